@@ -1,0 +1,15 @@
+"""Array aliases used in signatures; shapes are given in the docstrings."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array: TypeAlias = NDArray[np.floating[Any]]
+IntArray: TypeAlias = NDArray[np.integer[Any]]
+Float64Array: TypeAlias = NDArray[np.float64]
+Seed: TypeAlias = int | np.random.SeedSequence | np.random.Generator | None
+
+__all__ = ["Array", "ArrayLike", "Float64Array", "IntArray", "Seed"]

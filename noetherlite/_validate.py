@@ -1,0 +1,159 @@
+"""Coercion of what users pass in, and one wording for what was wrong with it.
+
+Every compiled kernel is specialised to aligned, C-contiguous arrays of one dtype: inputs are brought into that
+form once, here, at the boundary, and never modified.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
+
+DTYPES = ("float64", "float32")
+
+
+def describe(value: object) -> str:
+    """Return `value` as it appears in an error message: short, whatever it is."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return ' (did you mean ...?)' for a misspelt word, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def one_of(value: object, name: str, known: Iterable[str]) -> str:
+    """Return `value` if it is one of the strings `known`."""
+    known = list(known)
+    if isinstance(value, str) and value in known:
+        return value
+    hint = suggestion(value, known) if isinstance(value, str) else ""
+    raise ValueError(f"{name}={describe(value)} is not known{hint}; expected one of {', '.join(map(repr, known))}")
+
+
+def real(
+    value: object,
+    name: str,
+    *,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    strict: bool = False,
+) -> float:
+    """Return a finite float in [minimum, maximum], the lower end excluded if `strict`."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a real number, got {describe(value)}") from None
+    low_ok = number > minimum if strict else number >= minimum
+    if not (math.isfinite(number) and low_ok and number <= maximum):
+        bounds = []
+        if minimum > -math.inf:
+            bounds.append(f"{'>' if strict else '>='} {minimum:g}")
+        if maximum < math.inf:
+            bounds.append(f"<= {maximum:g}")
+        expected = " and ".join(["a finite number", *bounds])
+        raise ValueError(f"{name}={describe(value)} is out of range; expected {expected}")
+    return number
+
+
+def integer(value: object, name: str, *, minimum: int, maximum: int | None = None) -> int:
+    """Return an int in [minimum, maximum]; floats are refused even when they are whole."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be an integer, got {describe(value)}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {describe(value)}") from None
+    if number < minimum or (maximum is not None and number > maximum):
+        upper = "" if maximum is None else f" and <= {maximum}"
+        raise ValueError(f"{name}={number} is out of range; expected an integer >= {minimum}{upper}")
+    return number
+
+
+def dtype_name(value: object) -> str:
+    """Return 'float64' or 'float32' for anything NumPy understands as one of the two."""
+    try:
+        name = np.dtype(value).name  # type: ignore[call-overload]
+    except TypeError:
+        name = ""
+    if name not in DTYPES:
+        raise ValueError(f"dtype={describe(value)} is not known; expected one of 'float64', 'float32'")
+    return str(name)
+
+
+def array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...], dtype: str = "float64") -> Array:
+    """Return a finite, C-contiguous, aligned array of `dtype`; a copy only if one is needed.
+
+    Raises
+    ------
+    TypeError
+        If the entries are not real numbers.
+    ValueError
+        If the number of dimensions is wrong, or an entry is NaN or infinite.
+    """
+    try:
+        raw = np.asarray(value)
+    except ValueError as error:
+        raise TypeError(f"{name} must be an array of real numbers: {error}") from None
+    if raw.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got {describe(raw)}")
+    allowed = (ndim,) if isinstance(ndim, int) else ndim
+    if raw.ndim not in allowed:
+        expected = " or ".join(f"{n}-dimensional" for n in allowed)
+        raise ValueError(f"{name} must be {expected}, got {describe(raw)}")
+    out = np.require(raw, dtype=dtype, requirements=["C", "A"])
+    if not np.isfinite(out).all():
+        first = tuple(int(i) for i in np.argwhere(~np.isfinite(out))[0])
+        raise ValueError(f"{name} must be finite, got {out[first]} at index {first}")
+    return out
+
+
+def shaped(value: ArrayLike, name: str, shape: tuple[int, ...], *, dtype: str = "float64") -> Array:
+    """Return `array(value)` after checking that its shape is exactly `shape`."""
+    out = array(value, name, ndim=len(shape), dtype=dtype)
+    if out.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {out.shape}")
+    return out
+
+
+def labels(value: ArrayLike, name: str, *, n_samples: int, n_classes: int) -> IntArray:
+    """Return integer class labels of shape (n_samples,) in [0, n_classes)."""
+    raw = np.asarray(value)
+    if raw.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold integer class labels when loss='nll', got {describe(raw)}")
+    if raw.shape != (n_samples,):
+        raise ValueError(f"{name} must have shape ({n_samples},), one label per row of X, got {raw.shape}")
+    if raw.size and (int(raw.min()) < 0 or int(raw.max()) >= n_classes):
+        bad = int(np.argmax((raw < 0) | (raw >= n_classes)))
+        raise ValueError(f"{name}[{bad}]={raw[bad]} is out of range; expected labels in 0..{n_classes - 1}")
+    return np.require(raw, dtype=np.int64, requirements=["C", "A"])
+
+
+def generator(rng: Seed, name: str = "rng") -> np.random.Generator:
+    """Return a NumPy Generator from a seed, a SeedSequence or a Generator (SPEC 7)."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be a seed, a SeedSequence or a Generator, got {describe(rng)}") from None
+
+
+def times(value: ArrayLike, name: str = "t") -> Float64Array:
+    """Return strictly increasing, finite, non-negative times of shape (R,)."""
+    t = array(value, name, ndim=1)
+    if t.size and t[0] < 0:
+        raise ValueError(f"{name} must be non-negative, got {name}[0]={t[0]}")
+    if (np.diff(t) <= 0).any():
+        bad = int(np.argmax(np.diff(t) <= 0))
+        raise ValueError(f"{name} must increase, got {name}[{bad}]={t[bad]} and {name}[{bad + 1}]={t[bad + 1]}")
+    return t.astype(np.float64, copy=False)

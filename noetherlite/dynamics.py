@@ -1,0 +1,79 @@
+"""The continuous dynamics m ẍ + c(t) ẋ + ∇U(x) = 0 with friction c(t) = γ + α/t (GU (22))."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _validate
+from ._types import ArrayLike, Float64Array
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """General dynamics m ẍ + (γ + α/t) ẋ + ∇U(x) = 0.
+
+    Parameters
+    ----------
+    mass : float
+        m ≥ 0. With m = 0 the equation is first order (gradient flow) and needs γ > 0 and α = 0.
+    gamma : float
+        Constant friction γ ≥ 0.
+    alpha : float
+        Coefficient α ≥ 0 of the friction α/t that fades with time; Nesterov's flow has α = 3.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is negative or not finite, or if m = 0 without γ > 0 and α = 0.
+
+    Notes
+    -----
+    For m > 0 this is the Euler–Lagrange equation of L = μ(t)(½ m |ẋ|² − U(x)) with integrating factor
+    μ(t) = exp ∫ c/m dt = t^{α/m} e^{γt/m} (GU (23)).
+    """
+
+    mass: float = 1.0
+    gamma: float = 0.0
+    alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("mass", "gamma", "alpha"):
+            object.__setattr__(self, name, _validate.real(getattr(self, name), name, minimum=0.0))
+        if self.mass == 0 and not (self.gamma > 0 and self.alpha == 0):
+            raise ValueError(
+                f"mass=0 is gradient flow and needs gamma > 0 and alpha = 0, got gamma={self.gamma:g}, alpha={self.alpha:g}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The paper's name of this dynamics ('GF', 'ND', 'NAGF'), else 'general'."""
+        return {(0.0, 1.0, 0.0): "GF", (1.0, 0.0, 0.0): "ND", (1.0, 0.0, 3.0): "NAGF"}.get(
+            (self.mass, self.gamma, self.alpha), "general"
+        )
+
+    def friction(self, t: ArrayLike) -> Float64Array:
+        """Return c(t) = γ + α/t, shape of `t`; infinite at t = 0 when α > 0."""
+        time = np.asarray(t, dtype=np.float64)
+        if self.alpha == 0:
+            return np.full(time.shape, self.gamma)
+        with np.errstate(divide="ignore"):
+            return np.asarray(self.gamma + self.alpha / time)
+
+    def integrating_factor(self, t: ArrayLike) -> Float64Array:
+        """Return μ(t) = t^{α/m} e^{γt/m}, shape of `t`; NaN for m = 0, where none is needed."""
+        time = np.asarray(t, dtype=np.float64)
+        if self.mass == 0:
+            return np.full(time.shape, np.nan)
+        return np.asarray(time ** (self.alpha / self.mass) * np.exp(self.gamma / self.mass * time))
+
+
+GF = Dynamics(mass=0.0, gamma=1.0, alpha=0.0)
+"""Gradient flow ẋ = −∇U (GU (27))."""
+
+ND = Dynamics(mass=1.0, gamma=0.0, alpha=0.0)
+"""Newtonian dynamics ẍ = −∇U (GU (25))."""
+
+NAGF = Dynamics(mass=1.0, gamma=0.0, alpha=3.0)
+"""Nesterov's accelerated gradient flow ẍ + (3/t) ẋ + ∇U = 0 (GU (26))."""
