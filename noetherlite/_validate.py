@@ -10,7 +10,6 @@ import difflib
 import math
 import operator
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 

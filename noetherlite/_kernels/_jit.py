@@ -1,0 +1,21 @@
+"""The one way in which this library compiles a function for the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+# The part of fastmath that keeps NaN and infinity visible: sums may be reordered (and so vectorised), a product and
+# a sum may become one fused operation, and the sign of zero is not kept.
+_FASTMATH = {"contract", "reassoc", "nsz"}
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile `function` lazily and keep the result on disk, or only in memory where no folder can be written."""
+    options = {"fastmath": _FASTMATH, "error_model": "numpy", "nogil": True}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba's "no locator available": neither the package's nor the user's cache is writable
+        return numba.njit(**options)(function)

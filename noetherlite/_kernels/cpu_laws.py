@@ -1,0 +1,128 @@
+"""The forms behind every conserved quantity: B(a, b) = ⟨Ga, b⟩ and T(b) = ⟨ξ, b⟩, one number per law component.
+
+quantity Q = ½B(x, x) + T(x),   charge J = B(x, v) + T(v),   source S = B(v, v).
+"""
+
+from __future__ import annotations
+
+from . import layout
+from ._jit import compiled
+
+
+@compiled
+def scaling(where, p, a, b, out):
+    """Per neuron ⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ [− β_a β_b] (GU Tables 2 and 3)."""
+    n, W, m, bias, beta, U, q = where[0], where[1], where[2], where[3], where[4], where[5], where[6]
+    for i in range(n):
+        wa, wb = a[W + i * m : W + (i + 1) * m], b[W + i * m : W + (i + 1) * m]
+        total = 0.0
+        for k in range(m):
+            total += wa[k] * wb[k]
+        out[i] = total
+    if bias >= 0:
+        for i in range(n):
+            out[i] += a[bias + i] * b[bias + i]
+    if beta >= 0:
+        for i in range(n):
+            out[i] -= a[beta + i] * b[beta + i]
+    for j in range(q):
+        ua, ub = a[U + j * n : U + (j + 1) * n], b[U + j * n : U + (j + 1) * n]
+        for i in range(n):
+            out[i] -= p * (ua[i] * ub[i])
+
+
+@compiled
+def linear_layer(where, a, b, out):
+    """n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4)."""
+    n, W, m, bias, U, q = where[0], where[1], where[2], where[3], where[5], where[6]
+    for i in range(n):
+        wb = b[W + i * m : W + (i + 1) * m]
+        for j in range(n):
+            wa = a[W + j * m : W + (j + 1) * m]
+            total = 0.0
+            for k in range(m):
+                total += wb[k] * wa[k]
+            out[i * n + j] = total + b[bias + i] * a[bias + j] if bias >= 0 else total
+    for k in range(q):
+        ua, ub = a[U + k * n : U + (k + 1) * n], b[U + k * n : U + (k + 1) * n]
+        for i in range(n):
+            row = out[i * n : (i + 1) * n]
+            for j in range(n):
+                row[j] -= ua[i] * ub[j]
+
+
+@compiled
+def rotation(where, a, b, out):
+    """n_0×n_0, skew: a_W₁ᵀ b_W₁ − b_W₁ᵀ a_W₁, so that B(x, v) = W₁ᵀẆ₁ − Ẇ₁ᵀW₁ (GU Table 5)."""
+    n, W, m = where[0], where[1], where[2]
+    out[:] = 0
+    for k in range(m):
+        wa, wb = a[W + k * n : W + (k + 1) * n], b[W + k * n : W + (k + 1) * n]
+        for i in range(n):
+            row = out[i * n : (i + 1) * n]
+            for j in range(n):
+                row[j] += wa[i] * wb[j] - wb[i] * wa[j]
+
+
+@compiled
+def affine(G, a, b):
+    """⟨Ga, b⟩."""
+    total = 0.0
+    for i in range(a.size):
+        row = G[i]
+        product = 0.0
+        for j in range(a.size):
+            product += row[j] * a[j]
+        total += product * b[i]
+    return total
+
+
+@compiled
+def pair(laws, a, b, out):
+    """Out = B(a, b) of every law."""
+    for l in range(laws.kind.size):
+        part = out[laws.start[l] : laws.start[l + 1]]
+        where = laws.where[l]
+        if laws.kind[l] == layout.SCALING:
+            scaling(where, laws.degree[l], a, b, part)
+        elif laws.kind[l] == layout.LINEAR_LAYER:
+            linear_layer(where, a, b, part)
+        elif laws.kind[l] == layout.ROTATION:
+            rotation(where, a, b, part)
+        elif laws.kind[l] == layout.AFFINE:
+            part[0] = affine(laws.G[where[0]], a, b)
+        else:
+            part[:] = 0
+
+
+@compiled
+def add_translation(laws, b, out):
+    """Out += T(b) of every law that has a constant part ξ."""
+    for l in range(laws.kind.size):
+        part = out[laws.start[l] : laws.start[l + 1]]
+        where = laws.where[l]
+        if laws.kind[l] == layout.TRANSLATION:
+            n, W, m = where[0], where[1], where[2]
+            for i in range(m):
+                for j in range(n):
+                    part[j] += b[W + i * n + j]
+        elif laws.kind[l] == layout.AFFINE:
+            xi = laws.xi[where[0]]
+            for j in range(b.size):
+                part[0] += xi[j] * b[j]
+
+
+@compiled
+def charge(laws, x, v, out):
+    """Out = J = B(x, v) + T(v) of every law."""
+    pair(laws, x, v, out)
+    add_translation(laws, v, out)
+
+
+@compiled
+def quantity(laws, x, out):
+    """Out = Q = ½B(x, x) + T(x) of every law; meaningful where G is symmetric."""
+    pair(laws, x, x, out)
+    for j in range(out.size):
+        out[j] *= 0.5
+    add_translation(laws, x, out)

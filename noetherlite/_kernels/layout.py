@@ -1,0 +1,135 @@
+"""The plain tuples of arrays that kernels understand, and the integer codes in them.
+
+Everything above this floor (networks, algorithms, symmetries) is translated into these tuples once, before a run;
+the NumPy oracle, the CPU kernels and the GPU kernels all read the same ones.
+
+Shapes: L layers of widths n_0 … n_L, N samples, P parameters, K law components, T samples in a tile.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Potentials.
+NETWORK, RADIAL, HARMONIC = range(3)
+
+# Activations σ(z); the parameter c of each is given in pointwise.py.
+LINEAR, RELU, LEAKY_RELU, POLYNOMIAL, REPU, SWISH, TANH = range(7)
+
+# Losses.
+MSE, NLL = range(2)
+
+# Algorithms.
+GD, CONFORMAL, NAGD = range(3)
+
+# Laws.
+SCALING, LINEAR_LAYER, ROTATION, TRANSLATION, AFFINE = range(5)
+
+# Outcome of a run.
+RUNNING, DIVERGED = range(2)
+
+
+class Problem(NamedTuple):
+    """A potential U(x): a network with its data, or an analytic one."""
+
+    kind: int  # NETWORK, RADIAL or HARMONIC
+    widths: NDArray[np.int64]  # (L+1,)
+    offsets: NDArray[np.int64]  # (L, 3): where W_h, b_h, β_h start in θ; −1 where absent
+    activation: NDArray[np.int64]  # (L,): code of σ_h; the last layer is LINEAR with c = 1
+    parameter: NDArray[Any]  # (L,): c of σ_h
+    loss: int  # MSE or NLL
+    X: NDArray[Any]  # (N, n_0)
+    labels: NDArray[np.int64]  # (N,) for NLL, else empty
+    targets: NDArray[Any]  # (N, n_L) for MSE, else empty
+    matrix: NDArray[Any]  # (P, P) for HARMONIC, else empty
+
+
+class Algorithm(NamedTuple):
+    """An update rule; times are t_k = t0 + k h."""
+
+    kind: int  # GD, CONFORMAL or NAGD
+    h: float  # time per step
+    mass: float
+    gamma: float
+    alpha: float
+    t0: float
+
+
+class Laws(NamedTuple):
+    """The bilinear forms B(a, b) = ⟨Ga, b⟩ and linear ones T(b) = ⟨ξ, b⟩ of the symmetries being watched."""
+
+    kind: NDArray[np.int64]  # (n,)
+    start: NDArray[np.int64]  # (n+1,): components of law l are start[l] … start[l+1]
+    where: NDArray[np.int64]  # (n, 7): n_h, W_h, n_{h−1}, b_h, β_h, W_{h+1}, n_{h+1}; −1 where absent
+    degree: NDArray[Any]  # (n,): p
+    G: NDArray[Any]  # (m, P, P) of the user's symmetries
+    xi: NDArray[Any]  # (m, P)
+    symmetric: NDArray[np.int64]  # (n,): 1 where G is symmetric, so that a quantity Q exists
+
+
+class Batches(NamedTuple):
+    """Minibatches: evaluation number e takes `size` samples from a shuffle that is a function of (key, epoch)."""
+
+    size: int  # N for the full batch
+    key: np.uint64
+    order: NDArray[np.int64]  # (N,), scratch
+
+
+class State(NamedTuple):
+    """All that changes during a run; saving these arrays saves the run."""
+
+    x: NDArray[Any]  # (P,)
+    v: NDArray[Any]  # (P,)
+    gradient: NDArray[Any]  # (P,), ∇U of the last evaluation
+    y: NDArray[Any]  # (P,), scratch: where NAGD evaluates
+    counts: NDArray[np.int64]  # (3,): steps done, gradient evaluations, outcome
+    loss: NDArray[Any]  # (1,): value of the last evaluation
+    origin: NDArray[np.float64]  # (K,): Q(t_0) or μ(t_0)J(t_0)
+    integral: NDArray[np.float64]  # (K,): ∫ μS ds
+    balance: NDArray[np.float64]  # (K,): what the exact discrete law predicts, summed
+    source: NDArray[np.float64]  # (K,): μS at the present step
+    charge: NDArray[np.float64]  # (K,): J at the present step
+    scratch: NDArray[np.float64]  # (2, K)
+
+
+class Records(NamedTuple):
+    """What a run writes at step 0, every `every` steps and at its last step; R rows."""
+
+    every: int
+    last: int  # the run's last step, recorded whatever `every` is
+    step: NDArray[np.int64]  # (R,)
+    loss: NDArray[np.float64]  # (R,)
+    kinetic: NDArray[np.float64]  # (R,): ½ m |v|²
+    quantity: NDArray[np.float64]  # (R, K)
+    charge: NDArray[np.float64]  # (R, K)
+    integral: NDArray[np.float64]  # (R, K)
+    discrete: NDArray[np.float64]  # (R, K)
+    params: NDArray[Any]  # (R, P), or (0, P) when not wanted
+
+
+STEPS_DONE, EVALUATIONS, OUTCOME = range(3)
+
+
+def plain(array: Any, dtype: str) -> NDArray[Any]:
+    """Return `array` as the one form kernels are compiled for: C-contiguous, aligned, writable, of `dtype`."""
+    return np.require(array, dtype=dtype, requirements=["C", "A", "W"])
+
+
+def analytic(kind: int, matrix: Any, dtype: str) -> Problem:
+    """Return the description of a potential without network or data."""
+    none = np.empty(0, np.int64)
+    return Problem(
+        kind=kind,
+        widths=np.zeros(1, np.int64),
+        offsets=np.empty((0, 3), np.int64),
+        activation=none,
+        parameter=np.empty(0, dtype),
+        loss=MSE,
+        X=np.empty((1, 0), dtype),
+        labels=none,
+        targets=np.empty((0, 0), dtype),
+        matrix=plain(matrix, dtype),
+    )

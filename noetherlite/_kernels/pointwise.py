@@ -1,0 +1,132 @@
+"""Scalar mathematics, written once: activations σ, their derivatives, and the shuffle of minibatches.
+
+An activation is a pair `f(c, z)` and `df(c, z, a)`, a = f(c, z); c is the layer's parameter, or the neuron's own β.
+Only what compiles for CPU and GPU alike appears here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ._jit import compiled
+
+
+@compiled
+def linear(c, z):
+    return c * z
+
+
+@compiled
+def d_linear(c, z, a):
+    return c
+
+
+@compiled
+def relu(c, z):
+    return 0.0 if z < 0 else z  # in this order a NaN passes through
+
+
+@compiled
+def d_relu(c, z, a):
+    return 1.0 if z > 0 else 0.0
+
+
+@compiled
+def leaky_relu(c, z):
+    return z if z > 0 else c * z
+
+
+@compiled
+def d_leaky_relu(c, z, a):
+    return 1.0 if z > 0 else c
+
+
+@compiled
+def power(z, p):
+    """z^p for an integer p ≥ 0 by repeated products: right for negative z, and vectorised."""
+    result = z * 0 + 1
+    for _ in range(p):
+        result *= z
+    return result
+
+
+@compiled
+def polynomial(c, z):
+    return z * z if c == 2 else power(z, int(c))
+
+
+@compiled
+def d_polynomial(c, z, a):
+    return c * z if c == 2 else c * power(z, int(c) - 1)
+
+
+@compiled
+def repu(c, z):
+    if z < 0:
+        return 0.0
+    return z * z if c == 2 else z**c
+
+
+@compiled
+def d_repu(c, z, a):
+    if c == 2:
+        return c * z if z > 0 else 0.0
+    return c * z ** (c - 1) if z > 0 else 0.0
+
+
+@compiled
+def logistic(z):
+    return 1 / (1 + math.exp(-z))
+
+
+@compiled
+def swish(c, z):
+    return z * logistic(c * z)
+
+
+@compiled
+def d_swish(c, z, a):
+    s = logistic(c * z)
+    return s + c * z * s * (1 - s)
+
+
+@compiled
+def swish_by_beta(c, z):
+    """∂/∂β of z·s(βz) at β = c."""
+    s = logistic(c * z)
+    return z * z * s * (1 - s)
+
+
+@compiled
+def tanh(c, z):
+    return math.tanh(z)
+
+
+@compiled
+def d_tanh(c, z, a):
+    return 1 - a * a
+
+
+@compiled
+def mix(key, counter):
+    """Return 64 pseudo-random bits, a pure function of (key, counter) (the finaliser of SplitMix64)."""
+    z = np.uint64(key) + np.uint64(counter) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@compiled
+def shuffle(key, epoch, order):
+    """Fill `order` with a permutation that is a pure function of (key, epoch) (Fisher–Yates)."""
+    n = order.size
+    stream = mix(key, epoch)
+    for i in range(n):
+        order[i] = i
+    for i in range(n - 1, 0, -1):
+        # 53 random bits as a fraction in [0, 1): the bias of at most (i+1)·2^-53 is far below any use of it.
+        fraction = np.float64(mix(stream, i) >> np.uint64(11)) * 2.0**-53
+        j = int(fraction * (i + 1))
+        order[i], order[j] = order[j], order[i]

@@ -1,0 +1,334 @@
+"""The oracle: the same mathematics in plain NumPy, samples as rows, written for reading.
+
+Every compiled kernel is tested against this file. It also steps potentials given as Python functions, and its forward
+pass accepts complex θ, so that gradients can be checked by complex step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import layout, pointwise
+from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
+
+A = NDArray[Any]
+
+# --- network -----------------------------------------------------------------------------------------------------------
+
+
+def sigma(code: int, c: Any, z: A) -> A:
+    """Return σ(z); c is a number, or the neurons' β of shape (n,)."""
+    if code == layout.LINEAR:
+        return np.asarray(c * z)
+    if code == layout.RELU:
+        return np.where(z.real < 0, 0, z)
+    if code == layout.LEAKY_RELU:
+        return np.where(z.real > 0, z, c * z)
+    if code == layout.POLYNOMIAL:
+        return np.asarray(z ** int(c))
+    if code == layout.REPU:
+        return np.where(z.real < 0, 0, z) ** (int(c) if c == int(c) else c)
+    if code == layout.SWISH:
+        return np.asarray(z / (1 + _exp(-c * z)))
+    return np.tanh(z)
+
+
+def d_sigma(code: int, c: Any, z: A) -> A:
+    """Return σ′(z)."""
+    if code == layout.LINEAR:
+        return np.full_like(z, c)
+    if code == layout.RELU:
+        return np.where(z > 0, 1.0, 0.0)
+    if code == layout.LEAKY_RELU:
+        return np.where(z > 0, 1.0, c)
+    if code == layout.POLYNOMIAL:
+        return np.asarray(c * z ** int(c - 1))
+    if code == layout.REPU:
+        return np.where(z > 0, c * np.maximum(z, 0) ** (c - 1), 0.0)
+    if code == layout.SWISH:
+        s = 1 / (1 + _exp(-c * z))
+        return np.asarray(s + c * z * s * (1 - s))
+    return 1 - np.tanh(z) ** 2
+
+
+def _exp(z: A) -> A:
+    with np.errstate(over="ignore"):  # exp(large) = inf gives the logistic function's limit 0
+        return np.asarray(np.exp(z))
+
+
+def layers(problem: layout.Problem, x: A) -> list[tuple[A, A | None, A | None]]:
+    """Return (W_h, b_h or None, β_h or None) for h = 1 … L, views into x."""
+    out: list[tuple[A, A | None, A | None]] = []
+    for h, (W, b, beta) in enumerate(problem.offsets):
+        m, n = int(problem.widths[h]), int(problem.widths[h + 1])
+        out.append(
+            (
+                x[W : W + n * m].reshape(n, m),
+                x[b : b + n] if b >= 0 else None,
+                x[beta : beta + n] if beta >= 0 else None,
+            )
+        )
+    return out
+
+
+def forward(problem: layout.Problem, x: A, X: A) -> tuple[list[A], list[A]]:
+    """Return z_h (N, n_h) for h = 1 … L and a_h for h = 0 … L−1."""
+    zs, activations = [], [X]
+    for h, (W, b, beta) in enumerate(layers(problem, x)):
+        z = activations[-1] @ W.T
+        zs.append(z if b is None else z + b)
+        if h < len(problem.offsets) - 1:
+            c = problem.parameter[h] if beta is None else beta
+            activations.append(sigma(problem.activation[h], c, zs[-1]))
+    return zs, activations
+
+
+def backward(problem: layout.Problem, x: A, zs: list[A], activations: list[A], delta: A) -> A:
+    """Return Σ_s ⟨delta_s, ∂f_s/∂θ⟩ per leading index: delta (…, N, n_L) ↦ (…, P)."""
+    gradient = np.empty((*delta.shape[:-2], x.size), delta.dtype)
+    blocks = layers(problem, x)
+    for h in range(len(blocks) - 1, -1, -1):
+        W, b, _ = blocks[h]
+        start, bias, _ = problem.offsets[h]
+        dW = np.swapaxes(delta, -1, -2) @ activations[h]
+        gradient[..., start : start + W.size] = dW.reshape(*delta.shape[:-2], W.size)
+        if b is not None:
+            gradient[..., bias : bias + b.size] = delta.sum(axis=-2)
+        if h > 0:
+            beta = blocks[h - 1][2]
+            c = problem.parameter[h - 1] if beta is None else beta
+            upstream, z = delta @ W, zs[h - 1]
+            if beta is not None:
+                s = 1 / (1 + _exp(-beta * z))
+                at = problem.offsets[h - 1, 2]
+                gradient[..., at : at + beta.size] = (upstream * (z * z * s * (1 - s))).sum(axis=-2)
+            delta = upstream * d_sigma(problem.activation[h - 1], c, z)
+    return gradient
+
+
+def loss(problem: layout.Problem, f: A, chosen: Any = slice(None)) -> tuple[Any, A]:
+    """Return U and ∂U/∂f for outputs f (N, n_L) of the samples `chosen`."""
+    N = f.shape[0]
+    if problem.loss == layout.MSE:
+        difference = f - problem.targets[chosen]
+        return (difference * difference).sum() / (2 * N), difference / N
+    labels, rows = problem.labels[chosen], np.arange(N)
+    top = f.real.max(axis=1, keepdims=True)
+    e = np.exp(f - top)
+    total = e.sum(axis=1, keepdims=True)
+    value = (np.log(total[:, 0]) + top[:, 0] - f[rows, labels]).sum() / N
+    delta = e / total
+    delta[rows, labels] -= 1
+    return value, delta / N
+
+
+def network_value(problem: layout.Problem, x: A) -> Any:
+    """Return U(x); complex for complex x."""
+    return loss(problem, forward(problem, x, problem.X)[0][-1])[0]
+
+
+def value_and_gradient(problem: layout.Problem, x: A, chosen: Any = slice(None)) -> tuple[float, A]:
+    """Return U(x) and ∇U(x), on the samples `chosen` of a network's data."""
+    if problem.kind == layout.RADIAL:
+        square = x @ x
+        return 0.1 * (square - 1) ** 2 + 0.08, 0.4 * (square - 1) * x
+    if problem.kind == layout.HARMONIC:
+        force = problem.matrix @ x
+        return 0.5 * (x @ force), force
+    zs, activations = forward(problem, x, problem.X[chosen])
+    value, delta = loss(problem, zs[-1], chosen)
+    return value, backward(problem, x, zs, activations, delta)
+
+
+def jacobian(problem: layout.Problem, x: A) -> A:
+    """Return ∂f/∂θ of shape (N, n_L, P) for the inputs in `problem`."""
+    N, n = problem.X.shape[0], int(problem.widths[-1])
+    out = np.empty((N, n, x.size))
+    for s in range(N):
+        zs, activations = forward(problem, x, problem.X[s : s + 1])
+        out[s] = backward(problem, x, zs, activations, np.eye(n)[:, None, :])
+    return out
+
+
+# --- laws --------------------------------------------------------------------------------------------------------------
+
+
+def pair(laws: layout.Laws, a: A, b: A) -> A:
+    """Return B(a, b) of every law, shape (K,)."""
+    parts = [np.zeros(0)]
+    for l, kind in enumerate(laws.kind):
+        n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l])
+        if kind == layout.AFFINE:
+            parts.append(np.atleast_1d((laws.G[n] @ a) @ b))
+            continue
+        if kind == layout.TRANSLATION:
+            parts.append(np.zeros(n))
+            continue
+        if kind == layout.ROTATION:
+            wa, wb = a[W : W + m * n].reshape(m, n), b[W : W + m * n].reshape(m, n)
+            parts.append((wa.T @ wb - wb.T @ wa).ravel())
+            continue
+        wa, wb = a[W : W + n * m].reshape(n, m), b[W : W + n * m].reshape(n, m)
+        ua, ub = a[U : U + q * n].reshape(q, n), b[U : U + q * n].reshape(q, n)
+        form = wb @ wa.T - (laws.degree[l] if kind == layout.SCALING else 1) * (ua.T @ ub)
+        if bias >= 0:
+            form += np.outer(b[bias : bias + n], a[bias : bias + n])
+        if beta >= 0:
+            form -= np.outer(b[beta : beta + n], a[beta : beta + n])
+        parts.append(np.diag(form) if kind == layout.SCALING else form.ravel())
+    return np.concatenate(parts)
+
+
+def translation(laws: layout.Laws, b: A) -> A:
+    """Return T(b) of every law, shape (K,)."""
+    out = np.zeros(laws.start[-1])
+    for l, kind in enumerate(laws.kind):
+        n, W, m = (int(i) for i in laws.where[l, :3])
+        if kind == layout.TRANSLATION:
+            out[laws.start[l] : laws.start[l + 1]] = b[W : W + m * n].reshape(m, n).sum(axis=0)
+        elif kind == layout.AFFINE:
+            out[laws.start[l]] = laws.xi[n] @ b
+    return out
+
+
+# --- runs --------------------------------------------------------------------------------------------------------------
+
+
+class Run:
+    """One run, step by step, with the same state, laws and records as the compiled one.
+
+    `evaluate` is x, chosen ↦ (U, ∇U) with `chosen` the samples of a minibatch, or all of them.
+    """
+
+    def __init__(
+        self,
+        evaluate: Callable[[A, Any], tuple[float, A]],
+        algorithm: layout.Algorithm,
+        laws: layout.Laws,
+        batches: layout.Batches,
+        state: layout.State,
+        records: layout.Records,
+    ) -> None:
+        self.evaluate, self.algorithm, self.laws, self.batches = evaluate, algorithm, laws, batches
+        self.state, self.records = state, records
+        self.full = batches.size == batches.order.size
+        self.mask = np.repeat(laws.symmetric, np.diff(laws.start)).astype(bool)
+
+    def mu(self, t: float) -> float:
+        """Return the integrating factor μ(t)."""
+        m, gamma, alpha = self.algorithm.mass, self.algorithm.gamma, self.algorithm.alpha
+        return float(t ** (alpha / m) * math.exp(gamma / m * t))
+
+    def charge(self, x: A, v: A) -> A:
+        """Return J of every law."""
+        return pair(self.laws, x, v) + translation(self.laws, v)
+
+    def quantity(self, x: A) -> A:
+        """Return Q of every law."""
+        return 0.5 * pair(self.laws, x, x) + translation(self.laws, x)
+
+    def _evaluate(self, x: A) -> None:
+        s, batches = self.state, self.batches
+        evaluation = int(s.counts[EVALUATIONS])
+        chosen: Any = slice(None)
+        if not self.full:
+            per_epoch = batches.order.size // batches.size
+            position = evaluation % per_epoch
+            if position == 0:
+                pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
+            chosen = batches.order[position * batches.size : (position + 1) * batches.size]
+        s.loss[0], s.gradient[:] = self.evaluate(x, chosen)
+        s.counts[EVALUATIONS] = evaluation + 1
+        if not math.isfinite(s.loss[0]):
+            s.counts[OUTCOME] = layout.DIVERGED
+
+    def _start(self) -> None:
+        s, a = self.state, self.algorithm
+        if a.kind != layout.NAGD:
+            self._evaluate(s.x)
+        if a.kind == layout.GD:
+            s.origin[:] = self.quantity(s.x)
+            return
+        s.charge[:] = self.charge(s.x, s.v)
+        s.source[:] = pair(self.laws, s.v, s.v)
+        s.origin[:] = self.mu(a.t0) * s.charge
+
+    def _step(self) -> None:
+        s, a = self.state, self.algorithm
+        t = a.t0 + s.counts[STEPS_DONE] * a.h
+        if a.kind == layout.GD:
+            drop = 0.5 * a.h**2 * pair(self.laws, s.gradient, s.gradient)
+            s.balance += np.where(self.mask, drop, -a.h * self.charge(s.x, s.gradient))
+            s.x[:] -= a.h * s.gradient
+            self._evaluate(s.x)
+        elif a.kind == layout.CONFORMAL:
+            middle, end = t + 0.5 * a.h, t + a.h
+            power, rate = a.alpha / a.mass, a.gamma / a.mass
+            kick = 0.5 * a.h / a.mass
+            s.v[:] = (t / middle) ** power * math.exp(rate * (t - middle)) * s.v - kick * s.gradient
+            s.x[:] += a.h * s.v
+            s.balance[:] += a.h * self.mu(middle) * pair(self.laws, s.v, s.v)
+            self._evaluate(s.x)
+            s.v[:] = (middle / end) ** power * math.exp(rate * (middle - end)) * (s.v - kick * s.gradient)
+            self._integrate_source(t)
+        else:
+            k = a.t0 / a.h + s.counts[STEPS_DONE]
+            beta = (k - 1) / (k + a.alpha - 1)
+            self._evaluate(s.x + beta * a.h * s.v)
+            old = s.v.copy()
+            s.v[:] = beta * old - a.h * s.gradient
+            s.x[:] += a.h * s.v
+            predicted = pair(self.laws, s.v, s.v) - beta * pair(self.laws, old, s.v) + beta**2 * s.source
+            charge = self.charge(s.x, s.v)
+            s.balance[:] += charge - beta * s.charge - a.h * predicted
+            s.charge[:] = charge
+            self._integrate_source(t)
+
+    def _integrate_source(self, t: float) -> None:
+        s, h = self.state, self.algorithm.h
+        source = pair(self.laws, s.v, s.v)
+        s.integral[:] += 0.5 * h * (self.mu(t) * s.source + self.mu(t + h) * source)
+        s.source[:] = source
+
+    def _record(self) -> None:
+        s, a, r = self.state, self.algorithm, self.records
+        step = int(s.counts[STEPS_DONE])
+        row = step // r.every if step % r.every == 0 else r.step.size - 1
+        at_x = a.kind != layout.NAGD and self.full
+        loss = s.loss[0] if at_x else self.evaluate(s.x, slice(None))[0]
+        if not math.isfinite(loss):
+            s.counts[OUTCOME] = layout.DIVERGED
+            return
+        r.step[row], r.loss[row] = step, loss
+        r.kinetic[row] = 0.5 * a.mass * (s.v @ s.v)
+        if r.params.shape[0]:
+            r.params[row] = s.x
+        r.quantity[row] = self.quantity(s.x)
+        r.integral[row] = s.integral
+        if a.kind == layout.GD:
+            r.charge[row] = self.charge(s.x, -s.gradient)
+            r.discrete[row] = np.where(self.mask, r.quantity[row] - s.origin - s.balance, s.balance)
+        else:
+            r.charge[row] = self.charge(s.x, s.v)
+            conformal = self.mu(a.t0 + step * a.h) * r.charge[row] - s.origin - s.balance
+            r.discrete[row] = s.balance if a.kind == layout.NAGD else conformal
+
+    def advance(self, n_steps: int) -> None:
+        """Take `n_steps` steps, recording on the way; the first call also makes and records the start."""
+        s, r = self.state, self.records
+        if s.counts[EVALUATIONS] == 0 and r.step[0] < 0:
+            self._start()
+            self._record()
+        for _ in range(n_steps):
+            if s.counts[OUTCOME] == layout.RUNNING:
+                self._step()
+            if s.counts[OUTCOME] != layout.RUNNING:
+                return
+            s.counts[STEPS_DONE] += 1
+            if s.counts[STEPS_DONE] % r.every == 0 or s.counts[STEPS_DONE] == r.last:
+                self._record()

@@ -1,0 +1,116 @@
+"""The laws that follow from symmetries: what a run records of them, and their residuals.
+
+Pairing the equation of motion with g gives, for every dynamics (theory §3),
+
+    m > 0:  d/dt [μ J] = μ S,      m = 0:  J = 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._kernels import layout
+from ._types import Float64Array
+from .dynamics import Dynamics
+from .symmetries import Family
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LawRecord:
+    """One symmetry's law along a run; R records, components of shape `shape` (n_h,), (n_h, n_h), …
+
+    Attributes
+    ----------
+    name : str
+        The symmetry's name, for example "scaling:1".
+    t : ndarray, shape (R,)
+        Times.
+    quantity : ndarray, shape (R, *shape)
+        Q = ½⟨x, Gx⟩ + ⟨ξ, x⟩; NaN where G is not symmetric (rotations).
+    charge : ndarray, shape (R, *shape)
+        J = ⟨g(x), ẋ⟩; for gradient descent ẋ = −∇U(x).
+    source_integral : ndarray, shape (R, *shape)
+        ∫ μS ds from t_0 by the trapezoidal rule over every step, S = ⟨Gẋ, ẋ⟩; NaN for gradient descent, whose law has none.
+    residual : ndarray, shape (R, *shape)
+        The Noether residual r(t) = μJ − μ(t_0)J(t_0) − ∫μS ds (m > 0), Q(t) − Q(t_0) (m = 0); for m = 0 and G not
+        symmetric ∫J ds. It measures how well the algorithm follows the continuous law and shrinks with the step.
+    discrete_residual : ndarray, shape (R, *shape)
+        The signed per-step defects of the algorithm's own exact law (theory §6), summed since the start: round-off and
+        nothing else, at any step size. For leapfrog and conformal leapfrog the law carries the factor μ.
+    """
+
+    name: str
+    t: Float64Array
+    quantity: Float64Array
+    charge: Float64Array
+    source_integral: Float64Array
+    residual: Float64Array
+    discrete_residual: Float64Array
+
+    def __repr__(self) -> str:
+        worst = [np.abs(a).max() for a in (self.residual, self.discrete_residual)]
+        return (
+            f"LawRecord({self.name!r}, {self.t.size} records, components {self.quantity.shape[1:]}, "
+            f"max |residual| {worst[0]:.3g}, max |discrete_residual| {worst[1]:.3g})"
+        )
+
+
+def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Laws:
+    """Return the kernels' table of the laws to watch; components lie one family after the other."""
+    rows = [s.row() for s in symmetries]
+    own = [s for s, row in zip(symmetries, rows, strict=True) if row.kind == layout.AFFINE]
+    where = np.full((len(rows), 7), -1, np.int64)
+    for l, row in enumerate(rows):
+        where[l] = row.where
+        if row.kind == layout.AFFINE:
+            where[l, 0] = own.index(symmetries[l])
+    n = (len(own), n_params)
+    return layout.Laws(
+        kind=np.array([row.kind for row in rows], np.int64),
+        start=np.concatenate([[0], np.cumsum([s.n_generators for s in symmetries])]).astype(np.int64),
+        where=where,
+        degree=np.array([row.degree for row in rows], dtype),
+        G=np.array([s.G for s in own], dtype).reshape(*n, n_params),  # type: ignore[attr-defined]
+        xi=np.array([s.xi for s in own], dtype).reshape(n),  # type: ignore[attr-defined]
+        symmetric=np.array([s.symmetric for s in symmetries], np.int64),
+    )
+
+
+def read(
+    symmetries: Sequence[Family], dynamics: Dynamics, t: Float64Array, records: layout.Records
+) -> dict[str, LawRecord]:
+    """Return the law records from what the kernels wrote, one per symmetry."""
+    out, stop = {}, 0
+    for s in symmetries:
+        start, stop = stop, stop + s.n_generators
+        shape = (t.size, *s.shape)
+        quantity, charge, integral, discrete = (
+            a[:, start:stop].reshape(shape).copy()
+            for a in (records.quantity, records.charge, records.integral, records.discrete)
+        )
+        if not s.symmetric:
+            quantity[:] = np.nan
+        if dynamics.mass == 0:
+            integral[:] = np.nan
+        residual = _residual(s, dynamics, t, quantity, charge, integral, discrete)
+        out[s.name] = LawRecord(s.name, t, quantity, charge, integral, residual, discrete)
+    return out
+
+
+def _residual(
+    s: Family,
+    dynamics: Dynamics,
+    t: Float64Array,
+    quantity: Float64Array,
+    charge: Float64Array,
+    integral: Float64Array,
+    discrete: Float64Array,
+) -> Float64Array:
+    if dynamics.mass > 0:
+        mu = dynamics.integrating_factor(t).reshape(-1, *(1 for _ in s.shape))
+        return np.asarray(mu * charge - mu[:1] * charge[:1] - integral)
+    # For G not symmetric the gradient-descent kernels sum h·J step by step: that is ∫J ds.
+    return np.asarray(quantity - quantity[:1]) if s.symmetric else discrete

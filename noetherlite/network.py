@@ -1,0 +1,286 @@
+"""Fully connected networks: the layout of θ, initialisation, and evaluation by the compiled kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from . import _validate
+from ._kernels import cpu, layout, reference
+from ._types import Array, ArrayLike, Float64Array, Seed
+from .activations import Activation, parse
+from .potentials import NetworkPotential
+
+if TYPE_CHECKING:
+    from .datasets import Dataset
+
+LOSSES = {"mse": layout.MSE, "nll": layout.NLL}
+SCHEMES = ("lecun", "he", "xavier", "ntk")
+
+
+class Block(NamedTuple):
+    """A named array inside θ."""
+
+    name: str  # "W1", "b1", "beta1", "W2", …
+    start: int
+    shape: tuple[int, ...]
+
+    @property
+    def stop(self) -> int:
+        """One past the block's last entry."""
+        return self.start + int(np.prod(self.shape))
+
+
+class Network:
+    """A fully connected network f(x; input), z_h = W_h a_{h−1} + b_h, a_h = σ_h(z_h), f = z_L.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        n_0 … n_L: inputs, hidden layers, outputs; at least two numbers.
+    activation : str or sequence of str
+        One for all hidden layers, or one per hidden layer: "linear", "linear(0.7)", "relu", "leaky_relu(0.1)",
+        "polynomial(2)", "repu(3)", "swish" (trainable β per neuron), "swish(1.0)" (fixed β), "tanh".
+    bias : bool
+        Whether every layer has a bias b_h.
+    loss : {"nll", "mse"}
+        "nll": U = (1/N) Σ −log softmax(f)_y for integer labels y of shape (N,);
+        "mse": U = (1/2N) Σ |f − y|² for targets y of shape (N, n_L).
+
+    Attributes
+    ----------
+    n_params : int
+        P, the length of θ.
+    blocks : tuple of Block
+        The layout of θ: W1, b1, beta1, W2, b2, …
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; the message names it.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> net = nl.Network([2, 3, 1], activation="relu", loss="mse")
+    >>> net.n_params
+    13
+    >>> sorted(net.unpack(net.init(rng=0)))
+    ['W1', 'W2', 'b1', 'b2']
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activation: str | Activation | Sequence[str | Activation] = "relu",
+        bias: bool = True,
+        loss: str = "nll",
+    ) -> None:
+        try:
+            items = list(widths)
+        except TypeError:
+            raise TypeError(f"widths must be a sequence of integers, got {_validate.describe(widths)}") from None
+        self.widths = tuple(_validate.integer(n, f"widths[{i}]", minimum=1) for i, n in enumerate(items))
+        if len(self.widths) < 2:
+            raise ValueError(f"widths={list(self.widths)} is too short; expected at least inputs and outputs")
+        hidden = len(self.widths) - 2
+        if isinstance(activation, str | Activation):
+            activation = [activation] * hidden
+        self.activations = tuple(parse(a) for a in activation)
+        if len(self.activations) != hidden:
+            raise ValueError(
+                f"activation has {len(self.activations)} entries; expected one, or one for each of {hidden} hidden layers"
+            )
+        if not isinstance(bias, bool | np.bool_):
+            raise TypeError(f"bias must be True or False, got {_validate.describe(bias)}")
+        self.bias = bool(bias)
+        self.loss = _validate.one_of(loss, "loss", LOSSES)
+        if self.loss == "nll" and self.widths[-1] < 2:
+            raise ValueError(f"loss='nll' needs at least 2 outputs, got widths={list(self.widths)}")
+        self.blocks = tuple(_blocks(self.widths, self.activations, self.bias))
+        self.n_params = self.blocks[-1].stop
+
+    @property
+    def n_layers(self) -> int:
+        """L, the number of weight matrices."""
+        return len(self.widths) - 1
+
+    def __repr__(self) -> str:
+        activation = [str(a) for a in self.activations]
+        return f"Network({list(self.widths)}, activation={activation}, bias={self.bias}, loss={self.loss!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Network) and self.specification() == other.specification()
+
+    def __hash__(self) -> int:
+        return hash((self.widths, self.activations, self.bias, self.loss))
+
+    def specification(self) -> dict[str, Any]:
+        """Return the arguments that make this network, ready for JSON."""
+        return {
+            "widths": list(self.widths),
+            "activation": [str(a) for a in self.activations],
+            "bias": self.bias,
+            "loss": self.loss,
+        }
+
+    # --- θ ---------------------------------------------------------------------------------------------------------
+
+    def unpack(self, theta: Array) -> dict[str, Array]:
+        """Return the layers' arrays as views into `theta` of shape (P,).
+
+        Returns
+        -------
+        dict
+            "W{h}" (n_h, n_{h−1}), "b{h}" (n_h,), "beta{h}" (n_h,) for h = 1 … L, where they exist.
+        """
+        theta = np.asarray(theta)
+        if theta.shape != (self.n_params,):
+            raise ValueError(f"theta must have shape ({self.n_params},), got {theta.shape}")
+        return {b.name: theta[b.start : b.stop].reshape(b.shape) for b in self.blocks}
+
+    def pack(self, arrays: Mapping[str, ArrayLike]) -> Float64Array:
+        """Return θ of shape (P,) from the layers' arrays, the inverse of `unpack`.
+
+        Raises
+        ------
+        ValueError
+            If an array is missing, not known, of another shape or not finite.
+        """
+        names = [b.name for b in self.blocks]
+        missing, unknown = set(names) - set(arrays), set(arrays) - set(names)
+        if missing or unknown:
+            raise ValueError(
+                f"arrays has missing entries {sorted(missing)} and unknown ones {sorted(unknown)}; expected {names}"
+            )
+        theta = np.empty(self.n_params)
+        for b in self.blocks:
+            theta[b.start : b.stop] = _validate.shaped(arrays[b.name], b.name, b.shape).ravel()
+        return theta
+
+    def block(self, name: str) -> Block | None:
+        """Return the block called `name`, or None where the network has none."""
+        return next((b for b in self.blocks if b.name == name), None)
+
+    def init(self, rng: Seed = None, scheme: str = "lecun", bias_std: float = 0.0) -> Float64Array:
+        """Draw initial parameters θ of shape (P,): normal weights, swish's β = 1.
+
+        Parameters
+        ----------
+        rng : int, SeedSequence or Generator
+            Where the randomness comes from (SPEC 7).
+        scheme : {"lecun", "he", "xavier", "ntk"}
+            Variance of a weight: 1/fan_in, 2/fan_in, 2/(fan_in + fan_out), or (ntk) 1/(fan_in E[σ(g)²]) with σ the
+            activation below and g standard normal: every pre-activation then has unit variance at infinite width.
+        bias_std : float
+            Standard deviation of the biases; they are zero by default.
+        """
+        generator = _validate.generator(rng)
+        scheme = _validate.one_of(scheme, "scheme", SCHEMES)
+        bias_std = _validate.real(bias_std, "bias_std", minimum=0.0)
+        theta = np.empty(self.n_params)
+        for b in self.blocks:
+            part = theta[b.start : b.stop]
+            if b.name.startswith("W"):
+                part[:] = generator.standard_normal(part.size) * self._weight_std(b, scheme)
+            elif b.name.startswith("beta"):
+                part[:] = 1.0
+            else:
+                part[:] = bias_std * generator.standard_normal(part.size) if bias_std else 0.0
+        return theta
+
+    def _weight_std(self, block: Block, scheme: str) -> float:
+        fan_out, fan_in = block.shape
+        h = int(block.name[1:])
+        below = self.activations[h - 2].second_moment() if h > 1 else 1.0
+        variance = {
+            "lecun": 1 / fan_in,
+            "he": 2 / fan_in,
+            "xavier": 2 / (fan_in + fan_out),
+            "ntk": 1 / (fan_in * below),
+        }
+        return float(np.sqrt(variance[scheme]))
+
+    # --- evaluation --------------------------------------------------------------------------------------------------
+
+    def potential(self, data: Dataset | ArrayLike, y: ArrayLike | None = None) -> NetworkPotential:
+        """Return the potential U(θ) of this network on a `Dataset`, or on inputs X (N, n_0) and targets y."""
+        return NetworkPotential(self, data, y)
+
+    def predict(self, theta: ArrayLike, X: ArrayLike) -> Float64Array:
+        """Return f(θ; X) of shape (N, n_L) for inputs X of shape (N, n_0)."""
+        X = self._inputs(X)
+        problem = self.problem(X, None, "float64")
+        held = cpu.tiles(problem, X.shape[0])
+        cpu.load(problem, np.arange(X.shape[0]), held)
+        out = np.empty((X.shape[0], self.widths[-1]))
+        cpu.predict(problem, held, self._theta(theta), out)
+        return out
+
+    def loss_value(self, theta: ArrayLike, X: ArrayLike, y: ArrayLike) -> float:
+        """Return the loss U(θ) on X, y."""
+        return self.potential(X, y).value(theta)
+
+    def gradient(self, theta: ArrayLike, X: ArrayLike, y: ArrayLike) -> Float64Array:
+        """Return ∇U(θ) of shape (P,) on X, y."""
+        return self.potential(X, y).gradient(theta)
+
+    def value_and_gradient(self, theta: ArrayLike, X: ArrayLike, y: ArrayLike) -> tuple[float, Float64Array]:
+        """Return U(θ) and ∇U(θ) on X, y by one forward and one backward pass."""
+        return self.potential(X, y).value_and_gradient(theta)
+
+    def jacobian(self, theta: ArrayLike, X: ArrayLike) -> Float64Array:
+        """Return ∂f/∂θ of shape (N, n_L, P) for inputs X of shape (N, n_0), by hand-written backward passes."""
+        X = self._inputs(X)
+        return reference.jacobian(self.problem(X, None, "float64"), self._theta(theta))
+
+    def _theta(self, theta: ArrayLike) -> Array:
+        return np.require(_validate.shaped(theta, "theta", (self.n_params,)), requirements=["C", "W"])
+
+    def _inputs(self, X: ArrayLike) -> Array:
+        X = _validate.array(X, "X", ndim=2)
+        if X.shape[0] == 0:
+            raise ValueError("X holds no samples; expected at least one row")
+        if X.shape[1] != self.widths[0]:
+            raise ValueError(f"X must have {self.widths[0]} columns, one per input, got {X.shape[1]}")
+        return X
+
+    def problem(self, X: Array, y: Any, dtype: str) -> layout.Problem:
+        """Return the kernels' description of this network on checked X and y (None where only f is wanted)."""
+        offsets = np.full((self.n_layers, 3), -1, np.int64)
+        for b in self.blocks:
+            kind = b.name.rstrip("0123456789")
+            offsets[int(b.name[len(kind) :]) - 1, ("W", "b", "beta").index(kind)] = b.start
+        nll = self.loss == "nll"
+        if y is None:
+            y = np.zeros(X.shape[0], np.int64) if nll else np.zeros((X.shape[0], self.widths[-1]))
+        return layout.Problem(
+            kind=layout.NETWORK,
+            widths=np.array(self.widths, np.int64),
+            offsets=offsets,
+            activation=np.array([*(a.code for a in self.activations), layout.LINEAR], np.int64),
+            parameter=np.array([*(a.constant for a in self.activations), 1.0], dtype),
+            loss=LOSSES[self.loss],
+            X=layout.plain(X, dtype),
+            labels=layout.plain(y, "int64") if nll else np.empty(0, np.int64),
+            targets=np.empty((0, 0), dtype) if nll else layout.plain(y, dtype),
+            matrix=np.empty((0, 0), dtype),
+        )
+
+
+def _blocks(widths: Sequence[int], activations: Sequence[Activation], bias: bool) -> list[Block]:
+    blocks: list[Block] = []
+    start = 0
+    for h in range(1, len(widths)):
+        n = widths[h]
+        shapes: dict[str, tuple[int, ...]] = {f"W{h}": (n, widths[h - 1])}
+        if bias:
+            shapes[f"b{h}"] = (n,)
+        if h <= len(activations) and activations[h - 1].trainable:
+            shapes[f"beta{h}"] = (n,)
+        for name, shape in shapes.items():
+            blocks.append(Block(name, start, shape))
+            start = blocks[-1].stop
+    return blocks

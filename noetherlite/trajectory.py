@@ -1,0 +1,169 @@
+"""What a run returns, and its file format: .npz without pickle, a JSON header with versions and specification."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from . import _validate
+from ._types import Array, Float64Array, IntArray
+from .laws import LawRecord
+
+SCHEMA = 1
+_ARRAYS = ("t", "step", "loss", "energy", "x", "v", "params")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory:
+    """The record of one run; R records, P parameters.
+
+    Attributes
+    ----------
+    t : ndarray, shape (R,)
+        Times t_0 + k·dt.
+    step : ndarray of int, shape (R,)
+        Steps k: 0, every `record_every`, and the last.
+    loss : ndarray, shape (R,)
+        U(x_k) over the whole training set, also when steps use minibatches.
+    energy : ndarray, shape (R,)
+        E = ½m|ẋ|² + U (theory §4.5); U for gradient descent.
+    laws : mapping of str to LawRecord
+        One per symmetry watched, for example "scaling:1".
+    x, v : ndarray, shape (P,)
+        Final parameters and velocity; for gradient descent v = −∇U(x).
+    params : ndarray, shape (R, P), or None
+        The parameters at the records, if asked for.
+    status : {"completed", "diverged", "stopped"}
+        How the run ended.
+    message : str
+        The same in words.
+    n_gradients : int
+        Gradient evaluations.
+    specification : mapping
+        Potential, algorithm and arguments of the run, ready for JSON.
+    """
+
+    t: Float64Array
+    step: IntArray
+    loss: Float64Array
+    energy: Float64Array
+    laws: Mapping[str, LawRecord]
+    x: Array
+    v: Array
+    params: Array | None
+    status: str
+    message: str
+    n_gradients: int
+    specification: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "laws", MappingProxyType(dict(self.laws)))
+        object.__setattr__(self, "specification", MappingProxyType(dict(self.specification)))
+
+    def __repr__(self) -> str:
+        run = self.specification.get("algorithm", {}).get("name", "run")
+        return (
+            f"Trajectory({run}, {self.status} after {self.step[-1] if self.step.size else 0} steps, "
+            f"{self.t.size} records, laws {list(self.laws)})"
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the run to `path` (.npz); the file appears complete or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            The suffix .npz is added where it is missing.
+
+        Returns
+        -------
+        Path
+            Where it was written.
+        """
+        target = Path(path)
+        if target.suffix != ".npz":
+            target = target.with_name(target.name + ".npz")
+        arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+        for name, law in self.laws.items():
+            arrays |= {
+                f"laws/{name}/{f.name}": getattr(law, f.name) for f in fields(law) if f.name not in ("name", "t")
+            }
+        header = {
+            "format": "noetherlite trajectory",
+            "schema": SCHEMA,
+            "laws": list(self.laws),
+            "status": self.status,
+            "message": self.message,
+            "n_gradients": self.n_gradients,
+            "specification": dict(self.specification),
+        }
+        arrays["header"] = np.array(json.dumps(header))
+        write_npz(target, arrays)
+        return target
+
+
+def write_npz(target: Path, arrays: Mapping[str, Any]) -> None:
+    """Write an .npz to a temporary file beside `target`, flush it to disk, and rename it."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | os.PathLike[str]) -> Trajectory:
+    """Read a run written by `Trajectory.save`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a trajectory, is damaged, or has a newer format.
+    """
+    target = Path(path)
+    try:
+        with np.load(target, allow_pickle=False) as stored:
+            data = {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
+        raise ValueError(f"path={str(target)!r} is not a readable .npz file: {error}") from error
+    try:
+        header = json.loads(str(data["header"]))
+        if header["format"] != "noetherlite trajectory":
+            raise KeyError("format")
+        if header["schema"] > SCHEMA:
+            raise ValueError(f"path={str(target)!r} has format {header['schema']}; this version reads up to {SCHEMA}")
+        laws = {
+            name: LawRecord(
+                name,
+                data["t"],
+                **{f.name: data[f"laws/{name}/{f.name}"] for f in fields(LawRecord) if f.name not in ("name", "t")},
+            )
+            for name in header["laws"]
+        }
+        return Trajectory(
+            **{name: data[name] for name in _ARRAYS if name != "params"},
+            params=data.get("params"),
+            laws=laws,
+            status=_validate.one_of(header["status"], "status", ("completed", "diverged", "stopped")),
+            message=header["message"],
+            n_gradients=header["n_gradients"],
+            specification=header["specification"],
+        )
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"path={str(target)!r} is not a noetherlite trajectory: missing or damaged {error}") from error

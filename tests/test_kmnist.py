@@ -1,0 +1,367 @@
+"""Files of Kuzushiji-MNIST: the official ones or refused, downloaded whole or not at all."""
+
+import gzip
+import hashlib
+import os
+import struct
+import sys
+import threading
+import tracemalloc
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noetherlite import _idx, _kmnist, datasets
+from noetherlite._download import download
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path, monkeypatch):
+    """No test sees the user's cache, a proxy or the official host."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(_kmnist, "BASE_URL", "http://127.0.0.1:9/nobody-listens/")
+
+
+def idx(array):
+    """Return the IDX file of an array of bytes."""
+    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def files_below(folder):
+    return sorted(path.name for path in Path(folder).rglob("*") if path.is_file())
+
+
+# --- IDX files ---------------------------------------------------------------------------------------------------
+
+SMALL = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize("array", [SMALL, SMALL[0, 0], SMALL[:0]], ids=["images", "labels", "empty"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_idx_round_trip(array, pack):
+    found = _idx.decode(pack(idx(array)), "f", shape=array.shape)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not an IDX file"),
+        (b"\0\0\x0d" + idx(SMALL)[3:], "not an IDX file"),  # floats
+        (idx(SMALL)[:9], "not an IDX file"),
+        (idx(SMALL.reshape(3, 2, 4)), "not an IDX file of unsigned bytes of shape"),
+        (idx(SMALL.ravel()), "not an IDX file of unsigned bytes of shape"),
+        (idx(SMALL)[:-1], "truncated: shape .* needs 24 bytes, found 23"),
+        (idx(SMALL) + b"\0", "longer than its shape"),
+    ],
+)
+def test_idx_refuses_what_is_not_as_announced(pack, data, message):
+    with pytest.raises(ValueError, match=f"some-file is .*{message}"):
+        _idx.decode(pack(data), "some-file", shape=SMALL.shape)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-4],  # breaks off before its checksum
+        lambda data: data[:-8] + bytes([data[-8] ^ 1]) + data[-7:],  # wrong checksum
+        lambda data: data[:10] + b"\xff" * 10 + data[20:],
+        lambda data: data + data,  # a second member
+    ],
+)
+def test_damaged_gzip_is_refused(damage):
+    with pytest.raises(ValueError, match=r"f is (a damaged gzip|longer)"):
+        _idx.decode(damage(gzip.compress(idx(SMALL))), "f", shape=SMALL.shape)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        struct.pack(">4B3I", 0, 0, 8, 3, 1 << 20, 1 << 10, 1 << 10),  # announces 2^40 bytes
+        idx(SMALL) + bytes(1 << 26),  # the announced array, then 64 MiB more
+    ],
+    ids=["announces too much", "holds too much"],
+)
+def test_hostile_gzip_costs_no_memory(content):
+    data = gzip.compress(content)
+    del content
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="shape"):
+            _idx.decode(data, "bomb", shape=SMALL.shape)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # What is needed: copies of the compressed data, 65 kB for the second case, and zlib's window of 32 kB.
+    assert peak < 4 * len(data) + (1 << 18)
+
+
+# --- Kuzushiji-MNIST: the real files -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real():
+    """Return the folder that has the real test split."""
+    for base in filter(None, (os.environ.get("NOETHERLITE_DATA"), SHARED)):
+        for folder in (Path(base) / "kmnist", Path(base)):
+            if all((folder / f"{name}.gz").is_file() for name in TEST_FILES):
+                return folder
+    pytest.skip("the files of Kuzushiji-MNIST's test split are not here")
+
+
+def test_real_kmnist(real):
+    data = datasets.kmnist(n=None, split="test", root=real)
+    assert data.name == "kmnist-test"
+    assert data.X.shape == (10000, 784)
+    assert data.X.dtype == np.float64
+    assert data.X.flags.c_contiguous
+    assert (data.X.min(), data.X.max()) == (0.0, 1.0)
+    assert data.y.dtype == np.int64
+    np.testing.assert_array_equal(np.bincount(data.y), np.full(10, 1000))
+    np.testing.assert_array_equal(data.y[:8], [2, 9, 3, 8, 3, 3, 8, 3])  # the first bytes of the file
+
+
+def test_real_kmnist_samples_are_drawn_without_replacement(real, monkeypatch):
+    monkeypatch.setenv("NOETHERLITE_DATA", str(real))
+    every = datasets.kmnist(n=None, split="test")
+    some = datasets.kmnist(n=200, split="test", rng=7)
+    rows = {image.tobytes(): label for image, label in zip(every.X, every.y, strict=True)}
+    assert all(rows[image.tobytes()] == label for image, label in zip(some.X, some.y, strict=True))
+    assert len({image.tobytes() for image in some.X}) == 200
+    same = datasets.kmnist(n=200, split="test", rng=np.random.default_rng(7))
+    np.testing.assert_array_equal(some.X, same.X)
+    other = datasets.kmnist(n=200, split="test", rng=8)
+    assert not np.array_equal(some.y, other.y)
+
+
+def test_real_kmnist_plain_and_gzipped_are_the_same(real, tmp_path):
+    for name in TEST_FILES:
+        (tmp_path / name).write_bytes(gzip.decompress((real / f"{name}.gz").read_bytes()))
+    plain = datasets.kmnist(n=50, split="test", root=tmp_path)
+    gzipped = datasets.kmnist(n=50, split="test", root=real)
+    np.testing.assert_array_equal(plain.X, gzipped.X)
+    np.testing.assert_array_equal(plain.y, gzipped.y)
+
+
+# --- Kuzushiji-MNIST: small files in its place, and a server for them --------------------------------------------
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Put 30 images in the place of each split, and return their files: name -> bytes."""
+    rng = np.random.default_rng(5)
+    contents = {
+        "images-idx3-ubyte": rng.integers(0, 256, (30, 28, 28), dtype=np.uint8),
+        "labels-idx1-ubyte": rng.integers(0, 10, 30, dtype=np.uint8),
+    }
+    packed, table = {}, {}
+    for split, prefix in (("train", "train-"), ("test", "t10k-")):
+        official = []
+        for kind, array in contents.items():
+            plain = idx(array)
+            zipped = gzip.compress(plain, mtime=0)
+            packed[prefix + kind] = plain
+            packed[f"{prefix}{kind}.gz"] = zipped
+            # As for the real files, the uncompressed training split has no known checksum.
+            sha256 = hashlib.sha256(plain).hexdigest() if split == "test" else None
+            zipped_sha256 = hashlib.sha256(zipped).hexdigest()
+            official.append(_kmnist.OfficialFile(prefix + kind, array.shape, len(zipped), zipped_sha256, sha256))
+        table[split] = tuple(official)
+    monkeypatch.setattr(_kmnist, "FILES", table)
+    return packed
+
+
+@pytest.fixture
+def server(small, monkeypatch):
+    """Serve the small files on this machine; `replies[name] = (status, announced length or None, body)` overrides."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            name = self.path.removeprefix("/kmnist/")
+            httpd.requests.append(name)
+            status, announced, body = httpd.replies.get(name, (200, len(small[name]), small[name]))
+            self.send_response(status)
+            if announced is not None:
+                self.send_header("Content-Length", str(announced))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.requests, httpd.replies = [], {}
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setattr(_kmnist, "BASE_URL", f"http://127.0.0.1:{httpd.server_port}/kmnist/")
+    yield httpd
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+def put(folder, small, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(small[name])
+
+
+@pytest.mark.parametrize("subfolder", [".", "kmnist"])
+@pytest.mark.parametrize("place", ["root", "environment", "cache"])
+def test_kmnist_looks_where_it_says(small, tmp_path, monkeypatch, place, subfolder):
+    monkeypatch.delenv("NOETHERLITE_DATA", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    folder = {"root": tmp_path / "here", "environment": tmp_path / "there"}.get(place, tmp_path / "cache/noetherlite")
+    if place == "environment":
+        monkeypatch.setenv("NOETHERLITE_DATA", str(folder))
+    put(folder / subfolder, small, "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
+    data = datasets.kmnist(n=None, root=folder if place == "root" else None)
+    np.testing.assert_array_equal(data.y, np.frombuffer(small["train-labels-idx1-ubyte"][8:], np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "expected"),
+    [
+        ("linux", {"XDG_CACHE_HOME": "/xdg"}, "/xdg"),
+        ("linux", {"XDG_CACHE_HOME": "relative"}, "/home/me/.cache"),
+        ("linux", {"XDG_CACHE_HOME": ""}, "/home/me/.cache"),
+        ("darwin", {}, "/home/me/Library/Caches"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local"),
+        ("win32", {"LOCALAPPDATA": ""}, "/home/me/AppData/Local"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="paths are written the POSIX way")
+def test_cache_folder_of_each_platform(monkeypatch, platform, environment, expected):
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
+    monkeypatch.setattr(sys, "platform", platform)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert _kmnist._user_cache() == Path(expected)
+
+
+def test_kmnist_missing_says_where_it_looked_and_touches_no_network(server, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"train-images-idx3-ubyte\.gz.*download=True.*root=") as caught:
+        datasets.kmnist(n=5, root=tmp_path)
+    assert str(tmp_path / "kmnist") in str(caught.value)
+    assert server.requests == []
+    assert files_below(tmp_path) == []
+
+
+def test_uncompressed_training_files_are_not_used_unverified(small, tmp_path):
+    put(tmp_path, small, "train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz")
+    with pytest.raises(FileNotFoundError, match=r"train-images-idx3-ubyte was not used: only the \.gz form"):
+        datasets.kmnist(n=5, root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte", "t10k-labels-idx1-ubyte.gz"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        lambda data: b"",
+    ],
+    ids=["flipped bit", "truncated", "longer", "empty"],
+)
+def test_files_that_are_not_the_official_ones_are_refused(small, tmp_path, name, damage):
+    put(tmp_path, small, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    (tmp_path / name).write_bytes(damage(small[name]))
+    with pytest.raises(
+        ValueError, match=rf"{name} is not the official file.*expected \d+.*SHA-256.*expected [0-9a-f]+"
+    ):
+        datasets.kmnist(n=5, split="test", root=tmp_path)
+
+
+def test_download_fetches_what_is_missing_once(server, tmp_path, capsys):
+    data = datasets.kmnist(n=None, root=tmp_path, download=True)
+    assert data.X.shape == (30, 784)
+    names = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
+    assert files_below(tmp_path / "kmnist") == server.requests == names
+    again = datasets.kmnist(n=None, root=tmp_path, download=True)
+    np.testing.assert_array_equal(data.X, again.X)
+    assert server.requests == names
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert names[0] in printed.err  # the progress bar
+
+
+FAILURES = {
+    "not found": (lambda good: (404, 0, b""), "404"),
+    "corrupt": (lambda good: (200, len(good), good[:-1] + b"?"), r"its SHA-256 is [0-9a-f]{64}, expected [0-9a-f]{64}"),
+    "breaks off": (lambda good: (200, len(good), good[:-9]), r"expected|more expected"),
+    "announced short": (lambda good: (200, len(good) - 9, good[:-9]), r"announces \d+ bytes, expected \d+"),
+    "unannounced short": (lambda good: (200, None, good[:-9]), r"sent \d+ bytes, expected \d+"),
+    "empty": (lambda good: (200, 0, b""), "announces 0 bytes"),
+    "announced long": (lambda good: (200, 1 << 40, good), rf"announces {1 << 40} bytes"),
+    "unannounced long": (lambda good: (200, None, good + b"?"), r"sent more than \d+ bytes"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_failed_download_leaves_nothing_and_a_retry_succeeds(server, small, tmp_path, failure):
+    reply, message = FAILURES[failure]
+    name = "t10k-labels-idx1-ubyte.gz"
+    server.replies[name] = reply(small[name])
+    with pytest.raises(OSError, match=message) as caught:
+        datasets.kmnist(n=5, split="test", root=tmp_path, download=True)
+    assert name in str(caught.value)
+    assert f"{_kmnist.BASE_URL}{name}" in str(caught.value)
+    assert files_below(tmp_path) == ["t10k-images-idx3-ubyte.gz"]  # the first file was good, and stays
+
+    server.replies.clear()
+    assert datasets.kmnist(n=5, split="test", root=tmp_path, download=True).n_samples == 5
+    assert server.requests == ["t10k-images-idx3-ubyte.gz", name, name]
+
+
+def test_download_without_a_server(small, tmp_path):
+    with pytest.raises(OSError, match=r"train-images-idx3-ubyte\.gz could not be downloaded from http://127"):
+        datasets.kmnist(n=5, root=tmp_path, download=True)
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
+def test_interrupted_download_keeps_what_was_there(server, small, tmp_path, monkeypatch, error):
+    def fail(descriptor):
+        raise error
+
+    name = "t10k-labels-idx1-ubyte.gz"
+    (tmp_path / name).write_bytes(b"before")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(type(error)):
+        download(
+            _kmnist.BASE_URL + name,
+            tmp_path / name,
+            size=len(small[name]),
+            sha256=hashlib.sha256(small[name]).hexdigest(),
+        )
+    assert files_below(tmp_path) == [name]
+    assert (tmp_path / name).read_bytes() == b"before"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"split": "tset"}, ValueError, r"split='tset' is not known \(did you mean 'test'\?\)"),
+        ({"split": None}, ValueError, "split=None is not known"),
+        ({"n": 0}, ValueError, "n=0 is out of range"),
+        ({"n": 31}, ValueError, "n=31 is more than the 30 samples of split='train'"),
+        ({"n": 2.0}, TypeError, "n must be an integer"),
+        ({"n": 5, "rng": "seed"}, TypeError, "rng must be a seed"),
+        ({"n": 5, "root": 3}, TypeError, "root must be the path of a folder, got 3"),
+    ],
+)
+def test_kmnist_refuses(small, arguments, error, message):
+    with pytest.raises(error, match=message):
+        datasets.kmnist(**arguments)
