@@ -9,12 +9,21 @@ import numba
 
 # The part of fastmath that keeps NaN and infinity visible: sums may be reordered (and so vectorised), a product and
 # a sum may become one fused operation, and the sign of zero is not kept.
-_FASTMATH = {"contract", "reassoc", "nsz"}
+_RELAXED = {"contract", "reassoc", "nsz"}
 
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile `function` lazily and keep the result on disk, or only in memory where no folder can be written."""
-    options = {"fastmath": _FASTMATH, "error_model": "numpy", "nogil": True}
+    return _compile(function, _RELAXED)
+
+
+def compiled_strictly(function: Callable[..., Any]) -> Any:
+    """Compile `function` with its sums in the order they are written."""
+    return _compile(function, {"contract"})
+
+
+def _compile(function: Callable[..., Any], fastmath: set[str]) -> Any:
+    options = {"fastmath": fastmath, "error_model": "numpy", "nogil": True}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba's "no locator available": neither the package's nor the user's cache is writable

@@ -9,13 +9,14 @@ import numpy as np
 from . import layout, pointwise
 from ._jit import compiled
 from .cpu_laws import charge, pair, quantity
-from .cpu_network import Tiles, forward, load, network_value, network_value_and_gradient
+from .cpu_network import Tiles, forward, load, network
 from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
+from .simd import LANES
 
 # Largest layer n_h × n_{h−1} that our own loops multiply faster than BLAS.
 BLAS_FROM = 64 * 64
-# Samples in a tile at the most, and the multiple that fills vector registers.
-TILE, LANES = 64, 8
+# Samples in a tile at the most.
+TILE = 64
 
 
 def tiles(problem: layout.Problem, n: int) -> Tiles:
@@ -23,7 +24,8 @@ def tiles(problem: layout.Problem, n: int) -> Tiles:
     widths, dtype = problem.widths, problem.X.dtype
     blas = int(widths.size > 1 and int((widths[1:] * widths[:-1]).max()) >= BLAS_FROM)
     n_tiles = 1 if blas else -(-n // TILE)
-    T = n if blas else LANES * -(-n // (LANES * n_tiles))
+    lanes = LANES * 8 // dtype.itemsize
+    T = n if blas else lanes * -(-n // (lanes * n_tiles))
     hidden = int(widths[1:].sum())
     return Tiles(
         n=n,
@@ -63,21 +65,13 @@ def radial(x, gradient):
 
 
 @compiled
-def value_and_gradient(problem, held, x, gradient):
-    """Return U(x), write ∇U(x)."""
+def potential(problem, held, x, gradient, wanted):
+    """Return U(x); write ∇U(x) into `gradient` if it is wanted (analytic potentials write it always)."""
     if problem.kind == layout.NETWORK:
-        return network_value_and_gradient(problem, held, x, gradient)
+        return network(problem, held, x, gradient, wanted)
     if problem.kind == layout.RADIAL:
         return radial(x, gradient)
     return harmonic(problem.matrix, x, gradient)
-
-
-@compiled
-def value(problem, held, x, scratch):
-    """Return U(x); `scratch` of shape (P,) is overwritten by analytic potentials."""
-    if problem.kind == layout.NETWORK:
-        return network_value(problem, held, x)
-    return value_and_gradient(problem, held, x, scratch)
 
 
 @compiled
@@ -85,7 +79,7 @@ def predict(problem, held, x, out):
     """Write f(x; X) of shape (N, n_L) for the samples in `held`."""
     n, T = problem.widths[-1], held.inputs.shape[2]
     for tile in range(held.inputs.shape[0]):
-        forward(problem, x, held, held.inputs[tile].reshape(-1), T)
+        forward(problem, x, held, tile)
         Z = held.z[-n * T :]
         for s in range(min(T, held.n - tile * T)):
             for i in range(n):
@@ -94,7 +88,15 @@ def predict(problem, held, x, out):
 
 @compiled
 def integrating_factor(algorithm, t):
+    """Return μ(t)."""
     return t ** (algorithm.alpha / algorithm.mass) * math.exp(algorithm.gamma / algorithm.mass * t)
+
+
+@compiled
+def decay(algorithm, t, later):
+    """Return μ(t)/μ(later), which neither overflows nor, without friction, differs from 1."""
+    power, rate = algorithm.alpha / algorithm.mass, algorithm.gamma / algorithm.mass
+    return (t / later) ** power * math.exp(rate * (t - later))
 
 
 @compiled
@@ -107,99 +109,102 @@ def evaluate(problem, held, batches, state, x):
         if position == 0:
             pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
         load(problem, batches.order[position * batches.size : (position + 1) * batches.size], held)
-    state.loss[0] = value_and_gradient(problem, held, x, state.gradient)
+    state.loss[0] = potential(problem, held, x, state.gradient, True)
     state.counts[EVALUATIONS] = evaluation + 1
     if not math.isfinite(state.loss[0]):
         state.counts[OUTCOME] = layout.DIVERGED
 
 
+# A step is what comes before the evaluation of ∇U and what comes after it; the evaluation is compiled once, in `advance`.
+
+
 @compiled
-def step_gd(problem, held, algorithm, laws, batches, state):
-    """X ← x − η∇U(x).  Law: Q' − Q = ½η² B(g, g), or ⟨g(x), ẋ⟩ = 0 where G is not symmetric."""
+def gd_before(algorithm, laws, state):
+    """x ← x − η∇U(x).  Law: Q' − Q = ½η² B(g, g), or ⟨g(x), ẋ⟩ = 0 where G is not symmetric."""
     x, g, h = state.x, state.gradient, algorithm.h
     drop, orthogonal = state.scratch[0], state.scratch[1]
     pair(laws, g, g, drop)
-    mixed = laws.symmetric.size > 0 and laws.symmetric.min() == 0
-    if mixed:
+    if laws.symmetric.size > 0 and laws.symmetric.min() == 0:
         charge(laws, x, g, orthogonal)
     for l in range(laws.kind.size):
         for j in range(laws.start[l], laws.start[l + 1]):
             state.balance[j] += 0.5 * h * h * drop[j] if laws.symmetric[l] else -h * orthogonal[j]
     for i in range(x.size):
         x[i] -= h * g[i]
-    evaluate(problem, held, batches, state, x)
 
 
 @compiled
-def step_conformal(problem, held, algorithm, laws, batches, state):
-    """Drag, kick, drift, kick, drag; velocity Verlet when γ = α = 0.  Law: μ'J' − μJ = h μ(τ) B(v, v) at τ = t + h/2."""
+def conformal_before(algorithm, laws, state):
+    """Drag, kick, drift; velocity Verlet when γ = α = 0.  Law: μ'J' − μJ = h μ(τ) B(v, v) at τ = t + h/2."""
     x, v, g, h = state.x, state.v, state.gradient, algorithm.h
-    power, rate = algorithm.alpha / algorithm.mass, algorithm.gamma / algorithm.mass
     t = algorithm.t0 + state.counts[STEPS_DONE] * h
-    middle, end = t + 0.5 * h, t + h
-    before = (t / middle) ** power * math.exp(rate * (t - middle))
-    after = (middle / end) ** power * math.exp(rate * (middle - end))
-    kick = 0.5 * h / algorithm.mass
+    middle, kick = t + 0.5 * h, 0.5 * h / algorithm.mass
+    drag = decay(algorithm, t, middle)
     for i in range(x.size):
-        v[i] = before * v[i] - kick * g[i]
+        v[i] = drag * v[i] - kick * g[i]
         x[i] += h * v[i]
-    source = state.scratch[0]
-    pair(laws, v, v, source)
-    factor = integrating_factor(algorithm, middle)
-    for j in range(source.size):
-        state.balance[j] += h * factor * source[j]
-    evaluate(problem, held, batches, state, x)
-    for i in range(x.size):
-        v[i] = after * (v[i] - kick * g[i])
-    pair(laws, v, v, source)
-    integrate_source(algorithm, state, t, end, source)
+    pair(laws, v, v, state.scratch[0])
+    factor = h * integrating_factor(algorithm, middle)
+    for j in range(state.balance.size):
+        state.balance[j] += factor * state.scratch[0, j]
 
 
 @compiled
-def step_nagd(problem, held, algorithm, laws, batches, state):
-    """V' = βv − h∇U(x + βhv), x' = x + hv' (GU (20)), with the law of J' in theory §6."""
-    x, v, y, g, h = state.x, state.v, state.y, state.gradient, algorithm.h
-    k = algorithm.t0 / h + state.counts[STEPS_DONE]
+def conformal_after(algorithm, laws, state):
+    """Kick, drag."""
+    v, g, h = state.v, state.gradient, algorithm.h
     t = algorithm.t0 + state.counts[STEPS_DONE] * h
+    drag, kick = decay(algorithm, t + 0.5 * h, t + h), 0.5 * h / algorithm.mass
+    for i in range(v.size):
+        v[i] = drag * (v[i] - kick * g[i])
+    integrate_source(algorithm, laws, state, t)
+
+
+@compiled
+def nagd_before(algorithm, state):
+    """y = x + βhv, where the gradient is wanted; β = (k − 1)/(k + α − 1) (GU (20))."""
+    h, k = algorithm.h, algorithm.t0 / algorithm.h + state.counts[STEPS_DONE]
     beta = (k - 1) / (k + algorithm.alpha - 1)
+    for i in range(state.x.size):
+        state.y[i] = state.x[i] + beta * h * state.v[i]
+    return beta
+
+
+@compiled
+def nagd_after(algorithm, laws, state, beta):
+    """v' = βv − h∇U(y), x' = x + hv'.  Law: J' = βJ + h(B(v', v') − βB(v, v') + β²B(v, v))."""
+    x, v, old, g, h = state.x, state.v, state.y, state.gradient, algorithm.h
     for i in range(x.size):
-        y[i] = x[i] + beta * h * v[i]
-    evaluate(problem, held, batches, state, y)
-    for i in range(x.size):
-        y[i] = v[i]  # from here on the old velocity
+        old[i] = v[i]
         v[i] = beta * v[i] - h * g[i]
         x[i] += h * v[i]
-    source, cross = state.scratch[0], state.scratch[1]
-    pair(laws, v, v, source)
-    pair(laws, y, v, cross)
-    for j in range(source.size):
-        predicted = source[j] - beta * cross[j] + beta * beta * state.source[j]
-        state.balance[j] -= beta * state.charge[j] + h * predicted
-    charge(laws, x, v, state.charge)
-    for j in range(source.size):
-        state.balance[j] += state.charge[j]
-    integrate_source(algorithm, state, t, t + h, source)
+    cross, J = state.scratch[1], state.charge
+    pair(laws, old, v, cross)
+    for j in range(J.size):
+        state.balance[j] -= beta * J[j] + h * (beta * beta * state.source[j] - beta * cross[j])
+    charge(laws, x, v, J)
+    integrate_source(algorithm, laws, state, algorithm.t0 + state.counts[STEPS_DONE] * h)
+    for j in range(J.size):
+        state.balance[j] += J[j] - h * state.source[j]
 
 
 @compiled
-def integrate_source(algorithm, state, t, end, source):
-    """∫ μS ds by the trapezoidal rule over one step; keep S for the next."""
-    left, right = integrating_factor(algorithm, t), integrating_factor(algorithm, end)
-    half = 0.5 * algorithm.h
+def integrate_source(algorithm, laws, state, t):
+    """S = B(v, v) at the end of the step from t, and ∫ μS ds over it by the trapezoidal rule."""
+    source = state.scratch[0]
+    pair(laws, state.v, state.v, source)
+    left, right = integrating_factor(algorithm, t), integrating_factor(algorithm, t + algorithm.h)
     for j in range(source.size):
-        state.integral[j] += half * (left * state.source[j] + right * source[j])
+        state.integral[j] += 0.5 * algorithm.h * (left * state.source[j] + right * source[j])
         state.source[j] = source[j]
 
 
 @compiled
-def start(problem, held, algorithm, laws, batches, state):
-    """First gradient, and the charges that the laws are measured from."""
+def origin(algorithm, laws, state):
+    """Set the charges that the laws are measured from."""
     if algorithm.kind == layout.GD:
-        evaluate(problem, held, batches, state, state.x)
         quantity(laws, state.x, state.origin)
         return
-    if algorithm.kind == layout.CONFORMAL:
-        evaluate(problem, held, batches, state, state.x)
     charge(laws, state.x, state.v, state.charge)
     pair(laws, state.v, state.v, state.source)
     factor = integrating_factor(algorithm, algorithm.t0)
@@ -208,15 +213,10 @@ def start(problem, held, algorithm, laws, batches, state):
 
 
 @compiled
-def record(problem, everything, algorithm, laws, batches, state, records):
-    """Write one row of the records at the present step; False where the loss is not finite."""
+def record(algorithm, laws, state, records, loss):
+    """Write one row of the records at the present step."""
     step = state.counts[STEPS_DONE]
     row = step // records.every if step % records.every == 0 else records.step.size - 1
-    at_x = algorithm.kind != layout.NAGD and batches.size == batches.order.size
-    loss = state.loss[0] if at_x else value(problem, everything, state.x, state.y)
-    if not math.isfinite(loss):
-        state.counts[OUTCOME] = layout.DIVERGED
-        return
     records.step[row] = step
     records.loss[row] = loss
     total = 0.0
@@ -225,24 +225,21 @@ def record(problem, everything, algorithm, laws, batches, state, records):
     records.kinetic[row] = 0.5 * algorithm.mass * total
     if records.params.shape[0] > 0:
         records.params[row] = state.x
-    Q, J = records.quantity[row], records.charge[row]
+    Q, J, D = records.quantity[row], records.charge[row], records.discrete[row]
     quantity(laws, state.x, Q)
-    if algorithm.kind == layout.GD:
-        charge(laws, state.x, state.gradient, J)
-        for j in range(J.size):
-            J[j] = -J[j]  # ẋ = −∇U
-    else:
-        charge(laws, state.x, state.v, J)
     records.integral[row] = state.integral
-    factor = 1.0 if algorithm.kind == layout.GD else integrating_factor(algorithm, algorithm.t0 + step * algorithm.h)
+    if algorithm.kind != layout.GD:
+        charge(laws, state.x, state.v, J)
+        factor = integrating_factor(algorithm, algorithm.t0 + step * algorithm.h)
+        for j in range(J.size):
+            exact = algorithm.kind == layout.NAGD  # which sums its defects step by step
+            D[j] = state.balance[j] if exact else factor * J[j] - state.origin[j] - state.balance[j]
+        return
+    charge(laws, state.x, state.gradient, J)
     for l in range(laws.kind.size):
         for j in range(laws.start[l], laws.start[l + 1]):
-            if algorithm.kind == layout.NAGD or (algorithm.kind == layout.GD and not laws.symmetric[l]):
-                records.discrete[row, j] = state.balance[j]
-            elif algorithm.kind == layout.GD:
-                records.discrete[row, j] = Q[j] - state.origin[j] - state.balance[j]
-            else:
-                records.discrete[row, j] = factor * J[j] - state.origin[j] - state.balance[j]
+            J[j] = -J[j]  # ẋ = −∇U
+            D[j] = Q[j] - state.origin[j] - state.balance[j] if laws.symmetric[l] else state.balance[j]
 
 
 @compiled
@@ -251,21 +248,35 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
 
     `held` are the tiles a step is evaluated on, `everything` those of all samples: the same for the full batch.
     """
-    if state.counts[STEPS_DONE] == 0 and state.counts[EVALUATIONS] == 0 and records.step[0] < 0:
-        start(problem, held, algorithm, laws, batches, state)
-        record(problem, everything, algorithm, laws, batches, state, records)
-    for _ in range(n_steps):
+    beta, loss_is_known = 0.0, algorithm.kind != layout.NAGD and batches.size == batches.order.size
+    fresh = records.step[0] < 0
+    for i in range(-1 if fresh else 0, n_steps):
+        at_start = i < 0
+        if not at_start:
+            if algorithm.kind == layout.GD:
+                gd_before(algorithm, laws, state)
+            elif algorithm.kind == layout.CONFORMAL:
+                conformal_before(algorithm, laws, state)
+            else:
+                beta = nagd_before(algorithm, state)
+        if algorithm.kind != layout.NAGD:
+            evaluate(problem, held, batches, state, state.x)
+        elif not at_start:
+            evaluate(problem, held, batches, state, state.y)
         if state.counts[OUTCOME] != layout.RUNNING:
             return
-        if algorithm.kind == layout.GD:
-            step_gd(problem, held, algorithm, laws, batches, state)
-        elif algorithm.kind == layout.CONFORMAL:
-            step_conformal(problem, held, algorithm, laws, batches, state)
+        if at_start:
+            origin(algorithm, laws, state)
         else:
-            step_nagd(problem, held, algorithm, laws, batches, state)
-        if state.counts[OUTCOME] != layout.RUNNING:
-            return
-        state.counts[STEPS_DONE] += 1
+            if algorithm.kind == layout.CONFORMAL:
+                conformal_after(algorithm, laws, state)
+            elif algorithm.kind == layout.NAGD:
+                nagd_after(algorithm, laws, state, beta)
+            state.counts[STEPS_DONE] += 1
         step = state.counts[STEPS_DONE]
         if step % records.every == 0 or step == records.last:
-            record(problem, everything, algorithm, laws, batches, state, records)
+            loss = state.loss[0] if loss_is_known else potential(problem, everything, state.x, state.y, False)
+            if not math.isfinite(loss):
+                state.counts[OUTCOME] = layout.DIVERGED
+                return
+            record(algorithm, laws, state, records, loss)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import layout, pointwise
 from ._jit import compiled
+from .simd import LANES, combine_block, correlate_block
 
 
 class Tiles(NamedTuple):
@@ -47,132 +48,136 @@ def load(problem, chosen, tiles):
 
 
 @compiled
-def combine(W, row, column, n, m, A, T, Z):
-    """Z[i] = Σ_k W[i·row + k·column] A[k] over rows of T samples: W A, or Wᵀ A with the strides exchanged."""
-    for i in range(n):
-        z = Z[i * T : (i + 1) * T]
-        for s in range(T):
-            z[s] = 0
-        k = 0
-        while k + 4 <= m:
-            o = i * row + k * column
-            w0, w1, w2, w3 = W[o], W[o + column], W[o + 2 * column], W[o + 3 * column]
-            a0 = A[k * T : (k + 1) * T]
-            a1 = A[(k + 1) * T : (k + 2) * T]
-            a2 = A[(k + 2) * T : (k + 3) * T]
-            a3 = A[(k + 3) * T : (k + 4) * T]
-            for s in range(T):
-                z[s] += (w0 * a0[s] + w1 * a1[s]) + (w2 * a2[s] + w3 * a3[s])
-            k += 4
-        while k < m:
-            w0 = W[i * row + k * column]
-            a0 = A[k * T : (k + 1) * T]
-            for s in range(T):
-                z[s] += w0 * a0[s]
-            k += 1
+def combine(W, w, row, column, bias, n, m, A, a, T, Z, z):
+    """Z[i] = W[bias + i] + Σ_k W[w + i·row + k·column] A[k] over rows of T samples; no bias where bias < 0.
+
+    With (row, column) = (m, 1) this is W A + b, with (1, m) it is Wᵀ A. A and Z start at a and z.
+    """
+    lanes = LANES * 8 // A.itemsize
+    for i in range(0, n - n % 4, 4):
+        for s in range(0, T - T % (2 * lanes), 2 * lanes):
+            combine_block(4, 2, W, w + i * row, row, column, bias, A, a + s, m, T, Z, z + i * T + s)
+        for s in range(T - T % (2 * lanes), T, lanes):
+            combine_block(4, 1, W, w + i * row, row, column, bias, A, a + s, m, T, Z, z + i * T + s)
+        bias += 4 if bias >= 0 else 0
+    for i in range(n - n % 4, n):
+        for s in range(0, T - T % (2 * lanes), 2 * lanes):
+            combine_block(1, 2, W, w + i * row, row, column, bias, A, a + s, m, T, Z, z + i * T + s)
+        for s in range(T - T % (2 * lanes), T, lanes):
+            combine_block(1, 1, W, w + i * row, row, column, bias, A, a + s, m, T, Z, z + i * T + s)
+        bias += 1 if bias >= 0 else 0
 
 
 @compiled
-def correlate(D, A, n, m, T, G):
-    """G[i, k] += Σ_s D[i, s] A[k, s]."""
-    for i in range(n):
-        d = D[i * T : (i + 1) * T]
-        for k in range(m):
-            a = A[k * T : (k + 1) * T]
-            total = G[i * m + k]
-            for s in range(T):
-                total += d[s] * a[s]
-            G[i * m + k] = total
+def correlate(D, d, A, a, n, m, T, G, g):
+    """G[i, k] += Σ_s D[i, s] A[k, s]; D, A and G start at d, a and g."""
+    for i in range(0, n - n % 4, 4):
+        for k in range(0, m - m % 4, 4):
+            correlate_block(4, 4, D, d + i * T, A, a + k * T, T, G, g + i * m + k, m)
+        for k in range(m - m % 4, m):
+            correlate_block(4, 1, D, d + i * T, A, a + k * T, T, G, g + i * m + k, m)
+    for i in range(n - n % 4, n):
+        for k in range(0, m - m % 4, 4):
+            correlate_block(1, 4, D, d + i * T, A, a + k * T, T, G, g + i * m + k, m)
+        for k in range(m - m % 4, m):
+            correlate_block(1, 1, D, d + i * T, A, a + k * T, T, G, g + i * m + k, m)
 
 
 @compiled
-def rows(f, c, beta, bias, n, T, Z, A):
-    """Z += bias, a = f(c, z), row by row; c is β of the neuron where β is given."""
-    for i in range(n):
-        z, a = Z[i * T : (i + 1) * T], A[i * T : (i + 1) * T]
-        shift = bias[i] if bias.size else bias.dtype.type(0)
-        own = beta[i] if beta.size else c
-        for s in range(T):
-            z[s] += shift
-            a[s] = f(own, z[s])
+def each(f, c, z, a):
+    """a = f(c, z)."""
+    for s in range(z.size):
+        a[s] = f(c, z[s])
 
 
 @compiled
-def d_rows(df, c, beta, n, T, D, A, Z):
-    """Z ← d · f′(c, z), row by row."""
-    for i in range(n):
-        z, a, d = Z[i * T : (i + 1) * T], A[i * T : (i + 1) * T], D[i * T : (i + 1) * T]
-        own = beta[i] if beta.size else c
-        for s in range(T):
-            z[s] = d[s] * df(own, z[s], a[s])
+def d_each(df, c, d, z, a):
+    """z ← d · f′(c, z)."""
+    for s in range(z.size):
+        z[s] = d[s] * df(c, z[s], a[s])
 
 
 @compiled
-def activate(code, c, beta, bias, n, T, Z, A):
+def activate(code, c, z, a):
+    """a = σ(z); c is the layer's parameter, or β of the neuron whose samples these are."""
     if code == layout.LINEAR:
-        rows(pointwise.linear, c, beta, bias, n, T, Z, A)
+        each(pointwise.linear, c, z, a)
     elif code == layout.RELU:
-        rows(pointwise.relu, c, beta, bias, n, T, Z, A)
+        each(pointwise.relu, c, z, a)
     elif code == layout.LEAKY_RELU:
-        rows(pointwise.leaky_relu, c, beta, bias, n, T, Z, A)
+        each(pointwise.leaky_relu, c, z, a)
     elif code == layout.POLYNOMIAL:
-        rows(pointwise.polynomial, c, beta, bias, n, T, Z, A)
+        each(pointwise.polynomial, c, z, a)
     elif code == layout.REPU:
-        rows(pointwise.repu, c, beta, bias, n, T, Z, A)
+        each(pointwise.repu, c, z, a)
     elif code == layout.SWISH:
-        rows(pointwise.swish, c, beta, bias, n, T, Z, A)
+        each(pointwise.swish, c, z, a)
     else:
-        rows(pointwise.tanh, c, beta, bias, n, T, Z, A)
+        each(pointwise.tanh, c, z, a)
 
 
 @compiled
-def d_activate(code, c, beta, n, T, D, A, Z):
+def d_activate(code, c, d, z, a):
+    """z ← d · σ′(z), with a = σ(z)."""
     if code == layout.LINEAR:
-        d_rows(pointwise.d_linear, c, beta, n, T, D, A, Z)
+        d_each(pointwise.d_linear, c, d, z, a)
     elif code == layout.RELU:
-        d_rows(pointwise.d_relu, c, beta, n, T, D, A, Z)
+        d_each(pointwise.d_relu, c, d, z, a)
     elif code == layout.LEAKY_RELU:
-        d_rows(pointwise.d_leaky_relu, c, beta, n, T, D, A, Z)
+        d_each(pointwise.d_leaky_relu, c, d, z, a)
     elif code == layout.POLYNOMIAL:
-        d_rows(pointwise.d_polynomial, c, beta, n, T, D, A, Z)
+        d_each(pointwise.d_polynomial, c, d, z, a)
     elif code == layout.REPU:
-        d_rows(pointwise.d_repu, c, beta, n, T, D, A, Z)
+        d_each(pointwise.d_repu, c, d, z, a)
     elif code == layout.SWISH:
-        d_rows(pointwise.d_swish, c, beta, n, T, D, A, Z)
+        d_each(pointwise.d_swish, c, d, z, a)
     else:
-        d_rows(pointwise.d_tanh, c, beta, n, T, D, A, Z)
+        d_each(pointwise.d_tanh, c, d, z, a)
 
 
 @compiled
 def view(x, start, size):
-    """The block of θ at `start`, empty where the layer has none."""
+    """Return the block of θ at `start`, empty where the layer has none."""
     return x[start : start + size] if start >= 0 else x[:0]
 
 
 @compiled
-def forward(problem, x, tiles, inputs, T):
-    """Fill tiles.z and tiles.a with the layers' values on one tile, flattened `inputs` of shape (n_0, T)."""
-    last = problem.widths.size - 2
-    A, at = inputs, 0
+def dense(tiles, x, W, bias, n, m, A, a, Z, z):
+    """z_h = W_h a_{h−1} + b_h."""
+    T = tiles.inputs.shape[2]
+    if not tiles.blas:
+        combine(x, W, m, 1, bias, n, m, A, a, T, Z, z)
+        return
+    out = Z[z : z + n * T].reshape(n, T)
+    np.dot(x[W : W + n * m].reshape(n, m), A[a : a + m * T].reshape(m, T), out)
+    if bias >= 0:
+        for i in range(n):
+            for s in range(T):
+                out[i, s] += x[bias + i]
+
+
+@compiled
+def forward(problem, x, tiles, tile):
+    """Fill tiles.z and tiles.a with the layers' values on one tile."""
+    T, last = tiles.inputs.shape[2], problem.widths.size - 2
+    A, a, z = tiles.inputs.reshape(-1), tile * problem.widths[0] * T, 0
     for h in range(last + 1):
         m, n = problem.widths[h], problem.widths[h + 1]
-        W = x[problem.offsets[h, 0] : problem.offsets[h, 0] + n * m]
-        bias = view(x, problem.offsets[h, 1], n)
-        beta = view(x, problem.offsets[h, 2], n)
-        Z = tiles.z[at : at + n * T]
-        if tiles.blas:
-            np.dot(W.reshape(n, m), A.reshape(m, T), Z.reshape(n, T))
-        else:
-            combine(W, m, 1, n, m, A, T, Z)
-        A = tiles.a[at : at + n * T]
+        W, bias, beta = problem.offsets[h]
+        dense(tiles, x, W, bias, n, m, A, a, tiles.z, z)
         if h < last:
-            activate(problem.activation[h], problem.parameter[h], beta, bias, n, T, Z, A)
-        elif bias.size:
-            for i in range(n):
-                z = Z[i * T : (i + 1) * T]
-                for s in range(T):
-                    z[s] += bias[i]
-        at += n * T
+            Z, out, code, c = (
+                tiles.z[z : z + n * T],
+                tiles.a[z : z + n * T],
+                problem.activation[h],
+                problem.parameter[h],
+            )
+            if beta < 0:
+                activate(code, c, Z, out)
+            else:
+                for i in range(n):
+                    activate(code, x[beta + i], Z[i * T : (i + 1) * T], out[i * T : (i + 1) * T])
+        A, a, z = tiles.a, z, z + n * T
 
 
 @compiled
@@ -192,7 +197,7 @@ def nll(Z, labels, n, T, count, N, scratch):
     for i in range(n):
         z = Z[i * T : (i + 1) * T]
         for s in range(T):
-            z[s] = math.exp(z[s] - top[s])
+            z[s] = pointwise.exp(z[s] - top[s])
             total[s] += z[s]
     for s in range(T):
         if s < count:
@@ -222,7 +227,7 @@ def mse(Z, targets, n, T, count, N):
 
 @compiled
 def tile_loss(problem, tiles, tile):
-    """The tile's share of U, its derivative by the outputs left in the last block of tiles.z."""
+    """Return the tile's share of U, its derivative by the outputs left in the last block of tiles.z."""
     n, T = problem.widths[-1], tiles.inputs.shape[2]
     Z = tiles.z[-n * T :]
     count = min(T, tiles.n - tile * T)
@@ -232,69 +237,64 @@ def tile_loss(problem, tiles, tile):
 
 
 @compiled
-def backward(problem, x, tiles, inputs, T, gradient):
-    """Add the tile's ∂U/∂θ to `gradient`, from ∂U/∂z_L in tiles.z; with BLAS (one tile) overwrite it."""
-    at = tiles.z.size
+def backward(problem, x, tiles, tile, gradient):
+    """Add the tile's ∂U/∂θ to `gradient`, from ∂U/∂z_L in tiles.z; with BLAS (one tile) overwrite the weights'."""
+    T = tiles.inputs.shape[2]
+    z = tiles.z.size
     for h in range(problem.widths.size - 2, -1, -1):
         m, n = problem.widths[h], problem.widths[h + 1]
-        W = x[problem.offsets[h, 0] : problem.offsets[h, 0] + n * m]
-        G = gradient[problem.offsets[h, 0] : problem.offsets[h, 0] + n * m]
-        at -= n * T
-        D = tiles.z[at : at + n * T]
-        A = tiles.a[at - m * T : at] if h > 0 else inputs
+        W, bias, _ = problem.offsets[h]
+        z -= n * T
+        A, a = (tiles.a, z - m * T) if h > 0 else (tiles.inputs.reshape(-1), tile * m * T)
         if tiles.blas:
-            np.dot(D.reshape(n, T), A.reshape(m, T).T, G.reshape(n, m))
+            G = gradient[W : W + n * m].reshape(n, m)
+            np.dot(tiles.z[z : z + n * T].reshape(n, T), A[a : a + m * T].reshape(m, T).T, G)
         else:
-            correlate(D, A, n, m, T, G)
-        g_bias = view(gradient, problem.offsets[h, 1], n)
-        for i in range(g_bias.size):
-            d = D[i * T : (i + 1) * T]
-            total = g_bias[i]
-            for s in range(T):
-                total += d[s]
-            g_bias[i] = total
+            correlate(tiles.z, z, A, a, n, m, T, gradient, W)
+        if bias >= 0:
+            for i in range(n):
+                gradient[bias + i] += total(tiles.z[z + i * T : z + (i + 1) * T])
         if h > 0:
-            U = tiles.scratch[: m * T]
+            D = tiles.scratch[: m * T]
             if tiles.blas:
-                np.dot(W.reshape(n, m).T, D.reshape(n, T), U.reshape(m, T))
+                np.dot(x[W : W + n * m].reshape(n, m).T, tiles.z[z : z + n * T].reshape(n, T), D.reshape(m, T))
             else:
-                combine(W, 1, m, m, n, D, T, U)
-            beta = view(x, problem.offsets[h - 1, 2], m)
-            Z = tiles.z[at - m * T : at]
-            if beta.size:
-                add_beta_gradient(beta, U, Z, m, T, view(gradient, problem.offsets[h - 1, 2], m))
-            d_activate(problem.activation[h - 1], problem.parameter[h - 1], beta, m, T, U, A, Z)
+                combine(x, W, 1, m, -1, m, n, tiles.z, z, T, tiles.scratch, 0)
+            d_layer(problem, x, h - 1, D, tiles.z[z - m * T : z], tiles.a[z - m * T : z], T, gradient)
 
 
 @compiled
-def add_beta_gradient(beta, D, Z, n, T, g_beta):
-    for i in range(n):
-        z, d = Z[i * T : (i + 1) * T], D[i * T : (i + 1) * T]
-        total = g_beta[i]
+def d_layer(problem, x, h, D, Z, A, T, gradient):
+    """Turn z of hidden layer h into ∂U/∂z, from D = ∂U/∂a; add ∂U/∂β where β is trained."""
+    code, beta = problem.activation[h], problem.offsets[h, 2]
+    if beta < 0:
+        d_activate(code, problem.parameter[h], D, Z, A)
+        return
+    for i in range(problem.widths[h + 1]):
+        d, z, a = D[i * T : (i + 1) * T], Z[i * T : (i + 1) * T], A[i * T : (i + 1) * T]
         for s in range(T):
-            total += d[s] * pointwise.swish_by_beta(beta[i], z[s])
-        g_beta[i] = total
+            gradient[beta + i] += d[s] * pointwise.swish_by_beta(x[beta + i], z[s])
+        d_activate(code, x[beta + i], d, z, a)
 
 
 @compiled
-def network_value(problem, tiles, x):
-    """Return U(x) on the samples in `tiles`."""
-    total = 0.0
-    for tile in range(tiles.inputs.shape[0]):
-        forward(problem, x, tiles, tiles.inputs[tile].reshape(-1), tiles.inputs.shape[2])
-        total += tile_loss(problem, tiles, tile)
-    return total
+def total(d):
+    """Return Σ_s d_s."""
+    out = d.dtype.type(0)
+    for s in range(d.size):
+        out += d[s]
+    return out
 
 
 @compiled
-def network_value_and_gradient(problem, tiles, x, gradient):
-    """Return U(x) on the samples in `tiles` and write ∇U(x) into `gradient`."""
-    T = tiles.inputs.shape[2]
-    total = 0.0
-    gradient[:] = 0
+def network(problem, tiles, x, gradient, wanted):
+    """Return U(x) on the samples in `tiles`; write ∇U(x) into `gradient` if it is wanted."""
+    value = 0.0
+    if wanted:
+        gradient[:] = 0
     for tile in range(tiles.inputs.shape[0]):
-        inputs = tiles.inputs[tile].reshape(-1)
-        forward(problem, x, tiles, inputs, T)
-        total += tile_loss(problem, tiles, tile)
-        backward(problem, x, tiles, inputs, T, gradient)
-    return total
+        forward(problem, x, tiles, tile)
+        value += tile_loss(problem, tiles, tile)
+        if wanted:
+            backward(problem, x, tiles, tile, gradient)
+    return value

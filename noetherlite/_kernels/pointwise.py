@@ -10,7 +10,38 @@ import math
 
 import numpy as np
 
-from ._jit import compiled
+from ._jit import compiled, compiled_strictly
+
+_LOG2_E = 1 / math.log(2)
+# ln 2 in two parts, the first with so few digits that n·_LN2_HIGH is exact.
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+
+
+@compiled_strictly
+def exp(z):
+    """e^z without branches or calls, so that loops over it are vectorised; relative error below 2 ε.
+
+    z = n ln 2 + r with |r| ≤ ½ ln 2; Taylor's series of degree 13 for e^r, then 2^n by setting the exponent's bits.
+    Below −708 and above 709 it keeps the values there (3e-308 and 8e307), and NaN stays NaN.
+    """
+    z = -708.0 if z < -708.0 else (709.0 if z > 709.0 else z)
+    n = math.floor(z * _LOG2_E + 0.5)
+    r = (z - n * _LN2_HIGH) - n * _LN2_LOW
+    p = 1 / 6227020800
+    p = p * r + 1 / 479001600
+    p = p * r + 1 / 39916800
+    p = p * r + 1 / 3628800
+    p = p * r + 1 / 362880
+    p = p * r + 1 / 40320
+    p = p * r + 1 / 5040
+    p = p * r + 1 / 720
+    p = p * r + 1 / 120
+    p = p * r + 1 / 24
+    p = p * r + 1 / 6
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    return p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
 @compiled
@@ -78,7 +109,7 @@ def d_repu(c, z, a):
 
 @compiled
 def logistic(z):
-    return 1 / (1 + math.exp(-z))
+    return 1 / (1 + exp(-z))
 
 
 @compiled
