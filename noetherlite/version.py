@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from importlib import metadata
 
@@ -11,6 +12,7 @@ def version() -> str:
     return metadata.version("noetherlite")
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Return the versions that numbers may depend on."""
     names = ("noetherlite", "numpy", "numba", "scipy")

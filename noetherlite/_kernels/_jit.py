@@ -22,8 +22,13 @@ def compiled_strictly(function: Callable[..., Any]) -> Any:
     return _compile(function, {"contract"})
 
 
-def _compile(function: Callable[..., Any], fastmath: set[str]) -> Any:
-    options = {"fastmath": fastmath, "error_model": "numpy", "nogil": True}
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile `function` into its callers: for code with one caller, which LLVM would else optimise once per level."""
+    return _compile(function, _RELAXED, inline="always")
+
+
+def _compile(function: Callable[..., Any], fastmath: set[str], inline: str = "never") -> Any:
+    options = {"fastmath": fastmath, "error_model": "numpy", "nogil": True, "inline": inline}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba's "no locator available": neither the package's nor the user's cache is writable

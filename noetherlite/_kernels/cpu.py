@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from . import layout, pointwise
-from ._jit import compiled
+from ._jit import compiled, inlined
 from .cpu_laws import charge, pair, quantity
 from .cpu_network import Tiles, forward, load, network
 from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
-from .simd import LANES
+from .intrinsics import LANES, borrowed, window
 
 # Largest layer n_h × n_{h−1} that our own loops multiply faster than BLAS.
 BLAS_FROM = 64 * 64
@@ -44,11 +44,12 @@ def harmonic(A, x, gradient):
     """U = ½⟨x, Ax⟩, A symmetric."""
     total = 0.0
     for i in range(x.size):
-        row = A[i]
-        product = gradient.dtype.type(0)
+        row = window(A, i * x.size, x.size)
+        product = x.dtype.type(0)
         for j in range(x.size):
             product += row[j] * x[j]
-        gradient[i] = product
+        if gradient.size > 0:
+            gradient[i] = product
         total += product * x[i]
     return 0.5 * total
 
@@ -59,16 +60,16 @@ def radial(x, gradient):
     square = 0.0
     for i in range(x.size):
         square += x[i] * x[i]
-    for i in range(x.size):
+    for i in range(gradient.size):
         gradient[i] = 0.4 * (square - 1) * x[i]
     return 0.1 * (square - 1) ** 2 + 0.08
 
 
-@compiled
-def potential(problem, held, x, gradient, wanted):
-    """Return U(x); write ∇U(x) into `gradient` if it is wanted (analytic potentials write it always)."""
+@inlined
+def potential(problem, held, x, gradient):
+    """Return U(x); write ∇U(x) into `gradient`, unless that is empty."""
     if problem.kind == layout.NETWORK:
-        return network(problem, held, x, gradient, wanted)
+        return network(problem, held, x, gradient)
     if problem.kind == layout.RADIAL:
         return radial(x, gradient)
     return harmonic(problem.matrix, x, gradient)
@@ -80,7 +81,7 @@ def predict(problem, held, x, out):
     n, T = problem.widths[-1], held.inputs.shape[2]
     for tile in range(held.inputs.shape[0]):
         forward(problem, x, held, tile)
-        Z = held.z[-n * T :]
+        Z = window(held.z, held.z.size - n * T, n * T)
         for s in range(min(T, held.n - tile * T)):
             for i in range(n):
                 out[tile * T + s, i] = Z[i * T + s]
@@ -99,7 +100,7 @@ def decay(algorithm, t, later):
     return (t / later) ** power * math.exp(rate * (t - later))
 
 
-@compiled
+@inlined
 def evaluate(problem, held, batches, state, x):
     """Set the gradient and the loss at `x`, on the minibatch that is due."""
     evaluation = state.counts[EVALUATIONS]
@@ -109,7 +110,7 @@ def evaluate(problem, held, batches, state, x):
         if position == 0:
             pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
         load(problem, batches.order[position * batches.size : (position + 1) * batches.size], held)
-    state.loss[0] = potential(problem, held, x, state.gradient, True)
+    state.loss[0] = potential(problem, held, x, state.gradient)
     state.counts[EVALUATIONS] = evaluation + 1
     if not math.isfinite(state.loss[0]):
         state.counts[OUTCOME] = layout.DIVERGED
@@ -118,11 +119,12 @@ def evaluate(problem, held, batches, state, x):
 # A step is what comes before the evaluation of ∇U and what comes after it; the evaluation is compiled once, in `advance`.
 
 
-@compiled
+@inlined
 def gd_before(algorithm, laws, state):
     """x ← x − η∇U(x).  Law: Q' − Q = ½η² B(g, g), or ⟨g(x), ẋ⟩ = 0 where G is not symmetric."""
     x, g, h = state.x, state.gradient, algorithm.h
-    drop, orthogonal = state.scratch[0], state.scratch[1]
+    K = state.balance.size
+    drop, orthogonal = window(state.scratch, 0, K), window(state.scratch, K, K)
     pair(laws, g, g, drop)
     if laws.symmetric.size > 0 and laws.symmetric.min() == 0:
         charge(laws, x, g, orthogonal)
@@ -133,7 +135,7 @@ def gd_before(algorithm, laws, state):
         x[i] -= h * g[i]
 
 
-@compiled
+@inlined
 def conformal_before(algorithm, laws, state):
     """Drag, kick, drift; velocity Verlet when γ = α = 0.  Law: μ'J' − μJ = h μ(τ) B(v, v) at τ = t + h/2."""
     x, v, g, h = state.x, state.v, state.gradient, algorithm.h
@@ -143,13 +145,14 @@ def conformal_before(algorithm, laws, state):
     for i in range(x.size):
         v[i] = drag * v[i] - kick * g[i]
         x[i] += h * v[i]
-    pair(laws, v, v, state.scratch[0])
+    source = window(state.scratch, 0, state.balance.size)
+    pair(laws, v, v, source)
     factor = h * integrating_factor(algorithm, middle)
     for j in range(state.balance.size):
-        state.balance[j] += factor * state.scratch[0, j]
+        state.balance[j] += factor * source[j]
 
 
-@compiled
+@inlined
 def conformal_after(algorithm, laws, state):
     """Kick, drag."""
     v, g, h = state.v, state.gradient, algorithm.h
@@ -160,7 +163,7 @@ def conformal_after(algorithm, laws, state):
     integrate_source(algorithm, laws, state, t)
 
 
-@compiled
+@inlined
 def nagd_before(algorithm, state):
     """y = x + βhv, where the gradient is wanted; β = (k − 1)/(k + α − 1) (GU (20))."""
     h, k = algorithm.h, algorithm.t0 / algorithm.h + state.counts[STEPS_DONE]
@@ -170,7 +173,7 @@ def nagd_before(algorithm, state):
     return beta
 
 
-@compiled
+@inlined
 def nagd_after(algorithm, laws, state, beta):
     """v' = βv − h∇U(y), x' = x + hv'.  Law: J' = βJ + h(B(v', v') − βB(v, v') + β²B(v, v))."""
     x, v, old, g, h = state.x, state.v, state.y, state.gradient, algorithm.h
@@ -178,7 +181,8 @@ def nagd_after(algorithm, laws, state, beta):
         old[i] = v[i]
         v[i] = beta * v[i] - h * g[i]
         x[i] += h * v[i]
-    cross, J = state.scratch[1], state.charge
+    J = state.charge
+    cross = window(state.scratch, J.size, J.size)
     pair(laws, old, v, cross)
     for j in range(J.size):
         state.balance[j] -= beta * J[j] + h * (beta * beta * state.source[j] - beta * cross[j])
@@ -191,7 +195,7 @@ def nagd_after(algorithm, laws, state, beta):
 @compiled
 def integrate_source(algorithm, laws, state, t):
     """S = B(v, v) at the end of the step from t, and ∫ μS ds over it by the trapezoidal rule."""
-    source = state.scratch[0]
+    source = window(state.scratch, 0, state.source.size)
     pair(laws, state.v, state.v, source)
     left, right = integrating_factor(algorithm, t), integrating_factor(algorithm, t + algorithm.h)
     for j in range(source.size):
@@ -199,7 +203,7 @@ def integrate_source(algorithm, laws, state, t):
         state.source[j] = source[j]
 
 
-@compiled
+@inlined
 def origin(algorithm, laws, state):
     """Set the charges that the laws are measured from."""
     if algorithm.kind == layout.GD:
@@ -225,7 +229,9 @@ def record(algorithm, laws, state, records, loss):
     records.kinetic[row] = 0.5 * algorithm.mass * total
     if records.params.shape[0] > 0:
         records.params[row] = state.x
-    Q, J, D = records.quantity[row], records.charge[row], records.discrete[row]
+    K = state.balance.size
+    Q, J = window(records.quantity, row * K, K), window(records.charge, row * K, K)
+    D = window(records.discrete, row * K, K)
     quantity(laws, state.x, Q)
     records.integral[row] = state.integral
     if algorithm.kind != layout.GD:
@@ -248,6 +254,8 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
 
     `held` are the tiles a step is evaluated on, `everything` those of all samples: the same for the full batch.
     """
+    problem, held, everything, laws = borrowed(problem), borrowed(held), borrowed(everything), borrowed(laws)
+    batches, state, records = borrowed(batches), borrowed(state), borrowed(records)
     beta, loss_is_known = 0.0, algorithm.kind != layout.NAGD and batches.size == batches.order.size
     fresh = records.step[0] < 0
     for i in range(-1 if fresh else 0, n_steps):
@@ -259,10 +267,8 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
                 conformal_before(algorithm, laws, state)
             else:
                 beta = nagd_before(algorithm, state)
-        if algorithm.kind != layout.NAGD:
-            evaluate(problem, held, batches, state, state.x)
-        elif not at_start:
-            evaluate(problem, held, batches, state, state.y)
+        if algorithm.kind != layout.NAGD or not at_start:
+            evaluate(problem, held, batches, state, state.y if algorithm.kind == layout.NAGD else state.x)
         if state.counts[OUTCOME] != layout.RUNNING:
             return
         if at_start:
@@ -275,7 +281,7 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
             state.counts[STEPS_DONE] += 1
         step = state.counts[STEPS_DONE]
         if step % records.every == 0 or step == records.last:
-            loss = state.loss[0] if loss_is_known else potential(problem, everything, state.x, state.y, False)
+            loss = state.loss[0] if loss_is_known else potential(problem, everything, state.x, window(state.y, 0, 0))
             if not math.isfinite(loss):
                 state.counts[OUTCOME] = layout.DIVERGED
                 return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import layout
 from ._jit import compiled
+from .intrinsics import window
 
 
 @compiled
@@ -14,7 +15,7 @@ def scaling(where, p, a, b, out):
     """Per neuron ⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ [− β_a β_b] (GU Tables 2 and 3)."""
     n, W, m, bias, beta, U, q = where[0], where[1], where[2], where[3], where[4], where[5], where[6]
     for i in range(n):
-        wa, wb = a[W + i * m : W + (i + 1) * m], b[W + i * m : W + (i + 1) * m]
+        wa, wb = window(a, W + i * m, m), window(b, W + i * m, m)
         total = 0.0
         for k in range(m):
             total += wa[k] * wb[k]
@@ -26,7 +27,7 @@ def scaling(where, p, a, b, out):
         for i in range(n):
             out[i] -= a[beta + i] * b[beta + i]
     for j in range(q):
-        ua, ub = a[U + j * n : U + (j + 1) * n], b[U + j * n : U + (j + 1) * n]
+        ua, ub = window(a, U + j * n, n), window(b, U + j * n, n)
         for i in range(n):
             out[i] -= p * (ua[i] * ub[i])
 
@@ -36,17 +37,17 @@ def linear_layer(where, a, b, out):
     """n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4)."""
     n, W, m, bias, U, q = where[0], where[1], where[2], where[3], where[5], where[6]
     for i in range(n):
-        wb = b[W + i * m : W + (i + 1) * m]
+        wb = window(b, W + i * m, m)
         for j in range(n):
-            wa = a[W + j * m : W + (j + 1) * m]
+            wa = window(a, W + j * m, m)
             total = 0.0
             for k in range(m):
                 total += wb[k] * wa[k]
             out[i * n + j] = total + b[bias + i] * a[bias + j] if bias >= 0 else total
     for k in range(q):
-        ua, ub = a[U + k * n : U + (k + 1) * n], b[U + k * n : U + (k + 1) * n]
+        ua, ub = window(a, U + k * n, n), window(b, U + k * n, n)
         for i in range(n):
-            row = out[i * n : (i + 1) * n]
+            row = window(out, i * n, n)
             for j in range(n):
                 row[j] -= ua[i] * ub[j]
 
@@ -57,9 +58,9 @@ def rotation(where, a, b, out):
     n, W, m = where[0], where[1], where[2]
     out[:] = 0
     for k in range(m):
-        wa, wb = a[W + k * n : W + (k + 1) * n], b[W + k * n : W + (k + 1) * n]
+        wa, wb = window(a, W + k * n, n), window(b, W + k * n, n)
         for i in range(n):
-            row = out[i * n : (i + 1) * n]
+            row = window(out, i * n, n)
             for j in range(n):
                 row[j] += wa[i] * wb[j] - wb[i] * wa[j]
 
@@ -69,7 +70,7 @@ def affine(G, a, b):
     """⟨Ga, b⟩."""
     total = 0.0
     for i in range(a.size):
-        row = G[i]
+        row = window(G, i * a.size, a.size)
         product = 0.0
         for j in range(a.size):
             product += row[j] * a[j]
@@ -81,8 +82,8 @@ def affine(G, a, b):
 def pair(laws, a, b, out):
     """Out = B(a, b) of every law."""
     for l in range(laws.kind.size):
-        part = out[laws.start[l] : laws.start[l + 1]]
-        where = laws.where[l]
+        part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
+        where = window(laws.where, 7 * l, 7)
         if laws.kind[l] == layout.SCALING:
             scaling(where, laws.degree[l], a, b, part)
         elif laws.kind[l] == layout.LINEAR_LAYER:
@@ -90,7 +91,7 @@ def pair(laws, a, b, out):
         elif laws.kind[l] == layout.ROTATION:
             rotation(where, a, b, part)
         elif laws.kind[l] == layout.AFFINE:
-            part[0] = affine(laws.G[where[0]], a, b)
+            part[0] = affine(window(laws.G, where[0] * a.size * a.size, a.size * a.size), a, b)
         else:
             part[:] = 0
 
@@ -99,15 +100,15 @@ def pair(laws, a, b, out):
 def add_translation(laws, b, out):
     """Out += T(b) of every law that has a constant part ξ."""
     for l in range(laws.kind.size):
-        part = out[laws.start[l] : laws.start[l + 1]]
-        where = laws.where[l]
+        part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
+        where = window(laws.where, 7 * l, 7)
         if laws.kind[l] == layout.TRANSLATION:
             n, W, m = where[0], where[1], where[2]
             for i in range(m):
                 for j in range(n):
                     part[j] += b[W + i * n + j]
         elif laws.kind[l] == layout.AFFINE:
-            xi = laws.xi[where[0]]
+            xi = window(laws.xi, where[0] * b.size, b.size)
             for j in range(b.size):
                 part[0] += xi[j] * b[j]
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import layout, pointwise
-from ._jit import compiled
-from .simd import LANES, combine_block, correlate_block
+from ._jit import compiled, inlined
+from .intrinsics import LANES, combine_block, correlate_block, window
 
 
 class Tiles(NamedTuple):
@@ -54,32 +54,37 @@ def combine(W, w, row, column, bias, n, m, A, a, T, Z, z):
     With (row, column) = (m, 1) this is W A + b, with (1, m) it is Wᵀ A. A and Z start at a and z.
     """
     lanes = LANES * 8 // A.itemsize
-    for i in range(0, n - n % 4, 4):
-        for s in range(0, T - T % (2 * lanes), 2 * lanes):
-            combine_block(4, 2, W, w + i * row, row, column, bias, A, a + s, m, T, Z, z + i * T + s)
-        for s in range(T - T % (2 * lanes), T, lanes):
-            combine_block(4, 1, W, w + i * row, row, column, bias, A, a + s, m, T, Z, z + i * T + s)
-        bias += 4 if bias >= 0 else 0
-    for i in range(n - n % 4, n):
-        for s in range(0, T - T % (2 * lanes), 2 * lanes):
-            combine_block(1, 2, W, w + i * row, row, column, bias, A, a + s, m, T, Z, z + i * T + s)
-        for s in range(T - T % (2 * lanes), T, lanes):
-            combine_block(1, 1, W, w + i * row, row, column, bias, A, a + s, m, T, Z, z + i * T + s)
-        bias += 1 if bias >= 0 else 0
+    pairs = T - T % (2 * lanes)
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        shift = bias + i if bias >= 0 else bias
+        for s in range(0, pairs, 2 * lanes):
+            combine_block(4, 2, W, w + i * row, row, column, shift, A, a + s, m, T, Z, z + i * T + s)
+        if pairs < T:
+            combine_block(4, 1, W, w + i * row, row, column, shift, A, a + pairs, m, T, Z, z + i * T + pairs)
+    for i in range(whole, n):
+        shift = bias + i if bias >= 0 else bias
+        for s in range(0, T, lanes):
+            combine_block(1, 1, W, w + i * row, row, column, shift, A, a + s, m, T, Z, z + i * T + s)
 
 
 @compiled
 def correlate(D, d, A, a, n, m, T, G, g):
     """G[i, k] += Σ_s D[i, s] A[k, s]; D, A and G start at d, a and g."""
-    for i in range(0, n - n % 4, 4):
-        for k in range(0, m - m % 4, 4):
+    whole = n - n % 4
+    for k in range(0, m - m % 4, 4):
+        for i in range(0, whole, 4):
             correlate_block(4, 4, D, d + i * T, A, a + k * T, T, G, g + i * m + k, m)
-        for k in range(m - m % 4, m):
+        if n % 4 == 3:
+            correlate_block(3, 4, D, d + whole * T, A, a + k * T, T, G, g + whole * m + k, m)
+        elif n % 4 == 2:
+            correlate_block(2, 4, D, d + whole * T, A, a + k * T, T, G, g + whole * m + k, m)
+        elif n % 4 == 1:
+            correlate_block(1, 4, D, d + whole * T, A, a + k * T, T, G, g + whole * m + k, m)
+    for k in range(m - m % 4, m):
+        for i in range(0, whole, 4):
             correlate_block(4, 1, D, d + i * T, A, a + k * T, T, G, g + i * m + k, m)
-    for i in range(n - n % 4, n):
-        for k in range(0, m - m % 4, 4):
-            correlate_block(1, 4, D, d + i * T, A, a + k * T, T, G, g + i * m + k, m)
-        for k in range(m - m % 4, m):
+        for i in range(whole, n):
             correlate_block(1, 1, D, d + i * T, A, a + k * T, T, G, g + i * m + k, m)
 
 
@@ -97,7 +102,7 @@ def d_each(df, c, d, z, a):
         z[s] = d[s] * df(c, z[s], a[s])
 
 
-@compiled
+@inlined
 def activate(code, c, z, a):
     """a = σ(z); c is the layer's parameter, or β of the neuron whose samples these are."""
     if code == layout.LINEAR:
@@ -116,7 +121,7 @@ def activate(code, c, z, a):
         each(pointwise.tanh, c, z, a)
 
 
-@compiled
+@inlined
 def d_activate(code, c, d, z, a):
     """z ← d · σ′(z), with a = σ(z)."""
     if code == layout.LINEAR:
@@ -135,21 +140,21 @@ def d_activate(code, c, d, z, a):
         d_each(pointwise.d_tanh, c, d, z, a)
 
 
-@compiled
-def view(x, start, size):
-    """Return the block of θ at `start`, empty where the layer has none."""
-    return x[start : start + size] if start >= 0 else x[:0]
+@inlined
+def inputs_of(tiles):
+    """Return all inputs, flat."""
+    return window(tiles.inputs, 0, tiles.inputs.size)
 
 
-@compiled
+@inlined
 def dense(tiles, x, W, bias, n, m, A, a, Z, z):
     """z_h = W_h a_{h−1} + b_h."""
     T = tiles.inputs.shape[2]
     if not tiles.blas:
-        combine(x, W, m, 1, bias, n, m, A, a, T, Z, z)
+        combine(x, W, m, np.int64(1), bias, n, m, A, a, T, Z, z)
         return
-    out = Z[z : z + n * T].reshape(n, T)
-    np.dot(x[W : W + n * m].reshape(n, m), A[a : a + m * T].reshape(m, T), out)
+    out = window(Z, z, n * T).reshape(n, T)
+    np.dot(window(x, W, n * m).reshape(n, m), window(A, a, m * T).reshape(m, T), out)
     if bias >= 0:
         for i in range(n):
             for s in range(T):
@@ -160,51 +165,51 @@ def dense(tiles, x, W, bias, n, m, A, a, Z, z):
 def forward(problem, x, tiles, tile):
     """Fill tiles.z and tiles.a with the layers' values on one tile."""
     T, last = tiles.inputs.shape[2], problem.widths.size - 2
-    A, a, z = tiles.inputs.reshape(-1), tile * problem.widths[0] * T, 0
+    A, a, z = inputs_of(tiles), tile * problem.widths[0] * T, np.int64(0)
     for h in range(last + 1):
         m, n = problem.widths[h], problem.widths[h + 1]
-        W, bias, beta = problem.offsets[h]
-        dense(tiles, x, W, bias, n, m, A, a, tiles.z, z)
+        dense(tiles, x, problem.offsets[h, 0], problem.offsets[h, 1], n, m, A, a, tiles.z, z)
         if h < last:
-            Z, out, code, c = (
-                tiles.z[z : z + n * T],
-                tiles.a[z : z + n * T],
-                problem.activation[h],
-                problem.parameter[h],
-            )
+            code, beta = problem.activation[h], problem.offsets[h, 2]
             if beta < 0:
-                activate(code, c, Z, out)
+                activate(code, problem.parameter[h], window(tiles.z, z, n * T), window(tiles.a, z, n * T))
             else:
                 for i in range(n):
-                    activate(code, x[beta + i], Z[i * T : (i + 1) * T], out[i * T : (i + 1) * T])
-        A, a, z = tiles.a, z, z + n * T
+                    activate(code, x[beta + i], window(tiles.z, z + i * T, T), window(tiles.a, z + i * T, T))
+        A, a = window(tiles.a, 0, tiles.a.size), z
+        z += n * T
 
 
 @compiled
 def nll(Z, labels, n, T, count, N, scratch):
     """Σ_s −log softmax(z)_y / N over the first `count` samples; z ← (softmax(z) − 1_y) / N, zero for the others."""
-    top, total = scratch[:T], scratch[T : 2 * T]
+    top, total = window(scratch, 0, T), window(scratch, T, T)
     for s in range(T):
         top[s] = Z[s]
         total[s] = 0
     for i in range(1, n):
-        z = Z[i * T : (i + 1) * T]
+        z = window(Z, i * T, T)
         for s in range(T):
             top[s] = max(top[s], z[s])
     loss = 0.0
     for s in range(count):
         loss += top[s] - Z[labels[s] * T + s]
     for i in range(n):
-        z = Z[i * T : (i + 1) * T]
+        z = window(Z, i * T, T)
         for s in range(T):
             z[s] = pointwise.exp(z[s] - top[s])
             total[s] += z[s]
+    product = 1.0  # one logarithm for many samples: each factor lies between 1 and n
+    for s in range(count):
+        product *= total[s]
+        if product > 1e200:
+            loss += math.log(product)
+            product = 1.0
+    loss += math.log(product)
     for s in range(T):
-        if s < count:
-            loss += math.log(total[s])
         total[s] = 1 / (N * total[s]) if s < count else 0.0
     for i in range(n):
-        z = Z[i * T : (i + 1) * T]
+        z = window(Z, i * T, T)
         for s in range(T):
             z[s] *= total[s]
     for s in range(count):
@@ -217,7 +222,7 @@ def mse(Z, targets, n, T, count, N):
     """Σ_s |z − y|² / 2N over the first `count` samples; z ← (z − y) / N, zero for the others."""
     loss = 0.0
     for i in range(n):
-        z, y = Z[i * T : (i + 1) * T], targets[i]
+        z, y = window(Z, i * T, T), window(targets, i * T, T)
         for s in range(T):
             difference = z[s] - y[s] if s < count else 0.0
             loss += difference * difference
@@ -225,45 +230,44 @@ def mse(Z, targets, n, T, count, N):
     return loss / (2 * N)
 
 
-@compiled
+@inlined
 def tile_loss(problem, tiles, tile):
     """Return the tile's share of U, its derivative by the outputs left in the last block of tiles.z."""
     n, T = problem.widths[-1], tiles.inputs.shape[2]
-    Z = tiles.z[-n * T :]
+    Z = window(tiles.z, tiles.z.size - n * T, n * T)
     count = min(T, tiles.n - tile * T)
     if problem.loss == layout.NLL:
-        return nll(Z, tiles.labels[tile], n, T, count, tiles.n, tiles.scratch)
-    return mse(Z, tiles.targets[tile], n, T, count, tiles.n)
+        return nll(Z, window(tiles.labels, tile * T, T), n, T, count, tiles.n, tiles.scratch)
+    return mse(Z, window(tiles.targets, tile * n * T, n * T), n, T, count, tiles.n)
 
 
-@compiled
+@inlined
 def backward(problem, x, tiles, tile, gradient):
     """Add the tile's ∂U/∂θ to `gradient`, from ∂U/∂z_L in tiles.z; with BLAS (one tile) overwrite the weights'."""
     T = tiles.inputs.shape[2]
     z = tiles.z.size
     for h in range(problem.widths.size - 2, -1, -1):
         m, n = problem.widths[h], problem.widths[h + 1]
-        W, bias, _ = problem.offsets[h]
+        W, bias = problem.offsets[h, 0], problem.offsets[h, 1]
         z -= n * T
-        A, a = (tiles.a, z - m * T) if h > 0 else (tiles.inputs.reshape(-1), tile * m * T)
+        A, a = (window(tiles.a, 0, tiles.a.size), z - m * T) if h > 0 else (inputs_of(tiles), tile * m * T)
         if tiles.blas:
-            G = gradient[W : W + n * m].reshape(n, m)
-            np.dot(tiles.z[z : z + n * T].reshape(n, T), A[a : a + m * T].reshape(m, T).T, G)
+            G = window(gradient, W, n * m).reshape(n, m)
+            np.dot(window(tiles.z, z, n * T).reshape(n, T), window(A, a, m * T).reshape(m, T).T, G)
         else:
             correlate(tiles.z, z, A, a, n, m, T, gradient, W)
         if bias >= 0:
-            for i in range(n):
-                gradient[bias + i] += total(tiles.z[z + i * T : z + (i + 1) * T])
+            add_sums(tiles.z, z, n, T, gradient, bias)
         if h > 0:
-            D = tiles.scratch[: m * T]
+            D = window(tiles.scratch, 0, m * T)
             if tiles.blas:
-                np.dot(x[W : W + n * m].reshape(n, m).T, tiles.z[z : z + n * T].reshape(n, T), D.reshape(m, T))
+                np.dot(window(x, W, n * m).reshape(n, m).T, window(tiles.z, z, n * T).reshape(n, T), D.reshape(m, T))
             else:
-                combine(x, W, 1, m, -1, m, n, tiles.z, z, T, tiles.scratch, 0)
-            d_layer(problem, x, h - 1, D, tiles.z[z - m * T : z], tiles.a[z - m * T : z], T, gradient)
+                combine(x, W, np.int64(1), m, np.int64(-1), m, n, tiles.z, z, T, D, np.int64(0))
+            d_layer(problem, x, h - 1, D, window(tiles.z, z - m * T, m * T), window(tiles.a, z - m * T, m * T), T, gradient)
 
 
-@compiled
+@inlined
 def d_layer(problem, x, h, D, Z, A, T, gradient):
     """Turn z of hidden layer h into ∂U/∂z, from D = ∂U/∂a; add ∂U/∂β where β is trained."""
     code, beta = problem.activation[h], problem.offsets[h, 2]
@@ -271,30 +275,33 @@ def d_layer(problem, x, h, D, Z, A, T, gradient):
         d_activate(code, problem.parameter[h], D, Z, A)
         return
     for i in range(problem.widths[h + 1]):
-        d, z, a = D[i * T : (i + 1) * T], Z[i * T : (i + 1) * T], A[i * T : (i + 1) * T]
+        d, z, a = window(D, i * T, T), window(Z, i * T, T), window(A, i * T, T)
+        by_beta = gradient.dtype.type(0)
         for s in range(T):
-            gradient[beta + i] += d[s] * pointwise.swish_by_beta(x[beta + i], z[s])
+            by_beta += d[s] * pointwise.swish_by_beta(x[beta + i], z[s])
+        gradient[beta + i] += by_beta
         d_activate(code, x[beta + i], d, z, a)
 
 
 @compiled
-def total(d):
-    """Return Σ_s d_s."""
-    out = d.dtype.type(0)
-    for s in range(d.size):
-        out += d[s]
-    return out
+def add_sums(D, d, n, T, G, g):
+    """G[i] += Σ_s D[i, s]."""
+    for i in range(n):
+        row, total = window(D, d + i * T, T), D.dtype.type(0)
+        for s in range(T):
+            total += row[s]
+        G[g + i] += total
 
 
 @compiled
-def network(problem, tiles, x, gradient, wanted):
-    """Return U(x) on the samples in `tiles`; write ∇U(x) into `gradient` if it is wanted."""
+def network(problem, tiles, x, gradient):
+    """Return U(x) on the samples in `tiles`; write ∇U(x) into `gradient`, unless that is empty."""
     value = 0.0
-    if wanted:
-        gradient[:] = 0
+    for i in range(gradient.size):
+        gradient[i] = 0
     for tile in range(tiles.inputs.shape[0]):
         forward(problem, x, tiles, tile)
         value += tile_loss(problem, tiles, tile)
-        if wanted:
+        if gradient.size > 0:
             backward(problem, x, tiles, tile, gradient)
     return value

@@ -1,17 +1,23 @@
-"""Register-blocked inner products for small matrices, emitted as LLVM vector instructions.
+"""What numba cannot express: borrowed windows into arrays, and register-blocked inner products.
 
-numba's loops are vectorised by LLVM one output row at a time, which leaves small matrix products waiting for loads. The
-two blocks below keep R × C vector accumulators in registers, R rows of outputs by C vectors of samples, so that every
-load feeds several fused multiply-adds. Samples are the contiguous axis and their number is a multiple of `LANES`.
+`window` cuts a slice without counting references, which in a network of a few neurons costs as much as the
+arithmetic. The two blocks keep R × C vector accumulators in registers, R rows of outputs by C vectors of samples, so that
+every load feeds several fused multiply-adds; numba's own loops are vectorised one output row at a time and wait for
+loads. Samples are the contiguous axis, their number a multiple of the vector length.
+
+With NUMBA_DISABLE_JIT=1 plain NumPy stands in for each, at the end of this file.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numba
+import numpy as np
 from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 # Doubles in a vector register of this machine; floats are processed in vectors of as many lanes.
 LANES = 8 if binding.get_host_cpu_features().get("avx512f", False) else 4
@@ -72,6 +78,78 @@ def _accumulate(builder: Any, start: list[Any], count: Any, body: Any) -> list[A
         phi.add_incoming(new, loop)
         results.append(phi)
     return results
+
+
+def _sum(builder: Any, start: Any, vector: Any) -> Any:
+    """Return start + Σ lanes."""
+    kind = "f32" if vector.type.element == ir.FloatType() else "f64"
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(start.type, [start.type, vector.type]),
+        f"llvm.vector.reduce.fadd.v{vector.type.count}{kind}",
+    )
+    return builder.call(function, [start, vector], fastmath=("reassoc",))
+
+
+def _sum_of_four(builder: Any, vectors: list[Any]) -> Any:
+    """Return the sums over the lanes of four vectors as one vector of four."""
+
+    def pick(left: Any, right: Any, lanes: list[int]) -> Any:
+        index = ir.VectorType(ir.IntType(32), len(lanes))
+        return builder.shuffle_vector(left, right, ir.Constant(index, lanes))
+
+    def fold(left: Any, right: Any, first: list[int], second: list[int]) -> Any:
+        return builder.fadd(pick(left, right, first), pick(left, right, second))
+
+    n = vectors[0].type.count
+    groups = range(0, n, 4)
+    even = [i for g in groups for i in (g, n + g, g + 2, n + g + 2)]
+    ab, cd = (fold(*vectors[i : i + 2], even, [i + 1 for i in even]) for i in (0, 2))
+    low = [i for g in groups for i in (g, g + 1, n + g, n + g + 1)]
+    total = fold(ab, cd, low, [i + 2 for i in low])  # in each group of four lanes a share of the four sums
+    while n > 4:
+        n //= 2
+        total = fold(total, total, list(range(n)), list(range(n, 2 * n)))
+    return total
+
+
+@intrinsic
+def window(typingctx, array, start, size):
+    """Return the 1-D view of `size` elements of a C-contiguous array from its flat index `start` on.
+
+    It holds no reference: the array must outlive it. Nothing is checked.
+    """
+    result = types.Array(array.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        data = builder.gep(_pointer(context, builder, signature.args[0], args[0]), [args[1]])
+        out = context.make_array(result)(context, builder)
+        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(array.dtype)))
+        populate_array(out, data=data, shape=[args[2]], strides=[itemsize], itemsize=itemsize, meminfo=None)
+        return out._getvalue()
+
+    return result(array, types.int64, types.int64), codegen
+
+
+@intrinsic
+def borrowed(typingctx, value):
+    """Return a tuple of arrays and numbers whose arrays hold no reference: the caller's must outlive it.
+
+    Reading an array from a tuple counts a reference, atomically; thousands of those per step would cost more than a
+    small network's arithmetic.
+    """
+
+    def codegen(context, builder, signature, args):
+        out = args[0]
+        for i, member in enumerate(signature.args[0].types):
+            if isinstance(member, types.Array):
+                array = context.make_array(member)(context, builder, builder.extract_value(out, i))
+                array.meminfo = cgutils.get_null_value(array.meminfo.type)
+                array.parent = cgutils.get_null_value(array.parent.type)
+                out = builder.insert_value(out, array._getvalue(), i)
+        return out
+
+    return value(value), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -144,17 +222,39 @@ def correlate_block(typingctx, R, C, D, d, A, a, T, G, g, m):
 
         steps = builder.sdiv(T_, _INDEX(lanes))
         sums = _accumulate(builder, [ir.Constant(vector, None)] * (rows * columns), steps, body)
-        reduce = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(element, [element, vector]),
-            f"llvm.vector.reduce.fadd.v{lanes}{'f32' if element == ir.FloatType() else 'f64'}",
-        )
         for r in range(rows):
+            row = builder.add(g_, builder.mul(_INDEX(r), m_))
+            products = sums[r * columns : (r + 1) * columns]
+            if columns == 4:
+                added = _sum_of_four(builder, products)
+                _store(builder, builder.fadd(_vector(builder, G_, row, added.type), added), G_, row)
+                continue
             for c in range(columns):
-                address = builder.gep(G_, [builder.add(g_, builder.add(builder.mul(_INDEX(r), m_), _INDEX(c)))])
-                total = builder.call(reduce, [builder.load(address), sums[r * columns + c]], fastmath=("reassoc",))
-                builder.store(total, address)
+                address = builder.gep(G_, [builder.add(row, _INDEX(c))])
+                builder.store(_sum(builder, builder.load(address), products[c]), address)
         return context.get_dummy_value()
 
     i = types.int64
     return types.void(R, C, D, i, A, i, i, G, i, i), codegen
+
+
+if numba.config.DISABLE_JIT:
+
+    def window(array, start, size):  # noqa: F811
+        return array.reshape(-1)[start : start + size]
+
+    def borrowed(value):  # noqa: F811
+        return value
+
+    def combine_block(R, C, W, w, row, column, bias, A, a, m, T, Z, z):  # noqa: F811
+        lanes = C * LANES * 8 // A.itemsize
+        for r in range(R):
+            shift = W[bias + r] if bias >= 0 else 0
+            Z[z + r * T : z + r * T + lanes] = shift + sum(
+                W[w + r * row + k * column] * A[a + k * T : a + k * T + lanes] for k in range(m)
+            )
+
+    def correlate_block(R, C, D, d, A, a, T, G, g, m):  # noqa: F811
+        for r in range(R):
+            for c in range(C):
+                G[g + r * m + c] += np.dot(D[d + r * T : d + (r + 1) * T], A[a + c * T : a + (c + 1) * T])
