@@ -14,7 +14,7 @@ from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
 from .intrinsics import LANES, borrowed, window
 
 # Largest layer n_h × n_{h−1} that our own loops multiply faster than BLAS.
-BLAS_FROM = 64 * 64
+BLAS_FROM = 96 * 96
 # Samples in a tile at the most.
 TILE = 64
 

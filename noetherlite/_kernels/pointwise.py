@@ -22,9 +22,11 @@ def exp(z):
     """e^z without branches or calls, so that loops over it are vectorised; relative error below 2 ε.
 
     z = n ln 2 + r with |r| ≤ ½ ln 2; Taylor's series of degree 13 for e^r, then 2^n by setting the exponent's bits.
-    Below −708 and above 709 it keeps the values there (3e-308 and 8e307), and NaN stays NaN.
+    Below −700 it is 0: subnormal results would slow every product they enter by a factor of a hundred. Above 709 it keeps
+    the value there, 8e307. NaN stays NaN.
     """
-    z = -708.0 if z < -708.0 else (709.0 if z > 709.0 else z)
+    vanishes = z < -700.0
+    z = -700.0 if vanishes else (709.0 if z > 709.0 else z)
     n = math.floor(z * _LOG2_E + 0.5)
     r = (z - n * _LN2_HIGH) - n * _LN2_LOW
     p = 1 / 6227020800
@@ -41,7 +43,7 @@ def exp(z):
     p = p * r + 0.5
     p = p * r + 1.0
     p = p * r + 1.0
-    return p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
+    return 0.0 if vanishes else p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
 @compiled
