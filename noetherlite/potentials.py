@@ -93,14 +93,14 @@ class NetworkPotential(_Compiled):
     """
 
     def __init__(self, network: Network, data: Dataset | ArrayLike, y: ArrayLike | None = None) -> None:
-        inputs: Any = data
+        held: Any = data
         self.dataset = ""
         if y is None:
-            if not (hasattr(data, "X") and hasattr(data, "y")):
-                raise TypeError(f"potential needs a Dataset, or X and y; got {_validate.describe(data)} alone")
-            inputs, y, self.dataset = data.X, data.y, str(data.name)
+            if not (hasattr(held, "X") and hasattr(held, "y")):
+                raise TypeError(f"potential needs a Dataset, or X and y; got {_validate.describe(held)} alone")
+            held, y, self.dataset = held.X, held.y, str(held.name)
         self.network = network
-        self.X: Array = _validate.array(inputs, "X", ndim=2)
+        self.X: Array = _validate.array(held, "X", ndim=2)
         self.n_samples = self.X.shape[0]
         n_outputs = network.widths[-1]
         if self.n_samples == 0:

@@ -21,6 +21,8 @@ from .version import versions
 BACKENDS = ("auto", "cpu", "reference")
 # Compiled calls are kept to about this many seconds, so that Ctrl-C and the progress bar stay responsive.
 _CALL_SECONDS = 0.25
+# Fields of layout.Records with one row per record, whatever was asked for.
+_ROWS = ("step", "loss", "kinetic", "quantity", "charge", "integral", "discrete")
 
 
 class DivergenceError(RuntimeError):
@@ -225,24 +227,43 @@ def _batches(U: Potential, batch_size: int | None, rng: Seed) -> layout.Batches:
 
 
 def _state(x: Array, v: Array, n_components: int) -> layout.State:
-    zeros = (np.zeros(n_components) for _ in range(5))
+    def zeros() -> Float64Array:
+        return np.zeros(n_components)
+
     return layout.State(
-        x,
-        v,
-        np.zeros_like(x),
-        np.zeros_like(x),
-        np.zeros(3, np.int64),
-        np.zeros(1),
-        *zeros,
-        np.zeros((2, n_components)),
+        x=x,
+        v=v,
+        gradient=np.zeros_like(x),
+        y=np.zeros_like(x),
+        counts=np.zeros(3, np.int64),
+        loss=np.zeros(1),
+        origin=zeros(),
+        integral=zeros(),
+        balance=zeros(),
+        source=zeros(),
+        charge=zeros(),
+        scratch=np.zeros((2, n_components)),
     )
 
 
 def _records(steps: int, every: int, n_components: int, n_params: int, dtype: str) -> layout.Records:
     rows = steps // every + 1 + (steps % every != 0)
-    laws = (np.zeros((rows, n_components)) for _ in range(4))
-    params = np.zeros((rows if n_params else 0, n_params), dtype)
-    return layout.Records(every, steps, np.full(rows, -1), np.zeros(rows), np.zeros(rows), *laws, params)
+
+    def zeros() -> Float64Array:
+        return np.zeros((rows, n_components))
+
+    return layout.Records(
+        every=every,
+        last=steps,
+        step=np.full(rows, -1),
+        loss=np.zeros(rows),
+        kinetic=np.zeros(rows),
+        quantity=zeros(),
+        charge=zeros(),
+        integral=zeros(),
+        discrete=zeros(),
+        params=np.zeros((rows if n_params else 0, n_params), dtype),
+    )
 
 
 def _backend(
@@ -338,14 +359,9 @@ def _trajectory(
     message: str,
     specification: dict[str, Any],
 ) -> Trajectory:
-    kept = records.step >= 0
-    written = layout.Records(
-        records.every,
-        records.last,
-        *(a[kept] for a in records[2:9]),
-        records.params[kept] if records.params.size else records.params,
-    )
-    t: Float64Array = t0 + written.step * algorithm.dt
+    kept = records.step >= 0  # all rows but those that a run cut short did not reach
+    written = records._replace(**{name: getattr(records, name)[kept] for name in _ROWS})
+    t: Float64Array = np.asarray(t0 + written.step * algorithm.dt, dtype=np.float64)
     dynamics = algorithm.dynamics
     return Trajectory(
         t=t,
@@ -355,7 +371,7 @@ def _trajectory(
         laws=laws.read(watched, dynamics, t, written),
         x=state.x,
         v=-state.gradient if dynamics.mass == 0 else state.v,
-        params=written.params if records.params.size else None,
+        params=records.params[kept] if records.params.size else None,
         status=status,
         message=message,
         n_gradients=int(state.counts[EVALUATIONS]),

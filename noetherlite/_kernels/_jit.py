@@ -28,7 +28,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 def _compile(function: Callable[..., Any], fastmath: set[str], inline: str = "never") -> Any:
-    options = {"fastmath": fastmath, "error_model": "numpy", "nogil": True, "inline": inline}
+    options: dict[str, Any] = {"fastmath": fastmath, "error_model": "numpy", "nogil": True, "inline": inline}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba's "no locator available": neither the package's nor the user's cache is writable

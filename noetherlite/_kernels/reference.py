@@ -136,10 +136,10 @@ def value_and_gradient(problem: layout.Problem, x: A, chosen: Any = slice(None))
     """Return U(x) and ∇U(x), on the samples `chosen` of a network's data."""
     if problem.kind == layout.RADIAL:
         square = x @ x
-        return 0.1 * (square - 1) ** 2 + 0.08, 0.4 * (square - 1) * x
+        return float(0.1 * (square - 1) ** 2 + 0.08), 0.4 * (square - 1) * x
     if problem.kind == layout.HARMONIC:
         force = problem.matrix @ x
-        return 0.5 * (x @ force), force
+        return float(0.5 * (x @ force)), force
     zs, activations = forward(problem, x, problem.X[chosen])
     value, delta = loss(problem, zs[-1], chosen)
     return value, backward(problem, x, zs, activations, delta)
@@ -263,7 +263,7 @@ class Run:
         t = a.t0 + s.counts[STEPS_DONE] * a.h
         if a.kind == layout.GD:
             drop = 0.5 * a.h**2 * pair(self.laws, s.gradient, s.gradient)
-            s.balance += np.where(self.mask, drop, -a.h * self.charge(s.x, s.gradient))
+            s.balance[:] += np.where(self.mask, drop, -a.h * self.charge(s.x, s.gradient))
             s.x[:] -= a.h * s.gradient
             self._evaluate(s.x)
         elif a.kind == layout.CONFORMAL:
