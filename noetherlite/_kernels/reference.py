@@ -320,10 +320,15 @@ class Run:
 
     def advance(self, n_steps: int) -> None:
         """Take `n_steps` steps, recording on the way; the first call also makes and records the start."""
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges says so in its outcome
+            self._advance(n_steps)
+
+    def _advance(self, n_steps: int) -> None:
         s, r = self.state, self.records
-        if s.counts[EVALUATIONS] == 0 and r.step[0] < 0:
+        if r.step[0] < 0 and s.counts[OUTCOME] == layout.RUNNING:
             self._start()
-            self._record()
+            if s.counts[OUTCOME] == layout.RUNNING:
+                self._record()
         for _ in range(n_steps):
             if s.counts[OUTCOME] == layout.RUNNING:
                 self._step()
