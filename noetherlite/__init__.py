@@ -1,12 +1,55 @@
-"""noetherlite: conserved quantities of neural-network training, to round-off."""
+"""noetherlite: conserved quantities of neural-network training, to round-off.
+
+The walk of the data: `Network` + `Dataset` → potential → `integrate(algorithm)` → `Trajectory` → laws → plots and files.
+"""
 
 from __future__ import annotations
 
-from . import datasets, potentials
+from . import datasets, plot, potentials
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, Leapfrog
+from .datasets import Dataset
 from .dynamics import GF, NAGF, ND, Dynamics
 from .laws import LawRecord
 from .network import Network
 from .simulate import DivergenceError, Snapshot, integrate
 from .symmetries import Symmetry
+from .symmetries import find as symmetries
 from .trajectory import Trajectory, load
+from .version import version
+
+__version__ = version()
+
+__all__ = [
+    "GD",
+    "GF",
+    "NAGD",
+    "NAGF",
+    "ND",
+    "Algorithm",
+    "ConformalLeapfrog",
+    "Dataset",
+    "DivergenceError",
+    "Dynamics",
+    "LawRecord",
+    "Leapfrog",
+    "Network",
+    "Snapshot",
+    "Symmetry",
+    "Trajectory",
+    "datasets",
+    "figures",
+    "integrate",
+    "load",
+    "plot",
+    "potentials",
+    "symmetries",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import what few programs need when it is first asked for."""
+    if name == "figures":
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,7 +20,7 @@ from .symmetries import Family
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LawRecord:
-    """One symmetry's law along a run; R records, components of shape `shape` (n_h,), (n_h, n_h), …
+    """One symmetry's law along a run; R records, components of shape `shape`: (n_h,), (n_h, n_h), and so on.
 
     Attributes
     ----------
@@ -111,6 +111,7 @@ def _residual(
 ) -> Float64Array:
     if dynamics.mass > 0:
         mu = dynamics.integrating_factor(t).reshape(-1, *(1 for _ in s.shape))
-        return np.asarray(mu * charge - mu[:1] * charge[:1] - integral)
+        with np.errstate(over="ignore", invalid="ignore"):  # in the last records of a run that diverges
+            return np.asarray(mu * charge - mu[:1] * charge[:1] - integral)
     # For G not symmetric the gradient-descent kernels sum h·J step by step: that is ∫J ds.
     return np.asarray(quantity - quantity[:1]) if s.symmetric else discrete

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _validate
+from . import _validate, plot
+from ._files import replacing
 from ._types import Array, Float64Array, IntArray
 from .laws import LawRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SCHEMA = 1
 _ARRAYS = ("t", "step", "loss", "energy", "x", "v", "params")
@@ -75,6 +78,22 @@ class Trajectory:
             f"{self.t.size} records, laws {list(self.laws)})"
         )
 
+    def plot_loss(self, ax: Axes | None = None, **style: Any) -> Axes:
+        """Plot the loss against time; see `noetherlite.plot.loss`."""
+        return plot.loss(self, ax, **style)
+
+    def plot_energy(self, ax: Axes | None = None, **style: Any) -> Axes:
+        """Plot energy and loss against time; see `noetherlite.plot.energy`."""
+        return plot.energy(self, ax, **style)
+
+    def plot_law(self, name: str, what: str = "residual", ax: Axes | None = None, **style: Any) -> Axes:
+        """Plot one array of a law record against time; see `noetherlite.plot.law`."""
+        return plot.law(self, name, what, ax, **style)
+
+    def plot_residuals(self, ax: Axes | None = None) -> Axes:
+        """Plot the largest exact discrete residual of every law; see `noetherlite.plot.residuals`."""
+        return plot.residuals(self, ax)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run to `path` (.npz); the file appears complete or not at all.
 
@@ -106,22 +125,9 @@ class Trajectory:
             "specification": dict(self.specification),
         }
         arrays["header"] = np.array(json.dumps(header))
-        write_npz(target, arrays)
-        return target
-
-
-def write_npz(target: Path, arrays: Mapping[str, Any]) -> None:
-    """Write an .npz to a temporary file beside `target`, flush it to disk, and rename it."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with replacing(target) as file:
             np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        return target
 
 
 def load(path: str | os.PathLike[str]) -> Trajectory:

@@ -10,8 +10,8 @@ from . import layout, pointwise
 from ._jit import compiled, inlined
 from .cpu_laws import charge, pair, quantity
 from .cpu_network import Tiles, forward, load, network
-from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
 from .intrinsics import LANES, borrowed, window
+from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
 
 # Largest layer n_h × n_{h−1} that our own loops multiply faster than BLAS.
 BLAS_FROM = 96 * 96

@@ -264,7 +264,9 @@ def backward(problem, x, tiles, tile, gradient):
                 np.dot(window(x, W, n * m).reshape(n, m).T, window(tiles.z, z, n * T).reshape(n, T), D.reshape(m, T))
             else:
                 combine(x, W, np.int64(1), m, np.int64(-1), m, n, tiles.z, z, T, D, np.int64(0))
-            d_layer(problem, x, h - 1, D, window(tiles.z, z - m * T, m * T), window(tiles.a, z - m * T, m * T), T, gradient)
+            d_layer(
+                problem, x, h - 1, D, window(tiles.z, z - m * T, m * T), window(tiles.a, z - m * T, m * T), T, gradient
+            )
 
 
 @inlined

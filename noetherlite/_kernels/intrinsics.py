@@ -240,13 +240,13 @@ def correlate_block(typingctx, R, C, D, d, A, a, T, G, g, m):
 
 if numba.config.DISABLE_JIT:
 
-    def window(array, start, size):  # noqa: F811
+    def window(array, start, size):
         return array.reshape(-1)[start : start + size]
 
-    def borrowed(value):  # noqa: F811
+    def borrowed(value):
         return value
 
-    def combine_block(R, C, W, w, row, column, bias, A, a, m, T, Z, z):  # noqa: F811
+    def combine_block(R, C, W, w, row, column, bias, A, a, m, T, Z, z):
         lanes = C * LANES * 8 // A.itemsize
         for r in range(R):
             shift = W[bias + r] if bias >= 0 else 0
@@ -254,7 +254,7 @@ if numba.config.DISABLE_JIT:
                 W[w + r * row + k * column] * A[a + k * T : a + k * T + lanes] for k in range(m)
             )
 
-    def correlate_block(R, C, D, d, A, a, T, G, g, m):  # noqa: F811
+    def correlate_block(R, C, D, d, A, a, T, G, g, m):
         for r in range(R):
             for c in range(C):
                 G[g + r * m + c] += np.dot(D[d + r * T : d + (r + 1) * T], A[a + c * T : a + (c + 1) * T])

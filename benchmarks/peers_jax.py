@@ -1,0 +1,69 @@
+"""The same work in JAX: one jitted scan over the records, an inner loop over the steps between them, float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import noetherlite as nl
+
+jax.config.update("jax_enable_x64", True)
+
+
+def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], float]:
+    """Return the run of `work` from θ_0, with scaling laws tracked every step and recorded every tenth."""
+    net, X, y, theta = work.problem()
+    inputs, labels = jnp.asarray(X), jnp.asarray(y)
+    start = {name: jnp.asarray(a) for name, a in net.unpack(theta).items()}
+    hidden = range(1, net.n_layers)
+    second_order = isinstance(algorithm, nl.Leapfrog)
+    h, tree = algorithm.dt, jax.tree.map
+
+    def loss_of(p: Any) -> Any:
+        a = inputs
+        for k in range(1, net.n_layers + 1):
+            a = a @ p[f"W{k}"].T + p[f"b{k}"]
+            if k < net.n_layers:
+                a = jax.nn.relu(a)
+        return -jnp.take_along_axis(jax.nn.log_softmax(a), labels[:, None], axis=1).mean()
+
+    gradient = jax.value_and_grad(loss_of)
+
+    def pair(a: Any, b: Any) -> Any:
+        return [
+            (a[f"W{k}"] * b[f"W{k}"]).sum(1) + a[f"b{k}"] * b[f"b{k}"] - (a[f"W{k + 1}"] * b[f"W{k + 1}"]).sum(0)
+            for k in hidden
+        ]
+
+    def step(_: Any, state: Any) -> Any:
+        p, v, g, _, total = state
+        if second_order:
+            v = tree(lambda v, g: v - 0.5 * h * g, v, g)
+            p = tree(lambda p, v: p + h * v, p, v)
+            loss, g = gradient(p)
+            v = tree(lambda v, g: v - 0.5 * h * g, v, g)
+            total = tree(lambda t, s: t + h * s, total, pair(v, v))
+        else:
+            total = tree(lambda t, s: t + 0.5 * h * h * s, total, pair(g, g))
+            p = tree(lambda p, g: p - h * g, p, g)
+            loss, g = gradient(p)
+        return p, v, g, loss, total
+
+    every = min(10, work.steps)
+
+    @jax.jit
+    def trajectory(p: Any) -> Any:
+        v = tree(jnp.zeros_like, p)
+        loss, g = gradient(p)
+
+        def block(state: Any, _: Any) -> Any:
+            state = jax.lax.fori_loop(0, every, step, state)
+            p, v, g, loss, total = state
+            return state, (loss, pair(p, p), pair(p, v if second_order else g), total)
+
+        return jax.lax.scan(block, (p, v, g, loss, pair(v, v)), None, length=work.steps // every)[1]
+
+    return lambda: float(jax.block_until_ready(trajectory(start))[0][-1])

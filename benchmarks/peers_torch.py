@@ -1,0 +1,66 @@
+"""The same work in PyTorch, eager mode, float64: what a theorist would write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import noetherlite as nl
+
+
+def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], float]:
+    """Return the run of `work` from θ_0, with scaling laws tracked every step and recorded every tenth."""
+    net, X, y, theta = work.problem()
+    inputs, labels = torch.from_numpy(X), torch.from_numpy(y)
+    start = {name: torch.from_numpy(a.copy()) for name, a in net.unpack(theta).items()}
+    hidden = range(1, net.n_layers)
+    second_order = isinstance(algorithm, nl.Leapfrog)
+    h = algorithm.dt
+
+    def loss_of(p: dict[str, torch.Tensor]) -> torch.Tensor:
+        a = inputs
+        for k in range(1, net.n_layers + 1):
+            a = torch.nn.functional.linear(a, p[f"W{k}"], p[f"b{k}"])
+            if k < net.n_layers:
+                a = torch.relu(a)
+        return torch.nn.functional.cross_entropy(a, labels)
+
+    def pair(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        return [
+            (a[f"W{k}"] * b[f"W{k}"]).sum(1) + a[f"b{k}"] * b[f"b{k}"] - (a[f"W{k + 1}"] * b[f"W{k + 1}"]).sum(0)
+            for k in hidden
+        ]
+
+    def once() -> float:
+        p = {name: a.clone().requires_grad_() for name, a in start.items()}
+        v = {name: torch.zeros_like(a) for name, a in start.items()}
+        g = dict(zip(p, torch.autograd.grad(loss_of(p), list(p.values())), strict=True))
+        total = pair(v, v)
+        records = []
+        for step in range(1, work.steps + 1):
+            with torch.no_grad():
+                if second_order:
+                    for name in p:
+                        v[name] -= 0.5 * h * g[name]
+                        p[name] += h * v[name]
+                else:
+                    for t, drop in zip(total, pair(g, g), strict=True):
+                        t += 0.5 * h * h * drop
+                    for name in p:
+                        p[name] -= h * g[name]
+            loss = loss_of(p)
+            g = dict(zip(p, torch.autograd.grad(loss, list(p.values())), strict=True))
+            with torch.no_grad():
+                if second_order:
+                    for name in p:
+                        v[name] -= 0.5 * h * g[name]
+                    for t, source in zip(total, pair(v, v), strict=True):
+                        t += h * source
+                if step % 10 == 0 or step == work.steps:
+                    motion = v if second_order else g
+                    records.append((float(loss), pair(p, p), pair(p, motion), [t.clone() for t in total]))
+        return records[-1][0]
+
+    return once

@@ -1,0 +1,141 @@
+"""What a symmetry offers, and what a family of affine ones g(x) = Gx + ξ with ⟨g(x), ∇U(x)⟩ = 0 shares (GU (16)).
+
+A family of generators shares one object: n_h scalings, n_h × n_h matrices, one field per output column. Component c has
+the generator g_c(x) = G_c x + ξ_c, and everything follows from the forms B_c(a, b) = ⟨G_c a, b⟩ and T_c(b) = ⟨ξ_c, b⟩:
+
+    quantity Q = ½B(x, x) + T(x) (G symmetric),   charge J = B(x, v) + T(v),   source S = B(v, v).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _validate
+from ._types import Array, ArrayLike, Float64Array
+
+
+def expm(A: Float64Array) -> Float64Array:
+    """exp(A); SciPy is imported when it is first needed, to keep the import of the package light."""
+    from scipy.linalg import expm as scipy_expm
+
+    return np.asarray(scipy_expm(A))
+
+
+class Row(NamedTuple):
+    """A family as the kernels know it: a line of `layout.Laws`."""
+
+    kind: int
+    where: tuple[int, ...]
+    degree: float = 0.0
+
+
+class NoetherSymmetry(ABC):
+    """What all symmetries share; x and v have shape (..., P), results (..., *shape).
+
+    Attributes
+    ----------
+    name : str
+        "scaling:1", "linear:2", "rotation", "translation:b", …, "time".
+    shape : tuple of int
+        Shape of the components, for example (n_h,).
+    n_params : int
+        P.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    n_params: int
+
+    @property
+    def n_generators(self) -> int:
+        """Number of components."""
+        return int(np.prod(self.shape))
+
+    @abstractmethod
+    def generator(self, x: ArrayLike) -> Float64Array:
+        """Return the fields g_c(x), shape (n_generators, P), for x of shape (P,)."""
+
+    @abstractmethod
+    def quantity(self, x: ArrayLike) -> Float64Array:
+        """Return Q(x) with Q̇ = J; NaN where there is none."""
+
+    @abstractmethod
+    def charge(self, x: ArrayLike, v: ArrayLike) -> Float64Array:
+        """Return the charge J(x, v)."""
+
+    @abstractmethod
+    def source(self, v: ArrayLike) -> Float64Array:
+        """Return the source S(v)."""
+
+    def _vectors(self, x: ArrayLike, name: str) -> Array:
+        out = np.asarray(x, dtype=np.float64)
+        if out.ndim < 1 or out.shape[-1] != self.n_params:
+            raise ValueError(f"{name} must have shape (..., {self.n_params}), got {out.shape}")
+        return out
+
+    def _point(self, x: ArrayLike) -> Array:
+        return _validate.shaped(x, "x", (self.n_params,))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}, {self.n_generators} generators>"
+
+
+class Family(NoetherSymmetry):
+    """A family of affine symmetries; `name` is its key in `Trajectory.laws`.
+
+    Attributes
+    ----------
+    symmetric : bool
+        Whether the G_c are symmetric, so that a quantity Q with Q̇ = J exists.
+    objection : str
+        Why this is not a symmetry of the network it was made for; empty where it is one.
+    """
+
+    symmetric: bool
+    objection = ""
+
+    @abstractmethod
+    def pair(self, a: Array, b: Array) -> Float64Array:
+        """Return B(a, b) = ⟨Ga, b⟩ for a and b of shape (..., P)."""
+
+    @abstractmethod
+    def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
+        """Return x moved by the finite group element exp(Σ_c strength_c g_c); strength has shape `shape` or is a number."""
+
+    @abstractmethod
+    def norm(self, x: ArrayLike) -> Float64Array:
+        """Return |g_c(x)|, shape `shape`, for x of shape (P,)."""
+
+    @abstractmethod
+    def row(self) -> Row:
+        """Return the kernels' description."""
+
+    def translation(self, b: Array) -> Float64Array:
+        """Return T(b) = ⟨ξ, b⟩."""
+        return np.zeros((*np.shape(b)[:-1], *self.shape))
+
+    def quantity(self, x: ArrayLike) -> Float64Array:
+        """Return Q(x) = ½⟨x, Gx⟩ + ⟨ξ, x⟩; NaN where G is not symmetric."""
+        x = self._vectors(x, "x")
+        if not self.symmetric:
+            return np.full((*x.shape[:-1], *self.shape), np.nan)
+        return 0.5 * self.pair(x, x) + self.translation(x)
+
+    def charge(self, x: ArrayLike, v: ArrayLike) -> Float64Array:
+        """Return J = ⟨g(x), v⟩."""
+        x, v = self._vectors(x, "x"), self._vectors(v, "v")
+        return self.pair(x, v) + self.translation(v)
+
+    def source(self, v: ArrayLike) -> Float64Array:
+        """Return S = ⟨Gv, v⟩."""
+        v = self._vectors(v, "v")
+        return self.pair(v, v)
+
+    def _strength(self, strength: ArrayLike) -> Float64Array:
+        out = np.asarray(strength, dtype=np.float64)
+        if out.shape not in ((), self.shape):
+            raise ValueError(f"strength must be a number or have shape {self.shape}, got {out.shape}")
+        return np.broadcast_to(out, self.shape)

@@ -1,0 +1,182 @@
+"""GU's Figures 3–6: a particle in the potential U(w) = (|w|² − 1)²/10 + 2/25, and the neuron that has this loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import datasets
+from ._types import Float64Array
+from .algorithms import GD, Algorithm, ConformalLeapfrog
+from .network import Network
+from .plot import COLOURS
+from .potentials import Callable, Potential, Radial
+from .simulate import integrate
+from .symmetries import Symmetry
+from .trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+START, VELOCITY = (1.15, 0.2, 0.4), (-0.1, 0.15, 0.1)
+LR = 2.5e-3  # h = 0.05
+# Time starts at 1, as the friction 3/t of NAGF is infinite at 0 and the particle is moving.
+T0, STEPS = 1.0, 1600
+RUNS: dict[str, Algorithm] = {
+    "ND": ConformalLeapfrog(LR),
+    "NAGF": ConformalLeapfrog(LR, alpha=3),
+    "GF": GD(0.05),
+}
+
+
+def neuron() -> Callable:
+    """Return the loss of one neuron f(x) = ⟨w, x⟩² on the icosahedron with labels 3/5, as a function of w ∈ R³.
+
+    It is the network 3–1–1 with activation z² and its outgoing weight held at 1. The twelve vertices are a spherical
+    5-design and U is a polynomial of degree 4 in the input, so U(w) = (|w|² − 1)²/10 + 2/25 exactly.
+    """
+    net = Network([3, 1, 1], activation="polynomial(2)", bias=False, loss="mse")
+    U = net.potential(datasets.icosahedron(label=0.6))
+
+    def value_and_gradient(w: Float64Array) -> tuple[float, Float64Array]:
+        value, gradient = U.value_and_gradient(np.append(w, 1.0))
+        return value, gradient[:3]
+
+    return Callable(value_and_gradient, 3)
+
+
+def angular_momenta() -> list[Symmetry]:
+    """Return the rotations about the three axes: g(w) = e_i × w, with charge J_i = M_i, M = w × ẇ."""
+    axes = np.eye(3)
+    return [Symmetry(np.cross(axes[i], axes).T, name=f"M{i + 1}") for i in range(3)]
+
+
+def runs(dynamics: tuple[str, ...]) -> tuple[dict[str, Trajectory], dict[str, Any]]:
+    """Return the runs in the radial potential, and the numbers: they and how far the neuron's runs are from them."""
+    out, numbers = {}, {"start": START, "velocity": VELOCITY, "lr": LR, "steps": STEPS, "runs": {}}
+    for name in dynamics:
+        out[name] = _run(Radial(), name)
+        own, twin = orbit(out[name]), orbit(_run(neuron(), name))
+        numbers["runs"][name] = {
+            "t": out[name].t,
+            "w": own,
+            "loss": out[name].loss,
+            "angular_momentum": momentum(out[name]),
+            "largest difference from the neuron": float(np.abs(own - twin).max()),
+        }
+    return out, numbers
+
+
+def _run(U: Potential, name: str) -> Trajectory:
+    moving: dict[str, Any] = {} if name == "GF" else {"velocity": VELOCITY}
+    return integrate(
+        U, RUNS[name], START, STEPS, t0=T0, record_every=2, record_params=True, laws=angular_momenta(), **moving
+    )
+
+
+def orbit(run: Trajectory) -> Float64Array:
+    """Return w(t), shape (R, 3)."""
+    return np.asarray(run.params)
+
+
+def momentum(run: Trajectory) -> Float64Array:
+    """Return M(t) = w × ẇ, shape (R, 3)."""
+    return np.hstack([run.laws[f"M{i}"].charge for i in (1, 2, 3)])
+
+
+def orbit_figure(name: str, title: str) -> tuple[Figure, dict[str, Any]]:
+    """Draw a trajectory from two angles, with the unit sphere and the plane through 0 perpendicular to M."""
+    from matplotlib.figure import Figure
+
+    trajectories, numbers = runs((name,))
+    run, w = trajectories[name], orbit(trajectories[name])
+    normal = momentum(run)[0]
+    normal = normal / np.linalg.norm(normal)
+    numbers["largest distance from the plane"] = float(np.abs(w @ normal).max())
+    figure = Figure(figsize=(8.0, 4.2), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    for i, (elevation, azimuth) in enumerate(((22, -50), _along_plane(normal))):
+        ax: Any = figure.add_subplot(1, 2, i + 1, projection="3d")
+        _sphere_and_plane(ax, normal)
+        ax.plot(*w.T, color=COLOURS[0], linewidth=1.2, label="$w(t)$")
+        ax.scatter(*START, color=COLOURS[1], s=28, depthshade=False, label="start")
+        ax.scatter(*w[-1], color=COLOURS[6], marker="s", s=24, depthshade=False, label="end")
+        ax.quiver(0, 0, 0, *normal, color=COLOURS[2], linewidth=1.5, label=r"$M/|M|$")
+        ax.view_init(elevation, azimuth)
+        ax.set(xlabel="$w_1$", ylabel="$w_2$", zlabel="$w_3$", xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), zlim=(-1.3, 1.3))
+        ax.set_box_aspect((1, 1, 1), zoom=0.92)
+        for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+            axis.set_ticks([-1, 0, 1])
+        ax.set_title(("(a) from above", "(b) along the plane")[i], fontsize=10, y=0.98)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure, numbers
+
+
+def _plane(normal: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return two unit vectors that span the plane perpendicular to `normal`, the first one horizontal."""
+    first = np.cross(normal, (0.0, 0.0, 1.0))
+    first /= np.linalg.norm(first)
+    return first, np.cross(normal, first)
+
+
+def _along_plane(normal: Float64Array) -> tuple[float, float]:
+    """Return (elevation, azimuth) of a view from a little above, in which that plane is a line."""
+    first, second = _plane(normal)
+    sight = np.cos(0.35) * first + np.sin(0.35) * np.sign(second[2]) * second
+    return float(np.degrees(np.arcsin(sight[2]))), float(np.degrees(np.arctan2(sight[1], sight[0])))
+
+
+def _sphere_and_plane(ax: Any, normal: Float64Array) -> None:
+    polar, around = np.mgrid[0 : np.pi : 13j, 0 : 2 * np.pi : 25j]
+    sphere = (np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar))
+    ax.plot_wireframe(*sphere, color="0.75", linewidth=0.35)
+    first, second = _plane(normal)
+    radius, angle = np.mgrid[0:1.3:2j, 0 : 2 * np.pi : 49j]
+    plane = [radius * (np.cos(angle) * first[i] + np.sin(angle) * second[i]) for i in range(3)]
+    ax.plot_surface(*plane, color=COLOURS[4], alpha=0.15, linewidth=0, shade=False)
+
+
+def momentum_figure() -> tuple[Figure, dict[str, Any]]:
+    """Draw |M| and the conserved t^α |M| of ND and NAGF, and how far M(t) t^α drifts from its start."""
+    from matplotlib.figure import Figure
+
+    trajectories, numbers = runs(("ND", "NAGF"))
+    figure = Figure(figsize=(8.0, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for i, (name, run) in enumerate(trajectories.items()):
+        M, mu = momentum(run), run.t ** RUNS[name].dynamics.alpha
+        size = np.linalg.norm(M, axis=1)
+        drift = np.linalg.norm(mu[:, None] * M - mu[0] * M[0], axis=1) / (mu[0] * size[0])
+        power = "" if name == "ND" else "t^3"
+        left.plot(run.t, size, color=COLOURS[i], label=f"{name}: $|M|$")
+        right.plot(run.t, np.where(drift > 0, drift, np.nan), color=COLOURS[i], label=f"{name}: ${power}M$")
+        numbers["runs"][name]["drift"] = drift
+    left.plot(trajectories["NAGF"].t, trajectories["NAGF"].t ** 3 * np.linalg.norm(momentum(trajectories["NAGF"]), axis=1),
+              color=COLOURS[2], linestyle="--", label="NAGF: $t^3|M|$")  # fmt: skip
+    left.set(xlabel="time $t$", ylabel="angular momentum", xscale="log", yscale="log")
+    left.set_title(r"(a) $M=w\times\dot w$", fontsize=10)
+    right.set(xlabel="time $t$", ylabel="relative change since the start", yscale="log", ylim=(1e-17, 1e-12))
+    right.axhline(np.finfo(np.float64).eps, color="0.5", linewidth=0.8, linestyle=":")
+    right.annotate("machine epsilon", (0.98, np.finfo(np.float64).eps), xycoords=("axes fraction", "data"), ha="right",
+                   va="bottom", fontsize=8, color="0.35")  # fmt: skip
+    right.set_title(r"(b) conserved $t^\alpha M$", fontsize=10)
+    for ax in (left, right):
+        ax.legend(frameon=False, fontsize=9)
+    return figure, numbers
+
+
+def loss_figure() -> tuple[Figure, dict[str, Any]]:
+    """Draw the losses of ND, NAGF and GF."""
+    from matplotlib.figure import Figure
+
+    trajectories, numbers = runs(("ND", "NAGF", "GF"))
+    figure = Figure(figsize=(5.4, 3.6), layout="constrained")
+    ax = figure.subplots()
+    for i, (name, run) in enumerate(trajectories.items()):
+        excess = run.loss - 0.08
+        ax.plot(run.t, np.where(excess > 1e-17, excess, np.nan), color=COLOURS[i], linewidth=1.2, label=name)
+    ax.set(xlabel="time $t$", ylabel=r"loss above its minimum, $U-\frac{2}{25}$", yscale="log")
+    ax.legend(frameon=False, loc="upper right", ncols=3)
+    ax.set_ylim(1e-17, 1e2)
+    return figure, numbers

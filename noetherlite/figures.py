@@ -1,0 +1,143 @@
+"""The figures of Głuch & Urbanke (2021), redrawn: each function returns (matplotlib Figure, dict of the numbers in it)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import _validate
+from ._figures_radial import loss_figure, momentum_figure, orbit_figure
+from ._figures_training import training_figure
+from ._files import replacing
+from ._types import Seed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def figure1(
+    *, n_samples: int = 512, steps: int = 500, lr: float = 0.004, rng: Seed = 0, progress: bool = False
+) -> tuple[Figure, dict[str, Any]]:
+    """GU's Figure 1: a ReLU network 784–128–64–10 trained by gradient descent, leapfrog and NAGD at the same rate.
+
+    Left axes: the layers' squared norms, which move. Right axes, on their own scale: the defect of Table 2's law between
+    W_1 and W_2 for that dynamics, which does not.
+
+    Parameters
+    ----------
+    n_samples : int
+        Training images: Kuzushiji-MNIST where it is found (train split, else test split), else `datasets.glyphs`.
+    steps : int
+        Steps of each algorithm.
+    lr : float
+        Learning rate of all three.
+    rng : int, SeedSequence or Generator
+        Seeds the choice of images and the initial parameters.
+    progress : bool
+        Show a progress bar per algorithm.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    numbers : dict
+        "dataset", "lr", "steps", "network", and for each algorithm under "runs" the arrays shown ("t", "loss",
+        "squared_norms" (R, 3), "law" (R,)) and the largest "discrete_residual", which is round-off.
+    """
+    return training_figure("relu", n_samples=n_samples, steps=steps, lr=lr, rng=rng, progress=progress)
+
+
+def figure2(
+    *, n_samples: int = 512, steps: int = 200, lr: float = 0.001, rng: Seed = 0, progress: bool = False
+) -> tuple[Figure, dict[str, Any]]:
+    """GU's Figure 2: as Figure 1 with activations of degree 2, polynomial(2) in layer 1 and repu(2) in layer 2.
+
+    Parameters and returns are those of `figure1`; the law is |W_1|² + |b_1|² − 2|W_2|².
+    """
+    return training_figure(
+        ["polynomial(2)", "repu(2)"], n_samples=n_samples, steps=steps, lr=lr, rng=rng, progress=progress
+    )
+
+
+def figure3() -> tuple[Figure, dict[str, Any]]:
+    """GU's Figure 3: Newtonian dynamics in the potential (|w|² − 1)²/10 + 2/25 stays in the plane perpendicular to M = w × ẇ.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The orbit from two angles, the unit sphere of minima and the plane.
+    numbers : dict
+        The orbit, M, its "largest distance from the plane", and its "largest difference from the neuron": the same run
+        for one neuron with activation z² on the twelve icosahedron vertices, whose loss is this potential.
+    """
+    return orbit_figure("ND", "Newtonian dynamics")
+
+
+def figure4() -> tuple[Figure, dict[str, Any]]:
+    """GU's Figure 4: Nesterov's flow in the same potential, from the same start at t = 1; returns as `figure3`."""
+    return orbit_figure("NAGF", "Nesterov's accelerated gradient flow")
+
+
+def figure5() -> tuple[Figure, dict[str, Any]]:
+    """GU's Figure 5: the angular momentum M of both; M is constant for ND, t³M for NAGF.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    numbers : dict
+        M(t) and the relative "drift" of t^α M, which is round-off.
+    """
+    return momentum_figure()
+
+
+def figure6() -> tuple[Figure, dict[str, Any]]:
+    """GU's Figure 6: the losses of ND, NAGF and GF in the same potential; returns the figure and its numbers."""
+    return loss_figure()
+
+
+FIGURES: dict[int, Callable[..., tuple[Figure, dict[str, Any]]]] = {
+    1: figure1,
+    2: figure2,
+    3: figure3,
+    4: figure4,
+    5: figure5,
+    6: figure6,
+}
+
+
+def save(number: int, folder: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
+    """Draw a figure and write figure<N>.png, .pdf and .json (its numbers) into `folder`; return the numbers.
+
+    Parameters
+    ----------
+    number : int
+        1 to 6.
+    folder : path-like
+        Made where it does not exist. Every file appears complete or not at all.
+    **options
+        Passed to the figure's function.
+
+    Raises
+    ------
+    ValueError
+        If there is no such figure.
+    OSError
+        If the folder cannot be written.
+    """
+    number = _validate.integer(number, "number", minimum=1, maximum=len(FIGURES))
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    figure, numbers = FIGURES[number](**options)
+    for suffix in ("png", "pdf"):
+        with replacing(target / f"figure{number}.{suffix}") as file:
+            figure.savefig(file, format=suffix, dpi=200)
+    with replacing(target / f"figure{number}.json") as file:
+        file.write(json.dumps(numbers, default=_plain, indent=1).encode())
+    return numbers
+
+
+def _plain(value: Any) -> Any:
+    """Return NumPy's arrays and numbers as JSON's."""
+    return value.tolist()

@@ -1,0 +1,104 @@
+"""Plots of a run. Every function takes `ax=None`, draws into it or into a new figure, and returns the Axes.
+
+matplotlib is imported when the first plot is drawn, never with the package, and no global setting is changed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _validate
+from ._types import Float64Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .trajectory import Trajectory
+
+# Okabe and Ito's palette, distinguishable with every kind of colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+# What a law record holds, and how an axis calls it.
+LABELS = {
+    "quantity": r"quantity $Q$",
+    "charge": r"charge $J=\langle g(x),\dot x\rangle$",
+    "source_integral": r"source $\int\mu S\,\mathrm{d}s$",
+    "residual": r"Noether residual $r(t)$",
+    "discrete_residual": "residual of the exact discrete law",
+}
+
+
+def new_axes(ax: Axes | None) -> Axes:
+    """Return `ax`, or the Axes of a new figure."""
+    if ax is not None:
+        return ax
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(5.0, 3.4), layout="constrained").subplots()
+
+
+def loss(trajectory: Trajectory, ax: Axes | None = None, **style: Any) -> Axes:
+    """Plot the loss U(x(t)) against time, on a logarithmic axis where it is positive."""
+    ax = new_axes(ax)
+    ax.plot(trajectory.t, trajectory.loss, **{"color": COLOURS[0], **style})
+    if (trajectory.loss > 0).all():
+        ax.set_yscale("log")
+    ax.set(xlabel="time $t$", ylabel="loss $U$")
+    return ax
+
+
+def energy(trajectory: Trajectory, ax: Axes | None = None, **style: Any) -> Axes:
+    """Plot the energy E = ½m|ẋ|² + U and the loss U against time."""
+    ax = new_axes(ax)
+    ax.plot(trajectory.t, trajectory.energy, **{"color": COLOURS[0], "label": r"energy $E$", **style})
+    ax.plot(trajectory.t, trajectory.loss, color=COLOURS[1], linestyle="--", label="loss $U$")
+    ax.set(xlabel="time $t$", ylabel="energy")
+    ax.legend(frameon=False)
+    return ax
+
+
+def law(trajectory: Trajectory, name: str, what: str = "residual", ax: Axes | None = None, **style: Any) -> Axes:
+    """Plot one array of a law record against time, one line per component.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+        The run.
+    name : str
+        The symmetry, a key of `trajectory.laws`.
+    what : {"quantity", "charge", "source_integral", "residual", "discrete_residual"}
+        Which array.
+    ax : matplotlib Axes, optional
+        Where to draw.
+    **style
+        Passed to `Axes.plot`.
+
+    Raises
+    ------
+    ValueError
+        If the run has no such law, or a record no such array.
+    """
+    name = _validate.one_of(name, "name", trajectory.laws)
+    what = _validate.one_of(what, "what", LABELS)
+    ax = new_axes(ax)
+    values: Float64Array = getattr(trajectory.laws[name], what)
+    lines = values.reshape(values.shape[0], -1)
+    for c in range(lines.shape[1]):
+        ax.plot(trajectory.t, lines[:, c], **{"color": COLOURS[c % len(COLOURS)], "linewidth": 1.0, **style})
+    ax.set(xlabel="time $t$", ylabel=LABELS[what], title=name)
+    return ax
+
+
+def residuals(trajectory: Trajectory, ax: Axes | None = None) -> Axes:
+    """Plot the largest |component| of every law's exact discrete residual against time: round-off, or a wrong gradient."""
+    ax = new_axes(ax)
+    for i, (name, record) in enumerate(trajectory.laws.items()):
+        worst = np.abs(record.discrete_residual.reshape(trajectory.t.size, -1)).max(axis=1)
+        shown = np.where(worst > 0, worst, np.nan)  # a logarithmic axis has no zero
+        ax.plot(trajectory.t, shown, color=COLOURS[i % len(COLOURS)], label=name)
+    ax.set(xlabel="time $t$", ylabel="largest |discrete residual|", yscale="log")
+    if trajectory.laws:
+        ax.legend(frameon=False, fontsize="small")
+    return ax
