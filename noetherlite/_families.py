@@ -92,7 +92,7 @@ class NeuronScaling(_Hidden):
         for block in (self._b, self._beta):
             if block is not None:
                 square = square + _cut(x, block) ** 2
-        return np.asarray(np.sqrt(square))
+        return np.asarray(np.sqrt(square), dtype=np.float64)
 
     def row(self) -> Row:
         """Return the kernels' description."""
@@ -158,7 +158,7 @@ class LinearLayer(_Hidden):
         incoming, outgoing = (_cut(x, self._W) ** 2).sum(axis=1), (_cut(x, self._U) ** 2).sum(axis=0)
         if self._b is not None:
             incoming = incoming + _cut(x, self._b) ** 2
-        return np.sqrt(outgoing[:, None] + incoming)
+        return np.asarray(np.sqrt(outgoing[:, None] + incoming), dtype=np.float64)
 
     def row(self) -> Row:
         """Return the kernels' description."""
@@ -208,8 +208,7 @@ class DataRotation(Family):
         """Return (|column i of W_1|² + |column j|²)^½, and 0 where i = j."""
         square = (_cut(self._point(x), self._W) ** 2).sum(axis=0)
         out = np.sqrt(square[:, None] + square)
-        np.fill_diagonal(out, 0.0)
-        return out
+        return np.where(np.eye(square.size, dtype=bool), 0.0, out).astype(np.float64)
 
     def row(self) -> Row:
         """Return the kernels' description."""
@@ -272,7 +271,7 @@ class OutputTranslation(Family):
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return √n_L for every component."""
         self._point(x)
-        return np.full(self.shape, np.sqrt(self._block.shape[0]))
+        return np.full(self.shape, self._block.shape[0] ** 0.5, dtype=np.float64)
 
     def row(self) -> Row:
         """Return the kernels' description."""
@@ -280,7 +279,7 @@ class OutputTranslation(Family):
 
 
 def _cut(x: Array, block: Block) -> Array:
-    """The block's array as a view into x of shape (..., P)."""
+    """Return the block's array as a view into x of shape (..., P)."""
     return x[..., block.start : block.stop].reshape(*x.shape[:-1], *block.shape)
 
 

@@ -133,7 +133,7 @@ def _panel(
     right = ax.twinx()
     name = type(algorithm).__name__
     right.plot(run.t, law, color=COLOURS[6], linestyle=(0, (4, 2)), linewidth=1.2, label=_ROWS[name])
-    reach = 2.5 * max(float(np.abs(law).max()), np.finfo(float).tiny)
+    reach = 2.5 * max(float(np.abs(law[np.isfinite(law)]).max()), np.finfo(float).tiny)
     right.set_ylim(-reach, reach)
     ax.set_ylim(0, 1.45 * norms.max())  # room for the legend above the curves
     ax.set_xlabel("time $t$")

@@ -50,7 +50,7 @@ def figure1(
 
 
 def figure2(
-    *, n_samples: int = 512, steps: int = 200, lr: float = 0.001, rng: Seed = 0, progress: bool = False
+    *, n_samples: int = 512, steps: int = 250, lr: float = 2.5e-4, rng: Seed = 0, progress: bool = False
 ) -> tuple[Figure, dict[str, Any]]:
     """GU's Figure 2: as Figure 1 with activations of degree 2, polynomial(2) in layer 1 and repu(2) in layer 2.
 
@@ -76,7 +76,7 @@ def figure3() -> tuple[Figure, dict[str, Any]]:
 
 
 def figure4() -> tuple[Figure, dict[str, Any]]:
-    """GU's Figure 4: Nesterov's flow in the same potential, from the same start at t = 1; returns as `figure3`."""
+    """GU's Figure 4: Nesterov's flow in the same potential, from the same start at t = 30; returns as `figure3`."""
     return orbit_figure("NAGF", "Nesterov's accelerated gradient flow")
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._family import Family
 from ._kernels import layout
 from ._types import Float64Array
 from .dynamics import Dynamics
-from .symmetries import Family
 
 
 @dataclass(frozen=True, eq=False, repr=False)

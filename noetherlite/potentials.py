@@ -86,6 +86,11 @@ class NetworkPotential(_Compiled):
     y : array_like, optional
         With inputs given as an array: labels (N,) for "nll", targets (N, n_L) for "mse".
 
+    Attributes
+    ----------
+    rotation_invariant : bool
+        The data set's claim, which `symmetries.find` verifies.
+
     Raises
     ------
     ValueError, TypeError
@@ -95,9 +100,11 @@ class NetworkPotential(_Compiled):
     def __init__(self, network: Network, data: Dataset | ArrayLike, y: ArrayLike | None = None) -> None:
         held: Any = data
         self.dataset = ""
+        self.rotation_invariant = False
         if y is None:
             if not (hasattr(held, "X") and hasattr(held, "y")):
                 raise TypeError(f"potential needs a Dataset, or X and y; got {_validate.describe(held)} alone")
+            self.rotation_invariant = bool(getattr(held, "rotation_invariant", False))
             held, y, self.dataset = held.X, held.y, str(held.name)
         self.network = network
         self.X: Array = _validate.array(held, "X", ndim=2)

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate, laws, symmetries
+from . import _validate
+from . import laws as _laws
+from ._family import Family, NoetherSymmetry
 from ._kernels import cpu, layout, reference
 from ._kernels.layout import EVALUATIONS, OUTCOME, STEPS_DONE
 from ._types import Array, ArrayLike, Float64Array, Seed
 from .algorithms import Algorithm
 from .potentials import NetworkPotential, Potential
+from .symmetries import watched as _watched
 from .trajectory import Trajectory
 from .version import versions
 
@@ -50,7 +53,7 @@ def integrate(
     t0: float | None = None,
     record_every: int = 1,
     record_params: bool = False,
-    laws: str | Sequence[str | symmetries.Family] | None = "all",
+    laws: str | Sequence[str | NoetherSymmetry] | None = "all",
     batch_size: int | None = None,
     rng: Seed = None,
     backend: str = "auto",
@@ -81,7 +84,8 @@ def integrate(
     record_params : bool
         Also keep x at every record.
     laws : "all", None, or a sequence of names and symmetries
-        Which symmetries to watch; "all" is everything `nl.symmetries(U)` finds.
+        Which symmetries to watch; "all" is everything `nl.symmetries(U)` finds, with "time" as `Trajectory.energy`.
+        Symmetries given as objects, and "rotation", are verified by measuring `nl.symmetry_defect`.
     batch_size : int, optional
         Samples per gradient, drawn without replacement epoch by epoch (an incomplete last batch of an epoch is left
         out); all samples by default.
@@ -130,7 +134,7 @@ def integrate(
     on_divergence = _validate.one_of(on_divergence, "on_divergence", ("record", "raise"))
     watched = _watched(U, laws)
     batches = _batches(U, batch_size, rng)
-    table = _table(watched, U.n_params, dtype)
+    table = _laws.table(watched, U.n_params, dtype)
     state = _state(x, v, int(table.start[-1]))
     records = _records(steps, record_every, int(table.start[-1]), U.n_params if record_params else 0, dtype)
     kernel = algorithm.kernel(start_time)
@@ -185,35 +189,6 @@ def _initial_motion(
             "velocity must be zero at t0 = 0 where the friction α/t is infinite; give t0 > 0 to start moving"
         )
     return v, start
-
-
-def _watched(U: Potential, wanted: str | Sequence[str | symmetries.Family] | None) -> list[symmetries.Family]:
-    """Return the families of generators asked for by `laws`."""
-    if wanted is None:
-        return []
-    known = symmetries.find(U)
-    if isinstance(wanted, str):
-        if wanted == "all":
-            return known
-        wanted = [wanted]
-    out: list[symmetries.Family] = []
-    for item in wanted:
-        if isinstance(item, symmetries.Family):
-            if item.n_params != U.n_params:
-                raise ValueError(
-                    f"laws: {item.name!r} acts on {item.n_params} parameters, the potential has {U.n_params}"
-                )
-            out.append(item)
-        else:
-            name = _validate.one_of(item, "laws", [s.name for s in known])
-            out.append(next(s for s in known if s.name == name))
-    if len({s.name for s in out}) < len(out):
-        raise ValueError(f"laws names a symmetry twice: {[s.name for s in out]}")
-    return out
-
-
-def _table(watched: list[symmetries.Family], n_params: int, dtype: str) -> layout.Laws:
-    return laws.table(watched, n_params, dtype)
 
 
 def _batches(U: Potential, batch_size: int | None, rng: Seed) -> layout.Batches:
@@ -351,7 +326,7 @@ def _drive(
 
 def _trajectory(
     algorithm: Algorithm,
-    watched: list[symmetries.Family],
+    watched: list[Family],
     t0: float,
     state: layout.State,
     records: layout.Records,
@@ -368,7 +343,7 @@ def _trajectory(
         step=written.step,
         loss=written.loss,
         energy=written.loss + written.kinetic,
-        laws=laws.read(watched, dynamics, t, written),
+        laws=_laws.read(watched, dynamics, t, written),
         x=state.x,
         v=-state.gradient if dynamics.mass == 0 else state.v,
         params=records.params[kept] if records.params.size else None,

@@ -1,368 +1,26 @@
-"""Symmetries of a potential: affine fields g(x) = Gx + ξ with ⟨g(x), ∇U(x)⟩ = 0 for all x (GU (16)).
+"""Symmetries of a potential: the user's own, time, what applies to a potential, and how well a symmetry holds.
 
-A family of generators shares one object: n_h scalings, n_h × n_h matrices, one field per output column. Component c has
-the generator g_c(x) = G_c x + ξ_c, and everything follows from the forms B_c(a, b) = ⟨G_c a, b⟩ and T_c(b) = ⟨ξ_c, b⟩:
-
-    quantity Q = ½B(x, x) + T(x) (G symmetric),   charge J = B(x, v) + T(v),   source S = B(v, v).
+`find` takes scalings, linear layers and output translations from the activations and the loss, of which they are
+theorems, and measures the invariance under rotations, which is a matter of the data.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
 from . import _validate
+from ._families import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
+from ._family import Family, NoetherSymmetry, Row, expm
 from ._kernels import layout
-from ._types import Array, ArrayLike, Float64Array
-from .network import Block, Network
+from ._types import Array, ArrayLike, Float64Array, Seed
+from .network import Network
 from .potentials import NetworkPotential, Potential
 
-
-def expm(A: Float64Array) -> Float64Array:
-    """exp(A); SciPy is imported when it is first needed, to keep the import of the package light."""
-    from scipy.linalg import expm as scipy_expm
-
-    return np.asarray(scipy_expm(A))
-
-
-class Row(NamedTuple):
-    """A family as the kernels know it: a line of `layout.Laws`."""
-
-    kind: int
-    where: tuple[int, ...]
-    degree: float = 0.0
-
-
-class Family(ABC):
-    """A family of affine symmetries; x, v, a, b have shape (..., P), results (..., *shape).
-
-    Attributes
-    ----------
-    name : str
-        "scaling:1", "linear:2", "rotation", "translation:b", …; the key in `Trajectory.laws`.
-    shape : tuple of int
-        Shape of the family's components, for example (n_h,).
-    symmetric : bool
-        Whether the G_c are symmetric, so that a quantity Q with Q̇ = J exists.
-    n_params : int
-        P.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    symmetric: bool
-    n_params: int
-
-    @property
-    def n_generators(self) -> int:
-        """Number of components."""
-        return int(np.prod(self.shape))
-
-    @abstractmethod
-    def pair(self, a: Array, b: Array) -> Float64Array:
-        """Return B(a, b) = ⟨Ga, b⟩."""
-
-    def translation(self, b: Array) -> Float64Array:
-        """Return T(b) = ⟨ξ, b⟩."""
-        return np.zeros((*np.shape(b)[:-1], *self.shape))
-
-    @abstractmethod
-    def generator(self, x: ArrayLike) -> Float64Array:
-        """Return the fields g_c(x), shape (n_generators, P), for x of shape (P,)."""
-
-    @abstractmethod
-    def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
-        """Return x moved by the finite group element exp(Σ_c strength_c g_c); strength has shape `shape` or is a number."""
-
-    @abstractmethod
-    def row(self) -> Row:
-        """Return the kernels' description."""
-
-    def quantity(self, x: ArrayLike) -> Float64Array:
-        """Return Q(x) = ½⟨x, Gx⟩ + ⟨ξ, x⟩; NaN where G is not symmetric."""
-        x = self._vectors(x, "x")
-        if not self.symmetric:
-            return np.full((*x.shape[:-1], *self.shape), np.nan)
-        return 0.5 * self.pair(x, x) + self.translation(x)
-
-    def charge(self, x: ArrayLike, v: ArrayLike) -> Float64Array:
-        """Return J = ⟨g(x), v⟩."""
-        x, v = self._vectors(x, "x"), self._vectors(v, "v")
-        return self.pair(x, v) + self.translation(v)
-
-    def source(self, v: ArrayLike) -> Float64Array:
-        """Return S = ⟨Gv, v⟩."""
-        v = self._vectors(v, "v")
-        return self.pair(v, v)
-
-    def _vectors(self, x: ArrayLike, name: str) -> Array:
-        out = np.asarray(x, dtype=np.float64)
-        if out.ndim < 1 or out.shape[-1] != self.n_params:
-            raise ValueError(f"{name} must have shape (..., {self.n_params}), got {out.shape}")
-        return out
-
-    def _point(self, x: ArrayLike) -> Array:
-        return _validate.shaped(x, "x", (self.n_params,))
-
-    def _strength(self, strength: ArrayLike) -> Float64Array:
-        out = np.asarray(strength, dtype=np.float64)
-        if out.shape not in ((), self.shape):
-            raise ValueError(f"strength must be a number or have shape {self.shape}, got {out.shape}")
-        return np.broadcast_to(out, self.shape)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}, {self.n_generators} generators>"
-
-
-class _Hidden(Family):
-    """What the two symmetries of a hidden layer h share: the blocks W_h, b_h, β_h, W_{h+1} in θ."""
-
-    def __init__(self, network: Network, h: int) -> None:
-        self.h = _validate.integer(h, "h", minimum=1, maximum=network.n_layers - 1)
-        self.network, self.n_params = network, network.n_params
-        self._W, self._U = _required(network, f"W{h}"), _required(network, f"W{h + 1}")
-        self._b, self._beta = network.block(f"b{h}"), network.block(f"beta{h}")
-
-    def _where(self) -> tuple[int, ...]:
-        n, m = self._W.shape
-        b, beta = (-1 if block is None else block.start for block in (self._b, self._beta))
-        return (n, self._W.start, m, b, beta, self._U.start, self._U.shape[0])
-
-
-class NeuronScaling(_Hidden):
-    """Scaling of each neuron of hidden layer h, (w, b, u) ↦ (λw, λb, λ^{−p}u) [β ↦ β/λ] (GU §4, Tables 2 and 3).
-
-    Q_i = ½(|w|² + b² − p|u|² [− β²]) with w the incoming row, b the bias, u the outgoing column of neuron i.
-
-    Parameters
-    ----------
-    network : Network
-        Its activation in layer h must be homogeneous of some degree p, or swish with trained β.
-    h : int
-        Hidden layer, 1 … L−1.
-
-    Raises
-    ------
-    ValueError
-        If the activation has no scaling symmetry.
-    """
-
-    symmetric = True
-
-    def __init__(self, network: Network, h: int) -> None:
-        super().__init__(network, h)
-        activation = network.activations[h - 1]
-        if activation.degree is None:
-            raise ValueError(f"scaling:{h} does not hold: activation {str(activation)!r} is not homogeneous")
-        self.degree = activation.degree
-        self.name, self.shape = f"scaling:{h}", (network.widths[h],)
-
-    def pair(self, a: Array, b: Array) -> Float64Array:
-        """Return ⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ [− β_a β_b] per neuron."""
-        out = (_cut(a, self._W) * _cut(b, self._W)).sum(axis=-1)
-        out = out - self.degree * (_cut(a, self._U) * _cut(b, self._U)).sum(axis=-2)
-        if self._b is not None:
-            out = out + _cut(a, self._b) * _cut(b, self._b)
-        if self._beta is not None:
-            out = out - _cut(a, self._beta) * _cut(b, self._beta)
-        return np.asarray(out)
-
-    def generator(self, x: ArrayLike) -> Float64Array:
-        """Return (w, b, −p u [, −β]) of each neuron, zero elsewhere, shape (n_h, P)."""
-        x = self._point(x)
-        out = np.zeros((self.n_generators, self.n_params))
-        for i in range(self.n_generators):
-            _cut(out[i], self._W)[i] = _cut(x, self._W)[i]
-            _cut(out[i], self._U)[:, i] = -self.degree * _cut(x, self._U)[:, i]
-            if self._b is not None:
-                _cut(out[i], self._b)[i] = _cut(x, self._b)[i]
-            if self._beta is not None:
-                _cut(out[i], self._beta)[i] = -_cut(x, self._beta)[i]
-        return out
-
-    def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
-        """Return x with neuron i scaled by λ_i = exp(strength_i)."""
-        out, factor = self._point(x).copy(), np.exp(self._strength(strength))
-        _cut(out, self._W)[:] *= factor[:, None]
-        _cut(out, self._U)[:] *= factor**-self.degree
-        if self._b is not None:
-            _cut(out, self._b)[:] *= factor
-        if self._beta is not None:
-            _cut(out, self._beta)[:] /= factor
-        return out
-
-    def row(self) -> Row:
-        """Return the kernels' description."""
-        return Row(layout.SCALING, self._where(), self.degree)
-
-
-class LinearLayer(_Hidden):
-    """GL(n_h) of a hidden layer with linear activation: (W_h, b_h, W_{h+1}) ↦ (AW_h, Ab_h, W_{h+1}A⁻¹) (GU §5, Table 4).
-
-    Component (i, j) belongs to the matrix unit E_ij, so charges and sources are n_h × n_h matrices,
-    J = ẆWᵀ + ḃbᵀ − UᵀU̇ with W = W_h and U = W_{h+1}.
-
-    Parameters
-    ----------
-    network : Network
-        Its activation in layer h must be linear(c).
-    h : int
-        Hidden layer, 1 … L−1.
-
-    Raises
-    ------
-    ValueError
-        If the activation is not linear.
-    """
-
-    symmetric = True  # Q is a symmetric matrix: for E_ij with i ≠ j it belongs to the symmetric part of the generator
-
-    def __init__(self, network: Network, h: int) -> None:
-        super().__init__(network, h)
-        activation = network.activations[h - 1]
-        if activation.name != "linear":
-            raise ValueError(f"linear:{h} does not hold: activation {str(activation)!r} is not linear")
-        self.name, self.shape = f"linear:{h}", (network.widths[h],) * 2
-
-    def pair(self, a: Array, b: Array) -> Float64Array:
-        """Return b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U."""
-        out = _cut(b, self._W) @ _T(_cut(a, self._W)) - _T(_cut(a, self._U)) @ _cut(b, self._U)
-        if self._b is not None:
-            out = out + _cut(b, self._b)[..., :, None] * _cut(a, self._b)[..., None, :]
-        return np.asarray(out)
-
-    def generator(self, x: ArrayLike) -> Float64Array:
-        """Return (E_ij W, E_ij b, −U E_ij) in the order of the matrix entries, shape (n_h², P)."""
-        x, n = self._point(x), self.shape[0]
-        out = np.zeros((n, n, self.n_params))
-        for i in range(n):
-            for j in range(n):
-                _cut(out[i, j], self._W)[i] = _cut(x, self._W)[j]
-                _cut(out[i, j], self._U)[:, j] = -_cut(x, self._U)[:, i]
-                if self._b is not None:
-                    _cut(out[i, j], self._b)[i] = _cut(x, self._b)[j]
-        return out.reshape(n * n, self.n_params)
-
-    def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
-        """Return x with the layer transformed by A = exp(strength), strength an n_h × n_h matrix."""
-        x, exponent = self._point(x), self._strength(strength)
-        A, inverse = expm(exponent), expm(-exponent)
-        out = x.copy()
-        _cut(out, self._W)[:] = A @ _cut(x, self._W)
-        _cut(out, self._U)[:] = _cut(x, self._U) @ inverse
-        if self._b is not None:
-            _cut(out, self._b)[:] = A @ _cut(x, self._b)
-        return out
-
-    def row(self) -> Row:
-        """Return the kernels' description."""
-        return Row(layout.LINEAR_LAYER, self._where())
-
-
-class DataRotation(Family):
-    """Rotations of the input, W_1 ↦ W_1 R, R ∈ SO(n_0), where the data are invariant (GU §6, Table 5).
-
-    J = W_1ᵀẆ_1 − Ẇ_1ᵀW_1, a skew n_0 × n_0 matrix; component (i, j) belongs to A = E_ij − E_ji. The source is zero.
-
-    Parameters
-    ----------
-    network : Network
-        A network of any depth. Whether its data are invariant is for the caller to know: see `find`.
-    """
-
-    symmetric = False
-
-    def __init__(self, network: Network) -> None:
-        self.network, self.n_params = network, network.n_params
-        self._W = _required(network, "W1")
-        self.name, self.shape = "rotation", (network.widths[0],) * 2
-
-    def pair(self, a: Array, b: Array) -> Float64Array:
-        """Return a_Wᵀ b_W − b_Wᵀ a_W."""
-        product = _T(_cut(a, self._W)) @ _cut(b, self._W)
-        return np.asarray(product - _T(product))
-
-    def generator(self, x: ArrayLike) -> Float64Array:
-        """Return W_1 (E_ij − E_ji) in the order of the matrix entries, shape (n_0², P)."""
-        x, n = self._point(x), self.shape[0]
-        out = np.zeros((n, n, self.n_params))
-        for i in range(n):
-            for j in range(n):
-                _cut(out[i, j], self._W)[:, j] += _cut(x, self._W)[:, i]
-                _cut(out[i, j], self._W)[:, i] -= _cut(x, self._W)[:, j]
-        return out.reshape(n * n, self.n_params)
-
-    def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
-        """Return x with W_1 ↦ W_1 exp(strength − strengthᵀ), strength an n_0 × n_0 matrix."""
-        out, exponent = self._point(x).copy(), self._strength(strength)
-        _cut(out, self._W)[:] = _cut(out, self._W) @ expm(exponent - exponent.T)
-        return out
-
-    def row(self) -> Row:
-        """Return the kernels' description."""
-        m, n = self._W.shape
-        return Row(layout.ROTATION, (n, self._W.start, m, -1, -1, -1, 0))
-
-
-class OutputTranslation(Family):
-    """One constant added to all logits leaves softmax unchanged: ξ = all of b_L, or column j of W_L (theory §4.4).
-
-    Parameters
-    ----------
-    network : Network
-        Its loss must be "nll".
-    block : {"b", "W"}
-        Which parameters move: the last bias, or each column of the last weight matrix.
-
-    Raises
-    ------
-    ValueError
-        If the loss is not "nll", or the network has no bias.
-    """
-
-    symmetric = True  # G = 0
-
-    def __init__(self, network: Network, block: str) -> None:
-        block = _validate.one_of(block, "block", ("b", "W"))
-        if network.loss != "nll":
-            raise ValueError(f"translation:{block} does not hold: it needs loss='nll', got {network.loss!r}")
-        if block == "b" and not network.bias:
-            raise ValueError("translation:b does not hold: the network has no bias")
-        self.network, self.n_params = network, network.n_params
-        self._block = _required(network, f"{block}{network.n_layers}")
-        self.name = f"translation:{block}"
-        self.shape = (1,) if block == "b" else (self._block.shape[1],)
-
-    def pair(self, a: Array, b: Array) -> Float64Array:
-        """Return 0: G = 0."""
-        return np.zeros((*np.shape(a)[:-1], *self.shape))
-
-    def translation(self, b: Array) -> Float64Array:
-        """Return Σ_i b_L[i], or the column sums of W_L."""
-        return np.asarray(_cut(b, self._block).sum(axis=-len(self._block.shape))).reshape(
-            *np.shape(b)[:-1], *self.shape
-        )
-
-    def generator(self, x: ArrayLike) -> Float64Array:
-        """Return ξ of each component, shape (n_generators, P), whatever x is."""
-        self._point(x)
-        out = np.zeros((self.n_generators, self.n_params))
-        columns = np.eye(self.n_generators)
-        for j in range(self.n_generators):
-            _cut(out[j], self._block)[:] = columns[j]
-        return out
-
-    def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
-        """Return x + Σ_c strength_c ξ_c."""
-        out = self._point(x).copy()
-        _cut(out, self._block)[:] += self._strength(strength)
-        return out
-
-    def row(self) -> Row:
-        """Return the kernels' description."""
-        return Row(layout.TRANSLATION, (self.n_generators, self._block.start, self._block.shape[0], -1, -1, -1, 0))
+# A symmetry holds where its defect is below this: 2^14 units of round-off, or 4e-12.
+TOLERANCE = 2**14 * float(np.finfo(np.float64).eps)
+_POINTS = 4
 
 
 class Symmetry(Family):
@@ -412,38 +70,235 @@ class Symmetry(Family):
         moved = expm(float(self._strength(strength)[0]) * affine) @ np.append(self._point(x), 1.0)
         return np.asarray(moved[:P])
 
+    def norm(self, x: ArrayLike) -> Float64Array:
+        """Return |Gx + ξ|, shape (1,)."""
+        return np.asarray(np.linalg.norm(self.generator(x), axis=1), dtype=np.float64)
+
     def row(self) -> Row:
         """Return the kernels' description; `where` is completed with the matrix's number."""
         return Row(layout.AFFINE, (0, -1, 0, -1, -1, -1, 0))
 
 
-def _cut(x: Array, block: Block) -> Array:
-    """The block's array as a view into x of shape (..., P)."""
-    return x[..., block.start : block.stop].reshape(*x.shape[:-1], *block.shape)
+class Time(NoetherSymmetry):
+    """Translation of time (GU §7, theory §4.5): the charge is the energy E = ½m|ẋ|² + U, with dE/dt = c(t)·source ≤ 0.
+
+    Every run records E in `Trajectory.energy`, so this is never among `Trajectory.laws`.
+
+    Parameters
+    ----------
+    U : Potential
+        It does not depend on time; no potential here does.
+    mass : float
+        m ≥ 0 of the dynamics, 1 by default; with 0 the energy is U.
+    """
+
+    def __init__(self, U: Potential, mass: float = 1.0) -> None:
+        self.name, self.shape, self.n_params = "time", (1,), U.n_params
+        self.potential, self.mass = U, _validate.real(mass, "mass", minimum=0.0)
+
+    def generator(self, x: ArrayLike) -> Float64Array:
+        """Return zeros of shape (1, P): t moves, x does not (τ = 1, g = 0 in theory §8)."""
+        return np.zeros_like(self._point(x))[None]
+
+    def quantity(self, x: ArrayLike) -> Float64Array:
+        """Return NaN, shape (..., 1): the energy is no time derivative of a function of x."""
+        return np.full((*self._vectors(x, "x").shape[:-1], 1), np.nan)
+
+    def charge(self, x: ArrayLike, v: ArrayLike) -> Float64Array:
+        """Return E = ½m|v|² + U(x), shape (..., 1)."""
+        x, v = self._vectors(x, "x"), self._vectors(v, "v")
+        values = np.array([self.potential.value(point) for point in x.reshape(-1, self.n_params)])
+        return values.reshape(*x.shape[:-1], 1) - 0.5 * self.mass * self.source(v)
+
+    def source(self, v: ArrayLike) -> Float64Array:
+        """Return −|v|², shape (..., 1): energy is lost at the rate c(t)|ẋ|² (GU (35))."""
+        return np.asarray(-(self._vectors(v, "v") ** 2).sum(axis=-1, keepdims=True))
 
 
-def _T(x: Array) -> Array:
-    return np.swapaxes(x, -1, -2)
+def catalogue(network: Network) -> list[Family]:
+    """Return all families whose parameters the network has; `objection` marks those that are not symmetries."""
+    out: list[Family] = []
+    for h in range(1, network.n_layers):
+        out += [NeuronScaling(network, h), LinearLayer(network, h)]
+    if network.widths[0] > 1:
+        out.append(DataRotation(network))
+    return out + [OutputTranslation(network, block) for block in (("b", "W") if network.bias else ("W",))]
 
 
-def _required(network: Network, name: str) -> Block:
-    block = network.block(name)
-    if block is None:
-        raise ValueError(f"{network!r} has no parameters {name}")
-    return block
+def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
+    """Return the symmetries of a potential that are in the catalogue; the last is always time.
+
+    Scalings, linear layers and output translations follow from the activations and the loss. Rotations depend on the
+    data: if these claim `rotation_invariant`, or their mean is zero and their second moments are isotropic, then
+    ⟨W_1A, ∇U⟩ = 0 is measured at random parameters.
+
+    Parameters
+    ----------
+    U : Potential
+        For potentials other than a network's, the result is time alone; see `Symmetry`.
+    rng : int, SeedSequence or Generator
+        Source of the random parameters.
+
+    Returns
+    -------
+    list of NoetherSymmetry
+        In the order "scaling:1", "linear:1", "scaling:2", …, "rotation", "translation:b", "translation:W", "time", as
+        far as they apply.
+
+    Raises
+    ------
+    TypeError
+        If U is not a potential.
+    ValueError
+        If the data claim rotation_invariant=True and the potential is not invariant; the message has the defect.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> net = nl.Network([3, 1, 1], activation="polynomial(2)", bias=False, loss="mse")
+    >>> [s.name for s in nl.symmetries(net.potential(nl.datasets.icosahedron()))]
+    ['scaling:1', 'rotation', 'time']
+    """
+    _check_potential(U)
+    found: list[NoetherSymmetry] = []
+    if isinstance(U, NetworkPotential):
+        found += [s for s in catalogue(U.network) if not s.objection]
+        rotation = next((s for s in found if isinstance(s, DataRotation)), None)
+        if rotation is not None and not _rotates(U, rotation, rng):
+            found.remove(rotation)
+    return [*found, Time(U)]
 
 
-def find(U: Potential) -> list[Family]:
-    """Return the catalogue's affine symmetries of a potential, found from its activations and its loss."""
-    if not isinstance(U, NetworkPotential):
+def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> float:
+    """Return max |⟨g(x), ∇U(x)⟩| / (|g(x)||∇U(x)|) over random points x and all components g of a symmetry.
+
+    Parameters
+    ----------
+    U : Potential
+        Any potential.
+    symmetry : NoetherSymmetry or str
+        A symmetry, true or supposed; or, for a network's potential, its name in the catalogue: "scaling:1", "linear:1",
+        "rotation", "translation:b", "translation:W", whether it holds or not.
+    rng : int, SeedSequence or Generator
+        Source of the points: standard normal x, or a network's random parameters.
+
+    Returns
+    -------
+    float
+        Round-off (below `TOLERANCE`) for a symmetry, up to 1 for what is none; 0 for time.
+
+    Raises
+    ------
+    TypeError
+        If U is not a potential or `symmetry` is neither a symmetry nor a name.
+    ValueError
+        If the name is unknown, the symmetry is for another number of parameters, or ∇U is not finite at any point.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> U = nl.potentials.Radial(2)
+    >>> nl.symmetry_defect(U, nl.Symmetry([[0, -1], [1, 0]])) < 1e-15
+    True
+    >>> nl.symmetry_defect(U, nl.Symmetry([[1, 0], [0, -1]])) > 0.1
+    True
+    """
+    _check_potential(U)
+    symmetry = _resolve(U, symmetry, "symmetry")
+    if not isinstance(symmetry, Family):
+        return 0.0  # no potential depends on time
+    generator = _validate.generator(rng)
+    worst = []
+    for _ in range(_POINTS):
+        x = _random_point(U, generator)
+        gradient = U.gradient(x)
+        if np.isfinite(gradient).all():
+            product = symmetry.norm(x) * np.linalg.norm(gradient)
+            worst.append(np.max(np.abs(symmetry.charge(x, gradient)) / np.where(product > 0, product, 1.0)))
+    if not worst:
+        raise ValueError(f"the defect of {symmetry.name!r} cannot be measured: ∇U of {U!r} is not finite at random x")
+    return float(max(worst))
+
+
+def watched(U: Potential, wanted: str | Sequence[str | NoetherSymmetry] | None) -> list[Family]:
+    """Return the families that `laws=wanted` of `integrate` asks for, each one verified.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name is unknown or comes twice, or a symmetry does not hold; the message has the measured defect.
+    """
+    if wanted is None:
         return []
-    network = U.network
-    found: list[Family] = []
-    for h, activation in enumerate(network.activations, start=1):
-        if activation.degree is not None:
-            found.append(NeuronScaling(network, h))
-        if activation.name == "linear":
-            found.append(LinearLayer(network, h))
-    if network.loss == "nll":
-        found += [OutputTranslation(network, block) for block in (("b", "W") if network.bias else ("W",))]
-    return found
+    if wanted == "all":
+        return [s for s in find(U) if isinstance(s, Family)]
+    out = []
+    for item in [wanted] if isinstance(wanted, str | NoetherSymmetry) else wanted:
+        s = _resolve(U, item, "laws")
+        if not isinstance(s, Family):
+            raise ValueError("laws: the law of 'time' is the energy, which every run records in Trajectory.energy")
+        theorem = isinstance(item, str) and not isinstance(s, DataRotation)
+        if s.objection or not theorem:
+            size = defect(U, s)
+            if s.objection or size > TOLERANCE:
+                reason = f": {s.objection}" if s.objection else ""
+                raise ValueError(f"laws: {s.name!r} is not a symmetry of {U!r}{reason}; {_measured(size)}")
+        out.append(s)
+    if len({s.name for s in out}) < len(out):
+        raise ValueError(f"laws names a symmetry twice: {[s.name for s in out]}")
+    return out
+
+
+def _check_potential(U: object) -> None:
+    if not isinstance(U, Potential):
+        raise TypeError(f"U must be a potential, for example net.potential(data); got {_validate.describe(U)}")
+
+
+def _resolve(U: Potential, wanted: str | NoetherSymmetry, argument: str) -> NoetherSymmetry:
+    """Return the symmetry, or the one of that name in the catalogue, whether it holds or not."""
+    if isinstance(wanted, NoetherSymmetry):
+        if wanted.n_params != U.n_params:
+            raise ValueError(
+                f"{argument}: {wanted.name!r} acts on {wanted.n_params} parameters, the potential has {U.n_params}"
+            )
+        return wanted
+    if not isinstance(wanted, str):
+        raise TypeError(f"{argument} must hold names and symmetries, got {_validate.describe(wanted)}")
+    candidates: list[NoetherSymmetry] = [Time(U)]
+    if isinstance(U, NetworkPotential):
+        candidates = [*catalogue(U.network), *candidates]
+    name = _validate.one_of(wanted, argument, [s.name for s in candidates])
+    return next(s for s in candidates if s.name == name)
+
+
+def _random_point(U: Potential, rng: np.random.Generator) -> Array:
+    if isinstance(U, NetworkPotential):
+        return U.network.init(rng, bias_std=0.5) * rng.uniform(0.5, 1.5, U.n_params)
+    return rng.standard_normal(U.n_params)
+
+
+def _rotates(U: NetworkPotential, rotation: DataRotation, rng: Seed) -> bool:
+    if not (U.rotation_invariant or _isotropic(U.X)):
+        return False
+    size = defect(U, rotation, rng)
+    if U.rotation_invariant and size > TOLERANCE:
+        raise ValueError(
+            f"the data {U.dataset!r} claim rotation_invariant=True, but U of {U!r} changes when the inputs are rotated: "
+            f"{_measured(size)}. Choose a network for which it is true (see nl.datasets.icosahedron), make the Dataset "
+            "with rotation_invariant=False, or name the laws to watch, for example laws=['scaling:1']"
+        )
+    return size <= TOLERANCE
+
+
+def _isotropic(X: Array) -> bool:
+    """Whether the inputs have mean zero and second moments proportional to the identity, to round-off."""
+    moments = X.T @ X / len(X)
+    square = np.trace(moments)
+    shift = np.linalg.norm(X.mean(axis=0)) / np.sqrt(square) if square > 0 else 0.0
+    return bool(
+        shift <= TOLERANCE and np.abs(moments - square / X.shape[1] * np.eye(X.shape[1])).max() <= TOLERANCE * square
+    )
+
+
+def _measured(size: float) -> str:
+    return f"max |⟨g, ∇U⟩|/(|g||∇U|) = {size:.2g} at random points (a symmetry has less than {TOLERANCE:.0g})"

@@ -1,0 +1,54 @@
+"""Plots draw what the records hold, into the Axes they are given, and change nothing else."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+import noetherlite as nl
+from noetherlite import plot
+
+
+@pytest.fixture(scope="module")
+def run():
+    net = nl.Network([3, 4, 2], loss="nll")
+    data = nl.datasets.gaussian_classes(n=12, n_features=3, n_classes=2, rng=0)
+    return nl.integrate(net.potential(data), nl.Leapfrog(1e-3), net.init(rng=0), 20)
+
+
+def new_axes():
+    return mpl.figure.Figure().subplots()
+
+
+@pytest.mark.parametrize("draw", [plot.loss, plot.energy, plot.residuals])
+def test_given_axes_are_used_and_returned(run, draw):
+    ax = new_axes()
+    assert draw(run, ax) is ax
+    assert ax.get_xlabel() == "time $t$"
+    assert ax.lines
+
+
+def test_lines_hold_the_records(run):
+    assert np.array_equal(run.plot_loss().lines[0].get_ydata(), run.loss)
+    assert np.array_equal(run.plot_energy().lines[0].get_ydata(), run.energy)
+    lines = run.plot_law("scaling:1", "charge").lines
+    assert len(lines) == 4
+    assert np.array_equal([line.get_ydata() for line in lines], run.laws["scaling:1"].charge.T)
+    assert {line.get_label() for line in run.plot_residuals().lines} == set(run.laws)
+
+
+def test_style_is_passed_on(run):
+    assert plot.law(run, "scaling:1", color="black").lines[0].get_color() == "black"
+
+
+def test_global_settings_stay(run):
+    before = dict(mpl.rcParams)
+    run.plot_loss()
+    run.plot_residuals()
+    assert dict(mpl.rcParams) == before
+
+
+def test_unknown_names_are_refused(run):
+    with pytest.raises(ValueError, match="name='scaling:9' is not known"):
+        run.plot_law("scaling:9")
+    with pytest.raises(ValueError, match="what='residul' is not known.*residual"):
+        run.plot_law("scaling:1", "residul")
