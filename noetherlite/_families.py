@@ -76,7 +76,7 @@ class NeuronScaling(_Hidden):
 
     def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
         """Return x with neuron i scaled by λ_i = exp(strength_i)."""
-        out, factor = self._point(x).copy(), np.exp(self._strength(strength))
+        out, factor = self._point(x).astype(np.float64), np.exp(self._strength(strength))
         _cut(out, self._W)[:] *= factor[:, None]
         _cut(out, self._U)[:] *= factor**-self.degree
         if self._b is not None:
@@ -85,14 +85,17 @@ class NeuronScaling(_Hidden):
             _cut(out, self._beta)[:] /= factor
         return out
 
+    def squares(self, x: ArrayLike) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Return |w|² + b², |u|² and β² per neuron, each of shape (n_h,)."""
+        x = self._point(x).astype(np.float64)
+        b, beta = (np.zeros(self.shape) if block is None else _cut(x, block) for block in (self._b, self._beta))
+        incoming, outgoing = (_cut(x, self._W) ** 2).sum(axis=1) + b**2, (_cut(x, self._U) ** 2).sum(axis=0)
+        return np.asarray(incoming), np.asarray(outgoing), np.asarray(beta**2)
+
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return (|w|² + b² + p²|u|² [+ β²])^½ per neuron."""
-        x = self._point(x)
-        square = (_cut(x, self._W) ** 2).sum(axis=1) + self.degree**2 * (_cut(x, self._U) ** 2).sum(axis=0)
-        for block in (self._b, self._beta):
-            if block is not None:
-                square = square + _cut(x, block) ** 2
-        return np.asarray(np.sqrt(square), dtype=np.float64)
+        incoming, outgoing, beta = self.squares(x)
+        return np.asarray(np.sqrt(incoming + self.degree**2 * outgoing + beta), dtype=np.float64)
 
     def row(self) -> Row:
         """Return the kernels' description."""
@@ -145,7 +148,7 @@ class LinearLayer(_Hidden):
         """Return x with the layer transformed by A = exp(strength), strength an n_h × n_h matrix."""
         x, exponent = self._point(x), self._strength(strength)
         A, inverse = expm(exponent), expm(-exponent)
-        out = x.copy()
+        out = x.astype(np.float64)
         _cut(out, self._W)[:] = A @ _cut(x, self._W)
         _cut(out, self._U)[:] = _cut(x, self._U) @ inverse
         if self._b is not None:
@@ -200,7 +203,7 @@ class DataRotation(Family):
 
     def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
         """Return x with W_1 ↦ W_1 exp(strength − strengthᵀ), strength an n_0 × n_0 matrix."""
-        out, exponent = self._point(x).copy(), self._strength(strength)
+        out, exponent = self._point(x).astype(np.float64), self._strength(strength)
         _cut(out, self._W)[:] = _cut(out, self._W) @ expm(exponent - exponent.T)
         return out
 
@@ -264,7 +267,7 @@ class OutputTranslation(Family):
 
     def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
         """Return x + Σ_c strength_c ξ_c."""
-        out = self._point(x).copy()
+        out = self._point(x).astype(np.float64)
         _cut(out, self._block)[:] += self._strength(strength)
         return out
 

@@ -292,7 +292,12 @@ def _drive(
 
         bar = tqdm(total=steps, unit="step", leave=False)
     try:
-        advance(0)  # the start; compiles where nothing is cached
+        if bar is not None:
+            bar.set_description("compiling")  # seconds on the first run ever, nothing after
+        advance(0)
+        if bar is not None:
+            bar.set_description("")
+            bar.reset()
         chunk = 1
         while True:
             done = int(state.counts[STEPS_DONE])

@@ -98,7 +98,7 @@ class Time(NoetherSymmetry):
 
     def generator(self, x: ArrayLike) -> Float64Array:
         """Return zeros of shape (1, P): t moves, x does not (τ = 1, g = 0 in theory §8)."""
-        return np.zeros_like(self._point(x))[None]
+        return np.zeros((1, self._point(x).size))
 
     def quantity(self, x: ArrayLike) -> Float64Array:
         """Return NaN, shape (..., 1): the energy is no time derivative of a function of x."""

@@ -313,12 +313,11 @@ def test_names_of_symmetries_that_do_not_hold(activation, loss, law, reason):
         (["time"], ValueError, r"every run records in Trajectory\.energy"),
         (["scaling:1", "scaling:1"], ValueError, "names a symmetry twice"),
         ([3], TypeError, "laws must hold names and symmetries, got 3"),
-        ([Symmetry(np.eye(2))], ValueError, "'affine' acts on 2 parameters, the potential has 41"),
+        ([Symmetry(np.eye(2))], ValueError, "'affine' acts on 2 parameters, the potential has 39"),
     ],
 )
 def test_laws_refuses(laws, error, message):
     U = potential("relu", "nll", widths=(3, 4, 3, 2))
-    assert U.n_params == 39 or True
     with pytest.raises(error, match=message):
         integrate(U, GD(0.1), point(U), 1, laws=laws)
 
@@ -335,8 +334,8 @@ def test_a_users_symmetry_is_verified_also_in_python():
     assert list(integrate(U, Leapfrog(1e-3), np.ones(3), 2, laws=[turn]).laws) == ["turn"]
     assert integrate(U, Leapfrog(1e-3), np.ones(3), 2).laws == {}
     almost = Symmetry(turn.G + 1e-6 * np.eye(3), name="almost")
-    assert 1e-7 < defect(U, almost) < 1e-5
-    with pytest.raises(ValueError, match=r"'almost' is not a symmetry of Callable.*= \d\.?\d*e-07 at"):
+    assert 1e-6 < defect(U, almost) < 1e-5
+    with pytest.raises(ValueError, match=r"'almost' is not a symmetry of Callable.*= \d\.\d*e-06 at"):
         integrate(U, Leapfrog(1e-3), np.ones(3), 2, laws=[almost])
 
 
@@ -399,8 +398,8 @@ ALGORITHMS = {
 def test_discrete_laws_hold_to_round_off_over_ten_thousand_steps(kind, algorithm):
     U, s = KINDS[kind]
     method, t0 = ALGORITHMS[algorithm]
-    moving = {} if algorithm in ("GD", "NAGD") else {"velocity": 0.3 * start(U, 3)}
-    run = integrate(U, method, 0.7 * start(U), 10_000, t0=t0, laws=[s], record_every=500, **moving)
+    moving = {} if algorithm in ("GD", "NAGD") else {"velocity": 0.2 * start(U, 3)}
+    run = integrate(U, method, 0.5 * start(U), 10_000, t0=t0, laws=[s], record_every=500, **moving)
     assert run.status == "completed"
     law = run.laws[s.name]
     factor = method.dynamics.integrating_factor(run.t) if algorithm == "Conformal" else np.ones(run.t.size)

@@ -146,36 +146,31 @@ def inputs_of(tiles):
     return window(tiles.inputs, 0, tiles.inputs.size)
 
 
-@inlined
-def dense(tiles, x, W, bias, n, m, A, a, Z, z):
-    """z_h = W_h a_{h−1} + b_h."""
-    T = tiles.inputs.shape[2]
-    if not tiles.blas:
-        combine(x, W, m, np.int64(1), bias, n, m, A, a, T, Z, z)
-        return
-    out = window(Z, z, n * T).reshape(n, T)
-    np.dot(window(x, W, n * m).reshape(n, m), window(A, a, m * T).reshape(m, T), out)
-    if bias >= 0:
-        for i in range(n):
-            for s in range(T):
-                out[i, s] += x[bias + i]
-
-
 @compiled
 def forward(problem, x, tiles, tile):
-    """Fill tiles.z and tiles.a with the layers' values on one tile."""
+    """Fill tiles.z and tiles.a with the layers' values on one tile: z_h = W_h a_{h−1} + b_h, a_h = σ_h(z_h)."""
     T, last = tiles.inputs.shape[2], problem.widths.size - 2
     A, a, z = inputs_of(tiles), tile * problem.widths[0] * T, np.int64(0)
     for h in range(last + 1):
         m, n = problem.widths[h], problem.widths[h + 1]
-        dense(tiles, x, problem.offsets[h, 0], problem.offsets[h, 1], n, m, A, a, tiles.z, z)
-        if h < last:
-            code, beta = problem.activation[h], problem.offsets[h, 2]
-            if beta < 0:
-                activate(code, problem.parameter[h], window(tiles.z, z, n * T), window(tiles.a, z, n * T))
-            else:
-                for i in range(n):
-                    activate(code, x[beta + i], window(tiles.z, z + i * T, T), window(tiles.a, z + i * T, T))
+        W, bias, beta = problem.offsets[h, 0], problem.offsets[h, 1], problem.offsets[h, 2]
+        code, c = problem.activation[h], problem.parameter[h]
+        if tiles.blas:
+            Z = window(tiles.z, z, n * T).reshape(n, T)
+            np.dot(window(x, W, n * m).reshape(n, m), window(A, a, m * T).reshape(m, T), Z)
+        else:
+            combine(x, W, m, np.int64(1), bias, n, m, A, a, T, tiles.z, z)
+        if tiles.blas or beta >= 0:  # neuron by neuron: BLAS has not added the bias, or each neuron has its own β
+            for i in range(n):
+                row = window(tiles.z, z + i * T, T)
+                if tiles.blas and bias >= 0:
+                    shift = x[bias + i]
+                    for s in range(T):
+                        row[s] += shift
+                if h < last:
+                    activate(code, x[beta + i] if beta >= 0 else c, row, window(tiles.a, z + i * T, T))
+        elif h < last:
+            activate(code, c, window(tiles.z, z, n * T), window(tiles.a, z, n * T))
         A, a = window(tiles.a, 0, tiles.a.size), z
         z += n * T
 
@@ -285,6 +280,18 @@ def d_layer(problem, x, h, D, Z, A, T, gradient):
         d_activate(code, x[beta + i], d, z, a)
 
 
+@inlined
+def clear(problem, blas, gradient):
+    """Zero what the tiles' gradients are added to: all of it, or with BLAS all but the weights'."""
+    for h in range(problem.widths.size - 1):
+        n = problem.widths[h + 1]
+        for block in range(1 if blas else 0, 3):
+            start = problem.offsets[h, block]
+            if start >= 0:
+                for i in range(start, start + (n * problem.widths[h] if block == 0 else n)):
+                    gradient[i] = 0
+
+
 @compiled
 def add_sums(D, d, n, T, G, g):
     """G[i] += Σ_s D[i, s]."""
@@ -299,8 +306,8 @@ def add_sums(D, d, n, T, G, g):
 def network(problem, tiles, x, gradient):
     """Return U(x) on the samples in `tiles`; write ∇U(x) into `gradient`, unless that is empty."""
     value = 0.0
-    for i in range(gradient.size):
-        gradient[i] = 0
+    if gradient.size > 0:
+        clear(problem, tiles.blas, gradient)
     for tile in range(tiles.inputs.shape[0]):
         forward(problem, x, tiles, tile)
         value += tile_loss(problem, tiles, tile)

@@ -1,0 +1,139 @@
+"""The catalogue of activations: spelling, homogeneity, moments."""
+
+import math
+
+import numpy as np
+import pytest
+from problems import EPS
+from scipy import integrate as quadrature
+
+from noetherlite._kernels import layout, reference
+from noetherlite.activations import Activation, parse
+
+SPELLINGS = {
+    "linear": Activation("linear", 1.0),
+    "linear(0.7)": Activation("linear", 0.7),
+    "linear(-2)": Activation("linear", -2.0),
+    "relu": Activation("relu"),
+    "leaky_relu(0.1)": Activation("leaky_relu", 0.1),
+    "polynomial(1)": Activation("polynomial", 1.0),
+    "polynomial(2)": Activation("polynomial", 2.0),
+    "polynomial(3)": Activation("polynomial", 3.0),
+    "repu(1.5)": Activation("repu", 1.5),
+    "repu(3)": Activation("repu", 3.0),
+    "swish": Activation("swish"),
+    "swish(1.3)": Activation("swish", 1.3),
+    "tanh": Activation("tanh"),
+    "  repu ( 2.5 ) ": Activation("repu", 2.5),
+}
+DEGREES = {
+    "linear(0.7)": 1,
+    "relu": 1,
+    "leaky_relu(0.1)": 1,
+    "polynomial(2)": 2,
+    "polynomial(3)": 3,
+    "repu(1.5)": 1.5,
+    "repu(2)": 2,
+    "swish": 1,
+}
+
+
+def sigma(activation, z, beta=None):
+    a = parse(activation)
+    return reference.sigma(a.code, a.constant if beta is None else beta, z)
+
+
+@pytest.mark.parametrize(("text", "expected"), SPELLINGS.items())
+def test_parse(text, expected):
+    activation = parse(text)
+    assert activation == expected
+    assert parse(str(activation)) == activation
+    assert parse(activation) is activation
+
+
+def test_codes_are_the_kernels_and_distinct():
+    names = ["linear", "relu", "leaky_relu", "polynomial", "repu", "swish", "tanh"]
+    codes = [Activation(name, 1.0).code for name in names]
+    assert codes == [getattr(layout, name.upper()) for name in names]
+    assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize("scale", [0.3, 2.7])
+@pytest.mark.parametrize(("text", "degree"), DEGREES.items())
+def test_degree_is_the_homogeneity_measured(text, degree, scale):
+    assert parse(text).degree == degree
+    z = np.linspace(-3, 3, 41)
+    # swish is homogeneous with β, which scales inversely
+    beta = 0.8 if text == "swish" else None
+    there = sigma(text, scale * z, None if beta is None else beta / scale)
+    expected = scale**degree * sigma(text, z, beta)
+    # a power and two products: a few roundings each
+    np.testing.assert_allclose(there, expected, rtol=20 * EPS, atol=0)
+    # negative control: another degree is visibly wrong
+    assert np.abs(there - scale ** (degree + 0.01) * sigma(text, z, beta)).max() > 1e-4
+
+
+@pytest.mark.parametrize("text", ["tanh", "swish(1.3)"])
+def test_no_degree_without_homogeneity(text):
+    assert parse(text).degree is None
+    z = np.linspace(0.5, 3, 11)
+    # were it homogeneous, the ratio would be the same everywhere
+    assert np.ptp(sigma(text, 2 * z) / sigma(text, z)) > 0.1
+
+
+@pytest.mark.parametrize("text", ["swish", "swish(1.0)", "relu", "linear"])
+def test_only_plain_swish_is_trainable(text):
+    assert parse(text).trainable == (text == "swish")
+
+
+@pytest.mark.parametrize("text", [*DEGREES, "linear(-2)", "repu(3)", "swish(1.3)", "swish(40)", "tanh"])
+def test_second_moment(text):
+    beta = 1.0 if text == "swish" else None
+
+    def integrand(g):
+        return float(sigma(text, np.array(g), beta)) ** 2 * math.exp(-g * g / 2) / math.sqrt(2 * math.pi)
+
+    # the kink at 0 is an end of both intervals; beyond 14 lies less than 1e-40
+    expected = sum(quadrature.quad(integrand, *ends, epsabs=1e-14)[0] for ends in [(-14, 0), (0, 14)])
+    assert parse(text).second_moment() == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("text", ["gelu", "Relu", "relu()x", "", 3, None])
+def test_unknown_activation_lists_the_known(text):
+    with pytest.raises(ValueError, match="activation=") as caught:
+        parse(text)
+    for known in ["linear", "relu", "leaky_relu(0.1)", "polynomial(2)", "repu(3)", "swish", "swish(1.0)", "tanh"]:
+        assert repr(known) in str(caught.value)
+
+
+def test_misspelt_activation_gets_a_suggestion():
+    with pytest.raises(ValueError, match=r"did you mean 'polynomial'\?"):
+        parse("polynominal(2)")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("repu(0.5)", ">= 1"),
+        ("polynomial(0)", ">= 1"),
+        ("polynomial(2.5)", "integer p"),
+        ("polynomial(nan)", "finite"),
+        ("leaky_relu(0)", "> 0"),
+        ("leaky_relu(-0.1)", "> 0"),
+        ("leaky_relu(1)", "0 < a < 1"),
+        ("leaky_relu(1.5)", "0 < a < 1"),
+        ("linear(inf)", "finite"),
+        ("repu", "needs its parameter"),
+        ("polynomial", "needs its parameter"),
+        ("leaky_relu", "needs its parameter"),
+        ("relu(2)", "takes no parameter"),
+        ("tanh(1)", "takes no parameter"),
+        ("repu(two)", "not a number"),
+        ("repu()", "not a number"),
+    ],
+)
+def test_bad_parameter(text, message):
+    with pytest.raises(ValueError, match="activation") as caught:
+        parse(text)
+    assert message in str(caught.value)
+    assert text in str(caught.value)

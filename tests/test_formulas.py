@@ -1,0 +1,150 @@
+"""Formulas: the rows of the paper's tables, in LaTeX that parses and in text; and they say what the code computes."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+from noetherlite import datasets
+from noetherlite.dynamics import GF, NAGF, ND, Dynamics
+from noetherlite.formulas import NAMES, law, tables
+from noetherlite.network import Network
+from noetherlite.symmetries import Symmetry, find
+
+DYNAMICS = [GF, ND, NAGF, Dynamics(2.0, 0.5, 3.0), Dynamics(1.0, 1.0, 1.0), Dynamics(1.0, 0.0, 12.0), Dynamics(0, 2, 0)]
+TURN = Symmetry([[0, -1], [1, 0]])
+SHEAR = Symmetry([[0, 1], [0, 0]], [1, 0])
+
+
+def catalogue():
+    data = datasets.icosahedron()
+    networks = [
+        Network([3, 2, 2, 1], ["linear", "polynomial(2)"], loss="mse").potential(data.X, data.y),
+        Network([3, 2, 1], "linear", bias=False, loss="mse").potential(data),
+        Network([2, 3, 2], "swish").potential(np.eye(2), [0, 1]),
+    ]
+    return [s for U in networks for s in find(U)] + [
+        TURN,
+        SHEAR,
+        Symmetry(np.eye(2)),
+        Symmetry(np.zeros((1, 1)), [1.0]),
+    ]
+
+
+@pytest.mark.parametrize("dynamics", DYNAMICS, ids=str)
+@pytest.mark.parametrize("symmetry", [*NAMES, "scaling:12", "swish:2", "linear:9", *catalogue()], ids=str)
+def test_every_formula_parses_and_reads(symmetry, dynamics):
+    from matplotlib.mathtext import MathTextParser
+
+    scaling = not isinstance(symmetry, Symmetry) and re.match("scaling|swish", getattr(symmetry, "name", str(symmetry)))
+    for summed in (False, True) if scaling else (False,):
+        entry = law(symmetry, dynamics, summed=summed)
+        MathTextParser("path").parse(f"${entry.formula('latex')}$")
+        text = entry.formula()
+        assert str(entry) == text
+        assert not re.search(r"[\\$]|\{\}", text)
+        assert "=" in text
+        assert entry.source
+        assert entry.dynamics == dynamics.name
+
+
+@pytest.mark.parametrize(
+    ("name", "dynamics", "summed", "text", "source"),
+    [
+        ("scaling", GF, False, "|w_i|² + b_i² − p|u_i|² = const", "GU Table 2, (31), (36), (37)"),
+        ("scaling:1", GF, True, "‖W_1‖_F² + |b_1|² − p‖W_2‖_F² = const", "GU Table 2, (31), (36), (37)"),
+        ("scaling", ND, False, "½d²/dt²(|w_i|² + b_i² − p|u_i|²) = |ẇ_i|² + ḃ_i² − p|u̇_i|²", "GU Table 2"),
+        (
+            "swish:2",
+            NAGF,
+            True,
+            "½(d²/dt² + (3/t) d/dt)(‖W_2‖_F² + |b_2|² − ‖W_3‖_F² − |β_2|²) = ‖Ẇ_2‖_F² + |ḃ_2|² − ‖Ẇ_3‖_F² − |β̇_2|²",
+            "GU Table 3",
+        ),
+        ("linear", GF, False, "W_hW_hᵀ + b_hb_hᵀ − W_{h+1}ᵀW_{h+1} = const", "GU Table 4, (42)"),
+        (
+            "linear:1",
+            NAGF,
+            False,
+            "d/dt[t³(Ẇ_1W_1ᵀ + ḃ_1b_1ᵀ − W_2ᵀẆ_2)] = t³(Ẇ_1Ẇ_1ᵀ + ḃ_1ḃ_1ᵀ − Ẇ_2ᵀẆ_2)",
+            "GU Table 4, (41), (43)",
+        ),
+        ("rotation", GF, False, "W_1ᵀẆ_1 − Ẇ_1ᵀW_1 = 0", "GU Table 5"),
+        ("rotation", ND, False, "W_1ᵀẆ_1 − Ẇ_1ᵀW_1 = const", "GU Table 5, (47), (48)"),
+        ("translation:b", NAGF, False, "t³Σ_i ḃ_{L,i} = const", "theory §4.4, not in GU"),
+        ("translation:W", GF, False, "Σ_i W_{L,ij} = const", "theory §4.4, not in GU"),
+        ("time", ND, False, "½|ẋ|² + U = const", "GU §7"),
+        ("time", NAGF, False, "d/dt(½|ẋ|² + U) = −(3/t)|ẋ|²", "GU (35)"),
+        (
+            "rotation",
+            Dynamics(2, 0.5, 3),
+            False,
+            "t^{1.5} e^{0.25t}(W_1ᵀẆ_1 − Ẇ_1ᵀW_1) = const",
+            "GU Table 5, (47), (48); general dynamics after GU (17)",
+        ),
+        (TURN, NAGF, False, "t³⟨Gx, ẋ⟩ = const", "GU (16), (17)"),
+        (SHEAR, ND, False, "d/dt[⟨Gx + ξ, ẋ⟩] = ⟨Gẋ, ẋ⟩", "GU (16), (17)"),
+        (SHEAR, GF, False, "⟨Gx + ξ, ẋ⟩ = 0", "GU (16), (17)"),
+        (Symmetry(np.eye(2)), GF, False, "½⟨x, Gx⟩ = const", "GU (16), (17)"),
+        (Symmetry([[0.0]], [1.0]), ND, False, "⟨ξ, ẋ⟩ = const", "GU (16), (17)"),
+    ],
+)
+def test_rows_of_the_tables(name, dynamics, summed, text, source):
+    import unicodedata
+
+    entry = law(name, dynamics, summed=summed)
+    assert entry.formula("text") == unicodedata.normalize("NFC", text)
+    assert entry.source == source
+
+
+def test_a_symmetrys_own_degree_biases_and_layer_are_written():
+    U = Network([3, 2, 2, 1], ["relu", "polynomial(2)"], bias=False, loss="mse").potential(np.ones((1, 3)), [[1.0]])
+    first, second = find(U)[:2]
+    assert law(first, GF).formula() == "|w_i|² − |u_i|² = const"
+    assert law(second, GF).formula() == "|w_i|² − 2|u_i|² = const"
+    assert law(second, GF, summed=True).formula("latex") == r"\|W_2\|_F^2 - 2\|W_3\|_F^2 = \mathrm{const}"
+    assert law(second, GF).name == "scaling:2"
+
+
+def test_tables_hold_every_entry_in_every_format():
+    text, latex, markdown = (tables(format) for format in ("text", "latex", "markdown"))
+    assert tables() == text
+    for number, (out, entry) in itertools.product(range(1, 6), ((text, "Table {}."), (markdown, "**Table {}."))):
+        assert entry.format(number) in out
+    for name, dynamics in itertools.product(NAMES, (GF, ND, NAGF)):
+        entry = law(name, dynamics)
+        assert entry.formula("text") in text
+        assert entry.formula("latex") in latex
+        assert entry.source in text
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 6
+    for row in markdown.splitlines():
+        if row.startswith("|"):  # bars inside formulas would break the columns
+            assert row.count("|") in (5, 6) or row.count("|") == 4
+    assert not re.search(r"[\\$]", text)
+
+
+def test_every_formula_in_the_tables_parses():
+    from matplotlib.mathtext import MathTextParser
+
+    formulas = re.findall(r"\$[^$]+\$", tables("latex"))
+    assert len(formulas) > 40
+    for formula in formulas:
+        MathTextParser("path").parse(formula)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: law("scalings", GF), ValueError, r"symmetry='scalings' is not known \(did you mean 'scaling'"),
+        (lambda: law("scaling:0", GF), ValueError, "symmetry='scaling:0' is not known"),
+        (lambda: law(3, GF), TypeError, "symmetry must be a symmetry or its name, got 3"),
+        (lambda: law("time", "GF"), TypeError, "dynamics must be a Dynamics such as nl.NAGF, got 'GF'"),
+        (lambda: law("rotation", GF, summed=True), ValueError, "summed=True is for scalings only"),
+        (lambda: law("rotation", GF).formula("html"), ValueError, "format='html' is not known"),
+        (lambda: tables("html"), ValueError, "format='html' is not known; expected one of 'text', 'latex', 'markdown'"),
+    ],
+)
+def test_bad_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
