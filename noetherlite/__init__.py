@@ -9,10 +9,13 @@ from . import datasets, plot, potentials
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, Leapfrog
 from .datasets import Dataset
 from .dynamics import GF, NAGF, ND, Dynamics
+from .formulas import Law, law
 from .laws import LawRecord
 from .network import Network
+from .rebalance import rebalance
 from .simulate import DivergenceError, Snapshot, integrate
 from .symmetries import Symmetry
+from .symmetries import defect as symmetry_defect
 from .symmetries import find as symmetries
 from .trajectory import Trajectory, load
 from .version import version
@@ -30,6 +33,7 @@ __all__ = [
     "Dataset",
     "DivergenceError",
     "Dynamics",
+    "Law",
     "LawRecord",
     "Leapfrog",
     "Network",
@@ -39,10 +43,13 @@ __all__ = [
     "datasets",
     "figures",
     "integrate",
+    "law",
     "load",
     "plot",
     "potentials",
+    "rebalance",
     "symmetries",
+    "symmetry_defect",
 ]
 
 

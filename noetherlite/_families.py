@@ -180,6 +180,7 @@ class DataRotation(Family):
     """
 
     symmetric = False
+    batchwise = False
 
     def __init__(self, network: Network) -> None:
         self.network, self.n_params = network, network.n_params

@@ -92,10 +92,13 @@ class Family(NoetherSymmetry):
         Whether the G_c are symmetric, so that a quantity Q with Q̇ = J exists.
     objection : str
         Why this is not a symmetry of the network it was made for; empty where it is one.
+    batchwise : bool
+        Whether it is a symmetry of the loss of every minibatch; rotations are one of the whole data set only.
     """
 
     symmetric: bool
     objection = ""
+    batchwise = True
 
     @abstractmethod
     def pair(self, a: Array, b: Array) -> Float64Array:

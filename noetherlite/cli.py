@@ -14,6 +14,7 @@ from .version import version, versions
 _EPILOG = """examples:
   noetherlite figure 1 --out out       GU's Figure 1: norms move, laws hold
   noetherlite figures --out out        all six figures, as PNG, PDF and JSON
+  noetherlite tables --format latex    the paper's five tables of dynamics and laws
   noetherlite info                     versions, threads, where data are looked for
 """
 
@@ -57,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_figure)
     every.set_defaults(run=_figures)
 
+    tables = verbs.add_parser("tables", help="print the paper's Tables 1 to 5 of dynamics and laws")
+    tables.add_argument("--format", choices=("text", "latex", "markdown"), default="text", help="default: text")
+    tables.set_defaults(run=_tables)
+
     info = verbs.add_parser("info", help="show versions, threads, caches and data")
     info.add_argument("--json", action="store_true", help="print as JSON")
     info.set_defaults(run=_info)
@@ -97,6 +102,13 @@ def _draw(numbers: Sequence[int], options: argparse.Namespace, chosen: dict[str,
                 )
     if options.json:
         print(json.dumps(report))
+    return 0
+
+
+def _tables(options: argparse.Namespace) -> int:
+    from .formulas import tables
+
+    print(tables(options.format))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,7 @@ from .network import Network
 _ROUND_OFF = 64 * float(np.finfo(np.float64).eps)
 _SWEEPS = 10_000
 _NEWTON_STEPS = 200
+_LARGEST_EXPONENT = 300.0  # p log λ; e^{2·300} is still a number
 
 
 def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLike]) -> Float64Array:
@@ -81,7 +83,7 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
         return x
 
     x = moved()
-    for _ in range(_SWEEPS):
+    for sweep in itertools.count():
         misses = [_miss(layer, target, x) for layer, target in layers]
         # exp turns the rounding of an exponent s into |s| times as much in λ, and p|s| times in λ^{−p}
         stretch = max(
@@ -89,6 +91,8 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
         )
         if all(miss.max() <= _ROUND_OFF * (1 + stretch) for miss in misses):
             return x
+        if stretch > _LARGEST_EXPONENT or sweep == _SWEEPS:
+            break
         for (layer, target), exponent in zip(layers, exponents, strict=True):
             step = _exponent(layer, target, x)
             exponent += step
@@ -97,7 +101,7 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
     worst = int(np.argmax([miss.max() for miss in misses]))
     layer, miss = layers[worst][0], misses[worst]
     raise ValueError(
-        f"targets are not met after {_SWEEPS} sweeps over {[layer.name for layer, _ in layers]}: {layer.name!r}, neuron "
+        f"targets are not met after {sweep} sweeps over {[layer.name for layer, _ in layers]}: {layer.name!r}, neuron "
         f"{int(miss.argmax())} is off by {miss.max():.2g} of its squares; layers that share weights may be unable to "
         "meet these targets together"
     )

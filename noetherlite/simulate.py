@@ -88,7 +88,8 @@ def integrate(
         Symmetries given as objects, and "rotation", are verified by measuring `nl.symmetry_defect`.
     batch_size : int, optional
         Samples per gradient, drawn without replacement epoch by epoch (an incomplete last batch of an epoch is left
-        out); all samples by default.
+        out); all samples by default. The laws of scalings, linear layers and translations hold for every batch;
+        rotations are left out, and a `Symmetry` of one's own is verified on all samples only.
     rng : int, SeedSequence or Generator
         Seeds the minibatches; unused without `batch_size`.
     backend : {"auto", "cpu", "reference"}
@@ -132,7 +133,7 @@ def integrate(
     steps = _validate.integer(steps, "steps", minimum=0)
     record_every = _validate.integer(record_every, "record_every", minimum=1)
     on_divergence = _validate.one_of(on_divergence, "on_divergence", ("record", "raise"))
-    watched = _watched(U, laws)
+    watched = _watched(U, laws, minibatches=batch_size is not None)
     batches = _batches(U, batch_size, rng)
     table = _laws.table(watched, U.n_params, dtype)
     state = _state(x, v, int(table.start[-1]))
@@ -145,7 +146,9 @@ def integrate(
     diverged = state.counts[OUTCOME] == layout.DIVERGED
     done = int(state.counts[STEPS_DONE])
     if diverged:
-        status, message = "diverged", f"the loss stopped being finite at step {done + 1 if done or x.size else done}"
+        found_by_record = (done % record_every == 0 or done == steps) and done not in records.step
+        at = done if found_by_record else done + 1
+        status, message = "diverged", f"the loss stopped being finite at step {at}"
     elif stopped:
         status, message = "stopped", f"stopped by {stopped} after {done} of {steps} steps"
     else:

@@ -220,8 +220,12 @@ def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> floa
     return float(max(worst))
 
 
-def watched(U: Potential, wanted: str | Sequence[str | NoetherSymmetry] | None) -> list[Family]:
+def watched(
+    U: Potential, wanted: str | Sequence[str | NoetherSymmetry] | None, minibatches: bool = False
+) -> list[Family]:
     """Return the families that `laws=wanted` of `integrate` asks for, each one verified.
+
+    With `minibatches` "all" leaves out what is a symmetry of the whole data set only.
 
     Raises
     ------
@@ -231,12 +235,16 @@ def watched(U: Potential, wanted: str | Sequence[str | NoetherSymmetry] | None) 
     if wanted is None:
         return []
     if wanted == "all":
-        return [s for s in find(U) if isinstance(s, Family)]
+        return [s for s in find(U) if isinstance(s, Family) and (s.batchwise or not minibatches)]
     out = []
     for item in [wanted] if isinstance(wanted, str | NoetherSymmetry) else wanted:
         s = _resolve(U, item, "laws")
         if not isinstance(s, Family):
             raise ValueError("laws: the law of 'time' is the energy, which every run records in Trajectory.energy")
+        if minibatches and not s.batchwise:
+            raise ValueError(
+                f"laws: {s.name!r} is a symmetry of the whole data set, not of minibatches: drop batch_size"
+            )
         theorem = isinstance(item, str) and not isinstance(s, DataRotation)
         if s.objection or not theorem:
             size = defect(U, s)

@@ -142,7 +142,10 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
     """
     target = Path(path)
     try:
-        with np.load(target, allow_pickle=False) as stored:
+        with (
+            target.open("rb") as file,
+            np.load(file, allow_pickle=False) as stored,
+        ):  # numpy would leave a damaged file open
             data = {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise

@@ -28,6 +28,13 @@ def test_json_output_is_json(tmp_path, capsys):
     assert len(report["files"]) == 3
 
 
+@pytest.mark.parametrize("shape", ["text", "latex", "markdown"])
+def test_tables_prints_all_five(shape, capsys):
+    assert main(["tables", "--format", shape]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"Table {n}" in printed for n in range(1, 6))
+
+
 def test_info_names_versions_and_data(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("NOETHERLITE_DATA", str(tmp_path))
     assert main(["info", "--json"]) == 0

@@ -50,5 +50,5 @@ def test_global_settings_stay(run):
 def test_unknown_names_are_refused(run):
     with pytest.raises(ValueError, match="name='scaling:9' is not known"):
         run.plot_law("scaling:9")
-    with pytest.raises(ValueError, match="what='residul' is not known.*residual"):
+    with pytest.raises(ValueError, match=r"what='residul' is not known.*residual"):
         run.plot_law("scaling:1", "residul")

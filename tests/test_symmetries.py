@@ -133,6 +133,7 @@ def test_charge_is_the_derivative_of_quantity(kind):
     if kind == "linear":  # the matrix Q belongs to the symmetric part of the generators
         charge = (charge + charge.T) / 2
     np.testing.assert_allclose(derivative, charge, atol=200 * EPS * np.linalg.norm(v) * np.linalg.norm(x))
+    assert np.abs(derivative - 1.000001 * charge).max() > 200 * EPS * np.linalg.norm(v) * np.linalg.norm(x)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -407,3 +408,13 @@ def test_discrete_laws_hold_to_round_off_over_ten_thousand_steps(kind, algorithm
     assert np.abs(law.discrete_residual).max() < 1e-11 * scale
     if s.symmetric and kind not in ("translation:b", "translation:W", "shift"):
         assert np.abs(law.residual).max() > 1e-10  # the continuous law has an error of the step's size: not the same
+
+
+def test_rotations_are_left_out_with_minibatches_and_refused_by_name():
+    net = Network([3, 1, 1], activation="polynomial(2)", bias=False, loss="mse")
+    U = net.potential(datasets.icosahedron())
+    x = net.init(rng=0)
+    assert set(integrate(U, GD(1e-3), x, 2).laws) == {"scaling:1", "rotation"}
+    assert set(integrate(U, GD(1e-3), x, 2, batch_size=4, rng=0).laws) == {"scaling:1"}
+    with pytest.raises(ValueError, match="not of minibatches"):
+        integrate(U, GD(1e-3), x, 2, batch_size=4, rng=0, laws=["rotation"])

@@ -1,0 +1,84 @@
+"""Values, gradients and one training run against PyTorch's autograd."""
+
+import numpy as np
+import pytest
+from problems import ACTIVATIONS, LOSSES, data, point
+
+from noetherlite import GD, Network, integrate
+
+torch = pytest.importorskip("torch")
+
+
+def torch_sigma(activation, z, beta):
+    c = activation.parameter if beta is None else beta
+    return {
+        "linear": lambda: c * z,
+        "relu": lambda: torch.relu(z),
+        "leaky_relu": lambda: torch.nn.functional.leaky_relu(z, c),
+        "polynomial": lambda: z ** int(c),
+        "repu": lambda: torch.relu(z) ** c,
+        "swish": lambda: z * torch.sigmoid(c * z),
+        "tanh": lambda: torch.tanh(z),
+    }[activation.name]()
+
+
+def torch_loss(net, parts, X, y):
+    """The loss from PyTorch's own layers and loss functions."""
+    a = torch.as_tensor(X)
+    for h in range(1, net.n_layers + 1):
+        z = torch.nn.functional.linear(a, parts[f"W{h}"], parts.get(f"b{h}"))
+        a = z if h == net.n_layers else torch_sigma(net.activations[h - 1], z, parts.get(f"beta{h}"))
+    if net.loss == "nll":
+        return torch.nn.functional.cross_entropy(a, torch.as_tensor(y))
+    return 0.5 * torch.nn.functional.mse_loss(a, torch.as_tensor(y), reduction="sum") / len(X)
+
+
+def leaves(net, theta):
+    return {k: torch.tensor(a.copy(), requires_grad=True) for k, a in net.unpack(theta).items()}
+
+
+def flat(net, parts):
+    return np.concatenate([parts[b.name].ravel() for b in net.blocks])
+
+
+def relative(a, b):
+    return np.linalg.norm(np.subtract(a, b)) / np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, ["swish", "relu"]], ids=str)
+def test_value_and_gradient(activation, loss, bias):
+    rng = np.random.default_rng(4)
+    net = Network([4, 7, 5, 3], activation, bias=bias, loss=loss)
+    X, y = data(net, 19, rng)
+    theta = 0.8 * point(net, rng)
+    parts = leaves(net, theta)
+    expected = torch_loss(net, parts, X, y)
+    expected.backward()
+    value, gradient = net.value_and_gradient(theta, X, y)
+    assert value == pytest.approx(expected.item(), rel=1e-12)
+    assert relative(gradient, flat(net, {k: p.grad.numpy() for k, p in parts.items()})) < 1e-12
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ["tanh", "swish"])
+def test_gd_is_torch_sgd(activation, loss):
+    rng = np.random.default_rng(6)
+    net = Network([4, 7, 5, 3], activation, loss=loss)
+    X, y = data(net, 19, rng)
+    theta, steps, lr = point(net, rng), 50, 0.05
+    run = integrate(net.potential(X, y), GD(lr), theta, steps)
+    parts, losses = leaves(net, theta), []
+    optimiser = torch.optim.SGD(parts.values(), lr=lr)
+    for _ in range(steps + 1):
+        optimiser.zero_grad()
+        value = torch_loss(net, parts, X, y)
+        value.backward()
+        losses.append(value.item())
+        if len(losses) <= steps:
+            optimiser.step()
+    # descent on a smooth loss contracts or barely stretches differences: round-off stays near its size per step
+    assert relative(run.x, flat(net, {k: p.detach().numpy() for k, p in parts.items()})) < 1e-12
+    np.testing.assert_allclose(run.loss, losses, rtol=1e-12)
+    assert losses[-1] < 0.95 * losses[0]

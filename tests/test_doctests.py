@@ -1,0 +1,23 @@
+"""The examples in the docstrings give what they say."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import noetherlite
+
+MODULES = [
+    m.name for m in pkgutil.walk_packages(noetherlite.__path__, "noetherlite.") if m.name != "noetherlite.__main__"
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+
+
+def test_there_are_examples():
+    assert any(doctest.DocTestFinder().find(noetherlite.Network)[0].examples)

@@ -1,0 +1,151 @@
+"""The compiled kernels against the NumPy oracle, from the scalar functions up, on both paths of the dense products."""
+
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+import noetherlite as nl
+from noetherlite._kernels import cpu, cpu_network, intrinsics, layout, pointwise, reference
+
+EPS = np.finfo(np.float64).eps
+ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.0)", "tanh"]
+
+
+# --- scalar functions ---
+
+
+def test_exp_is_accurate_to_two_roundings():
+    z = np.random.default_rng(0).uniform(-690, 700, 20_000)
+    own = np.array([pointwise.exp(value) for value in z])
+    assert np.abs(own / np.exp(z) - 1).max() <= 2 * EPS
+
+
+def test_exp_at_the_ends_of_its_range():
+    assert pointwise.exp(0.0) == 1.0
+    assert pointwise.exp(-701.0) == 0.0
+    assert pointwise.exp(-np.inf) == 0.0
+    assert pointwise.exp(-699.0) >= np.finfo(np.float64).tiny  # never subnormal
+    assert pointwise.exp(1e4) == pointwise.exp(709.0) > 1e307
+    assert np.isnan(pointwise.exp(np.nan))
+
+
+@pytest.mark.parametrize("name", ["linear", "relu", "leaky_relu", "polynomial", "repu", "swish", "tanh"])
+def test_activations_let_nan_through(name):
+    assert np.isnan(getattr(pointwise, name)(2.0, np.nan))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 512])
+def test_shuffle_is_a_permutation_and_a_function_of_key_and_epoch(n):
+    def shuffled(key, epoch):
+        order = np.full(n, -1)
+        pointwise.shuffle(np.uint64(key), epoch, order)
+        return order
+
+    assert np.array_equal(np.sort(shuffled(3, 0)), np.arange(n))
+    assert np.array_equal(shuffled(3, 5), shuffled(3, 5))
+    if n > 7:
+        assert not np.array_equal(shuffled(3, 5), shuffled(3, 6))
+        assert not np.array_equal(shuffled(3, 5), shuffled(4, 5))
+
+
+def test_shuffle_is_uniform():
+    counts = np.zeros((5, 5))
+    order = np.empty(5, np.int64)
+    for epoch in range(20_000):
+        pointwise.shuffle(np.uint64(1), epoch, order)
+        counts[np.arange(5), order] += 1
+    # Each count is binomial with mean 4000 and standard deviation 57: five of them either way.
+    assert np.abs(counts - 4000).max() < 5 * np.sqrt(20_000 * 0.2 * 0.8)
+
+
+# --- register-blocked products ---
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 11])
+@pytest.mark.parametrize("m", [1, 3, 4, 6, 9])
+def test_small_products_equal_numpy(n, m, dtype):
+    rng = np.random.default_rng(n * 100 + m)
+    for vectors in (1, 2, 3):
+        T = vectors * intrinsics.LANES * 8 // np.dtype(dtype).itemsize
+        W, A, D = (rng.standard_normal(shape).astype(dtype) for shape in ((n, m), (m, T), (n, T)))
+        b, tolerance = rng.standard_normal(n).astype(dtype), 8 * max(n, m, T) * np.finfo(dtype).eps
+        x, Z = np.concatenate([W.ravel(), b]), np.full((n, T), np.nan, dtype)
+        cpu_network.combine(x, 0, m, 1, n * m, n, m, A.ravel(), 0, T, Z.reshape(-1), 0)
+        np.testing.assert_allclose(Z, W @ A + b[:, None], atol=tolerance, rtol=0)
+        U = np.full((m, T), np.nan, dtype)
+        cpu_network.combine(x, 0, 1, m, -1, m, n, D.ravel(), 0, T, U.reshape(-1), 0)
+        np.testing.assert_allclose(U, W.T @ D, atol=tolerance, rtol=0)
+        G = np.ones((n, m), dtype)
+        cpu_network.correlate(D.ravel(), 0, A.ravel(), 0, n, m, T, G.reshape(-1), 0)
+        np.testing.assert_allclose(G, 1 + D @ A.T, atol=tolerance, rtol=0)
+
+
+# --- whole gradients ---
+
+
+@pytest.mark.parametrize("blas", [False, True])
+@pytest.mark.parametrize("loss", ["mse", "nll"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_entry_of_the_gradient_is_written_anew(activation, loss, blas, monkeypatch):
+    monkeypatch.setattr(cpu, "BLAS_FROM", 0 if blas else 10**9)
+    rng = np.random.default_rng(1)
+    net = nl.Network([5, 6, 7, 3], activation=activation, loss=loss)
+    X = rng.standard_normal((19, 5))
+    y = rng.integers(0, 3, 19) if loss == "nll" else rng.standard_normal((19, 3))
+    x = net.init(rng=2, bias_std=0.3)
+    problem = net.potential(X, y).problem()
+    held = cpu.tiles(problem, 19)
+    assert held.blas == blas
+    cpu.load(problem, np.arange(19), held)
+    gradient = np.full(net.n_params, 1e3)  # what the last step left must not matter
+    value = cpu_network.network(problem, held, x, gradient)
+    expected_value, expected = reference.value_and_gradient(problem, x)
+    assert value == pytest.approx(expected_value, rel=64 * EPS)
+    np.testing.assert_allclose(gradient, expected, atol=64 * EPS * np.abs(expected).max(), rtol=0)
+    assert cpu_network.network(problem, held, x, np.empty(0)) == value
+
+
+def test_both_paths_of_the_products_agree_along_a_run(monkeypatch):
+    net = nl.Network([5, 6, 3], activation="swish")
+    data = nl.datasets.gaussian_classes(n=40, n_features=5, n_classes=3, rng=0)
+    ends = []
+    for threshold in (0, 10**9):
+        monkeypatch.setattr(cpu, "BLAS_FROM", threshold)
+        ends.append(nl.integrate(net.potential(data), nl.NAGD(1e-3), net.init(rng=0), 50, batch_size=11, rng=3).x)
+    np.testing.assert_allclose(ends[0], ends[1], atol=50 * 64 * EPS, rtol=0)
+
+
+def test_padding_samples_count_for_nothing():
+    # 9 samples fill two vectors of 8: the other 7 repeat the last one and must not weigh in.
+    net = nl.Network([2, 3, 2])
+    data = nl.datasets.gaussian_classes(n=9, n_features=2, n_classes=2, rng=0)
+    U, x = net.potential(data), net.init(rng=1)
+    parts = [net.gradient(x, data.X[[i]], data.y[[i]]) for i in range(9)]
+    np.testing.assert_allclose(U.gradient(x), np.mean(parts, axis=0), atol=64 * EPS, rtol=0)
+
+
+def test_a_loss_that_is_not_finite_stays_visible():
+    net = nl.Network([2, 3, 1], activation="polynomial(3)", loss="mse")
+    x = net.init(rng=0) * 1e80
+    assert not np.isfinite(net.loss_value(x, np.ones((1, 2)), np.ones((1, 1))))
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="is itself run without the compiler")
+def test_kernels_run_without_the_compiler():
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    chosen = "small_products and 3-5 or written_anew or both_paths"
+    # Without the compiler NumPy warns of the products modulo 2^64 that the shuffle is made of.
+    quiet = ["-W", "ignore:overflow encountered in scalar:RuntimeWarning"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *quiet, __file__, "-k", chosen]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_layout_codes_are_distinct():
+    codes = [layout.LINEAR, layout.RELU, layout.LEAKY_RELU, layout.POLYNOMIAL, layout.REPU, layout.SWISH, layout.TANH]
+    assert len(set(codes)) == len(codes)

@@ -1,0 +1,140 @@
+"""Rebalancing: the same function with the charges asked for, or an error that names the neuron."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from noetherlite._families import NeuronScaling
+from noetherlite.network import Network
+from noetherlite.rebalance import rebalance
+
+EPS = np.finfo(float).eps
+ACTIVATIONS = ["linear", "relu", "leaky_relu(0.1)", "polynomial(2)", "repu(2.5)", "swish"]
+
+
+def charges(net, theta, name):
+    return NeuronScaling(net, int(name.removeprefix("scaling:"))).quantity(theta)
+
+
+@pytest.mark.parametrize(("activation", "bias"), list(itertools.product(ACTIVATIONS, [True, False])))
+@pytest.mark.parametrize("widths", [(3, 4, 2), (2, 4, 3, 2), (2, 3, 3, 3, 3, 1)])
+def test_charges_are_met_and_the_function_stays(activation, bias, widths):
+    rng = np.random.default_rng(0)
+    net = Network(widths, activation, bias=bias, loss="mse")
+    theta = net.init(rng, bias_std=0.5)
+    before = theta.copy()
+    X = rng.normal(size=(20, widths[0]))
+    targets = {f"scaling:{h}": 2 * rng.normal(size=n) for h, n in enumerate(widths[1:-1], start=1)}
+    moved = rebalance(net, theta, targets)
+    np.testing.assert_array_equal(theta, before)
+    assert abs(moved - theta).max() > 0.1
+    f = net.predict(theta, X)
+    np.testing.assert_allclose(net.predict(moved, X), f, atol=1e-12 * np.abs(f).max())
+    for name, target in targets.items():
+        np.testing.assert_allclose(charges(net, moved, name), target, atol=1e-11 * (moved @ moved))
+
+
+def test_one_layer_to_round_off_and_by_a_formula():
+    net = Network([2, 1, 1], "relu", bias=False, loss="mse")
+    theta = np.array([3.0, 4.0, 2.0])  # |w| = 5, |u| = 2: balanced where both are √10
+    np.testing.assert_allclose(
+        rebalance(net, theta, {"scaling:1": 0.0}), theta * np.sqrt([0.4, 0.4, 2.5]), rtol=4 * EPS
+    )
+    for target in (-1e6, -3.0, 1e-9, 0.0, 2.5, 1e6):
+        moved = rebalance(net, theta, {"scaling:1": target})
+        np.testing.assert_allclose(charges(net, moved, "scaling:1"), target, atol=100 * EPS * (moved @ moved))
+        np.testing.assert_allclose(np.sqrt(moved[:2] @ moved[:2]) * moved[2], 10.0, rtol=100 * EPS)
+
+
+def test_balancing_minimises_the_parameters():
+    net = Network([3, 4, 4, 2], "relu", loss="mse")
+    theta = net.init(rng=1, bias_std=0.5)
+    small = rebalance(net, theta, {"scaling:1": 0.0, "scaling:2": 0.0})
+    rng = np.random.default_rng(2)
+    for h in (1, 2):
+        other = NeuronScaling(net, h).apply(small, 0.1 * rng.normal(size=4))
+        assert small @ small < other @ other
+    np.testing.assert_array_equal(rebalance(net, small, {"scaling:1": 0.0, "scaling:2": 0.0}), small)
+
+
+def test_layers_that_are_not_named_keep_their_parameters():
+    net = Network([2, 3, 3, 3, 1], "swish", loss="mse")
+    theta = net.init(rng=3, bias_std=0.5)
+    arrays = net.unpack(rebalance(net, theta, {"scaling:1": 1.0}))
+    for name, old in net.unpack(theta).items():
+        assert np.array_equal(arrays[name], old) == (name not in ("W1", "b1", "beta1", "W2"))
+    np.testing.assert_array_equal(rebalance(net, theta, {}), theta)
+
+
+def dead(**blocks):
+    net = Network([2, 3, 1], "relu", bias=False, loss="mse")
+    arrays = net.unpack(net.init(rng=4))
+    for name, neuron in blocks.items():
+        arrays[name][neuron if name == "W1" else (slice(None), neuron)] = 0.0
+    return net, net.pack(arrays)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "target", "message"),
+    [
+        ({"W2": 1}, 0.0, "neuron 1 cannot reach 0: its outgoing parameters are all zero, so its charge stays positive"),
+        ({"W2": 1}, [5.0, -1.0, -5.0], "neuron 1 cannot reach -1: its outgoing"),
+        ({"W1": 2}, [0.0, 0.0, 3.0], "neuron 2 cannot reach 3: its incoming .* stays negative"),
+        ({"W1": 0, "W2": 0}, 1.0, "neuron 0 cannot reach 1: its incoming and outgoing .* stays zero"),
+    ],
+)
+def test_targets_that_a_dead_neuron_cannot_reach(blocks, target, message):
+    net, theta = dead(**blocks)
+    with pytest.raises(ValueError, match=rf"targets\['scaling:1'\]: {message}"):
+        rebalance(net, theta, {"scaling:1": target})
+
+
+@pytest.mark.parametrize(
+    ("blocks", "target"), [({"W2": 1}, 2.0), ({"W1": 2}, -2.0), ({"W1": 0, "W2": 0}, [0.0, 3.0, -3.0])]
+)
+def test_targets_that_a_dead_neuron_can_reach(blocks, target):
+    net, theta = dead(**blocks)
+    moved = rebalance(net, theta, {"scaling:1": target})
+    np.testing.assert_allclose(charges(net, moved, "scaling:1"), np.broadcast_to(target, 3), atol=1e-13)
+
+
+def test_targets_that_cannot_be_met_together():
+    net = Network([1, 1, 1, 1], "relu", bias=False, loss="mse")
+    theta = np.array([0.0, 1.0, 1.0])  # Q_1 = −½b² = −1 fixes b² = 2, and then Q_2 = ½(b² − c²) < 1
+    for alone in ({"scaling:1": -1.0}, {"scaling:2": 5.0}):
+        assert np.isfinite(rebalance(net, theta, alone)).all()
+    with pytest.raises(ValueError, match=r"not met after .*'scaling:\d', neuron 0 is off by .* together"):
+        rebalance(net, theta, {"scaling:1": -1.0, "scaling:2": 5.0})
+
+
+NET = Network([2, 3, 3, 2], ["relu", "tanh"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            (NET, np.ones(29), {"scaling:2": 0.0}),
+            ValueError,
+            "'scaling:2' is not a symmetry.*'tanh' is not homogeneous",
+        ),
+        ((NET, np.ones(29), {"scalin:1": 0.0}), ValueError, r"targets='scalin:1' is not known \(did you mean"),
+        ((NET, np.ones(29), {"linear:1": 0.0}), ValueError, "targets='linear:1' is not known.*one of 'scaling:1'"),
+        ((NET, np.ones(29), {3: 0.0}), ValueError, "targets=3 is not known"),
+        (
+            (NET, np.ones(29), {"scaling:1": [1.0, 2.0]}),
+            ValueError,
+            r"targets\['scaling:1'\] .* shape \(3,\), got \(2,\)",
+        ),
+        ((NET, np.ones(29), {"scaling:1": np.nan}), ValueError, r"targets\['scaling:1'\] must be finite"),
+        ((NET, np.ones(29), {"scaling:1": "x"}), TypeError, r"targets\['scaling:1'\] must hold real numbers"),
+        ((NET, np.ones(29), ["scaling:1"]), TypeError, "targets must map names"),
+        ((NET, np.ones(5), {"scaling:1": 0.0}), ValueError, "theta must have shape"),
+        (("net", np.ones(26), {}), TypeError, "network must be a Network, got 'net'"),
+        ((Network([2, 2]), np.ones(6), {"scaling:1": 0.0}), ValueError, "has no scalings"),
+    ],
+)
+def test_bad_input(arguments, error, message):
+    with pytest.raises(error, match=message):
+        rebalance(*arguments)

@@ -1,0 +1,255 @@
+"""What a run returns, saved and loaded: complete or not at all."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from problems import problem
+
+from noetherlite import GD, NAGD, Leapfrog, integrate, load, potentials
+from noetherlite.laws import LawRecord
+
+
+@pytest.fixture(scope="module")
+def run():
+    _, U, x0 = problem("swish", "nll")
+    return integrate(U, NAGD(1e-3), x0, 20, record_every=6, record_params=True, batch_size=4, rng=0)
+
+
+def assert_same(a, b):
+    for f in dataclasses.fields(a):
+        x, y = getattr(a, f.name), getattr(b, f.name)
+        if isinstance(x, np.ndarray):
+            assert x.dtype == y.dtype
+            np.testing.assert_array_equal(x, y)  # NaN where NaN
+        elif f.name == "laws":
+            assert list(x) == list(y)
+            for name in x:
+                assert_same(x[name], y[name])
+        else:
+            assert x == y, f.name
+
+
+def rewrite(path, **changes):
+    """Save the archive again with other members; None removes one."""
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **{k: v for k, v in (arrays | changes).items() if v is not None})
+
+
+def header(path, **changes):
+    with np.load(path) as stored:
+        return np.array(json.dumps(json.loads(str(stored["header"])) | changes))
+
+
+# --- round trip ----------------------------------------------------------------------------------------------------
+
+
+def test_round_trip_is_bit_identical(run, tmp_path):
+    assert run.laws
+    assert run.params is not None
+    path = run.save(tmp_path / "run.npz")
+    assert path == tmp_path / "run.npz"
+    assert_same(load(path), run)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: integrate(potentials.Radial(3), GD(0.1), [1.0, 0.2, 0], 5),
+        lambda: integrate(potentials.Radial(3), GD(5.0), [2.0, 1, 0], 500),
+        lambda: integrate(potentials.Radial(3), GD(0.1), [1e100, 0, 0], 5),
+        lambda: integrate(
+            problem("tanh")[1], Leapfrog(0.1), problem("tanh")[2], 3, dtype="float32", record_params=True
+        ),
+        lambda: integrate(problem("linear")[1], GD(0.1), problem("linear")[2], 5, callback=lambda s: s.step == 2),
+        lambda: integrate(potentials.Callable(lambda x: (x @ x / 2, x), 2), GD(0.1), [1.0, 2.0], 3),
+    ],
+    ids=["analytic", "diverged", "diverged at once", "float32", "stopped", "callable"],
+)
+def test_round_trip_of_every_ending(make, tmp_path):
+    run = make()
+    assert_same(load(run.save(tmp_path / "a")), run)
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [("run.npz", "run.npz"), ("run", "run.npz"), ("run.v2", "run.v2.npz"), ("a b.ckpt.npz", "a b.ckpt.npz")],
+)
+@pytest.mark.parametrize("kind", [str, lambda p: p], ids=["str", "Path"])
+def test_suffix(run, tmp_path, given, written, kind):
+    assert run.save(kind(tmp_path / given)) == tmp_path / written
+    assert [p.name for p in tmp_path.iterdir()] == [written]
+    assert_same(load(kind(tmp_path / written)), run)
+
+
+def test_save_replaces(run, tmp_path):
+    path = integrate(potentials.Radial(3), GD(0.1), [1.0, 0.2, 0], 5).save(tmp_path / "a.npz")
+    run.save(path)
+    assert_same(load(path), run)
+
+
+# --- files that are not what they should be ---------------------------------------------------------------------------
+
+
+def truncated(path, run):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def corrupt(path, run):
+    content = bytearray(path.read_bytes())
+    with np.load(path) as stored:
+        inside = stored["x"].tobytes()
+    at = bytes(content).index(inside)
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+
+
+def empty(path, run):
+    path.write_bytes(b"")
+
+
+def text(path, run):
+    path.write_text("t,loss\n0,1\n")
+
+
+def foreign(path, run):
+    np.savez(path, a=np.arange(3))
+
+
+def foreign_header(path, run):
+    np.savez(path, header=np.array(json.dumps({"format": "something else", "schema": 1})))
+
+
+def header_of_another_kind(path, run):
+    np.savez(path, header=np.array("[1, 2]"))
+
+
+def not_json(path, run):
+    rewrite(path, header=np.array("{"))
+
+
+def plain_array(path, run):
+    with path.open("wb") as file:
+        np.save(file, np.arange(3))
+
+
+def pickled(path, run):
+    rewrite(path, x=np.array([{"a": 1}], dtype=object))
+
+
+def missing(path, run):
+    rewrite(path, loss=None)
+
+
+def missing_law(path, run):
+    rewrite(path, **{"laws/scaling:1/charge": None})
+
+
+def unknown_status(path, run):
+    rewrite(path, header=header(path, status="fine"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncated, corrupt, empty, text, foreign, foreign_header, header_of_another_kind, not_json, plain_array, pickled,
+        missing, missing_law, unknown_status,
+    ],
+    ids=lambda f: f.__name__,
+)  # fmt: skip
+def test_damaged_files(run, tmp_path, damage):
+    path = run.save(tmp_path / "run.npz")
+    damage(path, run)
+    with pytest.raises(ValueError, match=r"path=.*run\.npz|status="):
+        load(path)
+
+
+def test_newer_schema_is_refused(run, tmp_path):
+    path = run.save(tmp_path / "run.npz")
+    rewrite(path, header=header(path, schema=99))
+    with pytest.raises(ValueError, match=r"run\.npz.* has format 99; this version reads up to 1"):
+        load(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.npz"):
+        load(tmp_path / "nothing.npz")
+
+
+# --- saving that fails -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=["OSError", "Ctrl-C"])
+def test_failed_save_leaves_the_old_file(run, tmp_path, monkeypatch, error):
+    path = run.save(tmp_path / "run.npz")
+    before = path.read_bytes()
+
+    def fail(file, **arrays):
+        file.write(b"half of it")
+        raise error
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(type(error)):
+        run.save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+    assert path.read_bytes() == before
+
+
+def test_failed_save_leaves_nothing(run, tmp_path, monkeypatch):
+    def fail(file, **arrays):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError, match="disk full"):
+        run.save(tmp_path / "run.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_into_a_missing_folder(run, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        run.save(tmp_path / "nowhere" / "run.npz")
+
+
+# --- the object ------------------------------------------------------------------------------------------------------
+
+
+def test_frozen(run):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        run.loss = np.zeros(3)
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        run.laws["scaling:1"] = None
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        run.specification["potential"] = {}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        run.laws["scaling:1"].charge = np.zeros(3)
+
+
+def test_repr_is_short(run):
+    assert repr(run) == (
+        "Trajectory(NAGD, completed after 20 steps, 5 records, laws ['scaling:1', 'scaling:2', 'translation:b', 'translation:W'])"
+    )
+    assert len(repr(run.laws["scaling:1"])) < 200
+    assert "scaling:1" in repr(run.laws["scaling:1"])
+
+
+def test_shapes_of_the_laws(run):
+    law = run.laws["scaling:1"]
+    assert isinstance(law, LawRecord)
+    for f in dataclasses.fields(law):
+        if f.name not in ("name", "t"):
+            assert getattr(law, f.name).shape == (5, 5), f.name  # records, neurons
+    _, U, x0 = problem("linear(0.7)")
+    linear = integrate(U, GD(0.1), x0, 3).laws["linear:2"]
+    assert linear.charge.shape == (4, 4, 4)
+    assert np.isnan(linear.source_integral).all()
+
+
+def test_specification_says_how_to_repeat_the_run(run):
+    json.dumps(dict(run.specification))
+    assert run.specification["algorithm"] == {"name": "NAGD", "lr": 1e-3, "alpha": 3.0}
+    assert run.specification["arguments"]["batch_size"] == 4
+    assert run.specification["arguments"]["steps"] == 20
+    assert run.specification["potential"]["network"]["widths"] == [3, 5, 4, 2]
+    assert run.specification["versions"]["noetherlite"]
