@@ -5,7 +5,7 @@ The walk of the data: `Network` + `Dataset` → potential → `integrate(algorit
 
 from __future__ import annotations
 
-from . import datasets, plot, potentials
+from . import bounds, datasets, lagrangian, plot, potentials
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, Leapfrog
 from .datasets import Dataset
 from .dynamics import GF, NAGF, ND, Dynamics
@@ -13,6 +13,7 @@ from .formulas import Law, law
 from .laws import LawRecord
 from .network import Network
 from .rebalance import rebalance
+from .reference_flow import Flow, reference_flow
 from .simulate import DivergenceError, Snapshot, integrate
 from .symmetries import Symmetry
 from .symmetries import defect as symmetry_defect
@@ -33,6 +34,7 @@ __all__ = [
     "Dataset",
     "DivergenceError",
     "Dynamics",
+    "Flow",
     "Law",
     "LawRecord",
     "Leapfrog",
@@ -40,14 +42,17 @@ __all__ = [
     "Snapshot",
     "Symmetry",
     "Trajectory",
+    "bounds",
     "datasets",
     "figures",
     "integrate",
+    "lagrangian",
     "law",
     "load",
     "plot",
     "potentials",
     "rebalance",
+    "reference_flow",
     "symmetries",
     "symmetry_defect",
 ]

@@ -68,6 +68,21 @@ class Dynamics:
             return np.full(time.shape, np.nan)
         return np.asarray(time ** (self.alpha / self.mass) * np.exp(self.gamma / self.mass * time))
 
+    def lagrangian(self, t: ArrayLike, v: ArrayLike, potential_value: ArrayLike) -> Float64Array:
+        """Return L = μ(t)(½m|v|² − U) for velocities of shape (..., P) (GU (23)); NaN for m = 0, which has none."""
+        return np.asarray(self.integrating_factor(t) * (self._kinetic(v) - np.asarray(potential_value)))
+
+    def energy(self, v: ArrayLike, potential_value: ArrayLike) -> Float64Array:
+        """Return E = ½m|v|² + U for velocities of shape (..., P)."""
+        return np.asarray(self._kinetic(v) + np.asarray(potential_value))
+
+    def energy_rate(self, t: ArrayLike, v: ArrayLike) -> Float64Array:
+        """Return Ė = −c(t)|v|² ≤ 0 for velocities of shape (..., P) (GU (35))."""
+        return np.asarray(-self.friction(t) * (np.asarray(v, dtype=np.float64) ** 2).sum(axis=-1))
+
+    def _kinetic(self, v: ArrayLike) -> Float64Array:
+        return np.asarray(0.5 * self.mass * (np.asarray(v, dtype=np.float64) ** 2).sum(axis=-1))
+
 
 GF = Dynamics(mass=0.0, gamma=1.0, alpha=0.0)
 """Gradient flow ẋ = −∇U (GU (27))."""

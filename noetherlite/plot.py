@@ -11,6 +11,8 @@ import numpy as np
 
 from . import _validate
 from ._types import Float64Array
+from .bounds import quantity_bound
+from .dynamics import Dynamics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,4 +103,42 @@ def residuals(trajectory: Trajectory, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="time $t$", ylabel="largest |discrete residual|", yscale="log")
     if trajectory.laws:
         ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | None = None) -> Axes:
+    """Plot |Q(t) − Q(0)| of each component of a scaling law, and of their sum, under the bound U_0t²/(α + 1).
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+        A run from rest at t = 0, of an algorithm for the dynamics given.
+    name : str
+        The scaling, a key of `trajectory.laws`.
+    dynamics : Dynamics
+        Unit mass, γ = 0: `ND`, `NAGF`, or friction α/t.
+    ax : matplotlib Axes, optional
+        Where to draw.
+
+    Raises
+    ------
+    ValueError
+        If the run has no such law, or the bound does not hold for the dynamics or the start.
+    """
+    name = _validate.one_of(name, "name", trajectory.laws)
+    if dynamics.mass != 1 or dynamics.gamma != 0:
+        raise ValueError(f"dynamics={dynamics} has no such bound; expected mass 1 and gamma 0")
+    if trajectory.t[0] != 0 or trajectory.energy[0] != trajectory.loss[0]:
+        raise ValueError("trajectory must start from rest at t = 0 for the bound to hold")
+    ax = new_axes(ax)
+    change = trajectory.laws[name].quantity - trajectory.laws[name].quantity[0]
+    t = trajectory.t[1:]  # at t = 0 both are zero, which a logarithmic axis has not
+    for c in range(change.shape[1]):
+        ax.plot(t, np.abs(change[1:, c]), color=COLOURS[5], linewidth=0.6, label="neurons" if c == 0 else None)
+    ax.plot(t, np.abs(change[1:].sum(axis=1)), color=COLOURS[0], label="layer")
+    limit = quantity_bound(float(trajectory.loss[0]), t, dynamics.alpha)
+    divisor = "" if dynamics.alpha == 0 else f"/{dynamics.alpha + 1:g}"
+    ax.plot(t, limit, color=COLOURS[6], linestyle="--", label=f"$U_0t^2{divisor}$")
+    ax.set(xlabel="time $t$", ylabel="$|Q(t)-Q(0)|$", xscale="log", yscale="log", title=name)
+    ax.legend(frameon=False)
     return ax

@@ -234,6 +234,8 @@ def watched(
     """
     if wanted is None:
         return []
+    if isinstance(wanted, str):
+        _validate.one_of(wanted, "laws", ["all", *(s.name for s in _candidates(U))])
     if wanted == "all":
         return [s for s in find(U) if isinstance(s, Family) and (s.batchwise or not minibatches)]
     out = []
@@ -272,11 +274,13 @@ def _resolve(U: Potential, wanted: str | NoetherSymmetry, argument: str) -> Noet
         return wanted
     if not isinstance(wanted, str):
         raise TypeError(f"{argument} must hold names and symmetries, got {_validate.describe(wanted)}")
-    candidates: list[NoetherSymmetry] = [Time(U)]
-    if isinstance(U, NetworkPotential):
-        candidates = [*catalogue(U.network), *candidates]
-    name = _validate.one_of(wanted, argument, [s.name for s in candidates])
-    return next(s for s in candidates if s.name == name)
+    candidates = {s.name: s for s in _candidates(U)}
+    return candidates[_validate.one_of(wanted, argument, candidates)]
+
+
+def _candidates(U: Potential) -> list[NoetherSymmetry]:
+    """Return what can be asked for by name, whether it holds or not."""
+    return [*(catalogue(U.network) if isinstance(U, NetworkPotential) else ()), Time(U)]
 
 
 def _random_point(U: Potential, rng: np.random.Generator) -> Array:

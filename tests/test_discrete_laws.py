@@ -11,7 +11,7 @@ ALGORITHMS = {
     "GD": (GD(3e-4), None),
     "Leapfrog": (Leapfrog(1e-7), None),
     "NAGD": (NAGD(1e-7), None),
-    "Conformal": (ConformalLeapfrog(1e-7, mass=2.0, gamma=0.3, alpha=1.0), 0.5),
+    "Conformal": (ConformalLeapfrog(1e-6, mass=2.0, gamma=0.3, alpha=1.0), 0.5),
 }
 TOLERANCE = 1e-11
 

@@ -10,6 +10,7 @@ from noetherlite import (
     ConformalLeapfrog,
     DivergenceError,
     Leapfrog,
+    Symmetry,
     integrate,
     potentials,
 )
@@ -580,3 +581,19 @@ def test_progress_bar(capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert "10" in err
+
+
+@pytest.mark.parametrize(("mass", "gamma", "alpha"), [(1, 0, 0), (1, 0, 3), (1, 0.2, 3), (2, 0.1, 0)])
+def test_angular_momentum_drifts_by_amplified_round_off_only(mass, gamma, alpha):
+    turn = Symmetry([[0, -1], [1, 0]])
+    algorithm = ConformalLeapfrog(1e-4, mass, gamma, alpha)
+    start = {"velocity": [0.1, 0.5], "t0": 1.0, "record_every": 50}
+    run = integrate(potentials.Radial(2), algorithm, [1.4, 0.1], 5000, laws=[turn], **start)
+    mu = algorithm.dynamics.integrating_factor(run.t)
+    conserved = mu * run.laws["affine"].charge[:, 0]
+    # Round-off of each step is a random walk of 5000 steps; what is lost early counts for √(μ/μ_0) more.
+    allowed = 4 * np.sqrt(5000) * EPS * np.sqrt(mu / mu[0])
+    assert (np.abs(conserved / conserved[0] - 1) <= allowed).all()
+    # Negative control: without its factor it is not conserved, unless there is no friction.
+    if mass * (gamma + alpha):
+        assert abs(run.laws["affine"].charge[-1, 0] / conserved[0] * mu[0] - 1) > 0.5

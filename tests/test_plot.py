@@ -1,6 +1,7 @@
 """Plots draw what the records hold, into the Axes they are given, and change nothing else."""
 
 import matplotlib as mpl
+import matplotlib.figure
 import numpy as np
 import pytest
 
@@ -52,3 +53,16 @@ def test_unknown_names_are_refused(run):
         run.plot_law("scaling:9")
     with pytest.raises(ValueError, match=r"what='residul' is not known.*residual"):
         run.plot_law("scaling:1", "residul")
+
+
+def test_bounds_are_drawn_over_what_they_bound(run):
+    ax = plot.bounds(run, "scaling:1", nl.ND)
+    *_, layer, limit = ax.lines
+    assert (layer.get_ydata() <= limit.get_ydata()).all()
+    assert np.array_equal(limit.get_ydata(), run.loss[0] * run.t[1:] ** 2)
+    with pytest.raises(ValueError, match="no such bound"):
+        plot.bounds(run, "scaling:1", nl.GF)
+    moving = nl.integrate(nl.potentials.Radial(2), nl.Leapfrog(1e-3), [1.0, 0.0], 3, velocity=[0.0, 1.0],
+                          laws=[nl.Symmetry([[0, -1], [1, 0]])])  # fmt: skip
+    with pytest.raises(ValueError, match="start from rest"):
+        plot.bounds(moving, "affine", nl.ND)

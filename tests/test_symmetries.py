@@ -309,7 +309,7 @@ def test_names_of_symmetries_that_do_not_hold(activation, loss, law, reason):
 @pytest.mark.parametrize(
     ("laws", "error", "message"),
     [
-        ("scalin:1", ValueError, r"did you mean 'scaling:1'\?.*expected one of 'scaling:1'"),
+        ("scalin:1", ValueError, r"did you mean 'scaling:1'\?.*expected one of 'all', 'scaling:1'"),
         (["scaling:4"], ValueError, "laws='scaling:4' is not known"),
         (["time"], ValueError, r"every run records in Trajectory\.energy"),
         (["scaling:1", "scaling:1"], ValueError, "names a symmetry twice"),

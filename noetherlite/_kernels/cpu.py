@@ -95,9 +95,14 @@ def integrating_factor(algorithm, t):
 
 @compiled
 def decay(algorithm, t, later):
-    """Return μ(t)/μ(later), which neither overflows nor, without friction, differs from 1."""
-    power, rate = algorithm.alpha / algorithm.mass, algorithm.gamma / algorithm.mass
-    return (t / later) ** power * math.exp(rate * (t - later))
+    """Return μ(t)/μ(later) − 1, which never overflows and is 0 without friction.
+
+    The ratio itself, rounded to the same double step after step, would make μJ drift by an ε each time.
+    """
+    exponent = algorithm.gamma / algorithm.mass * (t - later)
+    if algorithm.alpha > 0:
+        exponent += algorithm.alpha / algorithm.mass * math.log1p((t - later) / later)
+    return math.expm1(exponent)
 
 
 @inlined
@@ -143,7 +148,7 @@ def conformal_before(algorithm, laws, state):
     middle, kick = t + 0.5 * h, 0.5 * h / algorithm.mass
     drag = decay(algorithm, t, middle)
     for i in range(x.size):
-        v[i] = drag * v[i] - kick * g[i]
+        v[i] += drag * v[i] - kick * g[i]
         x[i] += h * v[i]
     source = window(state.scratch, 0, state.balance.size)
     pair(laws, v, v, source)
@@ -159,7 +164,8 @@ def conformal_after(algorithm, laws, state):
     t = algorithm.t0 + state.counts[STEPS_DONE] * h
     drag, kick = decay(algorithm, t + 0.5 * h, t + h), 0.5 * h / algorithm.mass
     for i in range(v.size):
-        v[i] = drag * (v[i] - kick * g[i])
+        v[i] -= kick * g[i]
+        v[i] += drag * v[i]
     integrate_source(algorithm, laws, state, t)
 
 

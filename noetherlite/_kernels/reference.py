@@ -224,6 +224,12 @@ class Run:
         m, gamma, alpha = self.algorithm.mass, self.algorithm.gamma, self.algorithm.alpha
         return float(t ** (alpha / m) * math.exp(gamma / m * t))
 
+    def decay(self, t: float, later: float) -> float:
+        """Return μ(t)/μ(later) − 1."""
+        m, gamma, alpha = self.algorithm.mass, self.algorithm.gamma, self.algorithm.alpha
+        fading = alpha / m * math.log1p((t - later) / later) if alpha > 0 else 0.0
+        return math.expm1(gamma / m * (t - later) + fading)
+
     def charge(self, x: A, v: A) -> A:
         """Return J of every law."""
         return pair(self.laws, x, v) + translation(self.laws, v)
@@ -268,13 +274,13 @@ class Run:
             self._evaluate(s.x)
         elif a.kind == layout.CONFORMAL:
             middle, end = t + 0.5 * a.h, t + a.h
-            power, rate = a.alpha / a.mass, a.gamma / a.mass
             kick = 0.5 * a.h / a.mass
-            s.v[:] = (t / middle) ** power * math.exp(rate * (t - middle)) * s.v - kick * s.gradient
+            s.v[:] += self.decay(t, middle) * s.v - kick * s.gradient
             s.x[:] += a.h * s.v
             s.balance[:] += a.h * self.mu(middle) * pair(self.laws, s.v, s.v)
             self._evaluate(s.x)
-            s.v[:] = (middle / end) ** power * math.exp(rate * (middle - end)) * (s.v - kick * s.gradient)
+            s.v[:] -= kick * s.gradient
+            s.v[:] += self.decay(middle, end) * s.v
             self._integrate_source(t)
         else:
             k = a.t0 / a.h + s.counts[STEPS_DONE]

@@ -1,0 +1,140 @@
+"""Noether's theorem itself: invariance, charges, groups and generators, and the action."""
+
+import numpy as np
+import pytest
+
+import noetherlite as nl
+from noetherlite import lagrangian as lg
+
+EPS = np.finfo(np.float64).eps
+ROTATION = np.array([[0.0, -1.0], [1.0, 0.0]])
+
+
+def free(t, x, v):
+    return 0.5 * (v @ v)
+
+
+def central(t, x, v):
+    return 0.5 * (v @ v) - 0.1 * (x @ x - 1) ** 2
+
+
+def ramp(t, x, v):  # does not depend on x[0]
+    return 0.5 * (v @ v) - np.sin(x[1])
+
+
+def nesterov(t, x, v):
+    return t**3 * central(t, x, v)
+
+
+def shift(t, x):
+    return 0.0 * t, np.array([1.0, 0.0]) + 0 * x
+
+
+def turn(t, x):
+    return 0.0 * t, ROTATION @ x
+
+
+def wait(t, x):
+    return 1.0 + 0 * t, 0 * x
+
+
+def points():
+    rng = np.random.default_rng(0)
+    return [(float(rng.uniform(1, 2)), rng.standard_normal(2), rng.standard_normal(2)) for _ in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("L", "generator", "invariant"),
+    [
+        (free, shift, True),
+        (free, turn, True),
+        (free, wait, True),
+        (ramp, shift, True),
+        (ramp, turn, False),
+        (central, turn, True),
+        (central, shift, False),
+        (central, wait, True),
+        (nesterov, turn, True),
+        (nesterov, wait, False),
+    ],
+)
+def test_rund_trautmann_vanishes_exactly_for_symmetries(L, generator, invariant):
+    defects = [abs(lg.rund_trautmann(L, generator, *p)) for p in points()]
+    assert (max(defects) < 64 * EPS) if invariant else (min(defects) > 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("L", "generator", "dynamics"), [(central, turn, nl.ND), (central, wait, nl.ND), (nesterov, turn, nl.NAGF)]
+)
+def test_charges_are_constant_along_the_flow(L, generator, dynamics):
+    start, t = (np.array([1.2, 0.1]), np.array([0.3, 0.4])), np.linspace(1, 6, 11)
+    U = nl.potentials.Callable(lambda x: (0.1 * (x @ x - 1) ** 2, 0.4 * (x @ x - 1) * x), 2)
+    flow = nl.reference_flow(U, dynamics, start[0], t, velocity=start[1], t0=1.0)
+    charges = [lg.noether_charge(L, generator, *p) for p in zip(flow.t, flow.x, flow.v, strict=True)]
+    assert np.ptp(charges) < 1e-9 * max(np.abs(charges)) * 6**dynamics.alpha
+    wrong = [lg.noether_charge(L, shift, *p) for p in zip(flow.t, flow.x, flow.v, strict=True)]
+    assert np.ptp(wrong) > 0.1
+
+
+def test_charges_are_the_known_ones():
+    t, x, v = 2.0, np.array([1.0, 2.0]), np.array([3.0, 5.0])
+    assert lg.noether_charge(free, shift, t, x, v) == 3.0
+    assert lg.noether_charge(central, turn, t, x, v) == pytest.approx(x[0] * v[1] - x[1] * v[0], rel=8 * EPS)
+    assert lg.noether_charge(central, wait, t, x, v) == pytest.approx(-(17.0 + 0.1 * 16), rel=8 * EPS)
+    assert lg.hamiltonian(central, t, x, v) == pytest.approx(17.0 + 0.1 * 16, rel=8 * EPS)
+    np.testing.assert_allclose(lg.momentum(nesterov, t, x, v), 8 * v, rtol=8 * EPS)
+
+
+def test_generator_of_a_group():
+    def turned(e, t, x):
+        return t, np.array([[np.cos(e), -np.sin(e)], [np.sin(e), np.cos(e)]]) @ x
+
+    tau, xi = lg.generator_of(turned)(1.0, np.array([2.0, 3.0]))
+    assert tau == 0
+    np.testing.assert_allclose(xi, [-3.0, 2.0], rtol=0, atol=1e-13)
+    for p in points():
+        assert abs(lg.rund_trautmann(central, lg.generator_of(turned), *p)) < 1e-12
+        assert abs(lg.rund_trautmann(ramp, lg.generator_of(turned), *p)) > 1e-3
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, -1.5, 3.0])
+def test_so2_round_trip(angle):
+    M = lg.group_from_generator(ROTATION, angle)
+    np.testing.assert_allclose(M, [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], atol=8 * EPS)
+    np.testing.assert_allclose(lg.generator_from_group(M), angle * ROTATION, atol=64 * EPS)
+
+
+def test_general_round_trip():
+    A = 0.3 * np.random.default_rng(1).standard_normal((4, 4))
+    np.testing.assert_allclose(lg.generator_from_group(lg.group_from_generator(A, 1.0)), A, atol=256 * EPS)
+
+
+def test_a_reflection_is_on_no_one_parameter_group():
+    with pytest.raises(ValueError, match="no real logarithm"):
+        lg.generator_from_group(np.diag([1.0, -1.0]))
+
+
+def test_the_action_is_stationary_on_leapfrogs_path_and_not_beside_it():
+    U = nl.potentials.Radial(2)
+    run = nl.integrate(U, nl.Leapfrog(0.01), [1.3, 0.2], 20, velocity=[0.1, 0.4], record_params=True)
+
+    def L(t, x, v):
+        return 0.5 * (v @ v) - 0.1 * (x @ x - 1) ** 2
+
+    # ∂action/∂x = −(x_{k+1} − 2x_k + x_{k−1})/h − h∇U: differences of x of order 1, over h = 0.1.
+    assert np.abs(lg.action_gradient(L, run.t, run.params)).max() < 64 * EPS / 0.1
+    beside = run.params + 1e-3 * np.sin(run.t)[:, None]
+    assert np.abs(lg.action_gradient(L, run.t, beside)).max() > 1e-5
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: lg.action(free, [0.0, 1.0], np.zeros((3, 2))), "path must have shape"),
+        (lambda: lg.momentum(free, 0.0, [1.0, 2.0], [1.0]), "v must have shape"),
+        (lambda: lg.group_from_generator(np.zeros((2, 3)), 1.0), "square"),
+    ],
+)
+def test_bad_input(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

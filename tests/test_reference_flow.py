@@ -1,0 +1,128 @@
+"""The reference flow against closed forms, from regular and from singular starts."""
+
+import numpy as np
+import pytest
+from scipy.special import gamma as gamma_function
+from scipy.special import jv
+
+import noetherlite as nl
+
+T = np.linspace(0.0, 12.0, 25)
+OMEGA = np.array([0.7, 1.0, 3.0])
+X0 = np.array([1.0, -2.0, 0.5])
+OSCILLATOR = nl.potentials.Harmonic(np.diag(OMEGA**2))
+# DOP853 keeps each step's error below 1e-12: the sum over some hundred steps stays below 1e-10.
+TOLERANCE = 1e-10
+
+
+def bessel(alpha, t):
+    nu, z = (alpha - 1) / 2, np.outer(t, OMEGA)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(z > 0, gamma_function(nu + 1) * (2 / z) ** nu * jv(nu, z), 1.0)
+
+
+CLOSED_FORMS = {
+    "GF": (nl.GF, lambda t: np.exp(-np.outer(t, OMEGA**2))),
+    "ND": (nl.ND, lambda t: np.cos(np.outer(t, OMEGA))),
+    "NAGF": (nl.NAGF, lambda t: bessel(3, t)),
+    "alpha=1": (nl.Dynamics(1, 0, 1), lambda t: bessel(1, t)),
+    "alpha=5": (nl.Dynamics(1, 0, 5), lambda t: bessel(5, t)),
+    "mass=2": (nl.Dynamics(2, 0, 0), lambda t: np.cos(np.outer(t, OMEGA / np.sqrt(2)))),
+    # A mass scales time: 2ẍ + (6/t)ẋ + ω²x = 0 is NAGF with ω/√2.
+    "mass=2, alpha=6": (nl.Dynamics(2, 0, 6), lambda t: bessel(3, t / np.sqrt(2))),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED_FORMS)
+def test_oscillator(name):
+    dynamics, solution = CLOSED_FORMS[name]
+    flow = nl.reference_flow(OSCILLATOR, dynamics, X0, T)
+    assert np.abs(flow.x - solution(T) * X0).max() < TOLERANCE
+    assert np.abs(flow.x - solution(1.01 * T) * X0).max() > 1e-3  # the test can fail
+
+
+def test_damped_oscillator():
+    gamma = 0.3
+    rate = np.sqrt(OMEGA**2 - gamma**2 / 4)
+    angle = np.outer(T, rate)
+    expected = np.exp(-gamma * T / 2)[:, None] * (np.cos(angle) + gamma / (2 * rate) * np.sin(angle)) * X0
+    flow = nl.reference_flow(OSCILLATOR, nl.Dynamics(1, gamma, 0), X0, T)
+    assert np.abs(flow.x - expected).max() < TOLERANCE
+
+
+def test_series_joins_the_flow_smoothly_with_both_frictions():
+    # From t0 = 0 by the series, or handed over at t = 0.5: the same flow.
+    dynamics, U = nl.Dynamics(1.3, 0.4, 2.0), nl.potentials.Radial(3)
+    whole = nl.reference_flow(U, dynamics, X0, [0.001, 0.5, 4.0])
+    rest = nl.reference_flow(U, dynamics, whole.x[1], [4.0], velocity=whole.v[1], t0=0.5)
+    assert np.abs(rest.x[0] - whole.x[2]).max() < TOLERANCE
+    assert np.abs(rest.v[0] - whole.v[2]).max() < TOLERANCE
+    # Near 0 the motion is free fall slowed by friction: x − x0 = −∇U t²/2(m + α) (1 + O(t)).
+    fall = -U.gradient(X0) * 0.001**2 / (2 * 3.3)
+    assert np.abs(whole.x[0] - X0 - fall).max() < 0.001 * np.abs(fall).max()
+
+
+def test_a_critical_point_stays():
+    flow = nl.reference_flow(OSCILLATOR, nl.NAGF, np.zeros(3), [0.0, 5.0])
+    assert not flow.x.any()
+    assert not flow.v.any()
+
+
+def test_velocity_is_used():
+    flow = nl.reference_flow(OSCILLATOR, nl.ND, np.zeros(3), T, velocity=OMEGA)
+    assert np.abs(flow.x - np.sin(np.outer(T, OMEGA))).max() < TOLERANCE
+    assert np.abs(flow.v - OMEGA * np.cos(np.outer(T, OMEGA))).max() < 3 * TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"dynamics": nl.NAGF, "velocity": np.ones(3)}, "velocity must be zero at t0 = 0"),
+        ({"dynamics": nl.GF, "velocity": np.ones(3)}, "velocity is not accepted with mass = 0"),
+        ({"t": [1.0, 0.5]}, "t must increase"),
+        ({"t": []}, "t must hold times"),
+        ({"t": [0.5], "t0": 1.0}, "t must hold times >= t0=1"),
+        ({"x0": np.ones(2)}, "x0 must have shape"),
+        ({"t0": -1.0}, "t0=-1.0"),
+    ],
+)
+def test_bad_input(arguments, words):
+    given = {"dynamics": nl.ND, "x0": X0, "t": [1.0], **arguments}
+    with pytest.raises(ValueError, match=words):
+        nl.reference_flow(OSCILLATOR, given.pop("dynamics"), given.pop("x0"), given.pop("t"), **given)
+
+
+def test_failure_is_reported():
+    explodes = nl.potentials.Callable(lambda x: (float(-(x[0] ** 4)), -4 * x**3), 1)
+    with np.errstate(all="ignore"), pytest.raises(RuntimeError, match="DOP853 stopped"):
+        nl.reference_flow(explodes, nl.GF, [1.0], [10.0])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "order"),
+    [(nl.GD, 1), (nl.Leapfrog, 2), (nl.NAGD, 1), (lambda lr: nl.ConformalLeapfrog(lr, 2.0, 0.3, 0.0), 2)],
+)
+def test_algorithms_converge_to_it_at_their_order(algorithm, order):
+    U, end = nl.potentials.Radial(3), 2.0
+    steps = np.array([100, 200, 400, 800])
+    errors = []
+    for n in steps:
+        lr = end / n if algorithm is nl.GD else (end / n) ** 2
+        run = nl.integrate(U, algorithm(lr), X0, int(n), record_every=int(n))
+        exact = nl.reference_flow(U, algorithm(lr).dynamics, X0, [end])
+        errors.append(np.abs(run.x - exact.x[0]).max())
+    slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert abs(slope - order) < 0.15
+    assert algorithm(1.0).order == order
+
+
+def test_conformal_leapfrog_with_fading_friction_is_of_second_order():
+    U, dynamics, start, end = nl.potentials.Radial(3), nl.Dynamics(1.0, 0.2, 3.0), 1.0, 3.0
+    velocity = np.array([0.1, 0.0, -0.2])
+    exact = nl.reference_flow(U, dynamics, X0, [end], velocity=velocity, t0=start)
+    steps, errors = np.array([100, 200, 400, 800]), []
+    for n in steps:
+        algorithm = nl.ConformalLeapfrog(((end - start) / n) ** 2, 1.0, 0.2, 3.0)
+        run = nl.integrate(U, algorithm, X0, int(n), velocity=velocity, t0=start, record_every=int(n))
+        errors.append(np.abs(run.x - exact.x[0]).max())
+    assert abs(-np.polyfit(np.log(steps), np.log(errors), 1)[0] - 2) < 0.15
