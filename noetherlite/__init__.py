@@ -5,11 +5,13 @@ The walk of the data: `Network` + `Dataset` → potential → `integrate(algorit
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 from . import bounds, datasets, lagrangian, plot, potentials
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, Leapfrog
 from .datasets import Dataset
 from .dynamics import GF, NAGF, ND, Dynamics
-from .formulas import Law, law
 from .laws import LawRecord
 from .network import Network
 from .rebalance import rebalance
@@ -20,6 +22,10 @@ from .symmetries import defect as symmetry_defect
 from .symmetries import find as symmetries
 from .trajectory import Trajectory, load
 from .version import version
+
+if TYPE_CHECKING:
+    from . import figures
+    from .formulas import Law, law
 
 __version__ = version()
 
@@ -58,10 +64,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Import what few programs need when it is first asked for."""
-    if name == "figures":
-        import importlib
+_LAZY = {"figures": "figures", "Law": "formulas", "law": "formulas"}
 
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> object:
+    """Import what not every program needs when it is first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_LAZY[name]}")
+    return module if name == _LAZY[name] else getattr(module, name)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _idx, _validate
-from ._download import download as _download
 
 BASE_URL = "http://codh.rois.ac.jp/kmnist/dataset/kmnist/"
 
@@ -116,7 +115,9 @@ def _locate(file: OfficialFile, folders: tuple[Path, ...]) -> Path | None:
 def _fetch(file: OfficialFile, folder: Path) -> Path:
     """Download the gzipped `file` into `folder` and return its path."""
     path = folder / f"{file.name}.gz"
-    _download(BASE_URL + path.name, path, size=file.gzip_size, sha256=file.gzip_sha256)
+    from ._download import download  # here: it brings the network with it, which few programs need
+
+    download(BASE_URL + path.name, path, size=file.gzip_size, sha256=file.gzip_sha256)
     return path
 
 

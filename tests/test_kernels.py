@@ -149,3 +149,28 @@ def test_kernels_run_without_the_compiler():
 def test_layout_codes_are_distinct():
     codes = [layout.LINEAR, layout.RELU, layout.LEAKY_RELU, layout.POLYNOMIAL, layout.REPU, layout.SWISH, layout.TANH]
     assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="counts the compiled kernels' allocations")
+@pytest.mark.parametrize("widths", [[4, 8, 8, 3], [110, 100, 3]], ids=["loops", "BLAS"])
+@pytest.mark.parametrize("algorithm", [nl.GD(1e-3), nl.NAGD(1e-3), nl.ConformalLeapfrog(1e-3, gamma=0.1)], ids=str)
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_a_step_allocates_nothing(widths, algorithm, batch_size):
+    from numba.core.runtime import _nrt_python, rtsys
+
+    net = nl.Network(widths, activation="swish")
+    rng = np.random.default_rng(0)
+    U = net.potential(rng.standard_normal((20, widths[0])), rng.integers(0, 3, 20))
+
+    def allocations(steps):
+        before = rtsys.get_allocation_stats().mi_alloc
+        nl.integrate(U, algorithm, net.init(rng=0), steps, batch_size=batch_size, rng=0, record_every=5)
+        return rtsys.get_allocation_stats().mi_alloc - before
+
+    _nrt_python.memsys_enable_stats()
+    try:
+        allocations(3)  # compiles
+        # A call wraps each array it is given, and ten times the steps may take a few calls more: not one per ten steps.
+        assert allocations(4000) - allocations(400) < 360
+    finally:
+        _nrt_python.memsys_disable_stats()

@@ -17,7 +17,6 @@ import numpy as np
 from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 # Doubles in a vector register of this machine; floats are processed in vectors of as many lanes.
 LANES = 8 if binding.get_host_cpu_features().get("avx512f", False) else 4
@@ -122,6 +121,8 @@ def window(typingctx, array, start, size):
     result = types.Array(array.dtype, 1, "C")
 
     def codegen(context, builder, signature, args):
+        from numba.np.arrayobj import populate_array  # here: only compiling needs it, and importing it takes a while
+
         data = builder.gep(_pointer(context, builder, signature.args[0], args[0]), [args[1]])
         out = context.make_array(result)(context, builder)
         itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(array.dtype)))
