@@ -143,17 +143,8 @@ def integrate(
 
     stopped = _drive(advance, state, records, steps, kernel, progress, callback)
 
-    diverged = state.counts[OUTCOME] == layout.DIVERGED
-    done = int(state.counts[STEPS_DONE])
-    if diverged:
-        found_by_record = (done % record_every == 0 or done == steps) and done not in records.step
-        at = done if found_by_record else done + 1
-        status, message = "diverged", f"the loss stopped being finite at step {at}"
-    elif stopped:
-        status, message = "stopped", f"stopped by {stopped} after {done} of {steps} steps"
-    else:
-        status, message = "completed", f"completed {steps} steps"
-    if diverged and on_divergence == "raise":
+    status, message = _outcome(state, records, stopped)
+    if status == "diverged" and on_divergence == "raise":
         raise DivergenceError(message)
     specification = {
         "potential": U.specification(),
@@ -330,6 +321,18 @@ def _drive(
     finally:
         if bar is not None:
             bar.close()
+
+
+def _outcome(state: layout.State, records: layout.Records, stopped: str) -> tuple[str, str]:
+    """Return the run's status, and the same in words."""
+    done, steps = int(state.counts[STEPS_DONE]), records.last
+    if state.counts[OUTCOME] == layout.DIVERGED:
+        # Found by the record of a step that is done, or by the gradient of the next one.
+        recording = (done % records.every == 0 or done == steps) and done not in records.step
+        return "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
+    if stopped:
+        return "stopped", f"stopped by {stopped} after {done} of {steps} steps"
+    return "completed", f"completed {steps} steps"
 
 
 def _trajectory(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,15 @@ from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
 # Largest layer n_h × n_{h−1} that our own loops multiply faster than BLAS.
 BLAS_FROM = 96 * 96
 # Samples in a tile at the most.
-TILE = 64
+TILE = 128
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return zeros that start on a cache line: vectors of a whole line would else straddle two of them."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def tiles(problem: layout.Problem, n: int) -> Tiles:
@@ -30,12 +39,12 @@ def tiles(problem: layout.Problem, n: int) -> Tiles:
     return Tiles(
         n=n,
         blas=blas,
-        inputs=np.zeros((n_tiles, int(widths[0]), T), dtype),
+        inputs=_aligned((n_tiles, int(widths[0]), T), dtype),
         labels=np.zeros((n_tiles, T if problem.loss == layout.NLL else 0), np.int64),
-        targets=np.zeros((n_tiles, problem.targets.shape[1], T), dtype),
-        z=np.zeros(hidden * T, dtype),
-        a=np.zeros(hidden * T, dtype),
-        scratch=np.zeros(max(int(widths.max()), 2) * T, dtype),
+        targets=_aligned((n_tiles, problem.targets.shape[1], T), dtype),
+        z=_aligned((hidden * T,), dtype),
+        a=_aligned((hidden * T,), dtype),
+        scratch=_aligned((max(int(widths.max()), 2) * T,), dtype),
     )
 
 

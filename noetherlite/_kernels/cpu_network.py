@@ -62,10 +62,18 @@ def combine(W, w, row, column, bias, n, m, A, a, T, Z, z):
             combine_block(4, 2, W, w + i * row, row, column, shift, A, a + s, m, T, Z, z + i * T + s)
         if pairs < T:
             combine_block(4, 1, W, w + i * row, row, column, shift, A, a + pairs, m, T, Z, z + i * T + pairs)
-    for i in range(whole, n):
-        shift = bias + i if bias >= 0 else bias
-        for s in range(0, T, lanes):
-            combine_block(1, 1, W, w + i * row, row, column, shift, A, a + s, m, T, Z, z + i * T + s)
+    left, row_w, row_z = n - whole, w + whole * row, z + whole * T
+    shift = bias + whole if bias >= 0 else bias
+    for s in range(0, pairs, 2 * lanes):
+        if left == 3:
+            combine_block(3, 2, W, row_w, row, column, shift, A, a + s, m, T, Z, row_z + s)
+        elif left == 2:
+            combine_block(2, 2, W, row_w, row, column, shift, A, a + s, m, T, Z, row_z + s)
+        elif left == 1:
+            combine_block(1, 2, W, row_w, row, column, shift, A, a + s, m, T, Z, row_z + s)
+    for i in range(left if pairs < T else 0):
+        own = shift + i if bias >= 0 else bias
+        combine_block(1, 1, W, row_w + i * row, row, column, own, A, a + pairs, m, T, Z, row_z + i * T + pairs)
 
 
 @compiled
