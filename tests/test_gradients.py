@@ -99,7 +99,7 @@ def test_a_wrong_gradient_is_seen(activation):
     assert abs(gradient[i] * (1 + 1e-9) - complex_step(U.problem(), theta)[i]) > bound
 
 
-@pytest.mark.parametrize("n", [1, 7, 8, 9, 63, 64, 65, 130])
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 63, 64, 65, 127, 128, 129, 260])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ["relu", "swish", "tanh"])
 def test_tile_boundaries(activation, loss, n):
