@@ -40,7 +40,7 @@ def fitted_order(sizes, errors):
     return np.polyfit(np.log(sizes), np.log(errors), 1)[0]
 
 
-def errors(name, activation):
+def errors(name, activation, law="scaling:1"):
     """Step sizes, endpoint errors, and largest Noether residuals of each law."""
     make, duration, t0, counts, order = CASES[name]
     _, U, x0 = problem(activation, "mse", widths=(2, 3, 2), n=6)
@@ -50,7 +50,7 @@ def errors(name, activation):
     exact = solve(U, algorithms[0].dynamics, x0, t0, duration)
     runs = [integrate(U, a, x0, n, t0=t0, record_every=n // counts[0]) for a, n in zip(algorithms, counts, strict=True)]
     endpoint = np.array([np.linalg.norm(r.x - exact) for r in runs])
-    residual = np.array([np.abs(r.laws["scaling:1"].residual).max() for r in runs])
+    residual = np.array([np.abs(r.laws[law].residual).max() for r in runs])
     assert np.linalg.norm(exact - x0) > 0.05  # it moves
     assert all(a.order == order for a in algorithms)
     return sizes, endpoint, residual, order
@@ -64,6 +64,12 @@ def test_order(name, activation):
     assert fitted_order(sizes, residual) == pytest.approx(order, abs=0.15)
     # the errors fitted are discretisation, far above DOP853's 1e-12 and round-off
     assert min(endpoint.min(), residual.min()) > 1e-10
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_order_of_the_matrix_law_of_a_linear_layer(name):
+    sizes, _, residual, order = errors(name, "linear(0.7)", "linear:1")
+    assert fitted_order(sizes, residual) == pytest.approx(order, abs=0.15)
 
 
 def test_gd_is_not_second_order():
