@@ -137,7 +137,7 @@ def _panel(
     right.set_ylim(-reach, reach)
     ax.set_ylim(0, 1.45 * norms.max())  # room for the legend above the curves
     ax.set_xlabel("time $t$")
-    ax.set_title(f"{_TITLES[name]}: loss {run.loss[0]:.2f} → {run.loss[-1]:.2g}", fontsize=10)
+    ax.set_title(f"{_TITLES[name]}: loss {run.loss[0]:.3g} → {run.loss[-1]:.3g}", fontsize=10)
     if first:
         ax.set_ylabel("squared norms of the layers")
     if last:
