@@ -77,8 +77,10 @@ class Dynamics:
         return np.asarray(self._kinetic(v) + np.asarray(potential_value))
 
     def energy_rate(self, t: ArrayLike, v: ArrayLike) -> Float64Array:
-        """Return Ė = −c(t)|v|² ≤ 0 for velocities of shape (..., P) (GU (35))."""
-        return np.asarray(-self.friction(t) * (np.asarray(v, dtype=np.float64) ** 2).sum(axis=-1))
+        """Return Ė = −c(t)|v|² ≤ 0 for velocities of shape (..., P) (GU (35)); zero at rest, also where c is infinite."""
+        square = (np.asarray(v, dtype=np.float64) ** 2).sum(axis=-1)
+        with np.errstate(invalid="ignore"):  # a flow from rest at t = 0 has |v| ∝ t, so that c|v|² → 0
+            return np.where(square == 0, 0.0, -self.friction(t) * square)
 
     def _kinetic(self, v: ArrayLike) -> Float64Array:
         return np.asarray(0.5 * self.mass * (np.asarray(v, dtype=np.float64) ** 2).sum(axis=-1))

@@ -25,13 +25,13 @@ _STENCIL, _SPACING = (4 / 5, -1 / 5, 4 / 105, -1 / 280), 2.0**-5  # central diff
 
 def momentum(L: Lagrangian, t: float, x: ArrayLike, v: ArrayLike) -> Float64Array:
     """Return ∂L/∂v of shape (P,)."""
-    x, v = _pair(x, v)
+    t, x, v = _point(t, x, v)
     return _gradient(lambda moved: L(t, x, moved), v)
 
 
 def hamiltonian(L: Lagrangian, t: float, x: ArrayLike, v: ArrayLike) -> float:
     """Return H = ⟨∂L/∂v, v⟩ − L."""
-    x, v = _pair(x, v)
+    t, x, v = _point(t, x, v)
     return float(momentum(L, t, x, v) @ v - L(t, x, v))
 
 
@@ -50,7 +50,7 @@ def rund_trautmann(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, 
     x, v : array_like, shape (P,)
         The point; v need not belong to any trajectory.
     """
-    x, v = _pair(x, v)
+    t, x, v = _point(t, x, v)
     tau, xi = generator(t, x)
     moved = generator(t + 1j * _STEP, x + 1j * _STEP * v)
     tau_dot, xi_dot = (np.imag(part) / _STEP for part in moved)
@@ -60,7 +60,7 @@ def rund_trautmann(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, 
 
 def noether_charge(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, v: ArrayLike) -> float:
     """Return the charge ⟨∂L/∂v, ξ⟩ − τH (GU (12)), constant along solutions where L is invariant."""
-    x, v = _pair(x, v)
+    t, x, v = _point(t, x, v)
     tau, xi = generator(t, x)
     return float(momentum(L, t, x, v) @ np.asarray(xi) - tau * hamiltonian(L, t, x, v))
 
@@ -95,24 +95,29 @@ def group_from_generator(A: ArrayLike, strength: float) -> Float64Array:
     """Return exp(strength · A) for a square matrix A; for A = [[0, −1], [1, 0]] the rotation by the angle `strength`."""
     from scipy.linalg import expm
 
-    return np.asarray(expm(float(strength) * _square(A)), dtype=np.float64)
+    return np.asarray(expm(_validate.real(strength, "strength") * _square(A, "A")), dtype=np.float64)
 
 
 def generator_from_group(M: ArrayLike) -> Float64Array:
-    """Return the real logarithm of a matrix near enough to the identity to have one, the inverse of `group_from_generator`.
+    """Return the principal logarithm of a matrix, the inverse of `group_from_generator` near the identity.
+
+    Near means that no eigenvalue has come round to the negative real axis: for a rotation, an angle below π.
 
     Raises
     ------
     ValueError
-        If M has no real logarithm.
+        If the principal logarithm is not real. M may then be on no one-parameter group, like a reflection, or on several,
+        like the half turn −1.
     """
     from scipy.linalg import expm, logm
 
-    M = _square(M)
+    M = _square(M, "M")
     with np.errstate(divide="ignore", invalid="ignore"):
         A = np.real(logm(M)) if np.linalg.det(M) > 0 else np.full_like(M, np.nan)
     if not np.isfinite(A).all() or not np.allclose(expm(A), M, rtol=0, atol=1e-10 * np.abs(M).max()):
-        raise ValueError(f"M has no real logarithm: it is not on a one-parameter group, got {_validate.describe(M)}")
+        raise ValueError(
+            f"M has no real principal logarithm; expected a matrix without eigenvalues <= 0, got {_validate.describe(M)}"
+        )
     return np.asarray(A, dtype=np.float64)
 
 
@@ -161,13 +166,13 @@ def _gradient(f: Callable[[Any], Any], x: Array) -> Float64Array:
     return out
 
 
-def _pair(x: ArrayLike, v: ArrayLike) -> tuple[Array, Array]:
+def _point(t: float, x: ArrayLike, v: ArrayLike) -> tuple[float, Array, Array]:
     x = _validate.array(x, "x", ndim=1)
-    return x, _validate.shaped(v, "v", x.shape)
+    return _validate.real(t, "t"), x, _validate.shaped(v, "v", x.shape)
 
 
-def _square(A: ArrayLike) -> Array:
-    A = _validate.array(A, "A", ndim=2)
-    if A.shape[0] != A.shape[1]:
-        raise ValueError(f"A must be a square matrix, got {A.shape}")
+def _square(A: ArrayLike, name: str) -> Array:
+    A = _validate.array(A, name, ndim=2)
+    if A.shape[0] != A.shape[1] or A.size == 0:
+        raise ValueError(f"{name} must be a square matrix, got {A.shape}")
     return A

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial.polynomial import polyder, polyval
 
 from . import _validate
 from ._types import Array, ArrayLike, Float64Array
 from .dynamics import Dynamics
 from .potentials import Potential
 
-# The series at t = 0 is used up to this fraction of the problem's own times: its error is of the sixth power of it.
-_FRACTION = 0.01
+# The series at t = 0 is tried up to this fraction of the problem's own times, and halved until its defect is small.
+_FRACTION, _HALVINGS = 0.01, 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ def reference_flow(
     t0 : float
         Initial time.
     rtol, atol : float
-        Tolerances of DOP853.
+        Tolerances of DOP853, rtol ≥ 2.3e-14.
 
     Returns
     -------
@@ -81,6 +82,9 @@ def reference_flow(
 
         2(m + α)a_2 = −∇U,  3(2m + α)a_3 = −2γa_2,  4(3m + α)a_4 = −3γa_3 − Ha_2,  5(4m + α)a_5 = −4γa_4 − Ha_3.
 
+    It is used up to a time ε at which its defect R in the equation of motion changes neither x nor v by more than the
+    tolerances: |R|ε²/m and |R|ε/m bound its errors.
+
     Examples
     --------
     >>> import numpy as np, noetherlite as nl
@@ -90,10 +94,14 @@ def reference_flow(
     True
     """
     x = _validate.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
+    rtol = _validate.real(rtol, "rtol", minimum=100 * np.finfo(np.float64).eps)  # what SciPy can resolve
+    atol = _validate.real(atol, "atol", minimum=0.0, strict=True)
     times = _validate.times(t)
     start = _validate.real(t0, "t0", minimum=0.0)
     if times.size == 0 or times[0] < start:
         raise ValueError(f"t must hold times >= t0={start:g}, got {_validate.describe(t)}")
+    if not np.isfinite(U.gradient(x)).all():
+        raise RuntimeError(f"∇U is not finite at x0, got {_validate.describe(U.gradient(x))}")
     moving = velocity is not None
     v = _validate.shaped(velocity, "velocity", x.shape).astype(np.float64) if moving else np.zeros_like(x)  # type: ignore[arg-type]
     if dynamics.mass == 0:
@@ -106,12 +114,13 @@ def reference_flow(
         raise ValueError(
             "velocity must be zero at t0 = 0 where the friction α/t is infinite; give t0 > 0 to start moving"
         )
-    series, end = _series(U, dynamics, x)
+    series = _series(U, dynamics, x)
+    end = _series_end(U, dynamics, series, rtol, atol)
     early = times <= end
-    x_early, v_early = series(times[early, None])
+    x_early, v_early, _ = _evaluate(series, times[early])
     if early.all():
         return Flow(times, x_early, v_early)
-    x_end, v_end = series(np.array([[end]]))
+    x_end, v_end, _ = _evaluate(series, np.array([end]))
     late = _second_order(U, dynamics, x_end[0], v_end[0], times[~early], end, rtol, atol)
     return Flow(times, np.vstack([x_early, late.x]), np.vstack([v_early, late.v]))
 
@@ -119,7 +128,7 @@ def reference_flow(
 def _first_order(
     U: Potential, dynamics: Dynamics, x: Array, t: Float64Array, t0: float, rtol: float, atol: float
 ) -> Flow:
-    path = _solve(lambda _, x: -U.gradient(x) / dynamics.gamma, x, t, t0, rtol, atol)
+    path = _solve(lambda _, x: -_gradient(U, x) / dynamics.gamma, x, t, t0, rtol, atol)
     return Flow(t, path, np.array([-U.gradient(point) / dynamics.gamma for point in path]))
 
 
@@ -130,7 +139,7 @@ def _second_order(
 
     def motion(time: float, state: Float64Array) -> Float64Array:
         velocity = state[P:]
-        force = -U.gradient(state[:P]) - float(dynamics.friction(time)) * velocity
+        force = -_gradient(U, state[:P]) - float(dynamics.friction(time)) * velocity
         return np.concatenate([velocity, force / dynamics.mass])
 
     path = _solve(motion, np.concatenate([x, v]), t, t0, rtol, atol)
@@ -150,31 +159,54 @@ def _solve(
 
     if t[-1] == t0:
         return np.asarray(start, dtype=np.float64)[None].copy()
-    solution = solve_ivp(motion, (t0, t[-1]), start, method="DOP853", t_eval=t, rtol=rtol, atol=atol)
+    with np.errstate(over="ignore", invalid="ignore"):  # reported as the failure of DOP853
+        solution = solve_ivp(motion, (t0, t[-1]), start, method="DOP853", t_eval=t, rtol=rtol, atol=atol)
     if not solution.success:
         raise RuntimeError(f"DOP853 stopped after {len(solution.t)} of {t.size} times: {solution.message}")
     return np.asarray(solution.y.T, dtype=np.float64)
 
 
-def _series(
-    U: Potential, dynamics: Dynamics, x: Array
-) -> tuple[Callable[[Float64Array], tuple[Float64Array, Float64Array]], float]:
-    """Return t (R, 1) ↦ (x, v) near t = 0, and the time up to which it is used."""
+def _series(U: Potential, dynamics: Dynamics, x: Array) -> Float64Array:
+    """Return the coefficients of the powers of t in x(t) near t = 0, shape (6, P)."""
     m, gamma, alpha = dynamics.mass, dynamics.gamma, dynamics.alpha
     a2 = -U.gradient(x) / (2 * (m + alpha))
     a3 = -2 * gamma * a2 / (3 * (2 * m + alpha))
     a4 = -(3 * gamma * a3 + _hessian_times(U, x, a2)) / (4 * (3 * m + alpha))
     a5 = -(4 * gamma * a4 + _hessian_times(U, x, a3)) / (5 * (4 * m + alpha))
+    series = np.stack([x, np.zeros_like(x), a2, a3, a4, a5])
+    if not np.isfinite(series).all():
+        raise RuntimeError("no series at t = 0: ∇U is not finite near x0")
+    return series
 
-    def series(t: Float64Array) -> tuple[Float64Array, Float64Array]:
-        position = x + t**2 * (a2 + t * (a3 + t * (a4 + t * a5)))
-        return position, t * (2 * a2 + t * (3 * a3 + t * (4 * a4 + t * 5 * a5)))
 
-    size = float(np.linalg.norm(a2))
+def _evaluate(series: Float64Array, t: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return x, v and ẍ of shape (R, P) at the times (R,)."""
+    x, v, acceleration = (np.asarray(polyval(t, polyder(series, order)).T, np.float64) for order in range(3))
+    return x, v, acceleration
+
+
+def _series_end(U: Potential, dynamics: Dynamics, series: Float64Array, rtol: float, atol: float) -> float:
+    """Return the time up to which the series is within the tolerances."""
+    x0, _, a2, *_ = series
+    size, m = float(np.linalg.norm(a2)), dynamics.mass
     if size == 0:
-        return series, np.inf  # a critical point: nothing ever moves
-    rates = [gamma / m, np.sqrt(np.linalg.norm(_hessian_times(U, x, a2)) / (m * size)), np.sqrt(size)]
-    return series, _FRACTION / max(rates)
+        return np.inf  # a critical point: nothing ever moves
+    rates = [dynamics.gamma / m, np.sqrt(np.linalg.norm(_hessian_times(U, x0, a2)) / (m * size)), np.sqrt(size)]
+    for end in _FRACTION / max(rates) * 0.5 ** np.arange(_HALVINGS):
+        x, v, acceleration = (value[0] for value in _evaluate(series, np.array([end])))
+        defect = np.abs(m * acceleration + dynamics.friction(end) * v + _gradient(U, x))
+        if (defect * end**2 <= m * (atol + rtol * np.abs(x))).all() and (
+            defect * end <= m * (atol + rtol * np.abs(v))
+        ).all():
+            return float(end)
+    raise RuntimeError("no series at t = 0 solves the equation of motion: ∇U is not continuous at x0")
+
+
+def _gradient(U: Potential, x: Array) -> Float64Array:
+    """Return ∇U(x), where the flow has got to; DOP853 itself would step from NaN to NaN without end."""
+    if not np.isfinite(x).all():
+        raise RuntimeError("DOP853 stopped: ∇U is not finite on its way, or grows too fast")
+    return U.gradient(x)
 
 
 def _hessian_times(U: Potential, x: Array, a: Array) -> Float64Array:
@@ -183,4 +215,5 @@ def _hessian_times(U: Potential, x: Array, a: Array) -> Float64Array:
     if size == 0:
         return np.zeros(x.size)
     step = np.finfo(np.float64).eps ** (1 / 3) * (1 + float(np.linalg.norm(x))) / size
-    return np.asarray((U.gradient(x + step * a) - U.gradient(x - step * a)) / (2 * step))
+    with np.errstate(invalid="ignore"):  # ∞ − ∞, reported by `_series`
+        return np.asarray((U.gradient(x + step * a) - U.gradient(x - step * a)) / (2 * step))

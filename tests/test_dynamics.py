@@ -42,6 +42,15 @@ def test_energy_changes_at_its_rate_along_the_flow(dynamics):
     assert rate <= 1e-10
 
 
+def test_energy_does_not_change_at_rest_where_friction_is_infinite():
+    flow = nl.reference_flow(nl.potentials.Radial(2), nl.NAGF, [1.5, 0.3], [0.0, 1e-6, 1.0])
+    rate = nl.NAGF.energy_rate(flow.t, flow.v)
+    assert rate[0] == 0
+    assert -1e-5 < rate[1] < 0  # −c|v|² = O(t), as v = O(t)
+    assert rate[2] < -1e-3
+    assert nl.NAGF.energy_rate(0.0, np.ones(2)) == -np.inf
+
+
 @pytest.mark.parametrize("arguments", [(-1, 0, 0), (1, -1, 0), (1, 0, np.nan), (0, 0, 0), (0, 1, 3)])
 def test_bad_values(arguments):
     with pytest.raises(ValueError, match=r"mass|gamma|alpha"):

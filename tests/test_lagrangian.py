@@ -109,9 +109,10 @@ def test_general_round_trip():
     np.testing.assert_allclose(lg.generator_from_group(lg.group_from_generator(A, 1.0)), A, atol=256 * EPS)
 
 
-def test_a_reflection_is_on_no_one_parameter_group():
-    with pytest.raises(ValueError, match="no real logarithm"):
-        lg.generator_from_group(np.diag([1.0, -1.0]))
+@pytest.mark.parametrize("M", [np.diag([1.0, -1.0]), -np.eye(2), np.diag([1.0, 0.0])])
+def test_a_reflection_a_half_turn_and_a_projection_have_no_real_principal_logarithm(M):
+    with pytest.raises(ValueError, match="no real principal logarithm"):
+        lg.generator_from_group(M)
 
 
 def test_the_action_is_stationary_on_leapfrogs_path_and_not_beside_it():
@@ -132,7 +133,11 @@ def test_the_action_is_stationary_on_leapfrogs_path_and_not_beside_it():
     [
         (lambda: lg.action(free, [0.0, 1.0], np.zeros((3, 2))), "path must have shape"),
         (lambda: lg.momentum(free, 0.0, [1.0, 2.0], [1.0]), "v must have shape"),
-        (lambda: lg.group_from_generator(np.zeros((2, 3)), 1.0), "square"),
+        (lambda: lg.group_from_generator(np.zeros((2, 3)), 1.0), "A must be a square"),
+        (lambda: lg.group_from_generator(np.zeros((2, 2)), np.nan), "strength=nan"),
+        (lambda: lg.generator_from_group(np.zeros((2, 3))), "M must be a square"),
+        (lambda: lg.generator_from_group(np.zeros((0, 0))), "M must be a square"),
+        (lambda: lg.hamiltonian(free, np.nan, [1.0], [1.0]), "t=nan"),
     ],
 )
 def test_bad_input(call, words):

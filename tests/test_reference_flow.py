@@ -62,6 +62,18 @@ def test_series_joins_the_flow_smoothly_with_both_frictions():
     assert np.abs(whole.x[0] - X0 - fall).max() < 0.001 * np.abs(fall).max()
 
 
+@pytest.mark.parametrize("k", [1.0, 30.0, 1000.0])
+@pytest.mark.parametrize("start", [0.0, 1e-3, 0.3])
+def test_series_fits_the_scale_of_the_potential(k, start):
+    # U(x) = u(kx) scales lengths by 1/k and times by 1/k; at the inflection, 0, no Hessian tells of it.
+    def flow(k):
+        U = nl.potentials.Callable(lambda x: (float(1 - np.sin(k * x[0])), -k * np.cos(k * x)), 1)
+        return nl.reference_flow(U, nl.NAGF, [start / k], np.array([0.5, 1.0, 2.0, 5.0]) / k, atol=1e-13 / k)
+
+    assert np.abs(k * flow(k).x - flow(1.0).x).max() < TOLERANCE
+    assert np.abs(flow(k).v - flow(1.0).v).max() < TOLERANCE
+
+
 def test_a_critical_point_stays():
     flow = nl.reference_flow(OSCILLATOR, nl.NAGF, np.zeros(3), [0.0, 5.0])
     assert not flow.x.any()
@@ -84,6 +96,8 @@ def test_velocity_is_used():
         ({"t": [0.5], "t0": 1.0}, "t must hold times >= t0=1"),
         ({"x0": np.ones(2)}, "x0 must have shape"),
         ({"t0": -1.0}, "t0=-1.0"),
+        ({"rtol": 1e-16}, "rtol=1e-16"),
+        ({"atol": 0.0}, "atol=0.0"),
     ],
 )
 def test_bad_input(arguments, words):
@@ -94,8 +108,20 @@ def test_bad_input(arguments, words):
 
 def test_failure_is_reported():
     explodes = nl.potentials.Callable(lambda x: (float(-(x[0] ** 4)), -4 * x**3), 1)
-    with np.errstate(all="ignore"), pytest.raises(RuntimeError, match="DOP853 stopped"):
-        nl.reference_flow(explodes, nl.GF, [1.0], [10.0])
+    for dynamics in (nl.GF, nl.ND, nl.NAGF):
+        with pytest.raises(RuntimeError, match="DOP853 stopped"):
+            nl.reference_flow(explodes, dynamics, [1.0], [10.0])
+
+
+@pytest.mark.parametrize("dynamics", [nl.GF, nl.ND, nl.NAGF])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_is_reported(dynamics, value):
+    everywhere = nl.potentials.Callable(lambda x: (0.0, np.full(1, value)), 1)
+    with pytest.raises(RuntimeError, match="not finite at x0"):
+        nl.reference_flow(everywhere, dynamics, [1.0], [1.0])
+    beside = nl.potentials.Callable(lambda x: (0.0, np.ones(1) if x[0] == 1.0 else np.full(1, value)), 1)
+    with pytest.raises(RuntimeError, match=r"∇U is not finite (on its way|near x0)"):
+        nl.reference_flow(beside, dynamics, [1.0], [1.0])
 
 
 @pytest.mark.parametrize(
