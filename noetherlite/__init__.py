@@ -12,6 +12,7 @@ from . import bounds, datasets, lagrangian, plot, potentials
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, Leapfrog
 from .datasets import Dataset
 from .dynamics import GF, NAGF, ND, Dynamics
+from .ensemble import ensemble
 from .laws import LawRecord
 from .network import Network
 from .rebalance import rebalance
@@ -50,6 +51,7 @@ __all__ = [
     "Trajectory",
     "bounds",
     "datasets",
+    "ensemble",
     "figures",
     "integrate",
     "lagrangian",

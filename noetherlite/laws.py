@@ -22,6 +22,8 @@ from .dynamics import Dynamics
 class LawRecord:
     """One symmetry's law along a run; R records, components of shape `shape`: (n_h,), (n_h, n_h), and so on.
 
+    In an ensemble every array has a leading axis of its networks.
+
     Attributes
     ----------
     name : str
@@ -52,8 +54,9 @@ class LawRecord:
 
     def __repr__(self) -> str:
         worst = [np.abs(a).max() for a in (self.residual, self.discrete_residual)]
+        many = "" if self.t.ndim == 1 else f"{len(self.t)} networks, "
         return (
-            f"LawRecord({self.name!r}, {self.t.size} records, components {self.quantity.shape[1:]}, "
+            f"LawRecord({self.name!r}, {many}{self.t.shape[-1]} records, components {self.quantity.shape[self.t.ndim :]}, "
             f"max |residual| {worst[0]:.3g}, max |discrete_residual| {worst[1]:.3g})"
         )
 
@@ -62,9 +65,9 @@ def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Law
     """Return the kernels' table of the laws to watch; components lie one family after the other."""
     rows = [s.row() for s in symmetries]
     own = [s for s, row in zip(symmetries, rows, strict=True) if row.kind == layout.AFFINE]
-    where = np.full((len(rows), 7), -1, np.int64)
+    where = np.full((len(rows), 8), -1, np.int64)
     for l, row in enumerate(rows):
-        where[l] = row.where
+        where[l] = (*row.where, row.where[1])
         if row.kind == layout.AFFINE:
             where[l, 0] = own.index(symmetries[l])
     n = (len(own), n_params)
@@ -76,6 +79,8 @@ def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Law
         G=np.array([s.G for s in own], dtype).reshape(*n, n_params),  # type: ignore[attr-defined]
         xi=np.array([s.xi for s in own], dtype).reshape(n),  # type: ignore[attr-defined]
         symmetric=np.array([s.symmetric for s in symmetries], np.int64),
+        Z0=np.empty((0, 0), dtype),
+        some_skew=int(not all(s.symmetric for s in symmetries)),
     )
 
 
@@ -86,9 +91,9 @@ def read(
     out, stop = {}, 0
     for s in symmetries:
         start, stop = stop, stop + s.n_generators
-        shape = (t.size, *s.shape)
+        shape = (*t.shape, *s.shape)
         quantity, charge, integral, discrete = (
-            a[:, start:stop].reshape(shape).copy()
+            a[..., start:stop].reshape(shape).copy()
             for a in (records.quantity, records.charge, records.integral, records.discrete)
         )
         if not s.symmetric:
@@ -109,9 +114,12 @@ def _residual(
     integral: Float64Array,
     discrete: Float64Array,
 ) -> Float64Array:
+    def since_start(a: Float64Array) -> Float64Array:
+        return np.asarray(a - a.take([0], axis=t.ndim - 1))
+
     if dynamics.mass > 0:
-        mu = dynamics.integrating_factor(t).reshape(-1, *(1 for _ in s.shape))
+        mu = dynamics.integrating_factor(t).reshape(*t.shape, *(1 for _ in s.shape))
         with np.errstate(over="ignore", invalid="ignore"):  # in the last records of a run that diverges
-            return np.asarray(mu * charge - mu[:1] * charge[:1] - integral)
+            return since_start(mu * charge) - integral
     # For G not symmetric the gradient-descent kernels sum h·J step by step: that is ∫J ds.
-    return np.asarray(quantity - quantity[:1]) if s.symmetric else discrete
+    return since_start(quantity) if s.symmetric else discrete

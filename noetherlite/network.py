@@ -267,6 +267,7 @@ class Network:
             labels=layout.plain(y, "int64") if nll else np.empty(0, np.int64),
             targets=np.empty((0, 0), dtype) if nll else layout.plain(y, dtype),
             matrix=np.empty((0, 0), dtype),
+            dual=-1,
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,20 @@ SCHEMA = 1
 _ARRAYS = ("t", "step", "loss", "energy", "x", "v", "params")
 
 
+class Member(NamedTuple):
+    """How one run of an ensemble ended."""
+
+    status: str
+    message: str
+    n_gradients: int
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Trajectory:
-    """The record of one run; R records, P parameters.
+    """The record of one run, or of an ensemble of E; R records, P parameters.
+
+    In an ensemble every array has a leading axis of length E, NaN where a run did not get to; `trajectory[e]` is the record of
+    run e, the same as it would have alone.
 
     Attributes
     ----------
@@ -45,13 +56,15 @@ class Trajectory:
     params : ndarray, shape (R, P), or None
         The parameters at the records, if asked for.
     status : {"completed", "diverged", "stopped"}
-        How the run ended.
+        How the run ended; for an ensemble "completed" if all runs did, else "diverged" if one did, else "stopped".
     message : str
         The same in words.
     n_gradients : int
-        Gradient evaluations.
+        Gradient evaluations, of all runs together.
     specification : mapping
         Potential, algorithm and arguments of the run, ready for JSON.
+    members : tuple of Member
+        How each run of an ensemble ended: `status`, `message`, `n_gradients`; empty for a single run.
     """
 
     t: Float64Array
@@ -66,12 +79,50 @@ class Trajectory:
     message: str
     n_gradients: int
     specification: Mapping[str, Any] = field(default_factory=dict)
+    members: tuple[Member, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "laws", MappingProxyType(dict(self.laws)))
         object.__setattr__(self, "specification", MappingProxyType(dict(self.specification)))
 
+    def __len__(self) -> int:
+        """Return the number of runs of an ensemble."""
+        self._many()
+        return len(self.members)
+
+    def __getitem__(self, e: int) -> Trajectory:
+        """Return the record of run e of an ensemble, without the records it did not get to."""
+        self._many()
+        e = range(len(self.members))[e]
+        kept = np.isfinite(self.loss[e])
+
+        def own(law: LawRecord) -> LawRecord:
+            return LawRecord(law.name, *(getattr(law, f.name)[e][kept] for f in fields(law) if f.name != "name"))
+
+        specification = dict(self.specification)
+        if isinstance(specification.get("algorithm"), list):
+            specification["algorithm"] = specification["algorithm"][e]
+        specification["member"] = e
+        return Trajectory(
+            **{name: getattr(self, name)[e][kept] for name in ("t", "step", "loss", "energy")},
+            laws={name: own(law) for name, law in self.laws.items()},
+            x=self.x[e],
+            v=self.v[e],
+            params=None if self.params is None else self.params[e][kept],
+            **self.members[e]._asdict(),
+            specification=specification,
+        )
+
+    def _many(self) -> None:
+        if not self.members:
+            raise TypeError("this trajectory is of a single run, not of an ensemble: it has no members")
+
     def __repr__(self) -> str:
+        if self.members:
+            return (
+                f"Trajectory(ensemble of {len(self.members)}, {self.message}, {self.t.shape[1]} records, "
+                f"laws {list(self.laws)})"
+            )
         run = self.specification.get("algorithm", {}).get("name", "run")
         return (
             f"Trajectory({run}, {self.status} after {self.step[-1] if self.step.size else 0} steps, "
@@ -123,6 +174,7 @@ class Trajectory:
             "message": self.message,
             "n_gradients": self.n_gradients,
             "specification": dict(self.specification),
+            "members": self.members,
         }
         arrays["header"] = np.array(json.dumps(header))
         with replacing(target) as file:
@@ -173,6 +225,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
             message=header["message"],
             n_gradients=header["n_gradients"],
             specification=header["specification"],
+            members=tuple(Member(*m) for m in header.get("members", ())),
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"path={str(target)!r} is not a noetherlite trajectory: missing or damaged {error}") from error

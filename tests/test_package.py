@@ -22,7 +22,7 @@ FLOORS = [
         "algorithms",
     ],
     ["symmetries", "_family", "_families", "laws", "bounds"],
-    ["trajectory", "simulate", "plot"],
+    ["trajectory", "simulate", "ensemble", "_run", "_reduction", "plot"],
     ["reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "checking"],
     ["figures", "_figures_*", "cli", "__main__", "__init__"],
 ]  # fmt: skip

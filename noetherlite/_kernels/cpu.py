@@ -5,47 +5,35 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numba
 import numpy as np
+from numpy.typing import NDArray
 
-from . import layout, pointwise
+from . import cpu_tiles, layout, pointwise
 from ._jit import compiled, inlined
 from .cpu_laws import charge, pair, quantity
-from .cpu_network import Tiles, forward, load, network
-from .intrinsics import LANES, borrowed, window
+from .cpu_layers import copy
+from .cpu_network import address_of_network, forward, network
+from .cpu_tiles import Tiles, load
+from .intrinsics import borrowed, window
+from .intrinsics import float64_at as network_at
 from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
 
-# Largest layer n_h × n_{h−1} that our own loops multiply faster than BLAS.
-BLAS_FROM = 96 * 96
-# Samples in a tile at the most.
-TILE = 128
+
+def tiles(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
+    """Return empty tiles for `n` samples, with memory for a pass by each of `members` threads at the most."""
+    held = cpu_tiles.empty(problem, n, members)
+    return held._replace(network=_address(problem, held)) if problem.kind == layout.NETWORK else held
 
 
-def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return zeros that start on a cache line: vectors of a whole line would else straddle two of them."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size].view(dtype).reshape(shape)
+_addresses: dict[Any, int] = {}
 
 
-def tiles(problem: layout.Problem, n: int) -> Tiles:
-    """Return empty tiles for `n` samples, with memory for a pass; the choice between loops and BLAS is made here."""
-    widths, dtype = problem.widths, problem.X.dtype
-    blas = int(widths.size > 1 and int((widths[1:] * widths[:-1]).max()) >= BLAS_FROM)
-    n_tiles = 1 if blas else -(-n // TILE)
-    lanes = LANES * 8 // dtype.itemsize
-    T = n if blas else lanes * -(-n // (lanes * n_tiles))
-    hidden = int(widths[1:].sum())
-    return Tiles(
-        n=n,
-        blas=blas,
-        inputs=_aligned((n_tiles, int(widths[0]), T), dtype),
-        labels=np.zeros((n_tiles, T if problem.loss == layout.NLL else 0), np.int64),
-        targets=_aligned((n_tiles, problem.targets.shape[1], T), dtype),
-        z=_aligned((hidden * T,), dtype),
-        a=_aligned((hidden * T,), dtype),
-        scratch=_aligned((max(int(widths.max()), 2) * T,), dtype),
-    )
+def _address(problem: layout.Problem, held: Tiles) -> int:
+    """Return `address_of_network`, looked up once for each dtype, which is all the arguments' types depend on."""
+    if problem.X.dtype not in _addresses:
+        _addresses[problem.X.dtype] = address_of_network(problem, held)
+    return _addresses[problem.X.dtype]
 
 
 @compiled
@@ -74,14 +62,29 @@ def radial(x, gradient):
     return 0.1 * (square - 1) ** 2 + 0.08
 
 
+if numba.config.DISABLE_JIT:
+
+    def network_at(address, arguments):
+        return network(*arguments)
+
+
 @inlined
 def potential(problem, held, x, gradient):
     """Return U(x); write ∇U(x) into `gradient`, unless that is empty."""
     if problem.kind == layout.NETWORK:
-        return network(problem, held, x, gradient)
+        return network_at(held.network, (problem, held, np.int64(0), x, gradient))
     if problem.kind == layout.RADIAL:
         return radial(x, gradient)
     return harmonic(problem.matrix, x, gradient)
+
+
+def value_and_gradient(problem: layout.Problem, held: Tiles, x: NDArray[Any], gradient: NDArray[Any]) -> float:
+    """Return U(x) and write ∇U(x), as `potential` does; to be called from Python."""
+    if problem.kind == layout.NETWORK:
+        return float(network(problem, held, np.int64(0), x, gradient))
+    if problem.kind == layout.RADIAL:
+        return float(radial(x, gradient))
+    return float(harmonic(problem.matrix, x, gradient))
 
 
 @compiled
@@ -89,8 +92,8 @@ def predict(problem, held, x, out):
     """Write f(x; X) of shape (N, n_L) for the samples in `held`."""
     n, T = problem.widths[-1], held.inputs.shape[2]
     for tile in range(held.inputs.shape[0]):
-        forward(problem, x, held, tile)
-        Z = window(held.z, held.z.size - n * T, n * T)
+        forward(problem, x, held, tile, 0)
+        Z = window(held.z, held.z.shape[1] - n * T, n * T)
         for s in range(min(T, held.n - tile * T)):
             for i in range(n):
                 out[tile * T + s, i] = Z[i * T + s]
@@ -99,6 +102,8 @@ def predict(problem, held, x, out):
 @compiled
 def integrating_factor(algorithm, t):
     """Return μ(t)."""
+    if algorithm.alpha == 0 and algorithm.gamma == 0:
+        return 1.0
     return t ** (algorithm.alpha / algorithm.mass) * math.exp(algorithm.gamma / algorithm.mass * t)
 
 
@@ -123,11 +128,55 @@ def evaluate(problem, held, batches, state, x):
         position = evaluation % per_epoch
         if position == 0:
             pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
-        load(problem, batches.order[position * batches.size : (position + 1) * batches.size], held)
+        load(problem, window(batches.order, position * batches.size, batches.size), held)
     state.loss[0] = potential(problem, held, x, state.gradient)
     state.counts[EVALUATIONS] = evaluation + 1
     if not math.isfinite(state.loss[0]):
         state.counts[OUTCOME] = layout.DIVERGED
+
+
+# The loops of the updates are functions of their own: inlined among others they would not be vectorised.
+
+
+@compiled
+def descend(x, g, h):
+    """x ← x − hg."""
+    for i in range(x.size):
+        x[i] -= h * g[i]
+
+
+@compiled
+def drag_kick_drift(x, v, g, drag, kick, h):
+    """v ← v + (drag v − kick g), x ← x + hv."""
+    for i in range(x.size):
+        u = v[i] + (drag * v[i] - kick * g[i])
+        v[i] = u
+        x[i] += h * u
+
+
+@compiled
+def kick_drag(v, g, kick, drag):
+    """v ← v − kick g, v ← v + drag v."""
+    for i in range(v.size):
+        u = v[i] - kick * g[i]
+        v[i] = u + drag * u
+
+
+@compiled
+def look_ahead(x, v, h, y):
+    """y = x + hv."""
+    for i in range(x.size):
+        y[i] = x[i] + h * v[i]
+
+
+@compiled
+def momentum_drift(x, v, g, beta, h, old):
+    """old = v, v ← βv − hg, x ← x + hv."""
+    for i in range(x.size):
+        u = beta * v[i] - h * g[i]
+        old[i] = v[i]
+        v[i] = u
+        x[i] += h * u
 
 
 # A step is what comes before the evaluation of ∇U and what comes after it; the evaluation is compiled once, in `advance`.
@@ -140,13 +189,12 @@ def gd_before(algorithm, laws, state):
     K = state.balance.size
     drop, orthogonal = window(state.scratch, 0, K), window(state.scratch, K, K)
     pair(laws, g, g, drop)
-    if laws.symmetric.size > 0 and laws.symmetric.min() == 0:
+    if laws.some_skew:
         charge(laws, x, g, orthogonal)
     for l in range(laws.kind.size):
         for j in range(laws.start[l], laws.start[l + 1]):
             state.balance[j] += 0.5 * h * h * drop[j] if laws.symmetric[l] else -h * orthogonal[j]
-    for i in range(x.size):
-        x[i] -= h * g[i]
+    descend(x, g, h)
 
 
 @inlined
@@ -156,9 +204,7 @@ def conformal_before(algorithm, laws, state):
     t = algorithm.t0 + state.counts[STEPS_DONE] * h
     middle, kick = t + 0.5 * h, 0.5 * h / algorithm.mass
     drag = decay(algorithm, t, middle)
-    for i in range(x.size):
-        v[i] += drag * v[i] - kick * g[i]
-        x[i] += h * v[i]
+    drag_kick_drift(x, v, g, drag, kick, h)
     source = window(state.scratch, 0, state.balance.size)
     pair(laws, v, v, source)
     factor = h * integrating_factor(algorithm, middle)
@@ -172,9 +218,7 @@ def conformal_after(algorithm, laws, state):
     v, g, h = state.v, state.gradient, algorithm.h
     t = algorithm.t0 + state.counts[STEPS_DONE] * h
     drag, kick = decay(algorithm, t + 0.5 * h, t + h), 0.5 * h / algorithm.mass
-    for i in range(v.size):
-        v[i] -= kick * g[i]
-        v[i] += drag * v[i]
+    kick_drag(v, g, kick, drag)
     integrate_source(algorithm, laws, state, t)
 
 
@@ -183,8 +227,7 @@ def nagd_before(algorithm, state):
     """y = x + βhv, where the gradient is wanted; β = (k − 1)/(k + α − 1) (GU (20))."""
     h, k = algorithm.h, algorithm.t0 / algorithm.h + state.counts[STEPS_DONE]
     beta = (k - 1) / (k + algorithm.alpha - 1)
-    for i in range(state.x.size):
-        state.y[i] = state.x[i] + beta * h * state.v[i]
+    look_ahead(state.x, state.v, beta * h, state.y)
     return beta
 
 
@@ -192,10 +235,7 @@ def nagd_before(algorithm, state):
 def nagd_after(algorithm, laws, state, beta):
     """v' = βv − h∇U(y), x' = x + hv'.  Law: J' = βJ + h(B(v', v') − βB(v, v') + β²B(v, v))."""
     x, v, old, g, h = state.x, state.v, state.y, state.gradient, algorithm.h
-    for i in range(x.size):
-        old[i] = v[i]
-        v[i] = beta * v[i] - h * g[i]
-        x[i] += h * v[i]
+    momentum_drift(x, v, g, beta, h, old)
     J = state.charge
     cross = window(state.scratch, J.size, J.size)
     pair(laws, old, v, cross)
@@ -232,23 +272,33 @@ def origin(algorithm, laws, state):
 
 
 @compiled
-def record(algorithm, laws, state, records, loss):
+def square(problem, v):
+    """|v|², also in sample coordinates."""
+    total, first = 0.0, 0
+    if problem.dual >= 0:
+        first = v.size - problem.dual
+        for i in range(first):
+            total += v[i] * v[problem.dual + i]
+    for i in range(first, problem.dual if problem.dual >= 0 else v.size):
+        total += v[i] * v[i]
+    return total
+
+
+@compiled
+def record(problem, algorithm, laws, state, records, loss):
     """Write one row of the records at the present step."""
     step = state.counts[STEPS_DONE]
     row = step // records.every if step % records.every == 0 else records.step.size - 1
     records.step[row] = step
     records.loss[row] = loss
-    total = 0.0
-    for i in range(state.v.size):
-        total += state.v[i] * state.v[i]
-    records.kinetic[row] = 0.5 * algorithm.mass * total
+    records.kinetic[row] = 0.5 * algorithm.mass * square(problem, state.v)
     if records.params.shape[0] > 0:
-        records.params[row] = state.x
+        copy(state.x, window(records.params, row * state.x.size, state.x.size))
     K = state.balance.size
     Q, J = window(records.quantity, row * K, K), window(records.charge, row * K, K)
     D = window(records.discrete, row * K, K)
     quantity(laws, state.x, Q)
-    records.integral[row] = state.integral
+    copy(state.integral, window(records.integral, row * K, K))
     if algorithm.kind != layout.GD:
         charge(laws, state.x, state.v, J)
         factor = integrating_factor(algorithm, algorithm.t0 + step * algorithm.h)
@@ -267,10 +317,15 @@ def record(algorithm, laws, state, records, loss):
 def advance(problem, held, everything, algorithm, laws, batches, state, records, n_steps):
     """Take `n_steps` steps, recording on the way; the first call also makes and records the start.
 
-    `held` are the tiles a step is evaluated on, `everything` those of all samples: the same for the full batch.
+    `held` are the tiles a step is evaluated on, `everything` those of all samples: the same for the full batch. With
+    n_steps = −m < 0 instead assist as member m of the team that another thread's call leads: it is one compiled
+    function with this one, so that the network is compiled once.
     """
     problem, held, everything, laws = borrowed(problem), borrowed(held), borrowed(everything), borrowed(laws)
     batches, state, records = borrowed(batches), borrowed(state), borrowed(records)
+    if n_steps < 0:
+        network_at(held.network, (problem, held, -n_steps, state.x, window(state.y, 0, 0)))
+        return
     beta, loss_is_known = 0.0, algorithm.kind != layout.NAGD and batches.size == batches.order.size
     fresh = records.step[0] < 0
     for i in range(-1 if fresh else 0, n_steps):
@@ -300,4 +355,4 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
             if not math.isfinite(loss):
                 state.counts[OUTCOME] = layout.DIVERGED
                 return
-            record(algorithm, laws, state, records, loss)
+            record(problem, algorithm, laws, state, records, loss)

@@ -7,19 +7,27 @@ from __future__ import annotations
 
 from . import layout
 from ._jit import compiled
-from .intrinsics import window
+from .intrinsics import LANES, four_products, window
+
+
+@compiled
+def dot(a, b):
+    """⟨a, b⟩ in doubles."""
+    total = 0.0
+    for k in range(a.size):
+        total += a[k] * b[k]
+    return total
 
 
 @compiled
 def scaling(where, p, a, b, out):
     """Per neuron ⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ [− β_a β_b] (GU Tables 2 and 3)."""
-    n, W, m, bias, beta, U, q = where[0], where[1], where[2], where[3], where[4], where[5], where[6]
-    for i in range(n):
-        wa, wb = window(a, W + i * m, m), window(b, W + i * m, m)
-        total = 0.0
-        for k in range(m):
-            total += wa[k] * wb[k]
-        out[i] = total
+    n, W, m, bias, beta, U, q, C = where[0], where[1], where[2], where[3], where[4], where[5], where[6], where[7]
+    fours = n - n % 4 if m >= LANES else 0
+    for i in range(0, fours, 4):
+        four_products(a, W + i * m, b, C + i * m, m, out, i)
+    for i in range(fours, n):
+        out[i] = dot(window(a, W + i * m, m), window(b, C + i * m, m))
     if bias >= 0:
         for i in range(n):
             out[i] += a[bias + i] * b[bias + i]
@@ -35,14 +43,11 @@ def scaling(where, p, a, b, out):
 @compiled
 def linear_layer(where, a, b, out):
     """n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4)."""
-    n, W, m, bias, U, q = where[0], where[1], where[2], where[3], where[5], where[6]
+    n, W, m, bias, U, q, C = where[0], where[1], where[2], where[3], where[5], where[6], where[7]
     for i in range(n):
-        wb = window(b, W + i * m, m)
+        wb = window(b, C + i * m, m)
         for j in range(n):
-            wa = window(a, W + j * m, m)
-            total = 0.0
-            for k in range(m):
-                total += wb[k] * wa[k]
+            total = dot(wb, window(a, W + j * m, m))
             out[i * n + j] = total + b[bias + i] * a[bias + j] if bias >= 0 else total
     for k in range(q):
         ua, ub = window(a, U + k * n, n), window(b, U + k * n, n)
@@ -83,7 +88,7 @@ def pair(laws, a, b, out):
     """Out = B(a, b) of every law."""
     for l in range(laws.kind.size):
         part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
-        where = window(laws.where, 7 * l, 7)
+        where = window(laws.where, 8 * l, 8)
         if laws.kind[l] == layout.SCALING:
             scaling(where, laws.degree[l], a, b, part)
         elif laws.kind[l] == layout.LINEAR_LAYER:
@@ -101,7 +106,7 @@ def add_translation(laws, b, out):
     """Out += T(b) of every law that has a constant part ξ."""
     for l in range(laws.kind.size):
         part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
-        where = window(laws.where, 7 * l, 7)
+        where = window(laws.where, 8 * l, 8)
         if laws.kind[l] == layout.TRANSLATION:
             n, W, m = where[0], where[1], where[2]
             for i in range(m):
@@ -121,9 +126,29 @@ def charge(laws, x, v, out):
 
 
 @compiled
+def add_start(where, Z0, x, out):
+    """Out += ⟨z_i(0), c_i⟩ of each neuron, or ⟨z_i(0), c_j⟩ of each pair where `out` has n_h² components."""
+    n, m, C = where[0], where[2], where[7]
+    for i in range(n):
+        z = window(Z0, i * m, m)
+        if out.size == n:
+            out[i] += dot(z, window(x, C + i * m, m))
+            continue
+        for j in range(n):
+            out[i * n + j] += dot(z, window(x, C + j * m, m))
+
+
+@compiled
 def quantity(laws, x, out):
-    """Out = Q = ½B(x, x) + T(x) of every law; meaningful where G is symmetric."""
+    """Out = Q = ½B(x, x) + T(x) of every law; meaningful where G is symmetric.
+
+    In sample coordinates up to a constant, ½|W_1(0)|²: |w|² − |w(0)|² = ⟨z(0) + z, c⟩, the half of which is in B.
+    """
     pair(laws, x, x, out)
+    for l in range(laws.kind.size):
+        where = window(laws.where, 8 * l, 8)
+        if where[1] != where[7]:
+            add_start(where, laws.Z0, x, window(out, laws.start[l], laws.start[l + 1] - laws.start[l]))
     for j in range(out.size):
         out[j] *= 0.5
     add_translation(laws, x, out)

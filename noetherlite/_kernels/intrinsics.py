@@ -153,6 +153,25 @@ def borrowed(typingctx, value):
     return value(value), codegen
 
 
+@intrinsic
+def float64_at(typingctx, address, arguments):
+    """Call the compiled function at `address`, which returns a float64, with a tuple of arguments.
+
+    A function called by name is linked into its caller and optimised once more there, which for a network takes as long as
+    compiling it.
+    """
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args[1].types
+        convention = context.call_conv.get_function_type(types.float64, kinds)
+        pointer = builder.inttoptr(args[0], convention.as_pointer())
+        values = cgutils.unpack_tuple(builder, args[1], len(kinds))
+        _, result = context.call_conv.call_function(builder, pointer, types.float64, kinds, values)
+        return result
+
+    return types.float64(types.int64, arguments), codegen
+
+
 @intrinsic(prefer_literal=True)
 def combine_block(typingctx, R, C, W, w, row, column, bias, A, a, m, T, Z, z):
     """Z[z + r·T + lanes] = W[bias + r] + Σ_k W[w + r·row + k·column] A[a + k·T + lanes], no bias where bias < 0.
@@ -198,17 +217,17 @@ def combine_block(typingctx, R, C, W, w, row, column, bias, A, a, m, T, Z, z):
 
 
 @intrinsic(prefer_literal=True)
-def correlate_block(typingctx, R, C, D, d, A, a, T, G, g, m):
-    """G[g + r·m + c] += Σ_s D[d + r·T + s] A[a + c·T + s] for R rows and C columns."""
+def correlate_block(typingctx, R, C, fresh, D, d, A, a, T, G, g, m):
+    """G[g + r·m + c] += Σ_s D[d + r·T + s] A[a + c·T + s] for R rows and C columns, or = where `fresh`."""
     rows, columns = R.literal_value, C.literal_value
     lanes = LANES * (2 if D.dtype == types.float32 else 1)
 
     def codegen(context, builder, signature, args):
-        _, _, _, d_, _, a_, T_, _, g_, m_ = args
+        _, _, fresh_, _, d_, _, a_, T_, _, g_, m_ = args
         kinds = signature.args
-        element = context.get_value_type(kinds[2].dtype)
+        element = context.get_value_type(kinds[3].dtype)
         vector = ir.VectorType(element, lanes)
-        D_, A_, G_ = (_pointer(context, builder, kinds[i], args[i]) for i in (2, 4, 7))
+        D_, A_, G_ = (_pointer(context, builder, kinds[i], args[i]) for i in (3, 5, 8))
 
         def body(i, sums):
             s = builder.mul(i, _INDEX(lanes))
@@ -223,23 +242,68 @@ def correlate_block(typingctx, R, C, D, d, A, a, T, G, g, m):
 
         steps = builder.sdiv(T_, _INDEX(lanes))
         sums = _accumulate(builder, [ir.Constant(vector, None)] * (rows * columns), steps, body)
+
+        def present(value):
+            return builder.select(fresh_, ir.Constant(value.type, None if columns == 4 else 0.0), value)
+
         for r in range(rows):
             row = builder.add(g_, builder.mul(_INDEX(r), m_))
             products = sums[r * columns : (r + 1) * columns]
             if columns == 4:
                 added = _sum_of_four(builder, products)
-                _store(builder, builder.fadd(_vector(builder, G_, row, added.type), added), G_, row)
+                _store(builder, builder.fadd(present(_vector(builder, G_, row, added.type)), added), G_, row)
                 continue
             for c in range(columns):
                 address = builder.gep(G_, [builder.add(row, _INDEX(c))])
-                builder.store(_sum(builder, builder.load(address), products[c]), address)
+                builder.store(_sum(builder, present(builder.load(address)), products[c]), address)
         return context.get_dummy_value()
 
     i = types.int64
-    return types.void(R, C, D, i, A, i, i, G, i, i), codegen
+    return types.void(R, C, types.boolean, D, i, A, i, i, G, i, i), codegen
+
+
+@intrinsic
+def four_products(typingctx, A, a, B, b, m, out, o):
+    """out[o + r] = Σ_k A[a + r·m + k] B[b + r·m + k] for four rows of m ≥ LANES elements, in doubles."""
+
+    def codegen(context, builder, signature, args):
+        _, a_, _, b_, m_, _, o_ = args
+        kinds = signature.args
+        element = context.get_value_type(kinds[0].dtype)
+        narrow, wide = ir.VectorType(element, LANES), ir.VectorType(ir.DoubleType(), LANES)
+        A_, B_, out_ = (_pointer(context, builder, kinds[i], args[i]) for i in (0, 2, 5))
+
+        def load(base, start, r, k):
+            at = builder.add(builder.add(start, k), builder.mul(_INDEX(r), m_))
+            vector = _vector(builder, base, at, narrow)
+            return vector if element == ir.DoubleType() else builder.fpext(vector, wide)
+
+        def body(i, sums):
+            k = builder.mul(i, _INDEX(LANES))
+            return [_fma(builder, load(A_, a_, r, k), load(B_, b_, r, k), sums[r]) for r in range(4)]
+
+        whole, zero = builder.sdiv(m_, _INDEX(LANES)), ir.Constant(wide, None)
+        sums = _accumulate(builder, [zero] * 4, whole, body)
+        # What is left of a row: its last LANES elements, without those that have been counted.
+        left = builder.sub(m_, builder.mul(whole, _INDEX(LANES)))
+        lanes = ir.Constant(ir.VectorType(_INDEX, LANES), list(range(LANES)))
+        first = _splat(builder, builder.sub(_INDEX(LANES), left), lanes.type)
+        new, k = builder.icmp_signed(">=", lanes, first), builder.sub(m_, _INDEX(LANES))
+        for r in range(4):
+            product = builder.fmul(load(A_, a_, r, k), load(B_, b_, r, k))
+            sums[r] = builder.fadd(sums[r], builder.select(new, product, zero))
+        _store(builder, _sum_of_four(builder, sums), out_, o_)
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(A, i, B, i, i, out, i), codegen
 
 
 if numba.config.DISABLE_JIT:
+
+    def four_products(A, a, B, b, m, out, o):
+        for r in range(4):
+            out[o + r] = np.dot(A[a + r * m : a + (r + 1) * m], B[b + r * m : b + (r + 1) * m])
 
     def window(array, start, size):
         return array.reshape(-1)[start : start + size]
@@ -255,7 +319,8 @@ if numba.config.DISABLE_JIT:
                 W[w + r * row + k * column] * A[a + k * T : a + k * T + lanes] for k in range(m)
             )
 
-    def correlate_block(R, C, D, d, A, a, T, G, g, m):
+    def correlate_block(R, C, fresh, D, d, A, a, T, G, g, m):
         for r in range(R):
             for c in range(C):
-                G[g + r * m + c] += np.dot(D[d + r * T : d + (r + 1) * T], A[a + c * T : a + (c + 1) * T])
+                present = 0 if fresh else G[g + r * m + c]
+                G[g + r * m + c] = present + np.dot(D[d + r * T : d + (r + 1) * T], A[a + c * T : a + (c + 1) * T])

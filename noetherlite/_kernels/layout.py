@@ -45,6 +45,13 @@ class Problem(NamedTuple):
     labels: NDArray[np.int64]  # (N,) for NLL, else empty
     targets: NDArray[Any]  # (N, n_L) for MSE, else empty
     matrix: NDArray[Any]  # (P, P) for HARMONIC, else empty
+    dual: int  # where C starts in x if layer 1 is in sample coordinates, see below; else −1
+
+
+# Sample coordinates of layer 1. Without minibatches, from rest, W_1 = W_1(0) + CX with C of shape (n_1, N), and all that the
+# samples see of it is Z = W_1 Xᵀ, whose gradient is D XXᵀ where that of C is D = ∂U/∂z_1. So x holds Z in the place of
+# W_1, of a network with N inputs, and C at its end, and X holds XXᵀ: one product instead of the two that W_1 takes,
+# and ⟨w, v⟩ of two vectors in the span is Σ_s z_s(w) c_s(v).
 
 
 class Algorithm(NamedTuple):
@@ -63,11 +70,13 @@ class Laws(NamedTuple):
 
     kind: NDArray[np.int64]  # (n,)
     start: NDArray[np.int64]  # (n+1,): components of law l are start[l] … start[l+1]
-    where: NDArray[np.int64]  # (n, 7): n_h, W_h, n_{h−1}, b_h, β_h, W_{h+1}, n_{h+1}; −1 where absent
+    where: NDArray[np.int64]  # (n, 8): n_h, W_h, n_{h−1}, b_h, β_h, W_{h+1}, n_{h+1}; −1 where absent; C, or W_h again
     degree: NDArray[Any]  # (n,): p
     G: NDArray[Any]  # (m, P, P) of the user's symmetries
     xi: NDArray[Any]  # (m, P)
     symmetric: NDArray[np.int64]  # (n,): 1 where G is symmetric, so that a quantity Q exists
+    some_skew: int  # 1 where one of them is not
+    Z0: NDArray[Any]  # (n_1, N): Z at the start, for sample coordinates; else empty
 
 
 class Batches(NamedTuple):
@@ -132,4 +141,5 @@ def analytic(kind: int, matrix: Any, dtype: str) -> Problem:
         labels=none,
         targets=np.empty((0, 0), dtype),
         matrix=plain(matrix, dtype),
+        dual=-1,
     )

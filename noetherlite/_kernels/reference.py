@@ -162,7 +162,7 @@ def pair(laws: layout.Laws, a: A, b: A) -> A:
     """Return B(a, b) of every law, shape (K,)."""
     parts = [np.zeros(0)]
     for l, kind in enumerate(laws.kind):
-        n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l])
+        n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l, :7])
         if kind == layout.AFFINE:
             parts.append(np.atleast_1d((laws.G[n] @ a) @ b))
             continue

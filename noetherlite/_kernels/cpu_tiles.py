@@ -1,0 +1,106 @@
+"""Samples cut into tiles and parts, and the memory a pass needs: all that is chosen by a problem's size is chosen here."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import cpu_team, layout
+from ._jit import compiled
+from .intrinsics import LANES
+
+# Largest layer n_h × n_{h−1} that our own loops multiply faster than BLAS.
+BLAS_FROM = 96 * 96
+# Samples in a tile at the most.
+TILE = 128
+# What a part of the samples has at least, so that sharing it out and summing the shares costs little beside it.
+PART_FLOPS, PART_SAMPLES, MOST_PARTS = 350_000, 128, 16
+
+
+class Tiles(NamedTuple):
+    """Samples, transposed and cut into tiles (one that is not full repeats its last sample), and memory for a pass.
+
+    The tiles form `parts` of about equal size; `members` threads evaluate them, each in its own memory.
+    """
+
+    n: int  # samples held
+    blas: int  # 1: dense products by BLAS, a single tile; 0: by our loops
+    inputs: NDArray[Any]  # (n_tiles, n_0, T)
+    labels: NDArray[np.int64]  # (n_tiles, T), or empty
+    targets: NDArray[Any]  # (n_tiles, n_L, T), or empty
+    z: NDArray[Any]  # (members, Σ_h n_h T)
+    a: NDArray[Any]  # (members, Σ_h n_h T)
+    scratch: NDArray[Any]  # (members, max(n_h, 2) T)
+    values: NDArray[np.float64]  # (parts,): their shares of U
+    gradients: NDArray[Any]  # (parts, P): their shares of ∇U; (0, P) for a single part
+    point: NDArray[Any]  # (P,): where the parts are evaluated; empty for a single part
+    team: NDArray[np.int64]  # counters, see cpu_team
+    network: int  # address of the compiled `network`
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return zeros that start on a cache line: vectors of a whole line would else straddle two of them."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
+    """Return empty tiles for `n` samples, with memory for a pass by each of `members` threads at the most."""
+    widths, dtype = problem.widths, problem.X.dtype
+    sizes = widths[1:] * widths[:-1]
+    blas = int(sizes.size > 0 and int(sizes.max()) >= BLAS_FROM)
+    parts = 1 if blas else _parts(6 * n * int(sizes.sum()), n)
+    lanes = LANES * 8 // dtype.itemsize
+    T = n if blas else lanes * -(-n // (lanes * parts * -(-n // (TILE * parts))))
+    n_tiles = -(-n // max(T, 1))  # none without a sample
+    parts = max(1, min(parts, n_tiles))
+    hidden, members = int(widths[1:].sum()), min(members, parts)
+    n_params = int(sizes.sum() + (problem.offsets[:, 1:] >= 0).sum(axis=1) @ widths[1:]) if parts > 1 else 0
+    if parts > 1 and problem.dual >= 0:
+        n_params += int(sizes[0])
+    team = _aligned((cpu_team.SIZE,), np.int64)
+    team[cpu_team.TICKET] = cpu_team.CLOSED
+    return Tiles(
+        n=n,
+        blas=blas,
+        inputs=_aligned((n_tiles, int(widths[0]), T), dtype),
+        labels=np.zeros((n_tiles, T if problem.loss == layout.NLL else 0), np.int64),
+        targets=_aligned((n_tiles, problem.targets.shape[1], T), dtype),
+        z=_aligned((members, hidden * T), dtype),
+        a=_aligned((members, hidden * T), dtype),
+        scratch=_aligned((members, max(int(widths.max()), 2) * T), dtype),
+        values=np.zeros(parts),
+        gradients=_aligned((parts if parts > 1 else 0, n_params), dtype),
+        point=_aligned((n_params,), dtype),
+        team=team,
+        network=0,
+    )
+
+
+def _parts(flops: int, n: int) -> int:
+    """Return into how many parts the samples are cut: a power of two, each part worth a thread's coming and going.
+
+    Into two already where that leaves short tiles: twice the processors outweigh it.
+    """
+    most = min(flops // PART_FLOPS, max(n // PART_SAMPLES, 1 if n < PART_SAMPLES // 2 else 2), MOST_PARTS)
+    return 1 << max(int(most).bit_length() - 1, 0)
+
+
+@compiled
+def load(problem, chosen, tiles):
+    """Copy the samples with indices `chosen` into `tiles`."""
+    T = tiles.inputs.shape[2]
+    for tile in range(tiles.inputs.shape[0]):
+        for s in range(T):
+            sample = chosen[min(tile * T + s, tiles.n - 1)]
+            for j in range(problem.widths[0]):
+                tiles.inputs[tile, j, s] = problem.X[sample, j]
+            if problem.loss == layout.NLL:
+                tiles.labels[tile, s] = problem.labels[sample]
+            else:
+                for j in range(problem.targets.shape[1]):
+                    tiles.targets[tile, j, s] = problem.targets[sample, j]

@@ -1,0 +1,158 @@
+"""Exact input reduction: the part of W_1 outside the span of the inputs never moves, so it need not be trained.
+
+∇U with respect to W_1 is DᵀX with D = ∂U/∂z_1: from rest W_1 = W_1(0) + C B for any basis B of the inputs' span. Two bases:
+
+- the samples themselves, B = X, for the full batch. ∂U/∂C is not wanted, as C follows the gradient D of Z = W_1 Xᵀ, and Z that
+  of C, D XXᵀ. One product with XXᵀ takes the place of two with X: less than half the work where N ≤ n_0.
+- r = rank(X) orthonormal rows. Then C are the weights of a network with r inputs X Bᵀ, all else as before; it pays where
+  many samples have few directions.
+
+Either is the same mathematics as without, up to round-off, and the laws' charges are the same numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._family import Family
+from ._kernels import cpu_tiles, layout
+from ._types import Array, Float64Array
+from .laws import table
+from .network import Network
+from .potentials import NetworkPotential
+from .symmetries import Symmetry
+from .symmetries import watched as find_watched
+
+# How much of a run's work in layer 1 the preparations may cost, and what share of its inputs a rank must spare.
+_WORTH, _SPARED = 0.1, 0.2
+_REDUCIBLE = ("scaling:", "linear:", "translation:")
+
+
+class Reduction:
+    """A network on data, in coordinates of the span of its inputs.
+
+    Parameters
+    ----------
+    U : NetworkPotential
+        The network, of two layers at least, and its data.
+    by_samples : bool
+        The basis: the samples, or orthonormal rows.
+
+    Attributes
+    ----------
+    U : NetworkPotential
+        What is run.
+    dual : int
+        `layout.Problem.dual`.
+    n_params : int
+        Number of coordinates.
+    """
+
+    def __init__(self, U: NetworkPotential, by_samples: bool) -> None:
+        self.network, self.by_samples = U.network, by_samples
+        self.B: Float64Array = np.asarray(U.X, np.float64) if by_samples else _rows(np.asarray(U.X, np.float64))
+        net = U.network
+        reduced = Network([len(self.B), *net.widths[1:]], list(net.activations), net.bias, net.loss)
+        self.U = NetworkPotential(reduced, U.X @ self.B.T, U.y)
+        self.dual = reduced.n_params if by_samples else -1
+        self.n_params = reduced.n_params + (net.widths[1] * len(self.B) if by_samples else 0)
+        self.size = net.widths[1] * net.widths[0]  # of W_1, the first block of θ
+        self.kept = net.widths[1] * len(self.B)  # of what stands in its place
+
+    def describe(self) -> dict[str, Any]:
+        """Return what to say of it in a specification."""
+        return {"coordinates": "samples" if self.by_samples else "rank", "n": len(self.B)}
+
+    def __str__(self) -> str:
+        kind = "the samples" if self.by_samples else "the inputs' span"
+        return f"{len(self.B)} coordinates of {kind} instead of {self.network.widths[0]} inputs"
+
+    def enter(self, theta: Array) -> Array:
+        """Return the reduced coordinates of θ where a run starts."""
+        W = self._weights(theta) @ self.B.T
+        return np.concatenate([W.ravel(), theta[self.size :], np.zeros(self.kept if self.by_samples else 0)])
+
+    def lift(self, y: Array) -> Array:
+        """Return the vector of θ-space (a velocity, a gradient, a displacement) with the reduced coordinates y."""
+        C = y[..., -self.kept :] if self.by_samples else y[..., : self.kept]
+        end = self.dual if self.by_samples else y.shape[-1]
+        W = C.reshape(*y.shape[:-1], -1, len(self.B)) @ self.B
+        return np.concatenate([W.reshape(*y.shape[:-1], self.size), y[..., self.kept : end]], axis=-1)
+
+    def leave(self, theta: Array, y: Array) -> Array:
+        """Return θ with the reduced coordinates y, in a run that started at `theta`."""
+        start = self.enter(theta)
+        moved = self.lift(y - start)
+        end = self.dual if self.by_samples else y.shape[-1]
+        rest = y[..., self.kept : end]
+        return np.concatenate([theta[: self.size] + moved[..., : self.size], rest], axis=-1)
+
+    def table(self, watched: list[Family], theta: Array, dtype: str) -> layout.Laws:
+        """Return the laws of a run that starts at θ."""
+        laws = table(find_watched(self.U, [s.name for s in watched], minibatches=False), self.U.n_params, dtype)
+        if not self.by_samples:
+            return laws
+        for where, s in zip(laws.where, watched, strict=True):
+            if s.name in ("scaling:1", "linear:1"):
+                where[7] = self.dual
+        return laws._replace(Z0=(self._weights(theta) @ self.B.T).astype(dtype))
+
+    def constants(self, watched: list[Family], theta: Array) -> Float64Array:
+        """Return what Q in reduced coordinates lacks: ½(W_1W_1ᵀ − C_1C_1ᵀ) at the start, C_1 = 0 for samples."""
+        W = self._weights(theta)
+        lacking = W @ W.T
+        if not self.by_samples:
+            C = W @ self.B.T
+            lacking -= C @ C.T
+        parts = []
+        for s in watched:
+            if s.name == "scaling:1":
+                parts.append(0.5 * np.diagonal(lacking))
+            elif s.name == "linear:1":
+                parts.append(0.5 * lacking.ravel())
+            else:
+                parts.append(np.zeros(s.n_generators))
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _weights(self, theta: Array) -> Float64Array:
+        return np.asarray(theta[: self.size], np.float64).reshape(-1, self.network.widths[0])
+
+
+def _rows(X: Float64Array) -> Float64Array:
+    """Return orthonormal rows that span those of X, directions of round-off left out."""
+    _, sizes, rows = np.linalg.svd(X, full_matrices=False)
+    rank = int((sizes > sizes[0] * max(X.shape) * np.finfo(X.dtype).eps).sum()) if sizes.size else 0
+    return np.ascontiguousarray(rows[: max(rank, 1)])
+
+
+def objection(U: object, watched: list[Family], moving: bool, compiled: bool) -> str:
+    """Return why a run cannot be reduced, '' if it can."""
+    if not isinstance(U, NetworkPotential) or len(U.network.widths) < 3:
+        return "it needs a network with a hidden layer"
+    if not compiled:
+        return "it needs the compiled backend"
+    if moving:
+        return "it needs a start from rest: W_1 would drift outside the inputs' span"
+    for s in watched:
+        if isinstance(s, Symmetry) or not s.name.startswith(_REDUCIBLE):
+            return f"the law {s.name!r} needs W_1 itself"
+    return ""
+
+
+def choose(U: NetworkPotential, steps: int, full: bool, wanted: bool | None) -> Reduction | None:
+    """Return the reduction that is worth while, or the better one if it is wanted anyway."""
+    N, n = U.X.shape
+    n_1 = U.network.widths[1]
+    by_samples = full and n >= N
+    per_gradient = 4 * N * n * n_1
+    if wanted:
+        return Reduction(U, by_samples)
+    if n * n_1 < cpu_tiles.BLAS_FROM:
+        return None  # a layer so small is not what a step's time goes to
+    preparation = 2 * N * N * n + 6 * N * n * n_1 if by_samples else 6 * N * n * min(N, n)
+    if preparation > _WORTH * steps * per_gradient:
+        return None
+    reduction = Reduction(U, by_samples)
+    return reduction if by_samples or len(reduction.B) <= (1 - _SPARED) * n else None

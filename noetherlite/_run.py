@@ -1,0 +1,348 @@
+"""Runs in progress: the plan that runs of one kind share, a run's memory, and how it is driven to its end."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+from . import _reduction, _validate
+from . import laws as _laws
+from ._family import Family
+from ._kernels import cpu, cpu_team, layout, reference
+from ._kernels.layout import EVALUATIONS, OUTCOME, STEPS_DONE
+from ._types import Array, ArrayLike, Float64Array, Seed
+from .algorithms import Algorithm
+from .potentials import NetworkPotential, Potential
+
+BACKENDS = ("auto", "cpu", "reference")
+# Compiled calls are kept to about this many seconds, so that Ctrl-C and the progress bar stay responsive.
+_CALL_SECONDS = 0.25
+# Recorded parameters of more bytes than this go to a memory-mapped temporary file.
+PARAMS_IN_MEMORY = 1 << 30
+
+
+class Plan:
+    """What runs of one kind share: potential, precision, laws, and the coordinates they are run in.
+
+    Parameters
+    ----------
+    U : Potential
+        The potential.
+    watched : list of Family
+        The laws.
+    batch_size : int or None
+        Samples per gradient, all by default.
+    backend, dtype : str
+        As in `integrate`.
+    steps : int
+        Steps of a run.
+    reduce : bool or None
+        Whether to train in the span of the inputs; None: where it pays.
+    moving : bool
+        Whether a run starts with a velocity.
+    """
+
+    def __init__(
+        self,
+        U: Potential,
+        watched: list[Family],
+        *,
+        batch_size: int | None,
+        backend: str,
+        dtype: str,
+        steps: int,
+        reduce: bool | None,
+        moving: bool,
+    ) -> None:
+        self.U, self.watched, self.dtype = U, watched, dtype
+        self.batch = _batch(U, batch_size)
+        in_python = not hasattr(U, "problem")
+        if in_python and backend == "cpu":
+            raise ValueError(f"backend='cpu' cannot compile {U!r}; use backend='reference' or 'auto'")
+        if in_python and dtype != "float64":
+            raise ValueError(f"dtype={dtype!r} is not available for {U!r}; expected 'float64'")
+        self.compiled = not in_python and backend != "reference"
+        self.reduction = None
+        if reduce is not False:
+            why = _reduction.objection(U, watched, moving, self.compiled)
+            if why and reduce:
+                raise ValueError(f"input_reduction=True is not possible here: {why}")
+            if not why:
+                self.reduction = _reduction.choose(U, steps, self.batch in (None, self.n_samples), reduce)  # type: ignore[arg-type]
+        self.problem: layout.Problem | None = None
+        self.n_params = U.n_params
+        if self.reduction is not None:
+            self.problem = self.reduction.U.problem(dtype)._replace(dual=self.reduction.dual)
+            self.n_params = self.reduction.n_params
+        elif not in_python:
+            self.problem = U.problem(dtype)  # type: ignore[attr-defined]
+        self.laws = _laws.table(watched, U.n_params, dtype)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples that gradients are drawn from."""
+        return self.U.n_samples if isinstance(self.U, NetworkPotential) else 1
+
+    def describe(self) -> dict[str, Any] | None:
+        """Return what a specification says of the coordinates."""
+        return None if self.reduction is None else self.reduction.describe()
+
+    def records(self, runs: tuple[int, ...], steps: int, every: int, with_params: bool) -> layout.Records:
+        """Return empty records with the leading axes `runs`; NaN stays where a run that is cut short does not get to."""
+        rows = (*runs, steps // every + 1 + (steps % every != 0))
+        K = int(self.laws.start[-1])
+        return layout.Records(
+            every=every,
+            last=steps,
+            step=np.full(rows, -1),
+            loss=np.full(rows, np.nan),
+            kinetic=np.full(rows, np.nan),
+            quantity=np.full((*rows, K), np.nan),
+            charge=np.full((*rows, K), np.nan),
+            integral=np.full((*rows, K), np.nan),
+            discrete=np.full((*rows, K), np.nan),
+            params=_parameters((*rows, self.n_params) if with_params else (*runs, 0, 0), self.dtype),
+        )
+
+
+class Engine:
+    """Memory in which the runs of a plan are evaluated, one after the other, by a team of `members` threads."""
+
+    def __init__(self, plan: Plan, members: int) -> None:
+        self.plan = plan
+        if not plan.compiled or plan.problem is None:
+            return
+        N, n = plan.n_samples, plan.batch or plan.n_samples
+        full = n == N  # in their order, as without minibatches
+        self.everything = cpu.tiles(plan.problem, N, members if full else 1)
+        if plan.problem.kind == layout.NETWORK:
+            cpu.load(plan.problem, np.arange(N), self.everything)
+        self.held = self.everything if full else cpu.tiles(plan.problem, n, members)
+
+    def advance(
+        self,
+        algorithm: layout.Algorithm,
+        laws: layout.Laws,
+        batches: layout.Batches,
+        state: layout.State,
+        records: layout.Records,
+    ) -> Callable[[int], None]:
+        """Return n_steps ↦ None, which advances the run of these arrays."""
+        plan = self.plan
+        if not plan.compiled:
+            return reference.Run(self._evaluate, algorithm, laws, batches, state, records).advance
+        arguments = (plan.problem, self.held, self.everything, algorithm, laws, batches, state, records)
+        team, present = self.held.team, self.held.z.shape[0]
+
+        def advance(n_steps: int) -> None:
+            if present == 1 or n_steps < 2:
+                cpu.advance(*arguments, n_steps)
+                return
+            others = [threading.Thread(target=cpu.advance, args=(*arguments, -m)) for m in range(1, present)]
+            team[cpu_team.TICKET] = cpu_team.CLOSED
+            for thread in others:
+                thread.start()
+            try:
+                cpu.advance(*arguments, n_steps)
+            finally:
+                team[cpu_team.TICKET] = cpu_team.HOME
+                for thread in others:
+                    thread.join()
+
+        return advance
+
+    def _evaluate(self, x: Array, chosen: Any) -> tuple[float, Array]:
+        if self.plan.problem is None:
+            return self.plan.U.value_and_gradient(x)
+        return reference.value_and_gradient(self.plan.problem, x, chosen)
+
+
+class Run:
+    """One run from (x, v) at time t0; `records` is filled, in coordinates of the plan."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        algorithm: Algorithm,
+        x: Float64Array,
+        v: Float64Array,
+        t0: float,
+        records: layout.Records,
+        batches: layout.Batches,
+    ) -> None:
+        plan = self.plan = engine.plan
+        self.algorithm, self.records, self.batches, self.start = algorithm, records, batches, x
+        self.kernel = algorithm.kernel(t0)
+        laws = plan.laws
+        if plan.reduction is not None:
+            laws = plan.reduction.table(plan.watched, x, plan.dtype)
+            x, v = np.asarray(plan.reduction.enter(x), np.float64), np.zeros(plan.n_params)
+        self.state = _state(x.astype(plan.dtype), v.astype(plan.dtype), int(laws.start[-1]))
+        self.advance = engine.advance(self.kernel, laws, batches, self.state, records)
+
+    @property
+    def steps_done(self) -> int:
+        """Steps taken."""
+        return int(self.state.counts[STEPS_DONE])
+
+    @property
+    def at_record(self) -> bool:
+        """Whether the present step is one that is recorded."""
+        return self.steps_done % self.records.every == 0 or self.steps_done == self.records.last
+
+    @property
+    def n_gradients(self) -> int:
+        """Gradients evaluated."""
+        return int(self.state.counts[EVALUATIONS])
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss has stopped being finite."""
+        return bool(self.state.counts[OUTCOME] == layout.DIVERGED)
+
+    def x(self) -> Array:
+        """Return the present parameters."""
+        reduction = self.plan.reduction
+        return self.state.x.copy() if reduction is None else reduction.leave(self.start, self.state.x)
+
+    def velocity(self) -> Array:
+        """Return the present ẋ, which is −∇U for gradient descent."""
+        v = -self.state.gradient if self.algorithm.dynamics.mass == 0 else self.state.v.copy()
+        return v if self.plan.reduction is None else self.plan.reduction.lift(v)
+
+    def drive(self, pace: Pace, tick: Callable[[int], str], at_records: bool = False) -> str:
+        """Advance until all steps are taken; return who stopped it before, or ''.
+
+        `tick` is told how many steps have just been taken, 0 at first, and returns who wants to stop, or ''; with
+        `at_records` no record is passed without it.
+        """
+        taken, last = 0, self.records.last
+        self.advance(0)
+        while not self.diverged:
+            stopped = tick(taken)
+            left = last - self.steps_done
+            if stopped or left == 0:
+                return stopped
+            if at_records:
+                left = min(left, self.records.every - self.steps_done % self.records.every)
+            taken = min(pace.steps, left)
+            began = time.perf_counter()
+            self.advance(taken)
+            pace.adapt(taken, time.perf_counter() - began)
+        return ""
+
+    def outcome(self, stopped: str) -> tuple[str, str]:
+        """Return the run's status, and the same in words."""
+        done, steps = self.steps_done, self.records.last
+        if self.diverged:
+            # Found by the record of a step that is done, or by the gradient of the next one.
+            recording = self.at_record and done not in self.records.step
+            return "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
+        if stopped:
+            return "stopped", f"stopped by {stopped} after {done} of {steps} steps"
+        how = "" if self.plan.reduction is None else f", layer 1 in {self.plan.reduction}"
+        return "completed", f"completed {steps} steps{how}"
+
+    def in_theta(self) -> layout.Records:
+        """Return the records with quantities and parameters in the coordinates of θ."""
+        r, reduction = self.records, self.plan.reduction
+        if reduction is None:
+            return r
+        params = reduction.leave(self.start, r.params) if r.params.size else r.params
+        return r._replace(quantity=r.quantity + reduction.constants(self.plan.watched, self.start), params=params)
+
+
+class Pace:
+    """How many steps a compiled call may take; found on the way, and shared by runs of one kind."""
+
+    def __init__(self) -> None:
+        self.steps = 1
+
+    def adapt(self, taken: int, elapsed: float) -> None:
+        """Learn from a call of `taken` steps that took `elapsed` seconds."""
+        if elapsed > 2 * _CALL_SECONDS:
+            self.steps = max(1, self.steps // 2)
+        elif taken == self.steps and elapsed < _CALL_SECONDS:
+            self.steps *= 2 if elapsed > _CALL_SECONDS / 8 else 8
+
+
+def threads(n_threads: int | None) -> int:
+    """Return how many threads to use: numba's setting (NUMBA_NUM_THREADS) unless a number is given."""
+    settings: Any = numba.config
+    if n_threads is None:
+        n_threads = int(settings.NUMBA_NUM_THREADS)
+    n_threads = _validate.integer(n_threads, "n_threads", minimum=1)
+    return 1 if settings.DISABLE_JIT else n_threads
+
+
+def motion(
+    algorithm: Algorithm, shape: tuple[int, ...], velocity: ArrayLike | None, t0: float | None
+) -> tuple[Float64Array, float]:
+    """Return (v0, t0) after checking that the dynamics can start so."""
+    dynamics = algorithm.dynamics
+    if velocity is None:
+        v = np.zeros(shape)
+    elif dynamics.mass == 0:
+        raise ValueError("velocity is not accepted by GD: gradient flow is first order and has no initial velocity")
+    else:
+        v = _validate.shaped(velocity, "velocity", shape).astype(np.float64)
+    start = 0.0 if t0 is None else _validate.real(t0, "t0", minimum=0.0)
+    if start == 0 and algorithm.singular_start:
+        given = "no t0" if t0 is None else f"t0={t0}"
+        raise ValueError(f"t0 must be > 0 for {algorithm}: its friction α/t is infinite at t = 0; got {given}")
+    if start == 0 and dynamics.alpha > 0 and v.any():
+        raise ValueError(
+            "velocity must be zero at t0 = 0 where the friction α/t is infinite; give t0 > 0 to start moving"
+        )
+    return v, start
+
+
+def batches(plan: Plan, rng: Seed) -> layout.Batches:
+    """Return the description of the gradients' samples; the stream's key is drawn from `rng`."""
+    n = plan.n_samples
+    if plan.batch is None:
+        return layout.Batches(n, np.uint64(0), np.arange(n))
+    return layout.Batches(plan.batch, np.uint64(_validate.generator(rng).integers(2**63)), np.arange(n))
+
+
+def _batch(U: Potential, batch_size: int | None) -> int | None:
+    if batch_size is None:
+        return None
+    if not isinstance(U, NetworkPotential):
+        raise ValueError(f"batch_size={batch_size} needs a potential with samples, got {U!r}")
+    return _validate.integer(batch_size, "batch_size", minimum=1, maximum=U.n_samples)
+
+
+def _state(x: Array, v: Array, n_components: int) -> layout.State:
+    def zeros() -> Float64Array:
+        return np.zeros(n_components)
+
+    return layout.State(
+        x=x,
+        v=v,
+        gradient=np.zeros_like(x),
+        y=np.zeros_like(x),
+        counts=np.zeros(3, np.int64),
+        loss=np.zeros(1),
+        origin=zeros(),
+        integral=zeros(),
+        balance=zeros(),
+        source=zeros(),
+        charge=zeros(),
+        scratch=np.zeros((2, n_components)),
+    )
+
+
+def _parameters(shape: tuple[int, ...], dtype: str) -> Array:
+    """Return memory for parameters: a file without a name where it is large, gone with the array."""
+    if math.prod(shape) * np.dtype(dtype).itemsize <= PARAMS_IN_MEMORY:
+        return np.full(shape, np.nan, dtype)
+    with tempfile.TemporaryFile(prefix="noetherlite-") as file:
+        return np.asarray(np.memmap(file, dtype, "w+", shape=shape))

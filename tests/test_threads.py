@@ -1,0 +1,182 @@
+"""Several threads on one gradient: the same numbers for any number of them, late and absent ones included."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numba
+import numpy as np
+import pytest
+
+import noetherlite as nl
+from noetherlite._kernels import cpu, cpu_team, cpu_tiles
+
+jit = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="threads need compiled code")
+
+
+def problem(n=300, activation="relu"):
+    net = nl.Network([24, 32, 32, 3], activation=activation)
+    data = nl.datasets.gaussian_classes(n=n, n_features=24, n_classes=3, rng=0)
+    return net, net.potential(data)
+
+
+@pytest.mark.parametrize(("n", "parts"), [(40, 1), (100, 2), (300, 2), (600, 4), (5000, 16)])
+def test_parts_depend_on_the_problem_alone(n, parts):
+    net, U = problem(n)
+    for members in (1, 3, 64):
+        held = cpu.tiles(U.problem(), n, members)
+        assert held.values.size == parts
+        assert held.z.shape[0] == min(members, parts)
+        covered = held.inputs.shape[0] * held.inputs.shape[2]
+        assert n <= covered < n + held.inputs.shape[2]
+    assert U.problem().widths[0] == net.widths[0]
+
+
+@jit
+@pytest.mark.parametrize("batch_size", [None, 201])
+@pytest.mark.parametrize("algorithm", [nl.GD(0.05), nl.Leapfrog(1e-3), nl.NAGD(1e-3)])
+def test_results_do_not_depend_on_the_number_of_threads(algorithm, batch_size):
+    net, U = problem(450, "swish")
+    x0 = net.init(rng=1)
+    runs = [
+        nl.integrate(U, algorithm, x0, 40, record_every=7, n_threads=n, batch_size=batch_size, rng=3) for n in (1, 2, 5)
+    ]
+    for run in runs[1:]:
+        for field in ("x", "v", "loss", "energy"):
+            np.testing.assert_array_equal(getattr(run, field), getattr(runs[0], field))
+        for name, law in run.laws.items():
+            np.testing.assert_array_equal(law.discrete_residual, runs[0].laws[name].discrete_residual)
+
+
+def test_parts_sum_to_the_gradient_of_one_part(monkeypatch):
+    net, U = problem(300)
+    x = net.init(rng=2, bias_std=0.1)
+    shared, value = U.gradient(x), U.value(x)
+    monkeypatch.setattr(cpu_tiles, "MOST_PARTS", 1)
+    alone = U.gradient(x)
+    scale = 300 * np.finfo(float).eps * np.abs(alone).max()
+    np.testing.assert_allclose(shared, alone, atol=scale, rtol=0)
+    assert value == pytest.approx(U.value(x), rel=300 * np.finfo(float).eps)
+    assert not np.array_equal(
+        shared, alone
+    )  # the order of the sum is another: the test would else compare a thing to itself
+
+
+@jit
+def test_a_team_whose_helpers_never_come_finishes():
+    net, U = problem(300)
+    x, described = net.init(rng=2), U.problem()
+    held = cpu.tiles(described, 300, members=4)
+    cpu.load(described, np.arange(300), held)
+    gradient = np.empty_like(x)
+    assert cpu.value_and_gradient(described, held, x, gradient) == U.value(x)
+    np.testing.assert_array_equal(gradient, U.gradient(x))
+
+
+@jit
+def test_every_part_is_claimed_once_however_many_ask():
+    team = np.zeros(cpu_team.SIZE, np.int64)
+    rounds, parts, members = 400, 7, 3
+    counts = np.zeros((members, parts), np.int64)
+    team[cpu_team.TICKET] = cpu_team.CLOSED
+
+    @numba.njit(nogil=True)
+    def help_(team, own):
+        part = cpu_team.next_part(team, parts, 1)
+        while part >= 0:
+            own[part] += 1
+            cpu_team.deliver(team)
+            part = cpu_team.next_part(team, parts, 1)
+
+    @numba.njit(nogil=True)
+    def lead(team, own):
+        for _ in range(rounds):
+            cpu_team.publish(team, True)
+            part = cpu_team.next_part(team, parts, 0)
+            while part >= 0:
+                own[part] += 1
+                cpu_team.deliver(team)
+                part = cpu_team.next_part(team, parts, 0)
+            cpu_team.gather(team, parts)
+
+    lead(team, counts[0])  # compiles, alone
+    team[cpu_team.TICKET] = cpu_team.HOME
+    help_(team, counts[1])  # compiles, and goes home at once
+    assert counts[1].sum() == 0
+    counts[:] = 0
+    team[cpu_team.TICKET] = cpu_team.CLOSED
+    others = [threading.Thread(target=help_, args=(team, counts[m])) for m in range(1, members)]
+    for thread in others:
+        thread.start()
+    lead(team, counts[0])
+    team[cpu_team.TICKET] = cpu_team.HOME
+    for thread in others:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+    np.testing.assert_array_equal(counts.sum(axis=0), rounds)
+
+
+@jit
+def test_helpers_go_home_when_the_leader_is_stopped():
+    net, U = problem(300)
+
+    def stop(snapshot):
+        return snapshot.step >= 20
+
+    before = threading.active_count()
+    run = nl.integrate(U, nl.GD(0.1), net.init(rng=0), 1000, record_every=10, callback=stop, n_threads=3)
+    assert (run.status, run.step[-1]) == ("stopped", 20)
+    diverging = nl.integrate(U, nl.GD(1e308), net.init(rng=0), 1000, n_threads=3)
+    assert diverging.status == "diverged"
+    assert threading.active_count() == before
+
+
+def test_numba_setting_is_the_default(monkeypatch):
+    from noetherlite import _run
+
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 5)
+    assert _run.threads(None) == (1 if numba.config.DISABLE_JIT else 5)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "two"])
+def test_bad_number_of_threads(value):
+    net, U = problem(40)
+    with pytest.raises((ValueError, TypeError), match="n_threads"):
+        nl.integrate(U, nl.GD(0.1), net.init(rng=0), 1, n_threads=value)
+
+
+@jit
+def test_many_python_threads_run_at_once():
+    net, U = problem(300)
+    x0 = net.init(rng=0)
+    expected = nl.integrate(U, nl.GD(0.1), x0, 50, n_threads=1).x
+    out = [None] * 4
+
+    def work(i):
+        out[i] = nl.integrate(U, nl.GD(0.1), x0, 50, n_threads=2).x
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for x in out:
+        np.testing.assert_array_equal(x, expected)
+
+
+@jit
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_runs_too():
+    code = """
+import multiprocessing, numpy as np, noetherlite as nl
+def run():
+    net = nl.Network([24, 32, 32, 3])
+    U = net.potential(nl.datasets.gaussian_classes(n=300, n_features=24, n_classes=3, rng=0))
+    return nl.integrate(U, nl.GD(0.1), net.init(rng=0), 20, n_threads=2).x
+here = run()
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    assert np.array_equal(here, pool.apply(run))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
