@@ -86,8 +86,7 @@ class Reduction:
         start = self.enter(theta)
         moved = self.lift(y - start)
         end = self.dual if self.by_samples else y.shape[-1]
-        rest = y[..., self.kept : end]
-        return np.concatenate([theta[: self.size] + moved[..., : self.size], rest], axis=-1)
+        return np.concatenate([theta[: self.size] + moved[..., : self.size], y[..., self.kept : end]], axis=-1)
 
     def table(self, watched: list[Family], theta: Array, dtype: str) -> layout.Laws:
         """Return the laws of a run that starts at θ."""

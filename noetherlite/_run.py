@@ -210,12 +210,14 @@ class Run:
     def x(self) -> Array:
         """Return the present parameters."""
         reduction = self.plan.reduction
-        return self.state.x.copy() if reduction is None else reduction.leave(self.start, self.state.x)
+        if reduction is None:
+            return self.state.x.copy()
+        return reduction.leave(self.start, self.state.x).astype(self.plan.dtype)
 
     def velocity(self) -> Array:
         """Return the present ẋ, which is −∇U for gradient descent."""
         v = -self.state.gradient if self.algorithm.dynamics.mass == 0 else self.state.v.copy()
-        return v if self.plan.reduction is None else self.plan.reduction.lift(v)
+        return v if self.plan.reduction is None else self.plan.reduction.lift(v).astype(self.plan.dtype)
 
     def drive(self, pace: Pace, tick: Callable[[int], str], at_records: bool = False) -> str:
         """Advance until all steps are taken; return who stopped it before, or ''.
@@ -255,7 +257,7 @@ class Run:
         r, reduction = self.records, self.plan.reduction
         if reduction is None:
             return r
-        params = reduction.leave(self.start, r.params) if r.params.size else r.params
+        params = reduction.leave(self.start, r.params).astype(self.plan.dtype) if r.params.size else r.params
         return r._replace(quantity=r.quantity + reduction.constants(self.plan.watched, self.start), params=params)
 
 

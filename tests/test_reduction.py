@@ -1,0 +1,181 @@
+"""Training in the span of the inputs: the same run, laws included, up to round-off."""
+
+import numpy as np
+import pytest
+
+import noetherlite as nl
+from noetherlite import _reduction
+
+EPS = np.finfo(np.float64).eps
+STEPS = 60
+ALGORITHMS = [nl.GD(0.05), nl.Leapfrog(1e-3), nl.NAGD(1e-3), nl.ConformalLeapfrog(1e-3, 2.0, 0.3)]
+FIELDS = ("quantity", "charge", "source_integral", "residual")
+
+
+def data(n, n_inputs, rank=None, outputs=3):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, n_inputs))
+    if rank is not None:
+        X = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, n_inputs)) / np.sqrt(rank)
+    return X, rng.integers(0, outputs, n)
+
+
+def both(net, X, y, algorithm, **options):
+    x0 = net.init(rng=1, bias_std=0.2)
+    return [
+        nl.integrate(
+            net.potential(X, y), algorithm, x0, STEPS, record_every=7, record_params=True, input_reduction=reduced,
+            **options,
+        )  # fmt: skip
+        for reduced in (False, True)
+    ]
+
+
+def assert_same_run(plain, reduced, eps=EPS):
+    # Every step rounds numbers of the size of the parameters a few hundred times; differences grow at most linearly here.
+    tolerance = 64 * STEPS * eps
+    size = max(np.abs(plain.params).max(), 1)
+    for field in ("loss", "energy", "x", "v", "params"):
+        np.testing.assert_allclose(getattr(reduced, field), getattr(plain, field), atol=tolerance * size, rtol=0)
+    assert list(plain.laws) == list(reduced.laws)
+    for name, law in plain.laws.items():
+        scale = max(np.nanmax(np.abs(law.quantity)), 1)
+        for field in FIELDS:
+            np.testing.assert_allclose(
+                getattr(reduced.laws[name], field), getattr(law, field), atol=tolerance * scale, rtol=0, err_msg=name
+            )
+        assert np.abs(reduced.laws[name].discrete_residual).max() < tolerance * scale
+
+
+@pytest.mark.parametrize("blas", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "linear(0.7)", "swish"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: type(a).__name__)
+def test_samples_as_coordinates(algorithm, activation, blas, monkeypatch):
+    from noetherlite._kernels import cpu_tiles
+
+    monkeypatch.setattr(cpu_tiles, "BLAS_FROM", 0 if blas else 10**9)
+    plain, reduced = both(nl.Network([30, 12, 8, 3], activation=activation), *data(19, 30), algorithm)
+    assert reduced.specification["arguments"]["input_reduction"] == {"coordinates": "samples", "n": 19}
+    assert "19 coordinates of the samples instead of 30 inputs" in reduced.message
+    assert_same_run(plain, reduced)
+
+
+@pytest.mark.parametrize("batch_size", [None, 11])
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: type(a).__name__)
+def test_rank_as_coordinates(algorithm, batch_size):
+    net = nl.Network([30, 12, 8, 3], activation="leaky_relu(0.1)")
+    plain, reduced = both(net, *data(50, 30, rank=7), algorithm, batch_size=batch_size, rng=2)
+    assert reduced.specification["arguments"]["input_reduction"] == {"coordinates": "rank", "n": 7}
+    assert_same_run(plain, reduced)
+
+
+@pytest.mark.parametrize("n", [10, 300])
+def test_several_parts_and_no_bias(n):
+    # 300 samples in 400 inputs: the passes of the samples' coordinates go over two parts
+    net = nl.Network([400, 20, 8, 3], bias=False)
+    plain, reduced = both(net, *data(n, 400), nl.Leapfrog(1e-3))
+    assert reduced.specification["arguments"]["input_reduction"]["n"] == n
+    assert_same_run(plain, reduced)
+
+
+def test_mean_squared_error_and_single_precision():
+    rng = np.random.default_rng(3)
+    net = nl.Network([30, 12, 2], loss="mse")
+    plain, reduced = both(net, rng.standard_normal((9, 30)), rng.standard_normal((9, 2)), nl.GD(0.02), dtype="float32")
+    assert reduced.x.dtype == np.float32
+    assert_same_run(plain, reduced, eps=float(np.finfo(np.float32).eps))
+
+
+def test_what_lies_outside_the_span_does_not_move():
+    net = nl.Network([30, 12, 3])
+    X, y = data(9, 30)
+    _, reduced = both(net, X, y, nl.GD(0.1))
+    outside = np.linalg.svd(X)[2][9:]
+    moved = net.unpack(reduced.x)["W1"] - net.unpack(reduced.params[0])["W1"]
+    assert np.abs(moved @ outside.T).max() < 64 * EPS
+    assert np.abs(moved).max() > 1e-3
+    # the negative control: weight that is given a push outside of the span keeps it
+    with pytest.raises(ValueError, match="start from rest"):
+        nl.integrate(
+            net.potential(X, y), nl.Leapfrog(0.1), reduced.x, 3, velocity=np.ones(net.n_params), input_reduction=True
+        )
+
+
+def test_repeated_and_zero_inputs():
+    net = nl.Network([30, 12, 3])
+    X, y = data(9, 30)
+    X = np.vstack([X, X, np.zeros((2, 30))])  # a singular matrix of products: nothing is divided by it
+    plain, reduced = both(net, X, np.concatenate([y, y, [0, 1]]), nl.Leapfrog(1e-3))
+    assert_same_run(plain, reduced)
+    for n in (4, 40):  # rank zero
+        assert_same_run(*both(net, np.zeros((n, 30)), np.resize(y, n), nl.GD(0.1), laws=["scaling:1"]))
+
+
+def test_callback_sees_parameters():
+    net = nl.Network([30, 12, 3])
+    U, x0, seen = net.potential(*data(9, 30)), net.init(rng=0), []
+    run = nl.integrate(
+        U, nl.GD(0.1), x0, 10, record_params=True, callback=lambda s: seen.append(s.x) and None, input_reduction=True
+    )
+    np.testing.assert_allclose(seen, run.params, atol=16 * EPS)
+    np.testing.assert_array_equal(seen[-1], run.x)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"laws": ["rotation"]}, "rotation"),
+        ({"backend": "reference"}, "compiled"),
+        ({"net": nl.Network([2, 1], loss="mse")}, "hidden layer"),
+    ],
+)
+def test_what_cannot_be_reduced_is_said(options, words):
+    data = nl.datasets.polygon(8)
+    options = dict(options)
+    net = options.pop("net", nl.Network([2, 6, 1], activation="polynomial(2)", bias=False, loss="mse"))
+    with pytest.raises(ValueError, match=words):
+        nl.integrate(net.potential(data), nl.GD(0.1), net.init(rng=0), 3, input_reduction=True, **options)
+
+
+def test_user_symmetries_need_all_parameters():
+    net = nl.Network([3, 2, 2], activation="linear(1.0)")
+    X, y = data(2, 3, outputs=2)
+    G = np.zeros((net.n_params, net.n_params))
+    own = nl.Symmetry(G, name="scaling:1")
+    with pytest.raises(ValueError, match="needs W_1 itself"):
+        nl.integrate(net.potential(X, y), nl.GD(0.1), net.init(rng=0), 3, laws=[own], input_reduction=True)
+
+
+def test_it_is_chosen_where_it_pays():
+    def chosen(widths, n, rank=None, steps=1000, full=True):
+        net = nl.Network(widths)
+        return _reduction.choose(net.potential(*data(n, widths[0], rank)), steps, full, None)
+
+    assert chosen([200, 64, 3], 100).by_samples
+    assert chosen([200, 64, 3], 100, steps=5) is None  # the preparations would cost more
+    assert not chosen([200, 64, 3], 100, full=False).by_samples  # minibatches
+    assert chosen([200, 4, 3], 100) is None  # a small layer
+    assert chosen([100, 100, 3], 200) is None  # full rank
+    assert not chosen([100, 100, 3], 200, rank=10).by_samples
+    assert len(chosen([100, 100, 3], 200, rank=10, full=False).B) == 10
+
+
+def test_by_default_only_without_recorded_parameters():
+    net = nl.Network([200, 64, 3])
+    U, x0 = net.potential(*data(100, 200)), net.init(rng=0)
+    plain, reduced = (
+        nl.integrate(U, nl.GD(0.05), x0, STEPS, laws=["scaling:1"], record_params=kept) for kept in (True, False)
+    )
+    assert plain.specification["arguments"]["input_reduction"] is None
+    assert reduced.specification["arguments"]["input_reduction"] == {"coordinates": "samples", "n": 100}
+    np.testing.assert_allclose(reduced.x, plain.x, atol=64 * STEPS * EPS, rtol=0)
+
+
+def test_real_images():
+    try:
+        images = nl.datasets.kmnist(n=100, split="test", rng=0)
+    except FileNotFoundError:
+        images = nl.datasets.glyphs(n=100, rng=0)
+    net = nl.Network([784, 32, 16, 10])
+    plain, reduced = both(net, images.X, images.y, nl.NAGD(1e-3))
+    assert_same_run(plain, reduced)
