@@ -4,9 +4,11 @@
 
 The work is float64, negative log-likelihood, ReLU with biases, full batch; the scaling laws are tracked at every step
 (their source, or the drop of gradient descent) and recorded with quantity, charge and loss every tenth step, by every
-contestant alike. All run in
-one process, in turn, round by round; a figure is the median over the rounds. The last losses must agree to 1e-10.
-A peer that is not installed is left out and said so.
+contestant alike. All run in one process, in turn, round by round; a figure is the median over the rounds of the time per step
+and network. The last losses must agree to 1e-10. A peer that is not installed is left out and said so.
+
+`ensemble` is 512 networks side by side: `nl.ensemble`, `jax.vmap`, and a loop over (a few of) the networks for PyTorch.
+`radial` is a million leapfrog steps in GU's potential of three parameters, laws off; PyTorch takes no part.
 """
 
 from __future__ import annotations
@@ -33,27 +35,29 @@ EVERY = 10
 
 
 class Workload(NamedTuple):
-    """A network, its data, and how long to run."""
+    """A network, its data, and how long to run; the radial potential where there are no widths."""
 
     name: str
     widths: tuple[int, ...]
     samples: int
     steps: int
+    networks: int = 1
 
     def algorithms(self) -> tuple[nl.Algorithm, nl.Algorithm]:
         """Return the contestants' algorithms; leapfrog runs to t = 5, before chaos makes round-off visible in the loss."""
-        return nl.GD(1e-2), nl.Leapfrog((5 / self.steps) ** 2)
+        leapfrog = nl.Leapfrog((5 / self.steps) ** 2)
+        return (nl.GD(1e-2), leapfrog) if self.widths else (leapfrog,)
 
     def problem(self) -> tuple[nl.Network, np.ndarray, np.ndarray, np.ndarray]:
-        """Return the network, X, y and θ_0."""
+        """Return the network, X, y and θ_0 of each network, shape (networks, P)."""
         rng = np.random.default_rng(0)
         net = nl.Network(self.widths)
         X = rng.standard_normal((self.samples, self.widths[0]))
         y = rng.integers(0, self.widths[-1], self.samples)
-        return net, X, y, net.init(rng=1, bias_std=0.1)
+        return net, X, y, np.stack([net.init(rng=1 + e, bias_std=0.1) for e in range(self.networks)])
 
     def flops(self) -> int:
-        """Floating-point operations in the dense products of one gradient."""
+        """Floating-point operations in the dense products of one gradient, as written: without input reduction."""
         sizes = [n * m for n, m in zip(self.widths[1:], self.widths[:-1], strict=True)]
         return 2 * self.samples * (3 * sum(sizes) - sizes[0])
 
@@ -63,28 +67,45 @@ WORKLOADS = (
     Workload("small", (10, 32, 32, 3), 100, 4000),
     Workload("middle", (64, 64, 32, 10), 256, 1000),
     Workload("paper", (784, 128, 64, 10), 512, 200),
-    Workload("wide", (784, 2048, 2048, 10), 1024, 2),
+    Workload("wide", (784, 2048, 2048, 10), 1024, 4),
+    Workload("ensemble", (10, 16, 16, 3), 64, 400, networks=512),
+    Workload("radial", (), 0, 1_000_000),
 )
-Run = Callable[[], float]  # one run of the workload, returns its last loss
+RADIAL_START = (1.4, 0.1, -0.2)
+
+
+class Outcome(NamedTuple):
+    """The last loss of the first network, and how many networks were run."""
+
+    loss: float
+    networks: int = 1
+
+
+Run = Callable[[], Outcome]
 
 
 def noetherlite(work: Workload, algorithm: nl.Algorithm) -> Run:
     """Our own compiled run."""
+    if not work.widths:
+        U, x0 = nl.potentials.Radial(3), np.array(RADIAL_START)
+        return lambda: Outcome(nl.integrate(U, algorithm, x0, work.steps, record_every=work.steps, laws=None).loss[-1])
     net, X, y, theta = work.problem()
     U = net.potential(X, y)
-    laws = [f"scaling:{h}" for h in range(1, net.n_layers)]
-    return lambda: float(nl.integrate(U, algorithm, theta, work.steps, record_every=EVERY, laws=laws).loss[-1])
+    options = {"record_every": EVERY, "laws": [f"scaling:{h}" for h in range(1, net.n_layers)]}
+    if work.networks > 1:
+        return lambda: Outcome(nl.ensemble(U, algorithm, theta, work.steps, **options).loss[0, -1], work.networks)
+    return lambda: Outcome(nl.integrate(U, algorithm, theta[0], work.steps, **options).loss[-1])
 
 
 def products(work: Workload, algorithm: nl.Algorithm) -> Run:
-    """The dense products of the gradients alone, by NumPy's BLAS."""
+    """The dense products of the gradients alone, by NumPy's BLAS; for an ensemble those of a few networks."""
     rng = np.random.default_rng(0)
     widths, N = work.widths, work.samples
     W = [rng.standard_normal((n, m)) for m, n in itertools.pairwise(widths)]
     A, D = ([rng.standard_normal((n, N)) for n in widths] for _ in range(2))
     G = [np.empty_like(w) for w in W]
 
-    def run() -> float:
+    def run() -> Outcome:
         for _ in range(work.steps + 1):
             for h, w in enumerate(W):
                 np.dot(w, A[h], out=A[h + 1])
@@ -92,15 +113,17 @@ def products(work: Workload, algorithm: nl.Algorithm) -> Run:
                 np.dot(D[h + 1], A[h].T, out=G[h])
                 if h:
                     np.dot(W[h].T, D[h + 1], out=D[h])
-        return float("nan")
+        return Outcome(float("nan"))
 
     return run
 
 
-def available() -> dict[str, Callable[[Workload, nl.Algorithm], Run]]:
+def available(work: Workload) -> dict[str, Callable[[Workload, nl.Algorithm], Run]]:
     """Return the contestants that can run here."""
-    out: dict[str, Callable[[Workload, nl.Algorithm], Run]] = {"noetherlite": noetherlite, "products": products}
-    for name in ("torch", "jax"):
+    out: dict[str, Callable[[Workload, nl.Algorithm], Run]] = {"noetherlite": noetherlite}
+    if work.widths:
+        out["products"] = products
+    for name in ("torch", "jax") if work.widths else ("jax",):
         if importlib.util.find_spec(name) is None:
             print(f"{name} is not installed: left out", file=sys.stderr)
         else:
@@ -109,15 +132,16 @@ def available() -> dict[str, Callable[[Workload, nl.Algorithm], Run]]:
 
 
 def measure(work: Workload, algorithm: nl.Algorithm, rounds: int) -> dict[str, Any]:
-    """Return each contestant's median seconds per step, after checking that their losses agree."""
-    runs = {name: make(work, algorithm) for name, make in available().items()}
-    losses = {name: run() for name, run in runs.items()}  # compiles and warms up
+    """Return each contestant's median seconds per step and network, after checking that their losses agree."""
+    runs = {name: make(work, algorithm) for name, make in available(work).items()}
+    losses = {name: run().loss for name, run in runs.items()}  # compiles and warms up
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             began = time.perf_counter()
-            losses[name] = run()
-            seconds[name].append((time.perf_counter() - began) / work.steps)
+            outcome = run()
+            seconds[name].append((time.perf_counter() - began) / work.steps / outcome.networks)
+            losses[name] = outcome.loss
     for name, loss in losses.items():
         if name != "products" and abs(loss - losses["noetherlite"]) > 1e-10:
             raise SystemExit(f"{work.name}: {name} ends at loss {loss!r}, noetherlite at {losses['noetherlite']!r}")
@@ -153,7 +177,7 @@ def main() -> None:
         for algorithm in work.algorithms():
             median = measure(work, algorithm, options.rounds)
             own = median.pop("noetherlite")
-            share = work.flops() / own / peak
+            share = work.flops() / own / peak if work.widths else float("nan")
             ratios = "  ".join(f"{name} {value / own:.2f}" for name, value in median.items())
             print(f"{work.name:8} {type(algorithm).__name__:9} {own * 1e6:9.1f} {share:8.0%}  {ratios}", flush=True)
             results.append(

@@ -7,17 +7,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from peers import RADIAL_START, Outcome
 
 import noetherlite as nl
 
 jax.config.update("jax_enable_x64", True)
 
 
-def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], float]:
+def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], Outcome]:
     """Return the run of `work` from θ_0, with scaling laws tracked every step and recorded every tenth."""
+    if not work.widths:
+        return radial(work.steps, algorithm.dt)
     net, X, y, theta = work.problem()
     inputs, labels = jnp.asarray(X), jnp.asarray(y)
-    start = {name: jnp.asarray(a) for name, a in net.unpack(theta).items()}
+    starts = [net.unpack(t) for t in theta]
+    start = {name: jnp.stack([s[name] for s in starts]) for name in starts[0]}
     hidden = range(1, net.n_layers)
     second_order = isinstance(algorithm, nl.Leapfrog)
     h, tree = algorithm.dt, jax.tree.map
@@ -54,7 +58,6 @@ def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], float]:
 
     every = min(10, work.steps)
 
-    @jax.jit
     def trajectory(p: Any) -> Any:
         v = tree(jnp.zeros_like, p)
         loss, g = gradient(p)
@@ -66,4 +69,31 @@ def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], float]:
 
         return jax.lax.scan(block, (p, v, g, loss, pair(v, v)), None, length=work.steps // every)[1]
 
-    return lambda: float(jax.block_until_ready(trajectory(start))[0][-1])
+    if work.networks == 1:  # vmap over one network would only slow it down
+        start, compiled = {name: a[0] for name, a in start.items()}, jax.jit(trajectory)
+        return lambda: Outcome(float(jax.block_until_ready(compiled(start))[0][-1]))
+    many = jax.jit(jax.vmap(trajectory))
+    return lambda: Outcome(float(jax.block_until_ready(many(start))[0][0, -1]), work.networks)
+
+
+def radial(steps: int, h: float) -> Callable[[], Outcome]:
+    """Return the run of the radial potential, its gradient by JAX."""
+
+    def U(x: Any) -> Any:
+        return 0.1 * (x @ x - 1) ** 2 + 0.08
+
+    force = jax.grad(U)
+
+    def step(_: Any, state: Any) -> Any:
+        x, v, g = state
+        v = v - 0.5 * h * g
+        x = x + h * v
+        g = force(x)
+        return x, v - 0.5 * h * g, g
+
+    @jax.jit
+    def trajectory(x: Any) -> Any:
+        return U(jax.lax.fori_loop(0, steps, step, (x, jnp.zeros_like(x), force(x)))[0])
+
+    start = jnp.asarray(RADIAL_START)
+    return lambda: Outcome(float(trajectory(start)))

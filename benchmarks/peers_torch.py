@@ -6,15 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from peers import Outcome
 
 import noetherlite as nl
 
+# Of an ensemble, as many networks are trained in a loop; their time is taken for all.
+LOOPED = 4
 
-def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], float]:
+
+def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], Outcome]:
     """Return the run of `work` from θ_0, with scaling laws tracked every step and recorded every tenth."""
     net, X, y, theta = work.problem()
     inputs, labels = torch.from_numpy(X), torch.from_numpy(y)
-    start = {name: torch.from_numpy(a.copy()) for name, a in net.unpack(theta).items()}
+    starts = [{name: torch.from_numpy(a.copy()) for name, a in net.unpack(t).items()} for t in theta[:LOOPED]]
     hidden = range(1, net.n_layers)
     second_order = isinstance(algorithm, nl.Leapfrog)
     h = algorithm.dt
@@ -33,7 +37,7 @@ def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], float]:
             for k in hidden
         ]
 
-    def once() -> float:
+    def once(start: dict[str, torch.Tensor]) -> float:
         p = {name: a.clone().requires_grad_() for name, a in start.items()}
         v = {name: torch.zeros_like(a) for name, a in start.items()}
         g = dict(zip(p, torch.autograd.grad(loss_of(p), list(p.values())), strict=True))
@@ -63,4 +67,8 @@ def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], float]:
                     records.append((float(loss), pair(p, p), pair(p, motion), [t.clone() for t in total]))
         return records[-1][0]
 
-    return once
+    def loop() -> Outcome:
+        losses = [once(start) for start in starts]
+        return Outcome(losses[0], len(starts))
+
+    return loop
