@@ -146,13 +146,13 @@ class Engine:
                 cpu.advance(*arguments, n_steps)
                 return
             others = [threading.Thread(target=cpu.advance, args=(*arguments, -m)) for m in range(1, present)]
-            team[cpu_team.TICKET] = cpu_team.CLOSED
+            team[cpu_team.OPEN] = cpu_team.CLOSED
             for thread in others:
                 thread.start()
             try:
                 cpu.advance(*arguments, n_steps)
             finally:
-                team[cpu_team.TICKET] = cpu_team.HOME
+                team[cpu_team.OPEN] = cpu_team.HOME
                 for thread in others:
                     thread.join()
 

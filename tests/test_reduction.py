@@ -24,7 +24,13 @@ def both(net, X, y, algorithm, **options):
     x0 = net.init(rng=1, bias_std=0.2)
     return [
         nl.integrate(
-            net.potential(X, y), algorithm, x0, STEPS, record_every=7, record_params=True, input_reduction=reduced,
+            net.potential(X, y),
+            algorithm,
+            x0,
+            STEPS,
+            record_every=7,
+            record_params=True,
+            input_reduction=reduced,
             **options,
         )  # fmt: skip
         for reduced in (False, True)

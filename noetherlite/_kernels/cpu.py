@@ -113,6 +113,8 @@ def decay(algorithm, t, later):
 
     The ratio itself, rounded to the same double step after step, would make μJ drift by an ε each time.
     """
+    if algorithm.alpha == 0 and algorithm.gamma == 0:
+        return 0.0
     exponent = algorithm.gamma / algorithm.mass * (t - later)
     if algorithm.alpha > 0:
         exponent += algorithm.alpha / algorithm.mass * math.log1p((t - later) / later)

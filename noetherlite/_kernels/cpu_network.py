@@ -156,7 +156,7 @@ def network(problem, tiles, member, x, gradient):
     if shared and member == 0:
         copy(x, tiles.point)
         cpu_team.publish(tiles.team, n > 0)
-    part = cpu_team.next_part(tiles.team, n_parts, member) if shared else 0
+    part = cpu_team.next_part(tiles.team, n_parts, member, tiles.z.shape[0]) if shared else 0
     while 0 <= part < n_parts:
         at, out = x, gradient
         if shared:
@@ -167,7 +167,7 @@ def network(problem, tiles, member, x, gradient):
         tiles.values[part] = part_of(problem, tiles, part, member, at, out)
         if shared:
             cpu_team.deliver(tiles.team)
-            part = cpu_team.next_part(tiles.team, n_parts, member)
+            part = cpu_team.next_part(tiles.team, n_parts, member, tiles.z.shape[0])
         else:
             if part > 0:
                 add(out, gradient)
