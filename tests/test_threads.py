@@ -21,7 +21,7 @@ def problem(n=300, activation="relu"):
     return net, net.potential(data)
 
 
-@pytest.mark.parametrize(("n", "parts"), [(40, 1), (100, 2), (300, 2), (600, 4), (5000, 16)])
+@pytest.mark.parametrize(("n", "parts"), [(40, 1), (100, 1), (300, 2), (600, 4), (5000, 16)])
 def test_parts_depend_on_the_problem_alone(n, parts):
     net, U = problem(n)
     for members in (1, 3, 64):
