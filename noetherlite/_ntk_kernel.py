@@ -62,8 +62,8 @@ def kernel(net: Network, theta: ArrayLike, X1: ArrayLike, X2: ArrayLike | None =
         K = Σ_h ⟨δ_h, δ_h′⟩ (⟨a_{h−1}, a_{h−1}′⟩ + 1) [+ ⟨∂f/∂β_h, ∂f/∂β_h′⟩],
 
     the 1 with biases only. The Jacobian of N n_L rows and P columns is never formed. K is filled in blocks of B rows and
-    columns, B = max(256, n_1, …, n_L) or fewer; besides K itself at most B (10 Σ_h n_h + 2 n_0 + 2 B) numbers are held,
-    whatever N.
+    columns, B = max(256, n_1, …, n_L) or fewer; besides K itself at most B (12 Σ_h n_h + 2 n_0 + 4 B) numbers are held
+    (h ≥ 1), whatever N.
 
     Examples
     --------
