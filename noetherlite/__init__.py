@@ -25,7 +25,7 @@ from .trajectory import Trajectory, load
 from .version import version
 
 if TYPE_CHECKING:
-    from . import figures
+    from . import figures, ntk
     from .formulas import Law, law
 
 __version__ = version()
@@ -57,6 +57,7 @@ __all__ = [
     "lagrangian",
     "law",
     "load",
+    "ntk",
     "plot",
     "potentials",
     "rebalance",
@@ -66,7 +67,7 @@ __all__ = [
 ]
 
 
-_LAZY = {"figures": "figures", "Law": "formulas", "law": "formulas"}
+_LAZY = {"figures": "figures", "ntk": "ntk", "Law": "formulas", "law": "formulas"}
 
 
 def __getattr__(name: str) -> object:
