@@ -24,7 +24,9 @@ from .trajectory import Trajectory, load
 from .version import version
 
 if TYPE_CHECKING:
-    from . import figures
+    from . import convert, figures, testing
+    from ._report import Report
+    from .checking import check
     from .formulas import Law, law
 
 __version__ = version()
@@ -45,10 +47,13 @@ __all__ = [
     "LawRecord",
     "Leapfrog",
     "Network",
+    "Report",
     "Snapshot",
     "Symmetry",
     "Trajectory",
     "bounds",
+    "check",
+    "convert",
     "datasets",
     "figures",
     "integrate",
@@ -61,10 +66,19 @@ __all__ = [
     "reference_flow",
     "symmetries",
     "symmetry_defect",
+    "testing",
 ]
 
 
-_LAZY = {"figures": "figures", "Law": "formulas", "law": "formulas"}
+_LAZY = {
+    "Law": "formulas",
+    "Report": "_report",
+    "check": "checking",
+    "convert": "convert",
+    "figures": "figures",
+    "law": "formulas",
+    "testing": "testing",
+}
 
 
 def __getattr__(name: str) -> object:
