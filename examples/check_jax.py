@@ -1,4 +1,4 @@
-"""Hold leapfrog training in JAX against the laws of Newtonian dynamics, every tenth step recorded: gradients and runs."""
+"""Hold leapfrog training in JAX against the laws of Newtonian dynamics: a correct run, and two with planted bugs."""
 
 import sys
 from typing import Any
@@ -48,7 +48,7 @@ def train(params: Tree, X: Any, y: Any, bug: str) -> Tree:
     def block(state: Tree, _: Any) -> tuple[Tree, Tree]:
         return jax.lax.scan(step, state, length=EVERY)[0], state[0]
 
-    # From rest: the first kick is half as long as the others.
+    # The velocity half a step before the start, from rest there: the first kick turns it round.
     start = jax.tree.map(lambda g: 0.5 * H * g, gradient(params, X, y, bug))
     return jax.jit(lambda state: jax.lax.scan(block, state, length=RECORDS)[1])((params, start))
 

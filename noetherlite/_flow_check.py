@@ -137,7 +137,7 @@ def _motion(U: Potential, path: Path, dynamics: Dynamics) -> list[Motion]:
     """mΔẋ + ∫cẋ ds less ∫−∇U ds, over each interval."""
     dt, want = np.diff(path.t), _intervals(path.force, path.t)
     slack = np.zeros(dt.size)  # of the friction, in a time that is wrong by one record
-    shift = _left_right(path.force, path.t)
+    shift = times(dt, np.maximum(np.abs(np.diff(path.force, axis=0)), _change_ahead(U, path, dynamics)))
     if dynamics.mass == 0:
         got, noise = dynamics.gamma * np.diff(path.x, axis=0), dynamics.gamma * path.noise[1:] * dt
     else:
@@ -154,6 +154,18 @@ def _motion(U: Potential, path: Path, dynamics: Dynamics) -> list[Motion]:
         bound = np.where(nearby <= _RESOLVED * scale, _RECORDS * nearby + ROUND_OFF * noise, np.inf)
         out.append(Motion.of(block, path.t[:-1], got[:, part], want[:, part], bound, scale, 1))
     return out
+
+
+def _change_ahead(U: Potential, path: Path, dynamics: Dynamics) -> Float64Array:
+    """Return by how much the force changes over a step as long as each interval.
+
+    Where a sample sits on a kink of relu, steps land on either side in turn, and the records may have seen one side only.
+    """
+    out = np.empty((path.t.size - 1, U.n_params))
+    for k, dt in enumerate(np.diff(path.t)):
+        v = path.force[k] / dynamics.gamma if dynamics.mass == 0 else path.v[k]
+        out[k] = np.abs(-U.gradient(path.x[k] + dt * v) - path.force[k])
+    return np.where(np.isfinite(out), out, np.inf)
 
 
 def _nearby(values: Float64Array) -> Float64Array:

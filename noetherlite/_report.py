@@ -92,7 +92,7 @@ class Row:
         """What this row shows: "holds", "broken" or "not decidable"."""
         if (self.ratio > 1).any():
             return "broken" if self.resolved else "not decidable"
-        return "holds" if (self.tolerance <= RESOLUTION * self.scale).any() else "not decidable"
+        return "holds" if (self.tolerance < RESOLUTION * self.scale).any() else "not decidable"
 
     @property
     def first(self) -> tuple[int, ...]:
@@ -119,7 +119,11 @@ class Row:
         index = component[0] if len(component) == 1 else tuple(component)
         if kind in ("scaling", "linear"):
             return f"layer {layer}, {'neuron' if kind == 'scaling' else 'entry'} {index}, "
-        return f"component {index}, " if self.residual[0].size > 1 else ""
+        return (
+            f"{'column' if self.name == 'translation:W' else 'component'} {index}, "
+            if self.residual[0].size > 1
+            else ""
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.verdict}{', ' + self.where if self.where else ''})"
@@ -281,4 +285,5 @@ class Report:
 def _claim(followed: Dynamics | Algorithm) -> str:
     if isinstance(followed, Algorithm):
         return f"every row one step of {followed}"
-    return f"{followed}, up to first order in the spacing"
+    name = str(followed) if followed.name == "general" else followed.name
+    return f"{name} up to first order in the spacing"
