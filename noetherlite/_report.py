@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ROUND_OFF = 4
 # A row is decided where its tolerance is below this part of what breaking the law would give.
 RESOLUTION = 0.1
+# Records that step over a kink of relu make single intervals err; a wrong gradient errs in more than this part of them.
+_PERSISTENT = 0.1
 # What may be left over, relatively, where a motion is said to be a multiple of the expected one: exact steps, and flows.
 _ALIKE = (0.02, 0.1)
 
@@ -90,18 +92,20 @@ class Row:
     @property
     def verdict(self) -> str:
         """What this row shows: "holds", "broken" or "not decidable"."""
-        if (self.ratio > 1).any():
+        if self._is_broken():
             return "broken" if self.resolved else "not decidable"
         return "holds" if (self.tolerance < RESOLUTION * self.scale).any() else "not decidable"
+
+    def _is_broken(self) -> bool:
+        return bool((self.ratio > 1).any())
 
     @property
     def first(self) -> tuple[int, ...]:
         """Index (time, *component) of the first residual beyond its tolerance, the largest of that time; () if none is."""
-        ratio = self.ratio
-        late = (ratio.reshape(self.t.size, -1) > 1).any(axis=1)
-        if not late.any():
+        if not self._is_broken():
             return ()
-        k = int(np.argmax(late))
+        ratio = self.ratio
+        k = int(np.argmax((ratio.reshape(self.t.size, -1) > 1).any(axis=1)))
         return (k, *(int(i) for i in np.unravel_index(int(np.argmax(ratio[k])), ratio.shape[1:])))
 
     @property
@@ -183,6 +187,10 @@ class Motion(Row):
             factor=factor,
             remainder=float(np.linalg.norm(got - factor * want)) / square**0.5 if square > 0 else np.inf,
         )
+
+    def _is_broken(self) -> bool:
+        share = float((self.ratio > 1).mean())
+        return share > (0.0 if self.order == 0 else _PERSISTENT)
 
     @property
     def proportional(self) -> bool:
