@@ -25,7 +25,7 @@ ROUND_OFF = 4
 # A row is decided where its tolerance is below this part of what breaking the law would give.
 RESOLUTION = 0.1
 # Records that step over a kink of relu make single intervals err; a wrong gradient errs in more than this part of them.
-_PERSISTENT = 0.1
+PERSISTENT = 0.1
 # What may be left over, relatively, where a motion is said to be a multiple of the expected one: exact steps, and flows.
 _ALIKE = (0.02, 0.1)
 
@@ -190,7 +190,7 @@ class Motion(Row):
 
     def _is_broken(self) -> bool:
         share = float((self.ratio > 1).mean())
-        return share > (0.0 if self.order == 0 else _PERSISTENT)
+        return share > (0.0 if self.order == 0 else PERSISTENT)
 
     @property
     def proportional(self) -> bool:

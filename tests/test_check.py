@@ -53,7 +53,7 @@ def test_every_step_of_an_algorithm_holds_to_round_off(algorithm, t0, activation
     _, U, x = problem(activation, loss="nll", widths=(3, 6, 4, 3))
     run = recorded(U, algorithm, 0.7 * x, t0=t0)
     report = nl.check(U, run.params, run.t, algorithm)
-    assert report.ok, report
+    assert report.ok, str(report)
     assert all(row.order == 0 for row in report.rows)
     # decided to seven digits: 4ε·gain·|x|/|∇U| with gain 4/h² = 1e4, and a block whose force is a hundredth of |x|
     assert max(float((row.tolerance / row.scale).min()) for row in report.rows) < 1e-7
@@ -93,7 +93,7 @@ def test_the_flow_itself_holds(dynamics, given):
     _, U, x = problem("tanh", loss="nll", widths=(3, 5, 3))
     flow = nl.reference_flow(U, dynamics, x, np.linspace(0, 3, 200) ** 1.2, rtol=1e-11, atol=1e-12)
     report = nl.check(U, flow.x, flow.t, dynamics, velocity=flow.v if given else None)
-    assert report.ok, report
+    assert report.ok, str(report)
     assert all(row.order == 1 for row in report.rows)
 
 
@@ -104,7 +104,7 @@ def test_a_correct_recording_is_never_called_broken(algorithm, t0, activation, e
     _, U, x = problem(activation, loss="nll", widths=(3, 6, 4, 3))
     run = recorded(U, algorithm, x, 400, t0=t0, every=every)
     report = nl.check(U, run.params, run.t, algorithm.dynamics)
-    assert not broken(report), report
+    assert not broken(report), str(report)
     assert not report.findings
 
 
@@ -153,6 +153,13 @@ def test_steps_are_recognised_without_naming_the_algorithm():
         run = recorded(U, algorithm, x)
         assert nl.check(U, run.params, run.t, algorithm.dynamics).laws["scaling:1"].order == 0
         assert nl.check(U, run.params[::2], run.t[::2], algorithm.dynamics).laws["scaling:1"].order == 1
+
+
+def test_energy_is_checked_where_it_is_asked_for():
+    _, U, x = problem("tanh", loss="mse")
+    run = recorded(U, nl.Leapfrog(1e-4), x)
+    report = nl.check(U, run.params, run.t, nl.ND, laws=["time"])
+    assert verdicts(report)["time"] == "holds"
 
 
 # --- planted bugs ----------------------------------------------------------------------------------------------------
@@ -208,6 +215,33 @@ def test_a_dropped_bias_is_found_between_records(algorithm):
     assert broken(report) >= {"b1", "scaling:1"}
     assert broken(report) <= {"b1", "scaling:1", "time"}
     assert report.findings[0].startswith("b1 does not move: its gradient is missing")
+
+
+def test_a_bug_in_few_steps_is_found():
+    _, U, x = problem("tanh", loss="nll", widths=(3, 6, 4, 3), n=30)
+    path, largest = [x], 0.9 * np.linalg.norm(U.gradient(x))
+    for _ in range(100):
+        gradient = U.gradient(path[-1])
+        path.append(path[-1] - 0.1 * gradient * min(1.0, largest / np.linalg.norm(gradient)))  # clipped
+    report = nl.check(U, np.array(path), 0.1 * np.arange(101), nl.GD(0.1))
+    assert broken(report) == set(report.motion)
+    assert 0 < (report.motion["W1"].ratio > 1).mean() < 0.1
+
+
+def test_a_sample_on_a_kink_is_not_a_bug():
+    # One neuron, one sample with z = 0 at the start: PyTorch and we take relu'(0) = 0, another may take 1.
+    net = nl.Network([1, 1, 1], "relu", loss="mse")
+    U = net.potential(np.array([[1.0]]), np.array([[2.0]]))
+    start = net.pack({"W1": [[0.5]], "b1": [-0.5], "W2": [[1.0]], "b2": [0.1]})
+    other = net.pack({"W1": [[-1.9]], "b1": [-1.9], "W2": [[0.0]], "b2": [-1.9]})  # ∇U on the other side
+    path = [start, start - 0.1 * other]
+    for _ in range(30):
+        path.append(path[-1] - 0.1 * U.gradient(path[-1]))
+    assert nl.check(U, np.array(path), 0.1 * np.arange(32), nl.GD(0.1)).ok
+    path[1] = start - 0.1 * 1.5 * other
+    for k in range(2, 32):
+        path[k] = path[k - 1] - 0.1 * U.gradient(path[k - 1])
+    assert not nl.check(U, np.array(path), 0.1 * np.arange(32), nl.GD(0.1)).ok
 
 
 @pytest.mark.parametrize("algorithm", [nl.GD(1e-3), nl.Leapfrog(1e-5), nl.NAGD(1e-5)], ids=str)
@@ -340,6 +374,7 @@ HOLE = np.where(np.arange(8).reshape(4, 2) == 5, np.nan, X)
         (lambda: nl.check(U, X, T, nl.NAGF, velocity=X), ValueError, r"velocity must be zero at t\[0\] = 0"),
         (lambda: nl.check(U, X, T, nl.GD(0.1), velocity=X), ValueError, "velocity is not used with GD"),
         (lambda: nl.check(U, X, T, minibatches=True), ValueError, "minibatches=True needs an Algorithm"),
+        (lambda: nl.check(U, X, T, nl.GD(0.1), laws="time"), ValueError, "laws: energy has no exact law"),
         (lambda: nl.check(U, X, T, laws="scaling:1"), ValueError, "laws='scaling:1' is not known"),
     ],
 )  # fmt: skip
