@@ -68,9 +68,11 @@ def take(x, w, bias, n, N, first, T, Z, z):
     """Z[i, s] = x[w + iN + first + s] + b_i, the last sample repeated beyond N; no bias where bias < 0."""
     for i in range(n):
         row, out = window(x, w + i * N, N), window(Z, z + i * T, T)
-        shift = x[bias + i] if bias >= 0 else x.dtype.type(0)
-        for s in range(T):
-            out[s] = row[min(first + s, N - 1)] + shift
+        shift, count = x[bias + i] if bias >= 0 else x.dtype.type(0), min(T, N - first)
+        for s in range(count):
+            out[s] = row[first + s] + shift
+        for s in range(count, T):
+            out[s] = row[N - 1] + shift
 
 
 @compiled
