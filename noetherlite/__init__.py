@@ -25,7 +25,9 @@ from .trajectory import Trajectory, load
 from .version import version
 
 if TYPE_CHECKING:
-    from . import figures
+    from . import convert, figures, ntk, testing
+    from ._report import Report
+    from .checking import check
     from .formulas import Law, law
 
 __version__ = version()
@@ -46,10 +48,13 @@ __all__ = [
     "LawRecord",
     "Leapfrog",
     "Network",
+    "Report",
     "Snapshot",
     "Symmetry",
     "Trajectory",
     "bounds",
+    "check",
+    "convert",
     "datasets",
     "ensemble",
     "figures",
@@ -57,16 +62,27 @@ __all__ = [
     "lagrangian",
     "law",
     "load",
+    "ntk",
     "plot",
     "potentials",
     "rebalance",
     "reference_flow",
     "symmetries",
     "symmetry_defect",
+    "testing",
 ]
 
 
-_LAZY = {"figures": "figures", "Law": "formulas", "law": "formulas"}
+_LAZY = {
+    "Law": "formulas",
+    "Report": "_report",
+    "check": "checking",
+    "convert": "convert",
+    "figures": "figures",
+    "law": "formulas",
+    "ntk": "ntk",
+    "testing": "testing",
+}
 
 
 def __getattr__(name: str) -> object:

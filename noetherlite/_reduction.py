@@ -12,7 +12,7 @@ Either is the same mathematics as without, up to round-off, and the laws' charge
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,13 @@ from .symmetries import watched as find_watched
 # How much of a run's work in layer 1 the preparations may cost, and what share of its inputs a rank must spare.
 _WORTH, _SPARED = 0.1, 0.2
 _REDUCIBLE = ("scaling:", "linear:", "translation:")
+
+
+class Start(NamedTuple):
+    """Where a run starts: θ, and W_1 Bᵀ of shape (n_1, q)."""
+
+    theta: Array
+    C: Float64Array
 
 
 class Reduction:
@@ -55,7 +62,7 @@ class Reduction:
         self.B: Float64Array = np.asarray(U.X, np.float64) if by_samples else _rows(np.asarray(U.X, np.float64))
         net = U.network
         reduced = Network([len(self.B), *net.widths[1:]], list(net.activations), net.bias, net.loss)
-        self.U = NetworkPotential(reduced, U.X @ self.B.T, U.y)
+        self.U = NetworkPotential(reduced, _product(U.X, self.B), U.y)
         self.dual = reduced.n_params if by_samples else -1
         self.n_params = reduced.n_params + (net.widths[1] * len(self.B) if by_samples else 0)
         self.size = net.widths[1] * net.widths[0]  # of W_1, the first block of θ
@@ -69,54 +76,69 @@ class Reduction:
         kind = "the samples" if self.by_samples else "the inputs' span"
         return f"{len(self.B)} coordinates of {kind} instead of {self.network.widths[0]} inputs"
 
-    def enter(self, theta: Array) -> Array:
-        """Return the reduced coordinates of θ where a run starts."""
-        W = self._weights(theta) @ self.B.T
-        return np.concatenate([W.ravel(), theta[self.size :], np.zeros(self.kept if self.by_samples else 0)])
+    def enter(self, theta: Array) -> Start:
+        """Return where a run that starts at θ starts."""
+        return Start(theta, _product(self._weights(theta), self.B))
 
-    def lift(self, y: Array) -> Array:
-        """Return the vector of θ-space (a velocity, a gradient, a displacement) with the reduced coordinates y."""
+    def coordinates(self, start: Start) -> Array:
+        """Return the reduced coordinates of the start."""
+        end = np.zeros(self.kept if self.by_samples else 0)
+        return np.concatenate([start.C.ravel(), start.theta[self.size :], end])
+
+    def leave(self, start: Start, y: Array) -> Array:
+        """Return θ with the reduced coordinates y, of shape (..., n_params)."""
+        moved = self._lift(y, 0 if self.by_samples else start.C)
+        return np.concatenate([start.theta[: self.size] + moved, self._rest(y)], axis=-1)
+
+    def velocity(self, y: Array) -> Array:
+        """Return ẋ with the reduced coordinates y."""
+        return np.concatenate([self._lift(y, 0), self._rest(y)], axis=-1)
+
+    def _lift(self, y: Array, origin: Any) -> Array:
+        """Return (C − origin) B, flat."""
         C = y[..., -self.kept :] if self.by_samples else y[..., : self.kept]
-        end = self.dual if self.by_samples else y.shape[-1]
-        W = C.reshape(*y.shape[:-1], -1, len(self.B)) @ self.B
-        return np.concatenate([W.reshape(*y.shape[:-1], self.size), y[..., self.kept : end]], axis=-1)
+        C = (C.reshape(*y.shape[:-1], -1, len(self.B)) - origin).reshape(-1, len(self.B))
+        return _product(C, self.B.T).reshape(*y.shape[:-1], self.size)
 
-    def leave(self, theta: Array, y: Array) -> Array:
-        """Return θ with the reduced coordinates y, in a run that started at `theta`."""
-        start = self.enter(theta)
-        moved = self.lift(y - start)
-        end = self.dual if self.by_samples else y.shape[-1]
-        return np.concatenate([theta[: self.size] + moved[..., : self.size], y[..., self.kept : end]], axis=-1)
+    def _rest(self, y: Array) -> Array:
+        return y[..., self.kept : self.dual if self.by_samples else y.shape[-1]]
 
-    def table(self, watched: list[Family], theta: Array, dtype: str) -> layout.Laws:
-        """Return the laws of a run that starts at θ."""
+    def table(self, watched: list[Family], start: Start, dtype: str) -> layout.Laws:
+        """Return the laws of a run."""
         laws = table(find_watched(self.U, [s.name for s in watched], minibatches=False), self.U.n_params, dtype)
         if not self.by_samples:
             return laws
         for where, s in zip(laws.where, watched, strict=True):
             if s.name in ("scaling:1", "linear:1"):
                 where[7] = self.dual
-        return laws._replace(Z0=(self._weights(theta) @ self.B.T).astype(dtype))
+        return laws._replace(Z0=start.C.astype(dtype))
 
-    def constants(self, watched: list[Family], theta: Array) -> Float64Array:
+    def constants(self, watched: list[Family], start: Start) -> Float64Array:
         """Return what Q in reduced coordinates lacks: ½(W_1W_1ᵀ − C_1C_1ᵀ) at the start, C_1 = 0 for samples."""
-        W = self._weights(theta)
-        lacking = W @ W.T
-        if not self.by_samples:
-            C = W @ self.B.T
-            lacking -= C @ C.T
+        W, C = self._weights(start.theta), start.C if not self.by_samples else np.zeros((1, 1))
         parts = []
         for s in watched:
             if s.name == "scaling:1":
-                parts.append(0.5 * np.diagonal(lacking))
+                parts.append(0.5 * ((W**2).sum(axis=1) - (C**2).sum(axis=1)))
             elif s.name == "linear:1":
-                parts.append(0.5 * lacking.ravel())
+                parts.append(0.5 * (W @ W.T - C @ C.T).ravel())
             else:
                 parts.append(np.zeros(s.n_generators))
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def _weights(self, theta: Array) -> Float64Array:
         return np.asarray(theta[: self.size], np.float64).reshape(-1, self.network.widths[0])
+
+
+def _product(A: Array, B: Array) -> Float64Array:
+    """Return A Bᵀ by the BLAS of the kernels, SciPy's.
+
+    NumPy brings another, whose threads, waiting for more to do for a tenth of a second, would keep those of the first from
+    working.
+    """
+    from scipy.linalg.blas import dgemm
+
+    return np.asarray(dgemm(1.0, B.T, A.T, trans_a=True).T)
 
 
 def _rows(X: Float64Array) -> Float64Array:

@@ -146,13 +146,13 @@ class Engine:
                 cpu.advance(*arguments, n_steps)
                 return
             others = [threading.Thread(target=cpu.advance, args=(*arguments, -m)) for m in range(1, present)]
-            team[cpu_team.TICKET] = cpu_team.CLOSED
+            team[cpu_team.OPEN] = cpu_team.CLOSED
             for thread in others:
                 thread.start()
             try:
                 cpu.advance(*arguments, n_steps)
             finally:
-                team[cpu_team.TICKET] = cpu_team.HOME
+                team[cpu_team.OPEN] = cpu_team.HOME
                 for thread in others:
                     thread.join()
 
@@ -171,19 +171,20 @@ class Run:
         self,
         engine: Engine,
         algorithm: Algorithm,
-        x: Float64Array,
-        v: Float64Array,
+        x: Array,
+        v: Array,
         t0: float,
         records: layout.Records,
         batches: layout.Batches,
     ) -> None:
         plan = self.plan = engine.plan
-        self.algorithm, self.records, self.batches, self.start = algorithm, records, batches, x
+        self.algorithm, self.records, self.batches = algorithm, records, batches
         self.kernel = algorithm.kernel(t0)
         laws = plan.laws
         if plan.reduction is not None:
-            laws = plan.reduction.table(plan.watched, x, plan.dtype)
-            x, v = np.asarray(plan.reduction.enter(x), np.float64), np.zeros(plan.n_params)
+            self.start = plan.reduction.enter(x)
+            laws = plan.reduction.table(plan.watched, self.start, plan.dtype)
+            x, v = plan.reduction.coordinates(self.start), np.zeros(plan.n_params)
         self.state = _state(x.astype(plan.dtype), v.astype(plan.dtype), int(laws.start[-1]))
         self.advance = engine.advance(self.kernel, laws, batches, self.state, records)
 
@@ -217,7 +218,7 @@ class Run:
     def velocity(self) -> Array:
         """Return the present ẋ, which is −∇U for gradient descent."""
         v = -self.state.gradient if self.algorithm.dynamics.mass == 0 else self.state.v.copy()
-        return v if self.plan.reduction is None else self.plan.reduction.lift(v).astype(self.plan.dtype)
+        return v if self.plan.reduction is None else self.plan.reduction.velocity(v).astype(self.plan.dtype)
 
     def drive(self, pace: Pace, tick: Callable[[int], str], at_records: bool = False) -> str:
         """Advance until all steps are taken; return who stopped it before, or ''.

@@ -1,4 +1,4 @@
-"""The figures of Głuch & Urbanke (2021), redrawn: each function returns (matplotlib Figure, dict of the numbers in it)."""
+"""The figures of Głuch & Urbanke (2021), redrawn, and others: each function returns (matplotlib Figure, dict of the numbers in it)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _validate
+from ._figures_ntk import width_figure
 from ._figures_radial import loss_figure, momentum_figure, orbit_figure
 from ._figures_training import training_figure
 from ._files import replacing
@@ -16,6 +17,8 @@ from ._types import Seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from .ntk import WidthStudy
 
 
 def figure1(
@@ -95,6 +98,26 @@ def figure5() -> tuple[Figure, dict[str, Any]]:
 def figure6() -> tuple[Figure, dict[str, Any]]:
     """GU's Figure 6: the losses of ND, NAGF and GF in the same potential; returns the figure and its numbers."""
     return loss_figure()
+
+
+def ntk_widths(study: WidthStudy) -> tuple[Figure, dict[str, Any]]:
+    """How training approaches that of the linearised network as the hidden layers widen, under GF, ND and NAGF.
+
+    Parameters
+    ----------
+    study : WidthStudy
+        From `ntk.width_study`.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Four panels against width: movement of the parameters, drift of the tangent kernel, distance of the network's
+        outputs from those of its linearisation, and distances from infinite width; each with fitted exponents.
+    numbers : dict
+        "settings", "widths", the arrays shown ("movement", "drift", "gap", "limit_gap", "distance"), and under
+        "exponents" the pair (exponent, standard error) of every curve.
+    """
+    return width_figure(study)
 
 
 FIGURES: dict[int, Callable[..., tuple[Figure, dict[str, Any]]]] = {

@@ -184,16 +184,16 @@ class Network:
         for b in self.blocks:
             part = theta[b.start : b.stop]
             if b.name.startswith("W"):
-                part[:] = generator.standard_normal(part.size) * self._weight_std(b, scheme)
+                part[:] = generator.standard_normal(part.size) * self.weight_std(int(b.name[1:]), scheme)
             elif b.name.startswith("beta"):
                 part[:] = 1.0
             else:
                 part[:] = bias_std * generator.standard_normal(part.size) if bias_std else 0.0
         return theta
 
-    def _weight_std(self, block: Block, scheme: str) -> float:
-        fan_out, fan_in = block.shape
-        h = int(block.name[1:])
+    def weight_std(self, h: int, scheme: str) -> float:
+        """Return the standard deviation of the entries of W_h, h = 1 … L, in `init` with this scheme."""
+        fan_out, fan_in = self.widths[h], self.widths[h - 1]
         below = self.activations[h - 2].second_moment() if h > 1 else 1.0
         variance = {
             "lecun": 1 / fan_in,
@@ -201,7 +201,7 @@ class Network:
             "xavier": 2 / (fan_in + fan_out),
             "ntk": 1 / (fan_in * below),
         }
-        return float(np.sqrt(variance[scheme]))
+        return float(np.sqrt(variance[_validate.one_of(scheme, "scheme", SCHEMES)]))
 
     # --- evaluation --------------------------------------------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class Network:
 
     def predict(self, theta: ArrayLike, X: ArrayLike) -> Float64Array:
         """Return f(θ; X) of shape (N, n_L) for inputs X of shape (N, n_0)."""
-        X = self._inputs(X)
+        X = self.inputs(X)
         problem = self.problem(X, None, "float64")
         held = cpu.tiles(problem, X.shape[0])
         cpu.load(problem, np.arange(X.shape[0]), held)
@@ -233,18 +233,19 @@ class Network:
 
     def jacobian(self, theta: ArrayLike, X: ArrayLike) -> Float64Array:
         """Return ∂f/∂θ of shape (N, n_L, P) for inputs X of shape (N, n_0), by hand-written backward passes."""
-        X = self._inputs(X)
+        X = self.inputs(X)
         return reference.jacobian(self.problem(X, None, "float64"), self._theta(theta))
 
     def _theta(self, theta: ArrayLike) -> Array:
         return np.require(_validate.shaped(theta, "theta", (self.n_params,)), requirements=["C", "W"])
 
-    def _inputs(self, X: ArrayLike) -> Array:
-        X = _validate.array(X, "X", ndim=2)
+    def inputs(self, X: ArrayLike, name: str = "X") -> Array:
+        """Return `X` as an array of shape (N, n_0), or raise a ValueError or TypeError that calls it `name`."""
+        X = _validate.array(X, name, ndim=2)
         if X.shape[0] == 0:
-            raise ValueError("X holds no samples; expected at least one row")
+            raise ValueError(f"{name} holds no samples; expected at least one row")
         if X.shape[1] != self.widths[0]:
-            raise ValueError(f"X must have {self.widths[0]} columns, one per input, got {X.shape[1]}")
+            raise ValueError(f"{name} must have {self.widths[0]} columns, one per input, got {X.shape[1]}")
         return X
 
     def problem(self, X: Array, y: Any, dtype: str) -> layout.Problem:

@@ -17,6 +17,7 @@ from .dynamics import Dynamics
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from ._report import Report
     from .trajectory import Trajectory
 
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.
@@ -141,4 +142,30 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     ax.plot(t, limit, color=COLOURS[6], linestyle="--", label=f"$U_0t^2{divisor}$")
     ax.set(xlabel="time $t$", ylabel="$|Q(t)-Q(0)|$", xscale="log", yscale="log", title=name)
     ax.legend(frameon=False)
+    return ax
+
+
+def check(report: Report, ax: Axes | None = None) -> Axes:
+    """Plot every residual of a check in units of its tolerance against time: above 1 a law is broken.
+
+    One line for the largest component of each law, and one for the block of parameters whose motion is furthest off.
+
+    Parameters
+    ----------
+    report : Report
+        What `nl.check` returned.
+    ax : matplotlib Axes, optional
+        Where to draw.
+    """
+    ax = new_axes(ax)
+    furthest = sorted(report.motion.values(), key=lambda row: -row.ratio.max())[:1]
+    for i, row in enumerate([*report.laws.values(), *furthest]):
+        worst = row.ratio.reshape(row.t.size, -1).max(axis=1)
+        shown = np.where(worst > 0, worst, np.nan)  # a logarithmic axis has no zero
+        motion = row.name in report.motion
+        style: dict[str, Any] = {"color": COLOURS[6], "linestyle": "--"} if motion else {"color": COLOURS[i % 6]}
+        ax.plot(row.t, shown, label=f"motion of {row.name}" if motion else row.name, linewidth=1.0, **style)
+    ax.axhline(1.0, color="0.5", linewidth=0.8, linestyle=":", label="tolerance")
+    ax.set(xlabel="time $t$", ylabel="|residual| / tolerance", yscale="log")
+    ax.legend(frameon=False, fontsize="small")
     return ax

@@ -50,7 +50,7 @@ class _Compiled:
         """Return U(x) for x of shape (P,)."""
         x = self._point(x)
         problem, held = self._held()
-        return cpu.value_and_gradient(problem, held, x, np.empty(0))
+        return float(cpu.value_and_gradient(problem, held, x, np.empty(0)))
 
     def gradient(self, x: ArrayLike) -> Float64Array:
         """Return ∇U(x) of shape (P,)."""
@@ -61,7 +61,7 @@ class _Compiled:
         x = self._point(x)
         problem, held = self._held()
         gradient = np.empty(self.n_params)
-        return cpu.value_and_gradient(problem, held, x, gradient), gradient
+        return float(cpu.value_and_gradient(problem, held, x, gradient)), gradient
 
     def _point(self, x: ArrayLike) -> Array:
         return np.require(_validate.shaped(x, "x", (self.n_params,)), requirements=["C", "W"])

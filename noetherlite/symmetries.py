@@ -210,7 +210,7 @@ def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> floa
     generator = _validate.generator(rng)
     worst = []
     for _ in range(_POINTS):
-        x = _random_point(U, generator)
+        x = random_point(U, generator)
         gradient = U.gradient(x)
         if np.isfinite(gradient).all():
             product = symmetry.norm(x) * np.linalg.norm(gradient)
@@ -283,7 +283,8 @@ def _candidates(U: Potential) -> list[NoetherSymmetry]:
     return [*(catalogue(U.network) if isinstance(U, NetworkPotential) else ()), Time(U)]
 
 
-def _random_point(U: Potential, rng: np.random.Generator) -> Array:
+def random_point(U: Potential, rng: np.random.Generator) -> Array:
+    """Return generic parameters: standard normal, or a network's initial ones with no bias at zero and no β at one."""
     if isinstance(U, NetworkPotential):
         return U.network.init(rng, bias_std=0.5) * rng.uniform(0.5, 1.5, U.n_params)
     return rng.standard_normal(U.n_params)

@@ -1,5 +1,6 @@
-"""Every example runs to its end and says something."""
+"""Every example runs to its end and says something; those of other frameworks, where these are installed."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -9,6 +10,13 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
+NEEDS = {"check_torch": "torch", "check_jax": "jax"}
+
+
+def is_missing(path):
+    package = NEEDS.get(path.stem)
+    return package is not None and importlib.util.find_spec(package) is None
+
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_example_runs(path, tmp_path):
@@ -17,6 +25,20 @@ def test_example_runs(path, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+    assert done.stdout.startswith("skipped: ") == is_missing(path), done.stdout
+    if is_missing(path):
+        pytest.skip(done.stdout.strip())
+
+
+@pytest.mark.parametrize("stem", NEEDS)
+def test_example_says_what_it_lacks(stem, tmp_path):
+    code = (
+        f"import runpy, sys; sys.modules[{NEEDS[stem]!r}] = None; "
+        f"runpy.run_path({str(Path(EXAMPLES[0]).parent / (stem + '.py'))!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("skipped: this example needs")
 
 
 def test_there_are_examples():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._kernels import cpu, cpu_layers, cpu_network, cpu_tiles, intrinsics, layout, pointwise, reference
+from noetherlite._kernels import cpu, cpu_layers, cpu_tiles, intrinsics, layout, pointwise, reference
 
 EPS = np.finfo(np.float64).eps
 ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.0)", "tanh"]
@@ -104,11 +104,11 @@ def test_every_entry_of_the_gradient_is_written_anew(activation, loss, blas, mon
     assert held.blas == blas
     cpu.load(problem, np.arange(19), held)
     gradient = np.full(net.n_params, 1e3)  # what the last step left must not matter
-    value = cpu_network.network(problem, held, np.int64(0), x, gradient)
+    value = cpu.value_and_gradient(problem, held, x, gradient)
     expected_value, expected = reference.value_and_gradient(problem, x)
     assert value == pytest.approx(expected_value, rel=64 * EPS)
     np.testing.assert_allclose(gradient, expected, atol=64 * EPS * np.abs(expected).max(), rtol=0)
-    assert cpu_network.network(problem, held, np.int64(0), x, np.empty(0)) == value
+    assert cpu.value_and_gradient(problem, held, x, np.empty(0)) == value
 
 
 def test_both_paths_of_the_products_agree_along_a_run(monkeypatch):

@@ -32,7 +32,7 @@ def both(net, X, y, algorithm, **options):
             record_params=True,
             input_reduction=reduced,
             **options,
-        )  # fmt: skip
+        )
         for reduced in (False, True)
     ]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from . import cpu_tiles, layout, pointwise
 from ._jit import compiled, inlined
@@ -15,7 +14,7 @@ from .cpu_laws import charge, pair, quantity
 from .cpu_layers import copy
 from .cpu_network import address_of_network, forward, network
 from .cpu_tiles import Tiles, load
-from .intrinsics import borrowed, window
+from .intrinsics import address_of, borrowed, window
 from .intrinsics import float64_at as network_at
 from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
 
@@ -23,17 +22,10 @@ from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
 def tiles(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     """Return empty tiles for `n` samples, with memory for a pass by each of `members` threads at the most."""
     held = cpu_tiles.empty(problem, n, members)
-    return held._replace(network=_address(problem, held)) if problem.kind == layout.NETWORK else held
+    return held._replace(network=_address(problem.X.dtype)) if problem.kind == layout.NETWORK else held
 
 
-_addresses: dict[Any, int] = {}
-
-
-def _address(problem: layout.Problem, held: Tiles) -> int:
-    """Return `address_of_network`, looked up once for each dtype, which is all the arguments' types depend on."""
-    if problem.X.dtype not in _addresses:
-        _addresses[problem.X.dtype] = address_of_network(problem, held)
-    return _addresses[problem.X.dtype]
+_address = functools.lru_cache(address_of_network)
 
 
 @compiled
@@ -69,22 +61,20 @@ if numba.config.DISABLE_JIT:
 
 
 @inlined
-def potential(problem, held, x, gradient):
+def potential(problem, where_problem, held, where_held, x, gradient):
     """Return U(x); write ∇U(x) into `gradient`, unless that is empty."""
     if problem.kind == layout.NETWORK:
-        return network_at(held.network, (problem, held, np.int64(0), x, gradient))
+        return network_at(held.network, (where_problem, where_held, np.int64(0), x, gradient))
     if problem.kind == layout.RADIAL:
         return radial(x, gradient)
     return harmonic(problem.matrix, x, gradient)
 
 
-def value_and_gradient(problem: layout.Problem, held: Tiles, x: NDArray[Any], gradient: NDArray[Any]) -> float:
-    """Return U(x) and write ∇U(x), as `potential` does; to be called from Python."""
-    if problem.kind == layout.NETWORK:
-        return float(network(problem, held, np.int64(0), x, gradient))
-    if problem.kind == layout.RADIAL:
-        return float(radial(x, gradient))
-    return float(harmonic(problem.matrix, x, gradient))
+@compiled
+def value_and_gradient(problem, held, x, gradient):
+    """Return U(x) and write ∇U(x), unless `gradient` is empty."""
+    problem, held = borrowed(problem), borrowed(held)
+    return potential(problem, address_of(problem), held, address_of(held), x, gradient)
 
 
 @compiled
@@ -113,6 +103,8 @@ def decay(algorithm, t, later):
 
     The ratio itself, rounded to the same double step after step, would make μJ drift by an ε each time.
     """
+    if algorithm.alpha == 0 and algorithm.gamma == 0:
+        return 0.0
     exponent = algorithm.gamma / algorithm.mass * (t - later)
     if algorithm.alpha > 0:
         exponent += algorithm.alpha / algorithm.mass * math.log1p((t - later) / later)
@@ -120,7 +112,7 @@ def decay(algorithm, t, later):
 
 
 @inlined
-def evaluate(problem, held, batches, state, x):
+def evaluate(problem, where_problem, held, where_held, batches, state, x):
     """Set the gradient and the loss at `x`, on the minibatch that is due."""
     evaluation = state.counts[EVALUATIONS]
     if batches.size < batches.order.size:
@@ -129,7 +121,7 @@ def evaluate(problem, held, batches, state, x):
         if position == 0:
             pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
         load(problem, window(batches.order, position * batches.size, batches.size), held)
-    state.loss[0] = potential(problem, held, x, state.gradient)
+    state.loss[0] = potential(problem, where_problem, held, where_held, x, state.gradient)
     state.counts[EVALUATIONS] = evaluation + 1
     if not math.isfinite(state.loss[0]):
         state.counts[OUTCOME] = layout.DIVERGED
@@ -323,8 +315,9 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
     """
     problem, held, everything, laws = borrowed(problem), borrowed(held), borrowed(everything), borrowed(laws)
     batches, state, records = borrowed(batches), borrowed(state), borrowed(records)
+    where, there, everywhere = address_of(problem), address_of(held), address_of(everything)
     if n_steps < 0:
-        network_at(held.network, (problem, held, -n_steps, state.x, window(state.y, 0, 0)))
+        network_at(held.network, (where, there, -n_steps, state.x, window(state.y, 0, 0)))
         return
     beta, loss_is_known = 0.0, algorithm.kind != layout.NAGD and batches.size == batches.order.size
     fresh = records.step[0] < 0
@@ -338,7 +331,7 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
             else:
                 beta = nagd_before(algorithm, state)
         if algorithm.kind != layout.NAGD or not at_start:
-            evaluate(problem, held, batches, state, state.y if algorithm.kind == layout.NAGD else state.x)
+            evaluate(problem, where, held, there, batches, state, state.y if algorithm.kind == layout.NAGD else state.x)
         if state.counts[OUTCOME] != layout.RUNNING:
             return
         if at_start:
@@ -351,7 +344,9 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
             state.counts[STEPS_DONE] += 1
         step = state.counts[STEPS_DONE]
         if step % records.every == 0 or step == records.last:
-            loss = state.loss[0] if loss_is_known else potential(problem, everything, state.x, window(state.y, 0, 0))
+            loss = state.loss[0]
+            if not loss_is_known:
+                loss = potential(problem, where, everything, everywhere, state.x, window(state.y, 0, 0))
             if not math.isfinite(loss):
                 state.counts[OUTCOME] = layout.DIVERGED
                 return

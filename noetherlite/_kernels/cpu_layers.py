@@ -8,6 +8,9 @@ from . import layout, pointwise
 from ._jit import compiled, inlined
 from .intrinsics import LANES, combine_block, correlate_block, window
 
+# Vectors of samples in a block of four rows of outputs: their sums fill half of the 32 registers of AVX-512, or of 16.
+WIDE = 4 if LANES == 8 else 2
+
 
 @compiled
 def copy(a, out):
@@ -30,12 +33,17 @@ def combine(W, w, row, column, bias, n, m, A, a, T, Z, z):
     With (row, column) = (m, 1) this is W A + b, with (1, m) it is Wᵀ A. A and Z start at a and z.
     """
     lanes = LANES * 8 // A.itemsize
+    wide = T - T % (WIDE * lanes)
     pairs = T - T % (2 * lanes)
-    triple = pairs - 2 * lanes if 0 < pairs < T else pairs  # an odd vector goes with a pair: alone it waits for itself
+    triple = (
+        pairs - 2 * lanes if wide < pairs < T else pairs
+    )  # an odd vector goes with a pair: alone it waits for itself
     whole = n - n % 4
     for i in range(0, whole, 4):
         shift = bias + i if bias >= 0 else bias
-        for s in range(0, triple, 2 * lanes):
+        for s in range(0, wide, WIDE * lanes):
+            combine_block(4, WIDE, W, w + i * row, row, column, shift, A, a + s, m, T, Z, z + i * T + s)
+        for s in range(wide, triple, 2 * lanes):
             combine_block(4, 2, W, w + i * row, row, column, shift, A, a + s, m, T, Z, z + i * T + s)
         if triple < pairs:
             combine_block(4, 3, W, w + i * row, row, column, shift, A, a + triple, m, T, Z, z + i * T + triple)
@@ -60,17 +68,19 @@ def take(x, w, bias, n, N, first, T, Z, z):
     """Z[i, s] = x[w + iN + first + s] + b_i, the last sample repeated beyond N; no bias where bias < 0."""
     for i in range(n):
         row, out = window(x, w + i * N, N), window(Z, z + i * T, T)
-        shift = x[bias + i] if bias >= 0 else x.dtype.type(0)
-        for s in range(T):
-            out[s] = row[min(first + s, N - 1)] + shift
+        shift, count = x[bias + i] if bias >= 0 else x.dtype.type(0), min(T, N - first)
+        for s in range(count):
+            out[s] = row[first + s] + shift
+        for s in range(count, T):
+            out[s] = row[N - 1] + shift
 
 
 @compiled
 def put(fresh, D, d, n, N, first, T, G, g):
-    """G[i, first + s] = D[i, s] for the samples there are, and 0 for the others where `fresh`."""
+    """G[i, first + s] = D[i, s] for the samples there are, and 0 for those of other tiles where `fresh`."""
     for i in range(n):
         row, out = window(G, g + i * N, N), window(D, d + i * T, T)
-        if fresh:
+        if fresh and T < N:
             row[:] = 0
         for s in range(min(T, N - first)):
             row[first + s] = out[s]

@@ -15,8 +15,8 @@ import numpy as np
 from . import cpu_team, layout, pointwise
 from ._jit import compiled, inlined
 from .cpu_layers import activate, add, add_sums, combine, copy, correlate, d_activate, in_place, mse, nll, put, take
-from .cpu_tiles import Tiles
-from .intrinsics import window
+from .cpu_tiles import empty
+from .intrinsics import value_at, window
 
 
 @inlined
@@ -145,18 +145,30 @@ def part_of(problem, tiles, part, member, x, gradient):
     return value
 
 
-@compiled
-def network(problem, tiles, member, x, gradient):
-    """Return U(x) on the samples in `tiles`; write ∇U(x) into `gradient`, unless that is empty.
+def _problem_kind(dtype):
+    return numba.typeof(layout.analytic(layout.NETWORK, np.empty((0, 0)), dtype))
 
-    Member 0 leads; any other evaluates parts as they are published, until sent home, and has no use for x and gradient.
+
+def _tiles_kind(dtype):
+    return numba.typeof(empty(layout.analytic(layout.NETWORK, np.empty((0, 0)), dtype), 1))
+
+
+problem_at, tiles_at = value_at(_problem_kind), value_at(_tiles_kind)
+
+
+@compiled
+def network(where_problem, where_tiles, member, x, gradient):
+    """Return U(x) on the samples in the tiles; write ∇U(x) into `gradient`, unless that is empty.
+
+    The problem and its tiles are given by address. Member 0 leads; any other evaluates parts as they are published, until sent home, and has no use for x and gradient.
     One function does both so that what it calls is compiled once.
     """
+    problem, tiles = problem_at(where_problem, x), tiles_at(where_tiles, x)
     n, n_parts, shared = gradient.size, tiles.values.size, tiles.z.shape[0] > 1
     if shared and member == 0:
         copy(x, tiles.point)
         cpu_team.publish(tiles.team, n > 0)
-    part = cpu_team.next_part(tiles.team, n_parts, member) if shared else 0
+    part = cpu_team.next_part(tiles.team, n_parts, member, tiles.z.shape[0]) if shared else 0
     while 0 <= part < n_parts:
         at, out = x, gradient
         if shared:
@@ -167,7 +179,7 @@ def network(problem, tiles, member, x, gradient):
         tiles.values[part] = part_of(problem, tiles, part, member, at, out)
         if shared:
             cpu_team.deliver(tiles.team)
-            part = cpu_team.next_part(tiles.team, n_parts, member)
+            part = cpu_team.next_part(tiles.team, n_parts, member, tiles.z.shape[0])
         else:
             if part > 0:
                 add(out, gradient)
@@ -184,12 +196,12 @@ def network(problem, tiles, member, x, gradient):
     return value
 
 
-def address_of_network(problem: layout.Problem, tiles: Tiles) -> int:
-    """Return where the machine code of `network` for such arguments lies, compiled or read from disk if need be."""
+def address_of_network(dtype: str) -> int:
+    """Return where the machine code of `network` for parameters of this dtype lies, compiled or read from disk if need be."""
     if numba.config.DISABLE_JIT:
         return 0
-    vector = problem.parameter  # an array of the type of x
-    signature = tuple(numba.typeof(value) for value in (problem, tiles, np.int64(0), vector, vector))
+    vector = numba.typeof(np.empty(0, dtype))
+    signature = (numba.int64, numba.int64, numba.int64, vector, vector)
     if signature not in network.overloads:
         network.compile(signature)
     compiled = network.overloads[signature]

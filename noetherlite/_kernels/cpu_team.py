@@ -1,8 +1,9 @@
 """How several threads share one gradient: parts of the samples, claimed one by one, summed in a fixed order.
 
-A part is a fixed range of samples, whatever the number of threads, so that results do not depend on it. Threads meet at two
-counters in memory, a fraction of a microsecond away from each other; who finds no part left, waits. A thread that comes
-late, or never, only leaves more parts to the others.
+A part is a fixed range of samples, whatever the number of threads, so that results do not depend on it. Threads meet at
+counters in memory, a fraction of a microsecond away from each other. Each first claims parts of its own, whose memory is
+in its caches already, then those that nobody has come for: a thread that is late, or never comes, only leaves more parts
+to the others.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from numba.extending import intrinsic
 
 from ._jit import compiled
 
-# Where the counters lie in an array of int64: each on a cache line that nothing else is written to.
-TICKET, DONE, WANTED, SIZE = 0, 16, 32, 48
-# A ticket is the number of the evaluation and that of the next part to be claimed.
-_EVALUATION, _PART = 1 << 32, (1 << 32) - 1
-CLOSED = _PART  # as a ticket: nothing to claim, as no part has this number
-HOME = -(1 << 62)  # as a ticket: all work is over
+# Where the counters lie in an array of int64, each on a cache line (and the one fetched with it) that nothing else is on:
+# the number of the evaluation that is open, the parts done, whether the gradient is wanted, for every part the last
+# evaluation it was claimed for, for every member the last one it has seen.
+MOST, _LINE = 16, 16
+OPEN, DONE, WANTED = 0, _LINE, 2 * _LINE
+_CLAIMED = 3 * _LINE
+_SEEN = _CLAIMED + MOST * _LINE
+SIZE = _SEEN + MOST * _LINE
+CLOSED, HOME = 0, -1  # as the evaluation that is open: none yet; none any more
 _SPINS = 4096  # looks at a counter before the processor is offered to others
 
 _give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
@@ -53,14 +57,20 @@ def _store(typingctx, array, i, value):
     return types.void(array, types.int64, types.int64), codegen
 
 
-@intrinsic
-def _add(typingctx, array, i, value):
-    """Return array[i] and add `value` to it, in one step."""
+def _update(operation):
+    """Return array, i, value ↦ array[i], which becomes operation(array[i], value) in the same step."""
 
-    def codegen(context, builder, signature, args):
-        return builder.atomic_rmw("add", _address(context, builder, signature, args), args[2], "seq_cst")
+    @intrinsic
+    def update(typingctx, array, i, value):
+        def codegen(context, builder, signature, args):
+            return builder.atomic_rmw(operation, _address(context, builder, signature, args), args[2], "seq_cst")
 
-    return types.int64(array, types.int64, types.int64), codegen
+        return types.int64(array, types.int64, types.int64), codegen
+
+    return update
+
+
+_add, _max = _update("add"), _update("max")
 
 
 @intrinsic
@@ -86,7 +96,10 @@ if numba.config.DISABLE_JIT:  # one thread, then
 
     def _add(array, i, value):
         array[i] += value
-        return array[i] - value
+
+    def _max(array, i, value):
+        before, array[i] = array[i], max(array[i], value)
+        return before
 
     def _pause():
         pass
@@ -109,33 +122,37 @@ def publish(team, wanted):
     """Open a new evaluation's parts; `wanted` is for the others to read."""
     team[WANTED] = wanted
     _store(team, DONE, 0)
-    evaluation = _load(team, TICKET) // _EVALUATION  # of a ticket that says go home, some number
-    _store(team, TICKET, (max(evaluation, 0) + 1) % (1 << 30) * _EVALUATION)
+    team[_SEEN] += 1
+    _store(team, OPEN, team[_SEEN])
 
 
 @compiled
-def claim(team, n_parts):
-    """Return a part that nobody has yet, −1 if there is none, −2 if all work is over."""
-    ticket = _load(team, TICKET)
-    if ticket < 0:
-        return -2
-    if ticket & _PART >= n_parts:
-        return -1
-    ticket = _add(team, TICKET, 1)
-    if ticket < 0:
-        return -2
-    part = ticket & _PART
-    return part if part < n_parts else -1
+def _claim(team, part, evaluation):
+    claim = _CLAIMED + part * _LINE
+    return _load(team, claim) < evaluation and _max(team, claim, evaluation) < evaluation
 
 
 @compiled
-def next_part(team, n_parts, member):
-    """Return a part to evaluate; the leader, member 0, gets a negative number when all are claimed, others wait."""
-    spins, part = 0, claim(team, n_parts)
-    while part == -1 and member > 0:
-        spins = _wait(spins)
-        part = claim(team, n_parts)
-    return part
+def next_part(team, n_parts, member, members):
+    """Return a part to evaluate; the leader, member 0, gets −1 when all are claimed, the others wait until sent home."""
+    seen = _SEEN + member * _LINE
+    spins = 0
+    while True:
+        for part in range(member, n_parts, members):
+            if _claim(team, part, team[seen]):
+                return part
+        for part in range(n_parts):
+            if _claim(team, part, team[seen]):
+                return part
+        if member == 0:
+            return -1
+        evaluation = _load(team, OPEN)
+        while 0 <= evaluation <= team[seen]:
+            spins = _wait(spins)
+            evaluation = _load(team, OPEN)
+        if evaluation < 0:
+            return -1
+        team[seen] = evaluation
 
 
 @compiled

@@ -16,7 +16,7 @@ BLAS_FROM = 96 * 96
 # Samples in a tile at the most.
 TILE = 128
 # What a part of the samples has at least, so that sharing it out and summing the shares costs little beside it.
-PART_FLOPS, PART_SAMPLES, MOST_PARTS = 350_000, 128, 16
+PART_FLOPS, PART_SAMPLES, MOST_PARTS = 1_500_000, 128, cpu_team.MOST
 
 
 class Tiles(NamedTuple):
@@ -62,8 +62,6 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     n_params = int(sizes.sum() + (problem.offsets[:, 1:] >= 0).sum(axis=1) @ widths[1:]) if parts > 1 else 0
     if parts > 1 and problem.dual >= 0:
         n_params += int(sizes[0])
-    team = _aligned((cpu_team.SIZE,), np.int64)
-    team[cpu_team.TICKET] = cpu_team.CLOSED
     return Tiles(
         n=n,
         blas=blas,
@@ -76,7 +74,7 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
         values=np.zeros(parts),
         gradients=_aligned((parts if parts > 1 else 0, n_params), dtype),
         point=_aligned((n_params,), dtype),
-        team=team,
+        team=_aligned((cpu_team.SIZE,), np.int64),
         network=0,
     )
 

@@ -154,6 +154,44 @@ def borrowed(typingctx, value):
 
 
 @intrinsic
+def address_of(typingctx, value):
+    """Return where a tuple lies in the memory of the calling function, for `value_at`; it must be `borrowed`."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(cgutils.alloca_once_value(builder, args[0]), _INDEX)
+
+    return types.int64(value), codegen
+
+
+def value_at(kind_for: Any) -> Any:
+    """Return address, array ↦ the tuple at `address`, whose numba type is kind_for(dtype of array).
+
+    What of it is not used is not read: a call with an address costs nothing, one with a hundred words of tuples does.
+    """
+
+    @intrinsic
+    def load(typingctx, address, array):
+        kind = kind_for(np.dtype(str(array.dtype)))
+
+        def codegen(context, builder, signature, args):
+            def fields(pointer, value):
+                if not isinstance(value.type, ir.LiteralStructType | ir.ArrayType):
+                    return builder.load(pointer)
+                for i in range(value.type.count if isinstance(value.type, ir.ArrayType) else len(value.type.elements)):
+                    member = builder.gep(pointer, [ir.IntType(32)(0), ir.IntType(32)(i)])
+                    empty = ir.Constant(member.type.pointee, ir.Undefined)
+                    value = builder.insert_value(value, fields(member, empty), i)
+                return value
+
+            layout = context.get_value_type(kind)
+            return fields(builder.inttoptr(args[0], layout.as_pointer()), ir.Constant(layout, ir.Undefined))
+
+        return kind(types.int64, array), codegen
+
+    return load
+
+
+@intrinsic
 def float64_at(typingctx, address, arguments):
     """Call the compiled function at `address`, which returns a float64, with a tuple of arguments.
 
@@ -310,6 +348,12 @@ if numba.config.DISABLE_JIT:
 
     def borrowed(value):
         return value
+
+    def address_of(value):
+        return value
+
+    def value_at(kind_for):
+        return lambda address, array: address
 
     def combine_block(R, C, W, w, row, column, bias, A, a, m, T, Z, z):
         lanes = C * LANES * 8 // A.itemsize

@@ -7,7 +7,7 @@ pass accepts complex θ, so that gradients can be checked by complex step.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,12 @@ def d_sigma(code: int, c: Any, z: A) -> A:
     return 1 - np.tanh(z) ** 2
 
 
+def d_sigma_d_beta(beta: A, z: A) -> A:
+    """Return ∂σ/∂β of swish."""
+    s = 1 / (1 + _exp(-beta * z))
+    return z * z * s * (1 - s)
+
+
 def _exp(z: A) -> A:
     with np.errstate(over="ignore"):  # exp(large) = inf gives the logistic function's limit 0
         return np.asarray(np.exp(z))
@@ -88,26 +94,31 @@ def forward(problem: layout.Problem, x: A, X: A) -> tuple[list[A], list[A]]:
     return zs, activations
 
 
+def signals(problem: layout.Problem, x: A, zs: list[A], delta: A) -> Iterator[tuple[int, A, A | None]]:
+    """Yield h, ∂/∂z_h (…, N, n_h) and, sample by sample, ∂/∂β_h (or None) for h = L … 1, from ∂/∂z_L = delta."""
+    blocks = layers(problem, x)
+    d_beta = None
+    for h in range(len(blocks), 0, -1):
+        yield h, delta, d_beta
+        if h > 1:
+            beta, z = blocks[h - 2][2], zs[h - 2]
+            upstream = delta @ blocks[h - 1][0]
+            d_beta = None if beta is None else upstream * d_sigma_d_beta(beta, z)
+            delta = upstream * d_sigma(problem.activation[h - 2], problem.parameter[h - 2] if beta is None else beta, z)
+
+
 def backward(problem: layout.Problem, x: A, zs: list[A], activations: list[A], delta: A) -> A:
     """Return Σ_s ⟨delta_s, ∂f_s/∂θ⟩ per leading index: delta (…, N, n_L) ↦ (…, P)."""
     gradient = np.empty((*delta.shape[:-2], x.size), delta.dtype)
-    blocks = layers(problem, x)
-    for h in range(len(blocks) - 1, -1, -1):
-        W, b, _ = blocks[h]
-        start, bias, _ = problem.offsets[h]
-        dW = np.swapaxes(delta, -1, -2) @ activations[h]
-        gradient[..., start : start + W.size] = dW.reshape(*delta.shape[:-2], W.size)
-        if b is not None:
-            gradient[..., bias : bias + b.size] = delta.sum(axis=-2)
-        if h > 0:
-            beta = blocks[h - 1][2]
-            c = problem.parameter[h - 1] if beta is None else beta
-            upstream, z = delta @ W, zs[h - 1]
-            if beta is not None:
-                s = 1 / (1 + _exp(-beta * z))
-                at = problem.offsets[h - 1, 2]
-                gradient[..., at : at + beta.size] = (upstream * (z * z * s * (1 - s))).sum(axis=-2)
-            delta = upstream * d_sigma(problem.activation[h - 1], c, z)
+    for h, signal, d_beta in signals(problem, x, zs, delta):
+        W, b, beta = problem.offsets[h - 1]
+        dW = np.swapaxes(signal, -1, -2) @ activations[h - 1]
+        m, n = dW.shape[-2:]
+        gradient[..., W : W + m * n] = dW.reshape(*delta.shape[:-2], m * n)
+        if b >= 0:
+            gradient[..., b : b + m] = signal.sum(axis=-2)
+        if d_beta is not None:
+            gradient[..., beta : beta + m] = d_beta.sum(axis=-2)
     return gradient
 
 

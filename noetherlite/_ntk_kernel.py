@@ -1,0 +1,217 @@
+"""The tangent kernel of a network, layer by layer, and what it predicts (theory §7)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _validate
+from ._kernels import reference
+from ._types import Array, ArrayLike, Float64Array
+from .dynamics import Dynamics
+from .network import Network
+from .potentials import Callable
+from .reference_flow import reference_flow
+
+# Rows (samples × outputs) of a block of the kernel, or as many as the widest layer has neurons: enough that forming the
+# block takes longer than the backward passes it needs, so that repeating these for every block at most doubles the work.
+_ROWS = 256
+# Up to this α/m the factors of the Bessel formula, Γ(ν + 1) and J_ν, are far from overflow and underflow.
+_LARGEST_CLOSED = 100.0
+
+
+class _Factor(NamedTuple):
+    """∂f/∂(W_h, b_h, β_{h−1}) of the samples of a block: row (s, i) of ∂f/∂W_h is the product signal[s, i] ⊗ below[s]."""
+
+    signal: Array  # ∂f/∂z_h, (N n_L, n_h)
+    below: Array  # a_{h−1}, (N, n_{h−1})
+    beta: Array | None  # ∂f/∂β_{h−1}, (N n_L, n_{h−1})
+
+
+def kernel(net: Network, theta: ArrayLike, X1: ArrayLike, X2: ArrayLike | None = None) -> Float64Array:
+    """Return the neural tangent kernel K = (∂f/∂θ)(X1) (∂f/∂θ)(X2)ᵀ of a network at θ.
+
+    Parameters
+    ----------
+    net : Network
+        Any network; its loss is not used.
+    theta : array_like, shape (P,)
+        Parameters; trainable β count as such.
+    X1 : array_like, shape (N1, n_0)
+        Inputs.
+    X2 : array_like, shape (N2, n_0), optional
+        Other inputs; X1 by default, and then K is symmetric to the last bit.
+
+    Returns
+    -------
+    ndarray, shape (N1 n_L, N2 n_L)
+        Sample-major: row s n_L + i belongs to output i of sample s, as in ``net.jacobian(theta, X1).reshape(-1, P)``.
+
+    Raises
+    ------
+    TypeError
+        If `net` is not a network, or an array does not hold real numbers.
+    ValueError
+        If `theta`, `X1` or `X2` is not finite or has another shape; the message names it.
+
+    Notes
+    -----
+    A row of ∂f/∂W_h is an outer product, so with the hand-written backward pass's signals δ_h = ∂f/∂z_h
+
+        K = Σ_h ⟨δ_h, δ_h′⟩ (⟨a_{h−1}, a_{h−1}′⟩ + 1) [+ ⟨∂f/∂β_h, ∂f/∂β_h′⟩],
+
+    the 1 with biases only. The Jacobian of N n_L rows and P columns is never formed. K is filled in blocks of B rows and
+    columns, B = max(256, n_1, …, n_L) or fewer; besides K itself at most B (12 Σ_h n_h + 2 n_0 + 4 B) numbers are held
+    (h ≥ 1), whatever N.
+
+    Examples
+    --------
+    >>> import numpy as np, noetherlite as nl
+    >>> net = nl.Network([2, 16, 3], "tanh")
+    >>> theta, X = net.init(rng=0), np.eye(2)
+    >>> J = net.jacobian(theta, X).reshape(6, net.n_params)
+    >>> bool(np.allclose(nl.ntk.kernel(net, theta, X), J @ J.T, rtol=1e-13, atol=1e-13))
+    True
+    """
+    if not isinstance(net, Network):
+        raise TypeError(f"net must be a Network, got {_validate.describe(net)}")
+    x = _validate.shaped(theta, "theta", (net.n_params,))
+    first = net.inputs(X1, "X1")
+    second = first if X2 is None else net.inputs(X2, "X2")
+    outputs = net.widths[-1]
+    size = max(1, max(_ROWS, *net.widths[1:]) // outputs)
+    K = np.empty((len(first) * outputs, len(second) * outputs))
+    for i in range(0, len(first), size):
+        factors = _factors(net, x, first[i : i + size])
+        rows = slice(i * outputs, (i + size) * outputs)
+        for j in range(i if X2 is None else 0, len(second), size):
+            same = X2 is None and i == j
+            others = factors if same else _factors(net, x, second[j : j + size])
+            columns = slice(j * outputs, (j + size) * outputs)
+            K[rows, columns] = _block(factors, others, net.bias)
+            if X2 is None and i < j:
+                K[columns, rows] = K[rows, columns].T
+    return K
+
+
+def _factors(net: Network, x: Array, X: Array) -> list[_Factor]:
+    """Return the factors of ∂f/∂θ, last layer first."""
+    problem = net.problem(X, None, "float64")
+    zs, activations = reference.forward(problem, x, X)
+    outputs = net.widths[-1]
+    each = [np.repeat(z, outputs, axis=0) for z in zs]  # one row per sample and output, as the signals have
+    start = np.tile(np.eye(outputs), (len(X), 1))
+    return [_Factor(signal, activations[h - 1], beta) for h, signal, beta in reference.signals(problem, x, each, start)]
+
+
+def _block(first: list[_Factor], second: list[_Factor], bias: bool) -> Float64Array:
+    """Return Σ over layers of the products of `first` with those of `second`."""
+    K = np.zeros((len(first[0].signal), len(second[0].signal)))
+    for one, other in zip(first, second, strict=True):
+        inputs = one.below @ other.below.T + (1.0 if bias else 0.0)
+        n, m = inputs.shape
+        signals = one.signal @ other.signal.T
+        signals.reshape(n, len(K) // n, m, -1)[:] *= inputs[:, None, :, None]
+        K += signals
+        if one.beta is not None and other.beta is not None:
+            K += one.beta @ other.beta.T
+    return K
+
+
+def predict(
+    kernel: ArrayLike, u0: ArrayLike, t: ArrayLike, dynamics: Dynamics, n_samples: int | None = None
+) -> Float64Array:
+    """Return the residual u(t) = f − y of the linearised network trained on the loss "mse".
+
+    Parameters
+    ----------
+    kernel : array_like, shape (M, M)
+        The tangent kernel K of the training set, M = N n_L: symmetric and positive semi-definite to round-off.
+    u0 : array_like, shape (N, n_L) or (M,)
+        Residual at the start, which is at rest at t = 0.
+    t : array_like, shape (R,) or a number
+        Times ≥ 0, in any order.
+    dynamics : Dynamics
+        Any (m, γ, α), for example `nl.GF`, `nl.ND`, `nl.NAGF`.
+    n_samples : int, optional
+        N in U = (1/2N) Σ|f − y|². By default len(u0), which is right for u0 of shape (N, n_L), or flat with n_L = 1.
+
+    Returns
+    -------
+    ndarray, shape (R, *u0.shape), or u0.shape for one time
+        The residuals.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not of its type.
+    ValueError
+        If the kernel is not a symmetric positive semi-definite matrix of the size of `u0`, or a time is negative; the
+        message names the argument.
+    RuntimeError
+        If the numerical solution fails.
+
+    Notes
+    -----
+    The linearised network obeys m ü + (γ + α/t) u̇ + (K/N) u = 0 (theory §7). Along an eigenvector of K/N of eigenvalue
+    ω², u(t)/u(0) is
+
+        m = 0 (GF): exp(−ω²t/γ);   γ = 0: Γ(ν+1) (2/z)^ν J_ν(z) with z = ωt/√m, ν = (α/m − 1)/2,
+
+    which is cos z without friction (ND) and 2J_1(z)/z for NAGF. Otherwise, and for α > 100m, `reference_flow` solves the
+    equation of all eigenvalues, to 12 digits.
+
+    Examples
+    --------
+    >>> import numpy as np, noetherlite as nl
+    >>> nl.ntk.predict(np.diag([2.0, 8.0]), [1.0, 1.0], [0.0, np.pi], nl.ND).round(12) + 0.0
+    array([[ 1.,  1.],
+           [-1.,  1.]])
+    """
+    if not isinstance(dynamics, Dynamics):
+        raise TypeError(f"dynamics must be a Dynamics such as nl.GF, got {_validate.describe(dynamics)}")
+    start = _validate.array(u0, "u0", ndim=(1, 2))
+    if start.size == 0:
+        raise ValueError(f"u0 must hold at least one number, got shape {start.shape}")
+    K = _validate.shaped(kernel, "kernel", (start.size, start.size))
+    N = len(start) if n_samples is None else _validate.integer(n_samples, "n_samples", minimum=1)
+    times = _validate.array(t, "t", ndim=(0, 1))
+    if (times < 0).any():
+        raise ValueError(f"t must hold times >= 0, got {times.min():g}")
+    squares, vectors = _modes(K / N)
+    factors = _decay(squares, times.ravel().astype(np.float64), dynamics)
+    u = (factors * (start.ravel() @ vectors)) @ vectors.T
+    return np.asarray(u.reshape(*times.shape, *start.shape))
+
+
+def _modes(A: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return the eigenvalues ω² ≥ 0 and eigenvectors of K/N."""
+    # A kernel is a sum of products: symmetric up to the rounding of each, and its eigenvalues of zero are as uncertain.
+    uncertain = 16 * len(A) * np.finfo(np.float64).eps * np.abs(A).max()
+    skew = np.abs(A - A.T).max()
+    if skew > uncertain:
+        raise ValueError(f"kernel must be symmetric, got entries that differ from their mirror images by {skew:.2g}/N")
+    squares, vectors = np.linalg.eigh(A)
+    if squares[0] < -uncertain:
+        raise ValueError(
+            f"kernel must be positive semi-definite, got the eigenvalues {squares[0]:.2g}/N to {squares[-1]:.2g}/N"
+        )
+    return np.maximum(squares, 0.0), vectors
+
+
+def _decay(squares: Float64Array, t: Float64Array, dynamics: Dynamics) -> Float64Array:
+    """Return u(t)/u(0) of every mode, shape (R, M)."""
+    m, gamma, alpha = dynamics.mass, dynamics.gamma, dynamics.alpha
+    if m == 0:
+        return np.asarray(np.exp(-np.outer(t, squares) / gamma))
+    if gamma == 0 and alpha <= _LARGEST_CLOSED * m:
+        z = np.outer(t, np.sqrt(squares / m))
+        if alpha == 0:
+            return np.asarray(np.cos(z))
+        from scipy.special import hyp0f1
+
+        return np.asarray(hyp0f1((alpha / m + 1) / 2, -(z**2) / 4))  # ₀F₁(; ν+1; −z²/4), the formula without its 0/0
+    U = Callable(lambda x: (0.5 * float(squares @ (x * x)), squares * x), len(squares))
+    distinct, index = np.unique(t, return_inverse=True)
+    return np.asarray(reference_flow(U, dynamics, np.ones(len(squares)), distinct).x[index])
