@@ -22,7 +22,7 @@ FLOORS = [
         "algorithms",
     ],
     ["symmetries", "_family", "_families", "laws", "bounds"],
-    ["trajectory", "simulate", "ensemble", "_run", "_reduction", "plot"],
+    ["trajectory", "simulate", "ensemble", "memory", "_run", "_reduction", "plot"],
     [
         "reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "convert", "checking", "_report", "_implied",
         "_flow_check", "testing", "ntk", "_ntk_*",
