@@ -239,7 +239,7 @@ def nagd_after(algorithm, laws, state, beta):
         state.balance[j] += J[j] - h * state.source[j]
 
 
-@compiled
+@inlined
 def integrate_source(algorithm, laws, state, t):
     """S = B(v, v) at the end of the step from t, and ∫ μS ds over it by the trapezoidal rule."""
     source = window(state.scratch, 0, state.source.size)
@@ -263,7 +263,7 @@ def origin(algorithm, laws, state):
         state.origin[j] = factor * state.charge[j]
 
 
-@compiled
+@inlined
 def square(problem, v):
     """|v|², also in sample coordinates."""
     total, first = 0.0, 0
@@ -276,7 +276,7 @@ def square(problem, v):
     return total
 
 
-@compiled
+@inlined
 def record(problem, algorithm, laws, state, records, loss):
     """Write one row of the records at the present step."""
     step = state.counts[STEPS_DONE]

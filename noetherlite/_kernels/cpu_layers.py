@@ -112,35 +112,35 @@ def in_place(code):
     return code == layout.LINEAR or code == layout.RELU or code == layout.LEAKY_RELU or code == layout.TANH
 
 
-@compiled
+@inlined
 def each(f, c, z, a):
     """a = f(c, z)."""
     for s in range(z.size):
         a[s] = f(c, z[s])
 
 
-@compiled
+@inlined
 def each_in_place(f, c, z):
     """z ← f(c, z)."""
     for s in range(z.size):
         z[s] = f(c, z[s])
 
 
-@compiled
+@inlined
 def d_each(df, c, d, z, a):
     """z ← d · f′(c, z), with a = f(c, z)."""
     for s in range(z.size):
         z[s] = d[s] * df(c, z[s], a[s])
 
 
-@compiled
+@inlined
 def d_each_in_place(df, c, d, a):
     """a ← d · f′, a function of a = f(c, z)."""
     for s in range(a.size):
         a[s] = d[s] * df(c, a[s], a[s])
 
 
-@inlined
+@compiled
 def activate(code, c, z, a):
     """a = σ(z), in the place of z where it can be; c is the layer's parameter, or β of the neuron whose samples these are."""
     if code == layout.LINEAR:
@@ -159,7 +159,7 @@ def activate(code, c, z, a):
         each(pointwise.swish, c, z, a)
 
 
-@inlined
+@compiled
 def d_activate(code, c, d, z, a):
     """z ← d · σ′(z), with a = σ(z)."""
     if code == layout.LINEAR:
