@@ -27,8 +27,13 @@ def inlined(function: Callable[..., Any]) -> Any:
     return _compile(function, _RELAXED, inline="always")
 
 
-def _compile(function: Callable[..., Any], fastmath: set[str], inline: str = "never") -> Any:
-    options: dict[str, Any] = {"fastmath": fastmath, "error_model": "numpy", "nogil": True, "inline": inline}
+def merged(function: Callable[..., Any]) -> Any:
+    """Compile `function` by itself, then into its callers: for short work whose arguments would take longer to pass."""
+    return _compile(function, _RELAXED, forceinline=True)
+
+
+def _compile(function: Callable[..., Any], fastmath: set[str], **more: Any) -> Any:
+    options: dict[str, Any] = {"fastmath": fastmath, "error_model": "numpy", "nogil": True, **more}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba's "no locator available": neither the package's nor the user's cache is writable

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from . import cpu_tiles, layout, pointwise
-from ._jit import compiled, inlined
+from ._jit import compiled, inlined, merged
 from .cpu_laws import charge, pair, quantity
 from .cpu_layers import copy
 from .cpu_network import address_of_network, forward, network
@@ -130,14 +130,14 @@ def evaluate(problem, where_problem, held, where_held, batches, state, x):
 # The loops of the updates are functions of their own: inlined among others they would not be vectorised.
 
 
-@compiled
+@merged
 def descend(x, g, h):
     """x ← x − hg."""
     for i in range(x.size):
         x[i] -= h * g[i]
 
 
-@compiled
+@merged
 def drag_kick_drift(x, v, g, drag, kick, h):
     """v ← v + (drag v − kick g), x ← x + hv."""
     for i in range(x.size):
@@ -146,7 +146,7 @@ def drag_kick_drift(x, v, g, drag, kick, h):
         x[i] += h * u
 
 
-@compiled
+@merged
 def kick_drag(v, g, kick, drag):
     """v ← v − kick g, v ← v + drag v."""
     for i in range(v.size):
@@ -154,14 +154,14 @@ def kick_drag(v, g, kick, drag):
         v[i] = u + drag * u
 
 
-@compiled
+@merged
 def look_ahead(x, v, h, y):
     """y = x + hv."""
     for i in range(x.size):
         y[i] = x[i] + h * v[i]
 
 
-@compiled
+@merged
 def momentum_drift(x, v, g, beta, h, old):
     """old = v, v ← βv − hg, x ← x + hv."""
     for i in range(x.size):
@@ -239,7 +239,7 @@ def nagd_after(algorithm, laws, state, beta):
         state.balance[j] += J[j] - h * state.source[j]
 
 
-@compiled
+@inlined
 def integrate_source(algorithm, laws, state, t):
     """S = B(v, v) at the end of the step from t, and ∫ μS ds over it by the trapezoidal rule."""
     source = window(state.scratch, 0, state.source.size)
@@ -263,7 +263,7 @@ def origin(algorithm, laws, state):
         state.origin[j] = factor * state.charge[j]
 
 
-@compiled
+@inlined
 def square(problem, v):
     """|v|², also in sample coordinates."""
     total, first = 0.0, 0
@@ -276,7 +276,7 @@ def square(problem, v):
     return total
 
 
-@compiled
+@inlined
 def record(problem, algorithm, laws, state, records, loss):
     """Write one row of the records at the present step."""
     step = state.counts[STEPS_DONE]

@@ -5,9 +5,13 @@ quantity Q = ½B(x, x) + T(x),   charge J = B(x, v) + T(v),   source S = B(v, v)
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import layout
-from ._jit import compiled
+from ._jit import compiled, inlined
 from .intrinsics import LANES, four_products, window
+
+PAIR, CHARGE, QUANTITY = np.int64(0), np.int64(1), np.int64(2)  # not literals, each of which would be compiled for
 
 
 @compiled
@@ -19,7 +23,7 @@ def dot(a, b):
     return total
 
 
-@compiled
+@inlined
 def scaling(where, p, a, b, out):
     """Per neuron ⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ [− β_a β_b] (GU Tables 2 and 3)."""
     n, W, m, bias, beta, U, q, C = where[0], where[1], where[2], where[3], where[4], where[5], where[6], where[7]
@@ -40,7 +44,7 @@ def scaling(where, p, a, b, out):
             out[i] -= p * (ua[i] * ub[i])
 
 
-@compiled
+@inlined
 def linear_layer(where, a, b, out):
     """n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4)."""
     n, W, m, bias, U, q, C = where[0], where[1], where[2], where[3], where[5], where[6], where[7]
@@ -57,7 +61,7 @@ def linear_layer(where, a, b, out):
                 row[j] -= ua[i] * ub[j]
 
 
-@compiled
+@inlined
 def rotation(where, a, b, out):
     """n_0×n_0, skew: a_W₁ᵀ b_W₁ − b_W₁ᵀ a_W₁, so that B(x, v) = W₁ᵀẆ₁ − Ẇ₁ᵀW₁ (GU Table 5)."""
     n, W, m = where[0], where[1], where[2]
@@ -70,7 +74,7 @@ def rotation(where, a, b, out):
                 row[j] += wa[i] * wb[j] - wb[i] * wa[j]
 
 
-@compiled
+@inlined
 def affine(G, a, b):
     """⟨Ga, b⟩."""
     total = 0.0
@@ -83,49 +87,7 @@ def affine(G, a, b):
     return total
 
 
-@compiled
-def pair(laws, a, b, out):
-    """Out = B(a, b) of every law."""
-    for l in range(laws.kind.size):
-        part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
-        where = window(laws.where, 8 * l, 8)
-        if laws.kind[l] == layout.SCALING:
-            scaling(where, laws.degree[l], a, b, part)
-        elif laws.kind[l] == layout.LINEAR_LAYER:
-            linear_layer(where, a, b, part)
-        elif laws.kind[l] == layout.ROTATION:
-            rotation(where, a, b, part)
-        elif laws.kind[l] == layout.AFFINE:
-            part[0] = affine(window(laws.G, where[0] * a.size * a.size, a.size * a.size), a, b)
-        else:
-            part[:] = 0
-
-
-@compiled
-def add_translation(laws, b, out):
-    """Out += T(b) of every law that has a constant part ξ."""
-    for l in range(laws.kind.size):
-        part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
-        where = window(laws.where, 8 * l, 8)
-        if laws.kind[l] == layout.TRANSLATION:
-            n, W, m = where[0], where[1], where[2]
-            for i in range(m):
-                for j in range(n):
-                    part[j] += b[W + i * n + j]
-        elif laws.kind[l] == layout.AFFINE:
-            xi = window(laws.xi, where[0] * b.size, b.size)
-            for j in range(b.size):
-                part[0] += xi[j] * b[j]
-
-
-@compiled
-def charge(laws, x, v, out):
-    """Out = J = B(x, v) + T(v) of every law."""
-    pair(laws, x, v, out)
-    add_translation(laws, v, out)
-
-
-@compiled
+@inlined
 def add_start(where, Z0, x, out):
     """Out += ⟨z_i(0), c_i⟩ of each neuron, or ⟨z_i(0), c_j⟩ of each pair where `out` has n_h² components."""
     n, m, C = where[0], where[2], where[7]
@@ -139,16 +101,55 @@ def add_start(where, Z0, x, out):
 
 
 @compiled
+def forms(what, laws, a, b, out):
+    """Out = B(a, b) (PAIR), B(a, b) + T(b) (CHARGE), or ½B(a, b) + T(b) (QUANTITY) of every law.
+
+    One function for the three, so that the forms are compiled once.
+    """
+    for l in range(laws.kind.size):
+        part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
+        where = window(laws.where, 8 * l, 8)
+        kind = laws.kind[l]
+        if kind == layout.SCALING:
+            scaling(where, laws.degree[l], a, b, part)
+        elif kind == layout.LINEAR_LAYER:
+            linear_layer(where, a, b, part)
+        elif kind == layout.ROTATION:
+            rotation(where, a, b, part)
+        elif kind == layout.AFFINE:
+            part[0] = affine(window(laws.G, where[0] * a.size * a.size, a.size * a.size), a, b)
+        else:
+            part[:] = 0
+        if what == QUANTITY:
+            if where[1] != where[7]:
+                add_start(where, laws.Z0, b, part)
+            for j in range(part.size):
+                part[j] *= 0.5
+        if what != PAIR and kind == layout.TRANSLATION:
+            n, W, m = where[0], where[1], where[2]
+            for i in range(m):
+                for j in range(n):
+                    part[j] += b[W + i * n + j]
+        elif what != PAIR and kind == layout.AFFINE:
+            part[0] += dot(window(laws.xi, where[0] * b.size, b.size), b)
+
+
+@inlined
+def pair(laws, a, b, out):
+    """Out = B(a, b) of every law."""
+    forms(PAIR, laws, a, b, out)
+
+
+@inlined
+def charge(laws, x, v, out):
+    """Out = J = B(x, v) + T(v) of every law."""
+    forms(CHARGE, laws, x, v, out)
+
+
+@inlined
 def quantity(laws, x, out):
     """Out = Q = ½B(x, x) + T(x) of every law; meaningful where G is symmetric.
 
     In sample coordinates up to a constant, ½|W_1(0)|²: |w|² − |w(0)|² = ⟨z(0) + z, c⟩, the half of which is in B.
     """
-    pair(laws, x, x, out)
-    for l in range(laws.kind.size):
-        where = window(laws.where, 8 * l, 8)
-        if where[1] != where[7]:
-            add_start(where, laws.Z0, x, window(out, laws.start[l], laws.start[l + 1] - laws.start[l]))
-    for j in range(out.size):
-        out[j] *= 0.5
-    add_translation(laws, x, out)
+    forms(QUANTITY, laws, x, x, out)

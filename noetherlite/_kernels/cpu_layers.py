@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from . import layout, pointwise
-from ._jit import compiled, inlined
+from ._jit import compiled, inlined, merged
 from .intrinsics import LANES, combine_block, correlate_block, window
 
 # Vectors of samples in a block of four rows of outputs: their sums fill half of the 32 registers of AVX-512, or of 16.
@@ -26,7 +26,7 @@ def add(a, out):
         out[i] += a[i]
 
 
-@compiled
+@merged
 def combine(W, w, row, column, bias, n, m, A, a, T, Z, z):
     """Z[i] = W[bias + i] + Σ_k W[w + i·row + k·column] A[k] over rows of T samples; no bias where bias < 0.
 
@@ -86,7 +86,7 @@ def put(fresh, D, d, n, N, first, T, G, g):
             row[first + s] = out[s]
 
 
-@compiled
+@merged
 def correlate(fresh, D, d, A, a, n, m, T, G, g):
     """G[i, k] += Σ_s D[i, s] A[k, s], or = where `fresh`; D, A and G start at d, a and g."""
     whole = n - n % 4
@@ -112,35 +112,35 @@ def in_place(code):
     return code == layout.LINEAR or code == layout.RELU or code == layout.LEAKY_RELU or code == layout.TANH
 
 
-@compiled
+@inlined
 def each(f, c, z, a):
     """a = f(c, z)."""
     for s in range(z.size):
         a[s] = f(c, z[s])
 
 
-@compiled
+@inlined
 def each_in_place(f, c, z):
     """z ← f(c, z)."""
     for s in range(z.size):
         z[s] = f(c, z[s])
 
 
-@compiled
+@inlined
 def d_each(df, c, d, z, a):
     """z ← d · f′(c, z), with a = f(c, z)."""
     for s in range(z.size):
         z[s] = d[s] * df(c, z[s], a[s])
 
 
-@compiled
+@inlined
 def d_each_in_place(df, c, d, a):
     """a ← d · f′, a function of a = f(c, z)."""
     for s in range(a.size):
         a[s] = d[s] * df(c, a[s], a[s])
 
 
-@inlined
+@merged
 def activate(code, c, z, a):
     """a = σ(z), in the place of z where it can be; c is the layer's parameter, or β of the neuron whose samples these are."""
     if code == layout.LINEAR:
@@ -159,7 +159,7 @@ def activate(code, c, z, a):
         each(pointwise.swish, c, z, a)
 
 
-@inlined
+@merged
 def d_activate(code, c, d, z, a):
     """z ← d · σ′(z), with a = σ(z)."""
     if code == layout.LINEAR:
@@ -178,7 +178,7 @@ def d_activate(code, c, d, z, a):
         d_each(pointwise.d_swish, c, d, z, a)
 
 
-@compiled
+@merged
 def add_sums(fresh, D, d, n, T, G, g):
     """G[i] += Σ_s D[i, s], or = where `fresh`."""
     for i in range(n):
@@ -188,7 +188,7 @@ def add_sums(fresh, D, d, n, T, G, g):
         G[g + i] = total if fresh else G[g + i] + total
 
 
-@compiled
+@merged
 def nll(Z, labels, n, T, count, N, scratch):
     """Σ_s −log softmax(z)_y / N over the first `count` samples; z ← (softmax(z) − 1_y) / N, zero for the others."""
     top, total = window(scratch, 0, T), window(scratch, T, T)

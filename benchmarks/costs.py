@@ -1,0 +1,109 @@
+"""What laws cost, what float32 and input reduction save: ratios of noetherlite to itself, timed in turn.
+
+    python benchmarks/costs.py [--rounds 5]
+
+A figure is the median over the rounds of the time of a whole `integrate` call, divided by its steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import noetherlite as nl
+
+sys.path.insert(0, str(Path(__file__).parent))
+from peers import EVERY, WORKLOADS, Workload
+
+
+def medians(runs: dict[str, Callable[[], object]], steps: int, rounds: int) -> dict[str, float]:
+    """Return each run's median seconds per step."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()  # compiles and warms up
+    for _ in range(rounds):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            run()
+            seconds[name].append((time.perf_counter() - began) / steps)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def laws_and_precision(work: Workload, algorithm: nl.Algorithm, rounds: int) -> None:
+    """Scaling laws tracked every step and recorded every tenth, against none; float32 against float64."""
+    net, X, y, theta = work.problem()
+    run = partial(nl.integrate, net.potential(X, y), algorithm, theta[0], work.steps, record_every=EVERY)
+    scalings = [f"scaling:{h}" for h in range(1, net.n_layers)]
+    runs = {
+        "laws": partial(run, laws=scalings),
+        "none": partial(run, laws=None),
+        "float32": partial(run, laws=scalings, dtype="float32"),
+    }
+    took = medians(runs, work.steps, rounds)
+    print(
+        f"{work.name:8} {type(algorithm).__name__:9} {took['laws'] * 1e6:9.2f} {took['laws'] / took['none'] - 1:18.1%} "
+        f"{took['laws'] / took['float32']:21.2f}",
+        flush=True,
+    )
+
+
+def other_laws(algorithm: nl.Algorithm, rounds: int) -> None:
+    """Matrix laws: linear layers (n_h² numbers) and rotations (n_0² numbers) of a linear network on the icosahedron."""
+    net, steps = nl.Network([3, 32, 32, 1], activation="linear(1.0)", loss="mse"), 4000
+    U = net.potential(nl.datasets.icosahedron())
+    run = partial(nl.integrate, U, algorithm, net.init(rng=0), steps, record_every=EVERY)
+    chosen = {"none": None, "linear:1, linear:2": ["linear:1", "linear:2"], "rotation": ["rotation"]}
+    took = medians({name: partial(run, laws=laws) for name, laws in chosen.items()}, steps, rounds)
+    for name, seconds in took.items():
+        cost = seconds / took["none"] - 1
+        print(f"{name:20} {type(algorithm).__name__:9} {seconds * 1e6:9.2f} {cost:6.0%}", flush=True)
+
+
+def reduction(n: int, algorithm: nl.Algorithm, rounds: int) -> None:
+    """784-128-64-10 on Kuzushiji-MNIST (glyphs where it is absent), with and without input reduction."""
+    net, steps = nl.Network([784, 128, 64, 10]), 500
+    try:
+        data = nl.datasets.kmnist(n=n, split="test", rng=0)
+    except FileNotFoundError:
+        data = nl.datasets.glyphs(n=n, rng=0)
+    run = partial(nl.integrate, net.potential(data), algorithm, net.init(rng=1), steps, record_every=EVERY)
+    plain, reduced = partial(run, input_reduction=False), partial(run, input_reduction=True)
+    took = medians({"plain": plain, "reduced": reduced}, steps, rounds)
+    apart = np.abs(plain().x - reduced().x).max()
+    print(
+        f"{data.name:12} {type(algorithm).__name__:9} {n:7} {took['plain'] * 1e6:15.0f} {took['reduced'] * 1e6:8.0f} "
+        f"{took['plain'] / took['reduced']:10.2f} {apart:17.1e}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Print three tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    print("workload algorithm   µs/step  scaling laws cost  float32 is faster by")
+    for work in WORKLOADS:
+        if work.networks == 1 and work.widths and work.name != "wide":
+            for algorithm in work.algorithms():
+                laws_and_precision(work, algorithm, rounds)
+    print("\nmatrix laws of a linear network 3-32-32-1, 12 samples\nlaws                 algorithm   µs/step   cost")
+    for algorithm in (nl.GD(1e-2), nl.Leapfrog(1e-4)):
+        other_laws(algorithm, rounds)
+    print(
+        "\ninput reduction, 784-128-64-10\ndata         algorithm samples   plain µs/step  reduced  faster by   difference in θ"
+    )
+    for n in (100, 512):
+        for algorithm in (nl.GD(1e-2), nl.Leapfrog(1e-4)):
+            reduction(n, algorithm, rounds)
+
+
+if __name__ == "__main__":
+    main()
