@@ -25,6 +25,7 @@ from .version import version
 
 if TYPE_CHECKING:
     from . import figures
+    from .discovery import Discovery, discover
     from .formulas import Law, law
 
 __version__ = version()
@@ -38,6 +39,7 @@ __all__ = [
     "Algorithm",
     "ConformalLeapfrog",
     "Dataset",
+    "Discovery",
     "DivergenceError",
     "Dynamics",
     "Flow",
@@ -50,6 +52,7 @@ __all__ = [
     "Trajectory",
     "bounds",
     "datasets",
+    "discover",
     "figures",
     "integrate",
     "lagrangian",
@@ -64,7 +67,13 @@ __all__ = [
 ]
 
 
-_LAZY = {"figures": "figures", "Law": "formulas", "law": "formulas"}
+_LAZY = {
+    "Discovery": "discovery",
+    "Law": "formulas",
+    "discover": "discovery",
+    "figures": "figures",
+    "law": "formulas",
+}
 
 
 def __getattr__(name: str) -> object:

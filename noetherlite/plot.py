@@ -13,10 +13,12 @@ from . import _validate
 from ._types import Float64Array
 from .bounds import quantity_bound
 from .dynamics import Dynamics
+from .symmetries import TOLERANCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from .discovery import Discovery
     from .trajectory import Trajectory
 
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.
@@ -140,5 +142,27 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     divisor = "" if dynamics.alpha == 0 else f"/{dynamics.alpha + 1:g}"
     ax.plot(t, limit, color=COLOURS[6], linestyle="--", label=f"$U_0t^2{divisor}$")
     ax.set(xlabel="time $t$", ylabel="$|Q(t)-Q(0)|$", xscale="log", yscale="log", title=name)
+    ax.legend(frameon=False)
+    return ax
+
+
+def singular_values(discovery: Discovery, ax: Axes | None = None) -> Axes:
+    """Plot the singular values that a discovery rests on: those of symmetries lie below the tolerance, at round-off.
+
+    Parameters
+    ----------
+    discovery : Discovery
+        What `discover` returned.
+    ax : matplotlib Axes, optional
+        Where to draw.
+    """
+    ax = new_axes(ax)
+    index = np.arange(1, discovery.singular_values.size + 1)
+    null = index > index.size - discovery.dimension
+    shown = np.maximum(discovery.singular_values, 1e-18)  # a logarithmic axis has no zero
+    ax.plot(index[~null], shown[~null], ".", color=COLOURS[0], label="not symmetries")
+    ax.plot(index[null], shown[null], "x", color=COLOURS[1], label=f"{discovery.dimension} symmetries")
+    ax.axhline(TOLERANCE, color=COLOURS[6], linestyle="--", linewidth=1.0, label="tolerance")
+    ax.set(xlabel="index", ylabel="singular value / largest", yscale="log")
     ax.legend(frameon=False)
     return ax

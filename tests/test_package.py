@@ -23,7 +23,7 @@ FLOORS = [
     ],
     ["symmetries", "_family", "_families", "laws", "bounds"],
     ["trajectory", "simulate", "plot"],
-    ["reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "checking"],
+    ["reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "checking", "discovery"],
     ["figures", "_figures_*", "cli", "__main__", "__init__"],
 ]  # fmt: skip
 LARGEST_FILE = 400  # lines
