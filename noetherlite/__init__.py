@@ -25,6 +25,7 @@ from .version import version
 
 if TYPE_CHECKING:
     from . import figures
+    from .counting import LawCount, count_laws
     from .discovery import Discovery, discover
     from .formulas import Law, law
 
@@ -44,6 +45,7 @@ __all__ = [
     "Dynamics",
     "Flow",
     "Law",
+    "LawCount",
     "LawRecord",
     "Leapfrog",
     "Network",
@@ -51,6 +53,7 @@ __all__ = [
     "Symmetry",
     "Trajectory",
     "bounds",
+    "count_laws",
     "datasets",
     "discover",
     "figures",
@@ -70,6 +73,8 @@ __all__ = [
 _LAZY = {
     "Discovery": "discovery",
     "Law": "formulas",
+    "LawCount": "counting",
+    "count_laws": "counting",
     "discover": "discovery",
     "figures": "figures",
     "law": "formulas",

@@ -18,6 +18,7 @@ from .symmetries import TOLERANCE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from .counting import LawCount
     from .discovery import Discovery
     from .trajectory import Trajectory
 
@@ -165,4 +166,25 @@ def singular_values(discovery: Discovery, ax: Axes | None = None) -> Axes:
     ax.axhline(TOLERANCE, color=COLOURS[6], linestyle="--", linewidth=1.0, label="tolerance")
     ax.set(xlabel="index", ylabel="singular value / largest", yscale="log")
     ax.legend(frameon=False)
+    return ax
+
+
+def closure(count: LawCount, ax: Axes | None = None, **style: Any) -> Axes:
+    """Plot how the directions that brackets reach grow with their depth, up to what the known laws leave.
+
+    Parameters
+    ----------
+    count : LawCount
+        What `count_laws` returned.
+    ax : matplotlib Axes, optional
+        Where to draw.
+    **style
+        Passed to `Axes.plot`.
+    """
+    ax = new_axes(ax)
+    depth = np.arange(1, len(count.depths) + 1)
+    (line,) = ax.plot(depth, count.depths, **{"color": COLOURS[0], "marker": "o", "label": "brackets", **style})
+    most = count.n_dimensions - count.lower
+    ax.plot(depth[[0, -1]], [most, most], color=line.get_color(), linestyle="--", linewidth=1.0)
+    ax.set(xlabel="largest depth of brackets", ylabel="directions reached", xticks=depth)
     return ax
