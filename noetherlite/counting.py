@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _validate
 from ._brackets import PIECEWISE, Fields, Residues, Span, residues
 from ._families import LinearLayer, NeuronScaling
 from ._kernels import modular
 from ._kernels.modular import PRIME
-from ._types import Seed
+from ._types import Float64Array, Seed
 from .network import Network
 
 FLOWS = ("gradient", "momentum")
@@ -167,7 +166,8 @@ def count_laws(net: Network, flow: str = "gradient", rng: Seed = 0, memory: floa
         )
     fields, generator = Fields(net, momentum), _validate.generator(rng)
     known = Span(fields.size)
-    for differential in _known_differentials(net, fields, generator):
+    x, p = generator.integers(1, _LARGEST_COORDINATE, (2, net.n_params)).astype(np.float64)
+    for differential in _known_differentials(net, fields, x, p):
         known.add(differential)
     depths, closed = _close(fields, fields.size - known.dimension, generator)
     return LawCount(flow, fields.size, depths, known.dimension, closed)
@@ -195,12 +195,11 @@ def _close(fields: Fields, most: int, rng: np.random.Generator) -> tuple[tuple[i
 # --- known laws ------------------------------------------------------------------------------------------------------
 
 
-def _known_differentials(net: Network, fields: Fields, rng: np.random.Generator) -> Iterator[Residues]:
-    """Yield the differentials of the laws that are theorems at a random integer point, modulo p.
+def _known_differentials(net: Network, fields: Fields, x: Float64Array, p: Float64Array) -> Iterator[Residues]:
+    """Yield the differentials of the laws that are theorems at integer positions x and momenta p, in the field.
 
     The differential of Q is Gx for symmetric G; that of ⟨Gx, p⟩ is (−Gp, Gx) for skew G.
     """
-    x, p = rng.integers(1, _LARGEST_COORDINATE, (2, net.n_params)).astype(np.float64)
     for h in range(1, net.n_layers):
         linear, scaling = LinearLayer(net, h), NeuronScaling(net, h)
         if not linear.objection:
@@ -217,7 +216,7 @@ def _known_differentials(net: Network, fields: Fields, rng: np.random.Generator)
             yield from _opposite_rotations(fields, a, x, p)
 
 
-def _differential(fields: Fields, at_x: NDArray[Any], at_p: NDArray[Any]) -> Residues:
+def _differential(fields: Fields, at_x: Float64Array, at_p: Float64Array) -> Residues:
     return _mod(np.concatenate([-at_p, at_x]) if fields.momentum else at_x)
 
 
@@ -249,7 +248,7 @@ def _constant_along(g: Residues) -> Iterator[Residues]:
         yield out
 
 
-def _opposite_rotations(fields: Fields, a: int, x: NDArray[Any], p: NDArray[Any]) -> Iterator[Residues]:
+def _opposite_rotations(fields: Fields, a: int, x: Float64Array, p: Float64Array) -> Iterator[Residues]:
     """Yield the differentials for w ↦ Tu, u ↦ Tw, T skew, which leaves ⟨u, w⟩ alone: u + w and u − w turn oppositely."""
     n, w, u = fields.widths[a + 1], fields.offsets[a, 0], fields.offsets[a + 1, 0]
     for i, j in itertools.combinations(range(n), 2):
@@ -262,7 +261,7 @@ def _opposite_rotations(fields: Fields, a: int, x: NDArray[Any], p: NDArray[Any]
         yield _differential(fields, *turned)
 
 
-def _mod(integers: NDArray[Any]) -> Residues:
+def _mod(integers: Float64Array) -> Residues:
     """Return integers, given as floats, in the field."""
     return np.asarray(integers.astype(np.int64) % PRIME, dtype=np.uint64)
 

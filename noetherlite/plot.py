@@ -183,8 +183,13 @@ def closure(count: LawCount, ax: Axes | None = None, **style: Any) -> Axes:
     """
     ax = new_axes(ax)
     depth = np.arange(1, len(count.depths) + 1)
-    (line,) = ax.plot(depth, count.depths, **{"color": COLOURS[0], "marker": "o", "label": "brackets", **style})
+    defaults = {"color": COLOURS[0], "marker": "o", "markerfacecolor": "none", "label": "brackets"}
+    (line,) = ax.plot(depth, count.depths, **{**defaults, **style})
     most = count.n_dimensions - count.lower
-    ax.plot(depth[[0, -1]], [most, most], color=line.get_color(), linestyle="--", linewidth=1.0)
-    ax.set(xlabel="largest depth of brackets", ylabel="directions reached", xticks=depth)
+    bound = "what the known laws leave"
+    fresh = bound not in ax.get_legend_handles_labels()[1]
+    ends = depth[0] - 0.1, depth[-1] + 0.1
+    ax.plot(ends, [most] * 2, "--", color=line.get_color(), linewidth=1.0, label=bound if fresh else None)
+    ax.set(xlabel="largest depth of brackets", ylabel="directions reached")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     return ax
