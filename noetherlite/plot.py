@@ -191,5 +191,5 @@ def closure(count: LawCount, ax: Axes | None = None, **style: Any) -> Axes:
     ends = depth[0] - 0.1, depth[-1] + 0.1
     ax.plot(ends, [most] * 2, "--", color=line.get_color(), linewidth=1.0, label=bound if fresh else None)
     ax.set(xlabel="largest depth of brackets", ylabel="directions reached")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     return ax
