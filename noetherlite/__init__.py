@@ -14,6 +14,7 @@ from .datasets import Dataset
 from .dynamics import GF, NAGF, ND, Dynamics
 from .ensemble import ensemble
 from .laws import LawRecord
+from .memory import memory
 from .network import Network
 from .rebalance import rebalance
 from .reference_flow import Flow, reference_flow
@@ -68,6 +69,7 @@ __all__ = [
     "lagrangian",
     "law",
     "load",
+    "memory",
     "ntk",
     "plot",
     "potentials",

@@ -145,7 +145,7 @@ def _rows(X: Float64Array) -> Float64Array:
     """Return orthonormal rows that span those of X, directions of round-off left out."""
     _, sizes, rows = np.linalg.svd(X, full_matrices=False)
     rank = int((sizes > sizes[0] * max(X.shape) * np.finfo(X.dtype).eps).sum()) if sizes.size else 0
-    return np.ascontiguousarray(rows[: max(rank, 1)])
+    return rows[: max(rank, 1)].copy()  # without the others, which a view would keep in memory
 
 
 def objection(U: object, watched: list[Family], moving: bool, compiled: bool) -> str:

@@ -15,6 +15,7 @@ _EPILOG = """examples:
   noetherlite figure 1 --out out       GU's Figure 1: norms move, laws hold
   noetherlite figures --out out        all six figures, as PNG, PDF and JSON
   noetherlite tables --format latex    the paper's five tables of dynamics and laws
+  noetherlite warmup                   compile now what the first run would else wait for
   noetherlite info                     versions, threads, where data are looked for
 """
 
@@ -61,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     tables = verbs.add_parser("tables", help="print the paper's Tables 1 to 5 of dynamics and laws")
     tables.add_argument("--format", choices=("text", "latex", "markdown"), default="text", help="default: text")
     tables.set_defaults(run=_tables)
+
+    warmup = verbs.add_parser("warmup", help="compile everything that a run may need and keep it on disk")
+    warmup.add_argument("--json", action="store_true", help="print as JSON")
+    warmup.set_defaults(run=_warmup)
 
     info = verbs.add_parser("info", help="show versions, threads, caches and data")
     info.add_argument("--json", action="store_true", help="print as JSON")
@@ -109,6 +114,25 @@ def _tables(options: argparse.Namespace) -> int:
     from .formulas import tables
 
     print(tables(options.format))
+    return 0
+
+
+def _warmup(options: argparse.Namespace) -> int:
+    from . import warmup
+
+    steps = []
+    for step in warmup.warmup():
+        steps.append(step._asdict())
+        how = f"{step.compiled} functions compiled" if step.compiled else "found on disk"
+        if not options.json:
+            print(f"{step.what}: {step.seconds:.1f} s, {how}", flush=True)
+    where = warmup.folder()
+    if options.json:
+        print(json.dumps({"steps": steps, "folder": where}))
+    else:
+        print(
+            f"kept in {where}" if where else "not kept: there is no folder to write to, and every start compiles again"
+        )
     return 0
 
 

@@ -202,14 +202,18 @@ def _trajectory(
     last = records.last
     grid = np.minimum(np.arange(records.step.shape[1]) * records.every, last)
     x, v = np.full((E, P), np.nan, plan.dtype), np.full((E, P), np.nan, plan.dtype)
-    params = np.full((*records.step.shape, P), np.nan, plan.dtype) if records.params.size else None
+    params = None
+    if records.params.size:  # no copy where none is needed: they may be a file larger than memory
+        params = records.params if plan.reduction is None else np.empty((*records.step.shape, P), plan.dtype)
     members = [Member("stopped", f"stopped by Ctrl-C after 0 of {last} steps", 0)] * E
     for e, end in enumerate(ends):
         if end is not None:
             x[e], v[e], members[e] = end.x, end.v, end.member
             records.quantity[e] = end.quantity
-            if params is not None:
+            if params is not None and plan.reduction is not None:
                 params[e] = end.params
+    if params is not None:
+        params[records.step < 0] = np.nan  # a new file holds zeros
     t: Float64Array = t0 + grid * dt[:, None]
     count = Counter(m.status for m in members)
     status = next(s for s in ("diverged", "stopped", "completed") if count[s])

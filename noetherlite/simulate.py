@@ -220,18 +220,18 @@ def _snapshot(run: _run.Run) -> Snapshot:
 
 def _trajectory(run: _run.Run, status: str, message: str, specification: dict[str, Any]) -> Trajectory:
     records, plan = run.in_theta(), run.plan
-    kept = records.step >= 0  # all rows but those that a run cut short did not reach
-    written = records._replace(**{name: getattr(records, name)[kept] for name in _ROWS})
-    t: Float64Array = np.asarray(run.kernel.t0 + written.step * run.kernel.h, dtype=np.float64)
+    written = int((records.step >= 0).sum())  # all rows but those that a run cut short did not reach
+    records = records._replace(**{name: getattr(records, name)[:written] for name in _ROWS})
+    t: Float64Array = np.asarray(run.kernel.t0 + records.step * run.kernel.h, dtype=np.float64)
     return Trajectory(
         t=t,
-        step=written.step,
-        loss=written.loss,
-        energy=written.loss + written.kinetic,
-        laws=_laws.read(plan.watched, run.algorithm.dynamics, t, written),
+        step=records.step,
+        loss=records.loss,
+        energy=records.loss + records.kinetic,
+        laws=_laws.read(plan.watched, run.algorithm.dynamics, t, records),
         x=run.x(),
         v=run.velocity(),
-        params=records.params[kept] if records.params.size else None,
+        params=records.params[:written] if records.params.size else None,  # a view: it may be a file beyond memory
         status=status,
         message=message,
         n_gradients=run.n_gradients,

@@ -1,0 +1,137 @@
+"""The memory of a run, before it is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from . import _run, _validate
+from ._family import NoetherSymmetry
+from ._kernels import cpu_tiles
+from .potentials import Potential
+from .symmetries import watched as _watched
+
+
+def memory(
+    U: Potential,
+    steps: int,
+    *,
+    networks: int | None = None,
+    record_every: int = 1,
+    record_params: bool = False,
+    laws: str | Sequence[str | NoetherSymmetry] | None = "all",
+    batch_size: int | None = None,
+    dtype: str = "float64",
+    n_threads: int | None = None,
+    input_reduction: bool | None = None,
+) -> int:
+    """Return how many bytes a compiled run from rest holds when it holds most.
+
+    With P parameters, N samples, laws of K components, κ of them in the largest, R records and s bytes a number (8 or 4):
+
+        a = R (24 + 32K + sP*) + 16P + 8N      its records, its start, and the order of the samples,
+        b = 4sP + tiles                        where it is, and what a gradient needs,
+        c = R (24 + 40K + 8κ) + 2sP            the `Trajectory` made of it, one law being worked on.
+
+    A single run holds a + b + c; an ensemble of E networks on t threads E (a + 2sP) + max(tb, Ec), as its runs are over when
+    the Trajectory is made. P* = P with `record_params`, unless all runs' parameters pass 1 GiB: they are then in a file, not
+    in memory; else P* = 0. The tiles are the samples, transposed and cut into n_T tiles of T ≥ N/n_T samples that form q
+    parts, and what m threads that share a gradient need for a pass:
+
+        tiles = s (n_T T (n_0 + n_L) + m T (2 Σ_h n_h + max_h n_h) + (q + 1) P) + 8 n_T T,
+
+    n_L for "mse" and the last term, labels, for "nll", P where q > 1; twice with minibatches. In float32 the data are
+    converted: s N (n_0 + n_L) more. `input_reduction` puts r coordinates in the place of n_0 inputs: fewer parameters in b, and
+    8r (N + 3n_1) + 8 (n_0 n_1 + P) more, and 8r n_0 for a basis that is not the samples. U itself, which is there before, is
+    not counted, nor is code.
+
+    Parameters
+    ----------
+    U : Potential
+        The potential.
+    steps : int
+        Steps of the run.
+    networks : int, optional
+        E, the networks of an `ensemble`; a single run by default.
+    record_every, record_params, laws, batch_size, dtype, n_threads, input_reduction
+        As for `integrate` and `ensemble`. Laws given as objects, and "rotation", are verified as they are there, and whether
+        a reduction pays is found out in the same way: this takes as long as a run's preparations.
+
+    Returns
+    -------
+    int
+        Bytes. The peak that tracemalloc sees is at the most 128 KiB and 4 KiB a network higher, Python's own objects, and a
+        sixth lower. What is needed for a moment during the preparations is not in it: a singular value decomposition of
+        the inputs where a reduction is considered, and the verification of laws.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; the message names it.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> U = nl.Network([784, 128, 10]).potential(nl.datasets.glyphs(n=64, rng=0))
+    >>> short, long = (nl.memory(U, steps, laws=["scaling:1"], input_reduction=False) for steps in (100, 200))
+    >>> long - short  # 100 records more, of 128 components
+    1028800
+    """
+    steps = _validate.integer(steps, "steps", minimum=0)
+    every = _validate.integer(record_every, "record_every", minimum=1)
+    E = 1 if networks is None else _validate.integer(networks, "networks", minimum=1)
+    plan = _run.Plan(
+        U,
+        _watched(U, laws, minibatches=batch_size is not None),
+        batch_size=batch_size,
+        backend="auto",
+        dtype=_validate.dtype_name(dtype),
+        steps=steps * E,
+        reduce=False if input_reduction is None and record_params else input_reduction,
+        moving=False,
+    )
+    threads = _run.threads(n_threads) if plan.compiled else 1
+    lanes = min(threads, E)
+    R, components = steps // every + 1 + (steps % every != 0), np.diff(plan.laws.start, prepend=0)
+    P, s, K = U.n_params, np.dtype(plan.dtype).itemsize, int(components.sum())
+    params = R * s * plan.n_params if record_params else 0
+    in_memory = params if E * params <= _run.PARAMS_IN_MEMORY else 0
+    run = R * (24 + 32 * K) + in_memory + 16 * P + 8 * plan.n_samples
+    passing = 4 * s * plan.n_params + _tiles(plan, threads // lanes)
+    result = R * (24 + 40 * K + 8 * int(components.max())) + 2 * s * P
+    common = _converted(plan) + _reduction(plan, E * R if record_params else 0)
+    if networks is None:
+        return common + run + passing + result
+    return common + E * (run + 2 * s * P) + max(lanes * passing, E * result)
+
+
+def _tiles(plan: _run.Plan, members: int) -> int:
+    """Return the bytes of one engine."""
+    if not plan.compiled or plan.problem is None:
+        return 0
+    N, n = plan.n_samples, plan.batch or plan.n_samples
+    everything = _bytes(cpu_tiles.empty(plan.problem, N, members if n == N else 1))
+    return everything if n == N else everything + _bytes(cpu_tiles.empty(plan.problem, n, members))
+
+
+def _bytes(arrays: tuple[object, ...]) -> int:
+    """Return the bytes of those that are arrays; zeros that are never written to cost nothing."""
+    return sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
+
+
+def _converted(plan: _run.Plan) -> int:
+    """Return the bytes of the data in another precision, and of the laws that are matrices."""
+    data = _bytes((plan.problem.X, plan.problem.targets)) if plan.problem and plan.dtype != "float64" else 0
+    return data + _bytes((plan.laws.G, plan.laws.xi))
+
+
+def _reduction(plan: _run.Plan, records: int) -> int:
+    """Return the bytes of the basis, the reduced inputs and the start in them, and of the way back to θ."""
+    if plan.reduction is None:
+        return 0
+    n_0, n_1 = plan.reduction.network.widths[:2]
+    basis = 0 if plan.reduction.by_samples else plan.reduction.B.nbytes
+    start = 3 * 8 * n_1 * len(plan.reduction.B)
+    back = 8 * (n_0 * n_1 + plan.U.n_params) + records * 8 * (2 * n_0 * n_1 + plan.U.n_params)
+    return basis + plan.reduction.U.X.nbytes + start + back

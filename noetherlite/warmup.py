@@ -1,0 +1,73 @@
+"""Compiling all that a run may need before the first one: `noetherlite warmup`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numba
+from numba.core import event
+
+from . import _validate
+from ._kernels import cpu
+from .algorithms import GD
+from .network import Network
+from .potentials import Harmonic, Radial
+from .simulate import integrate
+
+
+class Step(NamedTuple):
+    """What was made ready, in how many seconds, and how many functions had to be compiled: the others were on disk."""
+
+    what: str
+    seconds: float
+    compiled: int
+
+
+def warmup() -> Iterator[Step]:
+    """Make compiled code ready and keep it on disk where a folder can be written, one step after the other.
+
+    A function is compiled once for each precision, whatever the network, algorithm and laws, so that the smallest run
+    brings in everything.
+
+    Yields
+    ------
+    Step
+        As it is done.
+
+    Raises
+    ------
+    RuntimeError
+        If numba is told not to compile, by NUMBA_DISABLE_JIT.
+    """
+    settings: Any = numba.config
+    if settings.DISABLE_JIT:
+        raise RuntimeError("NUMBA_DISABLE_JIT is set: there is nothing to compile")
+    net = Network([1, 1, 2])
+    U, theta = net.potential([[1.0]], [0]), net.init(rng=0)
+
+    yield _timed("potentials without data", _analytic)
+    yield _timed("predictions", partial(net.predict, theta, [[1.0]]))
+    for dtype in _validate.DTYPES:
+        yield _timed(f"runs in {dtype}", partial(integrate, U, GD(0.1), theta, 1, dtype=dtype))
+
+
+def folder() -> str | None:
+    """Return where compiled code is kept, None where no folder can be written."""
+    path: str | None = cpu.advance.stats.cache_path
+    return path
+
+
+def _analytic() -> None:
+    for U in (Radial(1), Harmonic([[1.0]])):
+        U.value([1.0])
+
+
+def _timed(what: str, function: Callable[[], object]) -> Step:
+    began = time.perf_counter()
+    with event.install_recorder("numba:compile") as recorder:
+        function()
+    compiled = sum(e.is_start for _, e in recorder.buffer)
+    return Step(what, time.perf_counter() - began, compiled)

@@ -1,0 +1,168 @@
+"""Starting up: compiled code is kept where it can be, found again, shared by processes, and never asked for loudly."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numba
+import pytest
+
+import noetherlite as nl
+from noetherlite import warmup
+from noetherlite.cli import main
+
+PACKAGE = Path(nl.__file__).parent
+pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
+
+# The smallest kernels, of the three files that most are in: they are kept in the way of all others.
+SMALL = """
+import sys, time
+import numpy as np
+import noetherlite as nl
+from noetherlite._kernels import cpu
+while time.time() < float(sys.argv[1]):
+    pass
+U, x0 = nl.potentials.Radial(3), [1.4, 0.1, -0.2]
+x, v = np.array(x0), np.zeros(3)
+cpu.drag_kick_drift(x, v, U.gradient(x), 0.1, 0.2, 0.3)
+print(U.value(x0).hex(), nl.potentials.Harmonic(np.eye(3)).value(x0).hex(), *(a.hex() for a in (*x, *v)))
+print(sum(sum(f.stats.cache_misses.values()) for f in (cpu.radial, cpu.harmonic, cpu.drag_kick_drift)))
+print(cpu.radial.stats.cache_path)
+"""
+
+
+def start(code, *arguments, **environment):
+    """Start a process in which every warning is an error; -P: the working directory does not hide another copy."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-W", "error", "-c", code, *arguments],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def answer(process):
+    """Return what a process printed, line by line, after checking that it ended well and said nothing else."""
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (0, "")
+    return out.splitlines()
+
+
+def test_eight_processes_start_at_once_in_an_empty_shared_cache(tmp_path):
+    together = str(time.time() + 5)  # all wait for the same moment, to collide as well as they can
+    processes = [start(SMALL, together, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(8)]
+    answers = [answer(p) for p in processes]
+    assert len({numbers for numbers, _, _ in answers}) == 1
+    assert sum(int(compiled) for _, compiled, _ in answers) > 3  # they did collide: more than one of them compiled
+    assert not list(tmp_path.rglob("*.tmp.*"))
+    numbers, compiled, where = answer(start(SMALL, "0", NUMBA_CACHE_DIR=str(tmp_path)))
+    assert (numbers, compiled) == (answers[0][0], "0")
+    assert Path(where).is_relative_to(tmp_path)
+
+
+RUN_EVERYTHING = """
+import numpy as np
+from numba.core import event
+with event.install_recorder("numba:compile") as recorder:
+    import noetherlite as nl
+    X = np.random.default_rng(0).standard_normal((300, 24))
+    for activation, loss in (("relu", "nll"), ("linear", "mse"), (["swish", "tanh"], "nll")):
+        net = nl.Network([24, 32, 32, 3], activation=activation, loss=loss)
+        U = net.potential(X, np.arange(300) % 3 if loss == "nll" else X[:, :3])
+        x0 = net.init(rng=0)
+        net.predict(x0, X), U.value(x0), U.gradient(x0)
+        for algorithm in (nl.GD(0.1), nl.Leapfrog(1e-3), nl.NAGD(1e-3), nl.ConformalLeapfrog(1e-3, gamma=1.0)):
+            for dtype in ("float64", "float32"):
+                nl.integrate(U, algorithm, x0, 3, dtype=dtype, n_threads=2, record_params=True)
+        nl.integrate(U, nl.GD(0.1), x0, 3, batch_size=7, rng=0)
+        nl.integrate(U, nl.GD(0.1), x0, 3, input_reduction=True)
+        nl.ensemble(U, nl.GD(0.1), [x0, x0], 3)
+    wide = nl.Network([24, 400, 3])
+    nl.integrate(wide.potential(X, np.arange(300) % 3), nl.GD(0.1), wide.init(rng=0), 2)
+    nl.integrate(nl.potentials.Radial(3), nl.Leapfrog(0.1), [1.0, 0, 0], 3, laws=[nl.Symmetry([[0, 1, 0], [-1, 0, 0], [0, 0, 0]])])
+    nl.integrate(nl.potentials.Harmonic(np.eye(2)), nl.Leapfrog(0.1), [1.0, 0], 3, dtype="float32")
+print(sorted({e.data["dispatcher"].__name__ for _, e in recorder.buffer}))
+"""
+
+
+def test_after_a_warm_up_nothing_is_compiled_any_more():
+    list(warmup.warmup())  # in the cache that the tests share
+    assert answer(start(RUN_EVERYTHING)) == ["[]"]
+
+
+def test_warm_up_says_what_it_did(capsys, tmp_path):
+    assert main(["warmup"]) == 0
+    first = capsys.readouterr().out
+    assert first.count("\n") == 5
+    assert f"kept in {warmup.folder()}" in first
+    assert main(["warmup", "--json"]) == 0  # a second time in one process: nothing is left to do
+    report = json.loads(capsys.readouterr().out)
+    assert [step["compiled"] for step in report["steps"]] == [0, 0, 0, 0]
+    assert Path(report["folder"]).is_dir()
+
+
+def test_compiled_functions_are_counted(tmp_path):
+    code = "from noetherlite import warmup\nstep = next(warmup.warmup())\nprint(step.compiled, warmup.folder())"
+    for expected in ("3", "0"):
+        (line,) = answer(start(code, NUMBA_CACHE_DIR=str(tmp_path)))
+        count, folder = line.split()
+        assert count == expected
+        assert Path(folder).is_relative_to(tmp_path)
+
+
+def test_warm_up_without_a_compiler_fails_in_one_line():
+    process = start("from noetherlite.cli import main; raise SystemExit(main(['warmup']))", NUMBA_DISABLE_JIT="1")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err == "noetherlite: NUMBA_DISABLE_JIT is set: there is nothing to compile\n"
+
+
+# --- folders that cannot be written: a folder below a file cannot even be made, also by root ---------------------------
+
+
+@pytest.fixture
+def nowhere(tmp_path):
+    """A copy of the package and an environment in which no folder for compiled code can be made."""
+    copy = tmp_path / "site" / "noetherlite"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (copy, copy / "_kernels"):
+        (folder / "__pycache__").write_text("")
+    (tmp_path / "file").write_text("")
+    below = str(tmp_path / "file" / "below")
+    environment = dict.fromkeys(("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE"), below)
+    return {**environment, "PYTHONPATH": str(copy.parent)}
+
+
+def files(folder):
+    return {p.relative_to(folder): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+def test_runs_quietly_where_nothing_can_be_written(nowhere, tmp_path):
+    before = files(tmp_path)
+    numbers, _, where = answer(start(SMALL, "0", **nowhere))
+    assert where == "None"
+    assert files(tmp_path) == before
+    assert numbers == answer(start(SMALL, "0"))[0]
+
+
+def test_warm_up_says_that_nothing_is_kept(nowhere):
+    code = """
+from noetherlite import cli, warmup
+warmup.warmup = lambda: [warmup._timed("potentials without data", warmup._analytic)]  # the first step is enough
+raise SystemExit(cli.main(["warmup"]))
+"""
+    first, last = answer(start(code, **nowhere))
+    assert first.endswith("3 functions compiled")
+    assert last == "not kept: there is no folder to write to, and every start compiles again"
+
+
+def test_an_unusable_cache_folder_gives_way_to_the_next(nowhere, tmp_path):
+    environment = {**nowhere, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    where = answer(start(SMALL, "0", **environment))[2]
+    assert sys.platform != "linux" or Path(where).is_relative_to(tmp_path / "cache")
+    assert Path(where).is_dir()
