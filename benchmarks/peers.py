@@ -67,7 +67,7 @@ WORKLOADS = (
     Workload("small", (10, 32, 32, 3), 100, 4000),
     Workload("middle", (64, 64, 32, 10), 256, 1000),
     Workload("paper", (784, 128, 64, 10), 512, 500),
-    Workload("wide", (784, 2048, 2048, 10), 1024, 4),
+    Workload("wide", (784, 2048, 2048, 10), 1024, 8),
     Workload("ensemble", (10, 16, 16, 3), 64, 400, networks=512),
     Workload("radial", (), 0, 1_000_000),
 )

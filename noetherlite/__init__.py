@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from . import convert, figures, ntk, testing
     from ._report import Report
     from .checking import check
+    from .counting import LawCount, count_laws
+    from .discovery import Discovery, discover
     from .formulas import Law, law
 
 __version__ = version()
@@ -42,10 +44,12 @@ __all__ = [
     "Algorithm",
     "ConformalLeapfrog",
     "Dataset",
+    "Discovery",
     "DivergenceError",
     "Dynamics",
     "Flow",
     "Law",
+    "LawCount",
     "LawRecord",
     "Leapfrog",
     "Network",
@@ -56,7 +60,9 @@ __all__ = [
     "bounds",
     "check",
     "convert",
+    "count_laws",
     "datasets",
+    "discover",
     "ensemble",
     "figures",
     "integrate",
@@ -76,10 +82,14 @@ __all__ = [
 
 
 _LAZY = {
+    "Discovery": "discovery",
     "Law": "formulas",
+    "LawCount": "counting",
     "Report": "_report",
     "check": "checking",
     "convert": "convert",
+    "count_laws": "counting",
+    "discover": "discovery",
     "figures": "figures",
     "law": "formulas",
     "ntk": "ntk",

@@ -13,11 +13,14 @@ from . import _validate
 from ._types import Float64Array
 from .bounds import quantity_bound
 from .dynamics import Dynamics
+from .symmetries import TOLERANCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ._report import Report
+    from .counting import LawCount
+    from .discovery import Discovery
     from .trajectory import Trajectory
 
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.
@@ -168,4 +171,52 @@ def check(report: Report, ax: Axes | None = None) -> Axes:
     ax.axhline(1.0, color="0.5", linewidth=0.8, linestyle=":", label="tolerance")
     ax.set(xlabel="time $t$", ylabel="|residual| / tolerance", yscale="log")
     ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def singular_values(discovery: Discovery, ax: Axes | None = None) -> Axes:
+    """Plot the singular values that a discovery rests on: those of symmetries lie below the tolerance, at round-off.
+
+    Parameters
+    ----------
+    discovery : Discovery
+        What `discover` returned.
+    ax : matplotlib Axes, optional
+        Where to draw.
+    """
+    ax = new_axes(ax)
+    index = np.arange(1, discovery.singular_values.size + 1)
+    null = index > index.size - discovery.dimension
+    shown = np.maximum(discovery.singular_values, 1e-18)  # a logarithmic axis has no zero
+    ax.plot(index[~null], shown[~null], ".", color=COLOURS[0], label="not symmetries")
+    ax.plot(index[null], shown[null], "x", color=COLOURS[1], label=f"{discovery.dimension} symmetries")
+    ax.axhline(TOLERANCE, color=COLOURS[6], linestyle="--", linewidth=1.0, label="tolerance")
+    ax.set(xlabel="index", ylabel="singular value / largest", yscale="log")
+    ax.legend(frameon=False)
+    return ax
+
+
+def closure(count: LawCount, ax: Axes | None = None, **style: Any) -> Axes:
+    """Plot how the directions that brackets reach grow with their depth, up to what the known laws leave.
+
+    Parameters
+    ----------
+    count : LawCount
+        What `count_laws` returned.
+    ax : matplotlib Axes, optional
+        Where to draw.
+    **style
+        Passed to `Axes.plot`.
+    """
+    ax = new_axes(ax)
+    depth = np.arange(1, len(count.depths) + 1)
+    defaults = {"color": COLOURS[0], "marker": "o", "markerfacecolor": "none", "label": "brackets"}
+    (line,) = ax.plot(depth, count.depths, **{**defaults, **style})
+    most = count.n_dimensions - count.lower
+    bound = "what the known laws leave"
+    fresh = bound not in ax.get_legend_handles_labels()[1]
+    ends = depth[0] - 0.1, depth[-1] + 0.1
+    ax.plot(ends, [most] * 2, "--", color=line.get_color(), linewidth=1.0, label=bound if fresh else None)
+    ax.set(xlabel="largest depth of brackets", ylabel="directions reached")
+    ax.locator_params(axis="x", integer=True)
     return ax

@@ -1,0 +1,39 @@
+"""How many laws are there for every data set? All of them counted, with a proof, and how the proof grows."""
+
+import noetherlite as nl
+
+
+def main() -> None:
+    networks = {
+        "two linear layers": nl.Network([2, 3, 2], "linear", bias=False),
+        "wide linear layer": nl.Network([2, 9, 2], "linear", bias=False),
+        "deep linear": nl.Network([2, 5, 5, 5, 2], "linear", bias=False),
+        "linear, biases": nl.Network([2, 3, 2], "linear"),
+        "scalar stretch": nl.Network([3, 1, 2, 3, 1], "linear", bias=False, loss="mse"),
+        "ReLU": nl.Network([9, 9, 9, 9], "relu"),
+        "z^2, then ReLU": nl.Network([3, 4, 4, 2], ["polynomial(2)", "relu"]),
+    }
+    print(
+        f"{'network':18} {'widths':16} {'P':>4} {'gradient flow':>14} {'momentum':>9}  dimension by depth of brackets"
+    )
+    for title, net in networks.items():
+        gradient, momentum = nl.count_laws(net), nl.count_laws(net, flow="momentum")
+        widths = "-".join(map(str, net.widths))
+        print(
+            f"{title:18} {widths:16} {net.n_params:4} {gradient:14} {momentum:9}  {gradient.depths}, {momentum.depths}"
+        )
+        assert gradient.certified
+        assert momentum.certified
+    print(f"\nThe first in words: {nl.count_laws(networks['two linear layers']).method}.")
+
+    ax = None
+    for width, colour, marker in zip((2, 3, 5), nl.plot.COLOURS, "os^", strict=False):
+        count = nl.count_laws(nl.Network([2, width, width, width, 2], "linear", bias=False))
+        ax = nl.plot.closure(count, ax, color=colour, marker=marker, label=f"2-{width}-{width}-{width}-2: {count} laws")
+    ax.legend(frameon=False)
+    ax.figure.savefig("count_laws.png", dpi=150)
+    print("Directions reached by brackets in deep linear networks: count_laws.png")
+
+
+if __name__ == "__main__":
+    main()

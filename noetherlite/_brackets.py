@@ -1,0 +1,121 @@
+"""Lie brackets of the vector fields that a network's flows are made of, at one point, modulo the prime 2⁶¹ − 1.
+
+A flow on one sample follows the gradient of φ = ⟨c, f(θ; x)⟩, with c the derivative of the loss. The fields ∇φ over all x,
+c and activation patterns span, at every θ, what data sets and losses can do. All are polynomials in θ, so their brackets can
+be evaluated without rounding: derivatives by jets, division by nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._kernels import modular
+from ._kernels.modular import PRIME
+from .network import Network
+
+Residues = NDArray[np.uint64]
+
+PIECEWISE = ("relu", "leaky_relu", "repu")  # polynomial on each side of zero
+
+
+class Field(NamedTuple):
+    """A vector field: ∇φ for one sample and, for momentum, `drift` times the free motion."""
+
+    inputs: Residues  # x
+    gates: Residues  # a factor of σ for each hidden neuron
+    outputs: Residues  # c
+    drift: np.uint64
+
+
+class Fields:
+    """The fields of a network's flow.
+
+    Gradient flow moves θ along ∇φ. With momentum the state is (θ, p) with p = μẋ: ∇φ moves p, and p moves θ, up to factors
+    that depend on time alone, which change no span.
+
+    On one side of zero σ(z) = gate·z^degree, with gate 0 or 1 (or the slope of a leaky ReLU) by the sample's activation
+    pattern. φ is affine in each gate, so that its values at any gates are combinations of those at patterns, and gates
+    may be drawn from the whole field.
+    """
+
+    def __init__(self, network: Network, momentum: bool) -> None:
+        self.n_params, self.momentum = network.n_params, momentum
+        self.size = network.n_params * (2 if momentum else 1)
+        self.widths = np.array(network.widths, np.int64)
+        self.offsets = network.problem(np.empty((0, network.widths[0])), None, "float64").offsets
+        activations = [(a.name, a.constant) for a in network.activations]
+        self.degrees = np.array(
+            [int(c) if name in ("polynomial", "repu") else 1 for name, c in activations], dtype=np.int64
+        )
+        hidden = network.widths[1:-1]
+        self.piecewise = np.repeat([name in PIECEWISE for name, _ in activations], hidden).astype(bool)
+        slopes = [residue(c) if name == "linear" else np.uint64(1) for name, c in activations]
+        self.gates = np.repeat(np.array(slopes, np.uint64), hidden)
+
+    def random(self, rng: np.random.Generator, drift: bool) -> Field:
+        """Draw a field, with the free motion in it if `drift` and there is momentum."""
+        return Field(
+            inputs=residues(rng, self.widths[0]),
+            gates=np.where(self.piecewise, residues(rng, self.gates.size), self.gates),
+            outputs=residues(rng, self.widths[-1]),
+            drift=residues(rng, 1)[0] if drift and self.momentum else np.uint64(0),
+        )
+
+    def at(self, field: Field, point: Residues) -> Residues:
+        """Return the field at jets of shape (size, 2ᵏ), in that shape."""
+        out = np.zeros_like(point)
+        theta, force = point[: self.n_params], out[-self.n_params :]
+        modular.gradient(
+            self.widths, self.offsets, self.degrees, field.gates, field.inputs, field.outputs, theta, force
+        )
+        if self.momentum:
+            modular.scale(field.drift, point[self.n_params :], out[: self.n_params])
+        return out
+
+    def bracket(self, fields: Sequence[Field], point: Residues) -> Residues:
+        """Return [Y_d, [… [Y_2, Y_1]]] at jets of shape (size, 2ᵏ), for `fields` (Y_1, …, Y_d), in that shape.
+
+        With [Y, B] = B′Y − Y′B both derivatives are the ε-parts of B(x + εY(x)) and Y(x + εB(x)).
+        """
+        outer, inner = fields[-1], fields[:-1]
+        value = self.at(outer, point)
+        if not inner:
+            return value
+        width = point.shape[1]
+        moved = self.bracket(inner, np.concatenate([point, value], axis=1))
+        bracket, derivative = moved[:, :width], moved[:, width:]
+        back = self.at(outer, np.concatenate([point, bracket], axis=1))[:, width:]
+        return np.where(derivative >= back, derivative - back, derivative + (np.uint64(PRIME) - back))
+
+
+class Span:
+    """A growing subspace of F_pⁿ, held in echelon form."""
+
+    def __init__(self, size: int) -> None:
+        self._rows = np.zeros((size, size), np.uint64)
+        self._pivots = np.zeros(size, np.int64)
+        self.dimension = 0
+
+    def add(self, vector: Residues) -> bool:
+        """Add a vector and return whether it was not in the span before."""
+        is_new = self.dimension < len(self._rows) and modular.insert(
+            self._rows, self._pivots, self.dimension, np.array(vector, np.uint64)
+        )
+        self.dimension += bool(is_new)
+        return bool(is_new)
+
+
+def residues(rng: np.random.Generator, n: int) -> Residues:
+    """Draw n elements of the field."""
+    return rng.integers(0, PRIME, n, dtype=np.uint64)
+
+
+def residue(value: float) -> np.uint64:
+    """Return a float, which is a fraction, in the field: exactly."""
+    fraction = Fraction(value)
+    return np.uint64(fraction.numerator * pow(fraction.denominator, -1, PRIME) % PRIME)

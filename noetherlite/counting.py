@@ -1,0 +1,285 @@
+"""How many conservation laws hold for every data set: P minus the dimension of a Lie algebra, exactly (theory §9)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from . import _validate
+from ._brackets import PIECEWISE, Fields, Residues, Span, residues
+from ._families import LinearLayer, NeuronScaling
+from ._kernels import modular
+from ._kernels.modular import PRIME
+from ._types import Float64Array, Seed
+from .network import Network
+
+FLOWS = ("gradient", "momentum")
+_DEEPEST = 12  # a bracket of depth d costs 3^d; no network we met needed more than 11
+_LARGEST_COORDINATE = 2**20  # of the integer point of the known laws; float64 holds their gradients exactly
+
+
+class LawCount(int):
+    """The number of independent conservation laws: an int that carries its certificate.
+
+    Attributes
+    ----------
+    count, upper : int
+        The number itself: dimensions of the state minus that of the closure found. More laws than this there are not.
+    lower : int
+        Rank of the differentials of the laws that are theorems. Fewer laws than this there are not.
+    certified : bool
+        Whether the two bounds meet: a proof, as both are ranks of integer matrices bounded from below modulo a prime.
+    closed : bool
+        Whether brackets of one more depth added nothing at the random point. Then `upper` is the number itself but for a
+        coincidence among 2⁶¹ residues, of probability below 1e-9, even where `lower` is smaller.
+    depths : tuple of int
+        Dimension of the span of all brackets up to depth 1, 2, …; it ends early where `lower` is met.
+    n_dimensions : int
+        P for gradient flow, 2P with momentum.
+    flow : str
+        "gradient" or "momentum".
+    """
+
+    lower: int
+    closed: bool
+    depths: tuple[int, ...]
+    n_dimensions: int
+    flow: str
+
+    def __new__(cls, flow: str, n_dimensions: int, depths: tuple[int, ...], lower: int, closed: bool) -> Self:
+        """Make the count `n_dimensions` − the last of `depths`."""
+        out = super().__new__(cls, n_dimensions - depths[-1])
+        out.flow, out.n_dimensions, out.depths, out.lower, out.closed = flow, n_dimensions, depths, lower, closed
+        return out
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return (self.flow, self.n_dimensions, self.depths, self.lower, self.closed)
+
+    @property
+    def count(self) -> int:
+        """The number of laws."""
+        return int(self)
+
+    @property
+    def upper(self) -> int:
+        """More laws than this there are not."""
+        return int(self)
+
+    @property
+    def certified(self) -> bool:
+        """Whether `lower` and `upper` meet."""
+        return self.lower == self.upper
+
+    @property
+    def method(self) -> str:
+        """How the number was found, and how sure it is."""
+        closure = (
+            f"{self.n_dimensions} dimensions − {self.depths[-1]} of the closure, by brackets to depth {len(self.depths)} "
+            "modulo 2^61 − 1"
+        )
+        if self.certified:
+            return f"{closure}; certified: as many laws are known"
+        if self.closed:
+            return f"{closure}; {self.lower} laws are known, and the closure is complete but for a chance below 1e-9"
+        return f"{closure}; {self.lower} laws are known, and the closure is not complete: an upper bound"
+
+    def __repr__(self) -> str:
+        state = "certified" if self.certified else f"at least {self.lower}{'' if self.closed else ', upper bound'}"
+        return f"<LawCount {int(self)}, {self.flow} flow, {state}>"
+
+    def __str__(self) -> str:
+        return str(int(self))
+
+
+def count_laws(net: Network, flow: str = "gradient", rng: Seed = 0, memory: float = 2.0**32) -> LawCount:
+    """Count the independent conservation laws that hold for every data set and every loss, near a generic point.
+
+    Parameters
+    ----------
+    net : Network
+        Its activations are linear, relu, leaky_relu, polynomial, or repu of an integer degree; its loss is not used.
+    flow : {"gradient", "momentum"}
+        "gradient": functions h(θ) constant under θ̇ = −∇U. "momentum": functions h(t, θ, θ̇) constant under
+        mθ̈ + c(t)θ̇ + ∇U = 0, m > 0; their number is the same for every friction c.
+    rng : int, SeedSequence or Generator
+        Source of the random point and fields; no result but the rarest accident depends on it.
+    memory : float
+        Bytes that may be used: about 8P² are, with momentum 32P².
+
+    Returns
+    -------
+    LawCount
+        An int with bounds, a flag `certified`, and the dimensions it comes from.
+
+    Raises
+    ------
+    TypeError
+        If `net` is not a network.
+    ValueError
+        If the flow is not known, an activation is not piecewise polynomial, one of degree above 1 comes after a
+        piecewise one, or the network is too large for `memory`.
+
+    Notes
+    -----
+    A function is conserved if its differential vanishes on the fields of the flow, hence on all their Lie brackets; by
+    Frobenius' theorem there are as many independent ones as dimensions that the brackets leave free [1]_. The fields
+    are ∇_θ⟨c, f(θ; x)⟩ for all x, c and activation patterns; with momentum they act on the velocities, and the free
+    motion joins them [2]_. Right-normed brackets of random fields are evaluated at a random point modulo p = 2⁶¹ − 1: one
+    that lies in the span of the shallower ones shows that all of its depth do, and a depth that adds nothing is the
+    last. Ranks modulo p are never above the true ones.
+
+    The known laws: neuron scalings and linear layers (their antisymmetric parts, with momentum). Between two layers of
+    width one, without biases and piecewise activations, the network is one scalar function s of the weights
+    between, which then move along ∇s alone: all but one of them are local laws. With momentum and one linear layer
+    between, s = ⟨u, w⟩ has the rotations of u + w and of u − w. A network with scalar input and output is such a case.
+
+    Every activation pattern is taken to occur in the data. A network without biases on scalar inputs shows but two, and
+    can have more laws.
+
+    References
+    ----------
+    .. [1] S. Marcotte, R. Gribonval and G. Peyré, "Abide by the Law and Follow the Flow: Conservation Laws for Gradient
+       Flows", NeurIPS 2023.
+    .. [2] S. Marcotte, R. Gribonval and G. Peyré, "Keep the Momentum: Conservation Laws beyond Euclidean Gradient Flows",
+       ICML 2024.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.count_laws(nl.Network([2, 3, 2], "linear", bias=False))
+    <LawCount 6, gradient flow, certified>
+    >>> nl.count_laws(nl.Network([2, 3, 2], "relu"), flow="momentum")
+    <LawCount 0, momentum flow, certified>
+    """
+    if not isinstance(net, Network):
+        raise TypeError(f"net must be a Network, got {_validate.describe(net)}")
+    _check_activations(net)
+    momentum = _validate.one_of(flow, "flow", FLOWS) == "momentum"
+    needed = 8.0 * (net.n_params * (1 + momentum)) ** 2
+    if needed > _validate.real(memory, "memory", minimum=0.0):
+        raise ValueError(
+            f"net has {net.n_params} parameters; counting takes {needed / 1e9:.3g} GB, more than "
+            f"memory={memory / 1e9:.3g} GB; expected a smaller network or a larger memory"
+        )
+    fields, generator = Fields(net, momentum), _validate.generator(rng)
+    known = Span(fields.size)
+    x, p = generator.integers(1, _LARGEST_COORDINATE, (2, net.n_params)).astype(np.float64)
+    for differential in _known_differentials(net, fields, x, p):
+        known.add(differential)
+    depths, closed = _close(fields, fields.size - known.dimension, generator)
+    return LawCount(flow, fields.size, depths, known.dimension, closed)
+
+
+def _close(fields: Fields, most: int, rng: np.random.Generator) -> tuple[tuple[int, ...], bool]:
+    """Return the dimensions of the spans of brackets up to depth 1, 2, …, and whether the last is all there is.
+
+    The span cannot exceed `most` dimensions.
+    """
+    point = residues(rng, fields.size)[:, None]
+    span, dimensions = Span(fields.size), []
+    for depth in range(1, _DEEPEST + 1):
+        before = span.dimension
+        while span.dimension < most:
+            chain = [fields.random(rng, drift=k > 0) for k in range(depth)]
+            if not span.add(fields.bracket(chain, point)[:, 0]):
+                break
+        dimensions.append(span.dimension)
+        if span.dimension in (before, most):
+            return tuple(dimensions), True
+    return tuple(dimensions), False
+
+
+# --- known laws ------------------------------------------------------------------------------------------------------
+
+
+def _known_differentials(net: Network, fields: Fields, x: Float64Array, p: Float64Array) -> Iterator[Residues]:
+    """Yield the differentials of the laws that are theorems at integer positions x and momenta p, in the field.
+
+    The differential of Q is Gx for symmetric G; that of ⟨Gx, p⟩ is (−Gp, Gx) for skew G.
+    """
+    for h in range(1, net.n_layers):
+        linear, scaling = LinearLayer(net, h), NeuronScaling(net, h)
+        if not linear.objection:
+            n, sign = net.widths[h], -1 if fields.momentum else 1
+            at_x, at_p = (linear.generator(point).reshape(n, n, -1) for point in (x, p))
+            for i, j in itertools.combinations_with_replacement(range(n), 2):
+                yield _differential(fields, at_x[i, j] + sign * at_x[j, i], at_p[i, j] + sign * at_p[j, i])
+        elif not fields.momentum and not scaling.objection:
+            yield from map(_mod, scaling.generator(x))
+    for a, b in _scalar_segments(net, fields):
+        if not fields.momentum:
+            yield from _constant_along(_segment_gradient(fields, a, b, _mod(x)))
+        elif b == a + 2 and fields.degrees[a] == 1:
+            yield from _opposite_rotations(fields, a, x, p)
+
+
+def _differential(fields: Fields, at_x: Float64Array, at_p: Float64Array) -> Residues:
+    return _mod(np.concatenate([-at_p, at_x]) if fields.momentum else at_x)
+
+
+def _scalar_segments(net: Network, fields: Fields) -> Iterator[tuple[int, int]]:
+    """Yield the layers (a, b) of width one between which the network is one scalar function of the weights."""
+    ones = [h for h, width in enumerate(net.widths) if width == 1]
+    for a, b in itertools.pairwise(ones):
+        if not net.bias and not any(net.activations[h - 1].name in PIECEWISE for h in range(a + 1, b)):
+            yield a, b
+
+
+def _segment_gradient(fields: Fields, a: int, b: int, theta: Residues) -> Residues:
+    """Return ∇s for the function s of the weights between layers a and b, zero elsewhere."""
+    before, one = fields.widths[1 : a + 1].sum(), np.ones(1, np.uint64)
+    gates = fields.gates[before : before + fields.widths[a + 1 : b].sum()]
+    out = np.zeros((fields.n_params, 1), np.uint64)
+    modular.gradient(
+        fields.widths[a : b + 1], fields.offsets[a:b], fields.degrees[a:b], gates, one, one, theta[:, None], out
+    )
+    return np.asarray(out[:, 0])
+
+
+def _constant_along(g: Residues) -> Iterator[Residues]:
+    """Yield g_k e_j − g_j e_k, a basis of what is orthogonal to g among the parameters that g moves."""
+    moved = np.flatnonzero(g)
+    for j in moved[1:]:
+        out = np.zeros_like(g)
+        out[j], out[moved[0]] = g[moved[0]], np.uint64(PRIME) - g[j]
+        yield out
+
+
+def _opposite_rotations(fields: Fields, a: int, x: Float64Array, p: Float64Array) -> Iterator[Residues]:
+    """Yield the differentials for w ↦ Tu, u ↦ Tw, T skew, which leaves ⟨u, w⟩ alone: u + w and u − w turn oppositely."""
+    n, w, u = fields.widths[a + 1], fields.offsets[a, 0], fields.offsets[a + 1, 0]
+    for i, j in itertools.combinations(range(n), 2):
+        turned = []
+        for v in (x, p):
+            out = np.zeros_like(v)
+            out[[w + i, w + j]] = v[u + j], -v[u + i]
+            out[[u + i, u + j]] = v[w + j], -v[w + i]
+            turned.append(out)
+        yield _differential(fields, *turned)
+
+
+def _mod(integers: Float64Array) -> Residues:
+    """Return integers, given as floats, in the field."""
+    return np.asarray(integers.astype(np.int64) % PRIME, dtype=np.uint64)
+
+
+def _check_activations(net: Network) -> None:
+    """Raise if f is not a polynomial in θ on every activation pattern, or not affine in the gates."""
+    piecewise = ""
+    for h, activation in enumerate(net.activations, start=1):
+        degree = activation.degree
+        if activation.name in ("swish", "tanh") or degree is None or degree % 1:
+            raise ValueError(
+                f"net: activation {str(activation)!r} of layer {h} is not piecewise polynomial; expected 'linear', 'relu', "
+                "'leaky_relu(a)', 'polynomial(p)' or 'repu(p)' with an integer p"
+            )
+        if piecewise and degree > 1:
+            raise ValueError(
+                f"net: activation {str(activation)!r} of layer {h} comes after {piecewise}; expected no degree above 1 "
+                "after a piecewise activation"
+            )
+        if activation.name in PIECEWISE:
+            piecewise = f"{str(activation)!r} of layer {h}"

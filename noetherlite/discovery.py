@@ -1,0 +1,296 @@
+"""All affine symmetries of a potential, found numerically and compared with the catalogue (theory §8)."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _validate
+from ._families import OutputTranslation
+from ._family import Family
+from ._types import Float64Array, Seed
+from .potentials import NetworkPotential, Potential
+from .symmetries import TOLERANCE, Symmetry, catalogue
+
+_OVERSAMPLING = 2  # points per unknown: as many as unknowns would do but for round-off
+_CHECKS = 16  # points at which what was found is tested, not among those it was found from
+_INDEPENDENT = 1e-6  # sine of the angle above which a generator is new: far from round-off and from any true angle
+_FAILURES = 100  # points without a finite gradient, in a row, after which there is no use in going on
+_TINY = float(np.finfo(np.float64).tiny)
+_WORKSPACE = 12  # arrays of n × n numbers held at once by the factorisations
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Discovery:
+    """The affine symmetries x ↦ x + ε(Gx + ξ) of a potential.
+
+    Attributes
+    ----------
+    dimension : int
+        Number of linearly independent generators (G, ξ).
+    generators : ndarray, shape (dimension, P, P + 1)
+        A basis, orthonormal in units of the parameters in which the data have size 1; `generators[k][:, :P]` is G and
+        `generators[k][:, P]` is ξ.
+    labels : tuple of str, length dimension
+        What explains each generator: the name of the catalogue's symmetry in whose span it lies together with the ones
+        before it, "multiple of " a translation, or "new …".
+    singular_values : ndarray, shape (P(P + 1),)
+        Of the sampled map, decreasing, relative to the first.
+    gap : float
+        The smallest singular value above the tolerance over the largest below (at least round-off): what the dimension
+        rests on. Trust 1e6 and more.
+    defect : float
+        Largest |⟨g, ∇U⟩|/(|g||∇U|) of the generators at points that they were not found from.
+    rank : int
+        Number of directions that the generators span at one generic point.
+    """
+
+    generators: Float64Array
+    labels: tuple[str, ...]
+    singular_values: Float64Array
+    gap: float
+    defect: float
+    rank: int
+
+    @property
+    def dimension(self) -> int:
+        """Number of linearly independent generators."""
+        return len(self.generators)
+
+    @property
+    def new(self) -> Float64Array:
+        """The generators that the catalogue does not explain, shape (n_new, P, P + 1)."""
+        return self.generators[[label.startswith("new") for label in self.labels]]
+
+    def symmetry(self, k: int) -> Symmetry:
+        """Return generator k as a symmetry, whose law `integrate(..., laws=[...])` then watches."""
+        k = _validate.integer(k, "k", minimum=0, maximum=self.dimension - 1)
+        return Symmetry(self.generators[k][:, :-1], self.generators[k][:, -1], name=f"{self.labels[k]} ({k})")
+
+    def __repr__(self) -> str:
+        return f"<Discovery, dimension {self.dimension}, {len(self.new)} new, gap {self.gap:.0e}>"
+
+    def __str__(self) -> str:
+        lines = [f"{'explained by':34} generators"]
+        lines += [f"{label:34} {count:10}" for label, count in Counter(self.labels).items()]
+        lines += [f"{'all':34} {self.dimension:10}   ({self.rank} directions at a generic point)"]
+        return "\n".join([*lines, f"singular-value gap {self.gap:.0e}, defect at fresh points {self.defect:.0e}"])
+
+
+def discover(U: Potential, rng: Seed = 0, memory: float = 2.0**32) -> Discovery:
+    """Find all affine symmetries of a potential: the (G, ξ) with ⟨Gx + ξ, ∇U(x)⟩ = 0 for all x.
+
+    These are the null space of a linear map, sampled at 2P(P + 1) random points and factorised. Nothing is assumed about
+    U; only afterwards is the null space compared with the catalogue (`symmetries`).
+
+    Parameters
+    ----------
+    U : Potential
+        Any potential. Symmetries of its data count: a direction in which no sample lies leaves U unchanged too.
+    rng : int, SeedSequence or Generator
+        Source of the points: a network's random parameters, scaled so that every layer's input and the output have the
+        size of the data's; for other potentials normal x of several sizes around 1.
+    memory : float
+        Bytes that may be used; about 96 P²(P + 1)² are needed.
+
+    Returns
+    -------
+    Discovery
+        The generators, what explains them, and the singular values.
+
+    Raises
+    ------
+    TypeError
+        If U is not a potential.
+    ValueError
+        If the factorisation needs more than `memory`, or ∇U is not finite at any of the points.
+
+    Notes
+    -----
+    Row k of the sampled matrix is the outer product of ∇U(x_k) and (x_k, 1), divided by its norm; columns are scaled to
+    equal norms, so that neither large gradients nor large parameters decide. The dimension is the number of singular
+    values below `symmetries.TOLERANCE` times the largest.
+
+    A translation ξ makes every ℓ(x)ξ with ℓ linear a symmetry as well. These multiples count in the dimension, as they are
+    affine fields, but they point in the same direction, so `rank` leaves them out; under gradient flow they give no law of
+    their own. For a softmax output with n inputs of the last layer there are (n + 1)(P + 1) of both.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> U = nl.Network([2, 2, 2], "relu", loss="mse").potential([[1, 2], [3, -1], [-2, 1.0]], [[1, 0], [0, 1], [1, 1.0]])
+    >>> print(nl.discover(U).labels)
+    ('scaling:1', 'scaling:1')
+    """
+    if not isinstance(U, Potential):
+        raise TypeError(f"U must be a potential, for example net.potential(data); got {_validate.describe(U)}")
+    P, memory = U.n_params, _validate.real(memory, "memory", minimum=0.0)
+    unknowns = P * (P + 1)
+    needed = 8.0 * _WORKSPACE * unknowns**2
+    if needed > memory:
+        raise ValueError(
+            f"U has {P} parameters, so (G, ξ) has {unknowns} unknowns and finding them takes {needed / 1e9:.3g} GB, more "
+            f"than memory={memory / 1e9:.3g} GB; expected a smaller network or a larger memory"
+        )
+    # everything is done in units in which the data have size 1, and (G, ξ) multiplied by `back` in the end
+    sizes = _sizes(U)
+    back = np.outer(sizes, 1 / np.append(sizes, 1.0))
+    points = _gradients(U, sizes, _validate.generator(rng))
+    values, null = _null_space(points, unknowns)
+    labels, basis = _explain(U, null, back)
+    generators = basis.reshape(-1, P, P + 1)
+    checks = [next(points) for _ in range(_CHECKS)] if len(generators) else []
+    kept, dropped = values[: unknowns - len(basis)], values[unknowns - len(basis) :]
+    return Discovery(
+        generators=generators * back,
+        labels=labels,
+        singular_values=values,
+        gap=float(kept.min(initial=1.0) / dropped.max(initial=np.finfo(np.float64).eps)),
+        defect=max((_defect(generators, x, gradient) for x, gradient in checks), default=0.0),
+        rank=int(np.linalg.matrix_rank(generators @ checks[0][0], rtol=_INDEPENDENT)) if checks else 0,
+    )
+
+
+# --- sampling ------------------------------------------------------------------------------------------------------
+
+
+def _sizes(U: Potential) -> Float64Array:
+    """Return units of the parameters, in which a network's inputs have size 1 and its outputs that of the targets."""
+    sizes = np.ones(U.n_params)
+    if isinstance(U, NetworkPotential):
+        arrays = U.network.unpack(sizes)
+        spread = np.sqrt((U.X**2).mean(axis=0))
+        arrays["W1"] /= np.where(spread > 0, spread, 1.0)
+        target = float(np.sqrt(np.mean(np.asarray(U.y) ** 2))) if U.network.loss == "mse" else 1.0
+        for name in {f"W{U.network.n_layers}", f"b{U.network.n_layers}"} & set(arrays):
+            arrays[name] *= target if target > 0 else 1.0
+    return sizes
+
+
+def _gradients(
+    U: Potential, sizes: Float64Array, rng: np.random.Generator
+) -> Iterator[tuple[Float64Array, Float64Array]]:
+    """Yield (x, 1) and ∇U in units of `sizes`, at random points where the gradient is finite."""
+    failures = 0
+    while failures < _FAILURES:
+        if isinstance(U, NetworkPotential):
+            x = U.network.init(rng, bias_std=1.0) * rng.uniform(0.5, 1.5, U.n_params)
+            for block in U.network.blocks:  # no layer as large as another
+                x[block.start : block.stop] *= np.exp(rng.uniform(-0.7, 0.7))
+        else:
+            x = rng.standard_normal(U.n_params) * np.exp(rng.uniform(-1, 1))
+        gradient = U.gradient(x * sizes)
+        if np.isfinite(gradient).all():
+            failures = 0
+            yield np.append(x, 1.0), gradient * sizes
+        else:
+            failures += 1
+    raise ValueError(f"U cannot be sampled: ∇U of {U!r} is not finite at {failures} random points in a row")
+
+
+def _null_space(
+    points: Iterator[tuple[Float64Array, Float64Array]], unknowns: int
+) -> tuple[Float64Array, Float64Array]:
+    """Return the relative singular values of (G, ξ) ↦ ⟨Gx + ξ, ∇U(x)⟩ and an orthonormal basis of its null space, in rows.
+
+    The matrix is held as its triangular factor R, to which a block of rows is added at a time.
+    """
+    R = np.zeros((0, unknowns))
+    for _ in range(_OVERSAMPLING):
+        rows = [_row(x, gradient) for x, gradient in itertools.islice(points, unknowns)]
+        R = np.asarray(np.linalg.qr(np.concatenate([R, np.array(rows)]), mode="r"))
+    # a column of round-off alone is a symmetry, and must not be scaled up to look like a number
+    norms = np.linalg.norm(R, axis=0)
+    scale = np.where(norms > TOLERANCE * norms.max(), norms, max(norms.max(), _TINY))
+    _, values, V = np.linalg.svd(R / scale)
+    values /= max(values[0], _TINY)
+    return values, np.linalg.qr((V[values <= TOLERANCE] / scale).T)[0].T
+
+
+def _row(x: Float64Array, gradient: Float64Array) -> Float64Array:
+    norm = np.linalg.norm(gradient)
+    return np.outer(gradient / norm if norm > 0 else gradient, x / np.linalg.norm(x)).ravel()
+
+
+def _defect(generators: Float64Array, x: Float64Array, gradient: Float64Array) -> float:
+    fields = generators @ x
+    product = np.linalg.norm(fields, axis=1) * np.linalg.norm(gradient)
+    return float(np.max(np.abs(fields @ gradient) / np.where(product > 0, product, 1.0)))
+
+
+# --- comparison with the catalogue -----------------------------------------------------------------------------------
+
+
+def _explain(U: Potential, null: Float64Array, back: Float64Array) -> tuple[tuple[str, ...], Float64Array]:
+    """Return a label for each generator and the null space's basis turned so that each label has its own rows."""
+    P = U.n_params
+    labels: list[str] = []
+    taken: Float64Array = np.zeros((0, len(null)))  # rows: orthonormal coordinates in the basis `null`
+
+    def take(label: str, candidates: Float64Array) -> None:
+        nonlocal taken
+        inside = candidates @ null.T
+        fresh = _orthonormal(inside - inside @ taken.T @ taken)
+        labels.extend([label] * len(fresh))
+        taken = np.concatenate([taken, fresh])
+
+    translations: list[tuple[str, Float64Array]] = []
+    families = catalogue(U.network) if isinstance(U, NetworkPotential) else []
+    # a linear layer's symmetries include its neurons' scalings, so it comes first, unless it is no theorem at all
+    for family in sorted(families, key=lambda f: (bool(f.objection), -f.n_generators)):
+        candidates = (affine(family) / back).reshape(family.n_generators, -1)
+        candidates = candidates[_lie_in(candidates, null)]
+        candidates /= np.linalg.norm(candidates, axis=1, keepdims=True)
+        take(family.name, candidates)
+        if isinstance(family, OutputTranslation):
+            translations.append((family.name, candidates))
+    for name, candidates in translations:
+        take(f"multiple of {name}", _multiples(candidates, P))
+    constant = _constant(null, P)
+    take("new translation", constant)
+    take("new multiple of a translation", _multiples(constant, P))
+    take("new", null)
+    return tuple(labels), np.asarray(taken @ null, dtype=np.float64)
+
+
+def affine(family: Family) -> Float64Array:
+    """Return (G_c, ξ_c) of a family's components, shape (n_generators, P, P + 1), from its fields at 0 and at unit vectors."""
+    P = family.n_params
+    shift = family.generator(np.zeros(P))
+    columns = [family.generator(unit) - shift for unit in np.eye(P)]
+    return np.stack([*columns, shift], axis=-1)
+
+
+def _lie_in(candidates: Float64Array, null: Float64Array) -> NDArray[np.bool_]:
+    """Return which of the generators (rows) lie in the null space; zero does not count as one."""
+    outside = np.linalg.norm(candidates - candidates @ null.T @ null, axis=1)
+    return np.asarray(outside < _INDEPENDENT * np.linalg.norm(candidates, axis=1))
+
+
+def _multiples(translations: Float64Array, P: int) -> Float64Array:
+    """Return the fields x_j ξ for each translation ξ and each parameter j, in rows."""
+    xi = translations.reshape(-1, P, P + 1)[:, :, P]
+    out = np.zeros((len(xi), P, P, P + 1))
+    for j in range(P):
+        out[:, j, :, j] = xi
+    return out.reshape(-1, P * (P + 1))
+
+
+def _constant(null: Float64Array, P: int) -> Float64Array:
+    """Return an orthonormal basis of the combinations of rows of `null` with G = 0, the translations."""
+    G = null.reshape(-1, P, P + 1)[:, :, :P].reshape(-1, P * P)
+    values, vectors = np.linalg.eigh(G @ G.T)
+    return np.asarray(vectors[:, values < _INDEPENDENT**2].T @ null)
+
+
+def _orthonormal(rows: Float64Array) -> Float64Array:
+    """Return an orthonormal basis of the span of rows of about unit size, without what is only round-off."""
+    if rows.size == 0:
+        return np.zeros((0, rows.shape[1]))
+    _, values, V = np.linalg.svd(rows, full_matrices=False)
+    return np.asarray(V[values > _INDEPENDENT * max(1.0, values[0])])

@@ -1,0 +1,315 @@
+"""Counting laws: the arithmetic against Python's integers, brackets against matrices, counts against theory §9."""
+
+import copy
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+
+import noetherlite as nl
+from noetherlite import _brackets, counting
+from noetherlite._brackets import Fields, Span, residue
+from noetherlite._kernels import modular
+from noetherlite._kernels.modular import PRIME
+
+EDGES = [0, 1, 2, 2**30, 2**31 - 1, 2**31, 2**60, PRIME - 2, PRIME - 1]
+
+
+def network(widths, activation="linear", bias=False):
+    return nl.Network(widths, activation, bias=bias, loss="mse")
+
+
+def residues(rng, *shape):
+    return rng.integers(0, PRIME, shape, dtype=np.uint64)
+
+
+# --- exact arithmetic ----------------------------------------------------------------------------------------------------
+
+
+def test_the_field():
+    rng = np.random.default_rng(0)
+    numbers = EDGES + [int(n) for n in residues(rng, 40)]
+    for a, b in itertools.product(numbers, numbers):
+        x, y = np.uint64(a), np.uint64(b)
+        assert int(modular.add(x, y)) == (a + b) % PRIME
+        assert int(modular.subtract(x, y)) == (a - b) % PRIME
+        assert int(modular.multiply(x, y)) == a * b % PRIME
+    assert all(int(modular.inverse(np.uint64(a))) == pow(a, -1, PRIME) for a in numbers if a)
+    assert int(residue(0.7)) * 2**60 % PRIME == int(0.7 * 2**60) % PRIME  # 0.7 is a multiple of 2^-60 as a float
+    assert int(residue(-1.5)) * 2 % PRIME == PRIME - 3
+
+
+def test_jets_multiply_like_polynomials_without_squares():
+    rng = np.random.default_rng(1)
+    a, b, out = residues(rng, 8), residues(rng, 8), residues(rng, 8)
+    expected = [int(n) for n in out]
+    for S, T in itertools.product(range(8), range(8)):
+        if not S & T:
+            expected[S | T] = (expected[S | T] + int(a[S]) * int(b[T])) % PRIME
+    modular.add_product(a, b, out)
+    assert out.tolist() == expected
+
+
+@pytest.mark.parametrize("activation", ["linear(2)", "polynomial(2)", "polynomial(3)", "relu", "repu(2)"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_are_those_of_the_network(activation, bias):
+    """At small integers float64 is exact, and the gates are what σ does at that sample."""
+    rng = np.random.default_rng(2)
+    net = network([2, 3, 2] if activation == "repu(2)" else [2, 3, 2, 2], activation, bias)
+    theta, x, c = (rng.integers(-3, 4, n).astype(float) for n in (net.n_params, 2, 2))
+    fields = Fields(net, momentum=False)
+    drawn = fields.random(rng, drift=False)
+    patterns, a, arrays = [], x, net.unpack(theta)
+    for h in range(1, net.n_layers):
+        z = arrays[f"W{h}"] @ a + (arrays[f"b{h}"] if bias else 0)
+        patterns.append(z > 0)
+        power = 1 if activation == "relu" else int(activation[-2])
+        a = 2 * z if activation == "linear(2)" else np.where(z > 0, z, 0 if "re" in activation else z) ** power
+    gates = np.concatenate(patterns).astype(np.uint64) if "re" in activation else drawn.gates
+    field = drawn._replace(inputs=counting._mod(x), outputs=counting._mod(c), gates=gates)
+    expected = np.einsum("i,ip->p", c, net.jacobian(theta, x[None])[0])
+    assert np.abs(expected).max() > 0
+    assert np.array_equal(fields.at(field, counting._mod(theta)[:, None])[:, 0], counting._mod(expected))
+
+
+def matrix(fields, field):
+    """The matrix of a field that is linear in the state, in Python's integers."""
+    unit = np.eye(fields.size, dtype=np.uint64)
+    return np.stack([fields.at(field, unit[:, [j]])[:, 0] for j in range(fields.size)], axis=1).astype(object)
+
+
+@pytest.mark.parametrize("momentum", [False, True])
+def test_brackets_of_linear_fields_are_commutators(momentum):
+    rng = np.random.default_rng(3)
+    fields = Fields(network([2, 3, 2]), momentum)
+    chain = [fields.random(rng, drift=k > 0) for k in range(4)]
+    point = residues(rng, fields.size)
+    expected = matrix(fields, chain[0])
+    for field in chain[1:]:
+        Y = matrix(fields, field)
+        expected = (expected @ Y - Y @ expected) % PRIME
+    value = expected @ point.astype(object) % PRIME
+    assert any(value)
+    assert fields.bracket(chain, point[:, None])[:, 0].tolist() == value.tolist()
+
+
+def test_brackets_of_polynomial_fields_obey_jacobi():
+    """[a,[b,c]] + [b,[c,a]] + [c,[a,b]] = 0, which no term alone is, with second derivatives in all of them."""
+    rng = np.random.default_rng(4)
+    fields = Fields(network([2, 2, 2, 2], "polynomial(2)"), momentum=False)
+    a, b, c = (fields.random(rng, drift=False) for _ in range(3))
+    point = residues(rng, fields.size)[:, None]
+    terms = [fields.bracket(chain, point) for chain in ((c, b, a), (a, c, b), (b, a, c))]
+    assert all(term.any() for term in terms)
+    assert not (np.sum([term.astype(object) for term in terms], axis=0) % PRIME).any()
+    assert not fields.bracket((a, a), point).any()
+
+
+def test_the_span_has_the_rank():
+    rng = np.random.default_rng(5)
+    factors = rng.integers(-5, 6, (9, 4)), rng.integers(-5, 6, (4, 7))
+    rows = factors[0] @ factors[1]
+    span = Span(7)
+    added = [span.add(counting._mod(row)) for row in rows]
+    assert span.dimension == sum(added) == np.linalg.matrix_rank(rows.astype(float)) == 4
+    assert not span.add(np.zeros(7, np.uint64))
+    # in float64 these two would be parallel, as 2^60 + 1 rounds to 2^60
+    near = Span(2)
+    assert near.add(np.array([2**60, 2**60], np.uint64))
+    assert near.add(np.array([2**60, 2**60 + 1], np.uint64))
+    assert not near.add(np.array([1, 5], np.uint64))  # full
+
+
+# --- the known truths of theory §9 ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "r", "m"), list(itertools.product((1, 2, 3), (1, 2, 3, 5, 8), (1, 2, 4))))
+def test_two_linear_layers(n, r, m):
+    N = n + m
+    laws = nl.count_laws(network([n, r, m]))
+    assert laws == (r * (r + 1) // 2 if r <= N else N * (2 * r - N + 1) // 2)
+    assert laws.certified
+
+
+@pytest.mark.parametrize(
+    ("n", "r", "m"), [c for c in itertools.product((1, 2), (1, 2, 3, 6, 9), (1, 2)) if c[::2] != (1, 1)]
+)
+def test_two_linear_layers_with_momentum(n, r, m):
+    N = n + m
+    laws = nl.count_laws(network([n, r, m]), flow="momentum")
+    assert laws == (r * (r - 1) // 2 if r <= 2 * N else 2 * N * r - N * (2 * N + 1))
+    assert laws.certified
+
+
+@pytest.mark.parametrize("widths", [(2, 3, 2, 2), (3, 2, 4, 2), (1, 4, 3, 2), (2, 3, 3, 3, 2), (5, 2, 3, 4, 1)])
+def test_deeper_linear_networks_have_the_rank_of_the_balances(widths):
+    """The rank of the differentials of W_hW_hᵀ − W_{h+1}ᵀW_{h+1} in float64, at a random point."""
+    net = network(widths)
+    theta = np.random.default_rng(6).standard_normal(net.n_params)
+    rows = []
+    for h in range(1, net.n_layers):
+        for i, j in itertools.combinations_with_replacement(range(widths[h]), 2):
+            rows.append(np.zeros(net.n_params))
+            W, V = net.unpack(theta)[f"W{h}"], net.unpack(theta)[f"W{h + 1}"]
+            part = net.unpack(rows[-1])
+            part[f"W{h}"][i] += W[j]
+            part[f"W{h}"][j] += W[i]
+            part[f"W{h + 1}"][:, i] -= V[:, j]
+            part[f"W{h + 1}"][:, j] -= V[:, i]
+    laws = nl.count_laws(net)
+    assert laws == np.linalg.matrix_rank(np.array(rows))
+    assert laws.certified
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("widths", [(2, 3, 2), (1, 4, 1), (3, 9, 2), (2, 3, 4, 2), (3, 4, 1, 2, 3), (2, 2)])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.1)"])
+def test_relu_networks_have_one_law_a_neuron_and_none_with_momentum(widths, bias, activation):
+    net = network(widths, activation, bias)
+    laws, with_momentum = nl.count_laws(net), nl.count_laws(net, flow="momentum")
+    assert laws == sum(widths[1:-1])
+    assert with_momentum == 0
+    assert laws.certified
+    assert with_momentum.certified
+
+
+@pytest.mark.parametrize("activation", ["polynomial(2)", "polynomial(3)", "repu(2)"])
+def test_other_degrees(activation):
+    laws = nl.count_laws(network([2, 3, 2], activation, bias=True))
+    assert laws == 3
+    assert laws.certified
+
+
+def test_biases_add_no_laws_to_linear_networks():
+    """(b_1, b_2) ↦ (b_1 + v, b_2 − W_2v) is a symmetry, but not one whose charge is the derivative of a quantity."""
+    assert nl.count_laws(network([2, 3, 2], bias=True)) == 6
+    assert nl.count_laws(network([2, 3, 2], bias=True), flow="momentum") == 3
+
+
+# --- traps: scalar input and output ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["linear", "polynomial(2)"])
+@pytest.mark.parametrize("widths", [(1, 3, 1), (1, 2, 2, 1), (1, 3, 2, 3, 1)])
+def test_a_scalar_network_has_a_single_field(widths, activation):
+    net = network(widths, activation)
+    laws = nl.count_laws(net)
+    assert laws == net.n_params - 1
+    assert laws.depths == (1,)
+    assert laws.certified
+    biased = network(widths, activation, bias=True)  # negative control
+    assert nl.count_laws(biased) < biased.n_params - 1
+
+
+@pytest.mark.parametrize("widths", [(1, 2, 2, 1, 2), (3, 1, 2, 3, 1), (2, 1, 2, 2, 1, 2)])
+def test_a_scalar_stretch_inside_a_network_is_one_too(widths):
+    """Between layers of width one the weights follow ∇s alone: more laws than the balances, and all are known."""
+    net = network(widths)
+    laws = nl.count_laws(net)
+    a, b = [h for h, width in enumerate(widths) if width == 1][-2:]
+    stretch = sum(n * m for n, m in itertools.pairwise(widths[a : b + 1]))
+    bottlenecks = sum(width == 1 for width in widths[1:-1])
+    assert laws == stretch - 1 + bottlenecks
+    assert laws.certified
+
+
+@pytest.mark.parametrize("r", [1, 2, 3, 4, 6])
+def test_scalar_networks_with_momentum(r):
+    """u·w = (|a|² − |b|²)/2 for a, b = (u ± w)/√2: the angular momenta of a and of b, 2r − 3 each when r ≥ 2."""
+    laws = nl.count_laws(network([1, r, 1]), flow="momentum")
+    assert laws == (4 * r - 6 if r > 1 else 0)
+    assert laws.certified
+    formula = r * (r - 1) // 2 if r <= 4 else 4 * r - 10
+    assert laws != formula or r == 1
+
+
+# --- what it says ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_certificate():
+    laws = nl.count_laws(network([2, 3, 2]))
+    assert (laws.count, laws.lower, laws.upper, laws.certified, laws.closed) == (6, 6, 6, True, True)
+    assert laws.n_dimensions - laws.depths[-1] == 6
+    assert laws.depths == (4, 6)  # ∇ of the entries of the product, and their first brackets
+    assert "certified" in laws.method
+    assert repr(laws) == "<LawCount 6, gradient flow, certified>"
+    assert str(laws) == f"{laws:d}" == "6"
+    for twin in (copy.copy(laws), pickle.loads(pickle.dumps(laws))):
+        assert (twin, twin.depths, twin.method) == (laws, laws.depths, laws.method)
+
+
+def test_without_known_laws_the_closure_still_counts(monkeypatch):
+    monkeypatch.setattr(counting, "_known_differentials", lambda *_: iter(()))
+    laws = nl.count_laws(network([2, 3, 3, 2]))
+    assert laws == 12
+    assert laws.depths[-1] == laws.depths[-2]  # one depth more adds nothing
+    assert (laws.lower, laws.certified, laws.closed) == (0, False, True)
+    assert "0 laws are known, and the closure is complete" in laws.method
+    monkeypatch.setattr(counting, "_DEEPEST", 2)
+    cut = nl.count_laws(network([2, 3, 3, 2]))
+    assert cut > laws
+    assert (cut.certified, cut.closed) == (False, False)
+    assert "upper bound" in cut.method
+    assert "upper bound" in repr(cut)
+
+
+def test_known_laws_hold():
+    """Their differentials vanish on brackets: a wrong known law would prove too much."""
+    rng = np.random.default_rng(7)
+    cases = [([2, 3, 2], "linear", True), ([2, 3, 2, 1], "relu", True), ([1, 2, 2, 1, 2], "linear(0.5)", False)]
+    for (widths, activation, bias), momentum in itertools.product(cases, (False, True)):
+        net = network(widths, activation, bias)
+        fields = Fields(net, momentum)
+        x, p = rng.integers(1, 2**20, (2, net.n_params))
+        state = np.concatenate([x, p] if momentum else [x]).astype(np.uint64)[:, None]
+        known = [row.astype(object) for row in counting._known_differentials(net, fields, x * 1.0, p * 1.0)]
+        for depth in (1, 2, 3):
+            chain = [fields.random(rng, drift=k > 0) for k in range(depth)]
+            value = fields.bracket(chain, state)[:, 0].astype(object)
+            assert all(row @ value % PRIME == 0 for row in known)
+            assert value.any()
+        assert bool(known) or (momentum and activation == "relu")
+
+
+def test_the_seed_does_not_matter():
+    net = network([2, 4, 3, 2])
+    counts = [nl.count_laws(net, rng=seed) for seed in (0, 1, np.random.default_rng(2))]
+    assert len({(int(c), c.lower, c.depths) for c in counts}) == 1
+
+
+def test_the_factor_of_linear_activations_does_not_matter():
+    assert nl.count_laws(network([2, 3, 3, 2], "linear(0.3)")) == nl.count_laws(network([2, 3, 3, 2])) == 12
+
+
+def test_plot():
+    laws = nl.count_laws(network([2, 5, 5, 5, 2]))
+    ax = nl.plot.closure(laws, label="2-5-5-5-2")
+    assert ax.lines[0].get_ydata().tolist() == list(laws.depths)
+    assert set(ax.lines[1].get_ydata()) == {laws.n_dimensions - laws.lower}
+    assert nl.plot.closure(laws, ax) is ax
+
+
+# --- bad input -----------------------------------------------------------------------------------------------------------------
+
+
+def test_bad_input():
+    with pytest.raises(TypeError, match="net must be a Network"):
+        nl.count_laws([2, 3, 2])
+    with pytest.raises(ValueError, match=r"flow='momentun' is not known .did you mean 'momentum'"):
+        nl.count_laws(network([2, 3, 2]), flow="momentun")
+    for activation in ("tanh", "swish", "swish(1)", "repu(1.5)"):
+        with pytest.raises(ValueError, match=r"of layer 1 is not piecewise polynomial; expected 'linear'"):
+            nl.count_laws(network([2, 3, 2], activation))
+    with pytest.raises(ValueError, match=r"'polynomial\(2\)' of layer 2 comes after 'relu' of layer 1"):
+        nl.count_laws(network([2, 3, 2, 2], ["relu", "polynomial(2)"]))
+    with pytest.raises(ValueError, match=r"net has 30 parameters.*more than memory=1e-06 GB"):
+        nl.count_laws(network([2, 6, 3]), memory=1000)
+    assert nl.count_laws(network([2, 3, 2, 2], ["polynomial(2)", "relu"])) == 5
+
+
+def test_names_of_piecewise_activations_are_known():
+    from noetherlite.activations import parse
+
+    assert all(parse(text).name == text.split("(")[0] for text in ("relu", "leaky_relu(0.1)", "repu(2)"))
+    assert {"relu", "leaky_relu", "repu"} == set(_brackets.PIECEWISE)
