@@ -166,3 +166,47 @@ def test_an_unusable_cache_folder_gives_way_to_the_next(nowhere, tmp_path):
     where = answer(start(SMALL, "0", **environment))[2]
     assert sys.platform != "linux" or Path(where).is_relative_to(tmp_path / "cache")
     assert Path(where).is_dir()
+
+
+def test_a_full_disk_is_no_failure(tmp_path, monkeypatch):
+    import errno
+    import importlib.util
+
+    from numba.core import caching
+
+    path = tmp_path / "fresh_kernel.py"
+    path.write_text("from noetherlite._kernels._jit import compiled\n\n\n@compiled\ndef double(x):\n    return x + x\n")
+    spec = importlib.util.spec_from_file_location("fresh_kernel", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    asked = []
+
+    def full(self, key, data):
+        asked.append(key)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, "save", full)
+    assert module.double(2.0) == 4.0
+    assert asked or numba.config.DISABLE_JIT
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
+def test_saving_waits_for_the_lock(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    import threading
+
+    from noetherlite._kernels import _jit
+
+    entered = threading.Event()
+
+    def enter():
+        with _jit._locked(str(tmp_path)):
+            entered.set()
+
+    with open(tmp_path / "noetherlite.lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        thread = threading.Thread(target=enter)
+        thread.start()
+        assert not entered.wait(0.2)
+    thread.join(10)
+    assert entered.is_set()
