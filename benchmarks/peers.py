@@ -171,7 +171,7 @@ def main() -> None:
     print(
         f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, dgemm {peak / 1e9:.0f} GF/s"
     )
-    print(f"{'workload':8} {'algorithm':9} {'µs/step':>9} {'of peak':>8}  slower by a factor of")
+    print(f"{'workload':8} {'algorithm':9} {'µs/step':>11} {'of peak':>8}  slower by a factor of")
     results = []
     for work in (w for w in WORKLOADS if w.name in options.workloads):
         for algorithm in work.algorithms():
@@ -179,7 +179,7 @@ def main() -> None:
             own = median.pop("noetherlite")
             share = work.flops() / own / peak if work.widths else float("nan")
             ratios = "  ".join(f"{name} {value / own:.2f}" for name, value in median.items())
-            print(f"{work.name:8} {type(algorithm).__name__:9} {own * 1e6:9.1f} {share:8.0%}  {ratios}", flush=True)
+            print(f"{work.name:8} {type(algorithm).__name__:9} {own * 1e6:11.3f} {share:8.0%}  {ratios}", flush=True)
             results.append(
                 {"workload": work.name, "algorithm": type(algorithm).__name__, "seconds": own, "peers": median}
             )
