@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -145,11 +146,12 @@ def integrate(
         reduce=input_reduction,
         moving=bool(v.any()),
     )
-    engine = _run.Engine(plan, _run.threads(n_threads))
     records = plan.records((), steps, record_every, record_params)
-    run = _run.Run(engine, algorithm, x, v, start, records, _run.batches(plan, rng))
-
-    stopped = _watch(run, progress, callback)
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(_bar(steps)) if progress else None
+        engine = _run.Engine(plan, _run.threads(n_threads))
+        run = _run.Run(engine, algorithm, x, v, start, records, _run.batches(plan, rng))
+        stopped = _watch(run, bar, callback)
 
     status, message = run.outcome(stopped)
     if status == "diverged" and on_divergence == "raise":
@@ -185,14 +187,17 @@ def check(U: Potential, algorithm: Algorithm) -> None:
         raise TypeError(f"algorithm must be an Algorithm such as nl.GD(0.1); got {_validate.describe(algorithm)}")
 
 
-def _watch(run: _run.Run, progress: bool, callback: Callable[[Snapshot], object] | None) -> str:
-    """Drive the run with its progress bar and callback; return who stopped it before its end, or ''."""
-    bar = None
-    if progress:
-        from tqdm.auto import tqdm
+def _bar(steps: int) -> Any:
+    """Return a progress bar that says it is compiling: for seconds on the first run ever, for no time after."""
+    from tqdm.auto import tqdm
 
-        bar = tqdm(total=run.records.last, unit="step", leave=False)
-        bar.set_description("compiling")  # seconds on the first run ever, nothing after
+    bar = tqdm(total=steps, unit="step", leave=False)
+    bar.set_description("compiling")
+    return bar
+
+
+def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | None) -> str:
+    """Drive the run with its progress bar and callback; return who stopped it before its end, or ''."""
 
     def tick(taken: int) -> str:
         if bar is not None:
@@ -208,9 +213,6 @@ def _watch(run: _run.Run, progress: bool, callback: Callable[[Snapshot], object]
         return run.drive(_run.Pace(), tick, at_records=callback is not None)
     except KeyboardInterrupt:
         return "Ctrl-C"
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 def _snapshot(run: _run.Run) -> Snapshot:
