@@ -45,19 +45,25 @@ def new_axes(ax: Axes | None) -> Axes:
     return Figure(figsize=(5.0, 3.4), layout="constrained").subplots()
 
 
+def _single(trajectory: Trajectory) -> Trajectory:
+    if trajectory.members:
+        raise ValueError(f"trajectory is an ensemble of {len(trajectory.members)}; give one of its runs, trajectory[e]")
+    return trajectory
+
+
 def loss(trajectory: Trajectory, ax: Axes | None = None, **style: Any) -> Axes:
-    """Plot the loss U(x(t)) against time, on a logarithmic axis where it is positive."""
+    """Plot the loss U(x(t)) against time, one line per run, on a logarithmic axis where it is positive."""
     ax = new_axes(ax)
-    ax.plot(trajectory.t, trajectory.loss, **{"color": COLOURS[0], **style})
-    if (trajectory.loss > 0).all():
+    ax.plot(trajectory.t.T, trajectory.loss.T, **{"color": COLOURS[0], **style})
+    if not (trajectory.loss <= 0).any():
         ax.set_yscale("log")
     ax.set(xlabel="time $t$", ylabel="loss $U$")
     return ax
 
 
 def energy(trajectory: Trajectory, ax: Axes | None = None, **style: Any) -> Axes:
-    """Plot the energy E = ½m|ẋ|² + U and the loss U against time."""
-    ax = new_axes(ax)
+    """Plot the energy E = ½m|ẋ|² + U and the loss U of a single run against time."""
+    ax, trajectory = new_axes(ax), _single(trajectory)
     ax.plot(trajectory.t, trajectory.energy, **{"color": COLOURS[0], "label": r"energy $E$", **style})
     ax.plot(trajectory.t, trajectory.loss, color=COLOURS[1], linestyle="--", label="loss $U$")
     ax.set(xlabel="time $t$", ylabel="energy")
@@ -84,11 +90,11 @@ def law(trajectory: Trajectory, name: str, what: str = "residual", ax: Axes | No
     Raises
     ------
     ValueError
-        If the run has no such law, or a record no such array.
+        If the trajectory is an ensemble, has no such law, or a record no such array.
     """
     name = _validate.one_of(name, "name", trajectory.laws)
     what = _validate.one_of(what, "what", LABELS)
-    ax = new_axes(ax)
+    ax, trajectory = new_axes(ax), _single(trajectory)
     values: Float64Array = getattr(trajectory.laws[name], what)
     lines = values.reshape(values.shape[0], -1)
     for c in range(lines.shape[1]):
@@ -99,7 +105,7 @@ def law(trajectory: Trajectory, name: str, what: str = "residual", ax: Axes | No
 
 def residuals(trajectory: Trajectory, ax: Axes | None = None) -> Axes:
     """Plot the largest |component| of every law's exact discrete residual against time: round-off, or a wrong gradient."""
-    ax = new_axes(ax)
+    ax, trajectory = new_axes(ax), _single(trajectory)
     for i, (name, record) in enumerate(trajectory.laws.items()):
         worst = np.abs(record.discrete_residual.reshape(trajectory.t.size, -1)).max(axis=1)
         shown = np.where(worst > 0, worst, np.nan)  # a logarithmic axis has no zero
@@ -127,9 +133,9 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     Raises
     ------
     ValueError
-        If the run has no such law, or the bound does not hold for the dynamics or the start.
+        If the trajectory is an ensemble, has no such law, or the bound does not hold for the dynamics or the start.
     """
-    name = _validate.one_of(name, "name", trajectory.laws)
+    name = _validate.one_of(name, "name", _single(trajectory).laws)
     if dynamics.mass != 1 or dynamics.gamma != 0:
         raise ValueError(f"dynamics={dynamics} has no such bound; expected mass 1 and gamma 0")
     if trajectory.t[0] != 0 or trajectory.energy[0] != trajectory.loss[0]:

@@ -66,3 +66,17 @@ def test_bounds_are_drawn_over_what_they_bound(run):
                           laws=[nl.Symmetry([[0, -1], [1, 0]])])  # fmt: skip
     with pytest.raises(ValueError, match="start from rest"):
         plot.bounds(moving, "affine", nl.ND)
+
+
+def test_an_ensemble_has_a_line_of_loss_for_every_run_and_is_else_plotted_run_by_run():
+    U = nl.potentials.Radial(2)
+    runs = nl.ensemble(U, [nl.Leapfrog(1e-4), nl.Leapfrog(4e-4)], [[1.4, 0.1], [0.3, 0.2]], 20, laws=None)
+    lines = runs.plot_loss().get_lines()
+    for e, line in enumerate(lines):
+        np.testing.assert_array_equal(line.get_xdata(), runs.t[e])
+        np.testing.assert_array_equal(line.get_ydata(), runs.loss[e])
+    assert len(lines) == 2
+    for draw in (runs.plot_energy, runs.plot_residuals):
+        with pytest.raises(ValueError, match="ensemble of 2"):
+            draw()
+    assert runs[1].plot_energy().get_lines()
