@@ -11,7 +11,7 @@ try:
     import jax
     import jax.numpy as jnp
 except ImportError:
-    print("skipped: this example needs JAX, pip install jax")
+    print("skipped: this example needs JAX, pip install 'noetherlite[crosscheck]'")
     sys.exit(0)
 
 jax.config.update("jax_enable_x64", True)
