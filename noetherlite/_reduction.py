@@ -172,7 +172,8 @@ def choose(U: NetworkPotential, steps: int, full: bool, wanted: bool | None) -> 
         return Reduction(U, by_samples)
     if n * n_1 < cpu_tiles.BLAS_FROM:
         return None  # a layer so small is not what a step's time goes to
-    preparation = 2 * N * N * n + 6 * N * n * n_1 if by_samples else 6 * N * n * min(N, n)
+    # Products, or a singular value decomposition, whose operations run at a tenth of a product's rate.
+    preparation = 2 * N * N * n + 6 * N * n * n_1 if by_samples else 100 * N * n * min(N, n)
     if preparation > _WORTH * steps * per_gradient:
         return None
     reduction = Reduction(U, by_samples)
