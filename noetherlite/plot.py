@@ -225,4 +225,5 @@ def closure(count: LawCount, ax: Axes | None = None, **style: Any) -> Axes:
     ax.plot(ends, [most] * 2, "--", color=line.get_color(), linewidth=1.0, label=bound if fresh else None)
     ax.set(xlabel="largest depth of brackets", ylabel="directions reached")
     ax.locator_params(axis="x", integer=True)
+    ax.legend(frameon=False)
     return ax
