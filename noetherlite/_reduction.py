@@ -103,15 +103,13 @@ class Reduction:
     def _rest(self, y: Array) -> Array:
         return y[..., self.kept : self.dual if self.by_samples else y.shape[-1]]
 
-    def table(self, watched: list[Family], start: Start, dtype: str) -> layout.Laws:
-        """Return the laws of a run."""
+    def table(self, watched: list[Family], dtype: str) -> layout.Laws:
+        """Return the laws of all runs, but for where they start."""
         laws = table(find_watched(self.U, [s.name for s in watched], minibatches=False), self.U.n_params, dtype)
-        if not self.by_samples:
-            return laws
         for where, s in zip(laws.where, watched, strict=True):
-            if s.name in ("scaling:1", "linear:1"):
+            if self.by_samples and s.name in ("scaling:1", "linear:1"):
                 where[7] = self.dual
-        return laws._replace(Z0=start.C.astype(dtype))
+        return laws
 
     def constants(self, watched: list[Family], start: Start) -> Float64Array:
         """Return what Q in reduced coordinates lacks: ½(W_1W_1ᵀ − C_1C_1ᵀ) at the start, C_1 = 0 for samples."""
@@ -121,7 +119,7 @@ class Reduction:
             if s.name == "scaling:1":
                 parts.append(0.5 * ((W**2).sum(axis=1) - (C**2).sum(axis=1)))
             elif s.name == "linear:1":
-                parts.append(0.5 * (W @ W.T - C @ C.T).ravel())
+                parts.append(0.5 * (_product(W, W) - _product(C, C)).ravel())
             else:
                 parts.append(np.zeros(s.n_generators))
         return np.concatenate(parts) if parts else np.zeros(0)

@@ -75,7 +75,7 @@ class Plan:
             if why and reduce:
                 raise ValueError(f"input_reduction=True is not possible here: {why}")
             if not why:
-                self.reduction = _reduction.choose(U, steps, self.batch in (None, self.n_samples), reduce)  # type: ignore[arg-type]
+                self.reduction = _reduction.choose(U, steps, self.drawn == self.n_samples, reduce)  # type: ignore[arg-type]
         self.problem: layout.Problem | None = None
         self.n_params = U.n_params
         if self.reduction is not None:
@@ -83,12 +83,19 @@ class Plan:
             self.n_params = self.reduction.n_params
         elif not in_python:
             self.problem = U.problem(dtype)  # type: ignore[attr-defined]
-        self.laws = _laws.table(watched, U.n_params, dtype)
+        self.laws = (
+            _laws.table(watched, U.n_params, dtype) if self.reduction is None else self.reduction.table(watched, dtype)
+        )
 
     @property
     def n_samples(self) -> int:
         """Samples that gradients are drawn from."""
         return self.U.n_samples if isinstance(self.U, NetworkPotential) else 1
+
+    @property
+    def drawn(self) -> int:
+        """Samples per gradient; where it is all of them they come in their order, as without minibatches."""
+        return self.batch or self.n_samples
 
     def describe(self) -> dict[str, Any] | None:
         """Return what a specification says of the coordinates."""
@@ -96,7 +103,7 @@ class Plan:
 
     def records(self, runs: tuple[int, ...], steps: int, every: int, with_params: bool) -> layout.Records:
         """Return empty records with the leading axes `runs`; NaN stays where a run that is cut short does not get to."""
-        rows = (*runs, steps // every + 1 + (steps % every != 0))
+        rows = (*runs, n_records(steps, every))
         K = int(self.laws.start[-1])
         return layout.Records(
             every=every,
@@ -119,8 +126,8 @@ class Engine:
         self.plan = plan
         if not plan.compiled or plan.problem is None:
             return
-        N, n = plan.n_samples, plan.batch or plan.n_samples
-        full = n == N  # in their order, as without minibatches
+        N, n = plan.n_samples, plan.drawn
+        full = n == N
         self.everything = cpu.tiles(plan.problem, N, members if full else 1)
         if plan.problem.kind == layout.NETWORK:
             cpu.load(plan.problem, np.arange(N), self.everything)
@@ -183,7 +190,8 @@ class Run:
         laws = plan.laws
         if plan.reduction is not None:
             self.start = plan.reduction.enter(x)
-            laws = plan.reduction.table(plan.watched, self.start, plan.dtype)
+            if plan.reduction.by_samples:
+                laws = laws._replace(Z0=self.start.C.astype(plan.dtype))
             x, v = plan.reduction.coordinates(self.start), np.zeros(plan.n_params)
         self.state = _state(x.astype(plan.dtype), v.astype(plan.dtype), int(laws.start[-1]))
         self.advance = engine.advance(self.kernel, laws, batches, self.state, records)
@@ -274,6 +282,11 @@ class Pace:
             self.steps = max(1, self.steps // 2)
         elif taken == self.steps and elapsed < _CALL_SECONDS:
             self.steps *= 2 if elapsed > _CALL_SECONDS / 8 else 8
+
+
+def n_records(steps: int, every: int) -> int:
+    """Return the number of records: step 0, every so many steps, and the last."""
+    return steps // every + 1 + (steps % every != 0)
 
 
 def threads(n_threads: int | None) -> int:

@@ -93,7 +93,7 @@ def memory(
     )
     threads = _run.threads(n_threads) if plan.compiled else 1
     lanes = min(threads, E)
-    R, components = steps // every + 1 + (steps % every != 0), np.diff(plan.laws.start, prepend=0)
+    R, components = _run.n_records(steps, every), np.diff(plan.laws.start, prepend=0)
     P, s, K = U.n_params, np.dtype(plan.dtype).itemsize, int(components.sum())
     params = R * s * plan.n_params if record_params else 0
     in_memory = params if E * params <= _run.PARAMS_IN_MEMORY else 0
@@ -110,7 +110,7 @@ def _tiles(plan: _run.Plan, members: int) -> int:
     """Return the bytes of one engine."""
     if not plan.compiled or plan.problem is None:
         return 0
-    N, n = plan.n_samples, plan.batch or plan.n_samples
+    N, n = plan.n_samples, plan.drawn
     everything = _bytes(cpu_tiles.empty(plan.problem, N, members if n == N else 1))
     return everything if n == N else everything + _bytes(cpu_tiles.empty(plan.problem, n, members))
 
