@@ -113,17 +113,8 @@ def ensemble(
         return _run.Run(engine, algorithms[e], starts[e], V[e], start_time, records._replace(**own), streams[e])
 
     ends = _train(plan, make, E, _run.threads(n_threads) if plan.compiled else 1, progress)
-    arguments = {
-        "steps": steps,
-        "t0": start_time,
-        "record_every": record_every,
-        "laws": [s.name for s in watched],
-        "batch_size": plan.batch,
-        "batch_keys": None if plan.batch is None else [int(stream.key) for stream in streams],
-        "dtype": plan.dtype,
-        "input_reduction": plan.describe(),
-    }
-    specification = specify(U, algorithms[0], arguments)
+    keys = None if plan.batch is None else [int(stream.key) for stream in streams]
+    specification = specify(plan, algorithms[0], steps, start_time, record_every, batch_keys=keys)
     if any(a != algorithms[0] for a in algorithms):
         specification["algorithm"] = [a.specification() for a in algorithms]
     dt = np.array([a.dt for a in algorithms])

@@ -156,25 +156,28 @@ def integrate(
     status, message = run.outcome(stopped)
     if status == "diverged" and on_divergence == "raise":
         raise DivergenceError(message)
-    arguments = {
-        "steps": steps,
-        "t0": start,
-        "record_every": record_every,
-        "laws": [s.name for s in watched],
-        "batch_size": plan.batch,
-        "batch_key": None if plan.batch is None else int(run.batches.key),
-        "dtype": plan.dtype,
-        "input_reduction": plan.describe(),
-    }
-    return _trajectory(run, status, message, specify(U, algorithm, arguments))
+    key = None if plan.batch is None else int(run.batches.key)
+    specification = specify(plan, algorithm, steps, start, record_every, batch_key=key)
+    return _trajectory(run, status, message, specification)
 
 
-def specify(U: Potential, algorithm: Algorithm, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return a run's specification, ready for JSON."""
+def specify(
+    plan: _run.Plan, algorithm: Algorithm, steps: int, t0: float, record_every: int, **keys: object
+) -> dict[str, Any]:
+    """Return the specification of a plan's runs, ready for JSON; `keys` are those of their minibatches."""
     return {
-        "potential": U.specification(),
+        "potential": plan.U.specification(),
         "algorithm": algorithm.specification(),
-        "arguments": arguments,
+        "arguments": {
+            "steps": steps,
+            "t0": t0,
+            "record_every": record_every,
+            "laws": [s.name for s in plan.watched],
+            "batch_size": plan.batch,
+            **keys,
+            "dtype": plan.dtype,
+            "input_reduction": plan.describe(),
+        },
         "versions": versions(),
     }
 

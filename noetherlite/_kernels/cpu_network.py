@@ -145,23 +145,20 @@ def part_of(problem, tiles, part, member, x, gradient):
     return value
 
 
-def _problem_kind(dtype):
-    return numba.typeof(layout.analytic(layout.NETWORK, np.empty((0, 0)), dtype))
+def _example(dtype):
+    return layout.analytic(layout.NETWORK, np.empty((0, 0)), dtype)
 
 
-def _tiles_kind(dtype):
-    return numba.typeof(empty(layout.analytic(layout.NETWORK, np.empty((0, 0)), dtype), 1))
-
-
-problem_at, tiles_at = value_at(_problem_kind), value_at(_tiles_kind)
+problem_at = value_at(lambda dtype: numba.typeof(_example(dtype)))
+tiles_at = value_at(lambda dtype: numba.typeof(empty(_example(dtype), 1)))
 
 
 @compiled
 def network(where_problem, where_tiles, member, x, gradient):
     """Return U(x) on the samples in the tiles; write ∇U(x) into `gradient`, unless that is empty.
 
-    The problem and its tiles are given by address. Member 0 leads; any other evaluates parts as they are published, until sent home, and has no use for x and gradient.
-    One function does both so that what it calls is compiled once.
+    The problem and its tiles are given by address. Member 0 leads; any other evaluates parts as they are published, until
+    sent home, and has no use for x and gradient. One function does both so that what it calls is compiled once.
     """
     problem, tiles = problem_at(where_problem, x), tiles_at(where_tiles, x)
     n, n_parts, shared = gradient.size, tiles.values.size, tiles.z.shape[0] > 1
