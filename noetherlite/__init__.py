@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from . import bounds, datasets, lagrangian, plot, potentials
-from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, Leapfrog
+from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 from .datasets import Dataset
 from .dynamics import GF, NAGF, ND, Dynamics
 from .ensemble import ensemble
@@ -48,6 +48,7 @@ __all__ = [
     "DivergenceError",
     "Dynamics",
     "Flow",
+    "HeavyBall",
     "Law",
     "LawCount",
     "LawRecord",
