@@ -27,6 +27,7 @@ from .version import version
 
 if TYPE_CHECKING:
     from . import convert, figures, ntk, testing
+    from ._drift import Drift, drift
     from ._report import Report
     from .checking import check
     from .counting import LawCount, count_laws
@@ -46,6 +47,7 @@ __all__ = [
     "Dataset",
     "Discovery",
     "DivergenceError",
+    "Drift",
     "Dynamics",
     "Flow",
     "HeavyBall",
@@ -64,6 +66,7 @@ __all__ = [
     "count_laws",
     "datasets",
     "discover",
+    "drift",
     "ensemble",
     "figures",
     "integrate",
@@ -84,6 +87,7 @@ __all__ = [
 
 _LAZY = {
     "Discovery": "discovery",
+    "Drift": "_drift",
     "Law": "formulas",
     "LawCount": "counting",
     "Report": "_report",
@@ -91,6 +95,7 @@ _LAZY = {
     "convert": "convert",
     "count_laws": "counting",
     "discover": "discovery",
+    "drift": "_drift",
     "figures": "figures",
     "law": "formulas",
     "ntk": "ntk",
