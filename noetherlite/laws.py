@@ -103,7 +103,7 @@ def read(
             quantity[:] = np.nan
         residual = _residual(s, dynamics, t, quantity, charge, integral)
         if dynamics.mass == 0:  # where the kernels sum ∫J ds
-            integral[:] = np.nan
+            integral = np.full_like(integral, np.nan)
         out[s.name] = LawRecord(s.name, t, quantity, charge, integral, residual, discrete)
     return out
 
