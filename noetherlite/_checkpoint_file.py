@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -82,6 +83,13 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if header["schema"] > SCHEMA:
         raise ValueError(f"path={str(path)!r} has format {header['schema']}; this version reads up to {SCHEMA}")
     return header, arrays
+
+
+def tidy(target: Path) -> None:
+    """Remove what writers of `target` that were killed have left beside it."""
+    for name in (target.name, previous(target).name):
+        for left in target.parent.glob(f".{glob.escape(name)}.*.tmp"):
+            left.unlink(missing_ok=True)
 
 
 def _digest(file: IO[bytes], size: int) -> bytes:

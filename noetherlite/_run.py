@@ -222,6 +222,11 @@ class Run:
         return self.steps_done % self.records.every == 0 or self.steps_done == self.records.last
 
     @property
+    def finished(self) -> bool:
+        """Whether all steps are taken."""
+        return self.steps_done == self.records.last
+
+    @property
     def n_gradients(self) -> int:
         """Gradients evaluated."""
         return int(self.state.counts[EVALUATIONS])
@@ -240,8 +245,7 @@ class Run:
 
     def defect(self) -> float:
         """Return the largest exact discrete residual of the last record, 0 without laws."""
-        every, last = self.records.every, self.records.last
-        row = -1 if self.steps_done == last else self.steps_done // every
+        row = -1 if self.finished else self.steps_done // self.records.every
         return float(np.abs(self.records.discrete[row]).max(initial=0.0))
 
     def copy(self) -> layout.State:

@@ -120,6 +120,7 @@ def keeper(path: str | os.PathLike[str] | None, every: float | None, setup: Setu
     kept = Keeper(path, every, setup)
     if not kept.path.parent.is_dir():
         raise FileNotFoundError(f"checkpoint={str(kept.path)!r} is in a folder that does not exist")
+    _checkpoint_file.tidy(kept.path)
     if setup.saved is None:
         kept.save([None] * len(setup.algorithms))
     return kept

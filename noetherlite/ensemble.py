@@ -174,7 +174,8 @@ def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) ->
                             kept.try_to_save(states)
                     if kept.error:
                         return UNWRITTEN
-                return "Ctrl-C" if halted.is_set() or (interrupt.requested and run.at_record) else ""
+                wanted = halted.is_set() or (interrupt.requested and run.at_record)
+                return "Ctrl-C" if wanted and not run.finished else ""
 
             def pauses() -> tuple[int, ...]:
                 at_records = (setup.records.every,) if interrupt.requested else ()
@@ -193,7 +194,7 @@ def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) ->
             if bar is not None:
                 bar.update(1)
                 bar.set_postfix_str(f"loss {run.state.loss[0]:.4g}, laws to {run.defect():.0e}", refresh=False)
-            if stopped:
+            if stopped or interrupt.requested:
                 halted.set()
             if halted.is_set():
                 return

@@ -253,7 +253,7 @@ def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | Non
             kept.try_to_save([run.state])
             if kept.error:
                 return UNWRITTEN
-        return "Ctrl-C" if interrupt.requested and run.at_record else ""
+        return "Ctrl-C" if interrupt.requested and run.at_record and not run.finished else ""
 
     def pauses() -> tuple[int, ...]:
         at_records = (run.records.every,) if callback is not None or interrupt.requested else ()
