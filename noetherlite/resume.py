@@ -67,9 +67,8 @@ def resume(
     target = checkpoint.suffixed(path)
     header, arrays = _checkpoint_file.read(target)
     setup = checkpoint.restart(target, header, arrays, potential)
-    kept = checkpoint.Keeper(
-        target, header["checkpoint_every"] if checkpoint_every is None else checkpoint_every, setup
-    )
+    every = header["checkpoint_every"] if checkpoint_every is None else checkpoint_every
+    kept = checkpoint.keeper(target, every, setup)
     if setup.single:
         return conduct(setup, kept, progress=progress, callback=callback, on_divergence="record", n_threads=n_threads)
     if callback is not None:

@@ -103,3 +103,4 @@ def test_twenty_kills(tmp_path, what):
         whole = nl.ensemble(U, nl.NAGD(1e-2), np.stack([net.init(rng=e) for e in range(5)]), steps, **options)
         assert 20 < reached[-1] < 5 * steps
     assert_same(nl.resume(path, checkpoint_every=60.0), whole)
+    assert sorted(os.listdir(tmp_path)) == ["run.npz", "run.previous.npz"]  # what the killed ones left is gone
