@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,7 +31,7 @@ class Block(NamedTuple):
     @property
     def stop(self) -> int:
         """One past the block's last entry."""
-        return self.start + int(np.prod(self.shape))
+        return self.start + math.prod(self.shape)
 
 
 class Network:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _validate, plot
-from ._files import replacing
+from ._files import arrays, replacing
 from ._types import Array, Float64Array, IntArray
 from .laws import LawRecord
 
@@ -193,16 +193,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
         If the file is not a trajectory, is damaged, or has a newer format.
     """
     target = Path(path)
-    try:
-        with (
-            target.open("rb") as file,
-            np.load(file, allow_pickle=False) as stored,
-        ):  # numpy would leave a damaged file open
-            data = {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
-        raise ValueError(f"path={str(target)!r} is not a readable .npz file: {error}") from error
+    data = arrays(target)
     try:
         header = json.loads(str(data["header"]))
         if header["format"] != "noetherlite trajectory":
