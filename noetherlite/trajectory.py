@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _validate, plot
+from . import _html, _validate, plot
 from ._files import arrays, replacing
 from ._types import Array, Float64Array, IntArray
 from .laws import LawRecord
@@ -128,6 +128,16 @@ class Trajectory:
             f"Trajectory({run}, {self.status} after {self.step[-1] if self.step.size else 0} steps, "
             f"{self.t.size} records, laws {list(self.laws)})"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, law.quantity.shape[law.t.ndim :], law.largest("residual"), law.largest("discrete_residual"))
+            for name, law in self.laws.items()
+        ]
+        title = f"Trajectory: {self.message}, {self.t.shape[-1]} records"
+        if self.t.size and not self.members:
+            title += f", t = {self.t[0]:g} to {self.t[-1]:g}, loss {self.loss[0]:.4g} → {self.loss[-1]:.4g}"
+        return _html.table(title, rows, ("law", "components", "largest |residual|", "largest |discrete residual|"))
 
     def plot_loss(self, ax: Axes | None = None, **style: Any) -> Axes:
         """Plot the loss against time; see `noetherlite.plot.loss`."""

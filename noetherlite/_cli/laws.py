@@ -88,10 +88,10 @@ def _laws(options: argparse.Namespace) -> int:
         if s.objection:
             absent[s.name] = s.objection
         else:
-            found.append(_entry(s.name, type(s), s.n_generators, law(s, flow)))
+            found.append(_entry(s.name, s.action(), s.n_generators, law(s, flow)))
             if isinstance(s, DataRotation):
                 found[-1]["if"] = "the data are invariant under rotations, which a run measures"
-    found.append(_entry("time", Time, 1, law("time", flow)))
+    found.append(_entry("time", Time.action(), 1, law("time", flow)))
     report = {
         "network": net.specification(),
         "dynamics": {"name": flow.name, "mass": flow.mass, "gamma": flow.gamma, "alpha": flow.alpha},
@@ -106,11 +106,10 @@ def _laws(options: argparse.Namespace) -> int:
     return say.FINE
 
 
-def _entry(name: str, kind: type, components: int, law: Law) -> dict[str, Any]:
-    """Return what is said of a symmetry, its group action in the words that its documentation begins with."""
+def _entry(name: str, action: str, components: int, law: Law) -> dict[str, Any]:
     return {
         "name": name,
-        "symmetry": (kind.__doc__ or "").partition("\n")[0],
+        "symmetry": action,
         "components": components,
         "law": law.formula(),
         "latex": law.latex,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from ..trajectory import Trajectory
 from . import say
 from .config import ALGORITHMS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output
 from .signatures import keys
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _CODES = {"completed": say.FINE, "diverged": say.BROKEN, "stopped": say.INTERRUPTED}
 
@@ -103,9 +107,8 @@ def finish(trajectory: Trajectory, options: argparse.Namespace, name: str, plots
     """Write a run and its plots, say how it went, and return the exit code."""
     files = [trajectory.save(options.out / name)]
     for wanted in plots:
-        axes = getattr(plot, wanted)(trajectory) if wanted in PLOTS else plot.law(trajectory, wanted)
         files.append(options.out / f"{name}-{wanted.replace(':', '-')}.png")
-        say.draw(axes, files[-1])
+        say.draw(partial(_paint, trajectory, wanted), files[-1])
     report = summary(trajectory)
     report["files"] = [str(file) for file in files]
     if options.json:
@@ -113,6 +116,13 @@ def finish(trajectory: Trajectory, options: argparse.Namespace, name: str, plots
     else:
         _print(report)
     return _CODES[trajectory.status]
+
+
+def _paint(trajectory: Trajectory, wanted: str, axes: Axes) -> None:
+    if wanted in PLOTS:
+        getattr(plot, wanted)(trajectory, axes)
+    else:
+        plot.law(trajectory, wanted, ax=axes)
 
 
 def _writable(folder: Path) -> None:
@@ -133,17 +143,12 @@ def summary(trajectory: Trajectory) -> dict[str, Any]:
         "laws": {
             name: {
                 "components": int(np.prod(law.quantity.shape[law.t.ndim :])),
-                "residual": _largest(law.residual),
-                "discrete_residual": _largest(law.discrete_residual),
+                "residual": law.largest("residual"),
+                "discrete_residual": law.largest("discrete_residual"),
             }
             for name, law in trajectory.laws.items()
         },
     }
-
-
-def _largest(a: Array) -> float:
-    """Return the largest |entry|, NaN if no entry is finite."""
-    return float(np.abs(a[np.isfinite(a)]).max()) if np.isfinite(a).any() else float("nan")
 
 
 def _range(a: Array) -> list[float]:

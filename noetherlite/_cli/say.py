@@ -64,10 +64,14 @@ def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
     return "\n".join("  " + "  ".join(cell(text, j) for j, text in enumerate(row)).rstrip() for row in cells)
 
 
-def draw(axes: Axes, path: Path) -> None:
-    """Write the figure of a plot as PNG; the file appears complete or not at all."""
+def draw(paint: Callable[[Axes], object], path: Path) -> None:
+    """Write what `paint` puts on axes as PNG; the file appears complete or not at all."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.0, 3.4), layout="constrained")
+    paint(figure.subplots())
     with replacing(path) as file:
-        axes.figure.savefig(file, format="png", dpi=150)
+        figure.savefig(file, format="png", dpi=150)
 
 
 def _plain(value: Any) -> Any:
