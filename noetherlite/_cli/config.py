@@ -170,7 +170,8 @@ class Config:
         networks = self._networks(len(rules))
         planned = self._plan(U, rules, networks)
         started = self._start(None if planned is None else U, rules, networks)
-        output = self._output(None if planned is None else planned.laws, networks is not None)
+        laws = None if U is None or planned is None else planned.laws
+        output = self._output(laws, networks is not None)
         self.finish()
         if U is None or planned is None or started is None or output is None:  # each of them would have left an error
             raise AssertionError(f"{self.path}: no job and no error")
