@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from . import bounds, datasets, lagrangian, plot, potentials
-from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, Leapfrog
+from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 from .datasets import Dataset
 from .dynamics import GF, NAGF, ND, Dynamics
 from .ensemble import ensemble
@@ -27,6 +27,7 @@ from .version import version
 
 if TYPE_CHECKING:
     from . import convert, figures, ntk, testing
+    from ._drift import Drift, drift
     from ._report import Report
     from .checking import check
     from .counting import LawCount, count_laws
@@ -46,8 +47,10 @@ __all__ = [
     "Dataset",
     "Discovery",
     "DivergenceError",
+    "Drift",
     "Dynamics",
     "Flow",
+    "HeavyBall",
     "Law",
     "LawCount",
     "LawRecord",
@@ -63,6 +66,7 @@ __all__ = [
     "count_laws",
     "datasets",
     "discover",
+    "drift",
     "ensemble",
     "figures",
     "integrate",
@@ -83,6 +87,7 @@ __all__ = [
 
 _LAZY = {
     "Discovery": "discovery",
+    "Drift": "_drift",
     "Law": "formulas",
     "LawCount": "counting",
     "Report": "_report",
@@ -90,6 +95,7 @@ _LAZY = {
     "convert": "convert",
     "count_laws": "counting",
     "discover": "discovery",
+    "drift": "_drift",
     "figures": "figures",
     "law": "formulas",
     "ntk": "ntk",

@@ -2,17 +2,18 @@
 
 Recorded positions alone fix, at every step, where the algorithm took its gradient and what that gradient was. A symmetry
 demands ⟨g(y_k), F_k⟩ = 0 of it, which is the exact discrete law whatever the step size or the minibatch; with full batches
-F_k is ∇U(y_k) itself.
+F_k is ∇U(y_k) itself. What the steps imply of weight decay, λy_k, is taken away.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
 from ._types import Float64Array, IntArray
-from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, Leapfrog
+from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,8 @@ def implied(algorithm: Algorithm, x: Float64Array, t0: float) -> Implied:
     """
     if isinstance(algorithm, GD):
         out = _gradient_descent(algorithm, x)
+    elif isinstance(algorithm, HeavyBall):
+        out = _heavy_ball(algorithm, x, t0)
     elif isinstance(algorithm, NAGD):
         out = _nesterov(algorithm, x, t0)
     elif isinstance(algorithm, Leapfrog | ConformalLeapfrog):
@@ -57,12 +60,22 @@ def implied(algorithm: Algorithm, x: Float64Array, t0: float) -> Implied:
         raise TypeError(f"dynamics={algorithm} has no update rule that can be checked; give its Dynamics instead")
     if out.record.size == 0:
         raise ValueError(f"params has {x.shape[0]} rows, too few for one step of {algorithm}")
-    return out
+    decay = algorithm.weight_decay
+    return dataclasses.replace(out, gradient=out.gradient - decay * out.points, gain=out.gain + decay)
 
 
 def _gradient_descent(algorithm: GD, x: Float64Array) -> Implied:
     """x_{k+1} = x_k − ηF(x_k)."""
     return Implied(np.arange(x.shape[0] - 1), x[:-1], (x[:-1] - x[1:]) / algorithm.lr, 2 / algorithm.lr)
+
+
+def _heavy_ball(algorithm: HeavyBall, x: Float64Array, t0: float) -> Implied:
+    """v_{k+1} = βv_k − F(x_k) with v_k = (x_k − x_{k−1})/h; from rest at t = 0 also v_0 = 0."""
+    v = np.diff(x, axis=0) / algorithm.dt
+    if t0 == 0:
+        v = np.concatenate([np.zeros_like(x[:1]), v])
+    record = np.arange(0 if t0 == 0 else 1, x.shape[0] - 1)
+    return Implied(record, x[record], algorithm.momentum * v[:-1] - v[1:], 2 * (1 + algorithm.momentum) / algorithm.dt)
 
 
 def _nesterov(algorithm: NAGD, x: Float64Array, t0: float) -> Implied:

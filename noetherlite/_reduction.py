@@ -153,7 +153,7 @@ def objection(U: object, watched: list[Family], moving: bool, compiled: bool) ->
     if not compiled:
         return "it needs the compiled backend"
     if moving:
-        return "it needs a start from rest: W_1 would drift outside the inputs' span"
+        return "it needs a start from rest and no weight decay: W_1 would move outside the inputs' span"
     for s in watched:
         if isinstance(s, Symmetry) or not s.name.startswith(_REDUCIBLE):
             return f"the law {s.name!r} needs W_1 itself"

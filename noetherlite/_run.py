@@ -46,7 +46,7 @@ class Plan:
     reduce : bool or None
         Whether to train in the span of the inputs; None: where it pays.
     moving : bool
-        Whether a run starts with a velocity.
+        Whether W_1 moves outside of the inputs' span: a run starts with a velocity, or with weight decay.
     """
 
     def __init__(
@@ -101,7 +101,9 @@ class Plan:
         """Return what a specification says of the coordinates."""
         return None if self.reduction is None else self.reduction.describe()
 
-    def records(self, runs: tuple[int, ...], steps: int, every: int, with_params: bool) -> layout.Records:
+    def records(
+        self, runs: tuple[int, ...], steps: int, every: int, with_params: bool, with_parts: bool = False
+    ) -> layout.Records:
         """Return empty records with the leading axes `runs`; NaN stays where a run that is cut short does not get to."""
         rows = (*runs, n_records(steps, every))
         K = int(self.laws.start[-1])
@@ -110,12 +112,13 @@ class Plan:
             last=steps,
             step=np.full(rows, -1),
             loss=np.full(rows, np.nan),
-            kinetic=np.full(rows, np.nan),
+            excess=np.full(rows, np.nan),
             quantity=np.full((*rows, K), np.nan),
             charge=np.full((*rows, K), np.nan),
             integral=np.full((*rows, K), np.nan),
             discrete=np.full((*rows, K), np.nan),
             params=_parameters((*rows, self.n_params) if with_params else (*runs, 0, 0), self.dtype),
+            parts=np.full((*(rows if with_parts else (*runs, 0)), layout.N_PARTS, K), np.nan),
         )
 
 
@@ -193,7 +196,8 @@ class Run:
             if plan.reduction.by_samples:
                 laws = laws._replace(Z0=self.start.C.astype(plan.dtype))
             x, v = plan.reduction.coordinates(self.start), np.zeros(plan.n_params)
-        self.state = _state(x.astype(plan.dtype), v.astype(plan.dtype), int(laws.start[-1]))
+        n_parts = layout.N_PARTS if records.parts.size else 0
+        self.state = _state(x.astype(plan.dtype), v.astype(plan.dtype), int(laws.start[-1]), n_parts)
         self.advance = engine.advance(self.kernel, laws, batches, self.state, records)
 
     @property
@@ -225,7 +229,7 @@ class Run:
 
     def velocity(self) -> Array:
         """Return the present ẋ, which is −∇U for gradient descent."""
-        v = -self.state.gradient if self.algorithm.dynamics.mass == 0 else self.state.v.copy()
+        v = self.state.v.copy() if self.algorithm.has_velocity else -self.state.gradient
         return v if self.plan.reduction is None else self.plan.reduction.velocity(v).astype(self.plan.dtype)
 
     def drive(self, pace: Pace, tick: Callable[[int], str], at_records: bool = False) -> str:
@@ -305,7 +309,7 @@ def motion(
     dynamics = algorithm.dynamics
     if velocity is None:
         v = np.zeros(shape)
-    elif dynamics.mass == 0:
+    elif not algorithm.has_velocity:
         raise ValueError("velocity is not accepted by GD: gradient flow is first order and has no initial velocity")
     else:
         v = _validate.shaped(velocity, "velocity", shape).astype(np.float64)
@@ -336,7 +340,7 @@ def _batch(U: Potential, batch_size: int | None) -> int | None:
     return _validate.integer(batch_size, "batch_size", minimum=1, maximum=U.n_samples)
 
 
-def _state(x: Array, v: Array, n_components: int) -> layout.State:
+def _state(x: Array, v: Array, n_components: int, n_parts: int) -> layout.State:
     def zeros() -> Float64Array:
         return np.zeros(n_components)
 
@@ -353,6 +357,7 @@ def _state(x: Array, v: Array, n_components: int) -> layout.State:
         source=zeros(),
         charge=zeros(),
         scratch=np.zeros((2, n_components)),
+        parts=np.zeros((n_parts, n_components)),
     )
 
 

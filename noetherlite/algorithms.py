@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import _validate
@@ -12,20 +12,30 @@ from ._kernels import layout
 from .dynamics import GF, Dynamics
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Algorithm:
     """A discrete algorithm; use one of its subclasses.
 
     Attributes
     ----------
     lr : float
-        The paper's learning rate: η for gradient descent, s = h² for the others.
+        The paper's learning rate: η for gradient descent and heavy ball, s = h² for the others.
+    weight_decay : float
+        λ ≥ 0, for every algorithm: ∇U(x) + λx takes the place of ∇U(x), as if the potential were U + ½λ|x|². It breaks the
+        laws of scalings, linear layers and translations in the way that theory §10 says, which their exact discrete
+        forms take into account; those of rotations survive. Keyword only.
     """
 
     lr: float
+    weight_decay: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lr", _validate.real(self.lr, "lr", minimum=0.0, strict=True))
+        object.__setattr__(self, "weight_decay", _validate.real(self.weight_decay, "weight_decay", minimum=0.0))
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in dataclasses.asdict(self).items() if name != "weight_decay" or value}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def dt(self) -> float:
@@ -48,6 +58,11 @@ class Algorithm:
         return False
 
     @property
+    def has_velocity(self) -> bool:
+        """Whether a velocity is part of its state."""
+        return True
+
+    @property
     def code(self) -> int:
         """The kernels' number."""
         raise NotImplementedError
@@ -55,14 +70,15 @@ class Algorithm:
     def kernel(self, t0: float) -> layout.Algorithm:
         """Return the kernels' description of this algorithm started at t0."""
         d = self.dynamics
-        return layout.Algorithm(self.code, self.dt, d.mass, d.gamma, d.alpha, t0)
+        momentum = self.momentum if isinstance(self, HeavyBall) else 0.0
+        return layout.Algorithm(self.code, self.dt, d.mass, d.gamma, d.alpha, t0, self.weight_decay, momentum)
 
     def specification(self) -> dict[str, Any]:
         """Return the name and the parameters, ready for JSON."""
         return {"name": type(self).__name__, **dataclasses.asdict(self)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GD(Algorithm):
     """Gradient descent x_{k+1} = x_k − η∇U(x_k), time t = kη.
 
@@ -70,11 +86,19 @@ class GD(Algorithm):
     ----------
     lr : float
         η > 0.
+    weight_decay : float
+        λ ≥ 0, keyword only.
 
     Notes
     -----
-    Exact law for a symmetric generator G: Q_{k+1} − Q_k = ½η²⟨∇U(x_k), G∇U(x_k)⟩ (theory §6).
+    Exact law for a symmetric generator G: Q_{k+1} − Q_k = ½η²⟨∇U(x_k), G∇U(x_k)⟩ (theory §6). With weight decay and
+    d = ∇U + λx: Q_{k+1} − Q_k = ½η²⟨d, Gd⟩ − ηλ⟨g(x_k), x_k⟩ (theory §10).
     """
+
+    @property
+    def has_velocity(self) -> bool:
+        """False: ẋ is −∇U."""
+        return False
 
     @property
     def dt(self) -> float:
@@ -97,7 +121,65 @@ class GD(Algorithm):
         return layout.GD
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
+class HeavyBall(Algorithm):
+    """Gradient descent with momentum (Polyak's heavy ball), as the frameworks' SGD has it (theory §10).
+
+    u_{k+1} = βu_k + (1 − a)(∇U(x_k) + λx_k),  x_{k+1} = x_k − ηu_{k+1},  u_0 = 0.
+
+    Parameters
+    ----------
+    lr : float
+        η > 0.
+    momentum : float
+        0 ≤ β < 1.
+    dampening : float
+        0 ≤ a < 1.
+    weight_decay : float
+        λ ≥ 0, keyword only.
+
+    Notes
+    -----
+    Stepped in terms of the velocity v = −u/(1 − a) and the time per step h = η(1 − a): v_{k+1} = βv_k − ∇U(x_k) − λx_k,
+    x_{k+1} = x_k + hv_{k+1}. As h → 0 it follows (1 − β)ẋ = −∇U, gradient flow that is faster by 1/(1 − β); at finite h more
+    closely ½h(1 + β)ẍ + (1 − β)ẋ = −∇U, see `noetherlite.drift`. Exact law: J_{k+1} = βJ_k − λ⟨g(x_k), x_k⟩ + h⟨Gv_{k+1}, v_{k+1}⟩.
+
+    With β = 0 and a = 0 it is `GD`, bit for bit. PyTorch's first step leaves the dampening out; all others are the same.
+    """
+
+    momentum: float = 0.9
+    dampening: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("momentum", "dampening"):
+            value = _validate.real(getattr(self, name), name, minimum=0.0)
+            if value >= 1:
+                raise ValueError(f"{name}={value:g} is out of range; expected >= 0 and < 1")
+            object.__setattr__(self, name, value)
+
+    @property
+    def dt(self) -> float:
+        """Time per step, η(1 − a)."""
+        return self.lr * (1 - self.dampening)
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """Gradient flow (1 − β)ẋ = −∇U."""
+        return Dynamics(0.0, 1 - self.momentum, 0.0)
+
+    @property
+    def order(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def code(self) -> int:
+        """The kernels' number."""
+        return layout.HEAVY_BALL
+
+
+@dataclass(frozen=True, repr=False)
 class Leapfrog(Algorithm):
     """Leapfrog (velocity Verlet) for Newtonian dynamics: x_{k+1} − 2x_k + x_{k−1} = −h²∇U(x_k), h = √lr, t = kh.
 
@@ -105,6 +187,8 @@ class Leapfrog(Algorithm):
     ----------
     lr : float
         The paper's learning rate s = h² > 0.
+    weight_decay : float
+        λ ≥ 0, keyword only.
 
     Notes
     -----
@@ -128,7 +212,7 @@ class Leapfrog(Algorithm):
         return layout.CONFORMAL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NAGD(Algorithm):
     """Nesterov's accelerated gradient descent after Su, Boyd & Candès (GU (20)), h = √s, t = kh.
 
@@ -140,6 +224,8 @@ class NAGD(Algorithm):
         The paper's learning rate s > 0.
     alpha : float
         Friction coefficient α ≥ 3 (below 3 the method loses its rate; `ConformalLeapfrog` takes any α ≥ 0).
+    weight_decay : float
+        λ ≥ 0, keyword only.
 
     Notes
     -----
@@ -169,7 +255,7 @@ class NAGD(Algorithm):
         return layout.NAGD
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConformalLeapfrog(Algorithm):
     """Conformal leapfrog for m ẍ + (γ + α/t) ẋ + ∇U = 0, step h = √lr (theory §6).
 
@@ -181,6 +267,8 @@ class ConformalLeapfrog(Algorithm):
         h² > 0.
     mass, gamma, alpha : float
         m > 0, γ ≥ 0, α ≥ 0. With α > 0 a run must start at t0 > 0.
+    weight_decay : float
+        λ ≥ 0, keyword only.
 
     Notes
     -----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -49,7 +50,7 @@ def ensemble(
     U : Potential
         The potential, the same for all.
     algorithm : Algorithm or sequence of E Algorithms
-        One for all, or one each: of one kind and with the same dynamics, so that only the learning rates differ.
+        One for all, or one each: of one kind and the same in everything but the learning rate.
     X0 : array_like, shape (E, P)
         Where the runs start.
     steps : int
@@ -103,7 +104,7 @@ def ensemble(
         dtype=_validate.dtype_name(dtype),
         steps=steps * E,
         reduce=False if input_reduction is None and record_params else input_reduction,
-        moving=bool(V.any()),
+        moving=bool(V.any()) or algorithms[0].weight_decay > 0,
     )
     records = plan.records((E,), steps, record_every, record_params)
     streams = [_run.batches(plan, seed) for seed in _spawn(rng, E)]
@@ -212,7 +213,7 @@ def _trajectory(
         t=t,
         step=np.broadcast_to(grid, t.shape).copy(),
         loss=records.loss,
-        energy=records.loss + records.kinetic,
+        energy=records.loss + records.excess,
         laws=_laws.read(plan.watched, dynamics, t, records),
         x=x,
         v=v,
@@ -235,7 +236,7 @@ def _algorithms(given: Algorithm | Sequence[Algorithm], E: int) -> list[Algorith
     for e, a in enumerate(algorithms):
         if not isinstance(a, Algorithm):
             raise TypeError(f"algorithm[{e}] must be an Algorithm, got {_validate.describe(a)}")
-        if type(a) is not type(algorithms[0]) or a.dynamics != algorithms[0].dynamics:
+        if type(a) is not type(algorithms[0]) or dataclasses.replace(a, lr=algorithms[0].lr) != algorithms[0]:
             raise ValueError(f"algorithm[{e}]={a} must differ from algorithm[0]={algorithms[0]} by its lr only")
     if len(algorithms) != E:
         raise ValueError(f"algorithm must be one for all or {E}, one for each start in X0; got {len(algorithms)}")

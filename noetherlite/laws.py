@@ -34,15 +34,18 @@ class LawRecord:
     quantity : ndarray, shape (R, *shape)
         Q = ½⟨x, Gx⟩ + ⟨ξ, x⟩; NaN where G is not symmetric (rotations).
     charge : ndarray, shape (R, *shape)
-        J = ⟨g(x), ẋ⟩; for gradient descent ẋ = −∇U(x).
+        J = ⟨g(x), ẋ⟩; for gradient descent ẋ = −∇U(x), less λx with weight decay.
     source_integral : ndarray, shape (R, *shape)
-        ∫ μS ds from t_0 by the trapezoidal rule over every step, S = ⟨Gẋ, ẋ⟩; NaN for gradient descent, whose law has none.
+        ∫ μS ds from t_0 by the trapezoidal rule over every step, S = ⟨Gẋ, ẋ⟩; NaN for gradient descent and heavy ball, whose
+        law has none.
     residual : ndarray, shape (R, *shape)
         The Noether residual r(t) = μJ − μ(t_0)J(t_0) − ∫μS ds (m > 0), Q(t) − Q(t_0) (m = 0); for m = 0 and G not
-        symmetric ∫J ds. It measures how well the algorithm follows the continuous law and shrinks with the step.
+        symmetric ∫J ds. It measures how well the algorithm follows the continuous law and shrinks with the step. Weight
+        decay is not in this law, so that the residual is what the decay makes of it.
     discrete_residual : ndarray, shape (R, *shape)
-        The signed per-step defects of the algorithm's own exact law (theory §6), summed since the start: round-off and
-        nothing else, at any step size. For leapfrog and conformal leapfrog the law carries the factor μ.
+        The signed per-step defects of the algorithm's own exact law (theory §6, §10), weight decay included, summed since the
+        start: round-off and nothing else, at any step size. For leapfrog and conformal leapfrog the law carries the factor μ;
+        it is one of Q for gradient descent, of J for the others.
     """
 
     name: str
@@ -113,9 +116,9 @@ def read(
         )
         if not s.symmetric:
             quantity[:] = np.nan
-        if dynamics.mass == 0:
-            integral[:] = np.nan
-        residual = _residual(s, dynamics, t, quantity, charge, integral, discrete)
+        residual = _residual(s, dynamics, t, quantity, charge, integral)
+        if dynamics.mass == 0:  # where the kernels sum ∫J ds
+            integral = np.full_like(integral, np.nan)
         out[s.name] = LawRecord(s.name, t, quantity, charge, integral, residual, discrete)
     return out
 
@@ -127,7 +130,6 @@ def _residual(
     quantity: Float64Array,
     charge: Float64Array,
     integral: Float64Array,
-    discrete: Float64Array,
 ) -> Float64Array:
     def since_start(a: Float64Array) -> Float64Array:
         return np.asarray(a - a.take([0], axis=t.ndim - 1))
@@ -136,5 +138,4 @@ def _residual(
         mu = dynamics.integrating_factor(t).reshape(*t.shape, *(1 for _ in s.shape))
         with np.errstate(over="ignore", invalid="ignore"):  # in the last records of a run that diverges
             return since_start(mu * charge) - integral
-    # For G not symmetric the gradient-descent kernels sum h·J step by step: that is ∫J ds.
-    return since_start(quantity) if s.symmetric else discrete
+    return since_start(quantity) if s.symmetric else integral

@@ -18,6 +18,7 @@ from .symmetries import TOLERANCE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from ._drift import Drift
     from ._report import Report
     from .counting import LawCount
     from .discovery import Discovery
@@ -176,6 +177,44 @@ def check(report: Report, ax: Axes | None = None) -> Axes:
         ax.plot(row.t, shown, label=f"motion of {row.name}" if motion else row.name, linewidth=1.0, **style)
     ax.axhline(1.0, color="0.5", linewidth=0.8, linestyle=":", label="tolerance")
     ax.set(xlabel="time $t$", ylabel="|residual| / tolerance", yscale="log")
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def drift(report: Drift, name: str, component: int = 0, ax: Axes | None = None, **style: Any) -> Axes:
+    """Plot how far one component of Q has drifted, what that is made of, and what is predicted.
+
+    Parameters
+    ----------
+    report : Drift
+        What `nl.drift` returned.
+    name : str
+        The law's name, for example "scaling:1".
+    component : int
+        Flat index of the component, of the first by default.
+    ax : matplotlib Axes, optional
+        Where to draw.
+    **style
+        Passed to `Axes.plot` for the drift itself.
+    """
+    law = report[name]
+
+    def one(values: Float64Array) -> Float64Array:
+        return values.reshape(report.t.size, -1)[:, component]
+
+    ax = new_axes(ax)
+    ax.plot(report.t, one(law.change), **{"color": "black", "linewidth": 1.8, "label": "$Q-Q_0$", **style})
+    for i, (label, part) in enumerate(law.parts.items()):
+        if part.any():
+            ax.plot(report.t, one(part), color=COLOURS[i], linewidth=1.0, label=label)
+    ax.plot(
+        report.t,
+        one(law.second_order - law.quantity[0]),
+        color=COLOURS[6],
+        linestyle="--",
+        label="continuous-time formula",
+    )
+    ax.set(xlabel="time $t$", ylabel="drift of $Q$", title=f"{name}, component {component}")
     ax.legend(frameon=False, fontsize="small")
     return ax
 

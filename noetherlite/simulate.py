@@ -20,7 +20,7 @@ from .trajectory import Trajectory
 from .version import versions
 
 # Fields of layout.Records with one row per record, whatever was asked for.
-_ROWS = ("step", "loss", "kinetic", "quantity", "charge", "integral", "discrete")
+_ROWS = ("step", "loss", "excess", "quantity", "charge", "integral", "discrete")
 
 
 class DivergenceError(RuntimeError):
@@ -66,7 +66,7 @@ def integrate(
     U : Potential
         For example `net.potential(data)`.
     algorithm : Algorithm
-        `GD(lr)`, `Leapfrog(lr)`, `NAGD(lr)` or `ConformalLeapfrog(lr, …)`.
+        `GD(lr)`, `HeavyBall(lr, momentum)`, `Leapfrog(lr)`, `NAGD(lr)` or `ConformalLeapfrog(lr, …)`, all with `weight_decay=`.
     x0 : array_like, shape (P,)
         Where to start.
     steps : int
@@ -144,7 +144,7 @@ def integrate(
         dtype=_validate.dtype_name(dtype),
         steps=steps,
         reduce=input_reduction,
-        moving=bool(v.any()),
+        moving=bool(v.any()) or algorithm.weight_decay > 0,
     )
     records = plan.records((), steps, record_every, record_params)
     with contextlib.ExitStack() as stack:
@@ -232,7 +232,7 @@ def _trajectory(run: _run.Run, status: str, message: str, specification: dict[st
         t=t,
         step=records.step,
         loss=records.loss,
-        energy=records.loss + records.kinetic,
+        energy=records.loss + records.excess,
         laws=_laws.read(plan.watched, run.algorithm.dynamics, t, records),
         x=run.x(),
         v=run.velocity(),

@@ -48,11 +48,11 @@ class Trajectory:
     loss : ndarray, shape (R,)
         U(x_k) over the whole training set, also when steps use minibatches.
     energy : ndarray, shape (R,)
-        E = ½m|ẋ|² + U (theory §4.5); U for gradient descent.
+        E = ½m|ẋ|² + U (theory §4.5), and ½λ|x|² with weight decay λ.
     laws : mapping of str to LawRecord
         One per symmetry watched, for example "scaling:1".
     x, v : ndarray, shape (P,)
-        Final parameters and velocity; for gradient descent v = −∇U(x).
+        Final parameters and velocity; for gradient descent v = −∇U(x), less λx with weight decay.
     params : ndarray, shape (R, P), or None
         The parameters at the records, if asked for.
     status : {"completed", "diverged", "stopped"}

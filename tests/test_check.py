@@ -16,6 +16,15 @@ ALGORITHMS = [
     (nl.ConformalLeapfrog(4e-4, mass=2, gamma=0.3, alpha=3), 0.5),
     (nl.ConformalLeapfrog(4e-4, gamma=0.5), 0.0),
 ]
+# Algorithms whose steps are checked; their records alone are not those of the flow, for the decay or for the memory.
+STEPPED = [
+    *ALGORITHMS,
+    (nl.HeavyBall(4e-3, 0.8, 0.1), 0.0),
+    (nl.GD(0.02, weight_decay=0.1), 0.0),
+    (nl.HeavyBall(4e-3, 0.8, weight_decay=0.1), 0.7),
+    (nl.NAGD(4e-4, weight_decay=0.1), 0.0),
+    (nl.ConformalLeapfrog(4e-4, mass=2, gamma=0.3, alpha=3, weight_decay=0.1), 0.5),
+]
 NAMES = [f"{a} from {t}" for a, t in ALGORITHMS]
 
 
@@ -47,7 +56,7 @@ def broken(report):
 # --- correct recordings ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("algorithm", "t0"), ALGORITHMS, ids=NAMES)
+@pytest.mark.parametrize(("algorithm", "t0"), STEPPED, ids=[f"{a} from {t}" for a, t in STEPPED])
 @pytest.mark.parametrize("activation", ["relu", "linear", "swish", "polynomial(2)", "tanh"])
 def test_every_step_of_an_algorithm_holds_to_round_off(algorithm, t0, activation):
     _, U, x = problem(activation, loss="nll", widths=(3, 6, 4, 3))
@@ -61,7 +70,7 @@ def test_every_step_of_an_algorithm_holds_to_round_off(algorithm, t0, activation
     assert max(row.ratio.max() for row in report.rows) > 0.01
 
 
-@pytest.mark.parametrize(("algorithm", "t0"), ALGORITHMS, ids=NAMES)
+@pytest.mark.parametrize(("algorithm", "t0"), STEPPED, ids=[f"{a} from {t}" for a, t in STEPPED])
 def test_the_implied_gradient_is_the_gradient(algorithm, t0):
     _, U, x = problem("tanh")
     run = recorded(U, algorithm, x, 20, t0=t0)
@@ -70,6 +79,15 @@ def test_the_implied_gradient_is_the_gradient(algorithm, t0):
     allowed = EPS * (seen.gain * np.linalg.norm(seen.points, axis=1) + np.linalg.norm(expected, axis=1))
     assert (np.linalg.norm(seen.gradient - expected, axis=1) <= allowed).all()
     assert allowed.max() < 1e-9 * np.linalg.norm(expected, axis=1).max()
+
+
+@pytest.mark.parametrize("kind", [nl.GD, nl.HeavyBall, nl.Leapfrog, nl.NAGD, nl.ConformalLeapfrog])
+def test_weight_decay_that_is_not_told_of_is_found(kind):
+    _, U, x = problem("relu", loss="nll", widths=(3, 6, 4, 3))
+    run = recorded(U, kind(1e-3, weight_decay=1e-3), x)
+    assert nl.check(U, run.params, run.t, kind(1e-3, weight_decay=1e-3)).ok
+    untold = nl.check(U, run.params, run.t, kind(1e-3))
+    assert {"scaling:1", "scaling:2", "translation:W", *untold.motion} <= broken(untold)
 
 
 def test_minibatches_keep_the_laws():

@@ -1,10 +1,10 @@
-"""Each algorithm's own law (theory §6) holds to round-off over ten thousand steps, at any step size, for minibatches too."""
+"""Each algorithm's own law (theory §6, §10) holds to round-off over ten thousand steps, at any step size, for minibatches too."""
 
 import numpy as np
 import pytest
 from problems import EPS, HOMOGENEOUS, problem
 
-from noetherlite import GD, NAGD, ConformalLeapfrog, Leapfrog, integrate
+from noetherlite import GD, NAGD, ConformalLeapfrog, HeavyBall, Leapfrog, integrate
 
 STEPS = 10_000
 ALGORITHMS = {
@@ -12,6 +12,12 @@ ALGORITHMS = {
     "Leapfrog": (Leapfrog(1e-7), None),
     "NAGD": (NAGD(1e-7), None),
     "Conformal": (ConformalLeapfrog(1e-6, mass=2.0, gamma=0.3, alpha=1.0), 0.5),
+    "HeavyBall": (HeavyBall(3e-4, momentum=0.5, dampening=0.4), None),
+    "GD with decay": (GD(3e-4, weight_decay=0.2), None),
+    "Leapfrog with decay": (Leapfrog(1e-7, weight_decay=0.2), None),
+    "NAGD with decay": (NAGD(1e-7, weight_decay=0.2), None),
+    "Conformal with decay": (ConformalLeapfrog(1e-6, mass=2.0, gamma=0.3, alpha=1.0, weight_decay=0.2), 0.5),
+    "HeavyBall with decay": (HeavyBall(3e-4, momentum=0.5, dampening=0.4, weight_decay=0.2), None),
 }
 TOLERANCE = 1e-11
 

@@ -7,7 +7,7 @@ import noetherlite as nl
 
 E, STEPS = 5, 23
 FIELDS = ("quantity", "charge", "source_integral", "residual", "discrete_residual")
-ALGORITHMS = [nl.GD(0.05), nl.Leapfrog(1e-3), nl.NAGD(1e-3), nl.ConformalLeapfrog(1e-3, 2.0, 0.1)]
+ALGORITHMS = [nl.GD(0.05), nl.Leapfrog(1e-3), nl.NAGD(1e-3), nl.ConformalLeapfrog(1e-3, 2.0, 0.1), nl.HeavyBall(0.02)]
 
 
 def problem(activation="swish"):

@@ -9,6 +9,7 @@ from noetherlite import (
     NAGD,
     ConformalLeapfrog,
     DivergenceError,
+    HeavyBall,
     Leapfrog,
     Symmetry,
     integrate,
@@ -22,6 +23,8 @@ ALGORITHMS = {
     "Leapfrog": (Leapfrog(1e-3), None),
     "NAGD": (NAGD(1e-3), None),
     "Conformal": (ConformalLeapfrog(1e-4, mass=2, gamma=0.3, alpha=1), 1.0),
+    "HeavyBall": (HeavyBall(1e-2, momentum=0.7, dampening=0.2, weight_decay=0.1), None),
+    "Leapfrog with decay": (Leapfrog(1e-3, weight_decay=0.1), None),
 }
 
 

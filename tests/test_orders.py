@@ -5,11 +5,12 @@ import pytest
 from problems import problem
 from scipy.integrate import solve_ivp
 
-from noetherlite import GD, NAGD, ConformalLeapfrog, Leapfrog, integrate
+from noetherlite import GD, NAGD, ConformalLeapfrog, HeavyBall, Leapfrog, integrate
 
 # (name of the class, final time, start, numbers of steps, order); NAGD and friction α/t start at rest or after t = 0
 CASES = {
     "GD": (GD, 2.0, 0.0, [100, 200, 400, 800, 1600], 1),
+    "HeavyBall": (lambda lr: HeavyBall(1.25 * lr, 0.6, 0.2), 1.0, 0.0, [200, 400, 800, 1600], 1),
     "Leapfrog": (Leapfrog, 2.0, 0.0, [40, 80, 160, 320, 640], 2),
     "NAGD": (NAGD, 2.0, 0.0, [200, 400, 800, 1600, 3200], 1),
     "Conformal": (lambda lr: ConformalLeapfrog(lr, mass=2, gamma=0.5, alpha=1), 2.0, 1.0, [40, 80, 160, 320], 2),
@@ -20,7 +21,9 @@ def solve(U, dynamics, x0, t0, duration):
     """The flow by an independent integrator; near t = 0 friction α/t is started by its series, ẍ(0) = −∇U/(1 + α)."""
     P = x0.size
     if dynamics.mass == 0:
-        answer = solve_ivp(lambda t, x: -U.gradient(x), (0, duration), x0, method="DOP853", rtol=1e-12, atol=1e-13)
+        answer = solve_ivp(
+            lambda t, x: -U.gradient(x) / dynamics.gamma, (0, duration), x0, method="DOP853", rtol=1e-12, atol=1e-13
+        )
         return answer.y[:, -1]
     begin, x, v = t0, x0, np.zeros(P)
     if t0 == 0 and dynamics.alpha > 0:
@@ -46,7 +49,7 @@ def errors(name, activation, law="scaling:1"):
     _, U, x0 = problem(activation, "mse", widths=(2, 3, 2), n=6)
     x0 = 0.5 * x0
     sizes = duration / np.array(counts)
-    algorithms = [make(dt if name == "GD" else dt**2) for dt in sizes]
+    algorithms = [make(dt if name in ("GD", "HeavyBall") else dt**2) for dt in sizes]
     exact = solve(U, algorithms[0].dynamics, x0, t0, duration)
     runs = [integrate(U, a, x0, n, t0=t0, record_every=n // counts[0]) for a, n in zip(algorithms, counts, strict=True)]
     endpoint = np.array([np.linalg.norm(r.x - exact) for r in runs])

@@ -25,7 +25,7 @@ FLOORS = [
     ["trajectory", "simulate", "ensemble", "memory", "_run", "_reduction", "plot"],
     [
         "reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "convert", "checking", "_report", "_implied",
-        "_flow_check", "testing", "ntk", "_ntk_*", "discovery", "_brackets", "counting",
+        "_flow_check", "_drift", "_charge_flow", "testing", "ntk", "_ntk_*", "discovery", "_brackets", "counting",
     ],
     ["figures", "_figures_*", "warmup", "cli", "_cli.*", "__main__", "__init__"],
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from noetherlite import _reduction
 
 EPS = np.finfo(np.float64).eps
 STEPS = 60
-ALGORITHMS = [nl.GD(0.05), nl.Leapfrog(1e-3), nl.NAGD(1e-3), nl.ConformalLeapfrog(1e-3, 2.0, 0.3)]
+ALGORITHMS = [nl.GD(0.05), nl.Leapfrog(1e-3), nl.NAGD(1e-3), nl.ConformalLeapfrog(1e-3, 2.0, 0.3), nl.HeavyBall(0.02)]
 FIELDS = ("quantity", "charge", "source_integral", "residual")
 
 

@@ -23,14 +23,14 @@ SMALL = """
 import sys, time
 import numpy as np
 import noetherlite as nl
-from noetherlite._kernels import cpu
+from noetherlite._kernels import cpu, cpu_steps
 while time.time() < float(sys.argv[1]):
     pass
 U, x0 = nl.potentials.Radial(3), [1.4, 0.1, -0.2]
 x, v = np.array(x0), np.zeros(3)
-cpu.drag_kick_drift(x, v, U.gradient(x), 0.1, 0.2, 0.3)
+cpu_steps.drag_kick_drift(x, v, U.gradient(x), 0.1, 0.2, 0.3)
 print(U.value(x0).hex(), nl.potentials.Harmonic(np.eye(3)).value(x0).hex(), *(a.hex() for a in (*x, *v)))
-print(sum(sum(f.stats.cache_misses.values()) for f in (cpu.radial, cpu.harmonic, cpu.drag_kick_drift)))
+print(sum(sum(f.stats.cache_misses.values()) for f in (cpu.radial, cpu.harmonic, cpu_steps.drag_kick_drift)))
 print(cpu.radial.stats.cache_path)
 """
 

@@ -248,7 +248,7 @@ def test_shapes_of_the_laws(run):
 
 def test_specification_says_how_to_repeat_the_run(run):
     json.dumps(dict(run.specification))
-    assert run.specification["algorithm"] == {"name": "NAGD", "lr": 1e-3, "alpha": 3.0}
+    assert run.specification["algorithm"] == {"name": "NAGD", "lr": 1e-3, "weight_decay": 0.0, "alpha": 3.0}
     assert run.specification["arguments"]["batch_size"] == 4
     assert run.specification["arguments"]["steps"] == 20
     assert run.specification["potential"]["network"]["widths"] == [3, 5, 4, 2]

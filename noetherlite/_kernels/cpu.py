@@ -9,10 +9,21 @@ import numba
 import numpy as np
 
 from . import cpu_tiles, layout, pointwise
-from ._jit import compiled, inlined, merged
+from ._jit import compiled, inlined
 from .cpu_laws import charge, pair, quantity
 from .cpu_layers import copy
 from .cpu_network import address_of_network, forward, network
+from .cpu_steps import (
+    attribute,
+    combine,
+    conformal_after,
+    conformal_before,
+    gd_before,
+    heavy_ball_before,
+    integrating_factor,
+    nagd_after,
+    nagd_before,
+)
 from .cpu_tiles import Tiles, load
 from .intrinsics import address_of, borrowed, window
 from .intrinsics import float64_at as network_at
@@ -89,31 +100,9 @@ def predict(problem, held, x, out):
                 out[tile * T + s, i] = Z[i * T + s]
 
 
-@compiled
-def integrating_factor(algorithm, t):
-    """Return μ(t)."""
-    if algorithm.alpha == 0 and algorithm.gamma == 0:
-        return 1.0
-    return t ** (algorithm.alpha / algorithm.mass) * math.exp(algorithm.gamma / algorithm.mass * t)
-
-
-@compiled
-def decay(algorithm, t, later):
-    """Return μ(t)/μ(later) − 1, which never overflows and is 0 without friction.
-
-    The ratio itself, rounded to the same double step after step, would make μJ drift by an ε each time.
-    """
-    if algorithm.alpha == 0 and algorithm.gamma == 0:
-        return 0.0
-    exponent = algorithm.gamma / algorithm.mass * (t - later)
-    if algorithm.alpha > 0:
-        exponent += algorithm.alpha / algorithm.mass * math.log1p((t - later) / later)
-    return math.expm1(exponent)
-
-
 @inlined
-def evaluate(problem, where_problem, held, where_held, batches, state, x):
-    """Set the gradient and the loss at `x`, on the minibatch that is due."""
+def evaluate(problem, where_problem, held, where_held, weight_decay, batches, state, x):
+    """Set the gradient, with λx of weight decay, and the loss at `x`, on the minibatch that is due."""
     evaluation = state.counts[EVALUATIONS]
     if batches.size < batches.order.size:
         per_epoch = batches.order.size // batches.size
@@ -122,132 +111,11 @@ def evaluate(problem, where_problem, held, where_held, batches, state, x):
             pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
         load(problem, window(batches.order, position * batches.size, batches.size), held)
     state.loss[0] = potential(problem, where_problem, held, where_held, x, state.gradient)
+    if weight_decay != 0:
+        combine(1.0, state.gradient, weight_decay, x, state.gradient)
     state.counts[EVALUATIONS] = evaluation + 1
     if not math.isfinite(state.loss[0]):
         state.counts[OUTCOME] = layout.DIVERGED
-
-
-# The loops of the updates are functions of their own: inlined among others they would not be vectorised.
-
-
-@merged
-def descend(x, g, h):
-    """x ← x − hg."""
-    for i in range(x.size):
-        x[i] -= h * g[i]
-
-
-@merged
-def drag_kick_drift(x, v, g, drag, kick, h):
-    """v ← v + (drag v − kick g), x ← x + hv."""
-    for i in range(x.size):
-        u = v[i] + (drag * v[i] - kick * g[i])
-        v[i] = u
-        x[i] += h * u
-
-
-@merged
-def kick_drag(v, g, kick, drag):
-    """v ← v − kick g, v ← v + drag v."""
-    for i in range(v.size):
-        u = v[i] - kick * g[i]
-        v[i] = u + drag * u
-
-
-@merged
-def look_ahead(x, v, h, y):
-    """y = x + hv."""
-    for i in range(x.size):
-        y[i] = x[i] + h * v[i]
-
-
-@merged
-def momentum_drift(x, v, g, beta, h, old):
-    """old = v, v ← βv − hg, x ← x + hv."""
-    for i in range(x.size):
-        u = beta * v[i] - h * g[i]
-        old[i] = v[i]
-        v[i] = u
-        x[i] += h * u
-
-
-# A step is what comes before the evaluation of ∇U and what comes after it; the evaluation is compiled once, in `advance`.
-
-
-@inlined
-def gd_before(algorithm, laws, state):
-    """x ← x − η∇U(x).  Law: Q' − Q = ½η² B(g, g), or ⟨g(x), ẋ⟩ = 0 where G is not symmetric."""
-    x, g, h = state.x, state.gradient, algorithm.h
-    K = state.balance.size
-    drop, orthogonal = window(state.scratch, 0, K), window(state.scratch, K, K)
-    pair(laws, g, g, drop)
-    if laws.some_skew:
-        charge(laws, x, g, orthogonal)
-    for l in range(laws.kind.size):
-        for j in range(laws.start[l], laws.start[l + 1]):
-            state.balance[j] += 0.5 * h * h * drop[j] if laws.symmetric[l] else -h * orthogonal[j]
-    descend(x, g, h)
-
-
-@inlined
-def conformal_before(algorithm, laws, state):
-    """Drag, kick, drift; velocity Verlet when γ = α = 0.  Law: μ'J' − μJ = h μ(τ) B(v, v) at τ = t + h/2."""
-    x, v, g, h = state.x, state.v, state.gradient, algorithm.h
-    t = algorithm.t0 + state.counts[STEPS_DONE] * h
-    middle, kick = t + 0.5 * h, 0.5 * h / algorithm.mass
-    drag = decay(algorithm, t, middle)
-    drag_kick_drift(x, v, g, drag, kick, h)
-    source = window(state.scratch, 0, state.balance.size)
-    pair(laws, v, v, source)
-    factor = h * integrating_factor(algorithm, middle)
-    for j in range(state.balance.size):
-        state.balance[j] += factor * source[j]
-
-
-@inlined
-def conformal_after(algorithm, laws, state):
-    """Kick, drag."""
-    v, g, h = state.v, state.gradient, algorithm.h
-    t = algorithm.t0 + state.counts[STEPS_DONE] * h
-    drag, kick = decay(algorithm, t + 0.5 * h, t + h), 0.5 * h / algorithm.mass
-    kick_drag(v, g, kick, drag)
-    integrate_source(algorithm, laws, state, t)
-
-
-@inlined
-def nagd_before(algorithm, state):
-    """y = x + βhv, where the gradient is wanted; β = (k − 1)/(k + α − 1) (GU (20))."""
-    h, k = algorithm.h, algorithm.t0 / algorithm.h + state.counts[STEPS_DONE]
-    beta = (k - 1) / (k + algorithm.alpha - 1)
-    look_ahead(state.x, state.v, beta * h, state.y)
-    return beta
-
-
-@inlined
-def nagd_after(algorithm, laws, state, beta):
-    """v' = βv − h∇U(y), x' = x + hv'.  Law: J' = βJ + h(B(v', v') − βB(v, v') + β²B(v, v))."""
-    x, v, old, g, h = state.x, state.v, state.y, state.gradient, algorithm.h
-    momentum_drift(x, v, g, beta, h, old)
-    J = state.charge
-    cross = window(state.scratch, J.size, J.size)
-    pair(laws, old, v, cross)
-    for j in range(J.size):
-        state.balance[j] -= beta * J[j] + h * (beta * beta * state.source[j] - beta * cross[j])
-    charge(laws, x, v, J)
-    integrate_source(algorithm, laws, state, algorithm.t0 + state.counts[STEPS_DONE] * h)
-    for j in range(J.size):
-        state.balance[j] += J[j] - h * state.source[j]
-
-
-@inlined
-def integrate_source(algorithm, laws, state, t):
-    """S = B(v, v) at the end of the step from t, and ∫ μS ds over it by the trapezoidal rule."""
-    source = window(state.scratch, 0, state.source.size)
-    pair(laws, state.v, state.v, source)
-    left, right = integrating_factor(algorithm, t), integrating_factor(algorithm, t + algorithm.h)
-    for j in range(source.size):
-        state.integral[j] += 0.5 * algorithm.h * (left * state.source[j] + right * source[j])
-        state.source[j] = source[j]
 
 
 @inlined
@@ -257,6 +125,8 @@ def origin(algorithm, laws, state):
         quantity(laws, state.x, state.origin)
         return
     charge(laws, state.x, state.v, state.charge)
+    if algorithm.kind == layout.HEAVY_BALL:
+        return
     pair(laws, state.v, state.v, state.source)
     factor = integrating_factor(algorithm, algorithm.t0)
     for j in range(state.origin.size):
@@ -283,26 +153,32 @@ def record(problem, algorithm, laws, state, records, loss):
     row = step // records.every if step % records.every == 0 else records.step.size - 1
     records.step[row] = step
     records.loss[row] = loss
-    records.kinetic[row] = 0.5 * algorithm.mass * square(problem, state.v)
+    records.excess[row] = 0.5 * algorithm.mass * square(problem, state.v)
+    if algorithm.weight_decay != 0:
+        records.excess[row] += 0.5 * algorithm.weight_decay * square(problem, state.x)
     if records.params.shape[0] > 0:
         copy(state.x, window(records.params, row * state.x.size, state.x.size))
     K = state.balance.size
     Q, J = window(records.quantity, row * K, K), window(records.charge, row * K, K)
-    D = window(records.discrete, row * K, K)
+    I, D = window(records.integral, row * K, K), window(records.discrete, row * K, K)
     quantity(laws, state.x, Q)
-    copy(state.integral, window(records.integral, row * K, K))
-    if algorithm.kind != layout.GD:
-        charge(laws, state.x, state.v, J)
-        factor = integrating_factor(algorithm, algorithm.t0 + step * algorithm.h)
-        for j in range(J.size):
-            exact = algorithm.kind == layout.NAGD  # which sums its defects step by step
-            D[j] = state.balance[j] if exact else factor * J[j] - state.origin[j] - state.balance[j]
+    copy(state.integral, I)
+    if records.parts.shape[0] > 0:
+        copy(window(state.parts, 0, state.parts.size), window(records.parts, row * state.parts.size, state.parts.size))
+    if algorithm.kind == layout.GD:
+        charge(laws, state.x, state.gradient, J)
+        for l in range(laws.kind.size):
+            for j in range(laws.start[l], laws.start[l + 1]):
+                J[j] = -J[j]  # ẋ is minus the gradient
+                D[j] = (Q[j] - state.origin[j] if laws.symmetric[l] else I[j]) - state.balance[j]
         return
-    charge(laws, state.x, state.gradient, J)
-    for l in range(laws.kind.size):
-        for j in range(laws.start[l], laws.start[l + 1]):
-            J[j] = -J[j]  # ẋ = −∇U
-            D[j] = Q[j] - state.origin[j] - state.balance[j] if laws.symmetric[l] else state.balance[j]
+    charge(laws, state.x, state.v, J)
+    if algorithm.kind != layout.CONFORMAL:
+        copy(state.balance, D)  # the defects, summed step by step
+        return
+    factor = integrating_factor(algorithm, algorithm.t0 + step * algorithm.h)
+    for j in range(K):
+        D[j] = factor * J[j] - state.origin[j] - state.balance[j]
 
 
 @compiled
@@ -324,14 +200,22 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
     for i in range(-1 if fresh else 0, n_steps):
         at_start = i < 0
         if not at_start:
+            if records.parts.shape[0] > 0:
+                combine(1.0, state.gradient, -algorithm.weight_decay, state.x, state.y)
+                if batches.size < batches.order.size:
+                    potential(problem, where, everything, everywhere, state.x, state.y)
+                attribute(algorithm, laws, state)
             if algorithm.kind == layout.GD:
                 gd_before(algorithm, laws, state)
+            elif algorithm.kind == layout.HEAVY_BALL:
+                heavy_ball_before(algorithm, laws, state)
             elif algorithm.kind == layout.CONFORMAL:
                 conformal_before(algorithm, laws, state)
             else:
                 beta = nagd_before(algorithm, state)
         if algorithm.kind != layout.NAGD or not at_start:
-            evaluate(problem, where, held, there, batches, state, state.y if algorithm.kind == layout.NAGD else state.x)
+            at = state.y if algorithm.kind == layout.NAGD else state.x
+            evaluate(problem, where, held, there, algorithm.weight_decay, batches, state, at)
         if state.counts[OUTCOME] != layout.RUNNING:
             return
         if at_start:

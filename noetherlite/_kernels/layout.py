@@ -23,7 +23,7 @@ LINEAR, RELU, LEAKY_RELU, POLYNOMIAL, REPU, SWISH, TANH = range(7)
 MSE, NLL = range(2)
 
 # Algorithms.
-GD, CONFORMAL, NAGD = range(3)
+GD, CONFORMAL, NAGD, HEAVY_BALL = range(4)
 
 # Laws.
 SCALING, LINEAR_LAYER, ROTATION, TRANSLATION, AFFINE = range(5)
@@ -57,12 +57,14 @@ class Problem(NamedTuple):
 class Algorithm(NamedTuple):
     """An update rule; times are t_k = t0 + k h."""
 
-    kind: int  # GD, CONFORMAL or NAGD
+    kind: int  # GD, CONFORMAL, NAGD or HEAVY_BALL
     h: float  # time per step
     mass: float
     gamma: float
     alpha: float
     t0: float
+    weight_decay: float  # λ of U + ½λ|x|²
+    momentum: float  # β of HEAVY_BALL, else 0
 
 
 class Laws(NamedTuple):
@@ -92,16 +94,17 @@ class State(NamedTuple):
 
     x: NDArray[Any]  # (P,)
     v: NDArray[Any]  # (P,)
-    gradient: NDArray[Any]  # (P,), ∇U of the last evaluation
+    gradient: NDArray[Any]  # (P,), ∇U + λx of the last evaluation
     y: NDArray[Any]  # (P,), scratch: where NAGD evaluates
     counts: NDArray[np.int64]  # (3,): steps done, gradient evaluations, outcome
     loss: NDArray[Any]  # (1,): value of the last evaluation
     origin: NDArray[np.float64]  # (K,): Q(t_0) or μ(t_0)J(t_0)
-    integral: NDArray[np.float64]  # (K,): ∫ μS ds
+    integral: NDArray[np.float64]  # (K,): ∫ μS ds; ∫ J ds for mass 0
     balance: NDArray[np.float64]  # (K,): what the exact discrete law predicts, summed
     source: NDArray[np.float64]  # (K,): μS at the present step
     charge: NDArray[np.float64]  # (K,): J at the present step
     scratch: NDArray[np.float64]  # (2, K)
+    parts: NDArray[np.float64]  # (5, K): the drift of Q, attributed, or (0, K) when not wanted
 
 
 class Records(NamedTuple):
@@ -111,13 +114,18 @@ class Records(NamedTuple):
     last: int  # the run's last step, recorded whatever `every` is
     step: NDArray[np.int64]  # (R,)
     loss: NDArray[np.float64]  # (R,)
-    kinetic: NDArray[np.float64]  # (R,): ½ m |v|²
+    excess: NDArray[np.float64]  # (R,): what the energy has beyond the loss, ½ m |v|² + ½ λ |x|²
     quantity: NDArray[np.float64]  # (R, K)
     charge: NDArray[np.float64]  # (R, K)
     integral: NDArray[np.float64]  # (R, K)
     discrete: NDArray[np.float64]  # (R, K)
     params: NDArray[Any]  # (R, P), or (0, P) when not wanted
+    parts: NDArray[np.float64]  # (R, 5, K), or (0, 5, K) when not wanted
 
+
+# What makes the drift of Q, and beside them ∫ B(ẋ, ẋ) ds.
+LR, NOISE, DECAY, MOMENTUM, SOURCE = range(5)
+N_PARTS = 5
 
 STEPS_DONE, EVALUATIONS, OUTCOME = range(3)
 

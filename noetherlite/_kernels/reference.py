@@ -235,7 +235,7 @@ class Run:
         m, gamma, alpha = self.algorithm.mass, self.algorithm.gamma, self.algorithm.alpha
         return float(t ** (alpha / m) * math.exp(gamma / m * t))
 
-    def decay(self, t: float, later: float) -> float:
+    def fading(self, t: float, later: float) -> float:
         """Return μ(t)/μ(later) − 1."""
         m, gamma, alpha = self.algorithm.mass, self.algorithm.gamma, self.algorithm.alpha
         fading = alpha / m * math.log1p((t - later) / later) if alpha > 0 else 0.0
@@ -249,6 +249,10 @@ class Run:
         """Return Q of every law."""
         return 0.5 * pair(self.laws, x, x) + translation(self.laws, x)
 
+    def pull(self, x: A) -> A:
+        """Return λ⟨g(x), x⟩ of every law."""
+        return self.algorithm.weight_decay * self.charge(x, x)
+
     def _evaluate(self, x: A) -> None:
         s, batches = self.state, self.batches
         evaluation = int(s.counts[EVALUATIONS])
@@ -259,7 +263,8 @@ class Run:
             if position == 0:
                 pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
             chosen = batches.order[position * batches.size : (position + 1) * batches.size]
-        s.loss[0], s.gradient[:] = self.evaluate(x, chosen)
+        s.loss[0], gradient = self.evaluate(x, chosen)
+        s.gradient[:] = gradient + self.algorithm.weight_decay * x
         s.counts[EVALUATIONS] = evaluation + 1
         if not math.isfinite(s.loss[0]):
             s.counts[OUTCOME] = layout.DIVERGED
@@ -272,39 +277,70 @@ class Run:
             s.origin[:] = self.quantity(s.x)
             return
         s.charge[:] = self.charge(s.x, s.v)
+        if a.kind == layout.HEAVY_BALL:
+            return
         s.source[:] = pair(self.laws, s.v, s.v)
         s.origin[:] = self.mu(a.t0) * s.charge
 
     def _step(self) -> None:
         s, a = self.state, self.algorithm
         t = a.t0 + s.counts[STEPS_DONE] * a.h
+        if s.parts.size:
+            self._attribute()
         if a.kind == layout.GD:
             drop = 0.5 * a.h**2 * pair(self.laws, s.gradient, s.gradient)
-            s.balance[:] += np.where(self.mask, drop, -a.h * self.charge(s.x, s.gradient))
+            s.balance[:] += np.where(self.mask, drop, 0) - a.h * self.pull(s.x)
+            s.integral[:] -= np.where(self.mask, 0, a.h * self.charge(s.x, s.gradient))
             s.x[:] -= a.h * s.gradient
+            self._evaluate(s.x)
+        elif a.kind == layout.HEAVY_BALL:
+            s.balance[:] += self.pull(s.x) - a.momentum * s.charge
+            s.v[:] = a.momentum * s.v - s.gradient
+            s.x[:] += a.h * s.v
+            s.charge[:] = self.charge(s.x, s.v)
+            s.balance[:] += s.charge - a.h * pair(self.laws, s.v, s.v)
+            s.integral[:] += a.h * s.charge
             self._evaluate(s.x)
         elif a.kind == layout.CONFORMAL:
             middle, end = t + 0.5 * a.h, t + a.h
             kick = 0.5 * a.h / a.mass
-            s.v[:] += self.decay(t, middle) * s.v - kick * s.gradient
+            s.balance[:] -= kick * self.mu(middle) * self.pull(s.x)
+            s.v[:] += self.fading(t, middle) * s.v - kick * s.gradient
             s.x[:] += a.h * s.v
-            s.balance[:] += a.h * self.mu(middle) * pair(self.laws, s.v, s.v)
+            s.balance[:] += self.mu(middle) * (a.h * pair(self.laws, s.v, s.v) - kick * self.pull(s.x))
             self._evaluate(s.x)
             s.v[:] -= kick * s.gradient
-            s.v[:] += self.decay(middle, end) * s.v
+            s.v[:] += self.fading(middle, end) * s.v
             self._integrate_source(t)
         else:
             k = a.t0 / a.h + s.counts[STEPS_DONE]
             beta = (k - 1) / (k + a.alpha - 1)
-            self._evaluate(s.x + beta * a.h * s.v)
+            y = s.x + beta * a.h * s.v
+            self._evaluate(y)
             old = s.v.copy()
             s.v[:] = beta * old - a.h * s.gradient
             s.x[:] += a.h * s.v
             predicted = pair(self.laws, s.v, s.v) - beta * pair(self.laws, old, s.v) + beta**2 * s.source
             charge = self.charge(s.x, s.v)
-            s.balance[:] += charge - beta * s.charge - a.h * predicted
+            s.balance[:] += charge - beta * s.charge - a.h * (predicted - self.pull(y))
             s.charge[:] = charge
             self._integrate_source(t)
+
+    def _attribute(self) -> None:
+        s, a = self.state, self.algorithm
+        rate = a.h / (1 - a.momentum)
+        d = s.gradient
+        g = d - a.weight_decay * s.x
+        v = a.momentum * s.v - d
+        everything = g if self.full else self.evaluate(s.x, slice(None))[1]
+        from_all, from_batch, decayed, moved = (pair(self.laws, b, b) for b in (everything, g, d, v))
+        pull = self.pull(s.x)
+        s.parts[layout.LR] += 0.5 * rate**2 * from_all
+        s.parts[layout.NOISE] += 0.5 * rate**2 * (from_batch - from_all)
+        s.parts[layout.DECAY] += 0.5 * rate**2 * (decayed - from_batch) - rate * pull
+        s.parts[layout.MOMENTUM] += 0.5 * (a.h**2 * moved - rate**2 * decayed) + (rate - a.h) * pull
+        s.parts[layout.MOMENTUM] += a.h * a.momentum * s.charge
+        s.parts[layout.SOURCE] += a.h * moved
 
     def _integrate_source(self, t: float) -> None:
         s, h = self.state, self.algorithm.h
@@ -322,18 +358,22 @@ class Run:
             s.counts[OUTCOME] = layout.DIVERGED
             return
         r.step[row], r.loss[row] = step, loss
-        r.kinetic[row] = 0.5 * a.mass * (s.v @ s.v)
+        r.excess[row] = 0.5 * (a.mass * (s.v @ s.v) + a.weight_decay * (s.x @ s.x))
+        if r.parts.shape[0]:
+            r.parts[row] = s.parts
         if r.params.shape[0]:
             r.params[row] = s.x
         r.quantity[row] = self.quantity(s.x)
         r.integral[row] = s.integral
         if a.kind == layout.GD:
             r.charge[row] = self.charge(s.x, -s.gradient)
-            r.discrete[row] = np.where(self.mask, r.quantity[row] - s.origin - s.balance, s.balance)
+            r.discrete[row] = np.where(self.mask, r.quantity[row] - s.origin, s.integral) - s.balance
         else:
             r.charge[row] = self.charge(s.x, s.v)
-            conformal = self.mu(a.t0 + step * a.h) * r.charge[row] - s.origin - s.balance
-            r.discrete[row] = s.balance if a.kind == layout.NAGD else conformal
+            conformal = (
+                self.mu(a.t0 + step * a.h) * r.charge[row] - s.origin - s.balance if a.kind == layout.CONFORMAL else 0
+            )
+            r.discrete[row] = conformal if a.kind == layout.CONFORMAL else s.balance
 
     def advance(self, n_steps: int) -> None:
         """Take `n_steps` steps, recording on the way; the first call also makes and records the start."""

@@ -1,0 +1,100 @@
+"""The continuous motion of a charge whose law is broken (Kunin et al. 2021; theory §10).
+
+Heavy ball at finite step h follows mẍ + (1 − β)ẋ + ∇U + λx = 0 with m = ½h(1 + β). Paired with g(x), where
+⟨g, ∇U⟩ = 0 and ⟨g(x), x⟩ = κQ, that is the equation of a driven and damped oscillator,
+
+    m Q̈ + (1 − β) Q̇ + κλ Q = m B(ẋ, ẋ),
+
+with κ = 2 and Q̇ = B(x, ẋ) for scalings and linear layers, κ = 1 and B = 0 for translations. β = 0 is gradient descent.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._family import expm
+from ._types import Float64Array, IntArray
+from .algorithms import GD, HeavyBall
+
+_EQUAL = 8 * float(np.finfo(np.float64).eps)
+
+
+def constants(algorithm: GD | HeavyBall, kappa: float) -> tuple[float, float, float]:
+    """Return (m, 1 − β, κλ)."""
+    beta = momentum(algorithm)
+    return 0.5 * algorithm.dt * (1 + beta), 1 - beta, kappa * algorithm.weight_decay
+
+
+def momentum(algorithm: GD | HeavyBall) -> float:
+    """Return β."""
+    return algorithm.momentum if isinstance(algorithm, HeavyBall) else 0.0
+
+
+def damping(algorithm: GD | HeavyBall, kappa: float) -> str:
+    """Return which of the three motions of an oscillator it is."""
+    m, friction, spring = constants(algorithm, kappa)
+    difference = friction**2 - 4 * m * spring
+    if abs(difference) <= _EQUAL * friction**2:
+        return "critically damped"
+    return "overdamped" if difference > 0 else "underdamped"
+
+
+def second_order(
+    algorithm: GD | HeavyBall,
+    kappa: float,
+    step: IntArray,
+    start: Float64Array,
+    rate: Float64Array,
+    square: Float64Array,
+) -> Float64Array:
+    """Return Q(t) of shape (R, K) by the equation above.
+
+    Parameters
+    ----------
+    algorithm : GD or HeavyBall
+        Gives h, β and λ.
+    kappa : float
+        κ.
+    step : ndarray of int, shape (R,)
+        Steps k, at times kh.
+    start, rate : ndarray, shape (K,)
+        Q and J = ⟨g(x), v⟩ at t_0, v the velocity that the first step starts with.
+    square : ndarray, shape (R − 1, K)
+        Mean of B(ẋ, ẋ) over each interval, which is taken to be constant there.
+
+    Notes
+    -----
+    A velocity v that differs from the slow motion's decays within some steps, on the way of which Q moves by
+    hβ/(1 − β) times the difference; in the equation by m/(1 − β) times it. Q̇(t_0) = (2βJ − κλQ)/(1 + β) makes the two the same.
+    """
+    m, friction, spring = constants(algorithm, kappa)
+    beta = momentum(algorithm)
+    generator = np.array([[0, 1, 0], [-spring / m, -friction / m, 1], [0, 0, 0]])
+    state = np.array([start, (2 * beta * rate - spring * start) / (1 + beta)])
+    return _march(generator * algorithm.dt, step, state, square)
+
+
+def first_order(
+    algorithm: GD | HeavyBall, kappa: float, step: IntArray, start: Float64Array, square: Float64Array
+) -> Float64Array:
+    """Return Q(t) to first order in h, without inertia: Q = e^{−ωt}Q_0 + m/(1 − β) ∫ e^{−ω(t−s)} B(ẋ, ẋ) ds, ω = κλ/(1 − β).
+
+    Parameters and shapes are those of `second_order`.
+    """
+    m, friction, spring = constants(algorithm, kappa)
+    generator = np.array([[-spring / friction, m / friction], [0, 0]])
+    return _march(generator * algorithm.dt, step, start[None], square)
+
+
+def _march(generator: Float64Array, step: IntArray, state: Float64Array, drive: Float64Array) -> Float64Array:
+    """Return the first component at all steps of dz/dk = generator (z, f), z = state (n, K) at first, f = drive[r] in interval r.
+
+    One matrix exponential per length of interval serves the three kinds of damping alike.
+    """
+    n, taken = len(state), np.diff(step)
+    flow = {k: expm(generator * k)[:n] for k in np.unique(taken)}
+    out = [state[0]]
+    for k, f in zip(taken, drive, strict=True):
+        state = flow[k][:, :n] @ state + flow[k][:, n:] * f
+        out.append(state[0])
+    return np.array(out)

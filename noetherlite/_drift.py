@@ -1,0 +1,255 @@
+"""Laws that finite steps, minibatches, weight decay and momentum break: how far, by what, and what theory predicts (theory §10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _charge_flow, _run, _validate, plot
+from ._family import Family, NoetherSymmetry
+from ._kernels import layout
+from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
+from .algorithms import GD, Algorithm, HeavyBall
+from .potentials import Potential
+from .simulate import check
+from .symmetries import watched as _watched
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LawDrift:
+    """The drift of one law's quantity Q along a run; R records, components of shape `shape`.
+
+    Attributes
+    ----------
+    name : str
+        The symmetry's name, for example "scaling:1".
+    quantity : ndarray, shape (R, *shape)
+        Q, as measured.
+    lr, noise, decay, momentum : ndarray, shape (R, *shape)
+        The parts of Q − Q_0; their sum is all of it, to round-off.
+    first_order, second_order : ndarray, shape (R, *shape)
+        Q as the continuous-time formulas have it, to first order in the step and with the inertia that finite steps
+        have; NaN for weight decay and a symmetry of one's own with both G and ξ, whose ⟨g(x), x⟩ is no multiple of Q.
+    damping : str
+        "overdamped", "critically damped" or "underdamped", of the second; "unknown" where they are NaN.
+    """
+
+    name: str
+    quantity: Float64Array
+    lr: Float64Array
+    noise: Float64Array
+    decay: Float64Array
+    momentum: Float64Array
+    first_order: Float64Array
+    second_order: Float64Array
+    damping: str
+
+    @property
+    def change(self) -> Float64Array:
+        """Q − Q_0, shape (R, *shape)."""
+        return np.asarray(self.quantity - self.quantity[0])
+
+    @property
+    def parts(self) -> dict[str, Float64Array]:
+        """What the drift is made of, by name."""
+        return {name: getattr(self, name) for name in PARTS}
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {np.abs(part).max():.3g}" for name, part in self.parts.items())
+        return f"LawDrift({self.name!r}, max |Q - Q0| {np.abs(self.change).max():.3g} of {sizes})"
+
+
+PARTS = ("lr", "noise", "decay", "momentum")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Drift(Mapping[str, LawDrift]):
+    """The drift of every law along a run: `drift["scaling:1"]`; R records.
+
+    Attributes
+    ----------
+    algorithm : GD or HeavyBall
+        The algorithm.
+    t : ndarray, shape (R,)
+        Times, in units of the algorithm's step.
+    step : ndarray of int, shape (R,)
+        Steps.
+    loss : ndarray, shape (R,)
+        U over all samples.
+    laws : mapping of str to LawDrift
+        One per symmetry.
+    x : ndarray, shape (P,)
+        Final parameters.
+    status, message : str
+        How the run ended, as in `Trajectory`.
+    """
+
+    algorithm: Algorithm
+    t: Float64Array
+    step: IntArray
+    loss: Float64Array
+    laws: Mapping[str, LawDrift]
+    x: Array
+    status: str
+    message: str
+
+    def __getitem__(self, name: str) -> LawDrift:
+        return self.laws[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.laws)
+
+    def __len__(self) -> int:
+        return len(self.laws)
+
+    def __repr__(self) -> str:
+        return f"Drift({self.algorithm}, {self.message}, laws {list(self.laws)})"
+
+    def plot(self, name: str, component: int = 0, ax: Axes | None = None, **style: Any) -> Axes:
+        """Plot one component's drift with its parts and predictions; see `noetherlite.plot.drift`."""
+        return plot.drift(self, name, component, ax, **style)
+
+
+def drift(
+    U: Potential,
+    algorithm: GD | HeavyBall,
+    x0: ArrayLike,
+    steps: int,
+    *,
+    velocity: ArrayLike | None = None,
+    record_every: int = 1,
+    laws: str | Sequence[str | NoetherSymmetry] = "all",
+    batch_size: int | None = None,
+    rng: Seed = None,
+    backend: str = "auto",
+    n_threads: int | None = None,
+) -> Drift:
+    """Run gradient descent or the heavy ball and say what each law's drift is made of.
+
+    Gradient flow conserves Q. What a run's steps add to it is, exactly and step by step,
+
+        Q' − Q = ½r²B(ḡ, ḡ)                                lr: the gradient ḡ of all samples at a finite rate r,
+               + ½r²(B(g, g) − B(ḡ, ḡ))                    noise, of the minibatch's gradient g,
+               + ½r²(B(d, d) − B(g, g)) − rλ⟨g(x), x⟩      weight decay, d = g + λx,
+               + hβJ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩       momentum, v' = βv − d and J = ⟨g(x), v⟩,
+
+    where every step is taken for one of gradient descent at the rate r = h/(1 − β) that momentum adds up to, and the part
+    of momentum is what its memory does beyond that; in a slow motion it makes B(d, d) larger by (1 + β)/(1 − β).
+
+    Parameters
+    ----------
+    U : Potential
+        The potential.
+    algorithm : GD or HeavyBall
+        With its `weight_decay`; the others follow flows that do not conserve Q.
+    x0 : array_like, shape (P,)
+        Where to start.
+    steps : int
+        Number of steps, ≥ 0.
+    velocity : array_like, shape (P,), optional
+        Initial velocity of the heavy ball, zero by default.
+    record_every : int
+        Record step 0, every so many steps, and the last. The predictions take B(ẋ, ẋ) for constant in between.
+    laws : "all", or a sequence of names and symmetries
+        As for `integrate`, of those that have a Q: rotations have none.
+    batch_size, rng, backend, n_threads
+        As for `integrate`. With minibatches every step costs a gradient of all samples besides.
+
+    Returns
+    -------
+    Drift
+        `drift["scaling:1"].change`, its parts `.lr`, `.noise`, `.decay`, `.momentum`, and what is predicted for it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; the message names it.
+
+    References
+    ----------
+    .. [1] D. Kunin et al., "Neural Mechanics: Symmetry and Broken Conservation Laws in Deep Learning Dynamics", ICLR 2021.
+
+    Examples
+    --------
+    >>> import numpy as np, noetherlite as nl
+    >>> net = nl.Network([2, 3, 2], "relu")
+    >>> U = net.potential(nl.datasets.gaussian_classes(n=20, n_features=2, n_classes=2, rng=0))
+    >>> run = nl.drift(U, nl.HeavyBall(0.05, 0.9, weight_decay=0.01), net.init(rng=0), 200, batch_size=5, rng=0)
+    >>> law = run["scaling:1"]
+    >>> bool(np.allclose(law.change, law.lr + law.noise + law.decay + law.momentum, rtol=0, atol=1e-13))
+    True
+    """
+    check(U, algorithm)
+    if not isinstance(algorithm, GD | HeavyBall):
+        raise ValueError(f"algorithm must be GD or HeavyBall, whose flow conserves Q; got {algorithm}")
+    steps = _validate.integer(steps, "steps", minimum=0)
+    every = _validate.integer(record_every, "record_every", minimum=1)
+    x = _validate.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
+    v, start = _run.motion(algorithm, x.shape, velocity, None)
+    plan = _run.Plan(
+        U,
+        _with_quantity(_watched(U, laws, minibatches=batch_size is not None), laws),
+        batch_size=batch_size,
+        backend=_validate.one_of(backend, "backend", _run.BACKENDS),
+        dtype="float64",
+        steps=steps,
+        reduce=False,
+        moving=True,
+    )
+    records = plan.records((), steps, every, with_params=False, with_parts=True)
+    engine = _run.Engine(plan, _run.threads(n_threads))
+    run = _run.Run(engine, algorithm, x, v, start, records, _run.batches(plan, rng))
+    try:
+        stopped = run.drive(_run.Pace(), lambda taken: "")
+    except KeyboardInterrupt:
+        stopped = "Ctrl-C"
+    status, message = run.outcome(stopped)
+    written = records.step >= 0
+    step = records.step[written]
+    found, stop = {}, 0
+    for s in plan.watched:
+        begin, stop = stop, stop + s.n_generators
+        Q, J, parts = (a[written, ..., begin:stop] for a in (records.quantity, records.charge, records.parts))
+        found[s.name] = _law(s, algorithm, step, Q, J[0] if algorithm.has_velocity else 0 * Q[0], parts)
+    t = np.asarray(algorithm.dt * step, dtype=np.float64)
+    return Drift(algorithm, t, step, records.loss[written], MappingProxyType(found), run.x(), status, message)
+
+
+def _law(
+    s: Family, algorithm: GD | HeavyBall, step: IntArray, Q: Float64Array, J: Float64Array, parts: Float64Array
+) -> LawDrift:
+    columns = [parts[:, part] for part in (layout.LR, layout.NOISE, layout.DECAY, layout.MOMENTUM)]
+    first = second = np.full_like(Q, np.nan)
+    kappa, kind = _multiple(s) if algorithm.weight_decay else 0.0, "unknown"
+    if kappa is not None:
+        kind = _charge_flow.damping(algorithm, kappa)
+        square = np.diff(parts[:, layout.SOURCE], axis=0) / (algorithm.dt * np.diff(step)[:, None])
+        first = _charge_flow.first_order(algorithm, kappa, step, Q[0], square)
+        second = _charge_flow.second_order(algorithm, kappa, step, Q[0], J, square)
+    arrays = [a.reshape(step.size, *s.shape) for a in (Q, *columns, first, second)]
+    return LawDrift(s.name, *arrays, kind)  # type: ignore[call-arg, arg-type]
+
+
+def _multiple(s: Family) -> float | None:
+    """Return κ of ⟨g(x), x⟩ = κQ(x): 2 where Q is quadratic, 1 where it is linear, None where it is both."""
+    if s.row().kind == layout.AFFINE:
+        quadratic, linear = s.G.any(), s.xi.any()  # type: ignore[attr-defined]
+        return None if quadratic and linear else 2.0 if quadratic else 1.0
+    return 1.0 if s.row().kind == layout.TRANSLATION else 2.0
+
+
+def _with_quantity(families: list[Family], laws: object) -> list[Family]:
+    """Return those that have a Q, which all must if they were asked for by name."""
+    for s in families:
+        if laws != "all" and not s.symmetric:
+            raise ValueError(
+                f"laws: {s.name!r} has no quantity Q whose drift could be attributed: its G is not symmetric"
+            )
+    return [s for s in families if s.symmetric]
