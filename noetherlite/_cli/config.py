@@ -281,7 +281,7 @@ class Config:
                 raise ValueError("path holds one start: expected none with [run] members, which draw their own")
             if U is None:
                 return np.empty(0), None
-            return _stored(self._beside(path), network.n_params, moving=bool(rules) and rules[0].dynamics.mass > 0)
+            return _stored(self._beside(path), network.n_params, moving=bool(rules) and rules[0].has_velocity)
 
         made: tuple[Array, Array | None] | None = (
             self._make("initial", read)
