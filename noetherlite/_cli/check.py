@@ -59,8 +59,11 @@ def _check(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.file} holds {sorted(held)}; expected t, the times of its records")
     t, params = _validate.times(held["t"]), _parameters(U.network, held, options.file)
     if isinstance(followed, Algorithm) and not np.allclose(np.diff(t), followed.dt, rtol=1e-6):
-        if minibatches:
-            raise ValueError(f"{options.file}: a run by minibatches can be checked where every step was recorded")
+        if minibatches or followed.weight_decay:
+            raise ValueError(
+                f"{options.file}: runs by minibatches or with weight decay are checked step by step, and here there are steps "
+                f"of {followed.dt:g} between the records; record every step"
+            )
         followed = followed.dynamics  # there are steps between the records
     report = check(U, params, t, followed, minibatches=minibatches)
     broken = [row.name for row in report.rows if row.verdict == "broken"]

@@ -13,7 +13,6 @@ import numpy as np
 
 from .. import plot
 from .._types import Array
-from ..ensemble import ensemble
 from ..network import Network
 from ..simulate import integrate
 from ..trajectory import Trajectory
@@ -98,9 +97,7 @@ def _run(options: argparse.Namespace) -> int:
                 f"{checkpoint} is there already: go on with `noetherlite resume {checkpoint}`, or give --overwrite"
             )
         job.arguments["checkpoint"] = checkpoint
-    start: Any = ensemble if several else integrate
-    trajectory = start(job.U, job.algorithm, job.start, **job.arguments, progress=not options.no_progress)
-    return finish(trajectory, options, job.output.name, job.output.plots, checkpoint)
+    return finish(start(job, not options.no_progress), options, job.output.name, job.output.plots, checkpoint)
 
 
 def finish(trajectory: Trajectory, options: argparse.Namespace, name: str, plots: Any, checkpoint: Path | None) -> int:

@@ -22,7 +22,7 @@ _WORDS: dict[Any, str] = {
     list: "a list",
 }
 # Harmless values of required keys.
-_HARMLESS: dict[str, Any] = {"lr": 1.0, "momentum": 0.5, "steps": 0, "widths": [2, 2], "n": 3}
+_HARMLESS: dict[str, Any] = {"lr": 1.0, "steps": 0, "widths": [2, 2], "n": 3}
 
 
 def keys(function: Callable[..., Any], skip: Iterable[str] = ()) -> dict[str, inspect.Parameter]:
