@@ -17,7 +17,7 @@ from ..network import Network
 from ..simulate import integrate
 from ..trajectory import Trajectory
 from . import say
-from .config import ALGORITHMS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output
+from .config import ALGORITHMS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Job, Output
 from .signatures import keys
 
 if TYPE_CHECKING:
@@ -98,6 +98,13 @@ def _run(options: argparse.Namespace) -> int:
             )
         job.arguments["checkpoint"] = checkpoint
     return finish(start(job, not options.no_progress), options, job.output.name, job.output.plots, checkpoint)
+
+
+def start(job: Job, progress: bool) -> Trajectory:
+    """Run it."""
+    run: Any = ensemble if job.start.ndim == 2 else integrate
+    trajectory: Trajectory = run(job.U, job.algorithm, job.start, **job.arguments, progress=progress)
+    return trajectory
 
 
 def finish(trajectory: Trajectory, options: argparse.Namespace, name: str, plots: Any, checkpoint: Path | None) -> int:
