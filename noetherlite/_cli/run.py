@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import plot
 from .._types import Array
+from ..ensemble import ensemble
 from ..network import Network
 from ..simulate import integrate
 from ..trajectory import Trajectory
