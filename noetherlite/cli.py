@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -29,20 +31,33 @@ _EPILOG = f"""examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with `arguments` (by default the program's own) and return its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # formulas where the terminal has no such letters
     options = _parser().parse_args(arguments)
     try:
         result: int = options.run(options)
+        sys.stdout.flush()
     except say.UsageError as error:
         for line in str(error).splitlines():
             print(f"noetherlite: {line}", file=sys.stderr)
         return say.WRONG
+    except BrokenPipeError:  # whoever reads the output has seen enough, as in `noetherlite tables | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return say.FAILED
     except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
-        print(f"noetherlite: {error or type(error).__name__}", file=sys.stderr)
+        print(f"noetherlite: {_told(error)}", file=sys.stderr)
         return say.FAILED
     except KeyboardInterrupt:
         print("noetherlite: interrupted", file=sys.stderr)
         return say.INTERRUPTED
     return result
+
+
+def _told(error: Exception) -> str:
+    """Return an error in one line."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).splitlines()) or type(error).__name__
 
 
 def _parser() -> argparse.ArgumentParser:

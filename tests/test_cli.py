@@ -1,6 +1,7 @@
 """The command line: what it writes and says, and how it fails."""
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -277,7 +278,7 @@ def test_layers_stacked_over_records_are_put_together(recording, tmp_path, capsy
     del layers["b2"]
     np.savez(tmp_path / "layers.npz", t=trajectory.t, X=data.X, y=data.y, **layers)
     assert main(["check", str(tmp_path / "layers.npz"), *flags]) == 1
-    assert "expected params, or W1, b1, W2, b2" in capsys.readouterr().err
+    assert "or W1, b1, W2, b2, stacked over the records" in capsys.readouterr().err
     np.savez(tmp_path / "layers.npz", t=trajectory.t, X=data.X, y=data.y, b2=np.zeros((21, 4)), **layers)
     assert main(["check", str(tmp_path / "layers.npz"), *flags]) == 1
     assert "b2 must have shape (21, 3)" in capsys.readouterr().err
@@ -417,6 +418,17 @@ def test_there_are_the_verbs_that_the_readme_names():
     assert named == set(verbs())
 
 
+@pytest.mark.parametrize("file", ["README.md", *(f"examples/{path.name}" for path in EXAMPLES)])
+def test_commands_in_texts_can_be_parsed(file):
+    root = Path(__file__).parent.parent
+    commands = re.findall(r"^(?:#\s+)?noetherlite (.*?)(?:\s{2,}.*)?$", (root / file).read_text("utf-8"), re.MULTILINE)
+    assert commands
+    for command in commands:
+        options = _parser().parse_args(shlex.split(command, comments=True))
+        if getattr(options, "config", None):
+            assert (root / options.config).is_file()
+
+
 @pytest.mark.parametrize("verb", verbs())
 def test_help_has_examples_that_can_be_parsed(verb, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -429,6 +441,25 @@ def test_help_has_examples_that_can_be_parsed(verb, capsys):
         assert words[:2] == ["noetherlite", verb]
         _parser().parse_args(words[1:])
     assert any("--json" in line for line in shown) or verb in ("figures", "tables", "resume")
+
+
+def test_output_that_nobody_reads_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "noetherlite", "tables"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr == b""
+
+
+def test_letters_that_a_terminal_does_not_have_are_replaced():
+    command = [sys.executable, "-m", "noetherlite", "laws", "--widths", "2,3,2"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert b"|w_i|" in done.stdout
+    assert done.stdout.isascii()
 
 
 @pytest.mark.parametrize("verb", ["tables", "info"])

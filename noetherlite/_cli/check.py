@@ -45,7 +45,7 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="CONFIG.toml", help="take network, data and algorithm from its sections"
     )
-    network_flags(parser)
+    network_flags(parser, required=False)
     dynamics_flag(parser, default=None)
     parser.add_argument("--data", type=Path, metavar="DATA.npz", help="X and y (default: those in FILE)")
 
@@ -56,7 +56,7 @@ def _check(options: argparse.Namespace) -> int:
     held = arrays(options.file)
     U, followed, minibatches = _claim(options, held)
     if "t" not in held:
-        raise ValueError(f"{options.file} holds {sorted(held)}; expected t, the times of its records")
+        raise ValueError(f"{options.file} holds {_names(held)}; expected t, the times of its records")
     t, params = _validate.times(held["t"]), _parameters(U.network, held, options.file)
     if isinstance(followed, Algorithm) and not np.allclose(np.diff(t), followed.dt, rtol=1e-6):
         if minibatches or followed.weight_decay:
@@ -92,9 +92,11 @@ def _claim(options: argparse.Namespace, held: dict[str, Any]) -> tuple[NetworkPo
     if options.config is None:
         if options.dynamics is None:
             raise say.UsageError("--dynamics is needed, for example --dynamics gf, or --config")
+        if options.widths is None:
+            raise say.UsageError("--widths is needed, for example --widths 784,128,10, or --config")
         net = network(options)
         if options.data is None and not {"X", "y"} <= set(held):
-            raise say.UsageError(f"--data is needed: {options.file} holds {sorted(held)}, not X and y")
+            raise say.UsageError(f"--data is needed: {options.file} holds {_names(held)}, not X and y")
         data = datasets.npz(options.file if options.data is None else options.data)
         return net.potential(data), options.dynamics, False
     if flags:
@@ -120,7 +122,8 @@ def _parameters(net: Network, held: dict[str, Any], path: Path) -> Array:
     missing = [name for name in names if name not in held]
     if missing:
         raise ValueError(
-            f"{path} holds {sorted(held)}; expected params, or {', '.join(names)}, stacked over the records"
+            f"{path} holds {_names(held)}; expected params, which a run keeps with record_params = true, or {', '.join(names)}, "
+            "stacked over the records"
         )
     records = held["t"].size
     for block in net.blocks:
@@ -129,3 +132,8 @@ def _parameters(net: Network, held: dict[str, Any], path: Path) -> Array:
                 f"{path}: {block.name} must have shape {(records, *block.shape)}, a row for each time, got {held[block.name].shape}"
             )
     return np.concatenate([held[name].reshape(records, -1) for name in names], axis=1)
+
+
+def _names(held: dict[str, Any]) -> str:
+    """Return the names of the arrays of a file, without those of the laws of a saved run."""
+    return ", ".join(name for name in held if "/" not in name) or "nothing"

@@ -30,13 +30,13 @@ def add(verbs: Any) -> None:
         examples="--widths 784,128,10 --activation relu --dynamics nagf\n--widths 3,4,4,2 --activation linear,swish --loss mse\n"
         "--widths 2,3,2 --activation linear --no-bias --dynamics 1,0.5,0 --json",
     )
-    network_flags(parser)
+    network_flags(parser, required=True)
     dynamics_flag(parser, default="gf")
 
 
-def network_flags(parser: argparse.ArgumentParser) -> None:
+def network_flags(parser: argparse.ArgumentParser, required: bool) -> None:
     """Add the flags that describe a network."""
-    parser.add_argument("--widths", metavar="N,N,…", help="inputs, hidden layers, outputs")
+    parser.add_argument("--widths", metavar="N,N,…", required=required, help="inputs, hidden layers, outputs")
     parser.add_argument(
         "--activation", metavar="NAME[,NAME…]", help="one for all hidden layers, or one each (default: relu)"
     )
@@ -57,8 +57,6 @@ def dynamics_flag(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 def network(options: argparse.Namespace) -> Network:
     """Return the network that the flags describe."""
-    if options.widths is None:
-        raise say.UsageError("--widths is needed, for example --widths 784,128,10")
     try:
         widths = [int(n) for n in options.widths.split(",")]
         activation = (options.activation or "relu").split(",")
