@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,8 +39,12 @@ def arrays(path: Path) -> dict[str, Any]:
         If it is no .npz file, is damaged, or holds Python objects, which are never unpickled.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:  # numpy leaves damaged files open
-            return {name: stored[name] for name in stored.files}
+        with path.open("rb") as file:  # numpy would leave a damaged file open
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no zip archive")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
