@@ -314,6 +314,13 @@ def test_records_with_steps_between_are_held_against_the_dynamics(config, tmp_pa
     assert "record every step" in capsys.readouterr().err
 
 
+def test_a_config_with_several_rates_does_not_say_which_one_was_recorded(recording, config, tmp_path, capsys):
+    file, path = str(tmp_path / "out" / "it.npz"), config(("lr = 0.1", "lr = [0.1, 0.2]"))
+    assert main(["check", file, "--config", path]) == 2
+    assert "lr lists 2 rates" in capsys.readouterr().err
+    assert main(["check", file, "--config", path, "--dynamics", "gf"]) == 0
+
+
 def test_minibatches_are_checked_where_every_step_was_recorded(config, tmp_path):
     path = config(("steps = 20", "steps = 20\nbatch_size = 10"))
     assert run(path, tmp_path) == 0

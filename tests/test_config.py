@@ -130,6 +130,22 @@ def test_a_start_and_data_are_read_from_beside_the_file(read, tmp_path, monkeypa
     assert np.array_equal(read(moving).job().start, run.x)
 
 
+def test_a_start_must_fit_the_network(read, tmp_path):
+    started = {**GOOD, "initial": {"path": "start.npz"}}
+    np.savez(tmp_path / "start.npz", theta=np.zeros(43))
+    assert "holds ['theta']; expected x" in errors(read(started))[0]
+    np.savez(tmp_path / "start.npz", x=np.zeros(42))
+    assert "x of path must have shape (43,), got (42,)" in errors(read(started))[0]
+
+
+def test_a_machine_that_does_not_tell_its_memory_is_trusted(read, monkeypatch):
+    def unknown(name):
+        raise ValueError(name)
+
+    monkeypatch.setattr("os.sysconf", unknown)
+    assert read({**changed("run", steps=10**12, laws=[]), "output": {}}).job().n_bytes > 1e12
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_examples_are_good_and_their_comments_are_too(path, tmp_path):
     Config(path).job()
@@ -265,7 +281,10 @@ plots = "loss"
         (changed("run", steps=10**30), "this machine has"),
         (changed("output", plots=["scaling:2"]), "plots[0]='scaling:2' is not known (did you mean 'scaling:1'?)"),
         (changed("output", name=""), "name='': expected"),
-        (changed("initial", path="start.npz"), "start.npz"),
+        (changed("initial", path="start.npz", scheme=None, rng=None, bias_std=None), "No such file"),
+        ({**changed("run", members=2), "initial": {"path": "start.npz"}}, "path holds one start"),
+        ({**changed("network", bias=5), "initial": {"path": 5}}, "path = 5: expected text in quotes"),
+        ({**changed("network", bias=5), "initial": {"path": "start.npz", "rng": 1}}, "rng = 1: unknown key"),
         (changed("run", members=2), "plots[1]='scaling:1' is not known; expected one of 'loss'"),
         ({**GOOD, "network": 5}, ""),
     ],
@@ -374,3 +393,18 @@ def test_whatever_is_changed_the_file_is_used_or_refused(data, tmp_path_factory)
         told = str(error)
     assert bool(told) != bool(job)
     assert all(line.startswith(f"{path}: ") for line in told.splitlines())
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_damaged_files_are_read_or_refused(data, tmp_path_factory):
+    original = data.draw(st.sampled_from(EXAMPLES)).read_bytes()
+    start = data.draw(st.integers(0, len(original)))
+    stop = data.draw(st.integers(start, min(start + 30, len(original))))
+    path = tmp_path_factory.getbasetemp() / "damaged.toml"
+    path.write_bytes(original[:start] + data.draw(st.binary(max_size=20)) + original[stop:])
+    try:
+        made = Config(path)
+    except ConfigError as error:
+        made = error
+    assert isinstance(made, Config) or str(made).startswith(f"{path}: ")

@@ -104,8 +104,8 @@ def _claim(options: argparse.Namespace, held: dict[str, Any]) -> tuple[NetworkPo
     config = Config(options.config)
     U, algorithms = config.problem()
     config.finish()
-    if U is None or not algorithms:
-        raise AssertionError(f"{options.config}: no problem and no error")
+    assert U  # what is missing has left an error
+    assert algorithms
     if len(algorithms) > 1 and options.dynamics is None:
         raise say.UsageError(
             f"{options.config}: [algorithm] lr lists {len(algorithms)} rates; expected the recording's, or --dynamics"

@@ -173,8 +173,10 @@ class Config:
         laws = None if U is None or planned is None else planned.laws
         output = self._output(laws, networks is not None)
         self.finish()
-        if U is None or planned is None or started is None or output is None:  # each of them would have left an error
-            raise AssertionError(f"{self.path}: no job and no error")
+        assert U  # what is missing has left an error
+        assert planned
+        assert started
+        assert output
         x, velocity = started
         arguments = {"rng": 0, **planned.arguments, "velocity": velocity}
         return Job(U, rules if len(rules) > 1 else rules[0], x, arguments, planned.laws, output, planned.n_bytes)

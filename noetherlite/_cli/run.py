@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import plot
+from .. import _validate, plot
 from .._types import Array
 from ..ensemble import ensemble
 from ..network import Network
@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
     job = Config(options.config).job()
     several = job.start.ndim == 2
     title = (
-        f"{job.output.name}: {job.U.network} on {job.U.dataset}, {job.U.n_samples} samples; {job.algorithm}, "
+        f"{job.output.name}: {job.U.network} on {job.U.dataset}, {job.U.n_samples} samples; {_validate.describe(job.algorithm)}, "
         f"{f'{len(job.start)} networks, ' if several else ''}{job.arguments['steps']} steps, {job.n_bytes / 1e6:.3g} MB"
     )
     if options.dry_run:
