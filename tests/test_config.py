@@ -331,6 +331,12 @@ def test_what_is_no_toml_is_refused(content, words, tmp_path):
         Config(path)
 
 
+def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
+    path = tmp_path / "it.toml"
+    path.write_bytes(toml(GOOD).replace("\n", "\r\n").encode("utf-8-sig"))
+    assert Config(path).job().algorithm == nl.NAGD(0.01, alpha=4)
+
+
 def test_a_missing_file_or_a_folder_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         Config(tmp_path / "none.toml")

@@ -43,6 +43,8 @@ PLOTS = ("loss", "energy", "residuals")
 NOT_IN_DATA = ("root", "download")
 # What a run is made of is made by the other sections, and how it is watched is said on the command line.
 NOT_IN_RUN = ("U", "algorithm", "x0", "X0", "velocity", "callback", "progress", "on_divergence", "checkpoint")
+# The key of [run] that is no argument of `ensemble`: how many networks, each from a start of its own.
+MEMBERS = {"members": Parameter("members", Parameter.KEYWORD_ONLY, default=None, annotation=int | None)}
 _OF_THE_PROBLEM = ("laws", "batch_size", "input_reduction")
 _MOST_MEMBERS = 1_000_000
 
@@ -262,7 +264,7 @@ class Config:
             laws = watched(problem, given.get("laws", "all"), "batch_size" in given) if U is not None else []
             return _Plan(given, [s.name for s in laws], n_bytes)
 
-        allowed = {**keys(integrate if networks is None else ensemble, NOT_IN_RUN), **keys(_members)}
+        allowed = {**keys(integrate if networks is None else ensemble, NOT_IN_RUN), **MEMBERS}
         planned: _Plan | None = self._make("run", check, allowed, leave=["members"])
         return planned
 
@@ -316,10 +318,6 @@ class _Plan:
     n_bytes: int
 
 
-def _members(members: int | None = None) -> None:
-    """Stand for the key of [run] that is no argument of `ensemble`: how many networks, each from a start of its own."""
-
-
 def _stored(path: Path, n_params: int, moving: bool) -> tuple[Array, Array | None]:
     """Return x and, for a dynamics that has one, the velocity v of an .npz file, if it is there; a saved run's are its last."""
     held = arrays(path)
@@ -336,7 +334,7 @@ def _read(path: Path) -> dict[str, Any]:
             text = file.read(LARGEST + 1)
         if len(text) > LARGEST:
             raise ConfigError(f"{path}: longer than {LARGEST} bytes, which no configuration is")
-        return tomllib.loads(text.decode())
+        return tomllib.loads(text.decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:

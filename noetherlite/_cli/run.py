@@ -18,7 +18,7 @@ from ..network import Network
 from ..simulate import integrate
 from ..trajectory import Trajectory
 from . import say
-from .config import ALGORITHMS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Job, Output
+from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Job, Output
 from .signatures import keys
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _sections() -> str:
         **data,
         "[initial]": [*keys(Network.init, ("self",)), "or path, an .npz file with x, and v for a velocity"],
         **rules,
-        "[run]": [*keys(integrate, NOT_IN_RUN), "members"],
+        "[run]": [*keys(integrate, NOT_IN_RUN), *MEMBERS],
         "[output]": keys(Output),
     }
     table = say.columns((name, " ".join(what)) for name, what in rows.items())

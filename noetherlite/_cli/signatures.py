@@ -64,7 +64,7 @@ def call(
         except (ValueError, TypeError, OSError, OverflowError, MemoryError) as error:
             key = _culprit(str(error), values)
             if key not in replaced:
-                errors.append(str(error))
+                errors.append(str(error) or type(error).__name__)
             if not key or key in replaced:
                 return None, errors
             replace(key)
