@@ -359,6 +359,30 @@ def test_check_of_what_is_no_recording_fails_in_one_line(config, tmp_path, capsy
         assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"t": np.array(["a", "b"])},
+        {"t": np.zeros(())},
+        {"t": np.zeros((2, 2))},
+        {"t": np.array([0.0, np.nan])},
+        {"t": np.array([1.0, 0.0])},
+        {"params": np.zeros(2)},
+        {"params": np.full((2, 43), np.inf)},
+        {"params": np.zeros((2, 43), complex)},
+        {"params": np.zeros((0, 43)), "t": np.zeros(0)},
+        {"t": np.zeros(3)},
+    ],
+    ids=str,
+)
+def test_recordings_that_make_no_sense_fail_in_one_line(arrays, config, tmp_path, capsys):
+    np.savez(tmp_path / "bad.npz", **{"t": np.array([0.0, 0.1]), "params": np.zeros((2, 43)), **arrays})
+    assert main(["check", str(tmp_path / "bad.npz"), "--config", config()]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.match(r"noetherlite: (t|params)\b", error)
+
+
 # --- laws --------------------------------------------------------------------------------------------------------------
 
 
