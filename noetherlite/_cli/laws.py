@@ -70,10 +70,14 @@ def network(options: argparse.Namespace) -> Network:
 def _dynamics(text: str) -> Dynamics:
     """Return the dynamics that --dynamics names."""
     try:
-        if "," in text:
-            return Dynamics(*(float(part) for part in text.split(",")))
-        return FLOWS[_validate.one_of(text.lower(), "dynamics", FLOWS)]
-    except (ValueError, TypeError) as error:
+        if "," not in text:
+            return FLOWS[_validate.one_of(text.lower(), "dynamics", FLOWS)]
+        mass, gamma, alpha = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; or three numbers m,γ,α") from None
+    try:
+        return Dynamics(mass, gamma, alpha)
+    except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
