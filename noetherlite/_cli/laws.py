@@ -69,12 +69,14 @@ def network(options: argparse.Namespace) -> Network:
 
 def _dynamics(text: str) -> Dynamics:
     """Return the dynamics that --dynamics names."""
+    named = FLOWS.get(text.lower())
+    if named is not None:
+        return named
     try:
-        if "," not in text:
-            return FLOWS[_validate.one_of(text.lower(), "dynamics", FLOWS)]
         mass, gamma, alpha = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}; or three numbers m,γ,α") from None
+    except ValueError:
+        hint = _validate.suggestion(text.lower(), FLOWS)
+        raise argparse.ArgumentTypeError(f"{text!r} is not known{hint}; expected gf, nd, nagf, or m,γ,α") from None
     try:
         return Dynamics(mass, gamma, alpha)
     except ValueError as error:
