@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _CODES = {"completed": say.FINE, "diverged": say.BROKEN, "stopped": say.INTERRUPTED}
-
-
 _CHECKPOINT = ".ckpt.npz"
 
 
@@ -125,6 +123,8 @@ def _resume(options: argparse.Namespace) -> int:
 
     job = None if options.config is None else Config(options.config).job()
     name = options.file.name.removesuffix(_CHECKPOINT)
+    if name == options.file.name:
+        name = f"{options.file.stem}-resumed"  # the run must not be written over its checkpoint
     options.out = options.out or options.file.parent
     _writable(options.out)
     trajectory = resume(options.file, potential=None if job is None else job.U)
