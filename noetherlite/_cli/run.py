@@ -1,4 +1,4 @@
-"""The verb run: a configuration in; a trajectory, its plots and a table of its laws out."""
+"""The verbs run and resume: a configuration or a checkpoint in; a trajectory, its plots and a table of its laws out."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _CODES = {"completed": say.FINE, "diverged": say.BROKEN, "stopped": say.INTERRUPTED}
+_CHECKPOINT = ".ckpt.npz"
 
 
 def add(verbs: Any) -> None:
-    """Add the verb."""
+    """Add the verbs."""
     run = say.verb(
         verbs,
         "run",
@@ -42,6 +43,22 @@ def add(verbs: Any) -> None:
     run.add_argument("--dry-run", action="store_true", help="only check the file, and say what would be run")
     run.add_argument("--overwrite", action="store_true", help="start again where a checkpoint could be gone on with")
     outputs(run, "out")
+    resume = say.verb(
+        verbs,
+        "resume",
+        _resume,
+        help="go on with a run from its checkpoint, as if it had not been interrupted",
+        examples=f"out/long{_CHECKPOINT}\nout/long{_CHECKPOINT} --config long.toml --json",
+        more="A run writes checkpoints where its configuration has checkpoint_every under [run].\n\n",
+    )
+    resume.add_argument("file", metavar="FILE", type=Path, help="the checkpoint")
+    resume.add_argument(
+        "--config",
+        metavar="CONFIG.toml",
+        type=Path,
+        help="the run's configuration, for data that were too large for the checkpoint, and for its plots",
+    )
+    outputs(resume, None)
 
 
 def outputs(parser: argparse.ArgumentParser, default: str | None) -> None:
@@ -92,13 +109,26 @@ def _run(options: argparse.Namespace) -> int:
     _writable(options.out)
     checkpoint = None
     if "checkpoint_every" in job.arguments:
-        checkpoint = options.out / f"{job.output.name}.ckpt.npz"
+        checkpoint = options.out / f"{job.output.name}{_CHECKPOINT}"
         if checkpoint.exists() and not options.overwrite:
             raise FileExistsError(
                 f"{checkpoint} is there already: go on with `noetherlite resume {checkpoint}`, or give --overwrite"
             )
         job.arguments["checkpoint"] = checkpoint
     return finish(start(job, not options.no_progress), options, job.output.name, job.output.plots, checkpoint)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from .. import resume
+
+    job = None if options.config is None else Config(options.config).job()
+    name = options.file.name.removesuffix(_CHECKPOINT)
+    if name == options.file.name:
+        name = f"{options.file.stem}-resumed"  # the run must not be written over its checkpoint
+    options.out = options.out or options.file.parent
+    _writable(options.out)
+    trajectory = resume(options.file, potential=None if job is None else job.U)
+    return finish(trajectory, options, name, ("loss",) if job is None else job.output.plots, options.file)
 
 
 def start(job: Job, progress: bool) -> Trajectory:
@@ -116,6 +146,8 @@ def finish(trajectory: Trajectory, options: argparse.Namespace, name: str, plots
         say.draw(partial(_paint, trajectory, wanted), files[-1])
     report = summary(trajectory)
     report["files"] = [str(file) for file in files]
+    if trajectory.status == "stopped":
+        report["resume"] = None if checkpoint is None else f"noetherlite resume {checkpoint}"
     if options.json:
         say.answer(report)
     else:
@@ -172,3 +204,5 @@ def _print(report: dict[str, Any]) -> None:
         ]
         print(say.columns([head, *rows], right=(1, 2, 3)))
     print(f"wrote {', '.join(report['files'])}")
+    if "resume" in report:
+        print(f"go on by {report['resume'] or 'nothing: [run] has no checkpoint_every'}")
