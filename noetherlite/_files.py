@@ -18,7 +18,7 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `target`; at the end flush it to disk and rename it, on an error remove it."""
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
