@@ -172,6 +172,13 @@ def test_run_is_the_run_of_the_library(config, tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["it-loss.png", "it.npz"]
 
 
+def test_results_have_the_permissions_of_any_new_file(config, tmp_path):
+    assert run(config(), tmp_path) == 0
+    (tmp_path / "new").write_text("")
+    expected = (tmp_path / "new").stat().st_mode
+    assert {path.stat().st_mode for path in (tmp_path / "out").iterdir()} == {expected}
+
+
 def test_run_answers_machines(config, tmp_path, capsys):
     assert run(config(), tmp_path, "--json") == 0
     answer = json.loads(capsys.readouterr().out)
