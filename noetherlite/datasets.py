@@ -326,6 +326,7 @@ def gaussian_classes(
     n_classes = _validate.integer(n_classes, "n_classes", minimum=1)
     separation = _validate.real(separation, "separation", minimum=0.0)
     generator = _validate.generator(rng)
+    np.empty((n, n_features))  # a MemoryError for what is far too large, before a minute's work and not after it
     directions = generator.normal(size=(n_classes, n_features))
     means = separation * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     labels = _balanced_labels(n, n_classes, generator)
