@@ -1,4 +1,9 @@
-"""How far conserved quantities drift under ND and NAGF, and the bounds on it: (34) and the case that GU leave open."""
+"""
+How far charges can drift
+=========================
+
+How far conserved quantities drift under ND and NAGF, and the bounds on it: (34) and the case that GU leave open.
+"""
 
 from pathlib import Path
 

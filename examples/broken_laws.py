@@ -1,4 +1,9 @@
-"""How SGD breaks the laws of gradient flow: what a drift is made of, what theory predicts, and how it falls with the step."""
+"""
+Broken laws
+===========
+
+How SGD breaks the laws of gradient flow: what a drift is made of, what theory predicts, and how it falls with the step.
+"""
 
 from pathlib import Path
 

@@ -1,6 +1,10 @@
-"""The tangent kernel: what it predicts, and how networks approach it as they widen.
+"""
+The tangent kernel
+==================
 
-`python ntk.py full` makes the study of widths up to 4096 instead of the short one: some five minutes on one core.
+What it predicts, and how networks approach it as they widen.
+
+``python ntk.py full`` makes the study of widths up to 4096 instead of the short one: some five minutes on one core.
 """
 
 import sys
