@@ -11,10 +11,14 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(DOCS)]
 os.environ["MPLBACKEND"] = "Agg"
 
+import _generated  # noqa: E402
+
 import noetherlite  # noqa: E402
+
+_generated.write(DOCS / "_build" / "generated")
 
 project, author = "noetherlite", "the noetherlite developers"
 project_copyright = "2026, the noetherlite developers"
@@ -27,15 +31,12 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
-    "sphinxcontrib.programoutput",
 ]
 exclude_patterns = ["_build", "*.ipynb"]
 nitpicky = True
-suppress_warnings = [
-    "toc.empty_glob",  # a guide that is not there yet
-    "config.cache",  # functions in `sphinx_gallery_conf`
-]
+suppress_warnings = ["config.cache"]  # functions in `sphinx_gallery_conf`
 
 # --- pages ---------------------------------------------------------------------------------------------------------------
 
@@ -57,8 +58,7 @@ myst_dmath_double_inline = True
 
 mathjax_path = "mathjax/tex-chtml.js"
 mathjax3_config = {
-    "tex": {"macros": {"R": r"\mathbb{R}", "tr": r"\operatorname{tr}"}, "tags": "none"},
-    "options": {"enableMenu": False},  # the menu would offer to load what is not here
+    "options": {"enableMenu": False}  # the menu would offer to load what is not here
 }
 
 
@@ -99,7 +99,9 @@ NEEDS = {"check_torch": "torch", "check_jax": "jax"}
 EXAMPLES = DOCS / "_build" / "examples"
 shutil.rmtree(EXAMPLES, ignore_errors=True)
 shutil.copytree(ROOT / "examples", EXAMPLES)
-(EXAMPLES / "README.rst").write_text((DOCS / "gallery_header.rst").read_text("utf-8"), "utf-8")
+(EXAMPLES / "GALLERY_HEADER.rst").write_text(
+    "Examples\n========\n\nShort programs, each run when these pages were built: what it printed and drew stands above its text.\n"
+)
 
 
 def written_figures(block: tuple[str, str, int], block_vars: dict, gallery_conf: dict) -> str:

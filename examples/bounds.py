@@ -5,8 +5,6 @@ How far charges can drift
 How far conserved quantities drift under ND and NAGF, and the bounds on it: (34) and the case that GU leave open.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 import noetherlite as nl
@@ -31,7 +29,7 @@ def main() -> None:
             f"the mean speed ends at {speed:.1%} of its bound"
         )
     figure.savefig("bounds.png", dpi=150)
-    print(f"drawn in {Path('bounds.png').resolve()}")
+    print("drawn in bounds.png")
 
 
 if __name__ == "__main__":

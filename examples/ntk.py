@@ -8,8 +8,6 @@ What it predicts, and how networks approach it as they widen.
 """
 
 import sys
-from pathlib import Path
-
 import numpy as np
 
 import noetherlite as nl
@@ -46,7 +44,7 @@ def study(full: bool) -> None:
         fits = (f"{name} {p:.2f} ± {error:.2f}" for name, (p, error) in exponents.items())
         print(f"{quantity:10} ~ n^p:  {',  '.join(fits)}")
     figure.savefig("ntk.png", dpi=150)
-    print(f"drawn in {Path('ntk.png').resolve()}")
+    print("drawn in ntk.png")
 
 
 if __name__ == "__main__":
