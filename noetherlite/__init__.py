@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import bounds, datasets, lagrangian, plot, potentials
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
+from .checkpoint import CheckpointError
 from .datasets import Dataset
 from .dynamics import GF, NAGF, ND, Dynamics
 from .ensemble import ensemble
@@ -18,6 +19,7 @@ from .memory import memory
 from .network import Network
 from .rebalance import rebalance
 from .reference_flow import Flow, reference_flow
+from .resume import resume
 from .simulate import DivergenceError, Snapshot, integrate
 from .symmetries import Symmetry
 from .symmetries import defect as symmetry_defect
@@ -43,6 +45,7 @@ __all__ = [
     "NAGF",
     "ND",
     "Algorithm",
+    "CheckpointError",
     "ConformalLeapfrog",
     "Dataset",
     "Discovery",
@@ -79,6 +82,7 @@ __all__ = [
     "potentials",
     "rebalance",
     "reference_flow",
+    "resume",
     "symmetries",
     "symmetry_defect",
     "testing",
