@@ -8,6 +8,7 @@ What it predicts, and how networks approach it as they widen.
 """
 
 import sys
+
 import numpy as np
 
 import noetherlite as nl

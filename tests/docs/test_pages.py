@@ -3,14 +3,16 @@
 import hashlib
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from conftest import ROOT  # the one beside this file
 
 import noetherlite
 
 pytestmark = pytest.mark.docs
+
+ROOT = Path(__file__).resolve().parents[2]
 
 MATHJAX = "0a6ded5abbce13331658dd239f34382abd06492c74b71b61e8caa8112ec55fa5"  # tex-chtml.js of MathJax 3.2.2 on npm
 
@@ -36,7 +38,9 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pages(built):
-    return {path: Page(path.read_text("utf-8")) for path in sorted(built.rglob("*.html")) if "_static" not in path.parts}
+    return {
+        path: Page(path.read_text("utf-8")) for path in sorted(built.rglob("*.html")) if "_static" not in path.parts
+    }
 
 
 def dangling(pages, path, links):
@@ -54,7 +58,9 @@ def dangling(pages, path, links):
 
 def test_links_lead_somewhere(pages):
     assert len(pages) > 80
-    lost = {path.name: found for path, page in pages.items() if (found := dangling(pages, path, page.links + page.loaded))}
+    lost = {
+        path.name: found for path, page in pages.items() if (found := dangling(pages, path, page.links + page.loaded))
+    }
     assert not lost
     index = next(path for path in pages if path.name == "index.html" and path.with_name("theory.html") in pages)
     assert "theory.html" in pages[index].links
@@ -86,7 +92,9 @@ def test_every_example_is_in_the_gallery_with_what_it_printed(built):
         if example.stem not in ("check_torch", "check_jax"):  # these run where the framework is installed
             assert "sphx-glr-script-out" in text, example.name
         figures = re.findall(r'(\w+)\.png"', example.read_text("utf-8"))
-        assert ("_images/sphx_glr_" in text) == bool(figures) or example.stem in ("figures", "broken_laws"), example.name
+        assert ("_images/sphx_glr_" in text) == bool(figures) or example.stem in ("figures", "broken_laws"), (
+            example.name
+        )
 
 
 def test_the_command_line_is_the_program_s(built):
