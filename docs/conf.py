@@ -78,6 +78,7 @@ def copy_mathjax(app: object, exception: Exception | None) -> None:
 default_role = "py:obj"
 nitpick_ignore_regex = [("py:obj", ".*")]  # a name in backticks is a link where it can be one
 autosummary_generate = True
+autosummary_ignore_module_all = False
 autodoc_typehints = "none"  # shapes and meanings stand in the docstrings
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
@@ -115,12 +116,23 @@ def written_figures(block: tuple[str, str, int], block_vars: dict, gallery_conf:
     return figure_rst(shown, gallery_conf["src_dir"])
 
 
+def plain_thumbnail(path: Path) -> Path:
+    """Draw what stands for an example that prints and draws nothing."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4, 2.8), dpi=100, facecolor="#f2f4f7")
+    figure.text(0.5, 0.5, "Q = const", size=30, family="monospace", color="#4a5568", ha="center", va="center")
+    figure.savefig(path)
+    return path
+
+
 absent = [stem for stem, package in NEEDS.items() if importlib.util.find_spec(package) is None]
 sphinx_gallery_conf = {
     "examples_dirs": str(EXAMPLES.relative_to(DOCS)),
     "gallery_dirs": "gallery",
     "filename_pattern": rf"/(?!{'|'.join([*absent, '$'])})\w+\.py",  # the others are shown without being run
     "within_subsection_order": "ExampleTitleSortKey",
+    "default_thumb_file": str(plain_thumbnail(DOCS / "_build" / "thumbnail.png")),
     "image_scrapers": (written_figures,),
     "abort_on_example_error": True,
     "download_all_examples": False,
