@@ -8,14 +8,13 @@ import hashlib
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from ._files import replacing
+from ._files import arrays, replacing
 
 FORMAT, SCHEMA = "noetherlite checkpoint", 1
 _MARK = b"\nnoetherlite sha256 "
@@ -27,7 +26,7 @@ def previous(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def write(target: Path, header: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+def write(target: Path, header: Mapping[str, Any], held: Mapping[str, Any]) -> None:
     """Write a checkpoint; at every moment `target` is the one before or this one, complete.
 
     Raises
@@ -35,10 +34,9 @@ def write(target: Path, header: Mapping[str, Any], arrays: Mapping[str, Any]) ->
     OSError
         If it cannot be written; what was there is still there.
     """
-    held = dict(arrays)
-    held["header"] = np.array(json.dumps({"format": FORMAT, "schema": SCHEMA, **header}))
+    first = np.array(json.dumps({"format": FORMAT, "schema": SCHEMA, **header}))
     with replacing(target) as file:
-        np.savez(file, allow_pickle=False, **held)
+        np.savez(file, allow_pickle=False, header=first, **held)
         file.flush()
         digest = _digest(file, file.seek(0, os.SEEK_END))
         file.seek(0, os.SEEK_END)
@@ -66,23 +64,16 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ValueError(f"path={str(path)!r} is not a checkpoint, or was cut short{_hint(path)}")
         if tail[len(_MARK) :] != _digest(file, size):
             raise ValueError(f"path={str(path)!r} is not as it was written: its digest is another{_hint(path)}")
-        try:
-            file.seek(0)
-            with zipfile.ZipFile(file) as archive:
-                stored = archive.infolist()
-            if any(i.compress_type != zipfile.ZIP_STORED for i in stored) or sum(i.file_size for i in stored) > size:
-                raise ValueError("its parts are larger than the file")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as data:
-                arrays = {name: data[name] for name in data.files}
-            header = json.loads(str(arrays.pop("header")))
-            if header["format"] != FORMAT:
-                raise ValueError(f"it is a {header['format']}")
-        except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f"path={str(path)!r} is not a checkpoint: {error}{_hint(path)}") from error
+    try:
+        held = arrays(path)
+        header = json.loads(str(held.pop("header")))
+        if header["format"] != FORMAT:
+            raise ValueError(f"it is a {header['format']}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"path={str(path)!r} is not a checkpoint: {error}{_hint(path)}") from error
     if header["schema"] > SCHEMA:
         raise ValueError(f"path={str(path)!r} has format {header['schema']}; this version reads up to {SCHEMA}")
-    return header, arrays
+    return header, held
 
 
 def tidy(target: Path) -> None:
