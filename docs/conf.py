@@ -101,7 +101,7 @@ EXAMPLES = DOCS / "_build" / "examples"
 shutil.rmtree(EXAMPLES, ignore_errors=True)
 shutil.copytree(ROOT / "examples", EXAMPLES)
 (EXAMPLES / "GALLERY_HEADER.rst").write_text(
-    "Examples\n========\n\nShort programs, each run when these pages were built: what it printed and drew stands above its text.\n"
+    "Examples\n========\n\nShort programs, each run when these pages were built: what it printed and drew stands above it.\n"
 )
 
 
