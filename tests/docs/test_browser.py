@@ -48,15 +48,24 @@ def test_search_finds(browse):
     assert results(browse("search.html?q=leapfroog")) == []
 
 
+MEASURE = """
+onload = async () => {
+  const inside = [...document.querySelectorAll("iframe")].map(frame => frame.contentWindow);
+  await Promise.all(inside.map(page => page.MathJax?.startup.promise));
+  document.title = inside.map(page => page.document.documentElement.scrollWidth);
+};
+"""
+
+
 def test_pages_are_no_wider_than_a_phone(browse, built):
     """Wide formulas, tables and code scroll in boxes of their own: measured by a script in a frame of 390 pixels."""
     probe = built / "_static" / "probe.html"
     pages = ["index.html", "theory/symmetries.html", "theory/discrete.html", "performance.html", "gallery/bounds.html"]
     frames = "".join(f'<iframe width="390" height="800" src="../{page}"></iframe>' for page in pages)
-    frames += '<iframe width="390" height="800" srcdoc="<pre style=width:500px>"></iframe>'  # negative control
-    widths = "[...document.querySelectorAll('iframe')].map(f => f.contentDocument.documentElement.scrollWidth)"
-    script = f"onload = () => setTimeout(() => document.title = {widths}, 5000)"
-    probe.write_text(f"<!doctype html><title>waiting</title>{frames}<script>{script}</script>", "utf-8")
+    wide = "<!doctype html><div style='width: 500px'>negative control</div>"
+    probe.write_text(
+        f'<!doctype html>{frames}<iframe width="390" srcdoc="{wide}"></iframe><script>{MEASURE}</script>', "utf-8"
+    )
     try:
         found = re.search(r"<title>([\d,]+)</title>", browse("_static/probe.html"))[1].split(",")
     finally:
