@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
+import secrets
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,15 +21,17 @@ _MOST_INFLATED = 100
 @contextmanager
 def replacing(target: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `target`; at the end flush it to disk and rename it, on an error remove it."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    # Not by tempfile, which makes files that nobody else may read: results have the permissions of any new file.
+    name = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    made = name.open("x+b")
     try:
-        with os.fdopen(handle, "w+b") as file:
+        with made as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
 
 

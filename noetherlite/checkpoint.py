@@ -58,7 +58,7 @@ class Keeper:
 
     def __init__(self, path: str | os.PathLike[str], every: float | None, setup: Setup) -> None:
         self.path = suffixed(path)
-        self.every: int | float = _SECONDS if every is None else _every(every)
+        self.every: int | float = _SECONDS if every is None else interval(every)
         self.setup, self.error = setup, ""
         self.header, self.fixed = _started(setup)
         self.header["checkpoint_every"] = self.every
@@ -126,10 +126,23 @@ def keeper(path: str | os.PathLike[str] | None, every: float | None, setup: Setu
     return kept
 
 
-def _every(value: object) -> int | float:
+def interval(value: object) -> int | float:
+    """Return `checkpoint_every` as it may be: steps from 1 on, an int, or seconds from 0.0 on, a float."""
     if isinstance(value, float):
         return _validate.real(value, "checkpoint_every", minimum=0.0)
     return _validate.integer(value, "checkpoint_every", minimum=1)
+
+
+def unfinished(path: Path) -> bool:
+    """Return whether a run of the checkpoint has steps left to take.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for `nl.resume`.
+    """
+    header, arrays = _checkpoint_file.read(path)
+    return bool((arrays["state/counts"][:, layout.STEPS_DONE] < header["arguments"]["steps"]).any())
 
 
 def suffixed(path: str | os.PathLike[str]) -> Path:

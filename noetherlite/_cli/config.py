@@ -21,6 +21,7 @@ from .. import _run, _validate, algorithms, datasets
 from .._files import arrays
 from .._types import Array
 from ..algorithms import Algorithm
+from ..checkpoint import interval
 from ..ensemble import ensemble
 from ..memory import memory
 from ..network import Network
@@ -261,6 +262,8 @@ class Config:
                 _run.motion(rules[0], (problem.n_params,), None, given.get("t0"))
             _validate.one_of(given.get("backend", "auto"), "backend", _run.BACKENDS)
             _validate.generator(given.get("rng", 0))
+            if "checkpoint_every" in given:
+                interval(given["checkpoint_every"])
             laws = watched(problem, given.get("laws", "all"), "batch_size" in given) if U is not None else []
             return _Plan(given, [s.name for s in laws], n_bytes)
 
@@ -299,7 +302,7 @@ class Config:
 
     def _output(self, laws: list[str] | None, several: bool) -> Output | None:
         """Return what [output] says; the file's own name is the default of the name."""
-        self._sections["output"].setdefault("name", re.sub(r"[^\w-]+", "-", self.path.stem).strip("-")[:100] or "run")
+        self._sections["output"].setdefault("name", file_name(self.path.stem))
         output: Output | None = self._make("output", Output)
         if output is not None and laws is not None:
             try:
@@ -316,6 +319,11 @@ class _Plan:
     arguments: dict[str, Any]
     laws: list[str]
     n_bytes: int
+
+
+def file_name(text: str) -> str:
+    """Return `text` as it may be in `Output.name`."""
+    return re.sub(r"[^\w-]+", "-", text).strip("-")[:100] or "run"
 
 
 def _stored(path: Path, n_params: int, moving: bool) -> tuple[Array, Array | None]:

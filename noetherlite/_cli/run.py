@@ -1,10 +1,12 @@
-"""The verb run: a configuration in; a trajectory, its plots and a table of its laws out."""
+"""The verbs run and resume: a configuration or a checkpoint in; a trajectory, its plots and a table of its laws out."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _validate, plot
-from .._types import Array
+from ..checkpoint import CheckpointError, unfinished
 from ..ensemble import ensemble
 from ..network import Network
+from ..resume import resume
 from ..simulate import integrate
 from ..trajectory import Trajectory
 from . import say
-from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Job, Output
+from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output, file_name
 from .signatures import keys
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ _CODES = {"completed": say.FINE, "diverged": say.BROKEN, "stopped": say.INTERRUP
 
 
 def add(verbs: Any) -> None:
-    """Add the verb."""
+    """Add the verbs."""
     run = say.verb(
         verbs,
         "run",
@@ -42,6 +45,22 @@ def add(verbs: Any) -> None:
     run.add_argument("--dry-run", action="store_true", help="only check the file, and say what would be run")
     run.add_argument("--overwrite", action="store_true", help="start again where a checkpoint could be gone on with")
     outputs(run, "out")
+    go_on = say.verb(
+        verbs,
+        "resume",
+        _resume,
+        help="go on with a run from its checkpoint, as if it had not been interrupted",
+        examples="out/long.ckpt.npz\nout/long.ckpt.npz --config long.toml --json",
+        more="A run writes checkpoints where its configuration has checkpoint_every under [run].\n\n",
+    )
+    go_on.add_argument("file", metavar="FILE", type=Path, help="the checkpoint")
+    go_on.add_argument(
+        "--config",
+        metavar="CONFIG.toml",
+        type=Path,
+        help="the run's configuration, for data that were too large for the checkpoint, and for its plots",
+    )
+    outputs(go_on, None)
 
 
 def outputs(parser: argparse.ArgumentParser, default: str | None) -> None:
@@ -93,29 +112,46 @@ def _run(options: argparse.Namespace) -> int:
     checkpoint = None
     if "checkpoint_every" in job.arguments:
         checkpoint = options.out / f"{job.output.name}.ckpt.npz"
-        if checkpoint.exists() and not options.overwrite:
+        if checkpoint.exists() and not options.overwrite and unfinished(checkpoint):
             raise FileExistsError(
-                f"{checkpoint} is there already: go on with `noetherlite resume {checkpoint}`, or give --overwrite"
+                f"{checkpoint} is of a run that can go on by `noetherlite resume {checkpoint}`; --overwrite starts again"
             )
         job.arguments["checkpoint"] = checkpoint
-    return finish(start(job, not options.no_progress), options, job.output.name, job.output.plots, checkpoint)
+    run: Any = ensemble if several else integrate
+    start = partial(run, job.U, job.algorithm, job.start, **job.arguments)
+    return _finish(start, options, job.output, checkpoint)
 
 
-def start(job: Job, progress: bool) -> Trajectory:
-    """Run it."""
-    run: Any = ensemble if job.start.ndim == 2 else integrate
-    trajectory: Trajectory = run(job.U, job.algorithm, job.start, **job.arguments, progress=progress)
-    return trajectory
+def _resume(options: argparse.Namespace) -> int:
+    job = None if options.config is None else Config(options.config).job()
+    stem = re.sub(r"\.ckpt(\.previous)?\.npz$", "", options.file.name)
+    # The run must not be written over its checkpoint.
+    name = file_name(stem if stem != options.file.name else f"{options.file.stem}-resumed")
+    options.out = options.out or options.file.parent
+    _writable(options.out)
+    go_on = partial(resume, options.file, potential=None if job is None else job.U)
+    return _finish(go_on, options, Output(name) if job is None else replace(job.output, name=name), options.file)
 
 
-def finish(trajectory: Trajectory, options: argparse.Namespace, name: str, plots: Any, checkpoint: Path | None) -> int:
-    """Write a run and its plots, say how it went, and return the exit code."""
-    files = [trajectory.save(options.out / name)]
-    for wanted in plots:
-        files.append(options.out / f"{name}-{wanted.replace(':', '-')}.png")
-        say.draw(partial(_paint, trajectory, wanted), files[-1])
+def _finish(
+    start: Callable[..., Trajectory], options: argparse.Namespace, output: Output, checkpoint: Path | None
+) -> int:
+    """Run, write the run and its plots, say how it went, and return the exit code."""
+    failure = None
+    try:
+        trajectory = start(progress=not options.no_progress)
+    except CheckpointError as error:
+        trajectory, failure = error.trajectory, error
     report = summary(trajectory)
-    report["files"] = [str(file) for file in files]
+    files = report["files"] = [str(trajectory.save(options.out / output.name))]
+    if failure is not None:
+        raise failure
+    for wanted in output.plots:
+        file = options.out / f"{output.name}-{wanted.replace(':', '-')}.png"
+        say.draw(partial(_paint, trajectory, wanted), file)
+        files.append(str(file))
+    if trajectory.status == "stopped":
+        report["resume"] = None if checkpoint is None else f"noetherlite resume {checkpoint}"
     if options.json:
         say.answer(report)
     else:
@@ -140,11 +176,11 @@ def _writable(folder: Path) -> None:
 def summary(trajectory: Trajectory) -> dict[str, Any]:
     """Return what there is to say of a run, or of all runs of an ensemble together, ready for JSON."""
     loss = np.atleast_2d(trajectory.loss)
-    ends = np.array([row[np.isfinite(row)][-1:] for row in loss if np.isfinite(row).any()])
+    finite = [row[np.isfinite(row)] for row in loss if np.isfinite(row).any()]  # runs may not have begun
     return {
         "status": trajectory.status,
         "message": trajectory.message,
-        "loss": {"start": _range(loss[:, 0]), "end": _range(ends)},
+        "loss": {"start": _range(row[0] for row in finite), "end": _range(row[-1] for row in finite)},
         "laws": {
             name: {
                 "components": int(np.prod(law.quantity.shape[law.t.ndim :])),
@@ -156,13 +192,16 @@ def summary(trajectory: Trajectory) -> dict[str, Any]:
     }
 
 
-def _range(a: Array) -> list[float]:
-    """Return the smallest and the largest entry."""
-    return [float(a.min()), float(a.max())] if a.size else []
+def _range(values: Iterable[float]) -> list[float]:
+    """Return the smallest and the largest of values, if there are any."""
+    held = [float(value) for value in values]
+    return [min(held), max(held)] if held else []
 
 
 def _print(report: dict[str, Any]) -> None:
-    start, end = (" … ".join(f"{v:.4g}" for v in dict.fromkeys(report["loss"][key])) for key in ("start", "end"))
+    start, end = (
+        " … ".join(f"{v:.4g}" for v in dict.fromkeys(report["loss"][key])) or "none" for key in ("start", "end")
+    )
     print(f"{report['message']}; loss {start} → {end}")
     if report["laws"]:
         head = ("law", "components", "max |residual|", "max |discrete residual|")
@@ -172,3 +211,5 @@ def _print(report: dict[str, Any]) -> None:
         ]
         print(say.columns([head, *rows], right=(1, 2, 3)))
     print(f"wrote {', '.join(report['files'])}")
+    if "resume" in report:
+        print(f"go on by {report['resume'] or 'nothing: [run] has no checkpoint_every'}")
