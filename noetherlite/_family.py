@@ -71,7 +71,7 @@ class NoetherSymmetry(ABC):
         """Return the source S(v)."""
 
     def _vectors(self, x: ArrayLike, name: str) -> Array:
-        shape = np.shape(x)  # type: ignore[arg-type]
+        shape = np.shape(x)
         if not shape or shape[-1] != self.n_params:
             raise ValueError(f"{name} must have shape (..., {self.n_params}), got {shape}")
         return _validate.array(x, name, ndim=len(shape))
