@@ -19,6 +19,7 @@ from .network import Network
 from .rebalance import rebalance
 from .reference_flow import Flow, reference_flow
 from .simulate import DivergenceError, Snapshot, integrate
+from .sweep import Sweep, SweepMember, load_sweep, sweep
 from .symmetries import Symmetry
 from .symmetries import defect as symmetry_defect
 from .symmetries import find as symmetries
@@ -58,6 +59,8 @@ __all__ = [
     "Network",
     "Report",
     "Snapshot",
+    "Sweep",
+    "SweepMember",
     "Symmetry",
     "Trajectory",
     "bounds",
@@ -73,12 +76,14 @@ __all__ = [
     "lagrangian",
     "law",
     "load",
+    "load_sweep",
     "memory",
     "ntk",
     "plot",
     "potentials",
     "rebalance",
     "reference_flow",
+    "sweep",
     "symmetries",
     "symmetry_defect",
     "testing",

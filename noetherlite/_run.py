@@ -6,7 +6,9 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numba
@@ -26,6 +28,8 @@ BACKENDS = ("auto", "cpu", "reference")
 _CALL_SECONDS = 0.25
 # Recorded parameters of more bytes than this go to a memory-mapped temporary file.
 PARAMS_IN_MEMORY = 1 << 30
+# Threads of a run that asks for no number; numba's setting where this is None.
+_THREADS: ContextVar[int | None] = ContextVar("_THREADS", default=None)
 
 
 class Plan:
@@ -297,9 +301,19 @@ def threads(n_threads: int | None) -> int:
     """Return how many threads to use: numba's setting (NUMBA_NUM_THREADS) unless a number is given."""
     settings: Any = numba.config
     if n_threads is None:
-        n_threads = int(settings.NUMBA_NUM_THREADS)
+        n_threads = _THREADS.get() or int(settings.NUMBA_NUM_THREADS)
     n_threads = _validate.integer(n_threads, "n_threads", minimum=1)
     return 1 if settings.DISABLE_JIT else n_threads
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Let runs that ask for no number of threads use one."""
+    token = _THREADS.set(1)
+    try:
+        yield
+    finally:
+        _THREADS.reset(token)
 
 
 def motion(

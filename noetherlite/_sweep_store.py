@@ -1,0 +1,142 @@
+"""A sweep's folder: sweep.json says what is computed, and each member has a file, there complete or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._files import replacing
+from ._sweep_grid import child, describe
+from ._sweep_task import Outcome
+from .version import versions
+
+SCHEMA = 1
+_MANIFEST = "sweep.json"
+
+
+def manifest(
+    function: Callable[..., Any], parameters: list[dict[str, Any]], seed: np.random.SeedSequence
+) -> dict[str, Any]:
+    """Return what is computed, ready for JSON."""
+    return {
+        "format": "noetherlite sweep",
+        "schema": SCHEMA,
+        "function": describe(function),
+        "seed": _seed(seed),
+        "parameters": parameters,
+        "versions": versions(),
+    }
+
+
+def _seed(seed: np.random.SeedSequence) -> dict[str, Any]:
+    entropy = seed.entropy if isinstance(seed.entropy, int) else np.asarray(seed.entropy).tolist()
+    return {"entropy": entropy, "spawn_key": list(seed.spawn_key), "pool_size": seed.pool_size}
+
+
+class Store:
+    """The folder of a sweep.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is.
+    wanted : dict, optional
+        The manifest of the sweep that is to be written; by default the folder is read as it is.
+    """
+
+    def __init__(self, folder: Path, wanted: Mapping[str, Any] | None = None) -> None:
+        self.folder = folder
+        path = folder / _MANIFEST
+        if wanted is not None and not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(path, wanted)
+        self.manifest = self._read(path)
+        if wanted is not None:
+            self._match(wanted)
+
+    def _match(self, wanted: Mapping[str, Any]) -> None:
+        """Raise a ValueError if the folder holds another sweep."""
+        for (what, there), (_, asked) in zip(_facts(self.manifest), _facts(wanted), strict=False):
+            if json.dumps(there) != json.dumps(asked):  # as text, in which NaN is NaN
+                raise ValueError(
+                    f"out={str(self.folder)!r} holds another sweep: its {what} is {there}, not {asked}; "
+                    "give another folder, or remove this one"
+                )
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
+        try:
+            found = json.loads(path.read_text("utf-8"))
+            if found["format"] != "noetherlite sweep":
+                raise KeyError("format")
+            if found["schema"] > SCHEMA:
+                raise ValueError(f"{path} has format {found['schema']}; this version reads up to {SCHEMA}")
+            return {key: found[key] for key in ("format", "schema", "function", "seed", "parameters", "versions")}
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{path} is not the manifest of a noetherlite sweep: missing or damaged {error}"
+            ) from error
+
+    def read(self) -> dict[int, Outcome]:
+        """Return the members that are there, failed ones among them."""
+        found = {}
+        for i in range(len(self.manifest["parameters"])):
+            if self._done(i).exists():
+                found[i] = self._result(i)
+            elif self._failed(i).exists():
+                report = json.loads(self._failed(i).read_text("utf-8"))
+                found[i] = Outcome(None, report["error"], report["traceback"], report["seconds"])
+        return found
+
+    def _result(self, i: int) -> Outcome:
+        path = self._done(i)
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                header = json.loads(str(stored["header"]))
+                parameters, seconds = header["parameters"], float(header["seconds"])
+                arrays = {name.removeprefix("result/"): stored[name] for name in stored.files if name != "header"}
+        except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
+            raise ValueError(f"{path} is damaged: {error}; remove it to have this member computed again") from error
+        if json.dumps(parameters) != json.dumps(self.manifest["parameters"][i]):
+            raise ValueError(f"{path} belongs to another sweep: its parameters are {parameters}")
+        result = {name: array if array.ndim else array.item() for name, array in arrays.items()}
+        return Outcome(result, "", "", seconds)
+
+    def write(self, i: int, outcome: Outcome) -> None:
+        """Write a member."""
+        header = {
+            "parameters": self.manifest["parameters"][i],
+            "seed": _seed(child(np.random.SeedSequence(**self.manifest["seed"]), i)),
+            "versions": versions(),
+            "seconds": outcome.seconds,
+        }
+        if outcome.result is None:
+            _write(self._failed(i), {**header, "error": outcome.error, "traceback": outcome.traceback})
+            return
+        arrays = {f"result/{name}": value for name, value in outcome.result.items()}
+        with replacing(self._done(i)) as file:
+            np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
+        self._failed(i).unlink(missing_ok=True)
+
+    def _done(self, i: int) -> Path:
+        return self.folder / f"{i:06}.npz"
+
+    def _failed(self, i: int) -> Path:
+        return self.folder / f"{i:06}.failed.json"
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what makes two sweeps the same, with its name."""
+    yield "function", manifest["function"]
+    yield "seed", manifest["seed"]
+    yield "number of members", len(manifest["parameters"])
+    yield from ((f"member {i}", parameters) for i, parameters in enumerate(manifest["parameters"]))
