@@ -135,12 +135,13 @@ def drift(
 
     Gradient flow conserves Q. What a run's steps add to it is, exactly and step by step,
 
-        Q' − Q = ½h²B(ḡ, ḡ)                                the finite learning rate, with the gradient ḡ of all samples,
-               + ½h²(B(g, g) − B(ḡ, ḡ))                    the noise of the minibatch's gradient g,
-               + ½h²(B(d, d) − B(g, g)) − hλ⟨g(x), x⟩      weight decay, d = g + λx,
-               + ½h²(B(v', v') − B(d, d)) + hβJ            momentum, v' = βv − d and J = ⟨g(x), v⟩,
+        Q' − Q = ½r²B(ḡ, ḡ)                                lr: the gradient ḡ of all samples at a finite rate r,
+               + ½r²(B(g, g) − B(ḡ, ḡ))                    noise, of the minibatch's gradient g,
+               + ½r²(B(d, d) − B(g, g)) − rλ⟨g(x), x⟩      weight decay, d = g + λx,
+               + hβJ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩       momentum, v' = βv − d and J = ⟨g(x), v⟩,
 
-    where every step is taken for one of gradient descent with the rate h, and momentum is what its memory makes of it.
+    where every step is taken for one of gradient descent at the rate r = h/(1 − β) that momentum adds up to, and the part
+    of momentum is what its memory does beyond that; in a slow motion it makes B(d, d) larger by (1 + β)/(1 − β).
 
     Parameters
     ----------

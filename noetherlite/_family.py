@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _validate
+from . import _html, _validate
 from ._types import Array, ArrayLike, Float64Array
 
 
@@ -81,6 +81,16 @@ class NoetherSymmetry(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}, {self.n_generators} generators>"
+
+    @classmethod
+    def action(cls) -> str:
+        """Return the group action in words and symbols: the first line of the class's documentation."""
+        return (cls.__doc__ or "").partition("\n")[0]
+
+    def _repr_html_(self) -> str:
+        rows = [("action", self.action()), ("components", self.shape), ("parameters", self.n_params)]
+        objection = getattr(self, "objection", "")
+        return _html.table(f"Symmetry {self.name}", [*rows, ("no symmetry", objection)] if objection else rows)
 
 
 class Family(NoetherSymmetry):

@@ -155,7 +155,7 @@ class HeavyBall(Algorithm):
         for name in ("momentum", "dampening"):
             value = _validate.real(getattr(self, name), name, minimum=0.0)
             if value >= 1:
-                raise ValueError(f"{name} must be in [0, 1), got {value:g}")
+                raise ValueError(f"{name}={value:g} is out of range; expected >= 0 and < 1")
             object.__setattr__(self, name, value)
 
     @property

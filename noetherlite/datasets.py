@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from . import _glyphs, _kmnist, _validate
+from ._files import arrays
 from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
 
-__all__ = ["Dataset", "gaussian_classes", "glyphs", "icosahedron", "kmnist", "polygon"]
+__all__ = ["Dataset", "gaussian_classes", "glyphs", "icosahedron", "kmnist", "npz", "polygon"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +221,35 @@ def icosahedron(label: ArrayLike = 0.6, radii: ArrayLike = (1.0,)) -> Dataset:
     edge = [(0.0, s, t * golden) for s in (-1, 1) for t in (-1, 1)]
     vertices = np.array([np.roll(point, shift) for shift in range(3) for point in edge]) / np.hypot(1, golden)
     return _spheres(vertices, label, radii, "icosahedron")
+
+
+def npz(path: str | os.PathLike[str], rotation_invariant: bool = False) -> Dataset:
+    """Read samples of one's own from an .npz file with the arrays X and y.
+
+    Parameters
+    ----------
+    path : path-like
+        A file written by ``numpy.savez(path, X=X, y=y)``, X and y as `Dataset` takes them.
+    rotation_invariant : bool, default False
+        As in `Dataset`.
+
+    Returns
+    -------
+    Dataset
+        Its name is that of the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    TypeError, ValueError
+        If it is no .npz file, is damaged, holds Python objects, lacks X or y, or these do not make a data set.
+    """
+    source = Path(path)
+    held = arrays(source)
+    if not {"X", "y"} <= set(held):
+        raise ValueError(f"path={str(source)!r} holds {sorted(held)}; expected X and y")
+    return Dataset(held["X"], held["y"], source.stem, rotation_invariant)
 
 
 def polygon(n: int, radii: ArrayLike = (1.0,), label: ArrayLike = 0.6) -> Dataset:

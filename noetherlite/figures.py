@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _validate
+from ._figures_broken import batch_size_figure, discretisation_figure
 from ._figures_ntk import width_figure
 from ._figures_radial import loss_figure, momentum_figure, orbit_figure
 from ._figures_training import training_figure
@@ -118,6 +119,39 @@ def ntk_widths(study: WidthStudy) -> tuple[Figure, dict[str, Any]]:
         "exponents" the pair (exponent, standard error) of every curve.
     """
     return width_figure(study)
+
+
+def discretisation() -> tuple[Figure, dict[str, Any]]:
+    """How robust every law is under discretisation: its residual against the learning rate, for every algorithm.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        A panel for each algorithm, run up to the same time at learning rates that fall by factors.
+    numbers : dict
+        Under the algorithm's name "lr", "residual" (largest of each law), and "slope": the fitted exponent of the
+        learning rate, None where all residuals are round-off.
+    """
+    return discretisation_figure()
+
+
+def batch_size(seeds: int = 8) -> tuple[Figure, dict[str, Any]]:
+    """How far SGD drifts from the law of gradient flow, and by what, against the batch size.
+
+    Parameters
+    ----------
+    seeds : int
+        Initial parameters and minibatch streams per batch size, ≥ 2.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Two panels, without and with momentum and weight decay: the drift at the end and the parts it is the sum of, see
+        `noetherlite.drift`, beside the variance of a minibatch's mean, ∝ (N − B)/(B(N − 1)).
+    numbers : dict
+        "batch_size", and under the algorithm's name "mean" and "error", shape (batch sizes, 5), with their "columns".
+    """
+    return batch_size_figure(_validate.integer(seeds, "seeds", minimum=2))
 
 
 FIGURES: dict[int, Callable[..., tuple[Figure, dict[str, Any]]]] = {

@@ -8,10 +8,11 @@ Pairing the equation of motion with g gives, for every dynamics (theory §3),
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from . import _html
 from ._family import Family
 from ._kernels import layout
 from ._types import Float64Array
@@ -63,6 +64,20 @@ class LawRecord:
             f"max |residual| {worst[0]:.3g}, max |discrete_residual| {worst[1]:.3g})"
         )
 
+    def largest(self, what: str) -> float:
+        """Return the largest |entry| of one of the arrays, where it is finite; NaN where it is nowhere."""
+        values = getattr(self, what)
+        finite = np.abs(values[np.isfinite(values)])
+        return float(finite.max()) if finite.size else float("nan")
+
+    def _repr_html_(self) -> str:
+        rows = [(f.name, self.largest(f.name)) for f in fields(self) if f.name not in ("name", "t")]
+        many = "" if self.t.ndim == 1 else f"{len(self.t)} networks, "
+        title = (
+            f"LawRecord {self.name}: {many}{self.t.shape[-1]} records, components {self.quantity.shape[self.t.ndim :]}"
+        )
+        return _html.table(title, rows, ("array", "largest |entry|"))
+
 
 def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Laws:
     """Return the kernels' table of the laws to watch; components lie one family after the other."""
@@ -103,7 +118,7 @@ def read(
             quantity[:] = np.nan
         residual = _residual(s, dynamics, t, quantity, charge, integral)
         if dynamics.mass == 0:  # where the kernels sum ∫J ds
-            integral[:] = np.nan
+            integral = np.full_like(integral, np.nan)
         out[s.name] = LawRecord(s.name, t, quantity, charge, integral, residual, discrete)
     return out
 

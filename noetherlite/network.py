@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _validate
+from . import _html, _validate
 from ._kernels import cpu, layout, reference
 from ._types import Array, ArrayLike, Float64Array, Seed
 from .activations import Activation, parse
@@ -30,7 +31,7 @@ class Block(NamedTuple):
     @property
     def stop(self) -> int:
         """One past the block's last entry."""
-        return self.start + int(np.prod(self.shape))
+        return self.start + math.prod(self.shape)
 
 
 class Network:
@@ -110,6 +111,18 @@ class Network:
     def __repr__(self) -> str:
         activation = [str(a) for a in self.activations]
         return f"Network({list(self.widths)}, activation={activation}, bias={self.bias}, loss={self.loss!r})"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for h in range(1, self.n_layers + 1):
+            blocks = [b for b in self.blocks if b.name in (f"W{h}", f"b{h}", f"beta{h}")]
+            arrays = ", ".join(f"{b.name} {b.shape}" for b in blocks)
+            activation = self.activations[h - 1] if h < self.n_layers else "none (output)"
+            rows.append(
+                (h, f"{self.widths[h - 1]} → {self.widths[h]}", activation, arrays, blocks[-1].stop - blocks[0].start)
+            )
+        title = f"Network of {self.n_params} parameters, loss {self.loss}"
+        return _html.table(title, rows, ("layer", "widths", "activation", "arrays in θ", "parameters"))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Network) and self.specification() == other.specification()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _validate, plot
-from ._files import replacing
+from . import _html, _validate, plot
+from ._files import arrays, replacing
 from ._types import Array, Float64Array, IntArray
 from .laws import LawRecord
 
@@ -129,6 +129,16 @@ class Trajectory:
             f"{self.t.size} records, laws {list(self.laws)})"
         )
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, law.quantity.shape[law.t.ndim :], law.largest("residual"), law.largest("discrete_residual"))
+            for name, law in self.laws.items()
+        ]
+        title = f"Trajectory: {self.message}, {self.t.shape[-1]} records"
+        if self.t.size and not self.members:
+            title += f", t = {self.t[0]:g} to {self.t[-1]:g}, loss {self.loss[0]:.4g} → {self.loss[-1]:.4g}"
+        return _html.table(title, rows, ("law", "components", "largest |residual|", "largest |discrete residual|"))
+
     def plot_loss(self, ax: Axes | None = None, **style: Any) -> Axes:
         """Plot the loss against time; see `noetherlite.plot.loss`."""
         return plot.loss(self, ax, **style)
@@ -193,16 +203,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
         If the file is not a trajectory, is damaged, or has a newer format.
     """
     target = Path(path)
-    try:
-        with (
-            target.open("rb") as file,
-            np.load(file, allow_pickle=False) as stored,
-        ):  # numpy would leave a damaged file open
-            data = {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
-        raise ValueError(f"path={str(target)!r} is not a readable .npz file: {error}") from error
+    data = arrays(target)
     try:
         header = json.loads(str(data["header"]))
         if header["format"] != "noetherlite trajectory":

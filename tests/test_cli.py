@@ -1,13 +1,22 @@
 """The command line: what it writes and says, and how it fails."""
 
 import json
+import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite.cli import main
+from noetherlite._cli import say
+from noetherlite.cli import _parser, main
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
 
 
 def test_figure_writes_files_and_says_which_data(tmp_path, monkeypatch, capsys):
@@ -91,3 +100,386 @@ def test_module_runs():
         [sys.executable, "-m", "noetherlite", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == f"noetherlite {nl.__version__}"
+
+
+# --- run ---------------------------------------------------------------------------------------------------------------
+
+CONFIG = """
+[network]
+widths = [4, 5, 3]
+[data]
+source = "gaussian_classes"
+n = 30
+n_features = 4
+[initial]
+bias_std = 0.1
+[algorithm]
+name = "GD"
+lr = 0.1
+[run]
+steps = 20
+record_params = true
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Return a function that writes CONFIG with replacements, and returns its path."""
+
+    def write(*replacements, name="it.toml"):
+        text = CONFIG
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / name).write_text(text, "utf-8")
+        return str(tmp_path / name)
+
+    return write
+
+
+def run(path, tmp_path, *options):
+    return main(["run", path, "--out", str(tmp_path / "out"), "--no-progress", *options])
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_example_configurations_run(path, tmp_path, capsys):
+    assert run(str(path), tmp_path) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    told = printed.out.splitlines()
+    assert told[0].startswith(f"{path.stem}: Network([")
+    assert re.match(r"(completed \d+ steps|\d+ completed).*; loss \S+ .*→ \S+", told[1])
+    for file in told[-1].removeprefix("wrote ").split(", "):
+        assert Path(file).stat().st_size > 0
+    written = nl.load(tmp_path / "out" / f"{path.stem}.npz")
+    table = [line.split() for line in told[3:-1]]
+    assert {row[0] for row in table} == set(written.laws)
+    for name, _, residual, discrete in table:
+        assert float(residual) == float(f"{written.laws[name].largest('residual'):.1e}")
+        # Round-off of a few hundred steps; a law that did not hold would leave its residual.
+        assert float(discrete) < 1e-12
+    assert "nan" not in printed.out
+
+
+def test_run_is_the_run_of_the_library(config, tmp_path):
+    assert run(config(), tmp_path) == 0
+    U = nl.Network([4, 5, 3]).potential(nl.datasets.gaussian_classes(n=30, n_features=4, rng=0))
+    expected = nl.integrate(U, nl.GD(0.1), U.network.init(rng=0, bias_std=0.1), steps=20, record_params=True)
+    written = nl.load(tmp_path / "out" / "it.npz")
+    assert np.array_equal(written.params, expected.params)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["it-loss.png", "it.npz"]
+
+
+def test_run_answers_machines(config, tmp_path, capsys):
+    assert run(config(), tmp_path, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["status"] == "completed"
+    assert answer["loss"]["start"][0] > answer["loss"]["end"][0]
+    assert answer["laws"]["scaling:1"]["components"] == 5
+    assert answer["laws"]["scaling:1"]["discrete_residual"] < 1e-14 < answer["laws"]["scaling:1"]["residual"]
+    assert answer["files"] == [str(tmp_path / "out" / name) for name in ("it.npz", "it-loss.png")]
+
+
+def test_runs_that_diverge_exit_with_3_and_keep_what_was_recorded(config, tmp_path, capsys):
+    path = config(('"GD"', '"GD"'), ("lr = 0.1", "lr = 1e200"))
+    assert run(path, tmp_path, "--json") == 3
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["status"] == "diverged"
+    assert nl.load(tmp_path / "out" / "it.npz").status == "diverged"
+    assert run(path, tmp_path) == 3
+    assert "stopped being finite at step" in capsys.readouterr().out
+
+
+def test_dry_run_runs_nothing(config, tmp_path, capsys):
+    assert run(config(), tmp_path, "--dry-run") == 0
+    assert "laws: scaling:1, translation:b, translation:W" in capsys.readouterr().out
+    assert run(config(), tmp_path, "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["bytes"] > 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_of_a_configuration_exit_with_2_and_write_nothing(config, tmp_path, capsys):
+    path = config(("lr = 0.1", "lr = -1"), ("steps", "step"))
+    assert run(path, tmp_path) == 2
+    error = capsys.readouterr().err
+    assert [line.partition(" [")[0] for line in error.splitlines()] == [f"noetherlite: {path}:"] * 3
+    assert not (tmp_path / "out").exists()
+    assert run(str(tmp_path / "none.toml"), tmp_path) == 2
+
+
+def test_a_folder_that_cannot_be_written_fails_before_the_run(config, tmp_path, monkeypatch, capsys):
+    (tmp_path / "out").write_text("a file")
+    monkeypatch.setattr("noetherlite._cli.run.start", None)
+    assert run(config(), tmp_path) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_progress_of_a_run_goes_to_standard_error(config, tmp_path, capsys):
+    assert main(["run", config(), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr()
+    assert "step/s" in printed.err
+    assert "step/s" not in printed.out
+
+
+def test_interrupted_runs_keep_what_they_recorded(config, tmp_path):
+    path = config(("steps = 20\nrecord_params = true", "steps = 100000000\nrecord_every = 1000000"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "noetherlite", "run", path, "--out", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        told = ""
+        while not re.search(r"[1-9]\d*/100000000", told):  # steps have been taken
+            told += process.stderr.read(1)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "stopped by Ctrl-C" in out
+    assert nl.load(tmp_path / "out" / "it.npz").status == "stopped"
+
+
+# --- check -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recording(config, tmp_path):
+    """Return what `run` wrote for CONFIG, the network and the data."""
+    assert run(config(), tmp_path) == 0
+    net = nl.Network([4, 5, 3])
+    return nl.load(tmp_path / "out" / "it.npz"), net, nl.datasets.gaussian_classes(n=30, n_features=4, rng=0)
+
+
+def test_what_run_wrote_holds(recording, config, tmp_path, capsys):
+    capsys.readouterr()
+    file = str(tmp_path / "out" / "it.npz")
+    assert main(["check", file, "--config", config()]) == 0
+    assert "every row one step of GD(lr=0.1)" in capsys.readouterr().out
+    assert main(["check", file, "--config", config(), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"] is True
+    assert [row["name"] for row in answer["rows"]][:2] == ["scaling:1", "translation:b"]
+    assert all(row["ratio"] < 1 for row in answer["rows"])
+
+
+def test_layers_stacked_over_records_are_put_together(recording, tmp_path, capsys):
+    trajectory, net, data = recording
+    capsys.readouterr()
+    layers = {
+        b.name: trajectory.params[:, b.start : b.stop].reshape(-1, *b.shape).astype(np.float32) for b in net.blocks
+    }
+    np.savez(tmp_path / "layers.npz", t=trajectory.t, X=data.X, y=data.y, **layers)
+    flags = ["--widths", "4,5,3", "--activation", "relu", "--dynamics", "GF"]
+    assert main(["check", str(tmp_path / "layers.npz"), *flags]) == 0
+    assert "precision 1e-07" in capsys.readouterr().out  # float32 was told from float64
+    del layers["b2"]
+    np.savez(tmp_path / "layers.npz", t=trajectory.t, X=data.X, y=data.y, **layers)
+    assert main(["check", str(tmp_path / "layers.npz"), *flags]) == 1
+    assert "or W1, b1, W2, b2, stacked over the records" in capsys.readouterr().err
+    np.savez(tmp_path / "layers.npz", t=trajectory.t, X=data.X, y=data.y, b2=np.zeros((21, 4)), **layers)
+    assert main(["check", str(tmp_path / "layers.npz"), *flags]) == 1
+    assert "b2 must have shape (21, 3)" in capsys.readouterr().err
+
+
+def test_a_broken_law_exits_with_3(recording, config, tmp_path, capsys):
+    trajectory, net, data = recording
+    params = trajectory.params.copy()
+    block = net.block("b1")
+    params[:, block.start + 2] = params[0, block.start + 2]  # a bias that is not trained
+    np.savez(tmp_path / "bad.npz", t=trajectory.t, params=params)
+    np.savez(tmp_path / "data.npz", X=data.X, y=data.y)
+    capsys.readouterr()
+    assert main(["check", str(tmp_path / "bad.npz"), "--config", config()]) == 3
+    flags = ["--widths", "4,5,3", "--dynamics", "1,0,0", "--data", str(tmp_path / "data.npz"), "--json"]
+    printed = capsys.readouterr().out
+    assert "→ b1 " in printed
+    assert main(["check", str(tmp_path / "bad.npz"), *flags]) == 3  # nor is gradient descent Newtonian
+    answer = json.loads(capsys.readouterr().out)
+    assert not answer["ok"]
+    assert answer["broken"]
+
+
+def test_records_with_steps_between_are_held_against_the_dynamics(config, tmp_path, capsys):
+    path = config(("lr = 0.1", "lr = 0.001"), ("steps = 20", "steps = 20\nrecord_every = 4"))
+    assert run(path, tmp_path) == 0
+    capsys.readouterr()
+    assert main(["check", str(tmp_path / "out" / "it.npz"), "--config", path]) == 0
+    assert "GF up to first order" in capsys.readouterr().out
+    path = config(("steps = 20", "steps = 20\nrecord_every = 4\nbatch_size = 10"))
+    assert run(path, tmp_path) == 0
+    assert main(["check", str(tmp_path / "out" / "it.npz"), "--config", path]) == 1
+    assert "record every step" in capsys.readouterr().err
+
+
+def test_a_config_with_several_rates_does_not_say_which_one_was_recorded(recording, config, tmp_path, capsys):
+    file, path = str(tmp_path / "out" / "it.npz"), config(("lr = 0.1", "lr = [0.1, 0.2]"))
+    assert main(["check", file, "--config", path]) == 2
+    assert "lr lists 2 rates" in capsys.readouterr().err
+    assert main(["check", file, "--config", path, "--dynamics", "gf"]) == 0
+
+
+def test_minibatches_are_checked_where_every_step_was_recorded(config, tmp_path):
+    path = config(("steps = 20", "steps = 20\nbatch_size = 10"))
+    assert run(path, tmp_path) == 0
+    assert main(["check", str(tmp_path / "out" / "it.npz"), "--config", path]) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "--dynamics is needed"),
+        (["--dynamics", "gf"], "--widths is needed"),
+        (["--dynamics", "gf", "--widths", "4,5,3"], "--data is needed"),
+        (["--dynamics", "gf", "--widths", "4,x,3"], "'x'"),
+        (["--dynamics", "gf", "--widths", "4,5,3", "--activation", "rellu"], "did you mean 'relu'"),
+        (["--config", "CONFIG", "--widths", "4,5,3"], "--config has what --widths says"),
+    ],
+)
+def test_check_says_which_arguments_are_missing(flags, words, recording, config, tmp_path, capsys):
+    flags = [config() if flag == "CONFIG" else flag for flag in flags]
+    assert main(["check", str(tmp_path / "out" / "it.npz"), *flags]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_check_of_what_is_no_recording_fails_in_one_line(config, tmp_path, capsys):
+    for name, arrays in {
+        "none": None,
+        "t": {"params": np.zeros((2, 43))},
+        "objects": {"t": np.array([None, {}])},
+    }.items():
+        file = tmp_path / f"{name}.npz"
+        if arrays is not None:
+            np.savez(file, **arrays, allow_pickle=True)
+        assert main(["check", str(file), "--config", config()]) == 1
+        error = capsys.readouterr().err
+        assert f"{name}.npz" in error
+        assert error.count("\n") == 1
+
+
+# --- laws --------------------------------------------------------------------------------------------------------------
+
+
+def test_laws_says_what_is_conserved_and_why(capsys):
+    assert main(["laws", "--widths", "784,128,10", "--activation", "relu", "--dynamics", "nagf"]) == 0
+    told = capsys.readouterr().out
+    assert "scaling:1: Scaling of each neuron" in told
+    assert nl.law("translation:b", nl.NAGF).formula() in told
+    assert "128 components" in told
+    assert "no linear:1: activation 'relu' is not linear" in told
+    assert "not counted" in told
+
+
+def test_laws_are_counted(capsys):
+    assert main(["laws", "--widths", "2,3,2", "--activation", "linear", "--no-bias", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["dynamics"]["name"] == "GF"
+    assert answer["independent"]["count"] == 6
+    assert answer["independent"]["certified"] is True
+    assert {law["name"] for law in answer["laws"]} == {
+        "scaling:1", "linear:1", "rotation", "translation:W", "time"
+    }  # fmt: skip
+    assert next(law for law in answer["laws"] if law["name"] == "linear:1")["components"] == 9
+    assert (
+        main(["laws", "--widths", "2,3,2", "--activation", "linear", "--no-bias", "--dynamics", "1,0.5,0", "--json"])
+        == 0
+    )
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["independent"]["count"] == 3
+    assert "e^{0.5t}" in answer["laws"][1]["latex"]
+
+
+def test_laws_of_what_cannot_be_counted_says_why(capsys):
+    assert main(["laws", "--widths", "2,3,2", "--activation", "tanh", "--loss", "mse"]) == 0
+    told = capsys.readouterr().out
+    assert "not counted, as net: activation 'tanh'" in told
+    assert "no scaling:1: activation 'tanh' is not homogeneous" in told
+    assert "no translation:b: it needs loss='nll'" in told
+
+
+@pytest.mark.parametrize("arguments", [["--dynamics", "nag"], ["--dynamics", "1,x,2"], ["--dynamics", "0,1,3"]])
+def test_unknown_dynamics_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["laws", "--widths", "2,3,2", *arguments])
+    assert stop.value.code == 2
+    assert "dynamics" in capsys.readouterr().err
+
+
+# --- all verbs ---------------------------------------------------------------------------------------------------------
+
+
+def verbs():
+    return re.findall(r"^    (\w+) ", _parser().format_help(), re.MULTILINE)
+
+
+def test_there_are_the_verbs_that_the_readme_names():
+    named = set(
+        re.findall(
+            r"(?:`|bin/|^)noetherlite (\w+)",
+            (Path(__file__).parent.parent / "README.md").read_text("utf-8"),
+            re.MULTILINE,
+        )
+    )
+    assert named == set(verbs())
+
+
+@pytest.mark.parametrize("file", ["README.md", *(f"examples/{path.name}" for path in EXAMPLES)])
+def test_commands_in_texts_can_be_parsed(file):
+    root = Path(__file__).parent.parent
+    commands = re.findall(r"^(?:#\s+)?noetherlite (.*?)(?:\s{2,}.*)?$", (root / file).read_text("utf-8"), re.MULTILINE)
+    assert commands
+    for command in commands:
+        options = _parser().parse_args(shlex.split(command, comments=True))
+        if getattr(options, "config", None):
+            assert (root / options.config).is_file()
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_help_has_examples_that_can_be_parsed(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out.partition("examples:\n")[2].splitlines()
+    assert shown
+    for line in shown:
+        words = shlex.split(line.partition("|")[0])
+        assert words[:2] == ["noetherlite", verb]
+        _parser().parse_args(words[1:])
+    assert any("--json" in line for line in shown) or verb in ("figures", "tables", "resume")
+
+
+def test_output_that_nobody_reads_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "noetherlite", "tables"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr == b""
+
+
+def test_letters_that_a_terminal_does_not_have_are_replaced():
+    command = [sys.executable, "-m", "noetherlite", "laws", "--widths", "2,3,2"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert b"|w_i|" in done.stdout
+    assert done.stdout.isascii()
+
+
+@pytest.mark.parametrize("verb", ["tables", "info"])
+def test_json_is_json_for_every_verb(verb, capsys):
+    assert main([verb, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+def test_numbers_that_json_does_not_have_become_null(capsys):
+    say.answer({"a": [float("nan"), float("inf"), 1.5], 2: ("x", None)})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, None, 1.5], "2": ["x", None]}
+
+
+def test_columns_line_up_whatever_marks_letters_carry():
+    rows = say.columns([("ẇ", "1"), ("long", "10")], right=(1,)).splitlines()
+    assert rows == ["  ẇ" + " " * 3 + "   1", "  long  10"]

@@ -1,10 +1,10 @@
-"""Values, gradients and one training run against PyTorch's autograd."""
+"""Values, gradients and training runs against PyTorch's autograd."""
 
 import numpy as np
 import pytest
 from problems import ACTIVATIONS, LOSSES, data, point
 
-from noetherlite import GD, Network, integrate
+from noetherlite import GD, HeavyBall, Network, integrate
 
 torch = pytest.importorskip("torch")
 
@@ -61,16 +61,22 @@ def test_value_and_gradient(activation, loss, bias):
     assert relative(gradient, flat(net, {k: p.grad.numpy() for k, p in parts.items()})) < 1e-12
 
 
+@pytest.mark.parametrize(
+    "algorithm",
+    [GD(0.05), GD(0.05, weight_decay=0.1), HeavyBall(0.01, 0.9), HeavyBall(0.01, 0.8, weight_decay=0.1)],
+    ids=str,
+)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ["tanh", "swish"])
-def test_gd_is_torch_sgd(activation, loss):
+def test_sgd_is_torch_sgd(activation, loss, algorithm):
     rng = np.random.default_rng(6)
     net = Network([4, 7, 5, 3], activation, loss=loss)
     X, y = data(net, 19, rng)
-    theta, steps, lr = point(net, rng), 50, 0.05
-    run = integrate(net.potential(X, y), GD(lr), theta, steps)
+    theta, steps = point(net, rng), 50
+    run = integrate(net.potential(X, y), algorithm, theta, steps)
     parts, losses = leaves(net, theta), []
-    optimiser = torch.optim.SGD(parts.values(), lr=lr)
+    settings = {"lr": algorithm.lr, "weight_decay": algorithm.weight_decay}
+    optimiser = torch.optim.SGD(parts.values(), momentum=getattr(algorithm, "momentum", 0.0), **settings)
     for _ in range(steps + 1):
         optimiser.zero_grad()
         value = torch_loss(net, parts, X, y)

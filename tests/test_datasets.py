@@ -236,3 +236,37 @@ def test_icosahedron_gives_the_radial_potential_of_the_paper():
         U = 0.5 * np.mean(((data.X @ w) ** 2 - data.y[:, 0]) ** 2)
         expected = (w @ w - 1) ** 2 / 10 + 2 / 25
         assert abs(U - expected) < 32 * EPS * (1 + w @ w) ** 2
+
+
+# --- npz -----------------------------------------------------------------------------------------------------------------
+
+
+def test_npz_reads_samples_of_ones_own(tmp_path):
+    X = np.arange(6.0).reshape(3, 2)
+    np.savez(tmp_path / "mine.npz", X=X, y=np.array([0, 1, 1]), further=np.zeros(2))
+    data = datasets.npz(tmp_path / "mine.npz", rotation_invariant=True)
+    assert np.array_equal(data.X, X)
+    assert data.y.tolist() == [0, 1, 1]
+    assert (data.name, data.rotation_invariant) == ("mine", True)
+
+
+def test_npz_refuses_what_is_no_data_set(tmp_path):
+    path = tmp_path / "mine.npz"
+    with pytest.raises(FileNotFoundError):
+        datasets.npz(path)
+    np.savez(path, X=np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"holds \['X'\]; expected X and y"):
+        datasets.npz(path)
+    np.savez(path, X=np.zeros((3, 2)), y=np.array([{}, 1, 2], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        datasets.npz(path)
+    np.savez(path, X=np.zeros((3, 2)), y=np.zeros(4, int))
+    with pytest.raises(ValueError, match="one entry for each of the 3 rows"):
+        datasets.npz(path)
+    for content in (b"", b"PK", path.read_bytes()[:-50], b"\x93NUMPY\x01\x00"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"not a readable \.npz file"):
+            datasets.npz(path)
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(ValueError, match="no zip archive"):
+        datasets.npz(tmp_path / "array.npy")

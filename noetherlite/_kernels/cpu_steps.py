@@ -213,12 +213,14 @@ def credit(laws, a, factor, part, state):
 def attribute(algorithm, laws, state):
     """Add the step that is due to the parts of Q's drift (theory §10); y holds ∇U of all samples.
 
-    lr ½h²B(y, y);  noise ½h²(B(g, g) − B(y, y));  decay ½h²(B(d, d) − B(g, g)) − hλ⟨g(x), x⟩;
-    momentum ½h²(B(v', v') − B(d, d)) + hβJ;  with g = d − λx the gradient of the minibatch and v' = βv − d.
-    Beside them ∫ B(ẋ, ẋ) ds, a step of which is hB(v', v').
+    A step of gradient descent with the rate r = h/(1 − β) that momentum adds up to, and what momentum does beyond that:
+    lr ½r²B(y, y);  noise ½r²(B(g, g) − B(y, y));  decay ½r²(B(d, d) − B(g, g)) − rλ⟨g(x), x⟩;
+    momentum hβJ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩;
+    with g = d − λx the gradient of the minibatch and v' = βv − d. Beside them ∫ B(ẋ, ẋ) ds, a step of which is hB(v', v').
     """
     x, y, d, h, K = state.x, state.y, state.gradient, algorithm.h, state.balance.size
-    half = 0.5 * h * h
+    rate = h / (1 - algorithm.momentum)
+    half = 0.5 * rate * rate
     form, before = window(state.scratch, 0, K), window(state.scratch, K, K)
     before[:] = 0
     credit(laws, y, half, layout.LR, state)
@@ -226,12 +228,14 @@ def attribute(algorithm, laws, state):
     credit(laws, y, half, layout.NOISE, state)
     credit(laws, d, half, layout.DECAY, state)
     combine(-1.0, d, algorithm.momentum, state.v, y)
-    credit(laws, y, half, layout.MOMENTUM, state)
+    pair(laws, y, y, form)
     momentum, source = window(state.parts, layout.MOMENTUM * K, K), window(state.parts, layout.SOURCE * K, K)
     for j in range(K):
-        momentum[j] += h * algorithm.momentum * state.charge[j]
-        source[j] += h * before[j]
+        source[j] += h * form[j]
+        if algorithm.momentum != 0:
+            momentum[j] += h * algorithm.momentum * state.charge[j] + (0.5 * h * h * form[j] - half * before[j])
     charge(laws, x, x, form)
     decay = window(state.parts, layout.DECAY * K, K)
     for j in range(K):
-        decay[j] -= h * algorithm.weight_decay * form[j]
+        decay[j] -= rate * algorithm.weight_decay * form[j]
+        momentum[j] += (rate - h) * algorithm.weight_decay * form[j]

@@ -328,17 +328,19 @@ class Run:
 
     def _attribute(self) -> None:
         s, a = self.state, self.algorithm
+        rate = a.h / (1 - a.momentum)
         d = s.gradient
         g = d - a.weight_decay * s.x
         v = a.momentum * s.v - d
         everything = g if self.full else self.evaluate(s.x, slice(None))[1]
-        squares = [pair(self.laws, b, b) for b in (everything, g, d, v)]
-        changes = 0.5 * a.h**2 * np.diff(squares, axis=0, prepend=0)
-        for part, change in zip((layout.LR, layout.NOISE, layout.DECAY, layout.MOMENTUM), changes, strict=True):
-            s.parts[part] += change
-        s.parts[layout.DECAY] -= a.h * self.pull(s.x)
+        from_all, from_batch, decayed, moved = (pair(self.laws, b, b) for b in (everything, g, d, v))
+        pull = self.pull(s.x)
+        s.parts[layout.LR] += 0.5 * rate**2 * from_all
+        s.parts[layout.NOISE] += 0.5 * rate**2 * (from_batch - from_all)
+        s.parts[layout.DECAY] += 0.5 * rate**2 * (decayed - from_batch) - rate * pull
+        s.parts[layout.MOMENTUM] += 0.5 * (a.h**2 * moved - rate**2 * decayed) + (rate - a.h) * pull
         s.parts[layout.MOMENTUM] += a.h * a.momentum * s.charge
-        s.parts[layout.SOURCE] += a.h * squares[-1]
+        s.parts[layout.SOURCE] += a.h * moved
 
     def _integrate_source(self, t: float) -> None:
         s, h = self.state, self.algorithm.h

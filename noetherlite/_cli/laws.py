@@ -1,0 +1,145 @@
+"""The verb laws: what is conserved, and why, from the symmetries of a network and a dynamics."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from .. import _validate, dynamics
+from .._families import DataRotation
+from ..dynamics import Dynamics
+from ..network import Network
+from ..symmetries import Time, catalogue
+from . import say
+
+if TYPE_CHECKING:
+    from ..formulas import Law
+
+FLOWS = {d.name.lower(): d for d in (dynamics.GF, dynamics.ND, dynamics.NAGF)}
+# Parameters up to which laws are counted: that takes time like P³, and a few seconds here.
+_COUNTED = 1000
+
+
+def add(verbs: Any) -> None:
+    """Add the verb."""
+    parser = say.verb(
+        verbs,
+        "laws",
+        _laws,
+        help="say what a network's training conserves, and why",
+        examples="--widths 784,128,10 --activation relu --dynamics nagf\n--widths 3,4,4,2 --activation linear,swish --loss mse\n"
+        "--widths 2,3,2 --activation linear --no-bias --dynamics 1,0.5,0 --json",
+    )
+    network_flags(parser, required=True)
+    dynamics_flag(parser, default="gf")
+
+
+def network_flags(parser: argparse.ArgumentParser, required: bool) -> None:
+    """Add the flags that describe a network."""
+    parser.add_argument("--widths", metavar="N,N,…", required=required, help="inputs, hidden layers, outputs")
+    parser.add_argument(
+        "--activation", metavar="NAME[,NAME…]", help="one for all hidden layers, or one each (default: relu)"
+    )
+    parser.add_argument("--no-bias", action="store_true", help="no layer has a bias")
+    parser.add_argument("--loss", help="nll (default) or mse")
+
+
+def dynamics_flag(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Add the flag that names a dynamics."""
+    parser.add_argument(
+        "--dynamics",
+        metavar="NAME",
+        default=default,
+        type=_dynamics,
+        help=f"gf, nd, nagf, or m,γ,α of m ẍ + (γ + α/t) ẋ + ∇U = 0{f' (default: {default})' if default else ''}",
+    )
+
+
+def network(options: argparse.Namespace) -> Network:
+    """Return the network that the flags describe."""
+    try:
+        widths = [int(n) for n in options.widths.split(",")]
+        activation = (options.activation or "relu").split(",")
+        return Network(
+            widths, activation[0] if len(activation) == 1 else activation, not options.no_bias, options.loss or "nll"
+        )
+    except (ValueError, TypeError) as error:
+        raise say.UsageError(str(error)) from None
+
+
+def _dynamics(text: str) -> Dynamics:
+    """Return the dynamics that --dynamics names."""
+    try:
+        if "," in text:
+            return Dynamics(*(float(part) for part in text.split(",")))
+        return FLOWS[_validate.one_of(text.lower(), "dynamics", FLOWS)]
+    except (ValueError, TypeError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _laws(options: argparse.Namespace) -> int:
+    from ..formulas import law
+
+    net, flow = network(options), options.dynamics
+    found, absent = [], {}
+    for s in catalogue(net):
+        if s.objection:
+            absent[s.name] = s.objection
+        else:
+            found.append(_entry(s.name, s.action(), s.n_generators, law(s, flow)))
+            if isinstance(s, DataRotation):
+                found[-1]["if"] = "the data are invariant under rotations, which a run measures"
+    found.append(_entry("time", Time.action(), 1, law("time", flow)))
+    report = {
+        "network": net.specification(),
+        "dynamics": {"name": flow.name, "mass": flow.mass, "gamma": flow.gamma, "alpha": flow.alpha},
+        "laws": found,
+        "not symmetries": absent,
+        "independent": _count(net, flow),
+    }
+    if options.json:
+        say.answer(report)
+    else:
+        _print(report)
+    return say.FINE
+
+
+def _entry(name: str, action: str, components: int, law: Law) -> dict[str, Any]:
+    return {
+        "name": name,
+        "symmetry": action,
+        "components": components,
+        "law": law.formula(),
+        "latex": law.latex,
+        "source": law.source,
+    }
+
+
+def _count(net: Network, flow: Dynamics) -> dict[str, Any]:
+    """Return how many independent laws hold for every data set, or why they were not counted."""
+    from ..counting import count_laws
+
+    kind = "momentum" if flow.mass > 0 else "gradient"
+    if net.n_params > _COUNTED:
+        return {"why not": f"the network has {net.n_params} parameters, more than the {_COUNTED} that are counted here"}
+    try:
+        count = count_laws(net, kind, rng=0)
+    except ValueError as error:
+        return {"why not": str(error)}
+    return {"count": count.count, "known": count.lower, "certified": count.certified, "method": count.method}
+
+
+def _print(report: dict[str, Any]) -> None:
+    for entry in report["laws"]:
+        print(f"{entry['name']}: {entry['symmetry']}")
+        if "if" in entry:
+            print(f"  if {entry['if']}")
+        n = entry["components"]
+        print(f"  {entry['law']}    ({n} component{'s' if n > 1 else ''}; {entry['source']})")
+    for name, why in report["not symmetries"].items():
+        print(f"no {name}: {why}")
+    count = report["independent"]
+    if "count" in count:
+        print(f"independent laws for every data set, energy aside: {count['count']} ({count['method']})")
+    else:
+        print(f"independent laws: not counted, as {count['why not']}")

@@ -1,0 +1,84 @@
+"""What verbs share: their parser, and how they answer people and machines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._files import replacing
+from .._notation import width
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FINE, FAILED, WRONG, BROKEN, INTERRUPTED = 0, 1, 2, 3, 130
+CODES = """exit codes:
+  0  fine
+  1  failed: the reason is on standard error, in one line
+  2  wrong arguments, or a configuration with errors: all of them are on standard error
+  3  the run diverged, or a check found a law that is broken
+  130  interrupted by Ctrl-C; what was recorded is kept
+"""
+
+
+class UsageError(ValueError):
+    """Wrong arguments; one line for each error."""
+
+
+def verb(
+    verbs: Any, name: str, run: Callable[[argparse.Namespace], int], *, help: str, examples: str, more: str = ""
+) -> argparse.ArgumentParser:
+    """Add a verb and return its parser; `examples` are the lines that its --help ends with."""
+    lines = "\n".join(f"  noetherlite {name} {line}".rstrip() for line in examples.splitlines())
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=help,
+        description=f"{help[0].upper()}{help[1:]}.",
+        epilog=f"{more}examples:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="answer in JSON, for machines")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def answer(report: object) -> None:
+    """Print JSON; numbers that are not finite, which JSON has not, become null."""
+    print(json.dumps(_plain(report), ensure_ascii=False))
+
+
+def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """Return rows of text as aligned columns, two blanks indented; those numbered in `right` are aligned to the right."""
+    cells, flush = [list(row) for row in rows], set(right)
+    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
+
+    def cell(text: str, j: int) -> str:
+        blanks = " " * (widths[j] - width(text))
+        return blanks + text if j in flush else text + blanks
+
+    return "\n".join("  " + "  ".join(cell(text, j) for j, text in enumerate(row)).rstrip() for row in cells)
+
+
+def draw(paint: Callable[[Axes], object], path: Path) -> None:
+    """Write what `paint` puts on axes as PNG; the file appears complete or not at all."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.0, 3.4), layout="constrained")
+    paint(figure.subplots())
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=150)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

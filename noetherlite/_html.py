@@ -1,0 +1,32 @@
+"""Tables for notebooks: plain HTML without colours, so that light and dark themes show them in their own."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+_LEFT = "text-align: left; padding-right: 1em"
+
+
+def table(title: str, rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
+    """Return an HTML table of text; every cell is escaped, floats are shown with three digits.
+
+    Parameters
+    ----------
+    title : str
+        Shown above the table.
+    rows : iterable of sequences
+        The first cell of each is the row's label.
+    head : sequence of str
+        Labels of the columns, none by default.
+    """
+    lines = [f"<tr>{''.join(_cell('th', cell) for cell in head)}</tr>"] if head else []
+    for label, *cells in rows:
+        lines.append(f"<tr>{_cell('th', label)}{''.join(_cell('td', cell) for cell in cells)}</tr>")
+    caption = f'<caption style="caption-side: top; {_LEFT}">{html.escape(title)}</caption>'
+    return f"<table>{caption}{''.join(lines)}</table>"
+
+
+def _cell(tag: str, content: object) -> str:
+    text = f"{content:.3g}" if isinstance(content, float) else str(content)
+    return f'<{tag} style="{_LEFT}">{html.escape(text)}</{tag}>'
