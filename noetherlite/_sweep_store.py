@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ._files import replacing
+from ._files import arrays, replacing
 from ._sweep_grid import child, describe
 from ._sweep_task import Outcome
 from .version import versions
@@ -84,27 +85,14 @@ class Store:
     def read(self) -> dict[int, Outcome]:
         """Return the members that are there, failed ones among them."""
         found = {}
-        for i in range(len(self.manifest["parameters"])):
-            if self._done(i).exists():
-                found[i] = self._result(i)
-            elif self._failed(i).exists():
-                report = json.loads(self._failed(i).read_text("utf-8"))
-                found[i] = Outcome(None, report["error"], report["traceback"], report["seconds"])
+        for i, expected in enumerate(self.manifest["parameters"]):
+            for path, read in ((self._done(i), _result), (self._failed(i), _failure)):
+                if path.exists():
+                    parameters, found[i] = read(path)
+                    if json.dumps(parameters) != json.dumps(expected):
+                        raise ValueError(f"{path} belongs to another sweep: its parameters are {parameters}")
+                    break
         return found
-
-    def _result(self, i: int) -> Outcome:
-        path = self._done(i)
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                header = json.loads(str(stored["header"]))
-                parameters, seconds = header["parameters"], float(header["seconds"])
-                arrays = {name.removeprefix("result/"): stored[name] for name in stored.files if name != "header"}
-        except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
-            raise ValueError(f"{path} is damaged: {error}; remove it to have this member computed again") from error
-        if json.dumps(parameters) != json.dumps(self.manifest["parameters"][i]):
-            raise ValueError(f"{path} belongs to another sweep: its parameters are {parameters}")
-        result = {name: array if array.ndim else array.item() for name, array in arrays.items()}
-        return Outcome(result, "", "", seconds)
 
     def write(self, i: int, outcome: Outcome) -> None:
         """Write a member."""
@@ -117,9 +105,9 @@ class Store:
         if outcome.result is None:
             _write(self._failed(i), {**header, "error": outcome.error, "traceback": outcome.traceback})
             return
-        arrays = {f"result/{name}": value for name, value in outcome.result.items()}
+        result = {f"result/{name}": value for name, value in outcome.result.items()}
         with replacing(self._done(i)) as file:
-            np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
+            np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **result)
         self._failed(i).unlink(missing_ok=True)
 
     def _done(self, i: int) -> Path:
@@ -127,6 +115,30 @@ class Store:
 
     def _failed(self, i: int) -> Path:
         return self.folder / f"{i:06}.failed.json"
+
+
+@contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
+        raise ValueError(f"{path} is damaged: {error!r}; remove it to have its member computed again") from error
+
+
+def _result(path: Path) -> tuple[Any, Outcome]:
+    """Return a member's parameters, and what was computed."""
+    with _undamaged(path):
+        stored = arrays(path)
+        header = json.loads(str(stored.pop("header")))
+        result = {name.removeprefix("result/"): a if a.ndim else a.item() for name, a in stored.items()}
+        return header["parameters"], Outcome(result, "", "", float(header["seconds"]))
+
+
+def _failure(path: Path) -> tuple[Any, Outcome]:
+    """Return a member's parameters, and how it failed."""
+    with _undamaged(path):
+        report = json.loads(path.read_text("utf-8"))
+        return report["parameters"], Outcome(None, report["error"], report["traceback"], float(report["seconds"]))
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

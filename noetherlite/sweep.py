@@ -100,8 +100,9 @@ def sweep(
                     store.write(i, outcome)
                 failed += bool(outcome.error)
                 if bar is not None:
-                    bar.set_postfix_str(f"{failed} failed" if failed else "", refresh=False)
                     bar.update(1)
+                    if outcome.error:
+                        bar.set_postfix_str(f"{failed} failed")
         except KeyboardInterrupt:
             stopped = "Ctrl-C"
         except _LostError as error:
@@ -120,8 +121,7 @@ def load_sweep(path: str | os.PathLike[str]) -> Sweep:
         If a file in it is damaged, or has a newer format.
     """
     store = Store(Path(path))
-    outcomes = store.read()
-    return _collected(store.manifest, outcomes, "" if len(outcomes) == len(store.manifest["parameters"]) else "its end")
+    return _collected(store.manifest, store.read(), stopped="")
 
 
 @dataclass(frozen=True)
