@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import bounds, datasets, lagrangian, plot, potentials
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
+from .checkpoint import CheckpointError
 from .datasets import Dataset
 from .dynamics import GF, NAGF, ND, Dynamics
 from .ensemble import ensemble
@@ -18,6 +19,7 @@ from .memory import memory
 from .network import Network
 from .rebalance import rebalance
 from .reference_flow import Flow, reference_flow
+from .resume import resume
 from .simulate import DivergenceError, Snapshot, integrate
 from .sweep import Sweep, SweepMember, load_sweep, sweep
 from .symmetries import Symmetry
@@ -44,6 +46,7 @@ __all__ = [
     "NAGF",
     "ND",
     "Algorithm",
+    "CheckpointError",
     "ConformalLeapfrog",
     "Dataset",
     "Discovery",
@@ -83,6 +86,7 @@ __all__ = [
     "potentials",
     "rebalance",
     "reference_flow",
+    "resume",
     "sweep",
     "symmetries",
     "symmetry_defect",

@@ -6,19 +6,17 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import numba
 import numpy as np
 
 from . import _reduction, _validate
 from . import laws as _laws
 from ._family import Family
-from ._kernels import cpu, cpu_team, layout, reference
+from ._kernels import cpu, cpu_team, layout, pointwise, reference
 from ._kernels.layout import EVALUATIONS, OUTCOME, STEPS_DONE
+from ._threads import threads as threads
 from ._types import Array, ArrayLike, Float64Array, Seed
 from .algorithms import Algorithm
 from .potentials import NetworkPotential, Potential
@@ -28,8 +26,6 @@ BACKENDS = ("auto", "cpu", "reference")
 _CALL_SECONDS = 0.25
 # Recorded parameters of more bytes than this go to a memory-mapped temporary file.
 PARAMS_IN_MEMORY = 1 << 30
-# Threads of a run that asks for no number; numba's setting where this is None.
-_THREADS: ContextVar[int | None] = ContextVar("_THREADS", default=None)
 
 
 class Plan:
@@ -201,8 +197,19 @@ class Run:
                 laws = laws._replace(Z0=self.start.C.astype(plan.dtype))
             x, v = plan.reduction.coordinates(self.start), np.zeros(plan.n_params)
         n_parts = layout.N_PARTS if records.parts.size else 0
-        self.state = _state(x.astype(plan.dtype), v.astype(plan.dtype), int(laws.start[-1]), n_parts)
+        self.state = state(x.astype(plan.dtype), v.astype(plan.dtype), int(laws.start[-1]), n_parts)
         self.advance = engine.advance(self.kernel, laws, batches, self.state, records)
+
+    def restore(self, saved: dict[str, Array]) -> None:
+        """Take up the run from a copy of its state; what its records have of later steps is forgotten."""
+        for name, array in saved.items():
+            getattr(self.state, name)[...] = array
+        self.records.step[self.records.step > self.steps_done] = -1
+        for name in ("loss", "excess", "quantity", "charge", "integral", "discrete"):
+            getattr(self.records, name)[self.records.step < 0] = np.nan
+        per_epoch = self.batches.order.size // self.batches.size
+        if self.n_gradients % per_epoch:
+            pointwise.shuffle(self.batches.key, self.n_gradients // per_epoch, self.batches.order)
 
     @property
     def steps_done(self) -> int:
@@ -213,6 +220,11 @@ class Run:
     def at_record(self) -> bool:
         """Whether the present step is one that is recorded."""
         return self.steps_done % self.records.every == 0 or self.steps_done == self.records.last
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are taken."""
+        return self.steps_done == self.records.last
 
     @property
     def n_gradients(self) -> int:
@@ -231,16 +243,25 @@ class Run:
             return self.state.x.copy()
         return reduction.leave(self.start, self.state.x).astype(self.plan.dtype)
 
+    def defect(self) -> float:
+        """Return the largest exact discrete residual of the last record, 0 without laws."""
+        row = -1 if self.finished else self.steps_done // self.records.every
+        return float(np.abs(self.records.discrete[row]).max(initial=0.0))
+
+    def copy(self) -> layout.State:
+        """Return a copy of the present state."""
+        return self.state._replace(**{name: a.copy() for name, a in self.state._asdict().items()})
+
     def velocity(self) -> Array:
         """Return the present ẋ, which is −∇U for gradient descent."""
         v = self.state.v.copy() if self.algorithm.has_velocity else -self.state.gradient
         return v if self.plan.reduction is None else self.plan.reduction.velocity(v).astype(self.plan.dtype)
 
-    def drive(self, pace: Pace, tick: Callable[[int], str], at_records: bool = False) -> str:
+    def drive(self, pace: Pace, tick: Callable[[int], str], pauses: Callable[[], Iterable[int]] = tuple) -> str:
         """Advance until all steps are taken; return who stopped it before, or ''.
 
-        `tick` is told how many steps have just been taken, 0 at first, and returns who wants to stop, or ''; with
-        `at_records` no record is passed without it.
+        `tick` is told how many steps have just been taken, 0 at first, and returns who wants to stop, or ''; no multiple of
+        the numbers that `pauses` returns is passed without it.
         """
         taken, last = 0, self.records.last
         self.advance(0)
@@ -249,9 +270,7 @@ class Run:
             left = last - self.steps_done
             if stopped or left == 0:
                 return stopped
-            if at_records:
-                left = min(left, self.records.every - self.steps_done % self.records.every)
-            taken = min(pace.steps, left)
+            taken = min(pace.steps, left, *(every - self.steps_done % every for every in pauses()))
             began = time.perf_counter()
             self.advance(taken)
             pace.adapt(taken, time.perf_counter() - began)
@@ -297,25 +316,6 @@ def n_records(steps: int, every: int) -> int:
     return steps // every + 1 + (steps % every != 0)
 
 
-def threads(n_threads: int | None) -> int:
-    """Return how many threads to use: numba's setting (NUMBA_NUM_THREADS) unless a number is given."""
-    settings: Any = numba.config
-    if n_threads is None:
-        n_threads = _THREADS.get() or int(settings.NUMBA_NUM_THREADS)
-    n_threads = _validate.integer(n_threads, "n_threads", minimum=1)
-    return 1 if settings.DISABLE_JIT else n_threads
-
-
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Let runs that ask for no number of threads use one."""
-    token = _THREADS.set(1)
-    try:
-        yield
-    finally:
-        _THREADS.reset(token)
-
-
 def motion(
     algorithm: Algorithm, shape: tuple[int, ...], velocity: ArrayLike | None, t0: float | None
 ) -> tuple[Float64Array, float]:
@@ -340,10 +340,12 @@ def motion(
 
 def batches(plan: Plan, rng: Seed) -> layout.Batches:
     """Return the description of the gradients' samples; the stream's key is drawn from `rng`."""
-    n = plan.n_samples
-    if plan.batch is None:
-        return layout.Batches(n, np.uint64(0), np.arange(n))
-    return layout.Batches(plan.batch, np.uint64(_validate.generator(rng).integers(2**63)), np.arange(n))
+    return stream(plan, 0 if plan.batch is None else _validate.generator(rng).integers(2**63))
+
+
+def stream(plan: Plan, key: Any) -> layout.Batches:
+    """Return the description of the gradients' samples with this key."""
+    return layout.Batches(plan.drawn, np.uint64(key), np.arange(plan.n_samples))
 
 
 def _batch(U: Potential, batch_size: int | None) -> int | None:
@@ -354,7 +356,9 @@ def _batch(U: Potential, batch_size: int | None) -> int | None:
     return _validate.integer(batch_size, "batch_size", minimum=1, maximum=U.n_samples)
 
 
-def _state(x: Array, v: Array, n_components: int, n_parts: int) -> layout.State:
+def state(x: Array, v: Array, n_components: int, n_parts: int) -> layout.State:
+    """Return the state of a run that has not begun."""
+
     def zeros() -> Float64Array:
         return np.zeros(n_components)
 

@@ -64,8 +64,8 @@ class Store:
         for (what, there), (_, asked) in zip(_facts(self.manifest), _facts(wanted), strict=False):
             if json.dumps(there) != json.dumps(asked):  # as text, in which NaN is NaN
                 raise ValueError(
-                    f"out={str(self.folder)!r} holds another sweep: its {what} is {there}, not {asked}; "
-                    "give another folder, or remove this one"
+                    f"out={str(self.folder)!r} holds another sweep: its {what} is {_around(there, asked)}, "
+                    f"not {_around(asked, there)}; give another folder, or remove this one"
                 )
 
     @staticmethod
@@ -152,3 +152,13 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "seed", manifest["seed"]
     yield "number of members", len(manifest["parameters"])
     yield from ((f"member {i}", parameters) for i, parameters in enumerate(manifest["parameters"]))
+
+
+def _around(value: object, other: object) -> str:
+    """Return the text of a value, only that around its first difference from another's where it is long."""
+    text, against = str(value), str(other)
+    if len(text) <= 160:
+        return text
+    same = next((i for i, (a, b) in enumerate(zip(text, against, strict=False)) if a != b), len(against))
+    begin = max(0, same - 40)
+    return f"{'…' if begin else ''}{text[begin : begin + 120]}…"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _validate
-from ._run import single_threaded
+from ._threads import single_threaded
 
 _SETTINGS = (
     "NUMBA_NUM_THREADS",

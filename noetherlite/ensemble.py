@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -15,10 +16,12 @@ import numpy as np
 from . import _run, _validate
 from . import laws as _laws
 from ._family import NoetherSymmetry
+from ._interrupt import Interrupt
 from ._kernels import layout
+from ._setup import Setup
 from ._types import Array, ArrayLike, Float64Array, Seed
 from .algorithms import Algorithm
-from .dynamics import Dynamics
+from .checkpoint import UNWRITTEN, Keeper, keeper
 from .potentials import Potential
 from .simulate import check, specify
 from .symmetries import watched as _watched
@@ -43,6 +46,8 @@ def ensemble(
     progress: bool = False,
     n_threads: int | None = None,
     input_reduction: bool | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float | None = None,
 ) -> Trajectory:
     """Run an algorithm from many starts and record every run's conserved quantities.
 
@@ -67,6 +72,8 @@ def ensemble(
         BLAS only where its number of threads stays the same.
     t0, record_every, record_params, laws, batch_size, backend, dtype, progress, input_reduction
         As for `integrate`.
+    checkpoint, checkpoint_every
+        As for `integrate`: one file for all runs. An int counts the steps of any of them.
 
     Returns
     -------
@@ -78,6 +85,8 @@ def ensemble(
     ------
     ValueError, TypeError
         If an argument is not as described; the message names it.
+    OSError, CheckpointError
+        As for `integrate`.
 
     Examples
     --------
@@ -109,19 +118,24 @@ def ensemble(
         moving=bool(V.any()) or algorithms[0].weight_decay > 0,
     )
     records = plan.records((E,), steps, record_every, record_params)
-    streams = [_run.batches(plan, seed) for seed in _spawn(rng, E)]
+    streams = tuple(_run.batches(plan, seed) for seed in _spawn(rng, E))
+    setup = Setup(plan, tuple(algorithms), starts, V, start_time, records, streams, single=False)
+    kept = keeper(checkpoint, checkpoint_every, setup)
+    return conduct(setup, kept, progress=progress, n_threads=n_threads)
 
-    def make(engine: _run.Engine, e: int) -> _run.Run:
-        own = {name: a[e] for name, a in records._asdict().items() if isinstance(a, np.ndarray)}
-        return _run.Run(engine, algorithms[e], starts[e], V[e], start_time, records._replace(**own), streams[e])
 
-    ends = _train(plan, make, E, _run.threads(n_threads) if plan.compiled else 1, progress)
-    keys = None if plan.batch is None else [int(stream.key) for stream in streams]
-    specification = specify(plan, algorithms[0], steps, start_time, record_every, batch_keys=keys)
-    if any(a != algorithms[0] for a in algorithms):
-        specification["algorithm"] = [a.specification() for a in algorithms]
-    dt = np.array([a.dt for a in algorithms])
-    return _trajectory(plan, algorithms[0].dynamics, start_time, dt, records, ends, specification)
+def conduct(setup: Setup, kept: Keeper | None, *, progress: bool, n_threads: int | None) -> Trajectory:
+    """Drive the runs of a set-up to their ends."""
+    plan, records, first = setup.plan, setup.records, setup.algorithms[0]
+    ends = _train(setup, kept, _run.threads(n_threads) if plan.compiled else 1, progress)
+    keys = None if plan.batch is None else [int(stream.key) for stream in setup.streams]
+    specification = specify(plan, first, records.last, setup.t0, records.every, batch_keys=keys)
+    if any(a != first for a in setup.algorithms):
+        specification["algorithm"] = [a.specification() for a in setup.algorithms]
+    trajectory = _trajectory(setup, ends, specification)
+    if kept is not None:
+        kept.raise_if_failed(trajectory)
+    return trajectory
 
 
 class _End(NamedTuple):
@@ -134,13 +148,14 @@ class _End(NamedTuple):
     params: Array
 
 
-def _train(
-    plan: _run.Plan, make: Callable[[_run.Engine, int], _run.Run], E: int, n_threads: int, progress: bool
-) -> list[_End | None]:
+def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) -> list[_End | None]:
     """Return the end of each run, None where Ctrl-C came before its start."""
+    E = len(setup.algorithms)
     ends: list[_End | None] = [None] * E
+    states: list[layout.State | None] = setup.states()
     lanes = min(n_threads, E)
-    waiting, pace, interrupted = iter(range(E)), _run.Pace(), threading.Event()
+    waiting, pace, halted, turn = iter(range(E)), _run.Pace(), threading.Event(), threading.Lock()
+    interrupt = Interrupt()
     bar = None
     if progress:
         from tqdm.auto import tqdm
@@ -149,49 +164,67 @@ def _train(
 
     def lane() -> None:
         """Take runs that wait, one after the other, in memory of this lane's own."""
-        engine = _run.Engine(plan, n_threads // lanes)
+        engine = _run.Engine(setup.plan, n_threads // lanes)
         for e in waiting:
-            run = make(engine, e)
+            run = setup.run(engine, e)
+
+            def tick(taken: int, run: _run.Run = run, e: int = e) -> str:
+                if kept is not None and taken:
+                    states[e] = run.copy()
+                    with turn:
+                        if not kept.error and kept.due(run.steps_done):
+                            kept.try_to_save(states)
+                    if kept.error:
+                        return UNWRITTEN
+                wanted = halted.is_set() or (interrupt.requested and run.at_record)
+                return "Ctrl-C" if wanted and not run.finished else ""
+
+            def pauses() -> tuple[int, ...]:
+                at_records = (setup.records.every,) if interrupt.requested else ()
+                return at_records if kept is None else (*kept.grid, *at_records)
+
             try:
-                stopped = run.drive(pace, lambda taken: "Ctrl-C" if interrupted.is_set() else "")
+                stopped = run.drive(pace, tick, pauses)
             except KeyboardInterrupt:
-                interrupted.set()
+                halted.set()
                 stopped = "Ctrl-C"
+            if kept is not None:
+                states[e] = run.copy()
             records = run.in_theta()
             member = Member(*run.outcome(stopped), run.n_gradients)
             ends[e] = _End(run.x(), run.velocity(), member, records.quantity, records.params)
             if bar is not None:
                 bar.update(1)
-            if interrupted.is_set():
+                bar.set_postfix_str(f"loss {run.state.loss[0]:.4g}, laws to {run.defect():.0e}", refresh=False)
+            if stopped or interrupt.requested:
+                halted.set()
+            if halted.is_set():
                 return
 
     try:
-        if lanes == 1:
-            lane()
-        else:
-            with ThreadPoolExecutor(lanes) as pool:
-                try:
-                    for future in [pool.submit(lane) for _ in range(lanes)]:
-                        future.result()
-                finally:
-                    interrupted.set()  # where one lane fails, or Ctrl-C comes, the others stop too
+        with interrupt:
+            if lanes == 1:
+                lane()
+            else:
+                with ThreadPoolExecutor(lanes) as pool:
+                    try:
+                        for future in [pool.submit(lane) for _ in range(lanes)]:
+                            future.result()
+                    finally:
+                        halted.set()  # where one lane fails, or Ctrl-C comes again, the others stop too
     except KeyboardInterrupt:
         pass
     finally:
         if bar is not None:
             bar.close()
+    if kept is not None and not kept.error:
+        kept.try_to_save(states)
     return ends
 
 
-def _trajectory(
-    plan: _run.Plan,
-    dynamics: Dynamics,
-    t0: float,
-    dt: Float64Array,
-    records: layout.Records,
-    ends: list[_End | None],
-    specification: dict[str, Any],
-) -> Trajectory:
+def _trajectory(setup: Setup, ends: list[_End | None], specification: dict[str, Any]) -> Trajectory:
+    plan, records = setup.plan, setup.records
+    dt = np.array([a.dt for a in setup.algorithms])
     E, P = len(ends), plan.U.n_params
     last = records.last
     grid = np.minimum(np.arange(records.step.shape[1]) * records.every, last)
@@ -208,7 +241,7 @@ def _trajectory(
                 params[e] = end.params
     if params is not None:
         params[records.step < 0] = np.nan  # a new file holds zeros
-    t: Float64Array = t0 + grid * dt[:, None]
+    t: Float64Array = setup.t0 + grid * dt[:, None]
     count = Counter(m.status for m in members)
     status = next(s for s in ("diverged", "stopped", "completed") if count[s])
     return Trajectory(
@@ -216,7 +249,7 @@ def _trajectory(
         step=np.broadcast_to(grid, t.shape).copy(),
         loss=records.loss,
         energy=records.loss + records.excess,
-        laws=_laws.read(plan.watched, dynamics, t, records),
+        laws=_laws.read(plan.watched, setup.algorithms[0].dynamics, t, records),
         x=x,
         v=v,
         params=params,

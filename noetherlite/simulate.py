@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,11 @@ import numpy as np
 from . import _run, _validate
 from . import laws as _laws
 from ._family import NoetherSymmetry
+from ._interrupt import Interrupt
+from ._setup import Setup
 from ._types import Array, ArrayLike, Float64Array, Seed
 from .algorithms import Algorithm
+from .checkpoint import UNWRITTEN, Keeper, keeper
 from .potentials import Potential
 from .symmetries import watched as _watched
 from .trajectory import Trajectory
@@ -58,6 +62,8 @@ def integrate(
     on_divergence: str = "record",
     n_threads: int | None = None,
     input_reduction: bool | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float | None = None,
 ) -> Trajectory:
     """Run an algorithm on a potential and record its conserved quantities.
 
@@ -94,7 +100,8 @@ def integrate(
     dtype : {"float64", "float32"}
         Precision of x, v and ∇U; records of the laws are float64 always.
     progress : bool
-        Show a progress bar on standard error.
+        Show a progress bar on standard error: steps, rate, time left, loss, and how well the laws hold, which is the
+        largest exact discrete residual of the last record.
     callback : callable, optional
         Called with a `Snapshot` at every record; the run stops if it returns something true.
     on_divergence : {"record", "raise"}
@@ -106,11 +113,18 @@ def integrate(
         Train layer 1 in the span of the inputs, outside of which it never moves from rest: the same run up to round-off,
         for less than half of layer 1's work where there are no more samples than inputs. By default where that is faster
         and the parameters are wanted at the end only; `specification["arguments"]["input_reduction"]` and `message` say so.
+    checkpoint : path-like, optional
+        Where to keep what `nl.resume` goes on from, bit for bit, after the run was stopped or killed; .npz is added where it
+        is missing. Every file appears complete or not at all, and the one before it stays beside it, as
+        NAME.previous.npz. Data of up to 64 MB are in it.
+    checkpoint_every : int or float, optional
+        Steps between checkpoints if an int, seconds if a float; 60.0 by default. Another is written at the end.
 
     Returns
     -------
     Trajectory
-        Status "completed", "diverged", or "stopped" (by the callback, or by Ctrl-C: everything recorded is kept).
+        Status "completed", "diverged", or "stopped": by the callback, or by Ctrl-C at the record that follows (at once
+        when pressed again). Everything recorded is kept.
 
     Raises
     ------
@@ -118,6 +132,10 @@ def integrate(
         If an argument is not as described; the message names it.
     DivergenceError
         Only with on_divergence="raise".
+    OSError
+        If the first checkpoint cannot be written.
+    CheckpointError
+        If a later one cannot be: an OSError, whose `trajectory` has all that was recorded.
 
     Examples
     --------
@@ -147,18 +165,36 @@ def integrate(
         moving=bool(v.any()) or algorithm.weight_decay > 0,
     )
     records = plan.records((), steps, record_every, record_params)
-    with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(_bar(steps)) if progress else None
-        engine = _run.Engine(plan, _run.threads(n_threads))
-        run = _run.Run(engine, algorithm, x, v, start, records, _run.batches(plan, rng))
-        stopped = _watch(run, bar, callback)
+    streams = (_run.batches(plan, rng),)
+    setup = Setup(plan, (algorithm,), x[None], v[None], start, records, streams, single=True)
+    kept = keeper(checkpoint, checkpoint_every, setup)
+    return conduct(setup, kept, progress=progress, callback=callback, on_divergence=on_divergence, n_threads=n_threads)
 
+
+def conduct(
+    setup: Setup,
+    kept: Keeper | None,
+    *,
+    progress: bool,
+    callback: Callable[[Snapshot], object] | None,
+    on_divergence: str,
+    n_threads: int | None,
+) -> Trajectory:
+    """Drive the one run of a set-up to its end."""
+    plan, records = setup.plan, setup.records
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(_bar(records.last)) if progress else None
+        run = setup.run(_run.Engine(plan, _run.threads(n_threads)), 0)
+        stopped = _watch(run, bar, callback, kept)
     status, message = run.outcome(stopped)
+    key = None if plan.batch is None else int(run.batches.key)
+    specification = specify(plan, run.algorithm, records.last, setup.t0, records.every, batch_key=key)
+    trajectory = _trajectory(run, status, message, specification)
+    if kept is not None:
+        kept.raise_if_failed(trajectory)
     if status == "diverged" and on_divergence == "raise":
         raise DivergenceError(message)
-    key = None if plan.batch is None else int(run.batches.key)
-    specification = specify(plan, algorithm, steps, start, record_every, batch_key=key)
-    return _trajectory(run, status, message, specification)
+    return trajectory
 
 
 def specify(
@@ -199,23 +235,38 @@ def _bar(steps: int) -> Any:
     return bar
 
 
-def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | None) -> str:
-    """Drive the run with its progress bar and callback; return who stopped it before its end, or ''."""
+def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | None, kept: Keeper | None) -> str:
+    """Drive the run with its progress bar, callback and checkpoints; return who stopped it before its end, or ''."""
+    interrupt = Interrupt()
 
     def tick(taken: int) -> str:
         if bar is not None:
             if taken == 0:
                 bar.set_description("")
                 bar.reset()
+                bar.update(run.steps_done)
             bar.update(taken)
-            bar.set_postfix_str(f"loss {run.state.loss[0]:.4g}", refresh=False)
-        wants_to_stop = callback is not None and run.at_record and callback(_snapshot(run))
-        return "the callback" if wants_to_stop else ""
+            bar.set_postfix_str(f"loss {run.state.loss[0]:.4g}, laws to {run.defect():.0e}", refresh=False)
+        if callback is not None and run.at_record and callback(_snapshot(run)):
+            return "the callback"
+        if kept is not None and taken and kept.due(run.steps_done):
+            kept.try_to_save([run.state])
+            if kept.error:
+                return UNWRITTEN
+        return "Ctrl-C" if interrupt.requested and run.at_record and not run.finished else ""
+
+    def pauses() -> tuple[int, ...]:
+        at_records = (run.records.every,) if callback is not None or interrupt.requested else ()
+        return at_records if kept is None else (*kept.grid, *at_records)
 
     try:
-        return run.drive(_run.Pace(), tick, at_records=callback is not None)
+        with interrupt:
+            stopped = run.drive(_run.Pace(), tick, pauses)
     except KeyboardInterrupt:
-        return "Ctrl-C"
+        stopped = "Ctrl-C"
+    if kept is not None and not kept.error:
+        kept.try_to_save([run.state])
+    return stopped
 
 
 def _snapshot(run: _run.Run) -> Snapshot:

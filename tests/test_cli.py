@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
+from noetherlite import _checkpoint_file
 from noetherlite._cli import say
+from noetherlite._cli.config import Config
 from noetherlite.cli import _parser, main
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
@@ -170,6 +172,13 @@ def test_run_is_the_run_of_the_library(config, tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["it-loss.png", "it.npz"]
 
 
+def test_results_have_the_permissions_of_any_new_file(config, tmp_path):
+    assert run(config(), tmp_path) == 0
+    (tmp_path / "new").write_text("")
+    expected = (tmp_path / "new").stat().st_mode
+    assert {path.stat().st_mode for path in (tmp_path / "out").iterdir()} == {expected}
+
+
 def test_run_answers_machines(config, tmp_path, capsys):
     assert run(config(), tmp_path, "--json") == 0
     answer = json.loads(capsys.readouterr().out)
@@ -209,7 +218,7 @@ def test_errors_of_a_configuration_exit_with_2_and_write_nothing(config, tmp_pat
 
 def test_a_folder_that_cannot_be_written_fails_before_the_run(config, tmp_path, monkeypatch, capsys):
     (tmp_path / "out").write_text("a file")
-    monkeypatch.setattr("noetherlite._cli.run.start", None)
+    monkeypatch.setattr("noetherlite._cli.run._finish", None)
     assert run(config(), tmp_path) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -222,7 +231,8 @@ def test_progress_of_a_run_goes_to_standard_error(config, tmp_path, capsys):
 
 
 def test_interrupted_runs_keep_what_they_recorded(config, tmp_path):
-    path = config(("steps = 20\nrecord_params = true", "steps = 100000000\nrecord_every = 1000000"))
+    long = "steps = 100000000\nrecord_every = 100000\ncheckpoint_every = 60.0"
+    path = config(("steps = 20\nrecord_params = true", long))
     process = subprocess.Popen(
         [sys.executable, "-m", "noetherlite", "run", path, "--out", str(tmp_path / "out")],
         stdout=subprocess.PIPE,
@@ -239,7 +249,97 @@ def test_interrupted_runs_keep_what_they_recorded(config, tmp_path):
         process.kill()
     assert process.returncode == 130
     assert "stopped by Ctrl-C" in out
+    assert f"go on by noetherlite resume {tmp_path / 'out' / 'it.ckpt.npz'}" in out
     assert nl.load(tmp_path / "out" / "it.npz").status == "stopped"
+
+
+# --- resume --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(config, tmp_path):
+    """Return a configuration, the checkpoint of its run after half of the steps, and the whole run's trajectory."""
+    path = config(("steps = 20", "steps = 20\nbatch_size = 10\nrng = 3\ncheckpoint_every = 5"))
+    job = Config(Path(path)).job()
+    arguments = {name: value for name, value in job.arguments.items() if name != "checkpoint_every"}
+    whole = nl.integrate(job.U, job.algorithm, job.start, **arguments)
+    (tmp_path / "out").mkdir()
+    checkpoint = tmp_path / "out" / "it.ckpt.npz"
+    half = nl.integrate(
+        job.U, job.algorithm, job.start, **job.arguments, checkpoint=checkpoint, callback=lambda s: s.step == 10
+    )
+    assert half.status == "stopped"
+    return path, checkpoint, whole
+
+
+@pytest.mark.parametrize("with_config", [False, True])
+def test_resume_goes_on_to_the_same_end(with_config, stopped, tmp_path, capsys):
+    path, checkpoint, whole = stopped
+    flags = ["--config", path] if with_config else []
+    assert main(["resume", str(checkpoint), "--json", "--no-progress", *flags]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["message"] == "completed 20 steps"
+    assert answer["files"] == [str(tmp_path / "out" / name) for name in ("it.npz", "it-loss.png")]
+    written = nl.load(tmp_path / "out" / "it.npz")
+    assert np.array_equal(written.params, whole.params)
+    assert np.array_equal(written.laws["scaling:1"].discrete_residual, whole.laws["scaling:1"].discrete_residual)
+
+
+def test_a_run_that_could_go_on_is_not_overwritten_unasked(stopped, tmp_path, capsys):
+    path, checkpoint, whole = stopped
+    before = checkpoint.read_bytes()
+    assert run(path, tmp_path) == 1
+    assert f"noetherlite resume {checkpoint}" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == before
+    assert run(path, tmp_path, "--overwrite") == 0
+    assert np.array_equal(nl.load(tmp_path / "out" / "it.npz").x, whole.x)
+    assert run(path, tmp_path) == 0  # its checkpoint is of a run that has come to its end
+
+
+def test_a_resumed_run_is_never_written_over_its_checkpoint(stopped, tmp_path, capsys):
+    _, checkpoint, whole = stopped
+    for name, written in {"a.npz": "a-resumed.npz", "b.ckpt.previous.npz": "b.npz"}.items():
+        (tmp_path / name).write_bytes(checkpoint.read_bytes())
+        assert main(["resume", str(tmp_path / name), "--no-progress"]) == 0
+        assert np.array_equal(nl.load(tmp_path / written).x, whole.x)
+        assert main(["resume", str(tmp_path / name), "--no-progress", "--out", str(tmp_path / "other")]) == 0
+        assert (tmp_path / "other" / written).is_file()
+
+
+def test_what_cannot_be_resumed_fails_in_one_line(stopped, config, tmp_path, capsys):
+    _, checkpoint, _ = stopped
+    other = config(("n = 30", "n = 31"), name="other.toml")
+    (tmp_path / "text.npz").write_text("text" * 100)
+    for arguments, words in (
+        ([str(tmp_path / "none.ckpt.npz")], "No such file"),
+        ([str(checkpoint), "--config", other], "n_samples=31 (was 30)"),
+        ([str(tmp_path / "text.npz")], "not a checkpoint"),
+    ):
+        assert main(["resume", *arguments, "--no-progress"]) == 1
+        error = capsys.readouterr().err
+        assert words in error
+        assert error.count("\n") == 1
+
+
+def test_a_checkpoint_that_cannot_be_written_loses_nothing(config, tmp_path, monkeypatch, capsys):
+    path = config(("steps = 20", "steps = 20\ncheckpoint_every = 5"))
+    write, calls = _checkpoint_file.write, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:  # the first is at the start
+            raise OSError(28, "No space left on device")
+        write(*arguments)
+
+    monkeypatch.setattr(_checkpoint_file, "write", full)
+    assert run(path, tmp_path) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    kept = nl.load(tmp_path / "out" / "it.npz")
+    assert kept.status == "stopped"
+    assert kept.step[-1] == 10
+    monkeypatch.undo()
+    assert main(["resume", str(tmp_path / "out" / "it.ckpt.npz"), "--no-progress"]) == 0
+    assert nl.load(tmp_path / "out" / "it.npz").step[-1] == 20
 
 
 # --- check -------------------------------------------------------------------------------------------------------------
@@ -357,6 +457,30 @@ def test_check_of_what_is_no_recording_fails_in_one_line(config, tmp_path, capsy
         error = capsys.readouterr().err
         assert f"{name}.npz" in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"t": np.array(["a", "b"])},
+        {"t": np.zeros(())},
+        {"t": np.zeros((2, 2))},
+        {"t": np.array([0.0, np.nan])},
+        {"t": np.array([1.0, 0.0])},
+        {"params": np.zeros(2)},
+        {"params": np.full((2, 43), np.inf)},
+        {"params": np.zeros((2, 43), complex)},
+        {"params": np.zeros((0, 43)), "t": np.zeros(0)},
+        {"t": np.zeros(3)},
+    ],
+    ids=str,
+)
+def test_recordings_that_make_no_sense_fail_in_one_line(arrays, config, tmp_path, capsys):
+    np.savez(tmp_path / "bad.npz", **{"t": np.array([0.0, 0.1]), "params": np.zeros((2, 43)), **arrays})
+    assert main(["check", str(tmp_path / "bad.npz"), "--config", config()]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.match(r"noetherlite: (t|params)\b", error)
 
 
 # --- laws --------------------------------------------------------------------------------------------------------------

@@ -268,5 +268,5 @@ def test_npz_refuses_what_is_no_data_set(tmp_path):
         with pytest.raises(ValueError, match=r"not a readable \.npz file"):
             datasets.npz(path)
     np.save(tmp_path / "array.npy", np.zeros(3))
-    with pytest.raises(ValueError, match="no zip archive"):
+    with pytest.raises(ValueError, match="not a zip file"):
         datasets.npz(tmp_path / "array.npy")

@@ -22,7 +22,10 @@ FLOORS = [
         "algorithms",
     ],
     ["symmetries", "_family", "_families", "laws", "bounds"],
-    ["trajectory", "simulate", "ensemble", "memory", "_run", "_reduction", "plot", "sweep", "_sweep_*"],
+    [
+        "trajectory", "simulate", "ensemble", "memory", "_run", "_threads", "_reduction", "plot", "_setup", "_interrupt", "checkpoint",
+        "_checkpoint_file", "resume", "sweep", "_sweep_*",
+    ],
     [
         "reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "convert", "checking", "_report", "_implied",
         "_flow_check", "_drift", "_charge_flow", "testing", "ntk", "_ntk_*", "discovery", "_brackets", "counting",

@@ -15,7 +15,7 @@ import pytest
 from sweep_tasks import die, draw, executions, fail, leave_a_mark, part_of_an_ensemble, threads
 
 import noetherlite as nl
-from noetherlite import _run
+from noetherlite import _threads
 
 GRID = {"a": [1, 2, 3], "b": [0.5, 0.25]}
 
@@ -194,6 +194,13 @@ def test_what_is_bound_to_a_function_is_part_of_the_sweep(tmp_path):
         nl.sweep(partial(draw, b=2), {"a": [1]}, out=tmp_path)
 
 
+def test_of_two_long_descriptions_the_difference_is_shown(tmp_path):
+    nl.sweep(partial(draw, b="x" * 500 + "first" + "y" * 500), {"a": [""]}, out=tmp_path)
+    with pytest.raises(ValueError, match=r"…x+firsty+…, not …x+secondy+…;") as error:
+        nl.sweep(partial(draw, b="x" * 500 + "second" + "y" * 500), {"a": [""]}, out=tmp_path)
+    assert len(str(error.value)) < 600
+
+
 def damage(folder, how):
     if how == "no manifest":
         (folder / "sweep.json").unlink()
@@ -326,9 +333,9 @@ def test_new_processes_use_one_thread_of_numba_and_of_blas(monkeypatch):
 def test_runs_of_an_executor_use_one_thread_and_this_process_keeps_its_own(monkeypatch):
     monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", 5)
     with ThreadPoolExecutor(1) as pool:
-        assert nl.sweep(threads, {"i": [0]}, pool).column("run") == [_run.threads(1)]
-        assert pool.submit(_run.threads, None).result() == _run.threads(5)
-    assert nl.sweep(threads, {"i": [0]}).column("run") == [_run.threads(5)]
+        assert nl.sweep(threads, {"i": [0]}, pool).column("run") == [_threads.threads(1)]
+        assert pool.submit(_threads.threads, None).result() == _threads.threads(5)
+    assert nl.sweep(threads, {"i": [0]}).column("run") == [_threads.threads(5)]
 
 
 @pytest.mark.parametrize("parts", [[(0, 7)], [(0, 3), (3, 4), (4, 7)]])

@@ -21,6 +21,7 @@ from .. import _run, _validate, algorithms, datasets
 from .._files import arrays
 from .._types import Array
 from ..algorithms import Algorithm
+from ..checkpoint import interval
 from ..ensemble import ensemble
 from ..memory import memory
 from ..network import Network
@@ -261,6 +262,8 @@ class Config:
                 _run.motion(rules[0], (problem.n_params,), None, given.get("t0"))
             _validate.one_of(given.get("backend", "auto"), "backend", _run.BACKENDS)
             _validate.generator(given.get("rng", 0))
+            if "checkpoint_every" in given:
+                interval(given["checkpoint_every"])
             laws = watched(problem, given.get("laws", "all"), "batch_size" in given) if U is not None else []
             return _Plan(given, [s.name for s in laws], n_bytes)
 

@@ -69,11 +69,17 @@ def network(options: argparse.Namespace) -> Network:
 
 def _dynamics(text: str) -> Dynamics:
     """Return the dynamics that --dynamics names."""
+    named = FLOWS.get(text.lower())
+    if named is not None:
+        return named
     try:
-        if "," in text:
-            return Dynamics(*(float(part) for part in text.split(",")))
-        return FLOWS[_validate.one_of(text.lower(), "dynamics", FLOWS)]
-    except (ValueError, TypeError) as error:
+        mass, gamma, alpha = (float(part) for part in text.split(","))
+    except ValueError:
+        hint = _validate.suggestion(text.lower(), FLOWS)
+        raise argparse.ArgumentTypeError(f"{text!r} is not known{hint}; expected gf, nd, nagf, or m,γ,α") from None
+    try:
+        return Dynamics(mass, gamma, alpha)
+    except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 

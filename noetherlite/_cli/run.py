@@ -1,10 +1,12 @@
-"""The verb run: a configuration in; a trajectory, its plots and a table of its laws out."""
+"""The verbs run and resume: a configuration or a checkpoint in; a trajectory, its plots and a table of its laws out."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +15,14 @@ import numpy as np
 
 from .. import _validate, plot
 from .._types import Array
+from ..checkpoint import CheckpointError, unfinished
 from ..ensemble import ensemble
 from ..network import Network
+from ..resume import resume
 from ..simulate import integrate
 from ..trajectory import Trajectory
 from . import say
-from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Job, Output
+from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output
 from .signatures import keys
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ _CODES = {"completed": say.FINE, "diverged": say.BROKEN, "stopped": say.INTERRUP
 
 
 def add(verbs: Any) -> None:
-    """Add the verb."""
+    """Add the verbs."""
     run = say.verb(
         verbs,
         "run",
@@ -42,6 +46,22 @@ def add(verbs: Any) -> None:
     run.add_argument("--dry-run", action="store_true", help="only check the file, and say what would be run")
     run.add_argument("--overwrite", action="store_true", help="start again where a checkpoint could be gone on with")
     outputs(run, "out")
+    go_on = say.verb(
+        verbs,
+        "resume",
+        _resume,
+        help="go on with a run from its checkpoint, as if it had not been interrupted",
+        examples="out/long.ckpt.npz\nout/long.ckpt.npz --config long.toml --json",
+        more="A run writes checkpoints where its configuration has checkpoint_every under [run].\n\n",
+    )
+    go_on.add_argument("file", metavar="FILE", type=Path, help="the checkpoint")
+    go_on.add_argument(
+        "--config",
+        metavar="CONFIG.toml",
+        type=Path,
+        help="the run's configuration, for data that were too large for the checkpoint, and for its plots",
+    )
+    outputs(go_on, None)
 
 
 def outputs(parser: argparse.ArgumentParser, default: str | None) -> None:
@@ -93,29 +113,46 @@ def _run(options: argparse.Namespace) -> int:
     checkpoint = None
     if "checkpoint_every" in job.arguments:
         checkpoint = options.out / f"{job.output.name}.ckpt.npz"
-        if checkpoint.exists() and not options.overwrite:
+        if checkpoint.exists() and not options.overwrite and unfinished(checkpoint):
             raise FileExistsError(
-                f"{checkpoint} is there already: go on with `noetherlite resume {checkpoint}`, or give --overwrite"
+                f"{checkpoint} is of a run that can go on by `noetherlite resume {checkpoint}`; --overwrite starts again"
             )
         job.arguments["checkpoint"] = checkpoint
-    return finish(start(job, not options.no_progress), options, job.output.name, job.output.plots, checkpoint)
+    run: Any = ensemble if several else integrate
+    start = partial(run, job.U, job.algorithm, job.start, **job.arguments)
+    return _finish(start, options, job.output, checkpoint)
 
 
-def start(job: Job, progress: bool) -> Trajectory:
-    """Run it."""
-    run: Any = ensemble if job.start.ndim == 2 else integrate
-    trajectory: Trajectory = run(job.U, job.algorithm, job.start, **job.arguments, progress=progress)
-    return trajectory
+def _resume(options: argparse.Namespace) -> int:
+    job = None if options.config is None else Config(options.config).job()
+    name = re.sub(r"\.ckpt(\.previous)?\.npz$", "", options.file.name)
+    if name == options.file.name:
+        name = f"{options.file.stem}-resumed"  # the run must not be written over its checkpoint
+    options.out = options.out or options.file.parent
+    _writable(options.out)
+    go_on = partial(resume, options.file, potential=None if job is None else job.U)
+    return _finish(go_on, options, Output(name) if job is None else replace(job.output, name=name), options.file)
 
 
-def finish(trajectory: Trajectory, options: argparse.Namespace, name: str, plots: Any, checkpoint: Path | None) -> int:
-    """Write a run and its plots, say how it went, and return the exit code."""
-    files = [trajectory.save(options.out / name)]
-    for wanted in plots:
-        files.append(options.out / f"{name}-{wanted.replace(':', '-')}.png")
-        say.draw(partial(_paint, trajectory, wanted), files[-1])
+def _finish(
+    start: Callable[..., Trajectory], options: argparse.Namespace, output: Output, checkpoint: Path | None
+) -> int:
+    """Run, write the run and its plots, say how it went, and return the exit code."""
+    failure = None
+    try:
+        trajectory = start(progress=not options.no_progress)
+    except CheckpointError as error:
+        trajectory, failure = error.trajectory, error
     report = summary(trajectory)
-    report["files"] = [str(file) for file in files]
+    files = report["files"] = [str(trajectory.save(options.out / output.name))]
+    if failure is not None:
+        raise failure
+    for wanted in output.plots:
+        file = options.out / f"{output.name}-{wanted.replace(':', '-')}.png"
+        say.draw(partial(_paint, trajectory, wanted), file)
+        files.append(str(file))
+    if trajectory.status == "stopped":
+        report["resume"] = None if checkpoint is None else f"noetherlite resume {checkpoint}"
     if options.json:
         say.answer(report)
     else:
@@ -172,3 +209,5 @@ def _print(report: dict[str, Any]) -> None:
         ]
         print(say.columns([head, *rows], right=(1, 2, 3)))
     print(f"wrote {', '.join(report['files'])}")
+    if "resume" in report:
+        print(f"go on by {report['resume'] or 'nothing: [run] has no checkpoint_every'}")

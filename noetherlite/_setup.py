@@ -1,0 +1,75 @@
+"""What starts a run, or many side by side, and what takes them up where they were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _run
+from ._kernels import layout
+from ._types import Array, Float64Array
+from .algorithms import Algorithm
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What starts E runs of a plan.
+
+    Attributes
+    ----------
+    plan : Plan
+        What they share.
+    algorithms : tuple of E Algorithms
+        What steps are.
+    x, v : ndarray, shape (E, P)
+        Where they start.
+    t0 : float
+        When.
+    records : Records
+        Where they write, with a leading axis of length E in an ensemble.
+    streams : tuple of E Batches
+        The samples of their gradients.
+    single : bool
+        Whether it is one run, and no ensemble.
+    saved : mapping of str to ndarray, shape (E, ...), optional
+        States that runs go on from, `begun` which of them have one.
+    """
+
+    plan: _run.Plan
+    algorithms: tuple[Algorithm, ...]
+    x: Float64Array
+    v: Float64Array
+    t0: float
+    records: layout.Records
+    streams: tuple[layout.Batches, ...]
+    single: bool
+    saved: Mapping[str, Array] | None = None
+    begun: tuple[bool, ...] = ()
+
+    def run(self, engine: _run.Engine, e: int) -> _run.Run:
+        """Return run e, at its start or where it was."""
+        own = self.records
+        if not self.single:
+            own = own._replace(**{name: a[e] for name, a in own._asdict().items() if isinstance(a, np.ndarray)})
+        run = _run.Run(engine, self.algorithms[e], self.x[e], self.v[e], self.t0, own, self.streams[e])
+        if self.saved is not None and self.begun[e]:
+            run.restore({name: a[e] for name, a in self.saved.items()})
+        return run
+
+    def states(self) -> list[layout.State | None]:
+        """Return the states that runs go on from, None for those that are at their start."""
+        if self.saved is None:
+            return [None] * len(self.algorithms)
+        saved, blank = self.saved, self.blank()
+        return [
+            blank._replace(**{name: a[e] for name, a in saved.items()}) if begun else None
+            for e, begun in enumerate(self.begun)
+        ]
+
+    def blank(self) -> layout.State:
+        """Return a state with nothing in it, of the form that the runs' have."""
+        plan = self.plan
+        nothing = np.zeros(plan.n_params, plan.dtype)
+        return _run.state(nothing, nothing, int(plan.laws.start[-1]), 0)

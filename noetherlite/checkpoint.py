@@ -1,0 +1,278 @@
+"""Checkpoints: what a run was started with and where it is, so that it goes on bit for bit after it was stopped or killed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import _checkpoint_file, _run, _validate
+from ._kernels import layout
+from ._setup import Setup
+from ._types import Array
+from .algorithms import Algorithm
+from .datasets import Dataset
+from .network import Network
+from .potentials import Harmonic, NetworkPotential, Potential, Radial
+from .symmetries import Symmetry, watched
+from .trajectory import Trajectory
+from .version import versions
+
+EMBEDDED = 64_000_000  # bytes of data that a checkpoint takes along
+UNWRITTEN = "a checkpoint that could not be written"  # who stopped a run
+_SECONDS = 60.0
+_STATE = tuple(name for name in layout.State._fields if name not in ("y", "scratch", "parts"))
+_ROWS = ("step", "loss", "excess", "quantity", "charge", "integral", "discrete", "params")
+
+
+class CheckpointError(OSError):
+    """A checkpoint could not be written; the run was stopped in order.
+
+    Attributes
+    ----------
+    trajectory : Trajectory
+        All that was recorded until then.
+    """
+
+    trajectory: Trajectory
+
+
+class Keeper:
+    """Writes the checkpoints of a run, or of an ensemble's runs, which share one.
+
+    Parameters
+    ----------
+    path : path-like
+        Where; .npz is added where it is missing.
+    every : int, float or None
+        Steps between two, if an int; seconds, if a float; 60.0 by default.
+    setup : Setup
+        What the runs were started with.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: float | None, setup: Setup) -> None:
+        self.path = suffixed(path)
+        self.every: int | float = _SECONDS if every is None else interval(every)
+        self.setup, self.error = setup, ""
+        self.header, self.fixed = _started(setup)
+        self.header["checkpoint_every"] = self.every
+        self.began = time.monotonic()
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Numbers of steps no multiple of which a run passes without asking `due`."""
+        return (self.every,) if isinstance(self.every, int) else ()
+
+    def due(self, steps_done: int) -> bool:
+        """Whether it is time."""
+        if isinstance(self.every, int):
+            return steps_done % self.every == 0
+        return time.monotonic() - self.began >= self.every
+
+    def save(self, states: Sequence[layout.State | None]) -> None:
+        """Write where the runs are, None for those that have not begun."""
+        setup, blank = self.setup, self.setup.blank()
+        arrays = dict(self.fixed)
+        for name in _STATE:
+            arrays[f"state/{name}"] = np.stack([getattr(blank if s is None else s, name) for s in states])
+        for name in _ROWS:
+            arrays[f"records/{name}"] = getattr(setup.records, name)
+        arrays["begun"] = np.array([s is not None for s in states])
+        _checkpoint_file.write(self.path, self.header, arrays)
+        self.began = time.monotonic()
+
+    def try_to_save(self, states: Sequence[layout.State | None]) -> None:
+        """Write, or set `error` to why it could not be."""
+        try:
+            self.save(states)
+        except OSError as error:
+            self.error = f"checkpoint={str(self.path)!r} could not be written: {error}"
+
+    def raise_if_failed(self, trajectory: Trajectory) -> None:
+        """Raise CheckpointError if a checkpoint could not be written."""
+        if self.error:
+            earlier = "the one before it is intact" if self.path.exists() else "there is none"
+            error = CheckpointError(f"{self.error}; {earlier}; .trajectory of this error has what was recorded")
+            error.trajectory = trajectory
+            raise error
+
+
+def keeper(path: str | os.PathLike[str] | None, every: float | None, setup: Setup) -> Keeper | None:
+    """Return who keeps the checkpoints, after writing the first of them: what cannot be written is known before the work.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `every` is not a number of steps or seconds, or comes without a path.
+    OSError
+        If the file cannot be written.
+    """
+    if path is None:
+        if every is not None:
+            raise ValueError(f"checkpoint_every={every} needs checkpoint=, where to write")
+        return None
+    kept = Keeper(path, every, setup)
+    if not kept.path.parent.is_dir():
+        raise FileNotFoundError(f"checkpoint={str(kept.path)!r} is in a folder that does not exist")
+    _checkpoint_file.tidy(kept.path)
+    if setup.saved is None:
+        kept.save([None] * len(setup.algorithms))
+    return kept
+
+
+def interval(value: object) -> int | float:
+    """Return `checkpoint_every` as it may be: steps from 1 on, an int, or seconds from 0.0 on, a float."""
+    if isinstance(value, float):
+        return _validate.real(value, "checkpoint_every", minimum=0.0)
+    return _validate.integer(value, "checkpoint_every", minimum=1)
+
+
+def unfinished(path: Path) -> bool:
+    """Return whether a run of the checkpoint has steps left to take.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for `nl.resume`.
+    """
+    header, arrays = _checkpoint_file.read(path)
+    return bool((arrays["state/counts"][:, layout.STEPS_DONE] < header["arguments"]["steps"]).any())
+
+
+def suffixed(path: str | os.PathLike[str]) -> Path:
+    """Return the path with the suffix .npz."""
+    target = Path(path)
+    return target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
+
+
+# --- what a run was started with ---
+
+
+def _started(setup: Setup) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return (header, arrays) from which `setup` is made again."""
+    plan, records = setup.plan, setup.records
+    own = [s for s in plan.watched if isinstance(s, Symmetry)]
+    arrays: dict[str, Any] = {"start/x": setup.x, "start/v": setup.v}
+    arrays["keys"] = np.array([stream.key for stream in setup.streams], np.uint64)
+    for s in own:
+        arrays |= {f"laws/{s.name}/G": s.G, f"laws/{s.name}/xi": s.xi}
+    data = _data(plan.U)
+    if sum(a.nbytes for a in data.values()) <= EMBEDDED:
+        arrays |= {f"data/{name}": a for name, a in data.items()}
+    header = {
+        "single": setup.single,
+        "potential": plan.U.specification(),
+        "rotation_invariant": getattr(plan.U, "rotation_invariant", False),
+        "data": fingerprint(plan.U),
+        "algorithms": [a.specification() for a in setup.algorithms],
+        "laws": [s.name for s in plan.watched],
+        "own": [s.name for s in own],
+        "arguments": {
+            "steps": records.last,
+            "record_every": records.every,
+            "record_params": bool(records.params.size),
+            "t0": setup.t0,
+            "batch_size": plan.batch,
+            "dtype": plan.dtype,
+            "compiled": plan.compiled,
+            "input_reduction": plan.reduction is not None,
+        },
+        "versions": versions(),
+    }
+    return header, arrays
+
+
+def _data(U: Potential) -> dict[str, Array]:
+    """Return the arrays that make a potential."""
+    if isinstance(U, NetworkPotential):
+        return {"X": U.X, "y": np.asarray(U.y)}
+    return {"A": U.A} if isinstance(U, Harmonic) else {}
+
+
+def fingerprint(U: Potential) -> str:
+    """Return the SHA-256 of a potential's arrays."""
+    found = hashlib.sha256()
+    for name, a in _data(U).items():
+        found.update(f"{name} {a.dtype.str} {a.shape}".encode())
+        found.update(np.ascontiguousarray(a).data)
+    return found.hexdigest()
+
+
+def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], potential: Potential | None) -> Setup:
+    """Return the set-up of the runs of a checkpoint, where they are."""
+    U = _potential(path, header, arrays, potential)
+    wanted = [
+        Symmetry(arrays[f"laws/{name}/G"], arrays[f"laws/{name}/xi"], name) if name in header["own"] else name
+        for name in header["laws"]
+    ]
+    chosen = header["arguments"]
+    found = [_algorithm(a) for a in header["algorithms"]]
+    runs = () if header["single"] else (len(found),)
+    plan = _run.Plan(
+        U,
+        watched(U, wanted, minibatches=chosen["batch_size"] is not None),
+        batch_size=chosen["batch_size"],
+        backend="auto" if chosen["compiled"] else "reference",
+        dtype=chosen["dtype"],
+        steps=chosen["steps"],
+        reduce=chosen["input_reduction"],
+        moving=False,
+    )
+    records = plan.records(runs, chosen["steps"], chosen["record_every"], chosen["record_params"])
+    for name in _ROWS:
+        getattr(records, name)[...] = arrays[f"records/{name}"]
+    return Setup(
+        plan,
+        tuple(found),
+        arrays["start/x"],
+        arrays["start/v"],
+        chosen["t0"],
+        records,
+        tuple(_run.stream(plan, key) for key in arrays["keys"]),
+        header["single"],
+        {name: arrays[f"state/{name}"] for name in _STATE},
+        tuple(arrays["begun"].tolist()),
+    )
+
+
+def _potential(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], given: Potential | None) -> Potential:
+    spec = header["potential"]
+    if given is not None:
+        if not isinstance(given, Potential):
+            raise TypeError(f"potential must be a potential, for example net.potential(data); got {given!r}")
+        own = given.specification()
+        if json.loads(json.dumps(own)) != spec:
+            differing = [
+                f"{k}={own.get(k)!r} (was {spec.get(k)!r})" for k in {**spec, **own} if own.get(k) != spec.get(k)
+            ]
+            raise ValueError(f"potential={given!r} is not that of {str(path)!r}: {', '.join(differing)}")
+        if fingerprint(given) != header["data"]:
+            raise ValueError(f"potential={given!r} is not that of {str(path)!r}: its data have another SHA-256")
+        return given
+    kind = spec["kind"]
+    if kind == "network" and "data/X" in arrays:
+        net = Network(**spec["network"])
+        if not spec["dataset"]:
+            return NetworkPotential(net, arrays["data/X"], arrays["data/y"])
+        data = Dataset(arrays["data/X"], arrays["data/y"], spec["dataset"], header["rotation_invariant"])
+        return NetworkPotential(net, data)
+    if kind == "radial":
+        return Radial(spec["n_params"])
+    if kind == "harmonic" and "data/A" in arrays:
+        return Harmonic(arrays["data/A"])
+    why = (
+        "its data are larger than a checkpoint takes along" if kind != "callable" else "a Python function is not saved"
+    )
+    raise ValueError(f"potential must be given to resume {str(path)!r}: {why}")
+
+
+def _algorithm(specification: Mapping[str, Any]) -> Algorithm:
+    settings = dict(specification)
+    kinds = {kind.__name__: kind for kind in Algorithm.__subclasses__()}
+    return kinds[settings.pop("name")](**settings)

@@ -1,0 +1,76 @@
+"""Going on from a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from . import _checkpoint_file, checkpoint
+from .ensemble import conduct as conduct_all
+from .potentials import Potential
+from .simulate import Snapshot, conduct
+from .trajectory import Trajectory
+
+
+def resume(
+    path: str | os.PathLike[str],
+    potential: Potential | None = None,
+    *,
+    checkpoint_every: float | None = None,
+    progress: bool = False,
+    callback: Callable[[Snapshot], object] | None = None,
+    n_threads: int | None = None,
+) -> Trajectory:
+    """Go on with a run, or an ensemble, from its checkpoint: to the end it would have had, bit for bit.
+
+    Parameters
+    ----------
+    path : path-like
+        What `integrate` or `ensemble` wrote as `checkpoint`; later ones are written there again.
+    potential : Potential, optional
+        The potential, where it is not in the checkpoint: a `potentials.Callable`, or a network on data of more than 64 MB,
+        which are known by their SHA-256 then.
+    checkpoint_every : int or float, optional
+        As in `integrate`; by default what it was.
+    progress, callback, n_threads
+        As in `integrate`; a callback for single runs only.
+
+    Returns
+    -------
+    Trajectory
+        Of the whole run. That of a run that had come to its end is returned as it was.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a checkpoint as it was written, if the potential has to be given or is another.
+    OSError, CheckpointError
+        As for `integrate`.
+
+    Notes
+    -----
+    Bit for bit on the same machine, with the same versions, and the same number of BLAS threads where layers are large.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, numpy as np, noetherlite as nl
+    >>> U, x0 = nl.potentials.Radial(2), [1.4, 0.1]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "run.ckpt.npz"
+    ...     half = nl.integrate(U, nl.GD(0.1), x0, 100, checkpoint=path, callback=lambda s: s.step == 50)
+    ...     whole = nl.resume(path)
+    >>> half.status, whole.status, bool(np.all(whole.x == nl.integrate(U, nl.GD(0.1), x0, 100).x))
+    ('stopped', 'completed', True)
+    """
+    target = checkpoint.suffixed(path)
+    header, arrays = _checkpoint_file.read(target)
+    setup = checkpoint.restart(target, header, arrays, potential)
+    every = header["checkpoint_every"] if checkpoint_every is None else checkpoint_every
+    kept = checkpoint.keeper(target, every, setup)
+    if setup.single:
+        return conduct(setup, kept, progress=progress, callback=callback, on_divergence="record", n_threads=n_threads)
+    if callback is not None:
+        raise ValueError(f"callback is for single runs; {str(target)!r} is of an ensemble")
+    return conduct_all(setup, kept, progress=progress, n_threads=n_threads)
