@@ -277,8 +277,8 @@ def sweep(members: Sweep, x: str, y: str, ax: Axes | None = None, **style: Any) 
     members : Sweep
         The sweep.
     x, y : str
-        Columns with one number a member, or one string for x; an axis is logarithmic where its values are positive and span two
-        decades.
+        Columns with one number a member, or one string for x; an axis is logarithmic where its values are positive and span
+        a decade.
     ax : matplotlib Axes, optional
         Where to draw.
     **style
@@ -297,7 +297,7 @@ def sweep(members: Sweep, x: str, y: str, ax: Axes | None = None, **style: Any) 
     ax.plot(across, up, **{"color": COLOURS[0], "marker": "o", "linestyle": "none", "markerfacecolor": "none", **style})
     for scale, column in ((ax.set_xscale, across), (ax.set_yscale, up)):
         known = column[np.isfinite(column)] if column.dtype.kind in "iuf" else np.empty(0)
-        if known.size and known.min() > 0 and known.max() >= 100 * known.min():
+        if known.size and known.min() > 0 and known.max() >= 10 * known.min():
             scale("log")
     ax.set(xlabel=x, ylabel=y)
     return ax

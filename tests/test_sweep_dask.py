@@ -7,12 +7,14 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sweep_tasks import draw, executions, fail, leave_a_mark, part_of_an_ensemble, threads
 
 import noetherlite as nl
+from noetherlite.cli import main
 
 distributed = pytest.importorskip("distributed", reason="dask's distributed is not installed")
 
@@ -66,6 +68,14 @@ def test_numbers_failures_and_threads_are_those_of_a_sweep_without_it(cluster):
         np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), expected)
     with pytest.raises(TypeError, match=r"give client.get_executor\(\)"):
         nl.sweep(draw, {"a": [1], "b": [1]}, client)
+
+
+def test_the_command_line(cluster, tmp_path, capsys):
+    client, _ = cluster
+    example = str(Path(__file__).parent.parent / "examples" / "sweep.toml")
+    options = ["--dask", client.scheduler.address, "--no-progress", "--out", str(tmp_path / "out")]
+    assert main(["sweep", example, *options]) == 0
+    assert capsys.readouterr().out.startswith("12 members: 12 done\n")
 
 
 def test_a_worker_that_is_killed_loses_nothing_but_what_it_held(cluster, tmp_path):

@@ -50,3 +50,14 @@ def test_a_sweep_under_mpiexec(tmp_path):
     with np.load(tmp_path / "ensemble.npz") as split:
         for name, expected in part_of_an_ensemble(0, 7, None).items():
             np.testing.assert_array_equal(split[name], expected)
+
+
+def test_the_command_line(tmp_path):
+    example = Path(__file__).parent.parent / "examples" / "sweep.toml"
+    arguments = ["-m", "noetherlite", "sweep", str(example), "--mpi", "--json", "--no-progress", "--out", str(tmp_path)]
+    done = mpiexec(3, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["message"] == "12 members: 12 done"
+    alone = mpiexec(1, *arguments)
+    assert alone.returncode == 1
+    assert "--mpi has no processes to train on" in alone.stderr

@@ -64,6 +64,8 @@ def add(verbs: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.workers is not None and options.workers < 1:
+        raise say.UsageError(f"--workers {options.workers}: expected at least 1")
     content = read(options.config)
     grid = _grid(options.config, content.pop("sweep", {}))
     name = _check(options.config, content, grid)
@@ -121,17 +123,16 @@ def _grid(path: Path, given: Any) -> dict[str, list[Any]]:
 def _check(path: Path, content: Mapping[str, Any], grid: Mapping[str, list[Any]]) -> str:
     """Raise a ConfigError with the errors of every value, the other keys at their first ones; return the sweep's name."""
     first = {key: values[0] for key, values in grid.items()}
-    job = _job(path, content, first)
-    errors: list[str] = []
-    for key, values in grid.items():
-        for value in values[1:]:
-            try:
-                _job(path, content, {**first, key: value})
-            except ConfigError as error:
-                errors.append(str(error))
+    changes = [{key: value} for key, values in grid.items() for value in values[1:]]
+    errors: dict[str, None] = {}
+    for change in [{}, *changes]:
+        try:
+            name = _job(path, content, {**first, **change}).output.name
+        except ConfigError as error:
+            errors |= dict.fromkeys(str(error).splitlines())
     if errors:
-        raise ConfigError("\n".join(dict.fromkeys(errors)))
-    return job.output.name
+        raise ConfigError("\n".join(errors))
+    return name
 
 
 def _job(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
