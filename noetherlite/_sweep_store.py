@@ -76,8 +76,10 @@ class Store:
                 raise KeyError("format")
             if found["schema"] > SCHEMA:
                 raise ValueError(f"{path} has format {found['schema']}; this version reads up to {SCHEMA}")
+            if not (found["parameters"] and all(isinstance(member, dict) for member in found["parameters"])):
+                raise KeyError("parameters")
             return {key: found[key] for key in ("format", "schema", "function", "seed", "parameters", "versions")}
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(
                 f"{path} is not the manifest of a noetherlite sweep: missing or damaged {error}"
             ) from error
@@ -138,7 +140,9 @@ def _failure(path: Path) -> tuple[Any, Outcome]:
     """Return a member's parameters, and how it failed."""
     with _undamaged(path):
         report = json.loads(path.read_text("utf-8"))
-        return report["parameters"], Outcome(None, report["error"], report["traceback"], float(report["seconds"]))
+        return report["parameters"], Outcome(
+            None, str(report["error"]), str(report["traceback"]), float(report["seconds"])
+        )
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _sweep_grid, _validate, plot
+from ._html import table
 from ._sweep_store import Store, manifest
 from ._sweep_task import Outcome, compute, compute_alone, failure, processes
 
@@ -124,7 +125,7 @@ def load_sweep(path: str | os.PathLike[str]) -> Sweep:
     return _collected(store.manifest, store.read(), stopped="")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SweepMember:
     """A member of a sweep.
 
@@ -270,6 +271,11 @@ class Sweep:
             failed[_SHOWN:] = [f"… and {len(failed) - _SHOWN} more failed"]
         return "\n".join([self.message, *lines, *failed])
 
+    def _repr_html_(self) -> str:
+        columns = self.table()
+        rows = zip(range(min(len(self), _SHOWN)), *(column.tolist() for column in columns.values()), strict=False)
+        return table(self.message, rows, ["member", *columns])
+
     def __repr__(self) -> str:
         return f"Sweep({self.specification.get('function', 'function')}, {self.message}, columns {self.names})"
 
@@ -332,7 +338,7 @@ def _collected(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome]
     parameters: Sequence[dict[str, Any]] = specification["parameters"]
     members = tuple(SweepMember(i, p, *outcomes.get(i, nothing)) for i, p in enumerate(parameters))
     count = Counter("failed" if m.error else "not computed" if m.result is None else "done" for m in members)
-    message = f"{len(members)} members: {', '.join(f'{n} {what}' for what, n in count.items())}"
+    message = f"{len(members)} member{'s' * (len(members) != 1)}: {', '.join(f'{n} {what}' for what, n in count.items())}"
     if stopped and count["not computed"]:
         message += f"; stopped by {stopped}"
     return Sweep(

@@ -208,6 +208,11 @@ def damage(folder, how):
         (folder / "sweep.json").write_text("[1, 2")
     elif how == "list":
         (folder / "sweep.json").write_text("[1, 2]")
+    elif how == "deep":
+        (folder / "sweep.json").write_text("[" * 100_000)
+    elif how == "no members":
+        content = json.loads((folder / "sweep.json").read_text())
+        (folder / "sweep.json").write_text(json.dumps({**content, "parameters": []}))
     elif how == "newer":
         path = folder / "sweep.json"
         path.write_text(path.read_text().replace('"schema": 1', '"schema": 99'))
@@ -229,6 +234,8 @@ def damage(folder, how):
         ("no manifest", "sweep.json"),
         ("manifest", "not the manifest"),
         ("list", "not the manifest"),
+        ("deep", "not the manifest"),
+        ("no members", "not the manifest"),
         ("newer", "format 99"),
         ("member", "000001.npz is damaged"),
         ("failed member", "000001.failed.json is damaged"),
@@ -350,7 +357,7 @@ def test_an_ensemble_split_over_workers_is_the_same_bit_for_bit(parts):
 # --- tables and plots ------------------------------------------------------------------------------------------------
 
 
-def mixed(a, b, rng):
+def mixed(a, b, rng, **more):
     if a == 2:
         raise ValueError("two")
     return {"x": 10.0**a, "word": "ab"[: int(b)], "ok": a > 1, "vector": np.full(2, a)}
@@ -386,6 +393,15 @@ def test_summary_is_a_table_with_its_failures():
     long = nl.sweep(mixed, {"a": [2], "b": list(range(100))}).summary().splitlines()
     assert [line for line in long if "more" in line] == ["… and 60 more", "… and 60 more failed"]
     assert "100 failed" in repr(nl.sweep(mixed, {"a": [2], "b": list(range(100))}))
+
+
+def test_notebooks_show_an_escaped_table():
+    html = nl.sweep(mixed, {"a": [1, 2], "b": [1], "<i>": ["<script>"]})._repr_html_()
+    assert html.count("<tr>") == 3
+    assert "2 members: 1 done, 1 failed" in html
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in html
+    assert "<i>" not in html
 
 
 def test_plot_draws_what_is_there_on_fitting_scales():

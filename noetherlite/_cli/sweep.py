@@ -96,7 +96,7 @@ def _answer(runs: Sweep, out: Path, files: list[Path], as_json: bool) -> None:
             }
         )
     else:
-        print(runs.summary())
+        print("\n".join(map(printable, runs.summary().splitlines())))
         print(f"wrote {', '.join(map(str, [out, *files]))}")
 
 
