@@ -1,6 +1,9 @@
-"""How far conserved quantities drift under ND and NAGF, and the bounds on it: (34) and the case that GU leave open."""
+"""
+How far charges can drift
+=========================
 
-from pathlib import Path
+How far conserved quantities drift under ND and NAGF, and the bounds on it: (34) and the case that GU leave open.
+"""
 
 import numpy as np
 
@@ -26,7 +29,7 @@ def main() -> None:
             f"the mean speed ends at {speed:.1%} of its bound"
         )
     figure.savefig("bounds.png", dpi=150)
-    print(f"drawn in {Path('bounds.png').resolve()}")
+    print("drawn in bounds.png")
 
 
 if __name__ == "__main__":

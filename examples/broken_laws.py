@@ -1,6 +1,9 @@
-"""How SGD breaks the laws of gradient flow: what a drift is made of, what theory predicts, and how it falls with the step."""
+"""
+Broken laws
+===========
 
-from pathlib import Path
+How SGD breaks the laws of gradient flow: what a drift is made of, what theory predicts, and how it falls with the step.
+"""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -28,7 +31,7 @@ def main() -> None:
     for name, draw in {"discretisation": nl.figures.discretisation, "batch_size": nl.figures.batch_size}.items():
         figure, numbers = draw()
         figure.savefig(f"{name}.png", dpi=150)
-        print(f"drawn in {Path(f'{name}.png').resolve()}")
+        print(f"drawn in {name}.png")
         if name == "discretisation":
             for kind, found in numbers.items():
                 print(f"  {kind:17} residual of scaling:1 ~ lr^{found['slope']['scaling:1']:.2f}")

@@ -1,4 +1,9 @@
-"""Hold leapfrog training in JAX against the laws of Newtonian dynamics: a correct run, and two with planted bugs."""
+"""
+Check a training loop in JAX
+============================
+
+Hold leapfrog training in JAX against the laws of Newtonian dynamics: a correct run, and two with planted bugs.
+"""
 
 import sys
 from typing import Any

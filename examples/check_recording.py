@@ -1,4 +1,9 @@
-"""Hold recorded trajectories against the laws: one of a correct gradient and one of a wrong one, as tables and as a figure."""
+"""
+Check a recorded trajectory
+===========================
+
+Hold recorded trajectories against the laws: one of a correct gradient and one of a wrong one, as tables and as a figure.
+"""
 
 import numpy as np
 from matplotlib.figure import Figure

@@ -1,4 +1,9 @@
-"""Hold a PyTorch training loop against the laws: a correct one, and four with planted bugs, each found and named."""
+"""
+Check a training loop in PyTorch
+================================
+
+Hold a PyTorch training loop against the laws: a correct one, and four with planted bugs, each found and named.
+"""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,9 @@
-"""A long run that survives: stopped half-way, it goes on from its checkpoint and ends with the same bits."""
+"""
+A long run that survives
+========================
+
+Stopped half-way, it goes on from its checkpoint and ends with the same bits.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,9 @@
-"""How many laws are there for every data set? All of them counted, with a proof, and how the proof grows."""
+"""
+Count the laws of an architecture
+=================================
+
+How many laws are there for every data set? All of them counted, with a proof, and how the proof grows.
+"""
 
 import noetherlite as nl
 

@@ -1,4 +1,9 @@
-"""Which affine symmetries has a potential? All of them, found from gradients alone, and what the catalogue makes of them."""
+"""
+Discover symmetries
+===================
+
+Which affine symmetries has a potential? All of them, found from gradients alone, and what the catalogue makes of them.
+"""
 
 import numpy as np
 

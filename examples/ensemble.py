@@ -1,4 +1,9 @@
-"""Forty-eight networks at once: which learning rates train a small network, and how far each breaks its conservation laws."""
+"""
+Many networks at once
+=====================
+
+Forty-eight networks at once: which learning rates train a small network, and how far each breaks its conservation laws.
+"""
 
 import numpy as np
 

@@ -1,4 +1,9 @@
-"""Draw the paper's six figures into a folder (default: out), with their numbers as JSON; about half a minute."""
+"""
+The paper's six figures
+=======================
+
+Draw the paper's six figures into a folder (default: out), with their numbers as JSON; about half a minute.
+"""
 
 import sys
 

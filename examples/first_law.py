@@ -1,4 +1,9 @@
-"""A law that holds to round-off, in ten lines."""
+"""
+A first law
+===========
+
+A law that holds to round-off, in ten lines.
+"""
 
 import numpy as np
 

@@ -1,4 +1,9 @@
-"""Any mass and friction: conformal leapfrog against the continuous flow, and μM conserved to round-off, μ = t^α e^{γt/m}."""
+"""
+Any mass and friction
+=====================
+
+Conformal leapfrog against the continuous flow, and μM conserved to round-off, μ = t^α e^{γt/m}.
+"""
 
 import numpy as np
 

@@ -1,4 +1,9 @@
-"""From groups to generators to charges: the mechanics examples 1 to 5 of GU's appendices, and SO(2)."""
+"""
+From groups to charges
+======================
+
+From groups to generators to charges: the mechanics examples 1 to 5 of GU's appendices, and SO(2).
+"""
 
 import numpy as np
 

@@ -1,4 +1,9 @@
-"""What is conserved, as text and as LaTeX: the entries of GU's Tables 1 to 5, for a network of your own."""
+"""
+Laws as text
+============
+
+What is conserved, as text and as LaTeX: the entries of GU's Tables 1 to 5, for a network of your own.
+"""
 
 import noetherlite as nl
 

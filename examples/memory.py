@@ -1,4 +1,9 @@
-"""How much memory a run will hold, and what of it the records are."""
+"""
+Memory of a run
+===============
+
+How much memory a run will hold, and what of it the records are.
+"""
 
 import noetherlite as nl
 

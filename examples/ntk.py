@@ -1,10 +1,13 @@
-"""The tangent kernel: what it predicts, and how networks approach it as they widen.
+"""
+The tangent kernel
+==================
 
-`python ntk.py full` makes the study of widths up to 4096 instead of the short one: some five minutes on one core.
+What it predicts, and how networks approach it as they widen.
+
+``python ntk.py full`` makes the study of widths up to 4096 instead of the short one: some five minutes on one core.
 """
 
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -42,7 +45,7 @@ def study(full: bool) -> None:
         fits = (f"{name} {p:.2f} ± {error:.2f}" for name, (p, error) in exponents.items())
         print(f"{quantity:10} ~ n^p:  {',  '.join(fits)}")
     figure.savefig("ntk.png", dpi=150)
-    print(f"drawn in {Path('ntk.png').resolve()}")
+    print("drawn in ntk.png")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""Start training elsewhere on the orbit: the same function, other charges, another speed of learning."""
+"""
+Move along an orbit
+===================
+
+Start training elsewhere on the orbit: the same function, other charges, another speed of learning.
+"""
 
 import numpy as np
 

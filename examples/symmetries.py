@@ -1,4 +1,9 @@
-"""What is conserved, and why: the symmetries of a few problems, how well they hold, and the laws they give."""
+"""
+Symmetries and their laws
+=========================
+
+What is conserved, and why: the symmetries of a few problems, how well they hold, and the laws they give.
+"""
 
 import numpy as np
 

@@ -71,10 +71,10 @@ class NoetherSymmetry(ABC):
         """Return the source S(v)."""
 
     def _vectors(self, x: ArrayLike, name: str) -> Array:
-        out = np.asarray(x, dtype=np.float64)
-        if out.ndim < 1 or out.shape[-1] != self.n_params:
-            raise ValueError(f"{name} must have shape (..., {self.n_params}), got {out.shape}")
-        return out
+        shape = np.shape(x)
+        if not shape or shape[-1] != self.n_params:
+            raise ValueError(f"{name} must have shape (..., {self.n_params}), got {shape}")
+        return _validate.array(x, name, ndim=len(shape))
 
     def _point(self, x: ArrayLike) -> Array:
         return _validate.shaped(x, "x", (self.n_params,))

@@ -68,7 +68,9 @@ class Plan:
             raise ValueError(f"backend='cpu' cannot compile {U!r}; use backend='reference' or 'auto'")
         if in_python and dtype != "float64":
             raise ValueError(f"dtype={dtype!r} is not available for {U!r}; expected 'float64'")
-        self.compiled = not in_python and backend != "reference"
+        settings: Any = numba.config
+        # Without the compiler the kernels' loops would run in Python: NumPy's do better, unless it is the kernels that are asked for.
+        self.compiled = not in_python and (backend == "cpu" or (backend == "auto" and not settings.DISABLE_JIT))
         self.reduction = None
         if reduce is not False:
             why = _reduction.objection(U, watched, moving, self.compiled)

@@ -244,6 +244,14 @@ def npz(path: str | os.PathLike[str], rotation_invariant: bool = False) -> Datas
         If there is no such file.
     TypeError, ValueError
         If it is no .npz file, is damaged, holds Python objects, lacks X or y, or these do not make a data set.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, noetherlite as nl
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/mine.npz", X=np.eye(3), y=[0, 1, 1])
+    ...     nl.datasets.npz(f"{folder}/mine.npz")
+    Dataset('mine', X (3, 3), y (3,) int64)
     """
     source = Path(path)
     held = arrays(source)
@@ -318,6 +326,7 @@ def gaussian_classes(
     n_classes = _validate.integer(n_classes, "n_classes", minimum=1)
     separation = _validate.real(separation, "separation", minimum=0.0)
     generator = _validate.generator(rng)
+    np.empty((n, n_features))  # a MemoryError for what is far too large, before a minute's work and not after it
     directions = generator.normal(size=(n_classes, n_features))
     means = separation * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     labels = _balanced_labels(n, n_classes, generator)

@@ -96,7 +96,8 @@ def integrate(
     rng : int, SeedSequence or Generator
         Seeds the minibatches; unused without `batch_size`.
     backend : {"auto", "cpu", "reference"}
-        "cpu" is compiled; "reference" is plain NumPy, and the only one for `potentials.Callable`.
+        "cpu" is compiled; "reference" is plain NumPy, and the only one for `potentials.Callable`. "auto" is the first where
+        it can be; with NUMBA_DISABLE_JIT=1 the second.
     dtype : {"float64", "float32"}
         Precision of x, v and ∇U; records of the laws are float64 always.
     progress : bool

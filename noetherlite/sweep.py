@@ -338,7 +338,9 @@ def _collected(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome]
     parameters: Sequence[dict[str, Any]] = specification["parameters"]
     members = tuple(SweepMember(i, p, *outcomes.get(i, nothing)) for i, p in enumerate(parameters))
     count = Counter("failed" if m.error else "not computed" if m.result is None else "done" for m in members)
-    message = f"{len(members)} member{'s' * (len(members) != 1)}: {', '.join(f'{n} {what}' for what, n in count.items())}"
+    message = (
+        f"{len(members)} member{'s' * (len(members) != 1)}: {', '.join(f'{n} {what}' for what, n in count.items())}"
+    )
     if stopped and count["not computed"]:
         message += f"; stopped by {stopped}"
     return Sweep(

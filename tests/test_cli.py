@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import noetherlite as nl
 from noetherlite import _checkpoint_file
 from noetherlite._cli import say
 from noetherlite._cli.config import Config
+from noetherlite._cli.run import summary
 from noetherlite.cli import _parser, main
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
@@ -189,8 +191,24 @@ def test_run_answers_machines(config, tmp_path, capsys):
     assert answer["files"] == [str(tmp_path / "out" / name) for name in ("it.npz", "it-loss.png")]
 
 
+def test_an_ensemble_is_summed_up_whatever_became_of_its_runs(config, tmp_path, capsys):
+    assert run(config(("steps = 20", "steps = 20\nmembers = 3\ncheckpoint_every = 5")), tmp_path) == 0
+    told = capsys.readouterr().out
+    written = nl.load(tmp_path / "out" / "it.npz")
+    ends = [" … ".join(f"{v:.4g}" for v in (a.min(), a.max())) for a in (written.loss[:, 0], written.loss[:, -1])]
+    assert f"3 completed; loss {ends[0]} → {ends[1]}" in told
+    assert main(["resume", str(tmp_path / "out" / "it.ckpt.npz"), "--no-progress"]) == 0
+    loss = written.loss.copy()
+    loss[1:] = np.nan  # runs that had not begun
+    assert summary(replace(written, loss=loss))["loss"]["end"] == [loss[0, -1]] * 2
+    loss[:] = np.nan
+    assert summary(replace(written, loss=loss))["loss"] == {"start": [], "end": []}
+
+
 def test_runs_that_diverge_exit_with_3_and_keep_what_was_recorded(config, tmp_path, capsys):
-    path = config(('"GD"', '"GD"'), ("lr = 0.1", "lr = 1e200"))
+    path = config(
+        ("lr = 0.1", "lr = 1e200"), ("true", 'true\n[output]\nplots = ["loss", "energy", "residuals", "scaling:1"]')
+    )
     assert run(path, tmp_path, "--json") == 3
     answer = json.loads(capsys.readouterr().out)
     assert answer["status"] == "diverged"
@@ -298,7 +316,11 @@ def test_a_run_that_could_go_on_is_not_overwritten_unasked(stopped, tmp_path, ca
 
 def test_a_resumed_run_is_never_written_over_its_checkpoint(stopped, tmp_path, capsys):
     _, checkpoint, whole = stopped
-    for name, written in {"a.npz": "a-resumed.npz", "b.ckpt.previous.npz": "b.npz"}.items():
+    for name, written in {
+        "a.npz": "a-resumed.npz",
+        "b.ckpt.previous.npz": "b.npz",
+        "c d.1.ckpt.npz": "c-d-1.npz",
+    }.items():
         (tmp_path / name).write_bytes(checkpoint.read_bytes())
         assert main(["resume", str(tmp_path / name), "--no-progress"]) == 0
         assert np.array_equal(nl.load(tmp_path / written).x, whole.x)

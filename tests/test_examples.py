@@ -1,5 +1,6 @@
 """Every example runs to its end and says something; those of other frameworks, where these are installed."""
 
+import ast
 import importlib.util
 import os
 import subprocess
@@ -39,6 +40,15 @@ def test_example_says_what_it_lacks(stem, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("skipped: this example needs")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_example_begins_with_a_title(path):
+    """The gallery of the documentation shows it."""
+    _, title, line, blank, text, *_ = ast.get_docstring(ast.parse(path.read_text("utf-8")), clean=False).splitlines()
+    assert line == "=" * len(title) > ""
+    assert not blank
+    assert text
 
 
 def test_there_are_examples():

@@ -305,7 +305,7 @@ class Config:
 
     def _output(self, laws: list[str] | None, several: bool) -> Output | None:
         """Return what [output] says; the file's own name is the default of the name."""
-        self._sections["output"].setdefault("name", re.sub(r"[^\w-]+", "-", self.path.stem).strip("-")[:100] or "run")
+        self._sections["output"].setdefault("name", file_name(self.path.stem))
         output: Output | None = self._make("output", Output)
         if output is not None and laws is not None:
             try:
@@ -322,6 +322,11 @@ class _Plan:
     arguments: dict[str, Any]
     laws: list[str]
     n_bytes: int
+
+
+def file_name(text: str) -> str:
+    """Return `text` as it may be in `Output.name`."""
+    return re.sub(r"[^\w-]+", "-", text).strip("-")[:100] or "run"
 
 
 def _stored(path: Path, n_params: int, moving: bool) -> tuple[Array, Array | None]:

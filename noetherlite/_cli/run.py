@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _validate, plot
-from .._types import Array
 from ..checkpoint import CheckpointError, unfinished
 from ..ensemble import ensemble
 from ..network import Network
@@ -22,7 +21,7 @@ from ..resume import resume
 from ..simulate import integrate
 from ..trajectory import Trajectory
 from . import say
-from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output
+from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output, file_name
 from .signatures import keys
 
 if TYPE_CHECKING:
@@ -125,9 +124,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _resume(options: argparse.Namespace) -> int:
     job = None if options.config is None else Config(options.config).job()
-    name = re.sub(r"\.ckpt(\.previous)?\.npz$", "", options.file.name)
-    if name == options.file.name:
-        name = f"{options.file.stem}-resumed"  # the run must not be written over its checkpoint
+    stem = re.sub(r"\.ckpt(\.previous)?\.npz$", "", options.file.name)
+    # The run must not be written over its checkpoint.
+    name = file_name(stem if stem != options.file.name else f"{options.file.stem}-resumed")
     options.out = options.out or options.file.parent
     _writable(options.out)
     go_on = partial(resume, options.file, potential=None if job is None else job.U)
@@ -177,11 +176,11 @@ def _writable(folder: Path) -> None:
 def summary(trajectory: Trajectory) -> dict[str, Any]:
     """Return what there is to say of a run, or of all runs of an ensemble together, ready for JSON."""
     loss = np.atleast_2d(trajectory.loss)
-    ends = np.array([row[np.isfinite(row)][-1:] for row in loss if np.isfinite(row).any()])
+    finite = [row[np.isfinite(row)] for row in loss if np.isfinite(row).any()]  # runs may not have begun
     return {
         "status": trajectory.status,
         "message": trajectory.message,
-        "loss": {"start": _range(loss[:, 0]), "end": _range(ends)},
+        "loss": {"start": _range(row[0] for row in finite), "end": _range(row[-1] for row in finite)},
         "laws": {
             name: {
                 "components": int(np.prod(law.quantity.shape[law.t.ndim :])),
@@ -193,13 +192,16 @@ def summary(trajectory: Trajectory) -> dict[str, Any]:
     }
 
 
-def _range(a: Array) -> list[float]:
-    """Return the smallest and the largest entry."""
-    return [float(a.min()), float(a.max())] if a.size else []
+def _range(values: Iterable[float]) -> list[float]:
+    """Return the smallest and the largest of values, if there are any."""
+    held = [float(value) for value in values]
+    return [min(held), max(held)] if held else []
 
 
 def _print(report: dict[str, Any]) -> None:
-    start, end = (" … ".join(f"{v:.4g}" for v in dict.fromkeys(report["loss"][key])) for key in ("start", "end"))
+    start, end = (
+        " … ".join(f"{v:.4g}" for v in dict.fromkeys(report["loss"][key])) or "none" for key in ("start", "end")
+    )
     print(f"{report['message']}; loss {start} → {end}")
     if report["laws"]:
         head = ("law", "components", "max |residual|", "max |discrete residual|")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import numba
 import numpy as np
 
 from ._jit import compiled, compiled_strictly
@@ -149,6 +150,14 @@ def mix(key, counter):
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
+
+
+if numba.config.DISABLE_JIT:
+    _mix = mix
+
+    def mix(key, counter):
+        with np.errstate(over="ignore"):  # it is meant to overflow, of which only NumPy's own numbers warn
+            return _mix(key, counter)
 
 
 @compiled

@@ -1,0 +1,72 @@
+"""Parts of pages that are made from the project itself when the pages are built: what it needs, its command line, its guides."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDES = ["cross_check", "extending", "command_line", "files", "memory_threads", "performance", "clusters"]
+FOR = {
+    "test": "the tests",
+    "docs": "these pages",
+    "bench": "the benchmark suite",
+    "crosscheck": "comparisons with PyTorch and JAX",
+    "dev": "all that a change must pass",
+    "distributed": "sweeps on a cluster, by Dask",
+    "mpi": "sweeps on a cluster, by MPI",
+    "cuda": "runs on a GPU",
+    "notebook": "the notebook",
+}
+
+
+def write(folder: Path) -> None:
+    """Write the parts into `folder`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {
+        "requirements": _requirements(project),
+        "extras": _extras(project),
+        "command_line": _command_line(),
+        "guides": _guides(),
+    }
+    for name, text in pages.items():
+        (folder / f"{name}.md").write_text(text, "utf-8")
+
+
+def _requirements(project: dict) -> str:
+    needed = [f"Python {project['requires-python']}", *project["dependencies"]]
+    return "".join(f"- {line.replace('>=', ' ≥ ').replace('  ', ' ')}\n" for line in needed)
+
+
+def _extras(project: dict) -> str:
+    rows = [
+        f"| `{extra}` | {', '.join(packages)} | {FOR.get(extra, '')} |"
+        for extra, packages in project["optional-dependencies"].items()
+    ]
+    return "\n".join(["| extra | brings | for |", "|---|---|---|", *rows, ""])
+
+
+def _guides() -> str:
+    """Return a table of contents of the guides there are."""
+    there = [name for name in GUIDES if (ROOT / "docs" / f"{name}.md").is_file()]
+    return "\n".join(["```{toctree}", ":hidden:", ":caption: Guides", "", *there, "```", ""])
+
+
+def _command_line() -> str:
+    """Return what --help prints, of the program and of every verb."""
+    program = _help()
+    verbs = re.findall(r"^    (\w[\w-]*)", program.partition("verbs:")[2].partition("\n\n")[0], re.MULTILINE)
+    parts = [f"```text\n{program}```\n"]
+    parts += [f"## noetherlite {verb}\n\n```text\n{_help(verb)}```\n" for verb in verbs]
+    return "\n".join(parts)
+
+
+def _help(*verb: str) -> str:
+    command = [sys.executable, "-m", "noetherlite", *verb, "--help"]
+    environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, encoding="utf-8").stdout

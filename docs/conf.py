@@ -1,0 +1,150 @@
+"""How the documentation is built: `sphinx-build -W --keep-going -n docs docs/_build/html`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+sys.path[:0] = [str(ROOT), str(DOCS)]
+os.environ["MPLBACKEND"] = "Agg"
+
+import _generated  # noqa: E402
+
+import noetherlite  # noqa: E402
+
+_generated.write(DOCS / "_build" / "generated")
+
+project, author = "noetherlite", "the noetherlite developers"
+project_copyright = "2026, the noetherlite developers"
+version = release = noetherlite.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "*.ipynb"]
+nitpicky = True
+suppress_warnings = ["config.cache"]  # functions in `sphinx_gallery_conf`
+
+# --- pages ---------------------------------------------------------------------------------------------------------------
+
+html_theme = "furo"
+html_title = f"noetherlite {version}"
+templates_path = ["_templates"]
+html_static_path = ["_static"]
+html_css_files = ["noetherlite.css"]
+html_show_sourcelink = html_copy_source = False
+pygments_style, pygments_dark_style = "friendly", "github-dark"
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+myst_dmath_double_inline = True
+
+# --- mathematics: MathJax from a package, so that pages typeset without a network -----------------------------------------
+
+mathjax_path = "mathjax/tex-chtml.js"
+mathjax3_config = {
+    "options": {"enableMenu": False}  # the menu would offer to load what is not here
+}
+
+
+def copy_mathjax(app: object, exception: Exception | None) -> None:
+    """Put MathJax and its fonts beside the pages."""
+    package = importlib.util.find_spec("sphinx-mathjax-offline")
+    if exception is None and app.builder.format == "html":
+        source, target = Path(package.origin).parent / "static" / "mathjax", Path(app.outdir) / "_static" / "mathjax"
+        fonts = "output/chtml/fonts/woff-v2"
+        target.mkdir(exist_ok=True)
+        shutil.copy(source / "tex-chtml.js", target)
+        shutil.copytree(source / fonts, target / fonts, dirs_exist_ok=True)
+
+
+# --- reference -----------------------------------------------------------------------------------------------------------
+
+default_role = "py:obj"
+nitpick_ignore_regex = [("py:obj", ".*")]  # a name in backticks is a link where it can be one
+autosummary_generate = True
+autosummary_ignore_module_all = False
+autodoc_typehints = "none"  # shapes and meanings stand in the docstrings
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+toc_object_entries_show_parents = "hide"
+
+
+def keep_formulas(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Escape what formulas in docstrings share with the markup: |w|² is no substitution, (R, *shape) no emphasis."""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = re.split(r"(``.+?``|`.+?`)", line)
+            lines[i] = "".join(p if p.startswith("`") else re.sub(r"(?<!\*)\*(?=\w)|\|", r"\\\g<0>", p) for p in parts)
+
+
+# --- gallery: the examples, run in a copy, with the figures they write ---------------------------------------------------
+
+NEEDS = {"check_torch": "torch", "check_jax": "jax"}
+EXAMPLES = DOCS / "_build" / "examples"
+shutil.rmtree(EXAMPLES, ignore_errors=True)
+shutil.copytree(ROOT / "examples", EXAMPLES)
+(EXAMPLES / "GALLERY_HEADER.rst").write_text(
+    "Examples\n========\n\nShort programs, each run when these pages were built: what it printed and drew stands above it.\n"
+)
+
+
+def written_figures(block: tuple[str, str, int], block_vars: dict, gallery_conf: dict) -> str:
+    """Move the PNGs that an example wrote into the gallery."""
+    from sphinx_gallery.scrapers import figure_rst
+
+    shown = []
+    for png in sorted(EXAMPLES.rglob("*.png")):
+        shown.append(next(block_vars["image_path_iterator"]))
+        shutil.move(png, shown[-1])
+    return figure_rst(shown, gallery_conf["src_dir"])
+
+
+def plain_thumbnail(path: Path) -> Path:
+    """Draw what stands for an example that prints and draws nothing."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4, 2.8), dpi=100, facecolor="#f2f4f7")
+    figure.text(0.5, 0.5, "Q = const", size=30, family="monospace", color="#4a5568", ha="center", va="center")
+    figure.savefig(path)
+    return path
+
+
+absent = [stem for stem, package in NEEDS.items() if importlib.util.find_spec(package) is None]
+sphinx_gallery_conf = {
+    "examples_dirs": str(EXAMPLES.relative_to(DOCS)),
+    "gallery_dirs": "gallery",
+    "filename_pattern": rf"/(?!{'|'.join([*absent, '$'])})\w+\.py",  # the others are shown without being run
+    "within_subsection_order": "ExampleTitleSortKey",
+    "default_thumb_file": str(plain_thumbnail(DOCS / "_build" / "thumbnail.png")),
+    "image_scrapers": (written_figures,),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "remove_config_comments": True,
+}
+
+
+def setup(app: object) -> None:
+    """Connect what is written above."""
+    app.connect("build-finished", copy_mathjax)
+    app.connect("autodoc-process-docstring", keep_formulas, priority=100)
