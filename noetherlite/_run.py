@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numba
 import numpy as np
 
 from . import _reduction, _validate
