@@ -17,7 +17,8 @@ FOR = {
     "bench": "the benchmark suite",
     "crosscheck": "comparisons with PyTorch and JAX",
     "dev": "all that a change must pass",
-    "distributed": "sweeps on a cluster",
+    "distributed": "sweeps on a cluster, by Dask",
+    "mpi": "sweeps on a cluster, by MPI",
     "cuda": "runs on a GPU",
     "notebook": "the notebook",
 }

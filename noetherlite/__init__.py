@@ -21,6 +21,7 @@ from .rebalance import rebalance
 from .reference_flow import Flow, reference_flow
 from .resume import resume
 from .simulate import DivergenceError, Snapshot, integrate
+from .sweep import Sweep, SweepMember, load_sweep, sweep
 from .symmetries import Symmetry
 from .symmetries import defect as symmetry_defect
 from .symmetries import find as symmetries
@@ -61,6 +62,8 @@ __all__ = [
     "Network",
     "Report",
     "Snapshot",
+    "Sweep",
+    "SweepMember",
     "Symmetry",
     "Trajectory",
     "bounds",
@@ -76,6 +79,7 @@ __all__ = [
     "lagrangian",
     "law",
     "load",
+    "load_sweep",
     "memory",
     "ntk",
     "plot",
@@ -83,6 +87,7 @@ __all__ = [
     "rebalance",
     "reference_flow",
     "resume",
+    "sweep",
     "symmetries",
     "symmetry_defect",
     "testing",

@@ -1,7 +1,8 @@
-"""`python -m noetherlite`."""
+"""`python -m noetherlite` is the command `noetherlite`."""
 
 import sys
 
 from .cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # workers of MPI read this file, too
+    sys.exit(main())

@@ -17,6 +17,7 @@ from . import laws as _laws
 from ._family import Family
 from ._kernels import cpu, cpu_team, layout, pointwise, reference
 from ._kernels.layout import EVALUATIONS, OUTCOME, STEPS_DONE
+from ._threads import threads as threads
 from ._types import Array, ArrayLike, Float64Array, Seed
 from .algorithms import Algorithm
 from .potentials import NetworkPotential, Potential
@@ -316,15 +317,6 @@ class Pace:
 def n_records(steps: int, every: int) -> int:
     """Return the number of records: step 0, every so many steps, and the last."""
     return steps // every + 1 + (steps % every != 0)
-
-
-def threads(n_threads: int | None) -> int:
-    """Return how many threads to use: numba's setting (NUMBA_NUM_THREADS) unless a number is given."""
-    settings: Any = numba.config
-    if n_threads is None:
-        n_threads = int(settings.NUMBA_NUM_THREADS)
-    n_threads = _validate.integer(n_threads, "n_threads", minimum=1)
-    return 1 if settings.DISABLE_JIT else n_threads
 
 
 def motion(

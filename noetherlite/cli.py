@@ -8,12 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ._cli import check, laws, machine, paper, run, say
+from ._cli import check, laws, machine, paper, run, say, sweep
 from .version import version
 
 _EPILOG = f"""examples:
   noetherlite run examples/gradient_descent.toml      train as the file says, and watch the laws
   noetherlite resume out/long.ckpt.npz                go on with a run that was interrupted
+  noetherlite sweep examples/sweep.toml --workers 4 --plot algorithm.lr loss
+                                                      train for all combinations of parameters, on 4 processes
   noetherlite check recording.npz --widths 4,8,3 --dynamics gf
                                                       hold a recording of any framework against the laws
   noetherlite laws --widths 784,128,10 --activation relu --dynamics nagf
@@ -69,6 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"noetherlite {version()}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for module in (run, check, laws, paper, machine):
+    for module in (run, sweep, check, laws, paper, machine):
         module.add(verbs)
     return parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import threading
@@ -63,7 +64,8 @@ def ensemble(
     velocity : array_like, shape (E, P), optional
         Initial velocities, zero by default.
     rng : int, SeedSequence or Generator
-        Seeds the minibatches: run e draws from the e-th child, `numpy.random.SeedSequence(rng).spawn(E)[e]`.
+        Seeds the minibatches: run e draws from the e-th child, `numpy.random.SeedSequence(rng).spawn(E)[e]`. The runs from e on
+        are the same if they are run elsewhere with `rng=numpy.random.SeedSequence(rng, n_children_spawned=e)`.
     n_threads : int, optional
         Threads that take the runs one after the other, by default as many as numba uses (NUMBA_NUM_THREADS). Results do not
         depend on it, and are bit-identical to those of `integrate` for each run; so for networks whose layers go through
@@ -279,5 +281,5 @@ def _algorithms(given: Algorithm | Sequence[Algorithm], E: int) -> list[Algorith
 def _spawn(rng: Seed, E: int) -> list[Any]:
     """Return a seed for each run."""
     if isinstance(rng, np.random.SeedSequence):  # spawning counts its children: that is done to a copy
-        rng = np.random.SeedSequence(rng.entropy, spawn_key=rng.spawn_key, pool_size=rng.pool_size)
+        rng = copy.copy(rng)
     return list(_validate.generator(rng).spawn(E))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._report import Report
     from .counting import LawCount
     from .discovery import Discovery
+    from .sweep import Sweep
     from .trajectory import Trajectory
 
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.
@@ -265,4 +266,38 @@ def closure(count: LawCount, ax: Axes | None = None, **style: Any) -> Axes:
     ax.set(xlabel="largest depth of brackets", ylabel="directions reached")
     ax.locator_params(axis="x", integer=True)
     ax.legend(frameon=False)
+    return ax
+
+
+def sweep(members: Sweep, x: str, y: str, ax: Axes | None = None, **style: Any) -> Axes:
+    """Plot one column of a sweep against another: a point for each member that has both.
+
+    Parameters
+    ----------
+    members : Sweep
+        The sweep.
+    x, y : str
+        Columns with one number a member, or one string for x; an axis is logarithmic where its values are positive and span
+        a decade.
+    ax : matplotlib Axes, optional
+        Where to draw.
+    **style
+        Passed to `Axes.plot`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or it has no numbers.
+    """
+    across, up = members.column(x), members.column(y)
+    for name, column, kinds in ((x, across, "biufU"), (y, up, "biuf")):
+        if column.ndim > 1 or column.dtype.kind not in kinds:
+            raise ValueError(f"column {name!r} must hold one number a member, got {_validate.describe(column)}")
+    ax = new_axes(ax)
+    ax.plot(across, up, **{"color": COLOURS[0], "marker": "o", "linestyle": "none", "markerfacecolor": "none", **style})
+    for scale, column in ((ax.set_xscale, across), (ax.set_yscale, up)):
+        known = column[np.isfinite(column)] if column.dtype.kind in "iuf" else np.empty(0)
+        if known.size and known.min() > 0 and known.max() >= 10 * known.min():
+            scale("log")
+    ax.set(xlabel=x, ylabel=y)
     return ax

@@ -23,8 +23,8 @@ FLOORS = [
     ],
     ["symmetries", "_family", "_families", "laws", "bounds"],
     [
-        "trajectory", "simulate", "ensemble", "memory", "_run", "_reduction", "plot", "_setup", "_interrupt", "checkpoint",
-        "_checkpoint_file", "resume",
+        "trajectory", "simulate", "ensemble", "memory", "_run", "_threads", "_reduction", "plot", "_setup", "_interrupt", "checkpoint",
+        "_checkpoint_file", "resume", "sweep", "_sweep_*",
     ],
     [
         "reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "convert", "checking", "_report", "_implied",

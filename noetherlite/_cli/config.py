@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter
 from pathlib import Path
@@ -32,7 +32,7 @@ from .say import UsageError
 from .signatures import call, keys, printable, shown, unknown
 
 LARGEST = 1 << 16  # bytes: a configuration is a page of text, and some texts take tomllib quadratic time
-SECTIONS = ("network", "data", "initial", "algorithm", "run", "output")
+SECTIONS = ("network", "data", "initial", "algorithm", "run", "output", "sweep")
 ALGORITHMS: dict[str, Callable[..., Any]] = {
     name: kind
     for name, kind in vars(algorithms).items()
@@ -121,14 +121,17 @@ class Config:
         The file.
     errors : list of str
         What is wrong with it: the section, the key, the value and what is allowed.
+    content : dict, optional
+        What it holds, where that is known already.
     """
 
     path: Path
     errors: list[str] = field(default_factory=list)
+    content: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self._sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
-        for name, values in _read(self.path).items():
+        for name, values in (read(self.path) if self.content is None else self.content).items():
             if name not in SECTIONS:
                 self.errors.append(unknown(f"[{name}]", name, SECTIONS, "section"))
             elif not isinstance(values, dict):
@@ -335,7 +338,7 @@ def _stored(path: Path, n_params: int, moving: bool) -> tuple[Array, Array | Non
     return x, _validate.shaped(held["v"], "v of path", x.shape) if moving and "v" in held else None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
     """Return what a TOML file holds."""
     try:
         with path.open("rb") as file:

@@ -1,0 +1,187 @@
+"""The verb sweep: a configuration whose [sweep] lists values of its keys, trained for all their combinations."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .. import plot
+from ..simulate import integrate
+from ..sweep import Sweep
+from ..sweep import sweep as _sweep
+from . import say
+from .config import Config, ConfigError, Job, read
+from .run import summary
+from .signatures import printable, shown
+
+_MORE = """[sweep] lists the values of keys of the other sections; all combinations are trained, each as `noetherlite run` would:
+
+  [sweep]
+  "algorithm.lr" = [0.01, 0.1]
+  "initial.rng" = [0, 1, 2]
+
+Each is written to DIR when it is done; a second call goes on with what is missing. One numba and one BLAS thread per process
+of --workers; of Dask's and MPI's as docs/clusters.md says.
+
+"""
+
+
+def add(verbs: Any) -> None:
+    """Add the verb."""
+    parser = say.verb(
+        verbs,
+        "sweep",
+        _run,
+        help="train for all combinations of parameters that a configuration lists",
+        examples="examples/sweep.toml --workers 4 --plot algorithm.lr loss\n"
+        "examples/sweep.toml --dask tcp://127.0.0.1:8786\nexamples/sweep.toml --json | jq .table",
+        more=_MORE,
+    )
+    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to run; see examples/sweep.toml")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers", type=int, metavar="N", help="train on N processes of this machine (default: this one)"
+    )
+    where.add_argument("--dask", metavar="ADDRESS", help="train on the workers of the Dask scheduler at ADDRESS")
+    where.add_argument(
+        "--mpi",
+        action="store_true",
+        help="train on MPI processes, under `mpiexec -n N python -m mpi4py.futures -m noetherlite sweep …`",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder to write to (default: out/NAME, of [output] name)"
+    )
+    parser.add_argument(
+        "--plot", nargs=2, metavar=("X", "Y"), action="append", default=[], help="draw column Y against column X (PNG)"
+    )
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.workers is not None and options.workers < 1:
+        raise say.UsageError(f"--workers {options.workers}: expected at least 1")
+    content = read(options.config)
+    grid = _grid(options.config, content.pop("sweep", {}))
+    name = _check(options.config, content, grid)
+    out = options.out or Path("out", name)
+    train = partial(_train, str(options.config.absolute()), content)
+    with _executor(options) as executor:
+        runs = _sweep(train, grid, executor, out, progress=not options.no_progress)
+    files = []
+    for x, y in options.plot:
+        files.append(out / (re.sub(r"[^\w.-]+", "-", f"{y}-{x}") + ".png"))
+        say.draw(partial(plot.sweep, runs, x, y), files[-1])
+    _answer(runs, out, files, options.json)
+    if runs.status == "stopped":
+        return say.INTERRUPTED
+    return say.FAILED if runs.failures else say.FINE
+
+
+def _answer(runs: Sweep, out: Path, files: list[Path], as_json: bool) -> None:
+    if as_json:
+        say.answer(
+            {
+                "status": runs.status,
+                "message": runs.message,
+                "table": {name: column.tolist() for name, column in runs.table().items()},
+                "failures": [{"parameters": m.parameters, "error": m.error} for m in runs.failures],
+                "out": str(out),
+                "files": [str(file) for file in files],
+            }
+        )
+    else:
+        print("\n".join(map(printable, runs.summary().splitlines())))
+        print(f"wrote {', '.join(map(str, [out, *files]))}")
+
+
+def _grid(path: Path, given: Any) -> dict[str, list[Any]]:
+    """Return the values of each key "section.key"; TOML makes tables of keys that are not in quotes."""
+    grid: dict[str, list[Any]] = {}
+    flat: dict[str, Any] = {}
+    errors = []
+    for section, value in given.items() if isinstance(given, dict) else ():
+        flat |= {f"{section}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {section: value}
+    for key, values in flat.items():
+        if not re.fullmatch(r"\w+\.\w+", key):
+            errors.append(f'{key} = {shown(values)}: expected a key of another section, such as "algorithm.lr"')
+        elif not isinstance(values, list) or not values:
+            errors.append(f"{key} = {shown(values)}: expected a list of values")
+        grid[key] = values
+    if not flat:
+        errors.append('expected lists of values, such as "algorithm.lr" = [0.01, 0.1]')
+    if errors:
+        raise ConfigError("\n".join(f"{path}: [sweep] {printable(error)}" for error in errors))
+    return grid
+
+
+def _check(path: Path, content: Mapping[str, Any], grid: Mapping[str, list[Any]]) -> str:
+    """Raise a ConfigError with the errors of every value, the other keys at their first ones; return the sweep's name."""
+    first = {key: values[0] for key, values in grid.items()}
+    changes = [{key: value} for key, values in grid.items() for value in values[1:]]
+    errors: dict[str, None] = {}
+    for change in [{}, *changes]:
+        try:
+            name = _job(path, content, {**first, **change}).output.name
+        except ConfigError as error:
+            errors |= dict.fromkeys(str(error).splitlines())
+    if errors:
+        raise ConfigError("\n".join(errors))
+    return name
+
+
+def _job(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
+    """Return the run of one member."""
+    changed = dict(content)
+    for name, value in parameters.items():
+        section, key = name.split(".")
+        inner = changed.get(section, {})
+        changed[section] = {**inner, key: value} if isinstance(inner, dict) else inner
+    job = Config(path, content=changed).job()
+    if job.start.ndim == 2:
+        raise ConfigError(
+            f"{path}: a member of a sweep is one run: expected no [run] members and no list for [algorithm] lr"
+        )
+    if "checkpoint_every" in job.arguments:
+        raise ConfigError(f"{path}: [run] checkpoint_every: expected none in a sweep, which goes on run by run")
+    return job
+
+
+def _train(path: str, content: Mapping[str, Any], rng: object, **parameters: Any) -> dict[str, Any]:
+    """Train one member; its seeds are those of the configuration, so that `rng` is not used."""
+    job = _job(Path(path), content, parameters)
+    report = summary(integrate(job.U, job.algorithm, job.start, **job.arguments))  # type: ignore[arg-type]
+    out = {"status": report["status"], "loss at start": report["loss"]["start"][0], "loss": report["loss"]["end"][-1]}
+    for name, law in report["laws"].items():
+        out |= {f"{name} residual": law["residual"], f"{name} discrete": law["discrete_residual"]}
+    return out
+
+
+@contextmanager
+def _executor(options: argparse.Namespace) -> Iterator[Executor | int | None]:
+    if options.dask is not None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise RuntimeError("--dask needs Dask: pip install 'noetherlite[distributed]'") from None
+        with Client(options.dask, set_as_default=False) as client:
+            yield client.get_executor(pure=False)
+    elif options.mpi:
+        try:
+            from mpi4py import MPI
+            from mpi4py.futures import MPIPoolExecutor
+        except (ImportError, RuntimeError):
+            raise RuntimeError("--mpi needs MPI and mpi4py: pip install 'noetherlite[mpi]'") from None
+        if MPI.COMM_WORLD.size < 2:
+            raise RuntimeError(
+                "--mpi has no processes to train on: start it by `mpiexec -n N python -m mpi4py.futures -m noetherlite sweep …`"
+            )
+        with MPIPoolExecutor() as executor:
+            yield executor
+    else:
+        yield options.workers

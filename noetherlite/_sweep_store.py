@@ -1,0 +1,168 @@
+"""A sweep's folder: sweep.json says what is computed, and each member has a file, there complete or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._files import arrays, replacing
+from ._sweep_grid import child, describe
+from ._sweep_task import Outcome
+from .version import versions
+
+SCHEMA = 1
+_MANIFEST = "sweep.json"
+
+
+def manifest(
+    function: Callable[..., Any], parameters: list[dict[str, Any]], seed: np.random.SeedSequence
+) -> dict[str, Any]:
+    """Return what is computed, ready for JSON."""
+    return {
+        "format": "noetherlite sweep",
+        "schema": SCHEMA,
+        "function": describe(function),
+        "seed": _seed(seed),
+        "parameters": parameters,
+        "versions": versions(),
+    }
+
+
+def _seed(seed: np.random.SeedSequence) -> dict[str, Any]:
+    entropy = seed.entropy if isinstance(seed.entropy, int) else np.asarray(seed.entropy).tolist()
+    return {"entropy": entropy, "spawn_key": list(seed.spawn_key), "pool_size": seed.pool_size}
+
+
+class Store:
+    """The folder of a sweep.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is.
+    wanted : dict, optional
+        The manifest of the sweep that is to be written; by default the folder is read as it is.
+    """
+
+    def __init__(self, folder: Path, wanted: Mapping[str, Any] | None = None) -> None:
+        self.folder = folder
+        path = folder / _MANIFEST
+        if wanted is not None and not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(path, wanted)
+        self.manifest = self._read(path)
+        if wanted is not None:
+            self._match(wanted)
+
+    def _match(self, wanted: Mapping[str, Any]) -> None:
+        """Raise a ValueError if the folder holds another sweep."""
+        for (what, there), (_, asked) in zip(_facts(self.manifest), _facts(wanted), strict=False):
+            if json.dumps(there) != json.dumps(asked):  # as text, in which NaN is NaN
+                raise ValueError(
+                    f"out={str(self.folder)!r} holds another sweep: its {what} is {_around(there, asked)}, "
+                    f"not {_around(asked, there)}; give another folder, or remove this one"
+                )
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
+        try:
+            found = json.loads(path.read_text("utf-8"))
+            if found["format"] != "noetherlite sweep":
+                raise KeyError("format")
+            if found["schema"] > SCHEMA:
+                raise ValueError(f"{path} has format {found['schema']}; this version reads up to {SCHEMA}")
+            if not (found["parameters"] and all(isinstance(member, dict) for member in found["parameters"])):
+                raise KeyError("parameters")
+            return {key: found[key] for key in ("format", "schema", "function", "seed", "parameters", "versions")}
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(
+                f"{path} is not the manifest of a noetherlite sweep: missing or damaged {error}"
+            ) from error
+
+    def read(self) -> dict[int, Outcome]:
+        """Return the members that are there, failed ones among them."""
+        found = {}
+        for i, expected in enumerate(self.manifest["parameters"]):
+            for path, read in ((self._done(i), _result), (self._failed(i), _failure)):
+                if path.exists():
+                    parameters, found[i] = read(path)
+                    if json.dumps(parameters) != json.dumps(expected):
+                        raise ValueError(f"{path} belongs to another sweep: its parameters are {parameters}")
+                    break
+        return found
+
+    def write(self, i: int, outcome: Outcome) -> None:
+        """Write a member."""
+        header = {
+            "parameters": self.manifest["parameters"][i],
+            "seed": _seed(child(np.random.SeedSequence(**self.manifest["seed"]), i)),
+            "versions": versions(),
+            "seconds": outcome.seconds,
+        }
+        if outcome.result is None:
+            _write(self._failed(i), {**header, "error": outcome.error, "traceback": outcome.traceback})
+            return
+        result = {f"result/{name}": value for name, value in outcome.result.items()}
+        with replacing(self._done(i)) as file:
+            np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **result)
+        self._failed(i).unlink(missing_ok=True)
+
+    def _done(self, i: int) -> Path:
+        return self.folder / f"{i:06}.npz"
+
+    def _failed(self, i: int) -> Path:
+        return self.folder / f"{i:06}.failed.json"
+
+
+@contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
+        raise ValueError(f"{path} is damaged: {error!r}; remove it to have its member computed again") from error
+
+
+def _result(path: Path) -> tuple[Any, Outcome]:
+    """Return a member's parameters, and what was computed."""
+    with _undamaged(path):
+        stored = arrays(path)
+        header = json.loads(str(stored.pop("header")))
+        result = {name.removeprefix("result/"): a if a.ndim else a.item() for name, a in stored.items()}
+        return header["parameters"], Outcome(result, "", "", float(header["seconds"]))
+
+
+def _failure(path: Path) -> tuple[Any, Outcome]:
+    """Return a member's parameters, and how it failed."""
+    with _undamaged(path):
+        report = json.loads(path.read_text("utf-8"))
+        return report["parameters"], Outcome(
+            None, str(report["error"]), str(report["traceback"]), float(report["seconds"])
+        )
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what makes two sweeps the same, with its name."""
+    yield "function", manifest["function"]
+    yield "seed", manifest["seed"]
+    yield "number of members", len(manifest["parameters"])
+    yield from ((f"member {i}", parameters) for i, parameters in enumerate(manifest["parameters"]))
+
+
+def _around(value: object, other: object) -> str:
+    """Return the text of a value, only that around its first difference from another's where it is long."""
+    text, against = str(value), str(other)
+    if len(text) <= 160:
+        return text
+    same = next((i for i, (a, b) in enumerate(zip(text, against, strict=False)) if a != b), len(against))
+    begin = max(0, same - 40)
+    return f"{'…' if begin else ''}{text[begin : begin + 120]}…"

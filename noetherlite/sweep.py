@@ -1,0 +1,359 @@
+"""One function over a grid of parameters, by any executor: seeds from places, failures apart, files to go on from."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _sweep_grid, _validate, plot
+from ._html import table
+from ._sweep_store import Store, manifest
+from ._sweep_task import Outcome, compute, compute_alone, failure, processes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_Jobs: TypeAlias = Iterable[tuple[int, dict[str, Any], np.random.SeedSequence]]
+_SHOWN = 40  # rows of a summary
+
+
+def sweep(
+    function: Callable[..., Mapping[str, Any]],
+    grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],
+    executor: Executor | int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    rng: int | np.random.SeedSequence = 0,
+    progress: bool = False,
+) -> Sweep:
+    """Call a function for every member of a grid of parameters and collect what it returns.
+
+    Parameters
+    ----------
+    function : callable
+        Called as `function(**parameters, rng=seed)` with a `numpy.random.SeedSequence`, which every `rng=` of this library
+        takes; returns a mapping of names to numbers, strings and arrays of them. Executors pickle it: for processes it must be
+        defined in a file that they can import, and load its data itself rather than carry them along.
+    grid : mapping of str to sequence, or sequence of mappings
+        The values of each parameter, of which all combinations are taken, the last name varying fastest; or the parameters of
+        every member. Values are numbers, strings, truth values, None, and lists of these.
+    executor : concurrent.futures.Executor or int, optional
+        Who computes: one member after the other in this process by default; n new processes of this machine if a number n is
+        given, under `if __name__ == "__main__":` as `multiprocessing` wants it; or any executor, as of Dask or mpi4py
+        (docs/clusters.md). Runs of an executor use one thread unless they ask for more; new processes use one of BLAS, too.
+    out : path-like, optional
+        Folder that every result is written to as it comes. Members that are there are not computed again, failed ones are.
+    rng : int or SeedSequence
+        Seeds the members: member i has the i-th child, `numpy.random.SeedSequence(rng).spawn(n)[i]`, whatever the executor,
+        the order and what is skipped.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    Sweep
+        Status "completed", failures included, or "stopped" by Ctrl-C or by an executor that broke down: what was computed is
+        kept, the rest is cancelled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described, or `out` holds a sweep of another function, grid or seed.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> def train(lr, rng):
+    ...     net = nl.Network([4, 8, 3])
+    ...     U = net.potential(nl.datasets.gaussian_classes(n=20, n_features=4, n_classes=3, rng=0))
+    ...     run = nl.integrate(U, nl.GD(lr), net.init(rng=rng), steps=50)
+    ...     return {"loss": run.loss[-1], "drift": abs(run.laws["scaling:1"].residual[-1]).max()}
+    >>> runs = nl.sweep(train, {"lr": [0.01, 0.1]})
+    >>> runs.column("lr"), bool((runs.column("drift") < 0.1).all())
+    (array([0.01, 0.1 ]), True)
+    """
+    parameters = _sweep_grid.members(grid)
+    _sweep_grid.accepted(function, parameters[0])
+    seed = _sweep_grid.sequence(rng)
+    specification = manifest(function, parameters, seed)
+    store = None if out is None else Store(Path(out), specification)
+    with contextlib.ExitStack() as stack:
+        who = _executor(executor, stack)
+        there = {} if store is None else store.read()
+        outcomes = {i: outcome for i, outcome in there.items() if not outcome.error}
+        jobs = ((i, p, _sweep_grid.child(seed, i)) for i, p in enumerate(parameters) if i not in outcomes)
+        bar = stack.enter_context(_bar(len(parameters), len(outcomes))) if progress else None
+        stopped, failed = "", 0
+        try:
+            for i, outcome in _serially(function, jobs) if who is None else _by(who, function, jobs):
+                outcomes[i] = outcome
+                if store is not None:
+                    store.write(i, outcome)
+                failed += bool(outcome.error)
+                if bar is not None:
+                    bar.update(1)
+                    if outcome.error:
+                        bar.set_postfix_str(f"{failed} failed")
+        except KeyboardInterrupt:
+            stopped = "Ctrl-C"
+        except _LostError as error:
+            stopped = str(error)
+    return _collected(specification, outcomes, stopped)
+
+
+def load_sweep(path: str | os.PathLike[str]) -> Sweep:
+    """Read a sweep from its folder, also while it is being written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If a file in it is damaged, or has a newer format.
+    """
+    store = Store(Path(path))
+    return _collected(store.manifest, store.read(), stopped="")
+
+
+@dataclass(frozen=True, eq=False)
+class SweepMember:
+    """A member of a sweep.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the grid.
+    parameters : dict
+        Its parameters.
+    result : dict or None
+        What the function returned: numbers, strings and arrays. None where it failed or was not called.
+    error : str
+        The exception that the function raised, in words; or ''.
+    traceback : str
+        The same at length.
+    seconds : float
+        How long the function took.
+    """
+
+    index: int
+    parameters: dict[str, Any]
+    result: dict[str, Any] | None
+    error: str
+    traceback: str = field(repr=False)
+    seconds: float
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Results and parameters by their names; where two are called the same it is the parameter."""
+        return {**(self.result or {}), **self.parameters}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep:
+    """What a function returned for each member of a grid; n members.
+
+    Attributes
+    ----------
+    members : tuple of SweepMember
+        In the order of the grid; `sweep[i]` is member i.
+    status : {"completed", "stopped"}
+        Whether every member was computed, be it that it failed.
+    message : str
+        The same in words.
+    specification : mapping
+        Function, seed and versions, ready for JSON.
+    """
+
+    members: tuple[SweepMember, ...]
+    status: str
+    message: str
+    specification: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "specification", MappingProxyType(dict(self.specification)))
+
+    def __len__(self) -> int:
+        """Return the number of members."""
+        return len(self.members)
+
+    def __getitem__(self, i: int) -> SweepMember:
+        """Return member i."""
+        return self.members[i]
+
+    def __iter__(self) -> Iterator[SweepMember]:
+        return iter(self.members)
+
+    @property
+    def parameters(self) -> list[dict[str, Any]]:
+        """The parameters of each member."""
+        return [member.parameters for member in self.members]
+
+    @property
+    def results(self) -> list[dict[str, Any] | None]:
+        """What the function returned for each member; None where it failed or was not called."""
+        return [member.result for member in self.members]
+
+    @property
+    def failures(self) -> list[SweepMember]:
+        """The members whose function raised an exception, or returned what is no result."""
+        return [member for member in self.members if member.error]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns: parameters, then results."""
+        results = [name for member in self.members for name in member.result or ()]
+        return list(dict.fromkeys([*self.members[0].parameters, *results]))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a parameter or a result of all members.
+
+        Parameters
+        ----------
+        name : str
+            One of `names`; where a result is called like a parameter, it is the parameter.
+
+        Returns
+        -------
+        ndarray, shape (n,) or (n, …)
+            NaN, or '' among strings, where a member has none.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column, or its entries differ in shape.
+        """
+        _validate.one_of(name, "name", self.names)
+        entries = [member.row.get(name) for member in self.members]
+        present = [np.asarray(entry) for entry in entries if entry is not None]
+        shapes = {entry.shape for entry in present}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"column {name!r} has entries of different shapes: {sorted(shapes)}; use `results` instead"
+            )
+        if not present:
+            return np.full(len(entries), np.nan)
+        missing = np.full(present[0].shape, "" if present[0].dtype.kind == "U" else np.nan)
+        return np.stack([missing if entry is None else np.asarray(entry) for entry in entries])
+
+    def table(self) -> dict[str, NDArray[Any]]:
+        """Return all columns with one number or string a member, as `pandas.DataFrame` takes them."""
+        several = {
+            name for member in self for name, entry in member.row.items() if isinstance(entry, list | np.ndarray)
+        }
+        return {name: self.column(name) for name in self.names if name not in several}
+
+    def plot(self, x: str, y: str, ax: Axes | None = None, **style: Any) -> Axes:
+        """Plot one column against another; see `noetherlite.plot.sweep`."""
+        return plot.sweep(self, x, y, ax, **style)
+
+    def summary(self) -> str:
+        """Return the table as text, and after it the failures with their parameters."""
+        columns = {name: [_cell(entry) for entry in column.tolist()] for name, column in self.table().items()}
+        rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows[: _SHOWN + 1]
+        ]
+        if len(rows) > len(lines):
+            lines.append(f"… and {len(rows) - len(lines)} more")
+        failed = [f"failed: {_words(m.parameters)}: {m.error.splitlines()[0]}" for m in self.failures]
+        if len(failed) > _SHOWN:
+            failed[_SHOWN:] = [f"… and {len(failed) - _SHOWN} more failed"]
+        return "\n".join([self.message, *lines, *failed])
+
+    def _repr_html_(self) -> str:
+        columns = self.table()
+        rows = zip(range(min(len(self), _SHOWN)), *(column.tolist() for column in columns.values()), strict=False)
+        return table(self.message, rows, ["member", *columns])
+
+    def __repr__(self) -> str:
+        return f"Sweep({self.specification.get('function', 'function')}, {self.message}, columns {self.names})"
+
+
+class _LostError(Exception):
+    """An executor lost members; the message says why."""
+
+
+def _executor(given: Any, stack: contextlib.ExitStack) -> Executor | None:
+    if given is None or isinstance(given, Executor):
+        return given
+    if isinstance(given, int):
+        return stack.enter_context(processes(_validate.integer(given, "executor", minimum=1)))
+    hint = "; give client.get_executor()" if hasattr(given, "get_executor") else ""
+    raise TypeError(
+        f"executor must be a concurrent.futures.Executor, a number of processes or None, got {_validate.describe(given)}{hint}"
+    )
+
+
+def _serially(function: Callable[..., Any], jobs: _Jobs) -> Iterator[tuple[int, Outcome]]:
+    for i, parameters, seed in jobs:
+        yield i, compute(function, parameters, seed)
+
+
+def _by(executor: Executor, function: Callable[..., Any], jobs: _Jobs) -> Iterator[tuple[int, Outcome]]:
+    """Yield members as the executor is done with them; at an end before the last one, cancel those that wait."""
+    waiting, lost = {}, ""
+    try:
+        try:
+            for i, parameters, seed in jobs:
+                waiting[executor.submit(compute_alone, function, parameters, seed)] = i
+        except BrokenExecutor as error:
+            lost = str(error)
+        for future in as_completed(waiting):
+            i = waiting.pop(future)
+            try:
+                outcome: Outcome = future.result()
+            except (BrokenExecutor, CancelledError) as error:
+                lost = str(error) or "an executor that cancelled members"
+                continue
+            except Exception as error:
+                outcome = failure(error)
+            del future  # while it is held Dask keeps the result, too, and computes it again where it is lost
+            yield i, outcome
+    finally:
+        for future in waiting:
+            future.cancel()
+    if lost:
+        raise _LostError(lost)
+
+
+def _bar(total: int, done: int) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, initial=done, unit="member", leave=False)
+
+
+def _collected(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome], stopped: str) -> Sweep:
+    nothing = Outcome(None, "", "", 0.0)
+    parameters: Sequence[dict[str, Any]] = specification["parameters"]
+    members = tuple(SweepMember(i, p, *outcomes.get(i, nothing)) for i, p in enumerate(parameters))
+    count = Counter("failed" if m.error else "not computed" if m.result is None else "done" for m in members)
+    message = (
+        f"{len(members)} member{'s' * (len(members) != 1)}: {', '.join(f'{n} {what}' for what, n in count.items())}"
+    )
+    if stopped and count["not computed"]:
+        message += f"; stopped by {stopped}"
+    return Sweep(
+        members,
+        "stopped" if count["not computed"] else "completed",
+        message,
+        {key: specification[key] for key in ("function", "seed", "versions")},
+    )
+
+
+def _cell(entry: Any) -> str:
+    return f"{entry:.6g}" if isinstance(entry, float) else str(entry)
+
+
+def _words(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
