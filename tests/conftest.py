@@ -18,3 +18,12 @@ def _kernels_digest():
 # Before anything imports numba or matplotlib, which read these once.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_ROOT / ".numba_cache" / _kernels_digest()))
 os.environ["MPLBACKEND"] = "Agg"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what takes long where nothing is compiled."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
+        return
+    slow = [item for item in items if item.get_closest_marker("slow_without_jit")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]

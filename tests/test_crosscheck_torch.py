@@ -6,6 +6,8 @@ from problems import ACTIVATIONS, LOSSES, data, point
 
 from noetherlite import GD, HeavyBall, Network, integrate
 
+pytestmark = pytest.mark.slow_without_jit
+
 torch = pytest.importorskip("torch")
 
 

@@ -6,6 +6,8 @@ from problems import EPS, HOMOGENEOUS, problem
 
 from noetherlite import GD, NAGD, ConformalLeapfrog, HeavyBall, Leapfrog, integrate
 
+pytestmark = pytest.mark.slow_without_jit
+
 STEPS = 10_000
 ALGORITHMS = {
     "GD": (GD(3e-4), None),

@@ -221,6 +221,7 @@ def test_damped_oscillator():
     np.testing.assert_allclose(run.params[:, 0], (1 + run.t) * np.exp(-run.t), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow_without_jit
 @pytest.mark.parametrize("lr", [0.01, 0.0025])
 def test_leapfrog_energy_is_bounded_and_does_not_drift(lr):
     """Over 10⁵ steps; the shadow energy is conserved, so E oscillates by (hω)²/4·E at most in each direction."""
@@ -233,6 +234,7 @@ def test_leapfrog_energy_is_bounded_and_does_not_drift(lr):
     assert abs(late.mean() - early.mean()) < 0.02 * np.ptp(run.energy)
 
 
+@pytest.mark.slow_without_jit
 def test_network_energy_is_bounded_under_leapfrog():
     _, U, x0 = problem("tanh", n=5)
     run = integrate(U, Leapfrog(1e-4), x0, 100_000, record_every=50, laws=None)

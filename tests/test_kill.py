@@ -10,7 +10,10 @@ from test_checkpoint import STEPS, assert_same, problem
 
 import noetherlite as nl
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills children that it forks")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="kills children that it forks"),
+    pytest.mark.slow_without_jit,
+]
 
 # One process that has compiled everything forks twenty, one after the other, each of which goes on from what the one before
 # it left. Thirteen are killed at a random moment, the others kill themselves inside the writing of a checkpoint.

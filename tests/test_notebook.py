@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow_without_jit
+
 TOUR = Path(__file__).parent.parent / "docs" / "tour.ipynb"
 # Runs cells as a notebook does: the value of a last expression is shown.
 RUNNER = """

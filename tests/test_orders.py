@@ -7,6 +7,8 @@ from scipy.integrate import solve_ivp
 
 from noetherlite import GD, NAGD, ConformalLeapfrog, HeavyBall, Leapfrog, integrate
 
+pytestmark = pytest.mark.slow_without_jit
+
 # (name of the class, final time, start, numbers of steps, order); NAGD and friction α/t start at rest or after t = 0
 CASES = {
     "GD": (GD, 2.0, 0.0, [100, 200, 400, 800, 1600], 1),
