@@ -31,6 +31,7 @@ from .version import version
 if TYPE_CHECKING:
     from . import convert, figures, ntk, testing
     from ._drift import Drift, drift
+    from ._page import report
     from ._report import Report
     from .checking import check
     from .counting import LawCount, count_laws
@@ -86,6 +87,7 @@ __all__ = [
     "potentials",
     "rebalance",
     "reference_flow",
+    "report",
     "resume",
     "sweep",
     "symmetries",
@@ -108,6 +110,7 @@ _LAZY = {
     "figures": "figures",
     "law": "formulas",
     "ntk": "ntk",
+    "report": "_page",
     "testing": "testing",
 }
 

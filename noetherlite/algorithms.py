@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -305,3 +306,10 @@ class ConformalLeapfrog(Algorithm):
     def code(self) -> int:
         """The kernels' number."""
         return layout.CONFORMAL
+
+
+def specified(specification: Mapping[str, Any]) -> Algorithm:
+    """Return the algorithm that `Algorithm.specification` describes."""
+    settings = dict(specification)
+    kinds = {kind.__name__: kind for kind in Algorithm.__subclasses__()}
+    return kinds[_validate.one_of(settings.pop("name"), "algorithm", kinds)](**settings)

@@ -16,7 +16,7 @@ from . import _checkpoint_file, _run, _validate
 from ._kernels import layout
 from ._setup import Setup
 from ._types import Array
-from .algorithms import Algorithm
+from .algorithms import specified
 from .datasets import Dataset
 from .network import Network
 from .potentials import Harmonic, NetworkPotential, Potential, Radial
@@ -212,7 +212,7 @@ def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], po
         for name in header["laws"]
     ]
     chosen = header["arguments"]
-    found = [_algorithm(a) for a in header["algorithms"]]
+    found = [specified(a) for a in header["algorithms"]]
     runs = () if header["single"] else (len(found),)
     plan = _run.Plan(
         U,
@@ -270,9 +270,3 @@ def _potential(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any],
         "its data are larger than a checkpoint takes along" if kind != "callable" else "a Python function is not saved"
     )
     raise ValueError(f"potential must be given to resume {str(path)!r}: {why}")
-
-
-def _algorithm(specification: Mapping[str, Any]) -> Algorithm:
-    settings = dict(specification)
-    kinds = {kind.__name__: kind for kind in Algorithm.__subclasses__()}
-    return kinds[settings.pop("name")](**settings)

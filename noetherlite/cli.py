@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ._cli import check, laws, machine, paper, run, say, sweep
+from ._cli import check, laws, machine, paper, report, run, say, sweep
 from .version import version
 
 _EPILOG = f"""examples:
@@ -18,6 +18,7 @@ _EPILOG = f"""examples:
                                                       train for all combinations of parameters, on 4 processes
   noetherlite check recording.npz --widths 4,8,3 --dynamics gf
                                                       hold a recording of any framework against the laws
+  noetherlite report out/gradient_descent.npz         one page of a run, to send and to open from disk
   noetherlite laws --widths 784,128,10 --activation relu --dynamics nagf
                                                       what is conserved, and why
   noetherlite figure 1 --out out                      GU's Figure 1: norms move, laws hold
@@ -71,6 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"noetherlite {version()}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for module in (run, sweep, check, laws, paper, machine):
+    for module in (run, sweep, check, report, laws, paper, machine):
         module.add(verbs)
     return parser

@@ -142,6 +142,9 @@ def _finish(
         trajectory = start(progress=not options.no_progress)
     except CheckpointError as error:
         trajectory, failure = error.trajectory, error
+    if options.config is not None:  # what a report tells of how to repeat the run
+        told = {"command": f"noetherlite run {options.config}", "configuration": options.config.read_text("utf-8")}
+        trajectory = replace(trajectory, specification={**trajectory.specification, **told})
     report = summary(trajectory)
     files = report["files"] = [str(trajectory.save(options.out / output.name))]
     if failure is not None:
