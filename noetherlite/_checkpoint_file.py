@@ -36,7 +36,7 @@ def write(target: Path, header: Mapping[str, Any], held: Mapping[str, Any]) -> N
     """
     first = np.array(json.dumps({"format": FORMAT, "schema": SCHEMA, **header}))
     with replacing(target) as file:
-        np.savez(file, allow_pickle=False, header=first, **held)
+        np.savez(file, header=first, **held)
         file.flush()
         digest = _digest(file, file.seek(0, os.SEEK_END))
         file.seek(0, os.SEEK_END)

@@ -6,15 +6,18 @@ import math
 from collections.abc import Callable as Function
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import numba
 import numpy as np
 
 from . import _validate
-from ._kernels import cpu, layout
+from ._kernels import cpu, layout, reference
 from ._types import Array, ArrayLike, Float64Array, IntArray
 
 if TYPE_CHECKING:
     from .datasets import Dataset
     from .network import Network
+
+_settings: Any = numba.config
 
 
 @runtime_checkable
@@ -49,6 +52,8 @@ class _Compiled:
     def value(self, x: ArrayLike) -> float:
         """Return U(x) for x of shape (P,)."""
         x = self._point(x)
+        if _settings.DISABLE_JIT:
+            return self.value_and_gradient(x)[0]
         problem, held = self._held()
         return float(cpu.value_and_gradient(problem, held, x, np.empty(0)))
 
@@ -59,6 +64,9 @@ class _Compiled:
     def value_and_gradient(self, x: ArrayLike) -> tuple[float, Float64Array]:
         """Return U(x) and ∇U(x) of shape (P,)."""
         x = self._point(x)
+        if _settings.DISABLE_JIT:  # where the kernels' loops would run in Python, NumPy's are faster
+            value, gradient = reference.value_and_gradient(self.problem(), x)
+            return float(value), gradient
         problem, held = self._held()
         gradient = np.empty(self.n_params)
         return float(cpu.value_and_gradient(problem, held, x, gradient)), gradient

@@ -188,7 +188,7 @@ class Trajectory:
         }
         arrays["header"] = np.array(json.dumps(header))
         with replacing(target) as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)
         return target
 
 

@@ -1,0 +1,156 @@
+"""Readers of files that are damaged or hostile: the file's content, or a documented error, in bounded memory."""
+
+import io
+import struct
+import tracemalloc
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import noetherlite as nl
+from noetherlite import _idx
+from noetherlite._cli.config import Config, ConfigError
+from noetherlite._files import arrays
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+MUTATIONS = 150
+MOST = 80_000_000  # bytes that reading a small file may take
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """One real file of each kind, small, and what reads it."""
+    folder = tmp_path_factory.mktemp("files")
+    net = nl.Network([2, 3, 2])
+    U = net.potential(nl.datasets.gaussian_classes(n=8, n_features=2, n_classes=2, rng=0))
+    run = nl.integrate(U, nl.GD(0.1), net.init(rng=0), 4, record_params=True, checkpoint=folder / "run.ckpt")
+    run.save(folder / "run.npz")
+    np.savez(folder / "data.npz", X=U.X, y=U.y)
+    images = struct.pack(">HBBIII", 0, 8, 3, 5, 28, 28) + bytes(range(245)) * 16
+    (folder / "images").write_bytes(images)
+    (folder / "config.toml").write_bytes((EXAMPLES / "gradient_descent.toml").read_bytes())
+    return {
+        "trajectory": (folder / "run.npz", nl.load),
+        "checkpoint": (folder / "run.ckpt.npz", lambda path: nl.resume(path)),
+        "data": (folder / "data.npz", nl.datasets.npz),
+        "idx": (folder / "images", lambda path: _idx.decode(path.read_bytes(), path.name, shape=(5, 28, 28))),
+        "toml": (folder / "config.toml", lambda path: Config(path).job()),
+    }
+
+
+def mutations(content, rng):
+    """Truncated, with bits flipped, bytes set to extremes, pieces cut out, doubled and exchanged."""
+    for k in range(MUTATIONS):
+        out = bytearray(content)
+        a, b = sorted(rng.integers(0, len(out), 2))
+        b = min(b, a + 64)
+        if k % 6 == 0:
+            del out[a:]
+        elif k % 6 == 1:
+            out[a] ^= 1 << int(rng.integers(8))
+        elif k % 6 == 2:
+            out[a:b] = bytes([int(rng.choice([0, 1, 127, 128, 255]))]) * (b - a)
+        elif k % 6 == 3:
+            del out[a:b]
+        elif k % 6 == 4:
+            out[a:a] = out[a:b]
+        else:  # the ends, where formats keep their tables
+            end = len(out) - 1 - int(rng.integers(min(300, len(out))))
+            out[end] = int(rng.integers(256))
+        yield bytes(out)
+
+
+@pytest.mark.parametrize("kind", ["trajectory", "checkpoint", "data", "idx", "toml"])
+def test_mutated_files(files, kind, tmp_path):
+    path, read = files[kind]
+    read(path)  # as it was written
+    content, refused = path.read_bytes(), 0
+    target = tmp_path / path.name
+    for changed in mutations(content, np.random.default_rng(0)):
+        target.write_bytes(changed)
+        tracemalloc.start()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                read(target)
+        except (ValueError, TypeError, MemoryError) as error:
+            refused += 1
+            text = str(error)
+        else:
+            text = target.name
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < MOST
+        assert target.name.split(".")[0] in text  # the message names the file
+    assert refused > MUTATIONS // 4
+    if kind == "checkpoint":
+        assert refused == sum(changed != content for changed in mutations(content, np.random.default_rng(0)))
+
+
+def npz(**parts):
+    """An .npz file with the bytes of its members as given."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(f"{name}.npy", content)
+    return out.getvalue()
+
+
+def member(shape, content, dtype="<f8"):
+    """An array's bytes with a header that announces `shape`."""
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(out, {"shape": shape, "fortran_order": False, "descr": dtype})
+    return out.getvalue() + content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (npz(t=member((2**40,), bytes(64))), "announces shape"),
+        (npz(t=member((2**62, 4), bytes(64))), "announces shape"),
+        (npz(t=member((-1,), bytes(64))), ""),
+        (npz(t=member((10**8,), bytes(8 * 10**8))), "far more than the file has"),
+        (npz(t=member((1,), b"\x80\x04N.", "|O")), "Object arrays cannot be loaded"),
+        (npz(t=b"\x93NUMPY\x03\x00" + bytes(100)), "version"),
+        (npz(t=b"nothing"), ""),
+    ],
+    ids=["2^40", "2^64", "negative", "zip bomb", "pickle", "version", "nothing"],
+)
+def test_hostile_npz(tmp_path, content, message):
+    path = tmp_path / "run.npz"
+    path.write_bytes(content)
+    assert len(content) < 2_000_000
+    for read in (arrays, nl.load, nl.datasets.npz):
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=f"run.npz.*{message}"):
+            read(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < MOST
+
+
+def test_what_is_fair_is_read(tmp_path):
+    """The control: compressed files of ordinary data are no bombs."""
+    path = tmp_path / "data.npz"
+    np.savez_compressed(path, X=np.zeros((1000, 784)), y=np.arange(1000) % 10)
+    assert nl.datasets.npz(path).X.shape == (1000, 784)
+
+
+def test_idx_that_claims_too_much():
+    claims = struct.pack(">HBBIII", 0, 8, 3, 2**32 - 1, 2**16, 2**16) + bytes(100)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="images is not an IDX file of unsigned bytes of shape"):
+        _idx.decode(claims, "images", shape=(10_000, 28, 28))
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_large_and_deep_configurations(tmp_path):
+    path = tmp_path / "config.toml"
+    for text in ("a = " + "[" * 5000, "x" * (1 << 20), "[network]\nwidths = [" + "1," * 10000 + "1]", "\0", "\xff"):
+        path.write_text(text, encoding="latin-1")
+        with pytest.raises(ConfigError, match=r"config\.toml"):
+            Config(path).job()
