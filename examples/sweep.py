@@ -1,6 +1,12 @@
-"""A sweep over learning rates and starts, on two processes: how the drift of the laws grows with the step, and an ensemble split."""
+"""
+A function over a grid
+======================
+
+A sweep over learning rates and starts, on two threads: how the drift of the laws grows with the step, and an ensemble split.
+"""
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -30,8 +36,11 @@ def part(start, stop, rng):
 def main() -> None:
     """Run the sweep in two calls, the second of which finds the first one's results, and put the ensemble together."""
     grid = {"lr": [0.005, 0.01, 0.02, 0.04], "start": [0, 1, 2]}
+    pool = ThreadPoolExecutor(
+        2
+    )  # or any other executor; executor=2 starts two processes, which must be able to import `train`
     with tempfile.TemporaryDirectory() as folder:
-        nl.sweep(train, grid, executor=2, out=folder)
+        nl.sweep(train, grid, pool, out=folder)
         runs = nl.sweep(train, grid, out=folder)  # computes again what failed, and nothing else
     print(runs.summary())
 
@@ -40,7 +49,7 @@ def main() -> None:
     order = np.polyfit(np.log(lr[known]), np.log(drift[known]), 1)[0]
     print(f"drift of the quantity of scaling:1 grows like lr^{order:.2f} at equal times; the theory says lr")
 
-    parts = nl.sweep(part, [{"start": e, "stop": e + 4} for e in (0, 4, 8)], executor=2).results
+    parts = nl.sweep(part, [{"start": e, "stop": e + 4} for e in (0, 4, 8)], pool).results
     whole = part(0, 12, None)["x"]
     print(
         "the ensemble in three parts is the whole, bit for bit:",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, as_completed
@@ -88,7 +89,7 @@ def sweep(
     specification = manifest(function, parameters, seed)
     store = None if out is None else Store(Path(out), specification)
     with contextlib.ExitStack() as stack:
-        who = _executor(executor, stack)
+        who = _executor(executor, function, stack)
         there = {} if store is None else store.read()
         outcomes = {i: outcome for i, outcome in there.items() if not outcome.error}
         jobs = ((i, p, _sweep_grid.child(seed, i)) for i, p in enumerate(parameters) if i not in outcomes)
@@ -284,10 +285,15 @@ class _LostError(Exception):
     """An executor lost members; the message says why."""
 
 
-def _executor(given: Any, stack: contextlib.ExitStack) -> Executor | None:
+def _executor(given: Any, function: Callable[..., Any], stack: contextlib.ExitStack) -> Executor | None:
     if given is None or isinstance(given, Executor):
         return given
     if isinstance(given, int):
+        if _sweep_grid.describe(function).startswith("__main__.") and not hasattr(sys.modules["__main__"], "__file__"):
+            raise ValueError(
+                f"function {_sweep_grid.describe(function)} is defined at a prompt or in a notebook, from where new processes "
+                f"cannot import it: put it into a file, or give a ThreadPoolExecutor({given}) as executor"
+            )
         return stack.enter_context(processes(_validate.integer(given, "executor", minimum=1)))
     hint = "; give client.get_executor()" if hasattr(given, "get_executor") else ""
     raise TypeError(

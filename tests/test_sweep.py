@@ -118,6 +118,18 @@ def test_a_function_that_cannot_be_pickled_fails_for_every_member_and_breaks_not
     assert "pickle" in runs.failures[0].error
 
 
+def test_a_function_of_a_prompt_is_refused_before_processes_look_for_it():
+    code = (
+        "import noetherlite as nl\ndef f(i, rng): return {'i': i}\nprint(nl.sweep(f, {'i': [1]}).message, flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code + "nl.sweep(f, {'i': [1]}, 2)"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "1 member: 1 done\n"
+    assert "ValueError: function __main__.f is defined at a prompt" in done.stderr
+    assert "SpawnProcess" not in done.stderr
+
+
 def test_what_an_executor_cancels_is_not_computed_and_the_rest_is_delivered():
     runs = nl.sweep(draw, GRID, Backwards(cancelled=(1, 4)))
     assert [m.index for m in runs if m.result is None] == [1, 4]
