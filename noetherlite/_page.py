@@ -73,7 +73,7 @@ def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None 
 
 def _page(title: str, body: Iterable[str]) -> str:
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return "".join(
         [
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
