@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,7 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from . import _reduction, _validate
+from . import _reduction, _room, _validate
 from . import laws as _laws
 from ._family import Family
 from ._kernels import cpu, cpu_team, layout, pointwise, reference
@@ -25,8 +24,6 @@ from .potentials import NetworkPotential, Potential
 BACKENDS = ("auto", "cpu", "reference")
 # Compiled calls are kept to about this many seconds, so that Ctrl-C and the progress bar stay responsive.
 _CALL_SECONDS = 0.25
-# Recorded parameters of more bytes than this go to a memory-mapped temporary file.
-PARAMS_IN_MEMORY = 1 << 30
 
 
 class Plan:
@@ -110,6 +107,7 @@ class Plan:
         """Return empty records with the leading axes `runs`; NaN stays where a run that is cut short does not get to."""
         rows = (*runs, n_records(steps, every))
         K = int(self.laws.start[-1])
+        _room.refuse_beyond_memory(8.0 * math.prod(rows) * (3 + K * (4 + layout.N_PARTS * with_parts)))
         return layout.Records(
             every=every,
             last=steps,
@@ -120,7 +118,7 @@ class Plan:
             charge=np.full((*rows, K), np.nan),
             integral=np.full((*rows, K), np.nan),
             discrete=np.full((*rows, K), np.nan),
-            params=_parameters((*rows, self.n_params) if with_params else (*runs, 0, 0), self.dtype),
+            params=_room.parameters((*rows, self.n_params) if with_params else (*runs, 0, 0), self.dtype),
             parts=np.full((*(rows if with_parts else (*runs, 0)), layout.N_PARTS, K), np.nan),
         )
 
@@ -380,11 +378,3 @@ def state(x: Array, v: Array, n_components: int, n_parts: int) -> layout.State:
         scratch=np.zeros((2, n_components)),
         parts=np.zeros((n_parts, n_components)),
     )
-
-
-def _parameters(shape: tuple[int, ...], dtype: str) -> Array:
-    """Return memory for parameters: a file without a name where it is large, gone with the array."""
-    if math.prod(shape) * np.dtype(dtype).itemsize <= PARAMS_IN_MEMORY:
-        return np.full(shape, np.nan, dtype)
-    with tempfile.TemporaryFile(prefix="noetherlite-") as file:
-        return np.asarray(np.memmap(file, dtype, "w+", shape=shape))

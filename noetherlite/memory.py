@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import _run, _validate
+from . import _room, _run, _validate
 from ._family import NoetherSymmetry
 from ._kernels import cpu_tiles
 from .potentials import Potential
@@ -96,7 +96,7 @@ def memory(
     R, components = _run.n_records(steps, every), np.diff(plan.laws.start, prepend=0)
     P, s, K = U.n_params, np.dtype(plan.dtype).itemsize, int(components.sum())
     params = R * s * plan.n_params if record_params else 0
-    in_memory = params if E * params <= _run.PARAMS_IN_MEMORY else 0
+    in_memory = params if E * params <= _room.PARAMS_IN_MEMORY else 0
     run = R * (24 + 32 * K) + in_memory + 16 * P + 8 * plan.n_samples
     passing = 4 * s * plan.n_params + _tiles(plan, threads // lanes)
     result = R * (24 + 40 * K + 8 * int(components.max())) + 2 * s * P

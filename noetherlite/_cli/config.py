@@ -6,7 +6,6 @@ What a section may hold is read from the signature of what it makes: [network] i
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 
 from .. import _run, _validate, algorithms, datasets
 from .._files import arrays
+from .._room import refuse_beyond_memory
 from .._types import Array
 from ..algorithms import Algorithm
 from ..checkpoint import interval
@@ -260,7 +260,7 @@ class Config:
             problem: Potential = Radial() if U is None else U
             known = keys(memory, _OF_THE_PROBLEM if U is None else ())
             n_bytes = memory(problem, networks=networks, **{key: given[key] for key in given if key in known})
-            _refuse_beyond_memory(n_bytes)
+            refuse_beyond_memory(n_bytes)
             if rules:
                 _run.motion(rules[0], (problem.n_params,), None, given.get("t0"))
             _validate.one_of(given.get("backend", "auto"), "backend", _run.BACKENDS)
@@ -352,15 +352,3 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a text in UTF-8 ({error})") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-
-
-def _refuse_beyond_memory(n_bytes: int) -> None:
-    try:
-        present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not every system tells
-        return
-    if n_bytes > present:
-        raise ValueError(
-            f"the run would hold {n_bytes / 1e9:.3g} GB and this machine has {present / 1e9:.3g} GB; "
-            "record less often by record_every, or fewer laws"
-        )

@@ -17,7 +17,7 @@ def add(verbs: Any) -> None:
         "report",
         _report,
         help="write one self-contained page of a run, an ensemble or a sweep",
-        examples="out/gradient_descent.npz\nresults -o sweep.html --title 'Learning rates'",
+        examples="out/gradient_descent.npz --json\nresults -o sweep.html --title 'Learning rates'",
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="a trajectory (.npz), or the folder of a sweep")
     parser.add_argument("-o", "--output", type=Path, metavar="PAGE.html", help="where (default: FILE.html)")
