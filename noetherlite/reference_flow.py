@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial.polynomial import polyder, polyval
@@ -34,6 +35,14 @@ class Flow:
     v: Float64Array
 
 
+class _Method(NamedTuple):
+    """How exactly to solve, and when to give up."""
+
+    rtol: float
+    atol: float
+    max_evaluations: int
+
+
 def reference_flow(
     U: Potential,
     dynamics: Dynamics,
@@ -44,6 +53,7 @@ def reference_flow(
     t0: float = 0.0,
     rtol: float = 1e-12,
     atol: float = 1e-13,
+    max_evaluations: int = 10_000_000,
 ) -> Flow:
     """Return the solution of m ẍ + (γ + α/t) ẋ + ∇U(x) = 0 at the times `t`.
 
@@ -63,6 +73,8 @@ def reference_flow(
         Initial time.
     rtol, atol : float
         Tolerances of DOP853, rtol ≥ 2.3e-14.
+    max_evaluations : int
+        Gradients after which to give up: an explicit method never ends where ∇U is far steeper than the times asked for.
 
     Returns
     -------
@@ -73,7 +85,7 @@ def reference_flow(
     ValueError
         If an argument is out of range, or a velocity is given where friction is infinite (α > 0, t0 = 0).
     RuntimeError
-        If DOP853 fails, for example where ∇U is not finite.
+        If DOP853 fails, for example where ∇U is not finite, or needs more than `max_evaluations`.
 
     Notes
     -----
@@ -98,6 +110,7 @@ def reference_flow(
     atol = _validate.real(atol, "atol", minimum=0.0, strict=True)
     times = _validate.times(t)
     start = _validate.real(t0, "t0", minimum=0.0)
+    how = _Method(rtol, atol, _validate.integer(max_evaluations, "max_evaluations", minimum=1))
     if times.size == 0 or times[0] < start:
         raise ValueError(f"t must hold times >= t0={start:g}, got {_validate.describe(t)}")
     if not np.isfinite(U.gradient(x)).all():
@@ -107,9 +120,9 @@ def reference_flow(
     if dynamics.mass == 0:
         if moving:
             raise ValueError("velocity is not accepted with mass = 0: gradient flow is first order")
-        return _first_order(U, dynamics, x, times, start, rtol, atol)
+        return _first_order(U, dynamics, x, times, start, how)
     if start > 0 or dynamics.alpha == 0:
-        return _second_order(U, dynamics, x, v, times, start, rtol, atol)
+        return _second_order(U, dynamics, x, v, times, start, how)
     if v.any():
         raise ValueError(
             "velocity must be zero at t0 = 0 where the friction α/t is infinite; give t0 > 0 to start moving"
@@ -121,19 +134,17 @@ def reference_flow(
     if early.all():
         return Flow(times, x_early, v_early)
     x_end, v_end, _ = _evaluate(series, np.array([end]))
-    late = _second_order(U, dynamics, x_end[0], v_end[0], times[~early], end, rtol, atol)
+    late = _second_order(U, dynamics, x_end[0], v_end[0], times[~early], end, how)
     return Flow(times, np.vstack([x_early, late.x]), np.vstack([v_early, late.v]))
 
 
-def _first_order(
-    U: Potential, dynamics: Dynamics, x: Array, t: Float64Array, t0: float, rtol: float, atol: float
-) -> Flow:
-    path = _solve(lambda _, x: -_gradient(U, x) / dynamics.gamma, x, t, t0, rtol, atol)
+def _first_order(U: Potential, dynamics: Dynamics, x: Array, t: Float64Array, t0: float, how: _Method) -> Flow:
+    path = _solve(lambda _, x: -_gradient(U, x) / dynamics.gamma, x, t, t0, how)
     return Flow(t, path, np.array([-U.gradient(point) / dynamics.gamma for point in path]))
 
 
 def _second_order(
-    U: Potential, dynamics: Dynamics, x: Array, v: Array, t: Float64Array, t0: float, rtol: float, atol: float
+    U: Potential, dynamics: Dynamics, x: Array, v: Array, t: Float64Array, t0: float, how: _Method
 ) -> Flow:
     P = x.size
 
@@ -142,7 +153,7 @@ def _second_order(
         force = -_gradient(U, state[:P]) - float(dynamics.friction(time)) * velocity
         return np.concatenate([velocity, force / dynamics.mass])
 
-    path = _solve(motion, np.concatenate([x, v]), t, t0, rtol, atol)
+    path = _solve(motion, np.concatenate([x, v]), t, t0, how)
     return Flow(t, path[:, :P], path[:, P:])
 
 
@@ -151,16 +162,24 @@ def _solve(
     start: Array,
     t: Float64Array,
     t0: float,
-    rtol: float,
-    atol: float,
+    how: _Method,
 ) -> Float64Array:
     """Return the states at the times `t`, shape (R, n)."""
     from scipy.integrate import solve_ivp
 
+    left = how.max_evaluations
+
+    def counted(time: float, state: Float64Array) -> Float64Array:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise RuntimeError(f"DOP853 needs more than max_evaluations={how.max_evaluations} and is at t = {time:g}")
+        return motion(time, state)
+
     if t[-1] == t0:
         return np.asarray(start, dtype=np.float64)[None].copy()
     with np.errstate(over="ignore", invalid="ignore"):  # reported as the failure of DOP853
-        solution = solve_ivp(motion, (t0, t[-1]), start, method="DOP853", t_eval=t, rtol=rtol, atol=atol)
+        solution = solve_ivp(counted, (t0, t[-1]), start, method="DOP853", t_eval=t, rtol=how.rtol, atol=how.atol)
     if not solution.success:
         raise RuntimeError(f"DOP853 stopped after {len(solution.t)} of {t.size} times: {solution.message}")
     return np.asarray(solution.y.T, dtype=np.float64)

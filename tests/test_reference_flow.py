@@ -152,3 +152,9 @@ def test_conformal_leapfrog_with_fading_friction_is_of_second_order():
         run = nl.integrate(U, algorithm, X0, int(n), velocity=velocity, t0=start, record_every=int(n))
         errors.append(np.abs(run.x - exact.x[0]).max())
     assert abs(-np.polyfit(np.log(steps), np.log(errors), 1)[0] - 2) < 0.15
+
+
+def test_gives_up_where_the_flow_is_far_too_steep():
+    steep = nl.potentials.Harmonic(np.diag([1e12, 1.0]))
+    with pytest.raises(RuntimeError, match=r"needs more than max_evaluations=1000 and is at t = \d"):
+        nl.reference_flow(steep, nl.GF, [1.0, 1.0], [1.0], max_evaluations=1000)
