@@ -218,7 +218,7 @@ def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], po
         U,
         watched(U, wanted, minibatches=chosen["batch_size"] is not None),
         batch_size=chosen["batch_size"],
-        backend="auto" if chosen["compiled"] else "reference",
+        backend="cpu" if chosen["compiled"] else "reference",
         dtype=chosen["dtype"],
         steps=chosen["steps"],
         reduce=chosen["input_reduction"],

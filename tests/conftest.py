@@ -26,9 +26,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what takes long where nothing is compiled."""
+    """Leave out what makes no sense where nothing is compiled."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
         return
-    slow = [item for item in items if item.get_closest_marker("slow_without_jit")]
+    slow = [item for item in items if item.get_closest_marker("needs_jit")]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if item not in slow]

@@ -54,7 +54,7 @@ def test_weight_decay_is_a_quadratic_potential(algorithm):
     np.testing.assert_array_equal(own.loss[0], without.loss[0])  # the loss is U alone
 
 
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 def test_energy_of_leapfrog_with_decay_is_bounded():
     _, U, x0 = problem("swish")
     errors = [
@@ -185,7 +185,7 @@ def test_both_backends_attribute_alike():
             np.testing.assert_allclose(getattr(law, part), getattr(b[name], part), rtol=0, atol=40**2 * 100 * EPS)
 
 
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 def test_noise_falls_like_the_variance_of_a_mean():
     _, numbers = nl.figures.batch_size(seeds=6)
     for name in ("GD", "HeavyBall"):
@@ -220,7 +220,7 @@ def order(sizes, values):
     return np.polyfit(np.log(sizes), np.log(values), 1)[0]
 
 
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 def test_orders_for_gradient_descent():
     sizes = 0.04 * 0.5 ** np.arange(5)
     (first, second), _ = errors(lambda h: (nl.GD(h, weight_decay=LAMBDA), h), sizes, 2.0)
@@ -230,7 +230,7 @@ def test_orders_for_gradient_descent():
 
 
 # √h is the unit of time where momentum is 1 − c√h: the oscillator's constants then do not depend on h.
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 @pytest.mark.parametrize(
     ("kind", "c", "decay"),
     [
@@ -253,7 +253,7 @@ def test_orders_for_the_heavy_ball(kind, c, decay):
     assert first.min() > 1e-2
 
 
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 def test_fixed_momentum_is_first_order():
     sizes = 0.0025 * 0.5 ** np.arange(4)
     (first, second), _ = errors(lambda h: (nl.HeavyBall(h, 0.8, 0.25, weight_decay=LAMBDA), 0.75 * h), sizes, 2.0)
@@ -285,7 +285,7 @@ def test_the_oscillator_against_its_solution(every):
 # --- figures, and what is refused ---
 
 
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 def test_residuals_fall_with_the_learning_rate():
     _, numbers = nl.figures.discretisation()
     expected = {"GD": 1.0, "HeavyBall": 1.0, "Leapfrog": 1.0, "NAGD": 0.5, "ConformalLeapfrog": 1.0}
@@ -348,7 +348,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="weight_decay=-1 is out of range"):
         nl.GD(0.1, weight_decay=-1)
     with pytest.raises(ValueError, match="no weight decay"):
-        nl.integrate(U, nl.GD(0.1, weight_decay=0.1), x0, 3, input_reduction=True)
+        nl.integrate(U, nl.GD(0.1, weight_decay=0.1), x0, 3, input_reduction=True, backend="cpu")
     with pytest.raises(ValueError, match=r"algorithm\[1\].*by its lr only"):
         nl.ensemble(U, [nl.GD(0.1), nl.GD(0.1, weight_decay=0.1)], [x0, x0], 3)
     with pytest.raises(ValueError, match="seeds"):

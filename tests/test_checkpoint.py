@@ -88,7 +88,13 @@ def test_reduced_inputs(tmp_path, kind):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((19 if kind == "samples" else 50, 30))
     U, x0 = net.potential(X, rng.integers(0, 3, len(X))), net.init(rng=0)
-    options = {"input_reduction": True, "record_every": 4, "batch_size": None if kind == "samples" else 8, "rng": 0}
+    options = {
+        "input_reduction": True,
+        "backend": "cpu",
+        "record_every": 4,
+        "batch_size": None if kind == "samples" else 8,
+        "rng": 0,
+    }
     whole = nl.integrate(U, nl.NAGD(1e-2), x0, STEPS, **options)
     stopped(tmp_path / "a", U, nl.NAGD(1e-2), x0, 30, **options)
     assert whole.specification["arguments"]["input_reduction"]["coordinates"] == kind
@@ -223,6 +229,7 @@ def test_ctrl_c_pressed_twice_stops_at_once():
     assert (run.status, run.step[-1]) == ("stopped", 8)
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_ctrl_c_stops_an_ensemble(tmp_path, n_threads, monkeypatch):
     net, U = problem()

@@ -23,6 +23,7 @@ from noetherlite.cli import _parser, main
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
 
 
+@pytest.mark.needs_jit
 def test_figure_writes_files_and_says_which_data(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("NOETHERLITE_DATA", str(tmp_path))
     options = ["--samples", "16", "--steps", "4", "--seed", "1", "--no-progress"]
@@ -58,6 +59,7 @@ def test_info_names_versions_and_data(tmp_path, monkeypatch, capsys):
     assert "Kuzushiji-MNIST: train not found" in capsys.readouterr().out
 
 
+@pytest.mark.needs_jit
 def test_progress_bar_goes_to_standard_error(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("NOETHERLITE_DATA", str(tmp_path))
     assert main(["figure", "1", "--out", str(tmp_path / "out"), "--samples", "16", "--steps", "4"]) == 0
@@ -145,6 +147,7 @@ def run(path, tmp_path, *options):
     return main(["run", path, "--out", str(tmp_path / "out"), "--no-progress", *options])
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_example_configurations_run(path, tmp_path, capsys):
     assert run(str(path), tmp_path) == 0
@@ -205,6 +208,7 @@ def test_an_ensemble_is_summed_up_whatever_became_of_its_runs(config, tmp_path, 
     assert summary(replace(written, loss=loss))["loss"] == {"start": [], "end": []}
 
 
+@pytest.mark.needs_jit
 def test_runs_that_diverge_exit_with_3_and_keep_what_was_recorded(config, tmp_path, capsys):
     path = config(
         ("lr = 0.1", "lr = 1e200"), ("true", 'true\n[output]\nplots = ["loss", "energy", "residuals", "scaling:1"]')
@@ -248,6 +252,7 @@ def test_progress_of_a_run_goes_to_standard_error(config, tmp_path, capsys):
     assert "step/s" not in printed.out
 
 
+@pytest.mark.needs_jit
 def test_interrupted_runs_keep_what_they_recorded(config, tmp_path):
     long = "steps = 100000000\nrecord_every = 100000\ncheckpoint_every = 60.0"
     path = config(("steps = 20\nrecord_params = true", long))

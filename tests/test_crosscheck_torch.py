@@ -6,7 +6,7 @@ from problems import ACTIVATIONS, LOSSES, data, point
 
 from noetherlite import GD, HeavyBall, Network, integrate
 
-pytestmark = pytest.mark.slow_without_jit
+pytestmark = pytest.mark.needs_jit
 
 torch = pytest.importorskip("torch")
 

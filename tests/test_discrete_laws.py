@@ -6,7 +6,7 @@ from problems import EPS, HOMOGENEOUS, problem
 
 from noetherlite import GD, NAGD, ConformalLeapfrog, HeavyBall, Leapfrog, integrate
 
-pytestmark = pytest.mark.slow_without_jit
+pytestmark = pytest.mark.needs_jit
 
 STEPS = 10_000
 ALGORITHMS = {

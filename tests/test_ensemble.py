@@ -97,6 +97,7 @@ def test_the_reference_backend_and_python_potentials():
     np.testing.assert_allclose(runs.x, 0.9**10 * np.array([[1.0, 2.0], [3.0, 4.0]]), rtol=1e-14)
 
 
+@pytest.mark.needs_jit
 def test_input_reduction_member_by_member():
     net = nl.Network([30, 12, 8, 3])
     data = nl.datasets.gaussian_classes(n=20, n_features=30, n_classes=3, rng=0)
@@ -153,6 +154,7 @@ def test_a_seed_sequence_is_left_as_it_was():
     assert not np.array_equal(runs[0], other)
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

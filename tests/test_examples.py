@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow_without_jit
+pytestmark = pytest.mark.needs_jit
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 

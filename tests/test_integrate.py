@@ -221,7 +221,7 @@ def test_damped_oscillator():
     np.testing.assert_allclose(run.params[:, 0], (1 + run.t) * np.exp(-run.t), rtol=0, atol=1e-6)
 
 
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 @pytest.mark.parametrize("lr", [0.01, 0.0025])
 def test_leapfrog_energy_is_bounded_and_does_not_drift(lr):
     """Over 10⁵ steps; the shadow energy is conserved, so E oscillates by (hω)²/4·E at most in each direction."""
@@ -234,7 +234,7 @@ def test_leapfrog_energy_is_bounded_and_does_not_drift(lr):
     assert abs(late.mean() - early.mean()) < 0.02 * np.ptp(run.energy)
 
 
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 def test_network_energy_is_bounded_under_leapfrog():
     _, U, x0 = problem("tanh", n=5)
     run = integrate(U, Leapfrog(1e-4), x0, 100_000, record_every=50, laws=None)
@@ -538,6 +538,7 @@ def test_an_error_in_the_callback_is_not_swallowed():
         integrate(HARMONIC, GD(0.1), [1.0, 0.5], 10, callback=fail)
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("algorithm", [GD(5.0), Leapfrog(50.0), NAGD(50.0)])
 def test_divergence_is_recorded(algorithm, backend):
@@ -551,6 +552,7 @@ def test_divergence_is_recorded(algorithm, backend):
     assert run.message == f"the loss stopped being finite at step {run.step[-1] + 1}"
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("algorithm", [GD(0.1), NAGD(0.1)])
 def test_divergence_at_the_start(algorithm, backend):
@@ -560,6 +562,7 @@ def test_divergence_at_the_start(algorithm, backend):
     assert run.step.size == run.loss.size == run.t.size == 0
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_divergence_raises_on_request(backend):
     arguments = (potentials.Radial(3), GD(5.0), [2.0, 1.0, 0.5], 1000)

@@ -24,6 +24,7 @@ def test_exp_is_accurate_to_two_roundings():
     assert np.abs(own / np.exp(z) - 1).max() <= 2 * EPS
 
 
+@pytest.mark.needs_jit
 def test_exp_at_the_ends_of_its_range():
     assert pointwise.exp(0.0) == 1.0
     assert pointwise.exp(-701.0) == 0.0
@@ -33,6 +34,7 @@ def test_exp_at_the_ends_of_its_range():
     assert np.isnan(pointwise.exp(np.nan))
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize("name", ["linear", "relu", "leaky_relu", "polynomial", "repu", "swish", "tanh"])
 def test_activations_let_nan_through(name):
     assert np.isnan(getattr(pointwise, name)(2.0, np.nan))
@@ -130,6 +132,7 @@ def test_padding_samples_count_for_nothing():
     np.testing.assert_allclose(U.gradient(x), np.mean(parts, axis=0), atol=64 * EPS, rtol=0)
 
 
+@pytest.mark.needs_jit
 def test_a_loss_that_is_not_finite_stays_visible():
     net = nl.Network([2, 3, 1], activation="polynomial(3)", loss="mse")
     x = net.init(rng=0) * 1e80

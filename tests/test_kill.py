@@ -12,7 +12,7 @@ import noetherlite as nl
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="kills children that it forks"),
-    pytest.mark.slow_without_jit,
+    pytest.mark.needs_jit,
 ]
 
 # One process that has compiled everything forks twenty, one after the other, each of which goes on from what the one before

@@ -38,6 +38,7 @@ def problem(widths, n, loss="nll", rank=None):
 SMALL, MIDDLE, LARGE = [4, 8, 8, 3], [64, 64, 32, 10], [784, 256, 128, 10]
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize(
     ("widths", "n", "steps", "options"),
     [
@@ -75,6 +76,7 @@ def test_formula_against_tracemalloc(widths, n, steps, options):
     assert seen - OBJECTS - OBJECTS_EACH * (networks or 0) <= expected <= 1.2 * seen
 
 
+@pytest.mark.needs_jit
 def test_every_argument_counts():
     """Negative control: the formula sees what the comparison above varies."""
     U, _ = problem(MIDDLE, 400)
@@ -150,6 +152,7 @@ def test_a_run_cut_short_keeps_the_rows_it_wrote():
     np.testing.assert_array_equal(run.params[-1], run.x)
 
 
+@pytest.mark.needs_jit
 @pytest.mark.usefixtures("little_memory")
 def test_ensembles_have_their_parameters_in_a_file_too():
     U, x0 = problem(MIDDLE, 64)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow_without_jit
+pytestmark = pytest.mark.needs_jit
 
 TOUR = Path(__file__).parent.parent / "docs" / "tour.ipynb"
 # Runs cells as a notebook does: the value of a last expression is shown.

@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 
 from noetherlite import GD, NAGD, ConformalLeapfrog, HeavyBall, Leapfrog, integrate
 
-pytestmark = pytest.mark.slow_without_jit
+pytestmark = pytest.mark.needs_jit
 
 # (name of the class, final time, start, numbers of steps, order); NAGD and friction α/t start at rest or after t = 0
 CASES = {

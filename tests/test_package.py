@@ -225,6 +225,7 @@ def test_third_party_imports_are_the_dependencies(brought):
     assert {m for m in new if m not in sys.stdlib_module_names and not m.startswith("_")} == {"noetherlite"}
 
 
+@pytest.mark.needs_jit
 def test_import_compiles_nothing():
     code = """
 import sys, noetherlite

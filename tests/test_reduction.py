@@ -31,6 +31,7 @@ def both(net, X, y, algorithm, **options):
             record_every=7,
             record_params=True,
             input_reduction=reduced,
+            backend="cpu",
             **options,
         )
         for reduced in (False, True)
@@ -103,7 +104,13 @@ def test_what_lies_outside_the_span_does_not_move():
     # the negative control: weight that is given a push outside of the span keeps it
     with pytest.raises(ValueError, match="start from rest"):
         nl.integrate(
-            net.potential(X, y), nl.Leapfrog(0.1), reduced.x, 3, velocity=np.ones(net.n_params), input_reduction=True
+            net.potential(X, y),
+            nl.Leapfrog(0.1),
+            reduced.x,
+            3,
+            velocity=np.ones(net.n_params),
+            input_reduction=True,
+            backend="cpu",
         )
 
 
@@ -121,12 +128,20 @@ def test_callback_sees_parameters():
     net = nl.Network([30, 12, 3])
     U, x0, seen = net.potential(*data(9, 30)), net.init(rng=0), []
     run = nl.integrate(
-        U, nl.GD(0.1), x0, 10, record_params=True, callback=lambda s: seen.append(s.x) and None, input_reduction=True
+        U,
+        nl.GD(0.1),
+        x0,
+        10,
+        record_params=True,
+        callback=lambda s: seen.append(s.x) and None,
+        input_reduction=True,
+        backend="cpu",
     )
     np.testing.assert_allclose(seen, run.params, atol=16 * EPS)
     np.testing.assert_array_equal(seen[-1], run.x)
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -140,7 +155,9 @@ def test_what_cannot_be_reduced_is_said(options, words):
     options = dict(options)
     net = options.pop("net", nl.Network([2, 6, 1], activation="polynomial(2)", bias=False, loss="mse"))
     with pytest.raises(ValueError, match=words):
-        nl.integrate(net.potential(data), nl.GD(0.1), net.init(rng=0), 3, input_reduction=True, **options)
+        nl.integrate(
+            net.potential(data), nl.GD(0.1), net.init(rng=0), 3, **{"backend": "cpu", **options}, input_reduction=True
+        )
 
 
 def test_user_symmetries_need_all_parameters():
@@ -149,7 +166,9 @@ def test_user_symmetries_need_all_parameters():
     G = np.zeros((net.n_params, net.n_params))
     own = nl.Symmetry(G, name="scaling:1")
     with pytest.raises(ValueError, match="needs W_1 itself"):
-        nl.integrate(net.potential(X, y), nl.GD(0.1), net.init(rng=0), 3, laws=[own], input_reduction=True)
+        nl.integrate(
+            net.potential(X, y), nl.GD(0.1), net.init(rng=0), 3, laws=[own], input_reduction=True, backend="cpu"
+        )
 
 
 def test_it_is_chosen_where_it_pays():
@@ -166,6 +185,7 @@ def test_it_is_chosen_where_it_pays():
     assert len(chosen([100, 100, 3], 200, rank=10, full=False).B) == 10
 
 
+@pytest.mark.needs_jit
 def test_by_default_only_without_recorded_parameters():
     net = nl.Network([200, 64, 3])
     U, x0 = net.potential(*data(100, 200)), net.init(rng=0)

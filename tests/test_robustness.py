@@ -260,7 +260,7 @@ def train(seed):
     return run.x.tobytes() + b"".join(law.discrete_residual.tobytes() for law in run.laws.values())
 
 
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 def test_threads_at_once_change_no_number():
     alone = [train(seed) for seed in range(12)]
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
@@ -269,7 +269,7 @@ def test_threads_at_once_change_no_number():
     assert len(set(alone)) == 12
 
 
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 def test_processes_at_once_change_no_number():
     alone = [train(seed) for seed in range(4)]
     context = multiprocessing.get_context("spawn")
@@ -277,7 +277,7 @@ def test_processes_at_once_change_no_number():
         assert list(pool.map(train, range(4))) == alone
 
 
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 def test_the_main_job_warns_of_nothing(tmp_path):
     code = "from noetherlite.cli import main; raise SystemExit(main(['figure', '1', '--steps', '5', '--samples', '32', '--no-progress']))"
     environment = {**os.environ, "MPLBACKEND": "Agg"}

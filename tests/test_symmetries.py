@@ -394,7 +394,7 @@ ALGORITHMS = {
 }
 
 
-@pytest.mark.slow_without_jit
+@pytest.mark.needs_jit
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_discrete_laws_hold_to_round_off_over_ten_thousand_steps(kind, algorithm):

@@ -49,6 +49,7 @@ def test_results_do_not_depend_on_the_number_of_threads(algorithm, batch_size):
             np.testing.assert_array_equal(law.discrete_residual, runs[0].laws[name].discrete_residual)
 
 
+@pytest.mark.needs_jit
 def test_parts_sum_to_the_gradient_of_one_part(monkeypatch):
     net, U = problem(300)
     x = net.init(rng=2, bias_std=0.1)
