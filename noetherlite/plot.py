@@ -204,17 +204,12 @@ def drift(report: Drift, name: str, component: int = 0, ax: Axes | None = None, 
         return values.reshape(report.t.size, -1)[:, component]
 
     ax = new_axes(ax)
-    ax.plot(report.t, one(law.change), **{"color": "black", "linewidth": 1.8, "label": "$Q-Q_0$", **style})
+    ax.plot(report.t, one(law.change), **{"color": "black", "linewidth": 3.0, "label": "$Q-Q_0$", **style})
     for i, (label, part) in enumerate(law.parts.items()):
         if part.any():
             ax.plot(report.t, one(part), color=COLOURS[i], linewidth=1.0, label=label)
-    ax.plot(
-        report.t,
-        one(law.second_order - law.quantity[0]),
-        color=COLOURS[6],
-        linestyle="--",
-        label="continuous-time formula",
-    )
+    predicted = one(law.second_order - law.quantity[0])
+    ax.plot(report.t, predicted, color=COLOURS[4], linestyle="--", label="continuous-time formula")
     ax.set(xlabel="time $t$", ylabel="drift of $Q$", title=f"{name}, component {component}")
     ax.legend(frameon=False, fontsize="small")
     return ax
