@@ -109,7 +109,7 @@ class Store:
             return
         result = {f"result/{name}": value for name, value in outcome.result.items()}
         with replacing(self._done(i)) as file:
-            np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **result)
+            np.savez(file, header=np.array(json.dumps(header)), **result)
         self._failed(i).unlink(missing_ok=True)
 
     def _done(self, i: int) -> Path:
