@@ -96,7 +96,7 @@ def sweep(
         bar = stack.enter_context(_bar(len(parameters), len(outcomes))) if progress else None
         stopped, failed = "", 0
         try:
-            for i, outcome in _serially(function, jobs) if who is None else _by(who, function, jobs):
+            for i, outcome in _serially(function, jobs) if who is None else _by(who, function, jobs, who is executor):
                 outcomes[i] = outcome
                 if store is not None:
                     store.write(i, outcome)
@@ -306,8 +306,12 @@ def _serially(function: Callable[..., Any], jobs: _Jobs) -> Iterator[tuple[int, 
         yield i, compute(function, parameters, seed)
 
 
-def _by(executor: Executor, function: Callable[..., Any], jobs: _Jobs) -> Iterator[tuple[int, Outcome]]:
-    """Yield members as the executor is done with them; at an end before the last one, cancel those that wait."""
+def _by(executor: Executor, function: Callable[..., Any], jobs: _Jobs, cancel: bool) -> Iterator[tuple[int, Outcome]]:
+    """Yield members as the executor is done with them; at an end before the last one, cancel those that wait.
+
+    An executor that is shut down with the sweep cancels them itself. Done from here, too, that would meet the thread in which a
+    pool whose processes Ctrl-C has ended marks its members as failed, and which takes a cancelled one for an error of its own.
+    """
     waiting, lost = {}, ""
     try:
         try:
@@ -327,7 +331,7 @@ def _by(executor: Executor, function: Callable[..., Any], jobs: _Jobs) -> Iterat
             del future  # while it is held Dask keeps the result, too, and computes it again where it is lost
             yield i, outcome
     finally:
-        for future in waiting:
+        for future in waiting if cancel else ():
             future.cancel()
     if lost:
         raise _LostError(lost)
