@@ -197,7 +197,7 @@ def drift(
         U,
         _with_quantity(_watched(U, laws, minibatches=batch_size is not None), laws),
         batch_size=batch_size,
-        backend=_validate.one_of(backend, "backend", _run.BACKENDS),
+        backend=_validate.one_of(backend, "backend", ("auto", "cpu", "reference")),
         dtype="float64",
         steps=steps,
         reduce=False,

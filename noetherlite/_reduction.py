@@ -146,12 +146,12 @@ def _rows(X: Float64Array) -> Float64Array:
     return rows[: max(rank, 1)].copy()  # without the others, which a view would keep in memory
 
 
-def objection(U: object, watched: list[Family], moving: bool, compiled: bool) -> str:
+def objection(U: object, watched: list[Family], moving: bool, on_cpu: bool) -> str:
     """Return why a run cannot be reduced, '' if it can."""
     if not isinstance(U, NetworkPotential) or len(U.network.widths) < 3:
         return "it needs a network with a hidden layer"
-    if not compiled:
-        return "it needs the compiled backend"
+    if not on_cpu:
+        return "it needs the compiled backend, on the CPU"
     if moving:
         return "it needs a start from rest and no weight decay: W_1 would move outside the inputs' span"
     for s in watched:

@@ -25,10 +25,15 @@ def installed() -> float:
 
 def refuse_beyond_memory(n_bytes: float) -> None:
     """Raise a MemoryError for a run that would hold more than there is: the system would kill the process instead."""
-    if n_bytes > installed():
+    refuse_beyond(n_bytes, installed(), "this machine has", "fewer laws")
+
+
+def refuse_beyond(n_bytes: float, room: float, whose: str, instead: str) -> None:
+    """Raise a MemoryError for a run that would hold more than `room` bytes."""
+    if n_bytes > room:
         raise MemoryError(
-            f"the run would hold {n_bytes / 1e9:.3g} GB and this machine has {installed() / 1e9:.3g} GB; "
-            "record less often by record_every, or fewer laws"
+            f"the run would hold {n_bytes / 1e9:.3g} GB and {whose} {room / 1e9:.3g} GB; "
+            f"record less often by record_every, or {instead}"
         )
 
 

@@ -1,9 +1,8 @@
-"""Runs in progress: the plan that runs of one kind share, a run's memory, and how it is driven to its end."""
+"""Runs in progress: the plan that runs of one kind share, and how a run is driven to its end."""
 
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,17 +10,18 @@ from typing import Any
 import numba
 import numpy as np
 
-from . import _reduction, _room, _validate
+from . import _device, _reduction, _room, _validate
 from . import laws as _laws
+from ._engine import Engine as Engine
 from ._family import Family
-from ._kernels import cpu, cpu_team, layout, pointwise, reference
+from ._kernels import layout, pointwise
 from ._kernels.layout import EVALUATIONS, OUTCOME, STEPS_DONE
 from ._threads import threads as threads
-from ._types import Array, ArrayLike, Float64Array, Seed
+from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .algorithms import Algorithm
 from .potentials import NetworkPotential, Potential
 
-BACKENDS = ("auto", "cpu", "reference")
+BACKENDS = ("auto", "cpu", "reference", "cuda")
 # Compiled calls are kept to about this many seconds, so that Ctrl-C and the progress bar stay responsive.
 _CALL_SECONDS = 0.25
 
@@ -62,16 +62,21 @@ class Plan:
         self.U, self.watched, self.dtype = U, watched, dtype
         self.batch = _batch(U, batch_size)
         in_python = not hasattr(U, "problem")
-        if in_python and backend == "cpu":
-            raise ValueError(f"backend='cpu' cannot compile {U!r}; use backend='reference' or 'auto'")
+        if in_python and backend in ("cpu", "cuda"):
+            raise ValueError(f"backend={backend!r} cannot compile {U!r}; use backend='reference' or 'auto'")
+        self.on_device = backend == "cuda"
+        if self.on_device:
+            _device.require()
         if in_python and dtype != "float64":
             raise ValueError(f"dtype={dtype!r} is not available for {U!r}; expected 'float64'")
         settings: Any = numba.config
         # Without the compiler the kernels' loops would run in Python: NumPy's do better, unless it is the kernels that are asked for.
-        self.compiled = not in_python and (backend == "cpu" or (backend == "auto" and not settings.DISABLE_JIT))
+        self.compiled = not in_python and (
+            backend in ("cpu", "cuda") or (backend == "auto" and not settings.DISABLE_JIT)
+        )
         self.reduction = None
         if reduce is not False:
-            why = _reduction.objection(U, watched, moving, self.compiled)
+            why = _reduction.objection(U, watched, moving, self.compiled and not self.on_device)
             if why and reduce:
                 raise ValueError(f"input_reduction=True is not possible here: {why}")
             if not why:
@@ -123,58 +128,6 @@ class Plan:
         )
 
 
-class Engine:
-    """Memory in which the runs of a plan are evaluated, one after the other, by a team of `members` threads."""
-
-    def __init__(self, plan: Plan, members: int) -> None:
-        self.plan = plan
-        if not plan.compiled or plan.problem is None:
-            return
-        N, n = plan.n_samples, plan.drawn
-        full = n == N
-        self.everything = cpu.tiles(plan.problem, N, members if full else 1)
-        if plan.problem.kind == layout.NETWORK:
-            cpu.load(plan.problem, np.arange(N), self.everything)
-        self.held = self.everything if full else cpu.tiles(plan.problem, n, members)
-
-    def advance(
-        self,
-        algorithm: layout.Algorithm,
-        laws: layout.Laws,
-        batches: layout.Batches,
-        state: layout.State,
-        records: layout.Records,
-    ) -> Callable[[int], None]:
-        """Return n_steps ↦ None, which advances the run of these arrays."""
-        plan = self.plan
-        if not plan.compiled:
-            return reference.Run(self._evaluate, algorithm, laws, batches, state, records).advance
-        arguments = (plan.problem, self.held, self.everything, algorithm, laws, batches, state, records)
-        team, present = self.held.team, self.held.z.shape[0]
-
-        def advance(n_steps: int) -> None:
-            if present == 1 or n_steps < 2:
-                cpu.advance(*arguments, n_steps)
-                return
-            others = [threading.Thread(target=cpu.advance, args=(*arguments, -m)) for m in range(1, present)]
-            team[cpu_team.OPEN] = cpu_team.CLOSED
-            for thread in others:
-                thread.start()
-            try:
-                cpu.advance(*arguments, n_steps)
-            finally:
-                team[cpu_team.OPEN] = cpu_team.HOME
-                for thread in others:
-                    thread.join()
-
-        return advance
-
-    def _evaluate(self, x: Array, chosen: Any) -> tuple[float, Array]:
-        if self.plan.problem is None:
-            return self.plan.U.value_and_gradient(x)
-        return reference.value_and_gradient(self.plan.problem, x, chosen)
-
-
 class Run:
     """One run from (x, v) at time t0; `records` is filled, in coordinates of the plan."""
 
@@ -189,7 +142,7 @@ class Run:
         batches: layout.Batches,
     ) -> None:
         plan = self.plan = engine.plan
-        self.algorithm, self.records, self.batches = algorithm, records, batches
+        self.algorithm, self._records, self.batches = algorithm, records, batches
         self.kernel = algorithm.kernel(t0)
         laws = plan.laws
         if plan.reduction is not None:
@@ -198,44 +151,56 @@ class Run:
                 laws = laws._replace(Z0=self.start.C.astype(plan.dtype))
             x, v = plan.reduction.coordinates(self.start), np.zeros(plan.n_params)
         n_parts = layout.N_PARTS if records.parts.size else 0
-        self.state = state(x.astype(plan.dtype), v.astype(plan.dtype), int(laws.start[-1]), n_parts)
-        self.advance = engine.advance(self.kernel, laws, batches, self.state, records)
+        self._state = state(x.astype(plan.dtype), v.astype(plan.dtype), int(laws.start[-1]), n_parts)
+        self.advance, self._bring = engine.advance(self.kernel, laws, batches, self._state, records)
+
+    @property
+    def state(self) -> layout.State:
+        """The present state."""
+        self._bring()
+        return self._state
+
+    @property
+    def records(self) -> layout.Records:
+        """What has been recorded."""
+        self._bring()
+        return self._records
+
+    @property
+    def loss(self) -> float:
+        """The loss of the last gradient."""
+        return float(self._state.loss[0])
 
     def restore(self, saved: dict[str, Array]) -> None:
         """Take up the run from a copy of its state; what its records have of later steps is forgotten."""
         for name, array in saved.items():
-            getattr(self.state, name)[...] = array
-        self.records.step[self.records.step > self.steps_done] = -1
-        for name in ("loss", "excess", "quantity", "charge", "integral", "discrete"):
-            getattr(self.records, name)[self.records.step < 0] = np.nan
-        per_epoch = self.batches.order.size // self.batches.size
-        if self.n_gradients % per_epoch:
-            pointwise.shuffle(self.batches.key, self.n_gradients // per_epoch, self.batches.order)
+            getattr(self._state, name)[...] = array
+        rewind(self._state, self._records, self.batches)
 
     @property
     def steps_done(self) -> int:
         """Steps taken."""
-        return int(self.state.counts[STEPS_DONE])
+        return int(self._state.counts[STEPS_DONE])
 
     @property
     def at_record(self) -> bool:
         """Whether the present step is one that is recorded."""
-        return self.steps_done % self.records.every == 0 or self.steps_done == self.records.last
+        return self.steps_done % self._records.every == 0 or self.steps_done == self._records.last
 
     @property
     def finished(self) -> bool:
         """Whether all steps are taken."""
-        return self.steps_done == self.records.last
+        return self.steps_done == self._records.last
 
     @property
     def n_gradients(self) -> int:
         """Gradients evaluated."""
-        return int(self.state.counts[EVALUATIONS])
+        return int(self._state.counts[EVALUATIONS])
 
     @property
     def diverged(self) -> bool:
         """Whether the loss has stopped being finite."""
-        return bool(self.state.counts[OUTCOME] == layout.DIVERGED)
+        return bool(self._state.counts[OUTCOME] == layout.DIVERGED)
 
     def x(self) -> Array:
         """Return the present parameters."""
@@ -259,35 +224,14 @@ class Run:
         return v if self.plan.reduction is None else self.plan.reduction.velocity(v).astype(self.plan.dtype)
 
     def drive(self, pace: Pace, tick: Callable[[int], str], pauses: Callable[[], Iterable[int]] = tuple) -> str:
-        """Advance until all steps are taken; return who stopped it before, or ''.
-
-        `tick` is told how many steps have just been taken, 0 at first, and returns who wants to stop, or ''; no multiple of
-        the numbers that `pauses` returns is passed without it.
-        """
-        taken, last = 0, self.records.last
-        self.advance(0)
-        while not self.diverged:
-            stopped = tick(taken)
-            left = last - self.steps_done
-            if stopped or left == 0:
-                return stopped
-            taken = min(pace.steps, left, *(every - self.steps_done % every for every in pauses()))
-            began = time.perf_counter()
-            self.advance(taken)
-            pace.adapt(taken, time.perf_counter() - began)
-        return ""
+        """Advance until all steps are taken; return who stopped it before, or ''. See `drive`."""
+        return drive(
+            self.advance, pace, self._records.last, lambda: self.steps_done, lambda: self.diverged, tick, pauses
+        )
 
     def outcome(self, stopped: str) -> tuple[str, str]:
         """Return the run's status, and the same in words."""
-        done, steps = self.steps_done, self.records.last
-        if self.diverged:
-            # Found by the record of a step that is done, or by the gradient of the next one.
-            recording = self.at_record and done not in self.records.step
-            return "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
-        if stopped:
-            return "stopped", f"stopped by {stopped} after {done} of {steps} steps"
-        how = "" if self.plan.reduction is None else f", layer 1 in {self.plan.reduction}"
-        return "completed", f"completed {steps} steps{how}"
+        return outcome(self.plan, self.records, self._state.counts, stopped)
 
     def in_theta(self) -> layout.Records:
         """Return the records with quantities and parameters in the coordinates of θ."""
@@ -296,6 +240,58 @@ class Run:
             return r
         params = reduction.leave(self.start, r.params).astype(self.plan.dtype) if r.params.size else r.params
         return r._replace(quantity=r.quantity + reduction.constants(self.plan.watched, self.start), params=params)
+
+
+def rewind(state: layout.State, records: layout.Records, batches: layout.Batches) -> None:
+    """Forget what records have of steps after the state's, and draw the order of its samples."""
+    done, evaluations = int(state.counts[STEPS_DONE]), int(state.counts[EVALUATIONS])
+    records.step[records.step > done] = -1
+    for name in ("loss", "excess", "quantity", "charge", "integral", "discrete"):
+        getattr(records, name)[records.step < 0] = np.nan
+    per_epoch = batches.order.size // batches.size
+    if evaluations % per_epoch:
+        pointwise.shuffle(batches.key, evaluations // per_epoch, batches.order)
+
+
+def outcome(plan: Plan, records: layout.Records, counts: IntArray, stopped: str) -> tuple[str, str]:
+    """Return the status of a run with these records and counts, and the same in words."""
+    done, steps = int(counts[STEPS_DONE]), records.last
+    if counts[OUTCOME] == layout.DIVERGED:
+        # Found by the record of a step that is done, or by the gradient of the next one.
+        recording = (done % records.every == 0 or done == steps) and done not in records.step
+        return "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
+    if stopped:
+        return "stopped", f"stopped by {stopped} after {done} of {steps} steps"
+    how = "" if plan.reduction is None else f", layer 1 in {plan.reduction}"
+    return "completed", f"completed {steps} steps{how}"
+
+
+def drive(
+    advance: Callable[[int], None],
+    pace: Pace,
+    last: int,
+    steps_done: Callable[[], int],
+    over: Callable[[], bool],
+    tick: Callable[[int], str],
+    pauses: Callable[[], Iterable[int]],
+) -> str:
+    """Advance until step `last`, or until it is over; return who stopped it before, or ''.
+
+    `tick` is told how many steps have just been taken, 0 at first, and returns who wants to stop, or ''; no multiple of
+    the numbers that `pauses` returns is passed without it.
+    """
+    taken = 0
+    advance(0)
+    while not over():
+        stopped = tick(taken)
+        left = last - steps_done()
+        if stopped or left == 0:
+            return stopped
+        taken = min(pace.steps, left, *(every - steps_done() % every for every in pauses()))
+        began = time.perf_counter()
+        advance(taken)
+        pace.adapt(taken, time.perf_counter() - began)
+    return ""
 
 
 class Pace:

@@ -50,13 +50,35 @@ class Setup:
 
     def run(self, engine: _run.Engine, e: int) -> _run.Run:
         """Return run e, at its start or where it was."""
-        own = self.records
-        if not self.single:
-            own = own._replace(**{name: a[e] for name, a in own._asdict().items() if isinstance(a, np.ndarray)})
-        run = _run.Run(engine, self.algorithms[e], self.x[e], self.v[e], self.t0, own, self.streams[e])
+        run = _run.Run(engine, self.algorithms[e], self.x[e], self.v[e], self.t0, self.own(e), self.streams[e])
         if self.saved is not None and self.begun[e]:
             run.restore({name: a[e] for name, a in self.saved.items()})
         return run
+
+    def own(self, e: int) -> layout.Records:
+        """Return what run e writes, views into the records."""
+        if self.single:
+            return self.records
+        return layout.views(self.records, e)
+
+    def stacked(self) -> layout.State:
+        """Return the states of all runs side by side, at their start or where they were."""
+        E = len(self.algorithms)
+        blank = self.blank()
+        state = blank._replace(
+            **{name: np.repeat(a[None], E, axis=0) for name, a in blank._asdict().items()},
+        )
+        state.x[...], state.v[...] = self.x, self.v
+        for e, begun in enumerate(self.begun):
+            if begun and self.saved is not None:
+                for name, a in self.saved.items():
+                    getattr(state, name)[e] = a[e]
+                _run.rewind(layout.views(state, e), self.own(e), self.streams[e])
+        return state
+
+    def rows(self, state: layout.State) -> list[layout.State]:
+        """Return the state of each run."""
+        return [layout.views(state, e) for e in range(len(self.algorithms))]
 
     def states(self) -> list[layout.State | None]:
         """Return the states that runs go on from, None for those that are at their start."""

@@ -9,11 +9,11 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from . import _run, _validate
+from . import _device, _run, _validate
 from . import laws as _laws
 from ._family import NoetherSymmetry
 from ._interrupt import Interrupt
@@ -118,7 +118,10 @@ def ensemble(
         moving=bool(V.any()) or algorithms[0].weight_decay > 0,
     )
     records = plan.records((E,), steps, record_every, record_params)
-    streams = tuple(_run.batches(plan, seed) for seed in _spawn(rng, E))
+    if plan.batch is None:
+        streams = (_run.stream(plan, 0),) * E  # which nobody reads or writes
+    else:
+        streams = tuple(_run.batches(plan, seed) for seed in _spawn(rng, E))
     setup = Setup(plan, tuple(algorithms), starts, V, start_time, records, streams, single=False)
     kept = keeper(checkpoint, checkpoint_every, setup)
     return conduct(setup, kept, progress=progress, n_threads=n_threads)
@@ -127,7 +130,10 @@ def ensemble(
 def conduct(setup: Setup, kept: Keeper | None, *, progress: bool, n_threads: int | None) -> Trajectory:
     """Drive the runs of a set-up to their ends."""
     plan, records, first = setup.plan, setup.records, setup.algorithms[0]
-    ends = _train(setup, kept, _run.threads(n_threads) if plan.compiled else 1, progress)
+    if plan.on_device:
+        ends = _train_together(setup, kept, progress)
+    else:
+        ends = _train(setup, kept, _run.threads(n_threads) if plan.compiled else 1, progress)
     keys = None if plan.batch is None else [int(stream.key) for stream in setup.streams]
     specification = specify(plan, first, records.last, setup.t0, records.every, batch_keys=keys)
     if any(a != first for a in setup.algorithms):
@@ -138,20 +144,33 @@ def conduct(setup: Setup, kept: Keeper | None, *, progress: bool, n_threads: int
     return trajectory
 
 
-class _End(NamedTuple):
-    """Where a run ended, with the records that its coordinates may have made others."""
+class _Ends:
+    """Where runs ended: NaN where Ctrl-C came before their start. Quantities are entered into the set-up's records."""
 
-    x: Array
-    v: Array
-    member: Member
-    quantity: Float64Array
-    params: Array
+    def __init__(self, setup: Setup) -> None:
+        self.setup, plan, E = setup, setup.plan, len(setup.algorithms)
+        records = setup.records
+        self.x, self.v = (np.full((E, plan.U.n_params), np.nan, plan.dtype) for _ in range(2))
+        self.members = [Member("stopped", f"stopped by Ctrl-C after 0 of {records.last} steps", 0)] * E
+        self.params: Array | None = None
+        if records.params.size:  # no copy where none is needed: they may be a file larger than memory
+            shape = (*records.step.shape, plan.U.n_params)
+            self.params = records.params if plan.reduction is None else np.empty(shape, plan.dtype)
+
+    def enter(self, e: int, run: _run.Run, stopped: str) -> None:
+        """Enter the end of run e."""
+        self.x[e], self.v[e] = run.x(), run.velocity()
+        self.members[e] = Member(*run.outcome(stopped), run.n_gradients)
+        if self.setup.plan.reduction is not None:
+            found = run.in_theta()
+            self.setup.records.quantity[e] = found.quantity
+            if self.params is not None:
+                self.params[e] = found.params
 
 
-def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) -> list[_End | None]:
-    """Return the end of each run, None where Ctrl-C came before its start."""
-    E = len(setup.algorithms)
-    ends: list[_End | None] = [None] * E
+def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) -> _Ends:
+    """Return the ends of runs that threads take one after the other."""
+    E, ends = len(setup.algorithms), _Ends(setup)
     states: list[layout.State | None] = setup.states()
     lanes = min(n_threads, E)
     waiting, pace, halted, turn = iter(range(E)), _run.Pace(), threading.Event(), threading.Lock()
@@ -190,12 +209,10 @@ def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) ->
                 stopped = "Ctrl-C"
             if kept is not None:
                 states[e] = run.copy()
-            records = run.in_theta()
-            member = Member(*run.outcome(stopped), run.n_gradients)
-            ends[e] = _End(run.x(), run.velocity(), member, records.quantity, records.params)
+            ends.enter(e, run, stopped)
             if bar is not None:
                 bar.update(1)
-                bar.set_postfix_str(f"loss {run.state.loss[0]:.4g}, laws to {run.defect():.0e}", refresh=False)
+                bar.set_postfix_str(f"loss {run.loss:.4g}, laws to {run.defect():.0e}", refresh=False)
             if stopped or interrupt.requested:
                 halted.set()
             if halted.is_set():
@@ -222,23 +239,69 @@ def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) ->
     return ends
 
 
-def _trajectory(setup: Setup, ends: list[_End | None], specification: dict[str, Any]) -> Trajectory:
-    plan, records = setup.plan, setup.records
+def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
+    """Return the ends of runs that the GPU advances side by side."""
+    plan, records, E = setup.plan, setup.records, len(setup.algorithms)
+    state = setup.stacked()
+    fleet = _device.Fleet(plan, [a.kernel(setup.t0) for a in setup.algorithms], state, setup.streams, records)
+    interrupt, stopped, counts = Interrupt(), "", state.counts
+
+    def steps_done() -> int:
+        """Return the steps of those that have not diverged."""
+        return int(counts[:, layout.STEPS_DONE].max())
+
+    def tick(taken: int) -> str:
+        if bar is not None:
+            bar.update(taken)
+        if kept is not None and taken and kept.due(steps_done()):
+            fleet.bring()
+            kept.try_to_save(setup.rows(state))
+            if kept.error:
+                return UNWRITTEN
+        at_record = steps_done() % records.every == 0
+        return "Ctrl-C" if interrupt.requested and at_record and steps_done() < records.last else ""
+
+    def pauses() -> tuple[int, ...]:
+        at_records = (records.every,) if interrupt.requested else ()
+        return at_records if kept is None else (*kept.grid, *at_records)
+
+    bar = None
+    if progress:
+        from tqdm.auto import tqdm
+
+        bar = tqdm(total=records.last, unit="step", leave=False)
+    try:
+        with interrupt:
+            stopped = _run.drive(
+                fleet,
+                _run.Pace(),
+                records.last,
+                steps_done,
+                lambda: bool(counts[:, layout.OUTCOME].all()),
+                tick,
+                pauses,
+            )
+    except KeyboardInterrupt:
+        stopped = "Ctrl-C"
+    finally:
+        if bar is not None:
+            bar.close()
+    fleet.bring()
+    if kept is not None and not kept.error:
+        kept.try_to_save(setup.rows(state))
+    ends = _Ends(setup)
+    ends.x, ends.v = state.x, state.v if setup.algorithms[0].has_velocity else -state.gradient
+    for e in range(E):
+        own = setup.own(e)
+        ends.members[e] = Member(*_run.outcome(plan, own, counts[e], stopped), int(counts[e, layout.EVALUATIONS]))
+    return ends
+
+
+def _trajectory(setup: Setup, ends: _Ends, specification: dict[str, Any]) -> Trajectory:
+    plan, records, members, params = setup.plan, setup.records, ends.members, ends.params
     dt = np.array([a.dt for a in setup.algorithms])
-    E, P = len(ends), plan.U.n_params
     last = records.last
     grid = np.minimum(np.arange(records.step.shape[1]) * records.every, last)
-    x, v = np.full((E, P), np.nan, plan.dtype), np.full((E, P), np.nan, plan.dtype)
-    params = None
-    if records.params.size:  # no copy where none is needed: they may be a file larger than memory
-        params = records.params if plan.reduction is None else np.empty((*records.step.shape, P), plan.dtype)
-    members = [Member("stopped", f"stopped by Ctrl-C after 0 of {last} steps", 0)] * E
-    for e, end in enumerate(ends):
-        if end is not None:
-            x[e], v[e], members[e] = end.x, end.v, end.member
-            records.quantity[e] = end.quantity
-            if params is not None and plan.reduction is not None:
-                params[e] = end.params
     if params is not None:
         params[records.step < 0] = np.nan  # a new file holds zeros
     t: Float64Array = setup.t0 + grid * dt[:, None]
@@ -250,8 +313,8 @@ def _trajectory(setup: Setup, ends: list[_End | None], specification: dict[str, 
         loss=records.loss,
         energy=records.loss + records.excess,
         laws=_laws.read(plan.watched, setup.algorithms[0].dynamics, t, records),
-        x=x,
-        v=v,
+        x=ends.x,
+        v=ends.v,
         params=params,
         status=status,
         message=", ".join(f"{count[s]} {s}" for s in ("completed", "diverged", "stopped") if count[s]),

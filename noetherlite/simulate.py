@@ -247,7 +247,7 @@ def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | Non
                 bar.reset()
                 bar.update(run.steps_done)
             bar.update(taken)
-            bar.set_postfix_str(f"loss {run.state.loss[0]:.4g}, laws to {run.defect():.0e}", refresh=False)
+            bar.set_postfix_str(f"loss {run.loss:.4g}, laws to {run.defect():.0e}", refresh=False)
         if callback is not None and run.at_record and callback(_snapshot(run)):
             return "the callback"
         if kept is not None and taken and kept.due(run.steps_done):
@@ -272,7 +272,7 @@ def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | Non
 
 def _snapshot(run: _run.Run) -> Snapshot:
     done, kernel = run.steps_done, run.kernel
-    return Snapshot(done, kernel.t0 + done * kernel.h, float(run.state.loss[0]), run.x(), run.velocity())
+    return Snapshot(done, kernel.t0 + done * kernel.h, run.loss, run.x(), run.velocity())
 
 
 def _trajectory(run: _run.Run, status: str, message: str, specification: dict[str, Any]) -> Trajectory:

@@ -23,7 +23,7 @@ FLOORS = [
     ],
     ["symmetries", "_family", "_families", "laws", "bounds"],
     [
-        "trajectory", "simulate", "ensemble", "memory", "_run", "_threads", "_reduction", "plot", "_setup", "_interrupt", "checkpoint",
+        "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_threads", "_reduction", "plot", "_setup", "_interrupt", "checkpoint",
         "_checkpoint_file", "resume", "sweep", "_sweep_*",
     ],
     [

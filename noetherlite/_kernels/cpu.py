@@ -20,7 +20,6 @@ from .cpu_steps import (
     conformal_before,
     gd_before,
     heavy_ball_before,
-    integrating_factor,
     nagd_after,
     nagd_before,
 )
@@ -28,6 +27,7 @@ from .cpu_tiles import Tiles, load
 from .intrinsics import address_of, borrowed, window
 from .intrinsics import float64_at as network_at
 from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
+from .pointwise import integrating_factor
 
 
 def tiles(problem: layout.Problem, n: int, members: int = 1) -> Tiles:

@@ -107,12 +107,6 @@ def correlate(fresh, D, d, A, a, n, m, T, G, g):
 
 
 @inlined
-def in_place(code):
-    """Whether σ′(z) is a function of σ(z) alone, so that a takes the place of z and half the memory is left untouched."""
-    return code == layout.LINEAR or code == layout.RELU or code == layout.LEAKY_RELU or code == layout.TANH
-
-
-@inlined
 def each(f, c, z, a):
     """a = f(c, z)."""
     for s in range(z.size):

@@ -14,9 +14,10 @@ import numpy as np
 
 from . import cpu_team, layout, pointwise
 from ._jit import compiled, inlined
-from .cpu_layers import activate, add, add_sums, combine, copy, correlate, d_activate, in_place, mse, nll, put, take
+from .cpu_layers import activate, add, add_sums, combine, copy, correlate, d_activate, mse, nll, put, take
 from .cpu_tiles import empty
 from .intrinsics import value_at, window
+from .pointwise import in_place
 
 
 @inlined

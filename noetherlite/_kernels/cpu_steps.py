@@ -5,36 +5,12 @@ With weight decay λ the gradient they are given is that of U + ½λ|x|², d = �
 
 from __future__ import annotations
 
-import math
-
-from . import layout
-from ._jit import compiled, inlined, merged
+from . import layout, pointwise
+from ._jit import inlined, merged
 from .cpu_laws import charge, pair
 from .intrinsics import window
 from .layout import STEPS_DONE
-
-
-@compiled
-def integrating_factor(algorithm, t):
-    """Return μ(t)."""
-    if algorithm.alpha == 0 and algorithm.gamma == 0:
-        return 1.0
-    return t ** (algorithm.alpha / algorithm.mass) * math.exp(algorithm.gamma / algorithm.mass * t)
-
-
-@compiled
-def fading(algorithm, t, later):
-    """Return μ(t)/μ(later) − 1, which never overflows and is 0 without friction.
-
-    The ratio itself, rounded to the same double step after step, would make μJ drift by an ε each time.
-    """
-    if algorithm.alpha == 0 and algorithm.gamma == 0:
-        return 0.0
-    exponent = algorithm.gamma / algorithm.mass * (t - later)
-    if algorithm.alpha > 0:
-        exponent += algorithm.alpha / algorithm.mass * math.log1p((t - later) / later)
-    return math.expm1(exponent)
-
+from .pointwise import fading, integrating_factor
 
 # The loops of the updates are functions of their own: inlined among others they would not be vectorised.
 
@@ -43,34 +19,33 @@ def fading(algorithm, t, later):
 def descend(x, g, h):
     """x ← x − hg."""
     for i in range(x.size):
-        x[i] -= h * g[i]
+        x[i] = pointwise.move(x[i], g[i], -h)
 
 
 @merged
 def drag_kick_drift(x, v, g, drag, kick, h):
     """v ← v + (drag v − kick g), x ← x + hv."""
     for i in range(x.size):
-        u = v[i] + (drag * v[i] - kick * g[i])
+        u = pointwise.drag_kick(v[i], g[i], drag, kick)
         v[i] = u
-        x[i] += h * u
+        x[i] = pointwise.move(x[i], u, h)
 
 
 @merged
 def kick_drag(v, g, kick, drag):
     """v ← v − kick g, v ← v + drag v."""
     for i in range(v.size):
-        u = v[i] - kick * g[i]
-        v[i] = u + drag * u
+        v[i] = pointwise.kick_drag(v[i], g[i], kick, drag)
 
 
 @merged
 def momentum_drift(x, v, g, beta, kick, h, old):
     """old = v, v ← βv − kick g, x ← x + hv."""
     for i in range(x.size):
-        u = beta * v[i] - kick * g[i]
+        u = pointwise.push(v[i], g[i], beta, kick)
         old[i] = v[i]
         v[i] = u
-        x[i] += h * u
+        x[i] = pointwise.move(x[i], u, h)
 
 
 @merged

@@ -8,7 +8,7 @@ Shapes: L layers of widths n_0 … n_L, N samples, P parameters, K law component
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +128,15 @@ LR, NOISE, DECAY, MOMENTUM, SOURCE = range(5)
 N_PARTS = 5
 
 STEPS_DONE, EVALUATIONS, OUTCOME = range(3)
+
+
+_Group = TypeVar("_Group", State, Records)
+
+
+def views(group: _Group, index: int | None) -> _Group:
+    """Return the views group[index] of every array: a run's out of many, or with a leading axis where the index is None."""
+    found: dict[str, Any] = {name: a[index] for name, a in group._asdict().items() if isinstance(a, np.ndarray)}
+    return group._replace(**found)
 
 
 def plain(array: Any, dtype: str) -> NDArray[Any]:

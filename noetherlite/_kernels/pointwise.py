@@ -1,4 +1,4 @@
-"""Scalar mathematics, written once: activations σ, their derivatives, and the shuffle of minibatches.
+"""Scalar mathematics, written once: activations σ, their derivatives, update rules, and the shuffle of minibatches.
 
 An activation is a pair `f(c, z)` and `df(c, z, a)`, a = f(c, z); c is the layer's parameter, or the neuron's own β.
 Only what compiles for CPU and GPU alike appears here.
@@ -11,6 +11,7 @@ import math
 import numba
 import numpy as np
 
+from . import layout
 from ._jit import compiled, compiled_strictly
 
 _LOG2_E = 1 / math.log(2)
@@ -96,18 +97,21 @@ def d_polynomial(c, z, a):
     return c * z if c == 2 else c * power(z, int(c) - 1)
 
 
+# Powers and math.tanh are taken of doubles: those of single precision would be crude approximations on a GPU.
+
+
 @compiled
 def repu(c, z):
     if z < 0:
         return 0.0
-    return z * z if c == 2 else z**c
+    return z * z if c == 2 else np.float64(z) ** c
 
 
 @compiled
 def d_repu(c, z, a):
     if c == 2:
         return c * z if z > 0 else 0.0
-    return c * z ** (c - 1) if z > 0 else 0.0
+    return c * np.float64(z) ** (c - 1) if z > 0 else 0.0
 
 
 @compiled
@@ -135,12 +139,100 @@ def swish_by_beta(c, z):
 
 @compiled
 def tanh(c, z):
-    return math.tanh(z)
+    return math.tanh(np.float64(z))
 
 
 @compiled
 def d_tanh(c, z, a):
     return 1 - a * a
+
+
+@compiled
+def in_place(code):
+    """Whether σ′(z) is a function of σ(z) alone, so that z need not be kept."""
+    return code == layout.LINEAR or code == layout.RELU or code == layout.LEAKY_RELU or code == layout.TANH
+
+
+@compiled
+def sigma(code, c, z):
+    """Return σ(z) of the activation with this code."""
+    if code == layout.LINEAR:
+        return linear(c, z)
+    if code == layout.RELU:
+        return relu(c, z)
+    if code == layout.LEAKY_RELU:
+        return leaky_relu(c, z)
+    if code == layout.POLYNOMIAL:
+        return polynomial(c, z)
+    if code == layout.REPU:
+        return repu(c, z)
+    return swish(c, z) if code == layout.SWISH else tanh(c, z)
+
+
+@compiled
+def d_sigma(code, c, z, a):
+    """Return σ′(z), with a = σ(z); z is not looked at where it need not be kept."""
+    if code == layout.LINEAR:
+        return d_linear(c, a, a)
+    if code == layout.RELU:
+        return d_relu(c, a, a)
+    if code == layout.LEAKY_RELU:
+        return d_leaky_relu(c, a, a)
+    if code == layout.POLYNOMIAL:
+        return d_polynomial(c, z, a)
+    if code == layout.REPU:
+        return d_repu(c, z, a)
+    return d_swish(c, z, a) if code == layout.SWISH else d_tanh(c, a, a)
+
+
+# Update rules of one coordinate; x is θ, v its velocity, g the gradient.
+
+
+@compiled
+def move(x, v, h):
+    """x + hv."""
+    return x + h * v
+
+
+@compiled
+def drag_kick(v, g, drag, kick):
+    """v + (drag v − kick g)."""
+    return v + (drag * v - kick * g)
+
+
+@compiled
+def kick_drag(v, g, kick, drag):
+    """u + drag u with u = v − kick g."""
+    u = v - kick * g
+    return u + drag * u
+
+
+@compiled
+def push(v, g, beta, kick):
+    """βv − kick g."""
+    return beta * v - kick * g
+
+
+@compiled
+def integrating_factor(algorithm, t):
+    """Return μ(t)."""
+    if algorithm.alpha == 0 and algorithm.gamma == 0:
+        return 1.0
+    return t ** (algorithm.alpha / algorithm.mass) * math.exp(algorithm.gamma / algorithm.mass * t)
+
+
+@compiled
+def fading(algorithm, t, later):
+    """Return μ(t)/μ(later) − 1, which never overflows and is 0 without friction.
+
+    The ratio itself, rounded to the same double step after step, would make μJ drift by an ε each time.
+    """
+    if algorithm.alpha == 0 and algorithm.gamma == 0:
+        return 0.0
+    exponent = algorithm.gamma / algorithm.mass * (t - later)
+    if algorithm.alpha > 0:
+        exponent += algorithm.alpha / algorithm.mass * math.log1p((t - later) / later)
+    return math.expm1(exponent)
 
 
 @compiled

@@ -1,0 +1,250 @@
+"""Runs on a GPU: what is needed for them, whether it is here, and how they are driven. CUDA is imported when one is asked for."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+
+from ._kernels import device_layout, layout, schedule
+from ._room import refuse_beyond
+
+if TYPE_CHECKING:
+    from ._run import Plan
+
+# Floating-point operations of a gradient from which on a network is given the whole device.
+SPREAD_FROM = 1e7
+
+INSTALL = 'pip install "noetherlite[cuda]"'
+# What is brought back of a run's state, and of its records.
+_SMALL = ("counts", "loss")
+_LARGE = ("x", "v", "gradient", "origin", "integral", "balance", "source", "charge")
+_RECORDS = ("step", "loss", "excess", "quantity", "charge", "integral", "discrete", "params")
+
+
+class DeviceError(RuntimeError):
+    """backend="cuda" was asked for where there is no GPU, or not what it needs."""
+
+
+def simulated() -> bool:
+    """Whether kernels run in numba's simulator of a GPU (NUMBA_ENABLE_CUDASIM=1)."""
+    settings: Any = numba.config
+    return bool(settings.ENABLE_CUDASIM)
+
+
+def require() -> None:
+    """Raise DeviceError unless kernels can be compiled and run on a GPU here (or in numba's simulator of one)."""
+    why = lacking()
+    if why:
+        raise DeviceError(f"backend='cuda' cannot be used: {why}")
+
+
+def lacking() -> str:
+    """Return what is missing for backend="cuda", '' if nothing is."""
+    if simulated():
+        return ""
+    settings: Any = numba.config
+    if settings.DISABLE_JIT:
+        return "NUMBA_DISABLE_JIT=1 leaves nothing compiled"
+    try:
+        importlib.metadata.version("numba-cuda")
+    except importlib.metadata.PackageNotFoundError:
+        return f"the package numba-cuda is not installed; {INSTALL}"
+    try:
+        from numba import cuda
+
+        if cuda.is_available():
+            return ""
+        return "no NVIDIA GPU with a driver was found on this machine; backend='cpu' needs none"
+    except Exception as error:  # numba-cuda raises what its loaders do, of many kinds
+        return f"CUDA does not start ({type(error).__name__}: {error}); {INSTALL}"
+
+
+def describe() -> str:
+    """Return in words what GPU there is, or what is missing."""
+    why = lacking()
+    if why:
+        return f"not usable: {why}"
+    from numba import cuda
+
+    if simulated():
+        return "numba's simulator of one, in Python"
+    parts = []
+    for i, device in enumerate(cuda.gpus):
+        major, minor = device.compute_capability
+        with device:
+            free, total = cuda.current_context().get_memory_info()
+        name = device.name.decode() if isinstance(device.name, bytes) else device.name
+        parts.append(f"{i}: {name}, compute capability {major}.{minor}, {free / 1e9:.3g} of {total / 1e9:.3g} GB free")
+    return "; ".join(parts)
+
+
+class Fleet:
+    """E runs of a plan on the GPU, which advance together.
+
+    The host's arrays are copied to it by the first call, and back where they are asked for.
+
+    Parameters
+    ----------
+    plan : Plan
+        What they share.
+    algorithms : sequence of E layout.Algorithm
+        The same but for their time per step.
+    state : layout.State
+        Where they are; every array has a leading axis of length E.
+    streams : sequence of E layout.Batches
+        Their minibatches.
+    records : layout.Records
+        Where they write, likewise with a leading axis.
+
+    Raises
+    ------
+    MemoryError
+        If the GPU has less memory free than they take.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        algorithms: Sequence[layout.Algorithm],
+        state: layout.State,
+        streams: Sequence[layout.Batches],
+        records: layout.Records,
+    ) -> None:
+        assert plan.problem is not None
+        self._problem = plan.problem
+        self.plan, self.state, self.records = plan, state, records
+        self.algorithm, self.streams = algorithms[0], streams
+        self.rates = np.array([a.h for a in algorithms])
+        self.spread = _spreads(plan, len(algorithms))
+        self.placing = device_layout.place(plan.problem, plan.laws, plan.n_params, plan.drawn, self.spread)
+        self.fresh = True  # whether host and device have the same
+        self._device: tuple[Any, ...] | None = None
+        refuse_beyond(self.memory(), free_memory(), "the GPU has free", "run fewer networks at a time")
+
+    def memory(self) -> int:
+        """Return how many bytes of the GPU's memory the runs take."""
+        host = (self.plan.problem, self._data(), self.plan.laws, self._batches(), self.state, self.records)
+        arrays = sum(a.nbytes for group in host if group for a in group if isinstance(a, np.ndarray))
+        return arrays + sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in self._scratch())
+
+    def __call__(self, n_steps: int) -> None:
+        """Advance by `n_steps` steps; the first call also makes and records the start."""
+        from ._kernels import cuda, cuda_spread
+
+        if self._device is None:
+            program, self._device = self._upload()
+            if self.spread:
+                self._conductor = cuda_spread.Spread(self._problem, program, self._tables(), self._device)
+        settings, rates, state, scratch, records = self._device
+        placing, E = self.placing, self.rates.size
+        if self.spread:
+            for e in np.flatnonzero(self.state.counts[:, layout.OUTCOME] == layout.RUNNING):
+                self._conductor.advance(int(e), self.state.counts[e], n_steps)
+        else:
+            launch = cuda.ADVANCE[placing.where][E, placing.threads, 0, placing.shared]
+            launch(settings[0], rates, state, scratch, records, n_steps)
+        for name in _SMALL:
+            getattr(state, name).copy_to_host(getattr(self.state, name))
+        self.fresh = False
+
+    def bring(self) -> None:
+        """Bring the state and the records to the host's arrays."""
+        if self.fresh or self._device is None:
+            return
+        _, _, state, _, records = self._device
+        for mine, theirs, names in ((self.state, state, _LARGE), (self.records, records, _RECORDS)):
+            for name in names:
+                if getattr(mine, name).size:
+                    getattr(theirs, name).copy_to_host(getattr(mine, name))
+        self.fresh = True
+
+    def _upload(self) -> tuple[schedule.Program, tuple[Any, ...]]:
+        from numba import cuda
+
+        def up(group: Any) -> Any:
+            changed = {
+                k: cuda.to_device(np.ascontiguousarray(a))
+                for k, a in group._asdict().items()
+                if isinstance(a, np.ndarray)
+            }
+            return group._replace(**changed)
+
+        plan, slots = self.plan, self.placing.tables.slots
+        program = schedule.program(
+            self._problem,
+            self.algorithm,
+            plan.laws,
+            minibatches=plan.drawn < plan.n_samples,
+            batch_tiles=device_layout.n_tiles(plan.drawn, slots),
+            all_tiles=1 if self.spread else device_layout.n_tiles(plan.n_samples, slots),
+        )
+        batch, everything = self._tables()
+        setting = device_layout.Setting(
+            up(self._problem),
+            up(self._data()),
+            up(batch),
+            up(plan.laws),
+            self.algorithm,
+            up(self._batches()),
+            up(program),
+        )
+        settings = setting, setting._replace(tables=up(everything))
+        scratch = device_layout.Scratch(*(cuda.device_array(*shape) for shape in self._scratch()))
+        return program, (settings, cuda.to_device(self.rates), up(self.state), scratch, up(self.records))
+
+    def _tables(self) -> tuple[device_layout.Tables, device_layout.Tables]:
+        """Return the tables of passes over a minibatch, and over all samples."""
+        plan, batch = self.plan, self.placing.tables
+        if not self.spread or plan.drawn == plan.n_samples:
+            return batch, batch
+        return batch, device_layout.tables(self._problem, plan.laws, plan.n_params, plan.n_samples, padded=False)
+
+    def _data(self) -> device_layout.Data:
+        problem = self._problem
+        inputs = np.ascontiguousarray(problem.X.T).reshape(-1)
+        return device_layout.Data(
+            self.plan.n_samples, inputs, problem.X.reshape(-1), problem.labels, problem.targets.reshape(-1)
+        )
+
+    def _batches(self) -> device_layout.Batches:
+        key = np.array([stream.key for stream in self.streams], np.uint64)
+        if self.plan.drawn == self.plan.n_samples:
+            return device_layout.Batches(self.plan.drawn, key, np.zeros((len(key), 0), np.int64))
+        return device_layout.Batches(self.plan.drawn, key, np.stack([stream.order for stream in self.streams]))
+
+    def _scratch(self) -> tuple[tuple[tuple[int, ...], str], ...]:
+        """Return the shapes and types of scratch memory."""
+        where, largest, E = self.placing.where, self._tables()[1], self.rates.size
+        memory = largest.memory if where != device_layout.IN_SHARED else 0
+        doubles = device_layout.doubles(largest, self.plan.laws) if where == device_layout.IN_GLOBAL else 0
+        minibatches = self.spread and self.plan.drawn < self.plan.n_samples
+        gathered = self.plan.drawn * int(self._problem.widths[0]) if minibatches else 0
+        dtype = self.plan.dtype
+        return ((E, memory), dtype), ((E, doubles), "float64"), ((gathered,), dtype)
+
+
+def _spreads(plan: Plan, networks: int) -> bool:
+    """Whether each run is given the whole device, one after the other: where a block of its own would take longer.
+
+    Estimated, not measured: a block multiplies at 5e10 operations a second beside up to 500 others, while a gradient's
+    launches take 200 µs.
+    """
+    problem = plan.problem
+    if problem is None or problem.kind != layout.NETWORK:
+        return False
+    flops = 6.0 * plan.drawn * float((problem.widths[1:] * problem.widths[:-1]).sum())
+    return flops > SPREAD_FROM * min(networks, 500)
+
+
+def free_memory() -> float:
+    """Return the bytes of memory that the GPU has free; infinity in the simulator."""
+    from numba import cuda
+
+    if simulated():
+        return math.inf
+    return float(cuda.current_context().get_memory_info()[0])

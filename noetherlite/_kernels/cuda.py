@@ -1,0 +1,254 @@
+"""The GPU's kernels: a block of threads trains a network of its own, or the whole device does a phase of one network's step."""
+
+from __future__ import annotations
+
+from numba import cuda
+
+from . import layout, pointwise, schedule
+from .cuda_jit import MOST_THREADS, device, kernel, written_out
+from .cuda_laws import form
+from .cuda_network import add_up, backward, forward, loss
+from .cuda_steps import analytic, energy, finish, judge, norms, settle, update, write
+from .device_layout import IN_GLOBAL, IN_SHARED, VECTORS_IN_SHARED, Own, View
+from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
+from .schedule import ALL, MEET, OP, VECTOR, A, B, C
+
+
+@written_out
+def vector_of(own, code):
+    """Return x, v, the gradient or y."""
+    if code == schedule.X:
+        return own.x
+    if code == schedule.V:
+        return own.v
+    return own.gradient if code == schedule.G else own.y
+
+
+@written_out
+def view_of(setting, counts, e, tile, which):
+    """Return the samples of a tile, of the minibatch that is due or of all samples."""
+    batches, tables, N = setting.batches, setting.tables, setting.data.n
+    n, offset = N, -1
+    if which != ALL and batches.size < N:
+        n, offset = batches.size, counts[e, EVALUATIONS] % (N // batches.size) * batches.size
+    begin = tile * tables.slots
+    return View(begin, min(begin + tables.slots, n), n, tables.slots, tables.ld, batches.order[e], offset)
+
+
+@device
+def perform(row, step, setting, algorithm, own, state, records, e, first, stride):
+    """Do a thread's share of one row of the program."""
+    problem, data, tables, laws = setting.problem, setting.data, setting.tables, setting.laws
+    op, a, b, c = row[OP], row[A], row[B], row[C]
+    x, places = vector_of(own, row[VECTOR]), tables.places
+    if op == schedule.FORWARD:
+        forward(problem, data, places, a, x, own.memory, view_of(setting, state.counts, e, b, c), first, stride)
+    elif op == schedule.LOSS:
+        delta = places[places.shape[0] - 1, 2]
+        loss(problem, data, delta, own.memory, own.values, view_of(setting, state.counts, e, a, b), first, stride)
+    elif op == schedule.TOTAL:
+        if first == stride - 1:
+            add_up(own.values, view_of(setting, state.counts, e, a, b), own.losses, b, a)
+    elif op == schedule.BACKWARD:
+        view = view_of(setting, state.counts, e, b, c)
+        backward(problem, data, places, a, x, own.memory, own.gradient, view, first, stride)
+    elif op == schedule.FORM:
+        form(a, laws, tables, vector_of(own, b // 4), vector_of(own, b % 4), c, own.pieces, first, stride)
+    elif op == schedule.SETTLE:
+        settle(a, algorithm, step, laws, tables, own, first, stride)
+    elif op == schedule.UPDATE:
+        update(a, algorithm, step, own, first, stride)
+    elif op == schedule.ANALYTIC:
+        analytic(problem, x, own.gradient, first, stride)
+    elif op == schedule.FINISH:
+        finish(algorithm, x, own, state.counts, e, first, stride)
+    elif op == schedule.NORMS:
+        norms(own, first, stride)
+    elif op == schedule.WRITE:
+        write(own.losses[a], algorithm, step, laws, tables, own, records, e, first, stride)
+    elif first == 0:  # what is for one thread
+        if op == schedule.ENERGY:
+            own.losses[a] = energy(problem, x, own.gradient)
+        elif op == schedule.SHUFFLE:
+            shuffle(setting.batches, state.counts, e)
+        elif op == schedule.CHECK:
+            judge(own.losses[a], state.counts, e)
+        else:
+            state.counts[e, STEPS_DONE] += 1
+
+
+@device
+def shuffle(batches, counts, e):
+    """Draw the order of the samples anew where an epoch begins."""
+    order = batches.order[e]
+    per_epoch = order.size // batches.size
+    evaluation = counts[e, EVALUATIONS]
+    if evaluation % per_epoch == 0:
+        pointwise.shuffle(batches.key[e], evaluation // per_epoch, order)
+
+
+@written_out
+def own_of(x, v, gradient, y, memory, doubles, K, tables):
+    """Return the views that belong to one run; `doubles` holds all that is float64 whatever the parameters are."""
+    pieces, norms = 5 * K, 5 * K + schedule.SLOTS * tables.slot
+    losses = norms + 2 * tables.norms
+    return Own(
+        x,
+        v,
+        gradient,
+        y,
+        memory,
+        doubles[:K],
+        doubles[K : 2 * K],
+        doubles[2 * K : 3 * K],
+        doubles[3 * K : 4 * K],
+        doubles[4 * K : pieces],
+        doubles[pieces:norms],
+        doubles[norms:losses],
+        doubles[losses : losses + 2],
+        doubles[losses + 2 : losses + 2 + tables.slots],
+    )
+
+
+@device
+def copy(a, out, first, stride):
+    """Out = a."""
+    for i in range(first, a.size, stride):
+        out[i] = a[i]
+
+
+@device
+def fetch(state, own, e, first, stride):
+    """Take the laws' sums from the state."""
+    copy(state.origin[e], own.origin, first, stride)
+    copy(state.integral[e], own.integral, first, stride)
+    copy(state.balance[e], own.balance, first, stride)
+    copy(state.source[e], own.source, first, stride)
+    copy(state.charge[e], own.charge, first, stride)
+    if first == 0:
+        own.losses[0] = state.loss[e, 0]
+
+
+@device
+def keep(state, own, e, first, stride):
+    """Bring the laws' sums to the state."""
+    copy(own.origin, state.origin[e], first, stride)
+    copy(own.integral, state.integral[e], first, stride)
+    copy(own.balance, state.balance[e], first, stride)
+    copy(own.source, state.source[e], first, stride)
+    copy(own.charge, state.charge[e], first, stride)
+    if first == 0:
+        state.loss[e, 0] = own.losses[0]
+
+
+@device
+def train(setting, rates, own, state, records, e, n_steps):
+    """Advance one run by `n_steps` steps, recording on the way; the first call also makes and records the start."""
+    program, step = setting.program, state.counts[e, STEPS_DONE]
+    algorithm = with_rate(setting.algorithm, rates[e])
+    i = -1 if records.step[e, 0] < 0 else 0
+    cuda.syncthreads()
+    r = 0 if i < 0 else program.step
+    while i < n_steps:
+        perform(program.rows[r], step, setting, algorithm, own, state, records, e, cuda.threadIdx.x, cuda.blockDim.x)
+        if program.rows[r, MEET]:
+            cuda.syncthreads()
+        judged = program.rows[r, OP] == schedule.FINISH or program.rows[r, OP] == schedule.CHECK
+        # Nobody writes the outcome before the next of these rows, a meeting away.
+        if judged and state.counts[e, OUTCOME] != layout.RUNNING:
+            return
+        r += 1
+        at_end = r == program.rows.shape[0]
+        if r == program.step or r == program.record:  # the start is made, or a step
+            step += 0 if i < 0 else 1
+            at_end = not (step % records.every == 0 or step == records.last)
+            r = program.record
+        if at_end:
+            i += 1
+            r = program.step
+
+
+@device
+def with_rate(a, h):
+    """Return the algorithm with its own time per step."""
+    return layout.Algorithm(a.kind, h, a.mass, a.gamma, a.alpha, a.t0, a.weight_decay, a.momentum)
+
+
+@device
+def train_with_vectors(setting, rates, state, memory, doubles, vectors, records, e, n_steps):
+    """Advance one run whose vectors are copied to `vectors` for as long."""
+    first, stride, P = cuda.threadIdx.x, cuda.blockDim.x, state.x.shape[1]
+    x, v, gradient, y = vectors[:P], vectors[P : 2 * P], vectors[2 * P : 3 * P], vectors[3 * P : 4 * P]
+    own = own_of(x, v, gradient, y, memory, doubles, state.origin.shape[1], setting.tables)
+    copy(state.x[e], x, first, stride)
+    copy(state.v[e], v, first, stride)
+    copy(state.gradient[e], gradient, first, stride)
+    fetch(state, own, e, first, stride)
+    train(setting, rates, own, state, records, e, n_steps)
+    cuda.syncthreads()
+    copy(x, state.x[e], first, stride)
+    copy(v, state.v[e], first, stride)
+    copy(gradient, state.gradient[e], first, stride)
+    keep(state, own, e, first, stride)
+
+
+@device
+def n_doubles(setting, K):
+    """Return how many doubles belong to one run."""
+    tables = setting.tables
+    return 5 * K + schedule.SLOTS * tables.slot + tables.slots + 2 * tables.norms + 2
+
+
+@kernel(MOST_THREADS, 2)
+def advance_in_shared(setting, rates, state, scratch, records, n_steps):
+    """Advance every run by a block of its own, all that it works on in shared memory."""
+    e, P = cuda.blockIdx.x, state.x.shape[1]
+    if state.counts[e, OUTCOME] != layout.RUNNING:
+        return
+    doubles = cuda.shared.array(0, scratch.doubles.dtype)
+    numbers = cuda.shared.array(0, state.x.dtype)
+    begin = n_doubles(setting, state.origin.shape[1]) * (doubles.itemsize // numbers.itemsize)
+    vectors, memory = numbers[begin : begin + 4 * P], numbers[begin + 4 * P :]
+    train_with_vectors(setting, rates, state, memory, doubles, vectors, records, e, n_steps)
+
+
+@kernel(MOST_THREADS, 2)
+def advance_with_vectors_in_shared(setting, rates, state, scratch, records, n_steps):
+    """Advance every run by a block of its own, its activations in global memory."""
+    e, P = cuda.blockIdx.x, state.x.shape[1]
+    if state.counts[e, OUTCOME] != layout.RUNNING:
+        return
+    doubles = cuda.shared.array(0, scratch.doubles.dtype)
+    numbers = cuda.shared.array(0, state.x.dtype)
+    begin = n_doubles(setting, state.origin.shape[1]) * (doubles.itemsize // numbers.itemsize)
+    vectors = numbers[begin : begin + 4 * P]
+    train_with_vectors(setting, rates, state, scratch.memory[e], doubles, vectors, records, e, n_steps)
+
+
+@written_out
+def in_global(setting, state, scratch, e):
+    """Return the views of a run that is in global memory."""
+    K = state.origin.shape[1]
+    return own_of(
+        state.x[e], state.v[e], state.gradient[e], state.y[e], scratch.memory[e], scratch.doubles[e], K, setting.tables
+    )
+
+
+@kernel(MOST_THREADS, 2)
+def advance_in_global(setting, rates, state, scratch, records, n_steps):
+    """Advance every run by a block of its own, in global memory."""
+    e, first, stride = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
+    if state.counts[e, OUTCOME] != layout.RUNNING:
+        return
+    own = in_global(setting, state, scratch, e)
+    fetch(state, own, e, first, stride)
+    train(setting, rates, own, state, records, e, n_steps)
+    cuda.syncthreads()
+    keep(state, own, e, first, stride)
+
+
+ADVANCE = {
+    IN_SHARED: advance_in_shared,
+    VECTORS_IN_SHARED: advance_with_vectors_in_shared,
+    IN_GLOBAL: advance_in_global,
+}

@@ -1,0 +1,225 @@
+"""The passes of a network by a block of threads: thread `first` of `stride` takes every stride-th piece of each phase.
+
+Samples are the contiguous axis, `ld` apart: one more than there are where a block has them in its shared memory, so that
+threads at neighbouring rows read from different banks. Every number is computed by one thread in a fixed order, so that
+results do not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import math
+
+from . import layout, pointwise
+from .cuda_jit import device
+
+
+@device
+def sample(view, s):
+    """Return the number of the s-th sample of a tile; the last one is repeated beyond the end."""
+    s = min(view.begin + s, view.end - 1)
+    return view.order[view.offset + s] if view.offset >= 0 else s
+
+
+@device
+def four_by_two(W, w, row, column, n, i, A, a, step, left, right, m, out, o, ld, s, t):
+    """Out[r, (s, t)[q]] = Σ_k W[w + r row + k column] A[a + k step + (left, right)[q]] for the rows r = i … i + 3 that there are.
+
+    Eight sums in registers, so that six numbers read are worth eight multiplications; a row beyond the last repeats it.
+    """
+    w0 = w + i * row
+    w1, w2, w3 = w + min(i + 1, n - 1) * row, w + min(i + 2, n - 1) * row, w + min(i + 3, n - 1) * row
+    s00 = s01 = s10 = s11 = s20 = s21 = s30 = s31 = A.dtype.type(0)
+    left, right = a + left, a + right
+    for k in range(m):
+        p, q = A[left + k * step], A[right + k * step]
+        u0, u1, u2, u3 = W[w0 + k * column], W[w1 + k * column], W[w2 + k * column], W[w3 + k * column]
+        s00 += u0 * p
+        s01 += u0 * q
+        s10 += u1 * p
+        s11 += u1 * q
+        s20 += u2 * p
+        s21 += u2 * q
+        s30 += u3 * p
+        s31 += u3 * q
+    o += i * ld
+    out[o + s], out[o + t] = s00, s01
+    if i + 1 < n:
+        out[o + ld + s], out[o + ld + t] = s10, s11
+    if i + 2 < n:
+        out[o + 2 * ld + s], out[o + 2 * ld + t] = s20, s21
+    if i + 3 < n:
+        out[o + 3 * ld + s], out[o + 3 * ld + t] = s30, s31
+
+
+@device
+def forward(problem, data, places, h, x, memory, view, first, stride):
+    """z_h = W_h a_{h−1} + b_h and a_h = σ_h(z_h), of one tile; z of the last layer lies where its δ will."""
+    m, n = problem.widths[h], problem.widths[h + 1]
+    W, last = problem.offsets[h, 0], h + 2 == problem.widths.size
+    out, half, ld = places[h, 2] if last else places[h, 0], view.slots // 2, view.ld
+    for item in range(first, (n + 3) // 4 * half, stride):
+        i, s = 4 * (item // half), item % half
+        if h == 0:
+            left, right = sample(view, s), sample(view, s + half)
+            four_by_two(x, W, m, 1, n, i, data.inputs, 0, data.n, left, right, m, memory, out, ld, s, s + half)
+        else:
+            A = places[h - 1, 0]
+            four_by_two(x, W, m, 1, n, i, memory, A, ld, s, s + half, m, memory, out, ld, s, s + half)
+        # What this thread has just written, in a loop of its own: σ is long, and there once.
+        for r in range(i, min(i + 4, n)):
+            for at in range(r * ld + s, r * ld + s + half + 1, half):
+                activate(problem, places, h, x, memory, r, at)
+
+
+@device
+def activate(problem, places, h, x, memory, r, at):
+    """Add the bias of neuron r to its W_h a_{h−1} at one sample, and apply σ_h to it, but in the last layer."""
+    a, z_out, bias, beta = places[h, 0], places[h, 1], problem.offsets[h, 1], problem.offsets[h, 2]
+    last = h + 2 == problem.widths.size
+    out = places[h, 2] if last else a
+    z = memory[out + at] + x[bias + r] if bias >= 0 else memory[out + at]
+    if last:
+        memory[out + at] = z
+        return
+    if z_out >= 0:
+        memory[z_out + at] = z
+    memory[a + at] = pointwise.sigma(problem.activation[h], x[beta + r] if beta >= 0 else problem.parameter[h], z)
+
+
+@device
+def loss(problem, data, delta, memory, values, view, first, stride):
+    """Each sample's loss times N into `values`, and δ = ∂U/∂z_L in the place of z_L; samples beyond the end count for nothing."""
+    n, ld, count = problem.widths[problem.widths.size - 1], view.ld, view.end - view.begin
+    N = view.total
+    for s in range(first, view.slots, stride):
+        if s >= count:
+            for i in range(n):
+                memory[delta + i * ld + s] = 0
+        elif problem.loss == layout.NLL:
+            values[s] = nll(n, data.labels[sample(view, s)], delta + s, ld, memory, N)
+        else:
+            number, value = sample(view, s), 0.0
+            for i in range(n):
+                difference = memory[delta + i * ld + s] - data.targets[number * n + i]
+                value += difference * difference
+                memory[delta + i * ld + s] = difference / N
+            values[s] = 0.5 * value
+
+
+@device
+def nll(n, label, z, ld, memory, N):
+    """Return −log softmax(z)_label; z ← (softmax(z) − 1_label) / N."""
+    top = memory[z]
+    for i in range(1, n):
+        top = max(top, memory[z + i * ld])
+    value, total = top - memory[z + label * ld], memory.dtype.type(0)
+    for i in range(n):
+        e = pointwise.exp(memory[z + i * ld] - top)
+        memory[z + i * ld] = e
+        total += e
+    for i in range(n):
+        memory[z + i * ld] *= 1 / (N * total)
+    memory[z + label * ld] -= 1 / N
+    return value + math.log(total)
+
+
+@device
+def add_up(values, view, losses, which, tile):
+    """The tile's share of U, by one thread: added to, or set by the first tile."""
+    total = 0.0
+    for s in range(view.end - view.begin):
+        total += values[s]
+    losses[which] = total / view.total + (losses[which] if tile > 0 else 0.0)
+
+
+@device
+def backward(problem, data, places, h, x, memory, gradient, view, first, stride):
+    """∂U/∂W_h, ∂U/∂b_h and ∂U/∂β_h from δ_h, added to those of earlier tiles; and δ_{h−1} = (W_hᵀ δ_h) σ′(z_{h−1})."""
+    fresh = view.begin == 0
+    weights(problem, data, places, h, memory, gradient, view, fresh, first, stride)
+    n, ld, delta = problem.widths[h + 1], view.ld, places[h, 2]
+    bias, beta = problem.offsets[h, 1], problem.offsets[h, 2]
+    # The last threads first: those that the weights may have left without work.
+    for i in range(stride - 1 - first, n, stride):
+        if bias >= 0:
+            row_sum(memory, delta + i * ld, view, gradient, bias + i, fresh)
+        if beta >= 0:  # the samples' shares lie where z was
+            row_sum(memory, places[h, 1] + i * ld, view, gradient, beta + i, fresh)
+    if h > 0:
+        deltas(problem, places, h, x, memory, view, first, stride)
+
+
+@device
+def row_sum(memory, at, view, gradient, where, fresh):
+    """Σ of a row's samples, added to what is there unless `fresh`."""
+    total = memory.dtype.type(0)
+    for s in range(view.end - view.begin):
+        total += memory[at + s]
+    gradient[where] = total if fresh else gradient[where] + total
+
+
+@device
+def weights(problem, data, places, h, memory, gradient, view, fresh, first, stride):
+    """∂U/∂W_h = δ_h a_{h−1}ᵀ, in squares of two rows and two columns."""
+    m, n = problem.widths[h], problem.widths[h + 1]
+    W, half, count = problem.offsets[h, 0], (m + 1) // 2, view.end - view.begin
+    for item in range(first, (n + 1) // 2 * half, stride):
+        i, k = 2 * (item // half), item % half
+        j, l = min(i + 1, n - 1), min(k + half, m - 1)
+        s00 = s01 = s10 = s11 = memory.dtype.type(0)
+        upper, lower = places[h, 2] + i * view.ld, places[h, 2] + j * view.ld
+        if h == 0:
+            for s in range(count):
+                at = sample(view, s) * m
+                p, q = data.X[at + k], data.X[at + l]
+                u, d = memory[upper + s], memory[lower + s]
+                s00 += u * p
+                s01 += u * q
+                s10 += d * p
+                s11 += d * q
+        else:
+            left, right = places[h - 1, 0] + k * view.ld, places[h - 1, 0] + l * view.ld
+            for s in range(count):
+                p, q = memory[left + s], memory[right + s]
+                u, d = memory[upper + s], memory[lower + s]
+                s00 += u * p
+                s01 += u * q
+                s10 += d * p
+                s11 += d * q
+        put(gradient, W + i * m + k, s00, fresh)
+        if k + half < m:
+            put(gradient, W + i * m + l, s01, fresh)
+        if i + 1 < n:
+            put(gradient, W + j * m + k, s10, fresh)
+            if k + half < m:
+                put(gradient, W + j * m + l, s11, fresh)
+
+
+@device
+def put(gradient, where, value, fresh):
+    """Set an entry, or add to it."""
+    gradient[where] = value if fresh else gradient[where] + value
+
+
+@device
+def deltas(problem, places, h, x, memory, view, first, stride):
+    """δ_{h−1} = (W_hᵀ δ_h) σ′(z_{h−1}), and each sample's share of ∂U/∂β_{h−1} in the place of z_{h−1}."""
+    m, n = problem.widths[h], problem.widths[h + 1]
+    W, delta, half, ld = problem.offsets[h, 0], places[h - 1, 2], view.slots // 2, view.ld
+    for item in range(first, (m + 3) // 4 * half, stride):
+        i, s, t = 4 * (item // half), item % half, item % half + half
+        four_by_two(x, W, 1, m, m, i, memory, places[h, 2], ld, s, t, n, memory, delta, ld, s, t)
+        for r in range(i, min(i + 4, m)):
+            for at in range(r * ld + s, r * ld + t + 1, half):
+                d_activate(problem, places, h - 1, x, memory, r, at)
+
+
+@device
+def d_activate(problem, places, h, x, memory, r, at):
+    """δ = d σ′(z) in the place of d, of neuron r of layer h at one sample; with a trained β, z ← d ∂σ/∂β."""
+    a, z, delta, beta = places[h, 0], places[h, 1], places[h, 2], problem.offsets[h, 2]
+    c = x[beta + r] if beta >= 0 else problem.parameter[h]
+    d, value = memory[delta + at], memory[z + at] if z >= 0 else memory[a + at]
+    memory[delta + at] = d * pointwise.d_sigma(problem.activation[h], c, value, memory[a + at])
+    if beta >= 0:
+        memory[z + at] = d * pointwise.swish_by_beta(c, value)

@@ -1,0 +1,187 @@
+"""What a device is told beyond layout.py, and how much of its memory a run takes; no GPU is needed to know."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import layout, pointwise, schedule
+
+# Shared memory that every GPU gives a block without being asked, in bytes.
+SHARED = 48 * 1024
+# Where what a block holds lies: everything in shared memory, all but the activations, or nothing.
+IN_SHARED, VECTORS_IN_SHARED, IN_GLOBAL = range(3)
+# Samples in a tile at the least, where activations would else not fit.
+SMALLEST_TILE = 16
+
+
+class Data(NamedTuple):
+    """The samples, flat."""
+
+    n: int  # N
+    inputs: NDArray[Any]  # (n_0 N,): input by input
+    X: NDArray[Any]  # (N n_0,): sample by sample
+    labels: NDArray[np.int64]  # (N,), or empty
+    targets: NDArray[Any]  # (N n_L,), or empty
+
+
+class Tables(NamedTuple):
+    """Sizes and places, the same for all runs of a plan."""
+
+    places: NDArray[
+        np.int64
+    ]  # (L, 3): where a, z and δ of a layer start in a pass's memory; −1 where they are not kept
+    slots: int  # samples in a tile
+    ld: int  # distance of a tile's rows
+    memory: int  # numbers that a pass keeps
+    pieces: NDArray[np.int64]  # (n,): into how many pieces a component of a law is cut
+    piece: NDArray[np.int64]  # (n,): where a law's pieces start in a slot
+    slot: int  # numbers in a slot
+    norms: int  # pieces of |x|² and of |v|²
+
+
+class View(NamedTuple):
+    """The samples of one tile."""
+
+    begin: int
+    end: int
+    total: int  # of all tiles
+    slots: int
+    ld: int
+    order: NDArray[np.int64]  # numbers of the samples, from `offset` on
+    offset: int  # −1 where they come in their own order
+
+
+class Setting(NamedTuple):
+    """What all runs of a plan share on the device."""
+
+    problem: layout.Problem
+    data: Data
+    tables: Tables
+    laws: layout.Laws
+    algorithm: layout.Algorithm
+    batches: Batches
+    program: schedule.Program
+
+
+class Batches(NamedTuple):
+    """The minibatches of E runs."""
+
+    size: int
+    key: NDArray[np.uint64]  # (E,)
+    order: NDArray[np.int64]  # (E, N), or (E, 0) without minibatches
+
+
+class Own(NamedTuple):
+    """What belongs to one run: views, into shared memory where it fits."""
+
+    x: NDArray[Any]  # (P,)
+    v: NDArray[Any]
+    gradient: NDArray[Any]
+    y: NDArray[Any]
+    memory: NDArray[Any]  # (tables.memory,)
+    origin: NDArray[np.float64]  # (K,)
+    integral: NDArray[np.float64]
+    balance: NDArray[np.float64]
+    source: NDArray[np.float64]
+    charge: NDArray[np.float64]
+    pieces: NDArray[np.float64]  # (SLOTS tables.slot,)
+    norms: NDArray[np.float64]  # (2 tables.norms,)
+    losses: NDArray[np.float64]  # (2,): of the last gradient, and of the record
+    values: NDArray[np.float64]  # (slots,): the samples' losses
+
+
+class Scratch(NamedTuple):
+    """Memory that lasts only as long as a launch, a row for each run; rows are empty where shared memory is used."""
+
+    memory: NDArray[Any]
+    doubles: NDArray[np.float64]
+    inputs: NDArray[Any]  # (n_0 n,): those of a minibatch, where a run has the whole device
+
+
+def tables(problem: layout.Problem, laws: layout.Laws, n_params: int, slots: int, padded: bool) -> Tables:
+    """Return the tables for passes in tiles of `slots` samples; rows that are padded are apart by an odd number."""
+    ld = slots + 1 - slots % 2 if padded else slots
+    places, end = np.full((len(problem.offsets), 3), -1, np.int64), 0
+    for h, code in enumerate(problem.activation[:-1]):
+        kept = (0,) if pointwise.in_place(code) else (0, 1)
+        for what in kept:
+            places[h, what], end = end, end + int(problem.widths[h + 1]) * ld
+    # The δ of two layers that follow each other are needed at a time.
+    for parity in range(2):
+        layers = range(len(places) - 1 - parity, -1, -2)
+        places[layers, 2] = end
+        end += max((int(problem.widths[h + 1]) for h in layers), default=0) * ld
+    pieces = _pieces(laws, n_params)
+    sizes = pieces * np.diff(laws.start)
+    return Tables(
+        places=places,
+        slots=slots,
+        ld=ld,
+        memory=end,
+        pieces=pieces,
+        piece=np.cumsum(sizes) - sizes,
+        slot=int(sizes.sum()),
+        norms=32 if n_params < 1 << 15 else 1024,
+    )
+
+
+def _pieces(laws: layout.Laws, n_params: int) -> NDArray[np.int64]:
+    """Return into how many pieces components are cut; incoming and outgoing weights of a neuron have half of them each."""
+    out = np.ones(len(laws.kind), np.int64)
+    for l, kind in enumerate(laws.kind):
+        if kind == layout.SCALING:
+            longest = int(max(laws.where[l, 2], laws.where[l, 6]))
+            out[l] = 2 * (4 if longest < 64 else 32)
+        elif kind == layout.AFFINE:
+            out[l] = min(n_params, 256)
+    return out
+
+
+def n_tiles(n: int, slots: int) -> int:
+    """Return the number of tiles of `n` samples."""
+    return -(-n // slots)
+
+
+def doubles(found: Tables, laws: layout.Laws) -> int:
+    """Return how many doubles belong to one run while it advances."""
+    return 5 * int(laws.start[-1]) + schedule.SLOTS * found.slot + found.slots + 2 * found.norms + 2
+
+
+class Placing(NamedTuple):
+    """How runs are laid out, a block each."""
+
+    tables: Tables
+    where: int  # IN_SHARED, VECTORS_IN_SHARED or IN_GLOBAL
+    shared: int  # bytes of shared memory a block takes
+    threads: int
+
+
+def place(problem: layout.Problem, laws: layout.Laws, n_params: int, n: int, spread: bool) -> Placing:
+    """Return the layout that keeps most in shared memory: with the largest tiles that fit, else without the activations.
+
+    Where a run is spread over the device nothing is in shared memory, and all samples are one tile.
+    """
+    if spread:
+        return Placing(tables(problem, laws, n_params, n, padded=False), IN_GLOBAL, 0, 0)
+    itemsize = problem.X.dtype.itemsize
+    whole = max(n + n % 2, 2)
+    sizes = sorted({-(-whole // parts) for parts in range(1, whole // SMALLEST_TILE + 1)} | {whole}, reverse=True)
+    for slots in (size + size % 2 for size in sizes):
+        found = tables(problem, laws, n_params, slots, padded=True)
+        held = 8 * doubles(found, laws) + itemsize * 4 * n_params
+        if held + itemsize * found.memory <= SHARED:
+            return Placing(found, IN_SHARED, held + itemsize * found.memory, _threads(problem, slots, n_params))
+    found = tables(problem, laws, n_params, whole, padded=True)
+    held = 8 * doubles(found, laws) + itemsize * 4 * n_params
+    where, shared = (VECTORS_IN_SHARED, held) if held <= SHARED else (IN_GLOBAL, 0)
+    return Placing(found, where, shared, _threads(problem, whole, n_params))
+
+
+def _threads(problem: layout.Problem, slots: int, n_params: int) -> int:
+    """Return the threads of a block: as many as its largest phase has pieces, in whole warps, 32 to 128."""
+    widest = int(problem.widths.max()) if problem.kind == layout.NETWORK else 0
+    wanted = max(-(-widest // 4) * (slots // 2), n_params // 4)
+    return int(min(max(32, 1 << max(wanted - 1, 0).bit_length()), 128))

@@ -1,0 +1,120 @@
+"""The machine code that kernels become on a GPU of today, made without one: it keeps its numbers in registers and calls nothing."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from numba import config, cuda
+
+import noetherlite as nl
+from noetherlite import _device, _run
+from noetherlite._kernels import device_layout, layout
+from noetherlite.symmetries import watched as families
+
+pytestmark = [
+    pytest.mark.needs_jit,
+    pytest.mark.skipif(bool(config.ENABLE_CUDASIM), reason="the simulator compiles nothing"),
+]
+cuda_code = pytest.importorskip("cuda_code", reason="needs the extra 'cuda'")
+
+
+@pytest.fixture()
+def arguments(monkeypatch):
+    """dtype, spread ↦ what kernels are given for the benchmarks' ensemble network, in the host's memory."""
+    monkeypatch.setattr(_device, "require", lambda: None)
+    monkeypatch.setattr(_device, "free_memory", lambda: np.inf)
+    monkeypatch.setattr(cuda, "to_device", lambda a: a)
+    monkeypatch.setattr(cuda, "device_array", np.zeros)
+
+    def make(dtype, spread=False):
+        monkeypatch.setattr(_device, "SPREAD_FROM", 0 if spread else 1e12)
+        net = nl.Network([10, 16, 16, 3])
+        rng = np.random.default_rng(0)
+        U = net.potential(rng.standard_normal((64, 10)), rng.integers(0, 3, 64))
+        watched = families(U, "all", minibatches=False)
+        options = {"batch_size": None, "backend": "cuda", "dtype": dtype, "steps": 5, "reduce": False, "moving": True}
+        plan = _run.Plan(U, watched, **options)
+        x = net.init(rng=0).astype(dtype)
+        state = layout.views(_run.state(x, x, int(plan.laws.start[-1]), 0), None)
+        records = plan.records((1,), 5, 1, with_params=True)
+        fleet = _device.Fleet(plan, [nl.Leapfrog(1e-3).kernel(0.0)], state, [_run.stream(plan, 0)], records)
+        return fleet.placing, fleet._upload()[1]
+
+    return make
+
+
+def typed(*arguments):
+    from numba.cuda.typing.typeof import typeof
+
+    return tuple(typeof(a) for a in arguments)
+
+
+def check(code):
+    assert code.cubin[:4] == b"\x7fELF"
+    assert (code.spill_stores, code.spill_loads, code.stack) == (0, 0, 0)
+    # What is left of the power of a double, which has no instruction of its own.
+    assert set(code.calls) <= {"__internal_accurate_pow"}
+    # Instructions of a few digits; those of ex2 and rcp are the first steps of exact functions of doubles.
+    assert not re.search(r"(tanh|lg2|div|sqrt|sin|cos)\.approx", code.ptx)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("where", range(3), ids=["shared", "vectors", "global"])
+def test_a_blocks_kernel_spills_nothing(where, dtype, arguments):
+    from noetherlite._kernels import cuda as kernels
+
+    placing, (settings, *rest) = arguments(dtype)
+    assert placing.where == device_layout.IN_SHARED  # the network that ensembles are timed with
+    check(cuda_code.assembled(kernels.ADVANCE[where], typed(settings[0], *rest, 5)))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_kernels_of_a_launch_a_phase_spill_nothing(dtype, arguments):
+    from noetherlite._kernels import cuda_phases, cuda_products
+
+    _, (settings, rates, state, scratch, records) = arguments(dtype, spread=True)
+    setting, x, memory = settings[0], state.x[0], scratch.memory[0]
+    layer = (setting.problem, setting.tables.places, 1, x, memory, 64)
+    check(cuda_code.assembled(cuda_phases.phase, typed(setting, rates, state, scratch, records, 0, 1, 1)))
+    check(cuda_code.assembled(cuda_phases.begin, typed(setting, state, scratch, 0)))
+    check(cuda_code.assembled(cuda_phases.end, typed(setting, state, scratch, 0)))
+    check(cuda_code.assembled(cuda_phases.gather, typed(setting.data, 10, setting.batches.order[0], 0, 64, memory)))
+    check(cuda_code.assembled(cuda_phases.activate_all, typed(*layer)))
+    check(cuda_code.assembled(cuda_phases.d_activate_all, typed(*layer)))
+    check(cuda_code.assembled(cuda_phases.row_sums, typed(memory, 0, 64, x, 0, 1.0)))
+    matrix = (0, 8, 1)
+    code = cuda_code.assembled(cuda_products.tiled, typed(x, *matrix, memory, *matrix, memory, 0, 8, 8, 8))
+    check(code)
+    assert code.registers <= 255
+
+
+def test_the_checks_can_fail():
+    """Negative control: a kernel with more numbers than registers, one that calls itself, one of approximations."""
+
+    @cuda.jit(max_registers=32)
+    def greedy(a):
+        numbers = cuda.local.array(96, np.float64)
+        for i in range(96):
+            numbers[i] = a[i]
+        cuda.syncthreads()
+        for i in range(96):
+            for k in range(96):
+                a[i] += numbers[k] * numbers[(i * k) % 96]
+
+    @cuda.jit(device=True)
+    def factorial(n):
+        return 1 if n < 2 else n * factorial(n - 1)
+
+    @cuda.jit
+    def calling(a):
+        a[0] = factorial(int(a[1]))
+
+    @cuda.jit(fastmath=True)
+    def approximating(a):
+        a[0] = math.tanh(a[1])
+
+    a = np.zeros(96)
+    assert "tanh.approx" in cuda_code.assembled(approximating, typed(a.astype(np.float32))).ptx
+    assert cuda_code.assembled(greedy, typed(a)).stack > 0
+    assert cuda_code.assembled(calling, typed(a)).calls
