@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from . import bounds, datasets, lagrangian, plot, potentials
+from ._device import DeviceError
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 from .checkpoint import CheckpointError
 from .datasets import Dataset
@@ -50,6 +51,7 @@ __all__ = [
     "CheckpointError",
     "ConformalLeapfrog",
     "Dataset",
+    "DeviceError",
     "Discovery",
     "DivergenceError",
     "Drift",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -142,12 +143,14 @@ class Fleet:
                 self._conductor = cuda_spread.Spread(self._problem, program, self._tables(), self._device)
         settings, rates, state, scratch, records = self._device
         placing, E = self.placing, self.rates.size
-        if self.spread:
-            for e in np.flatnonzero(self.state.counts[:, layout.OUTCOME] == layout.RUNNING):
-                self._conductor.advance(int(e), self.state.counts[e], n_steps)
-        else:
-            launch = cuda.ADVANCE[placing.where][E, placing.threads, 0, placing.shared]
-            launch(settings[0], rates, state, scratch, records, n_steps)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Grid size")  # a single run has one block, and knows it
+            if self.spread:
+                for e in np.flatnonzero(self.state.counts[:, layout.OUTCOME] == layout.RUNNING):
+                    self._conductor.advance(int(e), self.state.counts[e], n_steps)
+            else:
+                launch = cuda.ADVANCE[placing.where][E, placing.threads, 0, placing.shared]
+                launch(settings[0], rates, state, scratch, records, n_steps)
         for name in _SMALL:
             getattr(state, name).copy_to_host(getattr(self.state, name))
         self.fresh = False

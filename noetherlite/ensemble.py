@@ -85,7 +85,7 @@ def ensemble(
     ------
     ValueError, TypeError
         If an argument is not as described; the message names it.
-    OSError, CheckpointError
+    DeviceError, MemoryError, OSError, CheckpointError
         As for `integrate`.
 
     Examples

@@ -95,9 +95,9 @@ def integrate(
         rotations are left out, and a `Symmetry` of one's own is verified on all samples only.
     rng : int, SeedSequence or Generator
         Seeds the minibatches; unused without `batch_size`.
-    backend : {"auto", "cpu", "reference"}
+    backend : {"auto", "cpu", "reference", "cuda"}
         "cpu" is compiled; "reference" is plain NumPy, and the only one for `potentials.Callable`. "auto" is the first where
-        it can be; with NUMBA_DISABLE_JIT=1 the second.
+        it can be; with NUMBA_DISABLE_JIT=1 the second. "cuda" runs on an NVIDIA GPU, and needs the extra `cuda`.
     dtype : {"float64", "float32"}
         Precision of x, v and ∇U; records of the laws are float64 always.
     progress : bool
@@ -133,6 +133,10 @@ def integrate(
         If an argument is not as described; the message names it.
     DivergenceError
         Only with on_divergence="raise".
+    DeviceError
+        If backend="cuda" finds no GPU, or not what it needs; the message says what to install.
+    MemoryError
+        If the run does not fit in this machine's memory, or in the GPU's.
     OSError
         If the first checkpoint cannot be written.
     CheckpointError

@@ -19,7 +19,7 @@ pytestmark = [
 cuda_code = pytest.importorskip("cuda_code", reason="needs the extra 'cuda'")
 
 
-@pytest.fixture()
+@pytest.fixture
 def arguments(monkeypatch):
     """dtype, spread ↦ what kernels are given for the benchmarks' ensemble network, in the host's memory."""
     monkeypatch.setattr(_device, "require", lambda: None)
@@ -59,8 +59,15 @@ def check(code):
     assert not re.search(r"(tanh|lg2|div|sqrt|sin|cos)\.approx", code.ptx)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("where", range(3), ids=["shared", "vectors", "global"])
+@pytest.mark.parametrize(
+    ("where", "dtype"),
+    [
+        (device_layout.IN_SHARED, "float64"),
+        (device_layout.IN_SHARED, "float32"),
+        (device_layout.VECTORS_IN_SHARED, "float64"),
+        (device_layout.IN_GLOBAL, "float64"),
+    ],
+)
 def test_a_blocks_kernel_spills_nothing(where, dtype, arguments):
     from noetherlite._kernels import cuda as kernels
 

@@ -42,7 +42,7 @@ def _warmup(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from .. import datasets
+    from .. import _device, datasets
 
     found = {}
     for split in ("train", "test"):
@@ -56,6 +56,7 @@ def _info(options: argparse.Namespace) -> int:
     report: dict[str, Any] = {
         "versions": versions(),
         "cores": os.cpu_count(),
+        "GPU": _device.describe(),
         "compiled code": os.environ.get("NUMBA_CACHE_DIR") or "beside the package, else in the user's cache folder",
         "Kuzushiji-MNIST": found,
     }

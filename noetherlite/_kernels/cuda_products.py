@@ -5,7 +5,6 @@ A product is C[i, j] = Σ_k A[a + i A_row + k A_column] B[b + k B_row + j B_colu
 
 from __future__ import annotations
 
-import importlib.util
 from typing import NamedTuple
 
 from numba import cuda
@@ -14,6 +13,7 @@ from .cuda_jit import kernel
 
 # A block makes a square of TILE × TILE entries of C, SIDE × SIDE threads four rows and four columns each.
 TILE, SIDE, DEPTH = 64, 16, 16
+PADDED = TILE + 1  # so that the rows of a square in shared memory begin at different banks
 
 
 class Matrix(NamedTuple):
@@ -34,8 +34,8 @@ class Matrix(NamedTuple):
 @kernel(SIDE * SIDE, 1)
 def tiled(A, a, A_row, A_column, B, b, B_row, B_column, C, c, n, m, depth):
     """C (n × m) = A (n × depth) B, by squares that pass through shared memory."""
-    left = cuda.shared.array((DEPTH, TILE + 1), A.dtype)
-    right = cuda.shared.array((DEPTH, TILE + 1), A.dtype)
+    left = cuda.shared.array((DEPTH, PADDED), A.dtype)
+    right = cuda.shared.array((DEPTH, PADDED), A.dtype)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     i0, j0 = cuda.blockIdx.y * TILE, cuda.blockIdx.x * TILE
     sums = cuda.local.array((4, 4), A.dtype)
@@ -86,5 +86,9 @@ def by_cublas(A: Matrix, B: Matrix, C: Matrix) -> None:
 
 
 def has_cublas() -> bool:
-    """Whether CuPy is installed."""
-    return importlib.util.find_spec("cupy") is not None
+    """Whether CuPy is installed and finds cuBLAS."""
+    try:
+        from cupy_backends.cuda.libs import cublas  # noqa: F401
+    except ImportError:
+        return False
+    return True

@@ -190,7 +190,7 @@ def energy(problem, x, gradient):
     if problem.kind == layout.RADIAL:
         for i in range(x.size):
             value += x[i] * x[i]
-        return 0.1 * (value - 1) * (value - 1) + 0.08
+        return 0.1 * (value - 1) ** 2 + 0.08
     for i in range(x.size):
         value += gradient[i] * x[i]
     return 0.5 * value

@@ -1,0 +1,219 @@
+"""What of the GPU's side needs no GPU: the list of phases, where things lie, what is said where something is missing."""
+
+import importlib.metadata
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+from problems import problem
+
+import noetherlite as nl
+from noetherlite import _device, _run
+from noetherlite._kernels import device_layout, layout, schedule
+from noetherlite._kernels.schedule import Row
+from noetherlite.symmetries import watched
+
+ALGORITHMS = [
+    nl.GD(0.1), nl.GD(0.1, weight_decay=0.1), nl.HeavyBall(0.1), nl.HeavyBall(0.1, weight_decay=0.1), nl.Leapfrog(0.1), nl.NAGD(0.1),
+    nl.NAGD(0.1, weight_decay=0.1), nl.ConformalLeapfrog(0.1, gamma=1.0, weight_decay=0.1),
+]  # fmt: skip
+VECTORS = "xvgy"
+SUMS = {"origin", "integral", "balance", "source", "charge"}
+
+
+def plan(activation="swish", laws="all", batch_size=None, widths=(3, 5, 4, 2), n=9):
+    _, U, _ = problem(activation, "nll", widths=widths, n=n)
+    families = watched(U, laws, minibatches=batch_size is not None)
+    options = {"backend": "cpu", "dtype": "float64", "steps": 5, "reduce": False, "moving": True}
+    return _run.Plan(U, families, batch_size=batch_size, **options)
+
+
+def rows(algorithm, batch_size=None, laws="all", tiles=1):
+    p = plan(batch_size=batch_size, laws=laws)
+    found = schedule.program(
+        p.problem, algorithm.kernel(1.0), p.laws, minibatches=batch_size is not None, batch_tiles=tiles, all_tiles=tiles
+    )
+    parts = np.split(found.rows, [found.step, found.record])
+    return [[Row(*(int(field) for field in row)) for row in part] for part in parts]
+
+
+def touched(row):
+    """What a phase reads and what it writes, other threads' numbers among them; an update has its own only."""
+    at = VECTORS[row.vector]
+    h, slots = row.a, {f"slot {i}" for i in range(schedule.SLOTS)}
+    if row.op == schedule.FORWARD:
+        out = {f"a{h}", f"z{h}"} if h < 2 else {"δ2"}
+        return {at, f"a{h - 1}", "order", "evaluations"}, out
+    if row.op == schedule.LOSS:
+        return {"order", "evaluations"}, {"δ2", "values"}
+    if row.op == schedule.TOTAL:
+        return {"values", "evaluations"}, {"losses"}
+    if row.op == schedule.BACKWARD:
+        return {at, f"δ{h}", f"a{h - 1}", f"z{h}", "order", "evaluations"}, {f"δ{h - 1}", f"z{h - 1}", "g"}
+    if row.op == schedule.SHUFFLE:
+        return {"evaluations"}, {"order"}
+    if row.op == schedule.FINISH:
+        return {at, "losses"}, {"g", "evaluations"}
+    if row.op == schedule.FORM:
+        return {VECTORS[row.b // 4], VECTORS[row.b % 4]}, {f"slot {row.c}"}
+    if row.op == schedule.SETTLE:
+        return slots, SUMS
+    if row.op == schedule.UPDATE:
+        moved = {
+            schedule.DESCEND: "x", schedule.MOMENTUM: "xvy", schedule.DRAG_KICK_DRIFT: "xv", schedule.KICK_DRAG: "v",
+            schedule.LOOK_AHEAD: "y",
+        }[row.a]  # fmt: skip
+        return {"g", "x", "v"}, set(moved)
+    if row.op == schedule.NORMS:
+        return {"x", "v"}, {"norms"}
+    if row.op == schedule.WRITE:
+        return {"x", "norms", "losses", *slots, *SUMS}, {"records"}
+    return {"losses"}, {"evaluations"} if row.op == schedule.CHECK else {"steps"}
+
+
+def races(part):
+    """Pairs of phases with no meeting between them, one of which writes what the other reads or writes."""
+    found, together = [], []
+    for row in part:
+        reads, writes = touched(row)
+        for other, (theirs, written) in together:
+            if writes & (theirs | written) or written & reads:
+                found.append((other, row))
+        together.append((row, (reads, writes)))
+        if row.meet:
+            together = []
+    return found
+
+
+@pytest.mark.parametrize("tiles", [1, 3])
+@pytest.mark.parametrize("laws", ["all", None])
+@pytest.mark.parametrize("batch_size", [None, 4])
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+def test_no_phase_touches_what_another_one_writes_before_threads_meet(algorithm, batch_size, laws, tiles):
+    for part in rows(algorithm, batch_size, laws, tiles):
+        assert part[-1].meet  # what comes next is another part
+        assert not races(part)
+
+
+def test_a_missing_meeting_is_found():
+    """Negative control: any of a step's meetings is needed, but after the last sums, and where a run may end."""
+    step = rows(nl.NAGD(0.1, weight_decay=0.1))[1]
+    meetings = [i for i, row in enumerate(step[:-1]) if row.meet]
+    needless = [step[i].op for i in meetings if not races([*step[:i], step[i]._replace(meet=0), *step[i + 1 :]])]
+    assert needless == [schedule.FINISH, schedule.SETTLE]
+
+
+def test_gradient_descent_reads_as_it_is_written():
+    step = rows(nl.GD(0.1), laws=None)[1]
+    expected = [schedule.UPDATE, *[schedule.FORWARD] * 3, schedule.LOSS, schedule.TOTAL, *[schedule.BACKWARD] * 3]
+    assert [row.op for row in step] == [*expected, schedule.FINISH, schedule.COUNT]
+
+
+@pytest.mark.parametrize("activation", ["relu", "swish"])
+def test_what_a_pass_keeps_does_not_overlap(activation):
+    p = plan(activation)
+    slots = 10
+    found = device_layout.tables(p.problem, p.laws, p.n_params, slots, padded=True)
+    assert found.ld % 2 == 1
+    widths = p.problem.widths[1:]
+    taken = np.zeros(found.memory, int)
+    for h, (a, z, delta) in enumerate(found.places):
+        assert (z >= 0) == (activation == "swish" and h < 2)
+        for place in (a, z) if h < 2 else ():
+            if place >= 0:
+                taken[place : place + widths[h] * found.ld] += 1
+        if h > 0:
+            ours, before = delta, found.places[h - 1, 2]
+            assert ours + widths[h] * found.ld <= before or before + widths[h - 1] * found.ld <= ours
+    assert taken.max() == 1
+    deltas = found.places[:, 2].min()
+    assert taken[deltas:].sum() == 0
+
+
+def test_the_largest_tiles_that_fit():
+    for n, widths, where in (
+        (64, (10, 16, 16, 3), 0),
+        (512, (10, 16, 16, 3), 0),
+        (16, (20, 20, 20, 10), 1),
+        (512, (784, 128, 10), 2),
+    ):
+        p = plan("relu", widths=widths, n=n)
+        placing = device_layout.place(p.problem, p.laws, p.n_params, n, False)
+        assert placing.where == where, widths
+        assert placing.shared <= device_layout.SHARED
+        assert device_layout.n_tiles(n, placing.tables.slots) * placing.tables.slots >= n
+        assert placing.threads in (32, 64, 128)
+        if where == 0 and placing.tables.slots < n:
+            tiles = device_layout.n_tiles(n, placing.tables.slots)
+            more = -(-n // (tiles - 1))
+            larger = device_layout.tables(p.problem, p.laws, p.n_params, more + more % 2, padded=True)
+            bytes_needed = 8 * (device_layout.doubles(larger, p.laws) + 4 * p.n_params + larger.memory)
+            assert bytes_needed > device_layout.SHARED
+
+
+# --- what is missing ---
+
+real = pytest.mark.skipif(bool(numba.config.ENABLE_CUDASIM), reason="in the simulator nothing is missing")
+
+
+@real
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+    monkeypatch.setattr(_device.importlib.metadata, "version", version)
+    _, U, x = problem("relu")
+    with pytest.raises(
+        nl.DeviceError, match=r"backend='cuda' cannot be used: .*numba-cuda.*pip install \"noetherlite\[cuda\]\""
+    ):
+        nl.integrate(U, nl.GD(0.1), x, 1, backend="cuda")
+    assert "numba-cuda" in _device.describe()
+
+
+@real
+def test_where_cuda_does_not_start_the_reason_is_kept(monkeypatch):
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+    monkeypatch.setattr(_device.importlib.metadata, "version", lambda name: "0.30")
+    from numba import cuda
+
+    def fail():
+        raise OSError("libcuda.so.1: not there")
+
+    monkeypatch.setattr(cuda, "is_available", fail)
+    assert "libcuda.so.1: not there" in _device.lacking()
+    monkeypatch.setattr(cuda, "is_available", lambda: False)
+    assert "no NVIDIA GPU" in _device.lacking()
+
+
+def test_python_functions_and_drift_are_refused():
+    _, U, x = problem("relu")
+    F = nl.potentials.Callable(U.value_and_gradient, U.n_params)
+    with pytest.raises(ValueError, match="backend='cuda' cannot compile"):
+        nl.integrate(F, nl.GD(0.1), x, 1, backend="cuda")
+    with pytest.raises(ValueError, match="backend='cuda' is not known"):
+        nl.drift(U, nl.GD(0.1), x, 1, backend="cuda")
+
+
+def test_nothing_of_cuda_is_imported_before_it_is_asked_for():
+    code = (
+        "import sys, noetherlite as nl\n"
+        "nl.integrate(nl.potentials.Radial(2), nl.GD(0.1), [1.4, 0.1], 3, backend='auto')\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('cupy', 'cuda') or m.startswith('numba.cuda')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_large_networks_are_given_the_whole_device():
+    small, large = plan(widths=(10, 16, 16, 3), n=64), plan(widths=(784, 128, 10), n=100)
+    assert not _device._spreads(small, 1)
+    assert _device._spreads(large, 1)
+    assert not _device._spreads(large, 100)  # as many blocks side by side are faster
+    radial = _run.Plan(
+        nl.potentials.Radial(2), [], batch_size=None, backend="cpu", dtype="float64", steps=1, reduce=False, moving=True
+    )
+    assert not _device._spreads(radial, 1)
+    assert radial.problem.kind == layout.RADIAL
