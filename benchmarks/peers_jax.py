@@ -1,4 +1,7 @@
-"""The same work in JAX: one jitted scan over the records, an inner loop over the steps between them, float64."""
+"""The same work in JAX: one jitted scan over the records, an inner loop over the steps between them.
+
+On the processor and in float64 for peers.py; on a GPU and in float32 too for gpu.py. Products keep all their digits.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,35 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from peers import RADIAL_START, Outcome
 
 import noetherlite as nl
 
 jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_default_matmul_precision", "highest")  # by default float32 on a GPU may be multiplied in TF32
 
 
 def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], Outcome]:
     """Return the run of `work` from θ_0, with scaling laws tracked every step and recorded every tenth."""
     if not work.widths:
         return radial(work.steps, algorithm.dt)
+    losses = last_losses(work, algorithm)
+    return lambda: Outcome(float(losses()[0]), work.networks)
+
+
+def last_losses(
+    work: Any, algorithm: nl.Algorithm, dtype: str = "float64", device: str = "cpu"
+) -> Callable[[], np.ndarray]:
+    """Return that run on a kind of device; it gives every network's last loss, once all records are in host memory."""
     net, X, y, theta = work.problem()
-    inputs, labels = jnp.asarray(X), jnp.asarray(y)
+    place = jax.devices(device)[0]
+    inputs, labels = jax.device_put(X.astype(dtype), place), jax.device_put(y, place)
     starts = [net.unpack(t) for t in theta]
-    start = {name: jnp.stack([s[name] for s in starts]) for name in starts[0]}
+    start = {
+        name: jax.device_put(np.stack([s[name] for s in starts]).astype(dtype, copy=False), place) for name in starts[0]
+    }
+    del theta, starts
     hidden = range(1, net.n_layers)
     second_order = isinstance(algorithm, nl.Leapfrog)
     h, tree = algorithm.dt, jax.tree.map
@@ -71,9 +88,9 @@ def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], Outcome]:
 
     if work.networks == 1:  # vmap over one network would only slow it down
         start, compiled = {name: a[0] for name, a in start.items()}, jax.jit(trajectory)
-        return lambda: Outcome(float(jax.block_until_ready(compiled(start))[0][-1]))
-    many = jax.jit(jax.vmap(trajectory))
-    return lambda: Outcome(float(jax.block_until_ready(many(start))[0][0, -1]), work.networks)
+    else:
+        compiled = jax.jit(jax.vmap(trajectory))
+    return lambda: np.atleast_1d(jax.device_get(compiled(start))[0][..., -1])
 
 
 def radial(steps: int, h: float) -> Callable[[], Outcome]:
@@ -95,5 +112,5 @@ def radial(steps: int, h: float) -> Callable[[], Outcome]:
     def trajectory(x: Any) -> Any:
         return U(jax.lax.fori_loop(0, steps, step, (x, jnp.zeros_like(x), force(x)))[0])
 
-    start = jnp.asarray(RADIAL_START)
+    start = jax.device_put(np.array(RADIAL_START), jax.devices("cpu")[0])
     return lambda: Outcome(float(trajectory(start)))

@@ -1,10 +1,14 @@
-"""The same work in PyTorch, eager mode, float64: what a theorist would write."""
+"""The same work in PyTorch, eager mode: what a theorist would write.
+
+On the processor and in float64 for peers.py; on a GPU and in float32 too for gpu.py. Products keep all their digits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from peers import Outcome
 
@@ -13,12 +17,31 @@ import noetherlite as nl
 # Of an ensemble, as many networks are trained in a loop; their time is taken for all.
 LOOPED = 4
 
+torch.set_float32_matmul_precision("highest")  # which is: no TF32
+
 
 def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], Outcome]:
     """Return the run of `work` from θ_0, with scaling laws tracked every step and recorded every tenth."""
+    losses = last_losses(work, algorithm)
+
+    def loop() -> Outcome:
+        ends = losses()
+        return Outcome(float(ends[0]), len(ends))
+
+    return loop
+
+
+def last_losses(
+    work: Any, algorithm: nl.Algorithm, dtype: str = "float64", device: str = "cpu"
+) -> Callable[[], np.ndarray]:
+    """Return that run on a kind of device; it gives the networks' last losses, once all records are in host memory."""
     net, X, y, theta = work.problem()
-    inputs, labels = torch.from_numpy(X), torch.from_numpy(y)
-    starts = [{name: torch.from_numpy(a.copy()) for name, a in net.unpack(t).items()} for t in theta[:LOOPED]]
+    inputs, labels = torch.from_numpy(X.astype(dtype)).to(device), torch.from_numpy(y).to(device)
+    starts = [
+        {name: torch.from_numpy(a.astype(dtype)).to(device) for name, a in net.unpack(t).items()}
+        for t in theta[:LOOPED]
+    ]
+    del theta
     hidden = range(1, net.n_layers)
     second_order = isinstance(algorithm, nl.Leapfrog)
     h = algorithm.dt
@@ -64,11 +87,9 @@ def run(work: Any, algorithm: nl.Algorithm) -> Callable[[], Outcome]:
                         t += h * source
                 if step % 10 == 0 or step == work.steps:
                     motion = v if second_order else g
-                    records.append((float(loss), pair(p, p), pair(p, motion), [t.clone() for t in total]))
-        return records[-1][0]
+                    charges = (*pair(p, p), *pair(p, motion))
+                    records.append((loss.detach(), *charges, *(t.clone() for t in total)))
+        losses, *_ = [torch.stack(field).cpu() for field in zip(*records, strict=True)]
+        return float(losses[-1])
 
-    def loop() -> Outcome:
-        losses = [once(start) for start in starts]
-        return Outcome(losses[0], len(starts))
-
-    return loop
+    return lambda: np.array([once(start) for start in starts])
