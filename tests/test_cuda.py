@@ -4,6 +4,7 @@ The simulator runs kernels as Python, thread by thread: it finds what is out of 
 """
 
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -303,6 +304,30 @@ def test_callbacks_and_progress_see_the_present(capsys):
     assert run.status == "stopped"
     assert [step for step, _ in seen] == [0, 1, 2, 3]
     np.testing.assert_array_equal([x for _, x in seen], run.params)
+
+
+@here
+@pytest.mark.parametrize("single", [True, False])
+def test_ctrl_c_stops_at_the_next_record_and_keeps_all(single, monkeypatch):
+    _, U, x = problem("relu", "nll", widths=(2, 3, 2), n=5)
+    advance, calls = _device.Fleet.__call__, []
+
+    def pressed(self, n_steps):
+        advance(self, n_steps)
+        calls.append(n_steps)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(_device.Fleet, "__call__", pressed)
+    options = {"record_every": 3, "backend": "cuda", "record_params": True}
+    if single:
+        run = nl.integrate(U, nl.Leapfrog(1e-2), x, 12, **options)
+    else:
+        run = nl.ensemble(U, nl.Leapfrog(1e-2), [x, 2 * x], 12, **options)[0]
+    assert run.status == "stopped"
+    assert "Ctrl-C after 3 of 12 steps" in run.message
+    monkeypatch.setattr(_device.Fleet, "__call__", advance)
+    np.testing.assert_array_equal(run.params, nl.integrate(U, nl.Leapfrog(1e-2), x, 3, **options).params)
 
 
 @here

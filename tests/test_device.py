@@ -208,7 +208,7 @@ def test_nothing_of_cuda_is_imported_before_it_is_asked_for():
 
 
 def test_large_networks_are_given_the_whole_device():
-    small, large = plan(widths=(10, 16, 16, 3), n=64), plan(widths=(784, 128, 10), n=100)
+    small, large = plan(widths=(10, 16, 16, 3), n=64), plan(widths=(784, 128, 10), n=200)
     assert not _device._spreads(small, 1)
     assert _device._spreads(large, 1)
     assert not _device._spreads(large, 100)  # as many blocks side by side are faster
