@@ -199,30 +199,32 @@ def n_doubles(setting, K):
     return 5 * K + schedule.SLOTS * tables.slot + tables.slots + 2 * tables.norms + 2
 
 
+@written_out
+def in_shared(setting, state, scratch):
+    """Return a block's doubles, its vectors and what is left of its shared memory."""
+    P = state.x.shape[1]
+    doubles = cuda.shared.array(0, scratch.doubles.dtype)
+    numbers = cuda.shared.array(0, state.x.dtype)  # the same bytes
+    begin = n_doubles(setting, state.origin.shape[1]) * (doubles.itemsize // numbers.itemsize)
+    return doubles, numbers[begin : begin + 4 * P], numbers[begin + 4 * P :]
+
+
 @kernel(MOST_THREADS, 2)
 def advance_in_shared(setting, rates, state, scratch, records, n_steps):
     """Advance every run by a block of its own, all that it works on in shared memory."""
-    e, P = cuda.blockIdx.x, state.x.shape[1]
-    if state.counts[e, OUTCOME] != layout.RUNNING:
-        return
-    doubles = cuda.shared.array(0, scratch.doubles.dtype)
-    numbers = cuda.shared.array(0, state.x.dtype)
-    begin = n_doubles(setting, state.origin.shape[1]) * (doubles.itemsize // numbers.itemsize)
-    vectors, memory = numbers[begin : begin + 4 * P], numbers[begin + 4 * P :]
-    train_with_vectors(setting, rates, state, memory, doubles, vectors, records, e, n_steps)
+    e = cuda.blockIdx.x
+    if state.counts[e, OUTCOME] == layout.RUNNING:
+        doubles, vectors, memory = in_shared(setting, state, scratch)
+        train_with_vectors(setting, rates, state, memory, doubles, vectors, records, e, n_steps)
 
 
 @kernel(MOST_THREADS, 2)
 def advance_with_vectors_in_shared(setting, rates, state, scratch, records, n_steps):
     """Advance every run by a block of its own, its activations in global memory."""
-    e, P = cuda.blockIdx.x, state.x.shape[1]
-    if state.counts[e, OUTCOME] != layout.RUNNING:
-        return
-    doubles = cuda.shared.array(0, scratch.doubles.dtype)
-    numbers = cuda.shared.array(0, state.x.dtype)
-    begin = n_doubles(setting, state.origin.shape[1]) * (doubles.itemsize // numbers.itemsize)
-    vectors = numbers[begin : begin + 4 * P]
-    train_with_vectors(setting, rates, state, scratch.memory[e], doubles, vectors, records, e, n_steps)
+    e = cuda.blockIdx.x
+    if state.counts[e, OUTCOME] == layout.RUNNING:
+        doubles, vectors, _ = in_shared(setting, state, scratch)
+        train_with_vectors(setting, rates, state, scratch.memory[e], doubles, vectors, records, e, n_steps)
 
 
 @written_out
@@ -238,13 +240,12 @@ def in_global(setting, state, scratch, e):
 def advance_in_global(setting, rates, state, scratch, records, n_steps):
     """Advance every run by a block of its own, in global memory."""
     e, first, stride = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
-    if state.counts[e, OUTCOME] != layout.RUNNING:
-        return
-    own = in_global(setting, state, scratch, e)
-    fetch(state, own, e, first, stride)
-    train(setting, rates, own, state, records, e, n_steps)
-    cuda.syncthreads()
-    keep(state, own, e, first, stride)
+    if state.counts[e, OUTCOME] == layout.RUNNING:
+        own = in_global(setting, state, scratch, e)
+        fetch(state, own, e, first, stride)
+        train(setting, rates, own, state, records, e, n_steps)
+        cuda.syncthreads()
+        keep(state, own, e, first, stride)
 
 
 ADVANCE = {
