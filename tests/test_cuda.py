@@ -344,7 +344,8 @@ def test_memory_is_what_is_allocated(monkeypatch):
 
     taken, up, empty = [], cuda.to_device, cuda.device_array
     monkeypatch.setattr(cuda, "to_device", lambda a: taken.append(a.nbytes) or up(a))
-    monkeypatch.setattr(cuda, "device_array", lambda *a: taken.append(empty(*a).nbytes) or empty(*a))
+    # Zeros, as nothing is multiplied here and what memory happens to hold need not be numbers.
+    monkeypatch.setattr(cuda, "device_array", lambda *a: taken.append(empty(*a).nbytes) or up(np.zeros(*a)))
     monkeypatch.setattr("noetherlite._kernels.cuda_products.by_tiles", lambda *matrices: None)
     said, memory = [], _device.Fleet.memory
     monkeypatch.setattr(_device.Fleet, "memory", lambda self: said.append(memory(self)) or said[-1])
