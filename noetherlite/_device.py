@@ -129,8 +129,8 @@ class Fleet:
 
     def memory(self) -> int:
         """Return how many bytes of the GPU's memory the runs take."""
-        host = (self.plan.problem, self._data(), self.plan.laws, self._batches(), self.state, self.records)
-        arrays = sum(a.nbytes for group in host if group for a in group if isinstance(a, np.ndarray))
+        host = (self._described(), self._data(), self.plan.laws, self._batches(), self.state, self.records)
+        arrays = sum(a.nbytes for group in host for a in group if isinstance(a, np.ndarray))
         return arrays + sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in self._scratch())
 
     def __call__(self, n_steps: int) -> None:
@@ -188,7 +188,7 @@ class Fleet:
         )
         batch, everything = self._tables()
         setting = device_layout.Setting(
-            up(self._problem),
+            up(self._described()),
             up(self._data()),
             up(batch),
             up(plan.laws),
@@ -207,6 +207,11 @@ class Fleet:
             return batch, batch
         return batch, device_layout.tables(self._problem, plan.laws, plan.n_params, plan.n_samples, padded=False)
 
+    def _described(self) -> layout.Problem:
+        """Return the problem without its samples, which kernels read from the data."""
+        problem = self._problem
+        return problem._replace(X=problem.X[:0], labels=problem.labels[:0], targets=problem.targets[:0])
+
     def _data(self) -> device_layout.Data:
         problem = self._problem
         inputs = np.ascontiguousarray(problem.X.T).reshape(-1)
@@ -224,7 +229,7 @@ class Fleet:
         """Return the shapes and types of scratch memory."""
         where, largest, E = self.placing.where, self._tables()[1], self.rates.size
         memory = largest.memory if where != device_layout.IN_SHARED else 0
-        doubles = device_layout.doubles(largest, self.plan.laws) if where == device_layout.IN_GLOBAL else 0
+        doubles = largest.doubles if where == device_layout.IN_GLOBAL else 0
         minibatches = self.spread and self.plan.drawn < self.plan.n_samples
         gathered = self.plan.drawn * int(self._problem.widths[0]) if minibatches else 0
         dtype = self.plan.dtype

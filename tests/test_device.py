@@ -149,7 +149,7 @@ def test_the_largest_tiles_that_fit():
             tiles = device_layout.n_tiles(n, placing.tables.slots)
             more = -(-n // (tiles - 1))
             larger = device_layout.tables(p.problem, p.laws, p.n_params, more + more % 2, padded=True)
-            bytes_needed = 8 * (device_layout.doubles(larger, p.laws) + 4 * p.n_params + larger.memory)
+            bytes_needed = 8 * (larger.doubles + 4 * p.n_params + larger.memory)
             assert bytes_needed > device_layout.SHARED
 
 

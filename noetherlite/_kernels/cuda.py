@@ -90,8 +90,7 @@ def shuffle(batches, counts, e):
 @written_out
 def own_of(x, v, gradient, y, memory, doubles, K, tables):
     """Return the views that belong to one run; `doubles` holds all that is float64 whatever the parameters are."""
-    pieces, norms = 5 * K, 5 * K + schedule.SLOTS * tables.slot
-    losses = norms + 2 * tables.norms
+    pieces, norms, losses = 5 * K, 5 * K + schedule.SLOTS * tables.slot, tables.losses
     return Own(
         x,
         v,
@@ -106,7 +105,7 @@ def own_of(x, v, gradient, y, memory, doubles, K, tables):
         doubles[pieces:norms],
         doubles[norms:losses],
         doubles[losses : losses + 2],
-        doubles[losses + 2 : losses + 2 + tables.slots],
+        doubles[losses + 2 : tables.doubles],
     )
 
 
@@ -192,20 +191,13 @@ def train_with_vectors(setting, rates, state, memory, doubles, vectors, records,
     keep(state, own, e, first, stride)
 
 
-@device
-def n_doubles(setting, K):
-    """Return how many doubles belong to one run."""
-    tables = setting.tables
-    return 5 * K + schedule.SLOTS * tables.slot + tables.slots + 2 * tables.norms + 2
-
-
 @written_out
 def in_shared(setting, state, scratch):
     """Return a block's doubles, its vectors and what is left of its shared memory."""
     P = state.x.shape[1]
     doubles = cuda.shared.array(0, scratch.doubles.dtype)
     numbers = cuda.shared.array(0, state.x.dtype)  # the same bytes
-    begin = n_doubles(setting, state.origin.shape[1]) * (doubles.itemsize // numbers.itemsize)
+    begin = setting.tables.doubles * (doubles.itemsize // numbers.itemsize)
     return doubles, numbers[begin : begin + 4 * P], numbers[begin + 4 * P :]
 
 

@@ -122,6 +122,6 @@ class Spread:
 
     def _total(self, which: int) -> None:
         """The mean of the samples' losses, where `own_of` has them."""
-        tables, K = self.tables[which], self.state.origin.shape[1]
-        losses = 5 * K + schedule.SLOTS * tables.slot + 2 * tables.norms
+        tables = self.tables[which]
+        losses = tables.losses
         row_sums[1, MOST_THREADS](self.doubles, losses + 2, tables.ld, self.doubles, losses + which, 1 / tables.ld)

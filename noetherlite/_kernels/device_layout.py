@@ -30,9 +30,7 @@ class Data(NamedTuple):
 class Tables(NamedTuple):
     """Sizes and places, the same for all runs of a plan."""
 
-    places: NDArray[
-        np.int64
-    ]  # (L, 3): where a, z and δ of a layer start in a pass's memory; −1 where they are not kept
+    places: NDArray[np.int64]  # (L, 3): where a layer's a, z and δ start in a pass's memory, −1 where not kept
     slots: int  # samples in a tile
     ld: int  # distance of a tile's rows
     memory: int  # numbers that a pass keeps
@@ -40,6 +38,8 @@ class Tables(NamedTuple):
     piece: NDArray[np.int64]  # (n,): where a law's pieces start in a slot
     slot: int  # numbers in a slot
     norms: int  # pieces of |x|² and of |v|²
+    losses: int  # where the losses start in a run's doubles, the samples' after the two
+    doubles: int  # numbers that belong to one run while it advances, and are doubles whatever the parameters are
 
 
 class View(NamedTuple):
@@ -116,6 +116,8 @@ def tables(problem: layout.Problem, laws: layout.Laws, n_params: int, slots: int
         end += max((int(problem.widths[h + 1]) for h in layers), default=0) * ld
     pieces = _pieces(laws, n_params)
     sizes = pieces * np.diff(laws.start)
+    norms = 32 if n_params < 1 << 15 else 1024
+    losses = 5 * int(laws.start[-1]) + schedule.SLOTS * int(sizes.sum()) + 2 * norms
     return Tables(
         places=places,
         slots=slots,
@@ -124,7 +126,9 @@ def tables(problem: layout.Problem, laws: layout.Laws, n_params: int, slots: int
         pieces=pieces,
         piece=np.cumsum(sizes) - sizes,
         slot=int(sizes.sum()),
-        norms=32 if n_params < 1 << 15 else 1024,
+        norms=norms,
+        losses=losses,
+        doubles=losses + 2 + slots,
     )
 
 
@@ -143,11 +147,6 @@ def _pieces(laws: layout.Laws, n_params: int) -> NDArray[np.int64]:
 def n_tiles(n: int, slots: int) -> int:
     """Return the number of tiles of `n` samples."""
     return -(-n // slots)
-
-
-def doubles(found: Tables, laws: layout.Laws) -> int:
-    """Return how many doubles belong to one run while it advances."""
-    return 5 * int(laws.start[-1]) + schedule.SLOTS * found.slot + found.slots + 2 * found.norms + 2
 
 
 class Placing(NamedTuple):
@@ -171,11 +170,11 @@ def place(problem: layout.Problem, laws: layout.Laws, n_params: int, n: int, spr
     sizes = sorted({-(-whole // parts) for parts in range(1, whole // SMALLEST_TILE + 1)} | {whole}, reverse=True)
     for slots in (size + size % 2 for size in sizes):
         found = tables(problem, laws, n_params, slots, padded=True)
-        held = 8 * doubles(found, laws) + itemsize * 4 * n_params
+        held = 8 * found.doubles + itemsize * 4 * n_params
         if held + itemsize * found.memory <= SHARED:
             return Placing(found, IN_SHARED, held + itemsize * found.memory, _threads(problem, slots, n_params))
     found = tables(problem, laws, n_params, whole, padded=True)
-    held = 8 * doubles(found, laws) + itemsize * 4 * n_params
+    held = 8 * found.doubles + itemsize * 4 * n_params
     where, shared = (VECTORS_IN_SHARED, held) if held <= SHARED else (IN_GLOBAL, 0)
     return Placing(found, where, shared, _threads(problem, whole, n_params))
 
