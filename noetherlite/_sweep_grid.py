@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from . import _identity, _validate
 
 _SCALARS = (bool, int, float, str)
 
@@ -79,12 +79,20 @@ def accepted(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Non
 
 
 def describe(function: Callable[..., Any]) -> str:
-    """Return where a function is defined and what is bound to it: the same in every process."""
+    """Return where a function is defined and, in words, what is bound to it: the same in every process."""
     if isinstance(function, functools.partial):
-        bound = [*map(repr, function.args), *(f"{name}={value!r}" for name, value in function.keywords.items())]
+        bound = [*map(_words, function.args), *(f"{name}={_words(v)}" for name, v in function.keywords.items())]
         return f"{describe(function.func)}({', '.join(bound)})"
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _words(value: object) -> str:
+    """Return a value as text, which holds no address; its content is told from another's by `_identity`."""
+    if _identity.is_plain(value):
+        return repr(value)
+    shape = getattr(value, "shape", None)
+    return f"<{type(value).__qualname__}{f' {shape}' if isinstance(shape, tuple) else ''}>"
 
 
 def sequence(rng: Any) -> np.random.SeedSequence:

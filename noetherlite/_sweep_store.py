@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _identity
 from ._files import arrays, replacing
 from ._sweep_grid import child, describe
 from ._sweep_task import Outcome
@@ -17,20 +19,48 @@ from .version import versions
 
 SCHEMA = 1
 _MANIFEST = "sweep.json"
+_FIELDS = ("format", "schema", "function", "key", "content", "seed", "parameters", "versions")
 
 
 def manifest(
-    function: Callable[..., Any], parameters: list[dict[str, Any]], seed: np.random.SeedSequence
+    function: Callable[..., Any], parameters: list[dict[str, Any]], seed: np.random.SeedSequence, key: str | None
 ) -> dict[str, Any]:
-    """Return what is computed, ready for JSON."""
+    """Return what is computed, ready for JSON.
+
+    Raises
+    ------
+    TypeError
+        If the function cannot be identified, and no key says what it is.
+    """
+    content = {} if key is not None else _content(function)
     return {
         "format": "noetherlite sweep",
         "schema": SCHEMA,
         "function": describe(function),
+        "key": _key(content) if key is None else key,
+        "content": content,
         "seed": _seed(seed),
         "parameters": parameters,
         "versions": versions(),
     }
+
+
+def _content(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the digests of what a function is made of; none where its description says all."""
+    if _identity.told_by_name(function):
+        return {}
+    try:
+        return _identity.parts(function)
+    except _identity.UnidentifiedError as error:
+        raise TypeError(
+            f"function {describe(function)} cannot be told from another: {error}; give key=, a text that names it and "
+            "what it computes from, and another one whenever these change"
+        ) from None
+
+
+def _key(content: Mapping[str, str]) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" if content else ""
 
 
 def _seed(seed: np.random.SeedSequence) -> dict[str, Any]:
@@ -47,9 +77,11 @@ class Store:
         Where it is.
     wanted : dict, optional
         The manifest of the sweep that is to be written; by default the folder is read as it is.
+    given : bool
+        Whether its key was given by the user, rather than made from the function's content.
     """
 
-    def __init__(self, folder: Path, wanted: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, wanted: Mapping[str, Any] | None = None, given: bool = False) -> None:
         self.folder = folder
         path = folder / _MANIFEST
         if wanted is not None and not path.exists():
@@ -57,16 +89,34 @@ class Store:
             _write(path, wanted)
         self.manifest = self._read(path)
         if wanted is not None:
-            self._match(wanted)
+            self._match(wanted, given)
 
-    def _match(self, wanted: Mapping[str, Any]) -> None:
-        """Raise a ValueError if the folder holds another sweep."""
-        for (what, there), (_, asked) in zip(_facts(self.manifest), _facts(wanted), strict=False):
-            if json.dumps(there) != json.dumps(asked):  # as text, in which NaN is NaN
-                raise ValueError(
-                    f"out={str(self.folder)!r} holds another sweep: its {what} is {_around(there, asked)}, "
-                    f"not {_around(asked, there)}; give another folder, or remove this one"
-                )
+    def _match(self, wanted: Mapping[str, Any], given: bool) -> None:
+        """Raise a ValueError if the folder holds another sweep; a key that was given stands for the function."""
+        there = self.manifest
+        known = there["key"] or there["function"]  # folders of early versions have no key
+        if given and known != wanted["key"]:
+            raise self._other(f"its key is {known!r}, not {wanted['key']!r}")
+        for (what, held), (_, asked) in zip(_facts(there, given), _facts(wanted, given), strict=False):
+            if json.dumps(held) != json.dumps(asked):  # as text, in which NaN is NaN
+                raise self._other(f"its {what} is {_around(held, asked)}, not {_around(asked, held)}")
+        if given or there["key"] == wanted["key"]:
+            return
+        if there["key"] and not there["content"]:
+            raise self._other(f"it was begun with key={known!r}: give that")
+        old, new = there["content"], wanted["content"]
+        if old:
+            changed = ", ".join(name for name in {**old, **new} if old.get(name) != new.get(name))
+            made = f"; it was written by Python {there['versions'].get('python', '')}" if "code" in changed else ""
+            reason = f"its function {there['function']} is another in: {changed}{made}"
+        else:
+            reason = f"it was written by a version that knew its function {there['function']} by name alone"
+        raise self._other(f"{reason}; to go on all the same, where you know that the results fit, give key={known!r}")
+
+    def _other(self, reason: str) -> ValueError:
+        return ValueError(
+            f"out={str(self.folder)!r} holds another sweep: {reason}; give another folder, or remove this one"
+        )
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any]:
@@ -78,7 +128,12 @@ class Store:
                 raise ValueError(f"{path} has format {found['schema']}; this version reads up to {SCHEMA}")
             if not (found["parameters"] and all(isinstance(member, dict) for member in found["parameters"])):
                 raise KeyError("parameters")
-            return {key: found[key] for key in ("format", "schema", "function", "seed", "parameters", "versions")}
+            if not (isinstance(found["function"], str) and isinstance(found["versions"], dict)):
+                raise KeyError("function")
+            found = {"key": "", "content": {}, **found}
+            if not (isinstance(found["key"], str) and isinstance(found["content"], dict)):
+                raise KeyError("key")
+            return {name: found[name] for name in _FIELDS}
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(
                 f"{path} is not the manifest of a noetherlite sweep: missing or damaged {error}"
@@ -150,9 +205,10 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
         file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
-def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what makes two sweeps the same, with its name."""
-    yield "function", manifest["function"]
+def _facts(manifest: Mapping[str, Any], given: bool) -> Iterator[tuple[str, Any]]:
+    """Yield what makes two sweeps the same, with its name; not the function's where a key was given for it."""
+    if not given:
+        yield "function", manifest["function"]
     yield "seed", manifest["seed"]
     yield "number of members", len(manifest["parameters"])
     yield from ((f"member {i}", parameters) for i, parameters in enumerate(manifest["parameters"]))

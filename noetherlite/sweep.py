@@ -35,6 +35,7 @@ def sweep(
     out: str | os.PathLike[str] | None = None,
     *,
     rng: int | np.random.SeedSequence = 0,
+    key: str | None = None,
     progress: bool = False,
 ) -> Sweep:
     """Call a function for every member of a grid of parameters and collect what it returns.
@@ -53,10 +54,16 @@ def sweep(
         given, under `if __name__ == "__main__":` as `multiprocessing` wants it; or any executor, as of Dask or mpi4py
         (docs/clusters.md). Runs of an executor use one thread unless they ask for more; new processes use one of BLAS, too.
     out : path-like, optional
-        Folder that every result is written to as it comes. Members that are there are not computed again, failed ones are.
+        Folder that every result is written to as it comes. Members that are there are not computed again, failed ones are. A
+        folder is gone on with by the same sweep only: the same grid, seed and function. What a function is, is its code, its
+        defaults, its closure, what is bound to it by `functools.partial` or as a method, and the globals that it reads, all
+        by a hash of their content; installed packages, and what is imported inside the function, are known by name.
     rng : int or SeedSequence
         Seeds the members: member i has the i-th child, `numpy.random.SeedSequence(rng).spawn(n)[i]`, whatever the executor,
         the order and what is skipped.
+    key : str, optional
+        Stands for the function where `out` is compared: for functions that hold what has no content to be hashed (a lock, an
+        open file), or to go on after a change that leaves the results as they are. Give another one whenever they change.
     progress : bool
         Show a progress bar on standard error.
 
@@ -69,7 +76,8 @@ def sweep(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described, or `out` holds a sweep of another function, grid or seed.
+        If an argument is not as described, or `out` holds a sweep of another function, grid or seed; or if the function
+        cannot be identified, and there is no key.
 
     Examples
     --------
@@ -86,8 +94,11 @@ def sweep(
     parameters = _sweep_grid.members(grid)
     _sweep_grid.accepted(function, parameters[0])
     seed = _sweep_grid.sequence(rng)
-    specification = manifest(function, parameters, seed)
-    store = None if out is None else Store(Path(out), specification)
+    if not (key is None or (isinstance(key, str) and key)):
+        raise TypeError(f"key must be a text that is not empty, or None; got {_validate.describe(key)}")
+    # Nobody asks what a function is whose results are not kept.
+    specification = manifest(function, parameters, seed, key if out is not None else key or "")
+    store = None if out is None else Store(Path(out), specification, given=key is not None)
     with contextlib.ExitStack() as stack:
         who = _executor(executor, function, stack)
         there = {} if store is None else store.read()
@@ -172,7 +183,7 @@ class Sweep:
     message : str
         The same in words.
     specification : mapping
-        Function, seed and versions, ready for JSON.
+        Function, its key, seed and versions, ready for JSON.
     """
 
     members: tuple[SweepMember, ...]
@@ -357,7 +368,7 @@ def _collected(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome]
         members,
         "stopped" if count["not computed"] else "completed",
         message,
-        {key: specification[key] for key in ("function", "seed", "versions")},
+        {name: specification[name] for name in ("function", "key", "seed", "versions")},
     )
 
 
