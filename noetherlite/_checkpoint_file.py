@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ._files import arrays, replacing
+from ._files import arrays, followed, leftovers, replacing, temporary
 
 FORMAT, SCHEMA = "noetherlite checkpoint", 1
 _MARK = b"\nnoetherlite sha256 "
@@ -22,7 +21,8 @@ _TAIL = len(_MARK) + 64
 
 
 def previous(path: Path) -> Path:
-    """Return where the checkpoint before the one at `path` is kept: run.ckpt.npz ↦ run.ckpt.previous.npz."""
+    """Return where the checkpoint before the one at `path` is kept, beside the file itself: run.ckpt.npz ↦ run.ckpt.previous.npz."""
+    path = followed(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
@@ -34,6 +34,7 @@ def write(target: Path, header: Mapping[str, Any], held: Mapping[str, Any]) -> N
     OSError
         If it cannot be written; what was there is still there.
     """
+    target = followed(target)
     first = np.array(json.dumps({"format": FORMAT, "schema": SCHEMA, **header}))
     with replacing(target) as file:
         np.savez(file, header=first, **held)
@@ -78,8 +79,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def tidy(target: Path) -> None:
     """Remove what writers of `target` that were killed have left beside it."""
-    for name in (target.name, previous(target).name):
-        for left in target.parent.glob(f".{glob.escape(name)}.*.tmp"):
+    for written in (target, previous(target)):
+        for left in leftovers(written):
             left.unlink(missing_ok=True)
 
 
@@ -99,7 +100,7 @@ def _digest(file: IO[bytes], size: int) -> bytes:
 def _keep(target: Path) -> None:
     """Give the present checkpoint its second name, without taking the first away."""
     kept = previous(target)
-    beside = kept.with_name(f".{kept.name}.{os.getpid()}.tmp")
+    beside = temporary(kept)
     try:
         try:
             os.link(target, beside)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
-import secrets
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
+
+from ._files import replacing
 
 _CHUNK = 1 << 16
 _TIMEOUT = 30.0  # seconds without an answer
@@ -40,26 +40,19 @@ def download(url: str, destination: Path, *, size: int, sha256: str) -> None:
         If the server cannot be reached or refuses, or the bytes have another length or checksum than expected.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile.mkstemp: its mode 0600 would stay on the final file, unreadable in a shared folder.
-    temporary = destination.with_name(f"{destination.name}.{secrets.token_hex(8)}.part")
     try:
-        with temporary.open("xb") as file:
+        with replacing(destination) as file:
             found = _receive(url, file, size)
             if found != sha256:
                 raise OSError(f"its SHA-256 is {found}, expected {sha256}")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, destination)
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()
         reason = str(error) or type(error).__name__
         raise OSError(f"{destination.name} could not be downloaded from {url} to {destination}: {reason}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def _receive(url: str, file: BinaryIO, size: int) -> str:
+def _receive(url: str, file: IO[bytes], size: int) -> str:
     """Copy the body of `url` into `file` and return its SHA-256; it must be `size` bytes long."""
     from tqdm import tqdm  # here, so that those who download nothing do not import it
 
@@ -69,7 +62,8 @@ def _receive(url: str, file: BinaryIO, size: int) -> str:
         announced = response.headers.get("Content-Length")
         if announced is not None and announced != str(size):
             raise OSError(f"the server announces {announced} bytes, expected {size}")
-        with tqdm(total=size, unit="B", unit_scale=True, desc=Path(url).name, file=sys.stderr, leave=False) as bar:
+        shown: dict[str, Any] = {"unit": "B", "unit_scale": True, "desc": Path(url).name, "disable": sys.stderr is None}
+        with tqdm(total=size, file=sys.stderr, leave=False, **shown) as bar:
             while received <= size and (chunk := response.read(min(_CHUNK, size + 1 - received))):
                 file.write(chunk)
                 digest.update(chunk)

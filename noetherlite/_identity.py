@@ -114,7 +114,9 @@ class _Reader:
     def __init__(self) -> None:
         self._where: list[str] = []
         self._open: dict[int, int] = {}
-        self._known: dict[int, tuple[object, bytes]] = {}  # with the values, as their numbers could be given to others else
+        self._known: dict[
+            int, tuple[object, bytes]
+        ] = {}  # with the values, as their numbers could be given to others else
 
     def digest(self, value: object) -> bytes:
         number = id(value)
@@ -277,7 +279,10 @@ def _of_class(value: type) -> _Node:
 
 def _of_module(module: types.ModuleType) -> _Node:
     """Return a module's file, and those of the modules that it takes names from."""
-    others = {v if isinstance(v, types.ModuleType) else _module_of(v) for v in vars(module).values()} - {None, module}
+    others: set[Any] = {v if isinstance(v, types.ModuleType) else _module_of(v) for v in vars(module).values()} - {
+        None,
+        module,
+    }
     children = [(f"module {m.__name__}", m) for m in sorted(others, key=lambda m: m.__name__) if not _found_by_name(m)]
     return _Node(f"module {module.__name__}", Path(module.__file__).read_bytes(), children)  # type: ignore[arg-type]
 
@@ -294,7 +299,9 @@ def _of_object(value: Any) -> _Node:
         inner = getattr(value, wrapped, None)
         if isinstance(inner, types.FunctionType):
             return _Node(kind, children=[("function", inner)])
-    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a tensor of PyTorch, of which pickle would keep where it lies
+    if hasattr(value, "detach") and hasattr(
+        value, "cpu"
+    ):  # a tensor of PyTorch, of which pickle would keep where it lies
         return _Node(kind, children=[("array", np.asarray(value.detach().cpu()))])
     reduce = copyreg.dispatch_table.get(type(value))
     made: Any = value.__reduce_ex__(4) if reduce is None else reduce(value)

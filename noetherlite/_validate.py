@@ -16,6 +16,7 @@ import numpy as np
 from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
 
 DTYPES = ("float64", "float32")
+MOST_STEPS = 10**18  # that a run counts: the kernels have integers of 64 bits
 
 
 def describe(value: object) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import _checkpoint_file, _run, _validate
+from ._files import suffixed
 from ._kernels import layout
 from ._setup import Setup
 from ._types import Array
@@ -120,6 +121,8 @@ def keeper(path: str | os.PathLike[str] | None, every: float | None, setup: Setu
     kept = Keeper(path, every, setup)
     if not kept.path.parent.is_dir():
         raise FileNotFoundError(f"checkpoint={str(kept.path)!r} is in a folder that does not exist")
+    if kept.path.exists() and not kept.path.is_file():
+        raise ValueError(f"checkpoint={str(kept.path)!r} must be a file, to be read again")
     _checkpoint_file.tidy(kept.path)
     if setup.saved is None:
         kept.save([None] * len(setup.algorithms))
@@ -145,10 +148,19 @@ def unfinished(path: Path) -> bool:
     return bool((arrays["state/counts"][:, layout.STEPS_DONE] < header["arguments"]["steps"]).any())
 
 
-def suffixed(path: str | os.PathLike[str]) -> Path:
-    """Return the path with the suffix .npz."""
-    target = Path(path)
-    return target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
+def begun_as(path: Path, specification: Mapping[str, Any]) -> bool:
+    """Return whether a run of such a specification was started as that of a checkpoint.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for `nl.resume`.
+    """
+    header, _ = _checkpoint_file.read(path)
+    algorithm = header["algorithms"][0] if header["single"] else header["algorithms"]
+    mine = json.loads(json.dumps({"potential": header["potential"], "steps": header["arguments"]["steps"]}))
+    known = {"potential": specification.get("potential"), "steps": specification.get("arguments", {}).get("steps")}
+    return known == mine and specification.get("algorithm") in (algorithm, header["algorithms"][0])
 
 
 # --- what a run was started with ---

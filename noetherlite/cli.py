@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import platform
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 
 from ._cli import check, laws, machine, paper, report, run, say, sweep
+from ._cli.signatures import printable
 from .version import version
+
+# What a wrong value, a file or the machine may raise, with a message of ours or the system's; anything else is a bug.
+_FORESEEN = (ValueError, TypeError, OSError, RuntimeError, MemoryError)
 
 _EPILOG = f"""examples:
   noetherlite run examples/gradient_descent.toml      train as the file says, and watch the laws
@@ -36,31 +43,86 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with `arguments` (by default the program's own) and return its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # formulas where the terminal has no such letters
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    debugging = "--traceback" in given or os.environ.get("NOETHERLITE_DEBUG", "0") not in ("", "0")
     try:
-        result: int = options.run(options)
-        sys.stdout.flush()
-    except say.UsageError as error:
-        for line in str(error).splitlines():
-            print(f"noetherlite: {line}", file=sys.stderr)
-        return say.WRONG
+        return _answered(given)
     except BrokenPipeError:  # whoever reads the output has seen enough, as in `noetherlite tables | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return say.FAILED
-    except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
-        print(f"noetherlite: {_told(error)}", file=sys.stderr)
+        _forget_output()
         return say.FAILED
     except KeyboardInterrupt:
-        print("noetherlite: interrupted", file=sys.stderr)
+        say.complain("interrupted")
         return say.INTERRUPTED
+    except Exception as error:
+        return _failed(error, debugging)
+
+
+def _answered(arguments: Sequence[str]) -> int:
+    """Run a verb and return its exit code, after all that it says has left this process."""
+    try:
+        options = _parser().parse_args(arguments)
+        result: int = options.run(options)
+    except SystemExit:  # of --help, or for wrong arguments
+        _flush()
+        raise
+    _flush()
     return result
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _forget_output() -> None:
+    """Let what nobody can read go nowhere, so that the end of the program does not try once more."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):  # standard output is closed, or is no file
+        sys.stdout = io.StringIO()
+
+
+def _failed(error: Exception, debugging: bool) -> int:
+    """Say in a line what was wrong, or, of what nobody has foreseen, how to report it; return the exit code."""
+    where = "".join(traceback.format_exception(error))
+    if debugging:
+        say.complain(where)
+    if isinstance(error, say.UsageError):
+        say.complain(*str(error).splitlines())
+        return say.WRONG
+    if isinstance(error, OSError):  # of standard output, too, such as a disk that is full
+        try:
+            _flush()
+        except OSError:
+            _forget_output()
+    if isinstance(error, _FORESEEN):
+        say.complain(_told(error))
+        return say.FAILED
+    machine = f"noetherlite {version()}, Python {platform.python_version()} on {platform.platform()}"
+    say.complain(
+        f"this is a bug, and not a fault of yours: {type(error).__name__}: {_told(error)}",
+        f"please report it, with the command, this line ({machine}) and the traceback{'' if debugging else _kept(where)}",
+    )
+    return say.FAILED
+
+
+def _kept(where: str) -> str:
+    """Write a traceback to a file and return in words where it is."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="noetherlite-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(where)
+    except OSError:
+        return ", which --traceback prints"
+    return f" in {file.name}"
 
 
 def _told(error: Exception) -> str:
     """Return an error in one line."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).splitlines()) or type(error).__name__
+    return printable(" ".join(str(error).splitlines())) or type(error).__name__
 
 
 def _parser() -> argparse.ArgumentParser:

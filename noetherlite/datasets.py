@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from . import _glyphs, _kmnist, _validate
-from ._files import arrays
+from ._files import arrays, present
 from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
 
 __all__ = ["Dataset", "gaussian_classes", "glyphs", "icosahedron", "kmnist", "npz", "polygon"]
@@ -253,7 +252,7 @@ def npz(path: str | os.PathLike[str], rotation_invariant: bool = False) -> Datas
     ...     nl.datasets.npz(f"{folder}/mine.npz")
     Dataset('mine', X (3, 3), y (3,) int64)
     """
-    source = Path(path)
+    source = present(path)
     held = arrays(source)
     if not {"X", "y"} <= set(held):
         raise ValueError(f"path={str(source)!r} holds {sorted(held)}; expected X and y")

@@ -79,7 +79,7 @@ def memory(
     1028800
     """
     steps = _validate.integer(steps, "steps", minimum=0)
-    every = _validate.integer(record_every, "record_every", minimum=1)
+    every = _validate.integer(record_every, "record_every", minimum=1, maximum=_validate.MOST_STEPS)
     E = 1 if networks is None else _validate.integer(networks, "networks", minimum=1)
     plan = _run.Plan(
         U,

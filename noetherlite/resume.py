@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from . import _checkpoint_file, checkpoint
+from ._files import present
 from .ensemble import conduct as conduct_all
 from .potentials import Potential
 from .simulate import Snapshot, conduct
@@ -64,7 +65,7 @@ def resume(
     >>> half.status, whole.status, bool(np.all(whole.x == nl.integrate(U, nl.GD(0.1), x0, 100).x))
     ('stopped', 'completed', True)
     """
-    target = checkpoint.suffixed(path)
+    target = present(path)
     header, arrays = _checkpoint_file.read(target)
     setup = checkpoint.restart(target, header, arrays, potential)
     every = header["checkpoint_every"] if checkpoint_every is None else checkpoint_every

@@ -351,7 +351,7 @@ def _by(executor: Executor, function: Callable[..., Any], jobs: _Jobs, cancel: b
 def _bar(total: int, done: int) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, initial=done, unit="member", leave=False)
+    return tqdm(total=total, initial=done, unit="member", leave=False, disable=sys.stderr is None)
 
 
 def _collected(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome], stopped: str) -> Sweep:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _html, _validate, plot
-from ._files import arrays, replacing
+from ._files import arrays, present, replacing, suffixed
 from ._types import Array, Float64Array, IntArray
 from .laws import LawRecord
 
@@ -168,9 +168,7 @@ class Trajectory:
         Path
             Where it was written.
         """
-        target = Path(path)
-        if target.suffix != ".npz":
-            target = target.with_name(target.name + ".npz")
+        target = suffixed(path)
         arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
         for name, law in self.laws.items():
             arrays |= {
@@ -195,6 +193,11 @@ class Trajectory:
 def load(path: str | os.PathLike[str]) -> Trajectory:
     """Read a run written by `Trajectory.save`.
 
+    Parameters
+    ----------
+    path : path-like
+        As given to `save`: the suffix .npz may be missing.
+
     Raises
     ------
     FileNotFoundError
@@ -202,7 +205,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
     ValueError
         If the file is not a trajectory, is damaged, or has a newer format.
     """
-    target = Path(path)
+    target = present(path)
     data = arrays(target)
     try:
         header = json.loads(str(data["header"]))
@@ -230,3 +233,12 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"path={str(target)!r} is not a noetherlite trajectory: missing or damaged {error}") from error
+
+
+def stored_specification(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what the run in a file was made from, without reading its records; empty where the file is no run's."""
+    try:
+        found = json.loads(str(arrays(Path(path), only=("header",))["header"]))["specification"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}

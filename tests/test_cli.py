@@ -314,7 +314,7 @@ def test_a_run_that_could_go_on_is_not_overwritten_unasked(stopped, tmp_path, ca
     assert run(path, tmp_path) == 1
     assert f"noetherlite resume {checkpoint}" in capsys.readouterr().err
     assert checkpoint.read_bytes() == before
-    assert run(path, tmp_path, "--overwrite") == 0
+    assert run(path, tmp_path, "--overwrite") == 0  # as --force was called
     assert np.array_equal(nl.load(tmp_path / "out" / "it.npz").x, whole.x)
     assert run(path, tmp_path) == 0  # its checkpoint is of a run that has come to its end
 
@@ -436,7 +436,7 @@ def test_records_with_steps_between_are_held_against_the_dynamics(config, tmp_pa
     assert main(["check", str(tmp_path / "out" / "it.npz"), "--config", path]) == 0
     assert "GF up to first order" in capsys.readouterr().out
     path = config(("steps = 20", "steps = 20\nrecord_every = 4\nbatch_size = 10"))
-    assert run(path, tmp_path) == 0
+    assert run(path, tmp_path, "--force") == 0
     assert main(["check", str(tmp_path / "out" / "it.npz"), "--config", path]) == 1
     assert "record every step" in capsys.readouterr().err
 

@@ -98,7 +98,7 @@ MAKERS = [
 def test_a_sweep_does_not_go_on_with_other_data(make, tmp_path):
     first = nl.sweep(make(X), GRID, out=tmp_path)
     assert nl.sweep(make(X.copy()), GRID, out=tmp_path).results == first.results  # made anew: the same content
-    with pytest.raises(ValueError, match="holds another sweep: its function .* is another in: ") as error:
+    with pytest.raises(ValueError, match=r"holds another sweep: its function .* is another in: ") as error:
         nl.sweep(make(X2), GRID, out=tmp_path)
     assert " at 0x" not in str(error.value)
     assert "0x" not in (tmp_path / "sweep.json").read_text()
@@ -106,7 +106,9 @@ def test_a_sweep_does_not_go_on_with_other_data(make, tmp_path):
 
 def test_what_differs_is_named(tmp_path):
     nl.sweep(functools.partial(train, X), GRID, out=tmp_path)
-    with pytest.raises(ValueError, match=r"train\(<ndarray \(2000, 3\)>\) is another in: argument 0; to go on") as error:
+    with pytest.raises(
+        ValueError, match=r"train\(<ndarray \(2000, 3\)>\) is another in: argument 0; to go on"
+    ) as error:
         nl.sweep(functools.partial(train, X2), GRID, out=tmp_path)
     key = str(error.value).split("give key='")[1].split("'")[0]
     assert nl.sweep(functools.partial(train, X2), GRID, out=tmp_path, key=key).status == "completed"
@@ -158,7 +160,7 @@ def test_folders_of_versions_that_knew_names_alone(tmp_path):
     old = {name: value for name, value in content.items() if name not in ("key", "content")}
     (tmp_path / "sweep.json").write_text(json.dumps(old))
     assert nl.load_sweep(tmp_path).status == "completed"
-    with pytest.raises(ValueError, match="knew its function .* by name alone") as error:
+    with pytest.raises(ValueError, match=r"knew its function .* by name alone") as error:
         nl.sweep(train_module, GRID, out=tmp_path)
     assert f"give key={old['function']!r}" in str(error.value)
     assert nl.sweep(train_module, GRID, out=tmp_path, key=old["function"]).status == "completed"

@@ -6,6 +6,7 @@ What a section may hold is read from the signature of what it makes: [network] i
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import _run, _validate, algorithms, datasets
-from .._files import arrays
+from .._files import arrays, present
 from .._room import refuse_beyond_memory
 from .._types import Array
 from ..algorithms import Algorithm
@@ -340,15 +341,34 @@ def _stored(path: Path, n_params: int, moving: bool) -> tuple[Array, Array | Non
 
 def read(path: Path) -> dict[str, Any]:
     """Return what a TOML file holds."""
+    return parse(path, text(path))
+
+
+def text(path: Path) -> str:
+    """Return the text of a configuration."""
     try:
         with path.open("rb") as file:
-            text = file.read(LARGEST + 1)
-        if len(text) > LARGEST:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
             raise ConfigError(f"{path}: longer than {LARGEST} bytes, which no configuration is")
-        return tomllib.loads(text.decode("utf-8-sig"))
+        return content.decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a text in UTF-8 ({error})") from None
+
+
+def parse(path: Path, content: str) -> dict[str, Any]:
+    """Return what the text of a TOML file says."""
+    try:
+        return tomllib.loads(content)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def digests(path: Path, content: Mapping[str, Any], grid: Mapping[str, Sequence[Any]] | None = None) -> dict[str, str]:
+    """Return the SHA-256 of the files that a configuration, or the values that a sweep gives its keys, name."""
+    sections = [content.get(section) for section in ("data", "initial")]
+    named = [section.get("path") for section in sections if isinstance(section, dict)]
+    named += [value for key in ("data.path", "initial.path") for value in (grid or {}).get(key, ())]
+    return {name: hashlib.sha256(present(path.parent / name).read_bytes()).hexdigest() for name in named if name}

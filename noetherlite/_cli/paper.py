@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +21,9 @@ def add(verbs: Any) -> None:
     one.add_argument("number", type=int, choices=range(1, 7), help="1 to 6")
     every = say.verb(verbs, "figures", _figures, help="draw all six figures", examples="--out out")
     for parser in (one, every):
-        parser.add_argument("--out", default="out", metavar="DIR", help="folder for PNG, PDF and JSON (default: out)")
+        parser.add_argument(
+            "--out", type=say.folder, default="out", metavar="DIR", help="folder for PNG, PDF and JSON (default: out)"
+        )
         parser.add_argument("--no-progress", action="store_true", help="no progress bar")
     one.add_argument("--samples", type=int, dest="n_samples", help="training images (figures 1 and 2)")
     one.add_argument("--steps", type=int, help="steps per algorithm (figures 1 and 2)")
@@ -42,8 +43,7 @@ def _figure(options: argparse.Namespace) -> int:
     chosen = {name: getattr(options, name) for name in ("n_samples", "steps", "lr", "rng")}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if options.number > 2 and chosen:
-        print(f"noetherlite: figure {options.number} takes none of --samples, --steps, --lr, --seed", file=sys.stderr)
-        return say.WRONG
+        raise say.UsageError(f"figure {options.number} takes none of --samples, --steps, --lr, --seed")
     return _draw([options.number], options, chosen)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _validate, plot
-from ..checkpoint import CheckpointError, unfinished
+from .._files import present
+from ..checkpoint import CheckpointError, begun_as, unfinished
 from ..ensemble import ensemble
 from ..network import Network
 from ..resume import resume
 from ..simulate import integrate
-from ..trajectory import Trajectory
-from . import say
+from ..trajectory import Trajectory, stored_specification
+from . import config, say
 from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output, file_name
 from .signatures import keys
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# What tells the run of a file from another: the text of its configuration, and the content of the files that it names.
+_MADE_FROM = ("configuration", "files")
 _CODES = {"completed": say.FINE, "diverged": say.BROKEN, "stopped": say.INTERRUPTED}
 
 
@@ -43,7 +46,6 @@ def add(verbs: Any) -> None:
     )
     run.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to run; see examples/")
     run.add_argument("--dry-run", action="store_true", help="only check the file, and say what would be run")
-    run.add_argument("--overwrite", action="store_true", help="start again where a checkpoint could be gone on with")
     outputs(run, "out")
     go_on = say.verb(
         verbs,
@@ -64,10 +66,16 @@ def add(verbs: Any) -> None:
 
 
 def outputs(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """Add the options about where results go."""
+    """Add the options about where results go, and what becomes of those that are there."""
     said = default or "that of FILE"
     parser.add_argument(
-        "--out", type=Path, default=default, metavar="DIR", help=f"folder to write to (default: {said})"
+        "--out", type=say.folder, default=default, metavar="DIR", help=f"folder to write to (default: {said})"
+    )
+    parser.add_argument(
+        "--force",
+        "--overwrite",
+        action="store_true",
+        help="write over results of another run, and start again where a checkpoint could be gone on with",
     )
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
 
@@ -90,63 +98,95 @@ def _sections() -> str:
   A list for lr trains a network with each; members = 16 trains 16 networks from different starts.
   Paths are relative to the configuration file.
 
+results are DIR/NAME.npz and its plots; NAME is that of [output], or the configuration's. Results of the same configuration are
+written again, those of another only with --force.
+
 """
 
 
 def _run(options: argparse.Namespace) -> int:
-    job = Config(options.config).job()
+    text = config.text(options.config)
+    content = config.parse(options.config, text)
+    job = Config(options.config, content=content).job()
     several = job.start.ndim == 2
     title = (
         f"{job.output.name}: {job.U.network} on {job.U.dataset}, {job.U.n_samples} samples; {_validate.describe(job.algorithm)}, "
         f"{f'{len(job.start)} networks, ' if several else ''}{job.arguments['steps']} steps, {job.n_bytes / 1e6:.3g} MB"
     )
+    aside = (
+        f"[sweep] is left aside; `noetherlite sweep {options.config}` trains its members" if "sweep" in content else ""
+    )
     if options.dry_run:
         if options.json:
-            say.answer({"name": job.output.name, "laws": job.laws, "bytes": job.n_bytes, "run": title})
+            answer = {"name": job.output.name, "laws": job.laws, "bytes": job.n_bytes, "run": title}
+            say.answer({**answer, **({"note": aside} if aside else {})})
         else:
-            print(f"{title}\nlaws: {', '.join(job.laws) or 'none'}")
+            print("\n".join([title, f"laws: {', '.join(job.laws) or 'none'}", *([aside] if aside else [])]))
         return say.FINE
-    if not options.json:
-        print(title, flush=True)
-    _writable(options.out)
+    told: dict[str, Any] = {"command": f"noetherlite run {options.config}", "configuration": text}
+    told |= {"files": files} if (files := config.digests(options.config, content)) else {}
     checkpoint = None
     if "checkpoint_every" in job.arguments:
         checkpoint = options.out / f"{job.output.name}.ckpt.npz"
-        if checkpoint.exists() and not options.overwrite and unfinished(checkpoint):
+        if checkpoint.exists() and not options.force and unfinished(checkpoint):
             raise FileExistsError(
-                f"{checkpoint} is of a run that can go on by `noetherlite resume {checkpoint}`; --overwrite starts again"
+                f"{checkpoint} is of a run that can go on by `noetherlite resume {checkpoint}`; --force starts again"
             )
         job.arguments["checkpoint"] = checkpoint
+    _refuse_to_lose(options, job.output.name, lambda held: all(held.get(k) == told.get(k) for k in _MADE_FROM))
+    if not options.json:
+        print(f"{title}{f'; {aside}' if aside else ''}", flush=True)
+    _writable(options.out)
     run: Any = ensemble if several else integrate
     start = partial(run, job.U, job.algorithm, job.start, **job.arguments)
-    return _finish(start, options, job.output, checkpoint)
+    return _finish(start, options, job.output, checkpoint, told)
 
 
 def _resume(options: argparse.Namespace) -> int:
-    job = None if options.config is None else Config(options.config).job()
+    job, told = None, {}
+    if options.config is not None:
+        text = config.text(options.config)
+        job = Config(options.config, content=config.parse(options.config, text)).job()
+        told = {"command": f"noetherlite run {options.config}", "configuration": text}
+    options.file = present(options.file)
     stem = re.sub(r"\.ckpt(\.previous)?\.npz$", "", options.file.name)
     # The run must not be written over its checkpoint.
     name = file_name(stem if stem != options.file.name else f"{options.file.stem}-resumed")
     options.out = options.out or options.file.parent
+    _refuse_to_lose(options, name, partial(begun_as, options.file))
     _writable(options.out)
     go_on = partial(resume, options.file, potential=None if job is None else job.U)
-    return _finish(go_on, options, Output(name) if job is None else replace(job.output, name=name), options.file)
+    output = Output(name) if job is None else replace(job.output, name=name)
+    return _finish(go_on, options, output, options.file, told)
+
+
+def _refuse_to_lose(options: argparse.Namespace, name: str, is_same: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Raise a FileExistsError where results lie that these would take the place of; not where they are of the same run."""
+    target = options.out / f"{name}.npz"
+    if target.exists() and not options.force and not is_same(stored_specification(target)):
+        raise FileExistsError(
+            f"{target} has results of another run, or of another state of its configuration; --force writes over them, "
+            "--out DIR puts the new ones elsewhere"
+        )
 
 
 def _finish(
-    start: Callable[..., Trajectory], options: argparse.Namespace, output: Output, checkpoint: Path | None
+    start: Callable[..., Trajectory],
+    options: argparse.Namespace,
+    output: Output,
+    checkpoint: Path | None,
+    told: Mapping[str, Any],
 ) -> int:
-    """Run, write the run and its plots, say how it went, and return the exit code."""
+    """Run, write the run and its plots, say how it went, and return the exit code; `told` says how to repeat the run."""
     failure = None
     try:
         trajectory = start(progress=not options.no_progress)
     except CheckpointError as error:
         trajectory, failure = error.trajectory, error
-    if options.config is not None:  # what a report tells of how to repeat the run
-        told = {"command": f"noetherlite run {options.config}", "configuration": options.config.read_text("utf-8")}
+    if told:
         trajectory = replace(trajectory, specification={**trajectory.specification, **told})
     report = summary(trajectory)
-    files = report["files"] = [str(trajectory.save(options.out / output.name))]
+    files = report["files"] = [str(trajectory.save(options.out / f"{output.name}.npz"))]
     if failure is not None:
         raise failure
     for wanted in output.plots:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,8 @@ CODES = """exit codes:
   2  wrong arguments, or a configuration with errors: all of them are on standard error
   3  the run diverged, or a check found a law that is broken
   130  interrupted by Ctrl-C; what was recorded is kept
+
+--traceback, or NOETHERLITE_DEBUG=1 in the environment, says of an error where in the program it arose.
 """
 
 
@@ -43,8 +47,34 @@ def verb(
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="answer in JSON, for machines")
+    parser.add_argument("--traceback", action="store_true", help="say of an error where in the program it arose")
     parser.set_defaults(run=run)
     return parser
+
+
+def complain(*lines: str) -> None:
+    """Say on standard error what is wrong, where there is one."""
+    if sys.stderr is None:  # print would write to standard output instead
+        return
+    with contextlib.suppress(OSError, ValueError):  # closed, or a pipe that nobody reads
+        for line in lines:
+            print(line if line.startswith("Traceback") else f"noetherlite: {line}", file=sys.stderr)
+
+
+def folder(text: str) -> Path:
+    """Return the folder that --out names."""
+    if text == "-":
+        raise argparse.ArgumentTypeError("'-' is standard output, and several files are written; expected a folder")
+    return Path(text)
+
+
+def send(page: str) -> None:
+    """Write a page to standard output, in UTF-8 whatever the terminal has."""
+    if hasattr(sys.stdout, "buffer"):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(page.encode())
+    else:
+        sys.stdout.write(page)
 
 
 def answer(report: object) -> None:

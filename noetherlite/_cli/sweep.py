@@ -9,14 +9,15 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from .. import plot
+from .. import _validate, plot
 from ..simulate import integrate
 from ..sweep import Sweep
 from ..sweep import sweep as _sweep
 from . import say
-from .config import Config, ConfigError, Job, read
+from .config import Config, ConfigError, Job, digests, read
 from .run import summary
 from .signatures import printable, shown
 
@@ -55,7 +56,7 @@ def add(verbs: Any) -> None:
         help="train on MPI processes, under `mpiexec -n N python -m mpi4py.futures -m noetherlite sweep …`",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder to write to (default: out/NAME, of [output] name)"
+        "--out", type=say.folder, metavar="DIR", help="folder to write to (default: out/NAME, of [output] name)"
     )
     parser.add_argument(
         "--plot", nargs=2, metavar=("X", "Y"), action="append", default=[], help="draw column Y against column X (PNG)"
@@ -68,9 +69,14 @@ def _run(options: argparse.Namespace) -> int:
         raise say.UsageError(f"--workers {options.workers}: expected at least 1")
     content = read(options.config)
     grid = _grid(options.config, content.pop("sweep", {}))
-    name = _check(options.config, content, grid)
+    name, results = _check(options.config, content, grid)
+    for x, y in options.plot:
+        _column(x, {**results, **grid}, int | float | str)
+        _column(y, {**results, **grid}, int | float)
     out = options.out or Path("out", name)
-    train = partial(_train, str(options.config.absolute()), content)
+    # Files stand in the configuration by their names; what is in them is part of what is computed.
+    named = digests(options.config, content, grid)
+    train = partial(_train, str(options.config.absolute()), content, **({"files": named} if named else {}))
     with _executor(options) as executor:
         runs = _sweep(train, grid, executor, out, progress=not options.no_progress)
     files = []
@@ -120,19 +126,32 @@ def _grid(path: Path, given: Any) -> dict[str, list[Any]]:
     return grid
 
 
-def _check(path: Path, content: Mapping[str, Any], grid: Mapping[str, list[Any]]) -> str:
-    """Raise a ConfigError with the errors of every value, the other keys at their first ones; return the sweep's name."""
+def _check(path: Path, content: Mapping[str, Any], grid: Mapping[str, list[Any]]) -> tuple[str, dict[str, list[Any]]]:
+    """Return the sweep's name, and the names of its results with examples.
+
+    Raises a ConfigError with the errors of every value, the other keys at their first ones.
+    """
     first = {key: values[0] for key, values in grid.items()}
     changes = [{key: value} for key, values in grid.items() for value in values[1:]]
     errors: dict[str, None] = {}
+    results: dict[str, list[Any]] = {"status": ["completed"], "loss at start": [0.0], "loss": [0.0]}
     for change in [{}, *changes]:
         try:
-            name = _job(path, content, {**first, **change}).output.name
+            job = _job(path, content, {**first, **change})
         except ConfigError as error:
             errors |= dict.fromkeys(str(error).splitlines())
+        else:
+            results |= {f"{law} {what}": [0.0] for law in job.laws for what in ("residual", "discrete")}
     if errors:
         raise ConfigError("\n".join(errors))
-    return name
+    return job.output.name, results
+
+
+def _column(name: str, known: Mapping[str, list[Any]], kind: Any) -> None:
+    """Raise a ValueError for a column that cannot be drawn, before the work rather than after it."""
+    values = known[_validate.one_of(name, "--plot", known)]
+    if not all(isinstance(value, kind) for value in values):
+        raise ValueError(f"--plot: column {name!r} must hold one number a member, got {_validate.describe(values[0])}")
 
 
 def _job(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
@@ -152,8 +171,14 @@ def _job(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) 
     return job
 
 
-def _train(path: str, content: Mapping[str, Any], rng: object, **parameters: Any) -> dict[str, Any]:
-    """Train one member; its seeds are those of the configuration, so that `rng` is not used."""
+def _train(
+    path: str,
+    content: Mapping[str, Any],
+    rng: object,
+    files: Mapping[str, str] = MappingProxyType({}),
+    **parameters: Any,
+) -> dict[str, Any]:
+    """Train one member; its seeds are those of the configuration, so that `rng` is not used, and `files` tell sweeps apart."""
     job = _job(Path(path), content, parameters)
     report = summary(integrate(job.U, job.algorithm, job.start, **job.arguments))  # type: ignore[arg-type]
     out = {"status": report["status"], "loss at start": report["loss"]["start"][0], "loss": report["loss"]["end"][-1]}
