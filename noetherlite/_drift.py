@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _charge_flow, _run, _validate, plot
+from ._by_name import ByName
 from ._family import Family, NoetherSymmetry
 from ._kernels import layout
 from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
@@ -219,7 +219,7 @@ def drift(
         Q, J, parts = (a[written, ..., begin:stop] for a in (records.quantity, records.charge, records.parts))
         found[s.name] = _law(s, algorithm, step, Q, J[0] if algorithm.has_velocity else 0 * Q[0], parts)
     t = np.asarray(algorithm.dt * step, dtype=np.float64)
-    return Drift(algorithm, t, step, records.loss[written], MappingProxyType(found), run.x(), status, message)
+    return Drift(algorithm, t, step, records.loss[written], ByName(found, "law"), run.x(), status, message)
 
 
 def _law(

@@ -114,9 +114,8 @@ class _Reader:
     def __init__(self) -> None:
         self._where: list[str] = []
         self._open: dict[int, int] = {}
-        self._known: dict[
-            int, tuple[object, bytes]
-        ] = {}  # with the values, as their numbers could be given to others else
+        # With the values, as their numbers could be given to others else.
+        self._known: dict[int, tuple[object, bytes]] = {}
 
     def digest(self, value: object) -> bytes:
         number = id(value)

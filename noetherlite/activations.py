@@ -112,7 +112,8 @@ def parse(text: str | Activation) -> Activation:
         return text
     match = re.fullmatch(r"\s*([a-z_]+)\s*(?:\(\s*([^()]*?)\s*\))?\s*", text) if isinstance(text, str) else None
     if match is None or match[1] not in _CODES:
-        hint = _validate.suggestion(match[1], _CODES) if match else ""
+        meant = match[1] if match else getattr(text, "__name__", None)  # a function, such as numpy.tanh
+        hint = _validate.suggestion(meant, _CODES) if isinstance(meant, str) else ""
         raise ValueError(
             f"activation={_validate.describe(text)} is not known{hint}; expected one of {', '.join(map(repr, _EXAMPLES))}"
         )

@@ -267,6 +267,8 @@ def _potential(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any],
             raise ValueError(f"potential={given!r} is not that of {str(path)!r}: {', '.join(differing)}")
         if fingerprint(given) != header["data"]:
             raise ValueError(f"potential={given!r} is not that of {str(path)!r}: its data have another SHA-256")
+        if spec["kind"] == "callable":
+            _compare(path, arrays, given)
         return given
     kind = spec["kind"]
     if kind == "network" and "data/X" in arrays:
@@ -283,3 +285,16 @@ def _potential(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any],
         "its data are larger than a checkpoint takes along" if kind != "callable" else "a Python function is not saved"
     )
     raise ValueError(f"potential must be given to resume {str(path)!r}: {why}")
+
+
+def _compare(path: Path, arrays: Mapping[str, Any], given: Potential) -> None:
+    """Raise a ValueError where a Python function has not the value at the start that was recorded: code has no fingerprint."""
+    x, recorded = (arrays[name].reshape(len(arrays["begun"]), -1)[0] for name in ("start/x", "records/loss"))
+    if not (arrays["begun"][0] and np.isfinite(recorded[0])):
+        return
+    value, before = given.value(x), float(recorded[0])
+    # Half of the digits: another machine may round otherwise, and another function has another value.
+    if not abs(value - before) <= np.sqrt(np.finfo(x.dtype).eps) * max(1.0, abs(before)):
+        raise ValueError(
+            f"potential={given!r} is not that of {str(path)!r}: at the start it is {value!r}, and {before!r} was recorded"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .datasets import Dataset
 
 LOSSES = {"mse": layout.MSE, "nll": layout.NLL}
+_WIDEST = 10**9  # so that products of two widths are integers of 64 bits
 SCHEMES = ("lecun", "he", "xavier", "ntk")
 
 
@@ -83,13 +84,16 @@ class Network:
             items = list(widths)
         except TypeError:
             raise TypeError(f"widths must be a sequence of integers, got {_validate.describe(widths)}") from None
-        self.widths = tuple(_validate.integer(n, f"widths[{i}]", minimum=1) for i, n in enumerate(items))
+        self.widths = tuple(
+            _validate.integer(n, f"widths[{i}]", minimum=1, maximum=_WIDEST) for i, n in enumerate(items)
+        )
         if len(self.widths) < 2:
             raise ValueError(f"widths={list(self.widths)} is too short; expected at least inputs and outputs")
         hidden = len(self.widths) - 2
-        if isinstance(activation, str | Activation):
-            activation = [activation] * hidden
-        self.activations = tuple(parse(a) for a in activation)
+        if isinstance(activation, Iterable) and not isinstance(activation, str):
+            self.activations = tuple(parse(a) for a in activation)
+        else:
+            self.activations = (parse(activation),) * hidden
         if len(self.activations) != hidden:
             raise ValueError(
                 f"activation has {len(self.activations)} entries; expected one, or one for each of {hidden} hidden layers"

@@ -47,6 +47,14 @@ def new_axes(ax: Axes | None) -> Axes:
     return Figure(figsize=(5.0, 3.4), layout="constrained").subplots()
 
 
+def _style(given: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    """Return the properties of a line, those given before the defaults, by whichever of their names: lw is linewidth."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    return {**defaults, **normalize_kwargs(given, Line2D)}
+
+
 def _single(trajectory: Trajectory) -> Trajectory:
     if trajectory.members:
         raise ValueError(f"trajectory is an ensemble of {len(trajectory.members)}; give one of its runs, trajectory[e]")
@@ -56,7 +64,7 @@ def _single(trajectory: Trajectory) -> Trajectory:
 def loss(trajectory: Trajectory, ax: Axes | None = None, **style: Any) -> Axes:
     """Plot the loss U(x(t)) against time, one line per run, on a logarithmic axis where it is positive."""
     ax = new_axes(ax)
-    ax.plot(trajectory.t.T, trajectory.loss.T, **{"color": COLOURS[0], **style})
+    ax.plot(trajectory.t.T, trajectory.loss.T, **_style(style, color=COLOURS[0]))
     if not (trajectory.loss <= 0).any():
         ax.set_yscale("log")
     ax.set(xlabel="time $t$", ylabel="loss $U$")
@@ -66,7 +74,7 @@ def loss(trajectory: Trajectory, ax: Axes | None = None, **style: Any) -> Axes:
 def energy(trajectory: Trajectory, ax: Axes | None = None, **style: Any) -> Axes:
     """Plot the energy E = ½m|ẋ|² + U and the loss U of a single run against time."""
     ax, trajectory = new_axes(ax), _single(trajectory)
-    ax.plot(trajectory.t, trajectory.energy, **{"color": COLOURS[0], "label": r"energy $E$", **style})
+    ax.plot(trajectory.t, trajectory.energy, **_style(style, color=COLOURS[0], label=r"energy $E$"))
     ax.plot(trajectory.t, trajectory.loss, color=COLOURS[1], linestyle="--", label="loss $U$")
     ax.set(xlabel="time $t$", ylabel="energy")
     ax.legend(frameon=False)
@@ -100,7 +108,7 @@ def law(trajectory: Trajectory, name: str, what: str = "residual", ax: Axes | No
     values: Float64Array = getattr(trajectory.laws[name], what)
     lines = values.reshape(values.shape[0], -1)
     for c in range(lines.shape[1]):
-        ax.plot(trajectory.t, lines[:, c], **{"color": COLOURS[c % len(COLOURS)], "linewidth": 1.0, **style})
+        ax.plot(trajectory.t, lines[:, c], **_style(style, color=COLOURS[c % len(COLOURS)], linewidth=1.0))
     ax.set(xlabel="time $t$", ylabel=LABELS[what], title=name)
     return ax
 
@@ -204,7 +212,7 @@ def drift(report: Drift, name: str, component: int = 0, ax: Axes | None = None, 
         return values.reshape(report.t.size, -1)[:, component]
 
     ax = new_axes(ax)
-    ax.plot(report.t, one(law.change), **{"color": "black", "linewidth": 3.0, "label": "$Q-Q_0$", **style})
+    ax.plot(report.t, one(law.change), **_style(style, color="black", linewidth=3.0, label="$Q-Q_0$"))
     for i, (label, part) in enumerate(law.parts.items()):
         if part.any():
             ax.plot(report.t, one(part), color=COLOURS[i], linewidth=1.0, label=label)
@@ -252,7 +260,7 @@ def closure(count: LawCount, ax: Axes | None = None, **style: Any) -> Axes:
     ax = new_axes(ax)
     depth = np.arange(1, len(count.depths) + 1)
     defaults = {"color": COLOURS[0], "marker": "o", "markerfacecolor": "none", "label": "brackets"}
-    (line,) = ax.plot(depth, count.depths, **{**defaults, **style})
+    (line,) = ax.plot(depth, count.depths, **_style(style, **defaults))
     most = count.n_dimensions - count.lower
     bound = "what the known laws leave"
     fresh = bound not in ax.get_legend_handles_labels()[1]
@@ -289,7 +297,8 @@ def sweep(members: Sweep, x: str, y: str, ax: Axes | None = None, **style: Any) 
         if column.ndim > 1 or column.dtype.kind not in kinds:
             raise ValueError(f"column {name!r} must hold one number a member, got {_validate.describe(column)}")
     ax = new_axes(ax)
-    ax.plot(across, up, **{"color": COLOURS[0], "marker": "o", "linestyle": "none", "markerfacecolor": "none", **style})
+    points = {"color": COLOURS[0], "marker": "o", "linestyle": "none", "markerfacecolor": "none"}
+    ax.plot(across, up, **_style(style, **points))
     for scale, column in ((ax.set_xscale, across), (ax.set_yscale, up)):
         known = column[np.isfinite(column)] if column.dtype.kind in "iuf" else np.empty(0)
         if known.size and known.min() > 0 and known.max() >= 10 * known.min():

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _sweep_grid, _validate, plot
+from ._by_name import ByName
 from ._html import table
 from ._sweep_store import Store, manifest
 from ._sweep_task import Outcome, compute, compute_alone, failure, processes
@@ -192,7 +192,7 @@ class Sweep:
     specification: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "specification", MappingProxyType(dict(self.specification)))
+        object.__setattr__(self, "specification", ByName(self.specification, "entry"))
 
     def __len__(self) -> int:
         """Return the number of members."""

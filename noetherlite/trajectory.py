@@ -7,12 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import _html, _validate, plot
+from ._by_name import ByName
 from ._files import arrays, present, replacing, suffixed
 from ._types import Array, Float64Array, IntArray
 from .laws import LawRecord
@@ -82,8 +82,8 @@ class Trajectory:
     members: tuple[Member, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "laws", MappingProxyType(dict(self.laws)))
-        object.__setattr__(self, "specification", MappingProxyType(dict(self.specification)))
+        object.__setattr__(self, "laws", ByName(self.laws, "law"))
+        object.__setattr__(self, "specification", ByName(self.specification, "entry"))
 
     def __len__(self) -> int:
         """Return the number of runs of an ensemble."""

@@ -17,6 +17,7 @@ import pytest
 import noetherlite as nl
 from noetherlite import _identity
 from noetherlite._identity import UnidentifiedError, digest
+from noetherlite.cli import main
 
 X = np.random.default_rng(0).normal(size=(2000, 3))
 X2 = X.copy()
@@ -298,3 +299,44 @@ def test_arrays_of_frameworks(framework):
     package = pytest.importorskip(framework)
     make = package.tensor if framework == "torch" else package.numpy.array
     assert digest(make([1.0, 2.0])) == digest(make([1.0, 2.0])) != digest(make([1.0, 3.0]))
+
+
+def test_resume_refuses_another_python_function(tmp_path):
+    def bowl(scale):
+        return nl.potentials.Callable(lambda x: (scale * x @ x / 2, scale * x), 2)
+
+    path = tmp_path / "run.ckpt"
+    options = {"steps": 9, "record_every": 3}
+    half = nl.integrate(bowl(1.0), nl.GD(0.1), [1.0, 2.0], **options, checkpoint=path, callback=lambda s: s.step == 3)
+    assert half.status == "stopped"
+    with pytest.raises(ValueError, match=r"at the start it is 2.50(25|2499)\d*, and 2.5 was recorded"):
+        nl.resume(path, bowl(1.001))
+    whole = nl.integrate(bowl(1.0), nl.GD(0.1), [1.0, 2.0], **options)
+    assert np.array_equal(nl.resume(path, bowl(1.0)).loss, whole.loss)
+
+
+def test_configurations_are_told_apart_by_the_files_they_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("it.toml").write_text(
+        '[network]\nwidths = [3, 2]\n[data]\nsource = "npz"\npath = "data"\n[algorithm]\nname = "GD"\nlr = 0.1\n'
+        '[run]\nsteps = 3\n[output]\nplots = []\n[sweep]\n"algorithm.lr" = [0.1]\n'
+    )
+    for held, code in ((X, 0), (X, 0), (X2, 1)):
+        np.savez("data.npz", X=held, y=np.arange(len(held)) % 2)
+        assert main(["sweep", "it.toml", "--no-progress"]) == code
+        assert main(["run", "it.toml", "--no-progress"]) == code
+    assert "holds another sweep" in (error := capsys.readouterr().err)
+    assert "--force writes over them" in error
+
+
+def test_sweeps_of_configurations_of_early_versions_go_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("it.toml").write_text(
+        '[network]\nwidths = [3, 2]\n[data]\nsource = "gaussian_classes"\nn_features = 3\nn_classes = 2\n'
+        '[algorithm]\nname = "GD"\nlr = 0.1\n[run]\nsteps = 3\n[sweep]\n"algorithm.lr" = [0.1]\n'
+    )
+    assert main(["sweep", "it.toml", "--no-progress"]) == 0
+    content = json.loads(Path("out/it/sweep.json").read_text())
+    assert content["content"] == {}  # the function's description says all
+    Path("out/it/sweep.json").write_text(json.dumps({k: v for k, v in content.items() if k not in ("key", "content")}))
+    assert main(["sweep", "it.toml", "--no-progress"]) == 0

@@ -58,13 +58,23 @@ def dynamics_flag(parser: argparse.ArgumentParser, default: str | None) -> None:
 def network(options: argparse.Namespace) -> Network:
     """Return the network that the flags describe."""
     try:
-        widths = [int(n) for n in options.widths.split(",")]
+        widths = [_whole(n) for n in options.widths.split(",")]
         activation = (options.activation or "relu").split(",")
         return Network(
             widths, activation[0] if len(activation) == 1 else activation, not options.no_bias, options.loss or "nll"
         )
     except (ValueError, TypeError) as error:
         raise say.UsageError(str(error)) from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(
+            f"--widths: {_validate.describe(text)} is no whole number; expected them with commas between, for example "
+            "784,128,10"
+        ) from None
 
 
 def _dynamics(text: str) -> Dynamics:
