@@ -94,6 +94,7 @@ def shell(command, **options):
     return subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, **options)
 
 
+@pytest.mark.needs_jit  # not for its own sake: five programs start
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_streams_that_are_closed_full_or_read_by_nobody():
     for command, code, error in (
@@ -123,6 +124,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.needs_jit
 def test_results_of_another_run_are_kept(here, capsys):
     assert main(["run", "it.toml", "--no-progress"]) == 0
     assert main(["run", "it.toml", "--no-progress"]) == 0  # the same run: what is there is written again
@@ -142,6 +144,7 @@ def test_results_of_another_run_are_kept(here, capsys):
     assert main(["run", "it.toml", "--no-progress"]) == 1
 
 
+@pytest.mark.needs_jit
 def test_resume_keeps_results_of_another_run(here, capsys):
     (here / "it.toml").write_text(SMALL.replace("steps = 8", "steps = 8\ncheckpoint_every = 2"))
     assert main(["run", "it.toml", "--no-progress"]) == 0
