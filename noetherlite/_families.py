@@ -181,10 +181,12 @@ class DataRotation(Family):
 
     symmetric = False
     batchwise = False
+    measured = True
 
     def __init__(self, network: Network) -> None:
         self.network, self.n_params = network, network.n_params
         self._W = _required(network, "W1")
+        self.moved = slice(self._W.start, self._W.stop)
         self.name, self.shape = "rotation", (network.widths[0],) * 2
 
     def pair(self, a: Array, b: Array) -> Float64Array:

@@ -43,11 +43,15 @@ class NoetherSymmetry(ABC):
         Shape of the components, for example (n_h,).
     n_params : int
         P.
+    measured : bool
+        Whether it rests on data or on the user's word, so that it can only be measured at random points; where False it is
+        a theorem about the activations, the loss or the equation of motion.
     """
 
     name: str
     shape: tuple[int, ...]
     n_params: int
+    measured = False
 
     @property
     def n_generators(self) -> int:
@@ -80,7 +84,8 @@ class NoetherSymmetry(ABC):
         return _validate.shaped(x, "x", (self.n_params,))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}, {self.n_generators} generators>"
+        ground = ", by measurement" if self.measured else ""
+        return f"<{type(self).__name__} {self.name!r}, {self.n_generators} generators{ground}>"
 
     @classmethod
     def action(cls) -> str:
@@ -88,7 +93,13 @@ class NoetherSymmetry(ABC):
         return (cls.__doc__ or "").partition("\n")[0]
 
     def _repr_html_(self) -> str:
-        rows = [("action", self.action()), ("components", self.shape), ("parameters", self.n_params)]
+        ground = "a measurement at random parameters" if self.measured else "a theorem"
+        rows = [
+            ("action", self.action()),
+            ("components", self.shape),
+            ("parameters", self.n_params),
+            ("rests on", ground),
+        ]
         objection = getattr(self, "objection", "")
         return _html.table(f"Symmetry {self.name}", [*rows, ("no symmetry", objection)] if objection else rows)
 
@@ -104,11 +115,14 @@ class Family(NoetherSymmetry):
         Why this is not a symmetry of the network it was made for; empty where it is one.
     batchwise : bool
         Whether it is a symmetry of the loss of every minibatch; rotations are one of the whole data set only.
+    moved : slice
+        Parameters outside of which g is zero.
     """
 
     symmetric: bool
     objection = ""
     batchwise = True
+    moved = slice(None)
 
     @abstractmethod
     def pair(self, a: Array, b: Array) -> Float64Array:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from . import _validate
 from ._families import OutputTranslation
 from ._family import Family
+from ._points import random_point
 from ._types import Float64Array, Seed
 from .potentials import NetworkPotential, Potential
 from .symmetries import TOLERANCE, Symmetry, catalogue
@@ -178,12 +179,10 @@ def _gradients(
     """Yield (x, 1) and ∇U in units of `sizes`, at random points where the gradient is finite."""
     failures = 0
     while failures < _FAILURES:
+        x = random_point(U, rng) / sizes
         if isinstance(U, NetworkPotential):
-            x = U.network.init(rng, bias_std=1.0) * rng.uniform(0.5, 1.5, U.n_params)
             for block in U.network.blocks:  # no layer as large as another
                 x[block.start : block.stop] *= np.exp(rng.uniform(-0.7, 0.7))
-        else:
-            x = rng.standard_normal(U.n_params) * np.exp(rng.uniform(-1, 1))
         gradient = U.gradient(x * sizes)
         if np.isfinite(gradient).all():
             failures = 0

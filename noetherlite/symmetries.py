@@ -14,17 +14,20 @@ from . import _validate
 from ._families import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
 from ._family import Family, NoetherSymmetry, Row, expm
 from ._kernels import layout
+from ._points import random_point
 from ._types import Array, ArrayLike, Float64Array, Seed
 from .network import Network
 from .potentials import NetworkPotential, Potential
 
 # A symmetry holds where its defect is below this: 2^14 units of round-off, or 4e-12.
 TOLERANCE = 2**14 * float(np.finfo(np.float64).eps)
-_POINTS = 4
+POINTS = 8
 
 
 class Symmetry(Family):
     """A symmetry given by the user: g(x) = Gx + ξ on any potential.
+
+    Where it is used it is measured, as `symmetry_defect` does: at a few random points, which is evidence and no proof.
 
     Parameters
     ----------
@@ -40,6 +43,8 @@ class Symmetry(Family):
     ValueError
         If G is not a square matrix, or ξ does not fit it.
     """
+
+    measured = True
 
     def __init__(self, G: ArrayLike, xi: ArrayLike | None = None, name: str = "affine") -> None:
         self.G = _validate.array(G, "G", ndim=2)
@@ -128,16 +133,18 @@ def catalogue(network: Network) -> list[Family]:
 def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
     """Return the symmetries of a potential that are in the catalogue; the last is always time.
 
-    Scalings, linear layers and output translations follow from the activations and the loss. Rotations depend on the
-    data: if these claim `rotation_invariant`, or their mean is zero and their second moments are isotropic, then
-    ⟨W_1A, ∇U⟩ = 0 is measured at random parameters.
+    Scalings, linear layers and output translations follow from the activations and the loss: they are theorems. Rotations
+    depend on the data: if these claim `rotation_invariant`, or their mean is zero and their second moments are isotropic,
+    then ⟨W_1A, ∇U⟩ = 0 is measured at 8 random parameters. That is a measurement, not a theorem, and the symmetry says so
+    (`measured`): a potential that is invariant at all of these points and not elsewhere would pass.
 
     Parameters
     ----------
     U : Potential
         For potentials other than a network's, the result is time alone; see `Symmetry`.
     rng : int, SeedSequence or Generator
-        Source of the random parameters.
+        Source of the random parameters, which fit the scale of the data: in every layer pre-activations have size 1,
+        outputs the size of the targets, and the kinks of neurons lie amid the samples; at one point all biases are zero.
 
     Returns
     -------
@@ -170,7 +177,10 @@ def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
 
 
 def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> float:
-    """Return max |⟨g(x), ∇U(x)⟩| / (|g(x)||∇U(x)|) over random points x and all components g of a symmetry.
+    """Return max |⟨g(x), ∇U(x)⟩| / (|g(x)||∇U(x)|) over 8 random points x and all components g of a symmetry.
+
+    It is a measurement: a large defect disproves a symmetry, a small one does not prove it. For rotations |∇U| is that of
+    the parameters which they move.
 
     Parameters
     ----------
@@ -180,7 +190,8 @@ def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> floa
         A symmetry, true or supposed; or, for a network's potential, its name in the catalogue: "scaling:1", "linear:1",
         "rotation", "translation:b", "translation:W", whether it holds or not.
     rng : int, SeedSequence or Generator
-        Source of the points: standard normal x, or a network's random parameters.
+        Source of the points: a network's random parameters, fitted to its data as in `symmetries`; for other potentials
+        normal x of several sizes around 1, whatever their own scale is.
 
     Returns
     -------
@@ -209,11 +220,12 @@ def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> floa
         return 0.0  # no potential depends on time
     generator = _validate.generator(rng)
     worst = []
-    for _ in range(_POINTS):
-        x = random_point(U, generator)
+    for k in range(POINTS):
+        x = random_point(U, generator, zero_biases=k == 0)
         gradient = U.gradient(x)
         if np.isfinite(gradient).all():
-            product = symmetry.norm(x) * np.linalg.norm(gradient)
+            # where g is zero ∇U does not matter: in other units it could be so large that any defect looks small
+            product = symmetry.norm(x) * np.linalg.norm(gradient[symmetry.moved])
             worst.append(np.max(np.abs(symmetry.charge(x, gradient)) / np.where(product > 0, product, 1.0)))
     if not worst:
         raise ValueError(f"the defect of {symmetry.name!r} cannot be measured: ∇U of {U!r} is not finite at random x")
@@ -247,7 +259,7 @@ def watched(
             raise ValueError(
                 f"laws: {s.name!r} is a symmetry of the whole data set, not of minibatches: drop batch_size"
             )
-        theorem = isinstance(item, str) and not isinstance(s, DataRotation)
+        theorem = isinstance(item, str) and not s.measured
         if s.objection or not theorem:
             size = defect(U, s)
             if s.objection or size > TOLERANCE:
@@ -281,13 +293,6 @@ def _resolve(U: Potential, wanted: str | NoetherSymmetry, argument: str) -> Noet
 def _candidates(U: Potential) -> list[NoetherSymmetry]:
     """Return what can be asked for by name, whether it holds or not."""
     return [*(catalogue(U.network) if isinstance(U, NetworkPotential) else ()), Time(U)]
-
-
-def random_point(U: Potential, rng: np.random.Generator) -> Array:
-    """Return generic parameters: standard normal, or a network's initial ones with no bias at zero and no β at one."""
-    if isinstance(U, NetworkPotential):
-        return U.network.init(rng, bias_std=0.5) * rng.uniform(0.5, 1.5, U.n_params)
-    return rng.standard_normal(U.n_params)
 
 
 def _rotates(U: NetworkPotential, rotation: DataRotation, rng: Seed) -> bool:

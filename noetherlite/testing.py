@@ -12,13 +12,13 @@ import numpy as np
 
 from . import _validate
 from ._family import NoetherSymmetry
+from ._points import random_point
 from ._report import Report, blocks_of
 from ._types import Array, ArrayLike, Float64Array, Seed
 from .algorithms import Algorithm
 from .checking import check, precision
 from .dynamics import GF, Dynamics
 from .potentials import Potential
-from .symmetries import random_point
 
 # Multiples of ε times the scale of a gradient that two correct evaluations may differ by; ours and PyTorch's differ by 1.
 _ROUND_OFF = 32

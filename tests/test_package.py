@@ -21,7 +21,7 @@ FLOORS = [
         "activations", "potentials", "network", "datasets", "_idx", "_download", "_kmnist", "_glyphs", "dynamics",
         "algorithms",
     ],
-    ["symmetries", "_family", "_families", "laws", "bounds"],
+    ["symmetries", "_family", "_families", "_points", "laws", "bounds"],
     [
         "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_threads", "_reduction", "plot", "_setup", "_interrupt", "checkpoint",
         "_checkpoint_file", "resume", "sweep", "_sweep_*",
