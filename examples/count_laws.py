@@ -3,7 +3,10 @@ Count the laws of an architecture
 =================================
 
 How many laws are there for every data set? All of them counted, with a proof, and how the proof grows.
+Deep ReLU networks need an assumption, or parameters and data to count for.
 """
+
+import numpy as np
 
 import noetherlite as nl
 
@@ -27,9 +30,15 @@ def main() -> None:
         print(
             f"{title:18} {widths:16} {net.n_params:4} {gradient:14} {momentum:9}  {gradient.depths}, {momentum.depths}"
         )
-        assert gradient.certified
-        assert momentum.certified
+        assert gradient.lower == gradient.upper
+        assert momentum.lower == momentum.upper
     print(f"\nThe first in words: {nl.count_laws(networks['two linear layers']).method}.")
+
+    net, rng = nl.Network([2, 3, 2, 2], "relu", bias=False), np.random.default_rng(0)
+    theta, X = net.init(rng), rng.standard_normal((60, 2))
+    print(f"\nReLU: {nl.count_laws(net)!r}\nAt a random start: {nl.count_laws(net, theta=theta, X=X)!r}")
+    net.unpack(theta)["W2"][:] = np.abs(net.unpack(theta)["W2"])  # its neurons are on together, whatever the input
+    print(f"Where W2 > 0:      {nl.count_laws(net, theta=theta, X=X)!r}\n")
 
     ax = None
     for width, colour, marker in zip((2, 3, 5), nl.plot.COLOURS, "os^", strict=False):

@@ -14,8 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._kernels import modular
+from ._kernels import modular, reference
 from ._kernels.modular import PRIME
+from ._types import Float64Array
+from .activations import Activation
 from .network import Network
 
 Residues = NDArray[np.uint64]
@@ -23,12 +25,18 @@ Residues = NDArray[np.uint64]
 PIECEWISE = ("relu", "leaky_relu", "repu")  # polynomial on each side of zero
 
 
-class Field(NamedTuple):
-    """A vector field: ∇φ for one sample and, for momentum, `drift` times the free motion."""
+class Samples(NamedTuple):
+    """Inputs and the activation patterns that they show."""
 
-    inputs: Residues  # x
-    gates: Residues  # a factor of σ for each hidden neuron
-    outputs: Residues  # c
+    inputs: Residues  # x, shape (S, n_0)
+    gates: Residues  # a factor of σ for each hidden neuron, shape (S, n_1 + … + n_{L−1})
+
+
+class Field(NamedTuple):
+    """A vector field: Σ ∇φ over samples and, for momentum, `drift` times the free motion."""
+
+    samples: Samples
+    outputs: Residues  # c, shape (S, n_L)
     drift: np.uint64
 
 
@@ -40,10 +48,12 @@ class Fields:
 
     On one side of zero σ(z) = gate·z^degree, with gate 0 or 1 (or the slope of a leaky ReLU) by the sample's activation
     pattern. φ is affine in each gate, so that its values at any gates are combinations of those at patterns, and gates
-    may be drawn from the whole field.
+    may be drawn from the whole field: one sample then stands for all inputs with all patterns. Where `given` are the only
+    samples, a field is a random combination of theirs.
     """
 
-    def __init__(self, network: Network, momentum: bool) -> None:
+    def __init__(self, network: Network, momentum: bool, given: Samples | None = None) -> None:
+        self.given = given
         self.n_params, self.momentum = network.n_params, momentum
         self.size = network.n_params * (2 if momentum else 1)
         self.widths = np.array(network.widths, np.int64)
@@ -54,25 +64,23 @@ class Fields:
         )
         hidden = network.widths[1:-1]
         self.piecewise = np.repeat([name in PIECEWISE for name, _ in activations], hidden).astype(bool)
-        slopes = [residue(c) if name == "linear" else np.uint64(1) for name, c in activations]
-        self.gates = np.repeat(np.array(slopes, np.uint64), hidden)
+        self.gates = np.repeat(np.array([_gate(a)[0] for a in network.activations], np.uint64), hidden)
 
     def random(self, rng: np.random.Generator, drift: bool) -> Field:
         """Draw a field, with the free motion in it if `drift` and there is momentum."""
-        return Field(
-            inputs=residues(rng, self.widths[0]),
-            gates=np.where(self.piecewise, residues(rng, self.gates.size), self.gates),
-            outputs=residues(rng, self.widths[-1]),
-            drift=residues(rng, 1)[0] if drift and self.momentum else np.uint64(0),
-        )
+        samples = self.given
+        if samples is None:
+            inputs, drawn = residues(rng, self.widths[0]), residues(rng, self.gates.size)
+            samples = Samples(inputs[None], np.where(self.piecewise, drawn, self.gates)[None])
+        outputs = residues(rng, len(samples.inputs) * self.widths[-1]).reshape(-1, self.widths[-1])
+        return Field(samples, outputs, residues(rng, 1)[0] if drift and self.momentum else np.uint64(0))
 
     def at(self, field: Field, point: Residues) -> Residues:
         """Return the field at jets of shape (size, 2ᵏ), in that shape."""
         out = np.zeros_like(point)
         theta, force = point[: self.n_params], out[-self.n_params :]
-        modular.gradient(
-            self.widths, self.offsets, self.degrees, field.gates, field.inputs, field.outputs, theta, force
-        )
+        for x, gates, c in zip(*field.samples, field.outputs, strict=True):
+            modular.add_gradient(self.widths, self.offsets, self.degrees, gates, x, c, theta, force)
         if self.momentum:
             modular.scale(field.drift, point[self.n_params :], out[: self.n_params])
         return out
@@ -91,6 +99,43 @@ class Fields:
         bracket, derivative = moved[:, :width], moved[:, width:]
         back = self.at(outer, np.concatenate([point, bracket], axis=1))[:, width:]
         return np.where(derivative >= back, derivative - back, derivative + (np.uint64(PRIME) - back))
+
+
+def _gate(activation: Activation) -> tuple[np.uint64, np.uint64]:
+    """Return the factor of z^degree for z > 0 and for z < 0."""
+    on = residue(activation.constant) if activation.name == "linear" else np.uint64(1)
+    if activation.name not in PIECEWISE:
+        return on, on
+    return on, residue(activation.constant) if activation.name == "leaky_relu" else np.uint64(0)
+
+
+def occurring(network: Network, theta: Float64Array, X: Float64Array) -> Samples:
+    """Return the inputs X and the activation patterns that they show at θ, which stay the same near θ.
+
+    Raises
+    ------
+    ValueError
+        If a pre-activation is zero up to round-off, and would not be at parameters nearby.
+    """
+    problem = network.problem(X, None, "float64")
+    a, gates = X, []
+    for h, (W, b, _) in enumerate(reference.layers(problem, theta)[:-1], start=1):
+        bias = 0.0 if b is None else b
+        z, reach = a @ W.T + bias, np.abs(a) @ np.abs(W).T + np.abs(bias)
+        on, off = _gate(network.activations[h - 1])
+        if on != off:
+            moves = np.any(a, axis=1)[:, None] | (b is not None)  # a bias moves z even where no signal does
+            on_kink = moves & (np.abs(z) <= W.shape[1] * h * float(np.finfo(np.float64).eps) * reach)
+            if on_kink.any():
+                n, i = np.argwhere(on_kink)[0]
+                raise ValueError(
+                    f"theta lies on a kink: sample {n} has pre-activation {z[n, i]:.2g} in neuron {i} of layer {h}; expected "
+                    "parameters near which the activation patterns do not change"
+                )
+        gates.append(np.where(z > 0, on, off))
+        a = reference.sigma(problem.activation[h - 1], problem.parameter[h - 1], z)
+    inputs = np.array([[residue(value) for value in row] for row in X], np.uint64)
+    return Samples(inputs, np.concatenate([np.empty((len(X), 0), np.uint64), *gates], axis=1))
 
 
 class Span:

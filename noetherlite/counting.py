@@ -9,14 +9,15 @@ from typing import Any, Self
 import numpy as np
 
 from . import _validate
-from ._brackets import PIECEWISE, Fields, Residues, Span, residues
+from ._brackets import PIECEWISE, Fields, Residues, Samples, Span, occurring, residues
 from ._families import LinearLayer, NeuronScaling
 from ._kernels import modular
 from ._kernels.modular import PRIME
-from ._types import Float64Array, Seed
+from ._types import ArrayLike, Float64Array, Seed
 from .network import Network
 
 FLOWS = ("gradient", "momentum")
+ALL_PATTERNS = "every activation pattern occurs"
 _DEEPEST = 12  # a bracket of depth d costs 3^d; no network we met needed more than 11
 _LARGEST_COORDINATE = 2**20  # of the integer point of the known laws; float64 holds their gradients exactly
 
@@ -27,11 +28,17 @@ class LawCount(int):
     Attributes
     ----------
     count, upper : int
-        The number itself: dimensions of the state minus that of the closure found. More laws than this there are not.
+        The number itself: dimensions of the state minus that of the closure found. More laws than this there are not, under
+        the `assumption` if there is one.
     lower : int
         Rank of the differentials of the laws that are theorems. Fewer laws than this there are not.
+    assumption : str
+        What the number rests on besides arithmetic: "every activation pattern occurs", or nothing.
+    n_samples : int
+        Number of inputs that it was counted for, near given parameters; 0 if it is for every data set.
     certified : bool
-        Whether the two bounds meet: a proof, as both are ranks of integer matrices bounded from below modulo a prime.
+        Whether the two bounds meet and nothing is assumed: a proof, as both are ranks of integer matrices bounded from
+        below modulo a prime.
     closed : bool
         Whether brackets of one more depth added nothing at the random point. Then `upper` is the number itself but for a
         coincidence among 2⁶¹ residues, of probability below 1e-9, even where `lower` is smaller.
@@ -48,15 +55,35 @@ class LawCount(int):
     depths: tuple[int, ...]
     n_dimensions: int
     flow: str
+    assumption: str
+    n_samples: int
 
-    def __new__(cls, flow: str, n_dimensions: int, depths: tuple[int, ...], lower: int, closed: bool) -> Self:
+    def __new__(
+        cls,
+        flow: str,
+        n_dimensions: int,
+        depths: tuple[int, ...],
+        lower: int,
+        closed: bool,
+        assumption: str = "",
+        n_samples: int = 0,
+    ) -> Self:
         """Make the count `n_dimensions` − the last of `depths`."""
         out = super().__new__(cls, n_dimensions - depths[-1])
         out.flow, out.n_dimensions, out.depths, out.lower, out.closed = flow, n_dimensions, depths, lower, closed
+        out.assumption, out.n_samples = assumption, n_samples
         return out
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        return (self.flow, self.n_dimensions, self.depths, self.lower, self.closed)
+        return (
+            self.flow,
+            self.n_dimensions,
+            self.depths,
+            self.lower,
+            self.closed,
+            self.assumption,
+            self.n_samples,
+        )
 
     @property
     def count(self) -> int:
@@ -70,32 +97,54 @@ class LawCount(int):
 
     @property
     def certified(self) -> bool:
-        """Whether `lower` and `upper` meet."""
-        return self.lower == self.upper
+        """Whether `lower` and `upper` meet, with nothing assumed."""
+        return self.lower == self.upper and not self.assumption
 
     @property
     def method(self) -> str:
-        """How the number was found, and how sure it is."""
+        """How the number was found, what it holds for, and how sure it is."""
         closure = (
             f"{self.n_dimensions} dimensions − {self.depths[-1]} of the closure, by brackets to depth {len(self.depths)} "
             "modulo 2^61 − 1"
         )
-        if self.certified:
-            return f"{closure}; certified: as many laws are known"
+        if self.n_samples:
+            closure += f", for {self.n_samples} inputs near the given parameters"
+        if self.lower == self.upper:
+            known = "as many laws are known"
+            return f"{closure}; {known} if {self.assumption}" if self.assumption else f"{closure}; certified: {known}"
+        under = f"; assumed that {self.assumption}" if self.assumption else ""
         if self.closed:
-            return f"{closure}; {self.lower} laws are known, and the closure is complete but for a chance below 1e-9"
-        return f"{closure}; {self.lower} laws are known, and the closure is not complete: an upper bound"
+            return f"{closure}; {self.lower} laws are known, and the closure is complete but for a chance below 1e-9{under}"
+        return f"{closure}; {self.lower} laws are known, and the closure is not complete: an upper bound{under}"
 
     def __repr__(self) -> str:
-        state = "certified" if self.certified else f"at least {self.lower}{'' if self.closed else ', upper bound'}"
-        return f"<LawCount {int(self)}, {self.flow} flow, {state}>"
+        parts = [f"{int(self)}, {self.flow} flow"]
+        if self.n_samples:
+            parts.append(f"{self.n_samples} inputs")
+        if self.lower < self.upper:
+            parts.append(f"at least {self.lower}" + ("" if self.closed else ", upper bound"))
+        elif not self.assumption:
+            parts.append("certified")
+        if self.assumption:
+            parts.append(f"if {self.assumption}")
+        return f"<LawCount {', '.join(parts)}>"
 
     def __str__(self) -> str:
         return str(int(self))
 
 
-def count_laws(net: Network, flow: str = "gradient", rng: Seed = 0, memory: float = 2.0**32) -> LawCount:
+def count_laws(
+    net: Network,
+    flow: str = "gradient",
+    rng: Seed = 0,
+    memory: float = 2.0**32,
+    *,
+    theta: ArrayLike | None = None,
+    X: ArrayLike | None = None,
+) -> LawCount:
     """Count the independent conservation laws that hold for every data set and every loss, near a generic point.
+
+    With parameters and inputs: the laws that hold for these inputs, whatever the targets and the loss, near θ.
 
     Parameters
     ----------
@@ -108,11 +157,14 @@ def count_laws(net: Network, flow: str = "gradient", rng: Seed = 0, memory: floa
         Source of the random point and fields; no result but the rarest accident depends on it.
     memory : float
         Bytes that may be used: about 8P² are, with momentum 32P².
+    theta, X : array_like, shapes (P,) and (N, n_0), optional
+        Parameters and inputs, given together: only the activation patterns that the inputs show at θ then count, and only
+        the inputs' span. Time grows with N.
 
     Returns
     -------
     LawCount
-        An int with bounds, a flag `certified`, and the dimensions it comes from.
+        An int with bounds, a flag `certified`, what is assumed, and the dimensions it comes from.
 
     Raises
     ------
@@ -120,7 +172,7 @@ def count_laws(net: Network, flow: str = "gradient", rng: Seed = 0, memory: floa
         If `net` is not a network.
     ValueError
         If the flow is not known, an activation is not piecewise polynomial, one of degree above 1 comes after a
-        piecewise one, or the network is too large for `memory`.
+        piecewise one, the network is too large for `memory`, θ is given without X or X without θ, or θ lies on a kink.
 
     Notes
     -----
@@ -136,8 +188,12 @@ def count_laws(net: Network, flow: str = "gradient", rng: Seed = 0, memory: floa
     between, which then move along ∇s alone: all but one of them are local laws. With momentum and one linear layer
     between, s = ⟨u, w⟩ has the rotations of u + w and of u − w. A network with scalar input and output is such a case.
 
-    Every activation pattern is taken to occur in the data. A network without biases on scalar inputs shows but two, and
-    can have more laws.
+    Every activation pattern is taken to occur in the data. For a single piecewise layer that is a theorem, if the layers
+    below are linear and either have more than one neuron each (inputs included) or there are biases: the kinks are then
+    different hyperplanes of the inputs, and data on both sides of each show what its neuron alone does. In other networks
+    it is an assumption, which `assumption` names, and false on open sets of parameters: where W_2 > 0, no neuron of the
+    second layer of [2, 3, 2, 2] without biases is ever off beside one that is on, and there is a law more. On scalar
+    inputs without biases there are but two patterns. Give θ and X to count for the patterns that do occur.
 
     References
     ----------
@@ -153,6 +209,10 @@ def count_laws(net: Network, flow: str = "gradient", rng: Seed = 0, memory: floa
     <LawCount 6, gradient flow, certified>
     >>> nl.count_laws(nl.Network([2, 3, 2], "relu"), flow="momentum")
     <LawCount 0, momentum flow, certified>
+    >>> nl.count_laws(nl.Network([2, 3, 2, 2], "relu", bias=False))
+    <LawCount 5, gradient flow, if every activation pattern occurs>
+    >>> nl.count_laws(nl.Network([1, 2, 1], "relu", bias=False, loss="mse"), theta=[1, -1, 2, 3], X=[[1.0], [-1.0]])
+    <LawCount 2, gradient flow, 2 inputs, certified>
     """
     if not isinstance(net, Network):
         raise TypeError(f"net must be a Network, got {_validate.describe(net)}")
@@ -164,13 +224,37 @@ def count_laws(net: Network, flow: str = "gradient", rng: Seed = 0, memory: floa
             f"net has {net.n_params} parameters; counting takes {needed / 1e9:.3g} GB, more than "
             f"memory={memory / 1e9:.3g} GB; expected a smaller network or a larger memory"
         )
-    fields, generator = Fields(net, momentum), _validate.generator(rng)
+    given = _given(net, theta, X)
+    fields, generator = Fields(net, momentum, given), _validate.generator(rng)
     known = Span(fields.size)
     x, p = generator.integers(1, _LARGEST_COORDINATE, (2, net.n_params)).astype(np.float64)
     for differential in _known_differentials(net, fields, x, p):
         known.add(differential)
     depths, closed = _close(fields, fields.size - known.dimension, generator)
-    return LawCount(flow, fields.size, depths, known.dimension, closed)
+    assumed, n_samples = (_assumption(net), 0) if given is None else ("", len(given.inputs))
+    return LawCount(flow, fields.size, depths, known.dimension, closed, assumed, n_samples)
+
+
+def _given(net: Network, theta: ArrayLike | None, X: ArrayLike | None) -> Samples | None:
+    """Return the samples that X shows at θ, or None where every data set counts."""
+    if (theta is None) != (X is None):
+        missing, given = ("X", "theta") if X is None else ("theta", "X")
+        raise ValueError(f"{missing} must be given with {given}: patterns are those of inputs at parameters")
+    if theta is None or X is None:
+        return None
+    point = _validate.shaped(theta, "theta", (net.n_params,)).astype(np.float64)
+    return occurring(net, point, net.inputs(X).astype(np.float64))
+
+
+def _assumption(net: Network) -> str:
+    """Return what must be assumed for arbitrary gates to stand for activation patterns, nothing where it is a theorem."""
+    piecewise = [h for h, a in enumerate(net.activations, start=1) if a.name in PIECEWISE]
+    if not piecewise:
+        return ""
+    h = piecewise[0]
+    linear_below = all(a.degree == 1 for a in net.activations[: h - 1])
+    kinks_differ = net.bias or min(net.widths[:h]) > 1
+    return "" if len(piecewise) == 1 and linear_below and kinks_differ else ALL_PATTERNS
 
 
 def _close(fields: Fields, most: int, rng: np.random.Generator) -> tuple[tuple[int, ...], bool]:
@@ -233,7 +317,7 @@ def _segment_gradient(fields: Fields, a: int, b: int, theta: Residues) -> Residu
     before, one = fields.widths[1 : a + 1].sum(), np.ones(1, np.uint64)
     gates = fields.gates[before : before + fields.widths[a + 1 : b].sum()]
     out = np.zeros((fields.n_params, 1), np.uint64)
-    modular.gradient(
+    modular.add_gradient(
         fields.widths[a : b + 1], fields.offsets[a:b], fields.degrees[a:b], gates, one, one, theta[:, None], out
     )
     return np.asarray(out[:, 0])

@@ -9,7 +9,7 @@ import pytest
 
 import noetherlite as nl
 from noetherlite import _brackets, counting
-from noetherlite._brackets import Fields, Span, residue
+from noetherlite._brackets import Fields, Samples, Span, residue
 from noetherlite._kernels import modular
 from noetherlite._kernels.modular import PRIME
 
@@ -66,8 +66,9 @@ def test_gradients_are_those_of_the_network(activation, bias):
         patterns.append(z > 0)
         power = 1 if activation == "relu" else int(activation[-2])
         a = 2 * z if activation == "linear(2)" else np.where(z > 0, z, 0 if "re" in activation else z) ** power
-    gates = np.concatenate(patterns).astype(np.uint64) if "re" in activation else drawn.gates
-    field = drawn._replace(inputs=counting._mod(x), outputs=counting._mod(c), gates=gates)
+    gates = np.concatenate(patterns).astype(np.uint64) if "re" in activation else drawn.samples.gates[0]
+    samples = Samples(counting._mod(x)[None], gates[None])
+    field = drawn._replace(samples=samples, outputs=counting._mod(c)[None])
     expected = np.einsum("i,ip->p", c, net.jacobian(theta, x[None])[0])
     assert np.abs(expected).max() > 0
     assert np.array_equal(fields.at(field, counting._mod(theta)[:, None])[:, 0], counting._mod(expected))
@@ -168,10 +169,11 @@ def test_deeper_linear_networks_have_the_rank_of_the_balances(widths):
 def test_relu_networks_have_one_law_a_neuron_and_none_with_momentum(widths, bias, activation):
     net = network(widths, activation, bias)
     laws, with_momentum = nl.count_laws(net), nl.count_laws(net, flow="momentum")
-    assert laws == sum(widths[1:-1])
-    assert with_momentum == 0
-    assert laws.certified
-    assert with_momentum.certified
+    assert laws == laws.lower == sum(widths[1:-1])
+    assert with_momentum == with_momentum.lower == 0
+    theorem = len(widths) == 2 or (len(widths) == 3 and (bias or widths[0] > 1))  # every pattern occurs in some data
+    assert laws.certified == with_momentum.certified == theorem
+    assert laws.assumption == with_momentum.assumption == ("" if theorem else "every activation pattern occurs")
 
 
 @pytest.mark.parametrize("activation", ["polynomial(2)", "polynomial(3)", "repu(2)"])
@@ -185,6 +187,115 @@ def test_biases_add_no_laws_to_linear_networks():
     """(b_1, b_2) ↦ (b_1 + v, b_2 − W_2v) is a symmetry, but not one whose charge is the derivative of a quantity."""
     assert nl.count_laws(network([2, 3, 2], bias=True)) == 6
     assert nl.count_laws(network([2, 3, 2], bias=True), flow="momentum") == 3
+
+
+# --- patterns that do not occur ----------------------------------------------------------------------------------------------
+
+
+def start(net, positive=()):
+    """Random parameters with the given arrays made positive."""
+    theta = np.random.default_rng(11).standard_normal(net.n_params)
+    for name in positive:
+        array = net.unpack(theta)[name]
+        array[:] = np.abs(array)
+    return theta
+
+
+INPUTS = np.random.default_rng(12).standard_normal((60, 2))
+SCALARS = np.linspace(-2, 3, 20)[:, None]
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.1)", "repu(2)"])
+def test_where_W2_is_positive_a_deep_network_has_a_law_more(activation):
+    """With a_1 ≥ 0 and W_2 > 0 no neuron of layer 2 is off beside one that is on: its outputs are one scalar function each.
+
+    For leaky ReLU a_1 takes both signs, and so does z_2: nothing is special there.
+    """
+    net = network([2, 3, 2, 2], [activation, "relu"])
+    generic, special = start(net), start(net, ["W2"])
+    assert nl.count_laws(net, theta=generic, X=INPUTS) == 5
+    laws = nl.count_laws(net, theta=special, X=INPUTS)
+    assert laws == (5 if "leaky" in activation else 6)
+    assert laws.lower == 5
+    assert laws.certified == ("leaky" in activation)
+    assert not nl.count_laws(net).certified
+
+
+def test_scalar_inputs_without_biases_show_two_patterns():
+    """[1, 4, 1]: neurons with w > 0 see x > 0 only and follow one field, the others another: 8 − 2 laws, or 8 − 1."""
+    net = network([1, 4, 1], "relu")
+    theta = start(net)
+    net.unpack(theta)["W1"][:, 0] = [1.0, -2.0, 0.5, -0.3]
+    assert nl.count_laws(net, theta=theta, X=SCALARS) == 6
+    assert nl.count_laws(net, theta=np.abs(theta), X=SCALARS) == 7
+    unaware = nl.count_laws(net)
+    assert (unaware, unaware.certified) == (4, False)
+    biased = network([1, 4, 1], "relu", bias=True)  # negative control: kinks at four places
+    laws = nl.count_laws(biased, theta=start(biased), X=np.linspace(-9, 9, 99)[:, None])
+    assert (laws, laws.certified) == (4, True)
+    assert nl.count_laws(biased).certified
+
+
+@pytest.mark.parametrize("momentum", ["gradient", "momentum"])
+def test_enough_data_show_what_all_data_do(momentum):
+    for widths, activation, bias in [
+        ([2, 3, 2], "relu", True),
+        ([2, 3, 2], "linear", False),
+        ([2, 2, 2], "repu(2)", False),
+    ]:
+        net = network(widths, activation, bias)
+        for_all, for_these = nl.count_laws(net, momentum), nl.count_laws(net, momentum, theta=start(net), X=INPUTS)
+        assert (int(for_these), for_these.certified) == (int(for_all), True)
+
+
+def test_a_network_has_the_laws_of_its_data_too():
+    """Of one sample on a linear network: weights beyond the sample's direction stay, the rest is a network on a scalar."""
+    net = network([3, 2, 2])
+    laws = nl.count_laws(net, theta=start(net), X=np.eye(3)[:1])
+    assert laws == nl.count_laws(network([1, 2, 2])) + 2 * 2
+    assert laws.n_samples == 1
+
+
+@pytest.mark.parametrize(
+    ("widths", "activation", "bias", "theorem"),
+    [
+        ([3, 3, 3, 2], ["linear", "relu"], False, True),
+        ([3, 3, 3, 2], ["relu", "linear"], False, True),
+        ([3, 1, 3, 2], ["linear", "relu"], False, False),  # one number reaches the kinks, and these are all at 0
+        ([3, 1, 3, 2], ["linear", "relu"], True, True),
+        ([3, 3, 3, 2], ["polynomial(2)", "relu"], True, False),  # a sum of squares may have one sign
+        ([1, 3, 2], "relu", False, False),
+        ([1, 3, 2], "relu", True, True),
+        ([3, 3, 3, 2], "relu", True, False),
+        ([3, 3, 3, 2], "polynomial(2)", False, True),
+    ],
+)
+def test_what_is_assumed_is_named(widths, activation, bias, theorem):
+    laws = nl.count_laws(network(widths, activation, bias))
+    assert laws.lower == laws
+    assert laws.certified == theorem
+    for text in (repr(laws), laws.method, laws.assumption):
+        assert ("every activation pattern occurs" in text) != theorem
+        assert not ("certified" in text and not theorem)
+
+
+def test_bad_parameters_and_inputs():
+    net = network([2, 3, 2], "relu", bias=True)
+    theta = start(net)
+    with pytest.raises(ValueError, match="X must be given with theta"):
+        nl.count_laws(net, theta=theta)
+    with pytest.raises(ValueError, match="theta must be given with X"):
+        nl.count_laws(net, X=INPUTS)
+    with pytest.raises(ValueError, match="theta must have shape"):
+        nl.count_laws(net, theta=theta[1:], X=INPUTS)
+    with pytest.raises(ValueError, match="X must have 2 columns"):
+        nl.count_laws(net, theta=theta, X=SCALARS)
+    with pytest.raises(ValueError, match="theta lies on a kink: sample 1 has pre-activation 0 in neuron 2 of layer 1"):
+        net.unpack(theta)["b1"][2] = 0
+        nl.count_laws(net, theta=theta, X=[[1.0, 1.0], [0.0, 0.0]])
+    silent = network([2, 2, 2, 2], "relu")  # where no signal arrives z_2 is 0 at all parameters nearby: no kink
+    off = -np.abs(start(silent))
+    assert nl.count_laws(silent, theta=off, X=[[1.0, 1.0]]) == silent.n_params
 
 
 # --- traps: scalar input and output ------------------------------------------------------------------------------------------
@@ -237,6 +348,10 @@ def test_the_certificate():
     assert str(laws) == f"{laws:d}" == "6"
     for twin in (copy.copy(laws), pickle.loads(pickle.dumps(laws))):
         assert (twin, twin.depths, twin.method) == (laws, laws.depths, laws.method)
+    local = nl.count_laws(network([1, 2, 1], "relu"), theta=[1, -1, 2, 3], X=[[1.0], [-1.0]])
+    assert repr(local) == "<LawCount 2, gradient flow, 2 inputs, certified>"
+    assert "for 2 inputs near the given parameters" in local.method
+    assert repr(pickle.loads(pickle.dumps(local))) == repr(local)
 
 
 def test_without_known_laws_the_closure_still_counts(monkeypatch):

@@ -142,7 +142,13 @@ def _count(net: Network, flow: Dynamics) -> dict[str, Any]:
         count = count_laws(net, kind, rng=0)
     except ValueError as error:
         return {"why not": str(error)}
-    return {"count": count.count, "known": count.lower, "certified": count.certified, "method": count.method}
+    return {
+        "count": count.count,
+        "known": count.lower,
+        "certified": count.certified,
+        "assumption": count.assumption,
+        "method": count.method,
+    }
 
 
 def _print(report: dict[str, Any]) -> None:

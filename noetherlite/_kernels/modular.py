@@ -76,8 +76,8 @@ def add_product(a, b, out):
 
 
 @compiled
-def gradient(widths, offsets, degrees, gates, x, c, theta, out):
-    """∂/∂θ of ⟨c, f(θ; x)⟩ at jets θ (P, 2ᵏ), for activations gate·z^degree with one gate a hidden neuron."""
+def add_gradient(widths, offsets, degrees, gates, x, c, theta, out):
+    """out += ∂/∂θ of ⟨c, f(θ; x)⟩ at jets θ (P, 2ᵏ), for activations gate·z^degree with one gate a hidden neuron."""
     n_layers, size = widths.size - 1, theta.shape[1]
     first = np.zeros(n_layers + 1, np.int64)  # where the neurons of each layer begin; inputs are layer 0
     for h in range(n_layers):
@@ -108,7 +108,6 @@ def gradient(widths, offsets, degrees, gates, x, c, theta, out):
             add_product(power, z, a[node])
     delta = np.zeros((total, size), np.uint64)
     delta[first[n_layers] :, 0] = c
-    out[:] = 0
     for h in range(n_layers - 1, -1, -1):
         W, bias, m, below = offsets[h, 0], offsets[h, 1], widths[h], first[h]
         for i in range(widths[h + 1]):
@@ -118,7 +117,8 @@ def gradient(widths, offsets, degrees, gates, x, c, theta, out):
                 add_product(delta[node], slope[node], wide)
                 delta[node] = wide
             if bias >= 0:
-                out[bias + i] = delta[node]
+                for S in range(size):
+                    out[bias + i, S] = add(out[bias + i, S], delta[node, S])
             for j in range(m):
                 add_product(delta[node], a[below + j], out[W + i * m + j])
                 if h > 0:
