@@ -79,7 +79,8 @@ def main() -> None:
         print(
             f"{kind}: {len(counts)} networks of {min(n.n_params for n in networks)} to "
             f"{max(n.n_params for n in networks)} parameters in {seconds:.2f} s; {sum(c.certified for c in counts)} "
-            f"certified, {sum(bool(c.assumption) for c in counts)} if every activation pattern occurs; {sum(e is not None for e in expected)} with a formula, which they meet; brackets to depth "
+            f"certified, {sum(bool(c.assumption) for c in counts)} if every activation pattern occurs; "
+            f"{sum(e is not None for e in expected)} with a formula, which they meet; brackets to depth "
             f"{max(len(c.depths) for c in counts)}"
         )
 

@@ -290,8 +290,8 @@ def test_bad_parameters_and_inputs():
         nl.count_laws(net, theta=theta[1:], X=INPUTS)
     with pytest.raises(ValueError, match="X must have 2 columns"):
         nl.count_laws(net, theta=theta, X=SCALARS)
+    net.unpack(theta)["b1"][2] = 0
     with pytest.raises(ValueError, match="theta lies on a kink: sample 1 has pre-activation 0 in neuron 2 of layer 1"):
-        net.unpack(theta)["b1"][2] = 0
         nl.count_laws(net, theta=theta, X=[[1.0, 1.0], [0.0, 0.0]])
     silent = network([2, 2, 2, 2], "relu")  # where no signal arrives z_2 is 0 at all parameters nearby: no kink
     off = -np.abs(start(silent))
