@@ -1,21 +1,28 @@
-"""The continuous dynamics themselves, by SciPy's DOP853 at tight tolerances: what the algorithms are measured against."""
+"""The continuous dynamics themselves, by SciPy's DOP853 at tight tolerances: what the algorithms are measured against.
+
+Networks with kinks (relu, leaky_relu) are integrated from kink to kink by `_kinks`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import cast
 
 import numpy as np
 from numpy.polynomial.polynomial import polyder, polyval
 
 from . import _validate
+from ._gated import GatedLoss, kinked
+from ._kinks import Descent, Inertia, Method, SlidingMode, solve
 from ._types import Array, ArrayLike, Float64Array
 from .dynamics import Dynamics
-from .potentials import Potential
+from .potentials import NetworkPotential, Potential
 
 # The series at t = 0 is tried up to this fraction of the problem's own times, and halved until its defect is small.
 _FRACTION, _HALVINGS = 0.01, 100
+
+_Gradient = Callable[[Array], Float64Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,19 +35,18 @@ class Flow:
         Times.
     x, v : ndarray, shape (R, P)
         Position and velocity ẋ.
+    sliding : tuple of SlidingMode
+        Stretches of gradient flow along kinks of a network: sample, layer, neuron, start and end. Empty where the loss is
+        smooth or momentum carries the flow across.
+    n_crossings : int
+        Kinks crossed: pre-activations that changed sign on a sample.
     """
 
     t: Float64Array
     x: Float64Array
     v: Float64Array
-
-
-class _Method(NamedTuple):
-    """How exactly to solve, and when to give up."""
-
-    rtol: float
-    atol: float
-    max_evaluations: int
+    sliding: tuple[SlidingMode, ...] = ()
+    n_crossings: int = 0
 
 
 def reference_flow(
@@ -60,7 +66,8 @@ def reference_flow(
     Parameters
     ----------
     U : Potential
-        Smooth: at kinks of ∇U (relu) the tolerance is not reached.
+        A network's loss, with kinks or without (see Notes), or any smooth function: at kinks of other potentials the
+        tolerance is not reached, and where a gradient flow slides along one the step size goes to zero.
     dynamics : Dynamics
         (m, γ, α).
     x0 : array_like, shape (P,)
@@ -85,7 +92,8 @@ def reference_flow(
     ValueError
         If an argument is out of range, or a velocity is given where friction is infinite (α > 0, t0 = 0).
     RuntimeError
-        If DOP853 fails, for example where ∇U is not finite, or needs more than `max_evaluations`.
+        If DOP853 fails, for example where ∇U is not finite, or needs more than `max_evaluations`; or if a flow with
+        momentum starts at rest on a kink that pulls it back from both sides.
 
     Notes
     -----
@@ -96,6 +104,19 @@ def reference_flow(
 
     It is used up to a time ε at which its defect R in the equation of motion changes neither x nor v by more than the
     tolerances: |R|ε²/m and |R|ε/m bound its errors.
+
+    For networks with relu or leaky_relu ∇U jumps where a neuron's pre-activation on a sample is zero. The flow is integrated
+    between these kinks, at which the pattern of activations changes. With momentum it crosses them. Gradient flow is
+    Filippov's solution of ẋ ∈ −∂U [1]_, the limit of gradient descent with small steps: where the field points at a kink from
+    both sides, the neuron takes the slope on that sample, between those of its two sides, that leaves the pre-activation at
+    zero, and x slides along the kink until that slope reaches a side's. Any slopes leave the symmetries of U, so laws hold on
+    sliding stretches too; `Flow.sliding` lists these. At a concave kink, where the field points away on both sides, the
+    solution is not unique, and the neuron stays off. Each crossing costs some 20 gradients in NumPy: for long flows of
+    wide networks on many samples that is a lot.
+
+    References
+    ----------
+    .. [1] A. F. Filippov, "Differential Equations with Discontinuous Righthand Sides", Kluwer 1988.
 
     Examples
     --------
@@ -110,47 +131,94 @@ def reference_flow(
     atol = _validate.real(atol, "atol", minimum=0.0, strict=True)
     times = _validate.times(t)
     start = _validate.real(t0, "t0", minimum=0.0)
-    how = _Method(rtol, atol, _validate.integer(max_evaluations, "max_evaluations", minimum=1))
+    how = Method(rtol, atol, _validate.integer(max_evaluations, "max_evaluations", minimum=1))
     if times.size == 0 or times[0] < start:
         raise ValueError(f"t must hold times >= t0={start:g}, got {_validate.describe(t)}")
     if not np.isfinite(U.gradient(x)).all():
         raise RuntimeError(f"∇U is not finite at x0, got {_validate.describe(U.gradient(x))}")
     moving = velocity is not None
     v = _validate.shaped(velocity, "velocity", x.shape).astype(np.float64) if moving else np.zeros_like(x)  # type: ignore[arg-type]
-    if dynamics.mass == 0:
-        if moving:
-            raise ValueError("velocity is not accepted with mass = 0: gradient flow is first order")
-        return _first_order(U, dynamics, x, times, start, how)
-    if start > 0 or dynamics.alpha == 0:
-        return _second_order(U, dynamics, x, v, times, start, how)
-    if v.any():
+    if dynamics.mass == 0 and moving:
+        raise ValueError("velocity is not accepted with mass = 0: gradient flow is first order")
+    if dynamics.mass > 0 and dynamics.alpha > 0 and start == 0 and v.any():
         raise ValueError(
             "velocity must be zero at t0 = 0 where the friction α/t is infinite; give t0 > 0 to start moving"
         )
-    series = _series(U, dynamics, x)
-    end = _series_end(U, dynamics, series, rtol, atol)
-    early = times <= end
-    x_early, v_early, _ = _evaluate(series, times[early])
+    if kinked(U):
+        return _across_kinks(GatedLoss(cast(NetworkPotential, U)), dynamics, x, v, times, start, how)
+    if dynamics.mass == 0:
+        return _first_order(U, dynamics, x, times, start, how)
+    if start > 0 or dynamics.alpha == 0:
+        return _second_order(U, dynamics, x, v, times, start, how)
+    return _from_rest(
+        U.gradient,
+        lambda _: True,
+        dynamics,
+        x,
+        times,
+        how,
+        lambda x, v, t, t0: _second_order(U, dynamics, x, v, t, t0, how),
+    )
+
+
+def _across_kinks(
+    loss: GatedLoss, dynamics: Dynamics, x: Float64Array, v: Float64Array, t: Float64Array, t0: float, how: Method
+) -> Flow:
+    if dynamics.mass == 0:
+        descent = Descent(loss, x, how, dynamics.gamma, t0)
+        path = solve(descent, descent.onto(x), t)
+        return Flow(t, path.y, path.rate, path.sliding, path.n_crossings)
+    inertia = Inertia(loss, np.concatenate([x, v]), how, dynamics, t0)
+
+    def go_on(x: Float64Array, v: Float64Array, t: Float64Array, t0: float) -> Flow:
+        inertia.now = t0
+        path = solve(inertia, np.concatenate([x, v]), t)
+        return Flow(t, path.y[:, : x.size], path.y[:, x.size :], (), path.n_crossings)
+
+    if t0 > 0 or dynamics.alpha == 0:
+        return go_on(x, v, t, t0)
+    slopes = inertia.slopes
+
+    def stays(x: Float64Array) -> bool:
+        return bool(inertia.margins(x).min() > 0)
+
+    return _from_rest(lambda x: loss.evaluate(x, slopes).gradient, stays, dynamics, x, t, how, go_on)
+
+
+def _from_rest(
+    gradient: _Gradient,
+    inside: Callable[[Float64Array], bool],
+    dynamics: Dynamics,
+    x: Float64Array,
+    t: Float64Array,
+    how: Method,
+    go_on: Callable[[Float64Array, Float64Array, Float64Array, float], Flow],
+) -> Flow:
+    """Return the flow from rest at t = 0 with friction α/t: the series first, as long as it stays `inside`, then `go_on`."""
+    series = _series(gradient, dynamics, x)
+    end = _series_end(gradient, inside, dynamics, series, how)
+    early = t <= end
+    x_early, v_early, _ = _evaluate(series, t[early])
     if early.all():
-        return Flow(times, x_early, v_early)
+        return Flow(t, x_early, v_early)
     x_end, v_end, _ = _evaluate(series, np.array([end]))
-    late = _second_order(U, dynamics, x_end[0], v_end[0], times[~early], end, how)
-    return Flow(times, np.vstack([x_early, late.x]), np.vstack([v_early, late.v]))
+    late = go_on(x_end[0], v_end[0], t[~early], end)
+    return Flow(t, np.vstack([x_early, late.x]), np.vstack([v_early, late.v]), late.sliding, late.n_crossings)
 
 
-def _first_order(U: Potential, dynamics: Dynamics, x: Array, t: Float64Array, t0: float, how: _Method) -> Flow:
-    path = _solve(lambda _, x: -_gradient(U, x) / dynamics.gamma, x, t, t0, how)
+def _first_order(U: Potential, dynamics: Dynamics, x: Array, t: Float64Array, t0: float, how: Method) -> Flow:
+    path = _solve(lambda _, x: -_gradient(U.gradient, x) / dynamics.gamma, x, t, t0, how)
     return Flow(t, path, np.array([-U.gradient(point) / dynamics.gamma for point in path]))
 
 
 def _second_order(
-    U: Potential, dynamics: Dynamics, x: Array, v: Array, t: Float64Array, t0: float, how: _Method
+    U: Potential, dynamics: Dynamics, x: Array, v: Array, t: Float64Array, t0: float, how: Method
 ) -> Flow:
     P = x.size
 
     def motion(time: float, state: Float64Array) -> Float64Array:
         velocity = state[P:]
-        force = -_gradient(U, state[:P]) - float(dynamics.friction(time)) * velocity
+        force = -_gradient(U.gradient, state[:P]) - float(dynamics.friction(time)) * velocity
         return np.concatenate([velocity, force / dynamics.mass])
 
     path = _solve(motion, np.concatenate([x, v]), t, t0, how)
@@ -162,7 +230,7 @@ def _solve(
     start: Array,
     t: Float64Array,
     t0: float,
-    how: _Method,
+    how: Method,
 ) -> Float64Array:
     """Return the states at the times `t`, shape (R, n)."""
     from scipy.integrate import solve_ivp
@@ -185,13 +253,13 @@ def _solve(
     return np.asarray(solution.y.T, dtype=np.float64)
 
 
-def _series(U: Potential, dynamics: Dynamics, x: Array) -> Float64Array:
+def _series(gradient: _Gradient, dynamics: Dynamics, x: Array) -> Float64Array:
     """Return the coefficients of the powers of t in x(t) near t = 0, shape (6, P)."""
     m, gamma, alpha = dynamics.mass, dynamics.gamma, dynamics.alpha
-    a2 = -U.gradient(x) / (2 * (m + alpha))
+    a2 = -gradient(x) / (2 * (m + alpha))
     a3 = -2 * gamma * a2 / (3 * (2 * m + alpha))
-    a4 = -(3 * gamma * a3 + _hessian_times(U, x, a2)) / (4 * (3 * m + alpha))
-    a5 = -(4 * gamma * a4 + _hessian_times(U, x, a3)) / (5 * (4 * m + alpha))
+    a4 = -(3 * gamma * a3 + _hessian_times(gradient, x, a2)) / (4 * (3 * m + alpha))
+    a5 = -(4 * gamma * a4 + _hessian_times(gradient, x, a3)) / (5 * (4 * m + alpha))
     series = np.stack([x, np.zeros_like(x), a2, a3, a4, a5])
     if not np.isfinite(series).all():
         raise RuntimeError("no series at t = 0: ∇U is not finite near x0")
@@ -204,35 +272,43 @@ def _evaluate(series: Float64Array, t: Float64Array) -> tuple[Float64Array, Floa
     return x, v, acceleration
 
 
-def _series_end(U: Potential, dynamics: Dynamics, series: Float64Array, rtol: float, atol: float) -> float:
-    """Return the time up to which the series is within the tolerances."""
+def _series_end(
+    gradient: _Gradient,
+    inside: Callable[[Float64Array], bool],
+    dynamics: Dynamics,
+    series: Float64Array,
+    how: Method,
+) -> float:
+    """Return the time up to which the series is within the tolerances, and inside."""
     x0, _, a2, *_ = series
     size, m = float(np.linalg.norm(a2)), dynamics.mass
     if size == 0:
         return np.inf  # a critical point: nothing ever moves
-    rates = [dynamics.gamma / m, np.sqrt(np.linalg.norm(_hessian_times(U, x0, a2)) / (m * size)), np.sqrt(size)]
+    rates = [dynamics.gamma / m, np.sqrt(np.linalg.norm(_hessian_times(gradient, x0, a2)) / (m * size)), np.sqrt(size)]
     for end in _FRACTION / max(rates) * 0.5 ** np.arange(_HALVINGS):
         x, v, acceleration = (value[0] for value in _evaluate(series, np.array([end])))
-        defect = np.abs(m * acceleration + dynamics.friction(end) * v + _gradient(U, x))
-        if (defect * end**2 <= m * (atol + rtol * np.abs(x))).all() and (
-            defect * end <= m * (atol + rtol * np.abs(v))
-        ).all():
+        defect = np.abs(m * acceleration + dynamics.friction(end) * v + _gradient(gradient, x))
+        if (
+            (defect * end**2 <= m * (how.atol + how.rtol * np.abs(x))).all()
+            and (defect * end <= m * (how.atol + how.rtol * np.abs(v))).all()
+            and inside(x)
+        ):
             return float(end)
     raise RuntimeError("no series at t = 0 solves the equation of motion: ∇U is not continuous at x0")
 
 
-def _gradient(U: Potential, x: Array) -> Float64Array:
+def _gradient(gradient: _Gradient, x: Array) -> Float64Array:
     """Return ∇U(x), where the flow has got to; DOP853 itself would step from NaN to NaN without end."""
     if not np.isfinite(x).all():
         raise RuntimeError("DOP853 stopped: ∇U is not finite on its way, or grows too fast")
-    return U.gradient(x)
+    return gradient(x)
 
 
-def _hessian_times(U: Potential, x: Array, a: Array) -> Float64Array:
+def _hessian_times(gradient: _Gradient, x: Array, a: Array) -> Float64Array:
     """Return Ha by a central difference of ∇U."""
     size = float(np.linalg.norm(a))
     if size == 0:
         return np.zeros(x.size)
     step = np.finfo(np.float64).eps ** (1 / 3) * (1 + float(np.linalg.norm(x))) / size
     with np.errstate(invalid="ignore"):  # ∞ − ∞, reported by `_series`
-        return np.asarray((U.gradient(x + step * a) - U.gradient(x - step * a)) / (2 * step))
+        return np.asarray((gradient(x + step * a) - gradient(x - step * a)) / (2 * step))
