@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import bounds, datasets, lagrangian, plot, potentials
 from ._device import DeviceError
+from ._kinks import SlidingMode
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 from .checkpoint import CheckpointError
 from .datasets import Dataset
@@ -64,6 +65,7 @@ __all__ = [
     "Leapfrog",
     "Network",
     "Report",
+    "SlidingMode",
     "Snapshot",
     "Sweep",
     "SweepMember",

@@ -177,7 +177,7 @@ class Descent(Motion):
 
     def onto(self, y: Float64Array) -> Float64Array:
         """Return y on the surfaces."""
-        return _sliding.onto(self.loss, y, self.held(), self.surfaces) if self.surfaces else y
+        return _sliding.onto(self.loss, y, self.held(), self.surfaces)
 
     def arrive(self, y: Float64Array, margins: Float64Array) -> Float64Array:
         """Leave surfaces at their margins; cross or join the kinks that are reached."""
@@ -192,8 +192,8 @@ class Descent(Motion):
         hit = [(int(n), int(c)) for n, c in np.argwhere((at_kinks <= 0).reshape(self.signs.shape))]
         self.crossed(hit)
         self.refresh(y)
-        if hit:
-            self._resolve(y, list(dict.fromkeys([*hit, *self.near(y)])))
+        if hit:  # a little behind the kink; x is put onto it, as the flow may turn back there
+            y = _sliding.onto(self.loss, y, self.held(), self._resolve(y, list(dict.fromkeys([*hit, *self.near(y)]))))
         return self.onto(y)
 
     def ended(self) -> tuple[SlidingMode, ...]:
@@ -201,13 +201,13 @@ class Descent(Motion):
         self._keep([], np.empty(0))
         return tuple(sorted(self._ended, key=lambda mode: (mode.start, *mode[:3])))
 
-    def _resolve(self, x: Float64Array, kinks: list[Kink]) -> None:
-        """Decide for all kinks at x where the flow goes from there."""
+    def _resolve(self, x: Float64Array, kinks: list[Kink]) -> list[Surface]:
+        """Decide for all kinks at x where the flow goes from there, and return the surfaces that they form."""
         held = [k for surface in self.surfaces for k in surface.kinks]
         known = {s.kinks[0]: p for s, p in zip(self.surfaces, self.positions, strict=True)}
         surfaces = _sliding.group(self.loss, x, self.held(), list(dict.fromkeys([*held, *kinks])))
         if not surfaces:
-            return
+            return []
         guess = np.array([known.get(s.kinks[0], float(self.signs[s.kinks[0]] > 0)) for s in surfaces])
         positions = _sliding.settle(self.loss, x, self.slopes, surfaces, guess)
         for surface, position in zip(surfaces, positions, strict=True):
@@ -216,6 +216,7 @@ class Descent(Motion):
         inside = np.flatnonzero((positions > 0) & (positions < 1))
         self._keep([surfaces[k] for k in inside], positions[inside])
         self.refresh(x)
+        return surfaces
 
     def _side(self, surface: Surface, position: float) -> None:
         for k, sign in zip(surface.kinks, surface.signs(position), strict=True):

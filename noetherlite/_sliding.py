@@ -3,7 +3,8 @@
 At kink k the loss U_s has any slope s_k in [a, 1], and ∇U_s changes with it by (∂U/∂a_k) ∇z_k. Gradient flow solves
 ẋ ∈ −∂U(x) (Filippov, Utkin): a kink to which the field points from both sides takes the slope with ż_k = 0, so that x slides
 along z_k = 0; every other takes the slope of a side to which the field leads. If all ∂U/∂a_k > 0, that is the gradient
-of smallest norm among the slopes between a and 1. Where ∂U/∂a_k < 0 the kink is concave, and is crossed.
+of smallest norm among the slopes between a and 1. Where ∂U/∂a_k < 0 the kink is concave, and is crossed; a flow that starts
+there may have two solutions, and takes the one where the neuron is off.
 """
 
 from __future__ import annotations
@@ -139,11 +140,12 @@ def _sides(here: _Local, positions: Float64Array) -> Float64Array:
         new[convex] = found
         gradient = gradient + jumps[:, convex] @ found
     for k in np.flatnonzero(~convex):
-        off = gradient - new[k] * jumps[:, k]
-        rate = -float(here.normals[:, k] @ off)  # ż where the kink is off, times γ
-        stays = rate <= _SNAP * float(np.linalg.norm(here.normals[:, k]) * np.linalg.norm(off))
-        new[k] = 0.0 if stays else 1.0
-        gradient = off + new[k] * jumps[:, k]
+        # a side is kept while the field leads to it; judged here, as the positions of the others follow from it
+        new[k] = np.round(positions[k])
+        side = gradient + jumps[:, k] * (new[k] - positions[k])
+        rate = -float(here.normals[:, k] @ side)  # ż, times γ
+        if (2 * new[k] - 1) * rate < -_SNAP * float(np.linalg.norm(here.normals[:, k]) * np.linalg.norm(side)):
+            new[k] = 1 - new[k]
     return new
 
 
@@ -153,8 +155,10 @@ def _coupled(surfaces: list[Surface]) -> bool:
     return len(set(rows)) < len(rows)
 
 
-def onto(loss: GatedLoss, x: Array, slopes: Float64Array, surfaces: list[Surface]) -> Float64Array:
+def onto(loss: GatedLoss, x: Float64Array, slopes: Float64Array, surfaces: list[Surface]) -> Float64Array:
     """Return x moved by round-off onto z = 0 of all surfaces."""
+    if not surfaces:
+        return x
     z = loss.kinks(x, slopes)[0]
     kinks = [surface.kinks[0] for surface in surfaces]
     away = np.array([z[k] for k in kinks])

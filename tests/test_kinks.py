@@ -1,0 +1,276 @@
+"""Flows of networks with kinks: sliding modes in closed form, the limit of gradient descent, crossings by momentum."""
+
+import itertools
+
+import numpy as np
+import pytest
+from problems import EPS, problem
+from scipy.integrate import solve_ivp
+
+import noetherlite as nl
+from noetherlite import _kinks, _sliding
+from noetherlite._gated import GatedLoss
+
+# DOP853 keeps each step's error below 1e-12, and the dense output where a piece ends is of one order less.
+TOLERANCE = 1e-9
+
+
+def modes(flow):
+    return {tuple(mode[:3]) for mode in flow.sliding}
+
+
+def descent(U, x, end, n):
+    """Gradient descent in n steps, without records."""
+    return nl.integrate(U, nl.GD(end / n), x, n, laws=None, record_every=n).x
+
+
+# --- a sliding mode in closed form ------------------------------------------------------------------------------------------
+#
+# f = u σ(w·x) with samples (0, 1) ↦ −3 and (1, 1) ↦ 2: on w_2 = 0 the second pulls w_2 up and the first, where it is on, pulls it
+# down by more. With u = w_1 and S = u w_1 the sliding flow is Ṡ = S(2 − S), and the first sample's slope is (2 − S)/3.
+
+X, Y, START = [[0.0, 1.0], [1.0, 1.0]], [[-3.0], [2.0]], 0.5
+
+
+def pulled(activation="relu"):
+    return nl.Network([2, 1, 1], activation, bias=False, loss="mse").potential(X, Y)
+
+
+def logistic(t):
+    return 2 / (1 + (2 - START) / START * np.exp(-2 * t))
+
+
+@pytest.mark.parametrize("activation", ["relu", "repu(1)", "leaky_relu(0.01)"])
+def test_sliding_is_the_closed_form(activation):
+    t = np.array([0.0, 0.3, 1.0, 1.5])
+    flow = nl.reference_flow(pulled(activation), nl.GF, [np.sqrt(START), 0.0, np.sqrt(START)], t)
+    assert np.abs(flow.x[:, 0] * flow.x[:, 2] - logistic(t)).max() < TOLERANCE
+    assert np.abs(flow.x[:, 1]).max() < 4 * EPS  # put back onto the kink after every step
+    rate = 0.5 * (2 - flow.x[:, 0] * flow.x[:, 2]) * flow.x[:, 2]
+    assert np.abs(flow.v[:, 0] - rate).max() < TOLERANCE
+    assert np.abs(flow.v[:, 1]).max() < TOLERANCE
+    assert flow.sliding == (nl.SlidingMode(sample=0, layer=1, neuron=0, start=0.0, end=1.5),)
+    beside = nl.reference_flow(pulled(activation), nl.GF, [np.sqrt(START), 0.0, np.sqrt(START)], 1.01 * t)
+    assert np.abs(beside.x[:, 0] * beside.x[:, 2] - logistic(t)).max() > 1e-3  # the test can fail
+
+
+def test_a_slope_that_reaches_its_side_ends_the_sliding():
+    """With slopes in [0.1, 1] the first sample holds until S = 1.7, at ½ log(S(2 − S_0)/(S_0(2 − S)))."""
+    end = 0.5 * np.log(1.7 * (2 - START) / (START * 0.3))
+    flow = nl.reference_flow(pulled("leaky_relu(0.1)"), nl.GF, [np.sqrt(START), 0.0, np.sqrt(START)], [end + 1])
+    (mode,) = flow.sliding
+    assert abs(mode.end - end) < TOLERANCE
+    assert flow.x[0, 1] < -0.01  # the first sample now pulls down by more than the second pulls up, though it is off
+    later = descent(pulled("leaky_relu(0.1)"), [np.sqrt(START), 0.0, np.sqrt(START)], end + 1, 40000)
+    assert np.abs(later - flow.x[0]).max() < 1e-3
+
+
+@pytest.mark.parametrize("w2", [0.2, -0.2])
+def test_the_flow_arrives_from_either_side_and_keeps_its_charge(w2):
+    U, x = pulled(), np.array([0.7, w2, 0.9])
+    t = np.linspace(0.01, 2, 9)
+    flow = nl.reference_flow(U, nl.GF, x, t)
+    (mode,) = flow.sliding
+    assert mode[:3] == (0, 1, 0)
+    assert 0 < mode.start < 1
+    assert mode.end == 2.0
+    law = nl.symmetries(U)[0]
+    assert np.abs(law.quantity(flow.x) - law.quantity(x)).max() < TOLERANCE
+    assert np.abs(law.charge(flow.x, flow.v)).max() < TOLERANCE
+    assert np.abs(flow.x[0] - x).max() > 1e-3
+
+
+def test_kinks_that_coincide_are_one_surface():
+    """On w = 0 samples 1 and −1 switch at once, one on, one off: from both sides w is pulled to 0 and stays there.
+
+    w = √q sinh φ, u = √q cosh φ with u² − w² = q: φ̇ = −½(q sinh(2φ)/2 + 2) until φ = 0.
+    """
+    U = nl.Network([1, 1, 1], "relu", bias=False, loss="mse").potential([[1.0], [-1.0]], [[-2.0], [-1.0]])
+    q, phi = 0.8, 0.6
+    x = np.sqrt(q) * np.array([np.sinh(phi), np.cosh(phi)])
+    flow = nl.reference_flow(U, nl.GF, x, [0.2, 3.0])
+    path = solve_ivp(lambda _, p: -0.5 * (q * np.sinh(2 * p) / 2 + 2), (0, 0.2), [phi], rtol=1e-12, atol=1e-13)
+    assert np.abs(flow.x[0] - np.sqrt(q) * np.array([np.sinh(path.y[0, -1]), np.cosh(path.y[0, -1])])).max() < TOLERANCE
+    assert np.abs(flow.x[1] - [0.0, np.sqrt(q)]).max() < TOLERANCE
+    assert modes(flow) == {(0, 1, 0), (1, 1, 0)}
+
+
+def test_equal_samples_count_as_one():
+    twice = nl.Network([2, 1, 1], "relu", bias=False, loss="mse").potential(X + X, Y + Y)
+    x, t = [0.7, 0.2, 0.9], [0.1, 2.0]
+    one, two = (nl.reference_flow(U, nl.GF, x, t) for U in (pulled(), twice))
+    assert np.abs(one.x - two.x).max() < TOLERANCE
+    assert modes(two) == {(0, 1, 0), (2, 1, 0)}
+
+
+# --- the limit of gradient descent -------------------------------------------------------------------------------------------
+
+CASES = {
+    "relu": ("relu", (3, 8, 6, 2), True, "nll", 3),
+    "leaky": ("leaky_relu(0.2)", (3, 8, 6, 2), True, "mse", 4),
+    "mixed": (["relu", "tanh"], (3, 8, 6, 2), True, "mse", 5),
+    "swish": (["swish", "relu"], (3, 8, 6, 2), True, "nll", 6),
+    "no bias": ("relu", (3, 8, 6, 2), False, "mse", 7),
+}
+
+
+def case(name, n=24):
+    activation, widths, bias, loss, seed = CASES[name]
+    rng = np.random.default_rng(seed)
+    net = nl.Network(widths, activation, bias=bias, loss=loss)
+    y = rng.integers(0, widths[-1], n) if loss == "nll" else rng.standard_normal((n, widths[-1]))
+    return net.potential(rng.standard_normal((n, widths[0])), y), net.init(rng, scheme="he")
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("name", CASES)
+def test_gradient_descent_tends_to_the_flow(name):
+    """At half the step size half the distance; across sliding modes gradient descent zigzags, and still is of first order."""
+    U, x = case(name)
+    end = 6.0
+    flow = nl.reference_flow(U, nl.GF, x, [end], rtol=1e-10, atol=1e-11)
+    assert flow.n_crossings > 5
+    assert len(flow.sliding) > 0 or name == "swish"
+    distances = [np.abs(descent(U, x, end, n) - flow.x[0]).max() for n in (4000, 16000, 64000)]
+    assert distances[-1] < 2e-3
+    assert distances[0] / distances[2] > 8  # 16 but for steps across kinks
+    for law in nl.symmetries(U)[:-1]:
+        scale = np.abs(law.quantity(x)).max()
+        assert np.abs(law.quantity(flow.x[0]) - law.quantity(x)).max() < 1e-8 * max(1.0, scale)
+
+
+def test_biases_of_zero_start_on_kinks():
+    """A sample that no neuron of layer 1 sees has z_2 = b_2 = 0 at first: on the kinks of all neurons of layer 2."""
+    rng = np.random.default_rng(3)
+    net = nl.Network([2, 3, 4, 1], "relu", loss="mse")
+    theta = net.init(rng)
+    net.unpack(theta)["W1"][:] = np.abs(net.unpack(theta)["W1"])
+    U = net.potential([[-1.0, -2.0], [1.0, 0.5], [-0.5, 1.0]], [[1.0], [-1.0], [0.5]])
+    flow = nl.reference_flow(U, nl.GF, theta, [1.0])
+    assert np.abs(descent(U, theta, 1.0, 20000) - flow.x[0]).max() < 1e-3
+    held = [mode for mode in flow.sliding if mode.sample == 0 and mode.layer == 2 and mode.start == 0]
+    with pytest.raises(RuntimeError, match="starts at rest on the kinks of sample 0 at neuron") if held else _nothing():
+        nl.reference_flow(U, nl.ND, theta, [1.0])
+
+
+class _nothing:
+    def __enter__(self):
+        return None
+
+    def __exit__(self, *_):
+        return None
+
+
+# --- momentum ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_momentum_crosses_kinks_and_keeps_its_energy(name):
+    U, x = case(name, n=10)
+    x = x + 0.05 * np.random.default_rng(0).standard_normal(x.size)  # no bias at zero
+    t = np.linspace(0, 2, 5)
+    flow = nl.reference_flow(U, nl.ND, x, t)
+    energy = [U.value(a) + 0.5 * v @ v for a, v in zip(flow.x, flow.v, strict=True)]
+    assert flow.n_crossings > 0
+    assert flow.sliding == ()
+    assert np.ptp(energy) < TOLERANCE
+    assert np.ptp([U.value(a) for a in flow.x]) > 1e-3
+    back = nl.reference_flow(U, nl.ND, flow.x[-1], [2.0], velocity=-flow.v[-1])
+    assert np.abs(back.x[0] - x).max() < 100 * TOLERANCE  # time runs backwards as well as forwards
+
+
+@pytest.mark.parametrize("dynamics", [nl.NAGF, nl.Dynamics(0.5, 0.3, 1.0)])
+def test_friction_that_is_infinite_at_first(dynamics):
+    U, x = case("relu", n=10)
+    x = x + 0.05 * np.random.default_rng(0).standard_normal(x.size)
+    whole = nl.reference_flow(U, dynamics, x, [0.5, 3.0])
+    rest = nl.reference_flow(U, dynamics, whole.x[0], [3.0], velocity=whole.v[0], t0=0.5)
+    assert whole.n_crossings > 0
+    assert np.abs(rest.x[0] - whole.x[1]).max() < 10 * TOLERANCE
+    loss = [U.value(a) for a in whole.x]
+    assert loss[1] < loss[0]
+
+
+# --- the budget -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_example_that_never_ended():
+    """[20, 32, 32, 10] on 120 samples; without events 400,000 gradients did not get beyond t = 0.031 of 2."""
+    rng = np.random.default_rng(0)
+    U = nl.Network([20, 32, 32, 10]).potential(rng.normal(size=(120, 20)), rng.integers(0, 10, 120))
+    x = U.network.init(rng=0)
+    flow = nl.reference_flow(U, nl.GF, x, [0.4], rtol=1e-9, atol=1e-10, max_evaluations=5000)
+    assert flow.n_crossings > 20
+    assert len(flow.sliding) > 1
+    scaling = nl.symmetries(U)[0]
+    assert np.abs(scaling.quantity(flow.x[0]) - scaling.quantity(x)).max() < 1e-7
+
+
+def test_giving_up_names_what_it_met():
+    with pytest.raises(
+        RuntimeError, match=r"max_evaluations=60 and is at t = 0\.\d+, .*slides along sample 0 at neuron 0"
+    ):
+        nl.reference_flow(pulled(), nl.GF, [0.7, 0.2, 0.9], [1e6], max_evaluations=60)
+
+
+def test_smooth_networks_are_solved_as_before():
+    _, U, x = problem("tanh")
+    flow = nl.reference_flow(U, nl.GF, x, [0.5, 1.0])
+    plain = solve_ivp(
+        lambda _, x: -U.gradient(x), (0, 1), x, method="DOP853", t_eval=[0.5, 1.0], rtol=1e-12, atol=1e-13
+    )
+    assert np.array_equal(flow.x, plain.y.T)
+    assert (flow.sliding, flow.n_crossings) == ((), 0)
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_gated_loss(name):
+    U, x = case(name)
+    x = x * np.random.default_rng(1).uniform(0.5, 1.5, x.size)
+    loss = GatedLoss(U)
+    slopes = np.where(loss.pre_activations(x) > 0, 1.0, loss.low)
+    value = loss.evaluate(x, slopes)
+    gradient = U.gradient(x)
+    assert np.abs(value.gradient - gradient).max() < 100 * EPS * np.abs(gradient).max()
+    v = np.random.default_rng(2).standard_normal(x.size)
+    rates = loss.rates(x, v, slopes)
+    h = EPS ** (1 / 3)
+    difference = (loss.kinks(x + h * v, slopes)[0] - loss.kinks(x - h * v, slopes)[0]) / (2 * h)
+    assert np.abs(difference - rates).max() < 1e3 * h**2 * np.abs(rates).max()
+    kinks = [(0, 0), (3, 2), (5, loss.shape[1] - 1)]
+    normals = loss.normals(x, slopes, kinks)
+    assert np.abs(normals.T @ v - [rates[k] for k in kinks]).max() < 100 * EPS * np.abs(rates).max()
+    # a slope weighs ∂U/∂a times ∇z, at z = 0: the change of ∇U_s besides z ∂/∂θ of ∂U/∂a, which is of the order of z
+    assert np.isfinite(value.upstream).all()
+    assert len({loss.name(k) for k in itertools.product(range(2), range(loss.shape[1]))}) == 2 * loss.shape[1]
+
+
+def test_sides_by_enumeration():
+    """Among all choices of slopes 0, 1 or between, those that the field agrees with."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        normals, gradient, weights = rng.normal(size=(6, 3)), rng.normal(size=6), rng.uniform(0.5, 2, 3)
+        found = _sliding._sides(_sliding._Local(gradient, normals, weights), np.zeros(3))
+        rate = -normals.T @ (gradient + normals * weights @ found)
+        assert (rate[found == 0] <= 1e-12).all()
+        assert (rate[found == 1] >= -1e-12).all()
+        assert np.abs(rate[(found > 0) & (found < 1)]).max(initial=0.0) < 1e-12
+    concave = _sliding._sides(_sliding._Local(np.array([-1.0]), np.array([[1.0]]), np.array([-0.5])), np.zeros(1))
+    assert concave == [1.0]  # pulled up: on, where it is pulled by more
+    for side in (0.0, 1.0):  # both sides are solutions: the one that the flow came to
+        both = _sliding._Local(np.array([-1.0 + 3 * (1 - side)]), np.array([[1.0]]), np.array([-3.0]))
+        assert _sliding._sides(both, np.array([side])) == [side]
+
+
+def test_a_margin_that_dips_within_a_step_is_found():
+    class Edge:
+        def __init__(self, margin, rate):
+            self.margins, self.rates = np.array([margin, 1.0]), np.array([rate, 0.0])
+
+    # (s − 0.3)² − 0.01 on [0, 2] in units of the step, s = u/2
+    m, d = lambda u: (u / 2 - 0.3) ** 2 - 0.01, lambda u: u / 2 - 0.3
+    assert _kinks._closest(Edge(m(0), d(0)), Edge(m(2), d(2)), 2.0) == pytest.approx([0.6])
+    assert _kinks._closest(Edge(m(0) + 1, d(0)), Edge(m(2) + 1, d(2)), 2.0) == []
