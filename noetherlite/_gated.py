@@ -91,7 +91,10 @@ class GatedLoss:
         zs, activations = self._forward(x, slopes, self.problem.X)
         sizes, below = [], self.problem.X
         for h, (W, b, _) in enumerate(reference.layers(self.problem, x)[:-1], start=1):
-            size = np.linalg.norm(below, axis=1)[:, None] * np.linalg.norm(W, axis=1)
+            signal = np.linalg.norm(below, axis=1)
+            if b is not None:  # a bias alone, on its way through zero, has the size of what others are summed from
+                signal = np.full_like(signal, signal.max())
+            size = signal[:, None] * np.linalg.norm(W, axis=1)
             if h in self._columns:
                 sizes.append(size if b is None else size + np.abs(b) + np.finfo(np.float64).tiny)
                 below = sizes[-1] * slopes[:, self._columns[h]]

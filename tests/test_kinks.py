@@ -125,7 +125,7 @@ def case(name, n=24):
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("name", CASES)
 def test_gradient_descent_tends_to_the_flow(name):
-    """At half the step size half the distance; across sliding modes gradient descent zigzags, and still is of first order."""
+    """The smaller the steps the smaller the distance, though gradient descent zigzags where the flow slides."""
     U, x = case(name)
     end = 6.0
     flow = nl.reference_flow(U, nl.GF, x, [end], rtol=1e-10, atol=1e-11)
@@ -133,7 +133,9 @@ def test_gradient_descent_tends_to_the_flow(name):
     assert len(flow.sliding) > 0 or name == "swish"
     distances = [np.abs(descent(U, x, end, n) - flow.x[0]).max() for n in (4000, 16000, 64000)]
     assert distances[-1] < 2e-3
-    assert distances[0] / distances[2] > 8  # 16 but for steps across kinks
+    assert (
+        distances[0] / distances[2] > 4
+    )  # Euler steps on Filippov's flow are of order 1/2 at least, of order 1 between kinks
     for law in nl.symmetries(U)[:-1]:
         scale = np.abs(law.quantity(x)).max()
         assert np.abs(law.quantity(flow.x[0]) - law.quantity(x)).max() < 1e-8 * max(1.0, scale)
