@@ -54,6 +54,7 @@ def test_sliding_is_the_closed_form(activation):
     assert np.abs(beside.x[:, 0] * beside.x[:, 2] - logistic(t)).max() > 1e-3  # the test can fail
 
 
+@pytest.mark.needs_jit
 def test_a_slope_that_reaches_its_side_ends_the_sliding():
     """With slopes in [0.1, 1] the first sample holds until S = 1.7, at ½ log(S(2 − S_0)/(S_0(2 − S)))."""
     end = 0.5 * np.log(1.7 * (2 - START) / (START * 0.3))
@@ -141,6 +142,7 @@ def test_gradient_descent_tends_to_the_flow(name):
         assert np.abs(law.quantity(flow.x[0]) - law.quantity(x)).max() < 1e-8 * max(1.0, scale)
 
 
+@pytest.mark.needs_jit
 def test_biases_of_zero_start_on_kinks():
     """A sample that no neuron of layer 1 sees has z_2 = b_2 = 0 at first: on the kinks of all neurons of layer 2."""
     rng = np.random.default_rng(3)
