@@ -1,0 +1,219 @@
+"""`scan`: the laws of a model from its gradients at random points, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _html, _validate
+from .._types import Array, Seed
+from .hypotheses import Shapes
+from .law import Law
+from .measure import Draw, Measurements
+from .names import named
+from .scan import draws_needed, search
+from .trees import Tree, matched, named_arrays
+from .views import splits_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_DRAWS = 64
+_LARGE = 10_000_000  # parameters, beyond which no more draws are taken than were asked for
+
+
+@dataclass(frozen=True, repr=False)
+class Scan:
+    """What `scan` found.
+
+    Attributes
+    ----------
+    relations : list of Law
+        One per symmetry, none implied by another; each has `.kind`, `.group`, `.name`, `.members`, `.residual` and `.gap`.
+    n_draws : int
+        Number of gradients that it rests on.
+    eps : float
+        Machine ε of the numbers.
+    limits : tuple of str
+        What was not looked for, and why.
+    """
+
+    relations: list[Law]
+    shapes: dict[str, tuple[int, ...]]
+    n_draws: int
+    eps: float
+    limits: tuple[str, ...] = ()
+
+    def laws(self) -> list[Law]:
+        """Return the laws, to be watched or saved."""
+        return list(self.relations)
+
+    @property
+    def free(self) -> list[str]:
+        """Names of tensors that no law reaches."""
+        reached = {name for law in self.relations for name in law.tensors}
+        return [name for name in self.shapes if name not in reached]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Plot which tensors each law ties together: a row a tensor, a column a law."""
+        from .plots import incidence
+
+        return incidence(self.relations, list(self.shapes), ax)
+
+    def _rows(self) -> list[tuple[str, str, str, str, float]]:
+        return [(law.name, law.kind, law.group, law.formula, law.residual) for law in self.relations]
+
+    def __str__(self) -> str:
+        n_params = sum(int(np.prod(shape)) for shape in self.shapes.values())
+        lines = [
+            f"{len(self.relations)} laws of {len(self.shapes)} tensors, {n_params} parameters,"
+            f" from {self.n_draws} gradients of precision {self.eps:.0e}"
+        ]
+        for name, kind, group, formula, residual in self._rows():
+            lines.append(f"{name}\n    {kind}, {group}: {formula} = 0   ({residual:.0e} of its terms)")
+        if self.free:
+            lines.append(f"no law reaches {', '.join(self.free)}")
+        return "\n".join([*lines, *self.limits])
+
+    def __repr__(self) -> str:
+        return f"<Scan: {len(self.relations)} laws of {len(self.shapes)} tensors>"
+
+    def _repr_html_(self) -> str:
+        return _html.table(f"{len(self.relations)} laws", self._rows(), ("name", "kind", "group", "identity", "residual"))
+
+
+def scan(
+    gradient: Callable[[dict[str, Any]], Tree],
+    params: Tree,
+    *,
+    rng: Seed = 0,
+    draws: int = 3,
+    spread: float = 0.1,
+    views: dict[str, dict[str, Any]] | None = None,
+) -> Scan:
+    """Find all symmetries of a loss that act on axes of its tensors, from gradients at random points.
+
+    Nothing of the model is known but its tensors' names and shapes. A symmetry of the loss is a linear relation between
+    contractions of parameters with their gradients; all are found at once as a null space, with a gap of singular values that
+    tells them from what only nearly holds.
+
+    Parameters
+    ----------
+    gradient : callable
+        A function {name: array} ↦ {name: ∂U/∂array}, of one fixed batch and without dropout's noise or with; in any framework.
+        It is given arrays of the dtypes of `params`.
+    params : mapping, or nested ones, of str to array_like
+        Parameters near which the points lie. Trees are flattened to dotted names.
+    rng : int, SeedSequence or Generator
+        Source of the points.
+    draws : int
+        Least number of gradients. More are taken, up to 64, where a relation has more terms than three gradients give
+        equations, as those between whole tensors have; with more than ten million parameters they are not, and `limits` says so.
+    spread : float
+        How far the points lie from `params`, relative to the root mean square of each tensor.
+    views : mapping, optional
+        {"attn.c_attn.weight": {"axis": 0, "shape": (3, heads, width)}}: axes that are several. Equal parts of fused axes, heads,
+        groups of heads and pairs of rotary positions are tried without being told.
+
+    Returns
+    -------
+    Scan
+        `print` it; `.relations`, `.laws()`, `.plot()`, `.limits`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If names or shapes of gradients do not match, or an array is None, sparse or not finite.
+
+    Notes
+    -----
+    Symmetries that mix parameters of different tensors with each other's values, such as a norm's shift with its readers' biases,
+    do not act on axes and are not looked for. What holds at random points to round-off is a measurement, not a proof.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> net = nl.Network([3, 4, 2], "relu", loss="mse")
+    >>> U = net.potential(nl.datasets.gaussian_classes(n=20, n_features=3, n_classes=2, rng=0))
+    >>> def gradient(params):
+    ...     return net.unpack(U.gradient(net.pack(params)))
+    >>> print(nl.scan(gradient, net.unpack(net.init(rng=0, bias_std=1))).relations[0].formula)
+    W1[0] + b1[0] − W2[1]
+    """
+    if not callable(gradient):
+        raise TypeError(f"gradient must be a function of params, got {_validate.describe(gradient)}")
+    draws = _validate.integer(draws, "draws", minimum=2)
+    spread = _validate.real(spread, "spread", minimum=0, strict=True)
+    start, eps = named_arrays(params, "params")
+    shapes = Shapes(splits_of({name: x.shape for name, x in start.items()}, views))
+    wanted = draws_needed(shapes)
+    size = sum(x.size for x in start.values())
+    count = max(draws, min(wanted, _MOST_DRAWS)) if size <= _LARGE else draws
+    generator = np.random.default_rng(rng)
+    found = []
+    for _ in range(count):
+        point = _moved(start, spread, generator)
+        grads, own = named_arrays(gradient({name: x.copy() for name, x in point.items()}), "gradient(params)")
+        found.append((point, {name: g.copy() for name, g in matched(point, grads).items()}))
+        eps = max(eps, own)
+    return _scan(shapes, found, eps)
+
+
+def scan_pairs(pairs: Iterable[tuple[Tree, Tree]], *, views: dict[str, dict[str, Any]] | None = None) -> Scan:
+    """Find the symmetries of a loss from recorded pairs of parameters and gradients.
+
+    Parameters
+    ----------
+    pairs : iterable of (params, grads)
+        As in `scan`. The parameters should be in general position: recorded points of one run satisfy relations, such as that
+        of a balanced start, which are no laws.
+    views : mapping, optional
+        As in `scan`.
+
+    Returns
+    -------
+    Scan
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `scan`, and if there are fewer than two pairs or their names or shapes differ.
+    """
+    found: list[Draw] = []
+    eps = 0.0
+    for k, (x, g) in enumerate(pairs):
+        params, own = named_arrays(x, f"pairs[{k}][0]")
+        grads, other = named_arrays(g, f"pairs[{k}][1]")
+        if found and {n: a.shape for n, a in params.items()} != {n: a.shape for n, a in found[0][0].items()}:
+            raise ValueError(f"pairs[{k}] must have the names and shapes of pairs[0]")
+        found.append((params, matched(params, grads)))
+        eps = max(eps, own, other)
+    if len(found) < 2:
+        raise ValueError(f"pairs must have at least two entries, got {len(found)}")
+    shapes = Shapes(splits_of({name: a.shape for name, a in found[0][0].items()}, views))
+    return _scan(shapes, found, eps)
+
+
+def _moved(start: dict[str, Array], spread: float, rng: np.random.Generator) -> dict[str, Array]:
+    """Return a random point near `start`; tensors that are zero move by the typical size of the others."""
+    sizes = {name: float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))) for name, x in start.items()}
+    typical = float(np.median([size for size in sizes.values() if size > 0] or [1.0]))
+    return {
+        name: x + (spread * (sizes[name] or typical) * rng.standard_normal(x.shape, dtype=np.float32)).astype(x.dtype)
+        for name, x in start.items()
+    }
+
+
+def _scan(shapes: Shapes, draws: Sequence[Draw], eps: float) -> Scan:
+    laws, skipped = search(shapes, Measurements(draws, eps))
+    limits = []
+    if skipped:
+        limits.append(
+            f"relations between more legs than {len(draws)} gradients give equations for, among them those between whole"
+            f" tensors, were not looked for; draws={draws_needed(shapes)} would"
+        )
+    sizes = {name: array.shape for name, array in draws[0][0].items()}
+    return Scan([replace(law, name=named(law)) for law in laws], sizes, len(draws), eps, tuple(limits))

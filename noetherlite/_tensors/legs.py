@@ -1,0 +1,188 @@
+"""Legs: how a symmetry reaches into a named tensor, and the contractions of a parameter with its gradient along them.
+
+A leg names some axes of a tensor, possibly after one of them was split (a view), one part of it taken (a slice) and its entries
+arranged in groups. The symmetry acts on the components so told apart and leaves the rest alone. With X and G = ∂U/∂X seen as
+(components, rest), all laws are sums over legs of
+
+    Σ_rest G_i X_i   (X_i is scaled),   M_ij = Σ_rest G_i X_j   (X_i is mixed with X_j),   Σ_rest G_i   (X_i is shifted).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .._types import Array, Float64Array, IntArray
+
+
+@dataclass(frozen=True)
+class Leg:
+    """Some axes of a tensor.
+
+    Attributes
+    ----------
+    tensor : str
+        Its name.
+    splits : tuple of tuple of int
+        The sizes that each axis of the tensor is seen as: its own size alone, or those of a view.
+    kept : tuple of int
+        Axes of the tensor so seen whose entries are told apart, in their order.
+    part : (int, int, int) or None
+        (axis, start, stop) of a slice that is taken before, of an axis of the tensor so seen.
+    arranged : tuple of int
+        Sizes that the entries of the kept axes are arranged in; () where each is a component.
+    components : tuple of int
+        Axes of that arrangement whose entries are the components; along the others they are the same.
+    """
+
+    tensor: str
+    splits: tuple[tuple[int, ...], ...]
+    kept: tuple[int, ...]
+    part: tuple[int, int, int] | None = None
+    arranged: tuple[int, ...] = ()
+    components: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that the tensor is seen with, before the slice."""
+        return tuple(size for sizes in self.splits for size in sizes)
+
+    @property
+    def seen_shape(self) -> tuple[int, ...]:
+        """The shape of what is seen, after the slice."""
+        shape = list(self.shape)
+        if self.part:
+            axis, start, stop = self.part
+            shape[axis] = stop - start
+        return tuple(shape)
+
+    @property
+    def kept_sizes(self) -> tuple[int, ...]:
+        """Sizes of the kept axes."""
+        return tuple(self.seen_shape[axis] for axis in self.kept)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes of the axes of the components."""
+        return tuple(self.arranged[k] for k in self.components) if self.arranged else self.kept_sizes
+
+    @property
+    def size(self) -> int:
+        """Number of components."""
+        return math.prod(self.sizes)
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The tensor's own axes that the components lie along."""
+        own = [axis for axis, sizes in enumerate(self.splits) for _ in sizes]
+        return tuple(dict.fromkeys(own[k] for k in self.kept))
+
+    @property
+    def plain(self) -> Leg:
+        """The leg without its arrangement."""
+        return replace(self, arranged=(), components=())
+
+    def seen(self, array: Array) -> Array:
+        """Return the part of a tensor that this leg sees, with all its axes."""
+        out = array.reshape(self.shape)
+        if self.part:
+            axis, start, stop = self.part
+            out = out[(slice(None),) * axis + (slice(start, stop),)]
+        return out
+
+    def rows(self, array: Array) -> Array:
+        """Return a tensor as (components, rest)."""
+        out = np.moveaxis(self.seen(array), self.kept, range(len(self.kept)))
+        if self.arranged:
+            out = np.moveaxis(out.reshape(*self.arranged, -1), self.components, range(len(self.components)))
+        return out.reshape(self.size, -1)
+
+    def labels(self, involved: tuple[int, ...]) -> IntArray:
+        """Return the component that each entry of the tensor belongs to, −1 outside the slice.
+
+        Axes of the tensor that are not `involved` have the size 1 in the result: nothing depends on them.
+        """
+        shape = [size if axis in involved else 1 for axis, sizes in enumerate(self.splits) for size in sizes]
+        entry = np.zeros(shape, dtype=np.int64)
+        inside = np.ones(shape, dtype=bool)
+
+        def along(axis: int) -> IntArray:
+            return np.arange(shape[axis]).reshape([-1 if k == axis else 1 for k in range(len(shape))])
+
+        for axis, size in zip(self.kept, self.kept_sizes, strict=True):
+            start = self.part[1] if self.part and self.part[0] == axis else 0
+            entry = entry * size + along(axis) - start
+        if self.part:
+            axis, start, stop = self.part
+            inside = (along(axis) >= start) & (along(axis) < stop) & inside
+        component = self._component_of_entry()
+        return np.where(inside, component[np.where(inside, entry, 0)], -1).reshape(-1)
+
+    def _component_of_entry(self) -> IntArray:
+        if not self.arranged:
+            return np.arange(self.size)
+        index = np.unravel_index(np.arange(math.prod(self.arranged)), self.arranged)
+        out = np.zeros(math.prod(self.arranged), dtype=np.int64)
+        for axis in self.components:
+            out = out * self.arranged[axis] + index[axis]
+        return out
+
+    @property
+    def involved(self) -> tuple[int, ...]:
+        """The tensor's own axes that the components or the slice depend on."""
+        own = [axis for axis, sizes in enumerate(self.splits) for _ in sizes]
+        return tuple(sorted({*self.axes, *((own[self.part[0]],) if self.part else ())}))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def coarsening(fine: Leg, coarse: Leg) -> tuple[tuple[int, ...], bytes] | None:
+    """Return how components of `fine` make up those of `coarse`; None where they are divided among several.
+
+    Returns
+    -------
+    tuple of int
+        The component of `coarse` that contains each component of `fine`, −1 for those that its slice does not reach.
+    bytes
+        Which entries of `coarse` components of `fine` reach: an array of bool.
+    """
+    involved = tuple(sorted({*fine.involved, *coarse.involved}))
+    source, target = fine.labels(involved), coarse.labels(involved)
+    if source.size != target.size:
+        return None
+    inside = target >= 0
+    reached = source[inside] >= 0
+    source, target = source[inside][reached], target[inside][reached]
+    out = np.full(fine.size, -1, dtype=np.int64)
+    out[source] = target
+    return (tuple(out.tolist()), reached.tobytes()) if reached.any() and (out[source] == target).all() else None
+
+
+def sums(field: str, leg: Leg, x: Array, g: Array) -> Float64Array:
+    """Return Σ_rest G_i Y_i, Σ_rest G_i² and Σ_rest Y_i², shape (3, components).
+
+    Y is X where `field` is "scale" and 1 where it is "translate": what the generator moves by.
+    """
+    g = leg.seen(g)
+    if field == "translate":
+        count = np.full(leg.size, g.size / leg.size)
+        axes = list(range(g.ndim))
+        total = np.einsum(g, axes, list(leg.kept), dtype=np.float64).reshape(-1)
+        return np.stack([total, _sum(leg, g, g), count])
+    x = leg.seen(x)
+    return np.stack([_sum(leg, g, x), _sum(leg, g, g), _sum(leg, x, x)])
+
+
+def _sum(leg: Leg, a: Array, b: Array) -> Float64Array:
+    axes = list(range(a.ndim))
+    return np.asarray(np.einsum(a, axes, b, axes, list(leg.kept), dtype=np.float64)).reshape(-1)
+
+
+def gathered(leg: Leg, values: Float64Array) -> Float64Array:
+    """Return sums over the entries of a leg's kept axes, (..., entries), as sums over its components, (..., components)."""
+    if not leg.arranged:
+        return values
+    others = tuple(axis - len(leg.arranged) for axis in range(len(leg.arranged)) if axis not in leg.components)
+    return values.reshape(*values.shape[:-1], *leg.arranged).sum(axis=others).reshape(*values.shape[:-1], -1)

@@ -1,0 +1,76 @@
+"""What a law is called: by the tensors it ties together, in the words of transformers, norms and layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .law import Law, Member
+
+_QUERY = ("q", "query", "q_proj", "wq", "to_q", "q_attn", "w_q", "query_proj")
+_KEY = ("k", "key", "k_proj", "wk", "to_k", "w_k", "key_proj")
+_VALUE = ("v", "value", "v_proj", "wv", "to_v", "w_v", "value_proj")
+_LEAVES = ("weight", "bias", "kernel", "scale", "embedding", "gamma", "beta")
+_LAYER = re.compile(r"(?:^|[._])(\d+)(?:[._]|$)")
+
+
+def named(law: Law) -> str:
+    """Return a name for a law."""
+    where = _where(law.tensors)
+    modules = list(dict.fromkeys(_module(m.tensor) for m in law.members))
+    return _attention(law, where) or _norm(law, modules) or _by_kind(law, modules)
+
+
+def _module(tensor: str) -> str:
+    head, _, leaf = tensor.rpartition(".")
+    return head if head and leaf in _LEAVES else tensor
+
+
+def _where(tensors: Sequence[str]) -> str:
+    """Return " of layer 3" where all tensors have that number, in the first place where one has any."""
+    numbers = [match.group(1) if (match := _LAYER.search(name)) else "" for name in tensors]
+    return f" of layer {numbers[0]}" if numbers[0] and len(set(numbers)) == 1 else ""
+
+
+def _is(member: Member, names: Sequence[str]) -> bool:
+    return any(word in names for word in _module(member.tensor).lower().split(".")[-1:])
+
+
+def _attention(law: Law, where: str) -> str:
+    if law.kind not in ("gl", "complex", "rotate", "scale") or len(law.members) < 2:
+        return ""
+    heads = len(law.blocks) > 1 and law.acting is not None
+    copies = law.size // law.blocks[law.acting] if heads and law.acting is not None else 1
+    plural = f"{copies} {'pairs' if law.kind == 'complex' else 'heads'}" if copies > 1 else "one head"
+    members = law.members
+    if any(_is(m, _QUERY) for m in members) and any(_is(m, _KEY) for m in members) and not any(_is(m, _VALUE) for m in members):
+        return f"queries and keys{where} ({plural})" if law.kind != "scale" else f"queries and keys{where}"
+    if any(_is(m, _VALUE) for m in members) and not any(_is(m, _QUERY) or _is(m, _KEY) for m in members):
+        return f"values and output{where} ({plural})" if law.kind != "scale" else f"values and output{where}"
+    return ""
+
+
+def _norm(law: Law, modules: Sequence[str]) -> str:
+    """Return the name of a law between a norm's gain and the layers that read it."""
+    first = law.members[0]
+    vector = [m for m in law.members if len(m.leg.splits) == 1]
+    gain = [m for m in vector if m.coefficient * first.coefficient > 0 and not m.tensor.endswith("bias")]
+    if law.kind == "scale" and len(gain) == 1 and len(modules) > 1 and first.tensor == gain[0].tensor:
+        return f"gain of {_module(gain[0].tensor)} with its readers"
+    return ""
+
+
+def _by_kind(law: Law, modules: Sequence[str]) -> str:
+    shown = " and ".join(modules[:2]) + (f" and {len(modules) - 2} more" if len(modules) > 2 else "")
+    parts = {m.leg.part for m in law.members if m.leg.part}
+    cut = f" (entries {', '.join(f'{p[1]}:{p[2]}' for p in sorted(parts))})" if len(law.members) == 1 and parts else ""
+    word = {
+        "scale": "scaling of" if len(law.members) == 1 else "neurons between",
+        "whole": "scaling of the whole of",
+        "translate": "shift of",
+        "null": "no gradient in",
+        "gl": "linear maps between" if len(modules) > 1 else "linear maps of",
+        "rotate": "rotations of",
+        "complex": "complex numbers between",
+    }[law.kind]
+    return f"{word} {law.members[0].tensor if len(law.members) == 1 else shown}{cut}"

@@ -1,0 +1,257 @@
+"""Find all symmetries of a loss that act on axes of its tensors, from gradients at random points (beyond.md §12).
+
+Relations between contractions are the null space of what was measured. Hypotheses are tried from fine to coarse, and of each only
+what the laws found before do not imply is kept. Relations between single components are then tried as parts of larger groups,
+GL(r) and complex numbers, block by block. Last, rotations are sought that scale nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from .._types import Float64Array
+from .hypotheses import Shapes, divisors
+from .law import Kind, Law, Member
+from .legs import Leg, coarsening
+from .measure import Measurements
+from .nullspace import relations
+
+_ROWS = 4000  # equations that are used of more, chosen at random
+_SPARE = 2  # equations beyond the number of columns
+
+
+def search(shapes: Shapes, measured: Measurements) -> tuple[list[Law], bool]:
+    """Return all laws, in the order in which they were found, and whether a hypothesis had more columns than equations."""
+    found = _Search(shapes, measured)
+    return found.run(), found.skipped
+
+
+def draws_needed(shapes: Shapes) -> int:
+    """Return the number of draws that give every hypothesis more equations than columns.
+
+    All legs of one tensor have the same sum over their components, so that n components are n − 1 equations.
+    """
+    hypotheses = [*shapes.shifts(), *shapes.scalings()]
+    return max(-(-(len(legs) + _SPARE) // max(1, legs[0].size - 1)) for legs in hypotheses)
+
+
+class _Search:
+    def __init__(self, shapes: Shapes, measured: Measurements) -> None:
+        self.shapes, self.measured, self.eps = shapes, measured, measured.eps
+        self.laws: list[Law] = []
+        self.skipped = False  # whether a hypothesis had more columns than equations
+        self._null: dict[Leg, bool] = {}
+        rms = {
+            name: max(float(np.sqrt(np.mean(np.square(g[name], dtype=np.float64)))) for _, g in measured.draws)
+            for name in shapes.whole
+        }
+        # A gradient that is round-off of the others is none.
+        self._floor = float(np.sqrt(self.eps) * np.median([size for size in rms.values() if size > 0] or [0.0]))
+
+    def run(self) -> list[Law]:
+        for legs in self.shapes.shifts():
+            self._solve("translate", legs)
+        for legs in self.shapes.scalings():
+            self._solve("scale", legs)
+        self.laws = [self._enlarged(law) for law in self.laws]
+        for n in self.shapes.sizes:
+            for r in reversed(divisors(n)[1:]):
+                self._solve_rotations(self.shapes.single(n), (n // r, r), 1)
+                if r > 2 and r % 2 == 0:
+                    self._solve_rotations(self.shapes.single(n), (n // r, 2, r // 2), 1)
+        return self.laws
+
+    # Relations between components that are scaled or shifted.
+
+    def _solve(self, field: str, legs: list[Leg]) -> None:
+        """Add the relations between these legs that are implied by none found before."""
+        implied = self._implied(field, legs)
+        columns, scales, used = [], [], []
+        for i, leg in enumerate(legs):
+            alone = np.eye(len(legs))[i]
+            if self._is_null(leg):
+                if field == "translate" and leg.size == np.prod(leg.seen_shape) and not _spans(implied, alone):
+                    self._add(field, [leg], np.ones(1), np.inf)
+                    implied = np.concatenate([implied, alone[None]])
+                continue
+            value, scale = self.measured.column(field, leg)
+            if np.linalg.norm(value) <= self._tolerance(leg) * np.linalg.norm(scale):
+                if not _spans(implied, alone):
+                    self._add(field, [leg], np.ones(1), np.inf)
+                    implied = np.concatenate([implied, alone[None]])
+                continue
+            columns.append(value.reshape(-1))
+            scales.append(float(np.linalg.norm(scale)))
+            used.append(i)
+        equations = max(1, legs[0].size - 1) * len(self.measured.draws)
+        self._relate(
+            columns, scales, equations, implied[:, used],
+            lambda c, gap: self._add(field, [legs[i] for i in used], c, gap),
+        )  # fmt: skip
+
+    def _relate(self, columns, scales, equations, implied, add) -> None:
+        if len(columns) < 2:
+            return
+        if len(columns) + _SPARE > equations:
+            self.skipped = True
+            return
+        matrix = np.stack(columns, axis=1)
+        if matrix.shape[0] > _ROWS:
+            matrix = matrix[np.random.default_rng(0).choice(matrix.shape[0], _ROWS, replace=False)]
+        found = relations(matrix, np.array(scales), self.eps, implied)
+        for row in found.relations:
+            add(row, found.gap)
+
+    def _is_null(self, leg: Leg) -> bool:
+        """Return whether a tensor, or the slice of it, has no gradient: nothing but round-off of the others'."""
+        key = replace(leg, kept=(), arranged=(), components=())
+        if key not in self._null:
+            sizes = [float(np.sqrt(np.mean(np.square(leg.seen(g[leg.tensor]), dtype=np.float64)))) for _, g in self.measured.draws]
+            self._null[key] = max(sizes) <= self._floor
+        return self._null[key]
+
+    def _tolerance(self, leg: Leg) -> float:
+        return float(1e3 * self.eps * np.sqrt(np.prod(leg.shape) / leg.size))
+
+    def _add(self, field: str, legs: list[Leg], coefficients: Float64Array, gap: float) -> None:
+        used = [(leg, float(c)) for leg, c in zip(legs, coefficients, strict=True) if c]
+        law = Law(cast(Kind, field), tuple(Member(leg, c) for leg, c in used), gap=gap)
+        leg = used[0][0]
+        if field == "translate" and len(used) == 1 and leg.size == np.prod(leg.seen_shape) and self._is_null(leg):
+            law = replace(law, kind="null")
+        if field == "scale" and leg.size == 1:
+            law = replace(law, kind="whole")
+        self.laws.append(replace(law, residual=self.measured.residual(law)))
+
+    def _implied(self, field: str, legs: list[Leg]) -> Float64Array:
+        """Return what the laws found so far say of these legs: rows of coefficients."""
+        by_tensor: dict[str, list[int]] = {}
+        for i, leg in enumerate(legs):
+            by_tensor.setdefault(leg.tensor, []).append(i)
+        reached: dict[tuple[float, ...], dict[int, bytes]] = {}
+        for law in self.laws:
+            if (law.kind in ("translate", "null")) != (field == "translate") or law.kind == "rotate":
+                continue
+            maps = [
+                {i: c for i in by_tensor.get(member.tensor, []) if (c := coarsening(member.leg, legs[i]))}
+                for member in law.members
+            ]
+            for f in {f for own in maps for f, _ in own.values()}:
+                hits = [[i for i, (g, _) in own.items() if g == f] for own in maps]
+                if not all(hits):
+                    continue
+                row = np.zeros(len(legs))
+                for member, own in zip(law.members, hits, strict=True):
+                    row[own] += member.coefficient
+                entries = reached.setdefault(tuple(row), {})
+                for own, indices in zip(maps, hits, strict=True):
+                    for i in indices:
+                        entries[i] = _either(entries.get(i), own[i][1])
+        rows = [row for row, entries in reached.items() if all(0 not in mask for mask in entries.values())]
+        return np.array(rows).reshape(-1, len(legs))
+
+    # Larger groups.
+
+    def _enlarged(self, law: Law) -> Law:
+        """Return the law of the largest group that contains that of a relation between single components."""
+        size = np.abs([member.coefficient for member in law.members])
+        if law.kind != "scale" or (size != size[0]).any():
+            return law
+        members = tuple(replace(m, coefficient=1.0, inverse=m.coefficient < 0) for m in law.members)
+        if law.members[0].leg.arranged and law.members[0].leg.arranged[-2:-1] == (2,):
+            return self._as_complex(law, members)
+        last = {m.leg.sizes[-1] for m in members if len(m.leg.sizes) > 1}
+        for r in reversed(divisors(law.size)[1:]):
+            if any(n % r for n in last):
+                continue
+            heads = law.size // r
+            for blocks, acting in [((heads, r), 1), ((r, heads), 0)][: 1 if heads == 1 else 2]:
+                trial = replace(law, kind="gl", members=members, blocks=blocks, acting=acting)
+                if self._holds(trial):
+                    return replace(trial, residual=self.measured.residual(trial))
+        return law
+
+    def _as_complex(self, law: Law, members: tuple[Member, ...]) -> Law:
+        """Return the complex law whose traces a relation between pairs is, or the relation where it is not."""
+        paired = []
+        for m in members:
+            if m.leg.arranged[-2:-1] != (2,):
+                return law
+            pair = len(m.leg.arranged) - 2
+            paired.append(replace(m, leg=replace(m.leg, components=(*m.leg.components[:-1], pair, pair + 1))))
+        trial = replace(law, kind="complex", members=tuple(paired), blocks=paired[0].leg.sizes, acting=1)
+        return replace(trial, residual=self.measured.residual(trial)) if self._holds(trial) else law
+
+    def _holds(self, law: Law) -> bool:
+        tolerance = max(self._tolerance(member.leg) for member in law.members)
+        return self.measured.residual(law, sampled=True) < tolerance and self.measured.residual(law) < tolerance
+
+    # Rotations.
+
+    def _solve_rotations(self, legs: list[Leg], blocks: tuple[int, ...], acting: int) -> None:
+        implied = self._implied_rotations(legs, blocks, acting)
+        columns, scales, used = [], [], []
+        for i, leg in enumerate(legs):
+            if self._is_null(leg):
+                continue
+            value, scale = self.measured.skew(leg, blocks, acting)
+            alone = np.eye(len(legs))[i]
+            if np.linalg.norm(value) <= self._tolerance(leg) * np.linalg.norm(scale):
+                if not _spans(implied, alone):
+                    self._add_rotation([leg], np.ones(1), blocks, acting, np.inf)
+                    implied = np.concatenate([implied, alone[None]])
+                continue
+            columns.append(value)
+            scales.append(float(np.linalg.norm(scale)))
+            used.append(i)
+        self._relate(
+            columns, scales, columns[0].size if columns else 0, implied[:, used],
+            lambda c, gap: self._add_rotation([legs[i] for i in used], c, blocks, acting, gap),
+        )  # fmt: skip
+
+    def _add_rotation(self, legs: list[Leg], c: Float64Array, blocks: tuple[int, ...], acting: int, gap: float) -> None:
+        members = tuple(Member(leg, float(value)) for leg, value in zip(legs, c, strict=True) if value)
+        law = Law("rotate", members, blocks, acting, gap=gap)
+        law = replace(law, residual=self.measured.residual(law))
+        if law.residual < max(self._tolerance(member.leg) for member in members):
+            self.laws.append(law)
+
+    def _implied_rotations(self, legs: list[Leg], blocks: tuple[int, ...], acting: int) -> Float64Array:
+        rows = []
+        for law in self.laws:
+            if law.acting is None or law.size != legs[0].size or not _contains(law, blocks, acting):
+                continue
+            row = np.zeros(len(legs))
+            for member in law.members:
+                row += [member.coefficient * (leg == member.leg.plain) for leg in legs]
+            if np.count_nonzero(row) == len(law.members):
+                rows.append(row)
+        return np.array(rows).reshape(-1, len(legs))
+
+
+def _either(a: bytes | None, b: bytes) -> bytes:
+    return b if a is None else (np.frombuffer(a, bool) | np.frombuffer(b, bool)).tobytes()
+
+
+def _contains(law: Law, blocks: tuple[int, ...], acting: int) -> bool:
+    """Return whether every block of an arrangement lies in one block of a law."""
+    own = _block_of_component(law.blocks, law.acting or 0)
+    other = _block_of_component(blocks, acting)
+    return all(np.unique(own[other == b]).size == 1 for b in np.unique(other))
+
+
+def _block_of_component(blocks: tuple[int, ...], acting: int) -> Float64Array:
+    index = np.arange(int(np.prod(blocks))).reshape(blocks)
+    return np.broadcast_to(index.min(axis=acting, keepdims=True), blocks).reshape(-1)
+
+
+def _spans(rows: Float64Array, vector: Float64Array) -> bool:
+    """Return whether a vector lies in the span of rows."""
+    if not rows.size:
+        return False
+    fit = rows.T @ np.linalg.lstsq(rows.T, vector, rcond=None)[0]
+    return bool(np.abs(fit - vector).max() < 1e-9)

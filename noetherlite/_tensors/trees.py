@@ -1,0 +1,111 @@
+"""Named arrays of any framework: nested trees flattened to dotted names, and the precision that their numbers have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _validate
+from .._types import Array
+
+# Machine ε of formats that NumPy has no type for.
+_EPSILON = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
+
+Tree = Any
+
+
+def named_arrays(tree: Tree, name: str) -> tuple[dict[str, Array], float]:
+    """Return the arrays of a tree by their dotted names, in the order of the tree, and the largest machine ε among them.
+
+    Parameters
+    ----------
+    tree : mapping, sequence, or nested ones of array_like
+        For example a `state_dict`, `dict(model.named_parameters())` or a tree of parameters of Flax or Equinox.
+    name : str
+        What the argument is called in messages.
+
+    Returns
+    -------
+    dict of str to ndarray
+        float64 or float32; narrower formats are widened, which is exact.
+    float
+        Machine ε of the widest rounding among the formats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an entry is None, sparse, empty, not on the CPU, not an array of real numbers, or not finite.
+    """
+    out: dict[str, Array] = {}
+    eps = 0.0
+    for key, leaf in _leaves(tree, ""):
+        if key in out:
+            raise ValueError(f"{name} has two entries called {key!r}")
+        array, own = _array(leaf, f"{name}[{key!r}]")
+        out[key], eps = array, max(eps, own)
+    if not out:
+        raise ValueError(f"{name} has no arrays")
+    return out, eps
+
+
+def _leaves(tree: Tree, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, Mapping):
+        children = [(str(key), value) for key, value in tree.items()]
+    elif isinstance(tree, Sequence) and not isinstance(tree, str | bytes):
+        children = [(str(key), value) for key, value in enumerate(tree)]
+    else:
+        yield prefix, tree
+        return
+    for key, value in children:
+        yield from _leaves(value, f"{prefix}.{key}" if prefix else key)
+
+
+def _array(leaf: Any, name: str) -> tuple[Array, float]:
+    if leaf is None:
+        raise ValueError(f"{name} is None: the gradient was not computed, or the tensor does not require one")
+    kind = str(getattr(leaf, "dtype", "")).rpartition(".")[2]
+    try:
+        if hasattr(leaf, "detach"):  # a tensor that may track gradients; NumPy has no bfloat16 to give it back in
+            leaf = leaf.detach()
+            leaf = leaf.float() if kind in _EPSILON else leaf
+        if kind in _EPSILON and not hasattr(leaf, "detach"):
+            leaf = np.asarray(leaf).astype(np.float32)
+        array = np.asarray(leaf)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise TypeError(f"{name} cannot be read as an array: {error}") from None
+    if array.dtype == object or array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be an array of real numbers, got {_validate.describe(array)}")
+    if not array.size:
+        raise ValueError(f"{name} is empty")
+    if array.dtype not in (np.float64, np.float32):
+        kind, array = kind if kind in _EPSILON else "", array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} has entries that are not finite")
+    return np.ascontiguousarray(array), _EPSILON.get(kind, float(np.finfo(array.dtype).eps))
+
+
+def matched(params: Mapping[str, Array], grads: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the gradients in the order of the parameters.
+
+    Raises
+    ------
+    ValueError
+        If names or shapes do not match.
+    """
+    lacking = [name for name in params if name not in grads]
+    if lacking:
+        known = [name for name in grads if name not in params]
+        raise ValueError(
+            f"grads has no entry for {_names(lacking)}{f'; it has {_names(known)} instead' if known else ''};"
+            " both must have the same names"
+        )
+    for name, x in params.items():
+        if grads[name].shape != x.shape:
+            raise ValueError(f"grads[{name!r}] must have the shape {x.shape} of its parameter, got {grads[name].shape}")
+    return {name: grads[name] for name in params}
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

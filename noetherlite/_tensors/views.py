@@ -1,0 +1,48 @@
+"""Views: what a user says of the axes of a tensor, such as the heads that lie in one of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .. import _validate
+from .hypotheses import Splits
+
+
+def splits_of(shapes: Mapping[str, tuple[int, ...]], views: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Splits]:
+    """Return for every tensor the sizes that each of its axes is seen as.
+
+    Parameters
+    ----------
+    shapes : mapping of str to tuple of int
+        The tensors.
+    views : mapping, optional
+        {"attn.c_attn.weight": {"axis": 1, "shape": (3, heads, width)}}: that axis is seen as three. A name may also be the
+        end of several tensors' names, as "c_attn.weight" is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a view names no tensor, an axis that it has not, or sizes whose product is not that of the axis.
+    """
+    out: dict[str, Splits] = {name: tuple((n,) for n in shape) for name, shape in shapes.items()}
+    for key, view in (views or {}).items():
+        names = [name for name in shapes if name == key or name.endswith(f".{key}")]
+        if not names:
+            raise ValueError(f"views[{key!r}] names no tensor{_validate.suggestion(key, shapes)}")
+        if not isinstance(view, Mapping) or not {"axis", "shape"} <= set(view):
+            raise TypeError(
+                f"views[{key!r}] must have 'axis' and 'shape', for example {{'axis': 0, 'shape': (3, 12, 64)}};"
+                f" got {_validate.describe(view)}"
+            )
+        sizes = tuple(_validate.integer(n, f"views[{key!r}]['shape']", minimum=1) for n in view["shape"])
+        for name in names:
+            axis = _validate.integer(view["axis"], f"views[{key!r}]['axis']", minimum=0, maximum=len(shapes[name]) - 1)
+            if math.prod(sizes) != shapes[name][axis]:
+                raise ValueError(
+                    f"views[{key!r}]['shape'] = {sizes} has {math.prod(sizes)} entries, but axis {axis} of {name!r} has"
+                    f" {shapes[name][axis]}"
+                )
+            out[name] = (*out[name][:axis], sizes, *out[name][axis + 1 :])
+    return out
