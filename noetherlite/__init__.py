@@ -31,10 +31,12 @@ from .trajectory import Trajectory, load
 from .version import version
 
 if TYPE_CHECKING:
-    from . import convert, figures, ntk, testing
+    from . import convert, figures, ntk, tensors, testing
     from ._drift import Drift, drift
     from ._page import report
     from ._report import Report
+    from ._tensors.found import scan, scan_pairs
+    from ._tensors.watch import watch
     from .checking import check
     from .counting import LawCount, count_laws
     from .discovery import Discovery, discover
@@ -93,10 +95,14 @@ __all__ = [
     "reference_flow",
     "report",
     "resume",
+    "scan",
+    "scan_pairs",
     "sweep",
     "symmetries",
     "symmetry_defect",
+    "tensors",
     "testing",
+    "watch",
 ]
 
 
@@ -115,7 +121,11 @@ _LAZY = {
     "law": "formulas",
     "ntk": "ntk",
     "report": "_page",
+    "scan": "_tensors.found",
+    "scan_pairs": "_tensors.found",
+    "tensors": "tensors",
     "testing": "testing",
+    "watch": "_tensors.watch",
 }
 
 

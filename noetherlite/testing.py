@@ -14,6 +14,7 @@ from . import _validate
 from ._family import NoetherSymmetry
 from ._points import random_point
 from ._report import Report, blocks_of
+from ._tensors.watch import assert_symmetric as assert_symmetric
 from ._types import Array, ArrayLike, Float64Array, Seed
 from .algorithms import Algorithm
 from .checking import check, precision

@@ -4,6 +4,7 @@ Everything is analytic but for relu and maxima, which look at real parts, so tha
 Shapes follow PyTorch: weights are (out, in).
 """
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +52,14 @@ def silu(z):
     return z * sigmoid(z)
 
 
-ACTIVATIONS = {"relu": relu, "gelu": gelu, "silu": silu, "tanh": np.tanh, "square": lambda z: z * z, "linear": lambda z: z}
+ACTIVATIONS = {
+    "relu": relu,
+    "gelu": gelu,
+    "silu": silu,
+    "tanh": np.tanh,
+    "square": lambda z: z * z,
+    "linear": lambda z: z,
+}
 
 
 def softmax(z):
@@ -78,7 +86,9 @@ def rotated(x, style):
     angle = np.outer(np.arange(time), 1.0 / 3.0 ** np.arange(width // 2))
     cos, sin = np.cos(angle), np.sin(angle)
     out = np.empty_like(x)
-    a, b = (slice(0, width // 2), slice(width // 2, None)) if style == "half" else (slice(0, None, 2), slice(1, None, 2))
+    a, b = (
+        (slice(0, width // 2), slice(width // 2, None)) if style == "half" else (slice(0, None, 2), slice(1, None, 2))
+    )
     out[..., a], out[..., b] = x[..., a] * cos - x[..., b] * sin, x[..., a] * sin + x[..., b] * cos
     return out
 
@@ -96,7 +106,7 @@ def mlp(widths, activation, bias=True, loss="nll", samples=7, seed=0):
     """A fully connected network, named as PyTorch's Sequential does."""
     rng = np.random.default_rng(seed)
     shapes = {}
-    for h, (n, m) in enumerate(zip(widths, widths[1:], strict=False)):
+    for h, (n, m) in enumerate(itertools.pairwise(widths)):
         shapes[f"{2 * h}.weight"] = (m, n)
         if bias:
             shapes[f"{2 * h}.bias"] = (m,)
@@ -209,14 +219,21 @@ def decoder(
     return Model(_fill(rng, shapes), U)
 
 
-def convnet(channels=(2, 4, 3), kernel=2, size=4, samples=5, classes=3, activation="relu", eps=1e-5, batch_norm=True, seed=0):
+def convnet(
+    channels=(2, 4, 3), kernel=2, size=4, samples=5, classes=3, activation="relu", eps=1e-5, batch_norm=True, seed=0
+):
     """Two convolutions, each with BatchNorm where asked for, pooled into a linear layer, with a skip connection around the second."""
     rng = np.random.default_rng(seed)
     c0, c1, c2 = channels
     shapes = {"conv1.weight": (c1, c0, kernel, kernel), "conv1.bias": (c1,)}
     if batch_norm:
         shapes |= {"bn1.norm.weight": (c1,), "bn1.norm.bias": (c1,)}
-    shapes |= {"conv2.weight": (c2, c1, kernel, kernel), "conv2.bias": (c2,), "fc.weight": (classes, c2), "fc.bias": (classes,)}
+    shapes |= {
+        "conv2.weight": (c2, c1, kernel, kernel),
+        "conv2.bias": (c2,),
+        "fc.weight": (classes, c2),
+        "fc.bias": (classes,),
+    }
     X, y = rng.normal(size=(samples, c0, size, size)), rng.integers(0, classes, samples)
 
     def convolve(x, w):

@@ -26,6 +26,7 @@ FLOORS = [
         "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_threads", "_reduction", "plot", "_setup", "_interrupt", "checkpoint",
         "_checkpoint_file", "resume", "sweep", "_sweep_*",
     ],
+    ["_tensors.*", "tensors"],
     [
         "reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "convert", "checking", "_report", "_implied",
         "_gated", "_kinks", "_sliding", "_flow_check", "_drift", "_charge_flow", "testing", "ntk", "_ntk_*", "discovery", "_brackets", "counting",

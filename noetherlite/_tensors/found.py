@@ -21,7 +21,7 @@ from .views import splits_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_DRAWS = 64
+_FEW, _MOST_DRAWS = 3, 64
 _LARGE = 10_000_000  # parameters, beyond which no more draws are taken than were asked for
 
 
@@ -82,7 +82,9 @@ class Scan:
         return f"<Scan: {len(self.relations)} laws of {len(self.shapes)} tensors>"
 
     def _repr_html_(self) -> str:
-        return _html.table(f"{len(self.relations)} laws", self._rows(), ("name", "kind", "group", "identity", "residual"))
+        return _html.table(
+            f"{len(self.relations)} laws", self._rows(), ("name", "kind", "group", "identity", "residual")
+        )
 
 
 def scan(
@@ -90,7 +92,7 @@ def scan(
     params: Tree,
     *,
     rng: Seed = 0,
-    draws: int = 3,
+    draws: int | None = None,
     spread: float = 0.1,
     views: dict[str, dict[str, Any]] | None = None,
 ) -> Scan:
@@ -109,9 +111,10 @@ def scan(
         Parameters near which the points lie. Trees are flattened to dotted names.
     rng : int, SeedSequence or Generator
         Source of the points.
-    draws : int
-        Least number of gradients. More are taken, up to 64, where a relation has more terms than three gradients give
-        equations, as those between whole tensors have; with more than ten million parameters they are not, and `limits` says so.
+    draws : int, optional
+        Number of gradients. Three are enough for most relations, those between whole tensors need more than there are tensors. By
+        default as many as every relation needs, up to 64; three with more than ten million parameters. `limits` says what the
+        number was too small for.
     spread : float
         How far the points lie from `params`, relative to the root mean square of each tensor.
     views : mapping, optional
@@ -145,13 +148,13 @@ def scan(
     """
     if not callable(gradient):
         raise TypeError(f"gradient must be a function of params, got {_validate.describe(gradient)}")
-    draws = _validate.integer(draws, "draws", minimum=2)
+    if draws is not None:
+        draws = _validate.integer(draws, "draws", minimum=2)
     spread = _validate.real(spread, "spread", minimum=0, strict=True)
     start, eps = named_arrays(params, "params")
     shapes = Shapes(splits_of({name: x.shape for name, x in start.items()}, views))
-    wanted = draws_needed(shapes)
-    size = sum(x.size for x in start.values())
-    count = max(draws, min(wanted, _MOST_DRAWS)) if size <= _LARGE else draws
+    large = sum(x.size for x in start.values()) > _LARGE
+    count = draws or (_FEW if large else min(max(_FEW, draws_needed(shapes)), _MOST_DRAWS))
     generator = np.random.default_rng(rng)
     found = []
     for _ in range(count):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from .legs import Leg, gathered, sums
 Kind = Literal["scale", "gl", "rotate", "complex", "whole", "translate", "null"]
 _WIDEST = 512  # components of a block whose matrix M is formed
 _PROJECTIONS = 8
-_SAMPLE = 24
+SAMPLE = 24
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,21 @@ class Law:
         return self.members[0].leg.size
 
     @property
+    def n_equations(self) -> int:
+        """Number of independent numbers that are zero."""
+        if self.acting is None:
+            return self.size
+        width = self.blocks[self.acting]
+        return self.size // width * {"gl": width * width, "rotate": width * (width - 1) // 2, "complex": 2}[self.kind]
+
+    @property
     def tensors(self) -> tuple[str, ...]:
         """Names of the tensors it ties together."""
         return tuple(dict.fromkeys(member.tensor for member in self.members))
+
+    def restricted(self, tensor: str) -> Law:
+        """Return the terms of one tensor, as a law of its own."""
+        return replace(self, members=tuple(m for m in self.members if m.tensor == tensor))
 
     @property
     def group(self) -> str:
@@ -102,10 +115,44 @@ class Law:
             "complex": f"C*{times}",
         }[self.kind]
 
+    def check(self) -> None:
+        """Raise ValueError if the members do not fit together."""
+        if not self.members:
+            raise ValueError("a law must have members")
+        sizes = {member.leg.size for member in self.members}
+        if len(sizes) > 1:
+            raise ValueError(f"members must have equally many components, got {sorted(sizes)}")
+        if any(m.leg.arranged and math.prod(m.leg.arranged) != math.prod(m.leg.kept_sizes) for m in self.members):
+            raise ValueError("the arrangement of a member must have as many entries as its axes")
+        matrix = self.kind in ("gl", "rotate", "complex")
+        if matrix != (self.acting is not None) or (matrix and math.prod(self.blocks) != self.size):
+            raise ValueError(
+                f"blocks={self.blocks} and acting={self.acting} do not fit kind={self.kind!r}, {self.size} components"
+            )
+
+    def quantity(self, params: Mapping[str, Array]) -> Float64Array:
+        """Return Q = ½⟨x, Gx⟩ + ⟨ξ, x⟩, which gradient flow conserves; zeros for rotations, which have none."""
+        if self.kind in ("translate", "null"):
+            return self.defect(params, params)[0]
+        return 0.5 * self.defect(params, params)[0]
+
+    def charge(self, params: Mapping[str, Array], velocities: Mapping[str, Array]) -> Float64Array:
+        """Return J = ⟨g(x), v⟩; momentum flows obey d(μJ)/dt = μS."""
+        return self.defect(params, velocities)[0]
+
+    def source(self, velocities: Mapping[str, Array]) -> Float64Array:
+        """Return S = ⟨Gv, v⟩."""
+        if self.kind in ("translate", "null"):
+            return np.zeros(self.size)
+        return self.defect(velocities, velocities)[0]
+
     def defect(
         self, params: Mapping[str, Array], grads: Mapping[str, Array], *, sampled: bool = False
     ) -> tuple[Float64Array, Float64Array]:
         """Return Σ_ℓ c_ℓ M_ℓ of a gradient, which is zero for a correct one, and its scale Σ_ℓ |c_ℓ||X||G|, in one shape.
+
+        Round-off of a gradient's entries is relative to the typical size of its tensor, not to their own: |G|² is that of the
+        component and the mean over all.
 
         Parameters
         ----------
@@ -132,7 +179,7 @@ class Law:
         if self.acting is None:
             field = "translate" if self.kind in ("translate", "null") else "scale"
             value, g2, y2 = gathered(member.leg, sums(field, member.leg.plain, x, g))
-            return value, np.sqrt(g2 * y2)
+            return value, np.sqrt((g2 + g2.mean()) * y2)
         a, b = self._blocks_of(member, x, sampled), self._blocks_of(member, g, sampled)
         width = a.shape[-2]
         if width > _WIDEST:
@@ -144,7 +191,8 @@ class Law:
                 value, scale = value - _projected(a, b, right, left)[0], 2 * scale
             return (-value if member.inverse else value), scale
         M = b @ a.swapaxes(-1, -2)
-        scale = np.linalg.norm(b, axis=-1)[..., :, None] * np.linalg.norm(a, axis=-1)[..., None, :]
+        g2 = np.square(b).sum(-1)
+        scale = np.sqrt(g2 + g2.mean())[..., :, None] * np.linalg.norm(a, axis=-1)[..., None, :]
         if self.kind == "rotate":
             upper = np.triu_indices(width, 1)
             M, scale = M - M.swapaxes(-1, -2), scale + scale.swapaxes(-1, -2)
@@ -158,7 +206,7 @@ class Law:
         blocks = np.moveaxis(rows.reshape(*self.blocks, -1), self.acting, -2)
         blocks = blocks.reshape(-1, *blocks.shape[-2:])
         if sampled:
-            blocks = blocks[: _SAMPLE // 4, :_SAMPLE]
+            blocks = blocks[: SAMPLE // 4, :SAMPLE]
         return blocks.astype(np.float64, copy=False)
 
     @property

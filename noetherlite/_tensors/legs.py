@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+import string
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -161,23 +162,22 @@ def coarsening(fine: Leg, coarse: Leg) -> tuple[tuple[int, ...], bytes] | None:
 
 
 def sums(field: str, leg: Leg, x: Array, g: Array) -> Float64Array:
-    """Return Σ_rest G_i Y_i, Σ_rest G_i² and Σ_rest Y_i², shape (3, components).
+    """Return Σ_rest G_i Y_i, Σ_rest G_i² and Σ_rest Y_i², shape (3, entries of the kept axes).
 
     Y is X where `field` is "scale" and 1 where it is "translate": what the generator moves by.
     """
     g = leg.seen(g)
     if field == "translate":
-        count = np.full(leg.size, g.size / leg.size)
-        axes = list(range(g.ndim))
-        total = np.einsum(g, axes, list(leg.kept), dtype=np.float64).reshape(-1)
-        return np.stack([total, _sum(leg, g, g), count])
+        return np.stack([_sum(leg, g), _sum(leg, g, g), np.full(math.prod(leg.kept_sizes), g.size / leg.plain.size)])
     x = leg.seen(x)
     return np.stack([_sum(leg, g, x), _sum(leg, g, g), _sum(leg, x, x)])
 
 
-def _sum(leg: Leg, a: Array, b: Array) -> Float64Array:
-    axes = list(range(a.ndim))
-    return np.asarray(np.einsum(a, axes, b, axes, list(leg.kept), dtype=np.float64)).reshape(-1)
+def _sum(leg: Leg, *factors: Array) -> Float64Array:
+    """Return the sum of a product over all axes that are not kept, in double precision."""
+    axes = string.ascii_letters[: factors[0].ndim]
+    spec = ",".join([axes] * len(factors)) + "->" + "".join(axes[k] for k in leg.kept)
+    return np.asarray(np.einsum(spec, *factors, dtype=np.float64)).reshape(-1)
 
 
 def gathered(leg: Leg, values: Float64Array) -> Float64Array:
@@ -185,4 +185,5 @@ def gathered(leg: Leg, values: Float64Array) -> Float64Array:
     if not leg.arranged:
         return values
     others = tuple(axis - len(leg.arranged) for axis in range(len(leg.arranged)) if axis not in leg.components)
-    return values.reshape(*values.shape[:-1], *leg.arranged).sum(axis=others).reshape(*values.shape[:-1], -1)
+    split = values.reshape(*values.shape[:-1], *leg.arranged)
+    return np.asarray(split.sum(axis=others).reshape(*values.shape[:-1], -1))

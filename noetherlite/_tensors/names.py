@@ -43,7 +43,11 @@ def _attention(law: Law, where: str) -> str:
     copies = law.size // law.blocks[law.acting] if heads and law.acting is not None else 1
     plural = f"{copies} {'pairs' if law.kind == 'complex' else 'heads'}" if copies > 1 else "one head"
     members = law.members
-    if any(_is(m, _QUERY) for m in members) and any(_is(m, _KEY) for m in members) and not any(_is(m, _VALUE) for m in members):
+    if (
+        any(_is(m, _QUERY) for m in members)
+        and any(_is(m, _KEY) for m in members)
+        and not any(_is(m, _VALUE) for m in members)
+    ):
         return f"queries and keys{where} ({plural})" if law.kind != "scale" else f"queries and keys{where}"
     if any(_is(m, _VALUE) for m in members) and not any(_is(m, _QUERY) or _is(m, _KEY) for m in members):
         return f"values and output{where} ({plural})" if law.kind != "scale" else f"values and output{where}"

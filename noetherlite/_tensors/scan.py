@@ -7,7 +7,7 @@ GL(r) and complex numbers, block by block. Last, rotations are sought that scale
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -15,11 +15,12 @@ import numpy as np
 
 from .._types import Float64Array
 from .hypotheses import Shapes, divisors
-from .law import Kind, Law, Member
+from .law import SAMPLE, Kind, Law, Member
 from .legs import Leg, coarsening
 from .measure import Measurements
 from .nullspace import relations
 
+Column = tuple[Float64Array, Float64Array]  # what was measured, and what it would be without cancellation
 _ROWS = 4000  # equations that are used of more, chosen at random
 _SPARE = 2  # equations beyond the number of columns
 
@@ -69,31 +70,36 @@ class _Search:
 
     def _solve(self, field: str, legs: list[Leg]) -> None:
         """Add the relations between these legs that are implied by none found before."""
-        implied = self._implied(field, legs)
+
+        def column(leg: Leg) -> Column | None:
+            if not self._is_null(leg):
+                return self.measured.column(field, leg)
+            whole = field == "translate" and leg.size == np.prod(leg.seen_shape)
+            return (np.zeros(1), np.ones(1)) if whole else None
+
+        equations = max(1, legs[0].size - 1) * len(self.measured.draws)
+        for row, gap in self._relations(legs, column, self._implied(field, legs), equations):
+            self._add(field, legs, row, gap)
+
+    def _relations(
+        self, legs: list[Leg], column: Callable[[Leg], Column | None], implied: Float64Array, equations: int
+    ) -> Iterator[tuple[Float64Array, float]]:
+        """Yield the coefficients of relations between legs that are not implied, and their gaps; None is no column."""
         columns, scales, used = [], [], []
         for i, leg in enumerate(legs):
+            measured = column(leg)
+            if measured is None:
+                continue
+            value, scale = measured[0].reshape(-1), float(np.linalg.norm(measured[1]))
+            if np.linalg.norm(value) > self._tolerance(leg) * scale:
+                columns.append(value)
+                scales.append(scale)
+                used.append(i)
+                continue
             alone = np.eye(len(legs))[i]
-            if self._is_null(leg):
-                if field == "translate" and leg.size == np.prod(leg.seen_shape) and not _spans(implied, alone):
-                    self._add(field, [leg], np.ones(1), np.inf)
-                    implied = np.concatenate([implied, alone[None]])
-                continue
-            value, scale = self.measured.column(field, leg)
-            if np.linalg.norm(value) <= self._tolerance(leg) * np.linalg.norm(scale):
-                if not _spans(implied, alone):
-                    self._add(field, [leg], np.ones(1), np.inf)
-                    implied = np.concatenate([implied, alone[None]])
-                continue
-            columns.append(value.reshape(-1))
-            scales.append(float(np.linalg.norm(scale)))
-            used.append(i)
-        equations = max(1, legs[0].size - 1) * len(self.measured.draws)
-        self._relate(
-            columns, scales, equations, implied[:, used],
-            lambda c, gap: self._add(field, [legs[i] for i in used], c, gap),
-        )  # fmt: skip
-
-    def _relate(self, columns, scales, equations, implied, add) -> None:
+            if not _spans(implied, alone):
+                yield alone, np.inf
+                implied = np.concatenate([implied, alone[None]])
         if len(columns) < 2:
             return
         if len(columns) + _SPARE > equations:
@@ -102,15 +108,20 @@ class _Search:
         matrix = np.stack(columns, axis=1)
         if matrix.shape[0] > _ROWS:
             matrix = matrix[np.random.default_rng(0).choice(matrix.shape[0], _ROWS, replace=False)]
-        found = relations(matrix, np.array(scales), self.eps, implied)
-        for row in found.relations:
-            add(row, found.gap)
+        found = relations(matrix, np.array(scales), self.eps, implied[:, used])
+        for coefficients in found.relations:
+            row = np.zeros(len(legs))
+            row[used] = coefficients
+            yield row, found.gap
 
     def _is_null(self, leg: Leg) -> bool:
         """Return whether a tensor, or the slice of it, has no gradient: nothing but round-off of the others'."""
         key = replace(leg, kept=(), arranged=(), components=())
         if key not in self._null:
-            sizes = [float(np.sqrt(np.mean(np.square(leg.seen(g[leg.tensor]), dtype=np.float64)))) for _, g in self.measured.draws]
+            sizes = [
+                float(np.sqrt(np.mean(np.square(leg.seen(g[leg.tensor]), dtype=np.float64))))
+                for _, g in self.measured.draws
+            ]
             self._null[key] = max(sizes) <= self._floor
         return self._null[key]
 
@@ -118,14 +129,21 @@ class _Search:
         return float(1e3 * self.eps * np.sqrt(np.prod(leg.shape) / leg.size))
 
     def _add(self, field: str, legs: list[Leg], coefficients: Float64Array, gap: float) -> None:
-        used = [(leg, float(c)) for leg, c in zip(legs, coefficients, strict=True) if c]
+        used = self._in_order(legs, coefficients)
         law = Law(cast(Kind, field), tuple(Member(leg, c) for leg, c in used), gap=gap)
         leg = used[0][0]
         if field == "translate" and len(used) == 1 and leg.size == np.prod(leg.seen_shape) and self._is_null(leg):
             law = replace(law, kind="null")
         if field == "scale" and leg.size == 1:
             law = replace(law, kind="whole")
-        self.laws.append(replace(law, residual=self.measured.residual(law)))
+        self.laws.append(replace(law, residual=0.0 if law.kind == "null" else self.measured.residual(law)))
+
+    def _in_order(self, legs: list[Leg], coefficients: Float64Array) -> list[tuple[Leg, float]]:
+        """Return the legs that a relation has in the order of the tensors, with their coefficients, the first positive."""
+        place = {name: i for i, name in enumerate(self.shapes.whole)}
+        used = [(leg, float(c)) for leg, c in zip(legs, coefficients, strict=True) if c]
+        used.sort(key=lambda pair: place[pair[0].tensor])
+        return [(leg, c if used[0][1] > 0 else -c) for leg, c in used]
 
     def _implied(self, field: str, legs: list[Leg]) -> Float64Array:
         """Return what the laws found so far say of these legs: rows of coefficients."""
@@ -140,17 +158,17 @@ class _Search:
                 {i: c for i in by_tensor.get(member.tensor, []) if (c := coarsening(member.leg, legs[i]))}
                 for member in law.members
             ]
-            for f in {f for own in maps for f, _ in own.values()}:
-                hits = [[i for i, (g, _) in own.items() if g == f] for own in maps]
+            for f in {f for found in maps for f, _ in found.values()}:
+                hits = [[i for i, (g, _) in found.items() if g == f] for found in maps]
                 if not all(hits):
                     continue
                 row = np.zeros(len(legs))
                 for member, own in zip(law.members, hits, strict=True):
                     row[own] += member.coefficient
                 entries = reached.setdefault(tuple(row), {})
-                for own, indices in zip(maps, hits, strict=True):
+                for found, indices in zip(maps, hits, strict=True):
                     for i in indices:
-                        entries[i] = _either(entries.get(i), own[i][1])
+                        entries[i] = _either(entries.get(i), found[i][1])
         rows = [row for row, entries in reached.items() if all(0 not in mask for mask in entries.values())]
         return np.array(rows).reshape(-1, len(legs))
 
@@ -193,28 +211,16 @@ class _Search:
     # Rotations.
 
     def _solve_rotations(self, legs: list[Leg], blocks: tuple[int, ...], acting: int) -> None:
-        implied = self._implied_rotations(legs, blocks, acting)
-        columns, scales, used = [], [], []
-        for i, leg in enumerate(legs):
-            if self._is_null(leg):
-                continue
-            value, scale = self.measured.skew(leg, blocks, acting)
-            alone = np.eye(len(legs))[i]
-            if np.linalg.norm(value) <= self._tolerance(leg) * np.linalg.norm(scale):
-                if not _spans(implied, alone):
-                    self._add_rotation([leg], np.ones(1), blocks, acting, np.inf)
-                    implied = np.concatenate([implied, alone[None]])
-                continue
-            columns.append(value)
-            scales.append(float(np.linalg.norm(scale)))
-            used.append(i)
-        self._relate(
-            columns, scales, columns[0].size if columns else 0, implied[:, used],
-            lambda c, gap: self._add_rotation([legs[i] for i in used], c, blocks, acting, gap),
-        )  # fmt: skip
+        def column(leg: Leg) -> Column | None:
+            return None if self._is_null(leg) else self.measured.skew(leg, blocks, acting)
+
+        width = min(blocks[acting], SAMPLE)
+        equations = width * (width - 1) // 2 * len(self.measured.draws)
+        for row, gap in self._relations(legs, column, self._implied_rotations(legs, blocks, acting), equations):
+            self._add_rotation(legs, row, blocks, acting, gap)
 
     def _add_rotation(self, legs: list[Leg], c: Float64Array, blocks: tuple[int, ...], acting: int, gap: float) -> None:
-        members = tuple(Member(leg, float(value)) for leg, value in zip(legs, c, strict=True) if value)
+        members = tuple(Member(leg, value) for leg, value in self._in_order(legs, c))
         law = Law("rotate", members, blocks, acting, gap=gap)
         law = replace(law, residual=self.measured.residual(law))
         if law.residual < max(self._tolerance(member.leg) for member in members):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,13 @@ import numpy as np
 from .. import _validate
 from .._types import Array
 
-# Machine ε of formats that NumPy has no type for.
-_EPSILON = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
+_NARROW = ("bfloat16", "float16")
 
 Tree = Any
 
 
-def named_arrays(tree: Tree, name: str) -> tuple[dict[str, Array], float]:
+def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> tuple[dict[str, Array], float]:
     """Return the arrays of a tree by their dotted names, in the order of the tree, and the largest machine ε among them.
 
     Parameters
@@ -41,6 +41,8 @@ def named_arrays(tree: Tree, name: str) -> tuple[dict[str, Array], float]:
     out: dict[str, Array] = {}
     eps = 0.0
     for key, leaf in _leaves(tree, ""):
+        if only is not None and key not in only:
+            continue
         if key in out:
             raise ValueError(f"{name} has two entries called {key!r}")
         array, own = _array(leaf, f"{name}[{key!r}]")
@@ -69,8 +71,8 @@ def _array(leaf: Any, name: str) -> tuple[Array, float]:
     try:
         if hasattr(leaf, "detach"):  # a tensor that may track gradients; NumPy has no bfloat16 to give it back in
             leaf = leaf.detach()
-            leaf = leaf.float() if kind in _EPSILON else leaf
-        if kind in _EPSILON and not hasattr(leaf, "detach"):
+            leaf = leaf.float() if kind in _NARROW else leaf
+        if kind in _NARROW and not hasattr(leaf, "detach"):
             leaf = np.asarray(leaf).astype(np.float32)
         array = np.asarray(leaf)
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
@@ -80,10 +82,10 @@ def _array(leaf: Any, name: str) -> tuple[Array, float]:
     if not array.size:
         raise ValueError(f"{name} is empty")
     if array.dtype not in (np.float64, np.float32):
-        kind, array = kind if kind in _EPSILON else "", array.astype(np.float64)
+        kind, array = kind if kind in _NARROW else "", array.astype(np.float64)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} has entries that are not finite")
-    return np.ascontiguousarray(array), _EPSILON.get(kind, float(np.finfo(array.dtype).eps))
+    return np.ascontiguousarray(array), EPSILON[kind if kind in _NARROW else str(array.dtype)]
 
 
 def matched(params: Mapping[str, Array], grads: Mapping[str, Array]) -> dict[str, Array]:

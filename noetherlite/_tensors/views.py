@@ -10,7 +10,9 @@ from .. import _validate
 from .hypotheses import Splits
 
 
-def splits_of(shapes: Mapping[str, tuple[int, ...]], views: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Splits]:
+def splits_of(
+    shapes: Mapping[str, tuple[int, ...]], views: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, Splits]:
     """Return for every tensor the sizes that each of its axes is seen as.
 
     Parameters

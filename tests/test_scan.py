@@ -1,0 +1,371 @@
+"""Symmetries of any model, found from its gradients: the catalogue of architectures comes out, and nothing that is not there."""
+
+import numpy as np
+import pytest
+from models import convnet, decoder, lora, mlp, recurrent
+
+import noetherlite as nl
+from noetherlite._tensors.legs import Leg, coarsening
+from noetherlite._tensors.nullspace import relations
+
+LLAMA = {"norm_kind": "rms", "bias": False, "positions": False, "mlp": "swiglu"}
+# Gradients that are correct leave a few ε of the terms of a law.
+EXACT = 200 * np.finfo(float).eps
+
+
+def found(model, **options):
+    return nl.scan(model.gradient, model.params, **options)
+
+
+def formulas(scan):
+    return {(law.kind, law.group, law.formula) for law in scan.relations}
+
+
+def gpt_layer(h):
+    """The laws of a layer of the transformers below with biases and LayerNorm: width 6, two heads of three, five neurons."""
+    a = f"h.{h}.attn"
+    return {
+        ("translate", "R^6", f"{a}.o.weight[1]"),
+        ("translate", "R^1", f"{a}.o.bias"),
+        ("translate", "R^5", f"h.{h}.mlp.down.weight[1]"),
+        ("translate", "R^1", f"h.{h}.mlp.down.bias"),
+        ("null", "R^6", f"{a}.k.bias[0]"),
+        ("gl", "GL(3) × 2", f"{a}.q.weight[0] + {a}.q.bias[0] − {a}.k.weight[0]"),
+        ("gl", "GL(3) × 2", f"{a}.v.weight[0] + {a}.v.bias[0] − {a}.o.weight[1]"),
+        (
+            "scale",
+            "R₊^6",
+            f"h.{h}.ln_1.weight[0] + h.{h}.ln_1.bias[0] − {a}.q.weight[1] − {a}.k.weight[1] − {a}.v.weight[1]",
+        ),
+        ("scale", "R₊^6", f"h.{h}.ln_2.weight[0] + h.{h}.ln_2.bias[0] − h.{h}.mlp.up.weight[1]"),
+    }
+
+
+EMBEDDING = {
+    ("translate", "R^7", "wte.weight[0]"),
+    ("translate", "R^4", "wpe.weight[0]"),
+    ("translate", "R^6", "wte.weight[1] − wpe.weight[1]"),
+}
+HEAD = {
+    ("translate", "R^6", "lm_head.weight[1]"),
+    ("scale", "R₊^6", "ln_f.weight[0] + ln_f.bias[0] − lm_head.weight[1]"),
+}
+LLAMA_NORMS = {
+    (
+        "scale",
+        "R₊^6",
+        "h.0.ln_1.weight[0] − h.0.attn.q.weight[1] − h.0.attn.k.weight[1] − h.0.attn.v.weight[1]",
+    ),
+    ("scale", "R₊^6", "h.0.ln_2.weight[0] − h.0.mlp.up.weight[1] − h.0.mlp.gate.weight[1]"),
+    ("scale", "R₊^6", "ln_f.weight[0] − lm_head.weight[1]"),
+    ("translate", "R^6", "lm_head.weight[1]"),
+    ("scale", "R₊^5", "h.0.mlp.up.weight[0] − h.0.mlp.down.weight[1]"),
+}
+V_AND_O = "h.0.attn.v.weight[0] − h.0.attn.o.weight[1]"
+STREAM = ("whole", "R₊", "wte.weight + h.0.attn.o.weight + h.0.mlp.down.weight")
+
+CATALOGUE = {
+    "relu": (
+        lambda: mlp([3, 4, 5, 3], "relu"),
+        {
+            ("scale", "R₊^4", "0.weight[0] + 0.bias[0] − 2.weight[1]"),
+            ("scale", "R₊^5", "2.weight[0] + 2.bias[0] − 4.weight[1]"),
+            ("translate", "R^5", "4.weight[1]"),
+            ("translate", "R^1", "4.bias"),
+        },
+    ),
+    "square": (
+        lambda: mlp([3, 4, 3], "square", loss="mse"),
+        {("scale", "R₊^4", "0.weight[0] + 0.bias[0] − 2 2.weight[1]")},
+    ),
+    "linear": (
+        lambda: mlp([3, 4, 5, 2], "linear", loss="mse"),
+        {
+            ("gl", "GL(4)", "0.weight[0] + 0.bias[0] − 2.weight[1]"),
+            ("gl", "GL(5)", "2.weight[0] + 2.bias[0] − 4.weight[1]"),
+        },
+    ),
+    "tanh": (
+        lambda: mlp([3, 4, 3], "tanh"),
+        {("translate", "R^4", "2.weight[1]"), ("translate", "R^1", "2.bias")},
+    ),
+    "GPT": (decoder, EMBEDDING | gpt_layer(0) | HEAD),
+    "GPT of two layers": (lambda: decoder(layers=2), EMBEDDING | gpt_layer(0) | gpt_layer(1) | HEAD),
+    "GPT with ReLU": (
+        lambda: decoder(mlp="relu"),
+        EMBEDDING
+        | gpt_layer(0)
+        | HEAD
+        | {("scale", "R₊^5", "h.0.mlp.up.weight[0] + h.0.mlp.up.bias[0] − h.0.mlp.down.weight[1]")},
+    ),
+    # A tied embedding is written to the stream and read from it: of its own laws, none is left but that with the positions.
+    "tied": (lambda: decoder(tied=True), gpt_layer(0) | (EMBEDDING - {("translate", "R^7", "wte.weight[0]")})),
+    "fused": (
+        lambda: decoder(fused=True, bias=False),
+        (EMBEDDING | HEAD)
+        | {
+            ("translate", "R^6", "h.0.attn.o.weight[1]"),
+            ("translate", "R^5", "h.0.mlp.down.weight[1]"),
+            ("gl", "GL(3) × 2", "h.0.attn.c_attn.weight{0:6}[0] − h.0.attn.c_attn.weight{6:12}[0]"),
+            ("gl", "GL(3) × 2", "h.0.attn.c_attn.weight{12:18}[0] − h.0.attn.o.weight[1]"),
+            ("scale", "R₊^6", "h.0.ln_1.weight[0] + h.0.ln_1.bias[0] − h.0.attn.c_attn.weight[1]"),
+            ("scale", "R₊^6", "h.0.ln_2.weight[0] + h.0.ln_2.bias[0] − h.0.mlp.up.weight[1]"),
+        },
+    ),
+    "Llama": (
+        lambda: decoder(**LLAMA, rope="half", heads=4, kv_heads=2, width=4),
+        LLAMA_NORMS
+        | {("gl", "GL(4) × 2", V_AND_O), ("complex", "C* × 4", "h.0.attn.q.weight[0] − h.0.attn.k.weight[0]")},
+    ),
+    "Llama, interleaved rotary positions, ε = 0": (
+        lambda: decoder(**LLAMA, rope="interleaved", width=4, eps=0.0),
+        LLAMA_NORMS
+        | {
+            ("gl", "GL(4) × 2", V_AND_O),
+            ("complex", "C* × 4", "h.0.attn.q.weight[0] − h.0.attn.k.weight[0]"),
+            STREAM,
+        },
+    ),
+    "Qwen 3": (
+        lambda: decoder(**LLAMA, rope="half", heads=4, kv_heads=2, width=4, qk_norm=True, eps=0.0),
+        LLAMA_NORMS
+        | {
+            ("gl", "GL(4) × 2", V_AND_O),
+            ("scale", "R₊^4", "h.0.attn.q.weight[0]"),
+            ("scale", "R₊^2", "h.0.attn.k.weight[0]"),
+            ("scale", "R₊^2", "h.0.attn.q_norm.weight[0] − h.0.attn.k_norm.weight[0]"),
+            STREAM,
+        },
+    ),
+    "experts": (
+        lambda: decoder(**(LLAMA | {"mlp": "moe"}), rope="half", width=4),
+        (LLAMA_NORMS - {law for law in LLAMA_NORMS if "mlp" in law[2]})
+        | {
+            ("gl", "GL(4) × 2", V_AND_O),
+            ("complex", "C* × 4", "h.0.attn.q.weight[0] − h.0.attn.k.weight[0]"),
+            ("translate", "R^6", "h.0.gate.weight[1]"),
+            ("scale", "R₊^10", "h.0.experts.up[0, 1] − h.0.experts.down[0, 2]"),
+            ("scale", "R₊^6", "h.0.ln_2.weight[0] − h.0.gate.weight[1] − h.0.experts.gate[2] − h.0.experts.up[2]"),
+        },
+    ),
+    "classifier": (
+        lambda: decoder(classes=3),
+        EMBEDDING | gpt_layer(0) | HEAD | {("translate", "R^1", "lm_head.bias")},
+    ),
+    "BatchNorm": (
+        lambda: convnet(eps=0.0),
+        {
+            ("null", "R^4", "conv1.bias[0]"),
+            ("scale", "R₊^4", "conv1.weight[0]"),
+            ("scale", "R₊^4", "bn1.norm.weight[0] + bn1.norm.bias[0] − conv2.weight[1]"),
+            ("gl", "GL(3)", "conv2.weight[0] + conv2.bias[0] − fc.weight[1]"),
+            ("translate", "R^3", "fc.weight[1]"),
+            ("translate", "R^1", "fc.bias"),
+        },
+    ),
+    "convolution with GELU": (
+        lambda: convnet(batch_norm=False, activation="gelu"),
+        {
+            ("gl", "GL(3)", "conv2.weight[0] + conv2.bias[0] − fc.weight[1]"),
+            ("translate", "R^3", "fc.weight[1]"),
+            ("translate", "R^1", "fc.bias"),
+        },
+    ),
+    "LoRA": (
+        lora,
+        {("gl", "GL(2)", "lora_A.weight[0] − lora_B.weight[1]"), ("translate", "R^5", "head.weight[1]")},
+    ),
+    "LSTM": (
+        recurrent,
+        {
+            ("translate", "R^16", "rnn.bias_ih_l0[0] − rnn.bias_hh_l0[0]"),
+            ("translate", "R^4", "head.weight[1]"),
+            ("translate", "R^1", "head.bias"),
+        },
+    ),
+    # The third gate has the second bias inside a product.
+    "GRU": (
+        lambda: recurrent("gru"),
+        {
+            ("translate", "R^4", "rnn.bias_ih_l0{0:4}[0] − rnn.bias_hh_l0{0:4}[0]"),
+            ("translate", "R^4", "rnn.bias_ih_l0{4:8}[0] − rnn.bias_hh_l0{4:8}[0]"),
+            ("translate", "R^4", "head.weight[1]"),
+            ("translate", "R^1", "head.bias"),
+        },
+    ),
+    "ReLU recurrence": (
+        lambda: recurrent("relu"),
+        {
+            (
+                "scale",
+                "R₊^4",
+                "rnn.weight_ih_l0[0] + rnn.weight_hh_l0[0] − rnn.weight_hh_l0[1] + rnn.bias_ih_l0[0] + rnn.bias_hh_l0[0]"
+                " − head.weight[1]",
+            ),
+            ("translate", "R^4", "rnn.bias_ih_l0[0] − rnn.bias_hh_l0[0]"),
+            ("translate", "R^4", "head.weight[1]"),
+            ("translate", "R^1", "head.bias"),
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_exactly_the_catalogue_comes_out(name):
+    model, expected = CATALOGUE[name]
+    whole = any(kind == "whole" for kind, *_ in expected)
+    scan = found(model(), draws=None if whole else 10)
+    assert formulas(scan) == expected
+    assert all(law.residual < EXACT for law in scan.relations)
+    assert all(law.gap > 1e10 for law in scan.relations)
+    assert not (whole and scan.limits)
+
+
+def test_a_stream_without_gains_turns():
+    scan = found(decoder(mlp="relu", norm_kind="rms", gains=False, eps=0.0, bias=False), draws=10)
+    (turn,) = [law for law in scan.relations if law.kind == "rotate"]
+    assert turn.group == "O(6)"
+    assert {(m.tensor, m.axis) for m in turn.members} == {
+        ("wte.weight", 1), ("wpe.weight", 1), ("h.0.attn.q.weight", 1), ("h.0.attn.k.weight", 1), ("h.0.attn.v.weight", 1),
+        ("h.0.attn.o.weight", 0), ("h.0.mlp.up.weight", 1), ("h.0.mlp.down.weight", 0), ("lm_head.weight", 1),
+    }  # fmt: skip
+    assert turn.residual < EXACT
+
+
+def test_the_catalogue_of_symmetries_comes_out():
+    net = nl.Network([3, 4, 5, 2], ["relu", "polynomial(2)"], loss="nll")
+    U = net.potential(nl.datasets.gaussian_classes(n=20, n_features=3, n_classes=2, rng=0))
+    scan = nl.scan(lambda p: net.unpack(U.gradient(net.pack(p))), net.unpack(net.init(rng=0, bias_std=1)))
+    assert formulas(scan) == {
+        ("scale", "R₊^4", "W1[0] + b1[0] − W2[1]"),
+        ("scale", "R₊^5", "W2[0] + b2[0] − 2 W3[1]"),
+        ("translate", "R^5", "W3[1]"),
+        ("translate", "R^1", "b3"),
+    }
+    assert [s.name for s in nl.symmetries(U)] == ["scaling:1", "scaling:2", "translation:b", "translation:W", "time"]
+
+
+def test_more_draws_only_where_they_are_needed():
+    model = mlp([3, 4, 3], "relu")
+    few = nl.scan_pairs([(p, model.gradient(p)) for p in moved(model, 2)])
+    assert any(law.kind == "scale" for law in few.relations)
+    assert "whole tensors" in few.limits[0]
+
+
+def moved(model, count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [{name: x + 0.3 * rng.normal(size=x.shape) for name, x in model.params.items()} for _ in range(count)]
+
+
+def test_pairs_and_functions_agree():
+    model = decoder()
+    pairs = [(p, model.gradient(p)) for p in moved(model, 10)]
+    assert formulas(nl.scan_pairs(pairs)) == formulas(found(model, draws=10))
+
+
+def test_single_precision():
+    model = mlp([3, 4, 5, 3], "relu")
+    params = {name: x.astype(np.float32) for name, x in model.params.items()}
+    single = nl.scan(lambda p: {n: g.astype(np.float32) for n, g in model.gradient(p).items()}, params)
+    assert formulas(single) == formulas(found(model))
+    assert single.eps == np.finfo(np.float32).eps
+
+
+def test_views_name_what_shapes_do_not_tell():
+    """Queries, keys and values of different sizes in one axis, as heads: told by a view of each third of it."""
+    model = decoder(fused=True, bias=False, heads=2, width=3)
+    views = {"c_attn.weight": {"axis": 0, "shape": (3, 2, 3)}}
+    kinds = {(law.kind, law.group) for law in found(model, views=views, draws=10).relations}
+    assert ("gl", "GL(3) × 2") in kinds
+
+
+def test_trees_of_any_depth():
+    model = mlp([3, 4, 3], "relu")
+    nested = {
+        "params": {str(k): {"weight": model.params[f"{k}.weight"], "bias": model.params[f"{k}.bias"]} for k in (0, 2)}
+    }
+
+    def gradient(flat):
+        grads = model.gradient({name.removeprefix("params."): x for name, x in flat.items()})
+        return {"params": {str(k): {"weight": grads[f"{k}.weight"], "bias": grads[f"{k}.bias"]} for k in (0, 2)}}
+
+    assert "params.0.weight[0] + params.0.bias[0] − params.2.weight[1]" in {
+        f for *_, f in formulas(nl.scan(gradient, nested))
+    }
+
+
+def test_what_it_returns_shows_itself():
+    scan = found(decoder(), draws=10)
+    text = str(scan)
+    assert "queries and keys of layer 0 (2 heads)" in text
+    assert "gain of h.0.ln_1 with its readers" in text
+    assert "no law reaches h.0.mlp.up.bias" in text
+    assert scan._repr_html_().count("<tr>") == len(scan.relations) + 1
+    ax = scan.plot()
+    assert [t.get_text() for t in ax.get_yticklabels()] == list(scan.shapes)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "error", "message"),
+    [
+        (3, TypeError, "gradient must be a function"),
+        (lambda p: {"w": p["w"]}, ValueError, "grads has no entry for 'b'"),
+        (lambda p: {"w": p["w"][:1], "b": p["b"]}, ValueError, r"grads\['w'\] must have the shape \(2, 3\)"),
+        (lambda p: {"w": None, "b": p["b"]}, ValueError, r"gradient\(params\)\['w'\] is None"),
+        (lambda p: {"w": p["w"] * np.nan, "b": p["b"]}, ValueError, "not finite"),
+        (lambda p: {"w": p["w"].astype(complex), "b": p["b"]}, TypeError, "real numbers"),
+    ],
+)
+def test_wrong_gradients_are_named(gradient, error, message):
+    with pytest.raises(error, match=message):
+        nl.scan(gradient, {"w": np.ones((2, 3)), "b": np.ones(2)})
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ({"x": {"axis": 0, "shape": (1,)}}, "names no tensor"),
+        ({"w": {"axis": 0, "shape": (3, 2)}}, "has 6 entries, but axis 0 of 'w' has 2"),
+        ({"w": {"axis": 2, "shape": (3, 2)}}, "axis"),
+    ],
+)
+def test_wrong_views_are_named(views, message):
+    with pytest.raises(ValueError, match=message):
+        nl.scan(lambda p: p, {"w": np.ones((2, 3))}, views=views)
+
+
+def test_the_gradient_may_keep_one_buffer():
+    """A function that returns the same arrays every time: they are copied, and the caller's points are not changed."""
+    model = mlp([3, 4, 3], "relu")
+    buffer = {name: np.zeros_like(x) for name, x in model.params.items()}
+
+    def gradient(params):
+        for name, g in model.gradient(params).items():
+            buffer[name][...] = g
+            params[name][...] = 0
+        return buffer
+
+    assert formulas(nl.scan(gradient, model.params)) == formulas(found(model))
+
+
+def test_relations_between_columns():
+    rng = np.random.default_rng(0)
+    a, b, c = rng.normal(size=(3, 40))
+    columns = np.stack([a, b, a + 2 * b, c, 3 * c], axis=1)
+    none = np.zeros((0, 5))
+    result = relations(columns, np.ones(5), 2.0**-52, none)
+    assert {tuple(row) for row in result.relations} == {(1, 2, -1, 0, 0), (0, 0, 0, 3, -1)}
+    known = np.array([[0, 0, 0, 3.0, -1]])
+    assert relations(columns, np.ones(5), 2.0**-52, known).relations.tolist() == [[1, 2, -1, 0, 0]]
+    noisy = columns + 1e-6 * rng.normal(size=columns.shape)
+    assert not relations(noisy, np.ones(5), 2.0**-52, none).relations.size
+
+
+def test_coarsening_of_components():
+    axis = Leg("w", ((6,), (4,)), (0,))
+    pairs = Leg("w", ((6,), (4,)), (0,), None, (2, 3), (0,))
+    assert coarsening(axis, pairs)[0] == (0, 0, 0, 1, 1, 1)
+    assert coarsening(pairs, axis) is None
+    half = Leg("w", ((6,), (4,)), (0,), (0, 3, 6))
+    assert coarsening(axis, half)[0] == (-1, -1, -1, 0, 1, 2)
+    assert coarsening(Leg("w", ((6,), (4,)), (1,)), axis) is None

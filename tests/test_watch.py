@@ -1,0 +1,285 @@
+"""Laws watched while a model trains: correct gradients never break one, planted faults are named as what they are."""
+
+import copy
+import json
+import pickle
+
+import numpy as np
+import pytest
+from models import decoder, mlp
+
+import noetherlite as nl
+from noetherlite._tensors.localise import coverage
+from noetherlite._tensors.watch import judge
+
+
+@pytest.fixture(scope="module")
+def gpt():
+    """A transformer, its laws, and a point with its gradient, away from where the laws were found."""
+    model = decoder()
+    rng = np.random.default_rng(3)
+    point = {name: x + 0.3 * rng.normal(size=x.shape) for name, x in model.params.items()}
+    return model, nl.scan(model.gradient, model.params, draws=10).laws(), point, model.gradient(point)
+
+
+def planted(grads, **factors):
+    """The gradient with tensors multiplied by factors; `__` stands for a dot."""
+    out = {name: g.copy() for name, g in grads.items()}
+    for name, factor in factors.items():
+        out[name.replace("__", ".")] *= factor
+    return out
+
+
+def test_a_correct_gradient_breaks_nothing(gpt):
+    _, laws, params, grads = gpt
+    watch = nl.watch(laws)
+    assert watch(params, grads) == []
+    assert watch.ok
+    assert not watch.findings
+    nl.testing.assert_symmetric(params, grads, laws)
+
+
+LN_2 = "gain of h.0.ln_2 with its readers"
+LN_1 = "gain of h.0.ln_1 with its readers"
+QK, VO = "queries and keys of layer 0 (2 heads)", "values and output of layer 0 (2 heads)"
+
+# beyond.md §12's table: what is wrong, which laws break and what is said about the first.
+FAULTS = {
+    "a norm's gain lacks an all-reduce": (
+        {"h__0__ln_2__weight": 0.5},
+        {LN_2},
+        "the gradient of h.0.ln_2.weight is 0.5 times what the other tensors ask for: a partial sum?",
+    ),
+    "a block is counted twice": (
+        {"h__0__mlp__up__weight": 2, "h__0__mlp__up__bias": 2, "h__0__mlp__down__weight": 2},
+        {LN_2},
+        "h.0.mlp.up.weight is 2 times what the other tensors ask for: counted twice?",
+    ),
+    "the value bias is detached": ({"h__0__attn__v__bias": 0}, {VO}, "h.0.attn.v.bias gets no gradient: detached?"),
+    "the key's gradient is 10 % small": (
+        {"h__0__attn__k__weight": 0.9},
+        {QK, LN_1},
+        "the gradient of h.0.attn.k.weight is 0.9 times",
+    ),
+    "the embedding's gradient is halved": (
+        {"wte__weight": 0.5},
+        {"shift of wte and wpe"},
+        "wte.weight is 0.5 times what that of wpe.weight asks for",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_planted_faults_are_named(gpt, name):
+    _, laws, params, grads = gpt
+    factors, broken, sentence = FAULTS[name]
+    watch = nl.watch(laws)
+    new = watch(params, planted(grads, **factors))
+    assert {law.name for law in watch.broken} == broken
+    assert sentence in str(new[0])
+    assert not watch.ok
+
+
+def test_a_wrong_row_of_the_head_is_found(gpt):
+    _, laws, params, grads = gpt
+    wrong = planted(grads)
+    wrong["lm_head.weight"][3] *= 1.01
+    watch = nl.watch(laws)
+    watch(params, wrong)
+    assert {law.name for law in watch.broken} == {"shift of lm_head.weight", "gain of ln_f with its readers"}
+
+
+def test_all_gradients_by_one_factor_go_unseen(gpt):
+    """What no law sees, which the coverage says."""
+    _, laws, params, grads = gpt
+    watch = nl.watch(laws)
+    assert watch(params, {name: 7 * g for name, g in grads.items()}) == []
+    assert "as wholes would go unseen" in watch.report()
+
+
+def test_one_neuron_is_told_from_the_others():
+    model = mlp([3, 4, 5, 3], "relu")
+    laws = nl.scan(model.gradient, model.params, draws=10).laws()
+    grads = model.gradient(model.params)
+    grads["0.weight"][2] *= 1 + 1e-9
+    (finding,) = nl.watch(laws)(model.params, grads)
+    assert finding.law.formula == "0.weight[0] + 0.bias[0] − 2.weight[1]"
+    assert finding.where == (2,)
+    assert "component 2" in str(finding)
+
+
+def test_training_in_every_precision():
+    """Forty steps of gradient descent: no law is ever called broken, in float64 nor in float32."""
+    model = mlp([3, 4, 5, 3], "relu", samples=40)
+    laws = nl.scan(model.gradient, model.params, draws=10).laws()
+    for dtype in (np.float64, np.float32):
+        params = {name: x.astype(dtype) for name, x in model.params.items()}
+        watch = nl.watch(laws)
+        for _ in range(40):
+            grads = {name: g.astype(dtype) for name, g in model.gradient(params).items()}
+            watch(params, grads)
+            params = {name: params[name] - dtype(0.1) * grads[name] for name in params}
+        assert watch.ok, watch.report()
+
+
+def test_narrow_computation_is_declared(gpt):
+    _, laws, params, grads = gpt
+    rng = np.random.default_rng(0)
+    noisy = {name: (g * (1 + 2.0**-8 * rng.uniform(-1, 1, g.shape))).astype(np.float32) for name, g in grads.items()}
+    # A gradient that is zero has the noise of what it is a difference of.
+    laws = [law for law in laws if law.kind != "null"]
+    assert nl.watch(laws)(params, noisy)
+    assert not nl.watch(laws, precision="bfloat16")(params, noisy)
+    assert nl.watch(laws, precision="bfloat16")(params, planted(noisy, h__0__ln_2__weight=0.5))
+
+
+def test_coverage_is_what_laws_lock(gpt):
+    _, laws, params, grads = gpt
+    watch = nl.watch(laws)
+    assert {frozenset(group) for group in watch.coverage.groups} == {
+        frozenset({"wte.weight", "wpe.weight"}),
+        frozenset(
+            {"h.0.ln_1.weight", "h.0.ln_1.bias"}
+            | {f"h.0.attn.{part}" for part in ("q.weight", "q.bias", "k.weight", "v.weight", "v.bias", "o.weight")}
+        ),
+        frozenset({"h.0.ln_2.weight", "h.0.ln_2.bias", "h.0.mlp.up.weight"}),
+        frozenset({"ln_f.weight", "ln_f.bias", "lm_head.weight"}),
+    }
+    assert watch.coverage.unseen == 8
+    # A factor on one group as a whole is not seen; on half of it, it is.
+    for group in watch.coverage.groups:
+        whole = {name: 3 * g if name in group else g for name, g in grads.items()}
+        assert nl.watch(laws)(params, whole) == []
+        part = {name: 3 * g if name == group[0] else g for name, g in grads.items()}
+        assert nl.watch(laws)(params, part)
+
+
+def test_a_law_of_whole_tensors_locks_none():
+    law = nl.tensors.Law(
+        "whole", tuple(nl.tensors.Member(nl.tensors.Leg(name, ((2,), (2,)), ()), 1.0) for name in ("a", "b", "c"))
+    )
+    seen = coverage([law], ["a", "b", "c"])
+    assert seen.groups == ()
+    assert seen.unseen == 2
+
+
+def test_every_other_step_costs_nothing(gpt):
+    _, laws, params, grads = gpt
+    watch = nl.watch(laws, every=10)
+    for step in range(20):
+        watch(params, planted(grads, h__0__ln_2__weight=0.5) if step > 3 else grads)
+    assert [finding.step for finding in watch.findings] == [10]
+    assert "2 of 20 steps checked" in watch.report()
+
+
+def test_each_law_is_told_once(gpt):
+    _, laws, params, grads = gpt
+    watch = nl.watch(laws)
+    wrong = planted(grads, h__0__ln_2__weight=0.5)
+    assert len(watch(params, wrong)) == 1
+    assert watch(params, wrong) == []
+
+
+def test_a_test_suite_may_ask_for_an_exception(gpt):
+    _, laws, params, grads = gpt
+    with pytest.raises(AssertionError, match=r"gain of h\.0\.ln_2 with its readers is broken since step 0"):
+        nl.watch(laws, raise_on_broken=True)(params, planted(grads, h__0__ln_2__weight=0.5))
+    with pytest.raises(AssertionError, match="a partial sum"):
+        nl.testing.assert_symmetric(params, planted(grads, h__0__ln_2__weight=0.5), laws)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"wte.weight": None}, "is None"),
+        ({"wte.weight": np.ones((2, 2))}, "shape"),
+        ({"wte.weight": np.full((7, 6), np.nan)}, "not finite"),
+    ],
+)
+def test_a_watch_never_stops_training(gpt, change, message):
+    _, laws, params, grads = gpt
+    watch = nl.watch(laws)
+    assert watch(params, grads | change) == []
+    assert not watch.ok
+    assert message in watch.report()
+    with pytest.raises(ValueError, match=message):
+        nl.testing.assert_symmetric(params, grads | change, laws)
+
+
+def test_a_missing_tensor_is_named(gpt):
+    _, laws, params, grads = gpt
+    with pytest.raises(ValueError, match=r"params has no 'wte.weight', which a law names"):
+        nl.testing.assert_symmetric({n: x for n, x in params.items() if n != "wte.weight"}, grads, laws)
+    with pytest.raises(TypeError, match="laws must be laws"):
+        nl.watch([])
+    with pytest.raises(TypeError, match="laws must be laws"):
+        nl.watch(["gl"])
+
+
+def test_laws_in_a_file(gpt, tmp_path):
+    _, laws, params, grads = gpt
+    path = nl.tensors.dump(laws, tmp_path / "laws.json")
+    assert nl.tensors.load(path) == laws
+    nl.testing.assert_symmetric(params, grads, nl.tensors.load(path))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: d.update(schema=9),
+        lambda d: d.update(laws=3),
+        lambda d: d["laws"][0].pop("members"),
+        lambda d: d["laws"][0].update(kind="magic"),
+        lambda d: d["laws"][-1]["members"][0].update(kept=[5]),
+        lambda d: d["laws"][-1]["members"][0].update(shape=[[9], [9]]),
+        lambda d: d["laws"][-1].update(members=[]),
+        lambda d: d["laws"][-1].update(acting=0),
+    ],
+)
+def test_damaged_files_of_laws_are_refused(gpt, tmp_path, damage):
+    path = nl.tensors.dump(gpt[1], tmp_path / "laws.json")
+    document = json.loads(path.read_text("utf-8"))
+    damage(document)
+    path.write_text(json.dumps(document), "utf-8")
+    with pytest.raises(ValueError, match=r"laws\.json"):
+        nl.tensors.load(path)
+
+
+def test_no_file_of_laws(tmp_path):
+    (tmp_path / "x.json").write_bytes(b"\xff\x00")
+    with pytest.raises(ValueError, match="not a JSON file of laws"):
+        nl.tensors.load(tmp_path / "x.json")
+
+
+def test_results_are_ordinary_objects(gpt):
+    _, laws, params, grads = gpt
+    watch = nl.watch(laws)
+    watch(params, planted(grads, h__0__ln_2__weight=0.5))
+    for thing in (laws, watch.findings, watch.coverage, watch):
+        again = pickle.loads(pickle.dumps(thing))
+        assert str(again) == str(thing) == str(copy.deepcopy(thing))
+    assert "broken" in watch._repr_html_()
+
+
+def test_quantities_charges_and_sources(gpt):
+    """Q̇ = J along a velocity, and J̇ = S where the velocity stays, for every law of a symmetric generator."""
+    _, laws, params, _ = gpt
+    rng = np.random.default_rng(0)
+    velocities = {name: rng.normal(size=x.shape) for name, x in params.items()}
+    step = 1e-6
+    ahead = {name: x + step * velocities[name] for name, x in params.items()}
+    behind = {name: x - step * velocities[name] for name, x in params.items()}
+    for law in laws:
+        slope = (law.quantity(ahead) - law.quantity(behind)) / (2 * step)
+        charge = law.charge(params, velocities)
+        scale = law.defect(params, velocities)[1].max()
+        symmetric = 0.5 * (charge + charge.swapaxes(-1, -2)) if law.kind == "gl" else charge
+        assert np.abs(slope - symmetric).max() < 1e-8 * scale
+        growth = (law.charge(ahead, velocities) - law.charge(behind, velocities)) / (2 * step)
+        assert np.abs(growth - law.source(velocities)).max() < 1e-8 * law.defect(velocities, velocities)[1].max()
+
+
+def test_the_allowance_grows_with_the_precision(gpt):
+    _, laws, params, grads = gpt
+    double, single = (judge(laws[-1], params, grads, eps)[1] for eps in (2.0**-52, 2.0**-23))
+    assert single / double == 2.0**29
