@@ -14,7 +14,7 @@ from .hypotheses import Shapes
 from .law import Law
 from .measure import Draw, Measurements
 from .names import named
-from .scan import draws_needed, search
+from .scan import Search, draws_needed
 from .trees import Tree, matched, named_arrays
 from .views import splits_of
 
@@ -211,12 +211,27 @@ def _moved(start: dict[str, Array], spread: float, rng: np.random.Generator) -> 
 
 
 def _scan(shapes: Shapes, draws: Sequence[Draw], eps: float) -> Scan:
-    laws, skipped = search(shapes, Measurements(draws, eps))
-    limits = []
-    if skipped:
+    search = Search(shapes, Measurements(draws, eps))
+    laws = search.run()
+    limits = _nearly(search, laws)
+    if search.skipped:
         limits.append(
             f"relations between more legs than {len(draws)} gradients give equations for, among them those between whole"
             f" tensors, were not looked for; draws={draws_needed(shapes)} would"
         )
     sizes = {name: array.shape for name, array in draws[0][0].items()}
     return Scan([replace(law, name=named(law)) for law in laws], sizes, len(draws), eps, tuple(limits))
+
+
+def _nearly(search: Search, laws: Sequence[Law]) -> list[str]:
+    """Return a sentence for every tensor with a relation that holds far better than chance, but not to round-off."""
+    reached = {law.members[0].tensor for law in laws if len(law.members) == 1}
+    worst: dict[str, float] = {}
+    for leg, ratio in search.nearly:
+        if leg.tensor not in reached:
+            worst[leg.tensor] = min(ratio, worst.get(leg.tensor, np.inf))
+    return [
+        f"a symmetry of {name} alone nearly holds, to {ratio:.0e} of its terms: broken by an ε of a norm, or by a part of the"
+        " computation in lower precision"
+        for name, ratio in worst.items()
+    ]

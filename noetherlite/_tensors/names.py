@@ -10,6 +10,7 @@ from .law import Law, Member
 _QUERY = ("q", "query", "q_proj", "wq", "to_q", "q_attn", "w_q", "query_proj")
 _KEY = ("k", "key", "k_proj", "wk", "to_k", "w_k", "key_proj")
 _VALUE = ("v", "value", "v_proj", "wv", "to_v", "w_v", "value_proj")
+_FUSED = ("c_attn", "qkv", "qkv_proj", "query_key_value", "in_proj", "in_proj_weight", "wqkv")
 _LEAVES = ("weight", "bias", "kernel", "scale", "embedding", "gamma", "beta")
 _LAYER = re.compile(r"(?:^|[._])(\d+)(?:[._]|$)")
 
@@ -43,22 +44,22 @@ def _attention(law: Law, where: str) -> str:
     copies = law.size // law.blocks[law.acting] if heads and law.acting is not None else 1
     plural = f"{copies} {'pairs' if law.kind == 'complex' else 'heads'}" if copies > 1 else "one head"
     members = law.members
-    if (
-        any(_is(m, _QUERY) for m in members)
-        and any(_is(m, _KEY) for m in members)
-        and not any(_is(m, _VALUE) for m in members)
-    ):
-        return f"queries and keys{where} ({plural})" if law.kind != "scale" else f"queries and keys{where}"
-    if any(_is(m, _VALUE) for m in members) and not any(_is(m, _QUERY) or _is(m, _KEY) for m in members):
-        return f"values and output{where} ({plural})" if law.kind != "scale" else f"values and output{where}"
-    return ""
+    fused = [m for m in members if _is(m, _FUSED)]
+    queries, keys, values = (any(_is(m, words) for m in members) for words in (_QUERY, _KEY, _VALUE))
+    if (queries and keys and not values) or (fused and len(fused) == len(members)):
+        pair = "queries and keys"
+    elif (values and not (queries or keys)) or (fused and law.kind != "scale"):
+        pair = "values and output"
+    else:
+        return ""
+    return f"{pair}{where}{f' ({plural})' if law.kind != 'scale' else ''}"
 
 
 def _norm(law: Law, modules: Sequence[str]) -> str:
     """Return the name of a law between a norm's gain and the layers that read it."""
     first = law.members[0]
     vector = [m for m in law.members if len(m.leg.splits) == 1]
-    gain = [m for m in vector if m.coefficient * first.coefficient > 0 and not m.tensor.endswith("bias")]
+    gain = [m for m in vector if m.coefficient > 0 and not m.tensor.endswith(("bias", "beta"))]
     if law.kind == "scale" and len(gain) == 1 and len(modules) > 1 and first.tensor == gain[0].tensor:
         return f"gain of {_module(gain[0].tensor)} with its readers"
     return ""

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._types import Float64Array
 
-# Entries of a basis below this part of its largest are zero, or below ten times the null space's own uncertainty.
+# Entries of a basis below this part of its largest are zero, and those below what a null space with that gap is uncertain by.
 _SMALL = 1e-6
 _DENOMINATOR = 12
 
@@ -54,7 +54,7 @@ def relations(columns: Float64Array, scales: Float64Array, eps: float, implied: 
     zero, rest = singular[n_columns - null :], singular[: n_columns - null]
     gap = float((rest.min() if rest.size else 1.0) / max(zero.max(), np.finfo(float).tiny))
     basis = right[n_columns - null :] / length
-    return Found(sparse_basis(basis, implied, max(_SMALL, 10 * float(np.sqrt(eps)))), gap)
+    return Found(sparse_basis(basis, implied, max(_SMALL, 10 * float(np.sqrt(eps)), 100 / gap)), gap)
 
 
 def _svd(matrix: Float64Array) -> tuple[Float64Array, Float64Array]:

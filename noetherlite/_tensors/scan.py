@@ -21,14 +21,9 @@ from .measure import Measurements
 from .nullspace import relations
 
 Column = tuple[Float64Array, Float64Array]  # what was measured, and what it would be without cancellation
+_NEARLY = 1e-4  # what holds to this part of its terms, but not to round-off, is worth a word
 _ROWS = 4000  # equations that are used of more, chosen at random
 _SPARE = 2  # equations beyond the number of columns
-
-
-def search(shapes: Shapes, measured: Measurements) -> tuple[list[Law], bool]:
-    """Return all laws, in the order in which they were found, and whether a hypothesis had more columns than equations."""
-    found = _Search(shapes, measured)
-    return found.run(), found.skipped
 
 
 def draws_needed(shapes: Shapes) -> int:
@@ -40,10 +35,13 @@ def draws_needed(shapes: Shapes) -> int:
     return max(-(-(len(legs) + _SPARE) // max(1, legs[0].size - 1)) for legs in hypotheses)
 
 
-class _Search:
+class Search:
+    """The search for all laws of tensors of given shapes, from what was measured of them."""
+
     def __init__(self, shapes: Shapes, measured: Measurements) -> None:
         self.shapes, self.measured, self.eps = shapes, measured, measured.eps
         self.laws: list[Law] = []
+        self.nearly: list[tuple[Leg, float]] = []  # legs that are almost relations by themselves
         self.skipped = False  # whether a hypothesis had more columns than equations
         self._null: dict[Leg, bool] = {}
         rms = {
@@ -54,6 +52,7 @@ class _Search:
         self._floor = float(np.sqrt(self.eps) * np.median([size for size in rms.values() if size > 0] or [0.0]))
 
     def run(self) -> list[Law]:
+        """Return all laws, in the order in which they were found."""
         for legs in self.shapes.shifts():
             self._solve("translate", legs)
         for legs in self.shapes.scalings():
@@ -91,7 +90,10 @@ class _Search:
             if measured is None:
                 continue
             value, scale = measured[0].reshape(-1), float(np.linalg.norm(measured[1]))
-            if np.linalg.norm(value) > self._tolerance(leg) * scale:
+            ratio = float(np.linalg.norm(value)) / max(scale, np.finfo(float).tiny)
+            if ratio > self._tolerance(leg):
+                if ratio < _NEARLY:
+                    self.nearly.append((leg, ratio))
                 columns.append(value)
                 scales.append(scale)
                 used.append(i)
@@ -139,11 +141,15 @@ class _Search:
         self.laws.append(replace(law, residual=0.0 if law.kind == "null" else self.measured.residual(law)))
 
     def _in_order(self, legs: list[Leg], coefficients: Float64Array) -> list[tuple[Leg, float]]:
-        """Return the legs that a relation has in the order of the tensors, with their coefficients, the first positive."""
+        """Return the legs that a relation has and their coefficients: positive ones first, in the order of the tensors.
+
+        Biases and gains are positive, or the first leg where there are none.
+        """
         place = {name: i for i, name in enumerate(self.shapes.whole)}
         used = [(leg, float(c)) for leg, c in zip(legs, coefficients, strict=True) if c]
-        used.sort(key=lambda pair: place[pair[0].tensor])
-        return [(leg, c if used[0][1] > 0 else -c) for leg, c in used]
+        used.sort(key=lambda pair: (len(pair[0].splits), place[pair[0].tensor]))
+        sign = np.sign(used[0][1])
+        return sorted(((leg, sign * c) for leg, c in used), key=lambda pair: (pair[1] < 0, place[pair[0].tensor]))
 
     def _implied(self, field: str, legs: list[Leg]) -> Float64Array:
         """Return what the laws found so far say of these legs: rows of coefficients."""
