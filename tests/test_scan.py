@@ -199,7 +199,7 @@ CATALOGUE = {
             (
                 "scale",
                 "R₊^4",
-                "rnn.weight_ih_l0[0] + rnn.weight_hh_l0[0] − rnn.weight_hh_l0[1] + rnn.bias_ih_l0[0] + rnn.bias_hh_l0[0]"
+                "rnn.weight_ih_l0[0] + rnn.weight_hh_l0[0] + rnn.bias_ih_l0[0] + rnn.bias_hh_l0[0] − rnn.weight_hh_l0[1]"
                 " − head.weight[1]",
             ),
             ("translate", "R^4", "rnn.bias_ih_l0[0] − rnn.bias_hh_l0[0]"),
