@@ -96,7 +96,7 @@ def keep_formulas(app: object, what: str, name: str, obj: object, options: objec
 
 # --- gallery: the examples, run in a copy, with the figures they write ---------------------------------------------------
 
-NEEDS = {"check_torch": "torch", "check_jax": "jax"}
+NEEDS = {"any_model": "torch", "check_torch": "torch", "check_jax": "jax"}
 EXAMPLES = DOCS / "_build" / "examples"
 shutil.rmtree(EXAMPLES, ignore_errors=True)
 shutil.copytree(ROOT / "examples", EXAMPLES)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.needs_jit
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
-NEEDS = {"check_torch": "torch", "check_jax": "jax"}
+NEEDS = {"any_model": "torch", "check_torch": "torch", "check_jax": "jax"}
 
 
 def is_missing(path):

@@ -230,10 +230,10 @@ def test_laws_in_a_file(gpt, tmp_path):
         lambda d: d.update(laws=3),
         lambda d: d["laws"][0].pop("members"),
         lambda d: d["laws"][0].update(kind="magic"),
-        lambda d: d["laws"][-1]["members"][0].update(kept=[5]),
-        lambda d: d["laws"][-1]["members"][0].update(shape=[[9], [9]]),
-        lambda d: d["laws"][-1].update(members=[]),
-        lambda d: d["laws"][-1].update(acting=0),
+        lambda d: d["laws"][0]["members"][0].update(kept=[5]),
+        lambda d: d["laws"][0]["members"][0].update(shape=[[9], [9]]),
+        lambda d: d["laws"][0].update(members=[]),
+        lambda d: d["laws"][0].update(acting=0),
     ],
 )
 def test_damaged_files_of_laws_are_refused(gpt, tmp_path, damage):

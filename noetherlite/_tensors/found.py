@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FEW, _MOST_DRAWS = 3, 64
+_ORDER = ("gl", "complex", "rotate", "scale", "whole", "translate", "null")  # in which laws are listed
 _LARGE = 10_000_000  # parameters, beyond which no more draws are taken than were asked for
 
 
@@ -220,6 +221,8 @@ def _scan(shapes: Shapes, draws: Sequence[Draw], eps: float) -> Scan:
             f" tensors, were not looked for; draws={draws_needed(shapes)} would"
         )
     sizes = {name: array.shape for name, array in draws[0][0].items()}
+    place = {name: i for i, name in enumerate(sizes)}
+    laws.sort(key=lambda law: (_ORDER.index(law.kind), place[law.members[0].tensor]))
     return Scan([replace(law, name=named(law)) for law in laws], sizes, len(draws), eps, tuple(limits))
 
 

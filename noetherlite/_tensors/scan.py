@@ -149,7 +149,9 @@ class Search:
         used = [(leg, float(c)) for leg, c in zip(legs, coefficients, strict=True) if c]
         used.sort(key=lambda pair: (len(pair[0].splits), place[pair[0].tensor]))
         sign = np.sign(used[0][1])
-        return sorted(((leg, float(sign * c)) for leg, c in used), key=lambda pair: (pair[1] < 0, place[pair[0].tensor]))
+        return sorted(
+            ((leg, float(sign * c)) for leg, c in used), key=lambda pair: (pair[1] < 0, place[pair[0].tensor])
+        )
 
     def _implied(self, field: str, legs: list[Leg]) -> Float64Array:
         """Return what the laws found so far say of these legs: rows of coefficients."""
