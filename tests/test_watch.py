@@ -233,7 +233,7 @@ def test_laws_in_a_file(gpt, tmp_path):
         lambda d: d["laws"][0]["members"][0].update(kept=[5]),
         lambda d: d["laws"][0]["members"][0].update(shape=[[9], [9]]),
         lambda d: d["laws"][0].update(members=[]),
-        lambda d: d["laws"][0].update(acting=0),
+        lambda d: d["laws"][0].update(acting=None),
     ],
 )
 def test_damaged_files_of_laws_are_refused(gpt, tmp_path, damage):
