@@ -15,7 +15,7 @@ import numpy as np
 
 from ._files import arrays, followed, leftovers, replacing, temporary
 
-FORMAT, SCHEMA = "noetherlite checkpoint", 1
+FORMAT, SCHEMA = "noetherlite checkpoint", 2
 _MARK = b"\nnoetherlite sha256 "
 _TAIL = len(_MARK) + 64
 
@@ -74,6 +74,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ValueError(f"path={str(path)!r} is not a checkpoint: {error}{_hint(path)}") from error
     if header["schema"] > SCHEMA:
         raise ValueError(f"path={str(path)!r} has format {header['schema']}; this version reads up to {SCHEMA}")
+    if header["schema"] == 1:  # beside the states it said which had begun; the phase of those was one less
+        held["state/counts"][:, 2] = np.where(held.pop("begun"), held["state/counts"][:, 2] + 1, 0)
     return header, held
 
 

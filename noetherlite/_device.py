@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
+from ._interrupt import uninterrupted
 from ._kernels import device_layout, layout, schedule
 from ._room import refuse_beyond
 
@@ -135,36 +136,44 @@ class Fleet:
 
     def __call__(self, n_steps: int) -> None:
         """Advance by `n_steps` steps; the first call also makes and records the start."""
-        from ._kernels import cuda, cuda_spread
+        from ._kernels import cuda_spread
 
         if self._device is None:
             program, self._device = self._upload()
             if self.spread:
                 self._conductor = cuda_spread.Spread(self._problem, program, self._tables(), self._device)
+        with uninterrupted():
+            self._launch(n_steps)
+            for name in _SMALL:
+                getattr(self._device[2], name).copy_to_host(getattr(self.state, name))
+            self.fresh = False
+
+    def _launch(self, n_steps: int) -> None:
+        from ._kernels import cuda
+
+        assert self._device is not None
         settings, rates, state, scratch, records = self._device
         placing, E = self.placing, self.rates.size
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Grid size")  # a single run has one block, and knows it
             if self.spread:
-                for e in np.flatnonzero(self.state.counts[:, layout.OUTCOME] == layout.RUNNING):
+                for e in np.flatnonzero(self.state.counts[:, layout.PHASE] != layout.DIVERGED):
                     self._conductor.advance(int(e), self.state.counts[e], n_steps)
             else:
                 launch = cuda.ADVANCE[placing.where][E, placing.threads, 0, placing.shared]
                 launch(settings[0], rates, state, scratch, records, n_steps)
-        for name in _SMALL:
-            getattr(state, name).copy_to_host(getattr(self.state, name))
-        self.fresh = False
 
     def bring(self) -> None:
         """Bring the state and the records to the host's arrays."""
         if self.fresh or self._device is None:
             return
         _, _, state, _, records = self._device
-        for mine, theirs, names in ((self.state, state, _LARGE), (self.records, records, _RECORDS)):
-            for name in names:
-                if getattr(mine, name).size:
-                    getattr(theirs, name).copy_to_host(getattr(mine, name))
-        self.fresh = True
+        with uninterrupted():
+            for mine, theirs, names in ((self.state, state, _LARGE), (self.records, records, _RECORDS)):
+                for name in names:
+                    if getattr(mine, name).size:
+                        getattr(theirs, name).copy_to_host(getattr(mine, name))
+            self.fresh = True
 
     def _upload(self) -> tuple[schedule.Program, tuple[Any, ...]]:
         from numba import cuda

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from ._types import Array
 
 if TYPE_CHECKING:
     from ._run import Plan
+    from .potentials import Potential
 
 
 class Engine:
@@ -67,8 +69,16 @@ class Engine:
 
     def _evaluate(self, x: Array, chosen: Any) -> tuple[float, Array]:
         if self.plan.problem is None:
-            return self.plan.U.value_and_gradient(x)
+            return _own_function(self.plan.U, x)
         return reference.value_and_gradient(self.plan.problem, x, chosen)
+
+
+def _own_function(U: Potential, x: Array) -> tuple[float, Array]:
+    """Return U(x) and ∇U(x) of a user's function, NaN where x or U is beyond all numbers: the run ends there, and says so."""
+    if np.isfinite(x).all():
+        with contextlib.suppress(OverflowError, FloatingPointError):
+            return U.value_and_gradient(x)
+    return np.nan, np.full_like(x, np.nan)
 
 
 def _nothing() -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from . import _device, _reduction, _room, _validate
+from . import _device, _exactness, _reduction, _room, _validate
 from . import laws as _laws
 from ._engine import Engine as Engine
 from ._family import Family
 from ._kernels import layout, pointwise
-from ._kernels.layout import EVALUATIONS, OUTCOME, STEPS_DONE
+from ._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
 from ._threads import threads as threads
 from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .algorithms import Algorithm
@@ -143,7 +143,7 @@ class Run:
     ) -> None:
         plan = self.plan = engine.plan
         self.algorithm, self._records, self.batches = algorithm, records, batches
-        self.kernel = algorithm.kernel(t0)
+        self.kernel, self.x0 = algorithm.kernel(t0), x
         laws = plan.laws
         if plan.reduction is not None:
             self.start = plan.reduction.enter(x)
@@ -173,8 +173,9 @@ class Run:
 
     def restore(self, saved: dict[str, Array]) -> None:
         """Take up the run from a copy of its state; what its records have of later steps is forgotten."""
-        for name, array in saved.items():
-            getattr(self._state, name)[...] = array
+        if saved["counts"][PHASE] != layout.NEW:
+            for name, array in saved.items():
+                getattr(self._state, name)[...] = array
         rewind(self._state, self._records, self.batches)
 
     @property
@@ -200,7 +201,7 @@ class Run:
     @property
     def diverged(self) -> bool:
         """Whether the loss has stopped being finite."""
-        return bool(self._state.counts[OUTCOME] == layout.DIVERGED)
+        return bool(self._state.counts[PHASE] == layout.DIVERGED)
 
     def x(self) -> Array:
         """Return the present parameters."""
@@ -231,7 +232,7 @@ class Run:
 
     def outcome(self, stopped: str) -> tuple[str, str]:
         """Return the run's status, and the same in words."""
-        return outcome(self.plan, self.records, self._state.counts, stopped)
+        return outcome(self.plan, self.algorithm, self.x0, self.kernel.t0, self.records, self._state.counts, stopped)
 
     def in_theta(self) -> layout.Records:
         """Return the records with quantities and parameters in the coordinates of θ."""
@@ -243,9 +244,12 @@ class Run:
 
 
 def rewind(state: layout.State, records: layout.Records, batches: layout.Batches) -> None:
-    """Forget what records have of steps after the state's, and draw the order of its samples."""
+    """Forget what records have of steps after the state's, and draw the order of its samples.
+
+    Records are not copied with the state: while other runs are waited for they go on.
+    """
     done, evaluations = int(state.counts[STEPS_DONE]), int(state.counts[EVALUATIONS])
-    records.step[records.step > done] = -1
+    records.step[records.step > (-1 if state.counts[PHASE] == layout.NEW else done)] = -1
     for name in ("loss", "excess", "quantity", "charge", "integral", "discrete"):
         getattr(records, name)[records.step < 0] = np.nan
     per_epoch = batches.order.size // batches.size
@@ -253,17 +257,26 @@ def rewind(state: layout.State, records: layout.Records, batches: layout.Batches
         pointwise.shuffle(batches.key, evaluations // per_epoch, batches.order)
 
 
-def outcome(plan: Plan, records: layout.Records, counts: IntArray, stopped: str) -> tuple[str, str]:
-    """Return the status of a run with these records and counts, and the same in words."""
+def outcome(
+    plan: Plan,
+    algorithm: Algorithm,
+    x0: Array,
+    t0: float,
+    records: layout.Records,
+    counts: IntArray,
+    stopped: str,
+) -> tuple[str, str]:
+    """Return the status of a run from x0 at time t0 with these records and counts, and the same in words."""
     done, steps = int(counts[STEPS_DONE]), records.last
-    if counts[OUTCOME] == layout.DIVERGED:
+    if counts[PHASE] == layout.DIVERGED:
         # Found by the record of a step that is done, or by the gradient of the next one.
         recording = (done % records.every == 0 or done == steps) and done not in records.step
         return "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
     if stopped:
         return "stopped", f"stopped by {stopped} after {done} of {steps} steps"
+    blew_up = _exactness.blown_up(plan, algorithm, x0, t0, records)
     how = "" if plan.reduction is None else f", layer 1 in {plan.reduction}"
-    return "completed", f"completed {steps} steps{how}"
+    return "completed", f"completed {steps} steps{how}{f', {blew_up}' if blew_up else ''}"
 
 
 def drive(

@@ -34,7 +34,7 @@ class Setup:
     single : bool
         Whether it is one run, and no ensemble.
     saved : mapping of str to ndarray, shape (E, ...), optional
-        States that runs go on from, `begun` which of them have one.
+        States that runs go on from, where their phase says that they have begun.
     """
 
     plan: _run.Plan
@@ -46,12 +46,18 @@ class Setup:
     streams: tuple[layout.Batches, ...]
     single: bool
     saved: Mapping[str, Array] | None = None
-    begun: tuple[bool, ...] = ()
+
+    @property
+    def begun(self) -> tuple[bool, ...]:
+        """Which runs have begun where they are taken up."""
+        if self.saved is None:
+            return (False,) * len(self.algorithms)
+        return tuple(bool(phase != layout.NEW) for phase in self.saved["counts"][:, layout.PHASE])
 
     def run(self, engine: _run.Engine, e: int) -> _run.Run:
         """Return run e, at its start or where it was."""
         run = _run.Run(engine, self.algorithms[e], self.x[e], self.v[e], self.t0, self.own(e), self.streams[e])
-        if self.saved is not None and self.begun[e]:
+        if self.saved is not None:
             run.restore({name: a[e] for name, a in self.saved.items()})
         return run
 
@@ -69,11 +75,10 @@ class Setup:
             **{name: np.repeat(a[None], E, axis=0) for name, a in blank._asdict().items()},
         )
         state.x[...], state.v[...] = self.x, self.v
-        for e, begun in enumerate(self.begun):
-            if begun and self.saved is not None:
-                for name, a in self.saved.items():
-                    getattr(state, name)[e] = a[e]
-                _run.rewind(layout.views(state, e), self.own(e), self.streams[e])
+        for e, kept in enumerate(self.states()):
+            for name, a in () if kept is None else kept._asdict().items():
+                getattr(state, name)[e] = a
+            _run.rewind(layout.views(state, e), self.own(e), self.streams[e])
         return state
 
     def rows(self, state: layout.State) -> list[layout.State]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,21 @@ class Keeper:
         Steps between two, if an int; seconds, if a float; 60.0 by default.
     setup : Setup
         What the runs were started with.
+
+    Attributes
+    ----------
+    states : list of E States, or None
+        Where each run was when it was last asked, a copy; None for those that have not begun. Another thread's run goes on
+        meanwhile, and so do its records: of them a row is part of a checkpoint if the copy's step has come to it.
+    error : str
+        Why a checkpoint could not be written; '' if none failed.
     """
 
     def __init__(self, path: str | os.PathLike[str], every: float | None, setup: Setup) -> None:
         self.path = suffixed(path)
         self.every: int | float = _SECONDS if every is None else interval(every)
-        self.setup, self.error = setup, ""
+        self.setup, self.error, self.states = setup, "", setup.states()
+        self._turn = threading.RLock()
         self.header, self.fixed = _started(setup)
         self.header["checkpoint_every"] = self.every
         self.began = time.monotonic()
@@ -76,24 +86,34 @@ class Keeper:
             return steps_done % self.every == 0
         return time.monotonic() - self.began >= self.every
 
-    def save(self, states: Sequence[layout.State | None]) -> None:
-        """Write where the runs are, None for those that have not begun."""
+    def save(self) -> None:
+        """Write where the runs are; one thread at a time."""
         setup, blank = self.setup, self.setup.blank()
-        arrays = dict(self.fixed)
-        for name in _STATE:
-            arrays[f"state/{name}"] = np.stack([getattr(blank if s is None else s, name) for s in states])
-        for name in _ROWS:
-            arrays[f"records/{name}"] = getattr(setup.records, name)
-        arrays["begun"] = np.array([s is not None for s in states])
-        _checkpoint_file.write(self.path, self.header, arrays)
-        self.began = time.monotonic()
+        with self._turn:
+            # Copies that are exchanged by other threads meanwhile are for the next checkpoint, all of their arrays.
+            states = [blank if s is None else s for s in self.states]
+            arrays = dict(self.fixed)
+            for name in _STATE:
+                arrays[f"state/{name}"] = np.stack([getattr(s, name) for s in states])
+            for name in _ROWS:
+                arrays[f"records/{name}"] = getattr(setup.records, name)
+            _checkpoint_file.write(self.path, self.header, arrays)
+            self.began = time.monotonic()
 
-    def try_to_save(self, states: Sequence[layout.State | None]) -> None:
-        """Write, or set `error` to why it could not be."""
+    def try_to_save(self) -> None:
+        """Write, or set `error` to why it could not be; nothing after that."""
+        if self.error:
+            return
         try:
-            self.save(states)
+            self.save()
         except OSError as error:
             self.error = f"checkpoint={str(self.path)!r} could not be written: {error}"
+
+    def save_if_due(self, steps_done: int) -> None:
+        """Try to save if it is time; of several threads that find so only one does."""
+        with self._turn:
+            if self.due(steps_done):
+                self.try_to_save()
 
     def raise_if_failed(self, trajectory: Trajectory) -> None:
         """Raise CheckpointError if a checkpoint could not be written."""
@@ -125,7 +145,7 @@ def keeper(path: str | os.PathLike[str] | None, every: float | None, setup: Setu
         raise ValueError(f"checkpoint={str(kept.path)!r} must be a file, to be read again")
     _checkpoint_file.tidy(kept.path)
     if setup.saved is None:
-        kept.save([None] * len(setup.algorithms))
+        kept.save()
     return kept
 
 
@@ -250,7 +270,6 @@ def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], po
         tuple(_run.stream(plan, key) for key in arrays["keys"]),
         header["single"],
         {name: arrays[f"state/{name}"] for name in _STATE},
-        tuple(arrays["begun"].tolist()),
     )
 
 

@@ -25,7 +25,7 @@ from .checkpoint import UNWRITTEN, Keeper, keeper
 from .potentials import Potential
 from .simulate import check, specify
 from .symmetries import watched as _watched
-from .trajectory import Member, Trajectory
+from .trajectory import BLEW_UP, Member, Trajectory
 
 
 def ensemble(
@@ -171,9 +171,8 @@ class _Ends:
 def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) -> _Ends:
     """Return the ends of runs that threads take one after the other."""
     E, ends = len(setup.algorithms), _Ends(setup)
-    states: list[layout.State | None] = setup.states()
     lanes = min(n_threads, E)
-    waiting, pace, halted, turn = iter(range(E)), _run.Pace(), threading.Event(), threading.Lock()
+    waiting, pace, halted = iter(range(E)), _run.Pace(), threading.Event()
     interrupt = Interrupt()
     bar = None
     if progress:
@@ -189,10 +188,8 @@ def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) ->
 
             def tick(taken: int, run: _run.Run = run, e: int = e) -> str:
                 if kept is not None and taken:
-                    states[e] = run.copy()
-                    with turn:
-                        if not kept.error and kept.due(run.steps_done):
-                            kept.try_to_save(states)
+                    kept.states[e] = run.copy()
+                    kept.save_if_due(run.steps_done)
                     if kept.error:
                         return UNWRITTEN
                 wanted = halted.is_set() or (interrupt.requested and run.at_record)
@@ -208,7 +205,7 @@ def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) ->
                 halted.set()
                 stopped = "Ctrl-C"
             if kept is not None:
-                states[e] = run.copy()
+                kept.states[e] = run.copy()
             ends.enter(e, run, stopped)
             if bar is not None:
                 bar.update(1)
@@ -234,8 +231,11 @@ def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) ->
     finally:
         if bar is not None:
             bar.close()
-    if kept is not None and not kept.error:
-        kept.try_to_save(states)
+    if kept is not None:
+        kept.try_to_save()
+    for e, begun in enumerate(setup.begun):
+        if begun and not ends.members[e].n_gradients:  # in an earlier session: nobody came to it in this one
+            ends.enter(e, setup.run(_run.Engine(setup.plan, 1), e), "Ctrl-C")
     return ends
 
 
@@ -245,6 +245,8 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
     state = setup.stacked()
     fleet = _device.Fleet(plan, [a.kernel(setup.t0) for a in setup.algorithms], state, setup.streams, records)
     interrupt, stopped, counts = Interrupt(), "", state.counts
+    if kept is not None:
+        kept.states = setup.rows(state)
 
     def steps_done() -> int:
         """Return the steps of those that have not diverged."""
@@ -255,7 +257,7 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
             bar.update(taken)
         if kept is not None and taken and kept.due(steps_done()):
             fleet.bring()
-            kept.try_to_save(setup.rows(state))
+            kept.try_to_save()
             if kept.error:
                 return UNWRITTEN
         at_record = steps_done() % records.every == 0
@@ -277,7 +279,7 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
                 _run.Pace(),
                 records.last,
                 steps_done,
-                lambda: bool(counts[:, layout.OUTCOME].all()),
+                lambda: bool((counts[:, layout.PHASE] == layout.DIVERGED).all()),
                 tick,
                 pauses,
             )
@@ -287,13 +289,15 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
         if bar is not None:
             bar.close()
     fleet.bring()
-    if kept is not None and not kept.error:
-        kept.try_to_save(setup.rows(state))
+    if kept is not None:
+        kept.try_to_save()
     ends = _Ends(setup)
     ends.x, ends.v = state.x, state.v if setup.algorithms[0].has_velocity else -state.gradient
     for e in range(E):
-        own = setup.own(e)
-        ends.members[e] = Member(*_run.outcome(plan, own, counts[e], stopped), int(counts[e, layout.EVALUATIONS]))
+        end = _run.outcome(
+            plan, setup.algorithms[e], setup.x[e], setup.t0, setup.own(e), counts[e], stopped
+        )
+        ends.members[e] = Member(*end, int(counts[e, layout.EVALUATIONS]))
     return ends
 
 
@@ -307,6 +311,8 @@ def _trajectory(setup: Setup, ends: _Ends, specification: dict[str, Any]) -> Tra
     t: Float64Array = setup.t0 + grid * dt[:, None]
     count = Counter(m.status for m in members)
     status = next(s for s in ("diverged", "stopped", "completed") if count[s])
+    message = ", ".join(f"{count[s]} {s}" for s in ("completed", "diverged", "stopped") if count[s])
+    blew_up = sum(BLEW_UP in m.message for m in members)
     return Trajectory(
         t=t,
         step=np.broadcast_to(grid, t.shape).copy(),
@@ -317,7 +323,7 @@ def _trajectory(setup: Setup, ends: _Ends, specification: dict[str, Any]) -> Tra
         v=ends.v,
         params=params,
         status=status,
-        message=", ".join(f"{count[s]} {s}" for s in ("completed", "diverged", "stopped") if count[s]),
+        message=f"{message}, {BLEW_UP}: {blew_up}" if blew_up else message,
         n_gradients=sum(m.n_gradients for m in members),
         specification=specification,
         members=tuple(members),

@@ -57,7 +57,7 @@ class LawRecord:
     discrete_residual: Float64Array
 
     def __repr__(self) -> str:
-        worst = [np.abs(a).max() for a in (self.residual, self.discrete_residual)]
+        worst = [np.abs(a).max(initial=0.0) for a in (self.residual, self.discrete_residual)]
         many = "" if self.t.ndim == 1 else f"{len(self.t)} networks, "
         return (
             f"LawRecord({self.name!r}, {many}{self.t.shape[-1]} records, components {self.quantity.shape[self.t.ndim :]}, "
@@ -132,7 +132,8 @@ def _residual(
     integral: Float64Array,
 ) -> Float64Array:
     def since_start(a: Float64Array) -> Float64Array:
-        return np.asarray(a - a.take([0], axis=t.ndim - 1))
+        first = (slice(None),) * (t.ndim - 1) + (slice(1),)  # none where nothing was recorded
+        return np.asarray(a - a[first])
 
     if dynamics.mass > 0:
         mu = dynamics.integrating_factor(t).reshape(*t.shape, *(1 for _ in s.shape))

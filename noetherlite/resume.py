@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from . import _checkpoint_file, checkpoint
+from . import _checkpoint_file, _exactness, checkpoint
 from ._files import present
 from .ensemble import conduct as conduct_all
 from .potentials import Potential
@@ -46,7 +46,8 @@ def resume(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a checkpoint as it was written, if the potential has to be given or is another.
+        If the file is not a checkpoint as it was written, if the potential has to be given or is another, or if a state
+        in it does not satisfy the algorithm's exact laws, so that the run would not go on as it was.
     OSError, CheckpointError
         As for `integrate`.
 
@@ -68,6 +69,11 @@ def resume(
     target = present(path)
     header, arrays = _checkpoint_file.read(target)
     setup = checkpoint.restart(target, header, arrays, potential)
+    for e in range(len(setup.algorithms)):
+        why = _exactness.objection(setup, e)
+        if why:
+            of = "" if setup.single else f" of run {e}"
+            raise ValueError(f"path={str(target)!r} holds a state{of} that its exact laws exclude: {why}")
     every = header["checkpoint_every"] if checkpoint_every is None else checkpoint_every
     kept = checkpoint.keeper(target, every, setup)
     if setup.single:

@@ -255,7 +255,8 @@ def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | Non
         if callback is not None and run.at_record and callback(_snapshot(run)):
             return "the callback"
         if kept is not None and taken and kept.due(run.steps_done):
-            kept.try_to_save([run.state])
+            kept.states[0] = run.state
+            kept.try_to_save()
             if kept.error:
                 return UNWRITTEN
         return "Ctrl-C" if interrupt.requested and run.at_record and not run.finished else ""
@@ -269,8 +270,9 @@ def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | Non
             stopped = run.drive(_run.Pace(), tick, pauses)
     except KeyboardInterrupt:
         stopped = "Ctrl-C"
-    if kept is not None and not kept.error:
-        kept.try_to_save([run.state])
+    if kept is not None:
+        kept.states[0] = run.state
+        kept.try_to_save()
     return stopped
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SCHEMA = 1
+BLEW_UP = "but blew up on the way"  # of a run that came to its end, in its message
 _ARRAYS = ("t", "step", "loss", "energy", "x", "v", "params")
 
 
@@ -124,8 +125,9 @@ class Trajectory:
                 f"laws {list(self.laws)})"
             )
         run = self.specification.get("algorithm", {}).get("name", "run")
+        blew_up = f", {BLEW_UP}" if BLEW_UP in self.message else ""
         return (
-            f"Trajectory({run}, {self.status} after {self.step[-1] if self.step.size else 0} steps, "
+            f"Trajectory({run}, {self.status} after {self.step[-1] if self.step.size else 0} steps{blew_up}, "
             f"{self.t.size} records, laws {list(self.laws)})"
         )
 

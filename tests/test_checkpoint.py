@@ -321,7 +321,7 @@ def test_other_files(tmp_path, half):
         nl.resume(tmp_path / "none.npz")
     header, arrays = _checkpoint_file.read(half)
     _checkpoint_file.write(half, {**header, "schema": 99}, arrays)
-    with pytest.raises(ValueError, match="has format 99; this version reads up to 1"):
+    with pytest.raises(ValueError, match="has format 99; this version reads up to 2"):
         nl.resume(half)
 
 

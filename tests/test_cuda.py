@@ -282,7 +282,7 @@ def test_stopped_and_resumed_it_is_the_same_run(single, tmp_path, monkeypatch):
     from noetherlite.checkpoint import Keeper
 
     save = Keeper.save
-    monkeypatch.setattr(Keeper, "save", lambda self, states: (save(self, states), give_up(states)))
+    monkeypatch.setattr(Keeper, "save", lambda self: (save(self), give_up(self)))
     assert run(checkpoint=path, checkpoint_every=2).status == "stopped"
     monkeypatch.setattr(Keeper, "save", save)
     resumed = nl.resume(path)

@@ -26,7 +26,7 @@ from .cpu_steps import (
 from .cpu_tiles import Tiles, load
 from .intrinsics import address_of, borrowed, window
 from .intrinsics import float64_at as network_at
-from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
+from .layout import EVALUATIONS, PHASE, STEPS_DONE
 from .pointwise import integrating_factor
 
 
@@ -115,7 +115,7 @@ def evaluate(problem, where_problem, held, where_held, weight_decay, batches, st
         combine(1.0, state.gradient, weight_decay, x, state.gradient)
     state.counts[EVALUATIONS] = evaluation + 1
     if not math.isfinite(state.loss[0]):
-        state.counts[OUTCOME] = layout.DIVERGED
+        state.counts[PHASE] = layout.DIVERGED
 
 
 @inlined
@@ -196,8 +196,7 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
         network_at(held.network, (where, there, -n_steps, state.x, window(state.y, 0, 0)))
         return
     beta, loss_is_known = 0.0, algorithm.kind != layout.NAGD and batches.size == batches.order.size
-    fresh = records.step[0] < 0
-    for i in range(-1 if fresh else 0, n_steps):
+    for i in range(-1 if state.counts[PHASE] == layout.NEW else 0, n_steps):
         at_start = i < 0
         if not at_start:
             if records.parts.shape[0] > 0:
@@ -216,10 +215,11 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
         if algorithm.kind != layout.NAGD or not at_start:
             at = state.y if algorithm.kind == layout.NAGD else state.x
             evaluate(problem, where, held, there, algorithm.weight_decay, batches, state, at)
-        if state.counts[OUTCOME] != layout.RUNNING:
+        if state.counts[PHASE] == layout.DIVERGED:
             return
         if at_start:
             origin(algorithm, laws, state)
+            state.counts[PHASE] = layout.RUNNING
         else:
             if algorithm.kind == layout.CONFORMAL:
                 conformal_after(algorithm, laws, state)
@@ -232,6 +232,6 @@ def advance(problem, held, everything, algorithm, laws, batches, state, records,
             if not loss_is_known:
                 loss = potential(problem, where, everything, everywhere, state.x, window(state.y, 0, 0))
             if not math.isfinite(loss):
-                state.counts[OUTCOME] = layout.DIVERGED
+                state.counts[PHASE] = layout.DIVERGED
                 return
             record(problem, algorithm, laws, state, records, loss)

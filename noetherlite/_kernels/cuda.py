@@ -10,7 +10,7 @@ from .cuda_laws import form
 from .cuda_network import add_up, backward, forward, loss
 from .cuda_steps import analytic, energy, finish, judge, norms, settle, update, write
 from .device_layout import IN_GLOBAL, IN_SHARED, VECTORS_IN_SHARED, Own, View
-from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
+from .layout import EVALUATIONS, PHASE, STEPS_DONE
 from .schedule import ALL, MEET, OP, VECTOR, A, B, C
 
 
@@ -145,16 +145,18 @@ def train(setting, rates, own, state, records, e, n_steps):
     """Advance one run by `n_steps` steps, recording on the way; the first call also makes and records the start."""
     program, step = setting.program, state.counts[e, STEPS_DONE]
     algorithm = with_rate(setting.algorithm, rates[e])
-    i = -1 if records.step[e, 0] < 0 else 0
+    i = -1 if state.counts[e, PHASE] == layout.NEW else 0
     cuda.syncthreads()
+    if i < 0 and cuda.threadIdx.x == 0:
+        state.counts[e, PHASE] = layout.RUNNING
     r = 0 if i < 0 else program.step
     while i < n_steps:
         perform(program.rows[r], step, setting, algorithm, own, state, records, e, cuda.threadIdx.x, cuda.blockDim.x)
         if program.rows[r, MEET]:
             cuda.syncthreads()
         judged = program.rows[r, OP] == schedule.FINISH or program.rows[r, OP] == schedule.CHECK
-        # Nobody writes the outcome before the next of these rows, a meeting away.
-        if judged and state.counts[e, OUTCOME] != layout.RUNNING:
+        # Nobody writes the phase before the next of these rows, a meeting away.
+        if judged and state.counts[e, PHASE] == layout.DIVERGED:
             return
         r += 1
         at_end = r == program.rows.shape[0]
@@ -205,7 +207,7 @@ def in_shared(setting, state, scratch):
 def advance_in_shared(setting, rates, state, scratch, records, n_steps):
     """Advance every run by a block of its own, all that it works on in shared memory."""
     e = cuda.blockIdx.x
-    if state.counts[e, OUTCOME] == layout.RUNNING:
+    if state.counts[e, PHASE] != layout.DIVERGED:
         doubles, vectors, memory = in_shared(setting, state, scratch)
         train_with_vectors(setting, rates, state, memory, doubles, vectors, records, e, n_steps)
 
@@ -214,7 +216,7 @@ def advance_in_shared(setting, rates, state, scratch, records, n_steps):
 def advance_with_vectors_in_shared(setting, rates, state, scratch, records, n_steps):
     """Advance every run by a block of its own, its activations in global memory."""
     e = cuda.blockIdx.x
-    if state.counts[e, OUTCOME] == layout.RUNNING:
+    if state.counts[e, PHASE] != layout.DIVERGED:
         doubles, vectors, _ = in_shared(setting, state, scratch)
         train_with_vectors(setting, rates, state, scratch.memory[e], doubles, vectors, records, e, n_steps)
 
@@ -232,7 +234,7 @@ def in_global(setting, state, scratch, e):
 def advance_in_global(setting, rates, state, scratch, records, n_steps):
     """Advance every run by a block of its own, in global memory."""
     e, first, stride = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
-    if state.counts[e, OUTCOME] == layout.RUNNING:
+    if state.counts[e, PHASE] != layout.DIVERGED:
         own = in_global(setting, state, scratch, e)
         fetch(state, own, e, first, stride)
         train(setting, rates, own, state, records, e, n_steps)

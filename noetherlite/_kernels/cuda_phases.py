@@ -9,13 +9,13 @@ from .cuda import fetch, in_global, keep, perform, with_rate
 from .cuda_jit import MOST_THREADS, kernel
 from .cuda_network import activate, d_activate, sample
 from .device_layout import View
-from .layout import OUTCOME
+from .layout import PHASE
 
 
 @kernel(MOST_THREADS, 2)
 def phase(setting, rates, state, scratch, records, e, r, step):
     """Do row r of the program of run e, by all threads of the device."""
-    if state.counts[e, OUTCOME] == layout.RUNNING:
+    if state.counts[e, PHASE] != layout.DIVERGED:
         own, algorithm = in_global(setting, state, scratch, e), with_rate(setting.algorithm, rates[e])
         perform(
             setting.program.rows[r], step, setting, algorithm, own, state, records, e, cuda.grid(1), cuda.gridsize(1)
@@ -30,7 +30,9 @@ def begin(setting, state, scratch, e):
 
 @kernel(MOST_THREADS, 2)
 def end(setting, state, scratch, e):
-    """Bring the laws' sums of run e to its state."""
+    """Bring the laws' sums of run e to its state, and say that it has begun."""
+    if cuda.grid(1) == 0 and state.counts[e, PHASE] == layout.NEW:
+        state.counts[e, PHASE] = layout.RUNNING
     keep(state, in_global(setting, state, scratch, e), e, cuda.grid(1), cuda.gridsize(1))
 
 

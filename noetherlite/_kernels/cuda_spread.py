@@ -45,7 +45,7 @@ class Spread:
         """Launch `n_steps` steps of run e, which is where the host's `counts` say, and what it records on the way."""
         rows, every, last = self.program.rows, self.records.every, self.records.last
         step, self.evaluations = int(counts[layout.STEPS_DONE]), int(counts[layout.EVALUATIONS])
-        fresh = self.evaluations == 0 and step == 0 and not self.begun(e)
+        fresh = counts[layout.PHASE] == layout.NEW
         self.e, self.doubles, self.memory = e, self.scratch.doubles[e], self.scratch.memory[e]
         self.vectors = {schedule.X: self.state.x[e], schedule.Y: self.state.y[e]}
         self.gradient, self.order = self.state.gradient[e], self.settings[0].batches.order[e]
@@ -59,10 +59,6 @@ class Spread:
             if step % every == 0 or step == last:
                 self._rows(self.program.record, len(rows), step)
         end[1, MOST_THREADS](self.settings[0], self.state, self.scratch, e)
-
-    def begun(self, e: int) -> bool:
-        """Whether run e has recorded its start."""
-        return int(self.records.step[e, :1].copy_to_host()[0]) >= 0
 
     def _rows(self, first: int, stop: int, step: int) -> None:
         for r in range(first, stop):

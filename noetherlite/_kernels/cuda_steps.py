@@ -211,4 +211,4 @@ def finish(algorithm, x, own, counts, e, first, stride):
 def judge(loss, counts, e):
     """Call the run diverged if a loss is not finite."""
     if not math.isfinite(loss):
-        counts[e, layout.OUTCOME] = layout.DIVERGED
+        counts[e, layout.PHASE] = layout.DIVERGED

@@ -28,8 +28,8 @@ GD, CONFORMAL, NAGD, HEAVY_BALL = range(4)
 # Laws.
 SCALING, LINEAR_LAYER, ROTATION, TRANSLATION, AFFINE = range(5)
 
-# Outcome of a run.
-RUNNING, DIVERGED = range(2)
+# Phase of a run: nothing is done, not even the first gradient; under way; ended by what is not finite.
+NEW, RUNNING, DIVERGED = range(3)
 
 
 class Problem(NamedTuple):
@@ -96,7 +96,7 @@ class State(NamedTuple):
     v: NDArray[Any]  # (P,)
     gradient: NDArray[Any]  # (P,), ∇U + λx of the last evaluation
     y: NDArray[Any]  # (P,), scratch: where NAGD evaluates
-    counts: NDArray[np.int64]  # (3,): steps done, gradient evaluations, outcome
+    counts: NDArray[np.int64]  # (3,): steps done, gradient evaluations, phase
     loss: NDArray[Any]  # (1,): value of the last evaluation
     origin: NDArray[np.float64]  # (K,): Q(t_0) or μ(t_0)J(t_0)
     integral: NDArray[np.float64]  # (K,): ∫ μS ds; ∫ J ds for mass 0
@@ -127,7 +127,7 @@ class Records(NamedTuple):
 LR, NOISE, DECAY, MOMENTUM, SOURCE = range(5)
 N_PARTS = 5
 
-STEPS_DONE, EVALUATIONS, OUTCOME = range(3)
+STEPS_DONE, EVALUATIONS, PHASE = range(3)
 
 
 _Group = TypeVar("_Group", State, Records)

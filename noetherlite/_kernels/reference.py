@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import layout, pointwise
-from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
+from .layout import EVALUATIONS, PHASE, STEPS_DONE
 
 A = NDArray[Any]
 
@@ -267,12 +267,15 @@ class Run:
         s.gradient[:] = gradient + self.algorithm.weight_decay * x
         s.counts[EVALUATIONS] = evaluation + 1
         if not math.isfinite(s.loss[0]):
-            s.counts[OUTCOME] = layout.DIVERGED
+            s.counts[PHASE] = layout.DIVERGED
 
     def _start(self) -> None:
         s, a = self.state, self.algorithm
         if a.kind != layout.NAGD:
             self._evaluate(s.x)
+            if s.counts[PHASE] == layout.DIVERGED:
+                return
+        s.counts[PHASE] = layout.RUNNING
         if a.kind == layout.GD:
             s.origin[:] = self.quantity(s.x)
             return
@@ -355,9 +358,9 @@ class Run:
         at_x = a.kind != layout.NAGD and self.full
         loss = s.loss[0] if at_x else self.evaluate(s.x, slice(None))[0]
         if not math.isfinite(loss):
-            s.counts[OUTCOME] = layout.DIVERGED
+            s.counts[PHASE] = layout.DIVERGED
             return
-        r.step[row], r.loss[row] = step, loss
+        r.loss[row] = loss
         r.excess[row] = 0.5 * (a.mass * (s.v @ s.v) + a.weight_decay * (s.x @ s.x))
         if r.parts.shape[0]:
             r.parts[row] = s.parts
@@ -367,30 +370,48 @@ class Run:
         r.integral[row] = s.integral
         if a.kind == layout.GD:
             r.charge[row] = self.charge(s.x, -s.gradient)
-            r.discrete[row] = np.where(self.mask, r.quantity[row] - s.origin, s.integral) - s.balance
         else:
             r.charge[row] = self.charge(s.x, s.v)
-            conformal = (
-                self.mu(a.t0 + step * a.h) * r.charge[row] - s.origin - s.balance if a.kind == layout.CONFORMAL else 0
-            )
-            r.discrete[row] = conformal if a.kind == layout.CONFORMAL else s.balance
+        r.discrete[row] = self.defect()
+        r.step[row] = step  # the last: a row that has it is whole
+
+    def defect(self) -> A:
+        """Return the exact discrete residual of every law at the present step."""
+        s, a = self.state, self.algorithm
+        if a.kind == layout.GD:
+            return np.asarray(np.where(self.mask, self.quantity(s.x) - s.origin, s.integral) - s.balance)
+        if a.kind != layout.CONFORMAL:
+            return s.balance.copy()  # the defects, summed step by step
+        mu = self.mu(a.t0 + int(s.counts[STEPS_DONE]) * a.h)
+        return np.asarray(mu * self.charge(s.x, s.v) - s.origin - s.balance)
 
     def advance(self, n_steps: int) -> None:
-        """Take `n_steps` steps, recording on the way; the first call also makes and records the start."""
-        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges says so in its outcome
-            self._advance(n_steps)
+        """Take `n_steps` steps, recording on the way; the first call also makes and records the start.
 
-    def _advance(self, n_steps: int) -> None:
+        A step that an exception breaks off, Ctrl-C in a potential's own function among them, has not been taken.
+        """
         s, r = self.state, self.records
-        if r.step[0] < 0 and s.counts[OUTCOME] == layout.RUNNING:
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges says so in its phase
+            for i in range(-1 if s.counts[PHASE] == layout.NEW else 0, n_steps):
+                before = [array.copy() for array in s]
+                try:
+                    if not self._advance(at_start=i < 0):
+                        return
+                except BaseException:
+                    for array, was in zip(s, before, strict=True):
+                        array[...] = was
+                    raise
+
+    def _advance(self, at_start: bool) -> bool:
+        """Make the start or take a step, and record it if it is due; return whether the run goes on."""
+        s, r = self.state, self.records
+        if at_start:
             self._start()
-            if s.counts[OUTCOME] == layout.RUNNING:
-                self._record()
-        for _ in range(n_steps):
-            if s.counts[OUTCOME] == layout.RUNNING:
-                self._step()
-            if s.counts[OUTCOME] != layout.RUNNING:
-                return
-            s.counts[STEPS_DONE] += 1
-            if s.counts[STEPS_DONE] % r.every == 0 or s.counts[STEPS_DONE] == r.last:
-                self._record()
+        elif s.counts[PHASE] == layout.RUNNING:
+            self._step()
+        if s.counts[PHASE] == layout.DIVERGED:
+            return False
+        s.counts[STEPS_DONE] += not at_start
+        if s.counts[STEPS_DONE] % r.every == 0 or s.counts[STEPS_DONE] == r.last:
+            self._record()
+        return bool(s.counts[PHASE] == layout.RUNNING)
