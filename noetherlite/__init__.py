@@ -129,6 +129,11 @@ _LAZY = {
 }
 
 
+def __dir__() -> list[str]:
+    """Return the public names, those not imported yet among them, and no module of the machinery."""
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]
+
+
 def __getattr__(name: str) -> object:
     """Import what not every program needs when it is first asked for."""
     if name not in _LAZY:

@@ -54,7 +54,9 @@ class LawDrift:
     @property
     def change(self) -> Float64Array:
         """Q − Q_0, shape (R, *shape)."""
-        return np.asarray(self.quantity - self.quantity[0])
+        return np.asarray(
+            self.quantity - self.quantity[:1]
+        )  # nothing is recorded where the first gradient is not finite
 
     @property
     def parts(self) -> dict[str, Float64Array]:
@@ -62,8 +64,8 @@ class LawDrift:
         return {name: getattr(self, name) for name in PARTS}
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{name} {np.abs(part).max():.3g}" for name, part in self.parts.items())
-        return f"LawDrift({self.name!r}, max |Q - Q0| {np.abs(self.change).max():.3g} of {sizes})"
+        sizes = ", ".join(f"{name} {np.abs(part).max(initial=0.0):.3g}" for name, part in self.parts.items())
+        return f"LawDrift({self.name!r}, max |Q - Q0| {np.abs(self.change).max(initial=0.0):.3g} of {sizes})"
 
 
 PARTS = ("lr", "noise", "decay", "momentum")
@@ -217,7 +219,7 @@ def drift(
     for s in plan.watched:
         begin, stop = stop, stop + s.n_generators
         Q, J, parts = (a[written, ..., begin:stop] for a in (records.quantity, records.charge, records.parts))
-        found[s.name] = _law(s, algorithm, step, Q, J[0] if algorithm.has_velocity else 0 * Q[0], parts)
+        found[s.name] = _law(s, algorithm, step, Q, J if algorithm.has_velocity else 0 * Q, parts)
     t = np.asarray(algorithm.dt * step, dtype=np.float64)
     return Drift(algorithm, t, step, records.loss[written], ByName(found, "law"), run.x(), status, message)
 
@@ -228,11 +230,11 @@ def _law(
     columns = [parts[:, part] for part in (layout.LR, layout.NOISE, layout.DECAY, layout.MOMENTUM)]
     first = second = np.full_like(Q, np.nan)
     kappa, kind = _multiple(s) if algorithm.weight_decay else 0.0, "unknown"
-    if kappa is not None:
+    if kappa is not None and step.size:
         kind = _charge_flow.damping(algorithm, kappa)
         square = np.diff(parts[:, layout.SOURCE], axis=0) / (algorithm.dt * np.diff(step)[:, None])
         first = _charge_flow.first_order(algorithm, kappa, step, Q[0], square)
-        second = _charge_flow.second_order(algorithm, kappa, step, Q[0], J, square)
+        second = _charge_flow.second_order(algorithm, kappa, step, Q[0], J[0], square)
     arrays = [a.reshape(step.size, *s.shape) for a in (Q, *columns, first, second)]
     return LawDrift(s.name, *arrays, kind)  # type: ignore[call-arg, arg-type]
 

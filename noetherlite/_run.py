@@ -151,7 +151,9 @@ class Run:
                 laws = laws._replace(Z0=self.start.C.astype(plan.dtype))
             x, v = plan.reduction.coordinates(self.start), np.zeros(plan.n_params)
         n_parts = layout.N_PARTS if records.parts.size else 0
-        self._state = state(x.astype(plan.dtype), v.astype(plan.dtype), int(laws.start[-1]), n_parts)
+        with np.errstate(over="ignore"):  # in float32 the start can be infinite: its loss is not finite, and says so
+            x, v = x.astype(plan.dtype), v.astype(plan.dtype)
+        self._state = state(x, v, int(laws.start[-1]), n_parts)
         self.advance, self._bring = engine.advance(self.kernel, laws, batches, self._state, records)
 
     @property

@@ -74,7 +74,8 @@ class Setup:
         state = blank._replace(
             **{name: np.repeat(a[None], E, axis=0) for name, a in blank._asdict().items()},
         )
-        state.x[...], state.v[...] = self.x, self.v
+        with np.errstate(over="ignore"):  # as in a run alone
+            state.x[...], state.v[...] = self.x, self.v
         for e, kept in enumerate(self.states()):
             for name, a in () if kept is None else kept._asdict().items():
                 getattr(state, name)[e] = a

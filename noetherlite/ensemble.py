@@ -294,9 +294,7 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
     ends = _Ends(setup)
     ends.x, ends.v = state.x, state.v if setup.algorithms[0].has_velocity else -state.gradient
     for e in range(E):
-        end = _run.outcome(
-            plan, setup.algorithms[e], setup.x[e], setup.t0, setup.own(e), counts[e], stopped
-        )
+        end = _run.outcome(plan, setup.algorithms[e], setup.x[e], setup.t0, setup.own(e), counts[e], stopped)
         ends.members[e] = Member(*end, int(counts[e, layout.EVALUATIONS]))
     return ends
 

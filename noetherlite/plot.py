@@ -5,6 +5,7 @@ matplotlib is imported when the first plot is drawn, never with the package, and
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +56,13 @@ def _style(given: dict[str, Any], **defaults: Any) -> dict[str, Any]:
     return {**defaults, **normalize_kwargs(given, Line2D)}
 
 
+def _logarithmic(ax: Axes) -> None:
+    """Make the y axis logarithmic; of a run that diverged up to 1e250, as matplotlib has to count decades beyond."""
+    if ax.dataLim.y1 > 1e250:
+        ax.set_ylim(ax.dataLim.minposy, 1e250)
+    ax.set_yscale("log")
+
+
 def _single(trajectory: Trajectory) -> Trajectory:
     if trajectory.members:
         raise ValueError(f"trajectory is an ensemble of {len(trajectory.members)}; give one of its runs, trajectory[e]")
@@ -66,7 +74,7 @@ def loss(trajectory: Trajectory, ax: Axes | None = None, **style: Any) -> Axes:
     ax = new_axes(ax)
     ax.plot(trajectory.t.T, trajectory.loss.T, **_style(style, color=COLOURS[0]))
     if not (trajectory.loss <= 0).any():
-        ax.set_yscale("log")
+        _logarithmic(ax)
     ax.set(xlabel="time $t$", ylabel="loss $U$")
     return ax
 
@@ -106,7 +114,7 @@ def law(trajectory: Trajectory, name: str, what: str = "residual", ax: Axes | No
     what = _validate.one_of(what, "what", LABELS)
     ax, trajectory = new_axes(ax), _single(trajectory)
     values: Float64Array = getattr(trajectory.laws[name], what)
-    lines = values.reshape(values.shape[0], -1)
+    lines = values.reshape(values.shape[0], math.prod(values.shape[1:]))
     for c in range(lines.shape[1]):
         ax.plot(trajectory.t, lines[:, c], **_style(style, color=COLOURS[c % len(COLOURS)], linewidth=1.0))
     ax.set(xlabel="time $t$", ylabel=LABELS[what], title=name)
@@ -117,10 +125,12 @@ def residuals(trajectory: Trajectory, ax: Axes | None = None) -> Axes:
     """Plot the largest |component| of every law's exact discrete residual against time: round-off, or a wrong gradient."""
     ax, trajectory = new_axes(ax), _single(trajectory)
     for i, (name, record) in enumerate(trajectory.laws.items()):
-        worst = np.abs(record.discrete_residual.reshape(trajectory.t.size, -1)).max(axis=1)
+        values = record.discrete_residual
+        worst = np.abs(values).max(axis=tuple(range(1, values.ndim)), initial=0.0)
         shown = np.where(worst > 0, worst, np.nan)  # a logarithmic axis has no zero
         ax.plot(trajectory.t, shown, color=COLOURS[i % len(COLOURS)], label=name)
-    ax.set(xlabel="time $t$", ylabel="largest |discrete residual|", yscale="log")
+    _logarithmic(ax)
+    ax.set(xlabel="time $t$", ylabel="largest |discrete residual|")
     if trajectory.laws:
         ax.legend(frameon=False, fontsize="small")
     return ax

@@ -28,7 +28,15 @@ _ROWS = ("step", "loss", "excess", "quantity", "charge", "integral", "discrete")
 
 
 class DivergenceError(RuntimeError):
-    """The loss became infinite or NaN; raised only with on_divergence="raise"."""
+    """The loss became infinite or NaN; raised only with on_divergence="raise".
+
+    Attributes
+    ----------
+    trajectory : Trajectory
+        All that was recorded until then.
+    """
+
+    trajectory: Trajectory
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ def integrate(
     ValueError, TypeError
         If an argument is not as described; the message names it.
     DivergenceError
-        Only with on_divergence="raise".
+        Only with on_divergence="raise"; its `trajectory` has all that was recorded.
     DeviceError
         If backend="cuda" finds no GPU, or not what it needs; the message says what to install.
     MemoryError
@@ -198,7 +206,9 @@ def conduct(
     if kept is not None:
         kept.raise_if_failed(trajectory)
     if status == "diverged" and on_divergence == "raise":
-        raise DivergenceError(message)
+        error = DivergenceError(f"{message}; .trajectory of this error has what was recorded")
+        error.trajectory = trajectory
+        raise error
     return trajectory
 
 

@@ -187,16 +187,14 @@ def half(tmp_path):
     return tmp_path / "a.npz", whole
 
 
-def test_files_of_the_first_format_are_read(half, monkeypatch):
+def test_files_of_the_first_format_are_read(half):
     """They said beside the states which runs had begun."""
     path, whole = half
     header, arrays = _checkpoint_file.read(path)
     arrays["begun"] = np.array([False, True])
     arrays["state/counts"][0] = 0, 0, 0  # though its records have a row: another thread had made its start
     arrays["state/counts"][1, layout.PHASE] -= 1
-    monkeypatch.setattr(_checkpoint_file, "SCHEMA", 1)
-    _checkpoint_file.write(path, header, arrays)
-    monkeypatch.undo()
+    _checkpoint_file.write(path, {**header, "schema": 1}, arrays)
     assert_same(nl.resume(path), whole)
 
 
@@ -217,7 +215,9 @@ def test_a_state_that_is_not_of_its_run_is_refused(tmp_path, name, batch_size):
     for mixed in (("x",), ("x", "v"), ("balance", "charge")):
         torn = arrays | {f"state/{part}": earlier[f"state/{part}"] for part in mixed}
         _checkpoint_file.write(path, header, torn)
-        with pytest.raises(ValueError, match=r"a.npz' holds a state that its exact laws exclude: at step 6 the .*'scaling:1'"):
+        with pytest.raises(
+            ValueError, match=r"a.npz' holds a state that its exact laws exclude: at step 6 the .*'scaling:1'"
+        ):
             nl.resume(path)
     _checkpoint_file.write(path, header, arrays)
     assert_same(nl.resume(path), whole)

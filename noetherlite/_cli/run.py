@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -19,8 +20,8 @@ from ..checkpoint import CheckpointError, begun_as, unfinished
 from ..ensemble import ensemble
 from ..network import Network
 from ..resume import resume
-from ..simulate import integrate
-from ..trajectory import Trajectory, stored_specification
+from ..simulate import DivergenceError, integrate
+from ..trajectory import BLEW_UP, Trajectory, stored_specification
 from . import config, say
 from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output, file_name
 from .signatures import keys
@@ -181,7 +182,7 @@ def _finish(
     failure = None
     try:
         trajectory = start(progress=not options.no_progress)
-    except CheckpointError as error:
+    except (CheckpointError, DivergenceError) as error:
         trajectory, failure = error.trajectory, error
     if told:
         trajectory = replace(trajectory, specification={**trajectory.specification, **told})
@@ -199,6 +200,9 @@ def _finish(
         say.answer(report)
     else:
         _print(report)
+    if BLEW_UP in trajectory.message:
+        print(f"noetherlite: warning: {trajectory.message}", file=sys.stderr)
+        return say.BROKEN
     return _CODES[trajectory.status]
 
 

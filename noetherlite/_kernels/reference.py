@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import layout, pointwise
 from .layout import EVALUATIONS, PHASE, STEPS_DONE
+from .reference_laws import pair, translation
 
 A = NDArray[Any]
 
@@ -163,47 +164,6 @@ def jacobian(problem: layout.Problem, x: A) -> A:
     for s in range(N):
         zs, activations = forward(problem, x, problem.X[s : s + 1])
         out[s] = backward(problem, x, zs, activations, np.eye(n)[:, None, :])
-    return out
-
-
-# --- laws --------------------------------------------------------------------------------------------------------------
-
-
-def pair(laws: layout.Laws, a: A, b: A) -> A:
-    """Return B(a, b) of every law, shape (K,)."""
-    parts = [np.zeros(0)]
-    for l, kind in enumerate(laws.kind):
-        n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l, :7])
-        if kind == layout.AFFINE:
-            parts.append(np.atleast_1d((laws.G[n] @ a) @ b))
-            continue
-        if kind == layout.TRANSLATION:
-            parts.append(np.zeros(n))
-            continue
-        if kind == layout.ROTATION:
-            wa, wb = a[W : W + m * n].reshape(m, n), b[W : W + m * n].reshape(m, n)
-            parts.append((wa.T @ wb - wb.T @ wa).ravel())
-            continue
-        wa, wb = a[W : W + n * m].reshape(n, m), b[W : W + n * m].reshape(n, m)
-        ua, ub = a[U : U + q * n].reshape(q, n), b[U : U + q * n].reshape(q, n)
-        form = wb @ wa.T - (laws.degree[l] if kind == layout.SCALING else 1) * (ua.T @ ub)
-        if bias >= 0:
-            form += np.outer(b[bias : bias + n], a[bias : bias + n])
-        if beta >= 0:
-            form -= np.outer(b[beta : beta + n], a[beta : beta + n])
-        parts.append(np.diag(form) if kind == layout.SCALING else form.ravel())
-    return np.concatenate(parts)
-
-
-def translation(laws: layout.Laws, b: A) -> A:
-    """Return T(b) of every law, shape (K,)."""
-    out = np.zeros(laws.start[-1])
-    for l, kind in enumerate(laws.kind):
-        n, W, m = (int(i) for i in laws.where[l, :3])
-        if kind == layout.TRANSLATION:
-            out[laws.start[l] : laws.start[l + 1]] = b[W : W + m * n].reshape(m, n).sum(axis=0)
-        elif kind == layout.AFFINE:
-            out[laws.start[l]] = laws.xi[n] @ b
     return out
 
 
