@@ -1,17 +1,17 @@
-"""Mappings of names to results that cannot be changed, and that know what a name they do not have may mean."""
+"""Dictionaries of results that cannot be changed, and that know what a name they do not have may mean."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
 
 from . import _validate
 
 T = TypeVar("T")
 
 
-class ByName(Mapping[str, T]):
-    """A mapping that is read only; like a dict otherwise, also for pickle and copy.
+class ByName(dict[str, T]):
+    """A dict that is read only; any other way like one, for JSON, pickle and copy too.
 
     Parameters
     ----------
@@ -22,27 +22,22 @@ class ByName(Mapping[str, T]):
     """
 
     def __init__(self, held: Mapping[str, T], kind: str) -> None:
-        self._held, self._kind = dict(held), kind
+        super().__init__(held)
+        self._kind = kind
 
-    def __getitem__(self, name: str) -> T:
-        try:
-            return self._held[name]
-        except KeyError:
-            hint = _validate.suggestion(name, self._held) if isinstance(name, str) else ""
-            known = ", ".join(map(repr, self._held)) or "none"
-            raise KeyError(f"there is no {self._kind} {name!r}{hint}; there are {known}") from None
+    def __missing__(self, name: object) -> NoReturn:
+        hint = _validate.suggestion(name, self) if isinstance(name, str) else ""
+        known = ", ".join(map(repr, self)) or "none"
+        raise KeyError(f"there is no {self._kind} {name!r}{hint}; there are {known}")
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._held
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(f"{type(self).__name__!r} object does not support item assignment; dict(...) of it is a copy that does")
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._held)
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
-    def __len__(self) -> int:
-        return len(self._held)
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:  # type: ignore[override]
+        return {**self, **other}
 
-    def __or__(self, other: Mapping[str, T]) -> dict[str, T]:
-        return {**self._held, **other}
-
-    def __repr__(self) -> str:
-        return repr(self._held)
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[dict[str, T], str]]:
+        """Return what makes it again, rather than an empty one to be filled."""
+        return type(self), (dict(self), self._kind)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _checkpoint_file, _run, _validate
+from . import _checkpoint_file, _fit, _run, _validate
 from ._files import suffixed
 from ._kernels import layout
 from ._setup import Setup
@@ -258,6 +258,7 @@ def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], po
         moving=False,
     )
     records = plan.records(runs, chosen["steps"], chosen["record_every"], chosen["record_params"])
+    _check(path, arrays, plan, records, len(found))
     for name in _ROWS:
         getattr(records, name)[...] = arrays[f"records/{name}"]
     return Setup(
@@ -271,6 +272,26 @@ def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], po
         header["single"],
         {name: arrays[f"state/{name}"] for name in _STATE},
     )
+
+
+def _check(
+    path: Path, arrays: Mapping[str, Any], plan: _run.Plan, records: layout.Records, E: int
+) -> None:
+    """Raise ValueError unless the arrays of a checkpoint fit the runs that its header tells of."""
+    blank = _run.state(np.zeros(plan.n_params, plan.dtype), np.zeros(0, plan.dtype), int(plan.laws.start[-1]), 0)
+    blank = blank._replace(v=blank.x)
+    try:
+        for name in ("start/x", "start/v"):
+            _fit.expect(arrays, name, "f", (E, plan.U.n_params))
+        _fit.expect(arrays, "keys", "u", (E,))
+        for name in _ROWS:
+            own = getattr(records, name)
+            _fit.expect(arrays, f"records/{name}", own.dtype.kind, own.shape)
+        for name in _STATE:
+            own = getattr(blank, name)
+            _fit.expect(arrays, f"state/{name}", own.dtype.kind, (E, *own.shape))
+    except ValueError as error:
+        raise ValueError(f"path={str(path)!r} is not a checkpoint: {error}") from error
 
 
 def _potential(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], given: Potential | None) -> Potential:

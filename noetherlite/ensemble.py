@@ -246,7 +246,7 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
     fleet = _device.Fleet(plan, [a.kernel(setup.t0) for a in setup.algorithms], state, setup.streams, records)
     interrupt, stopped, counts = Interrupt(), "", state.counts
     if kept is not None:
-        kept.states = setup.rows(state)
+        kept.states = [*setup.rows(state)]
 
     def steps_done() -> int:
         """Return the steps of those that have not diverged."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _html, _validate, plot
+from . import _fit, _html, _validate, plot
 from ._by_name import ByName
 from ._files import arrays, present, replacing, suffixed
 from ._types import Array, Float64Array, IntArray
@@ -85,6 +85,10 @@ class Trajectory:
     def __post_init__(self) -> None:
         object.__setattr__(self, "laws", ByName(self.laws, "law"))
         object.__setattr__(self, "specification", ByName(self.specification, "entry"))
+
+    def __bool__(self) -> bool:
+        """Whether there is a run, as for any object; a single one has no length."""
+        return True
 
     def __len__(self) -> int:
         """Return the number of runs of an ensemble."""
@@ -215,11 +219,16 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
             raise KeyError("format")
         if header["schema"] > SCHEMA:
             raise ValueError(f"path={str(target)!r} has format {header['schema']}; this version reads up to {SCHEMA}")
+        held = [f.name for f in fields(LawRecord) if f.name not in ("name", "t")]
+        try:
+            _fit.trajectory(header, data, held)
+        except ValueError as error:
+            raise ValueError(f"path={str(target)!r} is damaged: {error}") from error
         laws = {
             name: LawRecord(
                 name,
                 data["t"],
-                **{f.name: data[f"laws/{name}/{f.name}"] for f in fields(LawRecord) if f.name not in ("name", "t")},
+                **{what: data[f"laws/{name}/{what}"] for what in held},
             )
             for name in header["laws"]
         }
@@ -233,7 +242,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
             specification=header["specification"],
             members=tuple(Member(*m) for m in header.get("members", ())),
         )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"path={str(target)!r} is not a noetherlite trajectory: missing or damaged {error}") from error
 
 

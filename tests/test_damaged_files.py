@@ -1,6 +1,7 @@
 """Readers of files that are damaged or hostile: the file's content, or a documented error, in bounded memory."""
 
 import io
+import json
 import struct
 import tracemalloc
 import warnings
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import _idx
+from noetherlite import _checkpoint_file, _idx
 from noetherlite._cli.config import Config, ConfigError
 from noetherlite._files import arrays
 
@@ -154,3 +155,57 @@ def test_large_and_deep_configurations(tmp_path):
         path.write_text(text, encoding="latin-1")
         with pytest.raises(ConfigError, match=r"config\.toml"):
             Config(path).job()
+
+
+def spoilt(header, parts, rng):
+    """One member exchanged for another's array, cut, of another kind, or gone; or one entry of the header."""
+    name = str(rng.choice(sorted(parts)))
+    how = int(rng.integers(6))
+    if how == 0:
+        del parts[name]
+    elif how == 1:
+        parts[name] = parts[name][:-1]
+    elif how == 2:
+        parts[name] = parts[name].astype("U8")
+    elif how == 3:
+        parts[name] = parts[name][None]
+    elif how == 4:
+        parts["step"] = parts["step"][::-1]
+        name = "step"
+    else:
+        name = str(rng.choice(["message", "n_gradients", "specification", "laws", "members", "status"]))
+        header[name] = [None]
+    return name
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_arrays_that_do_not_fit_together(tmp_path, many):
+    """Whole files, whose members are another run's: each is refused by name, and none is taken by `load` to fall over later."""
+    net = nl.Network([2, 3, 2])
+    U = net.potential(nl.datasets.gaussian_classes(n=8, n_features=2, n_classes=2, rng=0))
+    x0 = net.init(rng=0)
+    run = nl.ensemble(U, nl.GD(0.1), [x0, x0, x0], 4) if many else nl.integrate(U, nl.GD(0.1), x0, 4, record_params=True)
+    path, rng = run.save(tmp_path / "run.npz"), np.random.default_rng(0)
+    whole = arrays(path)
+    for _ in range(60):
+        parts = dict(whole)
+        header = json.loads(str(parts.pop("header")))
+        name = spoilt(header, parts, rng)
+        np.savez(path, header=np.array(json.dumps(header)), **parts)
+        if name == "params" and name not in parts:
+            assert nl.load(path).params is None
+            continue
+        with pytest.raises(ValueError, match=r"run.npz") as caught:
+            nl.load(path)
+        assert name in str(caught.value) or name in ("t", "x"), name  # what has the shape of t or x is compared with them
+
+
+@pytest.mark.parametrize("name", ["state/x", "state/counts", "records/loss", "records/step", "start/x", "keys"])
+def test_a_checkpoint_whose_arrays_do_not_fit(tmp_path, name):
+    U, path = nl.potentials.Radial(2), tmp_path / "a.npz"
+    nl.integrate(U, nl.GD(0.1), [1.0, 0.5], 4, checkpoint=path)
+    header, held = _checkpoint_file.read(path)
+    for other in (held[name][..., :0], held[name].astype("U4")):
+        _checkpoint_file.write(path, header, held | {name: other})
+        with pytest.raises(ValueError, match=f"a.npz' is not a checkpoint: {name} must h"):
+            nl.resume(path)

@@ -93,7 +93,7 @@ def test_on_request_it_raises_and_loses_nothing():
     net, U = problem("relu")
     kept = nl.integrate(U, nl.GD(1e12), net.init(rng=0), STEPS)
     assert kept.status == "diverged"
-    with pytest.raises(nl.DivergenceError, match="stopped being finite at step .*trajectory") as caught:
+    with pytest.raises(nl.DivergenceError, match=r"stopped being finite at step .*trajectory") as caught:
         nl.integrate(U, nl.GD(1e12), net.init(rng=0), STEPS, on_divergence="raise")
     np.testing.assert_array_equal(caught.value.trajectory.loss, kept.loss)
 
@@ -134,7 +134,7 @@ def test_it_is_said(wild):
 
 def test_round_off_tells_what_happened_between_records(wild):
     """No record has the large loss, but the exact laws carry its round-off to the end."""
-    U, x0, every = wild
+    U, x0, _ = wild
     run = nl.integrate(U, nl.GD(30.0), x0, 300, record_every=300)
     assert run.loss.max() < run.loss[0] / EPS**0.5
     assert f"{BLEW_UP}: round-off in the exact law of 'scaling:1' rose to" in run.message
