@@ -75,6 +75,8 @@ class Plan:
             backend in ("cpu", "cuda") or (backend == "auto" and not settings.DISABLE_JIT)
         )
         self.reduction = None
+        if reduce is not None:
+            reduce = _validate.boolean(reduce, "input_reduction")
         if reduce is not False:
             why = _reduction.objection(U, watched, moving, self.compiled and not self.on_device)
             if why and reduce:

@@ -15,14 +15,16 @@ import numpy as np
 
 from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
 
+LARGEST = 2**63 - 1  # of the integers that kernels count with
 DTYPES = ("float64", "float32")
-MOST_STEPS = 10**18  # that a run counts: the kernels have integers of 64 bits
 
 
 def describe(value: object) -> str:
     """Return `value` as it appears in an error message: short, whatever it is."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write out the largest
+        return f"an integer of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -52,7 +54,11 @@ def real(
 ) -> float:
     """Return a finite float in [minimum, maximum], the lower end excluded if `strict`."""
     try:
+        if isinstance(value, str | bytes | bool | np.bool_):  # float("0.1") would do
+            raise TypeError
         number = float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a real number, got {describe(value)}") from None
     low_ok = number > minimum if strict else number >= minimum
@@ -75,10 +81,23 @@ def integer(value: object, name: str, *, minimum: int, maximum: int | None = Non
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {describe(value)}") from None
-    if number < minimum or (maximum is not None and number > maximum):
-        upper = "" if maximum is None else f" and <= {maximum}"
-        raise ValueError(f"{name}={number} is out of range; expected an integer >= {minimum}{upper}")
+    if number < minimum or number > (LARGEST if maximum is None else maximum):
+        upper = "" if maximum is None and number < minimum else f" and <= {LARGEST if maximum is None else maximum}"
+        raise ValueError(f"{name}={describe(number)} is out of range; expected an integer >= {minimum}{upper}")
     return number
+
+
+def boolean(value: object, name: str) -> bool:
+    """Return a bool; strings, "no" among them, and other things that count as true are refused."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise TypeError(f"{name} must be True or False, got {describe(value)}")
+
+
+def function(value: object, name: str) -> None:
+    """Refuse what cannot be called; None is for the caller to accept."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {describe(value)}")
 
 
 def dtype_name(value: object) -> str:

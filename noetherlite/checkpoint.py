@@ -274,9 +274,7 @@ def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], po
     )
 
 
-def _check(
-    path: Path, arrays: Mapping[str, Any], plan: _run.Plan, records: layout.Records, E: int
-) -> None:
+def _check(path: Path, arrays: Mapping[str, Any], plan: _run.Plan, records: layout.Records, E: int) -> None:
     """Raise ValueError unless the arrays of a checkpoint fit the runs that its header tells of."""
     blank = _run.state(np.zeros(plan.n_params, plan.dtype), np.zeros(0, plan.dtype), int(plan.laws.start[-1]), 0)
     blank = blank._replace(v=blank.x)

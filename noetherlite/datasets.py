@@ -14,6 +14,9 @@ from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
 __all__ = ["Dataset", "gaussian_classes", "glyphs", "icosahedron", "kmnist", "npz", "polygon"]
 
 
+_MOST_GLYPHS = 200_000
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples with their labels or targets.
@@ -171,7 +174,7 @@ def glyphs(n: int = 512, rng: Seed = 0) -> Dataset:
     Raises
     ------
     TypeError, ValueError
-        If `n` is not a positive integer or `rng` cannot be used.
+        If `n` is not an integer from 1 to 200,000 (which take seconds, and 1.3 GB) or `rng` cannot be used.
 
     Notes
     -----
@@ -179,7 +182,7 @@ def glyphs(n: int = 512, rng: Seed = 0) -> Dataset:
     have a stray stroke and two in ten are inverted. The difficulty is close to that of Kuzushiji-MNIST: trained on 4000
     images, a linear classifier reaches about 70 % on new ones and a [784, 128, 64, 10] ReLU network about 90 %.
     """
-    n = _validate.integer(n, "n", minimum=1)
+    n = _validate.integer(n, "n", minimum=1, maximum=_MOST_GLYPHS)
     generator = _validate.generator(rng)
     labels = _balanced_labels(n, _glyphs.N_CLASSES, generator)
     return Dataset(_glyphs.draw(labels, generator), labels, "glyphs")

@@ -104,7 +104,9 @@ def ensemble(
     check(U, algorithms[0])
     _validate.shaped(starts, "X0", (E, U.n_params))
     steps = _validate.integer(steps, "steps", minimum=0)
-    record_every = _validate.integer(record_every, "record_every", minimum=1, maximum=_validate.MOST_STEPS)
+    record_every = _validate.integer(record_every, "record_every", minimum=1)
+    record_params = _validate.boolean(record_params, "record_params")
+    progress = _validate.boolean(progress, "progress")
     V, start_time = _run.motion(algorithms[0], starts.shape, velocity, t0)
     watched = _watched(U, laws, minibatches=batch_size is not None)
     plan = _run.Plan(

@@ -79,7 +79,8 @@ def memory(
     1028800
     """
     steps = _validate.integer(steps, "steps", minimum=0)
-    every = _validate.integer(record_every, "record_every", minimum=1, maximum=_validate.MOST_STEPS)
+    every = _validate.integer(record_every, "record_every", minimum=1)
+    record_params = _validate.boolean(record_params, "record_params")
     E = 1 if networks is None else _validate.integer(networks, "networks", minimum=1)
     plan = _run.Plan(
         U,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from . import _checkpoint_file, _exactness, checkpoint
+from . import _checkpoint_file, _exactness, _validate, checkpoint
 from ._files import present
 from .ensemble import conduct as conduct_all
 from .potentials import Potential
@@ -69,6 +69,8 @@ def resume(
     target = present(path)
     header, arrays = _checkpoint_file.read(target)
     setup = checkpoint.restart(target, header, arrays, potential)
+    if callback is not None:
+        _validate.function(callback, "callback")
     for e in range(len(setup.algorithms)):
         why = _exactness.objection(setup, e)
         if why:

@@ -160,7 +160,11 @@ def integrate(
     """
     check(U, algorithm)
     steps = _validate.integer(steps, "steps", minimum=0)
-    record_every = _validate.integer(record_every, "record_every", minimum=1, maximum=_validate.MOST_STEPS)
+    record_every = _validate.integer(record_every, "record_every", minimum=1)
+    record_params = _validate.boolean(record_params, "record_params")
+    progress = _validate.boolean(progress, "progress")
+    if callback is not None:
+        _validate.function(callback, "callback")
     on_divergence = _validate.one_of(on_divergence, "on_divergence", ("record", "raise"))
     x = _validate.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
     v, start = _run.motion(algorithm, x.shape, velocity, t0)

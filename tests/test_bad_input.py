@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from noetherlite import GD, NAGD, ConformalLeapfrog, Dynamics, Leapfrog, Network, integrate, potentials
+from noetherlite import GD, NAGD, ConformalLeapfrog, Dynamics, Leapfrog, Network, datasets, integrate, potentials
 
 NET = Network([2, 3, 2], "relu")
 MSE = Network([2, 3, 2], "relu", loss="mse")
@@ -124,6 +124,18 @@ CASES = {
         ["t0 must be > 0", "t0=0.0"],
     ),
     "t0 negative": (lambda: run(t0=-1.0), ValueError, ["t0=-1.0", ">= 0"]),
+    "steps beyond int64": (lambda: run(steps=10**19), ValueError, ["steps=10000000000000000000", "<= 9223372036854775807"]),
+    "steps of 5001 digits": (lambda: run(steps=10**5000), ValueError, ["steps=an integer of 16610 bits", "out of range"]),
+    "steps beyond memory": (lambda: run(steps=10**18), MemoryError, ["record_every"]),
+    "record_every beyond int64": (lambda: run(record_every=10**20), ValueError, ["record_every=1000", "out of range"]),
+    "record_params as text": (lambda: run(record_params="yes"), TypeError, ["record_params must be True or False", "'yes'"]),
+    "input_reduction as text": (lambda: run(input_reduction="x"), TypeError, ["input_reduction must be", "'x'"]),
+    "progress as text": (lambda: run(progress="no"), TypeError, ["progress must be True or False", "'no'"]),
+    "callback": (lambda: run(callback=3), TypeError, ["callback must be callable", "got 3"]),
+    "lr beyond doubles": (lambda: GD(10**400), ValueError, ["lr=an integer of 1329 bits", "finite"]),
+    "lr as text of a number": (lambda: GD("0.1"), TypeError, ["lr must be a real number", "'0.1'"]),
+    "lr boolean": (lambda: GD(True), TypeError, ["lr must be a real number", "True"]),
+    "many glyphs": (lambda: datasets.glyphs(n=10**6), ValueError, ["n=1000000", "<= 200000"]),
     "t0 NaN": (lambda: run(t0=float("nan")), ValueError, ["t0=nan", "finite"]),
 }  # fmt: skip
 
@@ -146,6 +158,8 @@ def test_what_is_right_is_accepted():
     assert run().status == "completed"
     assert run(algorithm=NAGD(0.01), velocity=ONES, t0=0.5).status == "completed"
     assert run(algorithm=ConformalLeapfrog(0.01, alpha=1), t0=0.5).status == "completed"
+    assert run(algorithm=GD(10**29), steps=0).status == "completed"
+    assert run(record_every=10**11, record_params=np.True_).step.tolist() == [0, 3]
     assert run(algorithm=NAGD(0.01), velocity=0 * ONES).status == "completed"
     assert (
         run(batch_size=np.int64(4), steps=np.int32(2), rng=0, laws=["scaling:1"], dtype=np.float32).status

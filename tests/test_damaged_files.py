@@ -170,7 +170,7 @@ def spoilt(header, parts, rng):
     elif how == 3:
         parts[name] = parts[name][None]
     elif how == 4:
-        parts["step"] = parts["step"][::-1]
+        parts["step"] = parts["step"][..., ::-1]
         name = "step"
     else:
         name = str(rng.choice(["message", "n_gradients", "specification", "laws", "members", "status"]))
@@ -184,7 +184,9 @@ def test_arrays_that_do_not_fit_together(tmp_path, many):
     net = nl.Network([2, 3, 2])
     U = net.potential(nl.datasets.gaussian_classes(n=8, n_features=2, n_classes=2, rng=0))
     x0 = net.init(rng=0)
-    run = nl.ensemble(U, nl.GD(0.1), [x0, x0, x0], 4) if many else nl.integrate(U, nl.GD(0.1), x0, 4, record_params=True)
+    run = (
+        nl.ensemble(U, nl.GD(0.1), [x0, x0, x0], 4) if many else nl.integrate(U, nl.GD(0.1), x0, 4, record_params=True)
+    )
     path, rng = run.save(tmp_path / "run.npz"), np.random.default_rng(0)
     whole = arrays(path)
     for _ in range(60):
@@ -197,7 +199,9 @@ def test_arrays_that_do_not_fit_together(tmp_path, many):
             continue
         with pytest.raises(ValueError, match=r"run.npz") as caught:
             nl.load(path)
-        assert name in str(caught.value) or name in ("t", "x"), name  # what has the shape of t or x is compared with them
+        assert name in str(caught.value) or name in ("t", "x"), (
+            name
+        )  # what has the shape of t or x is compared with them
 
 
 @pytest.mark.parametrize("name", ["state/x", "state/counts", "records/loss", "records/step", "start/x", "keys"])
