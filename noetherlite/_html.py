@@ -27,6 +27,23 @@ def table(title: str, rows: Iterable[Sequence[object]], head: Sequence[str] = ()
     return f"<table>{caption}{''.join(lines)}</table>"
 
 
+class Page(str):
+    """A page of HTML as text, which notebooks show as a page and not as its source."""
+
+    @classmethod
+    def of(cls, parts: Iterable[str]) -> Page:
+        """Return the page that is made of these parts."""
+        return cls("".join(parts))
+
+    def __repr__(self) -> str:
+        return f"<a page of HTML, {len(self):,} characters; print(page, file=...) writes it>"
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe srcdoc="{html.escape(self, quote=True)}" style="width: 100%; height: 40em; border: 0"></iframe>'
+        )
+
+
 def _cell(tag: str, content: object) -> str:
     text = f"{content:.3g}" if isinstance(content, float) else str(content)
     return f'<{tag} style="{_LEFT}">{html.escape(text)}</{tag}>'

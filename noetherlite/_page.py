@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import _validate
+from ._html import Page
 from ._page_plots import plot
 from ._page_style import SCRIPT, STYLE
 from ._types import Float64Array
@@ -71,10 +72,10 @@ def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None 
     return _page(title or _heading(what), _run(what))
 
 
-def _page(title: str, body: Iterable[str]) -> str:
+def _page(title: str, body: Iterable[str]) -> Page:
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return "".join(
+    return Page.of(
         [
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',

@@ -47,6 +47,9 @@ class Law:
         """Return the formula as "text" (Unicode) or "latex" (without dollar signs)."""
         return self.latex if _validate.one_of(format, "format", FORMATS) == "latex" else plain(self.latex)
 
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.formula('latex')}$"
+
     def __str__(self) -> str:
         return self.formula()
 

@@ -145,6 +145,30 @@ class Trajectory:
             title += f", t = {self.t[0]:g} to {self.t[-1]:g}, loss {self.loss[0]:.4g} → {self.loss[-1]:.4g}"
         return _html.table(title, rows, ("law", "components", "largest |residual|", "largest |discrete residual|"))
 
+    def to_pandas(self) -> Any:
+        """Return the records as a pandas.DataFrame: t, step, loss, energy, and a column per component of a law's arrays.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        from . import _tables
+
+        return _tables.frame(self)
+
+    def to_xarray(self) -> Any:
+        """Return the records, parameters among them, as an xarray.Dataset with named dimensions.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed.
+        """
+        from . import _tables
+
+        return _tables.dataset(self)
+
     def plot_loss(self, ax: Axes | None = None, **style: Any) -> Axes:
         """Plot the loss against time; see `noetherlite.plot.loss`."""
         return plot.loss(self, ax, **style)

@@ -24,7 +24,7 @@ FLOORS = [
     ["symmetries", "_family", "_families", "_points", "laws", "bounds"],
     [
         "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_threads", "_reduction", "plot", "_setup", "_interrupt", "checkpoint",
-        "_exactness",
+        "_exactness", "_tables",
         "_checkpoint_file", "resume", "sweep", "_sweep_*",
     ],
     ["_tensors.*", "tensors"],
