@@ -31,7 +31,9 @@ class ByName(dict[str, T]):
         raise KeyError(f"there is no {self._kind} {name!r}{hint}; there are {known}")
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError(f"{type(self).__name__!r} object does not support item assignment; dict(...) of it is a copy that does")
+        raise TypeError(
+            f"{type(self).__name__!r} object does not support item assignment; dict(...) of it is a copy that does"
+        )
 
     __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 

@@ -327,7 +327,7 @@ def _potential(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any],
 
 def _compare(path: Path, arrays: Mapping[str, Any], given: Potential) -> None:
     """Raise a ValueError where a Python function has not the value at the start that was recorded: code has no fingerprint."""
-    x, recorded = (arrays[name].reshape(len(arrays["begun"]), -1)[0] for name in ("start/x", "records/loss"))
+    x, recorded = (arrays[name].reshape(len(arrays["keys"]), -1)[0] for name in ("start/x", "records/loss"))
     if not (arrays["begun"][0] and np.isfinite(recorded[0])):
         return
     value, before = given.value(x), float(recorded[0])
