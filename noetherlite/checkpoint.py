@@ -328,7 +328,7 @@ def _potential(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any],
 def _compare(path: Path, arrays: Mapping[str, Any], given: Potential) -> None:
     """Raise a ValueError where a Python function has not the value at the start that was recorded: code has no fingerprint."""
     x, recorded = (arrays[name].reshape(len(arrays["keys"]), -1)[0] for name in ("start/x", "records/loss"))
-    if not (arrays["begun"][0] and np.isfinite(recorded[0])):
+    if not (arrays["state/counts"][0, layout.PHASE] != layout.NEW and np.isfinite(recorded[0])):
         return
     value, before = given.value(x), float(recorded[0])
     # Half of the digits: another machine may round otherwise, and another function has another value.
