@@ -372,5 +372,6 @@ def state(x: Array, v: Array, n_components: int, n_parts: int) -> layout.State:
         source=zeros(),
         charge=zeros(),
         scratch=np.zeros((2, n_components)),
+        sizes=np.zeros((2, n_components)),
         parts=np.zeros((n_parts, n_components)),
     )

@@ -151,6 +151,7 @@ class _Ends:
         self.setup, plan, E = setup, setup.plan, len(setup.algorithms)
         records = setup.records
         self.x, self.v = (np.full((E, plan.U.n_params), np.nan, plan.dtype) for _ in range(2))
+        self.sizes = np.zeros((E, 2, int(plan.laws.start[-1])))
         self.members = [Member("stopped", f"stopped by Ctrl-C after 0 of {records.last} steps", 0)] * E
         self.params: Array | None = None
         if records.params.size:  # no copy where none is needed: they may be a file larger than memory
@@ -159,7 +160,7 @@ class _Ends:
 
     def enter(self, e: int, run: _run.Run, stopped: str) -> None:
         """Enter the end of run e."""
-        self.x[e], self.v[e] = run.x(), run.velocity()
+        self.x[e], self.v[e], self.sizes[e] = run.x(), run.velocity(), run.state.sizes
         self.members[e] = Member(*run.outcome(stopped), run.n_gradients)
         if self.setup.plan.reduction is not None:
             found = run.in_theta()
@@ -290,6 +291,7 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
     if kept is not None and not kept.error:
         kept.try_to_save(setup.rows(state))
     ends = _Ends(setup)
+    ends.sizes = state.sizes
     ends.x, ends.v = state.x, state.v if setup.algorithms[0].has_velocity else -state.gradient
     for e in range(E):
         own = setup.own(e)
@@ -312,7 +314,7 @@ def _trajectory(setup: Setup, ends: _Ends, specification: dict[str, Any]) -> Tra
         step=np.broadcast_to(grid, t.shape).copy(),
         loss=records.loss,
         energy=records.loss + records.excess,
-        laws=_laws.read(plan.watched, setup.algorithms[0].dynamics, t, records),
+        laws=_laws.read(plan, setup.algorithms, t, records, ends.sizes),
         x=ends.x,
         v=ends.v,
         params=params,

@@ -10,7 +10,7 @@ from ._jit import inlined, merged
 from .cpu_laws import charge, pair
 from .intrinsics import window
 from .layout import STEPS_DONE
-from .pointwise import fading, integrating_factor
+from .pointwise import fading
 
 # The loops of the updates are functions of their own: inlined among others they would not be vectorised.
 
@@ -71,6 +71,14 @@ def pull(algorithm, laws, x, factor, state):
 
 
 @inlined
+def fade(a, drag):
+    """a ← a + drag a, which brings what is in units of μ from one time to the next."""
+    if drag != 0:
+        for j in range(a.size):
+            a[j] += drag * a[j]
+
+
+@inlined
 def gd_before(algorithm, laws, state):
     """x ← x − ηd(x).  Law: Q' − Q = ½η² B(d, d) − ηλ⟨g(x), x⟩; where G is not symmetric ∫J ds is in the place of Q."""
     x, g, h = state.x, state.gradient, algorithm.h
@@ -109,19 +117,21 @@ def heavy_ball_before(algorithm, laws, state):
 def conformal_before(algorithm, laws, state):
     """Drag, kick, drift; velocity Verlet when γ = α = 0.
 
-    Law: μ'J' − μJ = μ(τ) (hB(v, v) − (h/2m) λ (⟨g(x), x⟩ + ⟨g(x'), x'⟩)) at τ = t + h/2.
+    Law: μ'J' − μJ = μ(τ) (hB(v, v) − (h/2m) λ (⟨g(x), x⟩ + ⟨g(x'), x'⟩)) at τ = t + h/2, here divided by μ at the time that
+    has been reached.
     """
     x, v, g, h = state.x, state.v, state.gradient, algorithm.h
     t = algorithm.t0 + state.counts[STEPS_DONE] * h
     middle, kick = t + 0.5 * h, 0.5 * h / algorithm.mass
     drag = fading(algorithm, t, middle)
-    factor = integrating_factor(algorithm, middle)
-    pull(algorithm, laws, x, -kick * factor, state)
+    fade(state.origin, drag)
+    fade(state.balance, drag)
+    pull(algorithm, laws, x, -kick, state)
     drag_kick_drift(x, v, g, drag, kick, h)
     source = window(state.scratch, 0, state.balance.size)
     pair(laws, v, v, source)
     for j in range(state.balance.size):
-        state.balance[j] += h * factor * source[j]
+        state.balance[j] += h * source[j]
 
 
 @inlined
@@ -131,7 +141,9 @@ def conformal_after(algorithm, laws, state):
     t = algorithm.t0 + state.counts[STEPS_DONE] * h
     middle, kick = t + 0.5 * h, 0.5 * h / algorithm.mass
     drag = fading(algorithm, middle, t + h)
-    pull(algorithm, laws, state.x, -kick * integrating_factor(algorithm, middle), state)
+    pull(algorithm, laws, state.x, -kick, state)
+    fade(state.origin, drag)
+    fade(state.balance, drag)
     kick_drag(v, g, kick, drag)
     integrate_source(algorithm, laws, state, t)
 
@@ -164,12 +176,14 @@ def nagd_after(algorithm, laws, state, beta):
 
 @inlined
 def integrate_source(algorithm, laws, state, t):
-    """S = B(v, v) at the end of the step from t, and ∫ μS ds over it by the trapezoidal rule."""
+    """S = B(v, v) at the end of the step from t, and ∫ μS ds/μ over it by the trapezoidal rule."""
     source = window(state.scratch, 0, state.source.size)
     pair(laws, state.v, state.v, source)
-    left, right = integrating_factor(algorithm, t), integrating_factor(algorithm, t + algorithm.h)
+    drag = fading(algorithm, t, t + algorithm.h)
+    fade(state.integral, drag)
+    fade(state.source, drag)
     for j in range(source.size):
-        state.integral[j] += 0.5 * algorithm.h * (left * state.source[j] + right * source[j])
+        state.integral[j] += 0.5 * algorithm.h * (state.source[j] + source[j])
         state.source[j] = source[j]
 
 

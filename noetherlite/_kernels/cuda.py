@@ -90,7 +90,7 @@ def shuffle(batches, counts, e):
 @written_out
 def own_of(x, v, gradient, y, memory, doubles, K, tables):
     """Return the views that belong to one run; `doubles` holds all that is float64 whatever the parameters are."""
-    pieces, norms, losses = 5 * K, 5 * K + schedule.SLOTS * tables.slot, tables.losses
+    pieces, norms, losses = 7 * K, 7 * K + schedule.SLOTS * tables.slot, tables.losses
     return Own(
         x,
         v,
@@ -101,7 +101,8 @@ def own_of(x, v, gradient, y, memory, doubles, K, tables):
         doubles[K : 2 * K],
         doubles[2 * K : 3 * K],
         doubles[3 * K : 4 * K],
-        doubles[4 * K : pieces],
+        doubles[4 * K : 5 * K],
+        doubles[5 * K : pieces],
         doubles[pieces:norms],
         doubles[norms:losses],
         doubles[losses : losses + 2],
@@ -124,6 +125,8 @@ def fetch(state, own, e, first, stride):
     copy(state.balance[e], own.balance, first, stride)
     copy(state.source[e], own.source, first, stride)
     copy(state.charge[e], own.charge, first, stride)
+    copy(state.sizes[e, 0], own.sizes[: own.charge.size], first, stride)
+    copy(state.sizes[e, 1], own.sizes[own.charge.size :], first, stride)
     if first == 0:
         own.losses[0] = state.loss[e, 0]
 
@@ -136,6 +139,8 @@ def keep(state, own, e, first, stride):
     copy(own.balance, state.balance[e], first, stride)
     copy(own.source, state.source[e], first, stride)
     copy(own.charge, state.charge[e], first, stride)
+    copy(own.sizes[: own.charge.size], state.sizes[e, 0], first, stride)
+    copy(own.sizes[own.charge.size :], state.sizes[e, 1], first, stride)
     if first == 0:
         state.loss[e, 0] = own.losses[0]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import layout, pointwise
 from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
+from .reference_laws import generators, pair, translation
 
 A = NDArray[Any]
 
@@ -166,47 +167,6 @@ def jacobian(problem: layout.Problem, x: A) -> A:
     return out
 
 
-# --- laws --------------------------------------------------------------------------------------------------------------
-
-
-def pair(laws: layout.Laws, a: A, b: A) -> A:
-    """Return B(a, b) of every law, shape (K,)."""
-    parts = [np.zeros(0)]
-    for l, kind in enumerate(laws.kind):
-        n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l, :7])
-        if kind == layout.AFFINE:
-            parts.append(np.atleast_1d((laws.G[n] @ a) @ b))
-            continue
-        if kind == layout.TRANSLATION:
-            parts.append(np.zeros(n))
-            continue
-        if kind == layout.ROTATION:
-            wa, wb = a[W : W + m * n].reshape(m, n), b[W : W + m * n].reshape(m, n)
-            parts.append((wa.T @ wb - wb.T @ wa).ravel())
-            continue
-        wa, wb = a[W : W + n * m].reshape(n, m), b[W : W + n * m].reshape(n, m)
-        ua, ub = a[U : U + q * n].reshape(q, n), b[U : U + q * n].reshape(q, n)
-        form = wb @ wa.T - (laws.degree[l] if kind == layout.SCALING else 1) * (ua.T @ ub)
-        if bias >= 0:
-            form += np.outer(b[bias : bias + n], a[bias : bias + n])
-        if beta >= 0:
-            form -= np.outer(b[beta : beta + n], a[beta : beta + n])
-        parts.append(np.diag(form) if kind == layout.SCALING else form.ravel())
-    return np.concatenate(parts)
-
-
-def translation(laws: layout.Laws, b: A) -> A:
-    """Return T(b) of every law, shape (K,)."""
-    out = np.zeros(laws.start[-1])
-    for l, kind in enumerate(laws.kind):
-        n, W, m = (int(i) for i in laws.where[l, :3])
-        if kind == layout.TRANSLATION:
-            out[laws.start[l] : laws.start[l + 1]] = b[W : W + m * n].reshape(m, n).sum(axis=0)
-        elif kind == layout.AFFINE:
-            out[laws.start[l]] = laws.xi[n] @ b
-    return out
-
-
 # --- runs --------------------------------------------------------------------------------------------------------------
 
 
@@ -230,14 +190,11 @@ class Run:
         self.full = batches.size == batches.order.size
         self.mask = np.repeat(laws.symmetric, np.diff(laws.start)).astype(bool)
 
-    def mu(self, t: float) -> float:
-        """Return the integrating factor μ(t)."""
-        m, gamma, alpha = self.algorithm.mass, self.algorithm.gamma, self.algorithm.alpha
-        return float(t ** (alpha / m) * math.exp(gamma / m * t))
-
     def fading(self, t: float, later: float) -> float:
         """Return μ(t)/μ(later) − 1."""
         m, gamma, alpha = self.algorithm.mass, self.algorithm.gamma, self.algorithm.alpha
+        if alpha > 0 and t == 0:
+            return -1.0
         fading = alpha / m * math.log1p((t - later) / later) if alpha > 0 else 0.0
         return math.expm1(gamma / m * (t - later) + fading)
 
@@ -280,7 +237,7 @@ class Run:
         if a.kind == layout.HEAVY_BALL:
             return
         s.source[:] = pair(self.laws, s.v, s.v)
-        s.origin[:] = self.mu(a.t0) * s.charge
+        s.origin[:] = s.charge
 
     def _step(self) -> None:
         s, a = self.state, self.algorithm
@@ -304,11 +261,13 @@ class Run:
         elif a.kind == layout.CONFORMAL:
             middle, end = t + 0.5 * a.h, t + a.h
             kick = 0.5 * a.h / a.mass
-            s.balance[:] -= kick * self.mu(middle) * self.pull(s.x)
+            self._fade(t, middle, s.origin, s.balance)
+            s.balance[:] -= kick * self.pull(s.x)
             s.v[:] += self.fading(t, middle) * s.v - kick * s.gradient
             s.x[:] += a.h * s.v
-            s.balance[:] += self.mu(middle) * (a.h * pair(self.laws, s.v, s.v) - kick * self.pull(s.x))
+            s.balance[:] += a.h * pair(self.laws, s.v, s.v) - kick * self.pull(s.x)
             self._evaluate(s.x)
+            self._fade(middle, end, s.origin, s.balance)
             s.v[:] -= kick * s.gradient
             s.v[:] += self.fading(middle, end) * s.v
             self._integrate_source(t)
@@ -345,8 +304,14 @@ class Run:
     def _integrate_source(self, t: float) -> None:
         s, h = self.state, self.algorithm.h
         source = pair(self.laws, s.v, s.v)
-        s.integral[:] += 0.5 * h * (self.mu(t) * s.source + self.mu(t + h) * source)
+        self._fade(t, t + h, s.integral, s.source)
+        s.integral[:] += 0.5 * h * (s.source + source)
         s.source[:] = source
+
+    def _fade(self, t: float, later: float, *sums: A) -> None:
+        """Bring sums in units of μ(t) to those of μ(later)."""
+        for a in sums:
+            a += self.fading(t, later) * a
 
     def _record(self) -> None:
         s, a, r = self.state, self.algorithm, self.records
@@ -358,7 +323,11 @@ class Run:
             s.counts[OUTCOME] = layout.DIVERGED
             return
         r.step[row], r.loss[row] = step, loss
-        r.excess[row] = 0.5 * (a.mass * (s.v @ s.v) + a.weight_decay * (s.x @ s.x))
+        x, v = s.x.astype(np.float64), s.v.astype(np.float64)
+        r.excess[row] = 0.5 * (a.mass * (v @ v) + a.weight_decay * (x @ x))
+        if s.sizes.size:
+            vectors, norm = (x if a.kind == layout.GD else v, s.gradient), generators(self.laws, x)
+            s.sizes[:] = np.maximum(s.sizes, [norm * np.abs(b).max(initial=0.0) for b in vectors])
         if r.parts.shape[0]:
             r.parts[row] = s.parts
         if r.params.shape[0]:
@@ -370,10 +339,7 @@ class Run:
             r.discrete[row] = np.where(self.mask, r.quantity[row] - s.origin, s.integral) - s.balance
         else:
             r.charge[row] = self.charge(s.x, s.v)
-            conformal = (
-                self.mu(a.t0 + step * a.h) * r.charge[row] - s.origin - s.balance if a.kind == layout.CONFORMAL else 0
-            )
-            r.discrete[row] = conformal if a.kind == layout.CONFORMAL else s.balance
+            r.discrete[row] = r.charge[row] - s.origin - s.balance if a.kind == layout.CONFORMAL else s.balance
 
     def advance(self, n_steps: int) -> None:
         """Take `n_steps` steps, recording on the way; the first call also makes and records the start."""

@@ -1,0 +1,73 @@
+"""The oracle's forms behind every conserved quantity, as in cpu_laws, in plain NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import layout
+
+A = NDArray[Any]
+
+
+def pair(laws: layout.Laws, a: A, b: A) -> A:
+    """Return B(a, b) of every law, shape (K,), in doubles whatever a and b are."""
+    a, b, parts = a.astype(np.float64), b.astype(np.float64), [np.zeros(0)]
+    for l, kind in enumerate(laws.kind):
+        n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l, :7])
+        if kind == layout.AFFINE:
+            parts.append(np.atleast_1d((laws.G[n] @ a) @ b))
+            continue
+        if kind == layout.TRANSLATION:
+            parts.append(np.zeros(n))
+            continue
+        if kind == layout.ROTATION:
+            wa, wb = a[W : W + m * n].reshape(m, n), b[W : W + m * n].reshape(m, n)
+            parts.append((wa.T @ wb - wb.T @ wa).ravel())
+            continue
+        wa, wb = a[W : W + n * m].reshape(n, m), b[W : W + n * m].reshape(n, m)
+        ua, ub = a[U : U + q * n].reshape(q, n), b[U : U + q * n].reshape(q, n)
+        form = wb @ wa.T - (laws.degree[l] if kind == layout.SCALING else 1) * (ua.T @ ub)
+        if bias >= 0:
+            form += np.outer(b[bias : bias + n], a[bias : bias + n])
+        if beta >= 0:
+            form -= np.outer(b[beta : beta + n], a[beta : beta + n])
+        parts.append(np.diag(form) if kind == layout.SCALING else form.ravel())
+    return np.concatenate(parts)
+
+
+def translation(laws: layout.Laws, b: A) -> A:
+    """Return T(b) of every law, shape (K,)."""
+    b, out = b.astype(np.float64), np.zeros(laws.start[-1])
+    for l, kind in enumerate(laws.kind):
+        n, W, m = (int(i) for i in laws.where[l, :3])
+        if kind == layout.TRANSLATION:
+            out[laws.start[l] : laws.start[l + 1]] = b[W : W + m * n].reshape(m, n).sum(axis=0)
+        elif kind == layout.AFFINE:
+            out[laws.start[l]] = laws.xi[n] @ b
+    return out
+
+
+def generators(laws: layout.Laws, x: A) -> A:
+    """Return |g_c| = Σ_i |g_c(x)_i| of every component c, before what cancels within an entry, shape (K,)."""
+    x, parts = np.abs(x).astype(np.float64), [np.zeros(0)]
+    for l, kind in enumerate(laws.kind):
+        n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l, :7])
+        if kind == layout.AFFINE:
+            parts.append(np.atleast_1d((np.abs(laws.G[n]) @ x + np.abs(laws.xi[n])).sum()))
+        elif kind == layout.TRANSLATION:
+            parts.append(np.full(n, float(m)))
+        elif kind == layout.ROTATION:
+            column = x[W : W + m * n].reshape(m, n).sum(axis=0)
+            parts.append(((column[:, None] + column) * (1 - np.eye(n))).ravel())
+        else:
+            incoming, outgoing = x[W : W + n * m].reshape(n, m).sum(axis=1), x[U : U + q * n].reshape(q, n).sum(axis=0)
+            if bias >= 0:
+                incoming = incoming + x[bias : bias + n]
+            if beta >= 0:
+                incoming = incoming + x[beta : beta + n]
+            scaling = kind == layout.SCALING
+            parts.append(incoming + laws.degree[l] * outgoing if scaling else (outgoing[:, None] + incoming).ravel())
+    return np.concatenate(parts)
