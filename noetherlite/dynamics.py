@@ -9,6 +9,8 @@ import numpy as np
 from . import _validate
 from ._types import ArrayLike, Float64Array
 
+_ORDINARY = 2.0**512
+
 
 @dataclass(frozen=True)
 class Dynamics:
@@ -77,6 +79,19 @@ class Dynamics:
             # 0 · ∞: neither factor is a double, though μ may be
             exponent = self.alpha / self.mass * np.log(time) + self.gamma / self.mass * time
             return np.where(np.isnan(product), np.exp(exponent), product)
+
+    def law_weight(self, t: ArrayLike) -> Float64Array:
+        """Return what multiplies the charges in the record of a law at the times t of a run, shape (..., R).
+
+        It is μ(t), or 1 where μ leaves 2^±512, half of the exponents of a double, in the run: records are then divided by the
+        present μ(t). μ(0) = 0 does not count, with which a flow may start from rest. It is 1 for m = 0 too.
+        """
+        time = np.asarray(t, dtype=np.float64)
+        if self.mass == 0:
+            return np.ones_like(time)
+        mu = self.integrating_factor(time)
+        ordinary = ((mu >= 1 / _ORDINARY) & (mu <= _ORDINARY)) | (time == 0)
+        return np.where(ordinary.all(axis=-1, keepdims=True), mu, 1.0)
 
     def fading(self, t: ArrayLike, later: ArrayLike) -> Float64Array:
         """Return μ(t)/μ(later) for times t ≤ later, by which friction reduces a velocity; NaN for m = 0.

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _html
 from ._family import Family
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 ROUNDINGS = 8
 # A law is tested where round-off is below this part of what a wrong gradient could have made of it.
 RESOLUTION = 0.1
-# Beyond this or below its inverse the integrating factor is taken out of a record: 2^±512, half of the exponents of a double.
-_ORDINARY = 2.0**512
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,18 +59,18 @@ class LawRecord:
         The signed per-step defects of the algorithm's own exact law (theory §6, §10), weight decay included, summed since the
         start: round-off and nothing else, at any step size. For leapfrog and conformal leapfrog the law carries the factor μ;
         it is one of Q for gradient descent, of J for the others.
-    weight : ndarray, shape (R,)
-        What stands for μ(t) in `residual` and `source_integral`, and with conformal leapfrog in `discrete_residual`: μ(t)
-        itself, or 1 where μ leaves 2^±512 during the run, whose sums are then divided by the present μ(t):
-        r/μ = J − μ(t_0)/μ(t) J(t_0) − ∫ μ(s)/μ(t) S ds. It is 1 for m = 0 too, which has no μ.
-    round_off : ndarray, shape (R,)
-        Round-off allowed by then, relative to `scale`: 8 ε (steps + √N) with ε that of the parameters, as every step
-        rounds, and the sum over N samples in its gradient.
     scale : ndarray, shape (R, *shape)
-        The largest term of the exact law's balance, μ included and before what cancels in it: the sum of the absolute
-        values of the terms of Q for gradient descent, of J for the others, the largest at a record.
-    reach : ndarray, shape (R, *shape)
-        What a gradient that is wrong altogether could have made of `discrete_residual` by then.
+        The largest term of the exact law's balance in the run, μ included and before what cancels: with |g| = Σ_i |g(x)_i|,
+        |g| max|x| for gradient descent, |g| max|ẋ| for the others, or what a step makes of |g| max|∇U| where that is more.
+    tolerance : ndarray, shape (R, *shape)
+        How large round-off alone may have made `discrete_residual`: 8 ε (steps + √N) `scale`, with ε that of the parameters, as
+        every step rounds, and the sum over N samples in its gradient. Infinite where that is more than a tenth of what the
+        forces met, pulling in the worst direction, could have made of it: nothing was tested there.
+
+    Notes
+    -----
+    Where μ(t) leaves 2^±512 during a run, `residual`, `source_integral`, `discrete_residual` and `scale` are divided by the
+    present μ(t): r/μ = J − μ(t_0)/μ(t) J(t_0) − ∫ μ(s)/μ(t) S ds. `Dynamics.law_weight` is what they are multiplied by, μ(t) or 1.
     """
 
     name: str
@@ -83,45 +80,34 @@ class LawRecord:
     source_integral: Float64Array
     residual: Float64Array
     discrete_residual: Float64Array
-    weight: Float64Array = None  # type: ignore[assignment]
-    round_off: Float64Array = None  # type: ignore[assignment]
     scale: Float64Array = None  # type: ignore[assignment]
-    reach: Float64Array = None  # type: ignore[assignment]
+    tolerance: Float64Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Estimate what a record that was not made by a run does not say from what it does."""
-        terms = np.nan_to_num(np.abs([self.quantity, self.charge, self.source_integral])).max(axis=0)
-        largest = np.broadcast_to(terms.max(axis=self.t.ndim - 1, keepdims=True), self.charge.shape)
-        records = np.broadcast_to(np.arange(self.t.shape[-1]), self.t.shape)
-        estimates = {
-            "weight": np.ones_like(self.t),
-            "round_off": ROUNDINGS * float(np.finfo(np.float64).eps) * (records + 1.0),
-            "scale": largest,
-            "reach": largest,
-        }
-        for name, estimate in estimates.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, estimate)
-
-    @property
-    def tolerance(self) -> Float64Array:
-        """How large round-off alone may have made `discrete_residual`, shape (R, *shape)."""
-        return np.asarray(_along(self.round_off, self.scale) * self.scale)
+        given = vars(self)
+        if given["scale"] is None:
+            terms = np.nan_to_num(np.abs([self.quantity, self.charge, self.source_integral])).max(axis=0)
+            largest = terms.max(axis=self.t.ndim - 1, keepdims=True, initial=0.0)
+            object.__setattr__(self, "scale", np.broadcast_to(largest, self.charge.shape))
+        if given["tolerance"] is None:
+            allowed = ROUNDINGS * float(np.finfo(np.float64).eps) * self.t.shape[-1] * self.scale
+            object.__setattr__(self, "tolerance", np.where(self.scale > 0, allowed, np.inf))
 
     @property
     def verdict(self) -> str:
         """What the exact discrete law shows: "holds", "broken", or "not decidable".
 
-        A law is broken where its discrete residual is beyond `tolerance`. It holds if it nowhere is, and somewhere could have
-        been: the tolerance is there below a tenth of `reach`. What was not tested is not decidable: without steps, without
-        forces, with steps so many or so small that a wrong gradient would not be seen, or where sums stopped being finite.
+        A law is broken where its discrete residual is beyond `tolerance`, and holds if it nowhere is and somewhere could have
+        been. What was not tested is not decidable: without steps, without forces, with steps so many or so small that a
+        wrong gradient would not be seen, or where sums stopped being finite.
         """
-        size, tolerance = np.abs(self.discrete_residual), self.tolerance
+        size = np.abs(self.discrete_residual)
         known = np.isfinite(size)
-        if (known & (size > tolerance)).any():
+        if (known & (size > self.tolerance)).any():
             return "broken"
         lost = bool((~known & np.isfinite(self.charge)).any())
-        tested = bool((known & (tolerance < RESOLUTION * self.reach)).any())
+        tested = bool((known & np.isfinite(self.tolerance)).any())
         return "holds" if tested and not lost else "not decidable"
 
     @property
@@ -157,7 +143,7 @@ _SHOWN = ("quantity", "charge", "source_integral", "residual", "discrete_residua
 
 
 def _along(a: Float64Array, like: Float64Array) -> Float64Array:
-    """Return a, of the shape of times, with axes for the components of `like`."""
+    """Return a, whose axes are the first of `like`, with axes for its others."""
     return a.reshape(*a.shape, *(1 for _ in like.shape[a.ndim :]))
 
 
@@ -233,9 +219,8 @@ def _course(plan: Plan, algorithms: Sequence[Algorithm], t: Float64Array, step: 
     dynamics, kind = algorithms[0].dynamics, algorithms[0].code
     dt = np.array([a.dt for a in algorithms]).reshape(*t.shape[:-1], 1)
     steps = np.maximum(step, 0).astype(np.float64)
-    weight, push, pushes = np.ones_like(t), dt, steps
-    if dynamics.mass > 0:
-        weight = _weight(dynamics, t, step >= 0)
+    push, pushes = dt, steps
+    weight = dynamics.law_weight(np.where(step >= 0, t, t[..., :1]))
     if kind == layout.HEAVY_BALL:
         push = np.ones_like(dt)
     elif kind == layout.CONFORMAL:
@@ -248,13 +233,6 @@ def _course(plan: Plan, algorithms: Sequence[Algorithm], t: Float64Array, step: 
     return _Course(dynamics, kind, t, weight, exact, round_off, push, pushes)
 
 
-def _weight(dynamics: Dynamics, t: Float64Array, written: NDArray[np.bool_]) -> Float64Array:
-    """Return μ(t), or 1 for a run in which it leaves 2^±512; μ(0) = 0 does not count, which a start at rest may have."""
-    mu = dynamics.integrating_factor(t)
-    ordinary = ((mu >= 1 / _ORDINARY) & (mu <= _ORDINARY)) | (t == 0) | ~written
-    return np.where(ordinary.all(axis=-1, keepdims=True), mu, 1.0)
-
-
 def _record(
     s: Family,
     course: _Course,
@@ -265,38 +243,28 @@ def _record(
     largest: Float64Array,
     force: Float64Array,
 ) -> LawRecord:
-    """Return one law's record from sums in units of μ."""
-    t, axis = course.t, course.t.ndim - 1
-    weight, exact, push, pushes = (_along(a, charge) for a in course[3:5] + course[6:])
+    """Return one law's record from sums in units of μ, which are written over."""
+    t, first = course.t, (*(slice(None) for _ in course.t.shape[1:]), slice(1))
+    weight, exact, round_off, push, pushes = (_along(a, charge) for a in course[3:])
     if not s.symmetric:
-        quantity = np.full_like(quantity, np.nan)
-        largest = largest if course.dynamics.mass > 0 or course.kind != layout.GD else np.zeros_like(largest)
-
-    def since_start(a: Float64Array) -> Float64Array:
-        return np.asarray(a - a.take([0], axis=axis))
-
-    if course.dynamics.mass > 0:
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the last records of a run that diverges
-            integral = weight * integral
-            faded = _along(course.dynamics.fading(t.take([0], axis=axis), t), charge) * charge.take([0], axis=axis)
-            scaled = (course.weight == 1).all(axis=axis)
-            residual = (
-                np.where(_along(scaled[..., None], charge), charge - faded, since_start(weight * charge)) - integral
-            )
-    else:
-        residual = since_start(quantity) if s.symmetric else integral
-        integral = np.full_like(integral, np.nan)  # where the kernels sum ∫J ds
+        quantity[:] = np.nan
+    if not s.symmetric and course.kind == layout.GD:
+        largest = np.zeros_like(largest)  # it is one of Q
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the last records of a run that diverges
+        discrete *= exact
+        if course.dynamics.mass > 0:
+            divided = (weight == 1).all(axis=t.ndim - 1, keepdims=True)
+            faded = np.where(divided, _along(course.dynamics.fading(t[first], t), charge), weight[first])
+            integral *= weight
+            residual = weight * charge
+            residual -= faded * charge[first]
+            residual -= integral
+        else:  # where the kernels sum ∫J ds
+            residual = np.asarray(quantity - quantity[first]) if s.symmetric else integral
+            integral = np.full_like(integral, np.nan)
     size = np.maximum(largest, push * force)
-    return LawRecord(
-        s.name,
-        t,
-        quantity,
-        charge,
-        integral,
-        residual,
-        exact * discrete,
-        course.weight,
-        course.round_off,
-        exact * size,
-        exact * pushes * push * force,
-    )
+    scale = exact * size
+    tolerance = round_off * scale
+    with np.errstate(divide="ignore", invalid="ignore"):  # no step, no force: nothing tested
+        tolerance[~(round_off / pushes < RESOLUTION * (push * force / size))] = np.inf
+    return LawRecord(s.name, t, quantity, charge, integral, residual, discrete, scale, tolerance)

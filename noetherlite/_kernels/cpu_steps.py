@@ -179,7 +179,7 @@ def integrate_source(algorithm, laws, state, t):
     """S = B(v, v) at the end of the step from t, and ∫ μS ds/μ over it by the trapezoidal rule."""
     source = window(state.scratch, 0, state.source.size)
     pair(laws, state.v, state.v, source)
-    drag = fading(algorithm, t, t + algorithm.h)
+    drag = fading(algorithm, t, t + algorithm.h) if t > 0 or algorithm.alpha == 0 else -1.0  # μ(0) = 0
     fade(state.integral, drag)
     fade(state.source, drag)
     for j in range(source.size):

@@ -67,7 +67,7 @@ def settle(how, algorithm, step, laws, tables, own, first, stride):
             algorithm, t if how == schedule.OF_DRIFT else middle, middle if how == schedule.OF_DRIFT else t + h
         )
     if how == schedule.OF_NAGD or how == schedule.OF_KICK:
-        whole = pointwise.fading(algorithm, t, t + h)
+        whole = pointwise.fading(algorithm, t, t + h) if t > 0 or algorithm.alpha == 0 else -1.0  # μ(0) = 0
     for l in range(laws.kind.size):
         for j in range(first, laws.start[l + 1] - laws.start[l], stride):
             at = laws.start[l] + j

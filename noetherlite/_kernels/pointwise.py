@@ -215,7 +215,7 @@ def push(v, g, beta, kick):
 
 @compiled
 def fading(algorithm, t, later):
-    """Return μ(t)/μ(later) − 1, which never overflows, is 0 without friction and −1 from t = 0 on where α > 0.
+    """Return μ(t)/μ(later) − 1, which never overflows and is 0 without friction; t > 0 where α > 0.
 
     The ratio itself, rounded to the same double step after step, would make μJ drift by an ε each time.
     """
@@ -223,8 +223,6 @@ def fading(algorithm, t, later):
         return 0.0
     exponent = algorithm.gamma / algorithm.mass * (t - later)
     if algorithm.alpha > 0:
-        if t == 0:
-            return -1.0
         exponent += algorithm.alpha / algorithm.mass * math.log1p((t - later) / later)
     return math.expm1(exponent)
 
