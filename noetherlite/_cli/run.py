@@ -199,7 +199,8 @@ def _finish(
         say.answer(report)
     else:
         _print(report)
-    return _CODES[trajectory.status]
+    broken = any(law["verdict"] == "broken" for law in report["laws"].values())
+    return say.BROKEN if broken and trajectory.status == "completed" else _CODES[trajectory.status]
 
 
 def _paint(trajectory: Trajectory, wanted: str, axes: Axes) -> None:
@@ -229,6 +230,7 @@ def summary(trajectory: Trajectory) -> dict[str, Any]:
                 "components": int(np.prod(law.quantity.shape[law.t.ndim :])),
                 "residual": law.largest("residual"),
                 "discrete_residual": law.largest("discrete_residual"),
+                "verdict": law.verdict,
             }
             for name, law in trajectory.laws.items()
         },
@@ -247,9 +249,9 @@ def _print(report: dict[str, Any]) -> None:
     )
     print(f"{report['message']}; loss {start} → {end}")
     if report["laws"]:
-        head = ("law", "components", "max |residual|", "max |discrete residual|")
+        head = ("law", "components", "max |residual|", "max |discrete residual|", "verdict")
         rows = [
-            (name, str(law["components"]), f"{law['residual']:.1e}", f"{law['discrete_residual']:.1e}")
+            (name, str(law["components"]), f"{law['residual']:.1e}", f"{law['discrete_residual']:.1e}", law["verdict"])
             for name, law in report["laws"].items()
         ]
         print(say.columns([head, *rows], right=(1, 2, 3)))

@@ -199,12 +199,23 @@ def credit(laws, a, factor, part, state):
 
 
 @inlined
+def quantity_rate(laws, J, out):
+    """Out = Q̇ of every law with a quantity: J, and ½(J_ij + J_ji) for linear layers, whose Q has the symmetric part of J only."""
+    for l in range(laws.kind.size):
+        start, size = laws.start[l], laws.start[l + 1] - laws.start[l]
+        n = laws.where[l, 0] if laws.kind[l] == layout.LINEAR_LAYER else 1
+        for j in range(size):
+            mirrored = j % n * n + j // n if laws.kind[l] == layout.LINEAR_LAYER else j
+            out[start + j] = 0.5 * (J[start + j] + J[start + mirrored])
+
+
+@inlined
 def attribute(algorithm, laws, state):
     """Add the step that is due to the parts of Q's drift (theory §10); y holds ∇U of all samples.
 
     A step of gradient descent with the rate r = h/(1 − β) that momentum adds up to, and what momentum does beyond that:
     lr ½r²B(y, y);  noise ½r²(B(g, g) − B(y, y));  decay ½r²(B(d, d) − B(g, g)) − rλ⟨g(x), x⟩;
-    momentum hβJ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩;
+    momentum hβQ̇ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩;
     with g = d − λx the gradient of the minibatch and v' = βv − d. Beside them ∫ B(ẋ, ẋ) ds, a step of which is hB(v', v').
     """
     x, y, d, h, K = state.x, state.y, state.gradient, algorithm.h, state.balance.size
@@ -222,7 +233,11 @@ def attribute(algorithm, laws, state):
     for j in range(K):
         source[j] += h * form[j]
         if algorithm.momentum != 0:
-            momentum[j] += h * algorithm.momentum * state.charge[j] + (0.5 * h * h * form[j] - half * before[j])
+            momentum[j] += 0.5 * h * h * form[j] - half * before[j]
+    if algorithm.momentum != 0:
+        quantity_rate(laws, state.charge, form)
+        for j in range(K):
+            momentum[j] += h * algorithm.momentum * form[j]
     charge(laws, x, x, form)
     decay = window(state.parts, layout.DECAY * K, K)
     for j in range(K):

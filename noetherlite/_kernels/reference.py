@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import layout, pointwise
 from .layout import EVALUATIONS, OUTCOME, STEPS_DONE
-from .reference_laws import generators, pair, translation
+from .reference_laws import generators, pair, quantity_rate, translation
 
 A = NDArray[Any]
 
@@ -298,7 +298,7 @@ class Run:
         s.parts[layout.NOISE] += 0.5 * rate**2 * (from_batch - from_all)
         s.parts[layout.DECAY] += 0.5 * rate**2 * (decayed - from_batch) - rate * pull
         s.parts[layout.MOMENTUM] += 0.5 * (a.h**2 * moved - rate**2 * decayed) + (rate - a.h) * pull
-        s.parts[layout.MOMENTUM] += a.h * a.momentum * s.charge
+        s.parts[layout.MOMENTUM] += a.h * a.momentum * quantity_rate(self.laws, s.charge)
         s.parts[layout.SOURCE] += a.h * moved
 
     def _integrate_source(self, t: float) -> None:

@@ -50,6 +50,16 @@ def translation(laws: layout.Laws, b: A) -> A:
     return out
 
 
+def quantity_rate(laws: layout.Laws, J: A) -> A:
+    """Return Q̇ of every law with a quantity: J, and ½(J + Jᵀ) for linear layers, whose Q is a symmetric matrix."""
+    out = J.copy()
+    for l, kind in enumerate(laws.kind):
+        if kind == layout.LINEAR_LAYER:
+            part, n = slice(laws.start[l], laws.start[l + 1]), int(laws.where[l, 0])
+            out[part] = 0.5 * (J[part] + J[part].reshape(n, n).T.ravel())
+    return out
+
+
 def generators(laws: layout.Laws, x: A) -> A:
     """Return |g_c| = Σ_i |g_c(x)_i| of every component c, before what cancels within an entry, shape (K,)."""
     x, parts = np.abs(x).astype(np.float64), [np.zeros(0)]
