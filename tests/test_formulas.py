@@ -52,9 +52,9 @@ def test_every_formula_parses_and_reads(symmetry, dynamics):
 @pytest.mark.parametrize(
     ("name", "dynamics", "summed", "text", "source"),
     [
-        ("scaling", GF, False, "|w_i|² + b_i² − p|u_i|² = const", "GU Table 2, (31), (36), (37)"),
-        ("scaling:1", GF, True, "‖W_1‖_F² + |b_1|² − p‖W_2‖_F² = const", "GU Table 2, (31), (36), (37)"),
-        ("scaling", ND, False, "½d²/dt²(|w_i|² + b_i² − p|u_i|²) = |ẇ_i|² + ḃ_i² − p|u̇_i|²", "GU Table 2"),
+        ("scaling", GF, False, "|w_i|² + b_i² − p|u_i|² = const", "GU Table 3, (31), (36), (37)"),
+        ("scaling:1", GF, True, "‖W_1‖_F² + |b_1|² − p‖W_2‖_F² = const", "GU Table 3, (31), (36), (37)"),
+        ("scaling", ND, False, "½d²/dt²(|w_i|² + b_i² − p|u_i|²) = |ẇ_i|² + ḃ_i² − p|u̇_i|²", "GU Table 3"),
         (
             "swish:2",
             NAGF,

@@ -372,7 +372,7 @@ THETA = NET.init(0)
         (lambda: ntk.predict(np.eye(1), [1.0], 1.0, "GF"), TypeError, "dynamics must be a Dynamics"),
         (lambda: ntk.predict(np.eye(1), [1.0], 1.0, nl.GF, 0), ValueError, "n_samples=0 is out of range"),
         (lambda: ntk.infinite_width(3, SAMPLES), TypeError, "net must be a Network"),
-        (lambda: ntk.infinite_width(nl.Network([3, 4, 2], "tanh"), SAMPLES), ValueError, "net has the activation 'tanh'"),
+        (lambda: ntk.infinite_width(nl.Network([3, 4, 2], "repu(2)"), SAMPLES), ValueError, r"net has the activation 'repu\(2\)'"),
         (lambda: ntk.infinite_width(NET, SAMPLES, SAMPLES[:, :1]), ValueError, "X2 must have 3 columns"),
         (lambda: ntk.infinite_width(NET, SAMPLES, scheme="hee"), ValueError, r"scheme='hee' .* \(did you mean 'he'\?\)"),
         (lambda: ntk.infinite_width(NET, SAMPLES, bias_std=-1), ValueError, "bias_std=-1 is out of range"),
@@ -386,7 +386,7 @@ THETA = NET.init(0)
         (lambda: ntk.width_study(hidden_layers=0), ValueError, "hidden_layers=0 is out of range"),
         (lambda: ntk.width_study(lr=2), ValueError, "lr=2 is out of range"),
         (lambda: ntk.width_study(steps=0), ValueError, "steps=0 is out of range"),
-        (lambda: ntk.width_study(widths=(4, 5), activation="tanh"), ValueError, "has the activation 'tanh'"),
+        (lambda: ntk.width_study(widths=(4, 5), activation="repu(2)"), ValueError, r"has the activation 'repu\(2\)'"),
     ],
 )  # fmt: skip
 def test_bad_input(call, error, message):
