@@ -93,8 +93,8 @@ def infinite_width(
     K = A + own
     for v, v_next, n, activation in zip(variance, variance[1:], net.widths[1:], known, strict=False):
         one, other = (v * s + bias_variance for s in squares)
-        products, derivatives = _moments(v * A + bias_variance, one[:, None], other, activation)
-        A, squares = n * products, [n * _moments(s, s, s, activation)[0] for s in (one, other)]
+        products, derivatives = _expectations(v * A + bias_variance, one[:, None], other, activation)
+        A, squares = n * products, [n * _expectations(s, s, s, activation)[0] for s in (one, other)]
         K = v_next * n * derivatives * K + A + own
     return np.asarray(np.kron(K, np.eye(net.widths[-1])))
 
@@ -112,17 +112,19 @@ def _checked(activation: Activation) -> Activation:
     return activation
 
 
-def _moments(
+def _expectations(
     covariance: Float64Array, one: Float64Array, other: Float64Array, activation: Activation
 ) -> tuple[Float64Array, Float64Array]:
     """Return E[σ(z)σ(z′)] and E[σ′(z)σ′(z′)], z of variance `one`, z′ of variance `other`."""
-    size = np.sqrt(one * other)
-    cosine = np.clip(np.divide(covariance, size, out=np.zeros_like(size), where=size > 0), -1.0, 1.0)
     if activation.name == "tanh":
-        return _of_tanh(cosine, np.sqrt(one), np.sqrt(other))
-    low = {"relu": 0.0}.get(activation.name, activation.constant)
-    high = activation.constant if activation.name == "linear" else 1.0
-    return _piecewise_linear(covariance, cosine, one, other, low, high)
+        return _of_tanh(_cosine(covariance, one, other), np.sqrt(one), np.sqrt(other))
+    low = 0.0 if activation.name == "relu" else activation.constant
+    return _moments(covariance, one, other, low, activation.constant if activation.name == "linear" else 1.0)
+
+
+def _cosine(covariance: Float64Array, one: Float64Array, other: Float64Array) -> Float64Array:
+    size = np.sqrt(one * other)
+    return np.clip(np.divide(covariance, size, out=np.zeros_like(size), where=size > 0), -1.0, 1.0)
 
 
 def _of_tanh(cosine: Float64Array, one: Float64Array, other: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -138,12 +140,13 @@ def _of_tanh(cosine: Float64Array, one: Float64Array, other: Float64Array) -> tu
     return products, derivatives
 
 
-def _piecewise_linear(
-    covariance: Float64Array, cosine: Float64Array, one: Float64Array, other: Float64Array, low: float, high: float
+def _moments(
+    covariance: Float64Array, one: Float64Array, other: Float64Array, low: float, high: float
 ) -> tuple[Float64Array, Float64Array]:
     """Return the two for σ(z) = low z + (high − low) relu(z), σ′(0) = low."""
     size = np.sqrt(one * other)
     moving = size > 0  # where the variance is zero, z stays at the kink
+    cosine = _cosine(covariance, one, other)
     angle = np.arccos(cosine)
     relu = size * (np.sin(angle) + (np.pi - angle) * cosine) / (2 * np.pi)
     both = np.where(moving, (np.pi - angle) / (2 * np.pi), 0.0)

@@ -153,12 +153,10 @@ def test_bad_input(call, error, message):
 def test_tables_2_and_3_are_without_and_with_biases():
     for activation in ("relu", "swish"):
         for bias, table in ((False, "GU Table 2"), (True, "GU Table 3")):
-            s = nl.symmetries(
-                nl.Network([2, 3, 2], activation, bias=bias).potential(nl.datasets.gaussian_classes(8, 2, 2))
-            )[0]
-            assert nl.law(s, nl.ND).source == table
+            s = find(Network([2, 3, 2], activation, bias=bias).potential(datasets.gaussian_classes(8, 2, 2)))[0]
+            assert law(s, ND).source == table
 
 
 def test_a_coefficient_of_one_is_not_written():
-    assert str(nl.law("scaling:1", nl.Dynamics(1, 1, 0))).startswith("½(d²/dt² + d/dt)(")
-    assert str(nl.law("scaling:1", nl.Dynamics(1, 2, 0))).startswith("½(d²/dt² + 2 d/dt)(")
+    assert str(law("scaling:1", Dynamics(1, 1, 0))).startswith("½(d²/dt² + d/dt)(")
+    assert str(law("scaling:1", Dynamics(1, 2, 0))).startswith("½(d²/dt² + 2 d/dt)(")
