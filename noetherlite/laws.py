@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._run import Plan
 
 
+VERDICTS = ("holds", "broken", "not decidable")
 # Roundings of a balance's largest term that a step may leave in it.
 ROUNDINGS = 8
 # A law is tested where round-off is below this part of what a wrong gradient could have made of it.

@@ -236,7 +236,9 @@ def test_a_run_whose_law_is_broken_exits_with_3(config, tmp_path, capsys, monkey
     monkeypatch.setattr(module, "integrate", spoilt)
     (tmp_path / "out" / "it.npz").unlink()
     assert run(config(), tmp_path) == 3
-    assert "broken" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "; broken: scaling:1" in told
+    assert "; holds: translation:b, translation:W" in told
 
 
 def test_dry_run_runs_nothing(config, tmp_path, capsys):

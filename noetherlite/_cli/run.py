@@ -17,6 +17,7 @@ from .. import _validate, plot
 from .._files import present
 from ..checkpoint import CheckpointError, begun_as, unfinished
 from ..ensemble import ensemble
+from ..laws import VERDICTS
 from ..network import Network
 from ..resume import resume
 from ..simulate import integrate
@@ -243,15 +244,23 @@ def _range(values: Iterable[float]) -> list[float]:
     return [min(held), max(held)] if held else []
 
 
+def _verdicts(laws: dict[str, dict[str, Any]]) -> str:
+    """Return in words which laws hold, all of them or by name; '' if there are none."""
+    named = {verdict: [name for name, law in laws.items() if law["verdict"] == verdict] for verdict in VERDICTS}
+    if len(named["holds"]) == len(laws):
+        return "; all laws hold" if laws else ""
+    return "".join(f"; {verdict}: {', '.join(names)}" for verdict, names in named.items() if names)
+
+
 def _print(report: dict[str, Any]) -> None:
     start, end = (
         " … ".join(f"{v:.4g}" for v in dict.fromkeys(report["loss"][key])) or "none" for key in ("start", "end")
     )
-    print(f"{report['message']}; loss {start} → {end}")
+    print(f"{report['message']}; loss {start} → {end}{_verdicts(report['laws'])}")
     if report["laws"]:
-        head = ("law", "components", "max |residual|", "max |discrete residual|", "verdict")
+        head = ("law", "components", "max |residual|", "max |discrete residual|")
         rows = [
-            (name, str(law["components"]), f"{law['residual']:.1e}", f"{law['discrete_residual']:.1e}", law["verdict"])
+            (name, str(law["components"]), f"{law['residual']:.1e}", f"{law['discrete_residual']:.1e}")
             for name, law in report["laws"].items()
         ]
         print(say.columns([head, *rows], right=(1, 2, 3)))
