@@ -162,7 +162,6 @@ def write(loss, algorithm, step, laws, tables, own, records, e, first, stride):
             records.params[e, row, i] = own.x[i]
     moved = largest(own, 2 if algorithm.kind == layout.GD else 3)
     pulled = largest(own, 4)
-    K = own.balance.size
     for l in range(laws.kind.size):
         for j in range(first, laws.start[l + 1] - laws.start[l], stride):
             at = laws.start[l] + j
@@ -179,8 +178,8 @@ def write(loss, algorithm, step, laws, tables, own, records, e, first, stride):
             records.integral[e, row, at] = own.integral[at]
             records.discrete[e, row, at] = defect
             norm = total(laws, tables, 2, l, j, own.pieces)
-            own.sizes[at] = max(own.sizes[at], norm * moved)
-            own.sizes[K + at] = max(own.sizes[K + at], norm * pulled)
+            own.sizes[layout.LARGEST, at] = max(own.sizes[layout.LARGEST, at], norm * moved)
+            own.sizes[layout.FORCE, at] = max(own.sizes[layout.FORCE, at], norm * pulled)
 
 
 @device

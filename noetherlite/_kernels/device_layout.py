@@ -87,7 +87,7 @@ class Own(NamedTuple):
     balance: NDArray[np.float64]
     source: NDArray[np.float64]
     charge: NDArray[np.float64]
-    sizes: NDArray[np.float64]  # (2K,)
+    sizes: NDArray[np.float64]  # (2, K), the state's: only records look at them
     pieces: NDArray[np.float64]  # (SLOTS tables.slot,)
     norms: NDArray[np.float64]  # (5 tables.norms,)
     losses: NDArray[np.float64]  # (2,): of the last gradient, and of the record
@@ -118,7 +118,7 @@ def tables(problem: layout.Problem, laws: layout.Laws, n_params: int, slots: int
     pieces = _pieces(laws, n_params)
     sizes = pieces * np.diff(laws.start)
     norms = 32 if n_params < 1 << 15 else 1024
-    losses = 7 * int(laws.start[-1]) + schedule.SLOTS * int(sizes.sum()) + 5 * norms
+    losses = 5 * int(laws.start[-1]) + schedule.SLOTS * int(sizes.sum()) + 5 * norms
     return Tables(
         places=places,
         slots=slots,
