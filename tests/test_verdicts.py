@@ -80,6 +80,7 @@ def test_integrating_factors_and_their_ratios():
     assert 0.1 < mixed.integrating_factor(0.5671432904097838) < 10
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize(
     "algorithm",
     [nl.GD(0.1), nl.HeavyBall(0.02), nl.Leapfrog(0.01), nl.NAGD(0.01), nl.ConformalLeapfrog(2.5e-3, alpha=3)],
@@ -123,7 +124,7 @@ def test_what_was_not_tested_is_not_said_to_hold():
     assert flat.laws["turn"].verdict == "not decidable"
 
 
-@backends
+@pytest.mark.parametrize("backend", [pytest.param("cpu", marks=pytest.mark.needs_jit), "reference"])
 def test_charges_of_float32_runs_are_those_of_their_parameters(backend):
     """Products of float32 numbers are exact in doubles, and so are the records up to the rounding of their sums."""
     net = nl.Network([3, 5, 4, 2], ["swish", "linear"])
