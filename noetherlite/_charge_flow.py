@@ -5,7 +5,8 @@ Heavy ball at finite step h follows mẍ + (1 − β)ẋ + ∇U + λx = 0 with m
 
     m Q̈ + (1 − β) Q̇ + κλ Q = m B(ẋ, ẋ),
 
-with κ = 2 and Q̇ = B(x, ẋ) for scalings and linear layers, κ = 1 and B = 0 for translations. β = 0 is gradient descent.
+with κ = 2 for scalings and linear layers, where Q̇ is B(x, ẋ) or its symmetric part ½(B_ij + B_ji), and κ = 1 and B = 0 for
+translations. β = 0 is gradient descent.
 """
 
 from __future__ import annotations
@@ -58,14 +59,15 @@ def second_order(
     step : ndarray of int, shape (R,)
         Steps k, at times kh.
     start, rate : ndarray, shape (K,)
-        Q and J = ⟨g(x), v⟩ at t_0, v the velocity that the first step starts with.
+        Q and ⟨∇Q, v⟩ at t_0, v the velocity that the first step starts with.
     square : ndarray, shape (R − 1, K)
         Mean of B(ẋ, ẋ) over each interval, which is taken to be constant there.
 
     Notes
     -----
     A velocity v that differs from the slow motion's decays within some steps, on the way of which Q moves by
-    hβ/(1 − β) times the difference; in the equation by m/(1 − β) times it. Q̇(t_0) = (2βJ − κλQ)/(1 + β) makes the two the same.
+    hβ/(1 − β) times the difference; in the equation by m/(1 − β) times it. Q̇(t_0) = (2β⟨∇Q, v⟩ − κλQ)/(1 + β) makes the two the
+    same.
     """
     m, friction, spring = constants(algorithm, kappa)
     beta = momentum(algorithm)

@@ -24,7 +24,7 @@ SPREAD_FROM = 1e8
 INSTALL = 'pip install "noetherlite[cuda]"'
 # What is brought back of a run's state, and of its records.
 _SMALL = ("counts", "loss")
-_LARGE = ("x", "v", "gradient", "origin", "integral", "balance", "source", "charge")
+_LARGE = ("x", "v", "gradient", "origin", "integral", "balance", "source", "charge", "sizes")
 _RECORDS = ("step", "loss", "excess", "quantity", "charge", "integral", "discrete", "params")
 
 

@@ -140,10 +140,11 @@ def drift(
         Q' − Q = ½r²B(ḡ, ḡ)                                lr: the gradient ḡ of all samples at a finite rate r,
                + ½r²(B(g, g) − B(ḡ, ḡ))                    noise, of the minibatch's gradient g,
                + ½r²(B(d, d) − B(g, g)) − rλ⟨g(x), x⟩      weight decay, d = g + λx,
-               + hβJ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩       momentum, v' = βv − d and J = ⟨g(x), v⟩,
+               + hβQ̇ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩       momentum, v' = βv − d and Q̇ = ⟨∇Q(x), v⟩,
 
     where every step is taken for one of gradient descent at the rate r = h/(1 − β) that momentum adds up to, and the part
-    of momentum is what its memory does beyond that; in a slow motion it makes B(d, d) larger by (1 + β)/(1 − β).
+    of momentum is what its memory does beyond that. Q̇ is the charge J = ⟨g(x), v⟩, and ½(J + Jᵀ) for a linear layer, whose Q
+    belongs to the symmetric part of its generators; in a slow motion it makes B(d, d) larger by (1 + β)/(1 − β).
 
     Parameters
     ----------
@@ -219,13 +220,15 @@ def drift(
     for s in plan.watched:
         begin, stop = stop, stop + s.n_generators
         Q, J, parts = (a[written, ..., begin:stop] for a in (records.quantity, records.charge, records.parts))
-        found[s.name] = _law(s, algorithm, step, Q, J if algorithm.has_velocity else 0 * Q, parts)
+        moving = algorithm.has_velocity and step.size > 0
+        rate = s.quantity_rate(J[0].reshape(s.shape)).ravel() if moving else np.zeros(s.n_generators)
+        found[s.name] = _law(s, algorithm, step, Q, rate, parts)
     t = np.asarray(algorithm.dt * step, dtype=np.float64)
     return Drift(algorithm, t, step, records.loss[written], ByName(found, "law"), run.x(), status, message)
 
 
 def _law(
-    s: Family, algorithm: GD | HeavyBall, step: IntArray, Q: Float64Array, J: Float64Array, parts: Float64Array
+    s: Family, algorithm: GD | HeavyBall, step: IntArray, Q: Float64Array, rate: Float64Array, parts: Float64Array
 ) -> LawDrift:
     columns = [parts[:, part] for part in (layout.LR, layout.NOISE, layout.DECAY, layout.MOMENTUM)]
     first = second = np.full_like(Q, np.nan)
@@ -234,7 +237,7 @@ def _law(
         kind = _charge_flow.damping(algorithm, kappa)
         square = np.diff(parts[:, layout.SOURCE], axis=0) / (algorithm.dt * np.diff(step)[:, None])
         first = _charge_flow.first_order(algorithm, kappa, step, Q[0], square)
-        second = _charge_flow.second_order(algorithm, kappa, step, Q[0], J[0], square)
+        second = _charge_flow.second_order(algorithm, kappa, step, Q[0], rate, square)
     arrays = [a.reshape(step.size, *s.shape) for a in (Q, *columns, first, second)]
     return LawDrift(s.name, *arrays, kind)  # type: ignore[call-arg, arg-type]
 

@@ -38,7 +38,7 @@ def objection(setup: Setup, e: int) -> str:
     eps = float(np.finfo(plan.dtype).eps)
     allowed = max(eps**0.5, _ROUNDINGS * eps * done)
     ends = [setup.x[e], state.x] if plan.reduction is None else [setup.x[e]]
-    scales = [_sizes(plan, algorithm, x, kernel.t0 + done * kernel.h) for x in ends]
+    scales = [_sizes(plan, algorithm, x) for x in ends]
     for name, defect in defects:
         for s, own, *sizes in zip(plan.watched, _by_law(plan.watched, defect), *scales, strict=True):
             off = float(np.abs(own).max(initial=0.0))
@@ -47,7 +47,7 @@ def objection(setup: Setup, e: int) -> str:
     return ""
 
 
-def blown_up(plan: Plan, algorithm: Algorithm, x0: Array, t0: float, records: layout.Records) -> str:
+def blown_up(plan: Plan, algorithm: Algorithm, x0: Array, records: layout.Records) -> str:
     """Return in words that the numbers of a run have lost what it started with, '' if they have not.
 
     That is so where the loss rose above the energy of the start by more than half of the digits there are, or where
@@ -60,23 +60,20 @@ def blown_up(plan: Plan, algorithm: Algorithm, x0: Array, t0: float, records: la
     energy = abs(float(loss[0] + records.excess[written][0]))
     if loss.max() * eps**0.5 > energy > 0:
         return f"{BLEW_UP}: the loss rose from {loss[0]:.3g} to {loss.max():.3g}"
-    t = t0 + float(records.step.max()) * algorithm.dt
     worst = _by_law(plan.watched, np.abs(records.discrete[written]).max(axis=0, initial=0.0))
-    for s, own, size in zip(plan.watched, worst, _sizes(plan, algorithm, x0, t), strict=True):
+    for s, own, size in zip(plan.watched, worst, _sizes(plan, algorithm, x0), strict=True):
         off = float(own.max(initial=0.0))
         if off > size > 0:
             return f"{BLEW_UP}: round-off in the exact law of {s.name!r} rose to {off:.2g}, where it started from {size:.2g}"
     return ""
 
 
-def _sizes(plan: Plan, algorithm: Algorithm, x: Array, t: float) -> list[float]:
-    """Return for each law how large its terms can be at x: |g(x)||x|; for a law of J over the time per step, times μ(t)."""
+def _sizes(plan: Plan, algorithm: Algorithm, x: Array) -> list[float]:
+    """Return for each law how large its terms can be at x: |g(x)||x|; for a law of J over the time per step."""
     if not np.isfinite(x).all():
         return [np.inf for _ in plan.watched]
     factor = 1 / algorithm.dt if algorithm.has_velocity else 1.0
     with np.errstate(over="ignore", invalid="ignore"):
-        if algorithm.code == layout.CONFORMAL:
-            factor *= float(algorithm.dynamics.integrating_factor(t))
         length = factor * float(np.linalg.norm(x))
         return [float(np.max(s.norm(x), initial=0.0)) * length for s in plan.watched]
 

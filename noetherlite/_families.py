@@ -106,7 +106,8 @@ class LinearLayer(_Hidden):
     """GL(n_h) of a hidden layer with linear activation: (W_h, b_h, W_{h+1}) ↦ (AW_h, Ab_h, W_{h+1}A⁻¹) (GU §5, Table 4).
 
     Component (i, j) belongs to the matrix unit E_ij, so charges and sources are n_h × n_h matrices,
-    J = ẆWᵀ + ḃbᵀ − UᵀU̇ with W = W_h and U = W_{h+1}.
+    J = ẆWᵀ + ḃbᵀ − UᵀU̇ with W = W_h and U = W_{h+1}. Q = ½(WWᵀ + bbᵀ − UᵀU) is symmetric and Q̇ = ½(J + Jᵀ): that is J on the
+    diagonal; off it the skew part of J is of the generators E_ij − E_ji, rotations among neurons, which have no Q.
 
     Parameters
     ----------
@@ -131,6 +132,10 @@ class LinearLayer(_Hidden):
         if self._b is not None:
             out = out + _cut(b, self._b)[..., :, None] * _cut(a, self._b)[..., None, :]
         return np.asarray(out)
+
+    def quantity_rate(self, charge: Float64Array) -> Float64Array:
+        """Return Q̇ = ½(J + Jᵀ)."""
+        return np.asarray(0.5 * (charge + _T(charge)))
 
     def generator(self, x: ArrayLike) -> Float64Array:
         """Return (E_ij W, E_ij b, −U E_ij) in the order of the matrix entries, shape (n_h², P)."""

@@ -64,7 +64,7 @@ class NoetherSymmetry(ABC):
 
     @abstractmethod
     def quantity(self, x: ArrayLike) -> Float64Array:
-        """Return Q(x) with Q̇ = J; NaN where there is none."""
+        """Return Q(x), whose rate of change is `quantity_rate`; NaN where there is none."""
 
     @abstractmethod
     def charge(self, x: ArrayLike, v: ArrayLike) -> Float64Array:
@@ -110,7 +110,7 @@ class Family(NoetherSymmetry):
     Attributes
     ----------
     symmetric : bool
-        Whether the G_c are symmetric, so that a quantity Q with Q̇ = J exists.
+        Whether the family has a quantity Q: the G_c are symmetric, Q̇ = J, or their symmetric parts are in the family too.
     objection : str
         Why this is not a symmetry of the network it was made for; empty where it is one.
     batchwise : bool
@@ -150,6 +150,10 @@ class Family(NoetherSymmetry):
         if not self.symmetric:
             return np.full((*x.shape[:-1], *self.shape), np.nan)
         return 0.5 * self.pair(x, x) + self.translation(x)
+
+    def quantity_rate(self, charge: Float64Array) -> Float64Array:
+        """Return Q̇ = ⟨∇Q(x), v⟩ from the charge J(x, v): J itself, but for linear layers."""
+        return charge
 
     def charge(self, x: ArrayLike, v: ArrayLike) -> Float64Array:
         """Return J = ⟨g(x), v⟩."""

@@ -120,7 +120,7 @@ def _layer_law(run: Trajectory, algorithm: Algorithm) -> Float64Array:
     residual = run.laws["scaling:1"].residual.sum(axis=1)
     if algorithm.dynamics.mass == 0:
         return np.asarray(residual)
-    mu = algorithm.dynamics.integrating_factor(run.t)
+    mu = algorithm.dynamics.law_weight(run.t)
     return np.asarray(np.divide(residual, mu, out=np.zeros_like(residual), where=mu > 0))
 
 

@@ -101,7 +101,9 @@ def _first_order(s: Family, path: Path, dynamics: Dynamics, resolved: bool) -> R
 
 def _second_order(s: Family, path: Path, dynamics: Dynamics, resolved: bool) -> Row:
     """μJ − μ_0J_0 − ∫μS ds."""
-    mu, length = dynamics.integrating_factor(path.t), norms(s, path.x)
+    mu, length = dynamics.law_weight(path.t), norms(s, path.x)
+    if (mu == 1).all():  # no friction, or μ is no double: then that of the last record is the unit
+        mu = dynamics.fading(path.t, path.t[-1])
     charge, source = times(mu, s.charge(path.x, path.v)), times(mu, s.source(path.v))
     residual = charge - charge[0] - _summed(_intervals(source, path.t))
     shift = _left_right(source, path.t).sum(axis=0) + np.abs(np.diff(charge, axis=0)).max(axis=0)

@@ -93,7 +93,6 @@ def _leapfrog(algorithm: Leapfrog | ConformalLeapfrog, x: Float64Array, t0: floa
     h, dynamics = algorithm.dt, algorithm.dynamics
     v = np.diff(x, axis=0) / h
     middle = t0 + (np.arange(v.shape[0]) + 0.5) * h
-    mu = dynamics.integrating_factor(middle)
-    rho = (mu[:-1] / mu[1:])[:, None]
+    rho = dynamics.fading(middle[:-1], middle[1:])[:, None]
     gradient = 2 * dynamics.mass / h * (rho * v[:-1] - v[1:]) / (1 + rho)
     return Implied(np.arange(1, x.shape[0] - 1), x[1:-1], gradient, 4 * dynamics.mass / h**2)

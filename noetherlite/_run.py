@@ -236,7 +236,7 @@ class Run:
 
     def outcome(self, stopped: str) -> tuple[str, str]:
         """Return the run's status, and the same in words."""
-        return outcome(self.plan, self.algorithm, self.x0, self.kernel.t0, self.records, self._state.counts, stopped)
+        return outcome(self.plan, self.algorithm, self.x0, self.records, self._state.counts, stopped)
 
     def in_theta(self) -> layout.Records:
         """Return the records with quantities and parameters in the coordinates of θ."""
@@ -265,12 +265,11 @@ def outcome(
     plan: Plan,
     algorithm: Algorithm,
     x0: Array,
-    t0: float,
     records: layout.Records,
     counts: IntArray,
     stopped: str,
 ) -> tuple[str, str]:
-    """Return the status of a run from x0 at time t0 with these records and counts, and the same in words."""
+    """Return the status of a run from x0 with these records and counts, and the same in words."""
     done, steps = int(counts[STEPS_DONE]), records.last
     if counts[PHASE] == layout.DIVERGED:
         # Found by the record of a step that is done, or by the gradient of the next one.
@@ -278,7 +277,7 @@ def outcome(
         return "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
     if stopped:
         return "stopped", f"stopped by {stopped} after {done} of {steps} steps"
-    blew_up = _exactness.blown_up(plan, algorithm, x0, t0, records)
+    blew_up = _exactness.blown_up(plan, algorithm, x0, records)
     how = "" if plan.reduction is None else f", layer 1 in {plan.reduction}"
     return "completed", f"completed {steps} steps{how}{f', {blew_up}' if blew_up else ''}"
 
@@ -389,5 +388,6 @@ def state(x: Array, v: Array, n_components: int, n_parts: int) -> layout.State:
         source=zeros(),
         charge=zeros(),
         scratch=np.zeros((2, n_components)),
+        sizes=np.zeros((2, n_components)),
         parts=np.zeros((n_parts, n_components)),
     )

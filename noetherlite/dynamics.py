@@ -9,6 +9,8 @@ import numpy as np
 from . import _validate
 from ._types import ArrayLike, Float64Array
 
+_ORDINARY = 2.0**512
+
 
 @dataclass(frozen=True)
 class Dynamics:
@@ -62,11 +64,49 @@ class Dynamics:
             return np.asarray(self.gamma + self.alpha / time)
 
     def integrating_factor(self, t: ArrayLike) -> Float64Array:
-        """Return μ(t) = t^{α/m} e^{γt/m}, shape of `t`; NaN for m = 0, where none is needed."""
+        """Return μ(t) = t^{α/m} e^{γt/m}, shape of `t`; infinite or 0 where a double cannot hold it.
+
+        NaN for m = 0, where none is needed. Where only ratios matter, `fading` has them at any time.
+        """
         time = np.asarray(t, dtype=np.float64)
         if self.mass == 0:
             return np.full(time.shape, np.nan)
-        return np.asarray(time ** (self.alpha / self.mass) * np.exp(self.gamma / self.mass * time))
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            power, growth = time ** (self.alpha / self.mass), np.exp(self.gamma / self.mass * time)
+            product = power * growth
+            if not np.isnan(product).any():
+                return np.asarray(product)
+            # 0 · ∞: neither factor is a double, though μ may be
+            exponent = self.alpha / self.mass * np.log(time) + self.gamma / self.mass * time
+            return np.where(np.isnan(product), np.exp(exponent), product)
+
+    def law_weight(self, t: ArrayLike) -> Float64Array:
+        """Return what multiplies the charges in the record of a law at the times t of a run, shape (..., R).
+
+        It is μ(t), or 1 where μ leaves 2^±512, half of the exponents of a double, in the run: records are then divided by the
+        present μ(t). μ(0) = 0 does not count, with which a flow may start from rest. It is 1 for m = 0 too.
+        """
+        time = np.asarray(t, dtype=np.float64)
+        if self.mass == 0:
+            return np.ones_like(time)
+        mu = self.integrating_factor(time)
+        ordinary = ((mu >= 1 / _ORDINARY) & (mu <= _ORDINARY)) | (time == 0)
+        return np.where(ordinary.all(axis=-1, keepdims=True), mu, 1.0)
+
+    def fading(self, t: ArrayLike, later: ArrayLike) -> Float64Array:
+        """Return μ(t)/μ(later) for times t ≤ later, by which friction reduces a velocity; NaN for m = 0.
+
+        It is at most 1 and computed from the times' difference, so that it is right where μ itself over- or underflows.
+        """
+        start, end = np.asarray(t, dtype=np.float64), np.asarray(later, dtype=np.float64)
+        if self.mass == 0:
+            return np.full(np.broadcast_shapes(start.shape, end.shape), np.nan)
+        exponent = self.gamma / self.mass * (start - end)
+        with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
+            if self.alpha > 0:
+                shift = np.where(start == end, 0.0, (start - end) / end)
+                exponent = exponent + self.alpha / self.mass * np.log1p(shift)
+            return np.asarray(np.exp(exponent))
 
     def lagrangian(self, t: ArrayLike, v: ArrayLike, potential_value: ArrayLike) -> Float64Array:
         """Return L = μ(t)(½m|v|² − U) for velocities of shape (..., P) (GU (23)); NaN for m = 0, which has none."""

@@ -153,6 +153,7 @@ class _Ends:
         self.setup, plan, E = setup, setup.plan, len(setup.algorithms)
         records = setup.records
         self.x, self.v = (np.full((E, plan.U.n_params), np.nan, plan.dtype) for _ in range(2))
+        self.sizes = np.zeros((E, 2, int(plan.laws.start[-1])))
         self.members = [Member("stopped", f"stopped by Ctrl-C after 0 of {records.last} steps", 0)] * E
         self.params: Array | None = None
         if records.params.size:  # no copy where none is needed: they may be a file larger than memory
@@ -161,7 +162,7 @@ class _Ends:
 
     def enter(self, e: int, run: _run.Run, stopped: str) -> None:
         """Enter the end of run e."""
-        self.x[e], self.v[e] = run.x(), run.velocity()
+        self.x[e], self.v[e], self.sizes[e] = run.x(), run.velocity(), run.state.sizes
         self.members[e] = Member(*run.outcome(stopped), run.n_gradients)
         if self.setup.plan.reduction is not None:
             found = run.in_theta()
@@ -294,9 +295,10 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
     if kept is not None:
         kept.try_to_save()
     ends = _Ends(setup)
+    ends.sizes = state.sizes
     ends.x, ends.v = state.x, state.v if setup.algorithms[0].has_velocity else -state.gradient
     for e in range(E):
-        end = _run.outcome(plan, setup.algorithms[e], setup.x[e], setup.t0, setup.own(e), counts[e], stopped)
+        end = _run.outcome(plan, setup.algorithms[e], setup.x[e], setup.own(e), counts[e], stopped)
         ends.members[e] = Member(*end, int(counts[e, layout.EVALUATIONS]))
     return ends
 
@@ -318,7 +320,7 @@ def _trajectory(setup: Setup, ends: _Ends, specification: dict[str, Any]) -> Tra
         step=np.broadcast_to(grid, t.shape).copy(),
         loss=records.loss,
         energy=records.loss + records.excess,
-        laws=_laws.read(plan.watched, setup.algorithms[0].dynamics, t, records),
+        laws=_laws.read(plan, setup.algorithms, t, records, ends.sizes),
         x=ends.x,
         v=ends.v,
         params=params,

@@ -164,14 +164,15 @@ def _scaling(motion: _Motion, h: str, p: str, bias: bool, swish: bool, summed: b
     terms += [("-" + ("" if p == "1" else p), u)]
     terms += [("-", rf"|{{}}\beta_{_index(h)}|^2" if summed else r"{}\beta_i^2")] * swish
     squares, speeds = _sum(terms, _still), _sum(terms, _dotted)
-    source = "GU Table 3" if swish else "GU Table 2"
+    source = "GU Table 3" if bias else "GU Table 2"  # both have all activations, swish too
     if motion.first_order:
         return rf"{squares} = \mathrm{{const}}", f"{source}, (31), (36), (37)"
     operator = r"\frac{d^2}{dt^2}"
     if motion.mass:
         operator = rf"{motion.mass}\,{operator}"
     if motion.friction:
-        operator = rf"({operator} + {motion.friction}\,\frac{{d}}{{dt}})"
+        friction = "" if motion.friction == "1" else rf"{motion.friction}\,"
+        operator = rf"({operator} + {friction}\frac{{d}}{{dt}})"
     return rf"\frac{{1}}{{2}}{operator}({squares}) = {motion.mass}{_group(speeds, motion.mass)}", source
 
 

@@ -8,15 +8,27 @@ Pairing the equation of motion with g gives, for every dynamics (theory §3),
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from . import _html
 from ._family import Family
 from ._kernels import layout
-from ._types import Float64Array
+from ._types import Float64Array, IntArray
+from .algorithms import Algorithm
 from .dynamics import Dynamics
+
+if TYPE_CHECKING:
+    from ._run import Plan
+
+
+VERDICTS = ("holds", "broken", "not decidable")
+# Roundings of a balance's largest term that a step may leave in it.
+ROUNDINGS = 8
+# A law is tested where round-off is below this part of what a wrong gradient could have made of it.
+RESOLUTION = 0.1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,13 +51,27 @@ class LawRecord:
         ∫ μS ds from t_0 by the trapezoidal rule over every step, S = ⟨Gẋ, ẋ⟩; NaN for gradient descent and heavy ball, whose
         law has none.
     residual : ndarray, shape (R, *shape)
-        The Noether residual r(t) = μJ − μ(t_0)J(t_0) − ∫μS ds (m > 0), Q(t) − Q(t_0) (m = 0); for m = 0 and G not
-        symmetric ∫J ds. It measures how well the algorithm follows the continuous law and shrinks with the step. Weight
-        decay is not in this law, so that the residual is what the decay makes of it.
+        The Noether residual r(t) = μJ − μ(t_0)J(t_0) − ∫μS ds (m > 0), Q(t) − Q(t_0) (m = 0). It measures how well the
+        algorithm follows the continuous law and shrinks with the step. Weight decay is not in this law, so that the
+        residual is what the decay makes of it. For m = 0 and G not symmetric (rotations) gradient flow conserves nothing, it
+        only has J = 0: the residual is then ∫J ds, which is round-off whatever the step, and measures the gradient
+        instead of the algorithm.
     discrete_residual : ndarray, shape (R, *shape)
         The signed per-step defects of the algorithm's own exact law (theory §6, §10), weight decay included, summed since the
         start: round-off and nothing else, at any step size. For leapfrog and conformal leapfrog the law carries the factor μ;
         it is one of Q for gradient descent, of J for the others.
+    scale : ndarray, shape (R, *shape)
+        The largest term of the exact law's balance in the run, μ included and before what cancels: with |g| = Σ_i |g(x)_i|,
+        |g| max|x| for gradient descent, |g| max|ẋ| for the others, or what a step makes of |g| max|∇U| where that is more.
+    tolerance : ndarray, shape (R, *shape)
+        How large round-off alone may have made `discrete_residual`: 8 ε (steps + √N) `scale`, with ε that of the parameters, as
+        every step rounds, and the sum over N samples in its gradient. Infinite where that is more than a tenth of what the
+        forces met, pulling in the worst direction, could have made of it: nothing was tested there.
+
+    Notes
+    -----
+    Where μ(t) leaves 2^±512 during a run, `residual`, `source_integral`, `discrete_residual` and `scale` are divided by the
+    present μ(t): r/μ = J − μ(t_0)/μ(t) J(t_0) − ∫ μ(s)/μ(t) S ds. `Dynamics.law_weight` is what they are multiplied by, μ(t) or 1.
     """
 
     name: str
@@ -55,13 +81,46 @@ class LawRecord:
     source_integral: Float64Array
     residual: Float64Array
     discrete_residual: Float64Array
+    scale: Float64Array = None  # type: ignore[assignment]
+    tolerance: Float64Array = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        """Estimate what a record that was not made by a run does not say from what it does."""
+        given = vars(self)
+        if given["scale"] is None:
+            terms = np.nan_to_num(np.abs([self.quantity, self.charge, self.source_integral])).max(axis=0)
+            largest = terms.max(axis=self.t.ndim - 1, keepdims=True, initial=0.0)
+            object.__setattr__(self, "scale", np.broadcast_to(largest, self.charge.shape))
+        if given["tolerance"] is None:
+            allowed = ROUNDINGS * float(np.finfo(np.float64).eps) * self.t.shape[-1] * self.scale
+            object.__setattr__(self, "tolerance", np.where(self.scale > 0, allowed, np.inf))
+
+    @property
+    def verdict(self) -> str:
+        """What the exact discrete law shows: "holds", "broken", or "not decidable".
+
+        A law is broken where its discrete residual is beyond `tolerance`, and holds if it nowhere is and somewhere could have
+        been. What was not tested is not decidable: without steps, without forces, with steps so many or so small that a
+        wrong gradient would not be seen, or where sums stopped being finite.
+        """
+        size = np.abs(self.discrete_residual)
+        known = np.isfinite(size)
+        if (known & (size > self.tolerance)).any():
+            return "broken"
+        lost = bool((~known & np.isfinite(self.charge)).any())
+        tested = bool((known & np.isfinite(self.tolerance)).any())
+        return "holds" if tested and not lost else "not decidable"
+
+    @property
+    def holds(self) -> bool:
+        """Whether the verdict is "holds"."""
+        return self.verdict == "holds"
 
     def __repr__(self) -> str:
         worst = [np.abs(a).max(initial=0.0) for a in (self.residual, self.discrete_residual)]
-        many = "" if self.t.ndim == 1 else f"{len(self.t)} networks, "
         return (
-            f"LawRecord({self.name!r}, {many}{self.t.shape[-1]} records, components {self.quantity.shape[self.t.ndim :]}, "
-            f"max |residual| {worst[0]:.3g}, max |discrete_residual| {worst[1]:.3g})"
+            f"LawRecord({self.name!r}, {self._extent()}, max |residual| {worst[0]:.3g}, "
+            f"max |discrete_residual| {worst[1]:.3g}, {self.verdict})"
         )
 
     def largest(self, what: str) -> float:
@@ -71,12 +130,22 @@ class LawRecord:
         return float(finite.max()) if finite.size else float("nan")
 
     def _repr_html_(self) -> str:
-        rows = [(f.name, self.largest(f.name)) for f in fields(self) if f.name not in ("name", "t")]
-        many = "" if self.t.ndim == 1 else f"{len(self.t)} networks, "
-        title = (
-            f"LawRecord {self.name}: {many}{self.t.shape[-1]} records, components {self.quantity.shape[self.t.ndim :]}"
+        rows = [(name, self.largest(name)) for name in _SHOWN]
+        return _html.table(
+            f"LawRecord {self.name}: {self._extent()}, {self.verdict}", rows, ("array", "largest |entry|")
         )
-        return _html.table(title, rows, ("array", "largest |entry|"))
+
+    def _extent(self) -> str:
+        many = "" if self.t.ndim == 1 else f"{len(self.t)} networks, "
+        return f"{many}{self.t.shape[-1]} records, components {self.quantity.shape[self.t.ndim :]}"
+
+
+_SHOWN = ("quantity", "charge", "source_integral", "residual", "discrete_residual")
+
+
+def _along(a: Float64Array, like: Float64Array) -> Float64Array:
+    """Return a, whose axes are the first of `like`, with axes for its others."""
+    return a.reshape(*a.shape, *(1 for _ in like.shape[a.ndim :]))
 
 
 def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Laws:
@@ -94,49 +163,110 @@ def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Law
         start=np.concatenate([[0], np.cumsum([s.n_generators for s in symmetries])]).astype(np.int64),
         where=where,
         degree=np.array([row.degree for row in rows], dtype),
-        G=np.array([s.G for s in own], dtype).reshape(*n, n_params),  # type: ignore[attr-defined]
-        xi=np.array([s.xi for s in own], dtype).reshape(n),  # type: ignore[attr-defined]
+        G=np.array([s.G for s in own], np.float64).reshape(*n, n_params),  # type: ignore[attr-defined]
+        xi=np.array([s.xi for s in own], np.float64).reshape(n),  # type: ignore[attr-defined]
         symmetric=np.array([s.symmetric for s in symmetries], np.int64),
         Z0=np.empty((0, 0), dtype),
         some_skew=int(not all(s.symmetric for s in symmetries)),
     )
 
 
+class _Course(NamedTuple):
+    """What the laws of a run have in common; arrays of shape (R,) or (E, R) but for `push`, whose last axis is 1."""
+
+    dynamics: Dynamics
+    kind: int  # the kernels' number of the algorithm
+    t: Float64Array
+    weight: Float64Array  # what stands for μ in the continuous law
+    exact: Float64Array  # and in the discrete one
+    round_off: Float64Array
+    push: Float64Array  # what a step makes of a force, in Q for gradient descent, in J for the others
+    pushes: Float64Array  # how many of them a sum over the steps holds; friction lets it forget
+
+
 def read(
-    symmetries: Sequence[Family], dynamics: Dynamics, t: Float64Array, records: layout.Records
+    plan: Plan, algorithms: Sequence[Algorithm], t: Float64Array, records: layout.Records, sizes: Float64Array
 ) -> dict[str, LawRecord]:
-    """Return the law records from what the kernels wrote, one per symmetry."""
-    out, stop = {}, 0
-    for s in symmetries:
+    """Return the law records from what the kernels wrote, one per symmetry.
+
+    Parameters
+    ----------
+    plan : Plan
+        What the runs share.
+    algorithms : sequence of one Algorithm, or of E
+        Those of a run or of an ensemble's.
+    t : ndarray, shape (R,) or (E, R)
+        Times.
+    records : Records
+        With quantities in the coordinates of θ.
+    sizes : ndarray, shape (2, K) or (E, 2, K)
+        `layout.State.sizes`.
+    """
+    course, out, stop = _course(plan, algorithms, t, records.step), {}, 0
+    for s in plan.watched:
         start, stop = stop, stop + s.n_generators
-        shape = (*t.shape, *s.shape)
         quantity, charge, integral, discrete = (
-            a[..., start:stop].reshape(shape).copy()
+            a[..., start:stop].reshape(*t.shape, *s.shape).copy()
             for a in (records.quantity, records.charge, records.integral, records.discrete)
         )
-        if not s.symmetric:
-            quantity[:] = np.nan
-        residual = _residual(s, dynamics, t, quantity, charge, integral)
-        if dynamics.mass == 0:  # where the kernels sum ∫J ds
-            integral = np.full_like(integral, np.nan)
-        out[s.name] = LawRecord(s.name, t, quantity, charge, integral, residual, discrete)
+        largest, force = (
+            sizes[..., [i], start:stop].reshape(*t.shape[:-1], 1, *s.shape) for i in (layout.LARGEST, layout.FORCE)
+        )
+        out[s.name] = _record(s, course, quantity, charge, integral, discrete, largest, force)
     return out
 
 
-def _residual(
+def _course(plan: Plan, algorithms: Sequence[Algorithm], t: Float64Array, step: IntArray) -> _Course:
+    dynamics, kind = algorithms[0].dynamics, algorithms[0].code
+    dt = np.array([a.dt for a in algorithms]).reshape(*t.shape[:-1], 1)
+    steps = np.maximum(step, 0).astype(np.float64)
+    push, pushes = dt, steps
+    weight = dynamics.law_weight(np.where(step >= 0, t, t[..., :1]))
+    if kind == layout.HEAVY_BALL:
+        push = np.ones_like(dt)
+    elif kind == layout.CONFORMAL:
+        push = dt / dynamics.mass
+        with np.errstate(divide="ignore"):
+            pushes = np.minimum(steps, dynamics.mass / (dynamics.friction(t) * dt))
+    eps = float(np.finfo(plan.dtype).eps)
+    round_off = ROUNDINGS * eps * (steps + float(plan.drawn) ** 0.5)
+    exact = weight if kind == layout.CONFORMAL else np.ones_like(t)
+    return _Course(dynamics, kind, t, weight, exact, round_off, push, pushes)
+
+
+def _record(
     s: Family,
-    dynamics: Dynamics,
-    t: Float64Array,
+    course: _Course,
     quantity: Float64Array,
     charge: Float64Array,
     integral: Float64Array,
-) -> Float64Array:
-    def since_start(a: Float64Array) -> Float64Array:
-        first = (slice(None),) * (t.ndim - 1) + (slice(1),)  # none where nothing was recorded
-        return np.asarray(a - a[first])
-
-    if dynamics.mass > 0:
-        mu = dynamics.integrating_factor(t).reshape(*t.shape, *(1 for _ in s.shape))
-        with np.errstate(over="ignore", invalid="ignore"):  # in the last records of a run that diverges
-            return since_start(mu * charge) - integral
-    return since_start(quantity) if s.symmetric else integral
+    discrete: Float64Array,
+    largest: Float64Array,
+    force: Float64Array,
+) -> LawRecord:
+    """Return one law's record from sums in units of μ, which are written over."""
+    t, first = course.t, (*(slice(None) for _ in course.t.shape[1:]), slice(1))
+    weight, exact, round_off, push, pushes = (_along(a, charge) for a in course[3:])
+    if not s.symmetric:
+        quantity[:] = np.nan
+    if not s.symmetric and course.kind == layout.GD:
+        largest = np.zeros_like(largest)  # it is one of Q
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the last records of a run that diverges
+        discrete *= exact
+        if course.dynamics.mass > 0:
+            divided = (weight == 1).all(axis=t.ndim - 1, keepdims=True)
+            faded = np.where(divided, _along(course.dynamics.fading(t[first], t), charge), weight[first])
+            integral *= weight
+            residual = weight * charge
+            residual -= faded * charge[first]
+            residual -= integral
+        else:  # where the kernels sum ∫J ds
+            residual = np.asarray(quantity - quantity[first]) if s.symmetric else integral
+            integral = np.full_like(integral, np.nan)
+    # Numbers of a run that diverges overflow; without a step or a force nothing was tested.
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        size = np.maximum(largest, push * force)
+        scale = exact * size
+        tolerance = round_off * scale
+        tolerance[~(round_off / pushes < RESOLUTION * (push * force / size))] = np.inf
+    return LawRecord(s.name, t, quantity, charge, integral, residual, discrete, scale, tolerance)

@@ -32,7 +32,7 @@ def memory(
 
         a = R (24 + 32K + sP*) + 16P + 8N      its records, its start, and the order of the samples,
         b = 4sP + tiles                        where it is, and what a gradient needs,
-        c = R (24 + 40K + 8κ) + 2sP            the `Trajectory` made of it, one law being worked on.
+        c = R (56 + 56K + 10κ) + 2sP           the `Trajectory` made of it, one law being worked on.
 
     A single run holds a + b + c; an ensemble of E networks on t threads E (a + 2sP) + max(tb, Ec), as its runs are over when
     the Trajectory is made. P* = P with `record_params`, unless all runs' parameters pass 1 GiB: they are then in a file, not
@@ -76,7 +76,7 @@ def memory(
     >>> U = nl.Network([784, 128, 10]).potential(nl.datasets.glyphs(n=64, rng=0))
     >>> short, long = (nl.memory(U, steps, laws=["scaling:1"], input_reduction=False) for steps in (100, 200))
     >>> long - short  # 100 records more, of 128 components
-    1028800
+    1262400
     """
     steps = _validate.integer(steps, "steps", minimum=0)
     every = _validate.integer(record_every, "record_every", minimum=1)
@@ -100,7 +100,7 @@ def memory(
     in_memory = params if E * params <= _room.PARAMS_IN_MEMORY else 0
     run = R * (24 + 32 * K) + in_memory + 16 * P + 8 * plan.n_samples
     passing = 4 * s * plan.n_params + _tiles(plan, threads // lanes)
-    result = R * (24 + 40 * K + 8 * int(components.max())) + 2 * s * P
+    result = R * (56 + 56 * K + 10 * int(components.max())) + 2 * s * P
     common = _converted(plan) + _reduction(plan, E * R if record_params else 0)
     if networks is None:
         return common + run + passing + result

@@ -16,7 +16,8 @@ from .network import Network
 _ROUND_OFF = 64 * float(np.finfo(np.float64).eps)
 _SWEEPS = 10_000
 _NEWTON_STEPS = 200
-_LARGEST_EXPONENT = 300.0  # p log λ; e^{2·300} is still a number
+_LARGEST_EXPONENT = 300.0  # p log λ of a search; e^{2·300} is still a number
+_COMPUTABLE = 600.0  # p log λ of a result: activations are λ^p times as large, and e^{600} leaves them 48 digits of a double's range
 
 
 def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLike]) -> Float64Array:
@@ -46,8 +47,8 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
         If `network` is not a network, or `targets` not a mapping to real numbers.
     ValueError
         If a name is unknown or its activation has no scaling; if a shape is wrong or a number not finite; if a neuron
-        cannot reach its target because its incoming or outgoing parameters are all zero; or if layers that share a
-        weight matrix cannot meet their targets together.
+        cannot reach its target because its incoming or outgoing parameters are all zero; if layers that share a
+        weight matrix cannot meet their targets together; or if the activations λ^p a of the result would not be doubles.
 
     Notes
     -----
@@ -89,15 +90,20 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
         stretch = max(
             (layer.degree * np.abs(s).max() for (layer, _), s in zip(layers, exponents, strict=True)), default=0
         )
-        if all(miss.max() <= _ROUND_OFF * (1 + stretch) for miss in misses):
+        met = all(miss.max() <= _ROUND_OFF * (1 + stretch) for miss in misses)
+        if met and stretch <= _COMPUTABLE:
             return x
-        if stretch > _LARGEST_EXPONENT or sweep == _SWEEPS:
+        if met or stretch > _LARGEST_EXPONENT or sweep == _SWEEPS:
             break
         for (layer, target), exponent in zip(layers, exponents, strict=True):
             step = _exponent(layer, target, x)
             exponent += step
             x = layer.apply(x, step)
         x = moved()  # in one go from the start: no round-off piles up
+    if met or len(layers) == 1:
+        raise ValueError(
+            f"targets={dict(targets)!r} need a λ with λ^p = e^±{stretch:.0f}, by which activations would leave the range of a double"
+        )
     worst = int(np.argmax([miss.max() for miss in misses]))
     layer, miss = layers[worst][0], misses[worst]
     raise ValueError(

@@ -305,7 +305,7 @@ def _trajectory(run: _run.Run, status: str, message: str, specification: dict[st
         step=records.step,
         loss=records.loss,
         energy=records.loss + records.excess,
-        laws=_laws.read(plan.watched, run.algorithm.dynamics, t, records),
+        laws=_laws.read(plan, (run.algorithm,), t, records, run.state.sizes),
         x=run.x(),
         v=run.velocity(),
         params=records.params[:written] if records.params.size else None,  # a view: it may be a file beyond memory

@@ -137,13 +137,21 @@ class Trajectory:
 
     def _repr_html_(self) -> str:
         rows = [
-            (name, law.quantity.shape[law.t.ndim :], law.largest("residual"), law.largest("discrete_residual"))
+            (
+                name,
+                law.quantity.shape[law.t.ndim :],
+                law.largest("residual"),
+                law.largest("discrete_residual"),
+                law.verdict,
+            )
             for name, law in self.laws.items()
         ]
         title = f"Trajectory: {self.message}, {self.t.shape[-1]} records"
         if self.t.size and not self.members:
             title += f", t = {self.t[0]:g} to {self.t[-1]:g}, loss {self.loss[0]:.4g} → {self.loss[-1]:.4g}"
-        return _html.table(title, rows, ("law", "components", "largest |residual|", "largest |discrete residual|"))
+        return _html.table(
+            title, rows, ("law", "components", "largest |residual|", "largest |discrete residual|", "verdict")
+        )
 
     def to_pandas(self) -> Any:
         """Return the records as a pandas.DataFrame: t, step, loss, energy, and a column per component of a law's arrays.

@@ -174,6 +174,31 @@ def test_parts_add_up_to_the_whole(algorithm, batch_size, backend):
     assert not np.allclose(law.change, law.lr + law.noise, rtol=0, atol=1e-6) or isinstance(algorithm, nl.GD)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("batch_size", [None, 8])
+@pytest.mark.parametrize("decay", [0.0, LAMBDA])
+@pytest.mark.parametrize("beta", [0.0, 0.9])
+def test_parts_add_up_whatever_the_velocity_at_the_start(beta, decay, batch_size, backend):
+    """Of scalings, linear layers and translations; J of a linear layer is then no symmetric matrix, and Q̇ its symmetric part."""
+    U, x0 = layers()
+    steps, v0 = 50, np.random.default_rng(1).standard_normal(U.n_params)
+    algorithm = nl.HeavyBall(0.02, beta, weight_decay=decay)
+    options = {"batch_size": batch_size, "rng": 0, "velocity": v0, "backend": backend}
+    run = nl.drift(U, algorithm, x0, steps, **options)
+    plain = nl.integrate(U, algorithm, x0, steps, **options)
+    assert set(run) == LAWS
+    bound = steps * 20 * EPS * max(np.abs(x0).max(), np.abs(run.x).max(), 1.0) ** 2 * U.n_params
+    for law in run.values():
+        np.testing.assert_allclose(sum(law.parts.values()), law.change, rtol=0, atol=bound)
+        slope = (law.second_order[1] - law.second_order[0]) / algorithm.dt
+        assert np.abs(slope).max() < 10  # it starts with Q̇, not with a jump
+    J, second = plain.laws["linear:2"].charge[0], run["linear:2"].second_order
+    assert (
+        np.abs(J - J.T).max() > 1
+    )  # negative control: with J in the place of Q̇ the parts are off by hβ of this a step
+    np.testing.assert_allclose(second, np.swapaxes(second, 1, 2), rtol=0, atol=bound)
+
+
 def test_both_backends_attribute_alike():
     U, x0 = layers()
     a, b = (

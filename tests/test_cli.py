@@ -221,6 +221,26 @@ def test_runs_that_diverge_exit_with_3_and_keep_what_was_recorded(config, tmp_pa
     assert "stopped being finite at step" in capsys.readouterr().out
 
 
+def test_a_run_whose_law_is_broken_exits_with_3(config, tmp_path, capsys, monkeypatch):
+    module = sys.modules["noetherlite._cli.run"]
+    train = module.integrate
+
+    def spoilt(*arguments, **options):
+        found = train(*arguments, **options)
+        law = found.laws["scaling:1"]
+        broken = replace(law, discrete_residual=law.discrete_residual + 1e-8)
+        return replace(found, laws={**found.laws, "scaling:1": broken})
+
+    assert run(config(), tmp_path, "--json") == 0
+    assert {law["verdict"] for law in json.loads(capsys.readouterr().out)["laws"].values()} == {"holds"}
+    monkeypatch.setattr(module, "integrate", spoilt)
+    (tmp_path / "out" / "it.npz").unlink()
+    assert run(config(), tmp_path) == 3
+    told = capsys.readouterr().out
+    assert "; broken: scaling:1" in told
+    assert "; holds: translation:b, translation:W" in told
+
+
 def test_dry_run_runs_nothing(config, tmp_path, capsys):
     assert run(config(), tmp_path, "--dry-run") == 0
     assert "laws: scaling:1, translation:b, translation:W" in capsys.readouterr().out

@@ -52,9 +52,9 @@ def test_every_formula_parses_and_reads(symmetry, dynamics):
 @pytest.mark.parametrize(
     ("name", "dynamics", "summed", "text", "source"),
     [
-        ("scaling", GF, False, "|w_i|² + b_i² − p|u_i|² = const", "GU Table 2, (31), (36), (37)"),
-        ("scaling:1", GF, True, "‖W_1‖_F² + |b_1|² − p‖W_2‖_F² = const", "GU Table 2, (31), (36), (37)"),
-        ("scaling", ND, False, "½d²/dt²(|w_i|² + b_i² − p|u_i|²) = |ẇ_i|² + ḃ_i² − p|u̇_i|²", "GU Table 2"),
+        ("scaling", GF, False, "|w_i|² + b_i² − p|u_i|² = const", "GU Table 3, (31), (36), (37)"),
+        ("scaling:1", GF, True, "‖W_1‖_F² + |b_1|² − p‖W_2‖_F² = const", "GU Table 3, (31), (36), (37)"),
+        ("scaling", ND, False, "½d²/dt²(|w_i|² + b_i² − p|u_i|²) = |ẇ_i|² + ḃ_i² − p|u̇_i|²", "GU Table 3"),
         (
             "swish:2",
             NAGF,
@@ -148,3 +148,15 @@ def test_every_formula_in_the_tables_parses():
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_tables_2_and_3_are_without_and_with_biases():
+    for activation in ("relu", "swish"):
+        for bias, table in ((False, "GU Table 2"), (True, "GU Table 3")):
+            s = find(Network([2, 3, 2], activation, bias=bias).potential(datasets.gaussian_classes(8, 2, 2)))[0]
+            assert law(s, ND).source == table
+
+
+def test_a_coefficient_of_one_is_not_written():
+    assert str(law("scaling:1", Dynamics(1, 1, 0))).startswith("½(d²/dt² + d/dt)(")
+    assert str(law("scaling:1", Dynamics(1, 2, 0))).startswith("½(d²/dt² + 2 d/dt)(")

@@ -372,7 +372,7 @@ THETA = NET.init(0)
         (lambda: ntk.predict(np.eye(1), [1.0], 1.0, "GF"), TypeError, "dynamics must be a Dynamics"),
         (lambda: ntk.predict(np.eye(1), [1.0], 1.0, nl.GF, 0), ValueError, "n_samples=0 is out of range"),
         (lambda: ntk.infinite_width(3, SAMPLES), TypeError, "net must be a Network"),
-        (lambda: ntk.infinite_width(nl.Network([3, 4, 2], "tanh"), SAMPLES), ValueError, "net has the activation 'tanh'"),
+        (lambda: ntk.infinite_width(nl.Network([3, 4, 2], "repu(2)"), SAMPLES), ValueError, r"net has the activation 'repu\(2\)'"),
         (lambda: ntk.infinite_width(NET, SAMPLES, SAMPLES[:, :1]), ValueError, "X2 must have 3 columns"),
         (lambda: ntk.infinite_width(NET, SAMPLES, scheme="hee"), ValueError, r"scheme='hee' .* \(did you mean 'he'\?\)"),
         (lambda: ntk.infinite_width(NET, SAMPLES, bias_std=-1), ValueError, "bias_std=-1 is out of range"),
@@ -386,9 +386,50 @@ THETA = NET.init(0)
         (lambda: ntk.width_study(hidden_layers=0), ValueError, "hidden_layers=0 is out of range"),
         (lambda: ntk.width_study(lr=2), ValueError, "lr=2 is out of range"),
         (lambda: ntk.width_study(steps=0), ValueError, "steps=0 is out of range"),
-        (lambda: ntk.width_study(widths=(4, 5), activation="tanh"), ValueError, "has the activation 'tanh'"),
+        (lambda: ntk.width_study(widths=(4, 5), activation="repu(2)"), ValueError, r"has the activation 'repu\(2\)'"),
     ],
 )  # fmt: skip
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+# --- friction in closed form, and tanh ---
+
+
+@pytest.mark.parametrize(
+    ("square", "gamma", "mass"), [(1, 0.25, 1), (4, 4, 1), (4, 3.75, 1), (0.0625, 5, 1), (0, 1, 2)]
+)
+def test_damped_oscillators_solve_their_equation_for_long_times(square, gamma, mass):
+    """Against the exponentials of their matrix, by halving and squaring; critically damped where γ² = 4mω²."""
+    from scipy.linalg import expm
+
+    A = np.array([[0.0, 1.0], [-square / mass, -gamma / mass]])
+    times = np.array([0.0, 0.5, 3.0, 40.0])
+    found = ntk.predict([[square]], [1.0], times, nl.Dynamics(mass, gamma, 0))[:, 0]
+    np.testing.assert_allclose(found, [expm(A * t)[0, 0] for t in times], rtol=0, atol=1e3 * EPS)
+
+
+def test_weak_friction_over_many_periods():
+    t, friction = 2.0e4, 5e-5
+    frequency = np.sqrt((1 - friction) * (1 + friction))
+    exact = np.exp(-friction * t) * (np.cos(frequency * t) + friction * np.sin(frequency * t) / frequency)
+    found = ntk.predict([[1.0]], [1.0], t, nl.Dynamics(1, 2 * friction, 0))[0]
+    assert abs(found - exact) < 4 * t * EPS  # the rounding of the phase; DOP853 was off by 3e-10
+
+
+def test_what_has_decayed_is_zero_without_a_warning():
+    with np.errstate(all="raise"):
+        for dynamics in (nl.GF, nl.Dynamics(1, 0.5, 0)):
+            assert not ntk.predict(np.diag([1.0, 2.0]), np.ones((2, 1)), [1e6], dynamics).any()
+
+
+def test_infinite_width_of_tanh_against_its_mean():
+    """One hidden layer: the limit is the mean of the kernel at any width, here to five standard errors."""
+    net = nl.Network([3, 400, 1], "tanh", loss="mse")
+    X = np.array([[1.0, 0.3, -0.2], [0.5, -1.0, 0.8]])
+    many = np.array([ntk.kernel(net, net.init(seed, "ntk"), X) for seed in range(100)])
+    error = many.std(axis=0, ddof=1) / 10
+    limit = ntk.infinite_width(net, X, scheme="ntk")
+    assert (np.abs(many.mean(axis=0) - limit) < 5 * error).all()
+    assert (error < 0.01 * np.abs(limit).max()).all()

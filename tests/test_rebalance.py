@@ -108,6 +108,15 @@ def test_targets_that_cannot_be_met_together():
         rebalance(net, theta, {"scaling:1": -1.0, "scaling:2": 5.0})
 
 
+def test_targets_that_doubles_cannot_compute():
+    net = Network([2, 3, 1], "polynomial(4)", loss="mse")
+    theta = net.init(rng=0)
+    moved = rebalance(net, theta, {"scaling:1": 1e100})
+    np.testing.assert_allclose(net.predict(moved, np.eye(2)), net.predict(theta, np.eye(2)), rtol=1e-10)
+    with pytest.raises(ValueError, match=r"1e\+160.* would leave the range of a double"):
+        rebalance(net, theta, {"scaling:1": 1e160})
+
+
 NET = Network([2, 3, 3, 2], ["relu", "tanh"])
 
 

@@ -18,6 +18,7 @@ from .. import _validate, plot
 from .._files import present
 from ..checkpoint import CheckpointError, begun_as, unfinished
 from ..ensemble import ensemble
+from ..laws import VERDICTS
 from ..network import Network
 from ..resume import resume
 from ..simulate import DivergenceError, integrate
@@ -203,7 +204,8 @@ def _finish(
     if BLEW_UP in trajectory.message:
         print(f"noetherlite: warning: {trajectory.message}", file=sys.stderr)
         return say.BROKEN
-    return _CODES[trajectory.status]
+    broken = any(law["verdict"] == "broken" for law in report["laws"].values())
+    return say.BROKEN if broken and trajectory.status == "completed" else _CODES[trajectory.status]
 
 
 def _paint(trajectory: Trajectory, wanted: str, axes: Axes) -> None:
@@ -233,6 +235,7 @@ def summary(trajectory: Trajectory) -> dict[str, Any]:
                 "components": int(np.prod(law.quantity.shape[law.t.ndim :])),
                 "residual": law.largest("residual"),
                 "discrete_residual": law.largest("discrete_residual"),
+                "verdict": law.verdict,
             }
             for name, law in trajectory.laws.items()
         },
@@ -245,11 +248,19 @@ def _range(values: Iterable[float]) -> list[float]:
     return [min(held), max(held)] if held else []
 
 
+def _verdicts(laws: dict[str, dict[str, Any]]) -> str:
+    """Return in words which laws hold, all of them or by name; '' if there are none."""
+    named = {verdict: [name for name, law in laws.items() if law["verdict"] == verdict] for verdict in VERDICTS}
+    if len(named["holds"]) == len(laws):
+        return "; all laws hold" if laws else ""
+    return "".join(f"; {verdict}: {', '.join(names)}" for verdict, names in named.items() if names)
+
+
 def _print(report: dict[str, Any]) -> None:
     start, end = (
         " … ".join(f"{v:.4g}" for v in dict.fromkeys(report["loss"][key])) or "none" for key in ("start", "end")
     )
-    print(f"{report['message']}; loss {start} → {end}")
+    print(f"{report['message']}; loss {start} → {end}{_verdicts(report['laws'])}")
     if report["laws"]:
         head = ("law", "components", "max |residual|", "max |discrete residual|")
         rows = [

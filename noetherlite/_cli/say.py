@@ -22,7 +22,7 @@ CODES = """exit codes:
   0  fine
   1  failed: the reason is on standard error, in one line
   2  wrong arguments, or a configuration with errors: all of them are on standard error
-  3  the run diverged or blew up, or a check found a law that is broken
+  3  the run diverged or blew up, or a run or a check found a law that is broken
   130  interrupted by Ctrl-C; what was recorded is kept
 
 --traceback, or NOETHERLITE_DEBUG=1 in the environment, says of an error where in the program it arose.

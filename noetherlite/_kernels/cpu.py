@@ -10,7 +10,7 @@ import numpy as np
 
 from . import cpu_tiles, layout, pointwise
 from ._jit import compiled, inlined
-from .cpu_laws import charge, pair, quantity
+from .cpu_laws import charge, generators, pair, quantity
 from .cpu_layers import copy
 from .cpu_network import address_of_network, forward, network
 from .cpu_steps import (
@@ -27,7 +27,6 @@ from .cpu_tiles import Tiles, load
 from .intrinsics import address_of, borrowed, window
 from .intrinsics import float64_at as network_at
 from .layout import EVALUATIONS, PHASE, STEPS_DONE
-from .pointwise import integrating_factor
 
 
 def tiles(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
@@ -128,9 +127,7 @@ def origin(algorithm, laws, state):
     if algorithm.kind == layout.HEAVY_BALL:
         return
     pair(laws, state.v, state.v, state.source)
-    factor = integrating_factor(algorithm, algorithm.t0)
-    for j in range(state.origin.size):
-        state.origin[j] = factor * state.charge[j]
+    copy(state.charge, state.origin)
 
 
 @inlined
@@ -140,10 +137,34 @@ def square(problem, v):
     if problem.dual >= 0:
         first = v.size - problem.dual
         for i in range(first):
-            total += v[i] * v[problem.dual + i]
+            total += np.float64(v[i]) * v[problem.dual + i]
     for i in range(first, problem.dual if problem.dual >= 0 else v.size):
-        total += v[i] * v[i]
+        total += np.float64(v[i]) * v[i]
     return total
+
+
+@compiled
+def largest(a):
+    """max|a|."""
+    out = 0.0
+    for i in range(a.size):
+        out = max(out, abs(a[i]))
+    return out
+
+
+@inlined
+def measure(algorithm, laws, state):
+    """Enter the sizes of the laws' terms at the present step."""
+    K = state.balance.size
+    if K == 0:
+        return
+    norm = window(state.scratch, 0, K)
+    generators(laws, state.x, norm)
+    sizes = largest(state.x if algorithm.kind == layout.GD else state.v), largest(state.gradient)
+    for i in range(2):
+        row = window(state.sizes, i * K, K)
+        for j in range(K):
+            row[j] = max(row[j], norm[j] * sizes[i])
 
 
 @inlined
@@ -161,6 +182,7 @@ def record(problem, algorithm, laws, state, records, loss):
     K = state.balance.size
     Q, J = window(records.quantity, row * K, K), window(records.charge, row * K, K)
     I, D = window(records.integral, row * K, K), window(records.discrete, row * K, K)
+    measure(algorithm, laws, state)
     quantity(laws, state.x, Q)
     copy(state.integral, I)
     if records.parts.shape[0] > 0:
@@ -176,9 +198,8 @@ def record(problem, algorithm, laws, state, records, loss):
     if algorithm.kind != layout.CONFORMAL:
         copy(state.balance, D)  # the defects, summed step by step
         return
-    factor = integrating_factor(algorithm, algorithm.t0 + step * algorithm.h)
     for j in range(K):
-        D[j] = factor * J[j] - state.origin[j] - state.balance[j]
+        D[j] = J[j] - state.origin[j] - state.balance[j]
 
 
 @compiled

@@ -19,7 +19,7 @@ def dot(a, b):
     """⟨a, b⟩ in doubles."""
     total = 0.0
     for k in range(a.size):
-        total += a[k] * b[k]
+        total += np.float64(a[k]) * b[k]
     return total
 
 
@@ -34,14 +34,14 @@ def scaling(where, p, a, b, out):
         out[i] = dot(window(a, W + i * m, m), window(b, C + i * m, m))
     if bias >= 0:
         for i in range(n):
-            out[i] += a[bias + i] * b[bias + i]
+            out[i] += np.float64(a[bias + i]) * b[bias + i]
     if beta >= 0:
         for i in range(n):
-            out[i] -= a[beta + i] * b[beta + i]
+            out[i] -= np.float64(a[beta + i]) * b[beta + i]
     for j in range(q):
         ua, ub = window(a, U + j * n, n), window(b, U + j * n, n)
         for i in range(n):
-            out[i] -= p * (ua[i] * ub[i])
+            out[i] -= p * (np.float64(ua[i]) * ub[i])
 
 
 @inlined
@@ -52,13 +52,13 @@ def linear_layer(where, a, b, out):
         wb = window(b, C + i * m, m)
         for j in range(n):
             total = dot(wb, window(a, W + j * m, m))
-            out[i * n + j] = total + b[bias + i] * a[bias + j] if bias >= 0 else total
+            out[i * n + j] = total + np.float64(b[bias + i]) * a[bias + j] if bias >= 0 else total
     for k in range(q):
         ua, ub = window(a, U + k * n, n), window(b, U + k * n, n)
         for i in range(n):
             row = window(out, i * n, n)
             for j in range(n):
-                row[j] -= ua[i] * ub[j]
+                row[j] -= np.float64(ua[i]) * ub[j]
 
 
 @inlined
@@ -71,7 +71,7 @@ def rotation(where, a, b, out):
         for i in range(n):
             row = window(out, i * n, n)
             for j in range(n):
-                row[j] += wa[i] * wb[j] - wb[i] * wa[j]
+                row[j] += np.float64(wa[i]) * wb[j] - np.float64(wb[i]) * wa[j]
 
 
 @inlined
@@ -132,6 +132,51 @@ def forms(what, laws, a, b, out):
                     part[j] += b[W + i * n + j]
         elif what != PAIR and kind == layout.AFFINE:
             part[0] += dot(window(laws.xi, where[0] * b.size, b.size), b)
+
+
+@compiled
+def absolute(x, start, n, stride):
+    """Σ |x_i| of n entries from `start` on."""
+    total = 0.0
+    for i in range(start, start + n * stride, stride):
+        total += abs(x[i])
+    return total
+
+
+@compiled
+def generators(laws, x, out):
+    """Out = |g_c| = Σ_i |g_c(x)_i| of every component c, before what cancels within an entry."""
+    for l in range(laws.kind.size):
+        part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
+        where = window(laws.where, 8 * l, 8)
+        n, W, m, bias, beta, U, q = where[0], where[1], where[2], where[3], where[4], where[5], where[6]
+        kind = laws.kind[l]
+        if kind == layout.SCALING:
+            for i in range(n):
+                part[i] = absolute(x, W + i * m, m, 1) + laws.degree[l] * absolute(x, U + i, q, n)
+                part[i] += absolute(x, bias + i, 1, 1) if bias >= 0 else 0.0
+                part[i] += absolute(x, beta + i, 1, 1) if beta >= 0 else 0.0
+        elif kind == layout.LINEAR_LAYER or kind == layout.ROTATION:
+            part[:] = 0
+            for i in range(n):
+                if kind == layout.ROTATION:
+                    row = column = absolute(x, W + i, m, n)
+                else:
+                    row, column = absolute(x, U + i, q, n), absolute(x, W + i * m, m, 1)
+                    column += absolute(x, bias + i, 1, 1) if bias >= 0 else 0.0
+                for j in range(n):
+                    part[i * n + j] += row
+                    part[j * n + i] += column
+            if kind == layout.ROTATION:
+                part[:: n + 1] = 0  # E_ii − E_ii
+        elif kind == layout.TRANSLATION:
+            part[:] = m
+        else:
+            P = x.size
+            part[0] = absolute(window(laws.xi, where[0] * P, P), 0, P, 1)
+            for i in range(P):
+                for k in range(P):
+                    part[0] += abs(laws.G[where[0], i, k] * x[k])
 
 
 @inlined

@@ -10,7 +10,7 @@ from ._jit import inlined, merged
 from .cpu_laws import charge, pair
 from .intrinsics import window
 from .layout import STEPS_DONE
-from .pointwise import fading, integrating_factor
+from .pointwise import fading
 
 # The loops of the updates are functions of their own: inlined among others they would not be vectorised.
 
@@ -71,6 +71,14 @@ def pull(algorithm, laws, x, factor, state):
 
 
 @inlined
+def fade(a, drag):
+    """a ← a + drag a, which brings what is in units of μ from one time to the next."""
+    if drag != 0:
+        for j in range(a.size):
+            a[j] += drag * a[j]
+
+
+@inlined
 def gd_before(algorithm, laws, state):
     """x ← x − ηd(x).  Law: Q' − Q = ½η² B(d, d) − ηλ⟨g(x), x⟩; where G is not symmetric ∫J ds is in the place of Q."""
     x, g, h = state.x, state.gradient, algorithm.h
@@ -109,19 +117,21 @@ def heavy_ball_before(algorithm, laws, state):
 def conformal_before(algorithm, laws, state):
     """Drag, kick, drift; velocity Verlet when γ = α = 0.
 
-    Law: μ'J' − μJ = μ(τ) (hB(v, v) − (h/2m) λ (⟨g(x), x⟩ + ⟨g(x'), x'⟩)) at τ = t + h/2.
+    Law: μ'J' − μJ = μ(τ) (hB(v, v) − (h/2m) λ (⟨g(x), x⟩ + ⟨g(x'), x'⟩)) at τ = t + h/2, here divided by μ at the time that
+    has been reached.
     """
     x, v, g, h = state.x, state.v, state.gradient, algorithm.h
     t = algorithm.t0 + state.counts[STEPS_DONE] * h
     middle, kick = t + 0.5 * h, 0.5 * h / algorithm.mass
     drag = fading(algorithm, t, middle)
-    factor = integrating_factor(algorithm, middle)
-    pull(algorithm, laws, x, -kick * factor, state)
+    fade(state.origin, drag)
+    fade(state.balance, drag)
+    pull(algorithm, laws, x, -kick, state)
     drag_kick_drift(x, v, g, drag, kick, h)
     source = window(state.scratch, 0, state.balance.size)
     pair(laws, v, v, source)
     for j in range(state.balance.size):
-        state.balance[j] += h * factor * source[j]
+        state.balance[j] += h * source[j]
 
 
 @inlined
@@ -131,7 +141,9 @@ def conformal_after(algorithm, laws, state):
     t = algorithm.t0 + state.counts[STEPS_DONE] * h
     middle, kick = t + 0.5 * h, 0.5 * h / algorithm.mass
     drag = fading(algorithm, middle, t + h)
-    pull(algorithm, laws, state.x, -kick * integrating_factor(algorithm, middle), state)
+    pull(algorithm, laws, state.x, -kick, state)
+    fade(state.origin, drag)
+    fade(state.balance, drag)
     kick_drag(v, g, kick, drag)
     integrate_source(algorithm, laws, state, t)
 
@@ -164,12 +176,14 @@ def nagd_after(algorithm, laws, state, beta):
 
 @inlined
 def integrate_source(algorithm, laws, state, t):
-    """S = B(v, v) at the end of the step from t, and ∫ μS ds over it by the trapezoidal rule."""
+    """S = B(v, v) at the end of the step from t, and ∫ μS ds/μ over it by the trapezoidal rule."""
     source = window(state.scratch, 0, state.source.size)
     pair(laws, state.v, state.v, source)
-    left, right = integrating_factor(algorithm, t), integrating_factor(algorithm, t + algorithm.h)
+    drag = fading(algorithm, t, t + algorithm.h) if t > 0 or algorithm.alpha == 0 else -1.0  # μ(0) = 0
+    fade(state.integral, drag)
+    fade(state.source, drag)
     for j in range(source.size):
-        state.integral[j] += 0.5 * algorithm.h * (left * state.source[j] + right * source[j])
+        state.integral[j] += 0.5 * algorithm.h * (state.source[j] + source[j])
         state.source[j] = source[j]
 
 
@@ -185,12 +199,23 @@ def credit(laws, a, factor, part, state):
 
 
 @inlined
+def quantity_rate(laws, J, out):
+    """Out = Q̇ of every law with a quantity: J, and ½(J_ij + J_ji) for linear layers, whose Q has the symmetric part of J only."""
+    for l in range(laws.kind.size):
+        start, size = laws.start[l], laws.start[l + 1] - laws.start[l]
+        n = laws.where[l, 0] if laws.kind[l] == layout.LINEAR_LAYER else 1
+        for j in range(size):
+            mirrored = j % n * n + j // n if laws.kind[l] == layout.LINEAR_LAYER else j
+            out[start + j] = 0.5 * (J[start + j] + J[start + mirrored])
+
+
+@inlined
 def attribute(algorithm, laws, state):
     """Add the step that is due to the parts of Q's drift (theory §10); y holds ∇U of all samples.
 
     A step of gradient descent with the rate r = h/(1 − β) that momentum adds up to, and what momentum does beyond that:
     lr ½r²B(y, y);  noise ½r²(B(g, g) − B(y, y));  decay ½r²(B(d, d) − B(g, g)) − rλ⟨g(x), x⟩;
-    momentum hβJ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩;
+    momentum hβQ̇ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩;
     with g = d − λx the gradient of the minibatch and v' = βv − d. Beside them ∫ B(ẋ, ẋ) ds, a step of which is hB(v', v').
     """
     x, y, d, h, K = state.x, state.y, state.gradient, algorithm.h, state.balance.size
@@ -208,7 +233,11 @@ def attribute(algorithm, laws, state):
     for j in range(K):
         source[j] += h * form[j]
         if algorithm.momentum != 0:
-            momentum[j] += h * algorithm.momentum * state.charge[j] + (0.5 * h * h * form[j] - half * before[j])
+            momentum[j] += 0.5 * h * h * form[j] - half * before[j]
+    if algorithm.momentum != 0:
+        quantity_rate(laws, state.charge, form)
+        for j in range(K):
+            momentum[j] += h * algorithm.momentum * form[j]
     charge(laws, x, x, form)
     decay = window(state.parts, layout.DECAY * K, K)
     for j in range(K):

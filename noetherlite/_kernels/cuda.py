@@ -88,8 +88,9 @@ def shuffle(batches, counts, e):
 
 
 @written_out
-def own_of(x, v, gradient, y, memory, doubles, K, tables):
+def own_of(x, v, gradient, y, memory, doubles, sizes, tables):
     """Return the views that belong to one run; `doubles` holds all that is float64 whatever the parameters are."""
+    K = sizes.shape[1]
     pieces, norms, losses = 5 * K, 5 * K + schedule.SLOTS * tables.slot, tables.losses
     return Own(
         x,
@@ -102,6 +103,7 @@ def own_of(x, v, gradient, y, memory, doubles, K, tables):
         doubles[2 * K : 3 * K],
         doubles[3 * K : 4 * K],
         doubles[4 * K : pieces],
+        sizes,
         doubles[pieces:norms],
         doubles[norms:losses],
         doubles[losses : losses + 2],
@@ -180,7 +182,7 @@ def train_with_vectors(setting, rates, state, memory, doubles, vectors, records,
     """Advance one run whose vectors are copied to `vectors` for as long."""
     first, stride, P = cuda.threadIdx.x, cuda.blockDim.x, state.x.shape[1]
     x, v, gradient, y = vectors[:P], vectors[P : 2 * P], vectors[2 * P : 3 * P], vectors[3 * P : 4 * P]
-    own = own_of(x, v, gradient, y, memory, doubles, state.origin.shape[1], setting.tables)
+    own = own_of(x, v, gradient, y, memory, doubles, state.sizes[e], setting.tables)
     copy(state.x[e], x, first, stride)
     copy(state.v[e], v, first, stride)
     copy(state.gradient[e], gradient, first, stride)
@@ -224,9 +226,9 @@ def advance_with_vectors_in_shared(setting, rates, state, scratch, records, n_st
 @written_out
 def in_global(setting, state, scratch, e):
     """Return the views of a run that is in global memory."""
-    K = state.origin.shape[1]
+    memory, doubles = scratch.memory[e], scratch.doubles[e]
     return own_of(
-        state.x[e], state.v[e], state.gradient[e], state.y[e], scratch.memory[e], scratch.doubles[e], K, setting.tables
+        state.x[e], state.v[e], state.gradient[e], state.y[e], memory, doubles, state.sizes[e], setting.tables
     )
 
 

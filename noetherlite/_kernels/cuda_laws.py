@@ -6,13 +6,15 @@ neighbouring numbers. A form leaves its pieces in a slot, and who reads the slot
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import layout, schedule
 from .cuda_jit import device
 
 
 @device
 def form(what, laws, tables, a, b, slot, pieces, first, stride):
-    """Leave the pieces of B(a, b) (PAIR), B(a, b) + T(b) (CHARGE) or ½B(a, b) + T(b) (QUANTITY) in `slot`."""
+    """Leave the pieces of B(a, b) (PAIR), B(a, b) + T(b) (CHARGE), ½B(a, b) + T(b) (QUANTITY) or |g_c(a)| (GENERATOR) in `slot`."""
     for l in range(laws.kind.size):
         begin = slot * tables.slot + tables.piece[l]
         size, n = laws.start[l + 1] - laws.start[l], tables.pieces[l]
@@ -21,10 +23,13 @@ def form(what, laws, tables, a, b, slot, pieces, first, stride):
                 c, j = item % (n // 2), item // (n // 2)
             else:
                 c, j = item // size, item % size
-            value = piece(laws, l, c, n, j, a, b)
-            value = 0.5 * value if what == schedule.QUANTITY else value
-            if what != schedule.PAIR:
-                value += translation(laws, l, c, n, j, b)
+            if what == schedule.GENERATOR:
+                value = generator(laws, l, c, n, j, a)
+            else:
+                value = piece(laws, l, c, n, j, a, b)
+                value = 0.5 * value if what == schedule.QUANTITY else value
+                if what != schedule.PAIR:
+                    value += translation(laws, l, c, n, j, b)
             pieces[begin + c * size + j] = value
 
 
@@ -49,14 +54,14 @@ def scaling(laws, l, c, half, i, a, b):
     total = 0.0
     if c < half:
         for k in range(c, m, half):
-            total += a[W + i * m + k] * b[W + i * m + k]
+            total += np.float64(a[W + i * m + k]) * b[W + i * m + k]
         if c == 0 and bias >= 0:
-            total += a[bias + i] * b[bias + i]
+            total += np.float64(a[bias + i]) * b[bias + i]
         if c == 0 and beta >= 0:
-            total -= a[beta + i] * b[beta + i]
+            total -= np.float64(a[beta + i]) * b[beta + i]
         return total
     for k in range(c - half, q, half):
-        total += a[U + k * n + i] * b[U + k * n + i]
+        total += np.float64(a[U + k * n + i]) * b[U + k * n + i]
     return -laws.degree[l] * total
 
 
@@ -68,11 +73,11 @@ def linear_layer(laws, l, entry, a, b):
     i, j = entry // n, entry % n
     total = 0.0
     for k in range(m):
-        total += b[W + i * m + k] * a[W + j * m + k]
+        total += np.float64(b[W + i * m + k]) * a[W + j * m + k]
     if bias >= 0:
-        total += b[bias + i] * a[bias + j]
+        total += np.float64(b[bias + i]) * a[bias + j]
     for k in range(q):
-        total -= a[U + k * n + i] * b[U + k * n + j]
+        total -= np.float64(a[U + k * n + i]) * b[U + k * n + j]
     return total
 
 
@@ -83,7 +88,7 @@ def rotation(laws, l, entry, a, b):
     i, j = W + entry // n, W + entry % n
     total = 0.0
     for k in range(0, m * n, n):
-        total += a[k + i] * b[k + j] - b[k + i] * a[k + j]
+        total += np.float64(a[k + i]) * b[k + j] - np.float64(b[k + i]) * a[k + j]
     return total
 
 
@@ -97,6 +102,45 @@ def affine(laws, l, c, n, a, b):
         for k in range(a.size):
             product += laws.G[G, i, k] * a[k]
         total += product * b[i]
+    return total
+
+
+@device
+def generator(laws, l, c, n, j, x):
+    """The c-th of n pieces of Σ_i |g(x)_i| of component j of law l, before what cancels within an entry."""
+    kind, width, W, m = laws.kind[l], laws.where[l, 0], laws.where[l, 1], laws.where[l, 2]
+    bias, beta, U, q = laws.where[l, 3], laws.where[l, 4], laws.where[l, 5], laws.where[l, 6]
+    total = 0.0
+    if kind == layout.AFFINE:
+        for i in range(c, x.size, n):
+            total += abs(laws.xi[width, i])
+            for k in range(x.size):
+                total += abs(laws.G[width, i, k] * x[k])
+    elif c > 0:
+        total = 0.0
+    elif kind == layout.SCALING:
+        total += absolute(x, W + j * m, m, 1) + laws.degree[l] * absolute(x, U + j, q, width)
+        total += absolute(x, bias + j, 1, 1) if bias >= 0 else 0.0
+        total += absolute(x, beta + j, 1, 1) if beta >= 0 else 0.0
+    elif kind == layout.LINEAR_LAYER:
+        row, column = j // width, j % width
+        total += absolute(x, U + row, q, width) + absolute(x, W + column * m, m, 1)
+        total += absolute(x, bias + column, 1, 1) if bias >= 0 else 0.0
+    elif kind == layout.ROTATION:
+        row, column = j // width, j % width
+        if row != column:
+            total += absolute(x, W + row, m, width) + absolute(x, W + column, m, width)
+    else:
+        total += m
+    return total
+
+
+@device
+def absolute(x, start, n, stride):
+    """Σ |x_i| of n entries from `start` on."""
+    total = 0.0
+    for i in range(start, start + n * stride, stride):
+        total += abs(x[i])
     return total
 
 

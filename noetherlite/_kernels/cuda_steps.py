@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from . import layout, pointwise, schedule
 from .cuda_jit import device
 from .cuda_laws import total
@@ -56,22 +58,23 @@ def settle(how, algorithm, step, laws, tables, own, first, stride):
     h, decay, pieces = algorithm.h, algorithm.weight_decay, own.pieces
     t = algorithm.t0 + step * h
     kick, beta = 0.0, algorithm.momentum
-    before = factor = 1.0  # μ at the step's start, and at the time that the forms are of
+    drag = whole = 0.0  # by which sums in units of μ fade in the half step that the forms are of, and in all of it
     if algorithm.kind == layout.NAGD:
         beta = nagd_beta(algorithm, step)
     elif algorithm.kind == layout.CONFORMAL:
-        kick = 0.5 * h / algorithm.mass
-    if algorithm.kind == layout.NAGD or algorithm.kind == layout.CONFORMAL:
-        before = pointwise.integrating_factor(algorithm, t)
-        ahead = 0.0 if how == schedule.ORIGIN else h
-        factor = pointwise.integrating_factor(algorithm, t + (0.5 * h if how == schedule.OF_DRIFT else ahead))
+        kick, middle = 0.5 * h / algorithm.mass, t + 0.5 * h
+        drag = pointwise.fading(
+            algorithm, t if how == schedule.OF_DRIFT else middle, middle if how == schedule.OF_DRIFT else t + h
+        )
+    if how == schedule.OF_NAGD or how == schedule.OF_KICK:
+        whole = pointwise.fading(algorithm, t, t + h) if t > 0 or algorithm.alpha == 0 else -1.0  # μ(0) = 0
     for l in range(laws.kind.size):
         for j in range(first, laws.start[l + 1] - laws.start[l], stride):
             at = laws.start[l] + j
             form = total(laws, tables, 0, l, j, pieces)
             pull = decay * total(laws, tables, 1, l, j, pieces) if decay != 0 else 0.0
             if how == schedule.ORIGIN:
-                begin(algorithm, own, at, form, total(laws, tables, 2, l, j, pieces), factor)
+                begin(algorithm, own, at, form, total(laws, tables, 2, l, j, pieces))
             elif how == schedule.OF_GD:
                 own.balance[at] -= h * pull
                 if laws.symmetric[l]:
@@ -85,22 +88,26 @@ def settle(how, algorithm, step, laws, tables, own, first, stride):
                 own.integral[at] += h * J
                 own.charge[at] = J
             elif how == schedule.OF_DRIFT:
-                own.balance[at] += h * factor * form - kick * factor * pull
+                own.origin[at] += drag * own.origin[at]
+                own.balance[at] += drag * own.balance[at]
+                own.balance[at] += h * form - kick * pull
             elif how == schedule.OF_KICK:
-                own.balance[at] -= kick * pointwise.integrating_factor(algorithm, t + 0.5 * h) * pull
-                add_source(own, at, h, before, factor, form)
+                own.balance[at] -= kick * pull
+                own.origin[at] += drag * own.origin[at]
+                own.balance[at] += drag * own.balance[at]
+                add_source(own, at, h, whole, form)
             else:
                 J, cross = total(laws, tables, 2, l, j, pieces), total(laws, tables, 3, l, j, pieces)
                 own.balance[at] += h * pull - (
                     beta * own.charge[at] + h * (beta * beta * own.source[at] - beta * cross)
                 )
-                add_source(own, at, h, before, factor, form)
+                add_source(own, at, h, whole, form)
                 own.balance[at] += J - h * form
                 own.charge[at] = J
 
 
 @device
-def begin(algorithm, own, at, form, source, factor):
+def begin(algorithm, own, at, form, source):
     """Set what a component is measured from."""
     if algorithm.kind == layout.GD:
         own.origin[at] = form
@@ -108,27 +115,33 @@ def begin(algorithm, own, at, form, source, factor):
     own.charge[at] = form
     if algorithm.kind != layout.HEAVY_BALL:
         own.source[at] = source
-        own.origin[at] = factor * form
+        own.origin[at] = form
 
 
 @device
-def add_source(own, at, h, left, right, source):
-    """∫ μS ds over a step by the trapezoidal rule."""
-    own.integral[at] += 0.5 * h * (left * own.source[at] + right * source)
+def add_source(own, at, h, drag, source):
+    """∫ μS ds/μ over a step, in which what was there fades, by the trapezoidal rule."""
+    own.integral[at] += drag * own.integral[at]
+    own.integral[at] += 0.5 * h * (own.source[at] + drag * own.source[at] + source)
     own.source[at] = source
 
 
 @device
 def norms(own, first, stride):
-    """Leave the pieces of |v|² and |x|²."""
-    n = own.norms.size // 2
+    """Leave the pieces of |v|² and |x|², and of the largest |x_i|, |v_i| and |∇U_i|."""
+    n = own.norms.size // 5
     for c in range(first, n, stride):
         vv = xx = 0.0
+        x = v = g = 0.0
         for i in range(c, own.x.size, n):
-            vv += own.v[i] * own.v[i]
-            xx += own.x[i] * own.x[i]
+            vv += np.float64(own.v[i]) * own.v[i]
+            xx += np.float64(own.x[i]) * own.x[i]
+            x, v, g = max(x, abs(own.x[i])), max(v, abs(own.v[i])), max(g, abs(own.gradient[i]))
         own.norms[c] = vv
         own.norms[n + c] = xx
+        own.norms[2 * n + c] = x
+        own.norms[3 * n + c] = v
+        own.norms[4 * n + c] = g
 
 
 @device
@@ -137,18 +150,18 @@ def write(loss, algorithm, step, laws, tables, own, records, e, first, stride):
     row = step // records.every if step % records.every == 0 else records.step.shape[1] - 1
     if first == 0:
         vv = xx = 0.0
-        for c in range(own.norms.size // 2):
+        n = own.norms.size // 5
+        for c in range(n):
             vv += own.norms[c]
-            xx += own.norms[own.norms.size // 2 + c]
+            xx += own.norms[n + c]
         records.step[e, row] = step
         records.loss[e, row] = loss
         records.excess[e, row] = 0.5 * algorithm.mass * vv + 0.5 * algorithm.weight_decay * xx
     if records.params.shape[1] > 0:
         for i in range(first, own.x.size, stride):
             records.params[e, row, i] = own.x[i]
-    factor = 1.0
-    if algorithm.kind == layout.CONFORMAL:
-        factor = pointwise.integrating_factor(algorithm, algorithm.t0 + step * algorithm.h)
+    moved = largest(own, 2 if algorithm.kind == layout.GD else 3)
+    pulled = largest(own, 4)
     for l in range(laws.kind.size):
         for j in range(first, laws.start[l + 1] - laws.start[l], stride):
             at = laws.start[l] + j
@@ -157,13 +170,26 @@ def write(loss, algorithm, step, laws, tables, own, records, e, first, stride):
                 J = -J  # ẋ is minus the gradient
                 defect = (Q - own.origin[at] if laws.symmetric[l] else own.integral[at]) - own.balance[at]
             elif algorithm.kind == layout.CONFORMAL:
-                defect = factor * J - own.origin[at] - own.balance[at]
+                defect = J - own.origin[at] - own.balance[at]
             else:
                 defect = own.balance[at]  # the defects, summed step by step
             records.quantity[e, row, at] = Q
             records.charge[e, row, at] = J
             records.integral[e, row, at] = own.integral[at]
             records.discrete[e, row, at] = defect
+            norm = total(laws, tables, 2, l, j, own.pieces)
+            own.sizes[layout.LARGEST, at] = max(own.sizes[layout.LARGEST, at], norm * moved)
+            own.sizes[layout.FORCE, at] = max(own.sizes[layout.FORCE, at], norm * pulled)
+
+
+@device
+def largest(own, part):
+    """The largest of the pieces that `norms` left in a part."""
+    n = own.norms.size // 5
+    out = 0.0
+    for c in range(part * n, (part + 1) * n):
+        out = max(out, own.norms[c])
+    return out
 
 
 @device

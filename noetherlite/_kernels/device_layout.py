@@ -37,7 +37,7 @@ class Tables(NamedTuple):
     pieces: NDArray[np.int64]  # (n,): into how many pieces a component of a law is cut
     piece: NDArray[np.int64]  # (n,): where a law's pieces start in a slot
     slot: int  # numbers in a slot
-    norms: int  # pieces of |x|² and of |v|²
+    norms: int  # pieces of |x|², of |v|², and of the largest entries
     losses: int  # where the losses start in a run's doubles, the samples' after the two
     doubles: int  # numbers that belong to one run while it advances, and are doubles whatever the parameters are
 
@@ -87,8 +87,9 @@ class Own(NamedTuple):
     balance: NDArray[np.float64]
     source: NDArray[np.float64]
     charge: NDArray[np.float64]
+    sizes: NDArray[np.float64]  # (2, K), the state's: only records look at them
     pieces: NDArray[np.float64]  # (SLOTS tables.slot,)
-    norms: NDArray[np.float64]  # (2 tables.norms,)
+    norms: NDArray[np.float64]  # (5 tables.norms,)
     losses: NDArray[np.float64]  # (2,): of the last gradient, and of the record
     values: NDArray[np.float64]  # (slots,): the samples' losses
 
@@ -117,7 +118,7 @@ def tables(problem: layout.Problem, laws: layout.Laws, n_params: int, slots: int
     pieces = _pieces(laws, n_params)
     sizes = pieces * np.diff(laws.start)
     norms = 32 if n_params < 1 << 15 else 1024
-    losses = 5 * int(laws.start[-1]) + schedule.SLOTS * int(sizes.sum()) + 2 * norms
+    losses = 5 * int(laws.start[-1]) + schedule.SLOTS * int(sizes.sum()) + 5 * norms
     return Tables(
         places=places,
         slots=slots,

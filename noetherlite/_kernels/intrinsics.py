@@ -341,7 +341,7 @@ if numba.config.DISABLE_JIT:
 
     def four_products(A, a, B, b, m, out, o):
         for r in range(4):
-            out[o + r] = np.dot(A[a + r * m : a + (r + 1) * m], B[b + r * m : b + (r + 1) * m])
+            out[o + r] = np.dot(A[a + r * m : a + (r + 1) * m].astype(np.float64), B[b + r * m : b + (r + 1) * m])
 
     def window(array, start, size):
         return array.reshape(-1)[start : start + size]

@@ -89,6 +89,10 @@ class Batches(NamedTuple):
     order: NDArray[np.int64]  # (N,), scratch
 
 
+# The integrating factor μ may be any number, beyond those of a double too. What a law sums with it is therefore kept divided
+# by μ at the present time: from one time to the next it fades by the ratio μ(t)/μ(t'), as the velocity does.
+
+
 class State(NamedTuple):
     """All that changes during a run; saving these arrays saves the run."""
 
@@ -98,12 +102,13 @@ class State(NamedTuple):
     y: NDArray[Any]  # (P,), scratch: where NAGD evaluates
     counts: NDArray[np.int64]  # (3,): steps done, gradient evaluations, phase
     loss: NDArray[Any]  # (1,): value of the last evaluation
-    origin: NDArray[np.float64]  # (K,): Q(t_0) or μ(t_0)J(t_0)
-    integral: NDArray[np.float64]  # (K,): ∫ μS ds; ∫ J ds for mass 0
+    origin: NDArray[np.float64]  # (K,): Q(t_0), or J(t_0) μ(t_0)/μ
+    integral: NDArray[np.float64]  # (K,): ∫ μS ds/μ; ∫ J ds for mass 0
     balance: NDArray[np.float64]  # (K,): what the exact discrete law predicts, summed
-    source: NDArray[np.float64]  # (K,): μS at the present step
+    source: NDArray[np.float64]  # (K,): S at the present step
     charge: NDArray[np.float64]  # (K,): J at the present step
     scratch: NDArray[np.float64]  # (2, K)
+    sizes: NDArray[np.float64]  # (2, K): LARGEST and FORCE, the largest at any record
     parts: NDArray[np.float64]  # (5, K): the drift of Q, attributed, or (0, K) when not wanted
 
 
@@ -128,6 +133,10 @@ LR, NOISE, DECAY, MOMENTUM, SOURCE = range(5)
 N_PARTS = 5
 
 STEPS_DONE, EVALUATIONS, PHASE = range(3)
+
+# Sizes of a law's terms, before what cancels in them, from |g_c| = Σ_i |g_c(x)_i|: the LARGEST is |g_c| max|x| for gradient
+# descent, whose law is one of Q, and |g_c| max|v| for the others; the FORCE is |g_c| max|∇U|.
+LARGEST, FORCE = range(2)
 
 
 _Group = TypeVar("_Group", State, Records)

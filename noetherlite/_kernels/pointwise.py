@@ -214,16 +214,8 @@ def push(v, g, beta, kick):
 
 
 @compiled
-def integrating_factor(algorithm, t):
-    """Return μ(t)."""
-    if algorithm.alpha == 0 and algorithm.gamma == 0:
-        return 1.0
-    return t ** (algorithm.alpha / algorithm.mass) * math.exp(algorithm.gamma / algorithm.mass * t)
-
-
-@compiled
 def fading(algorithm, t, later):
-    """Return μ(t)/μ(later) − 1, which never overflows and is 0 without friction.
+    """Return μ(t)/μ(later) − 1, which never overflows and is 0 without friction; t > 0 where α > 0.
 
     The ratio itself, rounded to the same double step after step, would make μJ drift by an ε each time.
     """

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import layout, pointwise
 from .layout import EVALUATIONS, PHASE, STEPS_DONE
-from .reference_laws import pair, translation
+from .reference_laws import generators, pair, quantity_rate, translation
 
 A = NDArray[Any]
 
@@ -190,14 +190,11 @@ class Run:
         self.full = batches.size == batches.order.size
         self.mask = np.repeat(laws.symmetric, np.diff(laws.start)).astype(bool)
 
-    def mu(self, t: float) -> float:
-        """Return the integrating factor μ(t)."""
-        m, gamma, alpha = self.algorithm.mass, self.algorithm.gamma, self.algorithm.alpha
-        return float(t ** (alpha / m) * math.exp(gamma / m * t))
-
     def fading(self, t: float, later: float) -> float:
         """Return μ(t)/μ(later) − 1."""
         m, gamma, alpha = self.algorithm.mass, self.algorithm.gamma, self.algorithm.alpha
+        if alpha > 0 and t == 0:
+            return -1.0
         fading = alpha / m * math.log1p((t - later) / later) if alpha > 0 else 0.0
         return math.expm1(gamma / m * (t - later) + fading)
 
@@ -243,7 +240,7 @@ class Run:
         if a.kind == layout.HEAVY_BALL:
             return
         s.source[:] = pair(self.laws, s.v, s.v)
-        s.origin[:] = self.mu(a.t0) * s.charge
+        s.origin[:] = s.charge
 
     def _step(self) -> None:
         s, a = self.state, self.algorithm
@@ -267,11 +264,13 @@ class Run:
         elif a.kind == layout.CONFORMAL:
             middle, end = t + 0.5 * a.h, t + a.h
             kick = 0.5 * a.h / a.mass
-            s.balance[:] -= kick * self.mu(middle) * self.pull(s.x)
+            self._fade(t, middle, s.origin, s.balance)
+            s.balance[:] -= kick * self.pull(s.x)
             s.v[:] += self.fading(t, middle) * s.v - kick * s.gradient
             s.x[:] += a.h * s.v
-            s.balance[:] += self.mu(middle) * (a.h * pair(self.laws, s.v, s.v) - kick * self.pull(s.x))
+            s.balance[:] += a.h * pair(self.laws, s.v, s.v) - kick * self.pull(s.x)
             self._evaluate(s.x)
+            self._fade(middle, end, s.origin, s.balance)
             s.v[:] -= kick * s.gradient
             s.v[:] += self.fading(middle, end) * s.v
             self._integrate_source(t)
@@ -302,14 +301,20 @@ class Run:
         s.parts[layout.NOISE] += 0.5 * rate**2 * (from_batch - from_all)
         s.parts[layout.DECAY] += 0.5 * rate**2 * (decayed - from_batch) - rate * pull
         s.parts[layout.MOMENTUM] += 0.5 * (a.h**2 * moved - rate**2 * decayed) + (rate - a.h) * pull
-        s.parts[layout.MOMENTUM] += a.h * a.momentum * s.charge
+        s.parts[layout.MOMENTUM] += a.h * a.momentum * quantity_rate(self.laws, s.charge)
         s.parts[layout.SOURCE] += a.h * moved
 
     def _integrate_source(self, t: float) -> None:
         s, h = self.state, self.algorithm.h
         source = pair(self.laws, s.v, s.v)
-        s.integral[:] += 0.5 * h * (self.mu(t) * s.source + self.mu(t + h) * source)
+        self._fade(t, t + h, s.integral, s.source)
+        s.integral[:] += 0.5 * h * (s.source + source)
         s.source[:] = source
+
+    def _fade(self, t: float, later: float, *sums: A) -> None:
+        """Bring sums in units of μ(t) to those of μ(later)."""
+        for a in sums:
+            a += self.fading(t, later) * a
 
     def _record(self) -> None:
         s, a, r = self.state, self.algorithm, self.records
@@ -321,7 +326,11 @@ class Run:
             s.counts[PHASE] = layout.DIVERGED
             return
         r.loss[row] = loss
-        r.excess[row] = 0.5 * (a.mass * (s.v @ s.v) + a.weight_decay * (s.x @ s.x))
+        x, v = s.x.astype(np.float64), s.v.astype(np.float64)
+        r.excess[row] = 0.5 * (a.mass * (v @ v) + a.weight_decay * (x @ x))
+        if s.sizes.size:
+            vectors, norm = (x if a.kind == layout.GD else v, s.gradient), generators(self.laws, x)
+            s.sizes[:] = np.maximum(s.sizes, [norm * np.abs(b).max(initial=0.0) for b in vectors])
         if r.parts.shape[0]:
             r.parts[row] = s.parts
         if r.params.shape[0]:
@@ -342,8 +351,7 @@ class Run:
             return np.asarray(np.where(self.mask, self.quantity(s.x) - s.origin, s.integral) - s.balance)
         if a.kind != layout.CONFORMAL:
             return s.balance.copy()  # the defects, summed step by step
-        mu = self.mu(a.t0 + int(s.counts[STEPS_DONE]) * a.h)
-        return np.asarray(mu * self.charge(s.x, s.v) - s.origin - s.balance)
+        return np.asarray(self.charge(s.x, s.v) - s.origin - s.balance)
 
     def advance(self, n_steps: int) -> None:
         """Take `n_steps` steps, recording on the way; the first call also makes and records the start.

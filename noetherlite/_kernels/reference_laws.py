@@ -1,4 +1,4 @@
-"""The oracle's forms of the laws: B(a, b) and T(b) of every component, in plain NumPy."""
+"""The oracle's forms behind every conserved quantity, as in cpu_laws, in plain NumPy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ A = NDArray[Any]
 
 
 def pair(laws: layout.Laws, a: A, b: A) -> A:
-    """Return B(a, b) of every law, shape (K,)."""
-    parts = [np.zeros(0)]
+    """Return B(a, b) of every law, shape (K,), in doubles whatever a and b are."""
+    a, b, parts = a.astype(np.float64), b.astype(np.float64), [np.zeros(0)]
     for l, kind in enumerate(laws.kind):
         n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l, :7])
         if kind == layout.AFFINE:
@@ -40,7 +40,7 @@ def pair(laws: layout.Laws, a: A, b: A) -> A:
 
 def translation(laws: layout.Laws, b: A) -> A:
     """Return T(b) of every law, shape (K,)."""
-    out = np.zeros(laws.start[-1])
+    b, out = b.astype(np.float64), np.zeros(laws.start[-1])
     for l, kind in enumerate(laws.kind):
         n, W, m = (int(i) for i in laws.where[l, :3])
         if kind == layout.TRANSLATION:
@@ -48,3 +48,36 @@ def translation(laws: layout.Laws, b: A) -> A:
         elif kind == layout.AFFINE:
             out[laws.start[l]] = laws.xi[n] @ b
     return out
+
+
+def quantity_rate(laws: layout.Laws, J: A) -> A:
+    """Return Q̇ of every law with a quantity: J, and ½(J + Jᵀ) for linear layers, whose Q is a symmetric matrix."""
+    out = J.copy()
+    for l, kind in enumerate(laws.kind):
+        if kind == layout.LINEAR_LAYER:
+            part, n = slice(laws.start[l], laws.start[l + 1]), int(laws.where[l, 0])
+            out[part] = 0.5 * (J[part] + J[part].reshape(n, n).T.ravel())
+    return out
+
+
+def generators(laws: layout.Laws, x: A) -> A:
+    """Return |g_c| = Σ_i |g_c(x)_i| of every component c, before what cancels within an entry, shape (K,)."""
+    x, parts = np.abs(x).astype(np.float64), [np.zeros(0)]
+    for l, kind in enumerate(laws.kind):
+        n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l, :7])
+        if kind == layout.AFFINE:
+            parts.append(np.atleast_1d((np.abs(laws.G[n]) @ x + np.abs(laws.xi[n])).sum()))
+        elif kind == layout.TRANSLATION:
+            parts.append(np.full(n, float(m)))
+        elif kind == layout.ROTATION:
+            column = x[W : W + m * n].reshape(m, n).sum(axis=0)
+            parts.append(((column[:, None] + column) * (1 - np.eye(n))).ravel())
+        else:
+            incoming, outgoing = x[W : W + n * m].reshape(n, m).sum(axis=1), x[U : U + q * n].reshape(q, n).sum(axis=0)
+            if bias >= 0:
+                incoming = incoming + x[bias : bias + n]
+            if beta >= 0:
+                incoming = incoming + x[beta : beta + n]
+            scaling = kind == layout.SCALING
+            parts.append(incoming + laws.degree[l] * outgoing if scaling else (outgoing[:, None] + incoming).ravel())
+    return np.concatenate(parts)

@@ -27,7 +27,7 @@ ORIGIN, OF_GD, OF_HEAVY_BALL, OF_DRIFT, OF_KICK, OF_NAGD = range(6)
 # Vectors.
 X, V, G, Y = range(4)
 # Forms.
-PAIR, CHARGE, QUANTITY = range(3)
+PAIR, CHARGE, QUANTITY, GENERATOR = range(4)
 SLOTS = 4
 # Samples that a pass is over: those of the minibatch, or all.
 BATCH, ALL = range(2)
@@ -126,7 +126,7 @@ def program(
 
     known = kind != layout.NAGD and not minibatches
     record = [] if known else [*_passes(problem, all_tiles, ALL, X, backward=False), _row(CHECK, ALL)]
-    record += [*form(QUANTITY, X, X, 0), *form(CHARGE, X, V if moves else G, 1), _row(NORMS)]
+    record += [*form(QUANTITY, X, X, 0), *form(CHARGE, X, V if moves else G, 1), *form(GENERATOR, X, X, 2), _row(NORMS)]
     record += [_row(WRITE, BATCH if known else ALL)]
     start = start or [_row(NORMS)]  # a part has a row at least
     rows: NDArray[Any] = np.array([*start, *step, *record], np.int64)

@@ -140,7 +140,7 @@ def scan(
     Examples
     --------
     >>> import noetherlite as nl
-    >>> net = nl.Network([3, 4, 2], "relu", loss="mse")
+    >>> net = nl.Network([3, 4, 2], "relu")
     >>> U = net.potential(nl.datasets.gaussian_classes(n=20, n_features=3, n_classes=2, rng=0))
     >>> def gradient(params):
     ...     return net.unpack(U.gradient(net.pack(params)))
