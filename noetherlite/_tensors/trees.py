@@ -88,8 +88,8 @@ def _array(leaf: Any, name: str) -> tuple[Array, float]:
     return np.ascontiguousarray(array), EPSILON[kind if kind in _NARROW else str(array.dtype)]
 
 
-def matched(params: Mapping[str, Array], grads: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the gradients in the order of the parameters.
+def matched(params: Mapping[str, Array], grads: Mapping[str, Array], called: str = "grads") -> dict[str, Array]:
+    """Return the gradients, or what else is `called` so in messages, in the order of the parameters.
 
     Raises
     ------
@@ -100,12 +100,14 @@ def matched(params: Mapping[str, Array], grads: Mapping[str, Array]) -> dict[str
     if lacking:
         known = [name for name in grads if name not in params]
         raise ValueError(
-            f"grads has no entry for {_names(lacking)}{f'; it has {_names(known)} instead' if known else ''};"
+            f"{called} has no entry for {_names(lacking)}{f'; it has {_names(known)} instead' if known else ''};"
             " both must have the same names"
         )
     for name, x in params.items():
         if grads[name].shape != x.shape:
-            raise ValueError(f"grads[{name!r}] must have the shape {x.shape} of its parameter, got {grads[name].shape}")
+            raise ValueError(
+                f"{called}[{name!r}] must have the shape {x.shape} of its parameter, got {grads[name].shape}"
+            )
     return {name: grads[name] for name in params}
 
 
