@@ -40,7 +40,7 @@ def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> t
     """
     out: dict[str, Array] = {}
     eps = 0.0
-    for key, leaf in _leaves(tree, ""):
+    for key, leaf in leaves(tree):
         if only is not None and key not in only:
             continue
         if key in out:
@@ -52,7 +52,8 @@ def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> t
     return out, eps
 
 
-def _leaves(tree: Tree, prefix: str) -> Iterator[tuple[str, Any]]:
+def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what a tree holds by its dotted names."""
     if isinstance(tree, Mapping):
         children = [(str(key), value) for key, value in tree.items()]
     elif isinstance(tree, Sequence) and not isinstance(tree, str | bytes):
@@ -61,7 +62,7 @@ def _leaves(tree: Tree, prefix: str) -> Iterator[tuple[str, Any]]:
         yield prefix, tree
         return
     for key, value in children:
-        yield from _leaves(value, f"{prefix}.{key}" if prefix else key)
+        yield from leaves(value, f"{prefix}.{key}" if prefix else key)
 
 
 def _array(leaf: Any, name: str) -> tuple[Array, float]:

@@ -218,9 +218,16 @@ def gathered_pair(laws: Sequence[Law], params: Tree, grads: Tree) -> tuple[dict[
     ValueError
         If a law names a tensor that is not there, or with another shape.
     """
-    wanted = {m.tensor: tuple(math.prod(sizes) for sizes in m.leg.splits) for law in laws for m in law.members}
+    wanted = {name for law in laws for name in law.tensors}
     x, eps = named_arrays(params, "params", only=wanted)
     g, other = named_arrays(grads, "grads", only=wanted)
+    fit(laws, x)
+    return x, matched(x, g), max(eps, other)
+
+
+def fit(laws: Sequence[Law], x: Mapping[str, Array]) -> None:
+    """Raise ValueError if a law names a tensor that is not there, or with another shape."""
+    wanted = {m.tensor: tuple(math.prod(sizes) for sizes in m.leg.splits) for law in laws for m in law.members}
     for name, shape in wanted.items():
         if name not in x:
             raise ValueError(f"params has no {name!r}, which a law names{_validate.suggestion(name, x)}")
@@ -228,7 +235,6 @@ def gathered_pair(laws: Sequence[Law], params: Tree, grads: Tree) -> tuple[dict[
             raise ValueError(
                 f"params[{name!r}] must have the shape {shape} that the law was found with, got {x[name].shape}"
             )
-    return x, matched(x, g), max(eps, other)
 
 
 def averages(params: Mapping[str, Array], state: Tree) -> tuple[dict[str, Array], float]:
