@@ -25,7 +25,7 @@ class Averaging:
     beta : float
         β, 0 ≤ β < 1: of Adam and AdamW the first of `betas`, of Lion the second, of SGD and Muon `momentum`.
     weight : float
-        a: by default 1 − β, as of Adam, AdamW and Lion; 1 for SGD without dampening, and Muon. Only with `decay` it matters.
+        a: by default 1 − β, as of Adam, AdamW and Lion; 1 for SGD without dampening. Only with `decay` it matters.
     decay : float
         λ of a decay that enters the average: weight_decay of SGD and Adam. 0 where decay is decoupled, as in AdamW and Lion.
 
