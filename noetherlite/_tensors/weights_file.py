@@ -42,10 +42,13 @@ def read(path: str | Path) -> Tree:
 
     Examples
     --------
+    >>> import pathlib, tempfile
     >>> import numpy as np, noetherlite as nl
-    >>> np.savez("weights.npz", a=np.ones(3))
-    >>> nl.tensors.read("weights.npz")["a"].sum()
-    np.float64(3.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "weights.npz"
+    ...     np.savez(path, a=np.ones(3))
+    ...     print(nl.tensors.read(path)["a"])
+    [1. 1. 1.]
     """
     path = _files.present(path)
     if path.suffix == ".npz":
