@@ -26,6 +26,7 @@ FOR = {
     "docs": "these pages",
     "bench": "the benchmark suite",
     "crosscheck": "comparisons with PyTorch and JAX",
+    "safetensors": "audits of `.safetensors` files",
     "dev": "all that a change must pass",
     "distributed": "sweeps on a cluster, by Dask",
     "mpi": "sweeps on a cluster, by MPI",

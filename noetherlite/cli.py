@@ -11,7 +11,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 
-from ._cli import check, laws, machine, paper, report, run, say, sweep
+from ._cli import audit, check, laws, machine, paper, report, run, say, sweep
 from ._cli.signatures import printable
 from .version import version
 
@@ -25,6 +25,7 @@ _EPILOG = f"""examples:
                                                       train for all combinations of parameters, on 4 processes
   noetherlite check recording.npz --widths 4,8,3 --dynamics gf
                                                       hold a recording of any framework against the laws
+  noetherlite audit weights.npz --optimizer adam.npz  hold a checkpoint of any framework against the laws
   noetherlite report out/gradient_descent.npz         one page of a run, to send and to open from disk
   noetherlite laws --widths 784,128,10 --activation relu --dynamics nagf
                                                       what is conserved, and why
@@ -134,6 +135,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"noetherlite {version()}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for module in (run, sweep, check, report, laws, paper, machine):
+    for module in (run, sweep, check, audit, report, laws, paper, machine):
         module.add(verbs)
     return parser

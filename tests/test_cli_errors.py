@@ -282,6 +282,16 @@ def prepared(tmp_path_factory):
         ("nagf", nl.integrate(U, nl.NAGD(1e-4), net.init(rng=0), 8, record_params=True)),
     ):
         np.savez(folder / f"{name}.npz", t=run.t, params=run.params, X=data.X, y=data.y)
+    weights = net.unpack(net.init(rng=0, bias_std=1))
+
+    def gradient(params):
+        return net.unpack(U.gradient(net.pack(params)))
+
+    nl.tensors.dump(nl.scan(gradient, weights).laws(), folder / "laws.json")
+    grads = gradient(weights)
+    np.savez(folder / "weights.npz", **weights)
+    for name, factor in (("adam", 0.1), ("adam_next", 0.19)):
+        np.savez(folder / f"{name}.npz", **{f"{n}.exp_avg": factor * g for n, g in grads.items()})
     return folder
 
 
@@ -314,7 +324,7 @@ FLAGS = sorted(
     {flag for verb in verbs() for flag in _parser()._subparsers._group_actions[0].choices[verb]._option_string_actions}
 )
 # What takes long or writes where it is not asked to is left out; what is wrong with it shows before it begins.
-QUICK = ["tables", "laws", "report", "check", "run", "resume", "sweep", "figure"]
+QUICK = ["tables", "laws", "report", "check", "audit", "run", "resume", "sweep", "figure"]
 VALUES = st.one_of(
     st.sampled_from(
         ["it.toml", "none.toml", "data.npz", "bad.npz", ".", "-", "", "2,3,2", "relu", "gf", "1,0,0", "nll", "latex"]

@@ -94,11 +94,11 @@ def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
     return "\n".join("  " + "  ".join(cell(text, j) for j, text in enumerate(row)).rstrip() for row in cells)
 
 
-def draw(paint: Callable[[Axes], object], path: Path) -> None:
-    """Write what `paint` puts on axes as PNG; the file appears complete or not at all."""
+def draw(paint: Callable[[Axes], object], path: Path, size: tuple[float, float] = (5.0, 3.4)) -> None:
+    """Write what `paint` puts on axes of that size in inches as PNG; the file appears complete or not at all."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.0, 3.4), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     paint(figure.subplots())
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=150)

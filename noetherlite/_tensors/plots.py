@@ -36,3 +36,24 @@ def incidence(laws: Sequence[Law], tensors: Sequence[str], ax: Axes | None) -> A
     ax.set_axisbelow(True)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=8)
     return ax
+
+
+def spreads(rows: Sequence[tuple[str, float, float, float]], ax: Axes | None) -> Axes:
+    """Plot (name, least, median, most) as a line a row on a logarithmic axis, which zeros leave at its lower end."""
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.4, 1.2 + 0.25 * len(rows)), layout="constrained")
+    sizes = np.array([row[1:] for row in rows]).reshape(-1, 3)
+    floor = min(sizes[sizes > 0].min(initial=1.0), 1.0) / 2
+    least, median, most = np.maximum(sizes, floor).T
+    places = range(len(rows))
+    ax.hlines(places, least, most, color="#0072B2", linewidth=3, alpha=0.5)
+    ax.scatter(median, places, color="#0072B2", s=24, zorder=2)
+    ax.set_xscale("log")
+    ax.set_yticks(places, [row[0] for row in rows], fontsize=8)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlabel("|Q|, least, median and largest component")
+    ax.grid(axis="x", color="0.92")
+    ax.set_axisbelow(True)
+    return ax

@@ -40,7 +40,7 @@ def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> t
     """
     out: dict[str, Array] = {}
     eps = 0.0
-    for key, leaf in _leaves(tree, ""):
+    for key, leaf in leaves(tree):
         if only is not None and key not in only:
             continue
         if key in out:
@@ -52,7 +52,8 @@ def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> t
     return out, eps
 
 
-def _leaves(tree: Tree, prefix: str) -> Iterator[tuple[str, Any]]:
+def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what a tree holds by its dotted names."""
     if isinstance(tree, Mapping):
         children = [(str(key), value) for key, value in tree.items()]
     elif isinstance(tree, Sequence) and not isinstance(tree, str | bytes):
@@ -61,7 +62,7 @@ def _leaves(tree: Tree, prefix: str) -> Iterator[tuple[str, Any]]:
         yield prefix, tree
         return
     for key, value in children:
-        yield from _leaves(value, f"{prefix}.{key}" if prefix else key)
+        yield from leaves(value, f"{prefix}.{key}" if prefix else key)
 
 
 def _array(leaf: Any, name: str) -> tuple[Array, float]:
@@ -88,8 +89,8 @@ def _array(leaf: Any, name: str) -> tuple[Array, float]:
     return np.ascontiguousarray(array), EPSILON[kind if kind in _NARROW else str(array.dtype)]
 
 
-def matched(params: Mapping[str, Array], grads: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the gradients in the order of the parameters.
+def matched(params: Mapping[str, Array], grads: Mapping[str, Array], called: str = "grads") -> dict[str, Array]:
+    """Return the gradients, or what else is `called` so in messages, in the order of the parameters.
 
     Raises
     ------
@@ -100,12 +101,14 @@ def matched(params: Mapping[str, Array], grads: Mapping[str, Array]) -> dict[str
     if lacking:
         known = [name for name in grads if name not in params]
         raise ValueError(
-            f"grads has no entry for {_names(lacking)}{f'; it has {_names(known)} instead' if known else ''};"
+            f"{called} has no entry for {_names(lacking)}{f'; it has {_names(known)} instead' if known else ''};"
             " both must have the same names"
         )
     for name, x in params.items():
         if grads[name].shape != x.shape:
-            raise ValueError(f"grads[{name!r}] must have the shape {x.shape} of its parameter, got {grads[name].shape}")
+            raise ValueError(
+                f"{called}[{name!r}] must have the shape {x.shape} of its parameter, got {grads[name].shape}"
+            )
     return {name: grads[name] for name in params}
 
 

@@ -3,70 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .. import _html, _validate
-from .._types import Array, Float64Array
+from .._types import Array
+from .averaged import AverageCheck, Averaging, averaging_of
+from .finding import Finding, judge, largest
 from .law import Law
 from .localise import Coverage, coverage, factors, terms
 from .trees import EPSILON, Tree, matched, named_arrays
-
-# Multiples of ε times the scale of a law that a correct gradient may leave; transformers in float32 and bfloat16 leave two.
-_ROUND_OFF = 8
-
-
-def judge(law: Law, params: Mapping[str, Array], grads: Mapping[str, Array], eps: float) -> tuple[Float64Array, float]:
-    """Return |defect|/scale of every component, and the ratio that round-off allows.
-
-    A gradient that should be zero has no scale of its own: it is that of the largest.
-    """
-    defect, scale = law.defect(params, grads)
-    if law.kind == "null":
-        scale = np.full_like(scale, max(np.sqrt(np.mean(np.square(g))) for g in grads.values()))
-    summands = max(math.prod(m.leg.seen_shape) / m.leg.size for m in law.members)
-    ratio = np.abs(defect) / np.maximum(scale, np.finfo(float).tiny)
-    # Signs of rounding errors are as good as random: sums of n have √n of them, and a norm of n entries √n/n of that.
-    return np.where(scale > 0, ratio, 0.0), _ROUND_OFF * eps * (1 + math.log2(1 + summands) / 8)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One law that broke.
-
-    Attributes
-    ----------
-    law : Law
-        The law.
-    step : int
-        The step, counted in calls, at which it was first seen broken.
-    where : tuple of int
-        The component that is furthest off: (entry,), or (block, row, column).
-    ratio, tolerance : float
-        |defect| relative to |c||X||G|, and what round-off allows.
-    reason : str
-        What kind of fault looks like that, where the terms tell.
-    """
-
-    law: Law
-    step: int
-    where: tuple[int, ...]
-    ratio: float
-    tolerance: float
-    reason: str = ""
-
-    def __str__(self) -> str:
-        place = ""
-        if math.prod(self.law.blocks or (self.law.size,)) > 1 and self.where:
-            inside = ", ".join(map(str, self.where))
-            place = f", component {inside}" if len(self.where) == 1 else f", block {self.where[0]}"
-        text = (
-            f"{self.law.name or self.law.formula} is broken since step {self.step}{place}: {self.ratio:.1e} of its terms,"
-            f" where round-off allows {self.tolerance:.0e}"
-        )
-        return f"{text}; {self.reason}" if self.reason else text
 
 
 class Watch:
@@ -82,7 +30,9 @@ class Watch:
         Which tensors the laws lock together, and which errors none of them sees.
     """
 
-    def __init__(self, laws: Sequence[Law], every: int, raise_on_broken: bool, eps: float) -> None:
+    def __init__(
+        self, laws: Sequence[Law], every: int, raise_on_broken: bool, eps: float, averaging: Averaging | None = None
+    ) -> None:
         self.laws = list(laws)
         self.findings: list[Finding] = []
         self._every, self._raise, self._eps = every, raise_on_broken, eps
@@ -92,18 +42,19 @@ class Watch:
         self._tolerance = np.zeros(len(self.laws))
         self._calls = self._checked = 0
         self._problem = ""
+        self._averages = None if averaging is None else AverageCheck(self.laws, averaging)
 
     @property
     def broken(self) -> list[Law]:
         """Laws that were seen broken, in the order in which they broke."""
-        return [finding.law for finding in self.findings]
+        return list(dict.fromkeys(finding.law for finding in self.findings))
 
     @property
     def ok(self) -> bool:
         """Whether steps were checked and no law was broken."""
         return bool(self._checked) and not self.findings and not self._problem
 
-    def __call__(self, params: Tree, grads: Tree) -> list[Finding]:
+    def __call__(self, params: Tree, grads: Tree, state: Tree | None = None) -> list[Finding]:
         """Check the laws at one step, if it is due.
 
         Parameters
@@ -111,6 +62,10 @@ class Watch:
         params, grads : mapping of str to array_like, or nested ones
             Parameters at which the gradient was taken, and the gradient, before clipping and weight decay. What the laws do not
             name is not looked at.
+        state : mapping of str to array_like, or nested ones, optional
+            The optimiser's averaged gradients by the same names, with `averaging=`: Adam's exp_avg, SGD's momentum_buffer, as
+            they are *before* the step that uses `grads`. {} before the first step. The law of a step is judged in the next
+            call, so that every step has to be watched; without `state` it is not, nor where `every` is above 1.
 
         Returns
         -------
@@ -124,45 +79,52 @@ class Watch:
         TypeError, ValueError
             As `assert_symmetric` with `raise_on_broken`; else what is wrong is kept for `report` and training goes on.
         """
+        if state is not None and self._averages is None:
+            raise TypeError("state was given to a watch that knows nothing of it; expected nl.watch(laws, averaging=β)")
         step = self._calls
         self._calls += 1
         if step % self._every:
             return []
         try:
             x, g, eps = gathered_pair(self.laws, params, grads)
+            m = None if state is None else averages(x, state)
         except (TypeError, ValueError) as error:
             if self._raise:
                 raise
             self._problem = self._problem or f"step {step} could not be checked: {error}"
             return []
-        return self._check(step, x, g, max(eps, self._eps))
+        eps = max(eps, self._eps)
+        new = self._check(step, x, g, eps)
+        if self._averages and m:
+            new += self._averages.check(step, x, m[0], max(eps, m[1]), [*self.broken, *(f.law for f in new)])
+        self.findings += new
+        if new and self._raise:
+            raise AssertionError("\n".join(map(str, new)))
+        return new
 
     def _check(self, step: int, x: Mapping[str, Array], g: Mapping[str, Array], eps: float) -> list[Finding]:
         self._checked += 1
+        known = [finding.law for finding in self.findings if finding.subject == "gradient"]
         new = []
         for i, law in enumerate(self.laws):
-            ratio, tolerance = judge(law, x, g, eps)
-            worst = float(ratio.max())
+            ratios, tolerance = judge(law, x, g, eps)
+            worst, where = largest(ratios)
             self._worst[i], self._tolerance[i] = max(self._worst[i], worst), tolerance
-            if worst > tolerance and law not in self.broken:
-                where = tuple(int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+            if worst > tolerance and law not in known:
                 new.append(Finding(law, step, where, worst, tolerance))
         if new:
             wrong = factors(terms(self.laws, self._names, x, g), self._names, self.coverage)
             new = [replace(finding, reason=_reason(finding.law, wrong, self.coverage)) for finding in new]
-        self.findings += new
-        if new and self._raise:
-            raise AssertionError("\n".join(map(str, new)))
         return new
 
     def report(self) -> str:
         """Return the table of laws, the findings, and what no law sees."""
         lines = [f"{self._checked} of {self._calls} steps checked against {len(self.laws)} laws"]
         lines += [f"{'worst':>8} {'allowed':>8}  law"]
-        for law, worst, tolerance in zip(self.laws, self._worst, self._tolerance, strict=True):
-            lines.append(
-                f"{worst:8.1e} {tolerance:8.1e}  {'BROKEN ' if worst > tolerance else ''}{law.name or law.formula}"
-            )
+        lines += [
+            f"{worst:8.1e} {allowed:8.1e}  {'BROKEN ' if worst > allowed else ''}{name}"
+            for name, worst, allowed in self._rows()
+        ]
         lines += [f"→ {finding}" for finding in self.findings]
         lines += [self._problem] if self._problem else []
         return "\n".join([*lines, str(self.coverage)])
@@ -173,13 +135,28 @@ class Watch:
 
     def _repr_html_(self) -> str:
         rows = [
-            (law.name or law.formula, float(worst), float(tolerance), "broken" if worst > tolerance else "holds")
-            for law, worst, tolerance in zip(self.laws, self._worst, self._tolerance, strict=True)
+            (name, worst, allowed, "broken" if worst > allowed else "holds") for name, worst, allowed in self._rows()
         ]
         return _html.table(repr(self)[1:-1], rows, ("law", "worst", "allowed", "verdict"))
 
+    def _rows(self) -> Iterator[tuple[str, float, float]]:
+        """Yield every law, the worst ratio that was seen and what round-off allows; those of the average after all."""
+        for law, worst, allowed in zip(self.laws, self._worst, self._tolerance, strict=True):
+            yield law.name or law.formula, float(worst), float(allowed)
+        if self._averages:
+            for law, worst, allowed in zip(self.laws, self._averages.worst, self._averages.tolerance, strict=True):
+                if allowed:
+                    yield f"{law.name or law.formula}, in the average", float(worst), float(allowed)
 
-def watch(laws: Iterable[Law], every: int = 1, raise_on_broken: bool = False, *, precision: str | None = None) -> Watch:
+
+def watch(
+    laws: Iterable[Law],
+    every: int = 1,
+    raise_on_broken: bool = False,
+    *,
+    precision: str | None = None,
+    averaging: Averaging | float | None = None,
+) -> Watch:
     """Return a watch over laws, to be called with parameters and gradients in a training loop.
 
     Parameters
@@ -192,6 +169,9 @@ def watch(laws: Iterable[Law], every: int = 1, raise_on_broken: bool = False, *,
         Raise AssertionError at the first broken law, for test suites. A watch never stops a training run otherwise.
     precision : {"float64", "float32", "bfloat16", "float16"}, optional
         Of the computation, where it is not that of the arrays: "bfloat16" under autocast, whose gradients are float32.
+    averaging : Averaging or float, optional
+        How the optimiser averages gradients, or β alone: Adam's first. The averages are then watched, too, in calls with
+        `state=`: what happened between the gradient and the average, such as clipping tensor by tensor, breaks their laws.
 
     Returns
     -------
@@ -226,7 +206,8 @@ def watch(laws: Iterable[Law], every: int = 1, raise_on_broken: bool = False, *,
             f"laws must be laws, as nl.scan(...).laws() returns them; got {_validate.describe(wrong[0] if wrong else laws)}"
         )
     eps = 0.0 if precision is None else EPSILON[_validate.one_of(precision, "precision", EPSILON)]
-    return Watch(laws, _validate.integer(every, "every", minimum=1), raise_on_broken, eps)
+    how = None if averaging is None else averaging_of(averaging)
+    return Watch(laws, _validate.integer(every, "every", minimum=1), raise_on_broken, eps, how)
 
 
 def gathered_pair(laws: Sequence[Law], params: Tree, grads: Tree) -> tuple[dict[str, Array], dict[str, Array], float]:
@@ -237,9 +218,16 @@ def gathered_pair(laws: Sequence[Law], params: Tree, grads: Tree) -> tuple[dict[
     ValueError
         If a law names a tensor that is not there, or with another shape.
     """
-    wanted = {m.tensor: tuple(math.prod(sizes) for sizes in m.leg.splits) for law in laws for m in law.members}
+    wanted = {name for law in laws for name in law.tensors}
     x, eps = named_arrays(params, "params", only=wanted)
     g, other = named_arrays(grads, "grads", only=wanted)
+    fit(laws, x)
+    return x, matched(x, g), max(eps, other)
+
+
+def fit(laws: Sequence[Law], x: Mapping[str, Array]) -> None:
+    """Raise ValueError if a law names a tensor that is not there, or with another shape."""
+    wanted = {m.tensor: tuple(math.prod(sizes) for sizes in m.leg.splits) for law in laws for m in law.members}
     for name, shape in wanted.items():
         if name not in x:
             raise ValueError(f"params has no {name!r}, which a law names{_validate.suggestion(name, x)}")
@@ -247,7 +235,20 @@ def gathered_pair(laws: Sequence[Law], params: Tree, grads: Tree) -> tuple[dict[
             raise ValueError(
                 f"params[{name!r}] must have the shape {shape} that the law was found with, got {x[name].shape}"
             )
-    return x, matched(x, g), max(eps, other)
+
+
+def averages(params: Mapping[str, Array], state: Tree) -> tuple[dict[str, Array], float]:
+    """Return averaged gradients of tensors, zeros for an empty tree, and machine ε of their numbers.
+
+    Raises
+    ------
+    ValueError
+        If names or shapes do not match.
+    """
+    if isinstance(state, Mapping) and not state:
+        return {name: np.zeros_like(x) for name, x in params.items()}, 0.0
+    m, eps = named_arrays(state, "state", only=params)
+    return matched(params, m, "state"), eps
 
 
 def _reason(law: Law, factors: Mapping[str, float], seen: Coverage) -> str:

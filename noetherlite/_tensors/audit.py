@@ -1,0 +1,323 @@
+"""What checkpoints show of laws: sums in an optimiser's averages, the exact law of a step, and where the quantities stand."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _html, _validate
+from .._types import Array
+from .averaged import Averaging, averaging_of
+from .finding import Finding, largest, ratio
+from .law import Kind, Law, Member
+from .legs import Leg
+from .names import named
+from .states import aligned, averages_in
+from .trees import EPSILON, Tree, leaves, matched, named_arrays
+from .watch import fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COARSE = 1e-6  # ε above which sums are near zero by chance
+_ALONE, _STEP = "averaged gradient", "step"
+_REASON = (
+    "the average has something that a gradient has not: a wrong gradient, clipping tensor by tensor, or weight decay"
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One law held against a checkpoint.
+
+    Attributes
+    ----------
+    law : Law
+        The law.
+    subject : str
+        "averaged gradient" for the sum in one state, "step" for the exact law between two.
+    ratio, tolerance : float
+        The largest defect relative to its terms, and what round-off allows.
+    """
+
+    law: Law
+    subject: str
+    ratio: float
+    tolerance: float
+
+    @property
+    def verdict(self) -> str:
+        """Return "holds" or "broken"."""
+        return "holds" if self.ratio <= self.tolerance else "broken"
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Where the quantity of a law stands: |Q| over its components.
+
+    Attributes
+    ----------
+    law : Law
+        The law; blocks wider than 512 are seen by eight random products.
+    least, median, most : float
+        |Q|.
+    balance : float
+        Median of |Q| relative to its terms: 0 where they balance, 1 where one side is all.
+    """
+
+    law: Law
+    least: float
+    median: float
+    most: float
+    balance: float
+
+
+@dataclass(frozen=True, repr=False)
+class Audit:
+    """What `nl.tensors.audit` found.
+
+    Attributes
+    ----------
+    checks : list of Check
+        What was decided.
+    charges : list of Charge
+        Where the quantities of the laws stand.
+    findings : list of Finding
+        One for each check that is broken; `str` of it is a sentence.
+    limits : tuple of str
+        What was not decided, and why.
+    """
+
+    checks: list[Check]
+    charges: list[Charge]
+    findings: list[Finding]
+    limits: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> list[Law]:
+        """Laws that are broken."""
+        return list(dict.fromkeys(finding.law for finding in self.findings))
+
+    @property
+    def ok(self) -> bool:
+        """Whether something was checked and no law is broken."""
+        return bool(self.checks) and not self.findings
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Plot |Q| of every law: a line from the least to the largest component, a dot at the median."""
+        from .plots import spreads
+
+        return spreads([(_title(c.law), c.least, c.median, c.most) for c in self.charges], ax)
+
+    def _check_rows(self) -> list[tuple[str, str, float, float, str]]:
+        return [(_title(c.law), c.subject, c.ratio, c.tolerance, c.verdict) for c in self.checks]
+
+    def _charge_rows(self) -> list[tuple[str, int, float, float, float, float]]:
+        return [(_title(c.law), c.law.size, c.least, c.median, c.most, c.balance) for c in self.charges]
+
+    def __str__(self) -> str:
+        lines = [f"{'defect':>8} {'allowed':>8}  verdict  law"] if self.checks else []
+        lines += [f"{r:8.1e} {t:8.1e}  {v:7}  {name}, {of}" for name, of, r, t, v in self._check_rows()]
+        lines += [f"→ {finding}" for finding in self.findings]
+        lines += [f"{'min |Q|':>9} {'median':>9} {'max':>9} {'of terms':>9}  quantity of"] if self.charges else []
+        lines += [
+            f"{low:9.2e} {mid:9.2e} {high:9.2e} {rel:9.2e}  {name}"
+            for name, _, low, mid, high, rel in self._charge_rows()
+        ]
+        return "\n".join([*lines, *self.limits])
+
+    def __repr__(self) -> str:
+        state = f"{len(self.findings)} broken" if self.findings else "none broken"
+        return f"<Audit: {len(self.checks)} checks, {state}, {len(self.charges)} quantities>"
+
+    def _repr_html_(self) -> str:
+        checks = _html.table(repr(self)[1:-1], self._check_rows(), ("law", "in", "defect", "allowed", "verdict"))
+        head = ("quantity of", "components", "min |Q|", "median", "max", "of its terms")
+        return checks + _html.table("quantities", self._charge_rows(), head)
+
+
+def audit(
+    params: Tree,
+    laws: Iterable[Law] | None = None,
+    state: Tree | None = None,
+    *,
+    following: Tree | None = None,
+    averaging: Averaging | float = 0.9,
+    precision: str | None = None,
+) -> Audit:
+    """Hold one checkpoint, or the states of an optimiser one step apart, against laws.
+
+    In an average of gradients that began at zero, what is zero in every gradient is zero: null and translation laws need no
+    trajectory. Every other law needs the average one step later. Where the quantities Q of the laws stand needs parameters only.
+
+    Parameters
+    ----------
+    params : mapping of str to array_like, or nested ones
+        Parameters; a prefix that all names have, such as "module.", is left aside.
+    laws : iterable of Law, optional
+        Of `nl.scan`, or read by `nl.tensors.load`. By default those that the state itself shows: tensors that are zero in it,
+        and axes along which it sums to zero.
+    state : tree, optional
+        The optimiser's state at these parameters: averages by name, or a `state_dict` of an optimiser of PyTorch.
+    following : tree, optional
+        The state after the next step.
+    averaging : Averaging or float
+        How the optimiser averages gradients, or β alone.
+    precision : {"float64", "float32", "bfloat16", "float16"}, optional
+        Of the computation, where it is not that of the arrays: "bfloat16" under autocast.
+
+    Returns
+    -------
+    Audit
+        `print` it; `.checks`, `.charges`, `.findings`, `.limits`, `.plot()`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If neither laws nor a state are given, or an array that a law names is missing, or of another shape, or not finite.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> net = nl.Network([3, 4, 2], "relu")
+    >>> U = net.potential(nl.datasets.gaussian_classes(n=20, n_features=3, n_classes=2, rng=0))
+    >>> def gradient(params):
+    ...     return net.unpack(U.gradient(net.pack(params)))
+    >>> params = net.unpack(net.init(rng=0, bias_std=1))
+    >>> average = {name: 0.1 * g for name, g in gradient(params).items()}  # after the first step of Adam
+    >>> for check in nl.tensors.audit(params, state=average).checks:
+    ...     print(check.law, check.verdict)
+    shift of W2: W2[1] holds
+    shift of b2: b2 holds
+    """
+    how = averaging_of(averaging)
+    eps = 0.0 if precision is None else EPSILON[_validate.one_of(precision, "precision", EPSILON)]
+    if following is not None and state is None:
+        raise ValueError("following needs state, the averages one step before")
+    held = dict(leaves(params))
+    averages = None if state is None else averages_in(state, list(held), "state")
+    chosen = None if laws is None else _laws(laws)
+    x, own = named_arrays(aligned(held, _wanted(chosen, held, averages), "params"), "params")
+    m, other = _average(x, averages, "state")
+    ahead = None if following is None else averages_in(following, list(held), "following")
+    after, third = _average(x, ahead, "following")
+    eps = max(eps, own, other, third)
+    limits: list[str] = []
+    if chosen is None:
+        chosen, limits = _shown(m, how, eps)
+    fit(chosen, x)
+    checks, findings = _checked(chosen, x, m, after, how, eps)
+    limits += _undecided(chosen, checks, how)
+    return Audit(checks, _charges(chosen, x), findings, tuple(limits))
+
+
+def _laws(laws: Iterable[Law]) -> list[Law]:
+    laws = list(laws)
+    wrong = [law for law in laws if not isinstance(law, Law)]
+    if wrong or not laws:
+        raise TypeError(
+            "laws must be laws, as nl.scan(...).laws() and nl.tensors.load return them; got"
+            f" {_validate.describe(wrong[0] if wrong else laws)}"
+        )
+    return laws
+
+
+def _wanted(laws: Sequence[Law] | None, params: Mapping[str, Any], state: Mapping[str, Any] | None) -> list[str]:
+    """Return the names of the tensors to look at: those of the laws, or all that the state has averages of."""
+    if laws is not None:
+        return list(dict.fromkeys(name for law in laws for name in law.tensors))
+    if state is None:
+        raise ValueError("laws or state is needed: parameters alone do not say what is conserved")
+    common = [name for name in params if name in state]
+    if not common:
+        raise ValueError(
+            f"state has no averages by the names of params ({', '.join(list(params)[:3])}, …); it has"
+            f" {', '.join(list(state)[:3])}, …"
+        )
+    return common
+
+
+def _average(x: Mapping[str, Array], held: Mapping[str, Any] | None, called: str) -> tuple[dict[str, Array], float]:
+    """Return the averages of tensors, none where none are held, and machine ε of their numbers."""
+    if held is None:
+        return {}, 0.0
+    m, eps = named_arrays(aligned(held, list(x), called), called)
+    return matched(x, m, called), eps
+
+
+def _checked(
+    laws: Sequence[Law],
+    x: Mapping[str, Array],
+    m: Mapping[str, Array],
+    after: Mapping[str, Array],
+    how: Averaging,
+    eps: float,
+) -> tuple[list[Check], list[Finding]]:
+    checks, findings = [], []
+    for law in laws:
+        judged = [(_ALONE, how.judge_sum(law, m, eps))] if m else []
+        judged += [(_STEP, how.judge(law, x, m, after, eps))] if after else []
+        for subject, result in judged:
+            if result is not None:
+                worst, where = largest(result[0])
+                checks.append(Check(law, subject, worst, result[1]))
+                if worst > result[1]:
+                    findings.append(Finding(law, None, where, worst, result[1], _REASON, subject))
+    return checks, findings
+
+
+def _undecided(laws: Sequence[Law], checks: Sequence[Check], how: Averaging) -> list[str]:
+    decided = {id(check.law) for check in checks}
+    count = sum(id(law) not in decided for law in laws)
+    if not count:
+        return []
+    alone = "; a decay in the average leaves the sums to it, too" if how.decay else ""
+    return [
+        f"{count} of {len(laws)} laws were not decided: they need the optimiser's state and the one a step later{alone}"
+    ]
+
+
+def _charges(laws: Sequence[Law], x: Mapping[str, Array]) -> list[Charge]:
+    """Return where the quantities stand; rotations have none."""
+    out = []
+    for law in laws:
+        if law.kind != "rotate":
+            size = np.abs(law.quantity(x))
+            share = ratio(*law.defect(x, x))
+            out.append(
+                Charge(law, float(size.min()), float(np.median(size)), float(size.max()), float(np.median(share)))
+            )
+    return out
+
+
+def _shown(m: Mapping[str, Array], how: Averaging, eps: float) -> tuple[list[Law], list[str]]:
+    """Return the null and translation laws of single tensors that averages obey."""
+    if eps > _COARSE:
+        return [], [f"averages of precision {eps:.0e} are too coarse to see laws in: give laws"]
+    if how.decay:
+        return [], ["a decay in the average hides sums that would be zero: give laws"]
+    out = []
+    for name, array in m.items():
+        splits = tuple((n,) for n in array.shape)
+        axes = tuple(axis for axis, n in enumerate(array.shape) if n > 1)
+        kept: list[tuple[Kind, tuple[int, ...]]] = [("null", axes)]
+        if axes:
+            kept += [("translate", own) for own in itertools.combinations(axes, len(axes) - 1)]
+        for kind, own in kept:
+            law = Law(kind, (Member(Leg(name, splits, own), 1.0),))
+            judged = how.judge_sum(law, m, eps)
+            assert judged is not None
+            if largest(judged[0])[0] <= judged[1]:
+                out.append(law)
+                if kind == "null":
+                    break  # sums of zeros say no more
+    limits = [] if out else ["no tensor of the state is zero or sums to zero along an axis"]
+    return [replace(law, name=named(law)) for law in out], limits
+
+
+def _title(law: Law) -> str:
+    return law.name or law.formula

@@ -1,0 +1,93 @@
+"""How far a law may be off by round-off, and what is said of one that is off further."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._types import Array, Float64Array
+from .law import Law
+
+# Multiples of ε times the scale of a law that a correct gradient may leave; transformers in float32 and bfloat16 leave two.
+_ROUND_OFF = 8
+
+
+def scaled(law: Law, x: Mapping[str, Array], g: Mapping[str, Array]) -> tuple[Float64Array, Float64Array]:
+    """Return a law's defect and its scale.
+
+    A gradient that should be zero has no scale of its own: it is that of the largest.
+    """
+    defect, scale = law.defect(x, g)
+    if law.kind == "null":
+        scale = np.full_like(scale, max(np.sqrt(np.mean(np.square(own))) for own in g.values()))
+    return defect, scale
+
+
+def ratio(defect: Float64Array, scale: Float64Array) -> Float64Array:
+    """Return |defect|/scale, 0 where all terms are zero."""
+    return np.asarray(np.where(scale > 0, np.abs(defect) / np.maximum(scale, np.finfo(float).tiny), 0.0))
+
+
+def allowance(law: Law, eps: float) -> float:
+    """Return the ratio that round-off allows.
+
+    Signs of rounding errors are as good as random: sums of n have √n of them, and a norm of n entries √n/n of that.
+    """
+    summands = max(math.prod(m.leg.seen_shape) / m.leg.size for m in law.members)
+    return _ROUND_OFF * eps * (1 + math.log2(1 + summands) / 8)
+
+
+def judge(law: Law, params: Mapping[str, Array], grads: Mapping[str, Array], eps: float) -> tuple[Float64Array, float]:
+    """Return |defect|/scale of every component for a gradient, and the ratio that round-off allows."""
+    return ratio(*scaled(law, params, grads)), allowance(law, eps)
+
+
+def largest(ratios: Float64Array) -> tuple[float, tuple[int, ...]]:
+    """Return the largest ratio and where it is."""
+    worst = int(np.argmax(ratios))
+    return float(ratios.reshape(-1)[worst]), tuple(int(k) for k in np.unravel_index(worst, ratios.shape))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One law that broke.
+
+    Attributes
+    ----------
+    law : Law
+        The law.
+    step : int or None
+        The step, counted in calls, at which it was first seen broken; None of checkpoints.
+    where : tuple of int
+        The component that is furthest off: (entry,), or (block, row, column).
+    ratio, tolerance : float
+        |defect| relative to |c||X||G|, and what round-off allows.
+    reason : str
+        What kind of fault looks like that, where the terms tell.
+    subject : str
+        In what it broke: "gradient" or "averaged gradient".
+    """
+
+    law: Law
+    step: int | None
+    where: tuple[int, ...]
+    ratio: float
+    tolerance: float
+    reason: str = ""
+    subject: str = "gradient"
+
+    def __str__(self) -> str:
+        place = ""
+        if math.prod(self.law.blocks or (self.law.size,)) > 1 and self.where:
+            inside = ", ".join(map(str, self.where))
+            place = f", component {inside}" if len(self.where) == 1 else f", block {self.where[0]}"
+        subject = "" if self.subject == "gradient" else f" in the {self.subject}"
+        since = "" if self.step is None else f" since step {self.step}"
+        text = (
+            f"{self.law.name or self.law.formula} is broken{subject}{since}{place}: {self.ratio:.1e} of its terms,"
+            f" where round-off allows {self.tolerance:.0e}"
+        )
+        return f"{text}; {self.reason}" if self.reason else text
