@@ -85,7 +85,7 @@ def ensemble(
     ------
     ValueError, TypeError
         If an argument is not as described; the message names it.
-    DeviceError, MemoryError, OSError, CheckpointError
+    DeviceError, MemoryError, OSError, CheckpointError, KeyboardInterrupt
         As for `integrate`.
 
     Examples
@@ -134,6 +134,8 @@ def conduct(setup: Setup, kept: Keeper | None, *, progress: bool, n_threads: int
         ends = _train_together(setup, kept, progress)
     else:
         ends = _train(setup, kept, _run.threads(n_threads) if plan.compiled else 1, progress)
+    if (records.step < 0).all() and all(m.status == "stopped" for m in ends.members):
+        raise KeyboardInterrupt("Ctrl-C before anything was recorded")
     keys = None if plan.batch is None else [int(stream.key) for stream in setup.streams]
     specification = specify(plan, first, records.last, setup.t0, records.every, batch_keys=keys)
     if any(a != first for a in setup.algorithms):

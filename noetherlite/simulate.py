@@ -141,6 +141,8 @@ def integrate(
         If the first checkpoint cannot be written.
     CheckpointError
         If a later one cannot be: an OSError, whose `trajectory` has all that was recorded.
+    KeyboardInterrupt
+        If Ctrl-C comes before anything is recorded: while kernels are compiled, on the first run ever.
 
     Examples
     --------
@@ -268,6 +270,8 @@ def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | Non
         with interrupt:
             stopped = run.drive(_run.Pace(), tick, pauses)
     except KeyboardInterrupt:
+        if not run.recorded:
+            raise
         stopped = "Ctrl-C"
     if kept is not None and not kept.error:
         kept.try_to_save([run.state])

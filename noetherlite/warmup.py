@@ -11,7 +11,7 @@ import numba
 from numba.core import event
 
 from . import _validate
-from ._kernels import cpu
+from ._kernels import _store, cpu
 from .algorithms import GD
 from .network import Network
 from .potentials import Harmonic, Radial
@@ -55,8 +55,8 @@ def warmup() -> Iterator[Step]:
 
 
 def folder() -> str | None:
-    """Return where compiled code is kept, None where no folder can be written."""
-    path: str | None = cpu.advance.stats.cache_path
+    """Return where compiled code is kept, None where no folder can be written, or could not be in this process."""
+    path: str | None = None if _store.refused() else cpu.advance.stats.cache_path
     return path
 
 
