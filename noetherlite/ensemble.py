@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _device, _run, _validate
+from . import _device, _progress, _run, _validate
 from . import laws as _laws
 from ._family import NoetherSymmetry
 from ._interrupt import Interrupt
@@ -177,11 +177,7 @@ def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) ->
     lanes = min(n_threads, E)
     waiting, pace, halted, turn = iter(range(E)), _run.Pace(), threading.Event(), threading.Lock()
     interrupt = Interrupt()
-    bar = None
-    if progress:
-        from tqdm.auto import tqdm
-
-        bar = tqdm(total=E, unit="run", leave=False)
+    bar = _progress.bar(E, "run") if progress else None
 
     def lane() -> None:
         """Take runs that wait, one after the other, in memory of this lane's own."""
@@ -267,11 +263,7 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
         at_records = (records.every,) if interrupt.requested else ()
         return at_records if kept is None else (*kept.grid, *at_records)
 
-    bar = None
-    if progress:
-        from tqdm.auto import tqdm
-
-        bar = tqdm(total=records.last, unit="step", leave=False)
+    bar = _progress.bar(records.last, "step") if progress else None
     try:
         with interrupt:
             stopped = _run.drive(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _run, _validate
+from . import _progress, _run, _validate
 from . import laws as _laws
 from ._family import NoetherSymmetry
 from ._interrupt import Interrupt
@@ -235,9 +235,7 @@ def check(U: Potential, algorithm: Algorithm) -> None:
 
 def _bar(steps: int) -> Any:
     """Return a progress bar that says it is compiling: for seconds on the first run ever, for no time after."""
-    from tqdm.auto import tqdm
-
-    bar = tqdm(total=steps, unit="step", leave=False)
+    bar = _progress.bar(steps, "step")
     bar.set_description("compiling")
     return bar
 

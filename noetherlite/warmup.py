@@ -56,8 +56,13 @@ def warmup() -> Iterator[Step]:
 
 def folder() -> str | None:
     """Return where compiled code is kept, None where no folder can be written, or could not be in this process."""
-    path: str | None = None if _store.refused() else cpu.advance.stats.cache_path
+    path: str | None = None if _store.refusal() else cpu.advance.stats.cache_path
     return path
+
+
+def refusal() -> str:
+    """Return why compiled code is not kept."""
+    return _store.refusal() or "there is no folder to write to"
 
 
 def _analytic() -> None:

@@ -124,7 +124,7 @@ def test_a_full_disk_is_said_once_and_is_no_failure(load, tmp_path, monkeypatch)
     with pytest.warns(RuntimeWarning, match=r"cannot be kept in .*No space left.*NUMBA_CACHE_DIR") as said:
         assert load().outer(4.0) == 30.0
     assert (len(asked), len(said)) == (3, 1)
-    assert "No space left" in _store.refused()
+    assert "No space left" in _store.refusal()
     assert warmup.folder() is None
 
 

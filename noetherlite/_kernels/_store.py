@@ -70,7 +70,7 @@ def _name(target: tuple[str, ...]) -> str:
     return f"noetherlite-{_DIGEST(repr((_SOURCES, versions, settings, target)).encode()).hexdigest()[:16]}"
 
 
-def refused() -> str | None:
+def refusal() -> str | None:
     """Return why machine code could not be kept in this process, None where it was, or none was made."""
     return _refusals[0] if _refusals else None
 

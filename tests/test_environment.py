@@ -1,0 +1,105 @@
+"""What surrounds a program: no standard error, no metadata, a limit of memory, NumPy's own settings."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import noetherlite as nl
+from noetherlite import _progress, _room
+from noetherlite.version import version
+
+NET = nl.Network([2, 3, 2])
+X = np.random.default_rng(0).normal(size=(20, 2))
+U = NET.potential(X, np.arange(20) % 2)
+THETA = NET.init(rng=0)
+
+
+# --- standard error -----------------------------------------------------------------------------------------------------
+
+
+class Closed:
+    closed = True
+
+
+@pytest.mark.parametrize("nobody", [None, Closed()])
+def test_progress_where_there_is_no_standard_error(nobody, monkeypatch):
+    whole = nl.integrate(U, nl.GD(0.1), THETA, 5)
+    monkeypatch.setattr(sys, "stderr", nobody)
+    run = nl.integrate(U, nl.GD(0.1), THETA, 5, progress=True)
+    np.testing.assert_array_equal(run.loss, whole.loss)
+    runs = nl.ensemble(U, nl.GD(0.1), [THETA, THETA], 5, progress=True)
+    np.testing.assert_array_equal(runs.loss[1], whole.loss)
+    swept = nl.sweep(lambda lr, rng: {"loss": lr}, {"lr": [0.1, 0.2]}, progress=True)
+    assert len(swept.members) == 2
+
+
+def test_a_bar_is_shown_where_there_is_one(capsys):
+    with _progress.bar(3, "thing") as bar:
+        bar.update(2)
+    assert "thing" in capsys.readouterr().err
+
+
+# --- metadata -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_without_metadata_can_be_used():
+    """As it is for a folder on the path that was never installed, and in programs that are frozen into one file."""
+    code = """
+from importlib import metadata
+found = metadata.version
+def version(name):
+    if name == "noetherlite":
+        raise metadata.PackageNotFoundError(name)
+    return found(name)
+metadata.version = version
+import noetherlite as nl
+print(nl.__version__, nl.integrate(nl.potentials.Callable(lambda x: (0.0, 0 * x), 1), nl.GD(.1), [1.0], 1).specification["versions"])
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("unknown {")
+    assert f"'numpy': '{np.__version__}'" in done.stdout
+    assert version() == nl.__version__
+
+
+# --- memory -------------------------------------------------------------------------------------------------------------
+
+LAYOUTS = {
+    "version 2": ("0::/user.slice/job\n", "user.slice/job/memory.max", "memory.max"),
+    "version 2, the group above": ("0::/user.slice/job\n", "user.slice/memory.max", "user.slice/job/memory.max"),
+    "version 2, in a container": ("0::/../../docker/1f\n", "memory.max", None),
+    "version 1": (
+        "5:cpu:/\n4:memory:/slurm/job\n",
+        "memory/slurm/job/memory.limit_in_bytes",
+        "memory/memory.limit_in_bytes",
+    ),
+    "version 1, in a container": ("4:memory:/docker/1f\n", "memory/memory.limit_in_bytes", None),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_limit_of_a_control_group_is_found(layout, tmp_path):
+    membership, limited, unlimited = LAYOUTS[layout]
+    (tmp_path / "cgroup").write_text(membership)
+    mounted = tmp_path / "mounted"
+    for name, content in ((unlimited, "max\n"), (limited, "536870912\n")):
+        if name:
+            (mounted / name).parent.mkdir(parents=True, exist_ok=True)
+            (mounted / name).write_text(content)
+    (tmp_path / "memory.max").write_text("1\n")  # above what is mounted, and none of a group's
+    assert _room.allowed(tmp_path / "cgroup", mounted) == 2.0**29
+    (mounted / limited).write_text("max\n")
+    assert _room.allowed(tmp_path / "cgroup", mounted) == math.inf
+
+
+def test_without_control_groups_there_is_no_limit(tmp_path):
+    assert _room.allowed(tmp_path / "none", tmp_path) == math.inf
+
+
+def test_a_run_beyond_the_limit_is_refused_and_not_killed(monkeypatch):
+    monkeypatch.setattr(_room, "allowed", lambda: 1e6)
+    with pytest.raises(MemoryError, match=r"the run would hold .* GB and this process's control group may have 0.001 GB"):
+        nl.integrate(U, nl.GD(0.1), THETA, 100_000)
+    assert nl.integrate(U, nl.GD(0.1), THETA, 100).status == "completed"
