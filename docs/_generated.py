@@ -10,7 +10,17 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GUIDES = ["any_model", "cross_check", "extending", "command_line", "files", "memory_threads", "performance", "gpu", "clusters"]
+GUIDES = [
+    "any_model",
+    "cross_check",
+    "extending",
+    "command_line",
+    "files",
+    "memory_threads",
+    "performance",
+    "gpu",
+    "clusters",
+]
 FOR = {
     "test": "the tests",
     "docs": "these pages",

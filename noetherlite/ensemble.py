@@ -16,6 +16,7 @@ import numpy as np
 from . import _device, _progress, _run, _validate
 from . import laws as _laws
 from ._family import NoetherSymmetry
+from ._floating import underflowing
 from ._interrupt import Interrupt
 from ._kernels import layout
 from ._setup import Setup
@@ -28,6 +29,7 @@ from .symmetries import watched as _watched
 from .trajectory import Member, Trajectory
 
 
+@underflowing
 def ensemble(
     U: Potential,
     algorithm: Algorithm | Sequence[Algorithm],

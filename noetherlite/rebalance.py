@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _validate
 from ._families import NeuronScaling
+from ._floating import underflowing
 from ._types import ArrayLike, Float64Array
 from .network import Network
 
@@ -19,6 +20,7 @@ _NEWTON_STEPS = 200
 _LARGEST_EXPONENT = 300.0  # p log λ; e^{2·300} is still a number
 
 
+@underflowing
 def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLike]) -> Float64Array:
     """Return parameters of the same function whose charges Q are as asked.
 

@@ -13,6 +13,7 @@ import numpy as np
 from . import _progress, _run, _validate
 from . import laws as _laws
 from ._family import NoetherSymmetry
+from ._floating import underflowing
 from ._interrupt import Interrupt
 from ._setup import Setup
 from ._types import Array, ArrayLike, Float64Array, Seed
@@ -42,6 +43,7 @@ class Snapshot:
     v: Array
 
 
+@underflowing
 def integrate(
     U: Potential,
     algorithm: Algorithm,

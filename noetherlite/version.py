@@ -6,7 +6,6 @@ import functools
 import platform
 from importlib import metadata
 
-
 UNKNOWN = "unknown"
 
 

@@ -100,6 +100,52 @@ def test_without_control_groups_there_is_no_limit(tmp_path):
 
 def test_a_run_beyond_the_limit_is_refused_and_not_killed(monkeypatch):
     monkeypatch.setattr(_room, "allowed", lambda: 1e6)
-    with pytest.raises(MemoryError, match=r"the run would hold .* GB and this process's control group may have 0.001 GB"):
+    with pytest.raises(
+        MemoryError, match=r"the run would hold .* GB and this process's control group may have 0.001 GB"
+    ):
         nl.integrate(U, nl.GD(0.1), THETA, 100_000)
     assert nl.integrate(U, nl.GD(0.1), THETA, 100).status == "completed"
+
+
+# --- NumPy's settings -----------------------------------------------------------------------------------------------------
+
+TINY = 1e-200  # its square is 0
+SWISH = nl.Network([2, 3, 2], "swish", loss="mse")
+SMALL = SWISH.potential(TINY * X, TINY * X)
+MULTIPLES = np.outer([1.0, 0.5, 0.25], TINY * np.ones(3))  # GD's recording of |x|²/2 whose squares underflow
+
+CALLS = {
+    "ntk.predict, GF": lambda: nl.ntk.predict(np.diag([1.0, 2.0]), np.ones((2, 1)), [1e6], nl.GF),
+    "ntk.predict, NAGF": lambda: nl.ntk.predict(np.diag([1.0, TINY]), np.ones((2, 1)), [1e-5, 1.0], nl.NAGF),
+    "ntk.kernel": lambda: nl.ntk.kernel(SWISH, TINY * SWISH.init(rng=0), TINY * X),
+    "jacobian": lambda: SWISH.jacobian(TINY * SWISH.init(rng=0), TINY * X),
+    "predict": lambda: NET.predict(TINY * THETA, TINY * X),
+    "value": lambda: SMALL.value(TINY * SWISH.init(rng=0)),
+    "gradient": lambda: SMALL.gradient(TINY * SWISH.init(rng=0)),
+    "integrate": lambda: nl.integrate(SMALL, nl.NAGD(0.1), SWISH.init(rng=0), 5).x,
+    "integrate, reference": lambda: nl.integrate(SMALL, nl.NAGD(0.1), SWISH.init(rng=0), 5, backend="reference").x,
+    "ensemble": lambda: nl.ensemble(SMALL, nl.GD(0.1), TINY * np.ones((2, SMALL.n_params)), 5).x,
+    "reference_flow": lambda: nl.reference_flow(nl.potentials.Radial(3), nl.GF, TINY * np.ones(3), [0.0, 1.0]).x,
+    "check": lambda: nl.check(nl.potentials.Harmonic(np.eye(3)), MULTIPLES, [0.0, 0.5, 1.0], nl.GD(0.5)).ok,
+    "drift": lambda: nl.drift(U, nl.GD(0.1), THETA, 5)["scaling:1"].lr,
+    "rebalance": lambda: nl.rebalance(NET, THETA, {"scaling:1": 0.0}),
+    "charge_bound": lambda: nl.bounds.charge_bound(TINY, [1.0, 1e300]),
+    "symmetries": lambda: [s.name for s in nl.symmetries(SMALL)],
+    "quantity": lambda: nl.symmetries(U)[0].quantity(TINY * THETA),
+    "apply": lambda: nl.Symmetry([[0, TINY], [-TINY, 0]]).apply([TINY, 1.0], TINY),
+    "discover": lambda: nl.discover(nl.potentials.Radial(2)).dimension,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_numbers_do_not_depend_on_numpys_settings(call):
+    ordinary = CALLS[call]()
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(CALLS[call](), ordinary)
+
+
+def test_settings_are_as_they_were_afterwards():
+    with np.errstate(all="raise"):
+        CALLS["ntk.predict, GF"]()
+        with pytest.raises(FloatingPointError):
+            np.exp(np.array(-1e6))

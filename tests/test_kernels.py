@@ -160,8 +160,9 @@ def test_layout_codes_are_distinct():
 @pytest.mark.parametrize("algorithm", [nl.GD(1e-3), nl.NAGD(1e-3), nl.ConformalLeapfrog(1e-3, gamma=0.1)], ids=str)
 @pytest.mark.parametrize("batch_size", [None, 8])
 def test_a_step_allocates_nothing(widths, algorithm, batch_size, monkeypatch):
-    from noetherlite import _run
     from numba.core.runtime import _nrt_python, rtsys
+
+    from noetherlite import _run
 
     net = nl.Network(widths, activation="swish")
     rng = np.random.default_rng(0)

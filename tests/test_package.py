@@ -15,7 +15,7 @@ PACKAGE = ROOT / "noetherlite"
 
 # A file imports only from its own floor or an earlier one. Packages and patterns stand for all their files.
 FLOORS = [
-    ["_types", "_validate", "_files", "_identity", "_by_name", "_room", "_html", "_interrupt", "_progress", "version"],
+    ["_types", "_validate", "_files", "_identity", "_by_name", "_room", "_html", "_interrupt", "_progress", "_floating", "version"],
     ["_kernels.*"],
     [
         "activations", "potentials", "network", "datasets", "_idx", "_download", "_kmnist", "_glyphs", "dynamics",

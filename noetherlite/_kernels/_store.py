@@ -25,8 +25,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-from numba.core import caching, registry
-from numba.core.serialize import dumps
+from numba.core import caching, registry, serialize
 
 from .._files import replacing
 
@@ -36,6 +35,9 @@ _UNUSED = 60 * 86400.0
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "DISABLE_INTEL_SVML")
 _OURS = re.compile(r"noetherlite-[0-9a-f]{16}")
 _DIGEST = hashlib.sha256
+# Untyped.
+_dumps: Any = serialize.dumps
+_FunctionCache: Any = caching.FunctionCache
 
 # Why machine code could not be kept, the first time.
 _refusals: list[str] = []
@@ -111,7 +113,7 @@ class Files:
 
     def save(self, key: tuple[Any, ...], data: Any) -> None:
         """Keep data for a key; where that cannot be, say so once."""
-        path, content = self._path(key), dumps(((key, self._stamp), data))
+        path, content = self._path(key), _dumps(((key, self._stamp), data))
         try:
             if not path.parent.is_dir():
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,14 +138,12 @@ def adopt(cache: Any) -> Any:
     implementation = cache._impl
     if _SOURCES is None:
         return caching.NullCache()
-    cache._cache_file = Files(
-        cache.cache_path, implementation.filename_base, implementation.locator.get_source_stamp()
-    )
+    cache._cache_file = Files(cache.cache_path, implementation.filename_base, implementation.locator.get_source_stamp())
     implementation.locator.ensure_cache_path = lambda: None  # `save` makes the folder, and says where it cannot
     return cache
 
 
-class Cache(caching._Cache):  # type: ignore[misc]
+class Cache(caching._Cache):
     """The cache of one function for the CPU, which looks for its folder when it is first needed: not at the import."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -152,7 +152,7 @@ class Cache(caching._Cache):  # type: ignore[misc]
     @functools.cached_property
     def _opened(self) -> Any:
         try:
-            return adopt(caching.FunctionCache(self._function))
+            return adopt(_FunctionCache(self._function))
         except RuntimeError:  # numba's "no locator available": neither the package's nor the user's cache is writable
             return caching.NullCache()
 

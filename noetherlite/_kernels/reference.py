@@ -377,7 +377,7 @@ class Run:
 
     def advance(self, n_steps: int) -> None:
         """Take `n_steps` steps, recording on the way; the first call also makes and records the start."""
-        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges says so in its outcome
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # a run that diverges says so in its outcome
             self._advance(n_steps)
 
     def _advance(self, n_steps: int) -> None:
