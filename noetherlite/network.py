@@ -227,6 +227,7 @@ class Network:
         """Return the potential U(θ) of this network on a `Dataset`, or on inputs X (N, n_0) and targets y."""
         return NetworkPotential(self, data, y)
 
+    @underflowing
     def predict(self, theta: ArrayLike, X: ArrayLike) -> Float64Array:
         """Return f(θ; X) of shape (N, n_L) for inputs X of shape (N, n_0)."""
         X = self.inputs(X)

@@ -56,7 +56,9 @@ def warmup() -> Iterator[Step]:
 
 def folder() -> str | None:
     """Return where compiled code is kept, None where no folder can be written, or could not be in this process."""
-    path: str | None = None if _store.refusal() else cpu.advance.stats.cache_path
+    if _store.refusal() or not hasattr(cpu.advance, "stats"):  # a function of Python's, without the compiler
+        return None
+    path: str | None = cpu.advance.stats.cache_path
     return path
 
 

@@ -1,5 +1,6 @@
 """What surrounds a program: no standard error, no metadata, a limit of memory, NumPy's own settings."""
 
+import json
 import math
 import subprocess
 import sys
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import _progress, _room
+from noetherlite import _progress, _room, _threads
+from noetherlite.cli import main
 from noetherlite.version import version
 
 NET = nl.Network([2, 3, 2])
@@ -111,7 +113,7 @@ def test_a_run_beyond_the_limit_is_refused_and_not_killed(monkeypatch):
 
 TINY = 1e-200  # its square is 0
 SWISH = nl.Network([2, 3, 2], "swish", loss="mse")
-SMALL = SWISH.potential(TINY * X, TINY * X)
+SMALL = SWISH.potential(X, TINY * X)
 MULTIPLES = np.outer([1.0, 0.5, 0.25], TINY * np.ones(3))  # GD's recording of |x|²/2 whose squares underflow
 
 CALLS = {
@@ -122,8 +124,10 @@ CALLS = {
     "predict": lambda: NET.predict(TINY * THETA, TINY * X),
     "value": lambda: SMALL.value(TINY * SWISH.init(rng=0)),
     "gradient": lambda: SMALL.gradient(TINY * SWISH.init(rng=0)),
-    "integrate": lambda: nl.integrate(SMALL, nl.NAGD(0.1), SWISH.init(rng=0), 5).x,
-    "integrate, reference": lambda: nl.integrate(SMALL, nl.NAGD(0.1), SWISH.init(rng=0), 5, backend="reference").x,
+    "integrate": lambda: nl.integrate(SMALL, nl.NAGD(0.1), TINY * SWISH.init(rng=0), 5).x,
+    "integrate, reference": lambda: (
+        nl.integrate(SMALL, nl.NAGD(0.1), TINY * SWISH.init(rng=0), 5, backend="reference").x
+    ),
     "ensemble": lambda: nl.ensemble(SMALL, nl.GD(0.1), TINY * np.ones((2, SMALL.n_params)), 5).x,
     "reference_flow": lambda: nl.reference_flow(nl.potentials.Radial(3), nl.GF, TINY * np.ones(3), [0.0, 1.0]).x,
     "check": lambda: nl.check(nl.potentials.Harmonic(np.eye(3)), MULTIPLES, [0.0, 0.5, 1.0], nl.GD(0.5)).ok,
@@ -149,3 +153,23 @@ def test_settings_are_as_they_were_afterwards():
         CALLS["ntk.predict, GF"]()
         with pytest.raises(FloatingPointError):
             np.exp(np.array(-1e6))
+
+
+# --- what `noetherlite info` says of it -----------------------------------------------------------------------------------
+
+
+def test_info_names_threads_and_folders(monkeypatch, tmp_path, capsys):
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    monkeypatch.setenv("NOETHERLITE_DATA", str(tmp_path))
+    monkeypatch.setattr(_threads.numba.config, "NUMBA_NUM_THREADS", 5)
+    assert main(["info", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    compiled = not _threads.numba.config.DISABLE_JIT
+    assert report["threads"] == {"of runs": 5 if compiled else 1, "OPENBLAS_NUM_THREADS": "3"}
+    assert set(report["folders"]) == {"compiled code", "data", "temporary files"}
+    assert report["folders"]["data"] == str(tmp_path)
+    assert ("noetherlite-" in report["folders"]["compiled code"]) == compiled
+    assert main(["info"]) == 0
+    assert f"data {tmp_path}" in capsys.readouterr().out
