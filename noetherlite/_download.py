@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from . import _progress
 from ._files import replacing
 
 _CHUNK = 1 << 16
@@ -54,16 +54,13 @@ def download(url: str, destination: Path, *, size: int, sha256: str) -> None:
 
 def _receive(url: str, file: IO[bytes], size: int) -> str:
     """Copy the body of `url` into `file` and return its SHA-256; it must be `size` bytes long."""
-    from tqdm import tqdm  # here, so that those who download nothing do not import it
-
     digest = hashlib.sha256()
     received = 0
     with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
         announced = response.headers.get("Content-Length")
         if announced is not None and announced != str(size):
             raise OSError(f"the server announces {announced} bytes, expected {size}")
-        shown: dict[str, Any] = {"unit": "B", "unit_scale": True, "desc": Path(url).name, "disable": sys.stderr is None}
-        with tqdm(total=size, file=sys.stderr, leave=False, **shown) as bar:
+        with _progress.bar(size, "B", unit_scale=True, desc=Path(url).name) as bar:
             while received <= size and (chunk := response.read(min(_CHUNK, size + 1 - received))):
                 file.write(chunk)
                 digest.update(chunk)

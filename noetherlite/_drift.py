@@ -11,6 +11,7 @@ import numpy as np
 from . import _charge_flow, _run, _validate, plot
 from ._by_name import ByName
 from ._family import Family, NoetherSymmetry
+from ._floating import underflowing
 from ._kernels import layout
 from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .algorithms import GD, Algorithm, HeavyBall
@@ -119,6 +120,7 @@ class Drift(Mapping[str, LawDrift]):
         return plot.drift(self, name, component, ax, **style)
 
 
+@underflowing
 def drift(
     U: Potential,
     algorithm: GD | HeavyBall,

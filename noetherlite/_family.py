@@ -14,14 +14,20 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _html, _validate
+from ._floating import underflowing
 from ._types import Array, ArrayLike, Float64Array
 
 
+@underflowing
 def expm(A: Float64Array) -> Float64Array:
     """exp(A); SciPy is imported when it is first needed, to keep the import of the package light."""
     from scipy.linalg import expm as scipy_expm
 
     return np.asarray(scipy_expm(A))
+
+
+# What every symmetry computes, whatever a program has told NumPy about underflow.
+_MEASURED = {"generator", "apply", "quantity", "charge", "source", "pair", "translation", "norm"}
 
 
 class Row(NamedTuple):
@@ -52,6 +58,10 @@ class NoetherSymmetry(ABC):
     shape: tuple[int, ...]
     n_params: int
     measured = False
+
+    def __init_subclass__(cls) -> None:
+        for name in _MEASURED & vars(cls).keys():
+            setattr(cls, name, underflowing(vars(cls)[name]))
 
     @property
     def n_generators(self) -> int:

@@ -74,7 +74,7 @@ FILES: dict[str, tuple[OfficialFile, OfficialFile]] = {
 
 def load(split: str, root: str | os.PathLike[str] | None, *, download: bool) -> tuple[NDArray[np.uint8], ...]:
     """Return the images (N, 28, 28) and labels (N,) of a split, checked; see `datasets.kmnist`."""
-    base = _data_folder(root)
+    base = data_folder(root)
     # The subfolder comes first: MNIST's files have the same names, and may lie beside it.
     folders = (base / "kmnist", base)
     located = [_locate(file, folders) for file in FILES[split]]
@@ -85,7 +85,7 @@ def load(split: str, root: str | os.PathLike[str] | None, *, download: bool) -> 
     return tuple(_read(file, path) for file, path in zip(FILES[split], paths, strict=True))
 
 
-def _data_folder(root: str | os.PathLike[str] | None) -> Path:
+def data_folder(root: str | os.PathLike[str] | None) -> Path:
     """Return the folder `root`, else $NOETHERLITE_DATA, else the user's cache folder of this library."""
     if root is None:
         root = os.environ.get("NOETHERLITE_DATA") or _user_cache() / "noetherlite"

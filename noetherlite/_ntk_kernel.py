@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _validate
+from ._floating import underflowing
 from ._kernels import reference
 from ._types import Array, ArrayLike, Float64Array
 from .dynamics import Dynamics
@@ -29,6 +30,7 @@ class _Factor(NamedTuple):
     beta: Array | None  # ∂f/∂β_{h−1}, (N n_L, n_{h−1})
 
 
+@underflowing
 def kernel(net: Network, theta: ArrayLike, X1: ArrayLike, X2: ArrayLike | None = None) -> Float64Array:
     """Return the neural tangent kernel K = (∂f/∂θ)(X1) (∂f/∂θ)(X2)ᵀ of a network at θ.
 
@@ -119,6 +121,7 @@ def _block(first: list[_Factor], second: list[_Factor], bias: bool) -> Float64Ar
     return K
 
 
+@underflowing
 def predict(
     kernel: ArrayLike, u0: ArrayLike, t: ArrayLike, dynamics: Dynamics, n_samples: int | None = None
 ) -> Float64Array:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from . import _validate
+from ._floating import underflowing
 from ._types import ArrayLike, Float64Array
 from .activations import Activation
 from .network import Network
 
 
+@underflowing
 def infinite_width(
     net: Network,
     X1: ArrayLike,

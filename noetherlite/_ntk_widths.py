@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate, datasets
+from . import _progress, _validate, datasets
 from ._ntk_kernel import kernel
 from ._ntk_limit import infinite_width
 from ._types import Float64Array, IntArray, Seed
@@ -168,11 +168,7 @@ def width_study(
     networks = [Network([data.X.shape[1], *[n] * hidden, data.y.shape[1]], activation, loss="mse") for n in sizes]
     seeds = generator.integers(2**63, size=(len(sizes), n_seeds))
 
-    bar = None
-    if progress:
-        from tqdm.auto import tqdm
-
-        bar = tqdm(total=seeds.size, unit="network", leave=False)
+    bar = _progress.bar(seeds.size, "network") if progress else None
     values, distance = np.empty((4, len(_ALGORITHMS), *seeds.shape)), np.empty(seeds.shape)
     try:
         for i, net in enumerate(networks):

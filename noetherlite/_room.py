@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import numpy as np
 
@@ -23,9 +24,41 @@ def installed() -> float:
         return math.inf
 
 
+def allowed(membership: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> float:
+    """Return the bytes of memory that a container or a batch system lets this process have; infinity without a limit.
+
+    At that limit the process would be killed. It is the smallest of the process's control groups, of both versions of
+    Linux's, and of those above them. Each line of `membership` is NUMBER:CONTROLLERS:/PATH/OF/THE/GROUP; version 2 has
+    number 0 and no controllers. In a container the path may be the host's, and the group itself is what is mounted.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return math.inf
+    limit = math.inf
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            root = mounted / controllers
+            group = root / os.path.normpath("/" + path).lstrip("/")  # a namespace may show /../..
+            for folder in (group, *group.parents):
+                if folder.is_relative_to(root):
+                    limit = min(limit, *(_number(folder / name) for name in ("memory.max", "memory.limit_in_bytes")))
+    return limit
+
+
+def _number(file: Path) -> float:
+    """Return the number in a file, infinity where there is no such file or it says "max"."""
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):
+        return math.inf
+
+
 def refuse_beyond_memory(n_bytes: float) -> None:
     """Raise a MemoryError for a run that would hold more than there is: the system would kill the process instead."""
-    refuse_beyond(n_bytes, installed(), "this machine has", "fewer laws")
+    room, whose = min((installed(), "this machine has"), (allowed(), "this process's control group may have"))
+    refuse_beyond(n_bytes, room, whose, "fewer laws")
 
 
 def refuse_beyond(n_bytes: float, room: float, whose: str, instead: str) -> None:

@@ -193,6 +193,11 @@ class Run:
         return self.steps_done % self._records.every == 0 or self.steps_done == self._records.last
 
     @property
+    def recorded(self) -> bool:
+        """Whether there is a record."""
+        return bool((self.records.step >= 0).any())
+
+    @property
     def finished(self) -> bool:
         """Whether all steps are taken."""
         return self.steps_done == self._records.last

@@ -9,9 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from . import _validate
+from ._floating import underflowing
 from ._types import ArrayLike, Float64Array
 
 
+@underflowing
 def charge_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     """Return the bound 2U_0t/(α + 1) on |Q̇(t)| (GU (33) for α = 0).
 
@@ -47,6 +49,7 @@ def charge_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     return np.asarray(2 * U0 * time / (alpha + 1))
 
 
+@underflowing
 def quantity_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     """Return the bound U_0t²/(α + 1) on |Q(t) − Q(0)| (GU (34) for α = 0), the integral of `charge_bound`.
 
@@ -75,6 +78,7 @@ def quantity_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     return np.asarray(U0 * time**2 / (alpha + 1))
 
 
+@underflowing
 def mean_speed_bound(U0: float, n_params: int, mass: float = 1.0) -> float:
     """Return the bound √(2U_0/(mP)) on the mean speed (1/P) Σ_i |ẋ_i| of a parameter (GU (49)).
 

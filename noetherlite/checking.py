@@ -8,6 +8,7 @@ import numpy as np
 
 from . import _validate
 from ._family import Family, NoetherSymmetry
+from ._floating import underflowing
 from ._flow_check import check_flow, path
 from ._implied import Implied, implied
 from ._report import PERSISTENT, ROUND_OFF, Motion, Report, Row, blocks_of, gradients, norms, times
@@ -20,6 +21,7 @@ from .symmetries import watched
 _TRIALS = 16  # points within round-off of a record that are tried, each on either side of a kink at even odds
 
 
+@underflowing
 def check(
     U: Potential,
     params: ArrayLike,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from . import _validate
 from ._families import OutputTranslation
 from ._family import Family
+from ._floating import underflowing
 from ._points import random_point
 from ._types import Float64Array, Seed
 from .potentials import NetworkPotential, Potential
@@ -83,6 +84,7 @@ class Discovery:
         return "\n".join([*lines, f"singular-value gap {self.gap:.0e}, defect at fresh points {self.defect:.0e}"])
 
 
+@underflowing
 def discover(U: Potential, rng: Seed = 0, memory: float = 2.0**32) -> Discovery:
     """Find all affine symmetries of a potential: the (G, ξ) with ⟨Gx + ξ, ∇U(x)⟩ = 0 for all x.
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from . import _device, _run, _validate
+from . import _device, _progress, _run, _validate
 from . import laws as _laws
 from ._family import NoetherSymmetry
+from ._floating import underflowing
 from ._interrupt import Interrupt
 from ._kernels import layout
 from ._setup import Setup
@@ -28,6 +29,7 @@ from .symmetries import watched as _watched
 from .trajectory import BLEW_UP, Member, Trajectory
 
 
+@underflowing
 def ensemble(
     U: Potential,
     algorithm: Algorithm | Sequence[Algorithm],
@@ -85,7 +87,7 @@ def ensemble(
     ------
     ValueError, TypeError
         If an argument is not as described; the message names it.
-    DeviceError, MemoryError, OSError, CheckpointError
+    DeviceError, MemoryError, OSError, CheckpointError, KeyboardInterrupt
         As for `integrate`.
 
     Examples
@@ -136,6 +138,8 @@ def conduct(setup: Setup, kept: Keeper | None, *, progress: bool, n_threads: int
         ends = _train_together(setup, kept, progress)
     else:
         ends = _train(setup, kept, _run.threads(n_threads) if plan.compiled else 1, progress)
+    if (records.step < 0).all() and all(m.status == "stopped" for m in ends.members):
+        raise KeyboardInterrupt("Ctrl-C before anything was recorded")
     keys = None if plan.batch is None else [int(stream.key) for stream in setup.streams]
     specification = specify(plan, first, records.last, setup.t0, records.every, batch_keys=keys)
     if any(a != first for a in setup.algorithms):
@@ -177,11 +181,7 @@ def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) ->
     lanes = min(n_threads, E)
     waiting, pace, halted = iter(range(E)), _run.Pace(), threading.Event()
     interrupt = Interrupt()
-    bar = None
-    if progress:
-        from tqdm.auto import tqdm
-
-        bar = tqdm(total=E, unit="run", leave=False)
+    bar = _progress.bar(E, "run") if progress else None
 
     def lane() -> None:
         """Take runs that wait, one after the other, in memory of this lane's own."""
@@ -270,11 +270,7 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
         at_records = (records.every,) if interrupt.requested else ()
         return at_records if kept is None else (*kept.grid, *at_records)
 
-    bar = None
-    if progress:
-        from tqdm.auto import tqdm
-
-        bar = tqdm(total=records.last, unit="step", leave=False)
+    bar = _progress.bar(records.last, "step") if progress else None
     try:
         with interrupt:
             stopped = _run.drive(

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import _validate
+from ._floating import underflowing
 from ._types import Array, ArrayLike, Float64Array
 
 Lagrangian: TypeAlias = Callable[[Any, Any, Any], Any]  # (t, x (P,), v (P,)) ↦ number
@@ -91,6 +92,7 @@ def generator_of(group: Group) -> Generator:
     return generator
 
 
+@underflowing
 def group_from_generator(A: ArrayLike, strength: float) -> Float64Array:
     """Return exp(strength · A) for a square matrix A; for A = [[0, −1], [1, 0]] the rotation by the angle `strength`."""
     from scipy.linalg import expm
@@ -98,6 +100,7 @@ def group_from_generator(A: ArrayLike, strength: float) -> Float64Array:
     return np.asarray(expm(_validate.real(strength, "strength") * _square(A, "A")), dtype=np.float64)
 
 
+@underflowing
 def generator_from_group(M: ArrayLike) -> Float64Array:
     """Return the principal logarithm of a matrix, the inverse of `group_from_generator` near the identity.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _html, _validate
+from ._floating import underflowing
 from ._kernels import cpu, layout, reference
 from ._types import Array, ArrayLike, Float64Array, Seed
 from .activations import Activation, parse
@@ -228,6 +229,7 @@ class Network:
         """Return the potential U(θ) of this network on a `Dataset`, or on inputs X (N, n_0) and targets y."""
         return NetworkPotential(self, data, y)
 
+    @underflowing
     def predict(self, theta: ArrayLike, X: ArrayLike) -> Float64Array:
         """Return f(θ; X) of shape (N, n_L) for inputs X of shape (N, n_0)."""
         X = self.inputs(X)
@@ -250,6 +252,7 @@ class Network:
         """Return U(θ) and ∇U(θ) on X, y by one forward and one backward pass."""
         return self.potential(X, y).value_and_gradient(theta)
 
+    @underflowing
     def jacobian(self, theta: ArrayLike, X: ArrayLike) -> Float64Array:
         """Return ∂f/∂θ of shape (N, n_L, P) for inputs X of shape (N, n_0), by hand-written backward passes."""
         X = self.inputs(X)

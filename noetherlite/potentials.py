@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from . import _validate
+from ._floating import underflowing
 from ._kernels import cpu, layout, reference
 from ._types import Array, ArrayLike, Float64Array, IntArray
 
@@ -49,6 +50,7 @@ class _Compiled:
         """Return the kernels' description of this potential."""
         raise NotImplementedError
 
+    @underflowing
     def value(self, x: ArrayLike) -> float:
         """Return U(x) for x of shape (P,)."""
         x = self._point(x)
@@ -61,6 +63,7 @@ class _Compiled:
         """Return ∇U(x) of shape (P,)."""
         return self.value_and_gradient(x)[1]
 
+    @underflowing
     def value_and_gradient(self, x: ArrayLike) -> tuple[float, Float64Array]:
         """Return U(x) and ∇U(x) of shape (P,)."""
         x = self._point(x)

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _validate
 from ._families import NeuronScaling
+from ._floating import underflowing
 from ._types import ArrayLike, Float64Array
 from .network import Network
 
@@ -20,6 +21,7 @@ _LARGEST_EXPONENT = 300.0  # p log λ of a search; e^{2·300} is still a number
 _COMPUTABLE = 600.0  # p log λ of a result: activations are λ^p times as large, and e^{600} leaves them 48 digits of a double's range
 
 
+@underflowing
 def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLike]) -> Float64Array:
     """Return parameters of the same function whose charges Q are as asked.
 

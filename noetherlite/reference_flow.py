@@ -13,6 +13,7 @@ import numpy as np
 from numpy.polynomial.polynomial import polyder, polyval
 
 from . import _validate
+from ._floating import underflowing
 from ._gated import GatedLoss, kinked
 from ._kinks import Descent, Inertia, Method, SlidingMode, solve
 from ._types import Array, ArrayLike, Float64Array
@@ -49,6 +50,7 @@ class Flow:
     n_crossings: int = 0
 
 
+@underflowing
 def reference_flow(
     U: Potential,
     dynamics: Dynamics,

@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 from . import _checkpoint_file, _exactness, _validate, checkpoint
 from ._files import present
+from ._floating import underflowing
 from .ensemble import conduct as conduct_all
 from .potentials import Potential
 from .simulate import Snapshot, conduct
 from .trajectory import Trajectory
 
 
+@underflowing
 def resume(
     path: str | os.PathLike[str],
     potential: Potential | None = None,

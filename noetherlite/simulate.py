@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from . import _run, _validate
+from . import _progress, _run, _validate
 from . import laws as _laws
 from ._family import NoetherSymmetry
+from ._floating import underflowing
 from ._interrupt import Interrupt
 from ._setup import Setup
 from ._types import Array, ArrayLike, Float64Array, Seed
@@ -50,6 +51,7 @@ class Snapshot:
     v: Array
 
 
+@underflowing
 def integrate(
     U: Potential,
     algorithm: Algorithm,
@@ -149,6 +151,8 @@ def integrate(
         If the first checkpoint cannot be written.
     CheckpointError
         If a later one cannot be: an OSError, whose `trajectory` has all that was recorded.
+    KeyboardInterrupt
+        If Ctrl-C comes before anything is recorded: while kernels are compiled, on the first run ever.
 
     Examples
     --------
@@ -247,9 +251,7 @@ def check(U: Potential, algorithm: Algorithm) -> None:
 
 def _bar(steps: int) -> Any:
     """Return a progress bar that says it is compiling: for seconds on the first run ever, for no time after."""
-    from tqdm.auto import tqdm
-
-    bar = tqdm(total=steps, unit="step", leave=False)
+    bar = _progress.bar(steps, "step")
     bar.set_description("compiling")
     return bar
 
@@ -283,6 +285,8 @@ def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | Non
         with interrupt:
             stopped = run.drive(_run.Pace(), tick, pauses)
     except KeyboardInterrupt:
+        if not run.recorded:
+            raise
         stopped = "Ctrl-C"
     if kept is not None:
         kept.states[0] = run.state

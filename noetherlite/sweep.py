@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _sweep_grid, _validate, plot
+from . import _progress, _sweep_grid, _validate, plot
 from ._by_name import ByName
 from ._html import table
 from ._sweep_store import Store, manifest
@@ -104,7 +104,7 @@ def sweep(
         there = {} if store is None else store.read()
         outcomes = {i: outcome for i, outcome in there.items() if not outcome.error}
         jobs = ((i, p, _sweep_grid.child(seed, i)) for i, p in enumerate(parameters) if i not in outcomes)
-        bar = stack.enter_context(_bar(len(parameters), len(outcomes))) if progress else None
+        bar = stack.enter_context(_progress.bar(len(parameters), "member", initial=len(outcomes))) if progress else None
         stopped, failed = "", 0
         try:
             for i, outcome in _serially(function, jobs) if who is None else _by(who, function, jobs, who is executor):
@@ -346,12 +346,6 @@ def _by(executor: Executor, function: Callable[..., Any], jobs: _Jobs, cancel: b
             future.cancel()
     if lost:
         raise _LostError(lost)
-
-
-def _bar(total: int, done: int) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, initial=done, unit="member", leave=False, disable=sys.stderr is None)
 
 
 def _collected(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome], stopped: str) -> Sweep:

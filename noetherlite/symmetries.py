@@ -13,6 +13,7 @@ import numpy as np
 from . import _validate
 from ._families import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
 from ._family import Family, NoetherSymmetry, Row, expm
+from ._floating import underflowing
 from ._kernels import layout
 from ._points import random_point
 from ._types import Array, ArrayLike, Float64Array, Seed
@@ -130,6 +131,7 @@ def catalogue(network: Network) -> list[Family]:
     return out + [OutputTranslation(network, block) for block in (("b", "W") if network.bias else ("W",))]
 
 
+@underflowing
 def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
     """Return the symmetries of a potential that are in the catalogue; the last is always time.
 
@@ -176,6 +178,7 @@ def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
     return [*found, Time(U)]
 
 
+@underflowing
 def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> float:
     """Return max |⟨g(x), ∇U(x)⟩| / (|g(x)||∇U(x)|) over 8 random points x and all components g of a symmetry.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _validate
 from ._family import NoetherSymmetry
+from ._floating import underflowing
 from ._points import random_point
 from ._report import Report, blocks_of
 from ._tensors.watch import assert_symmetric as assert_symmetric
@@ -26,6 +27,7 @@ _ROUND_OFF = 32
 _DIRECTIONS, _POINTS = 3, 4
 
 
+@underflowing
 def assert_gradient(
     U: Potential,
     gradient: Callable[[Float64Array], ArrayLike] | ArrayLike,
@@ -81,6 +83,7 @@ def assert_gradient(
             raise AssertionError("\n".join([f"the gradient of {U!r} is wrong at point {k}:", *wrong]))
 
 
+@underflowing
 def assert_law_holds(
     U: Potential,
     params: ArrayLike,

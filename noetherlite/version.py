@@ -6,14 +6,24 @@ import functools
 import platform
 from importlib import metadata
 
+UNKNOWN = "unknown"
+
 
 def version() -> str:
     """Return the installed version of noetherlite."""
-    return metadata.version("noetherlite")
+    return _of("noetherlite")
 
 
 @functools.cache
 def versions() -> dict[str, str]:
     """Return the versions that numbers may depend on."""
     names = ("noetherlite", "numpy", "numba", "scipy")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+    return {"python": platform.python_version(), **{name: _of(name) for name in names}}
+
+
+def _of(name: str) -> str:
+    """Return a package's version, "unknown" for a copy without metadata: a folder on the path, a frozen program."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return UNKNOWN

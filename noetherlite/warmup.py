@@ -11,7 +11,7 @@ import numba
 from numba.core import event
 
 from . import _validate
-from ._kernels import cpu
+from ._kernels import _store, cpu
 from .algorithms import GD
 from .network import Network
 from .potentials import Harmonic, Radial
@@ -55,9 +55,16 @@ def warmup() -> Iterator[Step]:
 
 
 def folder() -> str | None:
-    """Return where compiled code is kept, None where no folder can be written."""
+    """Return where compiled code is kept, None where no folder can be written, or could not be in this process."""
+    if _store.refusal() or not hasattr(cpu.advance, "stats"):  # a function of Python's, without the compiler
+        return None
     path: str | None = cpu.advance.stats.cache_path
     return path
+
+
+def refusal() -> str:
+    """Return why compiled code is not kept."""
+    return _store.refusal() or "there is no folder to write to"
 
 
 def _analytic() -> None:

@@ -159,8 +159,10 @@ def test_layout_codes_are_distinct():
 @pytest.mark.parametrize("widths", [[4, 8, 8, 3], [110, 100, 3]], ids=["loops", "BLAS"])
 @pytest.mark.parametrize("algorithm", [nl.GD(1e-3), nl.NAGD(1e-3), nl.ConformalLeapfrog(1e-3, gamma=0.1)], ids=str)
 @pytest.mark.parametrize("batch_size", [None, 8])
-def test_a_step_allocates_nothing(widths, algorithm, batch_size):
+def test_a_step_allocates_nothing(widths, algorithm, batch_size, monkeypatch):
     from numba.core.runtime import _nrt_python, rtsys
+
+    from noetherlite import _run
 
     net = nl.Network(widths, activation="swish")
     rng = np.random.default_rng(0)
@@ -171,10 +173,11 @@ def test_a_step_allocates_nothing(widths, algorithm, batch_size):
         nl.integrate(U, algorithm, net.init(rng=0), steps, batch_size=batch_size, rng=0, record_every=5)
         return rtsys.get_allocation_stats().mi_alloc - before
 
+    # A call wraps each array it is given, and slow machines make more calls of so many steps: here all are taken in one.
+    monkeypatch.setattr(_run.Pace, "__init__", lambda pace: setattr(pace, "steps", 4000))
     _nrt_python.memsys_enable_stats()
     try:
         allocations(3)  # compiles
-        # A call wraps each array it is given, and ten times the steps may take a few calls more: not one per ten steps.
-        assert allocations(4000) - allocations(400) < 360
+        assert allocations(4000) == allocations(400)
     finally:
         _nrt_python.memsys_disable_stats()

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "noetherlite"
 
 # A file imports only from its own floor or an earlier one. Packages and patterns stand for all their files.
 FLOORS = [
-    ["_types", "_fit", "_validate", "_files", "_identity", "_by_name", "_room", "_html", "version"],
+    ["_types", "_fit", "_validate", "_files", "_identity", "_by_name", "_room", "_html", "_interrupt", "_progress", "_floating", "version"],
     ["_kernels.*"],
     [
         "activations", "potentials", "network", "datasets", "_idx", "_download", "_kmnist", "_glyphs", "dynamics",
@@ -23,7 +23,7 @@ FLOORS = [
     ],
     ["symmetries", "_family", "_families", "_points", "laws", "bounds"],
     [
-        "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_threads", "_reduction", "plot", "_setup", "_interrupt", "checkpoint",
+        "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_threads", "_reduction", "plot", "_setup", "checkpoint",
         "_exactness", "_tables",
         "_checkpoint_file", "resume", "sweep", "_sweep_*",
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from typing import Any
 
 from ..version import versions
@@ -35,14 +36,13 @@ def _warmup(options: argparse.Namespace) -> int:
     if options.json:
         say.answer({"steps": steps, "folder": where})
     else:
-        print(
-            f"kept in {where}" if where else "not kept: there is no folder to write to, and every start compiles again"
-        )
+        print(f"kept in {where}" if where else f"not kept: {warmup.refusal()}, and every start compiles again")
     return say.FINE
 
 
 def _info(options: argparse.Namespace) -> int:
-    from .. import _device, datasets
+    from .. import _device, _kmnist, _room, _threads, datasets
+    from .. import warmup as warm
 
     found = {}
     for split in ("train", "test"):
@@ -56,8 +56,14 @@ def _info(options: argparse.Namespace) -> int:
     report: dict[str, Any] = {
         "versions": versions(),
         "cores": os.cpu_count(),
+        "threads": {"of runs": _threads.threads(None), **_blas_settings()},
+        "memory": f"{min(_room.installed(), _room.allowed()) / 1e9:.3g} GB",
         "GPU": _device.describe(),
-        "compiled code": os.environ.get("NUMBA_CACHE_DIR") or "beside the package, else in the user's cache folder",
+        "folders": {
+            "compiled code": warm.folder() or "none can be written",
+            "data": str(_kmnist.data_folder(None)),
+            "temporary files": tempfile.gettempdir(),
+        },
         "Kuzushiji-MNIST": found,
     }
     if options.json:
@@ -67,3 +73,9 @@ def _info(options: argparse.Namespace) -> int:
         shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
         print(f"{key}: {shown}")
     return say.FINE
+
+
+def _blas_settings() -> dict[str, str]:
+    """Return what is set of the threads of BLAS."""
+    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+    return {name: os.environ[name] for name in names if name in os.environ} or {"of BLAS": "not set"}

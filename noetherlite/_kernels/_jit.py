@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
 
-try:
-    import fcntl
-except ImportError:  # Windows, where processes that start at once had better be of one dtype
-    fcntl = None  # type: ignore[assignment]
+from .._interrupt import between_functions
+from ._store import Cache
 
 # The part of fastmath that keeps NaN and infinity visible: sums may be reordered (and so vectorised), a product and
 # a sum may become one fused operation, and the sign of zero is not kept.
@@ -40,36 +38,17 @@ def merged(function: Callable[..., Any]) -> Any:
 
 
 def _compile(function: Callable[..., Any], fastmath: set[str], **more: Any) -> Any:
-    options: dict[str, Any] = {"fastmath": fastmath, "error_model": "numpy", "nogil": True, **more}
-    try:
-        return _share(numba.njit(cache=True, **options)(function))
-    except RuntimeError:  # numba's "no locator available": neither the package's nor the user's cache is writable
-        return numba.njit(**options)(function)
+    dispatcher: Any = numba.njit(fastmath=fastmath, error_model="numpy", nogil=True, **more)(function)
+    if dispatcher is function:  # without the compiler
+        return function
+    dispatcher._cache = Cache(function)
+    compile_now = dispatcher.compile
 
+    @functools.wraps(compile_now)
+    def whole(signature: Any) -> Any:
+        """Compile for a signature, or find that on disk; what it calls comes in here too, inside of its caller's turn."""
+        with between_functions(global_compiler_lock):
+            return compile_now(signature)
 
-def _share(dispatcher: Any) -> Any:
-    """Let processes that fill one cache at the same time wait for each other, and let a full disk be no failure.
-
-    Numba gives out the names of files without a lock: two processes that save a function's float64 and float32 code at the
-    same moment could both take the same one.
-    """
-    cache: Any = getattr(dispatcher, "_cache", None)
-    save = getattr(cache, "save_overload", None)
-    if save is None:  # there is none without the compiler
-        return dispatcher
-
-    def save_alone(signature: Any, data: Any) -> None:
-        with contextlib.suppress(OSError), _locked(cache.cache_path):
-            save(signature, data)
-
-    cache.save_overload = save_alone
+    dispatcher.compile = whole
     return dispatcher
-
-
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    """Hold the folder's lock, which the system opens again if this process dies."""
-    with open(os.path.join(folder, "noetherlite.lock"), "a") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -7,6 +7,8 @@ from typing import Any
 
 from numba import config, cuda
 
+from . import _store
+
 # Threads in a block at the most, and so many registers for each that two blocks fit: nothing is spilled then.
 MOST_THREADS = 128
 
@@ -29,9 +31,16 @@ def written_out(function: Callable[..., Any]) -> Any:
 
 def kernel(threads: int, blocks: int) -> Callable[[Callable[..., Any]], Any]:
     """Compile a kernel of so many threads a block, so many blocks a multiprocessor, when it is first launched; keep it on disk."""
-    bounds = {} if _settings.ENABLE_CUDASIM else {"cache": True, "launch_bounds": (threads, blocks)}
+    bounds = {"launch_bounds": (threads, blocks)}
 
     def compiled(function: Callable[..., Any]) -> Any:
-        return cuda.jit(function, **bounds)
+        if _settings.ENABLE_CUDASIM:
+            return cuda.jit(function)
+        try:
+            dispatcher = cuda.jit(function, cache=True, **bounds)
+        except RuntimeError:  # no folder can be written
+            return cuda.jit(function, **bounds)
+        dispatcher._cache = _store.adopt(dispatcher._cache)
+        return dispatcher
 
     return compiled

@@ -14,12 +14,16 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
-# Doubles in a vector register of this machine; floats are processed in vectors of as many lanes.
-LANES = 8 if binding.get_host_cpu_features().get("avx512f", False) else 4
+# Doubles in a vector register of the processor that is compiled for, which NUMBA_CPU_NAME and NUMBA_CPU_FEATURES may say is
+# another than this one: code is kept under their names. Floats are processed in vectors of as many lanes.
+_settings: Any = numba.config
+_features = get_host_cpu_features() if _settings.CPU_FEATURES is None else _settings.CPU_FEATURES
+LANES = 8 if "+avx512f" in _features.split(",") else 4
 _INDEX = ir.IntType(64)
 
 

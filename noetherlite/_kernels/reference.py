@@ -359,7 +359,7 @@ class Run:
         A step that an exception breaks off, Ctrl-C in a potential's own function among them, has not been taken.
         """
         s = self.state
-        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges says so in its phase
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # a run that diverges says so in its phase
             for i in range(-1 if s.counts[PHASE] == layout.NEW else 0, n_steps):
                 before = [array.copy() for array in s]
                 try:
