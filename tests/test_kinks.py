@@ -245,7 +245,7 @@ def test_the_gated_loss(name):
     difference = (loss.kinks(x + h * v, slopes)[0] - loss.kinks(x - h * v, slopes)[0]) / (2 * h)
     assert np.abs(difference - rates).max() < 1e3 * h**2 * np.abs(rates).max()
     kinks = [(0, 0), (3, 2), (5, loss.shape[1] - 1)]
-    normals = loss.normals(x, slopes, kinks)
+    normals = loss.normals(x, slopes, kinks).dense()
     assert np.abs(normals.T @ v - [rates[k] for k in kinks]).max() < 100 * EPS * np.abs(rates).max()
     # a slope weighs ∂U/∂a times ∇z, at z = 0: the change of ∇U_s besides z ∂/∂θ of ∂U/∂a, which is of the order of z
     assert np.isfinite(value.upstream).all()
@@ -257,16 +257,16 @@ def test_sides_by_enumeration():
     rng = np.random.default_rng(5)
     for _ in range(20):
         normals, gradient, weights = rng.normal(size=(6, 3)), rng.normal(size=6), rng.uniform(0.5, 2, 3)
-        found = _sliding._sides(_sliding._Local(gradient, normals, weights), np.zeros(3))
+        found = _sliding._sides(gradient, normals, weights, np.zeros(3))
         rate = -normals.T @ (gradient + normals * weights @ found)
         assert (rate[found == 0] <= 1e-12).all()
         assert (rate[found == 1] >= -1e-12).all()
         assert np.abs(rate[(found > 0) & (found < 1)]).max(initial=0.0) < 1e-12
-    concave = _sliding._sides(_sliding._Local(np.array([-1.0]), np.array([[1.0]]), np.array([-0.5])), np.zeros(1))
+    concave = _sliding._sides(np.array([-1.0]), np.array([[1.0]]), np.array([-0.5]), np.zeros(1))
     assert concave == [1.0]  # pulled up: on, where it is pulled by more
     for side in (0.0, 1.0):  # both sides are solutions: the one that the flow came to
-        both = _sliding._Local(np.array([-1.0 + 3 * (1 - side)]), np.array([[1.0]]), np.array([-3.0]))
-        assert _sliding._sides(both, np.array([side])) == [side]
+        both = np.array([-1.0 + 3 * (1 - side)]), np.array([[1.0]]), np.array([-3.0])
+        assert _sliding._sides(*both, np.array([side])) == [side]
 
 
 def test_a_margin_that_dips_within_a_step_is_found():
