@@ -97,10 +97,10 @@ class GatedLoss:
         zs, activations = self._forward(blocks[:-1], slopes, self.problem.X)
         sizes, below = [], self.problem.X
         for h, (W, b, _) in enumerate(blocks[:-1], start=1):
-            signal = np.linalg.norm(below, axis=1)
+            signal = _lengths(below)
             if b is not None:  # a bias alone, on its way through zero, has the size of what others are summed from
                 signal = np.full_like(signal, signal.max())
-            size = signal[:, None] * np.linalg.norm(W, axis=1)
+            size = signal[:, None] * _lengths(W)
             if h in self._columns:
                 sizes.append(size if b is None else size + np.abs(b) + np.finfo(np.float64).tiny)
                 below = sizes[-1] * slopes[:, self._columns[h]]
@@ -184,6 +184,10 @@ class GatedLoss:
             d_beta = None if above is None or beta is None else above * reference.d_sigma_d_beta(beta, z)
             yield h, delta, above, d_beta
             above = delta @ blocks[h - 1][0] if h > 1 else None
+
+
+def _lengths(rows: Array) -> Array:
+    return np.sqrt(np.einsum("ij,ij->i", rows, rows))
 
 
 def kinked(U: Potential) -> bool:

@@ -357,13 +357,14 @@ def _first_event(
     def margin(u: float, k: int) -> float:
         return float(motion.distances(path(u))[k] if k < n else motion.holds(path(u))[k - n])
 
-    event: float | None = None
+    finite = np.where(np.isfinite(before.margins), before.margins, 1.0)
+    ended: list[int] = []
     for late in [*(start + du for du in closest), end]:
-        # the root of the margin that is least there, which is smooth, until none is passed before it
-        while (now := margins(path(late))).min() <= 0 and late != event:
-            event = late
-            late = float(brentq(margin, start, late, args=(int(now.argmin()),), xtol=unit * late, rtol=unit))
-        if event is not None:
+        # one margin has a smooth root; it is the event unless others are passed before, which are then looked at in turn
+        while (now := margins(path(late))).min() <= 0 and (k := int((now / finite[: now.size]).argmin())) not in ended:
+            late = float(brentq(margin, start, late, args=(k,), xtol=unit * late, rtol=unit))
+            ended.append(k)
+        if ended:
             return late
     return None  # no margin is passed, or by round-off alone
 
