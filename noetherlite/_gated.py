@@ -155,7 +155,8 @@ class GatedLoss:
 
     def _forward(self, blocks: _Blocks, slopes: Float64Array, X: Array) -> tuple[list[Array], list[Array]]:
         """Return z_h and a_(h−1) of the layers h of `blocks`."""
-        zs, activations = [], [X]
+        zs: list[Array] = []
+        activations = [X]
         for h, (W, b, beta) in enumerate(blocks, start=1):
             z = activations[-1] @ W.T
             zs.append(z if b is None else z + b)
@@ -187,7 +188,7 @@ class GatedLoss:
 
 
 def _lengths(rows: Array) -> Array:
-    return np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)))
 
 
 def kinked(U: Potential) -> bool:

@@ -8,6 +8,7 @@ flow crosses it or slides along it (`_sliding`), until the slope that holds it t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -72,7 +73,7 @@ class Motion(ABC):
     def __init__(self, loss: GatedLoss, x: Array, how: Method) -> None:
         self.loss, self.how, self.now = loss, how, 0.0
         self.surfaces, self.positions = [], np.empty(0)
-        self.n_crossings, self.last = 0, ""
+        self.crossings: Counter[Kink] = Counter()
         self.signs = np.sign(loss.pre_activations(x)).astype(np.int8)
         self.slopes = np.where(self.signs > 0, 1.0, loss.low)
 
@@ -116,7 +117,7 @@ class Motion(ABC):
         """Flip the signs of kinks."""
         for k in kinks:
             self.signs[k] = -self.signs[k]
-        self.n_crossings += len(kinks)
+        self.crossings.update(kinks)
 
     def refresh(self, x: Float64Array) -> None:
         """Set slopes by signs, and the signs of kinks that a signal has reached or left."""
@@ -143,10 +144,14 @@ class Motion(ABC):
         if not np.isfinite(x).all():
             raise RuntimeError("DOP853 stopped: ∇U is not finite on its way, or grows too fast")
         if self.loss.calls >= self.how.max_evaluations:
+            often = "".join(
+                f", most often, {times} times, that of {_sliding.named(self.loss, [kink])}"
+                for kink, times in self.crossings.most_common(1)
+            )
             held = f", slides along {_sliding.described(self.loss, self.surfaces)}" if self.surfaces else ""
             raise RuntimeError(
                 f"DOP853 needs more than max_evaluations={self.how.max_evaluations} and is at t = {self.now + u:g}, where it "
-                f"has crossed {self.n_crossings} kinks{self.last}{held}"
+                f"has crossed {self.crossings.total()} kinks{often}{held}"
             )
 
     def ended(self) -> tuple[SlidingMode, ...]:
@@ -326,7 +331,7 @@ def solve(motion: Motion, y: Float64Array, t: Float64Array) -> Solution:
             y = motion.arrive(y, np.where(margins <= max(margins.min(), 0.0), -1.0, 1.0))
         else:
             motion.now += end
-    return Solution(states, rates, motion.ended(), motion.n_crossings)
+    return Solution(states, rates, motion.ended(), motion.crossings.total())
 
 
 class _Edge:

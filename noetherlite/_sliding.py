@@ -176,7 +176,11 @@ def _unsettled(loss: GatedLoss, surfaces: list[Surface]) -> RuntimeError:
 
 
 def described(loss: GatedLoss, surfaces: list[Surface]) -> str:
-    """Return the kinks of surfaces in words, the first few."""
-    kinks = [loss.name(k) for surface in surfaces for k in surface.kinks]
-    words = [f"sample {n} at neuron {i} of layer {h}" for n, h, i in kinks[:4]]
+    """Return the kinks of surfaces in words."""
+    return named(loss, [k for surface in surfaces for k in surface.kinks])
+
+
+def named(loss: GatedLoss, kinks: list[Kink]) -> str:
+    """Return kinks in words, the first few."""
+    words = [f"sample {n} at neuron {i} of layer {h}" for n, h, i in map(loss.name, kinks[:4])]
     return ", ".join(words) + (f" and {len(kinks) - 4} more" if len(kinks) > 4 else "")
