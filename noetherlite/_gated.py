@@ -13,9 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ._kernels import reference
+from ._normals import Block, Normals
 from ._types import Array, Float64Array
 from .activations import Activation
 from .potentials import NetworkPotential, Potential
+
+_Blocks = list[tuple[Array, Array | None, Array | None]]  # W, b and β of each layer
 
 
 class Pass(NamedTuple):
@@ -57,22 +60,24 @@ class GatedLoss:
             start += net.widths[h]
         low = [np.full(net.widths[h], net.activations[h - 1].constant % 1) for h in self._kinked]  # 1 of repu(1): none
         self.low = np.concatenate(low)
+        self._layer = np.repeat(self._kinked, [net.widths[h] for h in self._kinked])
+        self._neuron = np.concatenate([np.arange(net.widths[h]) for h in self._kinked])
         self.shape = (U.n_samples, start)
         self.depth, self.n_params = len(self._kinked), U.n_params
 
     def name(self, kink: tuple[int, int]) -> tuple[int, int, int]:
         """Return (sample, layer, neuron) of a kink (row, column)."""
-        h = next(h for h in self._kinked if kink[1] < self._columns[h].stop)
-        return int(kink[0]), h, int(kink[1] - self._columns[h].start)
+        return int(kink[0]), int(self._layer[kink[1]]), int(self._neuron[kink[1]])
 
     def evaluate(self, x: Array, slopes: Float64Array) -> Pass:
         """Return ∇U_s and what the kinks need."""
         self.calls += 1
-        zs, activations = self._forward(x, slopes, self.problem.X)
+        blocks = reference.layers(self.problem, x)
+        zs, activations = self._forward(blocks, slopes, self.problem.X)
         delta, upstream = reference.loss(self.problem, zs[-1])[1], np.empty(self.shape)
         gradient = np.zeros(x.size)
         out = reference.layers(self.problem, gradient)
-        for h, signal, above, d_beta in self._signals(x, slopes, zs, {len(zs): delta}):
+        for h, signal, above, d_beta in self._signals(blocks, slopes, zs, {len(zs): delta}):
             dW, db, dbeta = out[h - 1]
             dW[:] = signal.T @ activations[h - 1]
             if db is not None:
@@ -88,17 +93,18 @@ class GatedLoss:
 
         The size is 0 where z = 0 for all parameters nearby: without a bias, and with no signal from the layer below.
         """
-        zs, activations = self._forward(x, slopes, self.problem.X)
+        blocks = reference.layers(self.problem, x)
+        zs, activations = self._forward(blocks[:-1], slopes, self.problem.X)
         sizes, below = [], self.problem.X
-        for h, (W, b, _) in enumerate(reference.layers(self.problem, x)[:-1], start=1):
-            signal = np.linalg.norm(below, axis=1)
+        for h, (W, b, _) in enumerate(blocks[:-1], start=1):
+            signal = _lengths(below)
             if b is not None:  # a bias alone, on its way through zero, has the size of what others are summed from
                 signal = np.full_like(signal, signal.max())
-            size = signal[:, None] * np.linalg.norm(W, axis=1)
+            size = signal[:, None] * _lengths(W)
             if h in self._columns:
                 sizes.append(size if b is None else size + np.abs(b) + np.finfo(np.float64).tiny)
                 below = sizes[-1] * slopes[:, self._columns[h]]
-            else:
+            elif h < len(zs):
                 below = activations[h]
         return self._gather(zs), np.concatenate(sizes, axis=1)
 
@@ -108,10 +114,11 @@ class GatedLoss:
 
     def rates(self, x: Array, v: Array, slopes: Float64Array) -> Float64Array:
         """Return ż of shape (N, H) where θ moves with velocity v."""
-        zs, activations = self._forward(x, slopes, self.problem.X)
+        blocks = reference.layers(self.problem, x)
+        zs, activations = self._forward(blocks, slopes, self.problem.X)
         out, moved = [], np.zeros_like(self.problem.X)
-        blocks = zip(reference.layers(self.problem, x), reference.layers(self.problem, v), strict=True)
-        for h, ((W, b, beta), (dW, db, d_beta)) in enumerate(blocks, start=1):
+        moving = zip(blocks, reference.layers(self.problem, v), strict=True)
+        for h, ((W, b, beta), (dW, db, d_beta)) in enumerate(moving, start=1):
             rate = activations[h - 1] @ dW.T + moved @ W.T
             out.append(rate if b is None else rate + db)
             if h < len(zs):
@@ -120,26 +127,22 @@ class GatedLoss:
                     moved = moved + reference.d_sigma_d_beta(beta, zs[h - 1]) * d_beta
         return self._gather(out)
 
-    def normals(self, x: Array, slopes: Float64Array, kinks: Sequence[tuple[int, int]]) -> Float64Array:
-        """Return ∇z of K kinks, shape (P, K)."""
-        named = np.array([self.name(k) for k in kinks], np.int64).reshape(-1, 3)
-        samples, layers, neurons = named.T
+    def normals(self, x: Array, slopes: Float64Array, kinks: Sequence[tuple[int, int]]) -> Normals:
+        """Return ∇z of K kinks."""
+        samples, columns = np.array(kinks, np.int64).reshape(-1, 2).T
+        layers, neurons = self._layer[columns], self._neuron[columns]
         held = slopes[samples]
-        zs, activations = self._forward(x, held, self.problem.X[samples], int(layers.max(initial=1)))
+        blocks = reference.layers(self.problem, x)[: layers.max(initial=1)]
+        zs, activations = self._forward(blocks, held, self.problem.X[samples])
         seeds = {}
         for h in set(layers.tolist()):
             seeds[h] = np.zeros_like(zs[h - 1])
             seeds[h][layers == h, neurons[layers == h]] = 1.0
-        out = np.zeros((len(named), x.size))
-        for h, delta, _, d_beta in self._signals(x, held, zs, seeds):
-            W, b, beta = self.problem.offsets[h - 1]
-            n, m = delta.shape[1], activations[h - 1].shape[1]
-            out[:, W : W + n * m] = (delta[:, :, None] * activations[h - 1][:, None, :]).reshape(-1, n * m)
-            if b >= 0:
-                out[:, b : b + n] = delta
-            if d_beta is not None:
-                out[:, beta : beta + n] = d_beta
-        return out.T
+        signals = self._signals(blocks, held, zs, seeds)
+        return Normals(
+            x.size,
+            [Block(self.problem.offsets[h - 1], delta, activations[h - 1], d_beta) for h, delta, _, d_beta in signals],
+        )
 
     def _gather(self, zs: list[Array]) -> Float64Array:
         return np.concatenate([zs[h - 1] for h in self._kinked], axis=1)
@@ -150,12 +153,10 @@ class GatedLoss:
         c = self.problem.parameter[h - 1] if beta is None else beta
         return reference.d_sigma(self.problem.activation[h - 1], c, z)
 
-    def _forward(
-        self, x: Array, slopes: Float64Array, X: Array, last: int | None = None
-    ) -> tuple[list[Array], list[Array]]:
-        """Return z_h for h = 1 … `last` and a_h for h = 0 … `last` − 1."""
-        zs, activations = [], [X]
-        blocks = reference.layers(self.problem, x)[:last]
+    def _forward(self, blocks: _Blocks, slopes: Float64Array, X: Array) -> tuple[list[Array], list[Array]]:
+        """Return z_h and a_(h−1) of the layers h of `blocks`."""
+        zs: list[Array] = []
+        activations = [X]
         for h, (W, b, beta) in enumerate(blocks, start=1):
             z = activations[-1] @ W.T
             zs.append(z if b is None else z + b)
@@ -169,13 +170,12 @@ class GatedLoss:
         return zs, activations
 
     def _signals(
-        self, x: Array, slopes: Float64Array, zs: list[Array], seeds: dict[int, Array]
+        self, blocks: _Blocks, slopes: Float64Array, zs: list[Array], seeds: dict[int, Array]
     ) -> Iterator[tuple[int, Array, Array | None, Array | None]]:
         """Yield h, ∂/∂z_h, ∂/∂a_h and ∂/∂β_h (or None) sample by sample, from the last layer of `zs` to 1.
 
         `seeds` are what the function differentiated depends on directly, by layer.
         """
-        blocks = reference.layers(self.problem, x)
         above: Array | None = None
         for h in range(len(zs), 0, -1):
             beta, z = blocks[h - 1][2], zs[h - 1]
@@ -185,6 +185,10 @@ class GatedLoss:
             d_beta = None if above is None or beta is None else above * reference.d_sigma_d_beta(beta, z)
             yield h, delta, above, d_beta
             above = delta @ blocks[h - 1][0] if h > 1 else None
+
+
+def _lengths(rows: Array) -> Array:
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)))
 
 
 def kinked(U: Potential) -> bool:

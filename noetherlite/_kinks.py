@@ -8,6 +8,9 @@ flow crosses it or slides along it (`_sliding`), until the slope that holds it t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,7 +22,7 @@ from ._types import Array, Float64Array
 from .dynamics import Dynamics
 
 if TYPE_CHECKING:
-    from scipy.integrate import DOP853
+    from scipy.integrate import DenseOutput
 
 # A kink counts as passed this many round-offs of its pre-activation beyond zero: never by round-off alone.
 _BEHIND = 32 * float(np.finfo(np.float64).eps)
@@ -70,7 +73,7 @@ class Motion(ABC):
     def __init__(self, loss: GatedLoss, x: Array, how: Method) -> None:
         self.loss, self.how, self.now = loss, how, 0.0
         self.surfaces, self.positions = [], np.empty(0)
-        self.n_crossings, self.last = 0, ""
+        self.crossings: Counter[Kink] = Counter()
         self.signs = np.sign(loss.pre_activations(x)).astype(np.int8)
         self.slopes = np.where(self.signs > 0, 1.0, loss.low)
 
@@ -92,7 +95,11 @@ class Motion(ABC):
 
     def margins(self, y: Float64Array) -> Float64Array:
         """Return what stays positive on the piece, the distances first."""
-        return self.distances(y)
+        return np.concatenate([self.distances(y), self.holds(y)])
+
+    def holds(self, y: Float64Array) -> Float64Array:
+        """Return what stays positive while the flow slides."""
+        return np.empty(0)
 
     def distances(self, y: Float64Array) -> Float64Array:
         """Return |z| on the present side, and a little more, of all kinks (N, H) in a row."""
@@ -110,7 +117,7 @@ class Motion(ABC):
         """Flip the signs of kinks."""
         for k in kinks:
             self.signs[k] = -self.signs[k]
-        self.n_crossings += len(kinks)
+        self.crossings.update(kinks)
 
     def refresh(self, x: Float64Array) -> None:
         """Set slopes by signs, and the signs of kinks that a signal has reached or left."""
@@ -137,10 +144,14 @@ class Motion(ABC):
         if not np.isfinite(x).all():
             raise RuntimeError("DOP853 stopped: ∇U is not finite on its way, or grows too fast")
         if self.loss.calls >= self.how.max_evaluations:
+            often = "".join(
+                f", most often, {times} times, that of {_sliding.named(self.loss, [kink])}"
+                for kink, times in self.crossings.most_common(1)
+            )
             held = f", slides along {_sliding.described(self.loss, self.surfaces)}" if self.surfaces else ""
             raise RuntimeError(
                 f"DOP853 needs more than max_evaluations={self.how.max_evaluations} and is at t = {self.now + u:g}, where it "
-                f"has crossed {self.n_crossings} kinks{self.last}{held}"
+                f"has crossed {self.crossings.total()} kinks{often}{held}"
             )
 
     def ended(self) -> tuple[SlidingMode, ...]:
@@ -156,6 +167,7 @@ class Descent(Motion):
         self.gamma, self.now = gamma, t0
         self._begun: dict[Kink, float] = {}
         self._ended: list[SlidingMode] = []
+        self._latest: tuple[Float64Array, tuple[Float64Array, Float64Array]] | None = None
         self._resolve(np.asarray(x, np.float64), self.near(x))
 
     def field(self, u: float, y: Float64Array) -> Float64Array:
@@ -164,16 +176,17 @@ class Descent(Motion):
         return -self._slide(y)[0] / self.gamma
 
     def _slide(self, y: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Return ∇U and the positions, kept for the next call: DOP853 and the margins ask for the same points."""
         if not self.surfaces:
             return self.loss.evaluate(y, self.slopes).gradient, self.positions
-        return _sliding.slide(self.loss, y, self.slopes, self.surfaces, self.positions)
+        if self._latest is None or not np.array_equal(self._latest[0], y):
+            self._latest = y.copy(), _sliding.slide(self.loss, y, self.slopes, self.surfaces, self.positions)
+        return self._latest[1]
 
-    def margins(self, y: Float64Array) -> Float64Array:
-        """Return the distances, then those of the positions λ to 0 and to 1."""
-        if not self.surfaces:
-            return self.distances(y)
-        positions = self._slide(y)[1]
-        return np.concatenate([self.distances(y), positions, 1 - positions])
+    def holds(self, y: Float64Array) -> Float64Array:
+        """Return the distances of the positions λ to 0, then to 1."""
+        positions = self._slide(y)[1] if self.surfaces else self.positions
+        return np.concatenate([positions, 1 - positions])
 
     def onto(self, y: Float64Array) -> Float64Array:
         """Return y on the surfaces."""
@@ -185,6 +198,7 @@ class Descent(Motion):
         low, high = margins[self.signs.size :][:K] <= 0, margins[self.signs.size :][K:] <= 0
         if K:
             self.positions = np.clip(self._slide(y)[1], 0.0, 1.0)
+            self._latest = None
             for k in np.flatnonzero(low | high):
                 self._side(self.surfaces[k], float(high[k]))
             kept = np.flatnonzero(~(low | high))
@@ -299,25 +313,25 @@ def solve(motion: Motion, y: Float64Array, t: Float64Array) -> Solution:
             if solver.status == "failed":
                 raise RuntimeError(f"DOP853 stopped after {done} of {t.size} times: {message}")
             after = _Edge(motion, solver.y, solver.f)
-            event = _first_event(motion, solver, before, after)
+            path = cache(solver.dense_output)  # costs three gradients, where it is wanted
+            event = _first_event(motion, path, (solver.t_old, solver.t), before, after)
             u = solver.t if event is None else event
             ended = solver.status == "finished" and event is None
             passed = t.size if ended else int(np.searchsorted(t, motion.now + u, side="right"))
             if passed > done:
-                path = solver.dense_output()
                 for k in range(done, passed):
-                    states[k] = motion.onto(path(min(t[k] - motion.now, u)))
+                    states[k] = motion.onto(path()(min(t[k] - motion.now, u)))
                     rates[k] = motion.field(t[k] - motion.now, states[k])
                 done = passed
             solver.y, before = motion.onto(solver.y), after
         if event is not None:
-            y, step = solver.dense_output()(event), solver.h_abs
+            y, step = path()(event), solver.h_abs
             margins = motion.margins(y)
             motion.now += event
             y = motion.arrive(y, np.where(margins <= max(margins.min(), 0.0), -1.0, 1.0))
         else:
             motion.now += end
-    return Solution(states, rates, motion.ended(), motion.n_crossings)
+    return Solution(states, rates, motion.ended(), motion.crossings.total())
 
 
 class _Edge:
@@ -328,28 +342,36 @@ class _Edge:
         self.rates = motion.closing(y, rate)
 
 
-def _first_event(motion: Motion, solver: DOP853, before: _Edge, after: _Edge) -> float | None:
+def _first_event(
+    motion: Motion, output: Callable[[], DenseOutput], step: tuple[float, float], before: _Edge, after: _Edge
+) -> float | None:
     """Return the first time in the step at which a margin is 0, or None."""
     from scipy.optimize import brentq
 
-    start, end = solver.t_old, solver.t
+    start, end = step
     if before.margins.min() <= 0:
-        return float(start)
+        return start
     closest = _closest(before, after, end - start)
     if after.margins.min() > 0 and not closest:
         return None
-    path, n = solver.dense_output(), before.rates.size
+    path, n = output(), before.rates.size
     # positions cost a gradient, and are looked at in between only if one has come to its end
     margins = motion.margins if after.margins[n:].min(initial=1.0) <= 0 else motion.distances
-
-    def least(u: float) -> float:
-        return float(margins(path(u)).min())
-
-    late = next((u for u in (start + du for du in closest) if least(u) <= 0), end)
-    if least(late) > 0:  # no margin is passed, or by round-off alone
-        return None
     unit = 4 * float(np.finfo(np.float64).eps)
-    return float(brentq(least, start, late, xtol=unit * late, rtol=unit))
+
+    def margin(u: float, k: int) -> float:
+        return float(motion.distances(path(u))[k] if k < n else motion.holds(path(u))[k - n])
+
+    finite = np.where(np.isfinite(before.margins), before.margins, 1.0)
+    ended: list[int] = []
+    for late in [*(start + du for du in closest), end]:
+        # one margin has a smooth root; it is the event unless others are passed before, which are then looked at in turn
+        while (now := margins(path(late))).min() <= 0 and (k := int((now / finite[: now.size]).argmin())) not in ended:
+            late = float(brentq(margin, start, late, args=(k,), xtol=unit * late, rtol=unit))
+            ended.append(k)
+        if ended:
+            return late
+    return None  # no margin is passed, or by round-off alone
 
 
 def _closest(before: _Edge, after: _Edge, h: float) -> list[float]:

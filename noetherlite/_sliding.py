@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._gated import GatedLoss
+from ._normals import Normals
 from ._types import Array, Float64Array
 
 Kink = tuple[int, int]  # row and column of the matrix (N, H)
@@ -48,14 +49,14 @@ class Surface(NamedTuple):
 
 class _Local(NamedTuple):
     gradient: Float64Array  # ∇U_s, shape (P,)
-    normals: Float64Array  # ∇z of the surfaces, shape (P, K)
+    normals: Normals  # ∇z of the surfaces
     weights: Float64Array  # c, shape (K,)
 
 
 def group(loss: GatedLoss, x: Array, slopes: Float64Array, kinks: list[Kink]) -> list[Surface]:
     """Return the surfaces that kinks at x form."""
     surfaces: list[tuple[Float64Array, list[Kink], list[float]]] = []
-    for k, normal in zip(kinks, loss.normals(x, slopes, kinks).T, strict=True):
+    for k, normal in zip(kinks, loss.normals(x, slopes, kinks).dense().T, strict=True):
         size = float(np.linalg.norm(normal))
         if size == 0:
             continue
@@ -99,12 +100,12 @@ def slide(
     positions = guess
     for _ in range(_ROUNDS):
         here = _local(loss, x, slopes, surfaces, positions)
-        w = _least_squares(here.normals, -here.gradient)
+        w, gradient = here.normals.project(here.gradient)
         with np.errstate(divide="ignore", invalid="ignore"):  # a weight of 0 holds nothing: λ leaves [0, 1]
             change = np.where(w == 0, 0.0, w / here.weights)
         positions = positions + change
         if not _coupled(surfaces) or not (_SNAP < np.abs(change).max() < np.inf):
-            return here.gradient + here.normals @ w, positions
+            return gradient, positions
     raise _unsettled(loss, surfaces)
 
 
@@ -115,20 +116,22 @@ def settle(
     positions = guess
     for _ in range(_ROUNDS):
         here = _local(loss, x, slopes, surfaces, positions)
-        new = _sides(here, positions)
+        new = _sides(here.gradient, here.normals.dense(), here.weights, positions)
         if np.abs(new - positions).max(initial=0.0) < _SNAP:
             return new
         positions = new
     raise _unsettled(loss, surfaces)
 
 
-def _sides(here: _Local, positions: Float64Array) -> Float64Array:
-    """Return λ where the normals and weights are those at `positions`."""
+def _sides(
+    gradient: Float64Array, normals: Float64Array, weights: Float64Array, positions: Float64Array
+) -> Float64Array:
+    """Return λ where ∇U_s, the normals (P, K) and the weights are those at `positions`."""
     from scipy.optimize import lsq_linear
 
-    new, convex = positions.copy(), here.weights > 0
-    jumps = here.normals * here.weights
-    gradient = here.gradient - jumps[:, convex] @ positions[convex]
+    new, convex = positions.copy(), weights > 0
+    jumps = normals * weights
+    gradient = gradient - jumps[:, convex] @ positions[convex]
     if convex.any():
         sizes = np.linalg.norm(jumps[:, convex], axis=0)
         unit = max(float(np.linalg.norm(gradient)), float(np.finfo(np.float64).tiny))
@@ -143,8 +146,8 @@ def _sides(here: _Local, positions: Float64Array) -> Float64Array:
         # a side is kept while the field leads to it; judged here, as the positions of the others follow from it
         new[k] = np.round(positions[k])
         side = gradient + jumps[:, k] * (new[k] - positions[k])
-        rate = -float(here.normals[:, k] @ side)  # ż, times γ
-        if (2 * new[k] - 1) * rate < -_SNAP * float(np.linalg.norm(here.normals[:, k]) * np.linalg.norm(side)):
+        rate = -float(normals[:, k] @ side)  # ż, times γ
+        if (2 * new[k] - 1) * rate < -_SNAP * float(np.linalg.norm(normals[:, k]) * np.linalg.norm(side)):
             new[k] = 1 - new[k]
     return new
 
@@ -162,14 +165,7 @@ def onto(loss: GatedLoss, x: Float64Array, slopes: Float64Array, surfaces: list[
     z = loss.kinks(x, slopes)[0]
     kinks = [surface.kinks[0] for surface in surfaces]
     away = np.array([z[k] for k in kinks])
-    return np.asarray(x - np.linalg.lstsq(loss.normals(x, slopes, kinks).T, away, rcond=None)[0])
-
-
-def _least_squares(A: Float64Array, b: Float64Array) -> Float64Array:
-    """Return the smallest w that makes |Aw − b| smallest, for many rows and few columns, of which some may depend on others."""
-    K = A.shape[1]
-    R = np.asarray(np.linalg.qr(np.column_stack([A, b]), mode="r"))
-    return np.asarray(np.linalg.lstsq(R[:K, :K], R[:K, K], rcond=None)[0])
+    return x - loss.normals(x, slopes, kinks).shift(away)
 
 
 def _unsettled(loss: GatedLoss, surfaces: list[Surface]) -> RuntimeError:
@@ -180,7 +176,11 @@ def _unsettled(loss: GatedLoss, surfaces: list[Surface]) -> RuntimeError:
 
 
 def described(loss: GatedLoss, surfaces: list[Surface]) -> str:
-    """Return the kinks of surfaces in words, the first few."""
-    kinks = [loss.name(k) for surface in surfaces for k in surface.kinks]
-    words = [f"sample {n} at neuron {i} of layer {h}" for n, h, i in kinks[:4]]
+    """Return the kinks of surfaces in words."""
+    return named(loss, [k for surface in surfaces for k in surface.kinks])
+
+
+def named(loss: GatedLoss, kinks: list[Kink]) -> str:
+    """Return kinks in words, the first few."""
+    words = [f"sample {n} at neuron {i} of layer {h}" for n, h, i in map(loss.name, kinks[:4])]
     return ", ".join(words) + (f" and {len(kinks) - 4} more" if len(kinks) > 4 else "")

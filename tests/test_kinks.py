@@ -217,6 +217,14 @@ def test_giving_up_names_what_it_met():
         nl.reference_flow(pulled(), nl.GF, [0.7, 0.2, 0.9], [1e6], max_evaluations=60)
 
 
+def test_giving_up_names_the_kink_crossed_most():
+    """Friction lets momentum cross the convex kink ever more often, as a ball that comes to rest bounces."""
+    with pytest.raises(
+        RuntimeError, match=r"crossed \d+ kinks, most often, \d+ times, that of sample 0 at neuron 0 of layer 1$"
+    ):
+        nl.reference_flow(pulled(), nl.Dynamics(1.0, 1.0, 0.0), [0.7, 0.2, 0.9], [1e3], max_evaluations=3000)
+
+
 def test_smooth_networks_are_solved_as_before():
     _, U, x = problem("tanh")
     flow = nl.reference_flow(U, nl.GF, x, [0.5, 1.0])
@@ -245,11 +253,36 @@ def test_the_gated_loss(name):
     difference = (loss.kinks(x + h * v, slopes)[0] - loss.kinks(x - h * v, slopes)[0]) / (2 * h)
     assert np.abs(difference - rates).max() < 1e3 * h**2 * np.abs(rates).max()
     kinks = [(0, 0), (3, 2), (5, loss.shape[1] - 1)]
-    normals = loss.normals(x, slopes, kinks)
+    normals = loss.normals(x, slopes, kinks).dense()
     assert np.abs(normals.T @ v - [rates[k] for k in kinks]).max() < 100 * EPS * np.abs(rates).max()
     # a slope weighs ∂U/∂a times ∇z, at z = 0: the change of ∇U_s besides z ∂/∂θ of ∂U/∂a, which is of the order of z
     assert np.isfinite(value.upstream).all()
     assert len({loss.name(k) for k in itertools.product(range(2), range(loss.shape[1]))}) == 2 * loss.shape[1]
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("kinks", [[(0, 0), (3, 2), (5, -1), (5, 1)], [(0, 0), (3, 2), (0, 0)]])
+def test_normals_layer_by_layer(name, kinks):
+    """The same as with the matrix (P, K); where a kink counts twice, the smallest coefficients of all."""
+    U, x = case(name)
+    x = x * np.random.default_rng(1).uniform(0.5, 1.5, x.size)
+    loss = GatedLoss(U)
+    slopes = np.random.default_rng(2).uniform(0.2, 1.0, loss.shape)  # no signal is zero
+    normals = loss.normals(x, slopes, [(n, c % loss.shape[1]) for n, c in kinks])
+    N, (g, w) = normals.dense(), np.random.default_rng(3).standard_normal((2, x.size))
+    w = w[: len(kinks)]
+    size = EPS * x.size * np.linalg.norm(N)
+    assert np.abs(normals.gram - N.T @ N).max() < size * np.linalg.norm(N)
+    assert np.abs(normals.along(g) - N.T @ g).max() < size * np.linalg.norm(g)
+    assert np.abs(normals.combined(w) - N @ w).max() < size * np.linalg.norm(w)
+    singular = np.linalg.svd(N, compute_uv=False)
+    condition = singular[0] / singular[singular > 1e-8 * singular[0]][-1]
+    coefficients, rest = normals.project(g)
+    assert np.abs(coefficients + np.linalg.pinv(N, rcond=1e-8) @ g).max() < size * condition**2 * np.linalg.norm(g)
+    assert np.abs(N.T @ rest).max() < size * condition * np.linalg.norm(g)
+    v = normals.shift(N.T @ g)
+    assert np.abs(N.T @ v - N.T @ g).max() < size * condition**2 * np.linalg.norm(g)
+    assert np.abs(rest - (g - v)).max() < x.size * EPS * condition**2 * np.linalg.norm(g)
 
 
 def test_sides_by_enumeration():
@@ -257,16 +290,16 @@ def test_sides_by_enumeration():
     rng = np.random.default_rng(5)
     for _ in range(20):
         normals, gradient, weights = rng.normal(size=(6, 3)), rng.normal(size=6), rng.uniform(0.5, 2, 3)
-        found = _sliding._sides(_sliding._Local(gradient, normals, weights), np.zeros(3))
+        found = _sliding._sides(gradient, normals, weights, np.zeros(3))
         rate = -normals.T @ (gradient + normals * weights @ found)
         assert (rate[found == 0] <= 1e-12).all()
         assert (rate[found == 1] >= -1e-12).all()
         assert np.abs(rate[(found > 0) & (found < 1)]).max(initial=0.0) < 1e-12
-    concave = _sliding._sides(_sliding._Local(np.array([-1.0]), np.array([[1.0]]), np.array([-0.5])), np.zeros(1))
+    concave = _sliding._sides(np.array([-1.0]), np.array([[1.0]]), np.array([-0.5]), np.zeros(1))
     assert concave == [1.0]  # pulled up: on, where it is pulled by more
     for side in (0.0, 1.0):  # both sides are solutions: the one that the flow came to
-        both = _sliding._Local(np.array([-1.0 + 3 * (1 - side)]), np.array([[1.0]]), np.array([-3.0]))
-        assert _sliding._sides(both, np.array([side])) == [side]
+        both = np.array([-1.0 + 3 * (1 - side)]), np.array([[1.0]]), np.array([-3.0])
+        assert _sliding._sides(*both, np.array([side])) == [side]
 
 
 def test_a_margin_that_dips_within_a_step_is_found():

@@ -30,7 +30,7 @@ FLOORS = [
     ["_tensors.*", "tensors"],
     [
         "reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "convert", "checking", "_report", "_implied",
-        "_gated", "_kinks", "_sliding", "_flow_check", "_drift", "_charge_flow", "testing", "ntk", "_ntk_*", "discovery", "_brackets", "counting",
+        "_gated", "_normals", "_kinks", "_sliding", "_flow_check", "_drift", "_charge_flow", "testing", "ntk", "_ntk_*", "discovery", "_brackets", "counting",
     ],
     ["figures", "_figures_*", "_page", "_page_*", "warmup", "cli", "_cli.*", "__main__", "__init__"],
 ]  # fmt: skip
