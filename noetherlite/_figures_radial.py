@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import datasets
-from ._types import Float64Array
+from ._types import ArrayLike, Float64Array
 from .algorithms import GD, Algorithm, ConformalLeapfrog
 from .network import Network
 from .plot import COLOURS
@@ -19,10 +19,11 @@ from .trajectory import Trajectory
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-START, VELOCITY = (1.3, 0.2, 0.4), (-0.1, 0.15, 0.1)
+START, VELOCITY = (1.3, 0.2, 0.4), (-0.25, 0.375, 0.25)
 LR = 2.5e-3  # h = 0.05
-# Time starts late enough for the friction 3/t of NAGF, infinite at t = 0, to let the particle go round.
-T0, STEPS = 30.0, 1600
+# A small positive time, against the period of 7 about the sphere: at t = 0 the friction 3/t of NAGF is infinite.
+T0, STEPS = 0.5, 1600
+MINIMUM = 2 / 25
 RUNS: dict[str, Algorithm] = {
     "ND": ConformalLeapfrog(LR),
     "NAGF": ConformalLeapfrog(LR, alpha=3),
@@ -87,31 +88,64 @@ def momentum(run: Trajectory) -> Float64Array:
 
 
 def orbit_figure(name: str, title: str) -> tuple[Figure, dict[str, Any]]:
-    """Draw a trajectory from two angles, with the unit sphere and the plane through 0 perpendicular to M."""
+    """Draw a trajectory with the unit sphere, the plane through 0 perpendicular to M, and gradient flow's way, from three sides."""
     from matplotlib.figure import Figure
 
-    trajectories, numbers = runs((name,))
-    run, w = trajectories[name], orbit(trajectories[name])
-    normal = momentum(run)[0]
-    normal = normal / np.linalg.norm(normal)
+    trajectories, numbers = runs((name, "GF"))
+    w, straight = orbit(trajectories[name]), orbit(trajectories["GF"])
+    normal = _unit(momentum(trajectories[name])[0])
     numbers["largest distance from the plane"] = float(np.abs(w @ normal).max())
-    figure = Figure(figsize=(8.0, 4.2), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    for i, (elevation, azimuth) in enumerate(((22, -50), _along_plane(normal))):
-        ax: Any = figure.add_subplot(1, 2, i + 1, projection="3d")
-        _sphere_and_plane(ax, normal)
-        ax.plot(*w.T, color=COLOURS[0], linewidth=1.2, label="$w(t)$")
-        ax.scatter(*START, color=COLOURS[1], s=28, depthshade=False, label="start")
-        ax.scatter(*w[-1], color=COLOURS[6], marker="s", s=24, depthshade=False, label="end")
-        ax.quiver(0, 0, 0, *normal, color=COLOURS[2], linewidth=1.5, label=r"$M/|M|$")
-        ax.view_init(elevation, azimuth)
-        ax.set(xlabel="$w_1$", ylabel="$w_2$", zlabel="$w_3$", xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), zlim=(-1.3, 1.3))
-        ax.set_box_aspect((1, 1, 1), zoom=0.92)
-        for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
-            axis.set_ticks([-1, 0, 1])
+    beside = straight - np.outer(straight @ _unit(START), _unit(START))
+    numbers["largest distance of gradient flow from its segment"] = float(np.abs(beside).max())
+    figure = Figure(figsize=(12.0, 4.6), layout="constrained")
+    figure.suptitle(f"{title} from $t_0={T0:g}$", fontsize=11)
+    places = figure.add_gridspec(1, 3, width_ratios=(1, 1, 0.8))
+    for i, view in enumerate(((22, -50), _along_plane(normal))):
+        ax: Any = figure.add_subplot(places[i], projection="3d")
+        _space(ax, name, w, straight, normal)
+        ax.view_init(*view)
         ax.set_title(("(a) from above", "(b) along the plane")[i], fontsize=10, y=0.98)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    _in_plane(figure.add_subplot(places[2]), w, straight, np.array(_plane(normal)))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     return figure, numbers
+
+
+def _space(ax: Any, name: str, w: Float64Array, straight: Float64Array, normal: Float64Array) -> None:
+    """Draw the run w and that of gradient flow in R³."""
+    _sphere_and_plane(ax, normal)
+    ax.plot(*w.T, color=COLOURS[0], linewidth=1.2, label=f"{name}: $w(t)$")
+    ax.plot(*straight.T, color=COLOURS[1], linewidth=2.4, label="GF: a segment of the ray through $S$")
+    ax.scatter(*START, color=COLOURS[6], s=24, depthshade=False)
+    ax.scatter(*w[-1], color=COLOURS[3], marker="s", s=24, depthshade=False, label="end")
+    ax.quiver(0, 0, 0, *normal, color=COLOURS[2], linewidth=1.5, label=r"$M=w\times\dot w$ (direction)")
+    ax.text(*(np.array(START) + 0.15 * normal), "$S$", fontsize=11)
+    ax.text(*(1.12 * normal), "$M$", fontsize=11, color=COLOURS[2])
+    ax.set(xlabel="$w_1$", ylabel="$w_2$", zlabel="$w_3$", xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), zlim=(-1.3, 1.3))
+    ax.set_box_aspect((1, 1, 1), zoom=0.84)
+    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+        axis.set_ticks([-1, 0, 1])
+
+
+def _in_plane(ax: Any, w: Float64Array, straight: Float64Array, plane: Float64Array) -> None:
+    """Draw both runs in coordinates of the plane; the sphere is a circle there."""
+    ax.plot(*(plane @ w.T), color=COLOURS[0], linewidth=1.2)
+    ax.plot(*(plane @ straight.T), color=COLOURS[1], linewidth=2.4)
+    ax.plot(*(plane @ np.array(START)), "o", color=COLOURS[6], markersize=5)
+    ax.plot(*(plane @ w[-1]), "s", color=COLOURS[3], markersize=5)
+    ax.annotate("$S$", plane @ np.array(START), xytext=(-14, -4), textcoords="offset points", fontsize=11)
+    shown = plane @ np.vstack([w, straight]).T
+    centre, half = (shown.max(axis=1) + shown.min(axis=1)) / 2, 0.6 * np.ptp(shown, axis=1).max()
+    angle = np.linspace(0, 2 * np.pi, 721)
+    ax.plot(np.cos(angle), np.sin(angle), color="0.6", linewidth=0.8)
+    ax.set(xlim=centre[0] + np.array([-half, half]), ylim=centre[1] + np.array([-half, half]), aspect="equal")
+    ax.set(xlabel="along the plane, horizontal", ylabel="along the plane, upwards")
+    ax.yaxis.tick_right()
+    ax.yaxis.set_label_position("right")
+    ax.set_title("(c) in the plane", fontsize=10)
+
+
+def _unit(vector: ArrayLike) -> Float64Array:
+    return np.asarray(vector / np.linalg.norm(vector))
 
 
 def _plane(normal: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -131,11 +165,11 @@ def _along_plane(normal: Float64Array) -> tuple[float, float]:
 def _sphere_and_plane(ax: Any, normal: Float64Array) -> None:
     polar, around = np.mgrid[0 : np.pi : 13j, 0 : 2 * np.pi : 25j]
     sphere = (np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar))
-    ax.plot_wireframe(*sphere, color="0.75", linewidth=0.35)
+    ax.plot_wireframe(*sphere, color="0.75", linewidth=0.35, label="minima $|w|=1$")
     first, second = _plane(normal)
-    radius, angle = np.mgrid[0:1.3:2j, 0 : 2 * np.pi : 49j]
+    radius, angle = np.mgrid[0:1.4:2j, 0 : 2 * np.pi : 49j]
     plane = [radius * (np.cos(angle) * first[i] + np.sin(angle) * second[i]) for i in range(3)]
-    ax.plot_surface(*plane, color=COLOURS[4], alpha=0.15, linewidth=0, shade=False)
+    ax.plot_surface(*plane, color=COLOURS[4], alpha=0.15, linewidth=0, shade=False, label=r"plane $\perp M$")
 
 
 def momentum_figure() -> tuple[Figure, dict[str, Any]]:
@@ -151,14 +185,13 @@ def momentum_figure() -> tuple[Figure, dict[str, Any]]:
         drift = np.linalg.norm(mu[:, None] * M - mu[0] * M[0], axis=1) / (mu[0] * size[0])
         power = "" if name == "ND" else "t^3"
         left.plot(run.t, size, color=COLOURS[i], label=f"{name}: $|M|$")
-        right.plot(run.t, np.where(drift > 0, drift, np.nan), color=COLOURS[i], label=f"{name}: ${power}M$")
+        if power:
+            left.plot(run.t, mu * size, color=COLOURS[2], linestyle="--", label=f"{name}: ${power}|M|$")
+        right.plot(run.t, np.where(drift > 0, drift, np.nan), color=COLOURS[2 * i], label=f"{name}: ${power}M$")
         numbers["runs"][name]["drift"] = drift
-    nagf = trajectories["NAGF"]
-    conserved = (nagf.t / T0) ** 3 * np.linalg.norm(momentum(nagf), axis=1)
-    left.plot(nagf.t, conserved, color=COLOURS[2], linestyle="--", label="NAGF: $(t/t_0)^3|M|$")
-    left.set(xlabel="time $t$", ylabel="angular momentum", yscale="log")
+    left.set(xlabel="time $t$", ylabel="angular momentum", xscale="log", yscale="log")
     left.set_title(r"(a) $M=w\times\dot w$", fontsize=10)
-    right.set(xlabel="time $t$", ylabel="relative change since the start", yscale="log", ylim=(1e-17, 1e-12))
+    right.set(xlabel="time $t$", ylabel="relative change since the start", yscale="log", ylim=(1e-17, 1e-11))
     right.axhline(np.finfo(np.float64).eps, color="0.5", linewidth=0.8, linestyle=":")
     right.annotate("machine epsilon", (0.98, np.finfo(np.float64).eps), xycoords=("axes fraction", "data"), ha="right",
                    va="bottom", fontsize=8, color="0.35")  # fmt: skip
@@ -169,16 +202,20 @@ def momentum_figure() -> tuple[Figure, dict[str, Any]]:
 
 
 def loss_figure() -> tuple[Figure, dict[str, Any]]:
-    """Draw the losses of ND, NAGF and GF."""
+    """Draw the losses of GF, ND and NAGF, a panel each."""
     from matplotlib.figure import Figure
 
-    trajectories, numbers = runs(("ND", "NAGF", "GF"))
-    figure = Figure(figsize=(5.4, 3.6), layout="constrained")
-    ax = figure.subplots()
-    for i, (name, run) in enumerate(trajectories.items()):
-        excess = run.loss - 0.08
-        ax.plot(run.t, np.where(excess > 0, excess, np.nan), color=COLOURS[i], linewidth=1.2, label=name)
-    ax.set(xlabel="time $t$", ylabel=r"loss above its minimum, $U-\frac{2}{25}$", yscale="log")
-    ax.legend(frameon=False, loc="upper right", ncols=3)
-    ax.set_ylim(1e-11, 1e1)
+    trajectories, numbers = runs(("GF", "ND", "NAGF"))
+    figure = Figure(figsize=(10.0, 3.4), layout="constrained")
+    titles = ("(a) gradient flow", "(b) Newtonian dynamics", "(c) Nesterov's accelerated gradient flow")
+    for i, (ax, name) in enumerate(zip(figure.subplots(1, 3, sharey=True), trajectories, strict=True)):
+        run = trajectories[name]
+        excess = run.loss - MINIMUM
+        # Less than a few roundings of U above the minimum is the minimum.
+        shown = np.where(excess > 4 * np.finfo(np.float64).eps * MINIMUM, excess, np.nan)
+        ax.plot(run.t, shown, color=COLOURS[i], linewidth=1.2)
+        ax.set(xlabel="time $t$", yscale="log", xlim=(0, run.t[-1]))
+        ax.set_title(titles[i], fontsize=10)
+    figure.axes[0].set_ylabel(r"loss above its minimum, $U-\frac{2}{25}$")
+    figure.suptitle(rf"$U(w)=\frac{{1}}{{10}}(|w|^2-1)^2+\frac{{2}}{{25}}$, from $t_0={T0:g}$", fontsize=10)
     return figure, numbers

@@ -1,4 +1,4 @@
-"""GU's Figures 1 and 2: the layers' norms while training, and the law between the first two layers."""
+"""GU's Figures 1 and 2: how far the layers' norms move while training, and the law between the first two layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import datasets
+from . import _validate, datasets
 from ._types import Array, Float64Array, Seed
 from .algorithms import GD, NAGD, Algorithm, Leapfrog
 from .datasets import Dataset
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 WIDTHS = (784, 128, 64, 10)
 _RECORDS = 150
-# The law of each dynamics (Table 2), as what must not move from zero; and the panels' titles.
+# Where speeds of layers are the same, their curves coincide: the widest lie below.
+_LINEWIDTHS = (4.5, 2.4, 1.2)
+# The law of each dynamics (GU Table 3), as what must not move from zero; and the panels' titles.
 _ROWS = {
     "GD": r"$Q-Q(0)$",
     "Leapfrog": r"$\dot Q-\int S\,\mathrm{d}s$",
@@ -49,35 +51,44 @@ def training_figure(
     rng: Seed,
     progress: bool,
 ) -> tuple[Figure, dict[str, Any]]:
-    """Train by GD, leapfrog and NAGD and draw a panel for each; see `figures.figure1`."""
+    """Train by GD, leapfrog and NAGD up to the same time and draw a panel for each; see `figures.figure1`."""
     from matplotlib.figure import Figure
 
+    steps = _validate.integer(steps, "steps", minimum=1)
     seed = np.random.default_rng(rng)
     data = find_data(n_samples, seed)
     net = Network(WIDTHS, activation=activation, loss="nll")
     start = net.init(rng=seed, scheme="lecun")
-    figure = Figure(figsize=(10.5, 3.6), layout="constrained")
+    figure = Figure(figsize=(11.0, 3.9), layout="constrained")
+    algorithms = (GD(lr), Leapfrog(lr), NAGD(lr))
+    time = steps * algorithms[0].dt
     numbers: dict[str, Any] = {
         "dataset": data.name,
         "n_samples": n_samples,
         "network": net.specification(),
         "lr": lr,
-        "steps": steps,
+        "time": time,
         "runs": {},
     }
-    algorithms = (GD(lr), Leapfrog(lr), NAGD(lr))
     for i, (ax, algorithm) in enumerate(zip(figure.subplots(1, 3), algorithms, strict=True)):
-        run, norms = _train(net, data, algorithm, start, steps, progress)
+        run, norms, weights = _train(net, data, algorithm, start, max(1, round(time / algorithm.dt)), progress)
         law = _layer_law(run, algorithm)
         _panel(ax, run, norms, law, algorithm, first=i == 0, last=i == 2)
         numbers["runs"][type(algorithm).__name__] = {
             "t": run.t,
+            "steps": int(run.step[-1]),
             "loss": run.loss,
             "squared_norms": norms,
+            "speed_ratios": _ratios(norms, weights),
             "law": law,
             "discrete_residual": float(max(np.abs(r.discrete_residual).max() for r in run.laws.values())),
             "status": run.status,
         }
+    ratios = numbers["runs"]["GD"]["speed_ratios"]
+    figure.axes[0].text(
+        0.97, 0.03, "\n".join(_ratio(h + 1, ratio) for h, ratio in enumerate(ratios)),
+        transform=figure.axes[0].transAxes, ha="right", va="bottom", fontsize=8,
+    )  # fmt: skip
     p = net.activations[0].degree
     factor = "" if p == 1 else f"{p:g}"
     figure.suptitle(
@@ -89,16 +100,26 @@ def training_figure(
     return figure, numbers
 
 
+def _ratio(h: int, ratio: float) -> str:
+    return rf"$\Delta(\|W_{h}\|^2+\|b_{h}\|^2)\;/\;\Delta\|W_{h + 1}\|^2={ratio:.3f}$"
+
+
+def _ratios(norms: Float64Array, weights: Float64Array) -> list[float]:
+    """Return how far |W_h|² + |b_h|² moved, in units of |W_{h+1}|²: p under gradient flow (GU §4.2)."""
+    moved = norms[-1] - norms[0], weights[-1] - weights[0]
+    return [float(a / b) for a, b in zip(moved[0][:-1], moved[1][1:], strict=True)]
+
+
 def _train(
     net: Network, data: Dataset, algorithm: Algorithm, start: Array, steps: int, progress: bool
-) -> tuple[Trajectory, Float64Array]:
-    """Return the run, and |W_h|² + |b_h|² of every layer at the records, shape (R, L)."""
-    norms: list[list[float]] = []
+) -> tuple[Trajectory, Float64Array, Float64Array]:
+    """Return the run, and |W_h|² + |b_h|² and |W_h|² of every layer at the records, shape (R, L)."""
+    squares: list[list[tuple[float, float]]] = []
 
     def watch(snapshot: Snapshot) -> None:
         blocks = net.unpack(snapshot.x)
         layers = range(1, net.n_layers + 1)
-        norms.append([float((blocks[f"W{h}"] ** 2).sum() + (blocks[f"b{h}"] ** 2).sum()) for h in layers])
+        squares.append([(float((blocks[f"W{h}"] ** 2).sum()), float((blocks[f"b{h}"] ** 2).sum())) for h in layers])
 
     every = max(1, steps // _RECORDS)
     scalings = [f"scaling:{h}" for h in range(1, net.n_layers)]
@@ -112,7 +133,8 @@ def _train(
         callback=watch,
         progress=progress,
     )
-    return run, np.array(norms[: run.t.size])
+    found = np.array(squares[: run.t.size])
+    return run, found.sum(axis=-1), found[..., 0]
 
 
 def _layer_law(run: Trajectory, algorithm: Algorithm) -> Float64Array:
@@ -127,22 +149,24 @@ def _layer_law(run: Trajectory, algorithm: Algorithm) -> Float64Array:
 def _panel(
     ax: Any, run: Trajectory, norms: Float64Array, law: Float64Array, algorithm: Algorithm, *, first: bool, last: bool
 ) -> None:
-    """Draw the norms on the left axis, the law on the right one."""
-    for h in range(norms.shape[1]):
-        ax.plot(run.t, norms[:, h], color=COLOURS[h], label=rf"$\|W_{h + 1}\|^2+\|b_{h + 1}\|^2$")
+    """Draw how far the norms moved on the left axis, the law on the right one."""
+    for h, width in enumerate(_LINEWIDTHS):
+        label = rf"$\|W_{h + 1}\|^2+\|b_{h + 1}\|^2$ (from {norms[0, h]:.3g})"
+        ax.plot(run.t, norms[:, h] - norms[0, h], color=COLOURS[h], linewidth=width, label=label)
     right = ax.twinx()
     name = type(algorithm).__name__
     right.plot(run.t, law, color=COLOURS[6], linestyle=(0, (4, 2)), linewidth=1.2, label=_ROWS[name])
     reach = 2.5 * max(float(np.abs(law[np.isfinite(law)]).max()), np.finfo(float).tiny)
     right.set_ylim(-reach, reach)
-    ax.set_ylim(0, 1.45 * norms.max())  # room for the legend above the curves
+    low, high = ax.get_ylim()
+    ax.set_ylim(low - 0.2 * (high - low), high + 0.55 * (high - low))  # room for text below the curves and above
     ax.set_xlabel("time $t$")
     ax.set_title(f"{_TITLES[name]}: loss {run.loss[0]:.3g} → {run.loss[-1]:.3g}", fontsize=10)
     if first:
-        ax.set_ylabel("squared norms of the layers")
+        ax.set_ylabel("change of the layers' squared norms")
     if last:
         right.set_ylabel("defect of the law (dashed)")
     right.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
     handles = ax.get_legend_handles_labels()
     own = right.get_legend_handles_labels()
-    right.legend(handles[0] + own[0], handles[1] + own[1], frameon=False, fontsize=7.5, loc="upper left", ncols=2)
+    right.legend(handles[0] + own[0], handles[1] + own[1], frameon=False, fontsize=7.5, loc="upper left")

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 def figure1(
-    *, n_samples: int = 512, steps: int = 500, lr: float = 0.004, rng: Seed = 0, progress: bool = False
+    *, n_samples: int = 512, steps: int = 1000, lr: float = 0.02, rng: Seed = 0, progress: bool = False
 ) -> tuple[Figure, dict[str, Any]]:
-    """GU's Figure 1: a ReLU network 784–128–64–10 trained by gradient descent, leapfrog and NAGD at the same rate.
+    """GU's Figure 1: a ReLU network 784–128–64–10 trained by gradient descent, leapfrog and NAGD up to the same time.
 
-    Left axes: the layers' squared norms, which move. Right axes, on their own scale: the defect of Table 2's law between
-    W_1 and W_2 for that dynamics, which does not.
+    Left axes: how far the layers' squared norms have moved since the start; under gradient flow all by the same. Right axes,
+    on their own scale: the defect of GU's law (Table 3) between W_1 and W_2 for that dynamics, which stays near zero.
 
     Parameters
     ----------
     n_samples : int
         Training images: Kuzushiji-MNIST where it is found (train split, else test split), else `datasets.glyphs`.
     steps : int
-        Steps of each algorithm.
+        Steps of gradient descent, up to t = steps·lr; the other two take round(steps·√lr), which reach the same time.
     lr : float
         Learning rate of all three.
     rng : int, SeedSequence or Generator
@@ -47,18 +47,20 @@ def figure1(
     -------
     figure : matplotlib.figure.Figure
     numbers : dict
-        "dataset", "lr", "steps", "network", and for each algorithm under "runs" the arrays shown ("t", "loss",
-        "squared_norms" (R, 3), "law" (R,)) and the largest "discrete_residual", which is round-off.
+        "dataset", "n_samples", "network", "lr", "time", and for each algorithm under "runs" its "steps", the arrays "t", "loss",
+        "squared_norms" |W_h|² + |b_h|² (R, 3) and "law" (R,), how far |W_h|² + |b_h|² moved in units of |W_{h+1}|²
+        ("speed_ratios", shape (2,), p under gradient flow), and the largest "discrete_residual", which is round-off.
     """
     return training_figure("relu", n_samples=n_samples, steps=steps, lr=lr, rng=rng, progress=progress)
 
 
 def figure2(
-    *, n_samples: int = 512, steps: int = 250, lr: float = 2.5e-4, rng: Seed = 0, progress: bool = False
+    *, n_samples: int = 512, steps: int = 2000, lr: float = 0.001, rng: Seed = 0, progress: bool = False
 ) -> tuple[Figure, dict[str, Any]]:
     """GU's Figure 2: as Figure 1 with activations of degree 2, polynomial(2) in layer 1 and repu(2) in layer 2.
 
-    Parameters and returns are those of `figure1`; the law is |W_1|² + |b_1|² − 2|W_2|².
+    Under gradient flow a layer moves twice as fast as the next (GU §4.2). Parameters and returns are those of `figure1`; the
+    law is |W_1|² + |b_1|² − 2|W_2|².
     """
     return training_figure(
         ["polynomial(2)", "repu(2)"], n_samples=n_samples, steps=steps, lr=lr, rng=rng, progress=progress
@@ -71,17 +73,20 @@ def figure3() -> tuple[Figure, dict[str, Any]]:
     Returns
     -------
     figure : matplotlib.figure.Figure
-        The orbit from two angles, the unit sphere of minima and the plane.
+        The orbit from its start S, from two angles and in its plane, the unit sphere of minima, and the way of gradient flow
+        from S: a segment of the ray through S, as there M = 0.
     numbers : dict
-        The orbit, M, its "largest distance from the plane", and its "largest difference from the neuron": the same run
-        for one neuron with activation z² on the twelve icosahedron vertices, whose loss is this potential.
+        The start, "t0" and under "runs" for "ND" and "GF" the arrays "t", "w", "loss" and "angular_momentum", and the
+        "largest difference from the neuron": the same run for one neuron with activation z² on the twelve icosahedron
+        vertices, whose loss is this potential; "largest distance from the plane", and "largest distance of gradient flow from
+        its segment".
     """
-    return orbit_figure("ND", "Newtonian dynamics")
+    return orbit_figure("ND", "Newtonian dynamics (ND)")
 
 
 def figure4() -> tuple[Figure, dict[str, Any]]:
-    """GU's Figure 4: Nesterov's flow in the same potential, from the same start at t = 30; returns as `figure3`."""
-    return orbit_figure("NAGF", "Nesterov's accelerated gradient flow")
+    """GU's Figure 4: Nesterov's flow in the same potential, from the same start at a small positive t; returns as `figure3`."""
+    return orbit_figure("NAGF", "Nesterov's accelerated gradient flow (NAGF)")
 
 
 def figure5() -> tuple[Figure, dict[str, Any]]:
@@ -97,7 +102,7 @@ def figure5() -> tuple[Figure, dict[str, Any]]:
 
 
 def figure6() -> tuple[Figure, dict[str, Any]]:
-    """GU's Figure 6: the losses of ND, NAGF and GF in the same potential; returns the figure and its numbers."""
+    """GU's Figure 6: the losses of GF, ND and NAGF in the same potential, a panel each; returns the figure and its numbers."""
     return loss_figure()
 
 
@@ -164,6 +169,10 @@ FIGURES: dict[int, Callable[..., tuple[Figure, dict[str, Any]]]] = {
 }
 
 
+# TrueType: venues refuse the Type 3 fonts that are matplotlib's default.
+_FONTS: dict[str, Any] = {"pdf.fonttype": 42, "ps.fonttype": 42}
+
+
 def save(number: int, folder: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
     """Draw a figure and write figure<N>.png, .pdf and .json (its numbers) into `folder`; return the numbers.
 
@@ -187,8 +196,10 @@ def save(number: int, folder: str | os.PathLike[str], **options: Any) -> dict[st
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     figure, numbers = FIGURES[number](**options)
+    from matplotlib import rc_context
+
     for suffix in ("png", "pdf"):
-        with replacing(target / f"figure{number}.{suffix}") as file:
+        with replacing(target / f"figure{number}.{suffix}") as file, rc_context(_FONTS):
             figure.savefig(file, format=suffix, dpi=200)
     with replacing(target / f"figure{number}.json") as file:
         file.write(json.dumps(numbers, default=_plain, indent=1).encode())

@@ -26,7 +26,9 @@ def add(verbs: Any) -> None:
         )
         parser.add_argument("--no-progress", action="store_true", help="no progress bar")
     one.add_argument("--samples", type=int, dest="n_samples", help="training images (figures 1 and 2)")
-    one.add_argument("--steps", type=int, help="steps per algorithm (figures 1 and 2)")
+    one.add_argument(
+        "--steps", type=int, help="steps of gradient descent; the others reach the same time (figures 1 and 2)"
+    )
     one.add_argument("--lr", type=float, help="learning rate (figures 1 and 2)")
     one.add_argument("--seed", type=int, dest="rng", help="seed of images and initial parameters (figures 1 and 2)")
     tables = say.verb(
