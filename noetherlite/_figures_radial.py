@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import datasets
-from ._types import ArrayLike, Float64Array
+from ._types import Float64Array
 from .algorithms import GD, Algorithm, ConformalLeapfrog
 from .network import Network
 from .plot import COLOURS
@@ -95,7 +95,8 @@ def orbit_figure(name: str, title: str) -> tuple[Figure, dict[str, Any]]:
     w, straight = orbit(trajectories[name]), orbit(trajectories["GF"])
     normal = _unit(momentum(trajectories[name])[0])
     numbers["largest distance from the plane"] = float(np.abs(w @ normal).max())
-    beside = straight - np.outer(straight @ _unit(START), _unit(START))
+    ray = _unit(np.array(START))
+    beside = straight - np.outer(straight @ ray, ray)
     numbers["largest distance of gradient flow from its segment"] = float(np.abs(beside).max())
     figure = Figure(figsize=(12.0, 4.6), layout="constrained")
     figure.suptitle(f"{title} from $t_0={T0:g}$", fontsize=11)
@@ -144,7 +145,7 @@ def _in_plane(ax: Any, w: Float64Array, straight: Float64Array, plane: Float64Ar
     ax.set_title("(c) in the plane", fontsize=10)
 
 
-def _unit(vector: ArrayLike) -> Float64Array:
+def _unit(vector: Float64Array) -> Float64Array:
     return np.asarray(vector / np.linalg.norm(vector))
 
 

@@ -169,10 +169,6 @@ FIGURES: dict[int, Callable[..., tuple[Figure, dict[str, Any]]]] = {
 }
 
 
-# TrueType: venues refuse the Type 3 fonts that are matplotlib's default.
-_FONTS: dict[str, Any] = {"pdf.fonttype": 42, "ps.fonttype": 42}
-
-
 def save(number: int, folder: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
     """Draw a figure and write figure<N>.png, .pdf and .json (its numbers) into `folder`; return the numbers.
 
@@ -198,8 +194,9 @@ def save(number: int, folder: str | os.PathLike[str], **options: Any) -> dict[st
     figure, numbers = FIGURES[number](**options)
     from matplotlib import rc_context
 
+    # TrueType fonts: venues refuse the Type 3 fonts that are matplotlib's default.
     for suffix in ("png", "pdf"):
-        with replacing(target / f"figure{number}.{suffix}") as file, rc_context(_FONTS):
+        with replacing(target / f"figure{number}.{suffix}") as file, rc_context({"pdf.fonttype": 42}):
             figure.savefig(file, format=suffix, dpi=200)
     with replacing(target / f"figure{number}.json") as file:
         file.write(json.dumps(numbers, default=_plain, indent=1).encode())
