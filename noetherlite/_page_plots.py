@@ -9,11 +9,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._types import Float64Array
+from ._types import Float64Array, IntArray
 
 _WIDTH, _HEIGHT = 460.0, 280.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 12.0, 10.0, 38.0
 _MOST_POINTS = 400  # of a curve
+_MARKED = 60  # points up to which each has a mark
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Points of one curve, and what they are the mean of: from `low` to `high`, where that is given."""
+
+    x: Float64Array
+    y: Float64Array
+    low: Float64Array | None = None
+    high: Float64Array | None = None
+
+    def shown(self, log_x: bool, log_y: bool) -> Curve | None:
+        """Return the points that axes can show, not too many; None where there are none. A logarithmic axis has no zero."""
+        arrays = [a for a in (self.x, self.y, self.low, self.high) if a is not None]
+        there = np.isfinite(arrays).all(axis=0) & ((self.x > 0) | (not log_x))
+        there &= np.all([(a > 0) | (not log_y) for a in arrays[1:]], axis=0)
+        if not there.any():
+            return None
+        kept = np.flatnonzero(there)[_thinned(self.y[there])]
+        return Curve(*(a[kept] for a in arrays))
 
 
 @dataclass(frozen=True)
@@ -50,46 +71,44 @@ class Axis:
         return np.asarray(self.start + (shown - self.low) / (self.high - self.low) * (self.stop - self.start))
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return places and labels."""
+        """Return places and labels: powers of ten, 1, 2 and 5 of them, or equal distances, as the range is wide."""
         span = self.high - self.low
-        if self.logarithmic:
-            step = max(1, round(span / 5))
-            decades = np.arange(np.floor(self.low), np.ceil(self.high) + 1, step)
-            powers = decades if span > 1.5 else np.concatenate([decades + np.log10(f) for f in (1, 2, 5)])
-            inside = powers[(powers >= self.low) & (powers <= self.high)]
-            return [(self._at(p), f"1e{p:.0f}" if span > 1.5 else f"{10**p:.3g}") for p in inside]
-        step = 10 ** np.floor(np.log10(span / 4))
-        step *= next(f for f in (1, 2, 5, 10) if span / (f * step) <= 6)
-        marks = np.arange(np.ceil(self.low / step), np.floor(self.high / step) + 1) * step
-        return [(self._at(m), f"{m + 0.0:.6g}") for m in marks]
+        if self.logarithmic and span > 1.5:
+            powers = np.arange(np.floor(self.low), np.ceil(self.high) + 1, max(1, round(span / 5)))
+            return [(self._at(p), f"1e{p:.0f}") for p in powers if self.low <= p <= self.high]
+        if self.logarithmic and span > 0.7:
+            decades = np.arange(np.floor(self.low), np.ceil(self.high) + 1)
+            powers = np.sort(np.concatenate([decades + np.log10(f) for f in (1, 2, 5)]))
+            return [(self._at(p), f"{10**p:.3g}") for p in powers if self.low <= p <= self.high]
+        low, high = (10**self.low, 10**self.high) if self.logarithmic else (self.low, self.high)
+        step = 10 ** np.floor(np.log10((high - low) / 4))
+        step *= next(f for f in (1, 2, 5, 10) if (high - low) / (f * step) <= 6)
+        marks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+        return [(self._at(np.log10(m) if self.logarithmic else m), f"{m + 0.0:.6g}") for m in marks]
 
     def _at(self, shown: float) -> float:
         return self.start + (shown - self.low) / (self.high - self.low) * (self.stop - self.start)
 
 
 def plot(
-    title: str, xlabel: str, ylabel: str, curves: Mapping[str, tuple[Float64Array, Float64Array]], logarithmic: bool
+    title: str, xlabel: str, ylabel: str, curves: Mapping[str, Curve], *, log_x: bool = False, log_y: bool = False
 ) -> str:
-    """Return a figure with one curve (x, y) for each label; '' where there is nothing finite to show.
-
-    A logarithmic axis has no zero: zeros are left out.
-    """
-    kept = {}
-    for label, (x, y) in curves.items():
-        there = np.isfinite(x) & np.isfinite(y) & ((y > 0) | (not logarithmic))
-        if there.any():
-            kept[label] = _thinned(x[there], y[there])
+    """Return a figure with one curve for each label; '' where there is nothing finite to show."""
+    found = {label: curve.shown(log_x, log_y) for label, curve in curves.items()}
+    kept = {label: curve for label, curve in found.items() if curve is not None}
     if not kept:
         return ""
-    across = Axis.over(np.concatenate([x for x, _ in kept.values()]), _LEFT, _WIDTH - _RIGHT, False)
-    up = Axis.over(np.concatenate([y for _, y in kept.values()]), _HEIGHT - _BOTTOM, _TOP, logarithmic)
+    heights = [a for c in kept.values() for a in (c.y, c.low, c.high) if a is not None]
+    across = Axis.over(np.concatenate([c.x for c in kept.values()]), _LEFT, _WIDTH - _RIGHT, log_x)
+    up = Axis.over(np.concatenate(heights), _HEIGHT - _BOTTOM, _TOP, log_y)
     parts = [_frame(across, up, xlabel, ylabel)]
     drawn = []
-    for i, (label, (x, y)) in enumerate(kept.items()):
-        px, py = across.place(x).round(1), up.place(y).round(1)
-        points = " ".join(f"{a:g},{b:g}" for a, b in zip(px, py, strict=True))
-        parts.append(f'<polyline class="s{i % 6}" points="{points}"/>')
-        drawn.append({"label": label, "px": px.tolist(), "x": _short(x), "y": _short(y)})
+    for i, (label, c) in enumerate(kept.items()):
+        px = across.place(c.x).round(1)
+        parts.append(_drawn(i, px, c, up))
+        drawn.append({"label": label, "px": px.tolist(), "x": _short(c.x), "y": _short(c.y)})
+        if c.low is not None and c.high is not None:
+            drawn[-1] |= {"low": _short(c.low), "high": _short(c.high)}
     data = html.escape(json.dumps({"xlabel": xlabel, "curves": drawn}))
     keys = "".join(
         f'<span class="key"><svg viewBox="0 0 26 10"><polyline class="s{i % 6}" points="0,5 26,5"/></svg> {html.escape(k)}</span>'
@@ -100,6 +119,19 @@ def plot(
         f'<svg class="plot" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" aria-label="{html.escape(title)}">{"".join(parts)}</svg>'
         f'<div class="keys">{keys}</div><div class="values note" aria-live="polite"></div></figure>'
     )
+
+
+def _drawn(i: int, px: Float64Array, c: Curve, up: Axis) -> str:
+    """Return the i-th curve at places px: a line, marks where points are few, and what they are the mean of."""
+    py = up.place(c.y).round(1)
+    points = " ".join(f"{a:g},{b:g}" for a, b in zip(px, py, strict=True))
+    out = f'<polyline class="s{i % 6}" points="{points}"/>'
+    if c.low is not None and c.high is not None:
+        ends = zip(px, up.place(c.low).round(1), up.place(c.high).round(1), strict=True)
+        out += f'<path class="s{i % 6} spread" d="{" ".join(f"M{x:g} {a:g}V{b:g}" for x, a, b in ends if a != b)}"/>'
+    if px.size <= _MARKED:
+        out += "".join(f'<circle class="f{i % 6}" cx="{a:g}" cy="{b:g}" r="2.5"/>' for a, b in zip(px, py, strict=True))
+    return out
 
 
 def _frame(across: Axis, up: Axis, xlabel: str, ylabel: str) -> str:
@@ -121,15 +153,14 @@ def _frame(across: Axis, up: Axis, xlabel: str, ylabel: str) -> str:
     return "".join(out)
 
 
-def _thinned(x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return at most `_MOST_POINTS` points, the smallest and the largest of every stretch among them."""
-    if x.size <= _MOST_POINTS:
-        return x, y
-    kept = {0, x.size - 1}
-    for stretch in np.array_split(np.arange(x.size), _MOST_POINTS // 2 - 1):
+def _thinned(y: Float64Array) -> IntArray:
+    """Return the indices of at most `_MOST_POINTS` points, the smallest and the largest of every stretch among them."""
+    if y.size <= _MOST_POINTS:
+        return np.arange(y.size)
+    kept = {0, y.size - 1}
+    for stretch in np.array_split(np.arange(y.size), _MOST_POINTS // 2 - 1):
         kept |= {int(stretch[y[stretch].argmin()]), int(stretch[y[stretch].argmax()])}
-    index = sorted(kept)
-    return x[index], y[index]
+    return np.array(sorted(kept))
 
 
 def _short(values: Float64Array) -> list[float]:

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 IntArray: TypeAlias = NDArray[np.integer[Any]]
+AnyArray: TypeAlias = NDArray[Any]
 Float64Array: TypeAlias = NDArray[np.float64]
 Seed: TypeAlias = int | np.random.SeedSequence | np.random.Generator | None
 
-__all__ = ["Array", "ArrayLike", "Float64Array", "IntArray", "Seed"]
+__all__ = ["AnyArray", "Array", "ArrayLike", "Float64Array", "IntArray", "Seed"]

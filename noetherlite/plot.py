@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate
-from ._types import Float64Array
+from ._types import AnyArray, Float64Array
 from .bounds import quantity_bound
 from .dynamics import Dynamics
 from .symmetries import TOLERANCE
@@ -282,6 +282,12 @@ def closure(count: LawCount, ax: Axes | None = None, **style: Any) -> Axes:
     return ax
 
 
+def spans_a_decade(column: AnyArray) -> bool:
+    """Whether the finite values of a column are positive and span a decade, so that a logarithmic axis shows them better."""
+    known = column[np.isfinite(column)] if column.dtype.kind in "iuf" else np.empty(0)
+    return bool(known.size and known.min() > 0 and known.max() >= 10 * known.min())
+
+
 def sweep(members: Sweep, x: str, y: str, ax: Axes | None = None, **style: Any) -> Axes:
     """Plot one column of a sweep against another: a point for each member that has both.
 
@@ -310,8 +316,7 @@ def sweep(members: Sweep, x: str, y: str, ax: Axes | None = None, **style: Any) 
     points = {"color": COLOURS[0], "marker": "o", "linestyle": "none", "markerfacecolor": "none"}
     ax.plot(across, up, **_style(style, **points))
     for scale, column in ((ax.set_xscale, across), (ax.set_yscale, up)):
-        known = column[np.isfinite(column)] if column.dtype.kind in "iuf" else np.empty(0)
-        if known.size and known.min() > 0 and known.max() >= 10 * known.min():
+        if spans_a_decade(column):
             scale("log")
     ax.set(xlabel=x, ylabel=y)
     return ax

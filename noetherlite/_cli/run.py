@@ -262,9 +262,9 @@ def _print(report: dict[str, Any]) -> None:
     )
     print(f"{report['message']}; loss {start} → {end}{_verdicts(report['laws'])}")
     if report["laws"]:
-        head = ("law", "components", "max |residual|", "max |discrete residual|")
+        head = ("law", "components", "max |residual|", "max |discrete residual|", "verdict")
         rows = [
-            (name, str(law["components"]), f"{law['residual']:.1e}", f"{law['discrete_residual']:.1e}")
+            (name, str(law["components"]), f"{law['residual']:.1e}", f"{law['discrete_residual']:.1e}", law["verdict"])
             for name, law in report["laws"].items()
         ]
         print(say.columns([head, *rows], right=(1, 2, 3)))

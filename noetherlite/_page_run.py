@@ -1,0 +1,234 @@
+"""The page of a run or an ensemble: its laws and what was tested of them, plots, specification, and how to repeat it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from . import _validate
+from ._exact_laws import exact_law, explained
+from ._family import Family
+from ._page_plots import Curve, plot
+from ._page_tables import flat, table
+from ._types import Float64Array
+from .algorithms import Algorithm, specified
+from .formulas import law as law_of
+from .laws import LawRecord
+from .network import Network
+from .symmetries import catalogue
+from .trajectory import Trajectory
+
+
+def heading(run: Trajectory) -> str:
+    """Return what the page is of, for its title."""
+    named = _named(run)
+    many = f", {len(run.members)} networks" if run.members else ""
+    return f"{named['name'] if named else 'Run'} on {_problem(run)}{many}"
+
+
+def _problem(run: Trajectory) -> str:
+    potential = run.specification.get("potential", {})
+    if potential.get("kind") != "network":
+        return f"{potential.get('kind', 'a potential')} in {potential.get('n_params', '?')} dimensions"
+    widths = "–".join(map(str, potential["network"]["widths"]))
+    return f"{widths}, {potential.get('dataset') or 'data'} ({potential.get('n_samples', '?')} samples)"
+
+
+def _named(run: Trajectory) -> dict[str, Any] | None:
+    """Return the specification of the algorithm, of the first network in an ensemble."""
+    found = run.specification.get("algorithm")
+    return found[0] if isinstance(found, list) else found
+
+
+def _algorithm(run: Trajectory) -> Algorithm | None:
+    try:
+        return specified(_named(run) or {})
+    except (KeyError, ValueError, TypeError):  # of a later version, or of nobody's
+        return None
+
+
+def body(run: Trajectory) -> Iterable[str]:
+    """Return the parts of the page."""
+    algorithm = _algorithm(run)
+    loss = np.atleast_2d(run.loss)
+    yield f'<p class="lead">{html.escape(run.message)}; loss {_span(loss[:, 0])} → {_span(_last(loss))}; {run.n_gradients:,} gradients.</p>'
+    yield "<h2>Laws</h2>"
+    yield _laws(run, algorithm) if run.laws else "<p>None was watched: nothing was checked.</p>"
+    yield '<h2>Plots</h2><div class="plots">'
+    yield plot("Loss", "t", "loss", _curves(run, run.loss), log_y=bool((run.loss > 0).all()))
+    if not np.array_equal(run.energy, run.loss, equal_nan=True):
+        yield plot("Energy", "t", "energy", _curves(run, run.energy))
+    for name, law in run.laws.items():
+        yield plot(f"{name}: largest residuals", "t", "|residual|", _residuals(run, law), log_y=True)
+    yield "</div>"
+    if run.members:
+        yield "<h2>Networks</h2>"
+        yield table(
+            ["network", "status", "loss at the end", "gradients"],
+            [(e, m.message, _last(loss)[e], m.n_gradients) for e, m in enumerate(run.members)],
+        )
+    yield "<h2>Specification</h2>"
+    yield table([], flat(run.specification), "facts")
+    yield "<h2>Again</h2>"
+    yield f"<pre>{html.escape(_code(run))}</pre>"
+
+
+def _laws(run: Trajectory, algorithm: Algorithm | None) -> str:
+    """Return what was tested, law by law, and what was not."""
+    rows: list[tuple[object, ...]] = []
+    for name, law in run.laws.items():
+        exact, allowed = _worst(law)
+        rows.append((name, law.verdict, exact, allowed, law.largest("residual")))
+        formulas = _formulas(run, law, algorithm)
+        if formulas:
+            rows.append((formulas,))
+    head = ["law", "verdict", "max |exact residual|", "round-off allows", "max |residual|"]
+    notes = [*_explained(run, algorithm), *_untested(run)]
+    return table(head, rows) + "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)
+
+
+def _worst(law: LawRecord) -> tuple[float, float | str]:
+    """Return the exact residual that is furthest beyond its tolerance, or nearest to it, and that tolerance."""
+    size, allowed = np.abs(law.discrete_residual), law.tolerance
+    tested = np.isfinite(size) & np.isfinite(allowed)
+    if not tested.any():
+        return law.largest("discrete_residual"), "not tested"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(tested, np.where(size > 0, size / allowed, 0.0), -1.0)
+    at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    return float(size[at]), float(allowed[at])
+
+
+def _formulas(run: Trajectory, law: LawRecord, algorithm: Algorithm | None) -> str:
+    """Return the exact discrete law and the continuous one, as far as the file tells what they are."""
+    if algorithm is None:
+        return ""
+    has_quantity = bool(np.isfinite(law.quantity).any())
+    lines = [f"exact: {exact_law(law.name, algorithm, has_quantity)}"]
+    continuous = _formula(run, law.name, algorithm)
+    if continuous:
+        lines.append(f"continuous: {continuous}")
+    return "\n".join(lines)
+
+
+def _explained(run: Trajectory, algorithm: Algorithm | None) -> list[str]:
+    notes = [
+        "The exact residual is the defect of the algorithm's own discrete law, summed over all steps: round-off and nothing "
+        "else, at any step size. It is shown where it is largest in units of what round-off allows, and the verdict follows "
+        "from it alone. A law is not decidable where a wrong gradient would not have been seen either."
+    ]
+    continuous = "The residual is the defect of the continuous law at the records"
+    if algorithm is None:
+        return [*notes, f"{continuous}."]
+    weight = algorithm.dynamics.law_weight(run.t)
+    if (weight != 1).any():
+        continuous += f". It carries the factor μ(t), which is {_span(weight)} here"
+    decay = " where there is no weight decay" if algorithm.weight_decay else ""
+    shrinks = f". It shrinks with the time per step to the power {algorithm.order} at a fixed final time{decay}."
+    return [*notes, explained(algorithm), continuous + shrinks]
+
+
+def _untested(run: Trajectory) -> list[str]:
+    """Say what the verdicts do not cover."""
+    notes = [
+        "Not checked: what no symmetry reaches. A gradient can keep every law and be wrong; nl.testing.assert_gradient compares "
+        "all of it."
+    ]
+    absent = [name for name in _catalogue(run) if name not in run.laws]
+    if absent:
+        notes.append(f"Not watched in this run: {', '.join(absent)}.")
+    return notes
+
+
+def _catalogue(run: Trajectory) -> dict[str, Family]:
+    """Return the symmetries of the run's network; none where the file has none."""
+    spec = run.specification.get("potential", {}).get("network")
+    try:
+        # Rotations are symmetries of some data only, which a run measures.
+        return (
+            {
+                s.name: s
+                for s in catalogue(Network(**spec))
+                if not s.objection and (s.name != "rotation" or s.name in run.laws)
+            }
+            if spec
+            else {}
+        )
+    except (KeyError, ValueError, TypeError):  # of a later version, or of nobody's
+        return {}
+
+
+def _formula(run: Trajectory, name: str, algorithm: Algorithm) -> str:
+    """Return the continuous law's formula for this network, '' for a symmetry of one's own."""
+    found = _catalogue(run)
+    return law_of(found[name], algorithm.dynamics).formula() if name in found else ""
+
+
+def _curves(run: Trajectory, values: Float64Array) -> dict[str, Curve]:
+    """Return the curve of a run, or median and extremes of an ensemble's."""
+    if not run.members:
+        return {"run": Curve(run.t, values)}
+    kept = np.isfinite(values).any(axis=0)
+    t, shown = run.t[0, kept], values[:, kept]
+    equal = bool((run.t == run.t[0]).all())
+    x = t if equal else run.step[0, kept].astype(float)
+    return {
+        "median": Curve(x, np.nanmedian(shown, axis=0)),
+        "smallest": Curve(x, np.nanmin(shown, axis=0)),
+        "largest": Curve(x, np.nanmax(shown, axis=0)),
+    }
+
+
+def _residuals(run: Trajectory, law: LawRecord) -> dict[str, Curve]:
+    """Return the largest residuals over components, and networks, against time."""
+    t = run.t[0] if run.members else run.t
+    out = {}
+    for label, values in (("continuous law", law.residual), ("exact discrete law", law.discrete_residual)):
+        sizes = np.abs(values).reshape(*law.t.shape, -1)
+        sizes = np.where(np.isnan(sizes), -np.inf, sizes).max(axis=-1)
+        sizes = sizes.max(axis=0) if run.members else sizes
+        out[label] = Curve(t, np.where(np.isfinite(sizes), sizes, np.nan))
+    return out
+
+
+def _last(loss: Float64Array) -> Float64Array:
+    """Return the last finite loss of each network."""
+    return np.array([row[np.isfinite(row)][-1] if np.isfinite(row).any() else np.nan for row in loss])
+
+
+def _span(values: Float64Array) -> str:
+    return " … ".join(dict.fromkeys(f"{v:.4g}" for v in (np.nanmin(values), np.nanmax(values))))
+
+
+def _code(run: Trajectory) -> str:
+    """Return what repeats the run: the command it came from, or the calls as far as the file tells."""
+    specification = run.specification
+    if "command" in specification:
+        return f"$ {specification['command']}\n\n{specification.get('configuration', '')}"
+    arguments = dict(specification.get("arguments", {}))
+    potential = specification.get("potential", {})
+    lines = ["import noetherlite as nl", ""]
+    if potential.get("kind") == "network":
+        spec = dict(potential["network"])
+        rest = ", ".join(f"{key}={value!r}" for key, value in spec.items() if key != "widths")
+        lines += [f"net = nl.Network({spec['widths']}, {rest})"]
+        lines += [
+            f"U = net.potential(data)  # {potential.get('dataset') or 'data'}, {potential.get('n_samples')} samples"
+        ]
+    else:
+        lines += [f"U = …  # {potential}"]
+    algorithm = _named(run) or {"name": "…"}
+    settings = ", ".join(f"{key}={value!r}" for key, value in algorithm.items() if key != "name")
+    chosen = ", ".join(
+        f"{key}={arguments[key]!r}"
+        for key in ("steps", "record_every", "t0", "laws", "batch_size", "dtype")
+        if arguments.get(key) not in (None, 0.0)
+    )
+    call = f"nl.ensemble(U, algorithm, X0, {chosen})" if run.members else f"nl.integrate(U, algorithm, x0, {chosen})"
+    lines += [f"algorithm = nl.{algorithm['name']}({settings})", f"run = {call}"]
+    keys = {key: arguments[key] for key in ("batch_key", "batch_keys") if arguments.get(key) is not None}
+    lines += [f"# the stream of minibatches: {key} {_validate.describe(value)}" for key, value in keys.items()]
+    return "\n".join(lines)

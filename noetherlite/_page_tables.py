@@ -1,0 +1,72 @@
+"""Tables of report pages."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeGuard
+
+VERDICTS = {"holds": "holds", "broken": "broken", "not decidable": "undecided"}  # and their classes
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], kind: str = "") -> str:
+    """Return a table in a box of its own that scrolls; a row of one string is one cell over all columns.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Labels of the columns, or none.
+    rows : iterable of sequences
+        Text, which is escaped, and numbers.
+    kind : str
+        Class of the table: "facts" for names and texts of any length.
+    """
+    rows = list(rows)
+    numeric = {j for row in rows for j, cell in enumerate(row) if _is_number(cell)}
+    labels = "".join(
+        f'<th class="{"number" if j in numeric else ""}">{_breakable(cell)}</th>' for j, cell in enumerate(head)
+    )
+    lines = [f"<tr>{labels}</tr>"] if head else []
+    for row in rows:
+        if len(row) == 1 < len(head):
+            lines.append(f'<tr><td class="wide" colspan="{len(head)}">{lines_of(str(row[0]))}</td></tr>')
+        else:
+            lines.append(f"<tr>{''.join(map(_cell, row))}</tr>")
+    return f'<div class="scroll"><table class="{kind}">{"".join(lines)}</table></div>'
+
+
+def lines_of(text: str) -> str:
+    """Return escaped text with its line ends."""
+    return "<br>".join(html.escape(line) for line in text.splitlines())
+
+
+def _breakable(label: str) -> str:
+    """Return an escaped label that may be broken after its dots, colons and underscores."""
+    return re.sub(r"(?<=[.:_])", "<wbr>", html.escape(label, quote=False))
+
+
+def _is_number(content: object) -> TypeGuard[int | float]:
+    return isinstance(content, int | float) and not isinstance(content, bool)
+
+
+def _cell(content: object) -> str:
+    if not _is_number(content):
+        text = str(content)
+        kind = f' class="{VERDICTS[text]}"' if text in VERDICTS else ""
+        return f"<td{kind}>{html.escape(text)}</td>"
+    text = f"{content:,}" if isinstance(content, int) else f"{content:.4g}"
+    return f'<td class="number">{text}</td>'
+
+
+def flat(specification: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return the leaves of a specification as rows."""
+    rows = []
+    for key, value in specification.items():
+        if isinstance(value, Mapping):
+            rows += flat(value, f"{prefix}{key}.")
+        elif value is not None and key != "configuration":
+            text = json.dumps(value, ensure_ascii=False, default=str)
+            rows.append((prefix + key, text if len(text) <= 400 else f"{text[:397]}…"))
+    return rows
