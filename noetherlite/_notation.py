@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 _SYMBOLS = {
-    r"\alpha": "α", r"\beta": "β", r"\gamma": "γ", r"\mu ": "μ", r"\mu": "μ", r"\xi": "ξ", r"\eta": "η", r"\lambda": "λ", r"\tau": "τ", r"\nabla ": "∇",
+    r"\alpha": "α", r"\beta ": "β", r"\beta": "β", r"\gamma": "γ", r"\mu ": "μ", r"\mu": "μ", r"\xi": "ξ", r"\eta": "η", r"\lambda": "λ", r"\tau": "τ", r"\nabla ": "∇",
     r"\sum": "Σ", r"\langle ": "⟨", r"\rangle": "⟩", r"\|": "‖", r"^{\top}": "ᵀ", "^2": "²", "^3": "³", "-": "−",
     r"\times": "×", r"\,": " ",
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """Reports: what they say, that nothing of a file gets out of its place, and how a real browser shows them."""
 
 import base64
+import dataclasses
 import hashlib
 import html
 import json
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
+from noetherlite._exact_laws import exact_law, explained
 from noetherlite._page_plots import _MOST_POINTS, _thinned
 from noetherlite._page_style import SCRIPT
 from noetherlite.cli import main
@@ -73,21 +75,99 @@ def test_a_run(run, tmp_path):
     ):
         assert said in seen
     assert "(|w_i|² + b_i² − |u_i|²)" in seen
+    # The law that the verdict is about, beside it.
+    assert "J_{k+1} = β_kJ_k + h(⟨Gv_{k+1}, v_{k+1}⟩ + β_k²⟨Gv_k, v_k⟩ − β_k⟨Gv_k, v_{k+1}⟩)" in seen
+    assert seen.count("J_{k+1} = β_kJ_k") == len(run.laws)
+    assert page.count('<td class="holds">') == len(run.laws)
     assert "broken" not in seen
+    assert "Not checked: " in seen
     assert page.count("<figure") == 2 + len(run.laws)  # loss and energy
     assert len(page) < 120_000
 
 
 def test_a_law_that_is_broken_is_said_so(run):
     law = run.laws["scaling:1"]
-    spoilt = nl.LawRecord(
-        *(getattr(law, f) for f in ("name", "t", "quantity", "charge", "source_integral", "residual")),
-        law.discrete_residual + 1e-8,
-    )
-    import dataclasses
-
+    spoilt = dataclasses.replace(law, discrete_residual=law.discrete_residual + 1e-8)
     page = nl.report(dataclasses.replace(run, laws={**run.laws, "scaling:1": spoilt}))
     assert page.count('<td class="broken">') == 1
+
+
+def large_inputs():
+    """Products of numbers of 255, of which quantities of order one are left."""
+    net = nl.Network([784, 32, 16, 10])
+    data = nl.datasets.glyphs(n=60, rng=0)
+    return nl.integrate(net.potential(data.X * 255, data.y), nl.GD(0.05), net.init(rng=0), 500, record_every=50)
+
+
+def large_targets():
+    net = nl.Network([3, 4, 2], "relu", loss="mse")
+    rng = np.random.default_rng(0)
+    U = net.potential(rng.normal(size=(20, 3)), 1e5 * rng.normal(size=(20, 2)))
+    return nl.integrate(U, nl.GD(1e-8), net.init(rng=0), 100)
+
+
+def late_start():
+    """The integrating factor t³ is 2.7e4 at the start: charges of order one are residuals of that size."""
+    net, U = problem()
+    return nl.integrate(U, nl.ConformalLeapfrog(2.5e-3, alpha=3), net.init(rng=0), 200, t0=30.0)
+
+
+@pytest.mark.parametrize("make", [late_start, large_inputs, large_targets])
+def test_correct_runs_of_any_scale_are_not_called_broken(make):
+    run = make()
+    page = nl.report(run)
+    assert page.count('<td class="holds">') == len(run.laws) > 0
+    # negative control: a residual as large as the terms of the law
+    name, law = next(iter(run.laws.items()))
+    spoilt = dataclasses.replace(law, discrete_residual=law.scale)
+    assert '<td class="broken">' in nl.report(dataclasses.replace(run, laws={name: spoilt}))
+
+
+def test_what_was_not_tested_is_said():
+    net, U = problem()
+    page = nl.report(nl.integrate(U, nl.GD(0.1), net.init(rng=0), 0))
+    assert page.count('<td class="undecided">not decidable</td>') == 3
+    assert "not tested" in text_of(page)
+    page = nl.report(nl.integrate(U, nl.GD(0.1), net.init(rng=0), 5, laws=["scaling:1"]))
+    assert "Not watched in this run: translation:b, translation:W." in text_of(page)
+    assert "nothing was checked" in text_of(nl.report(nl.integrate(U, nl.GD(0.1), net.init(rng=0), 5, laws=None)))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name", "formula"),
+    [
+        (nl.GD(0.1), "scaling:1", "Q_{k+1} − Q_k = ½η²⟨∇U, G∇U⟩"),
+        (nl.GD(0.1), "translation:b", "Q_{k+1} − Q_k = 0"),
+        (nl.GD(0.1, weight_decay=0.1), "scaling:1", "Q_{k+1} − Q_k = ½η²⟨d, Gd⟩ − ηλ⟨g(x_k), x_k⟩"),
+        (nl.HeavyBall(0.1), "scaling:1", "J_{k+1} = βJ_k + h⟨Gv, v⟩"),
+        (nl.Leapfrog(0.1), "linear:1", "J_{k+1} − J_k = h⟨Gv, v⟩"),
+        (nl.Leapfrog(0.1), "rotation", "J_{k+1} − J_k = 0"),
+        (nl.NAGD(0.1), "translation:W", "J_{k+1} = β_kJ_k"),
+        (nl.ConformalLeapfrog(0.1, gamma=1), "scaling:1", "μ(t_{k+1})J_{k+1} − μ(t_k)J_k = μ(τ)h⟨Gv, v⟩"),
+        (nl.ConformalLeapfrog(0.1, gamma=1), "rotation", "μ(t_{k+1})J_{k+1} − μ(t_k)J_k = 0"),
+        (
+            nl.Leapfrog(0.1, weight_decay=0.1),
+            "translation:b",
+            "J_{k+1} − J_k = (−(h/2)λ(⟨g(x_k), x_k⟩ + ⟨g(x_{k+1}), x_{k+1}⟩))",
+        ),
+    ],
+)
+def test_exact_laws(algorithm, name, formula):
+    assert exact_law(name, algorithm) == formula
+
+
+def test_the_exact_laws_letters_are_explained_and_plain():
+    for algorithm in (
+        nl.GD(0.1),
+        nl.HeavyBall(0.1),
+        nl.NAGD(0.1),
+        nl.ConformalLeapfrog(0.1, alpha=3, weight_decay=0.2),
+    ):
+        for name in ("scaling:1", "translation:b", "rotation", "mine"):
+            text = exact_law(name, algorithm, has_quantity=name != "rotation")
+            assert not re.search(r"[\\$]", text)
+            for letter in set(re.findall("[ηβλhQJ]", text)):
+                assert letter in explained(algorithm)
 
 
 def test_an_ensemble(ensemble):
@@ -116,8 +196,33 @@ def test_a_sweep(sweep):
     seen = text_of(page)
     assert "Failures" in seen
     assert "lr=5.0 is no rate" in seen
-    curves = json.loads(html.unescape(re.search(r'data-curves="([^"]*)"', page)[1]))["curves"]
-    assert curves[0]["x"] == [0.1, 0.2, 0.3]
+    (curve,) = curves_of(page)[0]["curves"]
+    assert curve["x"] == [0.1, 0.2, 0.3]
+
+
+def curves_of(page):
+    return [json.loads(html.unescape(found)) for found in re.findall(r'data-curves="([^"]*)"', page)]
+
+
+def measure(lr, width, seed, rng):
+    return {"loss": lr * width * (1 + seed), "status": "completed"}
+
+
+def test_sweeps_are_drawn_by_their_seeds():
+    """Rates in any order and over decades, two widths, three seeds: means and extremes of the seeds, a curve a width."""
+    page = nl.report(nl.sweep(measure, {"seed": [0, 1, 2], "width": [4, 8], "lr": [0.1, 1e-3, 0.01]}))
+    drawn = {figure["xlabel"]: figure["curves"] for figure in curves_of(page)}
+    assert set(drawn) == {"lr", "width"}  # nothing against seeds
+    four, eight = drawn["lr"]
+    assert (four["label"], eight["label"]) == ("width = 4", "width = 8")
+    assert four["x"] == [1e-3, 0.01, 0.1]  # once each, in order
+    np.testing.assert_allclose([four["low"], four["y"], four["high"]], np.outer([4, 8, 12], four["x"]))
+    np.testing.assert_allclose(
+        np.diff(four["px"]), np.diff(four["px"])[0], atol=0.11
+    )  # a logarithmic axis: places are rounded
+    assert "The same in all members: status = completed." in text_of(page)
+    assert "<th" in page
+    assert "<td>completed</td>" not in page
 
 
 def test_thinned_curves_keep_their_extremes():
@@ -245,6 +350,8 @@ def test_the_control_of_the_browser(run, tmp_path):
     assert asked == {"example.invalid"}
 
 
+DARK = ["--blink-settings=preferredColorScheme=0"]
+WIDTHS = (390, 1024, 1152, 1366, 1920)  # a phone, small and large screens
 PROBE = """
 const move = new PointerEvent("pointermove", {clientX: 200, clientY: 100, bubbles: true});
 document.querySelector("svg.plot").dispatchEvent(move);
@@ -266,9 +373,46 @@ def test_pointer_width_and_darkness(run, tmp_path, dark):
         f'<!doctype html><iframe src="{path.as_uri()}" width="390" height="800"></iframe>'
         "<script>onload = () => { document.title = frames[0].document.title }</script>", "utf-8",
     )  # fmt: skip
-    scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    scheme = DARK if dark else []
     document, _, _ = opened(frame, tmp_path, "--allow-file-access-from-files", *scheme)
     wide, inner, values, colour = html.unescape(re.search(r"<title>(.*?)</title>", document)[1]).split("|")
     assert int(wide) <= int(inner) <= 390
     assert re.fullmatch(r"t [\d.]+: run [\d.]+", values)
     assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 200) == dark
+
+
+MEASURE = """
+onload = () => {
+  document.title = JSON.stringify([...document.querySelectorAll("iframe")].map(frame => {
+    const page = frame.contentDocument;
+    const cells = [...page.querySelectorAll("td.holds, td.broken, td.undecided")];
+    return [Number(frame.width), page.documentElement.scrollWidth, Math.max(0, ...cells.map(c => c.getBoundingClientRect().right)),
+            getComputedStyle(page.body).backgroundColor];
+  }));
+};
+"""
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("dark", [False, True])
+def test_pages_fit_their_window_and_verdicts_are_on_it(run, ensemble, sweep, tmp_path, dark):
+    wide = "<!doctype html><body><div style='width: 3000px'><table><tr><td style='padding-left: 2500px' class='holds'>x</table>"
+    pages = [nl.report(run), nl.report(ensemble), nl.report(sweep), wide]
+    for i, page in enumerate(pages):
+        (tmp_path / f"{i}.html").write_text(page, "utf-8")
+    frames = "".join(
+        f'<iframe src="{i}.html" width="{w}" height="800"></iframe>' for i in range(len(pages)) for w in WIDTHS
+    )
+    (tmp_path / "frames.html").write_text(f"<!doctype html>{frames}<script>{MEASURE}</script>", "utf-8")
+    document, _, _ = opened(
+        tmp_path / "frames.html", tmp_path, "--allow-file-access-from-files", *(DARK if dark else [])
+    )
+    found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", document)[1]))
+    *seen, controls = (found[i : i + len(WIDTHS)] for i in range(0, len(found), len(WIDTHS)))
+    for i, rows in enumerate(seen):
+        for width, whole, verdict, colour in rows:
+            assert whole <= width
+            assert verdict <= width
+            assert (verdict > 0) == (i < 2)  # runs have verdicts, sweeps none
+            assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 200) == dark
+    assert all(whole > width and verdict > width for width, whole, verdict, _ in controls)

@@ -49,13 +49,13 @@ def address(built):
 
 @pytest.fixture(scope="session")
 def browse(address, tmp_path_factory):
-    """A function page ↦ its document as Chromium has it after all scripts ran; no other machine can be reached."""
+    """A function (page, dark) ↦ its document as Chromium has it after all scripts ran; no other machine can be reached."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("there is no chromium here: apt-get install chromium")
     profile = tmp_path_factory.mktemp("chromium")
 
-    def document(page):
+    def document(page, dark=False):
         command = [
             chromium,
             "--headless",
@@ -65,6 +65,7 @@ def browse(address, tmp_path_factory):
             f"--user-data-dir={profile}",
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
             "--virtual-time-budget=20000",
+            *(["--blink-settings=preferredColorScheme=0"] if dark else []),
             "--dump-dom",
             f"{address}/{page}",
         ]

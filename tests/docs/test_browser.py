@@ -1,6 +1,7 @@
 """The pages in a real browser that reaches no network: equations are typeset, and the search finds."""
 
 import html
+import json
 import re
 
 import pytest
@@ -48,28 +49,41 @@ def test_search_finds(browse):
     assert results(browse("search.html?q=leapfroog")) == []
 
 
+WIDTHS = (390, 1024, 1152, 1366, 1920)  # a phone, small and large screens
+PAGES = ["index.html", "theory/symmetries.html", "theory/broken.html", "performance.html", "gallery/bounds.html"]
 MEASURE = """
 onload = async () => {
-  const inside = [...document.querySelectorAll("iframe")].map(frame => frame.contentWindow);
-  await Promise.all(inside.map(page => page.MathJax?.startup.promise));
-  document.title = inside.map(page => page.document.documentElement.scrollWidth);
+  const found = [];
+  for (const frame of document.querySelectorAll("iframe")) {
+    const page = frame.contentDocument, content = page.querySelector(".content");
+    await frame.contentWindow.MathJax?.startup.promise;
+    found.push([frame.width, page.documentElement.scrollWidth, content.getBoundingClientRect().right,
+                content.scrollWidth - content.clientWidth, getComputedStyle(page.body).backgroundColor]);
+  }
+  document.title = JSON.stringify(found);
 };
 """
 
 
-def test_pages_are_no_wider_than_a_phone(browse, built):
-    """Wide formulas, tables and code scroll in boxes of their own: measured by a script in a frame of 390 pixels."""
+@pytest.mark.parametrize("dark", [False, True])
+def test_pages_are_no_wider_than_their_window(browse, built, dark):
+    """Wide formulas, tables and code scroll in boxes of their own: measured by a script in frames of all widths."""
     probe = built / "_static" / "probe.html"
-    pages = ["index.html", "theory/symmetries.html", "theory/discrete.html", "performance.html", "gallery/bounds.html"]
-    frames = "".join(f'<iframe width="390" height="800" src="../{page}"></iframe>' for page in pages)
-    wide = "<!doctype html><div style='width: 500px'>negative control</div>"
-    probe.write_text(
-        f'<!doctype html>{frames}<iframe width="390" srcdoc="{wide}"></iframe><script>{MEASURE}</script>', "utf-8"
-    )
+    frames = "".join(f'<iframe width="{w}" height="800" src="../{page}"></iframe>' for page in PAGES for w in WIDTHS)
+    # Negative controls: what the theme does with a box that is as wide as it likes.
+    wide = "<!doctype html><style>.content { width: 2000px }</style><div class='content'>.</div>"
+    frames += "".join(f'<iframe width="{w}" srcdoc="{wide}"></iframe>' for w in WIDTHS)
+    probe.write_text(f"<!doctype html>{frames}<script>{MEASURE}</script>", "utf-8")
     try:
-        found = re.search(r"<title>([\d,]+)</title>", browse("_static/probe.html"))[1].split(",")
+        found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", browse("_static/probe.html", dark))[1]))
     finally:
         probe.unlink()
-    *widths, control = map(int, found)
-    assert len(widths) == len(pages)
-    assert max(widths) <= 390 < control
+    assert len(found) == (len(PAGES) + 1) * len(WIDTHS)
+    *seen, controls = (found[i : i + len(WIDTHS)] for i in range(0, len(found), len(WIDTHS)))
+    for page, rows in zip(PAGES, seen, strict=True):
+        for width, whole, right, hidden, colour in rows:
+            assert whole <= int(width), (page, width)
+            assert right <= int(width), (page, width)
+            assert hidden <= 0, (page, width)
+            assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 200) == dark, (page, width)
+    assert all(whole > int(width) for width, whole, *_ in controls)
