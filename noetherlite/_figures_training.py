@@ -138,7 +138,7 @@ def _train(
 
 
 def _layer_law(run: Trajectory, algorithm: Algorithm) -> Float64Array:
-    """Return the residual of Table 2's law summed over layer 1, in units of Q (GD) or Q̇ (the others), shape (R,)."""
+    """Return the residual of GU's law (Table 3) summed over layer 1, in units of Q (GD) or Q̇ (the others), shape (R,)."""
     residual = run.laws["scaling:1"].residual.sum(axis=1)
     if algorithm.dynamics.mass == 0:
         return np.asarray(residual)

@@ -127,7 +127,7 @@ def law(symmetry: NoetherSymmetry | str, dynamics: Dynamics, summed: bool = Fals
 
 
 def tables(format: str = "text") -> str:
-    """Return GU's Tables 1 to 5, with a row for the general dynamics and the laws that GU does not have.
+    """Return GU's Tables 1 to 5, with rows for the general dynamics and the laws that GU does not have.
 
     Parameters
     ----------
@@ -322,7 +322,13 @@ _EQUATIONS = {
     "NAGF": r"$\ddot{x} + \frac{3}{t}\dot{x} + \nabla U(x) = 0$",
     "general": r"$m\ddot{x} + c\dot{x} + \nabla U(x) = 0$",
 }
-_NUMBERS = {"GF": "GU (27)", "ND": "GU (25)", "NAGF": "GU (26), (20)", "general": "GU (22)"}
+_LAGRANGIANS = {
+    "GF": r"$e^{t/m}(\frac{m}{2}|\dot{x}|^2 - U(x))$, $m \to 0$",
+    "ND": r"$\frac{1}{2}|\dot{x}|^2 - U(x)$",
+    "NAGF": r"$t^3(\frac{1}{2}|\dot{x}|^2 - U(x))$",
+    "general": r"$\mu (\frac{m}{2}|\dot{x}|^2 - U(x))$",
+}
+_NUMBERS = {"GF": "GU (27)", "ND": "GU (25)", "NAGF": "GU (26), (20)", "general": "GU (22), (23)"}
 _CROSS = {"GF": "", "ND": r"$w\times\dot{w} = \mathrm{const}$", "NAGF": r"$t^3w\times\dot{w} = \mathrm{const}$"}
 
 _Table = tuple[str, list[str], list[list[str]]]
@@ -332,27 +338,35 @@ def _all_tables() -> list[_Table]:
     """Return title, head and rows; formulas stand between dollar signs."""
     motions = [*(_motion(d) for d in (GF, ND, NAGF)), _GENERAL]
 
-    def rows(kind: str, *sums: bool) -> list[list[str]]:
+    def rows(kind: str, *sums: bool, bias: bool = True) -> list[list[str]]:
         out = []
         for motion in motions:
-            entries = [_entry(kind, "h", "1" if kind == "swish" else "p", True, s, motion) for s in sums]
+            entries = [_entry(kind, "h", "1" if kind == "swish" else "p", bias, s, motion) for s in sums]
             out.append([motion.name, *(f"${latex}$" for latex, _ in entries), entries[0][1]])
         return out
+
+    def scalings(bias: bool) -> list[list[str]]:
+        kinds = {"scaling": "degree $p$", "swish": r"swish, $\beta_i$ trained"}
+        return [[label, *row] for kind, label in kinds.items() for row in rows(kind, False, True, bias=bias)]
 
     rotations = [
         [*row[:2], _CROSS.get(row[0], r"$\mu w\times\dot{w} = \mathrm{const}$"), row[2]]
         for row in rows("rotation", False)
     ]
     further = [[name, *row] for name in NAMES[-3:] for row in rows(name, False)]
-    neuron = ["dynamics", "neuron i", "layer h", "source"]
+    neuron = ["activation", "dynamics", "neuron i", "layer h", "source"]
     return [
         (
-            "Table 1. Dynamics and algorithms; c = γ + α/t",
-            ["dynamics", "equation", "algorithm", "source"],
-            [[m.name, _EQUATIONS[m.name], _ALGORITHMS[m.name], _NUMBERS[m.name]] for m in motions],
+            r"Table 1. Dynamics and algorithms; $c = \gamma + \alpha/t$, "
+            r"$\mu(t) = e^{\int c\,dt/m} = t^{\alpha/m}e^{\gamma t/m}$",
+            ["dynamics", "equation", "Lagrangian", "algorithm", "source"],
+            [
+                [m.name, *(column[m.name] for column in (_EQUATIONS, _LAGRANGIANS, _ALGORITHMS, _NUMBERS))]
+                for m in motions
+            ],
         ),
-        ("Table 2. Scaling of neurons, activation homogeneous of degree p", neuron, rows("scaling", False, True)),
-        ("Table 3. Scaling of neurons, swish with trained β", neuron, rows("swish", False, True)),
+        ("Table 2. Scaling of neurons, homogeneous activations, without biases", neuron, scalings(False)),
+        ("Table 3. Scaling of neurons, homogeneous activations, with biases", neuron, scalings(True)),
         ("Table 4. Linear activation in layer h", ["dynamics", "law", "source"], rows("linear", False)),
         ("Table 5. Rotation-invariant data", ["dynamics", "law", "one row w of 3 inputs, (46)", "source"], rotations),
         ("Further laws: softmax outputs, energy", ["symmetry", "dynamics", "law", "source"], further),
@@ -361,10 +375,10 @@ def _all_tables() -> list[_Table]:
 
 def _layout(title: str, head: list[str], rows: list[list[str]], format: str) -> str:
     if format == "text":
-        cells = [head, *([re.sub(r"\$([^$]*)\$", lambda m: plain(m[1]), cell) for cell in row] for row in rows)]
+        title, *cells = [[_unicode(cell) for cell in row] for row in ([title], head, *rows)]
         widths = [max(width(row[j]) for row in cells) for j in range(len(head))]
         lines = ["  ".join(c + " " * (w - width(c)) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]
-        return "\n".join([title, lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+        return "\n".join([*title, lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
     if format == "markdown":
         cells = [
             head,
@@ -375,3 +389,8 @@ def _layout(title: str, head: list[str], rows: list[list[str]], format: str) -> 
     body = [" & ".join(row) + r" \\" for row in (head, *rows)]
     begin = [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\hline", body[0], r"\hline"]
     return "\n".join([f"% {title}", *begin, *body[1:], r"\hline", r"\end{tabular}"])
+
+
+def _unicode(cell: str) -> str:
+    """Return a cell with its formulas, which stand between dollar signs, in Unicode."""
+    return re.sub(r"\$([^$]*)\$", lambda m: plain(m[1]), cell)

@@ -118,10 +118,32 @@ def test_tables_hold_every_entry_in_every_format():
         assert entry.formula("latex") in latex
         assert entry.source in text
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 6
+    bars = None
     for row in markdown.splitlines():
         if row.startswith("|"):  # bars inside formulas would break the columns
-            assert row.count("|") in (4, 5)
+            bars = row.count("|") if bars is None else bars
+            assert row.count("|") == bars
+        else:
+            bars = None
     assert not re.search(r"[\\$]", text)
+
+
+def test_the_tables_are_grouped_as_the_papers():
+    """Table 1 has the Lagrangians; Tables 2 and 3 have every activation, swish too, without biases and with them."""
+    first, *scalings, _, _, _ = tables().split("\n\n")
+    assert "c = γ + α/t, μ(t) = e^{∫c dt/m} = t^{α/m}e^{γ t/m}" in first
+    assert all(
+        heading in first for heading in ("Lagrangian", "t³(½|ẋ|² − U(x))", "½|ẋ|² − U(x)", "μ((m/2)|ẋ|² − U(x))")
+    )
+    for number, table, bias in zip((2, 3), scalings, (False, True), strict=True):
+        rows = table.splitlines()[3:]
+        assert len(rows) == 8  # two kinds of activation, four dynamics
+        assert all(("b_i" in row) == bias for row in rows)
+        assert all(f"GU Table {number}" in row for row in rows)
+        assert sum("β_i" in row.partition("  GF ")[2] for row in rows) == 1
+        assert [row.split()[0] for row in rows] == ["degree"] * 4 + ["swish,"] * 4
+    U = Network([3, 2, 1], "swish", bias=False, loss="mse").potential(np.ones((1, 3)), [[1.0]])
+    assert law(find(U)[0], GF).source.startswith("GU Table 2")
 
 
 def test_every_formula_in_the_tables_parses():
