@@ -116,8 +116,13 @@ def law(trajectory: Trajectory, name: str, what: str = "residual", ax: Axes | No
     values: Float64Array = getattr(trajectory.laws[name], what)
     lines = values.reshape(values.shape[0], math.prod(values.shape[1:]))
     for c in range(lines.shape[1]):
-        ax.plot(trajectory.t, lines[:, c], **_style(style, color=COLOURS[c % len(COLOURS)], linewidth=1.0))
+        index = ", ".join(map(str, np.unravel_index(c, values.shape[1:])))
+        defaults = {"color": COLOURS[c % len(COLOURS)], "linewidth": 1.0, "label": f"component {index}"}
+        ax.plot(trajectory.t, lines[:, c], **_style(style, **defaults))
     ax.set(xlabel="time $t$", ylabel=LABELS[what], title=name)
+    ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4), useMathText=True)
+    if 1 < lines.shape[1] <= len(COLOURS):
+        ax.legend(frameon=False, fontsize="small")
     return ax
 
 
@@ -229,7 +234,9 @@ def drift(report: Drift, name: str, component: int = 0, ax: Axes | None = None, 
     predicted = one(law.second_order - law.quantity[0])
     ax.plot(report.t, predicted, color=COLOURS[4], linestyle="--", label="continuous-time formula")
     ax.set(xlabel="time $t$", ylabel="drift of $Q$", title=f"{name}, component {component}")
-    ax.legend(frameon=False, fontsize="small")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.45 * (high - low))  # room for the legend above the curves
+    ax.legend(frameon=False, fontsize="small", ncols=2, loc="upper left")
     return ax
 
 
