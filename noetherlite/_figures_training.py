@@ -67,6 +67,7 @@ def training_figure(
         "n_samples": n_samples,
         "network": net.specification(),
         "lr": lr,
+        "steps": steps,
         "time": time,
         "runs": {},
     }

@@ -47,7 +47,7 @@ def figure1(
     -------
     figure : matplotlib.figure.Figure
     numbers : dict
-        "dataset", "n_samples", "network", "lr", "time", and for each algorithm under "runs" its "steps", the arrays "t", "loss",
+        "dataset", "n_samples", "network", "lr", "steps", "time", and for each algorithm under "runs" its "steps", the arrays "t", "loss",
         "squared_norms" |W_h|² + |b_h|² (R, 3) and "law" (R,), how far |W_h|² + |b_h|² moved in units of |W_{h+1}|²
         ("speed_ratios", shape (2,), p under gradient flow), and the largest "discrete_residual", which is round-off.
     """

@@ -63,6 +63,13 @@ def _logarithmic(ax: Axes) -> None:
     ax.set_yscale("log")
 
 
+def _legend_above(ax: Axes, rows: int) -> None:
+    """Draw a legend of two columns above the curves, on a linear axis."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.15 * rows * (high - low))
+    ax.legend(frameon=False, fontsize="small", ncols=2, loc="upper left")
+
+
 def _single(trajectory: Trajectory) -> Trajectory:
     if trajectory.members:
         raise ValueError(f"trajectory is an ensemble of {len(trajectory.members)}; give one of its runs, trajectory[e]")
@@ -122,7 +129,7 @@ def law(trajectory: Trajectory, name: str, what: str = "residual", ax: Axes | No
     ax.set(xlabel="time $t$", ylabel=LABELS[what], title=name)
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4), useMathText=True)
     if 1 < lines.shape[1] <= len(COLOURS):
-        ax.legend(frameon=False, fontsize="small")
+        _legend_above(ax, rows=(lines.shape[1] + 1) // 2)
     return ax
 
 
@@ -234,9 +241,7 @@ def drift(report: Drift, name: str, component: int = 0, ax: Axes | None = None, 
     predicted = one(law.second_order - law.quantity[0])
     ax.plot(report.t, predicted, color=COLOURS[4], linestyle="--", label="continuous-time formula")
     ax.set(xlabel="time $t$", ylabel="drift of $Q$", title=f"{name}, component {component}")
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high + 0.45 * (high - low))  # room for the legend above the curves
-    ax.legend(frameon=False, fontsize="small", ncols=2, loc="upper left")
+    _legend_above(ax, rows=3)
     return ax
 
 
