@@ -375,10 +375,10 @@ def _all_tables() -> list[_Table]:
 
 def _layout(title: str, head: list[str], rows: list[list[str]], format: str) -> str:
     if format == "text":
-        title, *cells = [[_unicode(cell) for cell in row] for row in ([title], head, *rows)]
+        [title], *cells = [[_unicode(cell) for cell in row] for row in ([title], head, *rows)]
         widths = [max(width(row[j]) for row in cells) for j in range(len(head))]
         lines = ["  ".join(c + " " * (w - width(c)) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]
-        return "\n".join([*title, lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+        return "\n".join([title, lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
     if format == "markdown":
         cells = [
             head,
