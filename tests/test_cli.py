@@ -161,7 +161,8 @@ def test_example_configurations_run(path, tmp_path, capsys):
     written = nl.load(tmp_path / "out" / f"{path.stem}.npz")
     table = [line.split() for line in told[3:-1]]
     assert {row[0] for row in table} == set(written.laws)
-    for name, _, residual, discrete in table:
+    for name, _, residual, discrete, *verdict in table:
+        assert " ".join(verdict) == written.laws[name].verdict
         assert float(residual) == float(f"{written.laws[name].largest('residual'):.1e}")
         # Round-off of a few hundred steps; a law that did not hold would leave its residual.
         assert float(discrete) < 1e-12
