@@ -17,6 +17,7 @@ def glyphs_only(monkeypatch, tmp_path):
     monkeypatch.setenv("NOETHERLITE_DATA", str(tmp_path))
 
 
+@pytest.mark.needs_jit
 # Degree, steps and learning rate: times of 6 and 1, at which the norms have moved.
 @pytest.mark.parametrize(("number", "p", "steps", "lr"), [(1, 1, 300, 0.02), (2, 2, 1000, 0.001)])
 def test_training_figures_show_moving_norms_and_laws_that_hold(number, p, steps, lr, glyphs_only):
@@ -42,6 +43,7 @@ def test_training_figures_show_moving_norms_and_laws_that_hold(number, p, steps,
     assert numbers["runs"]["Leapfrog"]["speed_ratios"][0] != pytest.approx(p, rel=0.2)
 
 
+@pytest.mark.needs_jit
 def test_the_norms_are_drawn_as_changes_that_can_be_seen(glyphs_only):
     figure, numbers = figures.figure2(n_samples=16, steps=200)
     norms = numbers["runs"]["GD"]["squared_norms"]

@@ -112,7 +112,7 @@ def late_start():
     return nl.integrate(U, nl.ConformalLeapfrog(2.5e-3, alpha=3), net.init(rng=0), 200, t0=30.0)
 
 
-@pytest.mark.parametrize("make", [late_start, large_inputs, large_targets])
+@pytest.mark.parametrize("make", [late_start, pytest.param(large_inputs, marks=pytest.mark.needs_jit), large_targets])
 def test_correct_runs_of_any_scale_are_not_called_broken(make):
     run = make()
     page = nl.report(run)
