@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from .. import _html, _validate
-from .._types import Array
+from .._types import Array, Float64Array
 from .averaged import AverageCheck, Averaging, averaging_of
-from .finding import Finding, judge, largest
+from .finding import Finding, allowance, largest, ratio, scaled
 from .law import Law
 from .localise import Coverage, coverage, factors, terms
 from .trees import EPSILON, Tree, matched, named_arrays
@@ -40,6 +40,7 @@ class Watch:
         self.coverage = coverage(self.laws, self._names)
         self._worst = np.zeros(len(self.laws))
         self._tolerance = np.zeros(len(self.laws))
+        self._sizes = np.zeros(len(self.laws))
         self._calls = self._checked = 0
         self._problem = ""
         self._averages = None if averaging is None else AverageCheck(self.laws, averaging)
@@ -107,15 +108,27 @@ class Watch:
         known = [finding.law for finding in self.findings if finding.subject == "gradient"]
         new = []
         for i, law in enumerate(self.laws):
-            ratios, tolerance = judge(law, x, g, eps)
-            worst, where = largest(ratios)
-            self._worst[i], self._tolerance[i] = max(self._worst[i], worst), tolerance
+            defect, scale = scaled(law, x, g)
+            worst, where = largest(ratio(defect, scale))
+            tolerance = allowance(law, eps) * self._shrunk(i, scale)
+            if worst * self._tolerance[i] >= self._worst[i] * tolerance:
+                self._worst[i], self._tolerance[i] = worst, tolerance
             if worst > tolerance and law not in known:
                 new.append(Finding(law, step, where, worst, tolerance))
         if new:
             wrong = factors(terms(self.laws, self._names, x, g), self._names, self.coverage)
             new = [replace(finding, reason=_reason(finding.law, wrong, self.coverage)) for finding in new]
         return new
+
+    def _shrunk(self, i: int, scale: Float64Array) -> float:
+        """Return by how much the terms of a law have shrunk since they were largest.
+
+        Near a minimum a gradient is a sum over samples that cancels, or a softmax less a label: its round-off is that of the
+        summands, which are not seen and do not shrink.
+        """
+        size = float(np.sqrt(np.mean(np.square(scale))))
+        self._sizes[i] = max(size, self._sizes[i])
+        return float(self._sizes[i]) / size if size else 1.0
 
     def report(self) -> str:
         """Return the table of laws, the findings, and what no law sees."""
