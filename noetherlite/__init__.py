@@ -33,6 +33,7 @@ from .version import version
 if TYPE_CHECKING:
     from . import convert, figures, ntk, tensors, testing
     from ._drift import Drift, drift
+    from ._monitor import Monitor
     from ._page import report
     from ._report import Report
     from ._tensors.found import scan, scan_pairs
@@ -65,6 +66,7 @@ __all__ = [
     "LawCount",
     "LawRecord",
     "Leapfrog",
+    "Monitor",
     "Network",
     "Report",
     "SlidingMode",
@@ -111,6 +113,7 @@ _LAZY = {
     "Drift": "_drift",
     "Law": "formulas",
     "LawCount": "counting",
+    "Monitor": "_monitor",
     "Report": "_report",
     "check": "checking",
     "convert": "convert",

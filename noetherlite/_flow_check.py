@@ -6,6 +6,7 @@ no more than what its gradients, taken up to two records away from where they ar
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,8 +14,8 @@ import numpy as np
 
 from . import _validate
 from ._family import Family
-from ._report import ROUND_OFF, Motion, Row, blocks_of, gradients, norms, times
-from ._types import ArrayLike, Float64Array
+from ._rows import ROUND_OFF, Motion, Row, blocks_of, gradients, norms, times
+from ._types import ArrayLike, BoolArray, Float64Array
 from .dynamics import Dynamics
 from .potentials import Potential
 
@@ -22,6 +23,17 @@ from .potentials import Potential
 _RECORDS = 2
 # Where left and right sums of the force differ by more than this part of it, the records are too far apart for any bound.
 _RESOLVED = 0.5
+_TOO_FAR = "the records are too far apart: between them the force changes by half of itself and more"
+# Two steps or more between records of spacing Δt are stable without oscillating where λΔt/γ, or Δt√(λ/m), is below this: then
+# a hidden step has half of it at most. Beyond, an oscillation may have the period of the records, and not be seen in them.
+_STIFF = 2.0
+_ITERATIONS = 2  # of the direction of largest curvature, from that of the record before
+
+
+# So many steps between records may round x each, which kicks the velocity by ε|x|/2 over the time of a step; kicks add up, as
+# small steps are rounded to the same side for long. In units of 2ε|x| over the spacing:
+_HIDDEN = 10
+_KICKS = _HIDDEN**2 / 4
 
 
 @dataclass(frozen=True)
@@ -72,12 +84,48 @@ def check_flow(
     U: Potential, path: Path, dynamics: Dynamics, families: Iterable[Family], energy: bool
 ) -> tuple[list[Row], list[Motion]]:
     """Return the rows of the laws and of the motion."""
-    resolved = _resolved(path)
+    obstacle = "" if _resolved(path) else _TOO_FAR
     law = _first_order if dynamics.mass == 0 else _second_order
-    laws = [law(s, path, dynamics, resolved) for s in families]
+    laws = [law(s, path, dynamics, obstacle) for s in families]
     if energy:
-        laws.append(_energy(U, path, dynamics, resolved))
-    return laws, _motion(U, path, dynamics)
+        laws.append(_energy(U, path, dynamics, obstacle))
+    motion = _motion(U, path, dynamics, np.zeros(path.t.size, dtype=bool))
+    if not any(row.verdict == "broken" for row in [*laws, *motion]):
+        return laws, motion
+    stiffness = _stiffness(U, path, dynamics)
+    stiff = stiffness > _STIFF
+    if not stiff.any():
+        return laws, motion
+    k = int(np.argmax(stiff))
+    why = (
+        f"curvature or friction times spacing is {stiffness[k]:.2g} from t = {path.t[k]:.4g} on, where it must be below {_STIFF:g}: "
+        "what happens between the records may not be seen in them"
+    )
+    laws = [dataclasses.replace(row, obstacle=why) if row.first and row.first[0] >= k else row for row in laws]
+    return laws, _motion(U, path, dynamics, stiff)
+
+
+def _stiffness(U: Potential, path: Path, dynamics: Dynamics) -> Float64Array:
+    """Return λΔt/γ, or the larger of Δt√(λ/m) and 2γΔt/m, at every record, λ the largest curvature, by power iteration from the direction of the force."""
+    out, direction = np.empty(path.t.size), path.force[0].copy()
+    spacing = np.append(np.diff(path.t), path.t[-1] - path.t[-2])
+    for k, x in enumerate(path.x):
+        curvature = 0.0
+        for _ in range(_ITERATIONS if k else 8 * _ITERATIONS):
+            size = float(np.linalg.norm(direction))
+            if not 0 < size < np.inf:
+                direction = np.random.default_rng(0).standard_normal(U.n_params)
+                size = float(np.linalg.norm(direction))
+            step = np.finfo(np.float64).eps ** (1 / 3) * (float(np.linalg.norm(x)) + 1)
+            direction = (-U.gradient(x + step / size * direction) - path.force[k]) / -step
+            curvature = float(np.linalg.norm(direction))
+        out[k] = curvature
+    with np.errstate(invalid="ignore"):
+        if dynamics.mass == 0:
+            scaled = spacing * out / dynamics.gamma
+        else:  # friction that stops a velocity within a spacing is seen by no difference of positions either
+            scaled = spacing * np.maximum(np.sqrt(out / dynamics.mass), _STIFF * dynamics.gamma / dynamics.mass)
+    return np.where(np.isfinite(scaled), scaled, np.inf)
 
 
 def _resolved(path: Path) -> bool:
@@ -86,7 +134,7 @@ def _resolved(path: Path) -> bool:
     return bool(np.diff(path.t) @ change <= _RESOLVED * size.sum())
 
 
-def _first_order(s: Family, path: Path, dynamics: Dynamics, resolved: bool) -> Row:
+def _first_order(s: Family, path: Path, dynamics: Dynamics, obstacle: str) -> Row:
     """∫⟨g(x), dx⟩ by the trapezoidal rule, which is Q − Q_0 for G symmetric.
 
     Gradient descent with one step per record makes it ½ΣB(Δx, Δx) exactly, a quarter of the tolerance.
@@ -96,10 +144,10 @@ def _first_order(s: Family, path: Path, dynamics: Dynamics, resolved: bool) -> R
     shift = np.maximum(np.abs(s.source(step)), _misplaced(s, path) / dynamics.gamma).sum(axis=0)
     round_off = ROUND_OFF * path.eps * times(np.linalg.norm(path.x, axis=1), length).sum(axis=0)
     scale = _intervals(times(np.linalg.norm(path.force, axis=1) / dynamics.gamma, length), path.t).sum(axis=0)
-    return _row(s.name, path, _summed(drift), _RECORDS * shift + round_off, scale, resolved)
+    return _row(s.name, path, _summed(drift), _RECORDS * shift + round_off, scale, obstacle)
 
 
-def _second_order(s: Family, path: Path, dynamics: Dynamics, resolved: bool) -> Row:
+def _second_order(s: Family, path: Path, dynamics: Dynamics, obstacle: str) -> Row:
     """μJ − μ_0J_0 − ∫μS ds."""
     mu, length = dynamics.law_weight(path.t), norms(s, path.x)
     if (mu == 1).all():  # no friction, or μ is no double: then that of the last record is the unit
@@ -108,9 +156,9 @@ def _second_order(s: Family, path: Path, dynamics: Dynamics, resolved: bool) -> 
     residual = charge - charge[0] - _summed(_intervals(source, path.t))
     shift = _left_right(source, path.t).sum(axis=0) + np.abs(np.diff(charge, axis=0)).max(axis=0)
     shift += times(mu[1:], _misplaced(s, path)).sum(axis=0) / dynamics.mass
-    round_off = ROUND_OFF * times(mu * path.noise, length).max(axis=0)
+    round_off = _KICKS * times(mu * path.noise, length).sum(axis=0)
     scale = _intervals(times(mu * np.linalg.norm(path.force, axis=1) / dynamics.mass, length), path.t).sum(axis=0)
-    return _row(s.name, path, residual, _RECORDS * shift + round_off, scale, resolved)
+    return _row(s.name, path, residual, _RECORDS * shift + round_off, scale, obstacle)
 
 
 def _misplaced(s: Family, path: Path) -> Float64Array:
@@ -120,7 +168,7 @@ def _misplaced(s: Family, path: Path) -> Float64Array:
     return times(np.diff(path.t), np.maximum(*ends))
 
 
-def _energy(U: Potential, path: Path, dynamics: Dynamics, resolved: bool) -> Row:
+def _energy(U: Potential, path: Path, dynamics: Dynamics, obstacle: str) -> Row:
     """E − E_0 + ∫c|ẋ|² ds."""
     values = np.array([U.value(x) for x in path.x])
     kinetic, rate = dynamics.energy(path.v, 0.0), dynamics.energy_rate(path.t, path.v)
@@ -132,29 +180,35 @@ def _energy(U: Potential, path: Path, dynamics: Dynamics, resolved: bool) -> Row
     noise = dynamics.mass * (speed * path.noise).max() + _intervals(2 * braking * path.noise, path.t).sum()
     round_off = ROUND_OFF * (noise + path.eps * np.abs(values).sum())
     scale = _intervals(np.linalg.norm(path.force, axis=1) * speed, path.t).sum()
-    return _row("time", path, residual[:, None], np.array([_RECORDS * shift + round_off]), np.array([scale]), resolved)
+    return _row("time", path, residual[:, None], np.array([_RECORDS * shift + round_off]), np.array([scale]), obstacle)
 
 
-def _motion(U: Potential, path: Path, dynamics: Dynamics) -> list[Motion]:
-    """mΔẋ + ∫cẋ ds less ∫−∇U ds, over each interval."""
-    dt, want = np.diff(path.t), _intervals(path.force, path.t)
+def _motion(U: Potential, path: Path, dynamics: Dynamics, stiff: BoolArray) -> list[Motion]:
+    """mΔẋ + ∫cẋ ds less ∫−∇U ds, over each interval; without a bound beside records that are `stiff`."""
+    unseen = _nearby(np.where(stiff[1:] | stiff[:-1], np.inf, 0.0))
+    dt, ahead, first_order = np.diff(path.t), _change_ahead(U, path, dynamics), dynamics.mass == 0
     slack = np.zeros(dt.size)  # of the friction, in a time that is wrong by one record
-    shift = times(dt, np.maximum(np.abs(np.diff(path.force, axis=0)), _change_ahead(U, path, dynamics)))
-    if dynamics.mass == 0:
-        got, noise = dynamics.gamma * np.diff(path.x, axis=0), dynamics.gamma * path.noise[1:] * dt
-    else:
-        still, c = ~path.v.any(axis=1), dynamics.friction(path.t)
-        got = dynamics.mass * np.diff(path.v, axis=0) + _intervals(times(np.where(still, 0.0, c), path.v), path.t)
-        shift += times(c[1:], _left_right(path.v, path.t))
-        slack, noise = dt * np.abs(np.diff(c)), 2 * dynamics.mass * path.noise[1:]
+    noise = dynamics.gamma * path.noise[1:] * dt if first_order else _KICKS / ROUND_OFF * dynamics.mass * path.noise[1:]
+    c = dynamics.friction(path.t)
+    braking = c if first_order else np.where(path.v.any(axis=1), c, 0.0)
+    if not first_order:
+        slack = dt * np.abs(np.diff(c))
     out = []
-    for block in blocks_of(U):
-        part = slice(block.start, block.stop)
-        scale = np.linalg.norm(want[:, part], axis=1)
+    for block in blocks_of(U):  # one at a time: all of them together are as large as the recording
+        part = (slice(None), slice(block.start, block.stop))
+        force, v = path.force[part], path.v[part]
+        want = _intervals(force, path.t)
+        shift = times(dt, np.maximum(np.abs(np.diff(force, axis=0)), ahead[part]))
+        if first_order:
+            got = dynamics.gamma * np.diff(path.x[part], axis=0)
+        else:
+            got = dynamics.mass * np.diff(v, axis=0) + _intervals(times(braking, v), path.t)
+            shift += times(c[1:], _left_right(v, path.t))
+        scale = np.linalg.norm(want, axis=1)
         with np.errstate(invalid="ignore"):  # infinite friction on a block at rest, at t = 0: no bound
-            nearby = _nearby(np.linalg.norm(shift[:, part], axis=1) + slack * np.linalg.norm(path.v[1:, part], axis=1))
-        bound = np.where(nearby <= _RESOLVED * scale, _RECORDS * nearby + ROUND_OFF * noise, np.inf)
-        out.append(Motion.of(block, path.t[:-1], got[:, part], want[:, part], bound, scale, 1))
+            nearby = _nearby(np.linalg.norm(shift, axis=1) + slack * np.linalg.norm(v[1:], axis=1))
+        bound = np.where(nearby <= _RESOLVED * scale, _RECORDS * nearby + ROUND_OFF * noise, np.inf) + unseen
+        out.append(Motion.compared(block, path.t[:-1], got, want, bound, scale, 1))
     return out
 
 
@@ -167,7 +221,8 @@ def _change_ahead(U: Potential, path: Path, dynamics: Dynamics) -> Float64Array:
     for k, dt in enumerate(np.diff(path.t)):
         v = path.force[k] / dynamics.gamma if dynamics.mass == 0 else path.v[k]
         out[k] = np.abs(-U.gradient(path.x[k] + dt * v) - path.force[k])
-    return np.where(np.isfinite(out), out, np.inf)
+    out[~np.isfinite(out)] = np.inf
+    return out
 
 
 def _nearby(values: Float64Array) -> Float64Array:
@@ -177,11 +232,11 @@ def _nearby(values: Float64Array) -> Float64Array:
 
 
 def _row(
-    name: str, path: Path, residual: Float64Array, tolerance: Float64Array, scale: Float64Array, resolved: bool
+    name: str, path: Path, residual: Float64Array, tolerance: Float64Array, scale: Float64Array, obstacle: str
 ) -> Row:
     """Return the row of a law whose tolerance and scale are those of the whole recording."""
     tolerance, scale = np.broadcast_to(tolerance, residual.shape), np.broadcast_to(scale, residual.shape)
-    return Row(name, path.t, residual, tolerance, scale, 1, resolved)
+    return Row.of(name, path.t, residual, tolerance, scale, 1, obstacle)
 
 
 def _intervals(rate: Float64Array, t: Float64Array) -> Float64Array:

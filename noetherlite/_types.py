@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array: TypeAlias = NDArray[np.floating[Any]]
+BoolArray: TypeAlias = NDArray[np.bool_]
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 AnyArray: TypeAlias = NDArray[Any]
 Float64Array: TypeAlias = NDArray[np.float64]
 Seed: TypeAlias = int | np.random.SeedSequence | np.random.Generator | None
 
-__all__ = ["AnyArray", "Array", "ArrayLike", "Float64Array", "IntArray", "Seed"]
+__all__ = ["AnyArray", "Array", "ArrayLike", "BoolArray", "Float64Array", "IntArray", "Seed"]

@@ -10,6 +10,7 @@ import difflib
 import math
 import operator
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -111,6 +112,22 @@ def dtype_name(value: object) -> str:
     return str(name)
 
 
+def unmasked(value: Any, name: str) -> Any:
+    """Return `value`, which must have no masked entries: as a plain array it would have what is under its mask.
+
+    Raises
+    ------
+    ValueError
+        If an entry is masked.
+    """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        hidden = int(np.ma.getmaskarray(value).sum())
+        raise ValueError(
+            f"{name} must have no masked entries, got {hidden} of {value.size}; fill them in, or leave them out"
+        )
+    return value
+
+
 def array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...], dtype: str = "float64") -> Array:
     """Return a finite, C-contiguous, aligned array of `dtype`; a copy only if one is needed.
 
@@ -121,6 +138,7 @@ def array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...], dtype: st
     ValueError
         If the number of dimensions is wrong, or an entry is NaN or infinite.
     """
+    value = unmasked(value, name)
     try:
         raw = np.asarray(value)
     except ValueError as error:
@@ -148,7 +166,7 @@ def shaped(value: ArrayLike, name: str, shape: tuple[int, ...], *, dtype: str = 
 
 def labels(value: ArrayLike, name: str, *, n_samples: int, n_classes: int) -> IntArray:
     """Return integer class labels of shape (n_samples,) in [0, n_classes)."""
-    raw = np.asarray(value)
+    raw = np.asarray(unmasked(value, name))
     if raw.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integer class labels when loss='nll', got {describe(raw)}")
     if raw.shape != (n_samples,):

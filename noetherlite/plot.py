@@ -199,8 +199,8 @@ def check(report: Report, ax: Axes | None = None) -> Axes:
         Where to draw.
     """
     ax = new_axes(ax)
-    furthest = sorted(report.motion.values(), key=lambda row: -row.ratio.max())[:1]
-    for i, row in enumerate([*report.laws.values(), *furthest]):
+    furthest = sorted(report.motion.values(), key=lambda row: -row.tally.worst[0])[:1]
+    for i, row in enumerate(row for row in [*report.laws.values(), *furthest] if row.t.size):
         worst = row.ratio.reshape(row.t.size, -1).max(axis=1)
         shown = np.where(worst > 0, worst, np.nan)  # a logarithmic axis has no zero
         motion = row.name in report.motion

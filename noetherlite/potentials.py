@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable as Function
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numba
 import numpy as np
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from .network import Network
 
 _settings: Any = numba.config
+T = TypeVar("T", Array, IntArray)
+
+
+def owned(array: T, given: object) -> T:
+    """Return `array`, copied where it shares memory with what was given: that may be changed later."""
+    return array.copy() if np.may_share_memory(array, np.asarray(given)) else array
 
 
 @runtime_checkable
@@ -93,9 +99,9 @@ class NetworkPotential(_Compiled):
     network : Network
         The network f(θ; ·) and its loss.
     data : Dataset or array_like
-        A data set, or inputs X of shape (N, n_0).
+        A data set, whose arrays are shared, or inputs X of shape (N, n_0), which are copied.
     y : array_like, optional
-        With inputs given as an array: labels (N,) for "nll", targets (N, n_L) for "mse".
+        With inputs given as an array: labels (N,) for "nll", targets (N, n_L) for "mse"; copied.
 
     Attributes
     ----------
@@ -130,6 +136,8 @@ class NetworkPotential(_Compiled):
             self.y = _validate.labels(y, "y", n_samples=self.n_samples, n_classes=n_outputs)
         else:
             self.y = _validate.shaped(y, "y", (self.n_samples, n_outputs))
+        if held is data:
+            self.X, self.y = owned(self.X, held), owned(self.y, y)
         self.n_params = network.n_params
 
     def problem(self, dtype: str = "float64") -> layout.Problem:
@@ -185,7 +193,7 @@ class Harmonic(_Compiled):
     """
 
     def __init__(self, A: ArrayLike) -> None:
-        self.A = _validate.array(A, "A", ndim=2)
+        self.A = owned(_validate.array(A, "A", ndim=2), A)
         if self.A.shape[0] == 0 or self.A.shape[0] != self.A.shape[1] or not np.array_equal(self.A, self.A.T):
             raise ValueError(f"A must be a symmetric matrix, got {_validate.describe(self.A)}")
         self.n_params = self.A.shape[0]
@@ -237,7 +245,7 @@ class Callable:
         """
         x = _validate.shaped(x, "x", (self.n_params,))
         value, gradient = self._function(x.astype(np.float64))
-        out = np.asarray(gradient, dtype=np.float64)
+        out = np.array(_validate.unmasked(gradient, "gradient"), dtype=np.float64)  # the function may fill one buffer
         if np.ndim(value) != 0 or out.shape != (self.n_params,):
             raise ValueError(
                 f"value_and_gradient must return a number and an array of shape ({self.n_params},), "

@@ -14,11 +14,13 @@ from . import _validate
 from ._family import NoetherSymmetry
 from ._floating import underflowing
 from ._points import random_point
-from ._report import Report, blocks_of
+from ._precision import named, of_dtype, widened
+from ._report import Report
+from ._rows import blocks_of, distinct
 from ._tensors.watch import assert_symmetric as assert_symmetric
 from ._types import Array, ArrayLike, Float64Array, Seed
 from .algorithms import Algorithm
-from .checking import check, precision
+from .checking import check
 from .dynamics import GF, Dynamics
 from .potentials import Potential
 
@@ -34,6 +36,7 @@ def assert_gradient(
     x: ArrayLike | None = None,
     *,
     rng: Seed = 0,
+    precision: str | None = None,
 ) -> None:
     """Assert that a gradient is ∇U to the precision of its numbers.
 
@@ -47,12 +50,15 @@ def assert_gradient(
         Points. With a function four random ones by default; values need the points they belong to.
     rng : int, SeedSequence or Generator
         Source of the random points, and of the directions in which the scale is measured.
+    precision : {"float64", "float32", "bfloat16", "float16", "autocast"}, optional
+        Precision of the gradient; by default that of its dtype, whatever numbers it holds.
 
     Raises
     ------
     AssertionError
         If a block is off by more than 32ε(|∇U| + |H (x∘s)|), the largest over random signs s: what relative errors of ε in
-        the parameters change, and so what backward-stable evaluations may differ by. ε is that of the gradient's dtype.
+        the parameters change, and so what backward-stable evaluations may differ by. ε is that of the gradient's dtype, or of
+        `precision`: float32 numbers in an array of float64 need it.
         The message names every block that is off and the entry that is furthest off.
     TypeError, ValueError
         If shapes do not fit.
@@ -70,15 +76,18 @@ def assert_gradient(
     """
     generator = _validate.generator(rng)
     points = _points(U, gradient, x, generator)
+    eps = None if precision is None else named(precision).gradient
     if callable(gradient):
-        raw = [np.asarray(gradient(np.array(point, np.float64))) for point in points]
+        # copies, as the function may fill one buffer again and again
+        raw = [np.array(_validate.unmasked(gradient(np.array(x, np.float64)), "gradient")) for x in points]
     else:
-        raw = list(np.asarray(gradient).reshape(-1, np.shape(gradient)[-1] if np.ndim(gradient) else 1))
+        held = np.asarray(_validate.unmasked(gradient, "gradient"))
+        raw = list(held.reshape(-1, held.shape[-1] if held.ndim else 1))
         if len(raw) != len(points):
             raise ValueError(f"gradient has {len(raw)} rows; expected {len(points)}, one for each row of x")
     for k, (point, value) in enumerate(zip(points, raw, strict=True)):
-        got = _validate.shaped(value, "gradient", (U.n_params,))
-        wrong = _wrong_blocks(U, point, got, precision(value), generator)
+        got = _validate.shaped(widened(value), "gradient", (U.n_params,))
+        wrong = _wrong_blocks(U, point, got, of_dtype(value) if eps is None else eps, generator)
         if wrong:
             raise AssertionError("\n".join([f"the gradient of {U!r} is wrong at point {k}:", *wrong]))
 
@@ -87,7 +96,7 @@ def assert_gradient(
 def assert_law_holds(
     U: Potential,
     params: ArrayLike,
-    t: ArrayLike,
+    t: ArrayLike | None = None,
     dynamics: Dynamics | Algorithm = GF,
     *,
     laws: str | Sequence[str | NoetherSymmetry] = "all",
@@ -105,7 +114,7 @@ def assert_law_holds(
     motion : bool
         Assert the motion of every block of parameters too.
     **options
-        Passed to `nl.check`: `velocity`, `minibatches`.
+        Passed to `nl.check`: `velocity`, `minibatches`, `batches`, `precision`, `every`.
 
     Returns
     -------
@@ -154,10 +163,10 @@ def _wrong_blocks(U: Potential, x: Array, got: Array, eps: float, rng: np.random
         i = int(np.argmax(difference))
         entry = ", ".join(map(str, np.unravel_index(i, block.shape)))
         square = float(want[part] @ want[part])
-        ratio = f", {float(got[part] @ want[part]) / square:.4g} times ∇U along it" if square > 0 else ""
+        ratio = f", {distinct(float(got[part] @ want[part]) / square, 1.0)} times ∇U along it" if square > 0 else ""
         lines.append(
             f"  {block.name}: off by {np.linalg.norm(difference):.2g}{ratio}; most at {block.name}[{entry}], "
-            f"{got[part][i]:.6g} instead of {want[part][i]:.6g}; tolerance {tolerance:.1g} = {_ROUND_OFF} x {eps:.1g} x {scale:.2g}"
+            f"{distinct(got[part][i], want[part][i], 6)} instead of {distinct(want[part][i], got[part][i], 6)}; tolerance {tolerance:.1g} = {_ROUND_OFF} x {eps:.1g} x {scale:.2g}"
         )
     return lines
 

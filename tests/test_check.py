@@ -338,7 +338,8 @@ def test_table_and_rows():
     report = nl.check(U, run.params, run.t, nl.GD(0.1))
     lines = str(report).splitlines()
     assert lines[0] == "21 records of precision 2e-16, t = 0 to 2: every row one step of GD(lr=0.1)"
-    assert [line.split()[0] for line in lines[2:]] == [row.name for row in report.rows]
+    assert [line.split()[0] for line in lines[2 : 2 + len(report.rows)]] == [row.name for row in report.rows]
+    assert lines[2 + len(report.rows) :] == ["verdict: holds", *(f"· {limit}" for limit in report.limits)]
     assert repr(report) == "Report(ok)"
     assert repr(report.laws["scaling:2"]) == "Row('scaling:2', holds)"
     row = report.laws["scaling:1"]

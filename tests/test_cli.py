@@ -409,6 +409,8 @@ def test_what_run_wrote_holds(recording, config, tmp_path, capsys):
     assert main(["check", file, "--config", config(), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["ok"] is True
+    assert answer["verdict"] == "holds"
+    assert answer["limits"]
     assert [row["name"] for row in answer["rows"]][:2] == ["scaling:1", "translation:b"]
     assert all(row["ratio"] < 1 for row in answer["rows"])
 

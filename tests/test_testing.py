@@ -51,6 +51,30 @@ def test_a_scale_shows_as_a_ratio():
     assert str(caught.value).count("30 times ∇U along it") == len(net.blocks)
 
 
+def test_the_dtype_is_what_a_gradient_is_judged_by():
+    _, U, x = problem("tanh", "nll", n=40)
+    rounded = single(U)(x).astype(np.float64)  # all of its entries are float32 numbers
+    with pytest.raises(AssertionError, match="is wrong at point 0"):
+        nl.testing.assert_gradient(U, rounded, x)
+    nl.testing.assert_gradient(U, rounded, x, precision="float32")
+    with pytest.raises(AssertionError, match="is wrong at point 0"):
+        nl.testing.assert_gradient(U, 1.01 * rounded, x, precision="float32")
+    with pytest.raises(ValueError, match="precision='single' is not known"):
+        nl.testing.assert_gradient(U, rounded, x, precision="single")
+
+
+def test_digits_that_differ_are_shown():
+    _, U, x = problem("tanh", "nll", n=40)
+    gradient = U.gradient(x)
+    gradient[3] += 1e-9
+    with pytest.raises(AssertionError) as caught:
+        nl.testing.assert_gradient(U, gradient, x)
+    told = str(caught.value).split("; most at W1[")[1].split("], ")[1].split(";")[0]
+    got, want = told.split(" instead of ")
+    assert got != want
+    assert 0 < abs(float(got) - float(want)) < 1e-8
+
+
 def test_the_gradient_is_asked_for_at_its_own_copy():
     _, U, x = problem("tanh")
     before = x.copy()

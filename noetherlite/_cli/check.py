@@ -58,14 +58,18 @@ def _check(options: argparse.Namespace) -> int:
     if "t" not in held:
         raise ValueError(f"{options.file} holds {_names(held)}; expected t, the times of its records")
     t, params = _validate.times(held["t"]), _parameters(U.network, held, options.file)
+    every = 1
     if isinstance(followed, Algorithm) and not np.allclose(np.diff(t), followed.dt, rtol=1e-6):
-        if minibatches or followed.weight_decay:
+        if minibatches:
             raise ValueError(
-                f"{options.file}: runs by minibatches or with weight decay are checked step by step, and here there are steps "
-                f"of {followed.dt:g} between the records; record every step"
+                f"{options.file}: runs by minibatches are checked step by step, and here there are steps of {followed.dt:g} "
+                "between the records; record every step"
             )
-        followed = followed.dynamics  # there are steps between the records
-    report = check(U, params, t, followed, minibatches=minibatches)
+        if followed.weight_decay:
+            every = max(round(float(t[1] - t[0]) / followed.dt), 1) if t.size > 1 else 1  # a flow has no decay: replay
+        else:
+            followed = followed.dynamics  # there are steps between the records
+    report = check(U, params, t, followed, minibatches=minibatches, every=every)
     broken = [row.name for row in report.rows if row.verdict == "broken"]
     if options.json:
         rows = [
@@ -73,13 +77,21 @@ def _check(options: argparse.Namespace) -> int:
                 "name": row.name,
                 "verdict": row.verdict,
                 "where": row.where,
-                "ratio": float(np.max(row.ratio, initial=0.0)),
+                "ratio": max(row.tally.worst[0], 0.0),
             }
             for row in report.rows
         ]
         undecided = [row.name for row in report.rows if row.verdict == "not decidable"]
         say.answer(
-            {"ok": report.ok, "broken": broken, "not decidable": undecided, "findings": report.findings, "rows": rows}
+            {
+                "verdict": report.verdict,
+                "ok": report.ok,
+                "broken": broken,
+                "not decidable": undecided,
+                "findings": report.findings,
+                "limits": report.limits,
+                "rows": rows,
+            }
         )
     else:
         print(report)

@@ -1,0 +1,132 @@
+"""`check` for runs in progress: rows come one by one, and none of them are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _validate
+from ._clock import start
+from ._family import Family, NoetherSymmetry
+from ._floating import underflowing
+from ._implied import fewest_rows
+from ._precision import judged, widened
+from ._recording import batch_of_row, claimed, dtype_of, step_laws
+from ._report import Report
+from ._steps import Stepwise
+from ._types import Array, ArrayLike
+from .algorithms import Algorithm
+from .checking import report
+from .potentials import Potential
+
+
+class Monitor:
+    """`check` while a run is running: rows come one by one, and none of them are kept.
+
+    Parameters
+    ----------
+    U, algorithm : Potential, Algorithm
+        What the run is supposed to descend, and by what steps.
+    precision, every, laws
+        As in `check`. Without `precision` it is what the rows so far show.
+    minibatches : bool
+        The steps use minibatches that `step` is not told of.
+    t0 : float, optional
+        Time of the first row, 0 by default; a conformal leapfrog with α > 0 needs it.
+
+    Notes
+    -----
+    Memory is that of a few rows and does not grow with their number. The verdicts are those of `check` on the same rows; of a
+    row's residuals only the one that is furthest beyond, or nearest to, its tolerance is kept.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> net = nl.Network([2, 3, 2], "relu")
+    >>> U = net.potential(nl.datasets.gaussian_classes(n=20, n_features=2, n_classes=2, rng=0))
+    >>> theta, watch = net.init(rng=0), nl.Monitor(U, nl.GD(0.1))
+    >>> for _ in range(50):
+    ...     watch.step(theta)
+    ...     theta -= 0.1 * U.gradient(theta)
+    >>> watch.report().verdict
+    'holds'
+    """
+
+    def __init__(
+        self,
+        U: Potential,
+        algorithm: Algorithm,
+        *,
+        precision: str | None = None,
+        every: int = 1,
+        laws: str | Sequence[str | NoetherSymmetry] = "all",
+        minibatches: bool = False,
+        t0: float | None = None,
+    ) -> None:
+        claimed(U, algorithm)
+        if not isinstance(algorithm, Algorithm):
+            raise TypeError(f"algorithm must be an Algorithm such as nl.GD(0.1), got {_validate.describe(algorithm)}")
+        fewest_rows(algorithm, known_start=True)
+        self._every = _validate.integer(every, "every", minimum=1)
+        self._claim = U, algorithm, laws, minibatches, start(algorithm, t0)
+        self._families(batchwise=minibatches)
+        self._wanted = precision
+        self._precision = judged(np.empty(0), precision)
+        self._with_batches: bool | None = None
+        self._first: tuple[Array, object] | None = None
+        self._seen: Stepwise | None = None
+
+    @underflowing
+    def step(self, theta: ArrayLike, batch: Any = None) -> None:
+        """Take the next row.
+
+        Parameters
+        ----------
+        theta : array_like, shape (P,)
+            Parameters before a step, or, at the end, after the last one. They are copied.
+        batch : array_like of int, optional
+            Indices of the samples of the gradient that is taken at `theta`; all by default. With `every` = m a sequence of m such
+            arrays. The row at the end has none.
+        """
+        U, algorithm, *_ = self._claim
+        row = np.array(_validate.shaped(widened(theta), "theta", (U.n_params,), dtype=dtype_of(widened(theta))))
+        if batch is not None:
+            batch = batch_of_row(U, batch, "batch", self._every, algorithm)
+        if self._first is None:
+            self._first, self._with_batches = (row, batch), batch is not None
+            return
+        if batch is not None and not self._with_batches:
+            raise ValueError("batch must be given for every row but the last, or for none; the first had none")
+        if self._seen is None:
+            self._begin(np.stack([self._first[0], row]))
+            self._seen_rows(*self._first)
+        self._seen_rows(row, batch)
+
+    @underflowing
+    def report(self) -> Report:
+        """Return what `check` says of the rows so far."""
+        if self._seen is None:
+            raise ValueError(f"there are {int(self._first is not None)} rows so far; expected at least two")
+        return report(self._seen, [])
+
+    def _families(self, batchwise: bool) -> list[Family]:
+        U, algorithm, laws, _, _ = self._claim
+        return step_laws(U, algorithm, laws, batchwise)
+
+    def _begin(self, rows: Array) -> None:
+        U, algorithm, _, minibatches, t0 = self._claim
+        self._precision = judged(rows, self._wanted)
+        families = self._families(batchwise=minibatches or bool(self._with_batches))
+        motion = not minibatches or bool(self._with_batches)
+        self._seen = Stepwise(
+            U, algorithm, families, self._precision, t0=t0, every=self._every, motion=motion, keep=False
+        )
+
+    def _seen_rows(self, row: Array, batch: object) -> None:
+        assert self._seen is not None
+        if self._wanted is None and (finer := judged(row, None)).eps < self._precision.eps and row.any():
+            self._precision = finer
+            self._seen.judge_by(finer)
+        self._seen.add(row[None].astype(np.float64), [batch])

@@ -1,0 +1,108 @@
+"""What `check` and `Monitor` take: rows, batches, laws, brought into the form in which they are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _validate
+from ._family import Family, NoetherSymmetry
+from ._precision import widened
+from ._types import Array, ArrayLike, IntArray
+from .algorithms import GD, NAGD, Algorithm, HeavyBall
+from .dynamics import Dynamics
+from .potentials import NetworkPotential, Potential
+from .symmetries import watched
+
+
+def claimed(U: object, dynamics: object) -> None:
+    """Refuse what is no potential or follows nothing."""
+    if not isinstance(U, Potential):
+        raise TypeError(f"U must be a potential, for example net.potential(data); got {_validate.describe(U)}")
+    if not isinstance(dynamics, Dynamics | Algorithm):
+        raise TypeError(
+            f"dynamics must be a Dynamics such as nl.GF or an Algorithm such as nl.GD(0.1), got {_validate.describe(dynamics)}"
+        )
+
+
+def dtype_of(value: ArrayLike) -> str:
+    """Return the precision in which an array is kept: float32 for what is no longer than that."""
+    held = np.asarray(value)
+    return "float32" if held.dtype.kind == "f" and held.dtype.itemsize <= 4 else "float64"
+
+
+def recorded(U: Potential, params: ArrayLike) -> Array:
+    """Return the rows (R, P) of a recording, without a copy where none is needed."""
+    held = widened(params)
+    x = _validate.array(held, "params", ndim=2, dtype=dtype_of(held))
+    if x.shape[1] != U.n_params:
+        raise ValueError(f"params must have shape (R, {U.n_params}), one row per time, got {x.shape}")
+    return x
+
+
+def laws_of(U: Potential, laws: str | Sequence[str | NoetherSymmetry], batchwise: bool) -> tuple[list[Family], bool]:
+    """Return the families to check, and whether the law of energy is among those asked for."""
+    if laws == "all":
+        return watched(U, "all", batchwise), True
+    wanted = [laws] if isinstance(laws, str | NoetherSymmetry) else list(laws)
+    named = [item for item in wanted if item != "time"]
+    return watched(U, named, batchwise), len(named) < len(wanted)
+
+
+def step_laws(
+    U: Potential, algorithm: Algorithm, laws: str | Sequence[str | NoetherSymmetry], batchwise: bool
+) -> list[Family]:
+    """Return the families that are checked along the steps of an algorithm."""
+    families, energy = laws_of(U, laws, batchwise)
+    if energy and laws != "all":
+        raise ValueError(f"laws: energy has no exact law along the steps of {algorithm}; give its Dynamics for 'time'")
+    return families
+
+
+def batch_of(U: Potential, value: Any, name: str) -> IntArray:
+    """Return the indices of a minibatch."""
+    if not isinstance(U, NetworkPotential):
+        raise ValueError(f"{name} needs a potential with samples, got {U!r}")
+    held: Array = np.asarray(value)
+    if held.dtype.kind not in "iu" or held.ndim != 1 or held.size == 0:
+        raise ValueError(f"{name} must be a non-empty array of sample indices, got {_validate.describe(held)}")
+    if int(held.min()) < 0 or int(held.max()) >= U.n_samples:
+        raise ValueError(f"{name} must hold indices in 0..{U.n_samples - 1}, got {int(held.min())}..{int(held.max())}")
+    return held.astype(np.int64)
+
+
+def batch_of_row(U: Potential, value: Any, name: str, every: int, algorithm: Algorithm) -> object:
+    """Return the minibatch of a row, or those of the steps that follow it."""
+    if every == 1:
+        return batch_of(U, value, name)
+    if not isinstance(algorithm, GD | HeavyBall | NAGD):
+        raise ValueError(f"{name} with every={every} is not known for {algorithm}, of which a step has two gradients")
+    if not isinstance(value, Sequence | np.ndarray) or len(value) != every:
+        raise ValueError(
+            f"{name} must have {every} arrays of sample indices, one per step, got {_validate.describe(value)}"
+        )
+    return tuple(batch_of(U, item, f"{name}[{j}]") for j, item in enumerate(value))
+
+
+def by_row(
+    U: Potential, batches: Sequence[ArrayLike] | None, every: int, n: int, algorithm: Algorithm
+) -> list[object] | None:
+    """Return the minibatches of n rows; the last has one only if it was given."""
+    if batches is None:
+        return None
+    held: list[Any] = list(batches)
+    if len(held) < every * (n - 1):
+        raise ValueError(f"batches must have one array per step, {every * (n - 1)} for {n} rows, got {len(held)}")
+    out: list[object] = []
+    for k in range(n):
+        part = held[k * every : (k + 1) * every]
+        if len(part) < every:
+            out.append(None)
+            break
+        if every == 1:
+            out.append(batch_of(U, part[0], f"batches[{k}]"))
+        else:
+            out.append(batch_of_row(U, part, f"batches[{k * every}:{(k + 1) * every}]", every, algorithm))
+    return out

@@ -1,0 +1,186 @@
+"""Known steps between the rows of a recording, taken again from every row and compared with the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._implied import gain
+from ._precision import Precision
+from ._rounding import Rounding
+from ._rows import ROUND_OFF
+from ._types import Float64Array
+from .algorithms import GD, NAGD, Algorithm, HeavyBall
+from .potentials import Potential
+
+if TYPE_CHECKING:
+    from ._steps import Steps
+
+_TWINS = 2
+_ELSEWHERE = 2  # how far off the twin's first velocity is, over the velocity, where that is not known
+
+Gradient = Callable[[int, Float64Array], Float64Array]  # (number of the step, point) ↦ ∇U
+
+
+def walk(
+    algorithm: Algorithm, x: Float64Array, v: Float64Array, t: float, steps: int, gradient: Gradient
+) -> tuple[Float64Array, Float64Array]:
+    """Return x and v after so many steps of the algorithm from time t on (theory §6)."""
+    h, decay = algorithm.dt, algorithm.weight_decay
+
+    def force(j: int, y: Float64Array) -> Float64Array:
+        return gradient(j, y) + decay * y
+
+    if isinstance(algorithm, GD):
+        for j in range(steps):
+            x = x - h * force(j, x)
+    elif isinstance(algorithm, HeavyBall):
+        for j in range(steps):
+            v = algorithm.momentum * v - force(j, x)
+            x = x + h * v
+    elif isinstance(algorithm, NAGD):
+        for j in range(steps):
+            k = round(t / h) + j
+            beta = (k - 1) / (k + algorithm.alpha - 1)
+            v = beta * v - h * force(j, x + beta * h * v)
+            x = x + h * v
+    else:
+        kick = 0.5 * h / algorithm.dynamics.mass
+        at_x = force(0, x)
+        for j in range(steps):
+            start, middle, end = (t + (j + part) * h for part in (0.0, 0.5, 1.0))
+            v = algorithm.dynamics.fading(start, middle) * v - kick * at_x
+            x = x + h * v
+            at_x = force(j + 1, x)
+            v = algorithm.dynamics.fading(middle, end) * (v - kick * at_x)
+    return x, v
+
+
+class Replay:
+    """Steps of an algorithm between rows; the velocity, which rows do not have, is followed along.
+
+    Where velocity and force were the same everywhere, m steps would lead to x + aδv + bδF and v + cδv + dδF if these were
+    off by δv and δF at their start: what a row is off by, times pc/a, corrects the velocity with which the next steps begin.
+    A force that is off by δF then shows as wδF in the next row, w = b + ae, with δv = eδF and e ← (1 − p)ce + d − pcb/a.
+
+    Beside the rows run twins of theirs, rounded once more at random; how far they get from the rows is what round-off makes.
+    """
+
+    def __init__(
+        self,
+        U: Potential,
+        algorithm: Algorithm,
+        precision: Precision,
+        t0: float,
+        every: int,
+        velocity: Float64Array | None,
+    ) -> None:
+        self.U, self.algorithm, self.precision, self.t0, self.every = U, algorithm, precision, t0, every
+        self.solved = False  # whether the first rows gave the velocity
+        self._known = velocity
+        self._rounding = Rounding(U, precision.gradient)
+        self._rng = np.random.default_rng(0)
+        self._velocities = [np.zeros(U.n_params) for _ in range(1 + _TWINS)]
+        self._twins: list[Float64Array] = []
+        self._next = 0  # the row from which the next steps are taken
+        self._lag = 0.0  # e: by how much the velocity is off where the force is off by one
+
+    def steps(self, x: Float64Array, low: int, batches: Sequence[object]) -> Steps | None:
+        """Return the steps between rows x, the first of which is number `low`, that have not been judged yet."""
+        from ._steps import Steps
+
+        found: list[tuple[Any, ...]] = []
+        while self._next - low < x.shape[0] - 1:
+            i = self._next - low
+            if (row := self._between(self._next, x[i], x[i + 1], batches[i])) is not None:
+                found.append(row)
+            self._next += 1
+        if not found:
+            return None
+        record, t, points, got, want, noise, span = (np.array(column) for column in zip(*found, strict=True))
+        return Steps(record, t, points, got, want, noise, span)
+
+    def _between(self, k: int, x: Float64Array, following: Float64Array, batch: object) -> tuple[Any, ...] | None:
+        t = self.t0 + k * self.every * self.algorithm.dt
+        a, b, c, d = self._response(t)
+        if k == 0:
+            self._twins = [self._rounded(x) for _ in range(_TWINS)]
+        judged = k > 0 or self._begin(x, following, t, batch, a, b)
+        ends = [following, *(self._rounded(following) for _ in range(_TWINS))]
+        walks = [self._walk(y, v, t, batch) for y, v in zip([x, *self._twins], self._velocities, strict=True)]
+        here, _, mean = walks[0]
+        if not np.isfinite(here).all():
+            raise ValueError(f"params: {self.every} steps of {self.algorithm} from row {k} lead to what is not finite")
+        off = [end - there for end, (there, _, _) in zip(ends, walks, strict=True)]
+        weight = a * self._lag + b
+        part = self._correct([v for _, v, _ in walks], [c / a * miss for miss in off]) if a != 0 else 0.0
+        self._lag = (1 - part) * c * self._lag + d - (part * c * b / a if a != 0 else 0.0)
+        self._twins = ends[1:]
+        if not judged:
+            return None
+        spread = max(float(np.linalg.norm(miss - off[0])) for miss in off[1:]) / abs(weight)
+        noise = ROUND_OFF * self._round_off(x, mean) + 2 * (spread if np.isfinite(spread) else np.inf)
+        return k, t, 0.5 * (here + following), mean + off[0] / weight, mean, noise, following - x
+
+    def _correct(self, v: list[Float64Array], corrections: list[Float64Array]) -> float:
+        """Add the part of the corrections, 0 to 1, that brings the twins nearest to the rows; return it.
+
+        Where the force turns the velocity around between two rows, the whole of it would be too much.
+        """
+        apart = np.concatenate([twin - v[0] for twin in v[1:]])
+        change = np.concatenate([correction - corrections[0] for correction in corrections[1:]])
+        square = float(change @ change)
+        part = float(np.clip(-(apart @ change) / square, 0.0, 1.0)) if 0 < square < np.inf else 1.0
+        self._velocities = [one + part * correction for one, correction in zip(v, corrections, strict=True)]
+        return part
+
+    def _round_off(self, x: Float64Array, mean: Float64Array) -> float:
+        p = self.precision
+        return float(p.eps * gain(self.algorithm) * np.linalg.norm(x) + p.gradient * np.linalg.norm(mean))
+
+    def _begin(self, x: Float64Array, following: Float64Array, t: float, batch: object, a: float, b: float) -> bool:
+        """Find the velocity at the first row; return whether the steps from there are still to be judged."""
+        if self._known is not None:
+            self._velocities = [self._known] * (1 + _TWINS)
+            return True
+        if not self.algorithm.has_velocity or a == 0 or (isinstance(self.algorithm, NAGD) and t == 0):
+            return True
+        here, _, mean = self._walk(x, self._velocities[0], t, batch)
+        if np.linalg.norm(following - here) <= abs(b) * ROUND_OFF * self._round_off(x, mean):
+            return True  # from rest
+        self.solved = True
+        v = (following - here) / a
+        # Twins begin with other velocities altogether: how fast they fall in with the rows is how fast any error does.
+        speed = _ELSEWHERE * max(float(np.linalg.norm(v)), float(np.linalg.norm(following - x)) / abs(a))
+        self._velocities = [v, *(v + self._rng.normal(0.0, speed / np.sqrt(x.size), x.size) for _ in range(_TWINS))]
+        return False
+
+    def _walk(
+        self, x: Float64Array, v: Float64Array, t: float, batch: object
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Return x and v one row on, and the mean of the gradients on the way."""
+        total, count = np.zeros_like(x), 0
+
+        def gradient(j: int, y: Float64Array) -> Float64Array:
+            nonlocal total, count
+            chosen = None if batch is None else batch[j]  # type: ignore[index]
+            out = self._rounding.of(chosen).gradient(y) if np.isfinite(y).all() else np.full_like(y, np.nan)
+            total, count = total + out, count + 1
+            return out
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            x, v = walk(self.algorithm, x, v, t, self.every, gradient)
+        return x, v, total / count
+
+    def _response(self, t: float) -> tuple[float, float, float, float]:
+        """Return a, b, c, d: x and v after the steps where v was 1 at first, and where the gradient is 1."""
+        unit = np.array([0.0, 1.0])
+        x, v = walk(self.algorithm, np.zeros(2), np.array([1.0, 0.0]), t, self.every, lambda *_: unit)
+        return float(x[0]), float(x[1]), float(v[0]), float(v[1])
+
+    def _rounded(self, x: Float64Array) -> Float64Array:
+        """Return x rounded at random, as it was once itself, and by every hidden step and its gradient."""
+        size = ROUND_OFF * self.precision.eps * np.sqrt(1 + 2 * self.every)
+        return np.asarray(x * (1 + size * self._rng.uniform(-1, 1, x.size)))

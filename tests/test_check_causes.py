@@ -1,0 +1,188 @@
+"""What `check` says of steps that are off for a usual reason: the right reason, or none."""
+
+import numpy as np
+import pytest
+from problems import problem
+from recipes import adam, loop
+
+import noetherlite as nl
+
+net, U, X0 = problem("leaky_relu(0.1)", loss="nll", widths=(3, 6, 4, 3), n=30)
+SQUARES, V, Y0 = problem("tanh", loss="mse", widths=(3, 6, 4, 3), n=30)
+LR, STEPS = 0.05, 60
+GD = nl.GD(LR)
+BATCHES = [np.random.default_rng(k).choice(30, 8, replace=False) for k in range(STEPS)]
+START = float(np.linalg.norm(U.gradient(X0)))
+
+
+def rows(**options):
+    return loop(U, X0, LR, STEPS, **options)
+
+
+def scaled(name, factor):
+    """Return the gradient of U with one block of it scaled."""
+
+    def gradient(x):
+        out = U.gradient(x)
+        net.unpack(out)[name][...] *= factor
+        return out
+
+    return gradient
+
+
+def decayed_weights(x):
+    out = U.gradient(x)
+    parts, held = net.unpack(out), net.unpack(x)
+    for name in ("W1", "W2", "W3"):
+        parts[name][...] += 1e-3 * held[name]
+    return out
+
+
+def clipped(length):
+    return lambda g, k: g * min(1.0, length / np.linalg.norm(g))
+
+
+CAUSES = {
+    "momentum": (rows(momentum=0.9), GD, "the steps have a momentum of 0.9, where 0 is declared"),
+    "less momentum": (rows(momentum=0.8), nl.HeavyBall(LR, 0.9), "the steps have a momentum of 0.8, where 0.9 is declared"),
+    "Nesterov": (rows(momentum=0.9, nesterov=True), GD, "the steps have Nesterov's momentum of 0.9"),
+    "Nesterov, heavy ball declared": (
+        rows(momentum=0.9, nesterov=True), nl.HeavyBall(LR, 0.9), "the steps have Nesterov's momentum of 0.9",
+    ),
+    "decay": (rows(decay=5e-4), GD, "the steps have a weight decay of 0.0005 that is not declared"),
+    "more decay": (
+        rows(decay=5e-4), nl.GD(LR, weight_decay=1e-4), "the steps have a weight decay of 0.0005, where 0.0001 is declared",
+    ),
+    "decay and momentum": (
+        rows(momentum=0.9, decay=5e-4), nl.HeavyBall(LR, 0.9), "the steps have a weight decay of 0.0005 that is not declared",
+    ),
+    "neither declared": (
+        rows(momentum=0.9, decay=5e-4), GD,
+        "the steps have a weight decay of 0.0005 that is not declared and a momentum of 0.9, where 0 is declared",
+    ),
+    "decay of weights": (
+        rows(gradient=decayed_weights), GD, "the steps of W1, W2, W3 have a weight decay of 0.001 that is not declared",
+    ),
+    "clipped": (rows(change=clipped(0.8 * START)), GD, f"gradients longer than {0.8 * START:.4g} are clipped to that length (6 of"),
+    "clipped always": (rows(change=clipped(0.1 * START)), GD, f"gradients longer than {0.1 * START:.4g} are clipped to that length"),
+    "schedule": (
+        rows(change=lambda g, k: g * (1 - k / 100)), GD, "every block moves in the right direction, 0.41 to 0.99 times as far",
+    ),
+    "two rates": (
+        rows(change=lambda g, k: g * (0.1 if k > 45 else 1)), GD,
+        "every block moves 0.1 times as far as U asks at 14 of 60 steps, from rows 46, 47, 48, 49, 50, 51, 52, 53, …",
+    ),
+    "minibatches": (rows(batches=BATCHES), GD, "no step is along the gradient of all samples, and every law holds, as with minibatches"),
+    "Adam": (adam(U, X0, LR, STEPS), GD, "steps are about equally long in every entry, as those of an adaptive optimiser"),
+    "repeated": (np.insert(rows(), 20, rows()[20], axis=0), GD, "row 21 repeats the row before (1 of 61 steps, from row 20)"),
+    "repeated, heavy ball": (
+        np.insert(rows(momentum=0.9), 20, rows(momentum=0.9)[20], axis=0), nl.HeavyBall(LR, 0.9), "row 21 repeats the row before (2 of",
+    ),
+    "missing": (np.delete(rows(), 20, axis=0), GD, "a row is missing after row 19: the next is 2 steps on (1 of 59 steps, from row 19)"),
+    "not copied": (np.repeat(rows()[-1:], 30, axis=0), GD, "all rows are equal, and the gradient is not zero: were they copied"),
+    "a millionth": (rows(change=lambda g, k: g * (1 + 1e-6)), GD, "every block moves 1.000001 times as far as U asks: its loss or"),
+    "a millionth of a block": (rows(gradient=scaled("W2", 1 + 1e-6)), GD, "W2 moves 1.000001 times as far as U asks"),
+    "missing block": (rows(gradient=scaled("b1", 0.0)), GD, "b1 does not move: its gradient is missing"),
+    "little of a block": (rows(gradient=scaled("b1", 0.015)), GD, "b1 moves 0.015 times as far as U asks"),
+    "sum": (loop(U, X0, 1e-3, STEPS, change=lambda g, k: 30 * g), nl.GD(1e-3), "every block moves 30 times as far as U asks (there are 30 samples)"),
+    "ascent": (rows(change=lambda g, k: -g), GD, "every block moves -1 times as far as U asks"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_a_usual_cause_is_named(name):
+    recorded, algorithm, words = CAUSES[name]
+    report = nl.check(U, recorded, dynamics=algorithm)
+    assert report.verdict == "broken"
+    (finding,) = report.findings
+    assert finding.startswith(words)
+    streamed = nl.Monitor(U, algorithm)
+    for row in recorded:
+        streamed.step(row)
+    assert streamed.report().findings == report.findings
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (2 / 3, "0.6667 times as far as U asks (2/3, as where squares are averaged over samples and outputs)"),
+        (2.0, "2 times as far as U asks (as where the ½ of the loss is left out)"),
+        (60.0, "60 times as far as U asks (there are 30 samples, and the loss has a ½)"),
+        (0.7, "0.7 times as far as U asks: its loss"),
+    ],
+)
+def test_losses_that_are_counted_otherwise(factor, words):
+    report = nl.check(V, loop(V, Y0, 1e-3, 30, change=lambda g, k: factor * g), dynamics=nl.GD(1e-3))
+    (finding,) = report.findings
+    assert words in finding
+
+
+def test_causes_that_are_none_of_the_usual_have_no_reason():
+    def permuted(x):
+        out = U.gradient(x)
+        net.unpack(out)["W2"][...] = net.unpack(out)["W2"][::-1].copy()
+        return out
+
+    (finding,) = nl.check(U, rows(gradient=permuted), dynamics=GD).findings
+    assert finding.startswith("W2 does not move along -∇U")
+    fewer = U.network.potential(U.X[:-1], U.y[:-1])
+    (finding,) = nl.check(U, rows(gradient=fewer.gradient), dynamics=GD).findings
+    assert finding.endswith("or with other data")  # which one of the two, steps alone do not tell
+    for finding in nl.check(V, loop(V, Y0, LR, 30, batches=BATCHES), dynamics=GD).findings:
+        assert "does not move along -∇U" in finding  # no law is there to tell minibatches by
+
+
+def test_a_first_step_that_is_not_damped_is_no_fault():
+    report = nl.check(U, rows(momentum=0.9, dampening=0.5), dynamics=nl.HeavyBall(LR, 0.9, 0.5))
+    assert report.verdict == "holds"
+    assert "2 times as long: PyTorch leaves the dampening out of it" in report.limits[0]
+    assert (
+        nl.check(U, rows(momentum=0.9), dynamics=nl.HeavyBall(LR, 0.9))
+        .limits[0]
+        .startswith("a gradient that is wrong by less")
+    )
+
+
+def test_a_heavy_ball_may_begin_with_a_velocity():
+    ball, v = nl.HeavyBall(0.02, 0.9), 0.1 * np.random.default_rng(0).standard_normal(U.n_params)
+    run = nl.integrate(U, ball, X0, 60, velocity=v, record_params=True, laws=None)
+    for recorded in (run.params, run.params[30:]):
+        report = nl.check(U, recorded, dynamics=ball)
+        assert report.verdict == "holds"
+        assert "it is not one from rest" in report.limits[0]
+    assert nl.check(U, run.params, dynamics=ball, velocity=v).limits[0].startswith("a gradient that is wrong by less")
+    assert nl.check(U, run.params, dynamics=ball, velocity=2 * v).verdict == "broken"
+    spoilt = run.params.copy()
+    spoilt[40:] += 1e-9  # the first step excuses no other
+    assert nl.check(U, spoilt, dynamics=ball).verdict == "broken"
+
+
+def test_batches_make_the_motion_checkable():
+    recorded = rows(batches=BATCHES)
+    assert nl.check(U, recorded, dynamics=GD, batches=BATCHES).verdict == "holds"
+    laws_only = nl.check(U, recorded, dynamics=GD, minibatches=True)
+    assert laws_only.verdict == "holds"
+    assert "the motion was not checked" in laws_only.limits[0]
+    mse = problem("relu", loss="mse", widths=(3, 5, 2), n=12)[1]
+    few = [np.arange(k % 5, 12) for k in range(20)]
+    blind = nl.check(
+        mse, loop(mse, np.ones(mse.n_params), 0.01, 20, batches=few), dynamics=nl.GD(0.01), minibatches=True
+    )
+    assert blind.limits[0].endswith("and what is done to b2")
+    # a scaled gradient passes all laws, and not the motion
+    tripled = rows(batches=BATCHES, change=lambda g, k: 3 * g)
+    assert nl.check(U, tripled, dynamics=GD, minibatches=True).ok
+    (finding,) = nl.check(U, tripled, dynamics=GD, batches=BATCHES).findings
+    assert finding.startswith("every block moves 3 times as far as U asks")
+    for shift, words in ((1, "after"), (-1, "before")):
+        moved = [BATCHES[(k + shift) % STEPS] for k in range(STEPS)]
+        (finding,) = nl.check(U, recorded, dynamics=GD, batches=moved).findings
+        assert finding.startswith(f"batches are one step off: each row has the batch of the step {words}")
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_batches_of_steps_between_rows(momentum):
+    algorithm = nl.HeavyBall(LR, momentum) if momentum else GD
+    recorded = rows(batches=BATCHES, momentum=momentum)[::5]
+    assert nl.check(U, recorded, dynamics=algorithm, batches=BATCHES, every=5).verdict == "holds"
+    assert nl.check(U, recorded, dynamics=algorithm, batches=BATCHES[::-1], every=5).verdict == "broken"

@@ -1,0 +1,84 @@
+"""Flows that `check` cannot resolve are called undecidable and not broken: oscillations, fast friction, hidden rounding."""
+
+import numpy as np
+import pytest
+from problems import problem
+
+import noetherlite as nl
+
+
+def network(seed, activation="relu", loss="mse"):
+    rng = np.random.default_rng(seed)
+    net = nl.Network([5, 12, 12, 3], activation, loss=loss)
+    targets = rng.standard_normal((30, 3)) if loss == "mse" else rng.integers(0, 3, 30)
+    return net, net.potential(rng.standard_normal((30, 5)), targets)
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("algorithm", [nl.GD(0.3), nl.NAGD(0.2), nl.Leapfrog(0.3)], ids=str)
+def test_an_oscillation_with_the_period_of_the_records_is_not_called_broken(algorithm):
+    seen = 0
+    for seed in range(6):
+        net, U = network(seed)
+        run = nl.integrate(U, algorithm, net.init(rng=seed), 200, record_every=2, record_params=True, laws=None)
+        if run.status != "completed":
+            continue
+        seen += 1
+        report = nl.check(U, run.params, run.t, algorithm.dynamics)
+        assert report.verdict == "not decidable", str(report)
+        assert not report.findings
+        assert any("too far apart" in limit or "times spacing" in limit for limit in report.limits)
+    assert seen >= 3
+
+
+def test_a_wrong_gradient_of_a_resolved_flow_is_still_found():
+    net, U = network(0)
+
+    def without_bias(x):
+        value, gradient = U.value_and_gradient(x)
+        net.unpack(gradient)["b1"][:] = 0
+        return value, gradient
+
+    wrong = nl.potentials.Callable(without_bias, U.n_params)
+    run = nl.integrate(wrong, nl.GD(2e-3), net.init(rng=0), 1000, record_every=4, record_params=True, laws=None)
+    report = nl.check(U, run.params, run.t, nl.GF)
+    assert report.verdict == "broken"
+    assert report.findings[0].startswith("b1 does not move: its gradient is missing")
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_an_integrating_factor_beyond_all_numbers(every):
+    # γt/m = 1000 at the end: μ = e^1000 is infinite, its ratios are not
+    _, U, x = problem("tanh", loss="nll", widths=(3, 5, 3))
+    algorithm = nl.ConformalLeapfrog(1e-4, mass=0.01, gamma=1.0)
+    run = nl.integrate(U, algorithm, x, 1000, record_params=True, laws=None, record_every=every)
+    assert algorithm.gamma * run.t[-1] / algorithm.mass > 709
+    assert nl.check(U, run.params, run.t, algorithm, every=every).verdict == "holds"
+    flow = nl.check(U, run.params[::4], run.t[::4], algorithm.dynamics)
+    assert flow.verdict != "broken"
+    assert all(np.isfinite(row.residual).all() for row in flow.laws.values())
+    # and a power of t that is zero in double precision, 0.1^600
+    slow = nl.ConformalLeapfrog(1e-5, mass=0.005, alpha=3)
+    run = nl.integrate(U, slow, x, 300, t0=0.1, record_params=True, laws=None)
+    assert nl.check(U, run.params, run.t, slow).verdict == "holds"
+    spoilt = run.params.copy()
+    spoilt[100:] += 1e-7
+    assert nl.check(U, spoilt, run.t, slow).verdict == "broken"
+
+
+@pytest.mark.needs_jit
+def test_hidden_steps_in_single_precision_round_too():
+    s = np.float32(1e-5)
+    for seed in range(3):
+        net, U = network(seed, loss="nll")
+        x = net.init(rng=seed).astype(np.float32)
+        before, rows = x, [x]
+        for k in range(400):
+            y = x + np.float32(max(k - 1, 0) / (k + 2)) * (x - before)
+            before, x = x, y - s * U.gradient(y).astype(np.float32)
+            if k % 10 == 9:
+                rows.append(x)
+        rows = np.array(rows)
+        assert rows.dtype == np.float32
+        assert nl.check(U, rows, 10 * np.sqrt(1e-5) * np.arange(len(rows)), nl.NAGF).verdict != "broken"
+        assert nl.check(U, rows, dynamics=nl.NAGD(1e-5), every=10).verdict != "broken"

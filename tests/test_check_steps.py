@@ -1,0 +1,327 @@
+"""Steps between rows, precision, times and rows one by one: `check` and `Monitor` of correct and of spoilt recordings."""
+
+import copy
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+from problems import ACTIVATIONS, LOSSES, problem
+from recipes import loop
+
+import noetherlite as nl
+from noetherlite._precision import judged
+from noetherlite.checking import precision
+
+net, U, X0 = problem("leaky_relu(0.1)", loss="nll", widths=(3, 6, 4, 3), n=30)
+STEPPED = [
+    (nl.GD(0.02), 0.0),
+    (nl.GD(0.05, weight_decay=0.1), 0.0),
+    (nl.HeavyBall(4e-3, 0.8, 0.1), 0.0),
+    (nl.Leapfrog(4e-4), 0.0),
+    (nl.NAGD(4e-4), 0.0),
+    (nl.NAGD(4e-4, weight_decay=0.1), 0.6),
+    (nl.ConformalLeapfrog(4e-4, mass=2, gamma=0.3, alpha=3), 0.5),
+]
+IDS = [f"{algorithm} from {t0}" for algorithm, t0 in STEPPED]
+
+
+def verdicts(report):
+    return {row.name: row.verdict for row in report.rows}
+
+
+def recorded(V, algorithm, steps, every=1, t0=0.0, **options):
+    return nl.integrate(V, algorithm, X0, steps, t0=t0, record_every=every, record_params=True, laws=None, **options)
+
+
+# --- steps between rows ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", [2, 10])
+@pytest.mark.parametrize(("algorithm", "t0"), STEPPED, ids=IDS)
+def test_known_steps_between_rows_hold_and_wrong_ones_do_not(algorithm, t0, every):
+    run = recorded(U, algorithm, 25 * every, every, t0)
+    report = nl.check(U, run.params, run.t, algorithm, every=every)
+    assert report.verdict == "holds", str(report)
+    assert f"every row {every} steps of {algorithm}" in str(report)
+    # seven digits, as step by step
+    assert max(row.tally.finest[1] / row.tally.finest[0] for row in report.motion.values()) > 1e7
+
+    def spoilt(x):
+        value, gradient = U.value_and_gradient(x)
+        net.unpack(gradient)["b1"][2] *= 1 + 1e-4
+        return value, gradient
+
+    wrong = recorded(nl.potentials.Callable(spoilt, U.n_params), algorithm, 25 * every, every, t0)
+    report = nl.check(U, wrong.params, wrong.t, algorithm, every=every)
+    assert report.verdict == "broken"
+    assert "b1" in [name for name, verdict in verdicts(report).items() if verdict == "broken"]
+    assert report.motion["b1"].entry == (2,)
+
+
+def test_a_velocity_at_the_first_row_is_found_or_given():
+    v = 0.3 * np.random.default_rng(1).standard_normal(U.n_params)
+    run = recorded(U, nl.Leapfrog(1e-3), 300, 10, velocity=v)
+    found = nl.check(U, run.params, run.t, nl.Leapfrog(1e-3), every=10)
+    assert found.verdict == "holds"
+    assert "they gave the velocity" in found.limits[0]
+    given = nl.check(U, run.params, run.t, nl.Leapfrog(1e-3), every=10, velocity=v)
+    assert given.verdict == "holds"
+    assert "velocity" not in given.limits[0]
+    assert nl.check(U, run.params, run.t, nl.Leapfrog(1e-3), every=10, velocity=1.001 * v).verdict == "broken"
+    assert nl.check(U, run.params, run.t / 2, nl.Leapfrog(1e-3 / 4), every=10).verdict == "broken"
+
+
+def test_a_last_row_that_comes_early_is_left_out():
+    run = recorded(U, nl.GD(0.02), 53, 10)
+    report = nl.check(U, run.params, run.t, nl.GD(0.02), every=10)
+    assert report.verdict == "holds"
+    assert "the last row is fewer than 10 steps after" in report.limits[0]
+    with pytest.raises(ValueError, match=r"t must advance by 0\.2 a row, 10 steps of GD"):
+        nl.check(U, run.params[[0, 1, 5, 6]], run.t[[0, 1, 5, 6]], nl.GD(0.02), every=10)
+
+
+# --- times and precision -----------------------------------------------------------------------------------------------
+
+
+def test_times_follow_from_the_rows_or_may_be_single_precision():
+    run = recorded(U, nl.GD(0.05), 300)
+    assert nl.check(U, run.params, dynamics=nl.GD(0.05)).verdict == "holds"
+    for t in (run.t.astype(np.float32), run.t.astype(np.float32).astype(np.float64)):
+        assert nl.check(U, run.params, t, nl.GD(0.05)).verdict == "holds"
+        assert nl.check(U, run.params, t, nl.GF).verdict == "holds"
+    with pytest.raises(ValueError, match=r"t must advance by 0\.05 a row"):
+        nl.check(U, run.params, run.t * (1 + 1e-5), nl.GD(0.05))
+    with pytest.raises(ValueError, match="t must be given with ConformalLeapfrog"):
+        nl.check(U, run.params, dynamics=nl.ConformalLeapfrog(1e-3, alpha=3))
+
+
+def half(x, bits):
+    """Return x rounded to so many bits of significand."""
+    exponent = 2.0 ** (np.floor(np.log2(np.maximum(np.abs(x), 1e-300))) + 1 - bits)
+    return np.round(x / exponent) * exponent
+
+
+def test_the_precision_of_numbers_is_seen_in_any_array():
+    x = np.random.default_rng(0).standard_normal(500)
+    for bits, name in ((8, "bfloat16"), (11, "float16"), (24, "float32"), (53, "float64")):
+        for values in (half(x, bits), np.append(half(x, bits), np.zeros(2000))):
+            assert judged(values, None).name == name
+            assert precision(values) == 2.0 ** (1 - bits)
+    assert (
+        precision(np.array([1.0, 0.5, 0.75])) == 2.0**-23
+    )  # a few numbers that are short by accident are not bfloat16
+    assert precision(x.astype(np.float16)) == 2.0**-10
+    assert judged(x, "autocast").gradient == 2.0**-7
+    assert judged(x, "autocast").eps == 2.0**-23
+
+
+def test_gradients_of_lower_precision_need_to_be_told_of():
+    def autocast(x):
+        return half(U.gradient(half(x, 8)), 8).astype(np.float32)
+
+    rows = loop(U, X0.astype(np.float32), np.float32(0.05), 40, gradient=autocast)
+    assert rows.dtype == np.float32
+    assert nl.check(U, rows, dynamics=nl.GD(0.05)).verdict == "broken"
+    told = nl.check(U, rows, dynamics=nl.GD(0.05), precision="autocast")
+    assert told.verdict != "broken"
+    assert "precision 1e-07 (gradients 8e-03)" in str(told)
+    # a sign is still seen
+    rows = loop(U, X0.astype(np.float32), np.float32(0.05), 40, gradient=lambda x: -autocast(x))
+    assert nl.check(U, rows, dynamics=nl.GD(0.05), precision="autocast").verdict == "broken"
+
+
+def test_a_gradient_that_cancels_is_given_its_own_round_off():
+    # A saturated softmax: p − y is a small difference of ones, and the gradient has few digits left.
+    rng = np.random.default_rng(2)
+    sharp = nl.Network([4, 10, 3], "relu", loss="nll")
+    V = sharp.potential(rng.standard_normal((30, 4)), rng.integers(0, 3, 30))
+    for lr in (1.0, 100.0):
+        run = nl.integrate(V, nl.GD(lr), sharp.init(rng=0), 60, record_params=True, laws=None)
+        assert nl.check(V, run.params, run.t, nl.GD(lr)).verdict != "broken"
+
+
+# --- rows one by one ---------------------------------------------------------------------------------------------------
+
+
+def streamed(rows, algorithm, batches=None, **options):
+    watch = nl.Monitor(U, algorithm, **options)
+    buffer = np.empty(rows.shape[1], rows.dtype)
+    for k, row in enumerate(rows):
+        buffer[:] = row  # one buffer again and again: rows are copied
+        watch.step(buffer, None if batches is None or k >= len(batches) else batches[k])
+    return watch.report()
+
+
+@pytest.mark.parametrize(("algorithm", "t0"), STEPPED, ids=IDS)
+@pytest.mark.parametrize(
+    ("every", "dtype", "spoil"), [(1, "float64", 0), (1, "float64", 1), (1, "float32", 0), (4, "float64", 0)]
+)
+def test_a_monitor_says_what_check_says(algorithm, t0, every, dtype, spoil):
+    run = recorded(U, algorithm, 20 * every, every, t0, dtype=dtype)
+    rows = run.params.copy()
+    if spoil:
+        rows[7:, 3] += 1e-6
+    whole, one_by_one = (
+        nl.check(U, rows, run.t, algorithm, every=every),
+        streamed(rows, algorithm, every=every, t0=t0),
+    )
+    assert verdicts(one_by_one) == verdicts(whole)
+    assert one_by_one.findings == whole.findings
+    assert one_by_one.limits == whole.limits
+    for one, row in zip(one_by_one.rows, whole.rows, strict=True):
+        assert (one.tally.n, one.tally.n_off, one.first, one.where) == (
+            row.tally.n,
+            row.tally.n_off,
+            row.first,
+            row.where,
+        )
+        assert one.t.size == 1
+    assert (whole.verdict == "broken") == bool(spoil)
+
+
+def test_a_monitor_of_minibatches():
+    rng = np.random.default_rng(0)
+    batches = [rng.choice(30, 8, replace=False) for _ in range(30)]
+    rows = loop(U, X0, 0.05, 30, batches=batches)
+    assert streamed(rows, nl.GD(0.05), batches).verdict == "holds"
+    assert streamed(rows, nl.GD(0.05)).verdict == "broken"
+    blind = streamed(rows, nl.GD(0.05), minibatches=True)
+    assert blind.verdict == "holds"
+    assert "the motion was not checked" in blind.limits[0]
+    after = [batches[0], *batches]  # given with the row that the step led to
+    assert (
+        streamed(rows, nl.GD(0.05), after)
+        .findings[0]
+        .startswith("batches are one step off: each row has the batch of the step before")
+    )
+
+
+def test_a_monitor_does_not_grow():
+    watch, x, used = nl.Monitor(U, nl.GD(0.01)), X0.copy(), []
+    tracemalloc.start()
+    for k in range(150):
+        watch.step(x)
+        x = x - 0.01 * U.gradient(x)
+        if k in (49, 149):
+            used.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert watch.report().verdict == "holds"
+    assert used[1] - used[0] < 8 * U.n_params * 10  # not the 100 rows that came meanwhile
+
+
+def test_monitor_refuses():
+    watch = nl.Monitor(U, nl.GD(0.1))
+    with pytest.raises(ValueError, match="there are 0 rows so far; expected at least two"):
+        watch.report()
+    with pytest.raises(ValueError, match=r"theta must have shape"):
+        watch.step(X0[1:])
+    with pytest.raises(TypeError, match="algorithm must be an Algorithm"):
+        nl.Monitor(U, nl.GF)
+    watch.step(X0)
+    with pytest.raises(ValueError, match="batch must be given for every row but the last, or for none"):
+        watch.step(X0, [1, 2])
+
+
+# --- the report --------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_an_ordinary_object():
+    run = recorded(U, nl.GD(0.05), 20)
+    report = nl.check(U, run.params, run.t, nl.GD(0.05))
+    for same in (pickle.loads(pickle.dumps(report)), copy.deepcopy(report)):
+        assert str(same) == str(report)
+        assert same.verdict == "holds"
+    assert "<table>" in report._repr_html_()
+    assert "holds" in report._repr_html_()
+    assert report.limits
+
+
+def test_three_verdicts():
+    run = recorded(U, nl.GD(0.05), 20)
+    assert nl.check(U, run.params, run.t, nl.GD(0.05)).verdict == "holds"
+    dead = X0.copy()
+    net.unpack(dead)["W3"][...] = 0  # no gradient reaches the layers below
+    still = nl.check(U, loop(U, dead, 1e-9, 5, gradient=lambda x: 0 * x), dynamics=nl.GD(1e-9))
+    assert still.verdict == "broken"
+    quiet = nl.check(nl.potentials.Harmonic(np.diag([1.0, 2.0])), np.zeros((5, 2)), dynamics=nl.GD(0.1))
+    assert quiet.verdict == "not decidable"
+    assert not quiet.ok
+    assert not quiet.findings
+    assert any("its expected gradient is zero at every row" in limit for limit in quiet.limits)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"precision": "float8"}, "precision='float8' is not known"),
+        ({"every": 0}, "every=0 is out of range"),
+        ({"every": 2, "minibatches": True}, "minibatches=True with every=2 needs batches="),
+        ({"batches": [[0]] * 3}, "batches must have one array per step, 20 for 21 rows, got 3"),
+        ({"batches": [[30]] * 20}, r"batches\[0\] must hold indices in 0..29, got 30..30"),
+        ({"batches": [[0.5]] * 20}, r"batches\[0\] must be a non-empty array of sample indices"),
+        ({"batches": [[0]] * 40, "every": 2, "dynamics": nl.Leapfrog(0.01)}, "of which a step has two gradients"),
+        ({"dynamics": nl.GF, "every": 2}, "every=2 needs an Algorithm"),
+        ({"dynamics": nl.GF, "t": np.arange(21.0), "batches": [[0]] * 20}, "minibatches=True needs an Algorithm"),
+        ({"dynamics": nl.Leapfrog(0.01), "velocity": X0}, "velocity is not used with Leapfrog"),
+        ({"dynamics": nl.HeavyBall(0.1), "velocity": X0[1:]}, "velocity must have shape"),
+    ],
+)  # fmt: skip
+def test_bad_input(options, words):
+    with pytest.raises(ValueError, match=words):
+        nl.check(U, np.tile(X0, (21, 1)), **{"dynamics": nl.GD(0.1), **options})
+
+
+# --- correct runs are never called broken --------------------------------------------------------------------------------
+
+
+def drawn(rng):
+    """Return an algorithm and a first time at random."""
+    lr, decay = 10 ** rng.uniform(-3, -0.5), float(rng.choice([0.0, 1e-3, 0.1]))
+    kinds = [
+        lambda: nl.GD(lr, weight_decay=decay),
+        lambda: nl.HeavyBall(lr / 3, rng.uniform(0, 0.95), float(rng.choice([0.0, 0.5])), weight_decay=decay),
+        lambda: nl.Leapfrog(lr**2, weight_decay=decay),
+        lambda: nl.NAGD(lr**2, weight_decay=decay),
+        lambda: nl.ConformalLeapfrog(
+            lr**2, mass=rng.uniform(0.5, 2), gamma=rng.uniform(0, 1), alpha=3, weight_decay=decay
+        ),
+    ]
+    algorithm = kinds[rng.integers(len(kinds))]()
+    return algorithm, 0.5 if algorithm.singular_start else 0.0
+
+
+@pytest.mark.needs_jit
+def test_random_correct_runs_are_never_called_broken():
+    decided = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        _, V, x = problem(
+            ACTIVATIONS[rng.integers(len(ACTIVATIONS))], LOSSES[rng.integers(2)], widths=(3, 6, 4, 3), n=20, seed=seed
+        )
+        algorithm, t0 = drawn(rng)
+        every, dtype = int(rng.choice([1, 1, 2, 5])), ["float64", "float32"][rng.integers(2)]
+        velocity = (
+            0.3 * rng.standard_normal(x.size)
+            if algorithm.has_velocity and rng.random() < 0.3 and t0 == 0 and not isinstance(algorithm, nl.NAGD)
+            else None
+        )
+        run = nl.integrate(
+            V,
+            algorithm,
+            0.7 * x,
+            20 * every,
+            t0=t0,
+            velocity=velocity,
+            record_every=every,
+            record_params=True,
+            laws=None,
+            dtype=dtype,
+        )
+        if run.status != "completed":
+            continue
+        report = nl.check(V, run.params, run.t, algorithm, every=every)
+        assert report.verdict != "broken", f"{seed}: {report}"
+        assert not report.findings
+        decided += report.verdict == "holds"
+    assert decided > 25
