@@ -10,7 +10,7 @@ import numpy as np
 
 from ._replay import walk
 from ._rounding import Rounding
-from ._rows import ALIKE, Motion, distinct
+from ._rows import ALIKE, ROUND_OFF, Motion, blocks_of, distinct
 from ._types import Array, Float64Array
 from .algorithms import GD, Algorithm, HeavyBall
 from .potentials import NetworkPotential, Potential
@@ -20,6 +20,7 @@ _CASES = 8  # steps that are off and are looked into
 _EXPLAINED = 0.02
 _EXACT = 1e-6
 _PER_UNKNOWN = 10  # equations for each coefficient that is fitted
+_COARSE = 2.0**-7  # ε of bfloat16
 _SAME = 1e-3  # how far the lengths of clipped gradients may differ, relatively
 
 
@@ -61,6 +62,12 @@ def counted(U: Potential, factor: float, tolerance: float) -> str:
 def _explained(left: float, off: float, noise: float) -> bool:
     """Return whether a cause that leaves this much of what is off is the cause."""
     return left <= _EXPLAINED * off and left <= max(2 * noise, _EXACT * off)
+
+
+def _parallel(step: Float64Array, gradient: Float64Array) -> bool:
+    """Return whether a step is along a gradient."""
+    cosine = float(step @ gradient) / max(float(np.linalg.norm(step) * np.linalg.norm(gradient)), np.finfo(float).tiny)
+    return cosine >= 1 - _SAME or not step.any()
 
 
 class Evidence:
@@ -122,8 +129,9 @@ class Evidence:
         cause = (
             self._shifted_batches()
             or self._coefficients(entries, where)
-            or (together and laws_hold and self._minibatches())
-            or (together and self._adaptive())
+            or (laws_hold and {f"W{h}" for h in self._layers()} <= set(named) and self._other_samples())
+            or self._clipped(entries)
+            or (together and (self._coarse() or self._adaptive()))
         )
         return [cause + self._share()] if cause else [row.finding for row in moved]
 
@@ -159,6 +167,9 @@ class Evidence:
                 return ""
         missing = ", ".join(str(c.record) for c in self.cases)
         return f"a row is missing after row {missing}: the next is {2 * self.every} steps on{self._share()}"
+
+    def _layers(self) -> range:
+        return range(1, self.U.network.n_layers + 1) if isinstance(self.U, NetworkPotential) else range(0)
 
     def _scaled(self, several: bool) -> str:
         """Return what steps say that are all multiples of the expected ones."""
@@ -239,8 +250,11 @@ class Evidence:
         beta = declared + found.get("momentum", 0.0)
         if "decay" in found:
             decay = self.algorithm.weight_decay
+            there = decay + found["decay"]
             instead = f", where {decay:g} is declared" if decay else " that is not declared"
-            parts.append(f"a weight decay of {decay + found['decay']:.4g}{instead}")
+            parts.append(
+                ("no weight decay" if abs(there) < _SAME * decay else f"a weight decay of {there:.4g}") + instead
+            )
         if "change" in found:
             if "f" in found or abs(found["change"] - beta) > _SAME * abs(beta):
                 return ""
@@ -251,34 +265,62 @@ class Evidence:
             parts.append(f"{distinct(1 + found['f'], 1.0)} times the gradient of U")
         return f"the steps{where} have " + " and ".join(parts)
 
-    def _minibatches(self) -> str:
-        """Recognise that every law holds and no step is that of all samples, though most go downhill."""
+    def _other_samples(self) -> str:
+        """Recognise that every law holds and no step is that of the samples, though most go downhill."""
         if not isinstance(self.U, NetworkPotential) or self.U.n_samples == 1 or 2 * self.n_off <= self.n:
-            return ""
-        if any(batch is not None for c in self.cases for batch in c.batches):
             return ""
         downhill = [float(c.got @ c.want) > 0 for c in self.cases]
         if 2 * sum(downhill) <= len(downhill):
             return ""
+        if any(batch is not None for c in self.cases for batch in c.batches):
+            return "no step is along the gradient of its batch, and every law holds, as with indices of other batches, or with other data"
         return (
             "no step is along the gradient of all samples, and every law holds, as with minibatches "
             "(then batches= or minibatches=True) or with other data"
         )
 
+    def _clipped(self, entries: Array) -> str:
+        """Recognise gradients of which every entry beyond a size is brought down to it."""
+        size = max((float(np.abs(c.got[entries]).max()) for c in self.cases), default=0.0)
+        for case in self.cases:
+            got, want = case.got[entries], case.want[entries]
+            left, off = (float(np.linalg.norm(got - other)) for other in (np.clip(want, -size, size), want))
+            if not _explained(left, off, case.noise):
+                return ""
+        return f"entries of the gradient beyond {size:.4g} are clipped to it" if size else ""
+
     def _adaptive(self) -> str:
-        """Recognise steps of nearly the same size in every entry, with the signs of the gradient."""
-        begins = [
-            case for case in self.cases[:1] if case.record == 0
-        ]  # there Adam's and RMSProp's are the same everywhere
-        for case in begins or self.cases:
+        """Recognise steps with the signs of the gradient in every entry, and with sizes of their own."""
+        even, signs, blocks = [], [], []
+        for case in self.cases:
             step = case.rows[case.here] - case.rows[case.here + 1]
             both = (step != 0) & (case.want != 0)
             if both.sum() < _PER_UNKNOWN:
                 return ""
-            same_sign = float((step * case.want > 0)[both].mean())
+            same = float((step * case.want > 0)[both].mean())
             spread, usual = (float(np.log(np.abs(a[both])).std()) for a in (step, case.want))
-            if same_sign < 0.8 or spread > 0.5 * usual:
-                return ""
-        if not self.cases:
+            even.append(same >= 0.8 and spread <= 0.5 * usual)
+            signs.append(same == 1)
+            blocks.append(
+                all(_parallel(step[b.start : b.stop], case.want[b.start : b.stop]) for b in blocks_of(self.U))
+            )
+        # The first step of Adam and RMSProp is the same in every entry, whatever those that follow are.
+        if even and (all(even) or (self.cases[0].record == 0 and even[0])):
+            return "steps are about equally long in every entry, as those of an adaptive optimiser (Adam, RMSProp, signs) are: no steps along a gradient"
+        if even and all(blocks):
+            return "every block moves in the right direction at a rate of its own that varies, as where gradients are clipped block by block"
+        if even and all(signs):
+            return "every entry moves downhill at a rate of its own, as with an adaptive optimiser (RMSProp, AdaGrad): no steps along a gradient"
+        return ""
+
+    def _coarse(self) -> str:
+        """Recognise gradients that differ by no more than products in bfloat16 make of them."""
+        if self.every > 1:
             return ""
-        return "steps are about equally long in every entry, as those of an adaptive optimiser (Adam, RMSProp, signs) are: no steps along a gradient"
+        rounding = Rounding(self.U, _COARSE)
+        for case in self.cases:
+            batch, noise = case.batches[case.here], ROUND_OFF * _COARSE * float(np.linalg.norm(case.got))
+            nearest, allowed = rounding.nearest(case.point, case.want, case.got, noise, batch)  # type: ignore[arg-type]
+            if np.linalg.norm(case.got - nearest) > allowed:
+                return ""
+        return 'steps are as U asks but for what products in bfloat16 make of the gradient; if they were made so: precision="autocast"'

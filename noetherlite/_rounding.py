@@ -55,7 +55,7 @@ class Rounding:
                 least = min(least, float(np.linalg.norm(gradient - want)))
             if np.linalg.norm(got - gradient) < distance:
                 best, distance = gradient, float(np.linalg.norm(got - gradient))
-            if trial + 1 >= _PROBES and distance <= noise + 2 * (least + changes[0]):
+            if trial + 1 >= _PROBES and distance <= noise + 2 * least + changes[0]:
                 break
         return best, noise + 2 * (least if np.isfinite(least) else 0.0) + changes[0]
 

@@ -289,6 +289,8 @@ class Motion(Row):
         Rows of the block.
     steps : tuple of int
         The first rows of the recording at which it is off, no more than eight.
+    alone : bool
+        Whether `entry` is the only one that is off anywhere.
     """
 
     entry: tuple[int, ...] = ()
@@ -299,6 +301,7 @@ class Motion(Row):
     still: bool = False
     size: int = 0
     steps: tuple[int, ...] = field(default=())
+    alone: bool = False
 
     @classmethod
     def moved(
@@ -336,6 +339,7 @@ class Motion(Row):
             still=got <= min(moments.allowed, RESOLUTION**2 * square),
             size=size,
             steps=steps,
+            alone=int(off.sum()) == 1,
         )
 
     @classmethod
@@ -371,13 +375,17 @@ class Motion(Row):
     @property
     def finding(self) -> str:
         """What is wrong with the motion of this block, in words."""
+        single = self.alone and len(self.entry) > 1  # one weight of its neuron's
+        what = f"{self.name}[{', '.join(map(str, self.entry))}]" if single else self.name
         if self.still:
-            text = f"{self.name} does not move: its gradient is missing"
+            text = f"{what} does not move: its gradient is missing"
         elif self.proportional and abs(self.factor) > 2 * self.remainder:
-            text = f"{self.name} moves {distinct(self.factor, 1.0)} times as far as U asks"
+            text = f"{what} moves {distinct(self.factor, 1.0)} times as far as U asks"
         else:
-            text = f"{self.name} does not move along -∇U (by {distinct(self.factor, 1.0, 3)} times as much in that direction)"
-        if len(self.neurons) < self.size:
+            text = (
+                f"{what} does not move along -∇U (by {distinct(self.factor, 1.0, 3)} times as much in that direction)"
+            )
+        if what == self.name and len(self.neurons) < self.size:
             shown = ", ".join(map(str, self.neurons[:8])) + (", …" if len(self.neurons) > 8 else "")
             text += f" (neuron{'s' if len(self.neurons) > 1 else ''} {shown} of {self.size})"
         return text + self.share
