@@ -128,6 +128,31 @@ def unmasked(value: Any, name: str) -> Any:
     return value
 
 
+def plain(value: Any, name: str) -> Any:
+    """Return an array or tensor of another framework as what NumPy computes with; all else as it is.
+
+    Floating-point types that NumPy lacks, such as bfloat16, become float64, which holds their numbers exactly.
+
+    Raises
+    ------
+    TypeError
+        If there are no numbers to be had: a tensor that is sparse, on PyTorch's meta device, traced or deleted by JAX.
+    """
+    try:
+        if hasattr(value, "detach"):  # a PyTorch tensor, which NumPy takes only without gradient and from the CPU
+            value = value.detach().cpu()
+            known = hasattr(np, str(value.dtype).removeprefix("torch."))
+            value = (value if known else value.double()).numpy()
+        elif hasattr(value, "__array__") and not isinstance(value, np.ndarray):
+            value = np.asarray(value)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise TypeError(f"{name} must be an array of real numbers, and cannot be read ({reason})") from error
+    if isinstance(value, np.ndarray) and value.dtype.kind == "V" and "float" in value.dtype.name:
+        return value.astype(np.float64)
+    return value
+
+
 def array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...], dtype: str = "float64") -> Array:
     """Return a finite, C-contiguous, aligned array of `dtype`; a copy only if one is needed.
 
@@ -140,7 +165,7 @@ def array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...], dtype: st
     """
     value = unmasked(value, name)
     try:
-        raw = np.asarray(value)
+        raw = np.asarray(plain(value, name))
     except ValueError as error:
         raise TypeError(f"{name} must be an array of real numbers: {error}") from None
     if raw.dtype.kind not in "fiub":

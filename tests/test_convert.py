@@ -1,5 +1,8 @@
 """θ to the layouts of other frameworks and back; what does not fit is named. With PyTorch and JAX where these are installed."""
 
+import itertools
+import os
+
 import numpy as np
 import pytest
 from problems import point
@@ -179,3 +182,169 @@ def test_arrays_of_jax():
     theta = net.init(rng=0).astype(np.float32)
     tree = jax.tree.map(jax.numpy.asarray, convert.to_flax(net, theta))
     np.testing.assert_array_equal(convert.from_flax(net, tree), theta)
+
+
+def test_arrays_of_half_precision_are_converted_exactly():
+    jax = pytest.importorskip("jax")
+    for dtype in (jax.numpy.bfloat16, jax.numpy.float16):
+        tree = jax.tree.map(lambda a, dtype=dtype: jax.numpy.asarray(a, dtype), convert.to_flax(NET, THETA))
+        theta = convert.from_flax(NET, tree)
+        assert theta.dtype == np.float64
+        assert 0 < np.abs(theta - THETA).max() < 0.01
+        again = convert.from_flax(NET, jax.tree.map(np.asarray, tree))  # ml_dtypes' bfloat16, as NumPy holds it
+        np.testing.assert_array_equal(again, theta)
+        np.testing.assert_array_equal(np.asarray(jax.numpy.asarray(theta, dtype)).astype(np.float64), theta)
+        np.testing.assert_array_equal(
+            NET.predict(jax.numpy.asarray(theta, dtype), np.eye(3)), NET.predict(theta, np.eye(3))
+        )
+
+
+def tensors(torch, dtype):
+    return {name: torch.from_numpy(a).to(dtype) for name, a in TORCH.items()}
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16", "float32", "float8_e4m3fn"])
+def test_tensors_of_any_floating_point_type(name):
+    torch = pytest.importorskip("torch")
+    state = tensors(torch, getattr(torch, name))
+    theta = convert.from_torch(NET, {key: a.requires_grad_(name != "float8_e4m3fn") for key, a in state.items()})
+    for key, a in convert.to_torch(NET, theta).items():
+        assert torch.equal(torch.from_numpy(a), state[key].detach().double())
+
+
+def test_tensors_without_numbers_are_named():
+    torch = pytest.importorskip("torch")
+    state = tensors(torch, torch.float64)
+    for wrong, words in [
+        (state["2.bias"].to("meta"), "cannot be read .*meta"),
+        (state["2.bias"].to_sparse(), "cannot be read .*[Ss]parse"),
+        (state["2.bias"].to(torch.complex64), "must hold real numbers"),
+        (None, "is None; expected an array"),
+    ]:
+        with pytest.raises(TypeError, match=f"^2.bias .*{words}"):
+            convert.from_torch(NET, state | {"2.bias": wrong})
+
+
+def test_arrays_of_jax_without_numbers_are_named():
+    jax = pytest.importorskip("jax")
+    tree = jax.tree.map(jax.numpy.asarray, convert.to_flax(NET, THETA))
+    with pytest.raises(TypeError, match=r"^params.Dense_0.bias .*cannot be read .*Tracer"):
+        jax.jit(lambda tree: convert.from_flax(NET, tree))(tree)
+    tree["params"]["Dense_1"]["bias"].delete()
+    with pytest.raises(TypeError, match=r"^params.Dense_1.bias .*cannot be read .*deleted"):
+        convert.from_flax(NET, tree)
+
+
+def test_a_model_of_flax_nnx():
+    nnx = pytest.importorskip("flax.nnx")
+    jax = pytest.importorskip("jax")
+
+    class MLP(nnx.Module):
+        def __init__(self, widths, rngs):
+            self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in itertools.pairwise(widths)])
+            self.dropout = nnx.Dropout(0.0, rngs=rngs)
+
+        def __call__(self, x):
+            for layer in self.layers[:-1]:
+                x = jax.nn.relu(layer(x))
+            return self.layers[-1](self.dropout(x))
+
+    net = nl.Network([2] * 13, "relu")
+    model = MLP(net.widths, nnx.Rngs(0))
+    for layer in model.layers:
+        layer.bias[...] = jax.random.normal(jax.random.key(1), 2)
+    X = np.random.default_rng(0).standard_normal((9, 2)).astype(np.float32)
+    state = nnx.state(model, nnx.Param)
+    theta = convert.from_flax(net, state, like=(X, model(X)))
+    pure = nnx.to_pure_dict(state)
+    np.testing.assert_array_equal(convert.from_flax(net, pure), theta)
+    texts = {"layers": dict(sorted((str(i), layer) for i, layer in pure["layers"].items()))}
+    assert list(texts["layers"])[1] == "1"
+    assert list(texts["layers"])[2] == "10"
+    np.testing.assert_array_equal(convert.from_flax(net, texts), theta)
+
+
+def test_a_model_of_flax_linen():
+    linen = pytest.importorskip("flax.linen")
+    jax = pytest.importorskip("jax")
+
+    class Backwards(linen.Module):
+        """Constructs its layers in another order than it calls them: Dense_0 is the last."""
+
+        @linen.compact
+        def __call__(self, x):
+            layers = [linen.Dense(4) for _ in range(4)]
+            for layer in layers[:0:-1]:
+                x = linen.relu(layer(x))
+            return layers[0](x)
+
+    net = nl.Network([4] * 5, "relu")
+    X = np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)
+    variables = Backwards().init(jax.random.key(0), X)
+    out = Backwards().apply(variables, X)
+    with pytest.raises(ValueError, match="Layers in another order"):
+        convert.from_flax(net, variables, like=(X, out))
+    theta = convert.from_flax(net, variables, order=[f"Dense_{i}" for i in (3, 2, 1, 0)], like=(X, out))
+    np.testing.assert_allclose(net.predict(theta, X), out, atol=1e-5)
+
+
+def test_a_model_of_equinox():
+    eqx = pytest.importorskip("equinox")
+    jax = pytest.importorskip("jax")
+    model = eqx.nn.MLP(3, 2, 5, 2, key=jax.random.key(0))
+    net = nl.Network([3, 5, 5, 2], "relu")
+    X = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
+    convert.from_equinox(net, model.layers, like=(X, jax.vmap(model)(X)))
+    half = jax.tree.map(lambda a: a.astype(jax.numpy.bfloat16) if eqx.is_array(a) else a, model)
+    assert np.abs(convert.from_equinox(net, half.layers) - convert.from_equinox(net, model.layers)).max() < 0.01
+
+
+def test_a_model_of_scikit_learn():
+    network = pytest.importorskip("sklearn.neural_network")
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 3)), rng.standard_normal((40, 2))
+    model = network.MLPRegressor(
+        hidden_layer_sizes=(5, 5),
+        activation="tanh",
+        solver="sgd",
+        max_iter=300,
+        tol=1.0,
+        n_iter_no_change=5,
+        random_state=0,
+    ).fit(X, y)
+    net = nl.Network([3, 5, 5, 2], "tanh", loss="mse")
+    convert.from_flax(net, {"coefs": model.coefs_, "intercepts": model.intercepts_}, like=(X, model.predict(X)))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # Keras' own
+def test_a_model_of_keras():
+    pytest.importorskip("jax")
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    keras = pytest.importorskip("keras")
+    keras.utils.set_random_seed(0)
+
+    class Model(keras.Model):
+        """Sets its layers in another order than it calls them."""
+
+        def __init__(self):
+            super().__init__()
+            self.last, self.first = keras.layers.Dense(3), keras.layers.Dense(3, "tanh")
+
+        def call(self, x):
+            return self.last(self.first(x))
+
+    net = nl.Network([3, 3, 3], "tanh")
+    X = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
+    model = keras.Sequential([keras.layers.Dense(3, "tanh"), keras.layers.Dense(3)])
+    like = (X, np.asarray(model(X)))
+    theta = convert.from_keras(net, model.get_weights(), like=like)
+    np.testing.assert_array_equal(convert.from_keras(net, model.weights), theta)
+    named = {v.path: v for v in reversed(model.weights)}
+    np.testing.assert_array_equal(convert.from_flax(net, named, like=like), theta)
+    np.testing.assert_array_equal(convert.from_flax(net, model.layers, like=like), theta)
+    other = Model()
+    like = (X, np.asarray(other(X)))
+    weights = other.get_weights()
+    with pytest.raises(ValueError, match="Layers in another order"):
+        convert.from_keras(net, weights, like=like)
+    convert.from_keras(net, [*weights[2:], *weights[:2]], like=like)

@@ -29,7 +29,7 @@ FLOORS = [
     ],
     ["_tensors.*", "tensors"],
     [
-        "reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "convert", "checking", "_report", "_implied",
+        "reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "convert", "_layers", "checking", "_report", "_implied",
         "_gated", "_normals", "_kinks", "_sliding", "_flow_check", "_precision", "_rounding", "_rows", "_replay", "_causes", "_steps", "_limits",
         "_clock", "_recording", "_monitor", "_drift", "_charge_flow", "testing", "ntk", "_ntk_*", "discovery", "_brackets", "counting",
     ],

@@ -1,0 +1,184 @@
+"""Which array of a tree of parameters belongs to which layer: told by the numbers in names and by shapes, or not at all.
+
+Frameworks sort trees by name, number modules as they are made and list them as they are registered, so the order of a
+mapping is none of the layers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from . import _validate
+from .network import Block
+
+# What a leaf is called in one framework or another, and the kind of block it is.
+KINDS = {
+    "weight": "W", "weights": "W", "kernel": "W", "w": "W", "coefs": "W",
+    "bias": "b", "biases": "b", "b": "b", "intercepts": "b",
+    "beta": "beta",
+}  # fmt: skip
+_ATTRIBUTES = ("weight", "kernel", "bias", "beta")  # of a layer that is an object
+_MOST = 64  # sets of layers that may be the first ones, beyond which the order counts as not told
+
+Path = tuple[str, ...]
+Key = tuple[tuple[str, int], ...]  # the texts of a path, each with the number after it
+
+
+class Leaf(NamedTuple):
+    """An array, where it was found, and what it is."""
+
+    name: str
+    layer: Path
+    kind: str  # "W", "b" or "beta"
+    value: Any
+
+
+def leaves(tree: Any, where: str = "") -> list[Leaf]:
+    """Return the arrays of nested mappings and sequences; `where` precedes their names in messages.
+
+    A path is split at "." and "/". In a sequence, layers are mappings, objects with `weight`, pairs (weight, bias) or
+    arrays without bias.
+    """
+    out: list[Leaf] = []
+    for path, value in _walk(tree, ()):
+        name = where + ".".join(path)
+        layer, kind = _kind(path, name)
+        out.append(Leaf(name, layer, kind, value))
+    seen: dict[tuple[Path, str], str] = {}
+    for leaf in out:
+        other = seen.setdefault((leaf.layer, leaf.kind), leaf.name)
+        if other != leaf.name:
+            raise ValueError(f"{other} and {leaf.name} are both {leaf.kind} of one layer; expected one of them")
+    return out
+
+
+def _walk(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, Mapping):
+        for name, held in value.items():
+            yield from _walk(held, (*path, *_segments(name)))
+    elif isinstance(value, list | tuple) and not any(_stem(part) in KINDS for part in path):
+        for i, layer in enumerate(value):
+            yield from _walk(_parts(layer), (*path, str(i)))
+    elif isinstance(value, list | tuple) and any(len(getattr(a, "shape", ())) for a in value):
+        for i, a in enumerate(value):  # {"weights": [W1, W2], "biases": [b1, b2]}
+            yield (*path, str(i)), a
+    else:
+        yield path, value
+
+
+def _parts(layer: Any) -> Mapping[Any, Any]:
+    """Return an entry of a sequence of layers as a mapping; a part that is None is none."""
+    if isinstance(layer, Mapping):
+        return layer
+    if isinstance(layer, tuple | list):
+        parts = dict(zip(("weight", "bias"), layer, strict=False))
+    elif hasattr(layer, "shape"):
+        parts = {"weight": layer}
+    else:
+        parts = {name: getattr(layer, name) for name in _ATTRIBUTES if hasattr(layer, name)}
+    return {name: a for name, a in parts.items() if a is not None}
+
+
+def _segments(name: Any) -> Path:
+    """Return ("net", "0", "weight") for "net.0.weight" and for ("net", 0, "weight")."""
+    if isinstance(name, tuple):
+        return tuple(part for piece in name for part in _segments(piece))
+    return tuple(re.split(r"[./]", str(name)))
+
+
+def _stem(part: str) -> str:
+    return part.rstrip("0123456789").rstrip("_").lower()
+
+
+def _kind(path: Path, name: str) -> tuple[Path, str]:
+    """Return the layer that a leaf belongs to and what it is there: (("net", "0"), "W") for net.0.weight, (("1",), "W") for W1."""
+    for i in range(len(path) - 1, max(len(path) - 3, -1), -1):
+        stem = _stem(path[i])
+        if stem in KINDS:
+            number = re.findall(r"\d+$", path[i])
+            return (*path[:i], *number, *path[i + 1 :]), KINDS[stem]
+    raise ValueError(f"{name} is not expected; parameters are called {', '.join(map(repr, KINDS))}")
+
+
+def arranged(layers: Sequence[Path], shapes: Mapping[Path, tuple[int, ...]], blocks: Sequence[Block]) -> list[Path]:
+    """Return layers, whose arrays have these shapes, in the order of the blocks, which are as many.
+
+    Raises
+    ------
+    ValueError
+        If names and shapes admit several orders, or none.
+    """
+    before = [[_precedes(a, b) for a in layers] for b in layers]
+    fitting = _orders([sum(1 << i for i, p in enumerate(row) if p) for row in before],
+                      [[shapes[layer] == block.shape for layer in layers] for block in blocks])  # fmt: skip
+    if len(fitting) == 1:
+        return [layers[i] for i in fitting[0]]
+    listed = ", ".join(f"{label(layer)!r} {shapes[layer]}" for layer in sorted(layers))
+    if fitting:
+        raise ValueError(
+            f"the order of the layers {listed} is not told by their names and shapes;"
+            " give their names from the input to the output, order=[…]"
+        )
+    by_number = sorted(range(len(layers)), key=lambda j: sum(map(bool, before[j])))
+    if all(before[b][a] for a, b in itertools.pairwise(by_number)):
+        return [layers[j] for j in by_number]  # the order is told, and whoever compares shapes says which is wrong
+    wanted = ", ".join(f"{block.name} {block.shape}" for block in blocks)
+    raise ValueError(
+        f"the layers {listed} fit {wanted} in no order that agrees with the numbers in their names; if their numbers are not"
+        " the order, give their names from the input to the output, order=[…]"
+    )
+
+
+def in_given_order(found: Sequence[Leaf], order: Sequence[str]) -> list[Path]:
+    """Return the layers of the leaves in the order of names that the caller gives, which must be those of all layers."""
+    if isinstance(order, str | Mapping) or not isinstance(order, Sequence):
+        raise TypeError(f"order must be a sequence of names of layers, got {_validate.describe(order)}")
+    given = [_segments(name) for name in order]
+    layers = list(dict.fromkeys(leaf.layer for leaf in found))
+    if sorted(given) != sorted(layers):
+        names = [label(layer) for layer in layers]
+        raise ValueError(f"order must hold each of {names} once, got {_validate.describe(list(order))}")
+    return given
+
+
+def label(layer: Path) -> str:
+    """Return a layer's name, as `order` takes it."""
+    return ".".join(layer)
+
+
+def _precedes(a: Path, b: Path) -> bool:
+    """Whether the first difference between two names is a number, smaller in a; linear, linear_1, … begin with 0."""
+    for (text, number), (other, second) in zip(_key(a), _key(b), strict=False):
+        if text != other:
+            return False
+        if number != second:
+            return number < second
+    return False
+
+
+def _key(layer: Path) -> Key:
+    pieces = [piece for part in layer for piece in re.findall(r"(\D*)(\d*)", part) if any(piece)]
+    return tuple((text.strip("_- "), int(number or 0)) for text, number in pieces)
+
+
+def _orders(before: Sequence[int], fits: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
+    """Return up to two orders in which layer j comes after those in the set before[j], and fits[i][j] at every place i.
+
+    Sets of layers are the bits of an integer. All orders are followed side by side, those of the same first layers as one.
+    """
+    reached: dict[int, list[tuple[int, ...]]] = {0: [()]}
+    for row in fits:
+        following: dict[int, list[tuple[int, ...]]] = {}
+        for used, orders in reached.items():
+            for j, fit in enumerate(row):
+                if fit and not used >> j & 1 and not before[j] & ~used:
+                    held = following.setdefault(used | 1 << j, [])
+                    held += [(*order, j) for order in orders]
+                    del held[2:]
+        if len(following) > _MOST:
+            return [(), ()]
+        reached = following
+    return [order for orders in reached.values() for order in orders][:2]
