@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _validate
 from ._floating import underflowing
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .network import Network
 
 _settings: Any = numba.config
-T = TypeVar("T", Array, IntArray)
+T = TypeVar("T", bound=NDArray[Any])
 
 
 def owned(array: T, given: object) -> T:
