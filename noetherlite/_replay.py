@@ -19,15 +19,22 @@ if TYPE_CHECKING:
     from ._steps import Steps
 
 _TWINS = 2
+_FADES = 0.25  # Twins may pass close to the rows by chance: of how far they were this much is kept from row to row.
 _ELSEWHERE = 2  # how far off the twin's first velocity is, over the velocity, where that is not known
 
 Gradient = Callable[[int, Float64Array], Float64Array]  # (number of the step, point) ↦ ∇U
 
 
 def walk(
-    algorithm: Algorithm, x: Float64Array, v: Float64Array, t: float, steps: int, gradient: Gradient
+    algorithm: Algorithm,
+    x: Float64Array,
+    v: Float64Array,
+    t: float,
+    steps: int,
+    gradient: Gradient,
+    rounded: Callable[[Float64Array], Float64Array] = lambda x: x,
 ) -> tuple[Float64Array, Float64Array]:
-    """Return x and v after so many steps of the algorithm from time t on (theory §6)."""
+    """Return x and v after so many steps of the algorithm from time t on (theory §6), x `rounded` after each."""
     h, decay = algorithm.dt, algorithm.weight_decay
 
     def force(j: int, y: Float64Array) -> Float64Array:
@@ -35,24 +42,24 @@ def walk(
 
     if isinstance(algorithm, GD):
         for j in range(steps):
-            x = x - h * force(j, x)
+            x = rounded(x - h * force(j, x))
     elif isinstance(algorithm, HeavyBall):
         for j in range(steps):
             v = algorithm.momentum * v - force(j, x)
-            x = x + h * v
+            x = rounded(x + h * v)
     elif isinstance(algorithm, NAGD):
         for j in range(steps):
             k = round(t / h) + j
             beta = (k - 1) / (k + algorithm.alpha - 1)
             v = beta * v - h * force(j, x + beta * h * v)
-            x = x + h * v
+            x = rounded(x + h * v)
     else:
         kick = 0.5 * h / algorithm.dynamics.mass
         at_x = force(0, x)
         for j in range(steps):
             start, middle, end = (t + (j + part) * h for part in (0.0, 0.5, 1.0))
             v = algorithm.dynamics.fading(start, middle) * v - kick * at_x
-            x = x + h * v
+            x = rounded(x + h * v)
             at_x = force(j + 1, x)
             v = algorithm.dynamics.fading(middle, end) * (v - kick * at_x)
     return x, v
@@ -65,7 +72,8 @@ class Replay:
     off by δv and δF at their start: what a row is off by, times pc/a, corrects the velocity with which the next steps begin.
     A force that is off by δF then shows as wδF in the next row, w = b + ae, with δv = eδF and e ← (1 − p)ce + d − pcb/a.
 
-    Beside the rows run twins of theirs, rounded once more at random; how far they get from the rows is what round-off makes.
+    Beside the rows run twins of theirs, rounded at random after every step; how far they get from the rows is what round-off
+    makes.
     """
 
     def __init__(
@@ -84,6 +92,7 @@ class Replay:
         self._rng = np.random.default_rng(0)
         self._velocities = [np.zeros(U.n_params) for _ in range(1 + _TWINS)]
         self._twins: list[Float64Array] = []
+        self._spread = 0.0  # how far the twins are from the rows
         self._next = 0  # the row from which the next steps are taken
         self._lag = 0.0  # e: by how much the velocity is off where the force is off by one
 
@@ -109,7 +118,10 @@ class Replay:
             self._twins = [self._rounded(x) for _ in range(_TWINS)]
         judged = k > 0 or self._begin(x, following, t, batch, a, b)
         ends = [following, *(self._rounded(following) for _ in range(_TWINS))]
-        walks = [self._walk(y, v, t, batch) for y, v in zip([x, *self._twins], self._velocities, strict=True)]
+        walks = [self._walk(x, self._velocities[0], t, batch)]
+        walks += [
+            self._walk(y, v, t, batch, self._rounded) for y, v in zip(self._twins, self._velocities[1:], strict=True)
+        ]
         here, _, mean = walks[0]
         if not np.isfinite(here).all():
             raise ValueError(f"params: {self.every} steps of {self.algorithm} from row {k} lead to what is not finite")
@@ -121,7 +133,8 @@ class Replay:
         if not judged:
             return None
         spread = max(float(np.linalg.norm(miss - off[0])) for miss in off[1:]) / abs(weight)
-        noise = ROUND_OFF * self._round_off(x, mean) + 2 * (spread if np.isfinite(spread) else np.inf)
+        self._spread = max(spread, _FADES * self._spread) if np.isfinite(spread) else np.inf
+        noise = ROUND_OFF * self._round_off(x, mean) + 2 * self._spread
         return k, t, 0.5 * (here + following), mean + off[0] / weight, mean, noise, following - x
 
     def _correct(self, v: list[Float64Array], corrections: list[Float64Array]) -> float:
@@ -158,7 +171,12 @@ class Replay:
         return False
 
     def _walk(
-        self, x: Float64Array, v: Float64Array, t: float, batch: object
+        self,
+        x: Float64Array,
+        v: Float64Array,
+        t: float,
+        batch: object,
+        rounded: Callable[[Float64Array], Float64Array] = lambda x: x,
     ) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return x and v one row on, and the mean of the gradients on the way."""
         total, count = np.zeros_like(x), 0
@@ -171,7 +189,7 @@ class Replay:
             return out
 
         with np.errstate(over="ignore", invalid="ignore"):
-            x, v = walk(self.algorithm, x, v, t, self.every, gradient)
+            x, v = walk(self.algorithm, x, v, t, self.every, gradient, rounded)
         return x, v, total / count
 
     def _response(self, t: float) -> tuple[float, float, float, float]:
@@ -181,6 +199,5 @@ class Replay:
         return float(x[0]), float(x[1]), float(v[0]), float(v[1])
 
     def _rounded(self, x: Float64Array) -> Float64Array:
-        """Return x rounded at random, as it was once itself, and by every hidden step and its gradient."""
-        size = ROUND_OFF * self.precision.eps * np.sqrt(1 + 2 * self.every)
-        return np.asarray(x * (1 + size * self._rng.uniform(-1, 1, x.size)))
+        """Return x rounded at random."""
+        return np.asarray(x * (1 + ROUND_OFF * self.precision.eps * self._rng.uniform(-1, 1, x.size)))
