@@ -232,7 +232,7 @@ class Evidence:
                 continue
             found = np.linalg.lstsq(A / lengths, off, rcond=None)[0]
             remainder = float(np.linalg.norm(off - A / lengths @ found))
-            if _explained(remainder, size, noise):
+            if noise <= _EXPLAINED * size and _explained(remainder, size, noise):
                 left[chosen] = remainder, dict(zip(chosen, map(float, found / lengths), strict=True))
         if not left:
             return ""

@@ -18,6 +18,7 @@ from .potentials import Potential
 if TYPE_CHECKING:
     from ._steps import Steps
 
+_ITERATIONS = 2
 _TWINS = 2
 _FADES = 0.25  # Twins may pass close to the rows by chance: of how far they were this much is kept from row to row.
 _ELSEWHERE = 2  # how far off the twin's first velocity is, over the velocity, where that is not known
@@ -92,6 +93,7 @@ class Replay:
         self._rng = np.random.default_rng(0)
         self._velocities = [np.zeros(U.n_params) for _ in range(1 + _TWINS)]
         self._twins: list[Float64Array] = []
+        self._direction: Float64Array | None = None  # of the largest curvature
         self._spread = 0.0  # how far the twins are from the rows
         self._next = 0  # the row from which the next steps are taken
         self._lag = 0.0  # e: by how much the velocity is off where the force is off by one
@@ -119,8 +121,10 @@ class Replay:
         judged = k > 0 or self._begin(x, following, t, batch, a, b)
         ends = [following, *(self._rounded(following) for _ in range(_TWINS))]
         walks = [self._walk(x, self._velocities[0], t, batch)]
+        rough = self._rounding.saturation(self.U, x, self.U.gradient(x))
         walks += [
-            self._walk(y, v, t, batch, self._rounded) for y, v in zip(self._twins, self._velocities[1:], strict=True)
+            self._walk(y, v, t, batch, self._rounded, rough)
+            for y, v in zip(self._twins, self._velocities[1:], strict=True)
         ]
         here, _, mean = walks[0]
         if not np.isfinite(here).all():
@@ -133,9 +137,26 @@ class Replay:
         if not judged:
             return None
         spread = max(float(np.linalg.norm(miss - off[0])) for miss in off[1:]) / abs(weight)
-        self._spread = max(spread, _FADES * self._spread) if np.isfinite(spread) else np.inf
-        noise = ROUND_OFF * self._round_off(x, mean) + 2 * self._spread
+        told = np.isfinite(spread) and (not self.solved or self._angle(x) < np.pi)
+        self._spread = max(spread, _FADES * self._spread) if told else np.inf
+        noise = ROUND_OFF * (self._round_off(x, mean) + self._spread)
         return k, t, 0.5 * (here + following), mean + off[0] / weight, mean, noise, following - x
+
+    def _angle(self, x: Float64Array) -> float:
+        """Return the angle ωτ by which the fastest oscillation turns between two rows, by power iteration.
+
+        Beyond π positions do not tell the velocity: those of a whole half turn are the same for any.
+        """
+        gradient, curvature = self.U.gradient(x), 0.0
+        for _ in range(_ITERATIONS if self._direction is not None else 8 * _ITERATIONS):
+            if self._direction is None or not 0 < float(np.linalg.norm(self._direction)) < np.inf:
+                self._direction = self._rng.standard_normal(x.size)
+            step = np.finfo(np.float64).eps ** (1 / 3) * (float(np.linalg.norm(x)) + 1)
+            ahead = self.U.gradient(x + step / float(np.linalg.norm(self._direction)) * self._direction)
+            self._direction = (ahead - gradient) / step
+            curvature = float(np.linalg.norm(self._direction))
+        h, heavy = self.algorithm.dt, isinstance(self.algorithm, HeavyBall)
+        return self.every * float(np.sqrt(curvature * (h if heavy else h**2 / self.algorithm.dynamics.mass)))
 
     def _correct(self, v: list[Float64Array], corrections: list[Float64Array]) -> float:
         """Add the part of the corrections, 0 to 1, that brings the twins nearest to the rows; return it.
@@ -167,7 +188,8 @@ class Replay:
         v = (following - here) / a
         # Twins begin with other velocities altogether: how fast they fall in with the rows is how fast any error does.
         speed = _ELSEWHERE * max(float(np.linalg.norm(v)), float(np.linalg.norm(following - x)) / abs(a))
-        self._velocities = [v, *(v + self._rng.normal(0.0, speed / np.sqrt(x.size), x.size) for _ in range(_TWINS))]
+        size = _ELSEWHERE * np.abs(v) + speed / np.sqrt(x.size)
+        self._velocities = [v, *(v + size * self._rng.standard_normal(x.size) for _ in range(_TWINS))]
         return False
 
     def _walk(
@@ -177,14 +199,17 @@ class Replay:
         t: float,
         batch: object,
         rounded: Callable[[Float64Array], Float64Array] = lambda x: x,
+        rough: float = 0.0,
     ) -> tuple[Float64Array, Float64Array, Float64Array]:
-        """Return x and v one row on, and the mean of the gradients on the way."""
+        """Return x and v one row on, and the mean of the gradients on the way, each with an error of size `rough`."""
         total, count = np.zeros_like(x), 0
 
         def gradient(j: int, y: Float64Array) -> Float64Array:
             nonlocal total, count
             chosen = None if batch is None else batch[j]  # type: ignore[index]
             out = self._rounding.of(chosen).gradient(y) if np.isfinite(y).all() else np.full_like(y, np.nan)
+            if rough > 0:
+                out = out + self._rng.normal(0.0, rough / np.sqrt(out.size), out.size)
             total, count = total + out, count + 1
             return out
 

@@ -44,7 +44,7 @@ class Rounding:
         """
         V = self.of(batch)
         rng = np.random.default_rng(0)
-        changes = [self._saturation(V, x, want)]
+        saturation = self.saturation(V, x, want)
         best, distance = want, float(np.linalg.norm(got - want))
         least = np.inf
         for trial in range(_TRIALS):
@@ -55,11 +55,11 @@ class Rounding:
                 least = min(least, float(np.linalg.norm(gradient - want)))
             if np.linalg.norm(got - gradient) < distance:
                 best, distance = gradient, float(np.linalg.norm(got - gradient))
-            if trial + 1 >= _PROBES and distance <= noise + 2 * least + changes[0]:
+            if trial + 1 >= _PROBES and distance <= noise + 2 * least + saturation:
                 break
-        return best, noise + 2 * (least if np.isfinite(least) else 0.0) + changes[0]
+        return best, noise + 2 * (least if np.isfinite(least) else 0.0) + saturation
 
-    def _saturation(self, V: Potential, x: Float64Array, want: Float64Array) -> float:
+    def saturation(self, V: Potential, x: Float64Array, want: Float64Array) -> float:
         """Return what errors of ε in softmax(f) − y make of the gradient: of the size of that of other labels."""
         if not isinstance(V, NetworkPotential) or V.network.loss != "nll" or V.network.widths[-1] < 2:
             return 0.0
