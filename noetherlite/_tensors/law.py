@@ -202,12 +202,14 @@ class Law:
     def _blocks_of(self, member: Member, array: Array, sampled: bool) -> Float64Array:
         """Return a tensor as (blocks, acting, rest)."""
         assert self.acting is not None
-        rows = member.leg.rows(array)
-        blocks = np.moveaxis(rows.reshape(*self.blocks, -1), self.acting, -2)
-        blocks = blocks.reshape(-1, *blocks.shape[-2:])
+        places = np.moveaxis(np.arange(self.size).reshape(self.blocks), self.acting, -1)
+        places = places.reshape(-1, places.shape[-1])
         if sampled:
-            blocks = blocks[: SAMPLE // 4, :SAMPLE]
-        return blocks.astype(np.float64, copy=False)
+            places = places[: SAMPLE // 4, :SAMPLE]
+            rows = member.leg.some_rows(array, places.reshape(-1))
+        else:
+            rows = member.leg.rows(array)[places.reshape(-1)]
+        return rows.reshape(*places.shape, -1).astype(np.float64, copy=False)
 
     @property
     def formula(self) -> str:

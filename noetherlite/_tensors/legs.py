@@ -101,6 +101,13 @@ class Leg:
             out = np.moveaxis(out.reshape(*self.arranged, -1), self.components, range(len(self.components)))
         return out.reshape(self.size, -1)
 
+    def some_rows(self, array: Array, components: IntArray) -> Array:
+        """Return some of the rows of a tensor, without arranging all of them."""
+        if self.arranged or len(self.kept) != 1:
+            return self.rows(array)[components]
+        chosen = np.take(self.seen(array), components, axis=self.kept[0])
+        return np.moveaxis(chosen, self.kept[0], 0).reshape(components.size, -1)
+
     def labels(self, involved: tuple[int, ...]) -> IntArray:
         """Return the component that each entry of the tensor belongs to, −1 outside the slice.
 
@@ -116,7 +123,7 @@ class Leg:
         for axis, size in zip(self.kept, self.kept_sizes, strict=True):
             start = self.part[1] if self.part and self.part[0] == axis else 0
             entry = entry * size + along(axis) - start
-        if self.part:
+        if self.part and shape[self.part[0]] > 1:
             axis, start, stop = self.part
             inside = (along(axis) >= start) & (along(axis) < stop) & inside
         component = self._component_of_entry()
@@ -149,7 +156,11 @@ def coarsening(fine: Leg, coarse: Leg) -> tuple[tuple[int, ...], bytes] | None:
     bytes
         Which entries of `coarse` components of `fine` reach: an array of bool.
     """
-    involved = tuple(sorted({*fine.involved, *coarse.involved}))
+    if not {*coarse.axes} <= {*fine.axes}:
+        return None  # components of `coarse` differ along an axis that `fine` does not tell apart
+    # A slice across all components of both changes nothing; axes that nothing depends on are left out, as labels are large.
+    cut = {*coarse.involved} & {*fine.involved}
+    involved = tuple(sorted({*fine.involved, *coarse.axes, *cut}))
     source, target = fine.labels(involved), coarse.labels(involved)
     if source.size != target.size:
         return None

@@ -7,6 +7,7 @@ GL(r) and complex numbers, block by block. Last, rotations are sought that scale
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import cast
@@ -22,6 +23,7 @@ from .nullspace import relations
 
 Column = tuple[Float64Array, Float64Array]  # what was measured, and what it would be without cancellation
 _NEARLY = 1e-4  # what holds to this part of its terms, but not to round-off, is worth a word
+_ROUND_OFF = 128
 _ROWS = 4000  # equations that are used of more, chosen at random
 _SPARE = 2  # equations beyond the number of columns
 
@@ -128,7 +130,9 @@ class Search:
         return self._null[key]
 
     def _tolerance(self, leg: Leg) -> float:
-        return float(1e3 * self.eps * np.sqrt(np.prod(leg.shape) / leg.size))
+        """Return the part of a law's terms that round-off may leave, well below what two random tensors have in common."""
+        rest = math.prod(leg.shape) / leg.size
+        return float(_ROUND_OFF * self.eps * (1 + math.log2(1 + rest) / 8))
 
     def _add(self, field: str, legs: list[Leg], coefficients: Float64Array, gap: float) -> None:
         used = self._in_order(legs, coefficients)
@@ -158,7 +162,7 @@ class Search:
         by_tensor: dict[str, list[int]] = {}
         for i, leg in enumerate(legs):
             by_tensor.setdefault(leg.tensor, []).append(i)
-        reached: dict[tuple[float, ...], dict[int, bytes]] = {}
+        reached: dict[tuple[float, ...], dict[tuple[int, int], bytes]] = {}
         for law in self.laws:
             if (law.kind in ("translate", "null")) != (field == "translate") or law.kind == "rotate":
                 continue
@@ -176,8 +180,13 @@ class Search:
                 entries = reached.setdefault(tuple(row), {})
                 for found, indices in zip(maps, hits, strict=True):
                     for i in indices:
-                        entries[i] = _either(entries.get(i), found[i][1])
-        rows = [row for row, entries in reached.items() if all(0 not in mask for mask in entries.values())]
+                        mask = found[i][1]  # of one length for laws that depend on the same axes
+                        entries[i, len(mask)] = _either(entries.get((i, len(mask))), mask)
+        rows = []
+        for row, entries in reached.items():
+            whole = {i for (i, _), mask in entries.items() if 0 not in mask}
+            if whole.issuperset(i for i, _ in entries):
+                rows.append(row)
         return np.array(rows).reshape(-1, len(legs))
 
     # Larger groups.
