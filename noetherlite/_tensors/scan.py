@@ -183,10 +183,10 @@ class Search:
                         mask = found[i][1]  # of one length for laws that depend on the same axes
                         entries[i, len(mask)] = _either(entries.get((i, len(mask))), mask)
         rows = []
-        for row, entries in reached.items():
+        for coefficients, entries in reached.items():
             whole = {i for (i, _), mask in entries.items() if 0 not in mask}
             if whole.issuperset(i for i, _ in entries):
-                rows.append(row)
+                rows.append(coefficients)
         return np.array(rows).reshape(-1, len(legs))
 
     # Larger groups.
