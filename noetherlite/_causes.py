@@ -21,6 +21,8 @@ _EXPLAINED = 0.02
 _EXACT = 1e-6
 _PER_UNKNOWN = 10  # equations for each coefficient that is fitted
 _COARSE = 2.0**-7  # ε of bfloat16
+_MOST = 0.5
+_VARIED = 0.1  # spread of the logarithms of rates that are each entry's own
 _SAME = 1e-3  # how far the lengths of clipped gradients may differ, relatively
 
 
@@ -300,7 +302,8 @@ class Evidence:
             same = float((step * case.want > 0)[both].mean())
             spread, usual = (float(np.log(np.abs(a[both])).std()) for a in (step, case.want))
             even.append(same >= 0.8 and spread <= 0.5 * usual)
-            signs.append(same == 1)
+            rate = np.log(np.abs(step[both] / case.want[both]))
+            signs.append(same == 1 and float(rate.std()) > _VARIED)
             blocks.append(
                 all(_parallel(step[b.start : b.stop], case.want[b.start : b.stop]) for b in blocks_of(self.U))
             )
@@ -319,6 +322,10 @@ class Evidence:
             return ""
         rounding = Rounding(self.U, _COARSE)
         for case in self.cases:
+            # Rounding shows in most entries of every step; a wrong gradient leaves some steps or entries as they should be.
+            off = np.abs(case.got - case.want) > _COARSE**2 * np.abs(case.want)
+            if off[case.want != 0].mean() < _MOST:
+                return ""
             batch, noise = case.batches[case.here], ROUND_OFF * _COARSE * float(np.linalg.norm(case.got))
             nearest, allowed = rounding.nearest(case.point, case.want, case.got, noise, batch)  # type: ignore[arg-type]
             if np.linalg.norm(case.got - nearest) > allowed:

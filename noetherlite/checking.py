@@ -78,8 +78,8 @@ def check(
     Returns
     -------
     Report
-        `print` it for the table; `.verdict` is "holds", "broken" or "not decidable", `.findings` says what is wrong and
-        `.limits` what was not seen; `.ok`, `.rows`, `.laws["scaling:1"]`, `.motion["W1"]`, `.plot()`.
+        `print` it for the table; ``.verdict`` is "holds", "broken" or "not decidable", ``.findings`` says what is wrong and
+        ``.limits`` what was not seen; ``.ok``, ``.rows``, ``.laws["scaling:1"]``, ``.motion["W1"]``, ``.plot()``.
 
     Raises
     ------

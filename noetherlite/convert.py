@@ -101,7 +101,7 @@ def from_flax(
     """Return θ from a Flax tree {"params": {"Dense_0": {"kernel": (in, out), "bias": (out,)}, …}}.
 
     Any tree of such arrays is taken, nested or flat: `nnx.state(model, nnx.Param)`, Haiku's {"linear": {"w": …, "b": …}},
-    {"W1": …, "b1": …}, lists of pairs (weight, bias), scikit-learn's {"coefs": mlp.coefs_, "intercepts": mlp.intercepts_},
+    {"W1": …, "b1": …}, lists of pairs (weight, bias), scikit-learn's ``{"coefs": mlp.coefs_, "intercepts": mlp.intercepts_}``,
     Keras' {v.path: v for v in model.weights}. "params" may be left out. `order`, `like`, returns and errors as `from_torch`.
     """
     name, where = "tree", ""

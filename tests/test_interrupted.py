@@ -143,10 +143,14 @@ def test_ctrl_c_in_any_gradient(tmp_path, one_step_a_call, monkeypatch, name, ba
             return found
 
         monkeypatch.setattr(reference, "value_and_gradient", pressed)
-        half = nl.integrate(U, algorithm, net.init(rng=0), STEPS, checkpoint=tmp_path / "a", **options)
-        assert (half.status == "stopped") == (len(calls) == n + 1)
-        assert np.isfinite(half.loss).all()
-        assert all(np.isfinite(law.charge).all() for law in half.laws.values())
+        try:
+            half = nl.integrate(U, algorithm, net.init(rng=0), STEPS, checkpoint=tmp_path / "a", **options)
+        except KeyboardInterrupt:
+            assert n < 2  # nothing was recorded that could be returned
+        else:
+            assert (half.status == "stopped") == (len(calls) == n + 1)
+            assert np.isfinite(half.loss).all()
+            assert all(np.isfinite(law.charge).all() for law in half.laws.values())
         monkeypatch.setattr(reference, "value_and_gradient", evaluate)
         assert_same(nl.resume(tmp_path / "a"), whole)
 

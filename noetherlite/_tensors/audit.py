@@ -173,7 +173,7 @@ def audit(
     Returns
     -------
     Audit
-        `print` it; `.checks`, `.charges`, `.findings`, `.limits`, `.plot()`.
+        `print` it; ``.checks``, ``.charges``, ``.findings``, ``.limits``, ``.plot()``.
 
     Raises
     ------

@@ -125,7 +125,7 @@ def scan(
     Returns
     -------
     Scan
-        `print` it; `.relations`, `.laws()`, `.plot()`, `.limits`.
+        `print` it; ``.relations``, ``.laws()``, ``.plot()``, ``.limits``.
 
     Raises
     ------

@@ -189,7 +189,7 @@ def watch(
     Returns
     -------
     Watch
-        Call it; `.broken`, `.findings`, `.coverage`, `.report()`.
+        Call it; ``.broken``, ``.findings``, ``.coverage``, ``.report()``.
 
     Raises
     ------
