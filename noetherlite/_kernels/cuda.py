@@ -8,7 +8,7 @@ from . import layout, pointwise, schedule
 from .cuda_jit import MOST_THREADS, device, kernel, written_out
 from .cuda_laws import form
 from .cuda_network import add_up, backward, forward, loss
-from .cuda_steps import analytic, energy, finish, judge, norms, settle, update, write
+from .cuda_steps import analytic, energy, finish, judge, measure, norms, settle, update, write
 from .device_layout import IN_GLOBAL, IN_SHARED, VECTORS_IN_SHARED, Own, View
 from .layout import EVALUATIONS, PHASE, STEPS_DONE
 from .schedule import ALL, MEET, OP, VECTOR, A, B, C
@@ -65,6 +65,7 @@ def perform(row, step, setting, algorithm, own, state, records, e, first, stride
     elif op == schedule.NORMS:
         norms(own, first, stride)
     elif op == schedule.WRITE:
+        measure(algorithm.kind, laws, tables, own, state.sizes, e, first, stride)
         write(own.losses[a], algorithm, step, laws, tables, own, records, e, first, stride)
     elif first == 0:  # what is for one thread
         if op == schedule.ENERGY:
@@ -88,9 +89,8 @@ def shuffle(batches, counts, e):
 
 
 @written_out
-def own_of(x, v, gradient, y, memory, doubles, sizes, tables):
+def own_of(x, v, gradient, y, memory, doubles, K, tables):
     """Return the views that belong to one run; `doubles` holds all that is float64 whatever the parameters are."""
-    K = sizes.shape[1]
     pieces, norms, losses = 5 * K, 5 * K + schedule.SLOTS * tables.slot, tables.losses
     return Own(
         x,
@@ -103,7 +103,6 @@ def own_of(x, v, gradient, y, memory, doubles, sizes, tables):
         doubles[2 * K : 3 * K],
         doubles[3 * K : 4 * K],
         doubles[4 * K : pieces],
-        sizes,
         doubles[pieces:norms],
         doubles[norms:losses],
         doubles[losses : losses + 2],
@@ -182,7 +181,7 @@ def train_with_vectors(setting, rates, state, memory, doubles, vectors, records,
     """Advance one run whose vectors are copied to `vectors` for as long."""
     first, stride, P = cuda.threadIdx.x, cuda.blockDim.x, state.x.shape[1]
     x, v, gradient, y = vectors[:P], vectors[P : 2 * P], vectors[2 * P : 3 * P], vectors[3 * P : 4 * P]
-    own = own_of(x, v, gradient, y, memory, doubles, state.sizes[e], setting.tables)
+    own = own_of(x, v, gradient, y, memory, doubles, state.origin.shape[1], setting.tables)
     copy(state.x[e], x, first, stride)
     copy(state.v[e], v, first, stride)
     copy(state.gradient[e], gradient, first, stride)
@@ -228,7 +227,7 @@ def in_global(setting, state, scratch, e):
     """Return the views of a run that is in global memory."""
     memory, doubles = scratch.memory[e], scratch.doubles[e]
     return own_of(
-        state.x[e], state.v[e], state.gradient[e], state.y[e], memory, doubles, state.sizes[e], setting.tables
+        state.x[e], state.v[e], state.gradient[e], state.y[e], memory, doubles, state.origin.shape[1], setting.tables
     )
 
 

@@ -160,8 +160,6 @@ def write(loss, algorithm, step, laws, tables, own, records, e, first, stride):
     if records.params.shape[1] > 0:
         for i in range(first, own.x.size, stride):
             records.params[e, row, i] = own.x[i]
-    moved = largest(own, 2 if algorithm.kind == layout.GD else 3)
-    pulled = largest(own, 4)
     for l in range(laws.kind.size):
         for j in range(first, laws.start[l + 1] - laws.start[l], stride):
             at = laws.start[l] + j
@@ -177,9 +175,17 @@ def write(loss, algorithm, step, laws, tables, own, records, e, first, stride):
             records.charge[e, row, at] = J
             records.integral[e, row, at] = own.integral[at]
             records.discrete[e, row, at] = defect
-            norm = total(laws, tables, 2, l, j, own.pieces)
-            own.sizes[layout.LARGEST, at] = max(own.sizes[layout.LARGEST, at], norm * moved)
-            own.sizes[layout.FORCE, at] = max(own.sizes[layout.FORCE, at], norm * pulled)
+
+
+@device
+def measure(kind, laws, tables, own, sizes, e, first, stride):
+    """Enter the sizes of the laws' terms into `sizes` (E, 2, K): |g_c| times the largest |x_i| or |v_i|, and |∇U_i|."""
+    for row in range(2):
+        longest = largest(own, 4 if row == layout.FORCE else 2 if kind == layout.GD else 3)
+        for l in range(laws.kind.size):
+            for at in range(laws.start[l] + first, laws.start[l + 1], stride):
+                norm = total(laws, tables, 2, l, at - laws.start[l], own.pieces)
+                sizes[e, row, at] = max(sizes[e, row, at], longest * norm)
 
 
 @device

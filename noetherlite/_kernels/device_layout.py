@@ -87,7 +87,6 @@ class Own(NamedTuple):
     balance: NDArray[np.float64]
     source: NDArray[np.float64]
     charge: NDArray[np.float64]
-    sizes: NDArray[np.float64]  # (2, K), the state's: only records look at them
     pieces: NDArray[np.float64]  # (SLOTS tables.slot,)
     norms: NDArray[np.float64]  # (5 tables.norms,)
     losses: NDArray[np.float64]  # (2,): of the last gradient, and of the record
