@@ -29,14 +29,14 @@ def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> t
     Returns
     -------
     dict of str to ndarray
-        float64 or float32; narrower formats are widened, which is exact.
+        float64 or float32; narrower formats are widened to float64, which is exact.
     float
         Machine ε of the widest rounding among the formats.
 
     Raises
     ------
     TypeError, ValueError
-        If an entry is None, sparse, empty, not on the CPU, not an array of real numbers, or not finite.
+        If an entry is None, sparse, empty, not an array of real numbers, or not finite.
     """
     out: dict[str, Array] = {}
     eps = 0.0
@@ -69,15 +69,7 @@ def _array(leaf: Any, name: str) -> tuple[Array, float]:
     if leaf is None:
         raise ValueError(f"{name} is None: the gradient was not computed, or the tensor does not require one")
     kind = str(getattr(leaf, "dtype", "")).rpartition(".")[2]
-    try:
-        if hasattr(leaf, "detach"):  # a tensor that may track gradients; NumPy has no bfloat16 to give it back in
-            leaf = leaf.detach()
-            leaf = leaf.float() if kind in _NARROW else leaf
-        if kind in _NARROW and not hasattr(leaf, "detach"):
-            leaf = np.asarray(leaf).astype(np.float32)
-        array = np.asarray(leaf)
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise TypeError(f"{name} cannot be read as an array: {error}") from None
+    array = np.asarray(_validate.plain(leaf, name))
     if array.dtype == object or array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be an array of real numbers, got {_validate.describe(array)}")
     if not array.size:
