@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from . import bounds, datasets, lagrangian, plot, potentials
+from ._base.versions import version
 from ._device import DeviceError
 from ._kinks import SlidingMode
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
@@ -28,7 +29,6 @@ from .symmetries import Symmetry
 from .symmetries import defect as symmetry_defect
 from .symmetries import find as symmetries
 from .trajectory import Trajectory, load
-from .version import version
 
 if TYPE_CHECKING:
     from . import convert, figures, ntk, tensors, testing

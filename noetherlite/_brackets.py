@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ._base.types import Float64Array
 from ._kernels import modular, reference
 from ._kernels.modular import PRIME
-from ._types import Float64Array
 from .activations import Activation
 from .network import Network
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._base.types import Array, Float64Array
 from ._replay import walk
 from ._rounding import Rounding
 from ._rows import ALIKE, ROUND_OFF, Motion, blocks_of, distinct
-from ._types import Array, Float64Array
 from .algorithms import GD, Algorithm, HeavyBall
 from .potentials import NetworkPotential, Potential
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._base.types import Float64Array, IntArray
 from ._family import expm
-from ._types import Float64Array, IntArray
 from .algorithms import GD, HeavyBall
 
 _EQUAL = 8 * float(np.finfo(np.float64).eps)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import _validate
-from ._precision import of_dtype, precision
-from ._types import ArrayLike, Float64Array
+from ._base import checks
+from ._base.precision import of_dtype, precision
+from ._base.types import ArrayLike, Float64Array
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog
 from .dynamics import Dynamics
 
@@ -15,7 +15,7 @@ _DOUBLE = float(np.finfo(np.float64).eps)
 
 def times(t: ArrayLike | None, n: int) -> tuple[Float64Array, float]:
     """Return the times of n rows, and the machine ε of their numbers."""
-    when = _validate.times(t)  # type: ignore[arg-type]
+    when = checks.times(t)  # type: ignore[arg-type]
     if when.size != n:
         raise ValueError(f"t must have one time for each of the {n} rows of params, got {when.size}")
     if n < 2:
@@ -30,7 +30,7 @@ def start(algorithm: Algorithm, t0: float | None) -> float:
         raise ValueError(
             f"t must be given with {algorithm}: its friction depends on the time of the first row, which is not 0"
         )
-    return 0.0 if t0 is None else _validate.real(t0, "t0", minimum=0.0)
+    return 0.0 if t0 is None else checks.real(t0, "t0", minimum=0.0)
 
 
 def spread(dt: float, t: Float64Array, eps: float) -> Float64Array:

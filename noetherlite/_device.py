@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
-from ._interrupt import uninterrupted
+from ._base.interrupt import uninterrupted
+from ._base.limits import refuse_beyond
 from ._kernels import device_layout, layout, schedule
-from ._room import refuse_beyond
 
 if TYPE_CHECKING:
     from ._run import Plan

@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
-from . import _progress
-from ._files import replacing
+from ._base import progress
+from ._base.files import replacing
 
 _CHUNK = 1 << 16
 _TIMEOUT = 30.0  # seconds without an answer
@@ -60,7 +60,7 @@ def _receive(url: str, file: IO[bytes], size: int) -> str:
         announced = response.headers.get("Content-Length")
         if announced is not None and announced != str(size):
             raise OSError(f"the server announces {announced} bytes, expected {size}")
-        with _progress.bar(size, "B", unit_scale=True, desc=Path(url).name) as bar:
+        with progress.bar(size, "B", unit_scale=True, desc=Path(url).name) as bar:
             while received <= size and (chunk := response.read(min(_CHUNK, size + 1 - received))):
                 file.write(chunk)
                 digest.update(chunk)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _charge_flow, _run, _validate, plot
-from ._by_name import ByName
+from . import _charge_flow, _run, plot
+from ._base import checks
+from ._base.by_name import ByName
+from ._base.floating import underflowing
+from ._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from ._family import Family, NoetherSymmetry
-from ._floating import underflowing
 from ._kernels import layout
-from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .algorithms import GD, Algorithm, HeavyBall
 from .potentials import Potential
 from .simulate import check
@@ -194,15 +195,15 @@ def drift(
     check(U, algorithm)
     if not isinstance(algorithm, GD | HeavyBall):
         raise ValueError(f"algorithm must be GD or HeavyBall, whose flow conserves Q; got {algorithm}")
-    steps = _validate.integer(steps, "steps", minimum=0)
-    every = _validate.integer(record_every, "record_every", minimum=1)
-    x = _validate.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
+    steps = checks.integer(steps, "steps", minimum=0)
+    every = checks.integer(record_every, "record_every", minimum=1)
+    x = checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
     v, start = _run.motion(algorithm, x.shape, velocity, None)
     plan = _run.Plan(
         U,
         _with_quantity(_watched(U, laws, minibatches=batch_size is not None), laws),
         batch_size=batch_size,
-        backend=_validate.one_of(backend, "backend", ("auto", "cpu", "reference")),
+        backend=checks.one_of(backend, "backend", ("auto", "cpu", "reference")),
         dtype="float64",
         steps=steps,
         reduce=False,

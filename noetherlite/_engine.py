@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _device
+from ._base.types import Array
 from ._kernels import cpu, cpu_team, layout, reference
-from ._types import Array
 
 if TYPE_CHECKING:
     from ._run import Plan

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._base.types import Array, Float64Array
 from ._family import Family
 from ._kernels import layout, reference
-from ._types import Array, Float64Array
 from .algorithms import Algorithm
 from .trajectory import BLEW_UP
 

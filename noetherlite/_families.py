@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.types import Array, ArrayLike, Float64Array
 from ._family import Family, Row, expm
 from ._kernels import layout
-from ._types import Array, ArrayLike, Float64Array
 from .activations import Activation
 from .network import Block, Network
 
@@ -16,7 +16,7 @@ class _Hidden(Family):
     """What the two symmetries of a hidden layer h share: the blocks W_h, b_h, β_h, W_{h+1} in θ."""
 
     def __init__(self, network: Network, h: int) -> None:
-        self.h = _validate.integer(h, "h", minimum=1, maximum=network.n_layers - 1)
+        self.h = checks.integer(h, "h", minimum=1, maximum=network.n_layers - 1)
         self.network, self.n_params = network, network.n_params
         self._W, self._U = _required(network, f"W{h}"), _required(network, f"W{h + 1}")
         self._b, self._beta = network.block(f"b{h}"), network.block(f"beta{h}")
@@ -246,7 +246,7 @@ class OutputTranslation(Family):
     symmetric = True  # G = 0
 
     def __init__(self, network: Network, block: str) -> None:
-        block = _validate.one_of(block, "block", ("b", "W"))
+        block = checks.one_of(block, "block", ("b", "W"))
         if network.loss != "nll":
             self.objection = f"it needs loss='nll', the network has {network.loss!r}"
         self.network, self.n_params = network, network.n_params

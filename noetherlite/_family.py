@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _html, _validate
-from ._floating import underflowing
-from ._types import Array, ArrayLike, Float64Array
+from ._base import checks, html
+from ._base.floating import underflowing
+from ._base.types import Array, ArrayLike, Float64Array
 
 
 @underflowing
@@ -88,10 +88,10 @@ class NoetherSymmetry(ABC):
         shape = np.shape(x)
         if not shape or shape[-1] != self.n_params:
             raise ValueError(f"{name} must have shape (..., {self.n_params}), got {shape}")
-        return _validate.array(x, name, ndim=len(shape))
+        return checks.array(x, name, ndim=len(shape))
 
     def _point(self, x: ArrayLike) -> Array:
-        return _validate.shaped(x, "x", (self.n_params,))
+        return checks.shaped(x, "x", (self.n_params,))
 
     def __repr__(self) -> str:
         ground = ", by measurement" if self.measured else ""
@@ -111,7 +111,7 @@ class NoetherSymmetry(ABC):
             ("rests on", ground),
         ]
         objection = getattr(self, "objection", "")
-        return _html.table(f"Symmetry {self.name}", [*rows, ("no symmetry", objection)] if objection else rows)
+        return html.table(f"Symmetry {self.name}", [*rows, ("no symmetry", objection)] if objection else rows)
 
 
 class Family(NoetherSymmetry):

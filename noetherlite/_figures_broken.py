@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import datasets
+from ._base.types import Float64Array
 from ._drift import PARTS, drift
-from ._types import Float64Array
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 from .network import Network
 from .plot import COLOURS

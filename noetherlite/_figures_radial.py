@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import datasets
-from ._types import Float64Array
+from ._base.types import Float64Array
 from .algorithms import GD, Algorithm, ConformalLeapfrog
 from .network import Network
 from .plot import COLOURS

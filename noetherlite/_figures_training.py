@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _validate, datasets
-from ._types import Array, Float64Array, Seed
+from . import datasets
+from ._base import checks
+from ._base.types import Array, Float64Array, Seed
 from .algorithms import GD, NAGD, Algorithm, Leapfrog
 from .datasets import Dataset
 from .network import Network
@@ -54,7 +55,7 @@ def training_figure(
     """Train by GD, leapfrog and NAGD up to the same time and draw a panel for each; see `figures.figure1`."""
     from matplotlib.figure import Figure
 
-    steps = _validate.integer(steps, "steps", minimum=1)
+    steps = checks.integer(steps, "steps", minimum=1)
     seed = np.random.default_rng(rng)
     data = find_data(n_samples, seed)
     net = Network(WIDTHS, activation=activation, loss="nll")

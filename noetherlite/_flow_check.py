@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.types import ArrayLike, BoolArray, Float64Array
 from ._family import Family
 from ._rows import ROUND_OFF, Motion, Row, blocks_of, gradients, norms, times
-from ._types import ArrayLike, BoolArray, Float64Array
 from .dynamics import Dynamics
 from .potentials import Potential
 
@@ -68,7 +68,7 @@ def path(
     if velocity is not None:
         if dynamics.mass == 0:
             raise ValueError("velocity is not accepted with mass = 0: gradient flow is first order")
-        v = _validate.shaped(velocity, "velocity", x.shape).astype(np.float64)
+        v = checks.shaped(velocity, "velocity", x.shape).astype(np.float64)
         if from_rest and v[0].any():
             raise ValueError("velocity must be zero at t[0] = 0, where the friction α/t is infinite")
         return Path(t, x, v, -gradients(U, x), eps, eps * np.linalg.norm(v, axis=1))

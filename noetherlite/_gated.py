@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._base.types import Array, Float64Array
 from ._kernels import reference
 from ._normals import Block, Normals
-from ._types import Array, Float64Array
 from .activations import Activation
 from .potentials import NetworkPotential, Potential
 

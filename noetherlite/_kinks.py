@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from . import _sliding
+from ._base.types import Array, Float64Array
 from ._gated import GatedLoss
 from ._sliding import Kink, Surface
-from ._types import Array, Float64Array
 from .dynamics import Dynamics
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _idx, _validate
+from . import _idx
+from ._base import checks
 
 BASE_URL = "http://codh.rois.ac.jp/kmnist/dataset/kmnist/"
 
@@ -92,7 +93,7 @@ def data_folder(root: str | os.PathLike[str] | None) -> Path:
     try:
         return Path(root).expanduser()
     except TypeError:
-        raise TypeError(f"root must be the path of a folder, got {_validate.describe(root)}") from None
+        raise TypeError(f"root must be the path of a folder, got {checks.describe(root)}") from None
 
 
 def _user_cache() -> Path:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from . import _validate
+from ._base import checks
 from .network import Block
 
 # What a leaf is called in one framework or another, and the kind of block it is.
@@ -135,12 +135,12 @@ def arranged(layers: Sequence[Path], shapes: Mapping[Path, tuple[int, ...]], blo
 def in_given_order(found: Sequence[Leaf], order: Sequence[str]) -> list[Path]:
     """Return the layers of the leaves in the order of names that the caller gives, which must be those of all layers."""
     if isinstance(order, str | Mapping) or not isinstance(order, Sequence):
-        raise TypeError(f"order must be a sequence of names of layers, got {_validate.describe(order)}")
+        raise TypeError(f"order must be a sequence of names of layers, got {checks.describe(order)}")
     given = [_segments(name) for name in order]
     layers = list(dict.fromkeys(leaf.layer for leaf in found))
     if sorted(given) != sorted(layers):
         names = [label(layer) for layer in layers]
-        raise ValueError(f"order must hold each of {names} once, got {_validate.describe(list(order))}")
+        raise ValueError(f"order must hold each of {names} once, got {checks.describe(list(order))}")
     return given
 
 

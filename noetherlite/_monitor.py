@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.floating import underflowing
+from ._base.precision import judged, widened
+from ._base.types import Array, ArrayLike
 from ._clock import start
 from ._family import Family, NoetherSymmetry
-from ._floating import underflowing
 from ._implied import fewest_rows
-from ._precision import judged, widened
 from ._recording import batch_of_row, claimed, dtype_of, step_laws
 from ._report import Report
 from ._steps import Stepwise
-from ._types import Array, ArrayLike
 from .algorithms import Algorithm
 from .checking import report
 from .potentials import Potential
@@ -67,9 +67,9 @@ class Monitor:
     ) -> None:
         claimed(U, algorithm)
         if not isinstance(algorithm, Algorithm):
-            raise TypeError(f"algorithm must be an Algorithm such as nl.GD(0.1), got {_validate.describe(algorithm)}")
+            raise TypeError(f"algorithm must be an Algorithm such as nl.GD(0.1), got {checks.describe(algorithm)}")
         fewest_rows(algorithm, known_start=True)
-        self._every = _validate.integer(every, "every", minimum=1)
+        self._every = checks.integer(every, "every", minimum=1)
         self._claim = U, algorithm, laws, minibatches, start(algorithm, t0)
         self._families(batchwise=minibatches)
         self._wanted = precision
@@ -91,7 +91,7 @@ class Monitor:
             arrays. The row at the end has none.
         """
         U, algorithm, *_ = self._claim
-        row = np.array(_validate.shaped(widened(theta), "theta", (U.n_params,), dtype=dtype_of(widened(theta))))
+        row = np.array(checks.shaped(widened(theta), "theta", (U.n_params,), dtype=dtype_of(widened(theta))))
         if batch is not None:
             batch = batch_of_row(U, batch, "batch", self._every, algorithm)
         if self._first is None:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _validate
-from ._floating import underflowing
+from ._base import checks
+from ._base.floating import underflowing
+from ._base.types import Array, ArrayLike, Float64Array
 from ._kernels import reference
-from ._types import Array, ArrayLike, Float64Array
 from .dynamics import Dynamics
 from .network import Network
 from .potentials import Callable
@@ -77,8 +77,8 @@ def kernel(net: Network, theta: ArrayLike, X1: ArrayLike, X2: ArrayLike | None =
     True
     """
     if not isinstance(net, Network):
-        raise TypeError(f"net must be a Network, got {_validate.describe(net)}")
-    x = _validate.shaped(theta, "theta", (net.n_params,))
+        raise TypeError(f"net must be a Network, got {checks.describe(net)}")
+    x = checks.shaped(theta, "theta", (net.n_params,))
     first = net.inputs(X1, "X1")
     second = first if X2 is None else net.inputs(X2, "X2")
     outputs = net.widths[-1]
@@ -178,13 +178,13 @@ def predict(
            [-1.,  1.]])
     """
     if not isinstance(dynamics, Dynamics):
-        raise TypeError(f"dynamics must be a Dynamics such as nl.GF, got {_validate.describe(dynamics)}")
-    start = _validate.array(u0, "u0", ndim=(1, 2))
+        raise TypeError(f"dynamics must be a Dynamics such as nl.GF, got {checks.describe(dynamics)}")
+    start = checks.array(u0, "u0", ndim=(1, 2))
     if start.size == 0:
         raise ValueError(f"u0 must hold at least one number, got shape {start.shape}")
-    K = _validate.shaped(kernel, "kernel", (start.size, start.size))
-    N = len(start) if n_samples is None else _validate.integer(n_samples, "n_samples", minimum=1)
-    times = _validate.array(t, "t", ndim=(0, 1))
+    K = checks.shaped(kernel, "kernel", (start.size, start.size))
+    N = len(start) if n_samples is None else checks.integer(n_samples, "n_samples", minimum=1)
+    times = checks.array(t, "t", ndim=(0, 1))
     if (times < 0).any():
         raise ValueError(f"t must hold times >= 0, got {times.min():g}")
     squares, vectors = _modes(K / N)

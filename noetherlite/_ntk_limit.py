@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import _validate
-from ._floating import underflowing
-from ._types import ArrayLike, Float64Array
+from ._base import checks
+from ._base.floating import underflowing
+from ._base.types import ArrayLike, Float64Array
 from .activations import Activation
 from .network import Network
 
@@ -80,12 +80,12 @@ def infinite_width(
     True
     """
     if not isinstance(net, Network):
-        raise TypeError(f"net must be a Network, got {_validate.describe(net)}")
+        raise TypeError(f"net must be a Network, got {checks.describe(net)}")
     first = net.inputs(X1, "X1")
     second = first if X2 is None else net.inputs(X2, "X2")
     known = [_checked(activation) for activation in net.activations]
     variance = [net.weight_std(h, scheme) ** 2 for h in range(1, net.n_layers + 1)]
-    bias_variance = _validate.real(bias_std, "bias_std", minimum=0.0) ** 2 if net.bias else 0.0
+    bias_variance = checks.real(bias_std, "bias_std", minimum=0.0) ** 2 if net.bias else 0.0
     own = 1.0 if net.bias else 0.0
 
     # A_h between the samples and, for the angles, of each sample with itself.

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _progress, _validate, datasets
+from . import datasets
+from ._base import checks
+from ._base import progress as _progress
+from ._base.types import Float64Array, IntArray, Seed
 from ._ntk_kernel import kernel
 from ._ntk_limit import infinite_width
-from ._types import Float64Array, IntArray, Seed
 from .algorithms import GD, NAGD, Algorithm, Leapfrog
 from .datasets import Dataset
 from .network import Network
@@ -148,23 +150,23 @@ def width_study(
     >>> bool((p < 0).all())
     True
     """
-    generator = _validate.generator(rng)
+    generator = checks.generator(rng)
     if data is None:
         classes = datasets.gaussian_classes(24, n_features=8, n_classes=2, separation=1.0, rng=generator)
         data = Dataset(classes.X, 2.0 * classes.y[:, None] - 1.0, classes.name)
     if not isinstance(data, Dataset) or data.y.ndim != 2:
-        raise TypeError(f"data must be a Dataset with targets of shape (N, n_L), got {_validate.describe(data)}")
+        raise TypeError(f"data must be a Dataset with targets of shape (N, n_L), got {checks.describe(data)}")
     try:
         items = list(widths)
     except TypeError:
-        raise TypeError(f"widths must be a sequence of integers, got {_validate.describe(widths)}") from None
-    sizes = [_validate.integer(n, f"widths[{i}]", minimum=1) for i, n in enumerate(items)]
+        raise TypeError(f"widths must be a sequence of integers, got {checks.describe(widths)}") from None
+    sizes = [checks.integer(n, f"widths[{i}]", minimum=1) for i, n in enumerate(items)]
     if len(sizes) < 2 or (np.diff(sizes) <= 0).any():
-        raise ValueError(f"widths must be two or more increasing integers, got {_validate.describe(widths)}")
-    n_seeds = _validate.integer(n_seeds, "n_seeds", minimum=2)
-    hidden = _validate.integer(hidden_layers, "hidden_layers", minimum=1)
-    lr = _validate.real(lr, "lr", minimum=0.0, maximum=1.0, strict=True)
-    steps = _validate.integer(steps, "steps", minimum=1)
+        raise ValueError(f"widths must be two or more increasing integers, got {checks.describe(widths)}")
+    n_seeds = checks.integer(n_seeds, "n_seeds", minimum=2)
+    hidden = checks.integer(hidden_layers, "hidden_layers", minimum=1)
+    lr = checks.real(lr, "lr", minimum=0.0, maximum=1.0, strict=True)
+    steps = checks.integer(steps, "steps", minimum=1)
     networks = [Network([data.X.shape[1], *[n] * hidden, data.y.shape[1]], activation, loss="mse") for n in sizes]
     seeds = generator.integers(2**63, size=(len(sizes), n_seeds))
 

@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import _page_run, _page_sweep, _validate
-from ._html import Page
+from . import _page_run, _page_sweep
+from ._base import checks
+from ._base.html import Page
+from ._base.versions import version
 from ._page_style import SCRIPT, STYLE
 from .sweep import Sweep, load_sweep
 from .trajectory import Trajectory, load
-from .version import version
 
 
 def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None = None) -> str:
@@ -56,7 +57,7 @@ def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None 
     if isinstance(what, Sweep):
         return _page(title or f"Sweep of {what.specification.get('function', 'a function')}", _page_sweep.body(what))
     if not isinstance(what, Trajectory):
-        raise TypeError(f"what must be a Trajectory, a Sweep or a path to one, got {_validate.describe(what)}")
+        raise TypeError(f"what must be a Trajectory, a Sweep or a path to one, got {checks.describe(what)}")
     return _page(title or _page_run.heading(what), _page_run.body(what))
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.types import Float64Array
 from ._exact_laws import exact_law, explained
 from ._family import Family
 from ._page_plots import Curve, plot
 from ._page_tables import flat, table
-from ._types import Float64Array
 from .algorithms import Algorithm, specified
 from .formulas import law as law_of
 from .laws import LawRecord
@@ -230,5 +230,5 @@ def _code(run: Trajectory) -> str:
     call = f"nl.ensemble(U, algorithm, X0, {chosen})" if run.members else f"nl.integrate(U, algorithm, x0, {chosen})"
     lines += [f"algorithm = nl.{algorithm['name']}({settings})", f"run = {call}"]
     keys = {key: arguments[key] for key in ("batch_key", "batch_keys") if arguments.get(key) is not None}
-    lines += [f"# the stream of minibatches: {key} {_validate.describe(value)}" for key, value in keys.items()]
+    lines += [f"# the stream of minibatches: {key} {checks.describe(value)}" for key, value in keys.items()]
     return "\n".join(lines)

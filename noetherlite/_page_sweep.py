@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ._base.types import AnyArray
 from ._page_plots import Curve, plot
 from ._page_tables import flat, table
-from ._types import AnyArray
 from .plot import spans_a_decade
 from .sweep import Sweep
 

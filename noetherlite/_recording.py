@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.precision import widened
+from ._base.types import Array, ArrayLike, IntArray
 from ._family import Family, NoetherSymmetry
-from ._precision import widened
-from ._types import Array, ArrayLike, IntArray
 from .algorithms import GD, NAGD, Algorithm, HeavyBall
 from .dynamics import Dynamics
 from .potentials import NetworkPotential, Potential
@@ -20,10 +20,10 @@ from .symmetries import watched
 def claimed(U: object, dynamics: object) -> None:
     """Refuse what is no potential or follows nothing."""
     if not isinstance(U, Potential):
-        raise TypeError(f"U must be a potential, for example net.potential(data); got {_validate.describe(U)}")
+        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
     if not isinstance(dynamics, Dynamics | Algorithm):
         raise TypeError(
-            f"dynamics must be a Dynamics such as nl.GF or an Algorithm such as nl.GD(0.1), got {_validate.describe(dynamics)}"
+            f"dynamics must be a Dynamics such as nl.GF or an Algorithm such as nl.GD(0.1), got {checks.describe(dynamics)}"
         )
 
 
@@ -36,7 +36,7 @@ def dtype_of(value: ArrayLike) -> str:
 def recorded(U: Potential, params: ArrayLike) -> Array:
     """Return the rows (R, P) of a recording, without a copy where none is needed."""
     held = widened(params)
-    x = _validate.array(held, "params", ndim=2, dtype=dtype_of(held))
+    x = checks.array(held, "params", ndim=2, dtype=dtype_of(held))
     if x.shape[1] != U.n_params:
         raise ValueError(f"params must have shape (R, {U.n_params}), one row per time, got {x.shape}")
     return x
@@ -67,7 +67,7 @@ def batch_of(U: Potential, value: Any, name: str) -> IntArray:
         raise ValueError(f"{name} needs a potential with samples, got {U!r}")
     held: Array = np.asarray(value)
     if held.dtype.kind not in "iu" or held.ndim != 1 or held.size == 0:
-        raise ValueError(f"{name} must be a non-empty array of sample indices, got {_validate.describe(held)}")
+        raise ValueError(f"{name} must be a non-empty array of sample indices, got {checks.describe(held)}")
     if int(held.min()) < 0 or int(held.max()) >= U.n_samples:
         raise ValueError(f"{name} must hold indices in 0..{U.n_samples - 1}, got {int(held.min())}..{int(held.max())}")
     return held.astype(np.int64)
@@ -81,7 +81,7 @@ def batch_of_row(U: Potential, value: Any, name: str, every: int, algorithm: Alg
         raise ValueError(f"{name} with every={every} is not known for {algorithm}, of which a step has two gradients")
     if not isinstance(value, Sequence | np.ndarray) or len(value) != every:
         raise ValueError(
-            f"{name} must have {every} arrays of sample indices, one per step, got {_validate.describe(value)}"
+            f"{name} must have {every} arrays of sample indices, one per step, got {checks.describe(value)}"
         )
     return tuple(batch_of(U, item, f"{name}[{j}]") for j, item in enumerate(value))
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._base.types import Array, Float64Array
 from ._family import Family
 from ._kernels import cpu_tiles, layout
-from ._types import Array, Float64Array
 from .laws import table
 from .network import Network
 from .potentials import NetworkPotential

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._base.precision import Precision
+from ._base.types import Float64Array
 from ._implied import gain
-from ._precision import Precision
 from ._rounding import Rounding
 from ._rows import ROUND_OFF
-from ._types import Float64Array
 from .algorithms import GD, NAGD, Algorithm, HeavyBall
 from .potentials import Potential
 

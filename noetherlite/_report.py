@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _html, plot
+from . import plot
+from ._base import html
 from ._causes import counted
 from ._rows import ALIKE, Motion, Row, distinct
 from .potentials import Potential
@@ -110,8 +111,8 @@ class Report:
 
     def _repr_html_(self) -> str:
         told = [("wrong", finding) for finding in self.findings] + [("not seen", limit) for limit in self.limits]
-        table = _html.table(f"{self._title}: {self.verdict}", self._table(), ("", *_HEAD))
-        return table + (_html.table("", told) if told else "")
+        table = html.table(f"{self._title}: {self.verdict}", self._table(), ("", *_HEAD))
+        return table + (html.table("", told) if told else "")
 
 
 def motion_findings(U: Potential, motion: Sequence[Motion]) -> list[str]:

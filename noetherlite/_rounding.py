@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._base.types import Float64Array, IntArray
 from ._rows import ROUND_OFF
-from ._types import Float64Array, IntArray
 from .potentials import NetworkPotential, Potential
 
 _TRIALS = 16  # points within round-off of a record that are tried, each on either side of a kink at even odds

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ._base.types import BoolArray, Float64Array
 from ._family import Family
-from ._types import BoolArray, Float64Array
 from .network import Block
 from .potentials import NetworkPotential, Potential
 

@@ -10,14 +10,15 @@ from typing import Any
 import numba
 import numpy as np
 
-from . import _device, _exactness, _reduction, _room, _validate
+from . import _device, _exactness, _reduction
 from . import laws as _laws
+from ._base import checks, limits
+from ._base.threads import threads as threads
+from ._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from ._engine import Engine as Engine
 from ._family import Family
 from ._kernels import layout, pointwise
 from ._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
-from ._threads import threads as threads
-from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .algorithms import Algorithm
 from .potentials import NetworkPotential, Potential
 
@@ -76,7 +77,7 @@ class Plan:
         )
         self.reduction = None
         if reduce is not None:
-            reduce = _validate.boolean(reduce, "input_reduction")
+            reduce = checks.boolean(reduce, "input_reduction")
         if reduce is not False:
             why = _reduction.objection(U, watched, moving, self.compiled and not self.on_device)
             if why and reduce:
@@ -114,7 +115,7 @@ class Plan:
         """Return empty records with the leading axes `runs`; NaN stays where a run that is cut short does not get to."""
         rows = (*runs, n_records(steps, every))
         K = int(self.laws.start[-1])
-        _room.refuse_beyond_memory(8.0 * math.prod(rows) * (3 + K * (4 + layout.N_PARTS * with_parts)))
+        limits.refuse_beyond_memory(8.0 * math.prod(rows) * (3 + K * (4 + layout.N_PARTS * with_parts)))
         return layout.Records(
             every=every,
             last=steps,
@@ -125,7 +126,7 @@ class Plan:
             charge=np.full((*rows, K), np.nan),
             integral=np.full((*rows, K), np.nan),
             discrete=np.full((*rows, K), np.nan),
-            params=_room.parameters((*rows, self.n_params) if with_params else (*runs, 0, 0), self.dtype),
+            params=limits.parameters((*rows, self.n_params) if with_params else (*runs, 0, 0), self.dtype),
             parts=np.full((*(rows if with_parts else (*runs, 0)), layout.N_PARTS, K), np.nan),
         )
 
@@ -344,8 +345,8 @@ def motion(
     elif not algorithm.has_velocity:
         raise ValueError("velocity is not accepted by GD: gradient flow is first order and has no initial velocity")
     else:
-        v = _validate.shaped(velocity, "velocity", shape).astype(np.float64)
-    start = 0.0 if t0 is None else _validate.real(t0, "t0", minimum=0.0)
+        v = checks.shaped(velocity, "velocity", shape).astype(np.float64)
+    start = 0.0 if t0 is None else checks.real(t0, "t0", minimum=0.0)
     if start == 0 and algorithm.singular_start:
         given = "no t0" if t0 is None else f"t0={t0}"
         raise ValueError(f"t0 must be > 0 for {algorithm}: its friction α/t is infinite at t = 0; got {given}")
@@ -358,7 +359,7 @@ def motion(
 
 def batches(plan: Plan, rng: Seed) -> layout.Batches:
     """Return the description of the gradients' samples; the stream's key is drawn from `rng`."""
-    return stream(plan, 0 if plan.batch is None else _validate.generator(rng).integers(2**63))
+    return stream(plan, 0 if plan.batch is None else checks.generator(rng).integers(2**63))
 
 
 def stream(plan: Plan, key: Any) -> layout.Batches:
@@ -371,7 +372,7 @@ def _batch(U: Potential, batch_size: int | None) -> int | None:
         return None
     if not isinstance(U, NetworkPotential):
         raise ValueError(f"batch_size={batch_size} needs a potential with samples, got {U!r}")
-    return _validate.integer(batch_size, "batch_size", minimum=1, maximum=U.n_samples)
+    return checks.integer(batch_size, "batch_size", minimum=1, maximum=U.n_samples)
 
 
 def state(x: Array, v: Array, n_components: int, n_parts: int) -> layout.State:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _run
+from ._base.types import Array, Float64Array
 from ._kernels import layout
-from ._types import Array, Float64Array
 from .algorithms import Algorithm
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ._base.precision import Precision
+from ._base.types import BoolArray, Float64Array, IntArray
 from ._causes import Evidence
 from ._family import Family
 from ._implied import fewest_rows, gain, implied
-from ._precision import Precision
 from ._replay import Replay
 from ._rounding import Rounding
 from ._rows import ROUND_OFF, Moments, Motion, Row, Tally, blocks_of, norms, ratio, times
-from ._types import BoolArray, Float64Array, IntArray
 from .algorithms import Algorithm, HeavyBall
 from .network import Block
 from .potentials import Potential

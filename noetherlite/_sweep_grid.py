@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _identity, _validate
+from ._base import checks, identity
 
 _SCALARS = (bool, int, float, str)
 
@@ -24,10 +24,10 @@ def members(grid: Any) -> list[dict[str, Any]]:
         found = [_member(i, given) for i, given in enumerate(grid)]
     else:
         raise TypeError(
-            f"grid must be a mapping of names to sequences, or a sequence of mappings; got {_validate.describe(grid)}"
+            f"grid must be a mapping of names to sequences, or a sequence of mappings; got {checks.describe(grid)}"
         )
     if not found or not found[0]:
-        raise ValueError(f"grid must have at least one member with one parameter, got {_validate.describe(grid)}")
+        raise ValueError(f"grid must have at least one member with one parameter, got {checks.describe(grid)}")
     for i, parameters in enumerate(found):
         if list(parameters) != list(found[0]):
             raise ValueError(f"grid[{i}] must have the names {list(found[0])} of grid[0], got {list(parameters)}")
@@ -38,13 +38,13 @@ def members(grid: Any) -> list[dict[str, Any]]:
 
 def _values(name: Any, given: Any) -> list[Any]:
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-        raise TypeError(f"grid[{name!r}] must be a sequence of values, got {_validate.describe(given)}")
+        raise TypeError(f"grid[{name!r}] must be a sequence of values, got {checks.describe(given)}")
     return [_plain(value, f"grid[{name!r}][{i}]") for i, value in enumerate(given)]
 
 
 def _member(i: int, given: Any) -> dict[str, Any]:
     if not isinstance(given, Mapping):
-        raise TypeError(f"grid[{i}] must be a mapping of names to values, got {_validate.describe(given)}")
+        raise TypeError(f"grid[{i}] must be a mapping of names to values, got {checks.describe(given)}")
     return {name: _plain(value, f"grid[{i}][{name!r}]") for name, value in given.items()}
 
 
@@ -57,14 +57,14 @@ def _plain(value: Any, name: str) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item, f"{name}[{i}]") for i, item in enumerate(value)]
     raise TypeError(
-        f"{name} must be a number, a string, a truth value, None or a list of these, got {_validate.describe(value)}"
+        f"{name} must be a number, a string, a truth value, None or a list of these, got {checks.describe(value)}"
     )
 
 
 def accepted(function: Callable[..., Any], parameters: Mapping[str, Any]) -> None:
     """Raise a TypeError if `function` cannot be called by a member's parameters and an rng."""
     if not callable(function):
-        raise TypeError(f"function must be callable, got {_validate.describe(function)}")
+        raise TypeError(f"function must be callable, got {checks.describe(function)}")
     try:
         signature = inspect.signature(function)
     except ValueError:  # some that are written in C have none
@@ -89,7 +89,7 @@ def describe(function: Callable[..., Any]) -> str:
 
 def _words(value: object) -> str:
     """Return a value as text, which holds no address; its content is told from another's by `_identity`."""
-    if _identity.is_plain(value):
+    if identity.is_plain(value):
         return repr(value)
     shape = getattr(value, "shape", None)
     return f"<{type(value).__qualname__}{f' {shape}' if isinstance(shape, tuple) else ''}>"
@@ -99,7 +99,7 @@ def sequence(rng: Any) -> np.random.SeedSequence:
     """Return the seed of a sweep, of which every member's is a child."""
     if isinstance(rng, np.random.SeedSequence):
         return rng
-    return np.random.SeedSequence(_validate.integer(rng, "rng", minimum=0))
+    return np.random.SeedSequence(checks.integer(rng, "rng", minimum=0))
 
 
 def child(parent: np.random.SeedSequence, i: int) -> np.random.SeedSequence:

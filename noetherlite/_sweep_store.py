@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from . import _identity
-from ._files import arrays, replacing
+from ._base import identity
+from ._base.files import arrays, replacing
+from ._base.versions import versions
 from ._sweep_grid import child, describe
 from ._sweep_task import Outcome
-from .version import versions
 
 SCHEMA = 1
 _MANIFEST = "sweep.json"
@@ -47,11 +47,11 @@ def manifest(
 
 def _content(function: Callable[..., Any]) -> dict[str, str]:
     """Return the digests of what a function is made of; none where its description says all."""
-    if _identity.told_by_name(function):
+    if identity.told_by_name(function):
         return {}
     try:
-        return _identity.parts(function)
-    except _identity.UnidentifiedError as error:
+        return identity.parts(function)
+    except identity.UnidentifiedError as error:
         raise TypeError(
             f"function {describe(function)} cannot be told from another: {error}; give key=, a text that names it and "
             "what it computes from, and another one whenever these change"

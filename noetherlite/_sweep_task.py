@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _validate
-from ._threads import single_threaded
+from ._base import checks
+from ._base.threads import single_threaded
 
 _SETTINGS = (
     "NUMBA_NUM_THREADS",
@@ -61,14 +61,14 @@ def _arrays(result: Any) -> dict[str, Any]:
     """Return a member's result as it comes back from a file: scalars of Python and arrays of NumPy."""
     if not isinstance(result, Mapping):
         raise TypeError(
-            f"a member's result must be a mapping of names to numbers and arrays, got {_validate.describe(result)}"
+            f"a member's result must be a mapping of names to numbers and arrays, got {checks.describe(result)}"
         )
     found = {}
     for name, value in result.items():
         array = np.asarray(value)
         if not isinstance(name, str) or array.dtype.kind not in "biufcU":
             raise TypeError(
-                f"result[{name!r}] must be a number, a string or an array of them, got {_validate.describe(value)}"
+                f"result[{name!r}] must be a number, a string or an array of them, got {checks.describe(value)}"
             )
         found[name] = array if array.ndim else array.item()
     return found

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.types import Float64Array
 from ._kernels import layout
-from ._types import Float64Array
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ def parse(text: str | Activation) -> Activation:
     match = re.fullmatch(r"\s*([a-z_]+)\s*(?:\(\s*([^()]*?)\s*\))?\s*", text) if isinstance(text, str) else None
     if match is None or match[1] not in _CODES:
         meant = match[1] if match else getattr(text, "__name__", None)  # a function, such as numpy.tanh
-        hint = _validate.suggestion(meant, _CODES) if isinstance(meant, str) else ""
+        hint = checks.suggestion(meant, _CODES) if isinstance(meant, str) else ""
         raise ValueError(
-            f"activation={_validate.describe(text)} is not known{hint}; expected one of {', '.join(map(repr, _EXAMPLES))}"
+            f"activation={checks.describe(text)} is not known{hint}; expected one of {', '.join(map(repr, _EXAMPLES))}"
         )
     name, inside = match[1], match[2]
     if inside is None:
@@ -136,18 +136,18 @@ def _parameter(name: str, inside: str, text: str) -> float:
         ) from None
     label = f"the parameter of activation {text!r}"
     if name == "leaky_relu":
-        value = _validate.real(value, label, minimum=0.0, strict=True)
+        value = checks.real(value, label, minimum=0.0, strict=True)
         if value >= 1:
             raise ValueError(f"activation={text!r}: the slope must lie in 0 < a < 1")
         return value
     if name in ("polynomial", "repu"):
-        value = _validate.real(value, label, minimum=1.0)
+        value = checks.real(value, label, minimum=1.0)
         if name == "polynomial" and value != int(value):
             raise ValueError(
                 f"activation={text!r}: z^p needs an integer p, as z may be negative; repu({inside}) takes any p >= 1"
             )
         return value
-    return _validate.real(value, label)
+    return checks.real(value, label)
 
 
 def _example(name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import _validate
+from ._base import checks
 from ._kernels import layout
 from .dynamics import GF, Dynamics
 
@@ -31,8 +31,8 @@ class Algorithm:
     weight_decay: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lr", _validate.real(self.lr, "lr", minimum=0.0, strict=True))
-        object.__setattr__(self, "weight_decay", _validate.real(self.weight_decay, "weight_decay", minimum=0.0))
+        object.__setattr__(self, "lr", checks.real(self.lr, "lr", minimum=0.0, strict=True))
+        object.__setattr__(self, "weight_decay", checks.real(self.weight_decay, "weight_decay", minimum=0.0))
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in dataclasses.asdict(self).items() if name != "weight_decay" or value}
@@ -154,7 +154,7 @@ class HeavyBall(Algorithm):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("momentum", "dampening"):
-            value = _validate.real(getattr(self, name), name, minimum=0.0)
+            value = checks.real(getattr(self, name), name, minimum=0.0)
             if value >= 1:
                 raise ValueError(f"{name}={value:g} is out of range; expected >= 0 and < 1")
             object.__setattr__(self, name, value)
@@ -238,7 +238,7 @@ class NAGD(Algorithm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "alpha", _validate.real(self.alpha, "alpha", minimum=3.0))
+        object.__setattr__(self, "alpha", checks.real(self.alpha, "alpha", minimum=3.0))
 
     @property
     def dynamics(self) -> Dynamics:
@@ -283,9 +283,9 @@ class ConformalLeapfrog(Algorithm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "mass", _validate.real(self.mass, "mass", minimum=0.0, strict=True))
+        object.__setattr__(self, "mass", checks.real(self.mass, "mass", minimum=0.0, strict=True))
         for name in ("gamma", "alpha"):
-            object.__setattr__(self, name, _validate.real(getattr(self, name), name, minimum=0.0))
+            object.__setattr__(self, name, checks.real(getattr(self, name), name, minimum=0.0))
 
     @property
     def dynamics(self) -> Dynamics:
@@ -312,4 +312,4 @@ def specified(specification: Mapping[str, Any]) -> Algorithm:
     """Return the algorithm that `Algorithm.specification` describes."""
     settings = dict(specification)
     kinds = {kind.__name__: kind for kind in Algorithm.__subclasses__()}
-    return kinds[_validate.one_of(settings.pop("name"), "algorithm", kinds)](**settings)
+    return kinds[checks.one_of(settings.pop("name"), "algorithm", kinds)](**settings)

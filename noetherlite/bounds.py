@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import _validate
-from ._floating import underflowing
-from ._types import ArrayLike, Float64Array
+from ._base import checks
+from ._base.floating import underflowing
+from ._base.types import ArrayLike, Float64Array
 
 
 @underflowing
@@ -101,13 +101,13 @@ def mean_speed_bound(U0: float, n_params: int, mass: float = 1.0) -> float:
     ½m|ẋ|² ≤ U_0, as energy never grows whatever the friction (GU (35)), and Σ|ẋ_i| ≤ √P |ẋ| by Cauchy and Schwarz. The
     bound falls with the width of a network: in wide networks no parameter needs to move far.
     """
-    U0 = _validate.real(U0, "U0", minimum=0.0)
-    P = _validate.integer(n_params, "n_params", minimum=1)
-    return float(np.sqrt(2 * U0 / (_validate.real(mass, "mass", minimum=0.0, strict=True) * P)))
+    U0 = checks.real(U0, "U0", minimum=0.0)
+    P = checks.integer(n_params, "n_params", minimum=1)
+    return float(np.sqrt(2 * U0 / (checks.real(mass, "mass", minimum=0.0, strict=True) * P)))
 
 
 def _checked(U0: float, t: ArrayLike, alpha: float) -> tuple[float, float, Float64Array]:
     time = np.asarray(t, dtype=np.float64)
     if not (np.isfinite(time) & (time >= 0)).all():
-        raise ValueError(f"t must hold finite times >= 0, got {_validate.describe(t)}")
-    return _validate.real(U0, "U0", minimum=0.0), _validate.real(alpha, "alpha", minimum=0.0), time
+        raise ValueError(f"t must hold finite times >= 0, got {checks.describe(t)}")
+    return checks.real(U0, "U0", minimum=0.0), checks.real(alpha, "alpha", minimum=0.0), time

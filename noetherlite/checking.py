@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.floating import underflowing
+from ._base.precision import Precision, judged
+from ._base.precision import precision as precision
+from ._base.types import Array, ArrayLike
 from ._clock import candidates, even, last_is_short, start, times
 from ._family import NoetherSymmetry
-from ._floating import underflowing
 from ._flow_check import check_flow, path
 from ._implied import fewest_rows
 from ._limits import limits
-from ._precision import Precision, judged
-from ._precision import precision as precision
 from ._recording import by_row, claimed, laws_of, recorded, step_laws
 from ._report import Report, law_findings, motion_findings
 from ._steps import Stepwise
-from ._types import Array, ArrayLike
 from .algorithms import Algorithm, HeavyBall
 from .dynamics import GF, Dynamics
 from .potentials import Potential
@@ -126,7 +126,7 @@ def check(
     every block moves 0.5 times as far as U asks: its loss or its time is scaled by that
     """
     claimed(U, dynamics)
-    every = _validate.integer(every, "every", minimum=1)
+    every = checks.integer(every, "every", minimum=1)
     rows = recorded(U, params)
     p = judged(rows, precision)
     if isinstance(dynamics, Algorithm):
@@ -169,7 +169,7 @@ def _stepwise(
     if velocity is not None:
         if not algorithm.has_velocity or (every == 1 and not isinstance(algorithm, HeavyBall)):
             raise ValueError(f"velocity is not used with {algorithm}: its steps are checked from params alone")
-        velocity = _validate.shaped(velocity, "velocity", (U.n_params,)).astype(np.float64)
+        velocity = checks.shaped(velocity, "velocity", (U.n_params,)).astype(np.float64)
     if minibatches and batches is None and every > 1:
         raise ValueError(
             f"minibatches=True with every={every} needs batches=, the samples of every step between the rows"

@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from . import _checkpoint_file, _fit, _run, _validate
-from ._files import suffixed
+from . import _checkpoint_file, _run
+from ._base import checks, schema
+from ._base.files import suffixed
+from ._base.types import Array
+from ._base.versions import versions
 from ._kernels import layout
 from ._setup import Setup
-from ._types import Array
 from .algorithms import specified
 from .datasets import Dataset
 from .network import Network
 from .potentials import Harmonic, NetworkPotential, Potential, Radial
 from .symmetries import Symmetry, watched
 from .trajectory import Trajectory
-from .version import versions
 
 EMBEDDED = 64_000_000  # bytes of data that a checkpoint takes along
 UNWRITTEN = "a checkpoint that could not be written"  # who stopped a run
@@ -152,8 +153,8 @@ def keeper(path: str | os.PathLike[str] | None, every: float | None, setup: Setu
 def interval(value: object) -> int | float:
     """Return `checkpoint_every` as it may be: steps from 1 on, an int, or seconds from 0.0 on, a float."""
     if isinstance(value, float):
-        return _validate.real(value, "checkpoint_every", minimum=0.0)
-    return _validate.integer(value, "checkpoint_every", minimum=1)
+        return checks.real(value, "checkpoint_every", minimum=0.0)
+    return checks.integer(value, "checkpoint_every", minimum=1)
 
 
 def unfinished(path: Path) -> bool:
@@ -280,14 +281,14 @@ def _check(path: Path, arrays: Mapping[str, Any], plan: _run.Plan, records: layo
     blank = blank._replace(v=blank.x)
     try:
         for name in ("start/x", "start/v"):
-            _fit.expect(arrays, name, "f", (E, plan.U.n_params))
-        _fit.expect(arrays, "keys", "u", (E,))
+            schema.expect(arrays, name, "f", (E, plan.U.n_params))
+        schema.expect(arrays, "keys", "u", (E,))
         for name in _ROWS:
             own = getattr(records, name)
-            _fit.expect(arrays, f"records/{name}", own.dtype.kind, own.shape)
+            schema.expect(arrays, f"records/{name}", own.dtype.kind, own.shape)
         for name in _STATE:
             own = getattr(blank, name)
-            _fit.expect(arrays, f"state/{name}", own.dtype.kind, (E, *own.shape))
+            schema.expect(arrays, f"state/{name}", own.dtype.kind, (E, *own.shape))
     except ValueError as error:
         raise ValueError(f"path={str(path)!r} is not a checkpoint: {error}") from error
 

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from . import _layers, _validate
+from . import _layers
+from ._base import checks
+from ._base.precision import precision
+from ._base.types import ArrayLike, Float64Array
 from ._layers import Leaf
-from ._precision import precision
-from ._types import ArrayLike, Float64Array
 from .network import Block, Network
 
 _NAMES = {"W": "weight", "b": "bias", "beta": "beta"}
@@ -112,7 +113,7 @@ def from_flax(
     layers = isinstance(tree, list | tuple) and not any(hasattr(layer, "shape") for layer in tree)
     if not (layers or isinstance(tree, Mapping)):
         raise TypeError(
-            f"{name} must be a mapping of names to arrays, or a sequence of layers, got {_validate.describe(tree)}"
+            f"{name} must be a mapping of names to arrays, or a sequence of layers, got {checks.describe(tree)}"
         )
     return _same(network, _join(network, _layers.leaves(tree, where), transposed=True, order=order), like)
 
@@ -140,7 +141,7 @@ def from_equinox(network: Network, layers: Sequence[Any], *, like: tuple[ArrayLi
     input to the output; a bias that is None is no bias. `like`, returns and errors as `from_torch`.
     """
     if isinstance(layers, Mapping | str) or not isinstance(layers, Sequence):
-        raise TypeError(f"layers must be a sequence of layers, got {_validate.describe(layers)}")
+        raise TypeError(f"layers must be a sequence of layers, got {checks.describe(layers)}")
     return _same(network, _join(network, _layers.leaves(layers, "layers."), transposed=False), like)
 
 
@@ -160,7 +161,7 @@ def from_keras(network: Network, weights: Sequence[Any], *, like: tuple[ArrayLik
     sets them as attributes, which need not be that of its `call`: see `like`. That, returns and errors as `from_torch`.
     """
     if isinstance(weights, Mapping | str) or not isinstance(weights, Sequence):
-        raise TypeError(f"weights must be a sequence of arrays, got {_validate.describe(weights)}")
+        raise TypeError(f"weights must be a sequence of arrays, got {checks.describe(weights)}")
     if len(weights) != len(network.blocks):
         raise ValueError(
             f"weights has {len(weights)} arrays; expected {len(network.blocks)}, for {_names(network.blocks)}"
@@ -235,7 +236,7 @@ def _concatenated(parts: list[Part]) -> Float64Array:
 def _array(value: Any, name: str) -> Float64Array:
     if value is None:
         raise TypeError(f"{name} is None; expected an array (a gradient is None where the loss does not depend on it)")
-    return np.asarray(_validate.array(value, name, ndim=tuple(range(1, 5))), dtype=np.float64)
+    return np.asarray(checks.array(value, name, ndim=tuple(range(1, 5))), dtype=np.float64)
 
 
 def _same(network: Network, theta: Float64Array, like: tuple[ArrayLike, Any] | None) -> Float64Array:
@@ -243,11 +244,11 @@ def _same(network: Network, theta: Float64Array, like: tuple[ArrayLike, Any] | N
     if like is None:
         return theta
     if not isinstance(like, tuple | list) or len(like) != 2:
-        raise TypeError(f"like must be a pair of inputs X and a model's outputs, got {_validate.describe(like)}")
+        raise TypeError(f"like must be a pair of inputs X and a model's outputs, got {checks.describe(like)}")
     X = np.asarray(network.inputs(like[0], "like[0]"), np.float64)
-    raw = _validate.plain(like[1], "like[1]")
+    raw = checks.plain(like[1], "like[1]")
     shape = (*theta.shape[:-1], X.shape[0], network.widths[-1])
-    outputs = _validate.shaped(raw, "like[1]", shape).reshape(-1, *shape[-2:])
+    outputs = checks.shaped(raw, "like[1]", shape).reshape(-1, *shape[-2:])
     eps = precision(raw)
     # Sums are made in float32 where their terms are of less; every term of every sum is one of J∘θ.
     each = _ROUNDINGS * eps + max(network.widths) * min(eps, float(np.finfo(np.float32).eps))
@@ -278,7 +279,7 @@ def _terms(network: Network, theta: Float64Array, X: Float64Array) -> Float64Arr
 
 def _mapping(value: Any, name: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping of names to arrays, got {_validate.describe(value)}")
+        raise TypeError(f"{name} must be a mapping of names to arrays, got {checks.describe(value)}")
     return value
 
 
@@ -295,7 +296,7 @@ def _modules(network: Network, theta: ArrayLike, order: Sequence[str] | None) ->
     slots = _slots(network)
     names = [str(2 * h - 2 + beta) for h, beta in slots] if order is None else list(order)
     if isinstance(order, str) or len(set(names)) != len(slots):
-        raise ValueError(f"order must hold {len(slots)} different names of modules, got {_validate.describe(order)}")
+        raise ValueError(f"order must hold {len(slots)} different names of modules, got {checks.describe(order)}")
     named = dict(zip(slots, names, strict=True))
     out = []
     for name, a in _copies(network, theta).items():

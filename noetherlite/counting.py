@@ -8,12 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.types import ArrayLike, Float64Array, Seed
 from ._brackets import PIECEWISE, Fields, Residues, Samples, Span, occurring, residues
 from ._families import LinearLayer, NeuronScaling
 from ._kernels import modular
 from ._kernels.modular import PRIME
-from ._types import ArrayLike, Float64Array, Seed
 from .network import Network
 
 FLOWS = ("gradient", "momentum")
@@ -215,17 +215,17 @@ def count_laws(
     <LawCount 2, gradient flow, 2 inputs, certified>
     """
     if not isinstance(net, Network):
-        raise TypeError(f"net must be a Network, got {_validate.describe(net)}")
+        raise TypeError(f"net must be a Network, got {checks.describe(net)}")
     _check_activations(net)
-    momentum = _validate.one_of(flow, "flow", FLOWS) == "momentum"
+    momentum = checks.one_of(flow, "flow", FLOWS) == "momentum"
     needed = 8.0 * (net.n_params * (1 + momentum)) ** 2
-    if needed > _validate.real(memory, "memory", minimum=0.0):
+    if needed > checks.real(memory, "memory", minimum=0.0):
         raise ValueError(
             f"net has {net.n_params} parameters; counting takes {needed / 1e9:.3g} GB, more than "
             f"memory={memory / 1e9:.3g} GB; expected a smaller network or a larger memory"
         )
     given = _given(net, theta, X)
-    fields, generator = Fields(net, momentum, given), _validate.generator(rng)
+    fields, generator = Fields(net, momentum, given), checks.generator(rng)
     known = Span(fields.size)
     x, p = generator.integers(1, _LARGEST_COORDINATE, (2, net.n_params)).astype(np.float64)
     for differential in _known_differentials(net, fields, x, p):
@@ -242,7 +242,7 @@ def _given(net: Network, theta: ArrayLike | None, X: ArrayLike | None) -> Sample
         raise ValueError(f"{missing} must be given with {given}: patterns are those of inputs at parameters")
     if theta is None or X is None:
         return None
-    point = _validate.shaped(theta, "theta", (net.n_params,)).astype(np.float64)
+    point = checks.shaped(theta, "theta", (net.n_params,)).astype(np.float64)
     return occurring(net, point, net.inputs(X).astype(np.float64))
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _glyphs, _kmnist, _validate
-from ._files import arrays, present
-from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
+from . import _glyphs, _kmnist
+from ._base import checks
+from ._base.files import arrays, present
+from ._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 
 __all__ = ["Dataset", "gaussian_classes", "glyphs", "icosahedron", "kmnist", "npz", "polygon"]
 
@@ -53,10 +54,10 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise TypeError(f"name must be a string, got {_validate.describe(self.name)}")
+            raise TypeError(f"name must be a string, got {checks.describe(self.name)}")
         if not isinstance(self.rotation_invariant, bool | np.bool_):
-            raise TypeError(f"rotation_invariant must be a bool, got {_validate.describe(self.rotation_invariant)}")
-        inputs = _validate.array(self.X, "X", ndim=2)
+            raise TypeError(f"rotation_invariant must be a bool, got {checks.describe(self.rotation_invariant)}")
+        inputs = checks.array(self.X, "X", ndim=2)
         if 0 in inputs.shape:
             raise ValueError(f"X must hold at least one sample and one input, got shape {inputs.shape}")
         object.__setattr__(self, "X", inputs)
@@ -75,7 +76,7 @@ class Dataset:
 
 def _labels_or_targets(value: ArrayLike, *, n_samples: int) -> Array | IntArray:
     """Return labels (N,) as int64 or targets (N, n_L) as float64."""
-    y = _validate.array(value, "y", ndim=(1, 2))
+    y = checks.array(value, "y", ndim=(1, 2))
     if len(y) != n_samples:
         raise ValueError(f"y must have one entry for each of the {n_samples} rows of X, got shape {y.shape}")
     if y.ndim == 2:
@@ -89,7 +90,7 @@ def _labels_or_targets(value: ArrayLike, *, n_samples: int) -> Array | IntArray:
             f"targets for loss='mse' have shape ({n_samples}, n_L)"
         )
     highest = np.iinfo(np.int64).max
-    return _validate.labels(raw, "y", n_samples=n_samples, n_classes=highest)
+    return checks.labels(raw, "y", n_samples=n_samples, n_classes=highest)
 
 
 def kmnist(
@@ -142,13 +143,13 @@ def kmnist(
     ----------
     .. [1] T. Clanuwat et al., "Deep Learning for Classical Japanese Literature", arXiv:1812.01718 (2018).
     """
-    split = _validate.one_of(split, "split", _kmnist.FILES)
+    split = checks.one_of(split, "split", _kmnist.FILES)
     n_available = _kmnist.FILES[split][1].shape[0]
     if n is not None:
-        n = _validate.integer(n, "n", minimum=1)
+        n = checks.integer(n, "n", minimum=1)
         if n > n_available:
             raise ValueError(f"n={n} is more than the {n_available} samples of split={split!r}; n=None takes them all")
-    generator = _validate.generator(rng)
+    generator = checks.generator(rng)
     images, labels = _kmnist.load(split, root, download=download)
     if n is not None:
         chosen = generator.choice(n_available, size=n, replace=False)
@@ -182,8 +183,8 @@ def glyphs(n: int = 512, rng: Seed = 0) -> Dataset:
     have a stray stroke and two in ten are inverted. The difficulty is close to that of Kuzushiji-MNIST: trained on 4000
     images, a linear classifier reaches about 70 % on new ones and a [784, 128, 64, 10] ReLU network about 90 %.
     """
-    n = _validate.integer(n, "n", minimum=1, maximum=_MOST_GLYPHS)
-    generator = _validate.generator(rng)
+    n = checks.integer(n, "n", minimum=1, maximum=_MOST_GLYPHS)
+    generator = checks.generator(rng)
     labels = _balanced_labels(n, _glyphs.N_CLASSES, generator)
     return Dataset(_glyphs.draw(labels, generator), labels, "glyphs")
 
@@ -290,7 +291,7 @@ def polygon(n: int, radii: ArrayLike = (1.0,), label: ArrayLike = 0.6) -> Datase
     The corners are an (n − 1)-design on the circle: averages over them of polynomials of degree at most n − 1 equal
     those over the circle. See `icosahedron` for what follows from it.
     """
-    n = _validate.integer(n, "n", minimum=3)
+    n = checks.integer(n, "n", minimum=3)
     angle = 2 * np.pi * np.arange(n) / n
     return _spheres(np.column_stack([np.cos(angle), np.sin(angle)]), label, radii, f"polygon-{n}")
 
@@ -323,11 +324,11 @@ def gaussian_classes(
     TypeError, ValueError
         If a number has the wrong type or is out of range, or `rng` cannot be used.
     """
-    n = _validate.integer(n, "n", minimum=1)
-    n_features = _validate.integer(n_features, "n_features", minimum=1)
-    n_classes = _validate.integer(n_classes, "n_classes", minimum=1)
-    separation = _validate.real(separation, "separation", minimum=0.0)
-    generator = _validate.generator(rng)
+    n = checks.integer(n, "n", minimum=1)
+    n_features = checks.integer(n_features, "n_features", minimum=1)
+    n_classes = checks.integer(n_classes, "n_classes", minimum=1)
+    separation = checks.real(separation, "separation", minimum=0.0)
+    generator = checks.generator(rng)
     np.empty((n, n_features))  # a MemoryError for what is far too large, before a minute's work and not after it
     directions = generator.normal(size=(n_classes, n_features))
     means = separation * directions / np.linalg.norm(directions, axis=1, keepdims=True)
@@ -342,10 +343,10 @@ def _balanced_labels(n: int, n_classes: int, generator: np.random.Generator) -> 
 
 def _spheres(points: Float64Array, label: ArrayLike, radii: ArrayLike, name: str) -> Dataset:
     """Return unit vectors scaled to each radius in turn, with the label of that radius as target."""
-    radius = _validate.array(radii, "radii", ndim=1)
+    radius = checks.array(radii, "radii", ndim=1)
     if radius.size == 0 or (radius <= 0).any():
-        raise ValueError(f"radii={_validate.describe(radii)} is out of range; expected one or more numbers > 0")
-    target = _validate.array(label, "label", ndim=(0, 1))
+        raise ValueError(f"radii={checks.describe(radii)} is out of range; expected one or more numbers > 0")
+    target = checks.array(label, "label", ndim=(0, 1))
     if target.ndim == 1 and target.shape != radius.shape:
         raise ValueError(f"label must be one number or one for each of the {len(radius)} radii, got {len(target)}")
     X = (radius[:, None, None] * points).reshape(-1, points.shape[1])

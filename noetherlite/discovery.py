@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _validate
+from ._base import checks as _validate
+from ._base.floating import underflowing
+from ._base.types import Float64Array, Seed
 from ._families import OutputTranslation
 from ._family import Family
-from ._floating import underflowing
 from ._points import random_point
-from ._types import Float64Array, Seed
 from .potentials import NetworkPotential, Potential
 from .symmetries import TOLERANCE, Symmetry, catalogue
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _validate
-from ._types import ArrayLike, Float64Array
+from ._base import checks
+from ._base.types import ArrayLike, Float64Array
 
 _ORDINARY = 2.0**512
 
@@ -42,7 +42,7 @@ class Dynamics:
 
     def __post_init__(self) -> None:
         for name in ("mass", "gamma", "alpha"):
-            object.__setattr__(self, name, _validate.real(getattr(self, name), name, minimum=0.0))
+            object.__setattr__(self, name, checks.real(getattr(self, name), name, minimum=0.0))
         if self.mass == 0 and not (self.gamma > 0 and self.alpha == 0):
             raise ValueError(
                 f"mass=0 is gradient flow and needs gamma > 0 and alpha = 0, got gamma={self.gamma:g}, alpha={self.alpha:g}"

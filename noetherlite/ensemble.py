@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from . import _device, _progress, _run, _validate
+from . import _device, _run
 from . import laws as _laws
+from ._base import checks
+from ._base import progress as _progress
+from ._base.floating import underflowing
+from ._base.interrupt import Interrupt
+from ._base.types import Array, ArrayLike, Float64Array, Seed
 from ._family import NoetherSymmetry
-from ._floating import underflowing
-from ._interrupt import Interrupt
 from ._kernels import layout
 from ._setup import Setup
-from ._types import Array, ArrayLike, Float64Array, Seed
 from .algorithms import Algorithm
 from .checkpoint import UNWRITTEN, Keeper, keeper
 from .potentials import Potential
@@ -98,25 +100,25 @@ def ensemble(
     >>> runs.loss.shape, runs.t[:, -1]
     ((2, 3), array([1., 2.]))
     """
-    starts = _validate.array(X0, "X0", ndim=2).astype(np.float64)
+    starts = checks.array(X0, "X0", ndim=2).astype(np.float64)
     E = len(starts)
     if E == 0:
         raise ValueError(f"X0 must hold at least one start, got shape {starts.shape}")
     algorithms = _algorithms(algorithm, E)
     check(U, algorithms[0])
-    _validate.shaped(starts, "X0", (E, U.n_params))
-    steps = _validate.integer(steps, "steps", minimum=0)
-    record_every = _validate.integer(record_every, "record_every", minimum=1)
-    record_params = _validate.boolean(record_params, "record_params")
-    progress = _validate.boolean(progress, "progress")
+    checks.shaped(starts, "X0", (E, U.n_params))
+    steps = checks.integer(steps, "steps", minimum=0)
+    record_every = checks.integer(record_every, "record_every", minimum=1)
+    record_params = checks.boolean(record_params, "record_params")
+    progress = checks.boolean(progress, "progress")
     V, start_time = _run.motion(algorithms[0], starts.shape, velocity, t0)
     watched = _watched(U, laws, minibatches=batch_size is not None)
     plan = _run.Plan(
         U,
         watched,
         batch_size=batch_size,
-        backend=_validate.one_of(backend, "backend", _run.BACKENDS),
-        dtype=_validate.dtype_name(dtype),
+        backend=checks.one_of(backend, "backend", _run.BACKENDS),
+        dtype=checks.dtype_name(dtype),
         steps=steps * E,
         reduce=False if input_reduction is None and record_params else input_reduction,
         moving=bool(V.any()) or algorithms[0].weight_decay > 0,
@@ -333,11 +335,11 @@ def _algorithms(given: Algorithm | Sequence[Algorithm], E: int) -> list[Algorith
     if isinstance(given, Algorithm):
         return [given] * E
     if not isinstance(given, Iterable):
-        raise TypeError(f"algorithm must be an Algorithm or a sequence of them, got {_validate.describe(given)}")
+        raise TypeError(f"algorithm must be an Algorithm or a sequence of them, got {checks.describe(given)}")
     algorithms = list(given)
     for e, a in enumerate(algorithms):
         if not isinstance(a, Algorithm):
-            raise TypeError(f"algorithm[{e}] must be an Algorithm, got {_validate.describe(a)}")
+            raise TypeError(f"algorithm[{e}] must be an Algorithm, got {checks.describe(a)}")
         if type(a) is not type(algorithms[0]) or dataclasses.replace(a, lr=algorithms[0].lr) != algorithms[0]:
             raise ValueError(f"algorithm[{e}]={a} must differ from algorithm[0]={algorithms[0]} by its lr only")
     if len(algorithms) != E:
@@ -349,4 +351,4 @@ def _spawn(rng: Seed, E: int) -> list[Any]:
     """Return a seed for each run."""
     if isinstance(rng, np.random.SeedSequence):  # spawning counts its children: that is done to a copy
         rng = copy.copy(rng)
-    return list(_validate.generator(rng).spawn(E))
+    return list(checks.generator(rng).spawn(E))

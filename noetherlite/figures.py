@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _validate
+from ._base import checks
+from ._base.files import replacing
+from ._base.types import Seed
 from ._figures_broken import batch_size_figure, discretisation_figure
 from ._figures_ntk import width_figure
 from ._figures_radial import loss_figure, momentum_figure, orbit_figure
 from ._figures_training import training_figure
-from ._files import replacing
-from ._types import Seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,7 +156,7 @@ def batch_size(seeds: int = 8) -> tuple[Figure, dict[str, Any]]:
     numbers : dict
         "batch_size", and under the algorithm's name "mean" and "error", shape (batch sizes, 5), with their "columns".
     """
-    return batch_size_figure(_validate.integer(seeds, "seeds", minimum=2))
+    return batch_size_figure(checks.integer(seeds, "seeds", minimum=2))
 
 
 FIGURES: dict[int, Callable[..., tuple[Figure, dict[str, Any]]]] = {
@@ -188,7 +188,7 @@ def save(number: int, folder: str | os.PathLike[str], **options: Any) -> dict[st
     OSError
         If the folder cannot be written.
     """
-    number = _validate.integer(number, "number", minimum=1, maximum=len(FIGURES))
+    number = checks.integer(number, "number", minimum=1, maximum=len(FIGURES))
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     figure, numbers = FIGURES[number](**options)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.notation import plain, width
 from ._families import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
 from ._family import NoetherSymmetry
-from ._notation import plain, width
 from .dynamics import GF, NAGF, ND, Dynamics
 from .symmetries import Symmetry, Time
 
@@ -45,7 +45,7 @@ class Law:
 
     def formula(self, format: str = "text") -> str:
         """Return the formula as "text" (Unicode) or "latex" (without dollar signs)."""
-        return self.latex if _validate.one_of(format, "format", FORMATS) == "latex" else plain(self.latex)
+        return self.latex if checks.one_of(format, "format", FORMATS) == "latex" else plain(self.latex)
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.formula('latex')}$"
@@ -112,10 +112,10 @@ def law(symmetry: NoetherSymmetry | str, dynamics: Dynamics, summed: bool = Fals
     't^3(W_1^{\\top}\\dot{W}_1 - \\dot{W}_1^{\\top}W_1) = \\mathrm{const}'
     """
     if not isinstance(dynamics, Dynamics):
-        raise TypeError(f"dynamics must be a Dynamics such as nl.NAGF, got {_validate.describe(dynamics)}")
+        raise TypeError(f"dynamics must be a Dynamics such as nl.NAGF, got {checks.describe(dynamics)}")
     kind, h, p, bias = _read(symmetry)
     if summed and kind not in ("scaling", "swish"):
-        raise ValueError(f"summed=True is for scalings only, got symmetry={_validate.describe(symmetry)}")
+        raise ValueError(f"summed=True is for scalings only, got symmetry={checks.describe(symmetry)}")
     motion = _motion(dynamics)
     if isinstance(symmetry, Symmetry):
         latex, source = _affine(symmetry, motion)
@@ -139,7 +139,7 @@ def tables(format: str = "text") -> str:
     str
         The tables, one below the other.
     """
-    format = _validate.one_of(format, "format", ("text", "latex", "markdown"))
+    format = checks.one_of(format, "format", ("text", "latex", "markdown"))
     return "\n\n".join(_layout(title, head, rows, format) for title, head, rows in _all_tables())
 
 
@@ -243,9 +243,9 @@ def _read(symmetry: NoetherSymmetry | str) -> tuple[str, str, str, bool]:
     if isinstance(symmetry, Symmetry):
         return "affine", "", "", True
     if not isinstance(symmetry, str):
-        raise TypeError(f"symmetry must be a symmetry or its name, got {_validate.describe(symmetry)}")
+        raise TypeError(f"symmetry must be a symmetry or its name, got {checks.describe(symmetry)}")
     match = re.fullmatch(r"(scaling|swish|linear):([1-9]\d*)", symmetry)
-    kind, h = match.groups() if match else (_validate.one_of(symmetry, "symmetry", NAMES), "h")
+    kind, h = match.groups() if match else (checks.one_of(symmetry, "symmetry", NAMES), "h")
     return kind, h, "1" if kind == "swish" else "p", True
 
 

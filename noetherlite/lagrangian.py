@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from . import _validate
-from ._floating import underflowing
-from ._types import Array, ArrayLike, Float64Array
+from ._base import checks
+from ._base.floating import underflowing
+from ._base.types import Array, ArrayLike, Float64Array
 
 Lagrangian: TypeAlias = Callable[[Any, Any, Any], Any]  # (t, x (P,), v (P,)) ↦ number
 Generator: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]  # (t, x (P,)) ↦ (τ, ξ (P,))
@@ -97,7 +97,7 @@ def group_from_generator(A: ArrayLike, strength: float) -> Float64Array:
     """Return exp(strength · A) for a square matrix A; for A = [[0, −1], [1, 0]] the rotation by the angle `strength`."""
     from scipy.linalg import expm
 
-    return np.asarray(expm(_validate.real(strength, "strength") * _square(A, "A")), dtype=np.float64)
+    return np.asarray(expm(checks.real(strength, "strength") * _square(A, "A")), dtype=np.float64)
 
 
 @underflowing
@@ -119,7 +119,7 @@ def generator_from_group(M: ArrayLike) -> Float64Array:
         A = np.real(logm(M)) if np.linalg.det(M) > 0 else np.full_like(M, np.nan)
     if not np.isfinite(A).all() or not np.allclose(expm(A), M, rtol=0, atol=1e-10 * np.abs(M).max()):
         raise ValueError(
-            f"M has no real principal logarithm; expected a matrix without eigenvalues <= 0, got {_validate.describe(M)}"
+            f"M has no real principal logarithm; expected a matrix without eigenvalues <= 0, got {checks.describe(M)}"
         )
     return np.asarray(A, dtype=np.float64)
 
@@ -138,7 +138,7 @@ def action(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Any:
     path : array_like, shape (R, P)
         Positions; may be complex.
     """
-    times, x = _validate.times(t), np.asarray(path)
+    times, x = checks.times(t), np.asarray(path)
     if x.ndim != 2 or x.shape[0] != times.size:
         raise ValueError(f"path must have shape ({times.size}, P), one row per time, got {x.shape}")
     total = 0.0
@@ -151,7 +151,7 @@ def action(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Any:
 
 def action_gradient(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Float64Array:
     """Return ∂action/∂x_k at the inner points, shape (R − 2, P): zero on a path that makes the action stationary."""
-    return _gradient(lambda moved: action(L, t, moved), _validate.array(path, "path", ndim=2))[1:-1]
+    return _gradient(lambda moved: action(L, t, moved), checks.array(path, "path", ndim=2))[1:-1]
 
 
 def _slope(f: Callable[[Any], Any]) -> float:
@@ -170,12 +170,12 @@ def _gradient(f: Callable[[Any], Any], x: Array) -> Float64Array:
 
 
 def _point(t: float, x: ArrayLike, v: ArrayLike) -> tuple[float, Array, Array]:
-    x = _validate.array(x, "x", ndim=1)
-    return _validate.real(t, "t"), x, _validate.shaped(v, "v", x.shape)
+    x = checks.array(x, "x", ndim=1)
+    return checks.real(t, "t"), x, checks.shaped(v, "v", x.shape)
 
 
 def _square(A: ArrayLike, name: str) -> Array:
-    A = _validate.array(A, name, ndim=2)
+    A = checks.array(A, name, ndim=2)
     if A.shape[0] != A.shape[1] or A.size == 0:
         raise ValueError(f"{name} must be a square matrix, got {A.shape}")
     return A

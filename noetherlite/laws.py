@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from . import _html
+from ._base import html
+from ._base.types import Float64Array, IntArray
 from ._family import Family
 from ._kernels import layout
-from ._types import Float64Array, IntArray
 from .algorithms import Algorithm
 from .dynamics import Dynamics
 
@@ -131,7 +131,7 @@ class LawRecord:
 
     def _repr_html_(self) -> str:
         rows = [(name, self.largest(name)) for name in _SHOWN]
-        return _html.table(
+        return html.table(
             f"LawRecord {self.name}: {self._extent()}, {self.verdict}", rows, ("array", "largest |entry|")
         )
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import _room, _run, _validate
+from . import _run
+from ._base import checks, limits
 from ._family import NoetherSymmetry
 from ._kernels import cpu_tiles
 from .potentials import Potential
@@ -78,16 +79,16 @@ def memory(
     >>> long - short  # 100 records more, of 128 components
     1262400
     """
-    steps = _validate.integer(steps, "steps", minimum=0)
-    every = _validate.integer(record_every, "record_every", minimum=1)
-    record_params = _validate.boolean(record_params, "record_params")
-    E = 1 if networks is None else _validate.integer(networks, "networks", minimum=1)
+    steps = checks.integer(steps, "steps", minimum=0)
+    every = checks.integer(record_every, "record_every", minimum=1)
+    record_params = checks.boolean(record_params, "record_params")
+    E = 1 if networks is None else checks.integer(networks, "networks", minimum=1)
     plan = _run.Plan(
         U,
         _watched(U, laws, minibatches=batch_size is not None),
         batch_size=batch_size,
         backend="auto",
-        dtype=_validate.dtype_name(dtype),
+        dtype=checks.dtype_name(dtype),
         steps=steps * E,
         reduce=False if input_reduction is None and record_params else input_reduction,
         moving=False,
@@ -97,7 +98,7 @@ def memory(
     R, components = _run.n_records(steps, every), np.diff(plan.laws.start, prepend=0)
     P, s, K = U.n_params, np.dtype(plan.dtype).itemsize, int(components.sum())
     params = R * s * plan.n_params if record_params else 0
-    in_memory = params if E * params <= _room.PARAMS_IN_MEMORY else 0
+    in_memory = params if E * params <= limits.PARAMS_IN_MEMORY else 0
     run = R * (24 + 32 * K) + in_memory + 16 * P + 8 * plan.n_samples
     passing = 4 * s * plan.n_params + _tiles(plan, threads // lanes)
     result = R * (56 + 56 * K + 10 * int(components.max())) + 2 * s * P

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _html, _validate
-from ._floating import underflowing
+from ._base import checks, html
+from ._base.floating import underflowing
+from ._base.types import Array, ArrayLike, Float64Array, Seed
 from ._kernels import cpu, layout, reference
-from ._types import Array, ArrayLike, Float64Array, Seed
 from .activations import Activation, parse
 from .potentials import NetworkPotential
 
@@ -84,10 +84,8 @@ class Network:
         try:
             items = list(widths)
         except TypeError:
-            raise TypeError(f"widths must be a sequence of integers, got {_validate.describe(widths)}") from None
-        self.widths = tuple(
-            _validate.integer(n, f"widths[{i}]", minimum=1, maximum=_WIDEST) for i, n in enumerate(items)
-        )
+            raise TypeError(f"widths must be a sequence of integers, got {checks.describe(widths)}") from None
+        self.widths = tuple(checks.integer(n, f"widths[{i}]", minimum=1, maximum=_WIDEST) for i, n in enumerate(items))
         if len(self.widths) < 2:
             raise ValueError(f"widths={list(self.widths)} is too short; expected at least inputs and outputs")
         hidden = len(self.widths) - 2
@@ -100,9 +98,9 @@ class Network:
                 f"activation has {len(self.activations)} entries; expected one, or one for each of {hidden} hidden layers"
             )
         if not isinstance(bias, bool | np.bool_):
-            raise TypeError(f"bias must be True or False, got {_validate.describe(bias)}")
+            raise TypeError(f"bias must be True or False, got {checks.describe(bias)}")
         self.bias = bool(bias)
-        self.loss = _validate.one_of(loss, "loss", LOSSES)
+        self.loss = checks.one_of(loss, "loss", LOSSES)
         if self.loss == "nll" and self.widths[-1] < 2:
             raise ValueError(f"loss='nll' needs at least 2 outputs, got widths={list(self.widths)}")
         self.blocks = tuple(_blocks(self.widths, self.activations, self.bias))
@@ -127,7 +125,7 @@ class Network:
                 (h, f"{self.widths[h - 1]} → {self.widths[h]}", activation, arrays, blocks[-1].stop - blocks[0].start)
             )
         title = f"Network of {self.n_params} parameters, loss {self.loss}"
-        return _html.table(title, rows, ("layer", "widths", "activation", "arrays in θ", "parameters"))
+        return html.table(title, rows, ("layer", "widths", "activation", "arrays in θ", "parameters"))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Network) and self.specification() == other.specification()
@@ -154,7 +152,7 @@ class Network:
         dict
             "W{h}" (n_h, n_{h−1}), "b{h}" (n_h,), "beta{h}" (n_h,) for h = 1 … L, where they exist.
         """
-        theta = np.asarray(_validate.unmasked(theta, "theta"))
+        theta = np.asarray(checks.unmasked(theta, "theta"))
         if theta.shape != (self.n_params,):
             raise ValueError(f"theta must have shape ({self.n_params},), got {theta.shape}")
         return {b.name: theta[b.start : b.stop].reshape(b.shape) for b in self.blocks}
@@ -175,7 +173,7 @@ class Network:
             )
         theta = np.empty(self.n_params)
         for b in self.blocks:
-            theta[b.start : b.stop] = _validate.shaped(arrays[b.name], b.name, b.shape).ravel()
+            theta[b.start : b.stop] = checks.shaped(arrays[b.name], b.name, b.shape).ravel()
         return theta
 
     def block(self, name: str) -> Block | None:
@@ -197,9 +195,9 @@ class Network:
         bias_std : float
             Standard deviation of the biases; they are zero by default.
         """
-        generator = _validate.generator(rng)
-        scheme = _validate.one_of(scheme, "scheme", SCHEMES)
-        bias_std = _validate.real(bias_std, "bias_std", minimum=0.0)
+        generator = checks.generator(rng)
+        scheme = checks.one_of(scheme, "scheme", SCHEMES)
+        bias_std = checks.real(bias_std, "bias_std", minimum=0.0)
         theta = np.empty(self.n_params)
         for b in self.blocks:
             part = theta[b.start : b.stop]
@@ -221,7 +219,7 @@ class Network:
             "xavier": 2 / (fan_in + fan_out),
             "ntk": 1 / (fan_in * below),
         }
-        return float(np.sqrt(variance[_validate.one_of(scheme, "scheme", SCHEMES)]))
+        return float(np.sqrt(variance[checks.one_of(scheme, "scheme", SCHEMES)]))
 
     # --- evaluation --------------------------------------------------------------------------------------------------
 
@@ -259,11 +257,11 @@ class Network:
         return reference.jacobian(self.problem(X, None, "float64"), self._theta(theta))
 
     def _theta(self, theta: ArrayLike) -> Array:
-        return np.require(_validate.shaped(theta, "theta", (self.n_params,)), requirements=["C", "W"])
+        return np.require(checks.shaped(theta, "theta", (self.n_params,)), requirements=["C", "W"])
 
     def inputs(self, X: ArrayLike, name: str = "X") -> Array:
         """Return `X` as an array of shape (N, n_0), or raise a ValueError or TypeError that calls it `name`."""
-        X = _validate.array(X, name, ndim=2)
+        X = checks.array(X, name, ndim=2)
         if X.shape[0] == 0:
             raise ValueError(f"{name} holds no samples; expected at least one row")
         if X.shape[1] != self.widths[0]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _validate
-from ._types import AnyArray, Float64Array
+from ._base import checks
+from ._base.types import AnyArray, Float64Array
 from .bounds import quantity_bound
 from .dynamics import Dynamics
 from .symmetries import TOLERANCE
@@ -117,8 +117,8 @@ def law(trajectory: Trajectory, name: str, what: str = "residual", ax: Axes | No
     ValueError
         If the trajectory is an ensemble, has no such law, or a record no such array.
     """
-    name = _validate.one_of(name, "name", trajectory.laws)
-    what = _validate.one_of(what, "what", LABELS)
+    name = checks.one_of(name, "name", trajectory.laws)
+    what = checks.one_of(what, "what", LABELS)
     ax, trajectory = new_axes(ax), _single(trajectory)
     values: Float64Array = getattr(trajectory.laws[name], what)
     lines = values.reshape(values.shape[0], math.prod(values.shape[1:]))
@@ -167,7 +167,7 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     ValueError
         If the trajectory is an ensemble, has no such law, or the bound does not hold for the dynamics or the start.
     """
-    name = _validate.one_of(name, "name", _single(trajectory).laws)
+    name = checks.one_of(name, "name", _single(trajectory).laws)
     if dynamics.mass != 1 or dynamics.gamma != 0:
         raise ValueError(f"dynamics={dynamics} has no such bound; expected mass 1 and gamma 0")
     if trajectory.t[0] != 0 or trajectory.energy[0] != trajectory.loss[0]:
@@ -323,7 +323,7 @@ def sweep(members: Sweep, x: str, y: str, ax: Axes | None = None, **style: Any) 
     across, up = members.column(x), members.column(y)
     for name, column, kinds in ((x, across, "biufU"), (y, up, "biuf")):
         if column.ndim > 1 or column.dtype.kind not in kinds:
-            raise ValueError(f"column {name!r} must hold one number a member, got {_validate.describe(column)}")
+            raise ValueError(f"column {name!r} must hold one number a member, got {checks.describe(column)}")
     ax = new_axes(ax)
     points = {"color": COLOURS[0], "marker": "o", "linestyle": "none", "markerfacecolor": "none"}
     ax.plot(across, up, **_style(style, **points))

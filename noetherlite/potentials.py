@@ -10,10 +10,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _validate
-from ._floating import underflowing
+from ._base import checks
+from ._base.floating import underflowing
+from ._base.types import Array, ArrayLike, Float64Array, IntArray
 from ._kernels import cpu, layout, reference
-from ._types import Array, ArrayLike, Float64Array, IntArray
 
 if TYPE_CHECKING:
     from .datasets import Dataset
@@ -82,7 +82,7 @@ class _Compiled:
         return float(cpu.value_and_gradient(problem, held, x, gradient)), gradient
 
     def _point(self, x: ArrayLike) -> Array:
-        return np.require(_validate.shaped(x, "x", (self.n_params,)), requirements=["C", "W"])
+        return np.require(checks.shaped(x, "x", (self.n_params,)), requirements=["C", "W"])
 
     def _held(self) -> tuple[layout.Problem, Any]:
         problem = self.problem()
@@ -121,11 +121,11 @@ class NetworkPotential(_Compiled):
         self.rotation_invariant = False
         if y is None:
             if not (hasattr(held, "X") and hasattr(held, "y")):
-                raise TypeError(f"potential needs a Dataset, or X and y; got {_validate.describe(held)} alone")
+                raise TypeError(f"potential needs a Dataset, or X and y; got {checks.describe(held)} alone")
             self.rotation_invariant = bool(getattr(held, "rotation_invariant", False))
             held, y, self.dataset = held.X, held.y, str(held.name)
         self.network = network
-        self.X: Array = _validate.array(held, "X", ndim=2)
+        self.X: Array = checks.array(held, "X", ndim=2)
         self.n_samples = self.X.shape[0]
         n_outputs = network.widths[-1]
         if self.n_samples == 0:
@@ -134,9 +134,9 @@ class NetworkPotential(_Compiled):
             raise ValueError(f"X must have {network.widths[0]} columns, one per input, got {self.X.shape[1]}")
         self.y: Array | IntArray
         if network.loss == "nll":
-            self.y = _validate.labels(y, "y", n_samples=self.n_samples, n_classes=n_outputs)
+            self.y = checks.labels(y, "y", n_samples=self.n_samples, n_classes=n_outputs)
         else:
-            self.y = _validate.shaped(y, "y", (self.n_samples, n_outputs))
+            self.y = checks.shaped(y, "y", (self.n_samples, n_outputs))
         if held is data:
             self.X, self.y = owned(self.X, held), owned(self.y, y)
         self.n_params = network.n_params
@@ -170,7 +170,7 @@ class Radial(_Compiled):
     """
 
     def __init__(self, n_params: int = 3) -> None:
-        self.n_params = _validate.integer(n_params, "n_params", minimum=1)
+        self.n_params = checks.integer(n_params, "n_params", minimum=1)
 
     def problem(self, dtype: str = "float64") -> layout.Problem:
         """Return the kernels' description."""
@@ -194,9 +194,9 @@ class Harmonic(_Compiled):
     """
 
     def __init__(self, A: ArrayLike) -> None:
-        self.A = owned(_validate.array(A, "A", ndim=2), A)
+        self.A = owned(checks.array(A, "A", ndim=2), A)
         if self.A.shape[0] == 0 or self.A.shape[0] != self.A.shape[1] or not np.array_equal(self.A, self.A.T):
-            raise ValueError(f"A must be a symmetric matrix, got {_validate.describe(self.A)}")
+            raise ValueError(f"A must be a symmetric matrix, got {checks.describe(self.A)}")
         self.n_params = self.A.shape[0]
 
     def problem(self, dtype: str = "float64") -> layout.Problem:
@@ -224,9 +224,9 @@ class Callable:
 
     def __init__(self, value_and_gradient: Function[[Float64Array], tuple[float, ArrayLike]], n_params: int) -> None:
         if not callable(value_and_gradient):
-            raise TypeError(f"value_and_gradient must be callable, got {_validate.describe(value_and_gradient)}")
+            raise TypeError(f"value_and_gradient must be callable, got {checks.describe(value_and_gradient)}")
         self._function = value_and_gradient
-        self.n_params = _validate.integer(n_params, "n_params", minimum=1)
+        self.n_params = checks.integer(n_params, "n_params", minimum=1)
 
     def value(self, x: ArrayLike) -> float:
         """Return U(x) for x of shape (P,)."""
@@ -244,13 +244,13 @@ class Callable:
         ValueError
             If the function does not return a number and an array of shape (P,).
         """
-        x = _validate.shaped(x, "x", (self.n_params,))
+        x = checks.shaped(x, "x", (self.n_params,))
         value, gradient = self._function(x.astype(np.float64))
-        out = np.array(_validate.unmasked(gradient, "gradient"), dtype=np.float64)  # the function may fill one buffer
+        out = np.array(checks.unmasked(gradient, "gradient"), dtype=np.float64)  # the function may fill one buffer
         if np.ndim(value) != 0 or out.shape != (self.n_params,):
             raise ValueError(
                 f"value_and_gradient must return a number and an array of shape ({self.n_params},), "
-                f"got {_validate.describe(value)} and shape {out.shape}"
+                f"got {checks.describe(value)} and shape {out.shape}"
             )
         return float(value), out if math.isfinite(value) else np.full(self.n_params, np.nan)
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.floating import underflowing
+from ._base.types import ArrayLike, Float64Array
 from ._families import NeuronScaling
-from ._floating import underflowing
-from ._types import ArrayLike, Float64Array
 from .network import Network
 
 # Charges are met to this, relative to the squares that they are differences of, where no neuron is scaled by much.
@@ -72,8 +72,8 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
     True
     """
     if not isinstance(network, Network):
-        raise TypeError(f"network must be a Network, got {_validate.describe(network)}")
-    start = _validate.shaped(theta, "theta", (network.n_params,)).astype(np.float64)
+        raise TypeError(f"network must be a Network, got {checks.describe(network)}")
+    start = checks.shaped(theta, "theta", (network.n_params,)).astype(np.float64)
     layers = _layers(network, targets)
     for layer, target in layers:
         _check_reachable(layer, target, start)
@@ -117,7 +117,7 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
 
 def _layers(network: Network, targets: Mapping[str, ArrayLike]) -> list[tuple[NeuronScaling, Float64Array]]:
     if not isinstance(targets, Mapping):
-        raise TypeError(f"targets must map names such as 'scaling:1' to charges, got {_validate.describe(targets)}")
+        raise TypeError(f"targets must map names such as 'scaling:1' to charges, got {checks.describe(targets)}")
     known = {s.name: s for s in (NeuronScaling(network, h) for h in range(1, network.n_layers))}
     out = {}
     for name, value in targets.items():
@@ -126,8 +126,8 @@ def _layers(network: Network, targets: Mapping[str, ArrayLike]) -> list[tuple[Ne
         holding = [s.name for s in known.values() if not s.objection]
         if not holding:
             raise ValueError(f"targets={name!r} is not known; {network!r} has no scalings")
-        layer = known[_validate.one_of(name, "targets", holding)]
-        target = _validate.array(value, f"targets[{name!r}]", ndim=(0, 1))
+        layer = known[checks.one_of(name, "targets", holding)]
+        target = checks.array(value, f"targets[{name!r}]", ndim=(0, 1))
         if target.ndim == 1 and target.shape != layer.shape:
             raise ValueError(f"targets[{name!r}] must be a number or have shape {layer.shape}, got {target.shape}")
         out[layer.h] = layer, np.broadcast_to(target, layer.shape).astype(np.float64)

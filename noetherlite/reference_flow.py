@@ -12,11 +12,11 @@ from typing import cast
 import numpy as np
 from numpy.polynomial.polynomial import polyder, polyval
 
-from . import _validate
-from ._floating import underflowing
+from ._base import checks
+from ._base.floating import underflowing
+from ._base.types import Array, ArrayLike, Float64Array
 from ._gated import GatedLoss, kinked
 from ._kinks import Descent, Inertia, Method, SlidingMode, solve
-from ._types import Array, ArrayLike, Float64Array
 from .dynamics import Dynamics
 from .potentials import NetworkPotential, Potential
 
@@ -128,18 +128,18 @@ def reference_flow(
     >>> bool(np.abs(flow.x[:, 0] - np.cos(flow.t)).max() < 1e-11)
     True
     """
-    x = _validate.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
-    rtol = _validate.real(rtol, "rtol", minimum=100 * np.finfo(np.float64).eps)  # what SciPy can resolve
-    atol = _validate.real(atol, "atol", minimum=0.0, strict=True)
-    times = _validate.times(t)
-    start = _validate.real(t0, "t0", minimum=0.0)
-    how = Method(rtol, atol, _validate.integer(max_evaluations, "max_evaluations", minimum=1))
+    x = checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
+    rtol = checks.real(rtol, "rtol", minimum=100 * np.finfo(np.float64).eps)  # what SciPy can resolve
+    atol = checks.real(atol, "atol", minimum=0.0, strict=True)
+    times = checks.times(t)
+    start = checks.real(t0, "t0", minimum=0.0)
+    how = Method(rtol, atol, checks.integer(max_evaluations, "max_evaluations", minimum=1))
     if times.size == 0 or times[0] < start:
-        raise ValueError(f"t must hold times >= t0={start:g}, got {_validate.describe(t)}")
+        raise ValueError(f"t must hold times >= t0={start:g}, got {checks.describe(t)}")
     if not np.isfinite(U.gradient(x)).all():
-        raise RuntimeError(f"∇U is not finite at x0, got {_validate.describe(U.gradient(x))}")
+        raise RuntimeError(f"∇U is not finite at x0, got {checks.describe(U.gradient(x))}")
     moving = velocity is not None
-    v = _validate.shaped(velocity, "velocity", x.shape).astype(np.float64) if moving else np.zeros_like(x)  # type: ignore[arg-type]
+    v = checks.shaped(velocity, "velocity", x.shape).astype(np.float64) if moving else np.zeros_like(x)  # type: ignore[arg-type]
     if dynamics.mass == 0 and moving:
         raise ValueError("velocity is not accepted with mass = 0: gradient flow is first order")
     if dynamics.mass > 0 and dynamics.alpha > 0 and start == 0 and v.any():

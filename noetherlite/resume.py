@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from . import _checkpoint_file, _exactness, _validate, checkpoint
-from ._files import present
-from ._floating import underflowing
+from . import _checkpoint_file, _exactness, checkpoint
+from ._base import checks
+from ._base.files import present
+from ._base.floating import underflowing
 from .ensemble import conduct as conduct_all
 from .potentials import Potential
 from .simulate import Snapshot, conduct
@@ -72,7 +73,7 @@ def resume(
     header, arrays = _checkpoint_file.read(target)
     setup = checkpoint.restart(target, header, arrays, potential)
     if callback is not None:
-        _validate.function(callback, "callback")
+        checks.function(callback, "callback")
     for e in range(len(setup.algorithms)):
         why = _exactness.objection(setup, e)
         if why:

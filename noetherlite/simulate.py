@@ -10,19 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from . import _progress, _run, _validate
+from . import _run
 from . import laws as _laws
+from ._base import checks
+from ._base import progress as _progress
+from ._base.floating import underflowing
+from ._base.interrupt import Interrupt
+from ._base.types import Array, ArrayLike, Float64Array, Seed
+from ._base.versions import versions
 from ._family import NoetherSymmetry
-from ._floating import underflowing
-from ._interrupt import Interrupt
 from ._setup import Setup
-from ._types import Array, ArrayLike, Float64Array, Seed
 from .algorithms import Algorithm
 from .checkpoint import UNWRITTEN, Keeper, keeper
 from .potentials import Potential
 from .symmetries import watched as _watched
 from .trajectory import Trajectory
-from .version import versions
 
 # Fields of layout.Records with one row per record, whatever was asked for.
 _ROWS = ("step", "loss", "excess", "quantity", "charge", "integral", "discrete")
@@ -163,14 +165,14 @@ def integrate(
     True
     """
     check(U, algorithm)
-    steps = _validate.integer(steps, "steps", minimum=0)
-    record_every = _validate.integer(record_every, "record_every", minimum=1)
-    record_params = _validate.boolean(record_params, "record_params")
-    progress = _validate.boolean(progress, "progress")
+    steps = checks.integer(steps, "steps", minimum=0)
+    record_every = checks.integer(record_every, "record_every", minimum=1)
+    record_params = checks.boolean(record_params, "record_params")
+    progress = checks.boolean(progress, "progress")
     if callback is not None:
-        _validate.function(callback, "callback")
-    on_divergence = _validate.one_of(on_divergence, "on_divergence", ("record", "raise"))
-    x = _validate.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
+        checks.function(callback, "callback")
+    on_divergence = checks.one_of(on_divergence, "on_divergence", ("record", "raise"))
+    x = checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
     v, start = _run.motion(algorithm, x.shape, velocity, t0)
     watched = _watched(U, laws, minibatches=batch_size is not None)
     if input_reduction is None and (record_params or callback is not None):
@@ -179,8 +181,8 @@ def integrate(
         U,
         watched,
         batch_size=batch_size,
-        backend=_validate.one_of(backend, "backend", _run.BACKENDS),
-        dtype=_validate.dtype_name(dtype),
+        backend=checks.one_of(backend, "backend", _run.BACKENDS),
+        dtype=checks.dtype_name(dtype),
         steps=steps,
         reduce=input_reduction,
         moving=bool(v.any()) or algorithm.weight_decay > 0,
@@ -244,9 +246,9 @@ def specify(
 def check(U: Potential, algorithm: Algorithm) -> None:
     """Refuse what is not a potential or not an algorithm."""
     if not isinstance(U, Potential):
-        raise TypeError(f"U must be a potential, for example net.potential(data); got {_validate.describe(U)}")
+        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
     if not isinstance(algorithm, Algorithm):
-        raise TypeError(f"algorithm must be an Algorithm such as nl.GD(0.1); got {_validate.describe(algorithm)}")
+        raise TypeError(f"algorithm must be an Algorithm such as nl.GD(0.1); got {checks.describe(algorithm)}")
 
 
 def _bar(steps: int) -> Any:

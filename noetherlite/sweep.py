@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _progress, _sweep_grid, _validate, plot
-from ._by_name import ByName
-from ._html import table
+from . import _sweep_grid, plot
+from ._base import checks
+from ._base import progress as _progress
+from ._base.by_name import ByName
+from ._base.html import table
 from ._sweep_store import Store, manifest
 from ._sweep_task import Outcome, compute, compute_alone, failure, processes
 
@@ -95,7 +97,7 @@ def sweep(
     _sweep_grid.accepted(function, parameters[0])
     seed = _sweep_grid.sequence(rng)
     if not (key is None or (isinstance(key, str) and key)):
-        raise TypeError(f"key must be a text that is not empty, or None; got {_validate.describe(key)}")
+        raise TypeError(f"key must be a text that is not empty, or None; got {checks.describe(key)}")
     # Nobody asks what a function is whose results are not kept.
     specification = manifest(function, parameters, seed, key if out is not None else key or "")
     store = None if out is None else Store(Path(out), specification, given=key is not None)
@@ -244,7 +246,7 @@ class Sweep:
         ValueError
             If there is no such column, or its entries differ in shape.
         """
-        _validate.one_of(name, "name", self.names)
+        checks.one_of(name, "name", self.names)
         entries = [member.row.get(name) for member in self.members]
         present = [np.asarray(entry) for entry in entries if entry is not None]
         shapes = {entry.shape for entry in present}
@@ -305,10 +307,10 @@ def _executor(given: Any, function: Callable[..., Any], stack: contextlib.ExitSt
                 f"function {_sweep_grid.describe(function)} is defined at a prompt or in a notebook, from where new processes "
                 f"cannot import it: put it into a file, or give a ThreadPoolExecutor({given}) as executor"
             )
-        return stack.enter_context(processes(_validate.integer(given, "executor", minimum=1)))
+        return stack.enter_context(processes(checks.integer(given, "executor", minimum=1)))
     hint = "; give client.get_executor()" if hasattr(given, "get_executor") else ""
     raise TypeError(
-        f"executor must be a concurrent.futures.Executor, a number of processes or None, got {_validate.describe(given)}{hint}"
+        f"executor must be a concurrent.futures.Executor, a number of processes or None, got {checks.describe(given)}{hint}"
     )
 
 

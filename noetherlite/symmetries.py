@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.floating import underflowing
+from ._base.types import Array, ArrayLike, Float64Array, Seed
 from ._families import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
 from ._family import Family, NoetherSymmetry, Row, expm
-from ._floating import underflowing
 from ._kernels import layout
 from ._points import random_point
-from ._types import Array, ArrayLike, Float64Array, Seed
 from .network import Network
 from .potentials import NetworkPotential, Potential
 
@@ -48,11 +48,11 @@ class Symmetry(Family):
     measured = True
 
     def __init__(self, G: ArrayLike, xi: ArrayLike | None = None, name: str = "affine") -> None:
-        self.G = _validate.array(G, "G", ndim=2)
+        self.G = checks.array(G, "G", ndim=2)
         if self.G.shape[0] != self.G.shape[1] or self.G.shape[0] == 0:
             raise ValueError(f"G must be a square matrix (P, P), got {self.G.shape}")
         self.n_params = self.G.shape[0]
-        self.xi = np.zeros(self.n_params) if xi is None else _validate.shaped(xi, "xi", (self.n_params,))
+        self.xi = np.zeros(self.n_params) if xi is None else checks.shaped(xi, "xi", (self.n_params,))
         self.symmetric = bool(np.array_equal(self.G, self.G.T))
         self.name, self.shape = str(name), (1,)
 
@@ -100,7 +100,7 @@ class Time(NoetherSymmetry):
 
     def __init__(self, U: Potential, mass: float = 1.0) -> None:
         self.name, self.shape, self.n_params = "time", (1,), U.n_params
-        self.potential, self.mass = U, _validate.real(mass, "mass", minimum=0.0)
+        self.potential, self.mass = U, checks.real(mass, "mass", minimum=0.0)
 
     def generator(self, x: ArrayLike) -> Float64Array:
         """Return zeros of shape (1, P): t moves, x does not (τ = 1, g = 0 in theory §8)."""
@@ -221,7 +221,7 @@ def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> floa
     symmetry = _resolve(U, symmetry, "symmetry")
     if not isinstance(symmetry, Family):
         return 0.0  # no potential depends on time
-    generator = _validate.generator(rng)
+    generator = checks.generator(rng)
     worst = []
     for k in range(POINTS):
         x = random_point(U, generator, zero_biases=k == 0)
@@ -250,7 +250,7 @@ def watched(
     if wanted is None:
         return []
     if isinstance(wanted, str):
-        _validate.one_of(wanted, "laws", ["all", *(s.name for s in _candidates(U))])
+        checks.one_of(wanted, "laws", ["all", *(s.name for s in _candidates(U))])
     if wanted == "all":
         return [s for s in find(U) if isinstance(s, Family) and (s.batchwise or not minibatches)]
     out = []
@@ -276,7 +276,7 @@ def watched(
 
 def _check_potential(U: object) -> None:
     if not isinstance(U, Potential):
-        raise TypeError(f"U must be a potential, for example net.potential(data); got {_validate.describe(U)}")
+        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
 
 
 def _resolve(U: Potential, wanted: str | NoetherSymmetry, argument: str) -> NoetherSymmetry:
@@ -288,9 +288,9 @@ def _resolve(U: Potential, wanted: str | NoetherSymmetry, argument: str) -> Noet
             )
         return wanted
     if not isinstance(wanted, str):
-        raise TypeError(f"{argument} must hold names and symmetries, got {_validate.describe(wanted)}")
+        raise TypeError(f"{argument} must hold names and symmetries, got {checks.describe(wanted)}")
     candidates = {s.name: s for s in _candidates(U)}
-    return candidates[_validate.one_of(wanted, argument, candidates)]
+    return candidates[checks.one_of(wanted, argument, candidates)]
 
 
 def _candidates(U: Potential) -> list[NoetherSymmetry]:

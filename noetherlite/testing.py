@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from ._base import checks
+from ._base.floating import underflowing
+from ._base.precision import named, of_dtype, widened
+from ._base.types import Array, ArrayLike, Float64Array, Seed
 from ._family import NoetherSymmetry
-from ._floating import underflowing
 from ._points import random_point
-from ._precision import named, of_dtype, widened
 from ._report import Report
 from ._rows import blocks_of, distinct
 from ._tensors.watch import assert_symmetric as assert_symmetric
-from ._types import Array, ArrayLike, Float64Array, Seed
 from .algorithms import Algorithm
 from .checking import check
 from .dynamics import GF, Dynamics
@@ -74,19 +74,19 @@ def assert_gradient(
     ...
     AssertionError: the gradient of NetworkPotential(...
     """
-    generator = _validate.generator(rng)
+    generator = checks.generator(rng)
     points = _points(U, gradient, x, generator)
     eps = None if precision is None else named(precision).gradient
     if callable(gradient):
         # copies, as the function may fill one buffer again and again
-        raw = [np.array(_validate.unmasked(gradient(np.array(x, np.float64)), "gradient")) for x in points]
+        raw = [np.array(checks.unmasked(gradient(np.array(x, np.float64)), "gradient")) for x in points]
     else:
-        held = np.asarray(_validate.unmasked(gradient, "gradient"))
+        held = np.asarray(checks.unmasked(gradient, "gradient"))
         raw = list(held.reshape(-1, held.shape[-1] if held.ndim else 1))
         if len(raw) != len(points):
             raise ValueError(f"gradient has {len(raw)} rows; expected {len(points)}, one for each row of x")
     for k, (point, value) in enumerate(zip(points, raw, strict=True)):
-        got = _validate.shaped(widened(value), "gradient", (U.n_params,))
+        got = checks.shaped(widened(value), "gradient", (U.n_params,))
         wrong = _wrong_blocks(U, point, got, of_dtype(value) if eps is None else eps, generator)
         if wrong:
             raise AssertionError("\n".join([f"the gradient of {U!r} is wrong at point {k}:", *wrong]))
@@ -137,12 +137,12 @@ def assert_law_holds(
 
 def _points(U: Potential, gradient: object, x: ArrayLike | None, generator: np.random.Generator) -> list[Array]:
     if not isinstance(U, Potential):
-        raise TypeError(f"U must be a potential, for example net.potential(data); got {_validate.describe(U)}")
+        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
     if x is None:
         if not callable(gradient):
             raise TypeError("x must be given with a gradient that is an array: the point it was taken at")
         return [random_point(U, generator) for _ in range(_POINTS)]
-    points = np.atleast_2d(_validate.array(x, "x", ndim=(1, 2)))
+    points = np.atleast_2d(checks.array(x, "x", ndim=(1, 2)))
     if points.shape[1] != U.n_params:
         raise ValueError(f"x must have shape ({U.n_params},) or (K, {U.n_params}), got {np.shape(x)}")
     return list(points)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _fit, _html, _validate, plot
-from ._by_name import ByName
-from ._files import arrays, present, replacing, suffixed
-from ._types import Array, Float64Array, IntArray
+from . import plot
+from ._base import checks, html, schema
+from ._base.by_name import ByName
+from ._base.files import arrays, present, replacing, suffixed
+from ._base.types import Array, Float64Array, IntArray
 from .laws import LawRecord
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class Trajectory:
         title = f"Trajectory: {self.message}, {self.t.shape[-1]} records"
         if self.t.size and not self.members:
             title += f", t = {self.t[0]:g} to {self.t[-1]:g}, loss {self.loss[0]:.4g} → {self.loss[-1]:.4g}"
-        return _html.table(
+        return html.table(
             title, rows, ("law", "components", "largest |residual|", "largest |discrete residual|", "verdict")
         )
 
@@ -253,7 +254,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
             raise ValueError(f"path={str(target)!r} has format {header['schema']}; this version reads up to {SCHEMA}")
         held = [f.name for f in fields(LawRecord) if f.name not in ("name", "t")]
         try:
-            _fit.trajectory(header, data, held)
+            schema.trajectory(header, data, held)
         except ValueError as error:
             raise ValueError(f"path={str(target)!r} is damaged: {error}") from error
         laws = {
@@ -268,7 +269,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
             **{name: data[name] for name in _ARRAYS if name != "params"},
             params=data.get("params"),
             laws=laws,
-            status=_validate.one_of(header["status"], "status", ("completed", "diverged", "stopped")),
+            status=checks.one_of(header["status"], "status", ("completed", "diverged", "stopped")),
             message=header["message"],
             n_gradients=header["n_gradients"],
             specification=header["specification"],

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numba
 from numba.core import event
 
-from . import _validate
+from ._base import checks
 from ._kernels import _store, cpu
 from .algorithms import GD
 from .network import Network
@@ -50,7 +50,7 @@ def warmup() -> Iterator[Step]:
 
     yield _timed("potentials without data", _analytic)
     yield _timed("predictions", partial(net.predict, theta, [[1.0]]))
-    for dtype in _validate.DTYPES:
+    for dtype in checks.DTYPES:
         yield _timed(f"runs in {dtype}", partial(integrate, U, GD(0.1), theta, 1, dtype=dtype))
 
 

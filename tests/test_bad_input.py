@@ -5,7 +5,17 @@ import re
 import numpy as np
 import pytest
 
-from noetherlite import GD, NAGD, ConformalLeapfrog, Dynamics, Leapfrog, Network, datasets, integrate, potentials
+from noetherlite import (
+    GD,
+    NAGD,
+    ConformalLeapfrog,
+    Dynamics,
+    Leapfrog,
+    Network,
+    datasets,
+    integrate,
+    potentials,
+)
 
 NET = Network([2, 3, 2], "relu")
 MSE = Network([2, 3, 2], "relu", loss="mse")

@@ -13,8 +13,8 @@ import pytest
 
 import noetherlite as nl
 from noetherlite import _checkpoint_file, _idx
+from noetherlite._base.files import arrays
 from noetherlite._cli.config import Config, ConfigError
-from noetherlite._files import arrays
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MUTATIONS = 150

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import _progress, _room, _threads
+from noetherlite._base import limits, progress, threads
+from noetherlite._base.versions import version
 from noetherlite.cli import main
-from noetherlite.version import version
 
 NET = nl.Network([2, 3, 2])
 X = np.random.default_rng(0).normal(size=(20, 2))
@@ -39,7 +39,7 @@ def test_progress_where_there_is_no_standard_error(nobody, monkeypatch):
 
 
 def test_a_bar_is_shown_where_there_is_one(capsys):
-    with _progress.bar(3, "thing") as bar:
+    with progress.bar(3, "thing") as bar:
         bar.update(2)
     assert "thing" in capsys.readouterr().err
 
@@ -91,17 +91,17 @@ def test_the_limit_of_a_control_group_is_found(layout, tmp_path):
             (mounted / name).parent.mkdir(parents=True, exist_ok=True)
             (mounted / name).write_text(content)
     (tmp_path / "memory.max").write_text("1\n")  # above what is mounted, and none of a group's
-    assert _room.allowed(tmp_path / "cgroup", mounted) == 2.0**29
+    assert limits.allowed(tmp_path / "cgroup", mounted) == 2.0**29
     (mounted / limited).write_text("max\n")
-    assert _room.allowed(tmp_path / "cgroup", mounted) == math.inf
+    assert limits.allowed(tmp_path / "cgroup", mounted) == math.inf
 
 
 def test_without_control_groups_there_is_no_limit(tmp_path):
-    assert _room.allowed(tmp_path / "none", tmp_path) == math.inf
+    assert limits.allowed(tmp_path / "none", tmp_path) == math.inf
 
 
 def test_a_run_beyond_the_limit_is_refused_and_not_killed(monkeypatch):
-    monkeypatch.setattr(_room, "allowed", lambda: 1e6)
+    monkeypatch.setattr(limits, "allowed", lambda: 1e6)
     with pytest.raises(
         MemoryError, match=r"the run would hold .* GB and this process's control group may have 0.001 GB"
     ):
@@ -163,10 +163,10 @@ def test_info_names_threads_and_folders(monkeypatch, tmp_path, capsys):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     monkeypatch.setenv("NOETHERLITE_DATA", str(tmp_path))
-    monkeypatch.setattr(_threads.numba.config, "NUMBA_NUM_THREADS", 5)
+    monkeypatch.setattr(threads.numba.config, "NUMBA_NUM_THREADS", 5)
     assert main(["info", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    compiled = not _threads.numba.config.DISABLE_JIT
+    compiled = not threads.numba.config.DISABLE_JIT
     assert report["threads"] == {"of runs": 5 if compiled else 1, "OPENBLAS_NUM_THREADS": "3"}
     assert set(report["folders"]) == {"compiled code", "data", "temporary files"}
     assert report["folders"]["data"] == str(tmp_path)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._files import arrays, leftovers, replacing, temporary
+from noetherlite._base.files import arrays, leftovers, replacing, temporary
 from noetherlite.cli import main
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="files of POSIX")

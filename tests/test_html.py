@@ -8,7 +8,7 @@ import pytest
 from problems import problem
 
 import noetherlite as nl
-from noetherlite import _html
+from noetherlite._base import html
 
 EVIL = "<script>alert('&')</script>"
 
@@ -54,7 +54,7 @@ def run():
 
 
 def test_table_escapes_everything_in_it():
-    text = _html.table(EVIL, [(EVIL, EVIL)], head=(EVIL, EVIL))
+    text = html.table(EVIL, [(EVIL, EVIL)], head=(EVIL, EVIL))
     assert text.count("script") == 10  # five times opened and closed, as text
     assert "<script" not in text
     table = Table(text)

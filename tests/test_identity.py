@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import _identity
-from noetherlite._identity import UnidentifiedError, digest
+from noetherlite._base import identity
+from noetherlite._base.identity import UnidentifiedError, digest
 from noetherlite.cli import main
 
 X = np.random.default_rng(0).normal(size=(2000, 3))
@@ -247,7 +247,7 @@ def test_what_has_no_content_is_refused(value):
 PROGRAM = """
 import dataclasses, functools, sys
 import numpy as np, noetherlite as nl
-from noetherlite._identity import digest, parts
+from noetherlite._base.identity import digest, parts
 @dataclasses.dataclass(frozen=True)
 class D:
     names: frozenset
@@ -271,9 +271,9 @@ def test_digests_are_those_of_other_processes():
 
 
 def test_installed_functions_with_plain_values_are_told_by_their_names():
-    assert _identity.told_by_name(functools.partial(nl.integrate, steps=[1, {"a": None}]))
+    assert identity.told_by_name(functools.partial(nl.integrate, steps=[1, {"a": None}]))
     for other in (train, functools.partial(nl.integrate, X), nl.GD(0.1).__init__, lambda: 0):
-        assert not _identity.told_by_name(other)
+        assert not identity.told_by_name(other)
 
 
 def test_modules_of_ones_own_are_their_files(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import _room
+from noetherlite._base import limits
 
 # What Python's own objects take: in a run, and in each network of an ensemble.
 OBJECTS, OBJECTS_EACH = 1 << 17, 1 << 12
@@ -116,7 +116,7 @@ def test_bad_arguments(options, words):
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    monkeypatch.setattr(_room, "PARAMS_IN_MEMORY", 1 << 18)
+    monkeypatch.setattr(limits, "PARAMS_IN_MEMORY", 1 << 18)
 
 
 def test_large_parameters_are_in_a_file(monkeypatch, tmp_path):
@@ -127,7 +127,7 @@ def test_large_parameters_are_in_a_file(monkeypatch, tmp_path):
 
     in_memory, expected = peak(run)
     formula = nl.memory(U, 1000, record_params=True, laws=["scaling:1"])
-    monkeypatch.setattr(_room, "PARAMS_IN_MEMORY", 1 << 18)
+    monkeypatch.setattr(limits, "PARAMS_IN_MEMORY", 1 << 18)
     in_file, got = peak(run)
     size = expected.params.nbytes
     assert in_memory > size > 200 * (1 << 18)

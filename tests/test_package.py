@@ -15,7 +15,7 @@ PACKAGE = ROOT / "noetherlite"
 
 # A file imports only from its own floor or an earlier one. Packages and patterns stand for all their files.
 FLOORS = [
-    ["_types", "_fit", "_validate", "_files", "_identity", "_by_name", "_room", "_html", "_interrupt", "_progress", "_floating", "version"],
+    ["_base.types", "_base.schema", "_base.checks", "_base.files", "_base.identity", "_base.by_name", "_base.limits", "_base.html", "_base.interrupt", "_base.progress", "_base.floating", "_base.versions"],
     ["_kernels.*"],
     [
         "activations", "potentials", "network", "datasets", "_idx", "_download", "_kmnist", "_glyphs", "dynamics",
@@ -23,14 +23,14 @@ FLOORS = [
     ],
     ["symmetries", "_family", "_families", "_points", "laws", "bounds"],
     [
-        "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_threads", "_reduction", "plot", "_setup", "checkpoint",
+        "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_base.threads", "_reduction", "plot", "_setup", "checkpoint",
         "_exactness", "_tables",
         "_checkpoint_file", "resume", "sweep", "_sweep_*",
     ],
     ["_tensors.*", "tensors"],
     [
-        "reference_flow", "lagrangian", "formulas", "_notation", "rebalance", "convert", "_layers", "checking", "_report", "_implied",
-        "_gated", "_normals", "_kinks", "_sliding", "_flow_check", "_precision", "_rounding", "_rows", "_replay", "_causes", "_steps", "_limits",
+        "reference_flow", "lagrangian", "formulas", "_base.notation", "rebalance", "convert", "_layers", "checking", "_report", "_implied",
+        "_gated", "_normals", "_kinks", "_sliding", "_flow_check", "_base.precision", "_rounding", "_rows", "_replay", "_causes", "_steps", "_limits",
         "_clock", "_recording", "_monitor", "_drift", "_charge_flow", "testing", "ntk", "_ntk_*", "discovery", "_brackets", "counting",
     ],
     ["figures", "_figures_*", "_page", "_page_*", "_exact_laws", "warmup", "cli", "_cli.*", "__main__", "__init__"],

@@ -17,7 +17,8 @@ import pytest
 from numba.core import codegen, dispatcher
 
 import noetherlite as nl
-from noetherlite import _engine, _interrupt, warmup
+from noetherlite import _engine, warmup
+from noetherlite._base import interrupt
 from noetherlite._kernels import _store
 
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
@@ -317,7 +318,7 @@ def test_ctrl_c_ends_what_other_threads_compile(load, monkeypatch):
     def pressing(*arguments, **options):
         os.kill(os.getpid(), signal.SIGINT)
         for _ in range(1000):
-            if _interrupt._compilations._stopping:
+            if interrupt._compilations._stopping:
                 break
             time.sleep(0.01)
         return compile_one(*arguments, **options)
@@ -332,7 +333,7 @@ def test_ctrl_c_ends_what_other_threads_compile(load, monkeypatch):
             raised.append(threading.current_thread())
 
     threads = [threading.Thread(target=work) for _ in range(2)]
-    with _interrupt.Interrupt() as press:
+    with interrupt.Interrupt() as press:
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -357,9 +358,9 @@ def test_ctrl_c_during_the_first_compilation_is_a_keyboard_interrupt(single, n_t
 
     def on_the_first_run_ever(*arguments):
         all_here.wait(60)
-        with _interrupt.between_functions(lock):
+        with interrupt.between_functions(lock):
             os.kill(os.getpid(), signal.SIGINT)
-            while not _interrupt._compilations._stopping:
+            while not interrupt._compilations._stopping:
                 time.sleep(0.001)
         return real(*arguments)
 

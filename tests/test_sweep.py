@@ -15,7 +15,7 @@ import pytest
 from sweep_tasks import die, draw, executions, fail, leave_a_mark, part_of_an_ensemble, threads
 
 import noetherlite as nl
-from noetherlite import _threads
+from noetherlite._base import threads as _threads
 
 GRID = {"a": [1, 2, 3], "b": [0.5, 0.25]}
 

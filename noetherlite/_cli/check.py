@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import _validate, datasets
-from .._files import arrays
-from .._types import Array
+from .. import datasets
+from .._base import checks
+from .._base.files import arrays
+from .._base.types import Array
 from ..algorithms import Algorithm
 from ..dynamics import Dynamics
 from ..network import Network
@@ -57,7 +58,7 @@ def _check(options: argparse.Namespace) -> int:
     U, followed, minibatches = _claim(options, held)
     if "t" not in held:
         raise ValueError(f"{options.file} holds {_names(held)}; expected t, the times of its records")
-    t, params = _validate.times(held["t"]), _parameters(U.network, held, options.file)
+    t, params = checks.times(held["t"]), _parameters(U.network, held, options.file)
     every = 1
     if isinstance(followed, Algorithm) and not np.allclose(np.diff(t), followed.dt, rtol=1e-6):
         if minibatches:

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import _run, _validate, algorithms, datasets
-from .._files import arrays, present
-from .._room import refuse_beyond_memory
-from .._types import Array
+from .. import _run, algorithms, datasets
+from .._base import checks
+from .._base.files import arrays, present
+from .._base.limits import refuse_beyond_memory
+from .._base.types import Array
 from ..algorithms import Algorithm
 from ..checkpoint import interval
 from ..ensemble import ensemble
@@ -72,13 +73,13 @@ class Output:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w-]{0,99}", self.name):
-            raise ValueError(f"name={_validate.describe(self.name)}: expected up to 100 letters, digits, '_' and '-'")
+            raise ValueError(f"name={checks.describe(self.name)}: expected up to 100 letters, digits, '_' and '-'")
 
     def check(self, laws: Sequence[str], several: bool) -> None:
         """Raise a ValueError for a plot that a run with these laws, or an ensemble, does not have."""
         known = PLOTS[:1] if several else [*PLOTS, *laws]
         for i, plot in enumerate(self.plots):
-            _validate.one_of(plot, f"plots[{i}]", known)
+            checks.one_of(plot, f"plots[{i}]", known)
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ class Config:
             self.errors.append(f"[{section}] {selector} is missing; expected one of {', '.join(map(repr, makers))}")
             return None
         try:
-            maker = makers[_validate.one_of(name, selector, makers)]
+            maker = makers[checks.one_of(name, selector, makers)]
         except ValueError as error:
             self.errors.append(f"[{section}] {error}")
             return None
@@ -249,7 +250,7 @@ class Config:
         try:
             if rates > 1:
                 raise ValueError(f"members={shown(given)}: expected none where [algorithm] lr lists {rates} runs")
-            return _validate.integer(given, "members", minimum=1, maximum=_MOST_MEMBERS)
+            return checks.integer(given, "members", minimum=1, maximum=_MOST_MEMBERS)
         except (ValueError, TypeError) as error:
             self.errors.append(f"[run] {error}")
             return 1
@@ -264,8 +265,8 @@ class Config:
             refuse_beyond_memory(n_bytes)
             if rules:
                 _run.motion(rules[0], (problem.n_params,), None, given.get("t0"))
-            _validate.one_of(given.get("backend", "auto"), "backend", _run.BACKENDS)
-            _validate.generator(given.get("rng", 0))
+            checks.one_of(given.get("backend", "auto"), "backend", _run.BACKENDS)
+            checks.generator(given.get("rng", 0))
             if "checkpoint_every" in given:
                 interval(given["checkpoint_every"])
             laws = watched(problem, given.get("laws", "all"), "batch_size" in given) if U is not None else []
@@ -285,7 +286,7 @@ class Config:
         def draw(rng: int = 0, **given: Any) -> tuple[Array, None]:
             if members is None:
                 return network.init(rng, **given), None
-            return np.stack([network.init(child, **given) for child in _validate.generator(rng).spawn(members)]), None
+            return np.stack([network.init(child, **given) for child in checks.generator(rng).spawn(members)]), None
 
         def read(path: str) -> tuple[Array, Array | None]:
             if members is not None:
@@ -335,8 +336,8 @@ def _stored(path: Path, n_params: int, moving: bool) -> tuple[Array, Array | Non
     held = arrays(path)
     if "x" not in held:
         raise ValueError(f"path={str(path)!r} holds {sorted(held)}; expected x, and v for a velocity")
-    x = _validate.shaped(held["x"], "x of path", (n_params,))
-    return x, _validate.shaped(held["v"], "v of path", x.shape) if moving and "v" in held else None
+    x = checks.shaped(held["x"], "x of path", (n_params,))
+    return x, checks.shaped(held["v"], "v of path", x.shape) if moving and "v" in held else None
 
 
 def read(path: Path) -> dict[str, Any]:

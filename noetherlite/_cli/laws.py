@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from .. import _validate, dynamics
+from .. import dynamics
+from .._base import checks
 from .._families import DataRotation
 from ..dynamics import Dynamics
 from ..network import Network
@@ -72,7 +73,7 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError(
-            f"--widths: {_validate.describe(text)} is no whole number; expected them with commas between, for example "
+            f"--widths: {checks.describe(text)} is no whole number; expected them with commas between, for example "
             "784,128,10"
         ) from None
 
@@ -85,7 +86,7 @@ def _dynamics(text: str) -> Dynamics:
     try:
         mass, gamma, alpha = (float(part) for part in text.split(","))
     except ValueError:
-        hint = _validate.suggestion(text.lower(), FLOWS)
+        hint = checks.suggestion(text.lower(), FLOWS)
         raise argparse.ArgumentTypeError(f"{text!r} is not known{hint}; expected gf, nd, nagf, or m,γ,α") from None
     try:
         return Dynamics(mass, gamma, alpha)

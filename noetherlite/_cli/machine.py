@@ -7,7 +7,7 @@ import os
 import tempfile
 from typing import Any
 
-from ..version import versions
+from .._base.versions import versions
 from . import say
 
 
@@ -41,8 +41,9 @@ def _warmup(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from .. import _device, _kmnist, _room, _threads, datasets
+    from .. import _device, _kmnist, datasets
     from .. import warmup as warm
+    from .._base import limits, threads
 
     found = {}
     for split in ("train", "test"):
@@ -56,8 +57,8 @@ def _info(options: argparse.Namespace) -> int:
     report: dict[str, Any] = {
         "versions": versions(),
         "cores": os.cpu_count(),
-        "threads": {"of runs": _threads.threads(None), **_blas_settings()},
-        "memory": f"{min(_room.installed(), _room.allowed()) / 1e9:.3g} GB",
+        "threads": {"of runs": threads.threads(None), **_blas_settings()},
+        "memory": f"{min(limits.installed(), limits.allowed()) / 1e9:.3g} GB",
         "GPU": _device.describe(),
         "folders": {
             "compiled code": warm.folder() or "none can be written",

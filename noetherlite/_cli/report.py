@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .._files import replacing
+from .._base.files import replacing
 from . import say
 
 

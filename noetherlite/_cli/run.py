@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _validate, plot
-from .._files import present
+from .. import plot
+from .._base import checks
+from .._base.files import present
 from ..checkpoint import CheckpointError, begun_as, unfinished
 from ..ensemble import ensemble
 from ..laws import VERDICTS
@@ -112,7 +113,7 @@ def _run(options: argparse.Namespace) -> int:
     job = Config(options.config, content=content).job()
     several = job.start.ndim == 2
     title = (
-        f"{job.output.name}: {job.U.network} on {job.U.dataset}, {job.U.n_samples} samples; {_validate.describe(job.algorithm)}, "
+        f"{job.output.name}: {job.U.network} on {job.U.dataset}, {job.U.n_samples} samples; {checks.describe(job.algorithm)}, "
         f"{f'{len(job.start)} networks, ' if several else ''}{job.arguments['steps']} steps, {job.n_bytes / 1e6:.3g} MB"
     )
     aside = (

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._files import replacing
-from .._notation import width
+from .._base.files import replacing
+from .._base.notation import width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .. import _validate
-from .._types import ArrayLike
+from .._base import checks
+from .._base.types import ArrayLike
 
 _WORDS: dict[Any, str] = {
     int: "an integer",
@@ -73,7 +73,7 @@ def call(
 def unknown(what: str, word: str, known: Iterable[str], kind: str) -> str:
     """Return the error for a word that is not known."""
     known = list(known)
-    return f"{what}: unknown {kind}{_validate.suggestion(word, known)}; expected {', '.join(known) or 'none'}"
+    return f"{what}: unknown {kind}{checks.suggestion(word, known)}; expected {', '.join(known) or 'none'}"
 
 
 def shown(value: object) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .. import _validate, plot
+from .. import plot
+from .._base import checks
 from ..simulate import integrate
 from ..sweep import Sweep
 from ..sweep import sweep as _sweep
@@ -149,9 +150,9 @@ def _check(path: Path, content: Mapping[str, Any], grid: Mapping[str, list[Any]]
 
 def _column(name: str, known: Mapping[str, list[Any]], kind: Any) -> None:
     """Raise a ValueError for a column that cannot be drawn, before the work rather than after it."""
-    values = known[_validate.one_of(name, "--plot", known)]
+    values = known[checks.one_of(name, "--plot", known)]
     if not all(isinstance(value, kind) for value in values):
-        raise ValueError(f"--plot: column {name!r} must hold one number a member, got {_validate.describe(values[0])}")
+        raise ValueError(f"--plot: column {name!r} must hold one number a member, got {checks.describe(values[0])}")
 
 
 def _job(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:

@@ -9,7 +9,7 @@ from typing import Any
 import numba
 from numba.core.compiler_lock import global_compiler_lock
 
-from .._interrupt import between_functions
+from .._base.interrupt import between_functions
 from ._store import Cache
 
 # The part of fastmath that keeps NaN and infinity visible: sums may be reordered (and so vectorised), a product and

@@ -27,7 +27,7 @@ import numba
 import numpy as np
 from numba.core import caching, registry, serialize
 
-from .._files import replacing
+from .._base.files import replacing
 
 # A folder that no process has used for so many seconds is removed, when another is made beside it: 60 days.
 _UNUSED = 60 * 86400.0

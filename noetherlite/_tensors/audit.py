@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _html, _validate
-from .._types import Array
+from .._base import checks as _validate
+from .._base import html
+from .._base.types import Array
 from .averaged import Averaging, averaging_of
 from .finding import Finding, largest, ratio
 from .law import Kind, Law, Member
@@ -135,9 +136,9 @@ class Audit:
         return f"<Audit: {len(self.checks)} checks, {state}, {len(self.charges)} quantities>"
 
     def _repr_html_(self) -> str:
-        checks = _html.table(repr(self)[1:-1], self._check_rows(), ("law", "in", "defect", "allowed", "verdict"))
+        checks = html.table(repr(self)[1:-1], self._check_rows(), ("law", "in", "defect", "allowed", "verdict"))
         head = ("quantity of", "components", "min |Q|", "median", "max", "of its terms")
-        return checks + _html.table("quantities", self._charge_rows(), head)
+        return checks + html.table("quantities", self._charge_rows(), head)
 
 
 def audit(

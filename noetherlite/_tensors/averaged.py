@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import _validate
-from .._types import Array, Float64Array
+from .._base import checks
+from .._base.types import Array, Float64Array
 from .finding import Finding, allowance, largest, ratio, scaled
 from .law import Law
 
@@ -47,11 +47,11 @@ class Averaging:
     decay: float = 0.0
 
     def __post_init__(self) -> None:
-        beta = _validate.real(self.beta, "beta", minimum=0)
+        beta = checks.real(self.beta, "beta", minimum=0)
         if beta >= 1:
             raise ValueError(f"beta must be below 1, got {beta:g}")
-        weight = 1 - beta if self.weight is None else _validate.real(self.weight, "weight", minimum=0, strict=True)
-        decay = _validate.real(self.decay, "decay", minimum=0)
+        weight = 1 - beta if self.weight is None else checks.real(self.weight, "weight", minimum=0, strict=True)
+        decay = checks.real(self.decay, "decay", minimum=0)
         for name, value in (("beta", beta), ("weight", weight), ("decay", decay)):
             object.__setattr__(self, name, value)
 
@@ -112,7 +112,7 @@ def averaging_of(value: object) -> Averaging:
     """Return what `averaging=` means: an Averaging, or β of one."""
     if isinstance(value, Averaging):
         return value
-    return Averaging(_validate.real(value, "averaging", minimum=0))
+    return Averaging(checks.real(value, "averaging", minimum=0))
 
 
 class AverageCheck:

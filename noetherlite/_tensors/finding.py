@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._types import Array, Float64Array
+from .._base.types import Array, Float64Array
 from .law import Law
 
 # Multiples of ε times the scale of a law that a correct gradient may leave; transformers in float32 and bfloat16 leave two.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _html, _validate
-from .._types import Array, Seed
+from .._base import checks, html
+from .._base.types import Array, Seed
 from .hypotheses import Shapes
 from .law import Law
 from .measure import Draw, Measurements
@@ -83,7 +83,7 @@ class Scan:
         return f"<Scan: {len(self.relations)} laws of {len(self.shapes)} tensors>"
 
     def _repr_html_(self) -> str:
-        return _html.table(
+        return html.table(
             f"{len(self.relations)} laws", self._rows(), ("name", "kind", "group", "identity", "residual")
         )
 
@@ -148,10 +148,10 @@ def scan(
     W1[0] + b1[0] − W2[1]
     """
     if not callable(gradient):
-        raise TypeError(f"gradient must be a function of params, got {_validate.describe(gradient)}")
+        raise TypeError(f"gradient must be a function of params, got {checks.describe(gradient)}")
     if draws is not None:
-        draws = _validate.integer(draws, "draws", minimum=2)
-    spread = _validate.real(spread, "spread", minimum=0, strict=True)
+        draws = checks.integer(draws, "draws", minimum=2)
+    spread = checks.real(spread, "spread", minimum=0, strict=True)
     start, eps = named_arrays(params, "params")
     shapes = Shapes(splits_of({name: x.shape for name, x in start.items()}, views))
     large = sum(x.size for x in start.values()) > _LARGE

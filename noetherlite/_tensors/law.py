@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from .._types import Array, Float64Array
+from .._base.types import Array, Float64Array
 from .legs import Leg, gathered, sums
 
 Kind = Literal["scale", "gl", "rotate", "complex", "whole", "translate", "null"]

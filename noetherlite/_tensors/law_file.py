@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from .. import _files, _validate
+from .._base import checks, files
 from .law import Kind, Law, Member
 from .legs import Leg
 
@@ -31,7 +31,7 @@ def dump(laws: Iterable[Law], path: str | Path) -> Path:
     """
     document = {"schema": _SCHEMA, "laws": [_as_dict(law) for law in laws]}
     target = Path(path)
-    with _files.replacing(target) as file:
+    with files.replacing(target) as file:
         file.write(json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8"))
     return target
 
@@ -87,7 +87,7 @@ def _law(entry: Any, where: str) -> Law:
         members = tuple(_member(m) for m in entry["members"])
         acting = entry["acting"]
         law = Law(
-            cast(Kind, _validate.one_of(entry["kind"], "kind", get_args(Kind))),
+            cast(Kind, checks.one_of(entry["kind"], "kind", get_args(Kind))),
             members,
             tuple(int(n) for n in entry["blocks"]),
             None if acting is None else int(acting),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._types import Array, Float64Array, IntArray
+from .._base.types import Array, Float64Array, IntArray
 
 
 @dataclass(frozen=True)

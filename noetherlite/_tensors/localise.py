@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._types import Array, Float64Array
+from .._base.types import Array, Float64Array
 from .law import Law
 
 _SAME = 1e-6  # numbers of unseen errors that differ by less are equal

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .._types import Array, Float64Array
+from .._base.types import Array, Float64Array
 from .law import Law, Member
 from .legs import Leg, gathered, sums
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .._types import Float64Array
+from .._base.types import Float64Array
 
 # Entries of a basis below this part of its largest are zero, and those below what a null space with that gap is uncertain by.
 _SMALL = 1e-6

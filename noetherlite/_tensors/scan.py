@@ -14,7 +14,7 @@ from typing import cast
 
 import numpy as np
 
-from .._types import Float64Array
+from .._base.types import Float64Array
 from .hypotheses import Shapes, divisors
 from .law import SAMPLE, Kind, Law, Member
 from .legs import Leg, coarsening

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import _validate
+from .._base import checks
 from .trees import Tree, leaves
 
 AVERAGES = ("exp_avg", "momentum_buffer", "mu", "trace")  # what PyTorch and Optax call averaged gradients
@@ -30,7 +30,7 @@ def aligned(held: Mapping[str, Any], wanted: Sequence[str], called: str) -> dict
         )
     if not prefixes:
         missing = next(name for name in wanted if name not in held)
-        raise ValueError(f"{called} has no {missing!r}{_validate.suggestion(missing, held)}")
+        raise ValueError(f"{called} has no {missing!r}{checks.suggestion(missing, held)}")
     return {name: held[prefixes[0] + name] for name in wanted}
 
 

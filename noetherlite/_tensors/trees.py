@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _validate
-from .._types import Array
+from .._base import checks
+from .._base.types import Array
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
 _NARROW = ("bfloat16", "float16")
@@ -69,9 +69,9 @@ def _array(leaf: Any, name: str) -> tuple[Array, float]:
     if leaf is None:
         raise ValueError(f"{name} is None: the gradient was not computed, or the tensor does not require one")
     kind = str(getattr(leaf, "dtype", "")).rpartition(".")[2]
-    array = np.asarray(_validate.plain(leaf, name))
+    array = np.asarray(checks.plain(leaf, name))
     if array.dtype == object or array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be an array of real numbers, got {_validate.describe(array)}")
+        raise TypeError(f"{name} must be an array of real numbers, got {checks.describe(array)}")
     if not array.size:
         raise ValueError(f"{name} is empty")
     if array.dtype not in (np.float64, np.float32):

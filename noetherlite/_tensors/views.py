@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .. import _validate
+from .._base import checks
 from .hypotheses import Splits
 
 
@@ -32,15 +32,15 @@ def splits_of(
     for key, view in (views or {}).items():
         names = [name for name in shapes if name == key or name.endswith(f".{key}")]
         if not names:
-            raise ValueError(f"views[{key!r}] names no tensor{_validate.suggestion(key, shapes)}")
+            raise ValueError(f"views[{key!r}] names no tensor{checks.suggestion(key, shapes)}")
         if not isinstance(view, Mapping) or not {"axis", "shape"} <= set(view):
             raise TypeError(
                 f"views[{key!r}] must have 'axis' and 'shape', for example {{'axis': 0, 'shape': (3, 12, 64)}};"
-                f" got {_validate.describe(view)}"
+                f" got {checks.describe(view)}"
             )
-        sizes = tuple(_validate.integer(n, f"views[{key!r}]['shape']", minimum=1) for n in view["shape"])
+        sizes = tuple(checks.integer(n, f"views[{key!r}]['shape']", minimum=1) for n in view["shape"])
         for name in names:
-            axis = _validate.integer(view["axis"], f"views[{key!r}]['axis']", minimum=0, maximum=len(shapes[name]) - 1)
+            axis = checks.integer(view["axis"], f"views[{key!r}]['axis']", minimum=0, maximum=len(shapes[name]) - 1)
             if math.prod(sizes) != shapes[name][axis]:
                 raise ValueError(
                     f"views[{key!r}]['shape'] = {sizes} has {math.prod(sizes)} entries, but axis {axis} of {name!r} has"

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import _html, _validate
-from .._types import Array, Float64Array
+from .._base import checks, html
+from .._base.types import Array, Float64Array
 from .averaged import AverageCheck, Averaging, averaging_of
 from .finding import Finding, allowance, largest, ratio, scaled
 from .law import Law
@@ -150,7 +150,7 @@ class Watch:
         rows = [
             (name, worst, allowed, "broken" if worst > allowed else "holds") for name, worst, allowed in self._rows()
         ]
-        return _html.table(repr(self)[1:-1], rows, ("law", "worst", "allowed", "verdict"))
+        return html.table(repr(self)[1:-1], rows, ("law", "worst", "allowed", "verdict"))
 
     def _rows(self) -> Iterator[tuple[str, float, float]]:
         """Yield every law, the worst ratio that was seen and what round-off allows; those of the average after all."""
@@ -216,11 +216,11 @@ def watch(
     wrong = [law for law in laws if not isinstance(law, Law)]
     if wrong or not laws:
         raise TypeError(
-            f"laws must be laws, as nl.scan(...).laws() returns them; got {_validate.describe(wrong[0] if wrong else laws)}"
+            f"laws must be laws, as nl.scan(...).laws() returns them; got {checks.describe(wrong[0] if wrong else laws)}"
         )
-    eps = 0.0 if precision is None else EPSILON[_validate.one_of(precision, "precision", EPSILON)]
+    eps = 0.0 if precision is None else EPSILON[checks.one_of(precision, "precision", EPSILON)]
     how = None if averaging is None else averaging_of(averaging)
-    return Watch(laws, _validate.integer(every, "every", minimum=1), raise_on_broken, eps, how)
+    return Watch(laws, checks.integer(every, "every", minimum=1), raise_on_broken, eps, how)
 
 
 def gathered_pair(laws: Sequence[Law], params: Tree, grads: Tree) -> tuple[dict[str, Array], dict[str, Array], float]:
@@ -243,7 +243,7 @@ def fit(laws: Sequence[Law], x: Mapping[str, Array]) -> None:
     wanted = {m.tensor: tuple(math.prod(sizes) for sizes in m.leg.splits) for law in laws for m in law.members}
     for name, shape in wanted.items():
         if name not in x:
-            raise ValueError(f"params has no {name!r}, which a law names{_validate.suggestion(name, x)}")
+            raise ValueError(f"params has no {name!r}, which a law names{checks.suggestion(name, x)}")
         if x[name].shape != shape:
             raise ValueError(
                 f"params[{name!r}] must have the shape {shape} that the law was found with, got {x[name].shape}"

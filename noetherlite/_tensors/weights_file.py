@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _files
-from .._types import Array
+from .._base import files
+from .._base.types import Array
 from .trees import Tree
 
 INSTALL = 'pip install "noetherlite[safetensors]"'
@@ -50,9 +50,9 @@ def read(path: str | Path) -> Tree:
     ...     print(nl.tensors.read(path)["a"])
     [1. 1. 1.]
     """
-    path = _files.present(path)
+    path = files.present(path)
     if path.suffix == ".npz":
-        return _files.arrays(path)
+        return files.arrays(path)
     if path.suffix == ".safetensors":
         return _safetensors(path)
     if path.suffix in _TORCH:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _validate
-from ._types import Array, ArrayLike, IntArray
+from . import checks
+from .types import Array, ArrayLike, IntArray
 
 # Bits of the significand, the leading one among them.
 _BITS = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
@@ -49,7 +49,7 @@ def judged(params: ArrayLike, wanted: str | None) -> Precision:
 
 def named(wanted: str) -> Precision:
     """Return the precision of that name."""
-    name = _validate.one_of(wanted, "precision", PRECISIONS)
+    name = checks.one_of(wanted, "precision", PRECISIONS)
     if name == "autocast":
         return Precision(name, 2.0 ** (1 - _BITS["float32"]), 2.0 ** (1 - _BITS["bfloat16"]))
     eps = 2.0 ** (1 - _BITS[name])

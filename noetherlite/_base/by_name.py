@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
-from . import _validate
+from . import checks
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class ByName(dict[str, T]):
         self._kind = kind
 
     def __missing__(self, name: object) -> NoReturn:
-        hint = _validate.suggestion(name, self) if isinstance(name, str) else ""
+        hint = checks.suggestion(name, self) if isinstance(name, str) else ""
         known = ", ".join(map(repr, self)) or "none"
         raise KeyError(f"there is no {self._kind} {name!r}{hint}; there are {known}")
 

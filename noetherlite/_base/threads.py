@@ -9,7 +9,7 @@ from typing import Any
 
 import numba
 
-from . import _validate
+from . import checks
 
 # Threads of a run that asks for no number; numba's setting where this is None.
 _DEFAULT: ContextVar[int | None] = ContextVar("_DEFAULT", default=None)
@@ -20,7 +20,7 @@ def threads(n_threads: int | None) -> int:
     settings: Any = numba.config
     if n_threads is None:
         n_threads = _DEFAULT.get() or int(settings.NUMBA_NUM_THREADS)
-    n_threads = _validate.integer(n_threads, "n_threads", minimum=1)
+    n_threads = checks.integer(n_threads, "n_threads", minimum=1)
     return 1 if settings.DISABLE_JIT else n_threads
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._types import Array
+from .types import Array
 
 _KINDS = {"f": "floating-point numbers", "i": "integers", "u": "unsigned integers"}
 

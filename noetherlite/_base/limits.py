@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._types import Array
+from .types import Array
 
 # Recorded parameters of more bytes than this go to a memory-mapped temporary file.
 PARAMS_IN_MEMORY = 1 << 30

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._types import Array, ArrayLike, Float64Array, IntArray, Seed
+from .types import Array, ArrayLike, Float64Array, IntArray, Seed
 
 LARGEST = 2**63 - 1  # of the integers that kernels count with
 DTYPES = ("float64", "float32")
