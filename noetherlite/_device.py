@@ -13,7 +13,9 @@ import numpy as np
 
 from ._base.interrupt import uninterrupted
 from ._base.limits import refuse_beyond
-from ._kernels import device_layout, layout, schedule
+from ._kernels import layout
+from ._kernels.cuda import memory as device_layout
+from ._kernels.cuda import schedule
 
 if TYPE_CHECKING:
     from ._run import Plan
@@ -57,9 +59,7 @@ def lacking() -> str:
     except importlib.metadata.PackageNotFoundError:
         return f"the package numba-cuda is not installed; {INSTALL}"
     try:
-        from numba import cuda
-
-        if cuda.is_available():
+        if block.is_available():
             return ""
         return "no NVIDIA GPU with a driver was found on this machine; backend='cpu' needs none"
     except Exception as error:  # numba-cuda raises what its loaders do, of many kinds
@@ -71,15 +71,14 @@ def describe() -> str:
     why = lacking()
     if why:
         return f"not usable: {why}"
-    from numba import cuda
 
     if simulated():
         return "numba's simulator of one, in Python"
     parts = []
-    for i, device in enumerate(cuda.gpus):
+    for i, device in enumerate(block.gpus):
         major, minor = device.compute_capability
         with device:
-            free, total = cuda.current_context().get_memory_info()
+            free, total = block.current_context().get_memory_info()
         name = device.name.decode() if isinstance(device.name, bytes) else device.name
         parts.append(f"{i}: {name}, compute capability {major}.{minor}, {free / 1e9:.3g} of {total / 1e9:.3g} GB free")
     return "; ".join(parts)
@@ -136,12 +135,12 @@ class Fleet:
 
     def __call__(self, n_steps: int) -> None:
         """Advance by `n_steps` steps; the first call also makes and records the start."""
-        from ._kernels import cuda_spread
+        from ._kernels.cuda import whole_device
 
         if self._device is None:
             program, self._device = self._upload()
             if self.spread:
-                self._conductor = cuda_spread.Spread(self._problem, program, self._tables(), self._device)
+                self._conductor = whole_device.Spread(self._problem, program, self._tables(), self._device)
         with uninterrupted():
             self._launch(n_steps)
             for name in _SMALL:
@@ -149,7 +148,7 @@ class Fleet:
             self.fresh = False
 
     def _launch(self, n_steps: int) -> None:
-        from ._kernels import cuda
+        from ._kernels.cuda import block
 
         assert self._device is not None
         settings, rates, state, scratch, records = self._device
@@ -160,7 +159,7 @@ class Fleet:
                 for e in np.flatnonzero(self.state.counts[:, layout.PHASE] != layout.DIVERGED):
                     self._conductor.advance(int(e), self.state.counts[e], n_steps)
             else:
-                launch = cuda.ADVANCE[placing.where][E, placing.threads, 0, placing.shared]
+                launch = block.ADVANCE[placing.where][E, placing.threads, 0, placing.shared]
                 launch(settings[0], rates, state, scratch, records, n_steps)
 
     def bring(self) -> None:
@@ -176,11 +175,10 @@ class Fleet:
             self.fresh = True
 
     def _upload(self) -> tuple[schedule.Program, tuple[Any, ...]]:
-        from numba import cuda
 
         def up(group: Any) -> Any:
             changed = {
-                k: cuda.to_device(np.ascontiguousarray(a))
+                k: block.to_device(np.ascontiguousarray(a))
                 for k, a in group._asdict().items()
                 if isinstance(a, np.ndarray)
             }
@@ -206,8 +204,8 @@ class Fleet:
             up(program),
         )
         settings = setting, setting._replace(tables=up(everything))
-        scratch = device_layout.Scratch(*(cuda.device_array(*shape) for shape in self._scratch()))
-        return program, (settings, cuda.to_device(self.rates), up(self.state), scratch, up(self.records))
+        scratch = device_layout.Scratch(*(block.device_array(*shape) for shape in self._scratch()))
+        return program, (settings, block.to_device(self.rates), up(self.state), scratch, up(self.records))
 
     def _tables(self) -> tuple[device_layout.Tables, device_layout.Tables]:
         """Return the tables of passes over a minibatch, and over all samples."""
@@ -260,8 +258,7 @@ def _spreads(plan: Plan, networks: int) -> bool:
 
 def free_memory() -> float:
     """Return the bytes of memory that the GPU has free; infinity in the simulator."""
-    from numba import cuda
 
     if simulated():
         return math.inf
-    return float(cuda.current_context().get_memory_info()[0])
+    return float(block.current_context().get_memory_info()[0])

@@ -11,7 +11,9 @@ import numpy as np
 
 from . import _device
 from ._base.types import Array
-from ._kernels import cpu, cpu_team, layout, reference
+from ._kernels import layout, reference
+from ._kernels.cpu import compiled
+from ._kernels.cpu import team as cpu_team
 
 if TYPE_CHECKING:
     from ._run import Plan
@@ -27,10 +29,10 @@ class Engine:
             return
         N, n = plan.n_samples, plan.drawn
         full = n == N
-        self.everything = cpu.tiles(plan.problem, N, members if full else 1)
+        self.everything = compiled.tiles(plan.problem, N, members if full else 1)
         if plan.problem.kind == layout.NETWORK:
-            cpu.load(plan.problem, np.arange(N), self.everything)
-        self.held = self.everything if full else cpu.tiles(plan.problem, n, members)
+            compiled.load(plan.problem, np.arange(N), self.everything)
+        self.held = self.everything if full else compiled.tiles(plan.problem, n, members)
 
     def advance(
         self,
@@ -52,14 +54,14 @@ class Engine:
 
         def advance(n_steps: int) -> None:
             if present == 1 or n_steps < 2:
-                cpu.advance(*arguments, n_steps)
+                compiled.advance(*arguments, n_steps)
                 return
-            others = [threading.Thread(target=cpu.advance, args=(*arguments, -m)) for m in range(1, present)]
+            others = [threading.Thread(target=compiled.advance, args=(*arguments, -m)) for m in range(1, present)]
             team[cpu_team.OPEN] = cpu_team.CLOSED
             for thread in others:
                 thread.start()
             try:
-                cpu.advance(*arguments, n_steps)
+                compiled.advance(*arguments, n_steps)
             finally:
                 team[cpu_team.OPEN] = cpu_team.HOME
                 for thread in others:

@@ -18,7 +18,8 @@ import numpy as np
 
 from ._base.types import Array, Float64Array
 from ._family import Family
-from ._kernels import cpu_tiles, layout
+from ._kernels import layout
+from ._kernels.cpu import tiles
 from .laws import table
 from .network import Network
 from .potentials import NetworkPotential
@@ -168,7 +169,7 @@ def choose(U: NetworkPotential, steps: int, full: bool, wanted: bool | None) -> 
     per_gradient = 4 * N * n * n_1
     if wanted:
         return Reduction(U, by_samples)
-    if n * n_1 < cpu_tiles.BLAS_FROM:
+    if n * n_1 < tiles.BLAS_FROM:
         return None  # a layer so small is not what a step's time goes to
     # Products, or a singular value decomposition, whose operations run at a tenth of a product's rate.
     preparation = 2 * N * N * n + 6 * N * n * n_1 if by_samples else 100 * N * n * min(N, n)

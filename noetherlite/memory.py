@@ -9,7 +9,7 @@ import numpy as np
 from . import _run
 from ._base import checks, limits
 from ._family import NoetherSymmetry
-from ._kernels import cpu_tiles
+from ._kernels.cpu import tiles
 from .potentials import Potential
 from .symmetries import watched as _watched
 
@@ -113,8 +113,8 @@ def _tiles(plan: _run.Plan, members: int) -> int:
     if not plan.compiled or plan.problem is None:
         return 0
     N, n = plan.n_samples, plan.drawn
-    everything = _bytes(cpu_tiles.empty(plan.problem, N, members if n == N else 1))
-    return everything if n == N else everything + _bytes(cpu_tiles.empty(plan.problem, n, members))
+    everything = _bytes(tiles.empty(plan.problem, N, members if n == N else 1))
+    return everything if n == N else everything + _bytes(tiles.empty(plan.problem, n, members))
 
 
 def _bytes(arrays: tuple[object, ...]) -> int:

@@ -11,7 +11,8 @@ import numpy as np
 from ._base import checks, html
 from ._base.floating import underflowing
 from ._base.types import Array, ArrayLike, Float64Array, Seed
-from ._kernels import cpu, layout, reference
+from ._kernels import layout, reference
+from ._kernels.cpu import compiled
 from .activations import Activation, parse
 from .potentials import NetworkPotential
 
@@ -232,10 +233,10 @@ class Network:
         """Return f(θ; X) of shape (N, n_L) for inputs X of shape (N, n_0)."""
         X = self.inputs(X)
         problem = self.problem(X, None, "float64")
-        held = cpu.tiles(problem, X.shape[0])
-        cpu.load(problem, np.arange(X.shape[0]), held)
+        held = compiled.tiles(problem, X.shape[0])
+        compiled.load(problem, np.arange(X.shape[0]), held)
         out = np.empty((X.shape[0], self.widths[-1]))
-        cpu.predict(problem, held, self._theta(theta), out)
+        compiled.predict(problem, held, self._theta(theta), out)
         return out
 
     def loss_value(self, theta: ArrayLike, X: ArrayLike, y: ArrayLike) -> float:

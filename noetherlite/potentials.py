@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ._base import checks
 from ._base.floating import underflowing
 from ._base.types import Array, ArrayLike, Float64Array, IntArray
-from ._kernels import cpu, layout, reference
+from ._kernels import layout, reference
+from ._kernels.cpu import compiled
 
 if TYPE_CHECKING:
     from .datasets import Dataset
@@ -64,7 +65,7 @@ class _Compiled:
         if _settings.DISABLE_JIT:
             return self.value_and_gradient(x)[0]
         problem, held = self._held()
-        return float(cpu.value_and_gradient(problem, held, x, np.empty(0)))
+        return float(compiled.value_and_gradient(problem, held, x, np.empty(0)))
 
     def gradient(self, x: ArrayLike) -> Float64Array:
         """Return ∇U(x) of shape (P,)."""
@@ -79,16 +80,16 @@ class _Compiled:
             return float(value), gradient
         problem, held = self._held()
         gradient = np.empty(self.n_params)
-        return float(cpu.value_and_gradient(problem, held, x, gradient)), gradient
+        return float(compiled.value_and_gradient(problem, held, x, gradient)), gradient
 
     def _point(self, x: ArrayLike) -> Array:
         return np.require(checks.shaped(x, "x", (self.n_params,)), requirements=["C", "W"])
 
     def _held(self) -> tuple[layout.Problem, Any]:
         problem = self.problem()
-        held = cpu.tiles(problem, self.n_samples)
+        held = compiled.tiles(problem, self.n_samples)
         if problem.kind == layout.NETWORK:
-            cpu.load(problem, np.arange(self.n_samples), held)
+            compiled.load(problem, np.arange(self.n_samples), held)
         return problem, held
 
 

@@ -11,7 +11,8 @@ import numba
 from numba.core import event
 
 from ._base import checks
-from ._kernels import _store, cpu
+from ._kernels import store
+from ._kernels.cpu import compiled as cpu
 from .algorithms import GD
 from .network import Network
 from .potentials import Harmonic, Radial
@@ -56,7 +57,7 @@ def warmup() -> Iterator[Step]:
 
 def folder() -> str | None:
     """Return where compiled code is kept, None where no folder can be written, or could not be in this process."""
-    if _store.refusal() or not hasattr(cpu.advance, "stats"):  # a function of Python's, without the compiler
+    if store.refusal() or not hasattr(cpu.advance, "stats"):  # a function of Python's, without the compiler
         return None
     path: str | None = cpu.advance.stats.cache_path
     return path
@@ -64,7 +65,7 @@ def folder() -> str | None:
 
 def refusal() -> str:
     """Return why compiled code is not kept."""
-    return _store.refusal() or "there is no folder to write to"
+    return store.refusal() or "there is no folder to write to"
 
 
 def _analytic() -> None:

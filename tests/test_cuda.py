@@ -17,7 +17,7 @@ from problems import problem
 
 import noetherlite as nl
 from noetherlite import _device
-from noetherlite._kernels import device_layout
+from noetherlite._kernels.cuda.block import memory as device_layout
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 EPS = np.finfo(np.float64).eps
@@ -42,11 +42,11 @@ def few_threads(request, monkeypatch):
     if request.node.get_closest_marker("gpu") and (why := _device.lacking()):
         pytest.skip(f"{why}; the simulator's turn is test_in_the_simulator")
     if SIMULATED:
-        from noetherlite._kernels import cuda_spread
+        from noetherlite._kernels.cuda.block import whole_device
 
         monkeypatch.setattr(device_layout, "_threads", lambda *sizes: 3)
-        monkeypatch.setattr(cuda_spread, "MOST_BLOCKS", 2)
-        monkeypatch.setattr(cuda_spread, "MOST_THREADS", 3)
+        monkeypatch.setattr(whole_device, "MOST_BLOCKS", 2)
+        monkeypatch.setattr(whole_device, "MOST_THREADS", 3)
 
 
 @pytest.mark.needs_jit
@@ -194,10 +194,10 @@ def _shared(U, batch_size):
     + [(a, ALGORITHMS[k], n, True) for a, k in (("swish", 3), ("linear(0.7)", 0)) for n in (None, 4)],
 )
 def test_a_network_that_has_the_whole_device(activation, algorithm, batch_size, cublas, monkeypatch):
-    from noetherlite._kernels import cuda_products
+    from noetherlite._kernels.cuda.block import products
 
     monkeypatch.setattr(_device, "SPREAD_FROM", 0)
-    monkeypatch.setattr(cuda_products, "has_cublas", lambda: cublas)
+    monkeypatch.setattr(products, "has_cublas", lambda: cublas)
     if SIMULATED:
         stand_in = types.ModuleType("cupy")
         stand_in.__spec__, stand_in.dot = ModuleSpec("cupy", None), np.dot
@@ -212,9 +212,8 @@ def test_a_network_that_has_the_whole_device(activation, algorithm, batch_size, 
 @simulated
 @pytest.mark.parametrize("transposed", [False, True])
 def test_the_tiled_product_at_odd_sizes(transposed):
+    from noetherlite._kernels.cuda.block.products import Matrix, by_tiles
     from numba import cuda
-
-    from noetherlite._kernels.cuda_products import Matrix, by_tiles
 
     n, depth, m = 65, 17, 3
     rng = np.random.default_rng(0)
@@ -346,7 +345,7 @@ def test_memory_is_what_is_allocated(monkeypatch):
     monkeypatch.setattr(cuda, "to_device", lambda a: taken.append(a.nbytes) or up(a))
     # Zeros, as nothing is multiplied here and what memory happens to hold need not be numbers.
     monkeypatch.setattr(cuda, "device_array", lambda *a: taken.append(empty(*a).nbytes) or up(np.zeros(*a)))
-    monkeypatch.setattr("noetherlite._kernels.cuda_products.by_tiles", lambda *matrices: None)
+    monkeypatch.setattr("noetherlite._kernels.cuda.block.products.by_tiles", lambda *matrices: None)
     said, memory = [], _device.Fleet.memory
     monkeypatch.setattr(_device.Fleet, "memory", lambda self: said.append(memory(self)) or said[-1])
     for spread in (0, 1e7):

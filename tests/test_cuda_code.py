@@ -9,7 +9,8 @@ from numba import config, cuda
 
 import noetherlite as nl
 from noetherlite import _device, _run
-from noetherlite._kernels import device_layout, layout
+from noetherlite._kernels import layout
+from noetherlite._kernels.cuda.block import memory as device_layout
 from noetherlite.symmetries import watched as families
 
 pytestmark = [
@@ -69,7 +70,7 @@ def check(code):
     ],
 )
 def test_a_blocks_kernel_spills_nothing(where, dtype, arguments):
-    from noetherlite._kernels import cuda as kernels
+    from noetherlite._kernels.cuda.block import block as kernels
 
     placing, (settings, *rest) = arguments(dtype)
     assert placing.where == device_layout.IN_SHARED  # the network that ensembles are timed with
@@ -78,20 +79,20 @@ def test_a_blocks_kernel_spills_nothing(where, dtype, arguments):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_kernels_of_a_launch_a_phase_spill_nothing(dtype, arguments):
-    from noetherlite._kernels import cuda_phases, cuda_products
+    from noetherlite._kernels.cuda.block import phases, products
 
     _, (settings, rates, state, scratch, records) = arguments(dtype, spread=True)
     setting, x, memory = settings[0], state.x[0], scratch.memory[0]
     layer = (setting.problem, setting.tables.places, 1, x, memory, 64)
-    check(cuda_code.assembled(cuda_phases.phase, typed(setting, rates, state, scratch, records, 0, 1, 1)))
-    check(cuda_code.assembled(cuda_phases.begin, typed(setting, state, scratch, 0)))
-    check(cuda_code.assembled(cuda_phases.end, typed(setting, state, scratch, 0)))
-    check(cuda_code.assembled(cuda_phases.gather, typed(setting.data, 10, setting.batches.order[0], 0, 64, memory)))
-    check(cuda_code.assembled(cuda_phases.activate_all, typed(*layer)))
-    check(cuda_code.assembled(cuda_phases.d_activate_all, typed(*layer)))
-    check(cuda_code.assembled(cuda_phases.row_sums, typed(memory, 0, 64, x, 0, 1.0)))
+    check(cuda_code.assembled(phases.phase, typed(setting, rates, state, scratch, records, 0, 1, 1)))
+    check(cuda_code.assembled(phases.begin, typed(setting, state, scratch, 0)))
+    check(cuda_code.assembled(phases.end, typed(setting, state, scratch, 0)))
+    check(cuda_code.assembled(phases.gather, typed(setting.data, 10, setting.batches.order[0], 0, 64, memory)))
+    check(cuda_code.assembled(phases.activate_all, typed(*layer)))
+    check(cuda_code.assembled(phases.d_activate_all, typed(*layer)))
+    check(cuda_code.assembled(phases.row_sums, typed(memory, 0, 64, x, 0, 1.0)))
     matrix = (0, 8, 1)
-    code = cuda_code.assembled(cuda_products.tiled, typed(x, *matrix, memory, *matrix, memory, 0, 8, 8, 8))
+    code = cuda_code.assembled(products.tiled, typed(x, *matrix, memory, *matrix, memory, 0, 8, 8, 8))
     check(code)
     assert code.registers <= 255
 

@@ -7,12 +7,13 @@ import sys
 import numba
 import numpy as np
 import pytest
+from noetherlite._kernels.cuda.block.schedule import Row
 from problems import problem
 
 import noetherlite as nl
 from noetherlite import _device, _run
-from noetherlite._kernels import device_layout, layout, schedule
-from noetherlite._kernels.schedule import Row
+from noetherlite._kernels import layout
+from noetherlite._kernels.cuda.block import memory, schedule
 from noetherlite.symmetries import watched
 
 ALGORITHMS = [
@@ -115,7 +116,7 @@ def test_gradient_descent_reads_as_it_is_written():
 def test_what_a_pass_keeps_does_not_overlap(activation):
     p = plan(activation)
     slots = 10
-    found = device_layout.tables(p.problem, p.laws, p.n_params, slots, padded=True)
+    found = memory.tables(p.problem, p.laws, p.n_params, slots, padded=True)
     assert found.ld % 2 == 1
     widths = p.problem.widths[1:]
     taken = np.zeros(found.memory, int)
@@ -140,17 +141,17 @@ def test_the_largest_tiles_that_fit():
         (512, (784, 128, 10), 2),
     ):
         p = plan("relu", widths=widths, n=n)
-        placing = device_layout.place(p.problem, p.laws, p.n_params, n, False)
+        placing = memory.place(p.problem, p.laws, p.n_params, n, False)
         assert placing.where == where, widths
-        assert placing.shared <= device_layout.SHARED
-        assert device_layout.n_tiles(n, placing.tables.slots) * placing.tables.slots >= n
+        assert placing.shared <= memory.SHARED
+        assert memory.n_tiles(n, placing.tables.slots) * placing.tables.slots >= n
         assert placing.threads in (32, 64, 128)
         if where == 0 and placing.tables.slots < n:
-            tiles = device_layout.n_tiles(n, placing.tables.slots)
+            tiles = memory.n_tiles(n, placing.tables.slots)
             more = -(-n // (tiles - 1))
-            larger = device_layout.tables(p.problem, p.laws, p.n_params, more + more % 2, padded=True)
+            larger = memory.tables(p.problem, p.laws, p.n_params, more + more % 2, padded=True)
             bytes_needed = 8 * (larger.doubles + 4 * p.n_params + larger.memory)
-            assert bytes_needed > device_layout.SHARED
+            assert bytes_needed > memory.SHARED
 
 
 # --- what is missing ---

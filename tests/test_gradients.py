@@ -125,13 +125,13 @@ def test_odd_widths(widths):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ["relu", "swish"])
 def test_blas_path(activation, loss):
-    from noetherlite._kernels import cpu
+    from noetherlite._kernels.cpu.compiled import compiled
 
     rng = np.random.default_rng(3)
     net = Network([110, 100, 100, 10], activation, loss=loss)
     U, theta = net.potential(*data(net, 37, rng)), point(net, rng)
     described = U.problem()
-    assert cpu.tiles(described, 37).blas == 1
+    assert compiled.tiles(described, 37).blas == 1
     value, gradient = U.value_and_gradient(theta)
     oracle_value, oracle = reference.value_and_gradient(described, theta)
     bound = 300 * EPS * scale(net, described, theta)

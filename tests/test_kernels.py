@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._kernels import cpu, cpu_layers, cpu_tiles, intrinsics, layout, pointwise, reference
+from noetherlite._kernels import layout, pointwise, reference
+from noetherlite._kernels.cpu.compiled import compiled, intrinsics, layers, tiles
 
 EPS = np.finfo(np.float64).eps
 ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.0)", "tanh"]
@@ -77,14 +78,14 @@ def test_small_products_equal_numpy(n, m, dtype):
         W, A, D = (rng.standard_normal(shape).astype(dtype) for shape in ((n, m), (m, T), (n, T)))
         b, tolerance = rng.standard_normal(n).astype(dtype), 8 * max(n, m, T) * np.finfo(dtype).eps
         x, Z = np.concatenate([W.ravel(), b]), np.full((n, T), np.nan, dtype)
-        cpu_layers.combine(x, 0, m, 1, n * m, n, m, A.ravel(), 0, T, Z.reshape(-1), 0)
+        layers.combine(x, 0, m, 1, n * m, n, m, A.ravel(), 0, T, Z.reshape(-1), 0)
         np.testing.assert_allclose(Z, W @ A + b[:, None], atol=tolerance, rtol=0)
         U = np.full((m, T), np.nan, dtype)
-        cpu_layers.combine(x, 0, 1, m, -1, m, n, D.ravel(), 0, T, U.reshape(-1), 0)
+        layers.combine(x, 0, 1, m, -1, m, n, D.ravel(), 0, T, U.reshape(-1), 0)
         np.testing.assert_allclose(U, W.T @ D, atol=tolerance, rtol=0)
         G = np.ones((n, m), dtype)
         for present in (1, 0):
-            cpu_layers.correlate(not present, D.ravel(), 0, A.ravel(), 0, n, m, T, G.reshape(-1), 0)
+            layers.correlate(not present, D.ravel(), 0, A.ravel(), 0, n, m, T, G.reshape(-1), 0)
             np.testing.assert_allclose(G, present + D @ A.T, atol=tolerance, rtol=0)
 
 
@@ -95,22 +96,22 @@ def test_small_products_equal_numpy(n, m, dtype):
 @pytest.mark.parametrize("loss", ["mse", "nll"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_entry_of_the_gradient_is_written_anew(activation, loss, blas, monkeypatch):
-    monkeypatch.setattr(cpu_tiles, "BLAS_FROM", 0 if blas else 10**9)
+    monkeypatch.setattr(tiles, "BLAS_FROM", 0 if blas else 10**9)
     rng = np.random.default_rng(1)
     net = nl.Network([5, 6, 7, 3], activation=activation, loss=loss)
     X = rng.standard_normal((19, 5))
     y = rng.integers(0, 3, 19) if loss == "nll" else rng.standard_normal((19, 3))
     x = net.init(rng=2, bias_std=0.3)
     problem = net.potential(X, y).problem()
-    held = cpu.tiles(problem, 19)
+    held = compiled.tiles(problem, 19)
     assert held.blas == blas
-    cpu.load(problem, np.arange(19), held)
+    compiled.load(problem, np.arange(19), held)
     gradient = np.full(net.n_params, 1e3)  # what the last step left must not matter
-    value = cpu.value_and_gradient(problem, held, x, gradient)
+    value = compiled.value_and_gradient(problem, held, x, gradient)
     expected_value, expected = reference.value_and_gradient(problem, x)
     assert value == pytest.approx(expected_value, rel=64 * EPS)
     np.testing.assert_allclose(gradient, expected, atol=64 * EPS * np.abs(expected).max(), rtol=0)
-    assert cpu.value_and_gradient(problem, held, x, np.empty(0)) == value
+    assert compiled.value_and_gradient(problem, held, x, np.empty(0)) == value
 
 
 def test_both_paths_of_the_products_agree_along_a_run(monkeypatch):
@@ -118,7 +119,7 @@ def test_both_paths_of_the_products_agree_along_a_run(monkeypatch):
     data = nl.datasets.gaussian_classes(n=40, n_features=5, n_classes=3, rng=0)
     ends = []
     for threshold in (0, 10**9):
-        monkeypatch.setattr(cpu_tiles, "BLAS_FROM", threshold)
+        monkeypatch.setattr(tiles, "BLAS_FROM", threshold)
         ends.append(nl.integrate(net.potential(data), nl.NAGD(1e-3), net.init(rng=0), 50, batch_size=11, rng=3).x)
     np.testing.assert_allclose(ends[0], ends[1], atol=50 * 64 * EPS, rtol=0)
 

@@ -58,9 +58,9 @@ def assert_same_run(plain, reduced, eps=EPS):
 @pytest.mark.parametrize("activation", ["relu", "linear(0.7)", "swish"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: type(a).__name__)
 def test_samples_as_coordinates(algorithm, activation, blas, monkeypatch):
-    from noetherlite._kernels import cpu_tiles
+    from noetherlite._kernels.cpu.compiled import tiles
 
-    monkeypatch.setattr(cpu_tiles, "BLAS_FROM", 0 if blas else 10**9)
+    monkeypatch.setattr(tiles, "BLAS_FROM", 0 if blas else 10**9)
     plain, reduced = both(nl.Network([30, 12, 8, 3], activation=activation), *data(19, 30), algorithm)
     assert reduced.specification["arguments"]["input_reduction"] == {"coordinates": "samples", "n": 19}
     assert "19 coordinates of the samples instead of 30 inputs" in reduced.message

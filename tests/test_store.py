@@ -19,13 +19,13 @@ from numba.core import codegen, dispatcher
 import noetherlite as nl
 from noetherlite import _engine, warmup
 from noetherlite._base import interrupt
-from noetherlite._kernels import _store
+from noetherlite._kernels import store
 
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
 
-KERNELS = Path(_store.__file__).parent
+KERNELS = Path(store.__file__).parent
 CODE = """
-from noetherlite._kernels._jit import compiled
+from noetherlite._kernels.jit import compiled
 
 @compiled
 def inner(x):
@@ -61,7 +61,7 @@ def load(tmp_path, monkeypatch):
 @pytest.fixture
 def unsaid(monkeypatch):
     """As in a process that has not said yet that it cannot keep code."""
-    monkeypatch.setattr(_store, "_refusals", [])
+    monkeypatch.setattr(store, "_refusals", [])
 
 
 def misses(module):
@@ -121,11 +121,11 @@ def test_a_full_disk_is_said_once_and_is_no_failure(load, tmp_path, monkeypatch)
         asked.append(path)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(_store, "replacing", full)
+    monkeypatch.setattr(store, "replacing", full)
     with pytest.warns(RuntimeWarning, match=r"cannot be kept in .*No space left.*NUMBA_CACHE_DIR") as said:
         assert load().outer(4.0) == 30.0
     assert (len(asked), len(said)) == (3, 1)
-    assert "No space left" in _store.refusal()
+    assert "No space left" in store.refusal()
     assert warmup.folder() is None
 
 
@@ -148,20 +148,20 @@ def test_nothing_is_looked_for_at_the_import(load, tmp_path):
 def test_every_source_counts(tmp_path):
     copy = tmp_path / "kernels"
     shutil.copytree(KERNELS, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    assert _store._digest_of(copy) == _store._SOURCES
-    seen = {_store._SOURCES}
+    assert store._digest_of(copy) == store._SOURCES
+    seen = {store._SOURCES}
     for path in sorted(copy.glob("*.py")):
         path.write_text(path.read_text() + "#")
-        seen.add(_store._digest_of(copy))
+        seen.add(store._digest_of(copy))
     (copy / "pointwise.py").rename(copy / "other.py")
-    seen.add(_store._digest_of(copy))
+    seen.add(store._digest_of(copy))
     assert len(seen) == len(list(copy.glob("*.py"))) + 2
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "value"),
     [
-        (_store, "_SOURCES", "0" * 64),
+        (store, "_SOURCES", "0" * 64),
         (numba, "__version__", "0.0"),
         (np, "__version__", "0.0"),
         (numba.config, "BOUNDSCHECK", 1),
@@ -170,12 +170,12 @@ def test_every_source_counts(tmp_path):
 )
 def test_every_maker_counts(owner, name, value, monkeypatch):
     target = ("x86_64-unknown-linux-gnu", "znver4", "+avx512f")
-    names = {_store._name.__wrapped__(target), _store._name.__wrapped__((*target[:2], ""))}
-    names.add(_store._name.__wrapped__((target[0], "haswell", target[2])))
+    names = {store._name.__wrapped__(target), store._name.__wrapped__((*target[:2], ""))}
+    names.add(store._name.__wrapped__((target[0], "haswell", target[2])))
     monkeypatch.setattr(owner, name, value)
-    names.add(_store._name.__wrapped__(target))
+    names.add(store._name.__wrapped__(target))
     assert len(names) == 4
-    assert all(_store._OURS.fullmatch(name) for name in names)
+    assert all(store._OURS.fullmatch(name) for name in names)
 
 
 def test_all_that_is_compiled_is_among_the_sources():
@@ -205,7 +205,7 @@ def test_folders_unused_for_long_are_removed_and_nothing_else(load, tmp_path):
     module.outer(4.0)
     ours = code(tmp_path)[0].parent
     place = ours.parent
-    long_ago = time.time() - 2 * _store._UNUSED
+    long_ago = time.time() - 2 * store._UNUSED
 
     def folder(name, age, *names):
         made = place / name
@@ -234,9 +234,9 @@ def test_a_folder_that_is_found_counts_as_used(load, tmp_path):
     load().outer(4.0)
     folder = code(tmp_path)[0].parent
     os.utime(folder, (0, 0))
-    _store._use.cache_clear()  # as in another process
+    store._use.cache_clear()  # as in another process
     load().outer(4.0)
-    assert time.time() - folder.stat().st_mtime < _store._UNUSED
+    assert time.time() - folder.stat().st_mtime < store._UNUSED
 
 
 # --- Ctrl-C -------------------------------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def press_in_callback(monkeypatch, at):
 MOMENTS = {
     "compiling": press_in(dispatcher._FunctionCompiler, "compile"),
     "in a callback of LLVM's": press_in_callback,
-    "saving": press_in(_store, "_dumps"),
+    "saving": press_in(store, "_dumps"),
     "half a file": press_in(os, "fsync"),
 }
 

@@ -7,7 +7,8 @@ import pytest
 
 from noetherlite import datasets, potentials
 from noetherlite._families import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
-from noetherlite._kernels import cpu_laws, reference
+from noetherlite._kernels import reference
+from noetherlite._kernels.cpu.compiled import laws as cpu_laws
 from noetherlite.algorithms import GD, NAGD, ConformalLeapfrog, Leapfrog
 from noetherlite.laws import table
 from noetherlite.network import Network

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._kernels import cpu, cpu_team, cpu_tiles
+from noetherlite._kernels.cpu.compiled import compiled, tiles
+from noetherlite._kernels.cpu.compiled import team as cpu_team
 
 jit = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="threads need compiled code")
 
@@ -25,7 +26,7 @@ def problem(n=300, activation="relu"):
 def test_parts_depend_on_the_problem_alone(n, parts):
     net, U = problem(n)
     for members in (1, 3, 64):
-        held = cpu.tiles(U.problem(), n, members)
+        held = compiled.tiles(U.problem(), n, members)
         assert held.values.size == parts
         assert held.z.shape[0] == min(members, parts)
         covered = held.inputs.shape[0] * held.inputs.shape[2]
@@ -54,7 +55,7 @@ def test_parts_sum_to_the_gradient_of_one_part(monkeypatch):
     net, U = problem(300)
     x = net.init(rng=2, bias_std=0.1)
     shared, value = U.gradient(x), U.value(x)
-    monkeypatch.setattr(cpu_tiles, "MOST_PARTS", 1)
+    monkeypatch.setattr(tiles, "MOST_PARTS", 1)
     alone = U.gradient(x)
     scale = 300 * np.finfo(float).eps * np.abs(alone).max()
     np.testing.assert_allclose(shared, alone, atol=scale, rtol=0)
@@ -68,10 +69,10 @@ def test_parts_sum_to_the_gradient_of_one_part(monkeypatch):
 def test_a_team_whose_helpers_never_come_finishes():
     net, U = problem(300)
     x, described = net.init(rng=2), U.problem()
-    held = cpu.tiles(described, 300, members=4)
-    cpu.load(described, np.arange(300), held)
+    held = compiled.tiles(described, 300, members=4)
+    compiled.load(described, np.arange(300), held)
     gradient = np.empty_like(x)
-    assert cpu.value_and_gradient(described, held, x, gradient) == U.value(x)
+    assert compiled.value_and_gradient(described, held, x, gradient) == U.value(x)
     np.testing.assert_array_equal(gradient, U.gradient(x))
 
 

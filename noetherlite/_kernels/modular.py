@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import compiled
+from .jit import compiled
 
 PRIME = (1 << 61) - 1
 

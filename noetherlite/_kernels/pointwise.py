@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from . import layout
-from ._jit import compiled, compiled_strictly
+from .jit import compiled, compiled_strictly
 
 _LOG2_E = 1 / math.log(2)
 # ln 2 in two parts, the first with so few digits that n·_LN2_HIGH is exact.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import layout
-from ._jit import compiled, inlined
+from .. import layout
+from ..jit import compiled, inlined
 from .intrinsics import LANES, four_products, window
 
 PAIR, CHARGE, QUANTITY = np.int64(0), np.int64(1), np.int64(2)  # not literals, each of which would be compiled for

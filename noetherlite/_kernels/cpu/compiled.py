@@ -8,12 +8,16 @@ import math
 import numba
 import numpy as np
 
-from . import cpu_tiles, layout, pointwise
-from ._jit import compiled, inlined
-from .cpu_laws import charge, generators, pair, quantity
-from .cpu_layers import copy
-from .cpu_network import address_of_network, forward, network
-from .cpu_steps import (
+from .. import layout, pointwise
+from ..jit import compiled, inlined
+from ..layout import EVALUATIONS, PHASE, STEPS_DONE
+from . import tiles
+from .intrinsics import address_of, borrowed, window
+from .intrinsics import float64_at as network_at
+from .laws import charge, generators, pair, quantity
+from .layers import copy
+from .network import address_of_network, forward, network
+from .steps import (
     attribute,
     combine,
     conformal_after,
@@ -23,15 +27,12 @@ from .cpu_steps import (
     nagd_after,
     nagd_before,
 )
-from .cpu_tiles import Tiles, load
-from .intrinsics import address_of, borrowed, window
-from .intrinsics import float64_at as network_at
-from .layout import EVALUATIONS, PHASE, STEPS_DONE
+from .tiles import Tiles, load
 
 
 def tiles(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     """Return empty tiles for `n` samples, with memory for a pass by each of `members` threads at the most."""
-    held = cpu_tiles.empty(problem, n, members)
+    held = tiles.empty(problem, n, members)
     return held._replace(network=_address(problem.X.dtype)) if problem.kind == layout.NETWORK else held
 
 

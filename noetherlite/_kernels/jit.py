@@ -10,7 +10,7 @@ import numba
 from numba.core.compiler_lock import global_compiler_lock
 
 from .._base.interrupt import between_functions
-from ._store import Cache
+from .store import Cache
 
 # The part of fastmath that keeps NaN and infinity visible: sums may be reordered (and so vectorised), a product and
 # a sum may become one fused operation, and the sign of zero is not kept.

@@ -12,12 +12,13 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from . import cpu_team, layout, pointwise
-from ._jit import compiled, inlined
-from .cpu_layers import activate, add, add_sums, combine, copy, correlate, d_activate, mse, nll, put, take
-from .cpu_tiles import empty
+from .. import layout, pointwise
+from ..jit import compiled, inlined
+from ..pointwise import in_place
+from . import team
 from .intrinsics import value_at, window
-from .pointwise import in_place
+from .layers import activate, add, add_sums, combine, copy, correlate, d_activate, mse, nll, put, take
+from .tiles import empty
 
 
 @inlined
@@ -165,19 +166,19 @@ def network(where_problem, where_tiles, member, x, gradient):
     n, n_parts, shared = gradient.size, tiles.values.size, tiles.z.shape[0] > 1
     if shared and member == 0:
         copy(x, tiles.point)
-        cpu_team.publish(tiles.team, n > 0)
-    part = cpu_team.next_part(tiles.team, n_parts, member, tiles.z.shape[0]) if shared else 0
+        team.publish(tiles.team, n > 0)
+    part = team.next_part(tiles.team, n_parts, member, tiles.z.shape[0]) if shared else 0
     while 0 <= part < n_parts:
         at, out = x, gradient
         if shared:
             at, P = window(tiles.point, 0, tiles.point.size), tiles.gradients.shape[1]
-            out = window(tiles.gradients, part * P, P if tiles.team[cpu_team.WANTED] else 0)
+            out = window(tiles.gradients, part * P, P if tiles.team[team.WANTED] else 0)
         elif part > 0:
             out = window(tiles.gradients, 0, n)
         tiles.values[part] = part_of(problem, tiles, part, member, at, out)
         if shared:
-            cpu_team.deliver(tiles.team)
-            part = cpu_team.next_part(tiles.team, n_parts, member, tiles.z.shape[0])
+            team.deliver(tiles.team)
+            part = team.next_part(tiles.team, n_parts, member, tiles.z.shape[0])
         else:
             if part > 0:
                 add(out, gradient)
@@ -185,7 +186,7 @@ def network(where_problem, where_tiles, member, x, gradient):
     value = 0.0
     if member == 0:
         if shared:
-            cpu_team.gather(tiles.team, n_parts)
+            team.gather(tiles.team, n_parts)
             copy(window(tiles.gradients, 0, n), gradient)
             for part in range(1, n_parts):
                 add(window(tiles.gradients, part * tiles.gradients.shape[1], n), gradient)

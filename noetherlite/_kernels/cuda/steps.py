@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from . import layout, pointwise, schedule
-from .cuda_jit import device
-from .cuda_laws import total
+from .. import layout, pointwise
+from . import schedule
+from .jit import device
+from .laws import total
 
 
 @device

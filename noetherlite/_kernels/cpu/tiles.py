@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import cpu_team, layout
-from ._jit import compiled
+from .. import layout
+from ..jit import compiled
+from . import team as cpu_team
 from .intrinsics import LANES
 
 # Largest layer n_h × n_{h−1} that our own loops multiply faster than BLAS.

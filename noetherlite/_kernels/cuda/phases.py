@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from numba import cuda
 
-from . import layout
-from .cuda import fetch, in_global, keep, perform, with_rate
-from .cuda_jit import MOST_THREADS, kernel
-from .cuda_network import activate, d_activate, sample
-from .device_layout import View
-from .layout import PHASE
+from .. import layout
+from ..layout import PHASE
+from .block import fetch, in_global, keep, perform, with_rate
+from .jit import MOST_THREADS, kernel
+from .memory import View
+from .network import activate, d_activate, sample
 
 
 @kernel(MOST_THREADS, 2)

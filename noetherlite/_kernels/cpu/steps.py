@@ -5,12 +5,12 @@ With weight decay λ the gradient they are given is that of U + ½λ|x|², d = �
 
 from __future__ import annotations
 
-from . import layout, pointwise
-from ._jit import inlined, merged
-from .cpu_laws import charge, pair
+from .. import layout, pointwise
+from ..jit import inlined, merged
+from ..layout import STEPS_DONE
+from ..pointwise import fading
 from .intrinsics import window
-from .layout import STEPS_DONE
-from .pointwise import fading
+from .laws import charge, pair
 
 # The loops of the updates are functions of their own: inlined among others they would not be vectorised.
 

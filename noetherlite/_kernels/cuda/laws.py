@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import layout, schedule
-from .cuda_jit import device
+from .. import layout
+from . import schedule
+from .jit import device
 
 
 @device

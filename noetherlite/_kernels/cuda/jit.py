@@ -7,7 +7,7 @@ from typing import Any
 
 from numba import config, cuda
 
-from . import _store
+from .. import store
 
 # Threads in a block at the most, and so many registers for each that two blocks fit: nothing is spilled then.
 MOST_THREADS = 128
@@ -40,7 +40,7 @@ def kernel(threads: int, blocks: int) -> Callable[[Callable[..., Any]], Any]:
             dispatcher = cuda.jit(function, cache=True, **bounds)
         except RuntimeError:  # no folder can be written
             return cuda.jit(function, **bounds)
-        dispatcher._cache = _store.adopt(dispatcher._cache)
+        dispatcher._cache = store.adopt(dispatcher._cache)
         return dispatcher
 
     return compiled

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 
-from . import layout, pointwise
-from .cuda_jit import device
+from .. import layout, pointwise
+from .jit import device
 
 
 @device

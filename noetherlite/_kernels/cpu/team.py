@@ -15,7 +15,7 @@ from llvmlite import binding, ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ._jit import compiled
+from ..jit import compiled
 
 # Where the counters lie in an array of int64, each on a cache line (and the one fetched with it) that nothing else is on:
 # the number of the evaluation that is open, the parts done, whether the gradient is wanted, for every part the last

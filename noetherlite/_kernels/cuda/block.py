@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from numba import cuda
 
-from . import layout, pointwise, schedule
-from .cuda_jit import MOST_THREADS, device, kernel, written_out
-from .cuda_laws import form
-from .cuda_network import add_up, backward, forward, loss
-from .cuda_steps import analytic, energy, finish, judge, measure, norms, settle, update, write
-from .device_layout import IN_GLOBAL, IN_SHARED, VECTORS_IN_SHARED, Own, View
-from .layout import EVALUATIONS, PHASE, STEPS_DONE
+from .. import layout, pointwise
+from ..layout import EVALUATIONS, PHASE, STEPS_DONE
+from . import schedule
+from .jit import MOST_THREADS, device, kernel, written_out
+from .laws import form
+from .memory import IN_GLOBAL, IN_SHARED, VECTORS_IN_SHARED, Own, View
+from .network import add_up, backward, forward, loss
 from .schedule import ALL, MEET, OP, VECTOR, A, B, C
+from .steps import analytic, energy, finish, judge, measure, norms, settle, update, write
 
 
 @written_out

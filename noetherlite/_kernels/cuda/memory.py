@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import layout, pointwise, schedule
+from .. import layout, pointwise
+from . import schedule
 
 # Shared memory that every GPU gives a block without being asked, in bytes.
 SHARED = 48 * 1024

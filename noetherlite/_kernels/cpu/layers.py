@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from . import layout, pointwise
-from ._jit import compiled, inlined, merged
+from .. import layout, pointwise
+from ..jit import compiled, inlined, merged
 from .intrinsics import LANES, combine_block, correlate_block, window
 
 # Vectors of samples in a block of four rows of outputs: their sums fill half of the 32 registers of AVX-512, or of 16.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import layout
+from .. import layout
 
 # What a phase does, with its a, b, c.
 FORWARD, LOSS, TOTAL, BACKWARD, ANALYTIC, ENERGY, SHUFFLE, FINISH = range(8)

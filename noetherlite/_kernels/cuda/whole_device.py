@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import cuda_products, device_layout, layout, schedule
-from .cuda_jit import MOST_THREADS
-from .cuda_phases import activate_all, begin, d_activate_all, end, gather, phase, row_sums
-from .cuda_products import Matrix
+from .. import layout
+from . import memory, products, schedule
+from .jit import MOST_THREADS
+from .phases import activate_all, begin, d_activate_all, end, gather, phase, row_sums
+from .products import Matrix
 
 # Blocks of a launch at the most: a few for each multiprocessor, whose threads then take many pieces each.
 MOST_BLOCKS = 1056
@@ -34,12 +35,12 @@ class Spread:
         self,
         problem: layout.Problem,
         program: schedule.Program,
-        tables: tuple[device_layout.Tables, device_layout.Tables],
+        tables: tuple[memory.Tables, memory.Tables],
         device: tuple[Any, ...],
     ) -> None:
         self.problem, self.program, self.tables = problem, program, tables
         self.settings, self.rates, self.state, self.scratch, self.records = device
-        self.product = cuda_products.by_cublas if cuda_products.has_cublas() else cuda_products.by_tiles
+        self.product = products.by_cublas if products.has_cublas() else products.by_tiles
 
     def advance(self, e: int, counts: Any, n_steps: int) -> None:
         """Launch `n_steps` steps of run e, which is where the host's `counts` say, and what it records on the way."""

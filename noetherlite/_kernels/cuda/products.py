@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from numba import cuda
 
-from .cuda_jit import kernel
+from .jit import kernel
 
 # A block makes a square of TILE × TILE entries of C, SIDE × SIDE threads four rows and four columns each.
 TILE, SIDE, DEPTH = 64, 16, 16
