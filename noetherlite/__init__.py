@@ -8,18 +8,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from . import bounds, datasets, lagrangian, plot, potentials
+from . import bounds, lagrangian, plot
 from ._base.versions import version
 from ._device import DeviceError
 from ._kinks import SlidingMode
+from ._problem import data, potentials
+from ._problem.data import Dataset
+from ._problem.network import Network
 from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 from .checkpoint import CheckpointError
-from .datasets import Dataset
 from .dynamics import GF, NAGF, ND, Dynamics
 from .ensemble import ensemble
 from .laws import LawRecord
 from .memory import memory
-from .network import Network
 from .rebalance import rebalance
 from .reference_flow import Flow, reference_flow
 from .resume import resume

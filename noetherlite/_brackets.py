@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ._base.types import Float64Array
 from ._kernels import modular, reference
 from ._kernels.modular import PRIME
-from .activations import Activation
-from .network import Network
+from ._problem.activations import Activation
+from ._problem.network import Network
 
 Residues = NDArray[np.uint64]
 

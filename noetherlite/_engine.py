@@ -16,8 +16,8 @@ from ._kernels.cpu import compiled
 from ._kernels.cpu import team as cpu_team
 
 if TYPE_CHECKING:
+    from ._problem.potentials import Potential
     from ._run import Plan
-    from .potentials import Potential
 
 
 class Engine:

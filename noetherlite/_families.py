@@ -8,8 +8,8 @@ from ._base import checks
 from ._base.types import Array, ArrayLike, Float64Array
 from ._family import Family, Row, expm
 from ._kernels import layout
-from .activations import Activation
-from .network import Block, Network
+from ._problem.activations import Activation
+from ._problem.network import Block, Network
 
 
 class _Hidden(Family):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import datasets
 from ._base import checks
 from ._base.types import Array, Float64Array, Seed
+from ._problem import data as datasets
+from ._problem.data import Dataset
+from ._problem.network import Network
 from .algorithms import GD, NAGD, Algorithm, Leapfrog
-from .datasets import Dataset
-from .network import Network
 from .plot import COLOURS
 from .simulate import Snapshot, integrate
 from .trajectory import Trajectory

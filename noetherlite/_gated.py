@@ -15,8 +15,8 @@ import numpy as np
 from ._base.types import Array, Float64Array
 from ._kernels import reference
 from ._normals import Block, Normals
-from .activations import Activation
-from .potentials import NetworkPotential, Potential
+from ._problem.activations import Activation
+from ._problem.potentials import NetworkPotential, Potential
 
 _Blocks = list[tuple[Array, Array | None, Array | None]]  # W, b and β of each layer
 

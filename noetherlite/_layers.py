@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ._base import checks
-from .network import Block
+from ._problem.network import Block
 
 # What a leaf is called in one framework or another, and the kind of block it is.
 KINDS = {

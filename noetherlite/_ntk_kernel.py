@@ -10,9 +10,9 @@ from ._base import checks
 from ._base.floating import underflowing
 from ._base.types import Array, ArrayLike, Float64Array
 from ._kernels import reference
+from ._problem.network import Network
+from ._problem.potentials import Callable
 from .dynamics import Dynamics
-from .network import Network
-from .potentials import Callable
 from .reference_flow import reference_flow
 
 # Rows (samples × outputs) of a block of the kernel, or as many as the widest layer has neurons: enough that forming the

@@ -7,8 +7,8 @@ import numpy as np
 from ._base import checks
 from ._base.floating import underflowing
 from ._base.types import ArrayLike, Float64Array
-from .activations import Activation
-from .network import Network
+from ._problem.activations import Activation
+from ._problem.network import Network
 
 
 @underflowing

@@ -14,10 +14,10 @@ from ._exact_laws import exact_law, explained
 from ._family import Family
 from ._page_plots import Curve, plot
 from ._page_tables import flat, table
+from ._problem.network import Network
 from .algorithms import Algorithm, specified
 from .formulas import law as law_of
 from .laws import LawRecord
-from .network import Network
 from .symmetries import catalogue
 from .trajectory import Trajectory
 

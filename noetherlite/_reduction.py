@@ -20,9 +20,9 @@ from ._base.types import Array, Float64Array
 from ._family import Family
 from ._kernels import layout
 from ._kernels.cpu import tiles
+from ._problem.network import Network
+from ._problem.potentials import NetworkPotential
 from .laws import table
-from .network import Network
-from .potentials import NetworkPotential
 from .symmetries import Symmetry
 from .symmetries import watched as find_watched
 

@@ -10,8 +10,8 @@ import numpy as np
 from . import plot
 from ._base import html
 from ._causes import counted
+from ._problem.potentials import Potential
 from ._rows import ALIKE, Motion, Row, distinct
-from .potentials import Potential
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -27,7 +27,7 @@ from ._base import checks
 from ._base.precision import precision
 from ._base.types import ArrayLike, Float64Array
 from ._layers import Leaf
-from .network import Block, Network
+from ._problem.network import Block, Network
 
 _NAMES = {"W": "weight", "b": "bias", "beta": "beta"}
 _ROUNDINGS = 4  # of a layer: its inputs, weights and sum, and its activation

@@ -14,7 +14,7 @@ from ._brackets import PIECEWISE, Fields, Residues, Samples, Span, occurring, re
 from ._families import LinearLayer, NeuronScaling
 from ._kernels import modular
 from ._kernels.modular import PRIME
-from .network import Network
+from ._problem.network import Network
 
 FLOWS = ("gradient", "momentum")
 ALL_PATTERNS = "every activation pattern occurs"

@@ -15,8 +15,8 @@ from ._base.floating import underflowing
 from ._base.types import Float64Array, Seed
 from ._families import OutputTranslation
 from ._family import Family
-from ._points import random_point
-from .potentials import NetworkPotential, Potential
+from ._problem.points import random_point
+from ._problem.potentials import NetworkPotential, Potential
 from .symmetries import TOLERANCE, Symmetry, catalogue
 
 _OVERSAMPLING = 2  # points per unknown: as many as unknowns would do but for round-off

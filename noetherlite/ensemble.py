@@ -22,10 +22,10 @@ from ._base.interrupt import Interrupt
 from ._base.types import Array, ArrayLike, Float64Array, Seed
 from ._family import NoetherSymmetry
 from ._kernels import layout
+from ._problem.potentials import Potential
 from ._setup import Setup
 from .algorithms import Algorithm
 from .checkpoint import UNWRITTEN, Keeper, keeper
-from .potentials import Potential
 from .simulate import check, specify
 from .symmetries import watched as _watched
 from .trajectory import BLEW_UP, Member, Trajectory

@@ -10,7 +10,7 @@ from . import _run
 from ._base import checks, limits
 from ._family import NoetherSymmetry
 from ._kernels.cpu import tiles
-from .potentials import Potential
+from ._problem.potentials import Potential
 from .symmetries import watched as _watched
 
 

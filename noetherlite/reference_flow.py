@@ -17,8 +17,8 @@ from ._base.floating import underflowing
 from ._base.types import Array, ArrayLike, Float64Array
 from ._gated import GatedLoss, kinked
 from ._kinks import Descent, Inertia, Method, SlidingMode, solve
+from ._problem.potentials import NetworkPotential, Potential
 from .dynamics import Dynamics
-from .potentials import NetworkPotential, Potential
 
 # The series at t = 0 is tried up to this fraction of the problem's own times, and halved until its defect is small.
 _FRACTION, _HALVINGS = 0.01, 100

@@ -9,8 +9,8 @@ from . import _checkpoint_file, _exactness, checkpoint
 from ._base import checks
 from ._base.files import present
 from ._base.floating import underflowing
+from ._problem.potentials import Potential
 from .ensemble import conduct as conduct_all
-from .potentials import Potential
 from .simulate import Snapshot, conduct
 from .trajectory import Trajectory
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from noetherlite.network import Network
+from noetherlite._problem.network import Network
 
 EPS = np.finfo(np.float64).eps
 SMOOTH = ["linear(0.7)", "polynomial(2)", "polynomial(3)", "swish", "swish(1.3)", "tanh"]

@@ -8,7 +8,7 @@ from problems import EPS
 from scipy import integrate as quadrature
 
 from noetherlite._kernels import layout, reference
-from noetherlite.activations import Activation, parse
+from noetherlite._problem.activations import Activation, parse
 
 SPELLINGS = {
     "linear": Activation("linear", 1.0),

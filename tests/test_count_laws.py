@@ -424,7 +424,7 @@ def test_bad_input():
 
 
 def test_names_of_piecewise_activations_are_known():
-    from noetherlite.activations import parse
+    from noetherlite._problem.activations import parse
 
     assert all(parse(text).name == text.split("(")[0] for text in ("relu", "leaky_relu(0.1)", "repu(2)"))
     assert {"relu", "leaky_relu", "repu"} == set(_brackets.PIECEWISE)

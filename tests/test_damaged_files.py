@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import _checkpoint_file, _idx
+from noetherlite import _checkpoint_file
 from noetherlite._base.files import arrays
 from noetherlite._cli.config import Config, ConfigError
+from noetherlite._problem import idx
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MUTATIONS = 150
@@ -37,7 +38,7 @@ def files(tmp_path_factory):
         "trajectory": (folder / "run.npz", nl.load),
         "checkpoint": (folder / "run.ckpt.npz", lambda path: nl.resume(path)),
         "data": (folder / "data.npz", nl.datasets.npz),
-        "idx": (folder / "images", lambda path: _idx.decode(path.read_bytes(), path.name, shape=(5, 28, 28))),
+        "idx": (folder / "images", lambda path: idx.decode(path.read_bytes(), path.name, shape=(5, 28, 28))),
         "toml": (folder / "config.toml", lambda path: Config(path).job()),
     }
 
@@ -144,7 +145,7 @@ def test_idx_that_claims_too_much():
     claims = struct.pack(">HBBIII", 0, 8, 3, 2**32 - 1, 2**16, 2**16) + bytes(100)
     tracemalloc.start()
     with pytest.raises(ValueError, match="images is not an IDX file of unsigned bytes of shape"):
-        _idx.decode(claims, "images", shape=(10_000, 28, 28))
+        idx.decode(claims, "images", shape=(10_000, 28, 28))
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
 

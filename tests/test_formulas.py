@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from noetherlite import datasets
+from noetherlite._problem.network import Network
 from noetherlite.dynamics import GF, NAGF, ND, Dynamics
 from noetherlite.formulas import NAMES, law, tables
-from noetherlite.network import Network
 from noetherlite.symmetries import Symmetry, find
 
 DYNAMICS = [GF, ND, NAGF, Dynamics(2.0, 0.5, 3.0), Dynamics(1.0, 1.0, 1.0), Dynamics(1.0, 0.0, 12.0), Dynamics(0, 2, 0)]

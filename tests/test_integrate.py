@@ -159,7 +159,7 @@ def test_cpu_is_the_reference(name, activation, batch_size):
 def test_every_kind_of_law_on_both_backends(name):
     """Linear layers, rotations, translations and a user's own: kinds that the activations above do not have."""
     from noetherlite import datasets
-    from noetherlite.network import Network
+    from noetherlite._problem.network import Network
     from noetherlite.symmetries import Symmetry
 
     rng = np.random.default_rng(0)
@@ -362,7 +362,7 @@ def test_shuffles_differ_and_are_fair():
 @pytest.mark.parametrize(("n", "size"), [(9, 3), (10, 3), (6, 1)])
 def test_every_sample_once_per_epoch(n, size, backend):
     """With f = θ, GD from one target-sized kick to the next shows which samples each gradient was made of."""
-    from noetherlite.network import Network
+    from noetherlite._problem.network import Network
 
     net = Network([n, 1], loss="mse", bias=False)
     U = net.potential(np.eye(n), np.ones((n, 1)))  # sample s moves only θ_s

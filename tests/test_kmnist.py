@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noetherlite import _idx, _kmnist, datasets
-from noetherlite._download import download
+from noetherlite import datasets
+from noetherlite._problem import idx as _idx
+from noetherlite._problem import kmnist
+from noetherlite._problem.download import download
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -28,7 +30,7 @@ def isolated(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(_kmnist, "BASE_URL", "http://127.0.0.1:9/nobody-listens/")
+    monkeypatch.setattr(kmnist, "BASE_URL", "http://127.0.0.1:9/nobody-listens/")
 
 
 def idx(array):
@@ -176,9 +178,9 @@ def small(monkeypatch):
             # As for the real files, the uncompressed training split has no known checksum.
             sha256 = hashlib.sha256(plain).hexdigest() if split == "test" else None
             zipped_sha256 = hashlib.sha256(zipped).hexdigest()
-            official.append(_kmnist.OfficialFile(prefix + kind, array.shape, len(zipped), zipped_sha256, sha256))
+            official.append(kmnist.OfficialFile(prefix + kind, array.shape, len(zipped), zipped_sha256, sha256))
         table[split] = tuple(official)
-    monkeypatch.setattr(_kmnist, "FILES", table)
+    monkeypatch.setattr(kmnist, "FILES", table)
     return packed
 
 
@@ -204,7 +206,7 @@ def server(small, monkeypatch):
     httpd.requests, httpd.replies = [], {}
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    monkeypatch.setattr(_kmnist, "BASE_URL", f"http://127.0.0.1:{httpd.server_port}/kmnist/")
+    monkeypatch.setattr(kmnist, "BASE_URL", f"http://127.0.0.1:{httpd.server_port}/kmnist/")
     yield httpd
     httpd.shutdown()
     thread.join()
@@ -247,7 +249,7 @@ def test_cache_folder_of_each_platform(monkeypatch, platform, environment, expec
     monkeypatch.setattr(sys, "platform", platform)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert _kmnist._user_cache() == Path(expected)
+    assert kmnist._user_cache() == Path(expected)
 
 
 def test_kmnist_missing_says_where_it_looked_and_touches_no_network(server, tmp_path):
@@ -317,7 +319,7 @@ def test_failed_download_leaves_nothing_and_a_retry_succeeds(server, small, tmp_
     with pytest.raises(OSError, match=message) as caught:
         datasets.kmnist(n=5, split="test", root=tmp_path, download=True)
     assert name in str(caught.value)
-    assert f"{_kmnist.BASE_URL}{name}" in str(caught.value)
+    assert f"{kmnist.BASE_URL}{name}" in str(caught.value)
     assert files_below(tmp_path) == ["t10k-images-idx3-ubyte.gz"]  # the first file was good, and stays
 
     server.replies.clear()
@@ -341,7 +343,7 @@ def test_interrupted_download_keeps_what_was_there(server, small, tmp_path, monk
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(type(error)):
         download(
-            _kmnist.BASE_URL + name,
+            kmnist.BASE_URL + name,
             tmp_path / name,
             size=len(small[name]),
             sha256=hashlib.sha256(small[name]).hexdigest(),

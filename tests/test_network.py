@@ -5,8 +5,8 @@ import pytest
 from problems import ACTIVATIONS, EPS, problem
 
 from noetherlite._kernels import reference
-from noetherlite.activations import parse
-from noetherlite.network import SCHEMES, Network
+from noetherlite._problem.activations import parse
+from noetherlite._problem.network import SCHEMES, Network
 
 
 def plain_forward(net, theta, X):

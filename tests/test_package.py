@@ -18,10 +18,10 @@ FLOORS = [
     ["_base.types", "_base.schema", "_base.checks", "_base.files", "_base.identity", "_base.by_name", "_base.limits", "_base.html", "_base.interrupt", "_base.progress", "_base.floating", "_base.versions"],
     ["_kernels.*"],
     [
-        "activations", "potentials", "network", "datasets", "_idx", "_download", "_kmnist", "_glyphs", "dynamics",
+        "_problem.activations", "_problem.potentials", "_problem.network", "_problem.data", "_problem.idx", "_problem.download", "_problem.kmnist", "_problem.glyphs", "dynamics",
         "algorithms",
     ],
-    ["symmetries", "_family", "_families", "_points", "laws", "bounds"],
+    ["symmetries", "_family", "_families", "_problem.points", "laws", "bounds"],
     [
         "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_base.threads", "_reduction", "plot", "_setup", "checkpoint",
         "_exactness", "_tables",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._points import random_point
+from noetherlite._problem.points import random_point
 from noetherlite.symmetries import TOLERANCE
 
 EPS = np.finfo(float).eps

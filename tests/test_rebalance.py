@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noetherlite._families import NeuronScaling
-from noetherlite.network import Network
+from noetherlite._problem.network import Network
 from noetherlite.rebalance import rebalance
 
 EPS = np.finfo(float).eps

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import datasets
 from .._base import checks
 from .._base.files import arrays
 from .._base.types import Array
+from .._problem import data as datasets
+from .._problem.network import Network
+from .._problem.potentials import NetworkPotential
 from ..algorithms import Algorithm
 from ..dynamics import Dynamics
-from ..network import Network
-from ..potentials import NetworkPotential
 from . import say
 from .config import Config
 from .laws import dynamics_flag, network, network_flags

@@ -17,17 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from .. import _run, algorithms, datasets
+from .. import _run, algorithms
 from .._base import checks
 from .._base.files import arrays, present
 from .._base.limits import refuse_beyond_memory
 from .._base.types import Array
+from .._problem import data as datasets
+from .._problem.network import Network
+from .._problem.potentials import NetworkPotential, Potential, Radial
 from ..algorithms import Algorithm
 from ..checkpoint import interval
 from ..ensemble import ensemble
 from ..memory import memory
-from ..network import Network
-from ..potentials import NetworkPotential, Potential, Radial
 from ..simulate import integrate
 from ..symmetries import watched
 from .say import UsageError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from .. import dynamics
 from .._base import checks
 from .._families import DataRotation
+from .._problem.network import Network
 from ..dynamics import Dynamics
-from ..network import Network
 from ..symmetries import Time, catalogue
 from . import say
 

@@ -41,14 +41,15 @@ def _warmup(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from .. import _device, _kmnist, datasets
+    from .. import _device
     from .. import warmup as warm
     from .._base import limits, threads
+    from .._problem import data, kmnist
 
     found = {}
     for split in ("train", "test"):
         try:
-            datasets.kmnist(n=1, split=split)
+            data.kmnist(n=1, split=split)
             found[split] = "found"
         except FileNotFoundError:
             found[split] = "not found"
@@ -62,7 +63,7 @@ def _info(options: argparse.Namespace) -> int:
         "GPU": _device.describe(),
         "folders": {
             "compiled code": warm.folder() or "none can be written",
-            "data": str(_kmnist.data_folder(None)),
+            "data": str(kmnist.data_folder(None)),
             "temporary files": tempfile.gettempdir(),
         },
         "Kuzushiji-MNIST": found,

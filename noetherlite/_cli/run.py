@@ -17,10 +17,10 @@ import numpy as np
 from .. import plot
 from .._base import checks
 from .._base.files import present
+from .._problem.network import Network
 from ..checkpoint import CheckpointError, begun_as, unfinished
 from ..ensemble import ensemble
 from ..laws import VERDICTS
-from ..network import Network
 from ..resume import resume
 from ..simulate import DivergenceError, integrate
 from ..trajectory import BLEW_UP, Trajectory, stored_specification

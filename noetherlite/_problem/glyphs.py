@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base.types import Float64Array, IntArray
+from .._base.types import Float64Array, IntArray
 
 SIZE = 28
 

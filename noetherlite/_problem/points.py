@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base.types import Array, Float64Array
-from ._kernels import reference
+from .._base.types import Array, Float64Array
+from .._kernels import reference
 from .potentials import NetworkPotential, Potential
 
 _REACH = 0.5  # how far beyond the two samples a kink may lie, in units of their distance

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _idx
-from ._base import checks
+from .._base import checks
+from . import idx
 
 BASE_URL = "http://codh.rois.ac.jp/kmnist/dataset/kmnist/"
 
@@ -116,7 +116,7 @@ def _locate(file: OfficialFile, folders: tuple[Path, ...]) -> Path | None:
 def _fetch(file: OfficialFile, folder: Path) -> Path:
     """Download the gzipped `file` into `folder` and return its path."""
     path = folder / f"{file.name}.gz"
-    from ._download import download  # here: it brings the network with it, which few programs need
+    from .download import download  # here: it brings the network with it, which few programs need
 
     download(BASE_URL + path.name, path, size=file.gzip_size, sha256=file.gzip_sha256)
     return path
@@ -135,7 +135,7 @@ def _read(file: OfficialFile, path: Path) -> NDArray[np.uint8]:
             f"{path} is not the official file {path.name} of Kuzushiji-MNIST: it has {length}, expected {size}; "
             f"the SHA-256 of what was read is {found}, expected {sha256}. Move it away and fetch it again"
         )
-    return _idx.decode(data, str(path), shape=file.shape)
+    return idx.decode(data, str(path), shape=file.shape)
 
 
 def _how_to_get(missing: list[OfficialFile], folders: tuple[Path, ...]) -> str:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ._base import checks, html
-from ._base.floating import underflowing
-from ._base.types import Array, ArrayLike, Float64Array, Seed
-from ._kernels import layout, reference
-from ._kernels.cpu import compiled
+from .._base import checks, html
+from .._base.floating import underflowing
+from .._base.types import Array, ArrayLike, Float64Array, Seed
+from .._kernels import layout, reference
+from .._kernels.cpu import compiled
 from .activations import Activation, parse
 from .potentials import NetworkPotential
 
 if TYPE_CHECKING:
-    from .datasets import Dataset
+    from .data import Dataset
 
 LOSSES = {"mse": layout.MSE, "nll": layout.NLL}
 _WIDEST = 10**9  # so that products of two widths are integers of 64 bits

@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
-from ._base import progress
-from ._base.files import replacing
+from .._base import progress
+from .._base.files import replacing
 
 _CHUNK = 1 << 16
 _TIMEOUT = 30.0  # seconds without an answer

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._base import checks
-from ._base.types import Float64Array
-from ._kernels import layout
+from .._base import checks
+from .._base.types import Float64Array
+from .._kernels import layout
 
 
 @dataclass(frozen=True)

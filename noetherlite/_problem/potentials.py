@@ -1,0 +1,263 @@
+"""Potentials U(x): a network on data, and analytic ones. All have n_params, value, gradient, value_and_gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable as Function
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from .._base import checks
+from .._base.floating import underflowing
+from .._base.types import Array, ArrayLike, Float64Array, IntArray
+from .._kernels import layout, reference
+from .._kernels.cpu import compiled
+
+if TYPE_CHECKING:
+    from .data import Dataset
+    from .network import Network
+
+_settings: Any = numba.config
+T = TypeVar("T", bound=NDArray[Any])
+
+
+def owned(array: T, given: object) -> T:
+    """Return `array`, copied where it shares memory with what was given: that may be changed later."""
+    return array.copy() if np.may_share_memory(array, np.asarray(given)) else array
+
+
+@runtime_checkable
+class Potential(Protocol):
+    """What every potential offers; x has shape (P,)."""
+
+    n_params: int
+
+    def value(self, x: ArrayLike) -> float:
+        """Return U(x)."""
+
+    def gradient(self, x: ArrayLike) -> Float64Array:
+        """Return ∇U(x) of shape (P,)."""
+
+    def value_and_gradient(self, x: ArrayLike) -> tuple[float, Float64Array]:
+        """Return U(x) and ∇U(x)."""
+
+    def specification(self) -> dict[str, Any]:
+        """Return what identifies this potential, ready for JSON."""
+
+
+class _Compiled:
+    """A potential the compiled kernels know."""
+
+    n_params: int
+    n_samples = 1
+
+    def problem(self, dtype: str = "float64") -> layout.Problem:
+        """Return the kernels' description of this potential."""
+        raise NotImplementedError
+
+    @underflowing
+    def value(self, x: ArrayLike) -> float:
+        """Return U(x) for x of shape (P,)."""
+        x = self._point(x)
+        if _settings.DISABLE_JIT:
+            return self.value_and_gradient(x)[0]
+        problem, held = self._held()
+        return float(compiled.value_and_gradient(problem, held, x, np.empty(0)))
+
+    def gradient(self, x: ArrayLike) -> Float64Array:
+        """Return ∇U(x) of shape (P,)."""
+        return self.value_and_gradient(x)[1]
+
+    @underflowing
+    def value_and_gradient(self, x: ArrayLike) -> tuple[float, Float64Array]:
+        """Return U(x) and ∇U(x) of shape (P,)."""
+        x = self._point(x)
+        if _settings.DISABLE_JIT:  # where the kernels' loops would run in Python, NumPy's are faster
+            value, gradient = reference.value_and_gradient(self.problem(), x)
+            return float(value), gradient
+        problem, held = self._held()
+        gradient = np.empty(self.n_params)
+        return float(compiled.value_and_gradient(problem, held, x, gradient)), gradient
+
+    def _point(self, x: ArrayLike) -> Array:
+        return np.require(checks.shaped(x, "x", (self.n_params,)), requirements=["C", "W"])
+
+    def _held(self) -> tuple[layout.Problem, Any]:
+        problem = self.problem()
+        held = compiled.tiles(problem, self.n_samples)
+        if problem.kind == layout.NETWORK:
+            compiled.load(problem, np.arange(self.n_samples), held)
+        return problem, held
+
+
+class NetworkPotential(_Compiled):
+    """The loss of a network on a training set, U(θ) ≥ 0.
+
+    Parameters
+    ----------
+    network : Network
+        The network f(θ; ·) and its loss.
+    data : Dataset or array_like
+        A data set, whose arrays are shared, or inputs X of shape (N, n_0), which are copied.
+    y : array_like, optional
+        With inputs given as an array: labels (N,) for "nll", targets (N, n_L) for "mse"; copied.
+
+    Attributes
+    ----------
+    rotation_invariant : bool
+        The data set's claim, which `symmetries.find` verifies.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes do not fit the network, a label is out of range, or an entry is NaN or infinite.
+    """
+
+    def __init__(self, network: Network, data: Dataset | ArrayLike, y: ArrayLike | None = None) -> None:
+        held: Any = data
+        self.dataset = ""
+        self.rotation_invariant = False
+        if y is None:
+            if not (hasattr(held, "X") and hasattr(held, "y")):
+                raise TypeError(f"potential needs a Dataset, or X and y; got {checks.describe(held)} alone")
+            self.rotation_invariant = bool(getattr(held, "rotation_invariant", False))
+            held, y, self.dataset = held.X, held.y, str(held.name)
+        self.network = network
+        self.X: Array = checks.array(held, "X", ndim=2)
+        self.n_samples = self.X.shape[0]
+        n_outputs = network.widths[-1]
+        if self.n_samples == 0:
+            raise ValueError("X holds no samples; expected at least one row")
+        if self.X.shape[1] != network.widths[0]:
+            raise ValueError(f"X must have {network.widths[0]} columns, one per input, got {self.X.shape[1]}")
+        self.y: Array | IntArray
+        if network.loss == "nll":
+            self.y = checks.labels(y, "y", n_samples=self.n_samples, n_classes=n_outputs)
+        else:
+            self.y = checks.shaped(y, "y", (self.n_samples, n_outputs))
+        if held is data:
+            self.X, self.y = owned(self.X, held), owned(self.y, y)
+        self.n_params = network.n_params
+
+    def problem(self, dtype: str = "float64") -> layout.Problem:
+        """Return the kernels' description of the network on its data."""
+        return self.network.problem(self.X, self.y, dtype)
+
+    def specification(self) -> dict[str, Any]:
+        """Return the network's specification and the data's name and size."""
+        return {
+            "kind": "network",
+            "network": self.network.specification(),
+            "dataset": self.dataset,
+            "n_samples": self.n_samples,
+        }
+
+    def __repr__(self) -> str:
+        return f"NetworkPotential({self.network!r}, {self.dataset or 'data'}: {self.n_samples} samples)"
+
+
+class Radial(_Compiled):
+    """U(w) = (|w|² − 1)²/10 + 2/25, the potential of GU's Figures 3–6.
+
+    One neuron with activation z² on the twelve icosahedron vertices with label 3/5 has exactly this loss.
+
+    Parameters
+    ----------
+    n_params : int
+        Dimension of w; 3 in the paper.
+    """
+
+    def __init__(self, n_params: int = 3) -> None:
+        self.n_params = checks.integer(n_params, "n_params", minimum=1)
+
+    def problem(self, dtype: str = "float64") -> layout.Problem:
+        """Return the kernels' description."""
+        return layout.analytic(layout.RADIAL, np.empty((0, 0)), dtype)
+
+    def specification(self) -> dict[str, Any]:
+        """Return the kind and the dimension."""
+        return {"kind": "radial", "n_params": self.n_params}
+
+    def __repr__(self) -> str:
+        return f"Radial(n_params={self.n_params})"
+
+
+class Harmonic(_Compiled):
+    """U(x) = ½⟨x, Ax⟩.
+
+    Parameters
+    ----------
+    A : array_like, shape (P, P)
+        Symmetric matrix.
+    """
+
+    def __init__(self, A: ArrayLike) -> None:
+        self.A = owned(checks.array(A, "A", ndim=2), A)
+        if self.A.shape[0] == 0 or self.A.shape[0] != self.A.shape[1] or not np.array_equal(self.A, self.A.T):
+            raise ValueError(f"A must be a symmetric matrix, got {checks.describe(self.A)}")
+        self.n_params = self.A.shape[0]
+
+    def problem(self, dtype: str = "float64") -> layout.Problem:
+        """Return the kernels' description."""
+        return layout.analytic(layout.HARMONIC, self.A, dtype)
+
+    def specification(self) -> dict[str, Any]:
+        """Return the kind and the dimension."""
+        return {"kind": "harmonic", "n_params": self.n_params}
+
+    def __repr__(self) -> str:
+        return f"Harmonic({self.n_params}×{self.n_params})"
+
+
+class Callable:
+    """A potential given by a Python function; runs step through it in Python, everything else is the same.
+
+    Parameters
+    ----------
+    value_and_gradient : callable
+        x of shape (P,) ↦ (U(x), ∇U(x) of shape (P,)).
+    n_params : int
+        P.
+    """
+
+    def __init__(self, value_and_gradient: Function[[Float64Array], tuple[float, ArrayLike]], n_params: int) -> None:
+        if not callable(value_and_gradient):
+            raise TypeError(f"value_and_gradient must be callable, got {checks.describe(value_and_gradient)}")
+        self._function = value_and_gradient
+        self.n_params = checks.integer(n_params, "n_params", minimum=1)
+
+    def value(self, x: ArrayLike) -> float:
+        """Return U(x) for x of shape (P,)."""
+        return self.value_and_gradient(x)[0]
+
+    def gradient(self, x: ArrayLike) -> Float64Array:
+        """Return ∇U(x) of shape (P,)."""
+        return self.value_and_gradient(x)[1]
+
+    def value_and_gradient(self, x: ArrayLike) -> tuple[float, Float64Array]:
+        """Return U(x) and ∇U(x) of shape (P,).
+
+        Raises
+        ------
+        ValueError
+            If the function does not return a number and an array of shape (P,).
+        """
+        x = checks.shaped(x, "x", (self.n_params,))
+        value, gradient = self._function(x.astype(np.float64))
+        out = np.array(checks.unmasked(gradient, "gradient"), dtype=np.float64)  # the function may fill one buffer
+        if np.ndim(value) != 0 or out.shape != (self.n_params,):
+            raise ValueError(
+                f"value_and_gradient must return a number and an array of shape ({self.n_params},), "
+                f"got {checks.describe(value)} and shape {out.shape}"
+            )
+        return float(value), out if math.isfinite(value) else np.full(self.n_params, np.nan)
+
+    def specification(self) -> dict[str, Any]:
+        """Return the kind and the dimension; the function itself is not saved."""
+        return {"kind": "callable", "n_params": self.n_params}
+
+    def __repr__(self) -> str:
+        return f"Callable(n_params={self.n_params})"
