@@ -8,21 +8,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from . import bounds, lagrangian, plot
+from . import lagrangian, plot
 from ._base.versions import version
 from ._device import DeviceError
-from ._kinks import SlidingMode
+from ._motion import bounds
+from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
+from ._motion.dynamics import GF, NAGF, ND, Dynamics
+from ._motion.flow import Flow, reference_flow
+from ._motion.kinks import SlidingMode
 from ._problem import data, potentials
 from ._problem.data import Dataset
 from ._problem.network import Network
-from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 from .checkpoint import CheckpointError
-from .dynamics import GF, NAGF, ND, Dynamics
 from .ensemble import ensemble
 from .laws import LawRecord
 from .memory import memory
 from .rebalance import rebalance
-from .reference_flow import Flow, reference_flow
 from .resume import resume
 from .simulate import DivergenceError, Snapshot, integrate
 from .sweep import Sweep, SweepMember, load_sweep, sweep

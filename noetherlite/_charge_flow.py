@@ -15,7 +15,7 @@ import numpy as np
 
 from ._base.types import Float64Array, IntArray
 from ._family import expm
-from .algorithms import GD, HeavyBall
+from ._motion.algorithms import GD, HeavyBall
 
 _EQUAL = 8 * float(np.finfo(np.float64).eps)
 

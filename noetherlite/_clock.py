@@ -7,8 +7,8 @@ import numpy as np
 from ._base import checks
 from ._base.precision import of_dtype, precision
 from ._base.types import ArrayLike, Float64Array
-from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog
-from .dynamics import Dynamics
+from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog
+from ._motion.dynamics import Dynamics
 
 _DOUBLE = float(np.finfo(np.float64).eps)
 

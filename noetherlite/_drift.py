@@ -15,8 +15,8 @@ from ._base.floating import underflowing
 from ._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from ._family import Family, NoetherSymmetry
 from ._kernels import layout
+from ._motion.algorithms import GD, Algorithm, HeavyBall
 from ._problem.potentials import Potential
-from .algorithms import GD, Algorithm, HeavyBall
 from .simulate import check
 from .symmetries import watched as _watched
 

@@ -9,7 +9,7 @@ import numpy as np
 from ._base.types import Array, Float64Array
 from ._family import Family
 from ._kernels import layout, reference
-from .algorithms import Algorithm
+from ._motion.algorithms import Algorithm
 from .trajectory import BLEW_UP
 
 if TYPE_CHECKING:

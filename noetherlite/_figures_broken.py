@@ -8,10 +8,10 @@ import numpy as np
 
 from ._base.types import Float64Array
 from ._drift import PARTS, drift
+from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 from ._problem import data
 from ._problem.network import Network
 from ._problem.potentials import NetworkPotential
-from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 from .plot import COLOURS
 from .simulate import integrate
 

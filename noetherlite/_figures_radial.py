@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._base.types import Float64Array
+from ._motion.algorithms import GD, Algorithm, ConformalLeapfrog
 from ._problem import data
 from ._problem.network import Network
 from ._problem.potentials import Callable, Potential, Radial
-from .algorithms import GD, Algorithm, ConformalLeapfrog
 from .plot import COLOURS
 from .simulate import integrate
 from .symmetries import Symmetry

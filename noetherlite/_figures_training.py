@@ -9,10 +9,10 @@ import numpy as np
 
 from ._base import checks
 from ._base.types import Array, Float64Array, Seed
+from ._motion.algorithms import GD, NAGD, Algorithm, Leapfrog
 from ._problem import data as datasets
 from ._problem.data import Dataset
 from ._problem.network import Network
-from .algorithms import GD, NAGD, Algorithm, Leapfrog
 from .plot import COLOURS
 from .simulate import Snapshot, integrate
 from .trajectory import Trajectory

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._base.types import Float64Array, IntArray
-from .algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
+from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 
 
 @dataclass(frozen=True, eq=False)

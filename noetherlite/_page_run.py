@@ -12,10 +12,10 @@ from ._base import checks
 from ._base.types import Float64Array
 from ._exact_laws import exact_law, explained
 from ._family import Family
+from ._motion.algorithms import Algorithm, specified
 from ._page_plots import Curve, plot
 from ._page_tables import flat, table
 from ._problem.network import Network
-from .algorithms import Algorithm, specified
 from .formulas import law as law_of
 from .laws import LawRecord
 from .symmetries import catalogue

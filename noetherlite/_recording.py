@@ -11,9 +11,9 @@ from ._base import checks
 from ._base.precision import widened
 from ._base.types import Array, ArrayLike, IntArray
 from ._family import Family, NoetherSymmetry
+from ._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
+from ._motion.dynamics import Dynamics
 from ._problem.potentials import NetworkPotential, Potential
-from .algorithms import GD, NAGD, Algorithm, HeavyBall
-from .dynamics import Dynamics
 from .symmetries import watched
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from ._base.precision import Precision
 from ._base.types import Float64Array
 from ._implied import gain
+from ._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
 from ._problem.potentials import Potential
 from ._rounding import Rounding
 from ._rows import ROUND_OFF
-from .algorithms import GD, NAGD, Algorithm, HeavyBall
 
 if TYPE_CHECKING:
     from ._steps import Steps

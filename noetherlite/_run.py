@@ -19,8 +19,8 @@ from ._engine import Engine as Engine
 from ._family import Family
 from ._kernels import layout, pointwise
 from ._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
+from ._motion.algorithms import Algorithm
 from ._problem.potentials import NetworkPotential, Potential
-from .algorithms import Algorithm
 
 BACKENDS = ("auto", "cpu", "reference", "cuda")
 # Compiled calls are kept to about this many seconds, so that Ctrl-C and the progress bar stay responsive.

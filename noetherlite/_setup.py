@@ -10,7 +10,7 @@ import numpy as np
 from . import _run
 from ._base.types import Array, Float64Array
 from ._kernels import layout
-from .algorithms import Algorithm
+from ._motion.algorithms import Algorithm
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from ._family import NoetherSymmetry
 from ._flow_check import check_flow, path
 from ._implied import fewest_rows
 from ._limits import limits
+from ._motion.algorithms import Algorithm, HeavyBall
+from ._motion.dynamics import GF, Dynamics
 from ._problem.potentials import Potential
 from ._recording import by_row, claimed, laws_of, recorded, step_laws
 from ._report import Report, law_findings, motion_findings
 from ._steps import Stepwise
-from .algorithms import Algorithm, HeavyBall
-from .dynamics import GF, Dynamics
 
 # Rows are judged in pieces of so many numbers, which bounds what is needed beside the recording.
 _PIECE = 1 << 18

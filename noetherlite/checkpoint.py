@@ -19,11 +19,11 @@ from ._base.files import suffixed
 from ._base.types import Array
 from ._base.versions import versions
 from ._kernels import layout
+from ._motion.algorithms import specified
 from ._problem.data import Dataset
 from ._problem.network import Network
 from ._problem.potentials import Harmonic, NetworkPotential, Potential, Radial
 from ._setup import Setup
-from .algorithms import specified
 from .symmetries import Symmetry, watched
 from .trajectory import Trajectory
 

@@ -22,9 +22,9 @@ from ._base.interrupt import Interrupt
 from ._base.types import Array, ArrayLike, Float64Array, Seed
 from ._family import NoetherSymmetry
 from ._kernels import layout
+from ._motion.algorithms import Algorithm
 from ._problem.potentials import Potential
 from ._setup import Setup
-from .algorithms import Algorithm
 from .checkpoint import UNWRITTEN, Keeper, keeper
 from .simulate import check, specify
 from .symmetries import watched as _watched

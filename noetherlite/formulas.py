@@ -15,7 +15,7 @@ from ._base import checks
 from ._base.notation import plain, width
 from ._families import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
 from ._family import NoetherSymmetry
-from .dynamics import GF, NAGF, ND, Dynamics
+from ._motion.dynamics import GF, NAGF, ND, Dynamics
 from .symmetries import Symmetry, Time
 
 NAMES = ("scaling", "swish", "linear", "rotation", "translation:b", "translation:W", "time")

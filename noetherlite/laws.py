@@ -17,8 +17,8 @@ from ._base import html
 from ._base.types import Float64Array, IntArray
 from ._family import Family
 from ._kernels import layout
-from .algorithms import Algorithm
-from .dynamics import Dynamics
+from ._motion.algorithms import Algorithm
+from ._motion.dynamics import Dynamics
 
 if TYPE_CHECKING:
     from ._run import Plan

@@ -12,8 +12,8 @@ import numpy as np
 
 from ._base import checks
 from ._base.types import AnyArray, Float64Array
-from .bounds import quantity_bound
-from .dynamics import Dynamics
+from ._motion.bounds import quantity_bound
+from ._motion.dynamics import Dynamics
 from .symmetries import TOLERANCE
 
 if TYPE_CHECKING:

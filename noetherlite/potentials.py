@@ -1,12 +1,6 @@
 """Potentials U(x): networks on data, analytic ones, and functions of one's own."""
 
-from ._problem.potentials import (
-    Callable,
-    Harmonic,
-    NetworkPotential,
-    Potential,
-    Radial,
-)
+from ._problem.potentials import Callable, Harmonic, NetworkPotential, Potential, Radial
 
 __all__ = [
     "Callable",

@@ -19,9 +19,9 @@ from ._base.interrupt import Interrupt
 from ._base.types import Array, ArrayLike, Float64Array, Seed
 from ._base.versions import versions
 from ._family import NoetherSymmetry
+from ._motion.algorithms import Algorithm
 from ._problem.potentials import Potential
 from ._setup import Setup
-from .algorithms import Algorithm
 from .checkpoint import UNWRITTEN, Keeper, keeper
 from .symmetries import watched as _watched
 from .trajectory import Trajectory

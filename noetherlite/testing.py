@@ -15,14 +15,14 @@ from ._base.floating import underflowing
 from ._base.precision import named, of_dtype, widened
 from ._base.types import Array, ArrayLike, Float64Array, Seed
 from ._family import NoetherSymmetry
+from ._motion.algorithms import Algorithm
+from ._motion.dynamics import GF, Dynamics
 from ._problem.points import random_point
 from ._problem.potentials import Potential
 from ._report import Report
 from ._rows import blocks_of, distinct
 from ._tensors.watch import assert_symmetric as assert_symmetric
-from .algorithms import Algorithm
 from .checking import check
-from .dynamics import GF, Dynamics
 
 # Multiples of ε times the scale of a gradient that two correct evaluations may differ by; ours and PyTorch's differ by 1.
 _ROUND_OFF = 32

@@ -13,9 +13,9 @@ from numba.core import event
 from ._base import checks
 from ._kernels import store
 from ._kernels.cpu import compiled as cpu
+from ._motion.algorithms import GD
 from ._problem.network import Network
 from ._problem.potentials import Harmonic, Radial
-from .algorithms import GD
 from .simulate import integrate
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from noetherlite import datasets
+from noetherlite._motion.dynamics import GF, NAGF, ND, Dynamics
 from noetherlite._problem.network import Network
-from noetherlite.dynamics import GF, NAGF, ND, Dynamics
 from noetherlite.formulas import NAMES, law, tables
 from noetherlite.symmetries import Symmetry, find
 

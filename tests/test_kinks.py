@@ -8,8 +8,9 @@ from problems import EPS, problem
 from scipy.integrate import solve_ivp
 
 import noetherlite as nl
-from noetherlite import _kinks, _sliding
-from noetherlite._gated import GatedLoss
+from noetherlite._motion import kinks as _kinks
+from noetherlite._motion import sliding
+from noetherlite._motion.gated import GatedLoss
 
 # DOP853 keeps each step's error below 1e-12, and the dense output where a piece ends is of one order less.
 TOLERANCE = 1e-9
@@ -290,16 +291,16 @@ def test_sides_by_enumeration():
     rng = np.random.default_rng(5)
     for _ in range(20):
         normals, gradient, weights = rng.normal(size=(6, 3)), rng.normal(size=6), rng.uniform(0.5, 2, 3)
-        found = _sliding._sides(gradient, normals, weights, np.zeros(3))
+        found = sliding._sides(gradient, normals, weights, np.zeros(3))
         rate = -normals.T @ (gradient + normals * weights @ found)
         assert (rate[found == 0] <= 1e-12).all()
         assert (rate[found == 1] >= -1e-12).all()
         assert np.abs(rate[(found > 0) & (found < 1)]).max(initial=0.0) < 1e-12
-    concave = _sliding._sides(np.array([-1.0]), np.array([[1.0]]), np.array([-0.5]), np.zeros(1))
+    concave = sliding._sides(np.array([-1.0]), np.array([[1.0]]), np.array([-0.5]), np.zeros(1))
     assert concave == [1.0]  # pulled up: on, where it is pulled by more
     for side in (0.0, 1.0):  # both sides are solutions: the one that the flow came to
         both = np.array([-1.0 + 3 * (1 - side)]), np.array([[1.0]]), np.array([-3.0])
-        assert _sliding._sides(*both, np.array([side])) == [side]
+        assert sliding._sides(*both, np.array([side])) == [side]
 
 
 def test_a_margin_that_dips_within_a_step_is_found():

@@ -18,10 +18,10 @@ FLOORS = [
     ["_base.types", "_base.schema", "_base.checks", "_base.files", "_base.identity", "_base.by_name", "_base.limits", "_base.html", "_base.interrupt", "_base.progress", "_base.floating", "_base.versions"],
     ["_kernels.*"],
     [
-        "_problem.activations", "_problem.potentials", "_problem.network", "_problem.data", "_problem.idx", "_problem.download", "_problem.kmnist", "_problem.glyphs", "dynamics",
-        "algorithms",
+        "_problem.activations", "_problem.potentials", "_problem.network", "_problem.data", "_problem.idx", "_problem.download", "_problem.kmnist", "_problem.glyphs", "_motion.dynamics",
+        "_motion.algorithms",
     ],
-    ["symmetries", "_family", "_families", "_problem.points", "laws", "bounds"],
+    ["symmetries", "_family", "_families", "_problem.points", "laws", "_motion.bounds"],
     [
         "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_base.threads", "_reduction", "plot", "_setup", "checkpoint",
         "_exactness", "_tables",
@@ -29,8 +29,8 @@ FLOORS = [
     ],
     ["_tensors.*", "tensors"],
     [
-        "reference_flow", "lagrangian", "formulas", "_base.notation", "rebalance", "convert", "_layers", "checking", "_report", "_implied",
-        "_gated", "_normals", "_kinks", "_sliding", "_flow_check", "_base.precision", "_rounding", "_rows", "_replay", "_causes", "_steps", "_limits",
+        "_motion.flow", "lagrangian", "formulas", "_base.notation", "rebalance", "convert", "_layers", "checking", "_report", "_implied",
+        "_motion.gated", "_motion.normals", "_motion.kinks", "_motion.sliding", "_flow_check", "_base.precision", "_rounding", "_rows", "_replay", "_causes", "_steps", "_limits",
         "_clock", "_recording", "_monitor", "_drift", "_charge_flow", "testing", "ntk", "_ntk_*", "discovery", "_brackets", "counting",
     ],
     ["figures", "_figures_*", "_page", "_page_*", "_exact_laws", "warmup", "cli", "_cli.*", "__main__", "__init__"],

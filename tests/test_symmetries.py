@@ -9,8 +9,8 @@ from noetherlite import datasets, potentials
 from noetherlite._families import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
 from noetherlite._kernels import reference
 from noetherlite._kernels.cpu.compiled import laws as cpu_laws
+from noetherlite._motion.algorithms import GD, NAGD, ConformalLeapfrog, Leapfrog
 from noetherlite._problem.network import Network
-from noetherlite.algorithms import GD, NAGD, ConformalLeapfrog, Leapfrog
 from noetherlite.laws import table
 from noetherlite.simulate import integrate
 from noetherlite.symmetries import TOLERANCE, Symmetry, Time, defect, find

@@ -11,11 +11,11 @@ import numpy as np
 from .._base import checks
 from .._base.files import arrays
 from .._base.types import Array
+from .._motion.algorithms import Algorithm
+from .._motion.dynamics import Dynamics
 from .._problem import data as datasets
 from .._problem.network import Network
 from .._problem.potentials import NetworkPotential
-from ..algorithms import Algorithm
-from ..dynamics import Dynamics
 from . import say
 from .config import Config
 from .laws import dynamics_flag, network, network_flags

@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import _run, algorithms
+from .. import _run
 from .._base import checks
 from .._base.files import arrays, present
 from .._base.limits import refuse_beyond_memory
 from .._base.types import Array
+from .._motion import algorithms
+from .._motion.algorithms import Algorithm
 from .._problem import data as datasets
 from .._problem.network import Network
 from .._problem.potentials import NetworkPotential, Potential, Radial
-from ..algorithms import Algorithm
 from ..checkpoint import interval
 from ..ensemble import ensemble
 from ..memory import memory

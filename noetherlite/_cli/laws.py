@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from .. import dynamics
 from .._base import checks
 from .._families import DataRotation
+from .._motion import dynamics
+from .._motion.dynamics import Dynamics
 from .._problem.network import Network
-from ..dynamics import Dynamics
 from ..symmetries import Time, catalogue
 from . import say
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._base import checks
-from ._base.types import ArrayLike, Float64Array
+from .._base import checks
+from .._base.types import ArrayLike, Float64Array
 
 _ORDINARY = 2.0**512
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._base import checks
-from ._kernels import layout
+from .._base import checks
+from .._kernels import layout
 from .dynamics import GF, Dynamics
 
 

@@ -12,13 +12,13 @@ from typing import cast
 import numpy as np
 from numpy.polynomial.polynomial import polyder, polyval
 
-from ._base import checks
-from ._base.floating import underflowing
-from ._base.types import Array, ArrayLike, Float64Array
-from ._gated import GatedLoss, kinked
-from ._kinks import Descent, Inertia, Method, SlidingMode, solve
-from ._problem.potentials import NetworkPotential, Potential
+from .._base import checks
+from .._base.floating import underflowing
+from .._base.types import Array, ArrayLike, Float64Array
+from .._problem.potentials import NetworkPotential, Potential
 from .dynamics import Dynamics
+from .gated import GatedLoss, kinked
+from .kinks import Descent, Inertia, Method, SlidingMode, solve
 
 # The series at t = 0 is tried up to this fraction of the problem's own times, and halved until its defect is small.
 _FRACTION, _HALVINGS = 0.01, 100

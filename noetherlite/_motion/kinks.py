@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from . import _sliding
-from ._base.types import Array, Float64Array
-from ._gated import GatedLoss
-from ._sliding import Kink, Surface
+from .._base.types import Array, Float64Array
+from . import sliding as _sliding
 from .dynamics import Dynamics
+from .gated import GatedLoss
+from .sliding import Kink, Surface
 
 if TYPE_CHECKING:
     from scipy.integrate import DenseOutput

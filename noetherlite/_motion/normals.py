@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._base.types import Array, Float64Array
+from .._base.types import Array, Float64Array
 
 # Below it the Gram matrix of unit normals, whose condition number is that of the normals squared, is not good enough.
 _INDEPENDENT = 1e-6

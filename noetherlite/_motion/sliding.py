@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._base.types import Array, Float64Array
-from ._gated import GatedLoss
-from ._normals import Normals
+from .._base.types import Array, Float64Array
+from .gated import GatedLoss
+from .normals import Normals
 
 Kink = tuple[int, int]  # row and column of the matrix (N, H)
 

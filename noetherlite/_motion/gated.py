@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._base.types import Array, Float64Array
-from ._kernels import reference
-from ._normals import Block, Normals
-from ._problem.activations import Activation
-from ._problem.potentials import NetworkPotential, Potential
+from .._base.types import Array, Float64Array
+from .._kernels import reference
+from .._problem.activations import Activation
+from .._problem.potentials import NetworkPotential, Potential
+from .normals import Block, Normals
 
 _Blocks = list[tuple[Array, Array | None, Array | None]]  # W, b and β of each layer
 
