@@ -8,7 +8,7 @@ Start training elsewhere on the orbit: the same function, other charges, another
 import numpy as np
 
 import noetherlite as nl
-from noetherlite.rebalance import rebalance
+from noetherlite._symmetry.rebalance import rebalance
 
 
 def main() -> None:

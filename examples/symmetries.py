@@ -8,8 +8,8 @@ What is conserved, and why: the symmetries of a few problems, how well they hold
 import numpy as np
 
 import noetherlite as nl
-from noetherlite.formulas import law
-from noetherlite.symmetries import defect
+from noetherlite._symmetry.find import defect
+from noetherlite._symmetry.formulas import law
 
 
 def main() -> None:

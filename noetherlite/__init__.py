@@ -19,17 +19,17 @@ from ._motion.kinks import SlidingMode
 from ._problem import data, potentials
 from ._problem.data import Dataset
 from ._problem.network import Network
+from ._symmetry.find import Symmetry
+from ._symmetry.find import defect as symmetry_defect
+from ._symmetry.find import find as symmetries
+from ._symmetry.rebalance import rebalance
+from ._symmetry.records import LawRecord
 from .checkpoint import CheckpointError
 from .ensemble import ensemble
-from .laws import LawRecord
 from .memory import memory
-from .rebalance import rebalance
 from .resume import resume
 from .simulate import DivergenceError, Snapshot, integrate
 from .sweep import Sweep, SweepMember, load_sweep, sweep
-from .symmetries import Symmetry
-from .symmetries import defect as symmetry_defect
-from .symmetries import find as symmetries
 from .trajectory import Trajectory, load
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from ._monitor import Monitor
     from ._page import report
     from ._report import Report
+    from ._symmetry.formulas import Law, law
     from ._tensors.found import scan, scan_pairs
     from ._tensors.watch import watch
     from .checking import check
     from .counting import LawCount, count_laws
     from .discovery import Discovery, discover
-    from .formulas import Law, law
 
 __version__ = version()
 
@@ -113,7 +113,7 @@ __all__ = [
 _LAZY = {
     "Discovery": "discovery",
     "Drift": "_drift",
-    "Law": "formulas",
+    "Law": "_symmetry.formulas",
     "LawCount": "counting",
     "Monitor": "_monitor",
     "Report": "_report",
@@ -123,7 +123,7 @@ _LAZY = {
     "discover": "discovery",
     "drift": "_drift",
     "figures": "figures",
-    "law": "formulas",
+    "law": "_symmetry.formulas",
     "ntk": "ntk",
     "report": "_page",
     "scan": "_tensors.found",

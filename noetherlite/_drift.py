@@ -13,12 +13,12 @@ from ._base import checks
 from ._base.by_name import ByName
 from ._base.floating import underflowing
 from ._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
-from ._family import Family, NoetherSymmetry
 from ._kernels import layout
 from ._motion.algorithms import GD, Algorithm, HeavyBall
 from ._problem.potentials import Potential
+from ._symmetry.family import Family, NoetherSymmetry
+from ._symmetry.find import watched as _watched
 from .simulate import check
-from .symmetries import watched as _watched
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

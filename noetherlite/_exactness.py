@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._base.types import Array, Float64Array
-from ._family import Family
 from ._kernels import layout, reference
 from ._motion.algorithms import Algorithm
+from ._symmetry.family import Family
 from .trajectory import BLEW_UP
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from ._motion.algorithms import GD, Algorithm, ConformalLeapfrog
 from ._problem import data
 from ._problem.network import Network
 from ._problem.potentials import Callable, Potential, Radial
+from ._symmetry.find import Symmetry
 from .plot import COLOURS
 from .simulate import integrate
-from .symmetries import Symmetry
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:

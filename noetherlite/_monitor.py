@@ -12,13 +12,13 @@ from ._base.floating import underflowing
 from ._base.precision import judged, widened
 from ._base.types import Array, ArrayLike
 from ._clock import start
-from ._family import Family, NoetherSymmetry
 from ._implied import fewest_rows
 from ._motion.algorithms import Algorithm
 from ._problem.potentials import Potential
 from ._recording import batch_of_row, claimed, dtype_of, step_laws
 from ._report import Report
 from ._steps import Stepwise
+from ._symmetry.family import Family, NoetherSymmetry
 from .checking import report
 
 

@@ -10,15 +10,15 @@ import numpy as np
 
 from ._base import checks
 from ._base.types import Float64Array
-from ._exact_laws import exact_law, explained
-from ._family import Family
 from ._motion.algorithms import Algorithm, specified
 from ._page_plots import Curve, plot
 from ._page_tables import flat, table
 from ._problem.network import Network
-from .formulas import law as law_of
-from .laws import LawRecord
-from .symmetries import catalogue
+from ._symmetry.discrete import exact_law, explained
+from ._symmetry.family import Family
+from ._symmetry.find import catalogue
+from ._symmetry.formulas import law as law_of
+from ._symmetry.records import LawRecord
 from .trajectory import Trajectory
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from ._base import checks
 from ._base.precision import widened
 from ._base.types import Array, ArrayLike, IntArray
-from ._family import Family, NoetherSymmetry
 from ._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
 from ._motion.dynamics import Dynamics
 from ._problem.potentials import NetworkPotential, Potential
-from .symmetries import watched
+from ._symmetry.family import Family, NoetherSymmetry
+from ._symmetry.find import watched
 
 
 def claimed(U: object, dynamics: object) -> None:

@@ -11,16 +11,16 @@ import numba
 import numpy as np
 
 from . import _device, _exactness, _reduction
-from . import laws as _laws
 from ._base import checks, limits
 from ._base.threads import threads as threads
 from ._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from ._engine import Engine as Engine
-from ._family import Family
 from ._kernels import layout, pointwise
 from ._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
 from ._motion.algorithms import Algorithm
 from ._problem.potentials import NetworkPotential, Potential
+from ._symmetry import records as _laws
+from ._symmetry.family import Family
 
 BACKENDS = ("auto", "cpu", "reference", "cuda")
 # Compiled calls are kept to about this many seconds, so that Ctrl-C and the progress bar stay responsive.

@@ -10,7 +10,6 @@ import numpy as np
 from ._base.precision import Precision
 from ._base.types import BoolArray, Float64Array, IntArray
 from ._causes import Evidence
-from ._family import Family
 from ._implied import fewest_rows, gain, implied
 from ._motion.algorithms import Algorithm, HeavyBall
 from ._problem.network import Block
@@ -18,6 +17,7 @@ from ._problem.potentials import Potential
 from ._replay import Replay
 from ._rounding import Rounding
 from ._rows import ROUND_OFF, Moments, Motion, Row, Tally, blocks_of, norms, ratio, times
+from ._symmetry.family import Family
 
 # After so many steps in a row that no rounding explains, none is looked for any more.
 _HOPELESS = 32

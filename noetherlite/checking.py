@@ -12,7 +12,6 @@ from ._base.precision import Precision, judged
 from ._base.precision import precision as precision
 from ._base.types import Array, ArrayLike
 from ._clock import candidates, even, last_is_short, start, times
-from ._family import NoetherSymmetry
 from ._flow_check import check_flow, path
 from ._implied import fewest_rows
 from ._limits import limits
@@ -22,6 +21,7 @@ from ._problem.potentials import Potential
 from ._recording import by_row, claimed, laws_of, recorded, step_laws
 from ._report import Report, law_findings, motion_findings
 from ._steps import Stepwise
+from ._symmetry.family import NoetherSymmetry
 
 # Rows are judged in pieces of so many numbers, which bounds what is needed beside the recording.
 _PIECE = 1 << 18

@@ -24,7 +24,7 @@ from ._problem.data import Dataset
 from ._problem.network import Network
 from ._problem.potentials import Harmonic, NetworkPotential, Potential, Radial
 from ._setup import Setup
-from .symmetries import Symmetry, watched
+from ._symmetry.find import Symmetry, watched
 from .trajectory import Trajectory
 
 EMBEDDED = 64_000_000  # bytes of data that a checkpoint takes along

@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 
 from . import _device, _run
-from . import laws as _laws
 from ._base import checks
 from ._base import progress as _progress
 from ._base.floating import underflowing
 from ._base.interrupt import Interrupt
 from ._base.types import Array, ArrayLike, Float64Array, Seed
-from ._family import NoetherSymmetry
 from ._kernels import layout
 from ._motion.algorithms import Algorithm
 from ._problem.potentials import Potential
 from ._setup import Setup
+from ._symmetry import records as _laws
+from ._symmetry.family import NoetherSymmetry
+from ._symmetry.find import watched as _watched
 from .checkpoint import UNWRITTEN, Keeper, keeper
 from .simulate import check, specify
-from .symmetries import watched as _watched
 from .trajectory import BLEW_UP, Member, Trajectory
 
 

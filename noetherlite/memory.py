@@ -8,10 +8,10 @@ import numpy as np
 
 from . import _run
 from ._base import checks, limits
-from ._family import NoetherSymmetry
 from ._kernels.cpu import tiles
 from ._problem.potentials import Potential
-from .symmetries import watched as _watched
+from ._symmetry.family import NoetherSymmetry
+from ._symmetry.find import watched as _watched
 
 
 def memory(

@@ -14,7 +14,7 @@ from ._base import checks
 from ._base.types import AnyArray, Float64Array
 from ._motion.bounds import quantity_bound
 from ._motion.dynamics import Dynamics
-from .symmetries import TOLERANCE
+from ._symmetry.find import TOLERANCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

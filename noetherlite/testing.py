@@ -14,13 +14,13 @@ from ._base import checks
 from ._base.floating import underflowing
 from ._base.precision import named, of_dtype, widened
 from ._base.types import Array, ArrayLike, Float64Array, Seed
-from ._family import NoetherSymmetry
 from ._motion.algorithms import Algorithm
 from ._motion.dynamics import GF, Dynamics
 from ._problem.points import random_point
 from ._problem.potentials import Potential
 from ._report import Report
 from ._rows import blocks_of, distinct
+from ._symmetry.family import NoetherSymmetry
 from ._tensors.watch import assert_symmetric as assert_symmetric
 from .checking import check
 

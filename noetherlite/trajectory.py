@@ -16,7 +16,7 @@ from ._base import checks, html, schema
 from ._base.by_name import ByName
 from ._base.files import arrays, present, replacing, suffixed
 from ._base.types import Array, Float64Array, IntArray
-from .laws import LawRecord
+from ._symmetry.records import LawRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

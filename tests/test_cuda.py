@@ -177,7 +177,7 @@ def test_tiles_of_samples_add_up(monkeypatch):
 def _shared(U, batch_size):
     """The bytes of shared memory of a block in which everything fits."""
     from noetherlite import _run
-    from noetherlite.symmetries import watched
+    from noetherlite._symmetry.find import watched
 
     families = watched(U, "all", minibatches=batch_size is not None)
     options = {"backend": "cuda", "dtype": "float64", "steps": 1, "reduce": False, "moving": True}

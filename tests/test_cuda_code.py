@@ -11,7 +11,7 @@ import noetherlite as nl
 from noetherlite import _device, _run
 from noetherlite._kernels import layout
 from noetherlite._kernels.cuda.block import memory as device_layout
-from noetherlite.symmetries import watched as families
+from noetherlite._symmetry.find import watched as families
 
 pytestmark = [
     pytest.mark.needs_jit,

@@ -14,7 +14,7 @@ import noetherlite as nl
 from noetherlite import _device, _run
 from noetherlite._kernels import layout
 from noetherlite._kernels.cuda.block import memory, schedule
-from noetherlite.symmetries import watched
+from noetherlite._symmetry.find import watched
 
 ALGORITHMS = [
     nl.GD(0.1), nl.GD(0.1, weight_decay=0.1), nl.HeavyBall(0.1), nl.HeavyBall(0.1, weight_decay=0.1), nl.Leapfrog(0.1), nl.NAGD(0.1),

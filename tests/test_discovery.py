@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite.symmetries import TOLERANCE
+from noetherlite._symmetry.find import TOLERANCE
 
 EPS = np.finfo(float).eps
 

@@ -21,7 +21,7 @@ FLOORS = [
         "_problem.activations", "_problem.potentials", "_problem.network", "_problem.data", "_problem.idx", "_problem.download", "_problem.kmnist", "_problem.glyphs", "_motion.dynamics",
         "_motion.algorithms",
     ],
-    ["symmetries", "_family", "_families", "_problem.points", "laws", "_motion.bounds"],
+    ["_symmetry.find", "_symmetry.family", "_symmetry.catalogue", "_problem.points", "_symmetry.records", "_motion.bounds"],
     [
         "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_base.threads", "_reduction", "plot", "_setup", "checkpoint",
         "_exactness", "_tables",
@@ -29,11 +29,11 @@ FLOORS = [
     ],
     ["_tensors.*", "tensors"],
     [
-        "_motion.flow", "lagrangian", "formulas", "_base.notation", "rebalance", "convert", "_layers", "checking", "_report", "_implied",
+        "_motion.flow", "lagrangian", "_symmetry.formulas", "_base.notation", "_symmetry.rebalance", "convert", "_layers", "checking", "_report", "_implied",
         "_motion.gated", "_motion.normals", "_motion.kinks", "_motion.sliding", "_flow_check", "_base.precision", "_rounding", "_rows", "_replay", "_causes", "_steps", "_limits",
         "_clock", "_recording", "_monitor", "_drift", "_charge_flow", "testing", "ntk", "_ntk_*", "discovery", "_brackets", "counting",
     ],
-    ["figures", "_figures_*", "_page", "_page_*", "_exact_laws", "warmup", "cli", "_cli.*", "__main__", "__init__"],
+    ["figures", "_figures_*", "_page", "_page_*", "_symmetry.discrete", "warmup", "cli", "_cli.*", "__main__", "__init__"],
 ]  # fmt: skip
 LARGEST_FILE = 400  # lines
 

@@ -7,7 +7,7 @@ import pytest
 
 import noetherlite as nl
 from noetherlite._problem.points import random_point
-from noetherlite.symmetries import TOLERANCE
+from noetherlite._symmetry.find import TOLERANCE
 
 EPS = np.finfo(float).eps
 SCALES = [1e-6, 1e-3, 0.1, 1.0, 255.0, 1e5]

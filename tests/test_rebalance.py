@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from noetherlite._families import NeuronScaling
 from noetherlite._problem.network import Network
-from noetherlite.rebalance import rebalance
+from noetherlite._symmetry.catalogue import NeuronScaling
+from noetherlite._symmetry.rebalance import rebalance
 
 EPS = np.finfo(float).eps
 ACTIVATIONS = ["linear", "relu", "leaky_relu(0.1)", "polynomial(2)", "repu(2.5)", "swish"]

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from noetherlite import datasets, potentials
-from noetherlite._families import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
 from noetherlite._kernels import reference
 from noetherlite._kernels.cpu.compiled import laws as cpu_laws
 from noetherlite._motion.algorithms import GD, NAGD, ConformalLeapfrog, Leapfrog
 from noetherlite._problem.network import Network
-from noetherlite.laws import table
+from noetherlite._symmetry.catalogue import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
+from noetherlite._symmetry.find import TOLERANCE, Symmetry, Time, defect, find
+from noetherlite._symmetry.records import table
 from noetherlite.simulate import integrate
-from noetherlite.symmetries import TOLERANCE, Symmetry, Time, defect, find
 
 EPS = np.finfo(float).eps
 ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(2)", "polynomial(3)", "repu(3)", "swish"]

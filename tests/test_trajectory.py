@@ -8,7 +8,7 @@ import pytest
 from problems import problem
 
 from noetherlite import GD, NAGD, Leapfrog, integrate, load, potentials
-from noetherlite.laws import LawRecord
+from noetherlite._symmetry.records import LawRecord
 
 
 @pytest.fixture(scope="module")

@@ -27,11 +27,11 @@ from .._motion.algorithms import Algorithm
 from .._problem import data as datasets
 from .._problem.network import Network
 from .._problem.potentials import NetworkPotential, Potential, Radial
+from .._symmetry.find import watched
 from ..checkpoint import interval
 from ..ensemble import ensemble
 from ..memory import memory
 from ..simulate import integrate
-from ..symmetries import watched
 from .say import UsageError
 from .signatures import call, keys, printable, shown, unknown
 

@@ -6,15 +6,15 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from .._base import checks
-from .._families import DataRotation
 from .._motion import dynamics
 from .._motion.dynamics import Dynamics
 from .._problem.network import Network
-from ..symmetries import Time, catalogue
+from .._symmetry.catalogue import DataRotation
+from .._symmetry.find import Time, catalogue
 from . import say
 
 if TYPE_CHECKING:
-    from ..formulas import Law
+    from .._symmetry.formulas import Law
 
 FLOWS = {d.name.lower(): d for d in (dynamics.GF, dynamics.ND, dynamics.NAGF)}
 # Parameters up to which laws are counted: that takes time like P³, and a few seconds here.
@@ -95,7 +95,7 @@ def _dynamics(text: str) -> Dynamics:
 
 
 def _laws(options: argparse.Namespace) -> int:
-    from ..formulas import law
+    from .._symmetry.formulas import law
 
     net, flow = network(options), options.dynamics
     found, absent = [], {}

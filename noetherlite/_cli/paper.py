@@ -78,7 +78,7 @@ def _draw(numbers: Sequence[int], options: argparse.Namespace, chosen: dict[str,
 
 
 def _tables(options: argparse.Namespace) -> int:
-    from ..formulas import tables
+    from .._symmetry.formulas import tables
 
     text = tables(options.format)
     if options.json:

@@ -18,9 +18,9 @@ from .. import plot
 from .._base import checks
 from .._base.files import present
 from .._problem.network import Network
+from .._symmetry.records import VERDICTS
 from ..checkpoint import CheckpointError, begun_as, unfinished
 from ..ensemble import ensemble
-from ..laws import VERDICTS
 from ..resume import resume
 from ..simulate import DivergenceError, integrate
 from ..trajectory import BLEW_UP, Trajectory, stored_specification

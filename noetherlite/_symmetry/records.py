@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ._base import html
-from ._base.types import Float64Array, IntArray
-from ._family import Family
-from ._kernels import layout
-from ._motion.algorithms import Algorithm
-from ._motion.dynamics import Dynamics
+from .._base import html
+from .._base.types import Float64Array, IntArray
+from .._kernels import layout
+from .._motion.algorithms import Algorithm
+from .._motion.dynamics import Dynamics
+from .family import Family
 
 if TYPE_CHECKING:
-    from ._run import Plan
+    from .._run import Plan
 
 
 VERDICTS = ("holds", "broken", "not decidable")

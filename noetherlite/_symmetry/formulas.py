@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._base import checks
-from ._base.notation import plain, width
-from ._families import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
-from ._family import NoetherSymmetry
-from ._motion.dynamics import GF, NAGF, ND, Dynamics
-from .symmetries import Symmetry, Time
+from .._base import checks
+from .._base.notation import plain, width
+from .._motion.dynamics import GF, NAGF, ND, Dynamics
+from .catalogue import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
+from .family import NoetherSymmetry
+from .find import Symmetry, Time
 
 NAMES = ("scaling", "swish", "linear", "rotation", "translation:b", "translation:W", "time")
 FORMATS = ("text", "latex")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base import checks
-from ._base.types import Array, ArrayLike, Float64Array
-from ._family import Family, Row, expm
-from ._kernels import layout
-from ._problem.activations import Activation
-from ._problem.network import Block, Network
+from .._base import checks
+from .._base.types import Array, ArrayLike, Float64Array
+from .._kernels import layout
+from .._problem.activations import Activation
+from .._problem.network import Block, Network
+from .family import Family, Row, expm
 
 
 class _Hidden(Family):

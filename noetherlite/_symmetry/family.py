@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._base import checks, html
-from ._base.floating import underflowing
-from ._base.types import Array, ArrayLike, Float64Array
+from .._base import checks, html
+from .._base.floating import underflowing
+from .._base.types import Array, ArrayLike, Float64Array
 
 
 @underflowing

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._base import checks
-from ._base.floating import underflowing
-from ._base.types import Array, ArrayLike, Float64Array, Seed
-from ._families import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
-from ._family import Family, NoetherSymmetry, Row, expm
-from ._kernels import layout
-from ._problem.network import Network
-from ._problem.points import random_point
-from ._problem.potentials import NetworkPotential, Potential
+from .._base import checks
+from .._base.floating import underflowing
+from .._base.types import Array, ArrayLike, Float64Array, Seed
+from .._kernels import layout
+from .._problem.network import Network
+from .._problem.points import random_point
+from .._problem.potentials import NetworkPotential, Potential
+from .catalogue import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
+from .family import Family, NoetherSymmetry, Row, expm
 
 # A symmetry holds where its defect is below this: 2^14 units of round-off, or 4e-12.
 TOLERANCE = 2**14 * float(np.finfo(np.float64).eps)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._base.notation import plain
-from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall
+from .._base.notation import plain
+from .._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall
 
 # Quadratic terms of the laws, which a symmetry with G = 0 has not; with skew G those of one velocity vanish too.
 _SOURCE = r"\langle Gv, v\rangle"
