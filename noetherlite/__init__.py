@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from . import lagrangian, plot
 from ._base.versions import version
-from ._device import DeviceError
 from ._motion import bounds
 from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 from ._motion.dynamics import GF, NAGF, ND, Dynamics
@@ -19,18 +18,19 @@ from ._motion.kinks import SlidingMode
 from ._problem import data, potentials
 from ._problem.data import Dataset
 from ._problem.network import Network
+from ._run.checkpoint import CheckpointError
+from ._run.device import DeviceError
+from ._run.ensemble import ensemble
+from ._run.integrate import DivergenceError, Snapshot, integrate
+from ._run.memory import memory
+from ._run.resume import resume
+from ._run.trajectory import Trajectory, load
 from ._symmetry.find import Symmetry
 from ._symmetry.find import defect as symmetry_defect
 from ._symmetry.find import find as symmetries
 from ._symmetry.rebalance import rebalance
 from ._symmetry.records import LawRecord
-from .checkpoint import CheckpointError
-from .ensemble import ensemble
-from .memory import memory
-from .resume import resume
-from .simulate import DivergenceError, Snapshot, integrate
 from .sweep import Sweep, SweepMember, load_sweep, sweep
-from .trajectory import Trajectory, load
 
 if TYPE_CHECKING:
     from . import convert, figures, ntk, tensors, testing

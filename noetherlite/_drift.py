@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _charge_flow, _run, plot
+from . import _charge_flow, plot
 from ._base import checks
 from ._base.by_name import ByName
 from ._base.floating import underflowing
@@ -16,9 +16,10 @@ from ._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from ._kernels import layout
 from ._motion.algorithms import GD, Algorithm, HeavyBall
 from ._problem.potentials import Potential
+from ._run import plan as _run
+from ._run.integrate import check
 from ._symmetry.family import Family, NoetherSymmetry
 from ._symmetry.find import watched as _watched
-from .simulate import check
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBal
 from ._problem import data
 from ._problem.network import Network
 from ._problem.potentials import NetworkPotential
+from ._run.integrate import integrate
 from .plot import COLOURS
-from .simulate import integrate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

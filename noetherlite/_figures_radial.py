@@ -11,10 +11,10 @@ from ._motion.algorithms import GD, Algorithm, ConformalLeapfrog
 from ._problem import data
 from ._problem.network import Network
 from ._problem.potentials import Callable, Potential, Radial
+from ._run.integrate import integrate
+from ._run.trajectory import Trajectory
 from ._symmetry.find import Symmetry
 from .plot import COLOURS
-from .simulate import integrate
-from .trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

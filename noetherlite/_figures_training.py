@@ -13,9 +13,9 @@ from ._motion.algorithms import GD, NAGD, Algorithm, Leapfrog
 from ._problem import data as datasets
 from ._problem.data import Dataset
 from ._problem.network import Network
+from ._run.integrate import Snapshot, integrate
+from ._run.trajectory import Trajectory
 from .plot import COLOURS
-from .simulate import Snapshot, integrate
-from .trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

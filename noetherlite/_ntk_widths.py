@@ -18,7 +18,7 @@ from ._problem import data as datasets
 from ._problem.data import Dataset
 from ._problem.network import Network
 from ._problem.potentials import Harmonic, Potential
-from .simulate import integrate
+from ._run.integrate import integrate
 
 _ALGORITHMS = (GD, Leapfrog, NAGD)
 _SCHEME = "ntk"  # pre-activations have the variance |x|²/n_0, whatever depth and activation

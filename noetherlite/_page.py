@@ -14,8 +14,8 @@ from ._base import checks
 from ._base.html import Page
 from ._base.versions import version
 from ._page_style import SCRIPT, STYLE
+from ._run.trajectory import Trajectory, load
 from .sweep import Sweep, load_sweep
-from .trajectory import Trajectory, load
 
 
 def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None = None) -> str:

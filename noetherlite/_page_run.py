@@ -14,12 +14,12 @@ from ._motion.algorithms import Algorithm, specified
 from ._page_plots import Curve, plot
 from ._page_tables import flat, table
 from ._problem.network import Network
+from ._run.trajectory import Trajectory
 from ._symmetry.discrete import exact_law, explained
 from ._symmetry.family import Family
 from ._symmetry.find import catalogue
 from ._symmetry.formulas import law as law_of
 from ._symmetry.records import LawRecord
-from .trajectory import Trajectory
 
 
 def heading(run: Trajectory) -> str:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from ._drift import Drift
     from ._report import Report
+    from ._run.trajectory import Trajectory
     from .counting import LawCount
     from .discovery import Discovery
     from .sweep import Sweep
-    from .trajectory import Trajectory
 
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

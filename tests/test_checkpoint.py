@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import _checkpoint_file, checkpoint
+from noetherlite import checkpoint
+from noetherlite._run.plan import checkpoint_file
 
 ALGORITHMS = {
     "GD": (nl.GD(0.1, weight_decay=0.01), None),
@@ -77,7 +78,7 @@ def test_checkpoints_on_the_way_change_nothing(tmp_path, every):
     assert_same(kept, whole)
     assert sorted(os.listdir(tmp_path)) == ["a.npz", "a.previous.npz"]
     if every == 5:
-        _, before = _checkpoint_file.read(tmp_path / "a.previous.npz")
+        _, before = checkpoint_file.read(tmp_path / "a.previous.npz")
         assert before["state/counts"][0, 0] == STEPS  # the last was written twice: at its step, and at the end
     assert_same(nl.resume(tmp_path / "a.previous"), whole)
 
@@ -130,7 +131,7 @@ def test_large_data_are_known_by_their_digest(tmp_path, monkeypatch):
     net, U = problem()
     whole = nl.integrate(U, nl.GD(0.1), net.init(rng=0), STEPS)
     stopped(tmp_path / "a", U, nl.GD(0.1), net.init(rng=0), 30)
-    assert not [name for name in _checkpoint_file.read(tmp_path / "a.npz")[1] if name.startswith("data/")]
+    assert not [name for name in checkpoint_file.read(tmp_path / "a.npz")[1] if name.startswith("data/")]
     with pytest.raises(ValueError, match=r"potential must be given .*larger than a checkpoint takes along"):
         nl.resume(tmp_path / "a")
     X = U.X.copy()
@@ -152,14 +153,14 @@ def test_ensembles(tmp_path, batch_size, n_threads):
     options = {"record_every": 4, "batch_size": batch_size, "rng": 1, "n_threads": n_threads, "record_params": True}
     whole = nl.ensemble(U, algorithms, X0, STEPS, **options)
     path = tmp_path / "runs.npz"
-    pieces, write = [], _checkpoint_file.write
+    pieces, write = [], checkpoint_file.write
 
     def seen(target, header, arrays):
         write(target, header, arrays)
         pieces.append(path.read_bytes())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_checkpoint_file, "write", seen)
+        patch.setattr(checkpoint_file, "write", seen)
         kept = nl.ensemble(U, algorithms, X0, STEPS, checkpoint=path, checkpoint_every=20, **options)
     assert_same(kept, whole)
     assert len(pieces) > 6
@@ -207,10 +208,10 @@ def test_ctrl_c_between_records_goes_on_to_the_next(monkeypatch):
             pressed.append(os.kill(os.getpid(), signal.SIGINT))
         return 0.0
 
-    from noetherlite import _run
+    from noetherlite._run.plan import plan
 
-    monkeypatch.setattr(_run.Run, "defect", defect)  # asked for by the progress bar after every call
-    monkeypatch.setattr(_run.Pace, "adapt", lambda self, taken, elapsed: None)  # one step a call
+    monkeypatch.setattr(plan.Run, "defect", defect)  # asked for by the progress bar after every call
+    monkeypatch.setattr(plan.Pace, "adapt", lambda self, taken, elapsed: None)  # one step a call
     run = nl.integrate(U, nl.GD(0.1), net.init(rng=0), STEPS, record_every=8, progress=True)
     assert pressed
     assert run.step[-1] == 16
@@ -234,16 +235,16 @@ def test_ctrl_c_pressed_twice_stops_at_once():
 def test_ctrl_c_stops_an_ensemble(tmp_path, n_threads, monkeypatch):
     net, U = problem()
     X0 = np.stack([net.init(rng=e) for e in range(400)])
-    from noetherlite import _run
+    from noetherlite._run.plan import plan
 
-    copy, pressed = _run.Run.copy, []
+    copy, pressed = plan.Run.copy, []
 
     def press(run):
         if run.steps_done == STEPS and not pressed:
             pressed.append(os.kill(os.getpid(), signal.SIGINT))
         return copy(run)
 
-    monkeypatch.setattr(_run.Run, "copy", press)
+    monkeypatch.setattr(plan.Run, "copy", press)
     runs = nl.ensemble(U, nl.GD(0.1), X0, STEPS, checkpoint=tmp_path / "a", n_threads=n_threads, record_every=4)
     assert runs.status == "stopped"
     done = [m.status for m in runs.members]
@@ -284,7 +285,7 @@ def test_truncated(half, kept):
         ValueError, match=r"is not a checkpoint, or was cut short; the checkpoint before it is .*previous"
     ):
         nl.resume(half)
-    assert nl.resume(_checkpoint_file.previous(half)).status == "completed"
+    assert nl.resume(checkpoint_file.previous(half)).status == "completed"
 
 
 @pytest.mark.parametrize("where", np.linspace(0.01, 0.99, 9).tolist())
@@ -298,13 +299,13 @@ def test_a_flipped_bit_anywhere(half, where):
 
 def test_tampered_and_signed_again(half):
     """The digest is no signature: what carries another's is still read with care."""
-    content = half.read_bytes()[: -_checkpoint_file._TAIL]
+    content = half.read_bytes()[: -checkpoint_file._TAIL]
     for spoil, message in [
         (lambda c: b"not a zip file", "File is not a zip file"),
         (lambda c: c.replace("checkpoint".encode("utf-32-le"), "whatsoever".encode("utf-32-le")), "Bad CRC-32"),
     ]:
         spoilt = spoil(content)
-        half.write_bytes(spoilt + _checkpoint_file._MARK + hashlib.sha256(spoilt).hexdigest().encode())
+        half.write_bytes(spoilt + checkpoint_file._MARK + hashlib.sha256(spoilt).hexdigest().encode())
         with pytest.raises(ValueError, match=f"is not a checkpoint: .*{message}"):
             nl.resume(half)
 
@@ -319,8 +320,8 @@ def test_other_files(tmp_path, half):
         nl.load(half)
     with pytest.raises(FileNotFoundError):
         nl.resume(tmp_path / "none.npz")
-    header, arrays = _checkpoint_file.read(half)
-    _checkpoint_file.write(half, {**header, "schema": 99}, arrays)
+    header, arrays = checkpoint_file.read(half)
+    checkpoint_file.write(half, {**header, "schema": 99}, arrays)
     with pytest.raises(ValueError, match="has format 99; this version reads up to 2"):
         nl.resume(half)
 

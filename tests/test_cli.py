@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import _checkpoint_file
 from noetherlite._cli import say
 from noetherlite._cli.config import Config
 from noetherlite._cli.run import summary
+from noetherlite._run.plan import checkpoint_file
 from noetherlite.cli import _parser, main
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
@@ -371,7 +371,7 @@ def test_what_cannot_be_resumed_fails_in_one_line(stopped, config, tmp_path, cap
 
 def test_a_checkpoint_that_cannot_be_written_loses_nothing(config, tmp_path, monkeypatch, capsys):
     path = config(("steps = 20", "steps = 20\ncheckpoint_every = 5"))
-    write, calls = _checkpoint_file.write, []
+    write, calls = checkpoint_file.write, []
 
     def full(*arguments):
         calls.append(arguments)
@@ -379,7 +379,7 @@ def test_a_checkpoint_that_cannot_be_written_loses_nothing(config, tmp_path, mon
             raise OSError(28, "No space left on device")
         write(*arguments)
 
-    monkeypatch.setattr(_checkpoint_file, "write", full)
+    monkeypatch.setattr(checkpoint_file, "write", full)
     assert run(path, tmp_path) == 1
     assert "No space left on device" in capsys.readouterr().err
     kept = nl.load(tmp_path / "out" / "it.npz")

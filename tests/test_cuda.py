@@ -16,8 +16,8 @@ import pytest
 from problems import problem
 
 import noetherlite as nl
-from noetherlite import _device
 from noetherlite._kernels.cuda.block import memory as device_layout
+from noetherlite._run.plan import device
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 EPS = np.finfo(np.float64).eps
@@ -39,7 +39,7 @@ simulated = pytest.mark.skipif(not SIMULATED, reason="looks into the simulator")
 @pytest.fixture(autouse=True)
 def few_threads(request, monkeypatch):
     """Leave out what needs a GPU where there is none; in the simulator few threads, as each takes its time."""
-    if request.node.get_closest_marker("gpu") and (why := _device.lacking()):
+    if request.node.get_closest_marker("gpu") and (why := device.lacking()):
         pytest.skip(f"{why}; the simulator's turn is test_in_the_simulator")
     if SIMULATED:
         from noetherlite._kernels.cuda.block import whole_device
@@ -150,9 +150,9 @@ def test_the_same_wherever_it_lies_and_however_many_threads(activation, monkeypa
         monkeypatch.setattr(device_layout, "SHARED", shared)
         monkeypatch.setattr(device_layout, "_threads", lambda *sizes, n=threads: n)
         place, found = device_layout.place, []
-        monkeypatch.setattr(_device.device_layout, "place", lambda *a, p=place, f=found: f.append(p(*a)) or f[0])
+        monkeypatch.setattr(device.device_layout, "place", lambda *a, p=place, f=found: f.append(p(*a)) or f[0])
         runs.append(nl.integrate(U, nl.NAGD(1e-2), x, STEPS, backend="cuda"))
-        monkeypatch.setattr(_device.device_layout, "place", place)
+        monkeypatch.setattr(device.device_layout, "place", place)
         plans.append(found[0].where)
     assert plans == [0, 0, 0, 1, 2]
     for run in runs[1:]:
@@ -176,7 +176,7 @@ def test_tiles_of_samples_add_up(monkeypatch):
 
 def _shared(U, batch_size):
     """The bytes of shared memory of a block in which everything fits."""
-    from noetherlite import _run
+    from noetherlite._run.plan import plan as _run
     from noetherlite._symmetry.find import watched
 
     families = watched(U, "all", minibatches=batch_size is not None)
@@ -196,7 +196,7 @@ def _shared(U, batch_size):
 def test_a_network_that_has_the_whole_device(activation, algorithm, batch_size, cublas, monkeypatch):
     from noetherlite._kernels.cuda.block import products
 
-    monkeypatch.setattr(_device, "SPREAD_FROM", 0)
+    monkeypatch.setattr(device, "SPREAD_FROM", 0)
     monkeypatch.setattr(products, "has_cublas", lambda: cublas)
     if SIMULATED:
         stand_in = types.ModuleType("cupy")
@@ -278,7 +278,7 @@ def test_stopped_and_resumed_it_is_the_same_run(single, tmp_path, monkeypatch):
         if len(written) == 3:
             raise KeyboardInterrupt
 
-    from noetherlite.checkpoint import Keeper
+    from noetherlite._run.plan.checkpoint import Keeper
 
     save = Keeper.save
     monkeypatch.setattr(Keeper, "save", lambda self: (save(self), give_up(self)))
@@ -309,7 +309,7 @@ def test_callbacks_and_progress_see_the_present(capsys):
 @pytest.mark.parametrize("single", [True, False])
 def test_ctrl_c_stops_at_the_next_record_and_keeps_all(single, monkeypatch):
     _, U, x = problem("relu", "nll", widths=(2, 3, 2), n=5)
-    advance, calls = _device.Fleet.__call__, []
+    advance, calls = device.Fleet.__call__, []
 
     def pressed(self, n_steps):
         advance(self, n_steps)
@@ -317,7 +317,7 @@ def test_ctrl_c_stops_at_the_next_record_and_keeps_all(single, monkeypatch):
         if len(calls) == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(_device.Fleet, "__call__", pressed)
+    monkeypatch.setattr(device.Fleet, "__call__", pressed)
     options = {"record_every": 3, "backend": "cuda", "record_params": True}
     if single:
         run = nl.integrate(U, nl.Leapfrog(1e-2), x, 12, **options)
@@ -325,14 +325,14 @@ def test_ctrl_c_stops_at_the_next_record_and_keeps_all(single, monkeypatch):
         run = nl.ensemble(U, nl.Leapfrog(1e-2), [x, 2 * x], 12, **options)[0]
     assert run.status == "stopped"
     assert "Ctrl-C after 3 of 12 steps" in run.message
-    monkeypatch.setattr(_device.Fleet, "__call__", advance)
+    monkeypatch.setattr(device.Fleet, "__call__", advance)
     np.testing.assert_array_equal(run.params, nl.integrate(U, nl.Leapfrog(1e-2), x, 3, **options).params)
 
 
 @here
 def test_too_little_memory_is_said_before_anything_is_launched(monkeypatch):
     _, U, x = problem("relu", "nll", widths=(2, 3, 2), n=5)
-    monkeypatch.setattr(_device, "free_memory", lambda: 1e6)
+    monkeypatch.setattr(device, "free_memory", lambda: 1e6)
     with pytest.raises(MemoryError, match=r"the run would hold .* GB and the GPU has free 0.001 GB"):
         nl.ensemble(U, nl.GD(0.1), np.tile(x, (1000, 1)), 1000, backend="cuda")
 
@@ -346,10 +346,10 @@ def test_memory_is_what_is_allocated(monkeypatch):
     # Zeros, as nothing is multiplied here and what memory happens to hold need not be numbers.
     monkeypatch.setattr(cuda, "device_array", lambda *a: taken.append(empty(*a).nbytes) or up(np.zeros(*a)))
     monkeypatch.setattr("noetherlite._kernels.cuda.block.products.by_tiles", lambda *matrices: None)
-    said, memory = [], _device.Fleet.memory
-    monkeypatch.setattr(_device.Fleet, "memory", lambda self: said.append(memory(self)) or said[-1])
+    said, memory = [], device.Fleet.memory
+    monkeypatch.setattr(device.Fleet, "memory", lambda self: said.append(memory(self)) or said[-1])
     for spread in (0, 1e7):
-        monkeypatch.setattr(_device, "SPREAD_FROM", spread)
+        monkeypatch.setattr(device, "SPREAD_FROM", spread)
         taken.clear()
         _, U, x = problem("relu", "nll", widths=(2, 3, 2), n=9)
         nl.ensemble(U, nl.GD(0.1), np.tile(x, (3, 1)), 0, backend="cuda", batch_size=4, rng=0)

@@ -8,9 +8,10 @@ import pytest
 from numba import config, cuda
 
 import noetherlite as nl
-from noetherlite import _device, _run
 from noetherlite._kernels import layout
 from noetherlite._kernels.cuda.block import memory as device_layout
+from noetherlite._run.plan import device
+from noetherlite._run.plan import plan as _run
 from noetherlite._symmetry.find import watched as families
 
 pytestmark = [
@@ -23,13 +24,13 @@ cuda_code = pytest.importorskip("cuda_code", reason="needs the extra 'cuda'")
 @pytest.fixture
 def arguments(monkeypatch):
     """dtype, spread ↦ what kernels are given for the benchmarks' ensemble network, in the host's memory."""
-    monkeypatch.setattr(_device, "require", lambda: None)
-    monkeypatch.setattr(_device, "free_memory", lambda: np.inf)
+    monkeypatch.setattr(device, "require", lambda: None)
+    monkeypatch.setattr(device, "free_memory", lambda: np.inf)
     monkeypatch.setattr(cuda, "to_device", lambda a: a)
     monkeypatch.setattr(cuda, "device_array", np.zeros)
 
     def make(dtype, spread=False):
-        monkeypatch.setattr(_device, "SPREAD_FROM", 0 if spread else 1e12)
+        monkeypatch.setattr(device, "SPREAD_FROM", 0 if spread else 1e12)
         net = nl.Network([10, 16, 16, 3])
         rng = np.random.default_rng(0)
         U = net.potential(rng.standard_normal((64, 10)), rng.integers(0, 3, 64))
@@ -39,7 +40,7 @@ def arguments(monkeypatch):
         x = net.init(rng=0).astype(dtype)
         state = layout.views(_run.state(x, x, int(plan.laws.start[-1]), 0), None)
         records = plan.records((1,), 5, 1, with_params=True)
-        fleet = _device.Fleet(plan, [nl.Leapfrog(1e-3).kernel(0.0)], state, [_run.stream(plan, 0)], records)
+        fleet = device.Fleet(plan, [nl.Leapfrog(1e-3).kernel(0.0)], state, [_run.stream(plan, 0)], records)
         return fleet.placing, fleet._upload()[1]
 
     return make

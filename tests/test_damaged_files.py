@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import _checkpoint_file
 from noetherlite._base.files import arrays
 from noetherlite._cli.config import Config, ConfigError
 from noetherlite._problem import idx
+from noetherlite._run.plan import checkpoint_file
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MUTATIONS = 150
@@ -209,8 +209,8 @@ def test_arrays_that_do_not_fit_together(tmp_path, many):
 def test_a_checkpoint_whose_arrays_do_not_fit(tmp_path, name):
     U, path = nl.potentials.Radial(2), tmp_path / "a.npz"
     nl.integrate(U, nl.GD(0.1), [1.0, 0.5], 4, checkpoint=path)
-    header, held = _checkpoint_file.read(path)
+    header, held = checkpoint_file.read(path)
     for other in (held[name][..., :0], held[name].astype("U4")):
-        _checkpoint_file.write(path, header, held | {name: other})
+        checkpoint_file.write(path, header, held | {name: other})
         with pytest.raises(ValueError, match=f"a.npz' is not a checkpoint: {name} must h"):
             nl.resume(path)

@@ -11,9 +11,10 @@ from noetherlite._kernels.cuda.block.schedule import Row
 from problems import problem
 
 import noetherlite as nl
-from noetherlite import _device, _run
 from noetherlite._kernels import layout
 from noetherlite._kernels.cuda.block import memory, schedule
+from noetherlite._run.plan import device
+from noetherlite._run.plan import plan as _run
 from noetherlite._symmetry.find import watched
 
 ALGORITHMS = [
@@ -165,28 +166,28 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
-    monkeypatch.setattr(_device.importlib.metadata, "version", version)
+    monkeypatch.setattr(device.importlib.metadata, "version", version)
     _, U, x = problem("relu")
     with pytest.raises(
         nl.DeviceError, match=r"backend='cuda' cannot be used: .*numba-cuda.*pip install \"noetherlite\[cuda\]\""
     ):
         nl.integrate(U, nl.GD(0.1), x, 1, backend="cuda")
-    assert "numba-cuda" in _device.describe()
+    assert "numba-cuda" in device.describe()
 
 
 @real
 def test_where_cuda_does_not_start_the_reason_is_kept(monkeypatch):
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
-    monkeypatch.setattr(_device.importlib.metadata, "version", lambda name: "0.30")
+    monkeypatch.setattr(device.importlib.metadata, "version", lambda name: "0.30")
     from numba import cuda
 
     def fail():
         raise OSError("libcuda.so.1: not there")
 
     monkeypatch.setattr(cuda, "is_available", fail)
-    assert "libcuda.so.1: not there" in _device.lacking()
+    assert "libcuda.so.1: not there" in device.lacking()
     monkeypatch.setattr(cuda, "is_available", lambda: False)
-    assert "no NVIDIA GPU" in _device.lacking()
+    assert "no NVIDIA GPU" in device.lacking()
 
 
 def test_python_functions_and_drift_are_refused():
@@ -210,11 +211,11 @@ def test_nothing_of_cuda_is_imported_before_it_is_asked_for():
 
 def test_large_networks_are_given_the_whole_device():
     small, large = plan(widths=(10, 16, 16, 3), n=64), plan(widths=(784, 128, 10), n=200)
-    assert not _device._spreads(small, 1)
-    assert _device._spreads(large, 1)
-    assert not _device._spreads(large, 100)  # as many blocks side by side are faster
+    assert not device._spreads(small, 1)
+    assert device._spreads(large, 1)
+    assert not device._spreads(large, 100)  # as many blocks side by side are faster
     radial = _run.Plan(
         nl.potentials.Radial(2), [], batch_size=None, backend="cpu", dtype="float64", steps=1, reduce=False, moving=True
     )
-    assert not _device._spreads(radial, 1)
+    assert not device._spreads(radial, 1)
     assert radial.problem.kind == layout.RADIAL

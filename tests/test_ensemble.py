@@ -120,9 +120,9 @@ def test_saved_and_loaded(tmp_path):
 
 def test_ctrl_c_keeps_what_there_is(monkeypatch):
     _, U, X0 = problem()
-    from noetherlite import _run
+    from noetherlite._run.plan import plan
 
-    drive, calls = _run.Run.drive, []
+    drive, calls = plan.Run.drive, []
 
     def interrupted(self, *arguments, **options):
         calls.append(self)
@@ -130,7 +130,7 @@ def test_ctrl_c_keeps_what_there_is(monkeypatch):
             raise KeyboardInterrupt
         return drive(self, *arguments, **options)
 
-    monkeypatch.setattr(_run.Run, "drive", interrupted)
+    monkeypatch.setattr(plan.Run, "drive", interrupted)
     runs = nl.ensemble(U, nl.GD(0.1), X0, STEPS, n_threads=1)
     assert [m.status for m in runs.members] == ["completed", "completed", "stopped", "stopped", "stopped"]
     assert runs.status == "stopped"

@@ -4,12 +4,13 @@ import os
 
 import numpy as np
 import pytest
+from noetherlite._run.plan.backends import Engine
 from test_checkpoint import ALGORITHMS, assert_same, problem
 
 import noetherlite as nl
-from noetherlite import _checkpoint_file, _run, checkpoint
-from noetherlite._engine import Engine
+from noetherlite import checkpoint
 from noetherlite._kernels import layout, reference
+from noetherlite._run.plan import checkpoint_file, plan
 
 STEPS = 5
 TOO_LARGE = 1e6  # a rate with which relu networks diverge within these steps
@@ -17,7 +18,7 @@ TOO_LARGE = 1e6  # a rate with which relu networks diverge within these steps
 
 @pytest.fixture
 def one_step_a_call(monkeypatch):
-    monkeypatch.setattr(_run.Pace, "adapt", lambda self, taken, elapsed: None)
+    monkeypatch.setattr(plan.Pace, "adapt", lambda self, taken, elapsed: None)
 
 
 class Files:
@@ -174,7 +175,7 @@ def test_a_session_that_does_not_come_to_a_member_keeps_its_records(tmp_path, mo
     def press(self, *arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_run.Run, "drive", press)
+    monkeypatch.setattr(plan.Run, "drive", press)
     again = nl.resume(tmp_path / "a", n_threads=1)
     assert [m.n_gradients for m in again.members] == [STEPS + 1] * 3
     assert np.isfinite(again.x).all()
@@ -194,11 +195,11 @@ def half(tmp_path):
 def test_files_of_the_first_format_are_read(half):
     """They said beside the states which runs had begun."""
     path, whole = half
-    header, arrays = _checkpoint_file.read(path)
+    header, arrays = checkpoint_file.read(path)
     arrays["begun"] = np.array([False, True])
     arrays["state/counts"][0] = 0, 0, 0  # though its records have a row: another thread had made its start
     arrays["state/counts"][1, layout.PHASE] -= 1
-    _checkpoint_file.write(path, {**header, "schema": 1}, arrays)
+    checkpoint_file.write(path, {**header, "schema": 1}, arrays)
     assert_same(nl.resume(path), whole)
 
 
@@ -211,19 +212,19 @@ def test_a_state_that_is_not_of_its_run_is_refused(tmp_path, name, batch_size):
     path = tmp_path / "a.npz"
     options = {"t0": t0, "record_every": 100, "batch_size": batch_size, "rng": 1, "checkpoint_every": 3}
     nl.integrate(U, algorithm, net.init(rng=0), 6, checkpoint=path, **options)
-    header, arrays = _checkpoint_file.read(path)
-    _, earlier = _checkpoint_file.read(_checkpoint_file.previous(path))
+    header, arrays = checkpoint_file.read(path)
+    _, earlier = checkpoint_file.read(checkpoint_file.previous(path))
     nl.integrate(U, algorithm, net.init(rng=0), 3, checkpoint=tmp_path / "b", **options)
-    _, earlier = _checkpoint_file.read(tmp_path / "b.npz")
+    _, earlier = checkpoint_file.read(tmp_path / "b.npz")
     whole = nl.resume(path)
     for mixed in (("x",), ("x", "v"), ("balance", "charge")):
         torn = arrays | {f"state/{part}": earlier[f"state/{part}"] for part in mixed}
-        _checkpoint_file.write(path, header, torn)
+        checkpoint_file.write(path, header, torn)
         with pytest.raises(
             ValueError, match=r"a.npz' holds a state that its exact laws exclude: at step 6 the .*'scaling:1'"
         ):
             nl.resume(path)
-    _checkpoint_file.write(path, header, arrays)
+    checkpoint_file.write(path, header, arrays)
     assert_same(nl.resume(path), whole)
 
 
@@ -244,5 +245,5 @@ def test_a_checkpoint_holds_states_of_one_moment_each(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "stack", meanwhile)
     files.keeper.save()
     monkeypatch.undo()
-    assert (_checkpoint_file.read(files.path)[1]["state/counts"] == 0).all()
+    assert (checkpoint_file.read(files.path)[1]["state/counts"] == 0).all()
     assert_same(nl.resume(files.path), whole)

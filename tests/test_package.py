@@ -23,9 +23,9 @@ FLOORS = [
     ],
     ["_symmetry.find", "_symmetry.family", "_symmetry.catalogue", "_problem.points", "_symmetry.records", "_motion.bounds"],
     [
-        "trajectory", "simulate", "ensemble", "memory", "_run", "_engine", "_device", "_base.threads", "_reduction", "plot", "_setup", "checkpoint",
-        "_exactness", "_tables",
-        "_checkpoint_file", "resume", "sweep", "_sweep_*",
+        "_run.trajectory", "_run.integrate", "_run.ensemble", "_run.memory", "_run.plan", "_run.backends", "_run.device", "_base.threads", "_run.reduction", "plot", "_run.setup", "_run.checkpoint",
+        "_run.exactness", "_run.tables",
+        "_run.checkpoint_file", "_run.resume", "sweep", "_sweep_*",
     ],
     ["_tensors.*", "tensors"],
     [
@@ -33,7 +33,7 @@ FLOORS = [
         "_motion.gated", "_motion.normals", "_motion.kinks", "_motion.sliding", "_flow_check", "_base.precision", "_rounding", "_rows", "_replay", "_causes", "_steps", "_limits",
         "_clock", "_recording", "_monitor", "_drift", "_charge_flow", "testing", "ntk", "_ntk_*", "discovery", "_brackets", "counting",
     ],
-    ["figures", "_figures_*", "_page", "_page_*", "_symmetry.discrete", "warmup", "cli", "_cli.*", "__main__", "__init__"],
+    ["figures", "_figures_*", "_page", "_page_*", "_symmetry.discrete", "_run.warmup", "cli", "_cli.*", "__main__", "__init__"],
 ]  # fmt: skip
 LARGEST_FILE = 400  # lines
 

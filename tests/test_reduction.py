@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import _reduction
+from noetherlite._run.plan import reduction
 
 EPS = np.finfo(np.float64).eps
 STEPS = 60
@@ -174,7 +174,7 @@ def test_user_symmetries_need_all_parameters():
 def test_it_is_chosen_where_it_pays():
     def chosen(widths, n, rank=None, steps=1000, full=True):
         net = nl.Network(widths)
-        return _reduction.choose(net.potential(*data(n, widths[0], rank)), steps, full, None)
+        return reduction.choose(net.potential(*data(n, widths[0], rank)), steps, full, None)
 
     assert chosen([200, 64, 3], 100).by_samples
     assert chosen([200, 64, 3], 100, steps=5) is None  # the preparations would cost more

@@ -17,9 +17,10 @@ import pytest
 from numba.core import codegen, dispatcher
 
 import noetherlite as nl
-from noetherlite import _engine, warmup
+from noetherlite import warmup
 from noetherlite._base import interrupt
 from noetherlite._kernels import store
+from noetherlite._run.plan import backends
 
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
 
@@ -354,7 +355,7 @@ def test_ctrl_c_during_the_first_compilation_is_a_keyboard_interrupt(single, n_t
         return nl.ensemble(U, nl.Leapfrog(1e-2), [x, 2 * x, 3 * x], 5, n_threads=n_threads)
 
     whole = run()
-    real, lock, all_here = _engine.cpu.advance, threading.RLock(), threading.Barrier(n_threads)
+    real, lock, all_here = backends.cpu.advance, threading.RLock(), threading.Barrier(n_threads)
 
     def on_the_first_run_ever(*arguments):
         all_here.wait(60)
@@ -365,7 +366,7 @@ def test_ctrl_c_during_the_first_compilation_is_a_keyboard_interrupt(single, n_t
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_engine.cpu, "advance", on_the_first_run_ever)
+        patch.setattr(backends.cpu, "advance", on_the_first_run_ever)
         with pytest.raises(KeyboardInterrupt):
             run()
     assert capsys.readouterr().err.count("noetherlite is compiling") == 1

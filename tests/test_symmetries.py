@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from noetherlite._run.plan.integrate import integrate
 
 from noetherlite import datasets, potentials
 from noetherlite._kernels import reference
@@ -13,7 +14,6 @@ from noetherlite._problem.network import Network
 from noetherlite._symmetry.catalogue import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
 from noetherlite._symmetry.find import TOLERANCE, Symmetry, Time, defect, find
 from noetherlite._symmetry.records import table
-from noetherlite.simulate import integrate
 
 EPS = np.finfo(float).eps
 ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(2)", "polynomial(3)", "repu(3)", "swish"]

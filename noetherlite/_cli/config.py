@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import _run
 from .._base import checks
 from .._base.files import arrays, present
 from .._base.limits import refuse_beyond_memory
@@ -27,11 +26,12 @@ from .._motion.algorithms import Algorithm
 from .._problem import data as datasets
 from .._problem.network import Network
 from .._problem.potentials import NetworkPotential, Potential, Radial
+from .._run import plan
+from .._run.checkpoint import interval
+from .._run.ensemble import ensemble
+from .._run.integrate import integrate
+from .._run.memory import memory
 from .._symmetry.find import watched
-from ..checkpoint import interval
-from ..ensemble import ensemble
-from ..memory import memory
-from ..simulate import integrate
 from .say import UsageError
 from .signatures import call, keys, printable, shown, unknown
 
@@ -266,8 +266,8 @@ class Config:
             n_bytes = memory(problem, networks=networks, **{key: given[key] for key in given if key in known})
             refuse_beyond_memory(n_bytes)
             if rules:
-                _run.motion(rules[0], (problem.n_params,), None, given.get("t0"))
-            checks.one_of(given.get("backend", "auto"), "backend", _run.BACKENDS)
+                plan.motion(rules[0], (problem.n_params,), None, given.get("t0"))
+            checks.one_of(given.get("backend", "auto"), "backend", plan.BACKENDS)
             checks.generator(given.get("rng", 0))
             if "checkpoint_every" in given:
                 interval(given["checkpoint_every"])

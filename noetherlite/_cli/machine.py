@@ -24,7 +24,7 @@ def add(verbs: Any) -> None:
 
 
 def _warmup(options: argparse.Namespace) -> int:
-    from .. import warmup
+    from .._run import warmup
 
     steps = []
     for step in warmup.warmup():
@@ -41,10 +41,10 @@ def _warmup(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from .. import _device
-    from .. import warmup as warm
     from .._base import limits, threads
     from .._problem import data, kmnist
+    from .._run import device
+    from .._run import warmup as warm
 
     found = {}
     for split in ("train", "test"):
@@ -60,7 +60,7 @@ def _info(options: argparse.Namespace) -> int:
         "cores": os.cpu_count(),
         "threads": {"of runs": threads.threads(None), **_blas_settings()},
         "memory": f"{min(limits.installed(), limits.allowed()) / 1e9:.3g} GB",
-        "GPU": _device.describe(),
+        "GPU": device.describe(),
         "folders": {
             "compiled code": warm.folder() or "none can be written",
             "data": str(kmnist.data_folder(None)),

@@ -18,12 +18,12 @@ from .. import plot
 from .._base import checks
 from .._base.files import present
 from .._problem.network import Network
+from .._run.checkpoint import CheckpointError, begun_as, unfinished
+from .._run.ensemble import ensemble
+from .._run.integrate import DivergenceError, integrate
+from .._run.resume import resume
+from .._run.trajectory import BLEW_UP, Trajectory, stored_specification
 from .._symmetry.records import VERDICTS
-from ..checkpoint import CheckpointError, begun_as, unfinished
-from ..ensemble import ensemble
-from ..resume import resume
-from ..simulate import DivergenceError, integrate
-from ..trajectory import BLEW_UP, Trajectory, stored_specification
 from . import config, say
 from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output, file_name
 from .signatures import keys

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import plot
 from .._base import checks
-from ..simulate import integrate
+from .._run.integrate import integrate
 from ..sweep import Sweep
 from ..sweep import sweep as _sweep
 from . import say

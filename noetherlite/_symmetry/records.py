@@ -21,7 +21,7 @@ from .._motion.dynamics import Dynamics
 from .family import Family
 
 if TYPE_CHECKING:
-    from .._run import Plan
+    from .._run.plan import Plan
 
 
 VERDICTS = ("holds", "broken", "not decidable")

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _device
-from ._base.types import Array
-from ._kernels import layout, reference
-from ._kernels.cpu import compiled
-from ._kernels.cpu import team as cpu_team
+from .._base.types import Array
+from .._kernels import layout, reference
+from .._kernels.cpu import compiled
+from .._kernels.cpu import team as cpu_team
+from . import device
 
 if TYPE_CHECKING:
-    from ._problem.potentials import Potential
-    from ._run import Plan
+    from .._problem.potentials import Potential
+    from .plan import Plan
 
 
 class Engine:
@@ -45,7 +45,7 @@ class Engine:
         """Return n_steps ↦ None, which advances the run of these arrays, and what to call before they are looked at."""
         plan = self.plan
         if plan.on_device:
-            fleet = _device.Fleet(plan, [algorithm], layout.views(state, None), [batches], layout.views(records, None))
+            fleet = device.Fleet(plan, [algorithm], layout.views(state, None), [batches], layout.views(records, None))
             return fleet, fleet.bring
         if not plan.compiled:
             return reference.Run(self._evaluate, algorithm, laws, batches, state, records).advance, _nothing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._symmetry.records import LawRecord
+from .._symmetry.records import LawRecord
 
 if TYPE_CHECKING:
     from .trajectory import Trajectory

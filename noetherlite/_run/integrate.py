@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from . import _run
-from ._base import checks
-from ._base import progress as _progress
-from ._base.floating import underflowing
-from ._base.interrupt import Interrupt
-from ._base.types import Array, ArrayLike, Float64Array, Seed
-from ._base.versions import versions
-from ._motion.algorithms import Algorithm
-from ._problem.potentials import Potential
-from ._setup import Setup
-from ._symmetry import records as _laws
-from ._symmetry.family import NoetherSymmetry
-from ._symmetry.find import watched as _watched
+from .._base import checks
+from .._base import progress as _progress
+from .._base.floating import underflowing
+from .._base.interrupt import Interrupt
+from .._base.types import Array, ArrayLike, Float64Array, Seed
+from .._base.versions import versions
+from .._motion.algorithms import Algorithm
+from .._problem.potentials import Potential
+from .._symmetry import records as _laws
+from .._symmetry.family import NoetherSymmetry
+from .._symmetry.find import watched as _watched
+from . import plan as _run
 from .checkpoint import UNWRITTEN, Keeper, keeper
+from .setup import Setup
 from .trajectory import Trajectory
 
 # Fields of layout.Records with one row per record, whatever was asked for.

@@ -10,17 +10,18 @@ from typing import Any
 import numba
 import numpy as np
 
-from . import _device, _exactness, _reduction
-from ._base import checks, limits
-from ._base.threads import threads as threads
-from ._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
-from ._engine import Engine as Engine
-from ._kernels import layout, pointwise
-from ._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
-from ._motion.algorithms import Algorithm
-from ._problem.potentials import NetworkPotential, Potential
-from ._symmetry import records as _laws
-from ._symmetry.family import Family
+from .._base import checks, limits
+from .._base.threads import threads as threads
+from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
+from .._kernels import layout, pointwise
+from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
+from .._motion.algorithms import Algorithm
+from .._problem.potentials import NetworkPotential, Potential
+from .._symmetry import records as _laws
+from .._symmetry.family import Family
+from . import device, exactness
+from . import reduction as _reduction
+from .backends import Engine as Engine
 
 BACKENDS = ("auto", "cpu", "reference", "cuda")
 # Compiled calls are kept to about this many seconds, so that Ctrl-C and the progress bar stay responsive.
@@ -67,7 +68,7 @@ class Plan:
             raise ValueError(f"backend={backend!r} cannot compile {U!r}; use backend='reference' or 'auto'")
         self.on_device = backend == "cuda"
         if self.on_device:
-            _device.require()
+            device.require()
         if in_python and dtype != "float64":
             raise ValueError(f"dtype={dtype!r} is not available for {U!r}; expected 'float64'")
         settings: Any = numba.config
@@ -283,7 +284,7 @@ def outcome(
         return "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
     if stopped:
         return "stopped", f"stopped by {stopped} after {done} of {steps} steps"
-    blew_up = _exactness.blown_up(plan, algorithm, x0, records)
+    blew_up = exactness.blown_up(plan, algorithm, x0, records)
     how = "" if plan.reduction is None else f", layer 1 in {plan.reduction}"
     return "completed", f"completed {steps} steps{how}{f', {blew_up}' if blew_up else ''}"
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ._base.files import arrays, followed, leftovers, replacing, temporary
+from .._base.files import arrays, followed, leftovers, replacing, temporary
 
 FORMAT, SCHEMA = "noetherlite checkpoint", 2
 _MARK = b"\nnoetherlite sha256 "

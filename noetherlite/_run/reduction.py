@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._base.types import Array, Float64Array
-from ._kernels import layout
-from ._kernels.cpu import tiles
-from ._problem.network import Network
-from ._problem.potentials import NetworkPotential
-from ._symmetry.family import Family
-from ._symmetry.find import Symmetry
-from ._symmetry.find import watched as find_watched
-from ._symmetry.records import table
+from .._base.types import Array, Float64Array
+from .._kernels import layout
+from .._kernels.cpu import tiles
+from .._problem.network import Network
+from .._problem.potentials import NetworkPotential
+from .._symmetry.family import Family
+from .._symmetry.find import Symmetry
+from .._symmetry.find import watched as find_watched
+from .._symmetry.records import table
 
 # How much of a run's work in layer 1 the preparations may cost, and what share of its inputs a rank must spare.
 _WORTH, _SPARED = 0.1, 0.2

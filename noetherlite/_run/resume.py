@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from . import _checkpoint_file, _exactness, checkpoint
-from ._base import checks
-from ._base.files import present
-from ._base.floating import underflowing
-from ._problem.potentials import Potential
+from .._base import checks
+from .._base.files import present
+from .._base.floating import underflowing
+from .._problem.potentials import Potential
+from . import checkpoint, checkpoint_file, exactness
 from .ensemble import conduct as conduct_all
-from .simulate import Snapshot, conduct
+from .integrate import Snapshot, conduct
 from .trajectory import Trajectory
 
 
@@ -70,12 +70,12 @@ def resume(
     ('stopped', 'completed', True)
     """
     target = present(path)
-    header, arrays = _checkpoint_file.read(target)
+    header, arrays = checkpoint_file.read(target)
     setup = checkpoint.restart(target, header, arrays, potential)
     if callback is not None:
         checks.function(callback, "callback")
     for e in range(len(setup.algorithms)):
-        why = _exactness.objection(setup, e)
+        why = exactness.objection(setup, e)
         if why:
             of = "" if setup.single else f" of run {e}"
             raise ValueError(f"path={str(target)!r} holds a state{of} that its exact laws exclude: {why}")

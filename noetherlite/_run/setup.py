@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _run
-from ._base.types import Array, Float64Array
-from ._kernels import layout
-from ._motion.algorithms import Algorithm
+from .._base.types import Array, Float64Array
+from .._kernels import layout
+from .._motion.algorithms import Algorithm
+from . import plan as _run
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import _run
-from ._base import checks, limits
-from ._kernels.cpu import tiles
-from ._problem.potentials import Potential
-from ._symmetry.family import NoetherSymmetry
-from ._symmetry.find import watched as _watched
+from .._base import checks, limits
+from .._kernels.cpu import tiles
+from .._problem.potentials import Potential
+from .._symmetry.family import NoetherSymmetry
+from .._symmetry.find import watched as _watched
+from . import plan as _run
 
 
 def memory(

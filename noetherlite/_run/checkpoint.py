@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from . import _checkpoint_file, _run
-from ._base import checks, schema
-from ._base.files import suffixed
-from ._base.types import Array
-from ._base.versions import versions
-from ._kernels import layout
-from ._motion.algorithms import specified
-from ._problem.data import Dataset
-from ._problem.network import Network
-from ._problem.potentials import Harmonic, NetworkPotential, Potential, Radial
-from ._setup import Setup
-from ._symmetry.find import Symmetry, watched
+from .._base import checks, schema
+from .._base.files import suffixed
+from .._base.types import Array
+from .._base.versions import versions
+from .._kernels import layout
+from .._motion.algorithms import specified
+from .._problem.data import Dataset
+from .._problem.network import Network
+from .._problem.potentials import Harmonic, NetworkPotential, Potential, Radial
+from .._symmetry.find import Symmetry, watched
+from . import checkpoint_file
+from . import plan as _run
+from .setup import Setup
 from .trajectory import Trajectory
 
 EMBEDDED = 64_000_000  # bytes of data that a checkpoint takes along
@@ -98,7 +99,7 @@ class Keeper:
                 arrays[f"state/{name}"] = np.stack([getattr(s, name) for s in states])
             for name in _ROWS:
                 arrays[f"records/{name}"] = getattr(setup.records, name)
-            _checkpoint_file.write(self.path, self.header, arrays)
+            checkpoint_file.write(self.path, self.header, arrays)
             self.began = time.monotonic()
 
     def try_to_save(self) -> None:
@@ -144,7 +145,7 @@ def keeper(path: str | os.PathLike[str] | None, every: float | None, setup: Setu
         raise FileNotFoundError(f"checkpoint={str(kept.path)!r} is in a folder that does not exist")
     if kept.path.exists() and not kept.path.is_file():
         raise ValueError(f"checkpoint={str(kept.path)!r} must be a file, to be read again")
-    _checkpoint_file.tidy(kept.path)
+    checkpoint_file.tidy(kept.path)
     if setup.saved is None:
         kept.save()
     return kept
@@ -165,7 +166,7 @@ def unfinished(path: Path) -> bool:
     FileNotFoundError, ValueError
         As for `nl.resume`.
     """
-    header, arrays = _checkpoint_file.read(path)
+    header, arrays = checkpoint_file.read(path)
     return bool((arrays["state/counts"][:, layout.STEPS_DONE] < header["arguments"]["steps"]).any())
 
 
@@ -177,7 +178,7 @@ def begun_as(path: Path, specification: Mapping[str, Any]) -> bool:
     FileNotFoundError, ValueError
         As for `nl.resume`.
     """
-    header, _ = _checkpoint_file.read(path)
+    header, _ = checkpoint_file.read(path)
     algorithm = header["algorithms"][0] if header["single"] else header["algorithms"]
     mine = json.loads(json.dumps({"potential": header["potential"], "steps": header["arguments"]["steps"]}))
     known = {"potential": specification.get("potential"), "steps": specification.get("arguments", {}).get("steps")}

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
-from ._base.interrupt import uninterrupted
-from ._base.limits import refuse_beyond
-from ._kernels import layout
-from ._kernels.cuda import memory as device_layout
-from ._kernels.cuda import schedule
+from .._base.interrupt import uninterrupted
+from .._base.limits import refuse_beyond
+from .._kernels import layout
+from .._kernels.cuda import memory as device_layout
+from .._kernels.cuda import schedule
 
 if TYPE_CHECKING:
-    from ._run import Plan
+    from .plan import Plan
 
 # Floating-point operations of a gradient from which on a network is given the whole device.
 SPREAD_FROM = 1e8
@@ -135,7 +135,7 @@ class Fleet:
 
     def __call__(self, n_steps: int) -> None:
         """Advance by `n_steps` steps; the first call also makes and records the start."""
-        from ._kernels.cuda import whole_device
+        from .._kernels.cuda import whole_device
 
         if self._device is None:
             program, self._device = self._upload()
@@ -148,7 +148,7 @@ class Fleet:
             self.fresh = False
 
     def _launch(self, n_steps: int) -> None:
-        from ._kernels.cuda import block
+        from .._kernels.cuda import block
 
         assert self._device is not None
         settings, rates, state, scratch, records = self._device

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numba
 from numba.core import event
 
-from ._base import checks
-from ._kernels import store
-from ._kernels.cpu import compiled as cpu
-from ._motion.algorithms import GD
-from ._problem.network import Network
-from ._problem.potentials import Harmonic, Radial
-from .simulate import integrate
+from .._base import checks
+from .._kernels import store
+from .._kernels.cpu import compiled as cpu
+from .._motion.algorithms import GD
+from .._problem.network import Network
+from .._problem.potentials import Harmonic, Radial
+from .integrate import integrate
 
 
 class Step(NamedTuple):

@@ -13,21 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from . import _device, _run
-from ._base import checks
-from ._base import progress as _progress
-from ._base.floating import underflowing
-from ._base.interrupt import Interrupt
-from ._base.types import Array, ArrayLike, Float64Array, Seed
-from ._kernels import layout
-from ._motion.algorithms import Algorithm
-from ._problem.potentials import Potential
-from ._setup import Setup
-from ._symmetry import records as _laws
-from ._symmetry.family import NoetherSymmetry
-from ._symmetry.find import watched as _watched
+from .._base import checks
+from .._base import progress as _progress
+from .._base.floating import underflowing
+from .._base.interrupt import Interrupt
+from .._base.types import Array, ArrayLike, Float64Array, Seed
+from .._kernels import layout
+from .._motion.algorithms import Algorithm
+from .._problem.potentials import Potential
+from .._symmetry import records as _laws
+from .._symmetry.family import NoetherSymmetry
+from .._symmetry.find import watched as _watched
+from . import device
+from . import plan as _run
 from .checkpoint import UNWRITTEN, Keeper, keeper
-from .simulate import check, specify
+from .integrate import check, specify
+from .setup import Setup
 from .trajectory import BLEW_UP, Member, Trajectory
 
 
@@ -248,7 +249,7 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
     """Return the ends of runs that the GPU advances side by side."""
     plan, records, E = setup.plan, setup.records, len(setup.algorithms)
     state = setup.stacked()
-    fleet = _device.Fleet(plan, [a.kernel(setup.t0) for a in setup.algorithms], state, setup.streams, records)
+    fleet = device.Fleet(plan, [a.kernel(setup.t0) for a in setup.algorithms], state, setup.streams, records)
     interrupt, stopped, counts = Interrupt(), "", state.counts
     if kept is not None:
         kept.states = [*setup.rows(state)]

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._base.types import Array, Float64Array
-from ._kernels import layout, reference
-from ._motion.algorithms import Algorithm
-from ._symmetry.family import Family
+from .._base.types import Array, Float64Array
+from .._kernels import layout, reference
+from .._motion.algorithms import Algorithm
+from .._symmetry.family import Family
 from .trajectory import BLEW_UP
 
 if TYPE_CHECKING:
-    from ._run import Plan
-    from ._setup import Setup
+    from .plan import Plan
+    from .setup import Setup
 
 _ROUNDINGS = 16  # per step, of the largest numbers in a law
 

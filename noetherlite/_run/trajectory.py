@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import plot
-from ._base import checks, html, schema
-from ._base.by_name import ByName
-from ._base.files import arrays, present, replacing, suffixed
-from ._base.types import Array, Float64Array, IntArray
-from ._symmetry.records import LawRecord
+from .. import plot
+from .._base import checks, html, schema
+from .._base.by_name import ByName
+from .._base.files import arrays, present, replacing, suffixed
+from .._base.types import Array, Float64Array, IntArray
+from .._symmetry.records import LawRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -162,9 +162,9 @@ class Trajectory:
         ImportError
             If pandas is not installed.
         """
-        from . import _tables
+        from . import tables
 
-        return _tables.frame(self)
+        return tables.frame(self)
 
     def to_xarray(self) -> Any:
         """Return the records, parameters among them, as an xarray.Dataset with named dimensions.
@@ -174,9 +174,9 @@ class Trajectory:
         ImportError
             If xarray is not installed.
         """
-        from . import _tables
+        from . import tables
 
-        return _tables.dataset(self)
+        return tables.dataset(self)
 
     def plot_loss(self, ax: Axes | None = None, **style: Any) -> Axes:
         """Plot the loss against time; see `noetherlite.plot.loss`."""
