@@ -33,15 +33,16 @@ from ._symmetry.records import LawRecord
 from .sweep import Sweep, SweepMember, load_sweep, sweep
 
 if TYPE_CHECKING:
-    from . import convert, figures, ntk, tensors, testing
+    from . import figures, ntk, tensors
+    from ._check import asserts, convert
+    from ._check.check import check
+    from ._check.monitor import Monitor
+    from ._check.verdict import Report
     from ._drift import Drift, drift
-    from ._monitor import Monitor
     from ._page import report
-    from ._report import Report
     from ._symmetry.formulas import Law, law
     from ._tensors.found import scan, scan_pairs
     from ._tensors.watch import watch
-    from .checking import check
     from .counting import LawCount, count_laws
     from .discovery import Discovery, discover
 
@@ -115,9 +116,9 @@ _LAZY = {
     "Drift": "_drift",
     "Law": "_symmetry.formulas",
     "LawCount": "counting",
-    "Monitor": "_monitor",
-    "Report": "_report",
-    "check": "checking",
+    "Monitor": "_check.monitor",
+    "Report": "_check.verdict",
+    "check": "_check.check",
     "convert": "convert",
     "count_laws": "counting",
     "discover": "discovery",

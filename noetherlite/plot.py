@@ -19,8 +19,8 @@ from ._symmetry.find import TOLERANCE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from ._check.verdict import Report
     from ._drift import Drift
-    from ._report import Report
     from ._run.trajectory import Trajectory
     from .counting import LawCount
     from .discovery import Discovery

@@ -5,8 +5,8 @@ import pytest
 from problems import EPS, problem
 
 import noetherlite as nl
-from noetherlite._implied import implied
-from noetherlite.checking import precision
+from noetherlite._check.check import precision
+from noetherlite._check.implied import implied
 
 ALGORITHMS = [
     (nl.GD(0.02), 0.0),

@@ -11,7 +11,7 @@ from recipes import loop
 
 import noetherlite as nl
 from noetherlite._base.precision import judged
-from noetherlite.checking import precision
+from noetherlite._check.check import precision
 
 net, U, X0 = problem("leaky_relu(0.1)", loss="nll", widths=(3, 6, 4, 3), n=30)
 STEPPED = [

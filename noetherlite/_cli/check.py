@@ -52,7 +52,7 @@ def add(verbs: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ..checking import check
+    from .._check.check import check
 
     held = arrays(options.file)
     U, followed, minibatches = _claim(options, held)

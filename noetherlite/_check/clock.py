@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base import checks
-from ._base.precision import of_dtype, precision
-from ._base.types import ArrayLike, Float64Array
-from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog
-from ._motion.dynamics import Dynamics
+from .._base import checks
+from .._base.precision import of_dtype, precision
+from .._base.types import ArrayLike, Float64Array
+from .._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog
+from .._motion.dynamics import Dynamics
 
 _DOUBLE = float(np.finfo(np.float64).eps)
 

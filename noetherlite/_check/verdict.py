@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import plot
-from ._base import html
-from ._causes import counted
-from ._problem.potentials import Potential
-from ._rows import ALIKE, Motion, Row, distinct
+from .. import plot
+from .._base import html
+from .._problem.potentials import Potential
+from .causes import counted
+from .rows import ALIKE, Motion, Row, distinct
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

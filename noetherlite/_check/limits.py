@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._motion.algorithms import GD, NAGD, HeavyBall
-from ._rows import ALIKE, blocks_of, distinct
-from ._steps import Steps, Stepwise
+from .._motion.algorithms import GD, NAGD, HeavyBall
+from .rows import ALIKE, blocks_of, distinct
+from .steps import Steps, Stepwise
 
 
 def limits(seen: Stepwise) -> list[str]:

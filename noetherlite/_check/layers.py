@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ._base import checks
-from ._problem.network import Block
+from .._base import checks
+from .._problem.network import Block
 
 # What a leaf is called in one framework or another, and the kind of block it is.
 KINDS = {

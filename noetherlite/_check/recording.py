@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ._base import checks
-from ._base.precision import widened
-from ._base.types import Array, ArrayLike, IntArray
-from ._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
-from ._motion.dynamics import Dynamics
-from ._problem.potentials import NetworkPotential, Potential
-from ._symmetry.family import Family, NoetherSymmetry
-from ._symmetry.find import watched
+from .._base import checks
+from .._base.precision import widened
+from .._base.types import Array, ArrayLike, IntArray
+from .._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
+from .._motion.dynamics import Dynamics
+from .._problem.potentials import NetworkPotential, Potential
+from .._symmetry.family import Family, NoetherSymmetry
+from .._symmetry.find import watched
 
 
 def claimed(U: object, dynamics: object) -> None:

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ._base.precision import Precision
-from ._base.types import BoolArray, Float64Array, IntArray
-from ._causes import Evidence
-from ._implied import fewest_rows, gain, implied
-from ._motion.algorithms import Algorithm, HeavyBall
-from ._problem.network import Block
-from ._problem.potentials import Potential
-from ._replay import Replay
-from ._rounding import Rounding
-from ._rows import ROUND_OFF, Moments, Motion, Row, Tally, blocks_of, norms, ratio, times
-from ._symmetry.family import Family
+from .._base.precision import Precision
+from .._base.types import BoolArray, Float64Array, IntArray
+from .._motion.algorithms import Algorithm, HeavyBall
+from .._problem.network import Block
+from .._problem.potentials import Potential
+from .._symmetry.family import Family
+from .causes import Evidence
+from .implied import fewest_rows, gain, implied
+from .replay import Replay
+from .rounding import Rounding
+from .rows import ROUND_OFF, Moments, Motion, Row, Tally, blocks_of, norms, ratio, times
 
 # After so many steps in a row that no rounding explains, none is looked for any more.
 _HOPELESS = 32

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._base import checks
-from ._base.types import ArrayLike, BoolArray, Float64Array
-from ._motion.dynamics import Dynamics
-from ._problem.potentials import Potential
-from ._rows import ROUND_OFF, Motion, Row, blocks_of, gradients, norms, times
-from ._symmetry.family import Family
+from .._base import checks
+from .._base.types import ArrayLike, BoolArray, Float64Array
+from .._motion.dynamics import Dynamics
+from .._problem.potentials import Potential
+from .._symmetry.family import Family
+from .rows import ROUND_OFF, Motion, Row, blocks_of, gradients, norms, times
 
 # Nesterov's gradient is taken one step ahead, and differences look half a step to each side.
 _RECORDS = 2

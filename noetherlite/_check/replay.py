@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._base.precision import Precision
-from ._base.types import Float64Array
-from ._implied import gain
-from ._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
-from ._problem.potentials import Potential
-from ._rounding import Rounding
-from ._rows import ROUND_OFF
+from .._base.precision import Precision
+from .._base.types import Float64Array
+from .._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
+from .._problem.potentials import Potential
+from .implied import gain
+from .rounding import Rounding
+from .rows import ROUND_OFF
 
 if TYPE_CHECKING:
-    from ._steps import Steps
+    from .steps import Steps
 
 _ITERATIONS = 2
 _TWINS = 2
@@ -100,7 +100,7 @@ class Replay:
 
     def steps(self, x: Float64Array, low: int, batches: Sequence[object]) -> Steps | None:
         """Return the steps between rows x, the first of which is number `low`, that have not been judged yet."""
-        from ._steps import Steps
+        from .steps import Steps
 
         found: list[tuple[Any, ...]] = []
         while self._next - low < x.shape[0] - 1:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._base.types import Float64Array, IntArray
-from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
+from .._base.types import Float64Array, IntArray
+from .._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
 
 
 @dataclass(frozen=True, eq=False)

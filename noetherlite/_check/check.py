@@ -6,22 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._base import checks
-from ._base.floating import underflowing
-from ._base.precision import Precision, judged
-from ._base.precision import precision as precision
-from ._base.types import Array, ArrayLike
-from ._clock import candidates, even, last_is_short, start, times
-from ._flow_check import check_flow, path
-from ._implied import fewest_rows
-from ._limits import limits
-from ._motion.algorithms import Algorithm, HeavyBall
-from ._motion.dynamics import GF, Dynamics
-from ._problem.potentials import Potential
-from ._recording import by_row, claimed, laws_of, recorded, step_laws
-from ._report import Report, law_findings, motion_findings
-from ._steps import Stepwise
-from ._symmetry.family import NoetherSymmetry
+from .._base import checks
+from .._base.floating import underflowing
+from .._base.precision import Precision, judged
+from .._base.precision import precision as precision
+from .._base.types import Array, ArrayLike
+from .._motion.algorithms import Algorithm, HeavyBall
+from .._motion.dynamics import GF, Dynamics
+from .._problem.potentials import Potential
+from .._symmetry.family import NoetherSymmetry
+from .clock import candidates, even, last_is_short, start, times
+from .flow import check_flow, path
+from .implied import fewest_rows
+from .limits import limits
+from .recording import by_row, claimed, laws_of, recorded, step_laws
+from .steps import Stepwise
+from .verdict import Report, law_findings, motion_findings
 
 # Rows are judged in pieces of so many numbers, which bounds what is needed beside the recording.
 _PIECE = 1 << 18

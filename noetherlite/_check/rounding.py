@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base.types import Float64Array, IntArray
-from ._problem.potentials import NetworkPotential, Potential
-from ._rows import ROUND_OFF
+from .._base.types import Float64Array, IntArray
+from .._problem.potentials import NetworkPotential, Potential
+from .rows import ROUND_OFF
 
 _TRIALS = 16  # points within round-off of a record that are tried, each on either side of a kink at even odds
 _PROBES = 4  # of these, those that measure the conditioning; kinks are crossed by some only, so that the least counts

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from ._base import checks
-from ._base.floating import underflowing
-from ._base.precision import judged, widened
-from ._base.types import Array, ArrayLike
-from ._clock import start
-from ._implied import fewest_rows
-from ._motion.algorithms import Algorithm
-from ._problem.potentials import Potential
-from ._recording import batch_of_row, claimed, dtype_of, step_laws
-from ._report import Report
-from ._steps import Stepwise
-from ._symmetry.family import Family, NoetherSymmetry
-from .checking import report
+from .._base import checks
+from .._base.floating import underflowing
+from .._base.precision import judged, widened
+from .._base.types import Array, ArrayLike
+from .._motion.algorithms import Algorithm
+from .._problem.potentials import Potential
+from .._symmetry.family import Family, NoetherSymmetry
+from .check import report
+from .clock import start
+from .implied import fewest_rows
+from .recording import batch_of_row, claimed, dtype_of, step_laws
+from .steps import Stepwise
+from .verdict import Report
 
 
 class Monitor:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._base.types import Array, Float64Array
-from ._motion.algorithms import GD, Algorithm, HeavyBall
-from ._problem.potentials import NetworkPotential, Potential
-from ._replay import walk
-from ._rounding import Rounding
-from ._rows import ALIKE, ROUND_OFF, Motion, blocks_of, distinct
+from .._base.types import Array, Float64Array
+from .._motion.algorithms import GD, Algorithm, HeavyBall
+from .._problem.potentials import NetworkPotential, Potential
+from .replay import walk
+from .rounding import Rounding
+from .rows import ALIKE, ROUND_OFF, Motion, blocks_of, distinct
 
 _CASES = 8  # steps that are off and are looked into
 # What a cause may leave: this part of what is off where round-off hides the rest, and else next to nothing.

@@ -1,0 +1,178 @@
+"""Assertions for the test suites of others: a gradient against the hand-written one, and a run against the laws.
+
+Both raise `AssertionError` with the block, the entry or the neuron that is furthest off, and the tolerance with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._base import checks
+from .._base.floating import underflowing
+from .._base.precision import named, of_dtype, widened
+from .._base.types import Array, ArrayLike, Float64Array, Seed
+from .._motion.algorithms import Algorithm
+from .._motion.dynamics import GF, Dynamics
+from .._problem.points import random_point
+from .._problem.potentials import Potential
+from .._symmetry.family import NoetherSymmetry
+from .._tensors.watch import assert_symmetric as assert_symmetric
+from .check import check
+from .rows import blocks_of, distinct
+from .verdict import Report
+
+# Multiples of ε times the scale of a gradient that two correct evaluations may differ by; ours and PyTorch's differ by 1.
+_ROUND_OFF = 32
+_DIRECTIONS, _POINTS = 3, 4
+
+
+@underflowing
+def assert_gradient(
+    U: Potential,
+    gradient: Callable[[Float64Array], ArrayLike] | ArrayLike,
+    x: ArrayLike | None = None,
+    *,
+    rng: Seed = 0,
+    precision: str | None = None,
+) -> None:
+    """Assert that a gradient is ∇U to the precision of its numbers.
+
+    Parameters
+    ----------
+    U : Potential
+        For example `net.potential(data)`.
+    gradient : callable or array_like
+        A function x (P,) ↦ ∇U (P,), or its values at `x`, in the layout of θ (`nl.convert` brings others into it).
+    x : array_like, shape (P,) or (K, P), optional
+        Points. With a function four random ones by default; values need the points they belong to.
+    rng : int, SeedSequence or Generator
+        Source of the random points, and of the directions in which the scale is measured.
+    precision : {"float64", "float32", "bfloat16", "float16", "autocast"}, optional
+        Precision of the gradient; by default that of its dtype, whatever numbers it holds.
+
+    Raises
+    ------
+    AssertionError
+        If a block is off by more than 32ε(|∇U| + |H (x∘s)|), the largest over random signs s: what relative errors of ε in
+        the parameters change, and so what backward-stable evaluations may differ by. ε is that of the gradient's dtype, or of
+        `precision`: float32 numbers in an array of float64 need it.
+        The message names every block that is off and the entry that is furthest off.
+    TypeError, ValueError
+        If shapes do not fit.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> net = nl.Network([2, 3, 2], "relu")
+    >>> U = net.potential(nl.datasets.gaussian_classes(n=20, n_features=2, n_classes=2, rng=0))
+    >>> nl.testing.assert_gradient(U, U.gradient)
+    >>> nl.testing.assert_gradient(U, lambda x: 20 * U.gradient(x))
+    Traceback (most recent call last):
+    ...
+    AssertionError: the gradient of NetworkPotential(...
+    """
+    generator = checks.generator(rng)
+    points = _points(U, gradient, x, generator)
+    eps = None if precision is None else named(precision).gradient
+    if callable(gradient):
+        # copies, as the function may fill one buffer again and again
+        raw = [np.array(checks.unmasked(gradient(np.array(x, np.float64)), "gradient")) for x in points]
+    else:
+        held = np.asarray(checks.unmasked(gradient, "gradient"))
+        raw = list(held.reshape(-1, held.shape[-1] if held.ndim else 1))
+        if len(raw) != len(points):
+            raise ValueError(f"gradient has {len(raw)} rows; expected {len(points)}, one for each row of x")
+    for k, (point, value) in enumerate(zip(points, raw, strict=True)):
+        got = checks.shaped(widened(value), "gradient", (U.n_params,))
+        wrong = _wrong_blocks(U, point, got, of_dtype(value) if eps is None else eps, generator)
+        if wrong:
+            raise AssertionError("\n".join([f"the gradient of {U!r} is wrong at point {k}:", *wrong]))
+
+
+@underflowing
+def assert_law_holds(
+    U: Potential,
+    params: ArrayLike,
+    t: ArrayLike | None = None,
+    dynamics: Dynamics | Algorithm = GF,
+    *,
+    laws: str | Sequence[str | NoetherSymmetry] = "all",
+    motion: bool = False,
+    **options: Any,
+) -> Report:
+    """Assert that laws hold along a recording, to tolerances that could have shown otherwise.
+
+    Parameters
+    ----------
+    U, params, t, dynamics
+        As `nl.check` takes them.
+    laws : "all", or a sequence of names and symmetries
+        Which laws, for example "scaling:1".
+    motion : bool
+        Assert the motion of every block of parameters too.
+    **options
+        Passed to `nl.check`: `velocity`, `minibatches`, `batches`, `precision`, `every`.
+
+    Returns
+    -------
+    Report
+        The whole check.
+
+    Raises
+    ------
+    AssertionError
+        If a law is broken or cannot be decided; the message has the table of the check.
+    """
+    report = check(U, params, t, dynamics, laws=laws, **options)
+    asked = report.rows if motion else list(report.laws.values())
+    failed = [row for row in asked if row.verdict != "holds"]
+    if failed:
+        named = ", ".join(f"{row.name} ({row.verdict})" for row in failed)
+        raise AssertionError(f"does not hold: {named}\n{report}")
+    return report
+
+
+def _points(U: Potential, gradient: object, x: ArrayLike | None, generator: np.random.Generator) -> list[Array]:
+    if not isinstance(U, Potential):
+        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
+    if x is None:
+        if not callable(gradient):
+            raise TypeError("x must be given with a gradient that is an array: the point it was taken at")
+        return [random_point(U, generator) for _ in range(_POINTS)]
+    points = np.atleast_2d(checks.array(x, "x", ndim=(1, 2)))
+    if points.shape[1] != U.n_params:
+        raise ValueError(f"x must have shape ({U.n_params},) or (K, {U.n_params}), got {np.shape(x)}")
+    return list(points)
+
+
+def _wrong_blocks(U: Potential, x: Array, got: Array, eps: float, rng: np.random.Generator) -> list[str]:
+    """Return a line for each block that is off."""
+    want = U.gradient(x)
+    nearby = [_bent(U, x, want, rng) for _ in range(_DIRECTIONS)]
+    lines = []
+    for block in blocks_of(U):
+        part = slice(block.start, block.stop)
+        difference = np.abs(got[part] - want[part])
+        scale = np.linalg.norm(want[part]) + max(np.linalg.norm(bent[part]) for bent in nearby)
+        tolerance = _ROUND_OFF * eps * float(scale)
+        if np.linalg.norm(difference) <= tolerance:
+            continue
+        i = int(np.argmax(difference))
+        entry = ", ".join(map(str, np.unravel_index(i, block.shape)))
+        square = float(want[part] @ want[part])
+        ratio = f", {distinct(float(got[part] @ want[part]) / square, 1.0)} times ∇U along it" if square > 0 else ""
+        lines.append(
+            f"  {block.name}: off by {np.linalg.norm(difference):.2g}{ratio}; most at {block.name}[{entry}], "
+            f"{distinct(got[part][i], want[part][i], 6)} instead of {distinct(want[part][i], got[part][i], 6)}; tolerance {tolerance:.1g} = {_ROUND_OFF} x {eps:.1g} x {scale:.2g}"
+        )
+    return lines
+
+
+def _bent(U: Potential, x: Array, gradient: Array, rng: np.random.Generator) -> Array:
+    """Return H (x∘s) for random signs s, by a difference."""
+    step = float(np.finfo(np.float64).eps) ** 0.5
+    moved = x * (1 + step * rng.choice([-1.0, 1.0], x.size))
+    return np.asarray((U.gradient(moved) - gradient) / step)

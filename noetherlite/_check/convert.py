@@ -1,0 +1,319 @@
+"""Parameters between θ and the layouts of other frameworks, as plain arrays; none of those frameworks is imported.
+
+Everything `np.asarray` takes is accepted, and JAX's and PyTorch's arrays of any floating-point type (also those that track
+gradients or live on a device). θ is float64 and holds their numbers exactly, bfloat16 and float16 included, so that `nl.check`
+sees by which precision to judge them. Gradients have the layout of parameters, and the same functions convert them. Arrays may
+have leading axes, as those that `jax.lax.scan` stacks; θ then has the shape (..., P). A list of recordings becomes (R, P) by
+
+    np.stack([nl.convert.from_torch(net, state) for state in recorded])
+
+Weights are (out, in) in PyTorch and Equinox, as here, and (in, out) in Flax and Keras.
+
+The order of a mapping is never taken for that of the layers: JAX and safetensors sort names, PyTorch and Flax list modules as
+they are made. Layers are ordered by the numbers in their names, at every depth ("blocks.2.fc1", "blocks.10.fc1"; "linear",
+"linear_1"), and by shapes where these leave one order; otherwise `order` is asked for. Numbers need not tell the truth, and an
+architecture may be another than it seems: `like` compares the network's outputs with the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._base import checks
+from .._base.precision import precision
+from .._base.types import ArrayLike, Float64Array
+from .._problem.network import Block, Network
+from . import layers as _layers
+from .layers import Leaf
+
+_NAMES = {"W": "weight", "b": "bias", "beta": "beta"}
+_ROUNDINGS = 4  # of a layer: its inputs, weights and sum, and its activation
+_RESOLUTION = 0.1  # of the largest output: a tolerance beyond that tells nothing
+_ENTRIES = 2**22  # of a Jacobian at a time
+
+
+def from_torch(
+    network: Network,
+    state_dict: Mapping[str, Any],
+    *,
+    order: Sequence[str] | None = None,
+    like: tuple[ArrayLike, Any] | None = None,
+) -> Float64Array:
+    """Return θ from a PyTorch `state_dict`, or from any mapping of its names, such as gradients by `named_parameters`.
+
+    Parameters
+    ----------
+    network : Network
+        The same architecture.
+    state_dict : mapping of str to array_like
+        "<layer>.weight" (out, in), "<layer>.bias" (out,) and, where β is trained, "<module>.beta".
+    order : sequence of str, optional
+        The modules' names from the input to the output, for example ["inner", "readout"]; each that holds a parameter, once.
+        By default their numbers and shapes tell.
+    like : pair of array_like, optional
+        Inputs X (N, n_0) and the outputs (N, n_L) of the model at them, before any softmax: the network with the parameters
+        returned must have the same, to their precision. This finds layers in another order than their names say, square
+        weights that are transposed, residual connections, and other activations.
+
+    Returns
+    -------
+    ndarray, shape (..., P)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is missing, not expected, not finite, without numbers (meta, sparse, None), or of another shape; if the
+        order of the layers is not told; if the outputs differ from those in `like`, or are too coarse to tell. The message
+        has the names.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> net = nl.Network([2, 3, 1], loss="mse")
+    >>> theta = net.init(rng=0)
+    >>> state = nl.convert.to_torch(net, theta)
+    >>> list(state)
+    ['0.weight', '0.bias', '2.weight', '2.bias']
+    >>> bool((nl.convert.from_torch(net, state, like=([[1, 2]], net.predict(theta, [[1, 2]]))) == theta).all())
+    True
+    """
+    found = _layers.leaves(_mapping(state_dict, "state_dict"))
+    return _same(network, _join(network, found, transposed=False, order=order), like)
+
+
+def to_torch(network: Network, theta: ArrayLike, *, order: Sequence[str] | None = None) -> dict[str, Float64Array]:
+    """Return the arrays of θ (P,) under the names of `torch.nn.Sequential(Linear, activation, Linear, …)`.
+
+    `order` has the names of a model's own modules from the input to the output, those of a trained β among them.
+    """
+    return {f"{module}.{_NAMES[kind]}": a for module, kind, a in _modules(network, theta, order)}
+
+
+def from_flax(
+    network: Network,
+    tree: Any,
+    *,
+    order: Sequence[str] | None = None,
+    like: tuple[ArrayLike, Any] | None = None,
+) -> Float64Array:
+    """Return θ from a Flax tree {"params": {"Dense_0": {"kernel": (in, out), "bias": (out,)}, …}}.
+
+    Any tree of such arrays is taken, nested or flat: `nnx.state(model, nnx.Param)`, Haiku's {"linear": {"w": …, "b": …}},
+    {"W1": …, "b1": …}, lists of pairs (weight, bias), scikit-learn's ``{"coefs": mlp.coefs_, "intercepts": mlp.intercepts_}``,
+    Keras' {v.path: v for v in model.weights}. "params" may be left out. `order`, `like`, returns and errors as `from_torch`.
+    """
+    name, where = "tree", ""
+    if isinstance(tree, Mapping) and "params" in tree:
+        if tree.get("batch_stats"):
+            raise ValueError("tree['batch_stats'] is not expected; a Network has no batch normalisation")
+        name, where, tree = "tree['params']", "params.", tree["params"]
+    layers = isinstance(tree, list | tuple) and not any(hasattr(layer, "shape") for layer in tree)
+    if not (layers or isinstance(tree, Mapping)):
+        raise TypeError(
+            f"{name} must be a mapping of names to arrays, or a sequence of layers, got {checks.describe(tree)}"
+        )
+    return _same(network, _join(network, _layers.leaves(tree, where), transposed=True, order=order), like)
+
+
+def to_flax(network: Network, theta: ArrayLike, *, order: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Return θ (P,) as a Flax tree with the names that `nn.compact` gives: Dense_0, Dense_1, …; β as Swish_0, ….
+
+    `order` has the names of a model's own modules, as in `to_torch`; "a.b" is module b inside of a.
+    """
+    swishes = (f"Swish_{i}" for i in range(network.n_layers))
+    names = order or [next(swishes) if beta else f"Dense_{h - 1}" for h, beta in _slots(network)]
+    params: dict[str, Any] = {}
+    for module, kind, a in _modules(network, theta, names):
+        layer = params
+        for part in module.split("."):
+            layer = layer.setdefault(part, {})
+        layer["kernel" if kind == "W" else _NAMES[kind]] = np.ascontiguousarray(a.T)
+    return {"params": params}
+
+
+def from_equinox(network: Network, layers: Sequence[Any], *, like: tuple[ArrayLike, Any] | None = None) -> Float64Array:
+    """Return θ from a list of layers with `weight` (out, in) and `bias`, for example `model.layers` of an Equinox MLP.
+
+    Layers are objects with these attributes (and `beta` where it is trained), mappings, or pairs (weight, bias), from the
+    input to the output; a bias that is None is no bias. `like`, returns and errors as `from_torch`.
+    """
+    if isinstance(layers, Mapping | str) or not isinstance(layers, Sequence):
+        raise TypeError(f"layers must be a sequence of layers, got {checks.describe(layers)}")
+    return _same(network, _join(network, _layers.leaves(layers, "layers."), transposed=False), like)
+
+
+def to_equinox(network: Network, theta: ArrayLike) -> list[dict[str, Float64Array]]:
+    """Return θ (P,) as a list of {"weight": (out, in), "bias": (out,)}, with "beta" where it is trained."""
+    out: list[dict[str, Float64Array]] = [{} for _ in range(network.n_layers)]
+    for name, a in _copies(network, theta).items():
+        kind, h = _split(name)
+        out[h - 1][_NAMES[kind]] = a
+    return out
+
+
+def from_keras(network: Network, weights: Sequence[Any], *, like: tuple[ArrayLike, Any] | None = None) -> Float64Array:
+    """Return θ from the list that `model.get_weights()` gives in Keras: kernel (in, out), bias (out,), kernel, ….
+
+    With trained β it comes after the bias of its layer. The list has the layers in the order in which a model of one's own
+    sets them as attributes, which need not be that of its `call`: see `like`. That, returns and errors as `from_torch`.
+    """
+    if isinstance(weights, Mapping | str) or not isinstance(weights, Sequence):
+        raise TypeError(f"weights must be a sequence of arrays, got {checks.describe(weights)}")
+    if len(weights) != len(network.blocks):
+        raise ValueError(
+            f"weights has {len(weights)} arrays; expected {len(network.blocks)}, for {_names(network.blocks)}"
+        )
+    parts = [(b, f"weights[{i}]", a) for i, (b, a) in enumerate(zip(network.blocks, weights, strict=True))]
+    return _same(network, _concatenated([_part(b, name, a, transposed=True) for b, name, a in parts]), like)
+
+
+def to_keras(network: Network, theta: ArrayLike) -> list[Float64Array]:
+    """Return θ (P,) as the list that `model.set_weights` takes in Keras."""
+    return [np.ascontiguousarray(a.T) for a in _copies(network, theta).values()]
+
+
+# --- from others: arrays in the order of the blocks ----------------------------------------------------------------------
+
+Part = tuple[Block, str, Float64Array]  # a block, what its array was called, and the array as (..., size)
+
+
+def _join(
+    network: Network, found: Sequence[Leaf], transposed: bool, order: Sequence[str] | None = None
+) -> Float64Array:
+    """Return θ from leaves: those of one kind are in the order of their layers the network's blocks of that kind."""
+    wanted = {kind: [b for b in network.blocks if _split(b.name)[0] == kind] for kind in _NAMES}
+    for kind, blocks in wanted.items():
+        names = [leaf.name for leaf in found if leaf.kind == kind]
+        if len(names) != len(blocks):
+            raise ValueError(
+                f"{len(names)} arrays for {kind} were given, {names}; expected {len(blocks)}, for {_names(network.blocks)}"
+            )
+    read = {leaf.name: _array(leaf.value, leaf.name) for leaf in found}
+    given = None if order is None else _layers.in_given_order(found, order)
+    held = {(leaf.layer, leaf.kind): leaf.name for leaf in found}
+    placed: list[_layers.Path] = []
+    parts = []
+    for kind, blocks in wanted.items():
+        here = [leaf for leaf in found if leaf.kind == kind]
+        if given is not None:
+            layers = [layer for layer in given if (layer, kind) in held]
+        elif kind != "W" and {leaf.layer for leaf in here} <= set(placed):
+            layers = [layer for layer in placed if (layer, kind) in held]  # in one module with its weights
+        else:
+            ndim = 2 if kind == "W" else 1
+            shapes = {leaf.layer: read[leaf.name].shape[-ndim:][:: -1 if transposed else 1] for leaf in here}
+            layers = _layers.arranged([leaf.layer for leaf in here], shapes, blocks)
+        placed = placed or layers
+        for block, layer in zip(blocks, layers, strict=True):
+            name = held[layer, kind]
+            parts.append(_part(block, name, read[name], transposed))
+    return _concatenated(parts)
+
+
+def _part(block: Block, name: str, value: Any, transposed: bool) -> Part:
+    shape = block.shape[::-1] if transposed else block.shape
+    a = _array(value, name)
+    if a.shape[a.ndim - len(shape) :] != shape:
+        raise ValueError(f"{name} must have shape {shape} for {block.name}, got {a.shape}")
+    if transposed and len(shape) == 2:
+        a = np.swapaxes(a, -1, -2)
+    return block, name, a.reshape(*a.shape[: a.ndim - len(shape)], -1)
+
+
+def _concatenated(parts: list[Part]) -> Float64Array:
+    parts = sorted(parts, key=lambda part: part[0].start)
+    _, first, a = parts[0]
+    lead = a.shape[:-1]
+    for _, name, a in parts:
+        if a.shape[:-1] != lead:
+            raise ValueError(f"{name} has leading axes {a.shape[:-1]}; expected those of {first}, {lead}")
+    return np.concatenate([a for _, _, a in parts], axis=-1)
+
+
+def _array(value: Any, name: str) -> Float64Array:
+    if value is None:
+        raise TypeError(f"{name} is None; expected an array (a gradient is None where the loss does not depend on it)")
+    return np.asarray(checks.array(value, name, ndim=tuple(range(1, 5))), dtype=np.float64)
+
+
+def _same(network: Network, theta: Float64Array, like: tuple[ArrayLike, Any] | None) -> Float64Array:
+    """Return θ if the network's outputs are those in `like`, up to what their precision makes of every layer's roundings."""
+    if like is None:
+        return theta
+    if not isinstance(like, tuple | list) or len(like) != 2:
+        raise TypeError(f"like must be a pair of inputs X and a model's outputs, got {checks.describe(like)}")
+    X = np.asarray(network.inputs(like[0], "like[0]"), np.float64)
+    raw = checks.plain(like[1], "like[1]")
+    shape = (*theta.shape[:-1], X.shape[0], network.widths[-1])
+    outputs = checks.shaped(raw, "like[1]", shape).reshape(-1, *shape[-2:])
+    eps = precision(raw)
+    # Sums are made in float32 where their terms are of less; every term of every sum is one of J∘θ.
+    each = _ROUNDINGS * eps + max(network.widths) * min(eps, float(np.finfo(np.float32).eps))
+    for point, wanted in zip(theta.reshape(-1, theta.shape[-1]), outputs, strict=True):
+        got, allowed = network.predict(point, X), each * _terms(network, point, X)
+        excess = np.abs(got - wanted) - allowed
+        if (excess > 0).any():
+            i, j = (int(k) for k in np.unravel_index(np.argmax(excess), excess.shape))
+            raise ValueError(
+                f"the network with these parameters is another than the model: output {j} of sample {i} is {got[i, j]:.6g}"
+                f" instead of {wanted[i, j]:.6g}, with a round-off of {allowed[i, j]:.1g}. Layers in another order, square"
+                " weights that are transposed, residual connections, normalisation or another activation make it so"
+            )
+        if not (allowed < _RESOLUTION * np.abs(wanted).max()).any():
+            raise ValueError(
+                f"like[1] cannot tell: outputs of up to {np.abs(wanted).max():.1g} have a round-off of {allowed.min():.1g};"
+                " give outputs of higher precision, or that are not zero"
+            )
+    return theta
+
+
+def _terms(network: Network, theta: Float64Array, X: Float64Array) -> Float64Array:
+    """Return Σ|∂f/∂θ_p θ_p| over all parameters, for every output of every sample (N, n_L), some samples at a time."""
+    rows = max(1, _ENTRIES // (network.widths[-1] * network.n_params))
+    chunks = [X[i : i + rows] for i in range(0, len(X), rows)]
+    return np.concatenate([np.abs(network.jacobian(theta, chunk)) @ np.abs(theta) for chunk in chunks])
+
+
+def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping of names to arrays, got {checks.describe(value)}")
+    return value
+
+
+# --- to others -----------------------------------------------------------------------------------------------------------
+
+
+def _slots(network: Network) -> list[tuple[int, bool]]:
+    """Return the modules that hold parameters, from the input to the output, as (h, whether it is the activation's β)."""
+    return list(dict.fromkeys((h, kind == "beta") for kind, h in (_split(b.name) for b in network.blocks)))
+
+
+def _modules(network: Network, theta: ArrayLike, order: Sequence[str] | None) -> list[tuple[str, str, Float64Array]]:
+    """Return (module, kind of block, array) for every block."""
+    slots = _slots(network)
+    names = [str(2 * h - 2 + beta) for h, beta in slots] if order is None else list(order)
+    if isinstance(order, str) or len(set(names)) != len(slots):
+        raise ValueError(f"order must hold {len(slots)} different names of modules, got {checks.describe(order)}")
+    named = dict(zip(slots, names, strict=True))
+    out = []
+    for name, a in _copies(network, theta).items():
+        kind, h = _split(name)
+        out.append((named[h, kind == "beta"], kind, a))
+    return out
+
+
+def _copies(network: Network, theta: ArrayLike) -> dict[str, Float64Array]:
+    return {name: np.array(a, np.float64) for name, a in network.unpack(np.asarray(theta)).items()}
+
+
+def _split(name: str) -> tuple[str, int]:
+    """Return ("W", 2) for "W2"."""
+    kind = name.rstrip("0123456789")
+    return kind, int(name[len(kind) :])
+
+
+def _names(blocks: Sequence[Block]) -> str:
+    return ", ".join(b.name for b in blocks)
