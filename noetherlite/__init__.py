@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from . import lagrangian, plot
+from . import plot
 from ._base.versions import version
 from ._motion import bounds
 from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
@@ -30,6 +30,7 @@ from ._symmetry.find import defect as symmetry_defect
 from ._symmetry.find import find as symmetries
 from ._symmetry.rebalance import rebalance
 from ._symmetry.records import LawRecord
+from ._theory import lagrangian
 from .sweep import Sweep, SweepMember, load_sweep, sweep
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ if TYPE_CHECKING:
     from ._check.check import check
     from ._check.monitor import Monitor
     from ._check.verdict import Report
-    from ._drift import Drift, drift
     from ._page import report
     from ._symmetry.formulas import Law, law
     from ._tensors.found import scan, scan_pairs
     from ._tensors.watch import watch
-    from .counting import LawCount, count_laws
-    from .discovery import Discovery, discover
+    from ._theory.counting import LawCount, count_laws
+    from ._theory.discovery import Discovery, discover
+    from ._theory.drift import Drift, drift
 
 __version__ = version()
 
@@ -112,17 +113,17 @@ __all__ = [
 
 
 _LAZY = {
-    "Discovery": "discovery",
-    "Drift": "_drift",
+    "Discovery": "_theory.discovery",
+    "Drift": "_theory.drift",
     "Law": "_symmetry.formulas",
-    "LawCount": "counting",
+    "LawCount": "_theory.counting",
     "Monitor": "_check.monitor",
     "Report": "_check.verdict",
     "check": "_check.check",
     "convert": "convert",
-    "count_laws": "counting",
-    "discover": "discovery",
-    "drift": "_drift",
+    "count_laws": "_theory.counting",
+    "discover": "_theory.discovery",
+    "drift": "_theory.drift",
     "figures": "figures",
     "law": "_symmetry.formulas",
     "ntk": "ntk",

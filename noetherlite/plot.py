@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ._check.verdict import Report
-    from ._drift import Drift
     from ._run.trajectory import Trajectory
-    from .counting import LawCount
-    from .discovery import Discovery
+    from ._theory.counting import LawCount
+    from ._theory.discovery import Discovery
+    from ._theory.drift import Drift
     from .sweep import Sweep
 
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.

@@ -5,7 +5,7 @@ import pytest
 from problems import EPS, problem
 
 import noetherlite as nl
-from noetherlite import _charge_flow
+from noetherlite._theory import charge_flow
 
 LAMBDA = 0.3
 LAWS = {"scaling:1", "scaling:2", "linear:2", "translation:b", "translation:W"}
@@ -291,13 +291,13 @@ def test_the_oscillator_against_its_solution(every):
     """Without drive, from rest, the closed forms of the three kinds of damping."""
     for lr, beta, decay in ((0.01, 0.5, 0.1), (0.01, 0.9, 5.0), (0.02, 0.9, 0.01 / (4 * 0.02 * 1.9))):
         algorithm = nl.HeavyBall(lr, beta, weight_decay=decay)
-        m, friction, spring = _charge_flow.constants(algorithm, 2.0)
+        m, friction, spring = charge_flow.constants(algorithm, 2.0)
         step = np.append(np.arange(0, 200, every), 200)
         none = np.zeros((step.size - 1, 1))
         rate = np.array([2.0 * decay / (2 * beta)])  # so that Q̇(0) = 0
-        Q = _charge_flow.second_order(algorithm, 2.0, step, np.ones(1), rate, none)[:, 0]
+        Q = charge_flow.second_order(algorithm, 2.0, step, np.ones(1), rate, none)[:, 0]
         t, gamma, w2 = step * algorithm.dt, friction / (2 * m), spring / m
-        kind = _charge_flow.damping(algorithm, 2.0)
+        kind = charge_flow.damping(algorithm, 2.0)
         if kind == "critically damped":
             exact = np.exp(-gamma * t) * (1 + gamma * t)
         else:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import _brackets, counting
-from noetherlite._brackets import Fields, Samples, Span, residue
+from noetherlite import counting
 from noetherlite._kernels import modular
 from noetherlite._kernels.modular import PRIME
+from noetherlite._theory import brackets
+from noetherlite._theory.brackets import Fields, Samples, Span, residue
 
 EDGES = [0, 1, 2, 2**30, 2**31 - 1, 2**31, 2**60, PRIME - 2, PRIME - 1]
 
@@ -427,4 +428,4 @@ def test_names_of_piecewise_activations_are_known():
     from noetherlite._problem.activations import parse
 
     assert all(parse(text).name == text.split("(")[0] for text in ("relu", "leaky_relu(0.1)", "repu(2)"))
-    assert {"relu", "leaky_relu", "repu"} == set(_brackets.PIECEWISE)
+    assert {"relu", "leaky_relu", "repu"} == set(brackets.PIECEWISE)

@@ -9,8 +9,9 @@ import pytest
 from problems import ACTIVATIONS, EPS, point
 
 import noetherlite as nl
-from noetherlite import _ntk_kernel, ntk
-from noetherlite._ntk_limit import _moments
+from noetherlite import ntk
+from noetherlite._theory import ntk_kernel
+from noetherlite._theory.ntk_limit import _moments
 
 
 def jacobian(net, theta, X):
@@ -24,7 +25,7 @@ def jacobian(net, theta, X):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", [*ACTIVATIONS, ["swish", "relu"], ["tanh", "swish"]], ids=str)
 def test_kernel_is_the_product_of_jacobians(activation, bias, rows, monkeypatch):
-    monkeypatch.setattr(_ntk_kernel, "_ROWS", rows)
+    monkeypatch.setattr(ntk_kernel, "_ROWS", rows)
     rng = np.random.default_rng(5)
     net = nl.Network([3, 5, 4, 2], activation, bias=bias)
     theta, X1, X2 = point(net, rng), rng.normal(size=(11, 3)), rng.normal(size=(4, 3))
@@ -165,7 +166,7 @@ def test_closed_form_and_numerical_solution_meet(monkeypatch):
     t, dynamics = np.array([0.0, 1.0, 30.0]), nl.Dynamics(1.0, 0.0, 100.0)
     K, u0 = np.diag([0.0, 1.0, 9.0]), np.ones(3)
     closed = ntk.predict(K, u0, t, dynamics, n_samples=1)
-    monkeypatch.setattr(_ntk_kernel, "_LARGEST_CLOSED", 0.0)
+    monkeypatch.setattr(ntk_kernel, "_LARGEST_CLOSED", 0.0)
     np.testing.assert_allclose(ntk.predict(K, u0, t, dynamics, n_samples=1), closed, rtol=0, atol=1e-11)
     np.testing.assert_allclose(closed[:, 0], 1.0, rtol=4 * EPS)
     assert np.abs(closed[2, 1:]).max() < 0.9

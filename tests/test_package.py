@@ -29,9 +29,9 @@ FLOORS = [
     ],
     ["_tensors.*", "tensors"],
     [
-        "_motion.flow", "lagrangian", "_symmetry.formulas", "_base.notation", "_symmetry.rebalance", "_check.convert", "_check.layers", "_check.check", "_check.verdict", "_check.implied",
+        "_motion.flow", "_theory.lagrangian", "_symmetry.formulas", "_base.notation", "_symmetry.rebalance", "_check.convert", "_check.layers", "_check.check", "_check.verdict", "_check.implied",
         "_motion.gated", "_motion.normals", "_motion.kinks", "_motion.sliding", "_check.flow", "_base.precision", "_check.rounding", "_check.rows", "_check.replay", "_check.causes", "_check.steps", "_check.limits",
-        "_check.clock", "_check.recording", "_check.monitor", "_drift", "_charge_flow", "_check.asserts", "ntk", "_ntk_*", "discovery", "_brackets", "counting",
+        "_check.clock", "_check.recording", "_check.monitor", "_theory.drift", "_theory.charge_flow", "_check.asserts", "ntk", "_ntk_*", "_theory.discovery", "_theory.brackets", "_theory.counting",
     ],
     ["figures", "_figures_*", "_page", "_page_*", "_symmetry.discrete", "_run.warmup", "cli", "_cli.*", "__main__", "__init__"],
 ]  # fmt: skip

@@ -134,7 +134,7 @@ def _entry(name: str, action: str, components: int, law: Law) -> dict[str, Any]:
 
 def _count(net: Network, flow: Dynamics) -> dict[str, Any]:
     """Return how many independent laws hold for every data set, or why they were not counted."""
-    from ..counting import count_laws
+    from .._theory.counting import count_laws
 
     kind = "momentum" if flow.mass > 0 else "gradient"
     if net.n_params > _COUNTED:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._base import checks as _validate
-from ._base.floating import underflowing
-from ._base.types import Float64Array, Seed
-from ._problem.points import random_point
-from ._problem.potentials import NetworkPotential, Potential
-from ._symmetry.catalogue import OutputTranslation
-from ._symmetry.family import Family
-from ._symmetry.find import TOLERANCE, Symmetry, catalogue
+from .._base import checks as _validate
+from .._base.floating import underflowing
+from .._base.types import Float64Array, Seed
+from .._problem.points import random_point
+from .._problem.potentials import NetworkPotential, Potential
+from .._symmetry.catalogue import OutputTranslation
+from .._symmetry.family import Family
+from .._symmetry.find import TOLERANCE, Symmetry, catalogue
 
 _OVERSAMPLING = 2  # points per unknown: as many as unknowns would do but for round-off
 _CHECKS = 16  # points at which what was found is tested, not among those it was found from

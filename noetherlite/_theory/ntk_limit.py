@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base import checks
-from ._base.floating import underflowing
-from ._base.types import ArrayLike, Float64Array
-from ._problem.activations import Activation
-from ._problem.network import Network
+from .._base import checks
+from .._base.floating import underflowing
+from .._base.types import ArrayLike, Float64Array
+from .._problem.activations import Activation
+from .._problem.network import Network
 
 
 @underflowing

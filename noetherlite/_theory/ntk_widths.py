@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ._base import checks
-from ._base import progress as _progress
-from ._base.types import Float64Array, IntArray, Seed
-from ._motion.algorithms import GD, NAGD, Algorithm, Leapfrog
-from ._ntk_kernel import kernel
-from ._ntk_limit import infinite_width
-from ._problem import data as datasets
-from ._problem.data import Dataset
-from ._problem.network import Network
-from ._problem.potentials import Harmonic, Potential
-from ._run.integrate import integrate
+from .._base import checks
+from .._base import progress as _progress
+from .._base.types import Float64Array, IntArray, Seed
+from .._motion.algorithms import GD, NAGD, Algorithm, Leapfrog
+from .._problem import data as datasets
+from .._problem.data import Dataset
+from .._problem.network import Network
+from .._problem.potentials import Harmonic, Potential
+from .._run.integrate import integrate
+from .ntk_kernel import kernel
+from .ntk_limit import infinite_width
 
 _ALGORITHMS = (GD, Leapfrog, NAGD)
 _SCHEME = "ntk"  # pre-activations have the variance |x|²/n_0, whatever depth and activation

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._base.types import Float64Array
-from ._kernels import modular, reference
-from ._kernels.modular import PRIME
-from ._problem.activations import Activation
-from ._problem.network import Network
+from .._base.types import Float64Array
+from .._kernels import modular, reference
+from .._kernels.modular import PRIME
+from .._problem.activations import Activation
+from .._problem.network import Network
 
 Residues = NDArray[np.uint64]
 

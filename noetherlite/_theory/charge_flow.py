@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base.types import Float64Array, IntArray
-from ._motion.algorithms import GD, HeavyBall
-from ._symmetry.family import expm
+from .._base.types import Float64Array, IntArray
+from .._motion.algorithms import GD, HeavyBall
+from .._symmetry.family import expm
 
 _EQUAL = 8 * float(np.finfo(np.float64).eps)
 

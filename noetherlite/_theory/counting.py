@@ -8,13 +8,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from ._base import checks
-from ._base.types import ArrayLike, Float64Array, Seed
-from ._brackets import PIECEWISE, Fields, Residues, Samples, Span, occurring, residues
-from ._kernels import modular
-from ._kernels.modular import PRIME
-from ._problem.network import Network
-from ._symmetry.catalogue import LinearLayer, NeuronScaling
+from .._base import checks
+from .._base.types import ArrayLike, Float64Array, Seed
+from .._kernels import modular
+from .._kernels.modular import PRIME
+from .._problem.network import Network
+from .._symmetry.catalogue import LinearLayer, NeuronScaling
+from .brackets import PIECEWISE, Fields, Residues, Samples, Span, occurring, residues
 
 FLOWS = ("gradient", "momentum")
 ALL_PATTERNS = "every activation pattern occurs"

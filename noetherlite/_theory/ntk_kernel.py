@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._base import checks
-from ._base.floating import underflowing
-from ._base.types import Array, ArrayLike, Float64Array
-from ._kernels import reference
-from ._motion.dynamics import Dynamics
-from ._motion.flow import reference_flow
-from ._problem.network import Network
-from ._problem.potentials import Callable
+from .._base import checks
+from .._base.floating import underflowing
+from .._base.types import Array, ArrayLike, Float64Array
+from .._kernels import reference
+from .._motion.dynamics import Dynamics
+from .._motion.flow import reference_flow
+from .._problem.network import Network
+from .._problem.potentials import Callable
 
 # Rows (samples × outputs) of a block of the kernel, or as many as the widest layer has neurons: enough that forming the
 # block takes longer than the backward passes it needs, so that repeating these for every block at most doubles the work.

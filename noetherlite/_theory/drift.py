@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _charge_flow, plot
-from ._base import checks
-from ._base.by_name import ByName
-from ._base.floating import underflowing
-from ._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
-from ._kernels import layout
-from ._motion.algorithms import GD, Algorithm, HeavyBall
-from ._problem.potentials import Potential
-from ._run import plan as _run
-from ._run.integrate import check
-from ._symmetry.family import Family, NoetherSymmetry
-from ._symmetry.find import watched as _watched
+from .. import plot
+from .._base import checks
+from .._base.by_name import ByName
+from .._base.floating import underflowing
+from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
+from .._kernels import layout
+from .._motion.algorithms import GD, Algorithm, HeavyBall
+from .._problem.potentials import Potential
+from .._run import plan as _run
+from .._run.integrate import check
+from .._symmetry.family import Family, NoetherSymmetry
+from .._symmetry.find import watched as _watched
+from . import charge_flow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -238,10 +239,10 @@ def _law(
     first = second = np.full_like(Q, np.nan)
     kappa, kind = _multiple(s) if algorithm.weight_decay else 0.0, "unknown"
     if kappa is not None and step.size:
-        kind = _charge_flow.damping(algorithm, kappa)
+        kind = charge_flow.damping(algorithm, kappa)
         square = np.diff(parts[:, layout.SOURCE], axis=0) / (algorithm.dt * np.diff(step)[:, None])
-        first = _charge_flow.first_order(algorithm, kappa, step, Q[0], square)
-        second = _charge_flow.second_order(algorithm, kappa, step, Q[0], rate, square)
+        first = charge_flow.first_order(algorithm, kappa, step, Q[0], square)
+        second = charge_flow.second_order(algorithm, kappa, step, Q[0], rate, square)
     arrays = [a.reshape(step.size, *s.shape) for a in (Q, *columns, first, second)]
     return LawDrift(s.name, *arrays, kind)  # type: ignore[call-arg, arg-type]
 
