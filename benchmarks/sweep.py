@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import noetherlite as nl
-from noetherlite._sweep_task import processes
+from noetherlite._sweep.task import processes
 
 WORKERS = (1, 2, 4, 8)
 MEMBERS, SECONDS, ROUNDS = 32, 0.25, 3

@@ -25,13 +25,13 @@ from ._run.integrate import DivergenceError, Snapshot, integrate
 from ._run.memory import memory
 from ._run.resume import resume
 from ._run.trajectory import Trajectory, load
+from ._sweep.sweep import Sweep, SweepMember, load_sweep, sweep
 from ._symmetry.find import Symmetry
 from ._symmetry.find import defect as symmetry_defect
 from ._symmetry.find import find as symmetries
 from ._symmetry.rebalance import rebalance
 from ._symmetry.records import LawRecord
 from ._theory import lagrangian
-from .sweep import Sweep, SweepMember, load_sweep, sweep
 
 if TYPE_CHECKING:
     from . import figures, ntk, tensors

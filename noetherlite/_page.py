@@ -15,7 +15,7 @@ from ._base.html import Page
 from ._base.versions import version
 from ._page_style import SCRIPT, STYLE
 from ._run.trajectory import Trajectory, load
-from .sweep import Sweep, load_sweep
+from ._sweep.sweep import Sweep, load_sweep
 
 
 def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None = None) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 from ._base.types import AnyArray
 from ._page_plots import Curve, plot
 from ._page_tables import flat, table
+from ._sweep.sweep import Sweep
 from .plot import spans_a_decade
-from .sweep import Sweep
 
 _MOST_CURVES = 6  # of a plot; more are one curve over all
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from ._check.verdict import Report
     from ._run.trajectory import Trajectory
+    from ._sweep.sweep import Sweep
     from ._theory.counting import LawCount
     from ._theory.discovery import Discovery
     from ._theory.drift import Drift
-    from .sweep import Sweep
 
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

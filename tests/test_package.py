@@ -25,7 +25,7 @@ FLOORS = [
     [
         "_run.trajectory", "_run.integrate", "_run.ensemble", "_run.memory", "_run.plan", "_run.backends", "_run.device", "_base.threads", "_run.reduction", "plot", "_run.setup", "_run.checkpoint",
         "_run.exactness", "_run.tables",
-        "_run.checkpoint_file", "_run.resume", "sweep", "_sweep_*",
+        "_run.checkpoint_file", "_run.resume", "_sweep.sweep", "_sweep_*",
     ],
     ["_tensors.*", "tensors"],
     [

@@ -15,8 +15,8 @@ from typing import Any
 from .. import plot
 from .._base import checks
 from .._run.integrate import integrate
-from ..sweep import Sweep
-from ..sweep import sweep as _sweep
+from .._sweep.sweep import Sweep
+from .._sweep.sweep import sweep as _sweep
 from . import say
 from .config import Config, ConfigError, Job, digests, read
 from .run import summary

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _sweep_grid, plot
-from ._base import checks
-from ._base import progress as _progress
-from ._base.by_name import ByName
-from ._base.html import table
-from ._sweep_store import Store, manifest
-from ._sweep_task import Outcome, compute, compute_alone, failure, processes
+from .. import plot
+from .._base import checks
+from .._base import progress as _progress
+from .._base.by_name import ByName
+from .._base.html import table
+from . import grid as _sweep_grid
+from .store import Store, manifest
+from .task import Outcome, compute, compute_alone, failure, processes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

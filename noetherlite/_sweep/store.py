@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ._base import identity
-from ._base.files import arrays, replacing
-from ._base.versions import versions
-from ._sweep_grid import child, describe
-from ._sweep_task import Outcome
+from .._base import identity
+from .._base.files import arrays, replacing
+from .._base.versions import versions
+from .grid import child, describe
+from .task import Outcome
 
 SCHEMA = 1
 _MANIFEST = "sweep.json"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._base import checks, identity
+from .._base import checks, identity
 
 _SCALARS = (bool, int, float, str)
 

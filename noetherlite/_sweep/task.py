@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._base import checks
-from ._base.threads import single_threaded
+from .._base import checks
+from .._base.threads import single_threaded
 
 _SETTINGS = (
     "NUMBA_NUM_THREADS",
