@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from . import plot
 from ._base.versions import version
 from ._motion import bounds
 from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
@@ -25,6 +24,7 @@ from ._run.integrate import DivergenceError, Snapshot, integrate
 from ._run.memory import memory
 from ._run.resume import resume
 from ._run.trajectory import Trajectory, load
+from ._show import plots
 from ._sweep.sweep import Sweep, SweepMember, load_sweep, sweep
 from ._symmetry.find import Symmetry
 from ._symmetry.find import defect as symmetry_defect
@@ -34,12 +34,13 @@ from ._symmetry.records import LawRecord
 from ._theory import lagrangian
 
 if TYPE_CHECKING:
-    from . import figures, ntk, tensors
+    from . import ntk, tensors
     from ._check import asserts, convert
     from ._check.check import check
     from ._check.monitor import Monitor
     from ._check.verdict import Report
-    from ._page import report
+    from ._show import figures
+    from ._show.page import report
     from ._symmetry.formulas import Law, law
     from ._tensors.found import scan, scan_pairs
     from ._tensors.watch import watch
@@ -127,7 +128,7 @@ _LAZY = {
     "figures": "figures",
     "law": "_symmetry.formulas",
     "ntk": "ntk",
-    "report": "_page",
+    "report": "_show.page",
     "scan": "_tensors.found",
     "scan_pairs": "_tensors.found",
     "tensors": "tensors",

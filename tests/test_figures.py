@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from noetherlite import _figures_training, figures
+from noetherlite import figures
+from noetherlite._show import figures_training
 
 EPS = np.finfo(np.float64).eps
 
@@ -132,6 +133,6 @@ def test_unknown_figures_are_refused(number, tmp_path):
 
 
 def test_kmnist_is_preferred_where_it_is_found():
-    data = _figures_training.find_data(8, 0)
+    data = figures_training.find_data(8, 0)
     assert data.name in ("glyphs", "kmnist-train", "kmnist-test")
     assert data.X.shape == (8, 784)

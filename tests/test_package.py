@@ -23,7 +23,7 @@ FLOORS = [
     ],
     ["_symmetry.find", "_symmetry.family", "_symmetry.catalogue", "_problem.points", "_symmetry.records", "_motion.bounds"],
     [
-        "_run.trajectory", "_run.integrate", "_run.ensemble", "_run.memory", "_run.plan", "_run.backends", "_run.device", "_base.threads", "_run.reduction", "plot", "_run.setup", "_run.checkpoint",
+        "_run.trajectory", "_run.integrate", "_run.ensemble", "_run.memory", "_run.plan", "_run.backends", "_run.device", "_base.threads", "_run.reduction", "_show.plots", "_run.setup", "_run.checkpoint",
         "_run.exactness", "_run.tables",
         "_run.checkpoint_file", "_run.resume", "_sweep.sweep", "_sweep_*",
     ],
@@ -33,7 +33,7 @@ FLOORS = [
         "_motion.gated", "_motion.normals", "_motion.kinks", "_motion.sliding", "_check.flow", "_base.precision", "_check.rounding", "_check.rows", "_check.replay", "_check.causes", "_check.steps", "_check.limits",
         "_check.clock", "_check.recording", "_check.monitor", "_theory.drift", "_theory.charge_flow", "_check.asserts", "ntk", "_ntk_*", "_theory.discovery", "_theory.brackets", "_theory.counting",
     ],
-    ["figures", "_figures_*", "_page", "_page_*", "_symmetry.discrete", "_run.warmup", "cli", "_cli.*", "__main__", "__init__"],
+    ["_show.figures", "_figures_*", "_show.page", "_page_*", "_symmetry.discrete", "_run.warmup", "cli", "_cli.*", "__main__", "__init__"],
 ]  # fmt: skip
 LARGEST_FILE = 400  # lines
 

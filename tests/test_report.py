@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._page_plots import _MOST_POINTS, _thinned
-from noetherlite._page_style import SCRIPT
+from noetherlite._show.page_plots import _MOST_POINTS, _thinned
+from noetherlite._show.page_style import SCRIPT
 from noetherlite._symmetry.discrete import exact_law, explained
 from noetherlite.cli import main
 

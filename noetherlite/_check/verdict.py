@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import plot
 from .._base import html
 from .._problem.potentials import Potential
+from .._show import plots
 from .causes import counted
 from .rows import ALIKE, Motion, Row, distinct
 
@@ -69,7 +69,7 @@ class Report:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Plot every residual in units of its tolerance; see `noetherlite.plot.check`."""
-        return plot.check(self, ax)
+        return plots.check(self, ax)
 
     def _undecided(self) -> list[str]:
         reasons: dict[str, list[str]] = {}

@@ -54,7 +54,7 @@ def _figures(options: argparse.Namespace) -> int:
 
 
 def _draw(numbers: Sequence[int], options: argparse.Namespace, chosen: dict[str, Any]) -> int:
-    from .. import figures
+    from .._show import figures
 
     report = []
     for number in numbers:

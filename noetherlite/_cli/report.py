@@ -29,7 +29,7 @@ def add(verbs: Any) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from .._page import report
+    from .._show.page import report
 
     if options.json and str(options.output) == "-":
         raise say.UsageError("-o - writes the page to standard output, where --json would answer: give one of the two")

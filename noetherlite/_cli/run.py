@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import plot
 from .._base import checks
 from .._base.files import present
 from .._problem.network import Network
@@ -23,6 +22,7 @@ from .._run.ensemble import ensemble
 from .._run.integrate import DivergenceError, integrate
 from .._run.resume import resume
 from .._run.trajectory import BLEW_UP, Trajectory, stored_specification
+from .._show import plots
 from .._symmetry.records import VERDICTS
 from . import config, say
 from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output, file_name
@@ -211,9 +211,9 @@ def _finish(
 
 def _paint(trajectory: Trajectory, wanted: str, axes: Axes) -> None:
     if wanted in PLOTS:
-        getattr(plot, wanted)(trajectory, axes)
+        getattr(plots, wanted)(trajectory, axes)
     else:
-        plot.law(trajectory, wanted, ax=axes)
+        plots.law(trajectory, wanted, ax=axes)
 
 
 def _writable(folder: Path) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .. import plot
 from .._base import checks
 from .._run.integrate import integrate
+from .._show import plots
 from .._sweep.sweep import Sweep
 from .._sweep.sweep import sweep as _sweep
 from . import say
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     files = []
     for x, y in options.plot:
         files.append(out / (re.sub(r"[^\w.-]+", "-", f"{y}-{x}") + ".png"))
-        say.draw(partial(plot.sweep, runs, x, y), files[-1])
+        say.draw(partial(plots.sweep, runs, x, y), files[-1])
     _answer(runs, out, files, options.json)
     if runs.status == "stopped":
         return say.INTERRUPTED

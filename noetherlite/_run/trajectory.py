@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import plot
 from .._base import checks, html, schema
 from .._base.by_name import ByName
 from .._base.files import arrays, present, replacing, suffixed
 from .._base.types import Array, Float64Array, IntArray
+from .._show import plots
 from .._symmetry.records import LawRecord
 
 if TYPE_CHECKING:
@@ -180,19 +180,19 @@ class Trajectory:
 
     def plot_loss(self, ax: Axes | None = None, **style: Any) -> Axes:
         """Plot the loss against time; see `noetherlite.plot.loss`."""
-        return plot.loss(self, ax, **style)
+        return plots.loss(self, ax, **style)
 
     def plot_energy(self, ax: Axes | None = None, **style: Any) -> Axes:
         """Plot energy and loss against time; see `noetherlite.plot.energy`."""
-        return plot.energy(self, ax, **style)
+        return plots.energy(self, ax, **style)
 
     def plot_law(self, name: str, what: str = "residual", ax: Axes | None = None, **style: Any) -> Axes:
         """Plot one array of a law record against time; see `noetherlite.plot.law`."""
-        return plot.law(self, name, what, ax, **style)
+        return plots.law(self, name, what, ax, **style)
 
     def plot_residuals(self, ax: Axes | None = None) -> Axes:
         """Plot the largest exact discrete residual of every law; see `noetherlite.plot.residuals`."""
-        return plot.residuals(self, ax)
+        return plots.residuals(self, ax)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run to `path` (.npz); the file appears complete or not at all.

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import plot
 from .._base import checks
 from .._base import progress as _progress
 from .._base.by_name import ByName
 from .._base.html import table
+from .._show import plots
 from . import grid as _sweep_grid
 from .store import Store, manifest
 from .task import Outcome, compute, compute_alone, failure, processes
@@ -269,7 +269,7 @@ class Sweep:
 
     def plot(self, x: str, y: str, ax: Axes | None = None, **style: Any) -> Axes:
         """Plot one column against another; see `noetherlite.plot.sweep`."""
-        return plot.sweep(self, x, y, ax, **style)
+        return plots.sweep(self, x, y, ax, **style)
 
     def summary(self) -> str:
         """Return the table as text, and after it the failures with their parameters."""

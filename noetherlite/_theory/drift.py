@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import plot
 from .._base import checks
 from .._base.by_name import ByName
 from .._base.floating import underflowing
@@ -18,6 +17,7 @@ from .._motion.algorithms import GD, Algorithm, HeavyBall
 from .._problem.potentials import Potential
 from .._run import plan as _run
 from .._run.integrate import check
+from .._show import plots
 from .._symmetry.family import Family, NoetherSymmetry
 from .._symmetry.find import watched as _watched
 from . import charge_flow
@@ -120,7 +120,7 @@ class Drift(Mapping[str, LawDrift]):
 
     def plot(self, name: str, component: int = 0, ax: Axes | None = None, **style: Any) -> Axes:
         """Plot one component's drift with its parts and predictions; see `noetherlite.plot.drift`."""
-        return plot.drift(self, name, component, ax, **style)
+        return plots.drift(self, name, component, ax, **style)
 
 
 @underflowing

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .plot import COLOURS
+from .plots import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ._theory.ntk_widths import WidthStudy
+    from .._theory.ntk_widths import WidthStudy
 
 # (field, panel's title, its axis). The distance of K(0) from K_∞ belongs to no dynamics and is drawn with the last one.
 _PANELS = (

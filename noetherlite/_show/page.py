@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import _page_run, _page_sweep
-from ._base import checks
-from ._base.html import Page
-from ._base.versions import version
-from ._page_style import SCRIPT, STYLE
-from ._run.trajectory import Trajectory, load
-from ._sweep.sweep import Sweep, load_sweep
+from .._base import checks
+from .._base.html import Page
+from .._base.versions import version
+from .._run.trajectory import Trajectory, load
+from .._sweep.sweep import Sweep, load_sweep
+from . import page_run, page_sweep
+from .page_style import SCRIPT, STYLE
 
 
 def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None = None) -> str:
@@ -55,10 +55,10 @@ def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None 
         path = Path(what)
         what = load_sweep(path) if path.is_dir() else load(path)
     if isinstance(what, Sweep):
-        return _page(title or f"Sweep of {what.specification.get('function', 'a function')}", _page_sweep.body(what))
+        return _page(title or f"Sweep of {what.specification.get('function', 'a function')}", page_sweep.body(what))
     if not isinstance(what, Trajectory):
         raise TypeError(f"what must be a Trajectory, a Sweep or a path to one, got {checks.describe(what)}")
-    return _page(title or _page_run.heading(what), _page_run.body(what))
+    return _page(title or page_run.heading(what), page_run.body(what))
 
 
 def _page(title: str, body: Iterable[str]) -> Page:

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from ._base import checks
-from ._base.types import Float64Array
-from ._motion.algorithms import Algorithm, specified
-from ._page_plots import Curve, plot
-from ._page_tables import flat, table
-from ._problem.network import Network
-from ._run.trajectory import Trajectory
-from ._symmetry.discrete import exact_law, explained
-from ._symmetry.family import Family
-from ._symmetry.find import catalogue
-from ._symmetry.formulas import law as law_of
-from ._symmetry.records import LawRecord
+from .._base import checks
+from .._base.types import Float64Array
+from .._motion.algorithms import Algorithm, specified
+from .._problem.network import Network
+from .._run.trajectory import Trajectory
+from .._symmetry.discrete import exact_law, explained
+from .._symmetry.family import Family
+from .._symmetry.find import catalogue
+from .._symmetry.formulas import law as law_of
+from .._symmetry.records import LawRecord
+from .page_plots import Curve, plot
+from .page_tables import flat, table
 
 
 def heading(run: Trajectory) -> str:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._base.types import Float64Array
-from ._motion.algorithms import GD, Algorithm, ConformalLeapfrog
-from ._problem import data
-from ._problem.network import Network
-from ._problem.potentials import Callable, Potential, Radial
-from ._run.integrate import integrate
-from ._run.trajectory import Trajectory
-from ._symmetry.find import Symmetry
-from .plot import COLOURS
+from .._base.types import Float64Array
+from .._motion.algorithms import GD, Algorithm, ConformalLeapfrog
+from .._problem import data
+from .._problem.network import Network
+from .._problem.potentials import Callable, Potential, Radial
+from .._run.integrate import integrate
+from .._run.trajectory import Trajectory
+from .._symmetry.find import Symmetry
+from .plots import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

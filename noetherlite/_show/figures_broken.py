@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._base.types import Float64Array
-from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
-from ._problem import data
-from ._problem.network import Network
-from ._problem.potentials import NetworkPotential
-from ._run.integrate import integrate
-from ._theory.drift import PARTS, drift
-from .plot import COLOURS
+from .._base.types import Float64Array
+from .._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
+from .._problem import data
+from .._problem.network import Network
+from .._problem.potentials import NetworkPotential
+from .._run.integrate import integrate
+from .._theory.drift import PARTS, drift
+from .plots import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

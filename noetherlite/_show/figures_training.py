@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._base import checks
-from ._base.types import Array, Float64Array, Seed
-from ._motion.algorithms import GD, NAGD, Algorithm, Leapfrog
-from ._problem import data as datasets
-from ._problem.data import Dataset
-from ._problem.network import Network
-from ._run.integrate import Snapshot, integrate
-from ._run.trajectory import Trajectory
-from .plot import COLOURS
+from .._base import checks
+from .._base.types import Array, Float64Array, Seed
+from .._motion.algorithms import GD, NAGD, Algorithm, Leapfrog
+from .._problem import data as datasets
+from .._problem.data import Dataset
+from .._problem.network import Network
+from .._run.integrate import Snapshot, integrate
+from .._run.trajectory import Trajectory
+from .plots import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
