@@ -2,7 +2,7 @@
 
 import sys
 
-from .cli import main
+from ._cli.main import main
 
 if __name__ == "__main__":  # workers of MPI read this file, too
     sys.exit(main())

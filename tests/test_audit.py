@@ -8,7 +8,7 @@ import pytest
 from models import decoder, mlp
 
 import noetherlite as nl
-from noetherlite.cli import main
+from noetherlite._cli.main import main
 from noetherlite.tensors import Averaging, audit
 
 ADAM = Averaging(0.9)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import noetherlite as nl
 from noetherlite import cli, figures
 from noetherlite._cli import paper
-from noetherlite.cli import _parser, main
+from noetherlite._cli.main import _parser, main
 
 ROOT = Path(__file__).parent.parent
 SMALL = """

@@ -11,7 +11,7 @@ import pytest
 import noetherlite as nl
 from noetherlite._base import limits, progress, threads
 from noetherlite._base.versions import version
-from noetherlite.cli import main
+from noetherlite._cli.main import main
 
 NET = nl.Network([2, 3, 2])
 X = np.random.default_rng(0).normal(size=(20, 2))

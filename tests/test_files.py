@@ -13,7 +13,7 @@ import pytest
 
 import noetherlite as nl
 from noetherlite._base.files import arrays, leftovers, replacing, temporary
-from noetherlite.cli import main
+from noetherlite._cli.main import main
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="files of POSIX")
 

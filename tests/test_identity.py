@@ -17,7 +17,7 @@ import pytest
 import noetherlite as nl
 from noetherlite._base import identity
 from noetherlite._base.identity import UnidentifiedError, digest
-from noetherlite.cli import main
+from noetherlite._cli.main import main
 
 X = np.random.default_rng(0).normal(size=(2000, 3))
 X2 = X.copy()

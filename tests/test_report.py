@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
+from noetherlite._cli.main import main
 from noetherlite._show.page_plots import _MOST_POINTS, _thinned
 from noetherlite._show.page_style import SCRIPT
 from noetherlite._symmetry.discrete import exact_law, explained
-from noetherlite.cli import main
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 

@@ -13,7 +13,7 @@ import pytest
 
 import noetherlite as nl
 from noetherlite import warmup
-from noetherlite.cli import main
+from noetherlite._cli.main import main
 
 PACKAGE = Path(nl.__file__).parent
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")

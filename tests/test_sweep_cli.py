@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite.cli import main
+from noetherlite._cli.main import main
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "sweep.toml"
 

@@ -14,7 +14,7 @@ import pytest
 from sweep_tasks import draw, executions, fail, leave_a_mark, part_of_an_ensemble, threads
 
 import noetherlite as nl
-from noetherlite.cli import main
+from noetherlite._cli.main import main
 
 distributed = pytest.importorskip("distributed", reason="dask's distributed is not installed")
 

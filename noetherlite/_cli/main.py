@@ -11,9 +11,9 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 
-from ._base.versions import version
-from ._cli import audit, check, laws, machine, paper, report, run, say, sweep
-from ._cli.signatures import printable
+from .._base.versions import version
+from . import audit, check, laws, machine, paper, report, run, say, sweep
+from .signatures import printable
 
 # What a wrong value, a file or the machine may raise, with a message of ours or the system's; anything else is a bug.
 _FORESEEN = (ValueError, TypeError, OSError, RuntimeError, MemoryError)
