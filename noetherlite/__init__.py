@@ -9,39 +9,34 @@ import importlib
 from typing import TYPE_CHECKING
 
 from ._base.versions import version
-from ._motion import bounds
-from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
-from ._motion.dynamics import GF, NAGF, ND, Dynamics
-from ._motion.flow import Flow, reference_flow
-from ._motion.kinks import SlidingMode
-from ._problem import data, potentials
-from ._problem.data import Dataset
-from ._problem.network import Network
-from ._run.checkpoint import CheckpointError
-from ._run.device import DeviceError
-from ._run.ensemble import ensemble
-from ._run.integrate import DivergenceError, Snapshot, integrate
-from ._run.memory import memory
-from ._run.resume import resume
-from ._run.trajectory import Trajectory, load
-from ._show import plots
-from ._sweep.sweep import Sweep, SweepMember, load_sweep, sweep
-from ._symmetry.find import Symmetry
-from ._symmetry.find import defect as symmetry_defect
-from ._symmetry.find import find as symmetries
-from ._symmetry.rebalance import rebalance
-from ._symmetry.records import LawRecord
-from ._theory import lagrangian
 
 if TYPE_CHECKING:
-    from . import ntk, tensors
-    from ._check import asserts, convert
+    from . import bounds, convert, datasets, figures, lagrangian, ntk, plot, potentials, tensors, testing
+    from ._base.gpu import DeviceError
     from ._check.check import check
     from ._check.monitor import Monitor
     from ._check.verdict import Report
-    from ._show import figures
+    from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
+    from ._motion.dynamics import GF, NAGF, ND, Dynamics
+    from ._motion.flow import Flow, reference_flow
+    from ._motion.kinks import SlidingMode
+    from ._problem.datasets import Dataset
+    from ._problem.network import Network
+    from ._run.checkpoint import CheckpointError
+    from ._run.ensemble import ensemble
+    from ._run.integrate import DivergenceError, Snapshot, integrate
+    from ._run.memory import memory
+    from ._run.resume import resume
+    from ._run.trajectory import Trajectory, load
     from ._show.page import report
+    from ._sweep.result import Sweep, SweepMember
+    from ._sweep.sweep import load_sweep, sweep
+    from ._symmetry.find import Symmetry
+    from ._symmetry.find import defect as symmetry_defect
+    from ._symmetry.find import find as symmetries
     from ._symmetry.formulas import Law, law
+    from ._symmetry.rebalance import rebalance
+    from ._symmetry.records import LawRecord
     from ._tensors.found import scan, scan_pairs
     from ._tensors.watch import watch
     from ._theory.counting import LawCount, count_laws
@@ -50,101 +45,85 @@ if TYPE_CHECKING:
 
 __version__ = version()
 
-__all__ = [
-    "GD",
-    "GF",
-    "NAGD",
-    "NAGF",
-    "ND",
-    "Algorithm",
-    "CheckpointError",
-    "ConformalLeapfrog",
-    "Dataset",
-    "DeviceError",
-    "Discovery",
-    "DivergenceError",
-    "Drift",
-    "Dynamics",
-    "Flow",
-    "HeavyBall",
-    "Law",
-    "LawCount",
-    "LawRecord",
-    "Leapfrog",
-    "Monitor",
-    "Network",
-    "Report",
-    "SlidingMode",
-    "Snapshot",
-    "Sweep",
-    "SweepMember",
-    "Symmetry",
-    "Trajectory",
-    "bounds",
-    "check",
-    "convert",
-    "count_laws",
-    "datasets",
-    "discover",
-    "drift",
-    "ensemble",
-    "figures",
-    "integrate",
-    "lagrangian",
-    "law",
-    "load",
-    "load_sweep",
-    "memory",
-    "ntk",
-    "plot",
-    "potentials",
-    "rebalance",
-    "reference_flow",
-    "report",
-    "resume",
-    "scan",
-    "scan_pairs",
-    "sweep",
-    "symmetries",
-    "symmetry_defect",
-    "tensors",
-    "testing",
-    "watch",
-]
-
-
-_LAZY = {
+# Every public name and where it is, imported when it is first asked for: "room.file", "room.file:name there", or "" for a face.
+_HOMES = {
+    "GD": "_motion.algorithms",
+    "GF": "_motion.dynamics",
+    "NAGD": "_motion.algorithms",
+    "NAGF": "_motion.dynamics",
+    "ND": "_motion.dynamics",
+    "Algorithm": "_motion.algorithms",
+    "CheckpointError": "_run.checkpoint",
+    "ConformalLeapfrog": "_motion.algorithms",
+    "Dataset": "_problem.datasets",
+    "DeviceError": "_base.gpu",
     "Discovery": "_theory.discovery",
+    "DivergenceError": "_run.integrate",
     "Drift": "_theory.drift",
+    "Dynamics": "_motion.dynamics",
+    "Flow": "_motion.flow",
+    "HeavyBall": "_motion.algorithms",
     "Law": "_symmetry.formulas",
     "LawCount": "_theory.counting",
+    "LawRecord": "_symmetry.records",
+    "Leapfrog": "_motion.algorithms",
     "Monitor": "_check.monitor",
+    "Network": "_problem.network",
     "Report": "_check.verdict",
+    "SlidingMode": "_motion.kinks",
+    "Snapshot": "_run.integrate",
+    "Sweep": "_sweep.result",
+    "SweepMember": "_sweep.result",
+    "Symmetry": "_symmetry.find",
+    "Trajectory": "_run.trajectory",
+    "bounds": "",
     "check": "_check.check",
-    "convert": "convert",
+    "convert": "",
     "count_laws": "_theory.counting",
+    "datasets": "",
     "discover": "_theory.discovery",
     "drift": "_theory.drift",
-    "figures": "figures",
+    "ensemble": "_run.ensemble",
+    "figures": "",
+    "integrate": "_run.integrate",
+    "lagrangian": "",
     "law": "_symmetry.formulas",
-    "ntk": "ntk",
+    "load": "_run.trajectory",
+    "load_sweep": "_sweep.sweep",
+    "memory": "_run.memory",
+    "ntk": "",
+    "plot": "",
+    "potentials": "",
+    "rebalance": "_symmetry.rebalance",
+    "reference_flow": "_motion.flow",
     "report": "_show.page",
+    "resume": "_run.resume",
     "scan": "_tensors.found",
     "scan_pairs": "_tensors.found",
-    "tensors": "tensors",
-    "testing": "testing",
+    "sweep": "_sweep.sweep",
+    "symmetries": "_symmetry.find:find",
+    "symmetry_defect": "_symmetry.find:defect",
+    "tensors": "",
+    "testing": "",
     "watch": "_tensors.watch",
 }
 
+__all__ = list(_HOMES)
+
 
 def __dir__() -> list[str]:
-    """Return the public names, those not imported yet among them, and no module of the machinery."""
-    return [*__all__, *(name for name in globals() if name.startswith("__"))]
+    """Return the public names, imported or not, and no module of the machinery."""
+    return [*_HOMES, *(name for name in globals() if name.startswith("__"))]
 
 
 def __getattr__(name: str) -> object:
-    """Import what not every program needs when it is first asked for."""
-    if name not in _LAZY:
+    """Import a public name when it is first asked for, and keep it."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_LAZY[name]}")
-    return module if name == _LAZY[name] else getattr(module, name)
+    home, _, there = _HOMES[name].partition(":")
+    found = globals()[name] = (
+        getattr(importlib.import_module(f"{__name__}.{home}"), there or name)
+        if home
+        else importlib.import_module(f"{__name__}.{name}")
+    )
+    return found

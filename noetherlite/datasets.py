@@ -1,6 +1,6 @@
 """Data to train on: real, drawn, and symmetric ones."""
 
-from ._problem.data import Dataset, gaussian_classes, glyphs, icosahedron, kmnist, npz, polygon
+from ._problem.datasets import Dataset, gaussian_classes, glyphs, icosahedron, kmnist, npz, polygon
 
 __all__ = [
     "Dataset",

@@ -1,8 +1,7 @@
 """Plots of runs, laws, reports and sweeps; each takes `ax=None` and returns the Axes."""
 
+from ._base.axes import COLOURS, LABELS
 from ._show.plots import (
-    COLOURS,
-    LABELS,
     bounds,
     check,
     closure,

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 import noetherlite as nl
-from noetherlite._base import threads
+from noetherlite._base.threads import threads as usable
 
 
 def draw(a, b, rng):
@@ -56,7 +56,7 @@ def die(i, victim, rng):
 def threads(i, rng):
     """Return how many threads a run, numba and BLAS would use."""
     return {
-        "run": threads.threads(None),
+        "run": usable(None),
         "numba": int(numba.config.NUMBA_NUM_THREADS),
         "blas": os.environ.get("OPENBLAS_NUM_THREADS", "unset"),
     }

@@ -5,7 +5,7 @@ import pytest
 from problems import EPS, problem
 
 import noetherlite as nl
-from noetherlite._check.check import precision
+from noetherlite._base.precision import precision
 from noetherlite._check.implied import implied
 
 ALGORITHMS = [

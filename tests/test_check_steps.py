@@ -10,8 +10,7 @@ from problems import ACTIVATIONS, LOSSES, problem
 from recipes import loop
 
 import noetherlite as nl
-from noetherlite._base.precision import judged
-from noetherlite._check.check import precision
+from noetherlite._base.precision import judged, precision
 
 net, U, X0 = problem("leaky_relu(0.1)", loss="nll", widths=(3, 6, 4, 3), n=30)
 STEPPED = [

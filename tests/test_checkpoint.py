@@ -12,7 +12,7 @@ import pytest
 
 import noetherlite as nl
 from noetherlite import checkpoint
-from noetherlite._run.plan import checkpoint_file
+from noetherlite._run import checkpoint_file
 
 ALGORITHMS = {
     "GD": (nl.GD(0.1, weight_decay=0.01), None),
@@ -208,7 +208,7 @@ def test_ctrl_c_between_records_goes_on_to_the_next(monkeypatch):
             pressed.append(os.kill(os.getpid(), signal.SIGINT))
         return 0.0
 
-    from noetherlite._run.plan import plan
+    from noetherlite._run import plan
 
     monkeypatch.setattr(plan.Run, "defect", defect)  # asked for by the progress bar after every call
     monkeypatch.setattr(plan.Pace, "adapt", lambda self, taken, elapsed: None)  # one step a call
@@ -235,7 +235,7 @@ def test_ctrl_c_pressed_twice_stops_at_once():
 def test_ctrl_c_stops_an_ensemble(tmp_path, n_threads, monkeypatch):
     net, U = problem()
     X0 = np.stack([net.init(rng=e) for e in range(400)])
-    from noetherlite._run.plan import plan
+    from noetherlite._run import plan
 
     copy, pressed = plan.Run.copy, []
 

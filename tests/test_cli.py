@@ -18,7 +18,7 @@ from noetherlite._cli import say
 from noetherlite._cli.config import Config
 from noetherlite._cli.main import _parser, main
 from noetherlite._cli.run import summary
-from noetherlite._run.plan import checkpoint_file
+from noetherlite._run import checkpoint_file
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
 

@@ -16,8 +16,9 @@ import pytest
 from problems import problem
 
 import noetherlite as nl
-from noetherlite._kernels.cuda.block import memory as device_layout
-from noetherlite._run.plan import device
+from noetherlite._base import gpu
+from noetherlite._kernels.cuda import device_layout
+from noetherlite._run import device
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 EPS = np.finfo(np.float64).eps
@@ -39,10 +40,10 @@ simulated = pytest.mark.skipif(not SIMULATED, reason="looks into the simulator")
 @pytest.fixture(autouse=True)
 def few_threads(request, monkeypatch):
     """Leave out what needs a GPU where there is none; in the simulator few threads, as each takes its time."""
-    if request.node.get_closest_marker("gpu") and (why := device.lacking()):
+    if request.node.get_closest_marker("gpu") and (why := gpu.lacking()):
         pytest.skip(f"{why}; the simulator's turn is test_in_the_simulator")
     if SIMULATED:
-        from noetherlite._kernels.cuda.block import whole_device
+        from noetherlite._kernels.cuda import whole_device
 
         monkeypatch.setattr(device_layout, "_threads", lambda *sizes: 3)
         monkeypatch.setattr(whole_device, "MOST_BLOCKS", 2)
@@ -176,7 +177,7 @@ def test_tiles_of_samples_add_up(monkeypatch):
 
 def _shared(U, batch_size):
     """The bytes of shared memory of a block in which everything fits."""
-    from noetherlite._run.plan import plan as _run
+    from noetherlite._run import plan as _run
     from noetherlite._symmetry.find import watched
 
     families = watched(U, "all", minibatches=batch_size is not None)
@@ -194,7 +195,7 @@ def _shared(U, batch_size):
     + [(a, ALGORITHMS[k], n, True) for a, k in (("swish", 3), ("linear(0.7)", 0)) for n in (None, 4)],
 )
 def test_a_network_that_has_the_whole_device(activation, algorithm, batch_size, cublas, monkeypatch):
-    from noetherlite._kernels.cuda.block import products
+    from noetherlite._kernels.cuda import products
 
     monkeypatch.setattr(device, "SPREAD_FROM", 0)
     monkeypatch.setattr(products, "has_cublas", lambda: cublas)
@@ -212,8 +213,9 @@ def test_a_network_that_has_the_whole_device(activation, algorithm, batch_size, 
 @simulated
 @pytest.mark.parametrize("transposed", [False, True])
 def test_the_tiled_product_at_odd_sizes(transposed):
-    from noetherlite._kernels.cuda.block.products import Matrix, by_tiles
     from numba import cuda
+
+    from noetherlite._kernels.cuda.products import Matrix, by_tiles
 
     n, depth, m = 65, 17, 3
     rng = np.random.default_rng(0)
@@ -278,7 +280,7 @@ def test_stopped_and_resumed_it_is_the_same_run(single, tmp_path, monkeypatch):
         if len(written) == 3:
             raise KeyboardInterrupt
 
-    from noetherlite._run.plan.checkpoint import Keeper
+    from noetherlite._run.checkpoint import Keeper
 
     save = Keeper.save
     monkeypatch.setattr(Keeper, "save", lambda self: (save(self), give_up(self)))
@@ -345,7 +347,7 @@ def test_memory_is_what_is_allocated(monkeypatch):
     monkeypatch.setattr(cuda, "to_device", lambda a: taken.append(a.nbytes) or up(a))
     # Zeros, as nothing is multiplied here and what memory happens to hold need not be numbers.
     monkeypatch.setattr(cuda, "device_array", lambda *a: taken.append(empty(*a).nbytes) or up(np.zeros(*a)))
-    monkeypatch.setattr("noetherlite._kernels.cuda.block.products.by_tiles", lambda *matrices: None)
+    monkeypatch.setattr("noetherlite._kernels.cuda.products.by_tiles", lambda *matrices: None)
     said, memory = [], device.Fleet.memory
     monkeypatch.setattr(device.Fleet, "memory", lambda self: said.append(memory(self)) or said[-1])
     for spread in (0, 1e7):

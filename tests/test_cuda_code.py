@@ -8,10 +8,11 @@ import pytest
 from numba import config, cuda
 
 import noetherlite as nl
+from noetherlite._base import gpu
 from noetherlite._kernels import layout
-from noetherlite._kernels.cuda.block import memory as device_layout
-from noetherlite._run.plan import device
-from noetherlite._run.plan import plan as _run
+from noetherlite._kernels.cuda import device_layout
+from noetherlite._run import device
+from noetherlite._run import plan as _run
 from noetherlite._symmetry.find import watched as families
 
 pytestmark = [
@@ -24,7 +25,7 @@ cuda_code = pytest.importorskip("cuda_code", reason="needs the extra 'cuda'")
 @pytest.fixture
 def arguments(monkeypatch):
     """dtype, spread ↦ what kernels are given for the benchmarks' ensemble network, in the host's memory."""
-    monkeypatch.setattr(device, "require", lambda: None)
+    monkeypatch.setattr(gpu, "require", lambda: None)
     monkeypatch.setattr(device, "free_memory", lambda: np.inf)
     monkeypatch.setattr(cuda, "to_device", lambda a: a)
     monkeypatch.setattr(cuda, "device_array", np.zeros)
@@ -71,7 +72,7 @@ def check(code):
     ],
 )
 def test_a_blocks_kernel_spills_nothing(where, dtype, arguments):
-    from noetherlite._kernels.cuda.block import block as kernels
+    from noetherlite._kernels.cuda import block as kernels
 
     placing, (settings, *rest) = arguments(dtype)
     assert placing.where == device_layout.IN_SHARED  # the network that ensembles are timed with
@@ -80,7 +81,7 @@ def test_a_blocks_kernel_spills_nothing(where, dtype, arguments):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_kernels_of_a_launch_a_phase_spill_nothing(dtype, arguments):
-    from noetherlite._kernels.cuda.block import phases, products
+    from noetherlite._kernels.cuda import phases, products
 
     _, (settings, rates, state, scratch, records) = arguments(dtype, spread=True)
     setting, x, memory = settings[0], state.x[0], scratch.memory[0]

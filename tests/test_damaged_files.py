@@ -15,7 +15,7 @@ import noetherlite as nl
 from noetherlite._base.files import arrays
 from noetherlite._cli.config import Config, ConfigError
 from noetherlite._problem import idx
-from noetherlite._run.plan import checkpoint_file
+from noetherlite._run import checkpoint_file
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MUTATIONS = 150

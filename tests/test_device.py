@@ -7,14 +7,15 @@ import sys
 import numba
 import numpy as np
 import pytest
-from noetherlite._kernels.cuda.block.schedule import Row
 from problems import problem
 
 import noetherlite as nl
+from noetherlite._base import gpu
 from noetherlite._kernels import layout
-from noetherlite._kernels.cuda.block import memory, schedule
-from noetherlite._run.plan import device
-from noetherlite._run.plan import plan as _run
+from noetherlite._kernels.cuda import device_layout, schedule
+from noetherlite._kernels.cuda.schedule import Row
+from noetherlite._run import device
+from noetherlite._run import plan as _run
 from noetherlite._symmetry.find import watched
 
 ALGORITHMS = [
@@ -117,7 +118,7 @@ def test_gradient_descent_reads_as_it_is_written():
 def test_what_a_pass_keeps_does_not_overlap(activation):
     p = plan(activation)
     slots = 10
-    found = memory.tables(p.problem, p.laws, p.n_params, slots, padded=True)
+    found = device_layout.tables(p.problem, p.laws, p.n_params, slots, padded=True)
     assert found.ld % 2 == 1
     widths = p.problem.widths[1:]
     taken = np.zeros(found.memory, int)
@@ -142,17 +143,17 @@ def test_the_largest_tiles_that_fit():
         (512, (784, 128, 10), 2),
     ):
         p = plan("relu", widths=widths, n=n)
-        placing = memory.place(p.problem, p.laws, p.n_params, n, False)
+        placing = device_layout.place(p.problem, p.laws, p.n_params, n, False)
         assert placing.where == where, widths
-        assert placing.shared <= memory.SHARED
-        assert memory.n_tiles(n, placing.tables.slots) * placing.tables.slots >= n
+        assert placing.shared <= device_layout.SHARED
+        assert device_layout.n_tiles(n, placing.tables.slots) * placing.tables.slots >= n
         assert placing.threads in (32, 64, 128)
         if where == 0 and placing.tables.slots < n:
-            tiles = memory.n_tiles(n, placing.tables.slots)
+            tiles = device_layout.n_tiles(n, placing.tables.slots)
             more = -(-n // (tiles - 1))
-            larger = memory.tables(p.problem, p.laws, p.n_params, more + more % 2, padded=True)
+            larger = device_layout.tables(p.problem, p.laws, p.n_params, more + more % 2, padded=True)
             bytes_needed = 8 * (larger.doubles + 4 * p.n_params + larger.memory)
-            assert bytes_needed > memory.SHARED
+            assert bytes_needed > device_layout.SHARED
 
 
 # --- what is missing ---
@@ -166,28 +167,28 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
-    monkeypatch.setattr(device.importlib.metadata, "version", version)
+    monkeypatch.setattr(gpu.importlib.metadata, "version", version)
     _, U, x = problem("relu")
     with pytest.raises(
         nl.DeviceError, match=r"backend='cuda' cannot be used: .*numba-cuda.*pip install \"noetherlite\[cuda\]\""
     ):
         nl.integrate(U, nl.GD(0.1), x, 1, backend="cuda")
-    assert "numba-cuda" in device.describe()
+    assert "numba-cuda" in gpu.describe()
 
 
 @real
 def test_where_cuda_does_not_start_the_reason_is_kept(monkeypatch):
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
-    monkeypatch.setattr(device.importlib.metadata, "version", lambda name: "0.30")
+    monkeypatch.setattr(gpu.importlib.metadata, "version", lambda name: "0.30")
     from numba import cuda
 
     def fail():
         raise OSError("libcuda.so.1: not there")
 
     monkeypatch.setattr(cuda, "is_available", fail)
-    assert "libcuda.so.1: not there" in device.lacking()
+    assert "libcuda.so.1: not there" in gpu.lacking()
     monkeypatch.setattr(cuda, "is_available", lambda: False)
-    assert "no NVIDIA GPU" in device.lacking()
+    assert "no NVIDIA GPU" in gpu.lacking()
 
 
 def test_python_functions_and_drift_are_refused():

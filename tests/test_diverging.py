@@ -6,12 +6,12 @@ import warnings
 
 import numpy as np
 import pytest
-from noetherlite._run.plan.trajectory import BLEW_UP
 from problems import EPS
 from test_checkpoint import ALGORITHMS, problem
 
 import noetherlite as nl
 from noetherlite import cli
+from noetherlite._run.trajectory import BLEW_UP
 
 STEPS = 20
 

@@ -120,7 +120,7 @@ def test_saved_and_loaded(tmp_path):
 
 def test_ctrl_c_keeps_what_there_is(monkeypatch):
     _, U, X0 = problem()
-    from noetherlite._run.plan import plan
+    from noetherlite._run import plan
 
     drive, calls = plan.Run.drive, []
 

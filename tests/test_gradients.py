@@ -125,7 +125,7 @@ def test_odd_widths(widths):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ["relu", "swish"])
 def test_blas_path(activation, loss):
-    from noetherlite._kernels.cpu.compiled import compiled
+    from noetherlite._kernels.cpu import compiled
 
     rng = np.random.default_rng(3)
     net = Network([110, 100, 100, 10], activation, loss=loss)

@@ -4,13 +4,13 @@ import os
 
 import numpy as np
 import pytest
-from noetherlite._run.plan.backends import Engine
 from test_checkpoint import ALGORITHMS, assert_same, problem
 
 import noetherlite as nl
 from noetherlite import checkpoint
 from noetherlite._kernels import layout, reference
-from noetherlite._run.plan import checkpoint_file, plan
+from noetherlite._run import checkpoint_file, plan
+from noetherlite._run.backends import Engine
 
 STEPS = 5
 TOO_LARGE = 1e6  # a rate with which relu networks diverge within these steps

@@ -10,7 +10,7 @@ import pytest
 
 import noetherlite as nl
 from noetherlite._kernels import layout, pointwise, reference
-from noetherlite._kernels.cpu.compiled import compiled, intrinsics, layers, tiles
+from noetherlite._kernels.cpu import compiled, intrinsics, layers, tiles
 
 EPS = np.finfo(np.float64).eps
 ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.0)", "tanh"]
@@ -163,7 +163,7 @@ def test_layout_codes_are_distinct():
 def test_a_step_allocates_nothing(widths, algorithm, batch_size, monkeypatch):
     from numba.core.runtime import _nrt_python, rtsys
 
-    from noetherlite._run.plan import plan
+    from noetherlite._run import plan
 
     net = nl.Network(widths, activation="swish")
     rng = np.random.default_rng(0)

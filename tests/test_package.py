@@ -13,28 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "noetherlite"
 
-# A file imports only from its own floor or an earlier one. Packages and patterns stand for all their files.
-FLOORS = [
-    ["_base.types", "_base.schema", "_base.checks", "_base.files", "_base.identity", "_base.by_name", "_base.limits", "_base.html", "_base.interrupt", "_base.progress", "_base.floating", "_base.versions"],
-    ["_kernels.*"],
-    [
-        "_problem.activations", "_problem.potentials", "_problem.network", "_problem.data", "_problem.idx", "_problem.download", "_problem.kmnist", "_problem.glyphs", "_motion.dynamics",
-        "_motion.algorithms",
-    ],
-    ["_symmetry.find", "_symmetry.family", "_symmetry.catalogue", "_problem.points", "_symmetry.records", "_motion.bounds"],
-    [
-        "_run.trajectory", "_run.integrate", "_run.ensemble", "_run.memory", "_run.plan", "_run.backends", "_run.device", "_base.threads", "_run.reduction", "_show.plots", "_run.setup", "_run.checkpoint",
-        "_run.exactness", "_run.tables",
-        "_run.checkpoint_file", "_run.resume", "_sweep.sweep", "_sweep_*",
-    ],
-    ["_tensors.*", "tensors"],
-    [
-        "_motion.flow", "_theory.lagrangian", "_symmetry.formulas", "_base.notation", "_symmetry.rebalance", "_check.convert", "_check.layers", "_check.check", "_check.verdict", "_check.implied",
-        "_motion.gated", "_motion.normals", "_motion.kinks", "_motion.sliding", "_check.flow", "_base.precision", "_check.rounding", "_check.rows", "_check.replay", "_check.causes", "_check.steps", "_check.limits",
-        "_check.clock", "_check.recording", "_check.monitor", "_theory.drift", "_theory.charge_flow", "_check.asserts", "ntk", "_ntk_*", "_theory.discovery", "_theory.brackets", "_theory.counting",
-    ],
-    ["_show.figures", "_figures_*", "_show.page", "_page_*", "_symmetry.discrete", "_run.warmup", "_cli.main", "_cli.*", "__main__", "__init__"],
-]  # fmt: skip
+# A file imports only from its own room and from rooms before it. Files at the top are faces: they re-export, and no room imports them.
+ROOMS = "_base _kernels _problem _motion _symmetry _run _tensors _check _theory _sweep _show _cli".split()
 LARGEST_FILE = 400  # lines
 
 
@@ -47,16 +27,14 @@ def files():
     }
 
 
-def floor_of(module):
-    for i, floor in enumerate(FLOORS):
-        for entry in floor:
-            if re.fullmatch(re.escape(entry).replace(r"\*", ".*"), module):
-                return i
-    return None
+def room_of(module):
+    """The place of a module's room in the order; a face's is behind all of them."""
+    room = module.partition(".")[0]
+    return ROOMS.index(room) if room in ROOMS else len(ROOMS)
 
 
 def imported(module, source, known):
-    """The package's modules that importing `module` needs: no TYPE_CHECKING blocks, nothing inside functions."""
+    """The package's modules that `module` imports, for types too; nothing inside functions."""
     found = set()
     here = module.split(".")[:-1]
 
@@ -77,10 +55,6 @@ def imported(module, source, known):
 
     def visit(node):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            return
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for child in node.orelse:
-                visit(child)
             return
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -130,12 +104,49 @@ def cycle(edges):
 # --- structure -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", files())
-def test_every_file_has_a_floor_and_imports_downwards(module):
-    floor = floor_of(module)
-    assert floor is not None, f"give {module} a floor: add it to FLOORS in {Path(__file__).name}"
-    too_high = {other for other in graph()[module] if (floor_of(other) or 0) > floor}
-    assert not too_high, f"{module} (floor {floor}) imports from above: {sorted(too_high)}"
+def test_rooms_import_from_rooms_before_them():
+    """Types count too: what one file needs of another to be understood is an import, whoever asks for it."""
+    backwards = [
+        f"{module} → {other}"
+        for module, others in graph().items()
+        for other in sorted(others)
+        if room_of(other) > room_of(module)
+    ]
+    assert not backwards
+
+
+def test_files_are_in_rooms_and_faces_re_export():
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(ROOMS)
+    for module, path in files().items():
+        if "." in module:
+            assert not any(part.startswith("_") and part != "__init__" for part in module.split(".")[1:]), module
+        elif module not in ("__init__", "__main__"):
+            source = path.read_text("utf-8")
+            body = {type(node) for node in ast.parse(source).body[1:]}
+            assert body <= {ast.ImportFrom, ast.Assign}, f"{module} does more than re-export"
+            assert len(source.splitlines()) <= 40
+
+
+def test_no_name_is_a_module_and_something_else():
+    import noetherlite
+
+    faces = {module for module in files() if "." not in module and not module.startswith("__")}
+    assert faces == {name for name, home in noetherlite._HOMES.items() if not home}
+
+
+def test_type_checkers_see_the_same_names():
+    """What __init__ imports for them is where the table says."""
+    import noetherlite
+
+    seen = {}
+    for node in ast.walk(ast.parse(files()["__init__"].read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            for alias in node.names:
+                name = alias.asname or alias.name
+                seen[name] = (node.module or "") + (f":{alias.name}" if alias.asname else "")
+    del seen["version"]
+    assert seen == noetherlite._HOMES
 
 
 def test_imports_have_no_cycle():
@@ -146,10 +157,12 @@ def test_imports_have_no_cycle():
 def test_the_import_graph_is_not_empty():
     """Negative control: the walk finds imports, of every form, and cycles."""
     edges = graph()
-    assert {"_kernels.cpu", "_kernels.layout", "_validate", "_types", "activations"} <= edges["network"]
-    assert "datasets" not in edges["network"]  # only for type checking
-    assert "datasets" in edges["__init__"]
-    assert "_kernels.cpu_laws" in edges["_kernels.cpu"]
+    assert {"_kernels.layout", "_kernels.cpu.compiled", "_base.checks", "_problem.activations"} <= edges[
+        "_problem.network"
+    ]
+    assert "_problem.datasets" in edges["_problem.network"]  # for type checking
+    assert "bounds" in edges["__init__"]
+    assert "_kernels.cpu.laws" in edges["_kernels.cpu.compiled"]
     known = {"__init__", "a", "b", "sub.__init__", "sub.c"}
     assert imported("a", "import noetherlite.b", known) == {"b"}
     assert imported("a", "from noetherlite.sub import c, d", known) == {"sub.c", "sub.__init__"}
@@ -159,11 +172,12 @@ def test_the_import_graph_is_not_empty():
         "sub.__init__",
     }
     assert imported("a", "from . import version", known) == {"__init__"}
-    assert imported("a", "def f():\n    from . import b\nif TYPE_CHECKING:\n    from . import b", known) == set()
+    assert imported("a", "def f():\n    from . import b", known) == set()
+    assert imported("a", "if TYPE_CHECKING:\n    from . import b", known) == {"b"}
     assert imported("a", "class C:\n    from . import b", known) == {"b"}
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
     assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
-    assert floor_of("brand_new") is None
+    assert room_of("_base.types") < room_of("_run.plan") < room_of("_cli.main") < room_of("brand_new")
 
 
 @pytest.mark.parametrize("module", files())
@@ -216,7 +230,7 @@ def brought():
 
 def test_import_is_light(brought):
     ours, theirs = brought
-    assert "noetherlite.network" in ours
+    assert "noetherlite._base.versions" in ours
     heavy = re.compile(r"(matplotlib|scipy\.(optimize|integrate)|tqdm|torch|IPython|numba\.cuda)(\.|$)")
     assert not {m for m in ours - theirs if heavy.match(m)}
     assert not {m for m in ours if re.match(r"(matplotlib|scipy\.(optimize|integrate))(\.|$)", m)}

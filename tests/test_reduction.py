@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._run.plan import reduction
+from noetherlite._run import reduction
 
 EPS = np.finfo(np.float64).eps
 STEPS = 60
@@ -58,7 +58,7 @@ def assert_same_run(plain, reduced, eps=EPS):
 @pytest.mark.parametrize("activation", ["relu", "linear(0.7)", "swish"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: type(a).__name__)
 def test_samples_as_coordinates(algorithm, activation, blas, monkeypatch):
-    from noetherlite._kernels.cpu.compiled import tiles
+    from noetherlite._kernels.cpu import tiles
 
     monkeypatch.setattr(tiles, "BLAS_FROM", 0 if blas else 10**9)
     plain, reduced = both(nl.Network([30, 12, 8, 3], activation=activation), *data(19, 30), algorithm)

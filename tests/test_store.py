@@ -20,7 +20,7 @@ import noetherlite as nl
 from noetherlite import warmup
 from noetherlite._base import interrupt
 from noetherlite._kernels import store
-from noetherlite._run.plan import backends
+from noetherlite._run import backends
 
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
 

@@ -4,13 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
-from noetherlite._run.plan.integrate import integrate
 
 from noetherlite import datasets, potentials
 from noetherlite._kernels import reference
-from noetherlite._kernels.cpu.compiled import laws as cpu_laws
+from noetherlite._kernels.cpu import laws as cpu_laws
 from noetherlite._motion.algorithms import GD, NAGD, ConformalLeapfrog, Leapfrog
 from noetherlite._problem.network import Network
+from noetherlite._run.integrate import integrate
 from noetherlite._symmetry.catalogue import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
 from noetherlite._symmetry.find import TOLERANCE, Symmetry, Time, defect, find
 from noetherlite._symmetry.records import table

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._kernels.cpu.compiled import compiled, tiles
-from noetherlite._kernels.cpu.compiled import team as cpu_team
+from noetherlite._kernels.cpu import compiled, tiles
+from noetherlite._kernels.cpu import team as cpu_team
 
 jit = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="threads need compiled code")
 
@@ -135,7 +135,7 @@ def test_helpers_go_home_when_the_leader_is_stopped():
 
 
 def test_numba_setting_is_the_default(monkeypatch):
-    from noetherlite._run.plan import plan
+    from noetherlite._run import plan
 
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 5)
     assert plan.threads(None) == (1 if numba.config.DISABLE_JIT else 5)

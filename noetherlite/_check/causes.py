@@ -10,7 +10,8 @@ import numpy as np
 
 from .._base.types import Array, Float64Array
 from .._motion.algorithms import GD, Algorithm, HeavyBall
-from .._problem.potentials import NetworkPotential, Potential
+from .._problem.network import NetworkPotential
+from .._problem.potentials import Potential
 from .replay import walk
 from .rounding import Rounding
 from .rows import ALIKE, ROUND_OFF, Motion, blocks_of, distinct

@@ -37,6 +37,49 @@ class Implied:
     gain: float
 
 
+@dataclass(frozen=True)
+class Steps:
+    """What K steps of a recording say.
+
+    Attributes
+    ----------
+    record : ndarray of int, shape (K,)
+        Row of the recording from which each step is taken.
+    t : ndarray, shape (K,)
+        Its time.
+    points : ndarray, shape (K, P)
+        Where the gradient was taken.
+    got : ndarray, shape (K, P)
+        The gradient that the step implies.
+    want : ndarray, shape (K, P), or None
+        The gradient of U; None where the batches are not known.
+    noise : ndarray, shape (K,)
+        Round-off of |got|.
+    span : ndarray, shape (K, P), or None
+        How far hidden steps lead; None where there are none and ⟨g, got⟩ = 0 exactly.
+    """
+
+    record: IntArray
+    t: Float64Array
+    points: Float64Array
+    got: Float64Array
+    want: Float64Array | None
+    noise: Float64Array
+    span: Float64Array | None = None
+
+    def part(self, chosen: slice) -> Steps:
+        """Return some of the steps."""
+        return Steps(
+            self.record[chosen],
+            self.t[chosen],
+            self.points[chosen],
+            self.got[chosen],
+            None if self.want is None else self.want[chosen],
+            self.noise[chosen],
+            None if self.span is None else self.span[chosen],
+        )
+
+
 _Found = tuple[IntArray, Float64Array, Float64Array]  # record, points, F with weight decay in it
 
 

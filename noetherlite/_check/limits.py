@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .._motion.algorithms import GD, NAGD, HeavyBall
+from .implied import Steps
 from .rows import ALIKE, blocks_of, distinct
-from .steps import Steps, Stepwise
+from .steps import Stepwise
 
 
 def limits(seen: Stepwise) -> list[str]:

@@ -12,7 +12,8 @@ from .._base.precision import widened
 from .._base.types import Array, ArrayLike, IntArray
 from .._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
 from .._motion.dynamics import Dynamics
-from .._problem.potentials import NetworkPotential, Potential
+from .._problem.network import NetworkPotential
+from .._problem.potentials import Potential
 from .._symmetry.family import Family, NoetherSymmetry
 from .._symmetry.find import watched
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +11,9 @@ from .._base.precision import Precision
 from .._base.types import Float64Array
 from .._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
 from .._problem.potentials import Potential
-from .implied import gain
+from .implied import Steps, gain
 from .rounding import Rounding
 from .rows import ROUND_OFF
-
-if TYPE_CHECKING:
-    from .steps import Steps
 
 _ITERATIONS = 2
 _TWINS = 2
@@ -100,8 +97,6 @@ class Replay:
 
     def steps(self, x: Float64Array, low: int, batches: Sequence[object]) -> Steps | None:
         """Return the steps between rows x, the first of which is number `low`, that have not been judged yet."""
-        from .steps import Steps
-
         found: list[tuple[Any, ...]] = []
         while self._next - low < x.shape[0] - 1:
             i = self._next - low

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._base.types import Float64Array, IntArray
-from .._problem.potentials import NetworkPotential, Potential
+from .._problem.network import NetworkPotential
+from .._problem.potentials import Potential
 from .rows import ROUND_OFF
 
 _TRIALS = 16  # points within round-off of a record that are tried, each on either side of a kink at even odds

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .._base.types import BoolArray, Float64Array
-from .._problem.network import Block
-from .._problem.potentials import NetworkPotential, Potential
+from .._problem.network import Block, NetworkPotential
+from .._problem.potentials import Potential
 from .._symmetry.family import Family
 
 # Round-off is allowed to be this many times ε|x|, carried through what is computed of it; runs of ours reach 0.14.

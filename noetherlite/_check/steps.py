@@ -8,62 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .._base.precision import Precision
-from .._base.types import BoolArray, Float64Array, IntArray
+from .._base.types import BoolArray, Float64Array
 from .._motion.algorithms import Algorithm, HeavyBall
 from .._problem.network import Block
 from .._problem.potentials import Potential
 from .._symmetry.family import Family
 from .causes import Evidence
-from .implied import fewest_rows, gain, implied
+from .implied import Steps, fewest_rows, gain, implied
 from .replay import Replay
 from .rounding import Rounding
 from .rows import ROUND_OFF, Moments, Motion, Row, Tally, blocks_of, norms, ratio, times
 
 # After so many steps in a row that no rounding explains, none is looked for any more.
 _HOPELESS = 32
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What K steps of a recording say.
-
-    Attributes
-    ----------
-    record : ndarray of int, shape (K,)
-        Row of the recording from which each step is taken.
-    t : ndarray, shape (K,)
-        Its time.
-    points : ndarray, shape (K, P)
-        Where the gradient was taken.
-    got : ndarray, shape (K, P)
-        The gradient that the step implies.
-    want : ndarray, shape (K, P), or None
-        The gradient of U; None where the batches are not known.
-    noise : ndarray, shape (K,)
-        Round-off of |got|.
-    span : ndarray, shape (K, P), or None
-        How far hidden steps lead; None where there are none and ⟨g, got⟩ = 0 exactly.
-    """
-
-    record: IntArray
-    t: Float64Array
-    points: Float64Array
-    got: Float64Array
-    want: Float64Array | None
-    noise: Float64Array
-    span: Float64Array | None = None
-
-    def part(self, chosen: slice) -> Steps:
-        """Return some of the steps."""
-        return Steps(
-            self.record[chosen],
-            self.t[chosen],
-            self.points[chosen],
-            self.got[chosen],
-            None if self.want is None else self.want[chosen],
-            self.noise[chosen],
-            None if self.span is None else self.span[chosen],
-        )
 
 
 _Numbers = tuple[Float64Array, Float64Array, Float64Array, Float64Array]  # t, residual, tolerance, scale

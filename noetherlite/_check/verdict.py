@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._base import html
+from .._base import axes, html
+from .._base.axes import COLOURS
 from .._problem.potentials import Potential
-from .._show import plots
 from .causes import counted
 from .rows import ALIKE, Motion, Row, distinct
 
@@ -68,8 +68,27 @@ class Report:
         return self.verdict == "holds"
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Plot every residual in units of its tolerance; see `noetherlite.plot.check`."""
-        return plots.check(self, ax)
+        """Plot every residual of a check in units of its tolerance against time: above 1 a law is broken.
+
+        One line for the largest component of each law, and one for the block of parameters whose motion is furthest off.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        """
+        ax = axes.new_axes(ax)
+        furthest = sorted(self.motion.values(), key=lambda row: -row.tally.worst[0])[:1]
+        for i, row in enumerate(row for row in [*self.laws.values(), *furthest] if row.t.size):
+            worst = row.ratio.reshape(row.t.size, -1).max(axis=1)
+            shown = np.where(worst > 0, worst, np.nan)  # a logarithmic axis has no zero
+            motion = row.name in self.motion
+            style: dict[str, Any] = {"color": COLOURS[6], "linestyle": "--"} if motion else {"color": COLOURS[i % 6]}
+            ax.plot(row.t, shown, label=f"motion of {row.name}" if motion else row.name, linewidth=1.0, **style)
+        ax.axhline(1.0, color="0.5", linewidth=0.8, linestyle=":", label="tolerance")
+        ax.set(xlabel="time $t$", ylabel="|residual| / tolerance", yscale="log")
+        ax.legend(frameon=False, fontsize="small")
+        return ax
 
     def _undecided(self) -> list[str]:
         reasons: dict[str, list[str]] = {}

@@ -13,9 +13,8 @@ from .._base.files import arrays
 from .._base.types import Array
 from .._motion.algorithms import Algorithm
 from .._motion.dynamics import Dynamics
-from .._problem import data as datasets
-from .._problem.network import Network
-from .._problem.potentials import NetworkPotential
+from .._problem import datasets
+from .._problem.network import Network, NetworkPotential
 from . import say
 from .config import Config
 from .laws import dynamics_flag, network, network_flags
@@ -38,7 +37,7 @@ def add(verbs: Any) -> None:
         _check,
         help="hold a recorded trajectory of any framework against the laws and its gradient",
         examples="out/newtonian.npz --config examples/newtonian.toml\n"
-        "recording.npz --widths 4,8,3 --activation relu --dynamics nagf --data data.npz\n"
+        "recording.npz --widths 4,8,3 --activation relu --dynamics nagf --data datasets.npz\n"
         "recording.npz --widths 4,8,3 --dynamics gf --json | jq .broken",
         more=_MORE,
     )

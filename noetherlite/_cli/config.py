@@ -23,9 +23,9 @@ from .._base.limits import refuse_beyond_memory
 from .._base.types import Array
 from .._motion import algorithms
 from .._motion.algorithms import Algorithm
-from .._problem import data as datasets
-from .._problem.network import Network
-from .._problem.potentials import NetworkPotential, Potential, Radial
+from .._problem import datasets
+from .._problem.network import Network, NetworkPotential
+from .._problem.potentials import Potential, Radial
 from .._run import plan
 from .._run.checkpoint import interval
 from .._run.ensemble import ensemble

@@ -41,15 +41,14 @@ def _warmup(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from .._base import limits, threads
-    from .._problem import data, kmnist
-    from .._run import device
+    from .._base import gpu, limits, threads
+    from .._problem import datasets, kmnist
     from .._run import warmup as warm
 
     found = {}
     for split in ("train", "test"):
         try:
-            data.kmnist(n=1, split=split)
+            datasets.kmnist(n=1, split=split)
             found[split] = "found"
         except FileNotFoundError:
             found[split] = "not found"
@@ -60,7 +59,7 @@ def _info(options: argparse.Namespace) -> int:
         "cores": os.cpu_count(),
         "threads": {"of runs": threads.threads(None), **_blas_settings()},
         "memory": f"{min(limits.installed(), limits.allowed()) / 1e9:.3g} GB",
-        "GPU": device.describe(),
+        "GPU": gpu.describe(),
         "folders": {
             "compiled code": warm.folder() or "none can be written",
             "data": str(kmnist.data_folder(None)),

@@ -15,7 +15,7 @@ from typing import Any
 from .._base import checks
 from .._run.integrate import integrate
 from .._show import plots
-from .._sweep.sweep import Sweep
+from .._sweep.result import Sweep
 from .._sweep.sweep import sweep as _sweep
 from . import say
 from .config import Config, ConfigError, Job, digests, read

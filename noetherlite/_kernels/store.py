@@ -44,12 +44,11 @@ _refusals: list[str] = []
 
 
 def _digest_of(folder: str) -> str:
-    """Return a digest of the names and contents of a folder's Python files."""
+    """Return a digest of the names and contents of the Python files in a folder and its folders."""
     digest = _DIGEST()
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".py"):
-            content = Path(folder, name).read_bytes()
-            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    for path in sorted(Path(folder).rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 

@@ -15,7 +15,8 @@ from numpy.polynomial.polynomial import polyder, polyval
 from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import Array, ArrayLike, Float64Array
-from .._problem.potentials import NetworkPotential, Potential
+from .._problem.network import NetworkPotential
+from .._problem.potentials import Potential
 from .dynamics import Dynamics
 from .gated import GatedLoss, kinked
 from .kinks import Descent, Inertia, Method, SlidingMode, solve

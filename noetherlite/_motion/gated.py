@@ -15,7 +15,8 @@ import numpy as np
 from .._base.types import Array, Float64Array
 from .._kernels import reference
 from .._problem.activations import Activation
-from .._problem.potentials import NetworkPotential, Potential
+from .._problem.network import NetworkPotential
+from .._problem.potentials import Potential
 from .normals import Block, Normals
 
 _Blocks = list[tuple[Array, Array | None, Array | None]]  # W, b and β of each layer

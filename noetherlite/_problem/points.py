@@ -6,7 +6,8 @@ import numpy as np
 
 from .._base.types import Array, Float64Array
 from .._kernels import reference
-from .potentials import NetworkPotential, Potential
+from .network import NetworkPotential
+from .potentials import Potential
 
 _REACH = 0.5  # how far beyond the two samples a kink may lie, in units of their distance
 

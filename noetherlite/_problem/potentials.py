@@ -1,10 +1,10 @@
-"""Potentials U(x): a network on data, and analytic ones. All have n_params, value, gradient, value_and_gradient."""
+"""Potentials U(x): what all of them offer, the analytic ones, and functions of one's own."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable as Function
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numba
 import numpy as np
@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 
 from .._base import checks
 from .._base.floating import underflowing
-from .._base.types import Array, ArrayLike, Float64Array, IntArray
+from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout, reference
 from .._kernels.cpu import compiled
-
-if TYPE_CHECKING:
-    from .data import Dataset
-    from .network import Network
 
 _settings: Any = numba.config
 T = TypeVar("T", bound=NDArray[Any])
@@ -48,7 +44,7 @@ class Potential(Protocol):
         """Return what identifies this potential, ready for JSON."""
 
 
-class _Compiled:
+class Compiled:
     """A potential the compiled kernels know."""
 
     n_params: int
@@ -93,73 +89,7 @@ class _Compiled:
         return problem, held
 
 
-class NetworkPotential(_Compiled):
-    """The loss of a network on a training set, U(θ) ≥ 0.
-
-    Parameters
-    ----------
-    network : Network
-        The network f(θ; ·) and its loss.
-    data : Dataset or array_like
-        A data set, whose arrays are shared, or inputs X of shape (N, n_0), which are copied.
-    y : array_like, optional
-        With inputs given as an array: labels (N,) for "nll", targets (N, n_L) for "mse"; copied.
-
-    Attributes
-    ----------
-    rotation_invariant : bool
-        The data set's claim, which `symmetries.find` verifies.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If shapes do not fit the network, a label is out of range, or an entry is NaN or infinite.
-    """
-
-    def __init__(self, network: Network, data: Dataset | ArrayLike, y: ArrayLike | None = None) -> None:
-        held: Any = data
-        self.dataset = ""
-        self.rotation_invariant = False
-        if y is None:
-            if not (hasattr(held, "X") and hasattr(held, "y")):
-                raise TypeError(f"potential needs a Dataset, or X and y; got {checks.describe(held)} alone")
-            self.rotation_invariant = bool(getattr(held, "rotation_invariant", False))
-            held, y, self.dataset = held.X, held.y, str(held.name)
-        self.network = network
-        self.X: Array = checks.array(held, "X", ndim=2)
-        self.n_samples = self.X.shape[0]
-        n_outputs = network.widths[-1]
-        if self.n_samples == 0:
-            raise ValueError("X holds no samples; expected at least one row")
-        if self.X.shape[1] != network.widths[0]:
-            raise ValueError(f"X must have {network.widths[0]} columns, one per input, got {self.X.shape[1]}")
-        self.y: Array | IntArray
-        if network.loss == "nll":
-            self.y = checks.labels(y, "y", n_samples=self.n_samples, n_classes=n_outputs)
-        else:
-            self.y = checks.shaped(y, "y", (self.n_samples, n_outputs))
-        if held is data:
-            self.X, self.y = owned(self.X, held), owned(self.y, y)
-        self.n_params = network.n_params
-
-    def problem(self, dtype: str = "float64") -> layout.Problem:
-        """Return the kernels' description of the network on its data."""
-        return self.network.problem(self.X, self.y, dtype)
-
-    def specification(self) -> dict[str, Any]:
-        """Return the network's specification and the data's name and size."""
-        return {
-            "kind": "network",
-            "network": self.network.specification(),
-            "dataset": self.dataset,
-            "n_samples": self.n_samples,
-        }
-
-    def __repr__(self) -> str:
-        return f"NetworkPotential({self.network!r}, {self.dataset or 'data'}: {self.n_samples} samples)"
-
-
-class Radial(_Compiled):
+class Radial(Compiled):
     """U(w) = (|w|² − 1)²/10 + 2/25, the potential of GU's Figures 3–6.
 
     One neuron with activation z² on the twelve icosahedron vertices with label 3/5 has exactly this loss.
@@ -185,7 +115,7 @@ class Radial(_Compiled):
         return f"Radial(n_params={self.n_params})"
 
 
-class Harmonic(_Compiled):
+class Harmonic(Compiled):
     """U(x) = ½⟨x, Ax⟩.
 
     Parameters

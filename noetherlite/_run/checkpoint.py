@@ -19,12 +19,12 @@ from .._base.types import Array
 from .._base.versions import versions
 from .._kernels import layout
 from .._motion.algorithms import specified
-from .._problem.data import Dataset
-from .._problem.network import Network
-from .._problem.potentials import Harmonic, NetworkPotential, Potential, Radial
+from .._problem.datasets import Dataset
+from .._problem.network import Network, NetworkPotential
+from .._problem.potentials import Harmonic, Potential, Radial
 from .._symmetry.find import Symmetry, watched
 from . import checkpoint_file
-from . import plan as _run
+from .plan import Plan, new_state, stream
 from .setup import Setup
 from .trajectory import Trajectory
 
@@ -249,7 +249,7 @@ def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], po
     chosen = header["arguments"]
     found = [specified(a) for a in header["algorithms"]]
     runs = () if header["single"] else (len(found),)
-    plan = _run.Plan(
+    plan = Plan(
         U,
         watched(U, wanted, minibatches=chosen["batch_size"] is not None),
         batch_size=chosen["batch_size"],
@@ -270,15 +270,15 @@ def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], po
         arrays["start/v"],
         chosen["t0"],
         records,
-        tuple(_run.stream(plan, key) for key in arrays["keys"]),
+        tuple(stream(plan, key) for key in arrays["keys"]),
         header["single"],
         {name: arrays[f"state/{name}"] for name in _STATE},
     )
 
 
-def _check(path: Path, arrays: Mapping[str, Any], plan: _run.Plan, records: layout.Records, E: int) -> None:
+def _check(path: Path, arrays: Mapping[str, Any], plan: Plan, records: layout.Records, E: int) -> None:
     """Raise ValueError unless the arrays of a checkpoint fit the runs that its header tells of."""
-    blank = _run.state(np.zeros(plan.n_params, plan.dtype), np.zeros(0, plan.dtype), int(plan.laws.start[-1]), 0)
+    blank = new_state(np.zeros(plan.n_params, plan.dtype), np.zeros(0, plan.dtype), int(plan.laws.start[-1]), 0)
     blank = blank._replace(v=blank.x)
     try:
         for name in ("start/x", "start/v"):

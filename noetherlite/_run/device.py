@@ -1,21 +1,19 @@
-"""Runs on a GPU: what is needed for them, whether it is here, and how they are driven. CUDA is imported when one is asked for."""
+"""Runs on a GPU, which advance together. CUDA is imported when they first do."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
+from .._base.gpu import free_memory
 from .._base.interrupt import uninterrupted
 from .._base.limits import refuse_beyond
 from .._kernels import layout
-from .._kernels.cuda import memory as device_layout
-from .._kernels.cuda import schedule
+from .._kernels.cuda import device_layout, schedule
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -23,65 +21,10 @@ if TYPE_CHECKING:
 # Floating-point operations of a gradient from which on a network is given the whole device.
 SPREAD_FROM = 1e8
 
-INSTALL = 'pip install "noetherlite[cuda]"'
 # What is brought back of a run's state, and of its records.
 _SMALL = ("counts", "loss")
 _LARGE = ("x", "v", "gradient", "origin", "integral", "balance", "source", "charge", "sizes")
 _RECORDS = ("step", "loss", "excess", "quantity", "charge", "integral", "discrete", "params")
-
-
-class DeviceError(RuntimeError):
-    """backend="cuda" was asked for where there is no GPU, or not what it needs."""
-
-
-def simulated() -> bool:
-    """Whether kernels run in numba's simulator of a GPU (NUMBA_ENABLE_CUDASIM=1)."""
-    settings: Any = numba.config
-    return bool(settings.ENABLE_CUDASIM)
-
-
-def require() -> None:
-    """Raise DeviceError unless kernels can be compiled and run on a GPU here (or in numba's simulator of one)."""
-    why = lacking()
-    if why:
-        raise DeviceError(f"backend='cuda' cannot be used: {why}")
-
-
-def lacking() -> str:
-    """Return what is missing for backend="cuda", '' if nothing is."""
-    if simulated():
-        return ""
-    settings: Any = numba.config
-    if settings.DISABLE_JIT:
-        return "NUMBA_DISABLE_JIT=1 leaves nothing compiled"
-    try:
-        importlib.metadata.version("numba-cuda")
-    except importlib.metadata.PackageNotFoundError:
-        return f"the package numba-cuda is not installed; {INSTALL}"
-    try:
-        if block.is_available():
-            return ""
-        return "no NVIDIA GPU with a driver was found on this machine; backend='cpu' needs none"
-    except Exception as error:  # numba-cuda raises what its loaders do, of many kinds
-        return f"CUDA does not start ({type(error).__name__}: {error}); {INSTALL}"
-
-
-def describe() -> str:
-    """Return in words what GPU there is, or what is missing."""
-    why = lacking()
-    if why:
-        return f"not usable: {why}"
-
-    if simulated():
-        return "numba's simulator of one, in Python"
-    parts = []
-    for i, device in enumerate(block.gpus):
-        major, minor = device.compute_capability
-        with device:
-            free, total = block.current_context().get_memory_info()
-        name = device.name.decode() if isinstance(device.name, bytes) else device.name
-        parts.append(f"{i}: {name}, compute capability {major}.{minor}, {free / 1e9:.3g} of {total / 1e9:.3g} GB free")
-    return "; ".join(parts)
 
 
 class Fleet:
@@ -175,10 +118,11 @@ class Fleet:
             self.fresh = True
 
     def _upload(self) -> tuple[schedule.Program, tuple[Any, ...]]:
+        from numba import cuda
 
         def up(group: Any) -> Any:
             changed = {
-                k: block.to_device(np.ascontiguousarray(a))
+                k: cuda.to_device(np.ascontiguousarray(a))
                 for k, a in group._asdict().items()
                 if isinstance(a, np.ndarray)
             }
@@ -204,8 +148,8 @@ class Fleet:
             up(program),
         )
         settings = setting, setting._replace(tables=up(everything))
-        scratch = device_layout.Scratch(*(block.device_array(*shape) for shape in self._scratch()))
-        return program, (settings, block.to_device(self.rates), up(self.state), scratch, up(self.records))
+        scratch = device_layout.Scratch(*(cuda.device_array(*shape) for shape in self._scratch()))
+        return program, (settings, cuda.to_device(self.rates), up(self.state), scratch, up(self.records))
 
     def _tables(self) -> tuple[device_layout.Tables, device_layout.Tables]:
         """Return the tables of passes over a minibatch, and over all samples."""
@@ -254,11 +198,3 @@ def _spreads(plan: Plan, networks: int) -> bool:
         return False
     flops = 6.0 * plan.drawn * float((problem.widths[1:] * problem.widths[:-1]).sum())
     return flops > SPREAD_FROM * min(networks, 500)
-
-
-def free_memory() -> float:
-    """Return the bytes of memory that the GPU has free; infinity in the simulator."""
-
-    if simulated():
-        return math.inf
-    return float(block.current_context().get_memory_info()[0])

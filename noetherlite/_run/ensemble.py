@@ -14,20 +14,23 @@ from typing import Any
 import numpy as np
 
 from .._base import checks
-from .._base import progress as _progress
 from .._base.floating import underflowing
 from .._base.interrupt import Interrupt
+from .._base.progress import bar as progress_bar
+from .._base.threads import threads
 from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._kernels import layout
 from .._motion.algorithms import Algorithm
 from .._problem.potentials import Potential
-from .._symmetry import records as _laws
 from .._symmetry.family import NoetherSymmetry
-from .._symmetry.find import watched as _watched
+from .._symmetry.find import watched
+from .._symmetry.records import read, rounding
 from . import device
-from . import plan as _run
+from .backends import Engine
 from .checkpoint import UNWRITTEN, Keeper, keeper
+from .drive import Pace, Run, drive, outcome
 from .integrate import check, specify
+from .plan import BACKENDS, Plan, minibatches, motion, stream
 from .setup import Setup
 from .trajectory import BLEW_UP, Member, Trajectory
 
@@ -112,13 +115,13 @@ def ensemble(
     record_every = checks.integer(record_every, "record_every", minimum=1)
     record_params = checks.boolean(record_params, "record_params")
     progress = checks.boolean(progress, "progress")
-    V, start_time = _run.motion(algorithms[0], starts.shape, velocity, t0)
-    watched = _watched(U, laws, minibatches=batch_size is not None)
-    plan = _run.Plan(
+    V, start_time = motion(algorithms[0], starts.shape, velocity, t0)
+    families = watched(U, laws, minibatches=batch_size is not None)
+    plan = Plan(
         U,
-        watched,
+        families,
         batch_size=batch_size,
-        backend=checks.one_of(backend, "backend", _run.BACKENDS),
+        backend=checks.one_of(backend, "backend", BACKENDS),
         dtype=checks.dtype_name(dtype),
         steps=steps * E,
         reduce=False if input_reduction is None and record_params else input_reduction,
@@ -126,9 +129,9 @@ def ensemble(
     )
     records = plan.records((E,), steps, record_every, record_params)
     if plan.batch is None:
-        streams = (_run.stream(plan, 0),) * E  # which nobody reads or writes
+        streams = (stream(plan, 0),) * E  # which nobody reads or writes
     else:
-        streams = tuple(_run.batches(plan, seed) for seed in _spawn(rng, E))
+        streams = tuple(minibatches(plan, seed) for seed in _spawn(rng, E))
     setup = Setup(plan, tuple(algorithms), starts, V, start_time, records, streams, single=False)
     kept = keeper(checkpoint, checkpoint_every, setup)
     return conduct(setup, kept, progress=progress, n_threads=n_threads)
@@ -140,7 +143,7 @@ def conduct(setup: Setup, kept: Keeper | None, *, progress: bool, n_threads: int
     if plan.on_device:
         ends = _train_together(setup, kept, progress)
     else:
-        ends = _train(setup, kept, _run.threads(n_threads) if plan.compiled else 1, progress)
+        ends = _train(setup, kept, threads(n_threads) if plan.compiled else 1, progress)
     if (records.step < 0).all() and all(m.status == "stopped" for m in ends.members):
         raise KeyboardInterrupt("Ctrl-C before anything was recorded")
     keys = None if plan.batch is None else [int(stream.key) for stream in setup.streams]
@@ -167,7 +170,7 @@ class _Ends:
             shape = (*records.step.shape, plan.U.n_params)
             self.params = records.params if plan.reduction is None else np.empty(shape, plan.dtype)
 
-    def enter(self, e: int, run: _run.Run, stopped: str) -> None:
+    def enter(self, e: int, run: Run, stopped: str) -> None:
         """Enter the end of run e."""
         self.x[e], self.v[e], self.sizes[e] = run.x(), run.velocity(), run.state.sizes
         self.members[e] = Member(*run.outcome(stopped), run.n_gradients)
@@ -182,17 +185,17 @@ def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) ->
     """Return the ends of runs that threads take one after the other."""
     E, ends = len(setup.algorithms), _Ends(setup)
     lanes = min(n_threads, E)
-    waiting, pace, halted = iter(range(E)), _run.Pace(), threading.Event()
+    waiting, pace, halted = iter(range(E)), Pace(), threading.Event()
     interrupt = Interrupt()
-    bar = _progress.bar(E, "run") if progress else None
+    bar = progress_bar(E, "run") if progress else None
 
     def lane() -> None:
         """Take runs that wait, one after the other, in memory of this lane's own."""
-        engine = _run.Engine(setup.plan, n_threads // lanes)
+        engine = Engine(setup.plan, n_threads // lanes)
         for e in waiting:
             run = setup.run(engine, e)
 
-            def tick(taken: int, run: _run.Run = run, e: int = e) -> str:
+            def tick(taken: int, run: Run = run, e: int = e) -> str:
                 if kept is not None and taken:
                     kept.states[e] = run.copy()
                     kept.save_if_due(run.steps_done)
@@ -241,7 +244,7 @@ def _train(setup: Setup, kept: Keeper | None, n_threads: int, progress: bool) ->
         kept.try_to_save()
     for e, begun in enumerate(setup.begun):
         if begun and not ends.members[e].n_gradients:  # in an earlier session: nobody came to it in this one
-            ends.enter(e, setup.run(_run.Engine(setup.plan, 1), e), "Ctrl-C")
+            ends.enter(e, setup.run(Engine(setup.plan, 1), e), "Ctrl-C")
     return ends
 
 
@@ -273,12 +276,12 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
         at_records = (records.every,) if interrupt.requested else ()
         return at_records if kept is None else (*kept.grid, *at_records)
 
-    bar = _progress.bar(records.last, "step") if progress else None
+    bar = progress_bar(records.last, "step") if progress else None
     try:
         with interrupt:
-            stopped = _run.drive(
+            stopped = drive(
                 fleet,
-                _run.Pace(),
+                Pace(),
                 records.last,
                 steps_done,
                 lambda: bool((counts[:, layout.PHASE] == layout.DIVERGED).all()),
@@ -297,7 +300,7 @@ def _train_together(setup: Setup, kept: Keeper | None, progress: bool) -> _Ends:
     ends.sizes = state.sizes
     ends.x, ends.v = state.x, state.v if setup.algorithms[0].has_velocity else -state.gradient
     for e in range(E):
-        end = _run.outcome(plan, setup.algorithms[e], setup.x[e], setup.own(e), counts[e], stopped)
+        end = outcome(plan, setup.algorithms[e], setup.x[e], setup.own(e), counts[e], stopped)
         ends.members[e] = Member(*end, int(counts[e, layout.EVALUATIONS]))
     return ends
 
@@ -319,7 +322,9 @@ def _trajectory(setup: Setup, ends: _Ends, specification: dict[str, Any]) -> Tra
         step=np.broadcast_to(grid, t.shape).copy(),
         loss=records.loss,
         energy=records.loss + records.excess,
-        laws=_laws.read(plan, setup.algorithms, t, records, ends.sizes),
+        laws=read(
+            plan.watched, setup.algorithms, t, records, ends.sizes, rounding(records.step, plan.drawn, plan.dtype)
+        ),
         x=ends.x,
         v=ends.v,
         params=params,

@@ -14,30 +14,36 @@ from .trajectory import BLEW_UP
 
 if TYPE_CHECKING:
     from .plan import Plan
-    from .setup import Setup
 
 _ROUNDINGS = 16  # per step, of the largest numbers in a law
 
 
-def objection(setup: Setup, e: int) -> str:
-    """Return why the saved state of run e cannot be one of the run from its start, '' if it can.
+def objection(
+    plan: Plan,
+    algorithm: Algorithm,
+    t0: float,
+    x0: Array,
+    state: layout.State | None,
+    stream: layout.Batches,
+    records: layout.Records,
+) -> str:
+    """Return why a saved state cannot be one of the run from x0, '' if it can.
 
     The algorithm's laws are exact, so that all they may be off by is round-off: a few roundings a step, in numbers that may
     have been larger before, for which half of the digits are allowed.
     """
-    state, plan, algorithm = setup.states()[e], setup.plan, setup.algorithms[e]
     dual = plan.problem is not None and plan.problem.dual >= 0
     if state is None or state.counts[layout.PHASE] == layout.DIVERGED or dual:
         return ""
-    kernel, done = algorithm.kernel(setup.t0), int(state.counts[layout.STEPS_DONE])
-    oracle = reference.Run(_unasked, kernel, plan.laws, setup.streams[e], state, setup.own(e))
+    kernel, done = algorithm.kernel(t0), int(state.counts[layout.STEPS_DONE])
+    oracle = reference.Run(_unasked, kernel, plan.laws, stream, state, records)
     with np.errstate(over="ignore", invalid="ignore"):
         defects = [("discrete residual", oracle.defect())]
         if kernel.kind in (layout.HEAVY_BALL, layout.NAGD):
             defects.append(("charge", state.charge - oracle.charge(state.x, state.v)))
     eps = float(np.finfo(plan.dtype).eps)
     allowed = max(eps**0.5, _ROUNDINGS * eps * done)
-    ends = [setup.x[e], state.x] if plan.reduction is None else [setup.x[e]]
+    ends = [x0, state.x] if plan.reduction is None else [x0]
     scales = [_sizes(plan, algorithm, x) for x in ends]
     for name, defect in defects:
         for s, own, *sizes in zip(plan.watched, _by_law(plan.watched, defect), *scales, strict=True):

@@ -11,18 +11,21 @@ from typing import Any
 import numpy as np
 
 from .._base import checks
-from .._base import progress as _progress
 from .._base.floating import underflowing
 from .._base.interrupt import Interrupt
+from .._base.progress import bar as progress_bar
+from .._base.threads import threads
 from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._base.versions import versions
 from .._motion.algorithms import Algorithm
 from .._problem.potentials import Potential
-from .._symmetry import records as _laws
 from .._symmetry.family import NoetherSymmetry
-from .._symmetry.find import watched as _watched
-from . import plan as _run
+from .._symmetry.find import watched
+from .._symmetry.records import read, rounding
+from .backends import Engine
 from .checkpoint import UNWRITTEN, Keeper, keeper
+from .drive import Pace, Run
+from .plan import BACKENDS, Plan, minibatches, motion
 from .setup import Setup
 from .trajectory import Trajectory
 
@@ -173,22 +176,22 @@ def integrate(
         checks.function(callback, "callback")
     on_divergence = checks.one_of(on_divergence, "on_divergence", ("record", "raise"))
     x = checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
-    v, start = _run.motion(algorithm, x.shape, velocity, t0)
-    watched = _watched(U, laws, minibatches=batch_size is not None)
+    v, start = motion(algorithm, x.shape, velocity, t0)
+    families = watched(U, laws, minibatches=batch_size is not None)
     if input_reduction is None and (record_params or callback is not None):
         input_reduction = False
-    plan = _run.Plan(
+    plan = Plan(
         U,
-        watched,
+        families,
         batch_size=batch_size,
-        backend=checks.one_of(backend, "backend", _run.BACKENDS),
+        backend=checks.one_of(backend, "backend", BACKENDS),
         dtype=checks.dtype_name(dtype),
         steps=steps,
         reduce=input_reduction,
         moving=bool(v.any()) or algorithm.weight_decay > 0,
     )
     records = plan.records((), steps, record_every, record_params)
-    streams = (_run.batches(plan, rng),)
+    streams = (minibatches(plan, rng),)
     setup = Setup(plan, (algorithm,), x[None], v[None], start, records, streams, single=True)
     kept = keeper(checkpoint, checkpoint_every, setup)
     return conduct(setup, kept, progress=progress, callback=callback, on_divergence=on_divergence, n_threads=n_threads)
@@ -207,7 +210,7 @@ def conduct(
     plan, records = setup.plan, setup.records
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(_bar(records.last)) if progress else None
-        run = setup.run(_run.Engine(plan, _run.threads(n_threads)), 0)
+        run = setup.run(Engine(plan, threads(n_threads)), 0)
         stopped = _watch(run, bar, callback, kept)
     status, message = run.outcome(stopped)
     key = None if plan.batch is None else int(run.batches.key)
@@ -223,7 +226,7 @@ def conduct(
 
 
 def specify(
-    plan: _run.Plan, algorithm: Algorithm, steps: int, t0: float, record_every: int, **keys: object
+    plan: Plan, algorithm: Algorithm, steps: int, t0: float, record_every: int, **keys: object
 ) -> dict[str, Any]:
     """Return the specification of a plan's runs, ready for JSON; `keys` are those of their minibatches."""
     return {
@@ -253,12 +256,12 @@ def check(U: Potential, algorithm: Algorithm) -> None:
 
 def _bar(steps: int) -> Any:
     """Return a progress bar that says it is compiling: for seconds on the first run ever, for no time after."""
-    bar = _progress.bar(steps, "step")
+    bar = progress_bar(steps, "step")
     bar.set_description("compiling")
     return bar
 
 
-def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | None, kept: Keeper | None) -> str:
+def _watch(run: Run, bar: Any, callback: Callable[[Snapshot], object] | None, kept: Keeper | None) -> str:
     """Drive the run with its progress bar, callback and checkpoints; return who stopped it before its end, or ''."""
     interrupt = Interrupt()
 
@@ -285,7 +288,7 @@ def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | Non
 
     try:
         with interrupt:
-            stopped = run.drive(_run.Pace(), tick, pauses)
+            stopped = run.drive(Pace(), tick, pauses)
     except KeyboardInterrupt:
         if not run.recorded:
             raise
@@ -296,12 +299,12 @@ def _watch(run: _run.Run, bar: Any, callback: Callable[[Snapshot], object] | Non
     return stopped
 
 
-def _snapshot(run: _run.Run) -> Snapshot:
+def _snapshot(run: Run) -> Snapshot:
     done, kernel = run.steps_done, run.kernel
     return Snapshot(done, kernel.t0 + done * kernel.h, run.loss, run.x(), run.velocity())
 
 
-def _trajectory(run: _run.Run, status: str, message: str, specification: dict[str, Any]) -> Trajectory:
+def _trajectory(run: Run, status: str, message: str, specification: dict[str, Any]) -> Trajectory:
     records, plan = run.in_theta(), run.plan
     written = int((records.step >= 0).sum())  # all rows but those that a run cut short did not reach
     records = records._replace(**{name: getattr(records, name)[:written] for name in _ROWS})
@@ -311,7 +314,9 @@ def _trajectory(run: _run.Run, status: str, message: str, specification: dict[st
         step=records.step,
         loss=records.loss,
         energy=records.loss + records.excess,
-        laws=_laws.read(plan, (run.algorithm,), t, records, run.state.sizes),
+        laws=read(
+            plan.watched, (run.algorithm,), t, records, run.state.sizes, rounding(records.step, plan.drawn, plan.dtype)
+        ),
         x=run.x(),
         v=run.velocity(),
         params=records.params[:written] if records.params.size else None,  # a view: it may be a file beyond memory

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from .._base import checks, limits
+from .._base.threads import threads
 from .._kernels.cpu import tiles
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
-from .._symmetry.find import watched as _watched
-from . import plan as _run
+from .._symmetry.find import watched
+from .plan import Plan, n_records
 
 
 def memory(
@@ -83,9 +84,9 @@ def memory(
     every = checks.integer(record_every, "record_every", minimum=1)
     record_params = checks.boolean(record_params, "record_params")
     E = 1 if networks is None else checks.integer(networks, "networks", minimum=1)
-    plan = _run.Plan(
+    plan = Plan(
         U,
-        _watched(U, laws, minibatches=batch_size is not None),
+        watched(U, laws, minibatches=batch_size is not None),
         batch_size=batch_size,
         backend="auto",
         dtype=checks.dtype_name(dtype),
@@ -93,14 +94,14 @@ def memory(
         reduce=False if input_reduction is None and record_params else input_reduction,
         moving=False,
     )
-    threads = _run.threads(n_threads) if plan.compiled else 1
-    lanes = min(threads, E)
-    R, components = _run.n_records(steps, every), np.diff(plan.laws.start, prepend=0)
+    available = threads(n_threads) if plan.compiled else 1
+    lanes = min(available, E)
+    R, components = n_records(steps, every), np.diff(plan.laws.start, prepend=0)
     P, s, K = U.n_params, np.dtype(plan.dtype).itemsize, int(components.sum())
     params = R * s * plan.n_params if record_params else 0
     in_memory = params if E * params <= limits.PARAMS_IN_MEMORY else 0
     run = R * (24 + 32 * K) + in_memory + 16 * P + 8 * plan.n_samples
-    passing = 4 * s * plan.n_params + _tiles(plan, threads // lanes)
+    passing = 4 * s * plan.n_params + _tiles(plan, available // lanes)
     result = R * (56 + 56 * K + 10 * int(components.max())) + 2 * s * P
     common = _converted(plan) + _reduction(plan, E * R if record_params else 0)
     if networks is None:
@@ -108,7 +109,7 @@ def memory(
     return common + E * (run + 2 * s * P) + max(lanes * passing, E * result)
 
 
-def _tiles(plan: _run.Plan, members: int) -> int:
+def _tiles(plan: Plan, members: int) -> int:
     """Return the bytes of one engine."""
     if not plan.compiled or plan.problem is None:
         return 0
@@ -122,13 +123,13 @@ def _bytes(arrays: tuple[object, ...]) -> int:
     return sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
 
 
-def _converted(plan: _run.Plan) -> int:
+def _converted(plan: Plan) -> int:
     """Return the bytes of the data in another precision, and of the laws that are matrices."""
     data = _bytes((plan.problem.X, plan.problem.targets)) if plan.problem and plan.dtype != "float64" else 0
     return data + _bytes((plan.laws.G, plan.laws.xi))
 
 
-def _reduction(plan: _run.Plan, records: int) -> int:
+def _reduction(plan: Plan, records: int) -> int:
     """Return the bytes of the basis, the reduced inputs and the start in them, and of the way back to θ."""
     if plan.reduction is None:
         return 0

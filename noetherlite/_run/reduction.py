@@ -19,8 +19,7 @@ import numpy as np
 from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.cpu import tiles
-from .._problem.network import Network
-from .._problem.potentials import NetworkPotential
+from .._problem.network import Network, NetworkPotential
 from .._symmetry.family import Family
 from .._symmetry.find import Symmetry
 from .._symmetry.find import watched as find_watched

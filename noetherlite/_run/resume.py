@@ -74,8 +74,10 @@ def resume(
     setup = checkpoint.restart(target, header, arrays, potential)
     if callback is not None:
         checks.function(callback, "callback")
-    for e in range(len(setup.algorithms)):
-        why = exactness.objection(setup, e)
+    states = setup.states()
+    for e, algorithm in enumerate(setup.algorithms):
+        own = setup.own(e)
+        why = exactness.objection(setup.plan, algorithm, setup.t0, setup.x[e], states[e], setup.streams[e], own)
         if why:
             of = "" if setup.single else f" of run {e}"
             raise ValueError(f"path={str(target)!r} holds a state{of} that its exact laws exclude: {why}")

@@ -10,7 +10,9 @@ import numpy as np
 from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._motion.algorithms import Algorithm
-from . import plan as _run
+from .backends import Engine
+from .drive import Run, rewind
+from .plan import Plan, new_state
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Setup:
         States that runs go on from, where their phase says that they have begun.
     """
 
-    plan: _run.Plan
+    plan: Plan
     algorithms: tuple[Algorithm, ...]
     x: Float64Array
     v: Float64Array
@@ -54,9 +56,9 @@ class Setup:
             return (False,) * len(self.algorithms)
         return tuple(bool(phase != layout.NEW) for phase in self.saved["counts"][:, layout.PHASE])
 
-    def run(self, engine: _run.Engine, e: int) -> _run.Run:
+    def run(self, engine: Engine, e: int) -> Run:
         """Return run e, at its start or where it was."""
-        run = _run.Run(engine, self.algorithms[e], self.x[e], self.v[e], self.t0, self.own(e), self.streams[e])
+        run = Run(engine, self.algorithms[e], self.x[e], self.v[e], self.t0, self.own(e), self.streams[e])
         if self.saved is not None:
             run.restore({name: a[e] for name, a in self.saved.items()})
         return run
@@ -79,7 +81,7 @@ class Setup:
         for e, kept in enumerate(self.states()):
             for name, a in () if kept is None else kept._asdict().items():
                 getattr(state, name)[e] = a
-            _run.rewind(layout.views(state, e), self.own(e), self.streams[e])
+            rewind(layout.views(state, e), self.own(e), self.streams[e])
         return state
 
     def rows(self, state: layout.State) -> list[layout.State]:
@@ -100,4 +102,4 @@ class Setup:
         """Return a state with nothing in it, of the form that the runs' have."""
         plan = self.plan
         nothing = np.zeros(plan.n_params, plan.dtype)
-        return _run.state(nothing, nothing, int(plan.laws.start[-1]), 0)
+        return new_state(nothing, nothing, int(plan.laws.start[-1]), 0)

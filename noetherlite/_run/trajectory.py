@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .._base import checks, html, schema
+from .._base import axes, checks, html, schema
+from .._base.axes import COLOURS
 from .._base.by_name import ByName
 from .._base.files import arrays, present, replacing, suffixed
 from .._base.types import Array, Float64Array, IntArray
-from .._show import plots
 from .._symmetry.records import LawRecord
 
 if TYPE_CHECKING:
@@ -179,20 +180,86 @@ class Trajectory:
         return tables.dataset(self)
 
     def plot_loss(self, ax: Axes | None = None, **style: Any) -> Axes:
-        """Plot the loss against time; see `noetherlite.plot.loss`."""
-        return plots.loss(self, ax, **style)
+        """Plot the loss U(x(t)) against time, one line per run, on a logarithmic axis where it is positive.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **style
+            Passed to `Axes.plot`.
+        """
+        ax = axes.new_axes(ax)
+        ax.plot(self.t.T, self.loss.T, **axes.style_of(style, color=COLOURS[0]))
+        if not (self.loss <= 0).any():
+            axes.logarithmic(ax)
+        ax.set(xlabel="time $t$", ylabel="loss $U$")
+        return ax
 
     def plot_energy(self, ax: Axes | None = None, **style: Any) -> Axes:
-        """Plot energy and loss against time; see `noetherlite.plot.energy`."""
-        return plots.energy(self, ax, **style)
+        """Plot the energy E = ½m|ẋ|² + U and the loss U of a single run against time; arguments as for `plot_loss`."""
+        self.require_single()
+        ax = axes.new_axes(ax)
+        ax.plot(self.t, self.energy, **axes.style_of(style, color=COLOURS[0], label=r"energy $E$"))
+        ax.plot(self.t, self.loss, color=COLOURS[1], linestyle="--", label="loss $U$")
+        ax.set(xlabel="time $t$", ylabel="energy")
+        ax.legend(frameon=False)
+        return ax
 
     def plot_law(self, name: str, what: str = "residual", ax: Axes | None = None, **style: Any) -> Axes:
-        """Plot one array of a law record against time; see `noetherlite.plot.law`."""
-        return plots.law(self, name, what, ax, **style)
+        """Plot one array of a law record against time, one line per component.
+
+        Parameters
+        ----------
+        name : str
+            The symmetry, a key of `laws`.
+        what : {"quantity", "charge", "source_integral", "residual", "discrete_residual"}
+            Which array.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **style
+            Passed to `Axes.plot`.
+
+        Raises
+        ------
+        ValueError
+            If the trajectory is an ensemble, has no such law, or a record no such array.
+        """
+        name = checks.one_of(name, "name", self.laws)
+        what = checks.one_of(what, "what", axes.LABELS)
+        self.require_single()
+        ax = axes.new_axes(ax)
+        values: Float64Array = getattr(self.laws[name], what)
+        lines = values.reshape(values.shape[0], math.prod(values.shape[1:]))
+        for c in range(lines.shape[1]):
+            index = ", ".join(map(str, np.unravel_index(c, values.shape[1:])))
+            defaults = {"color": COLOURS[c % len(COLOURS)], "linewidth": 1.0, "label": f"component {index}"}
+            ax.plot(self.t, lines[:, c], **axes.style_of(style, **defaults))
+        ax.set(xlabel="time $t$", ylabel=axes.LABELS[what], title=name)
+        ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4), useMathText=True)
+        if 1 < lines.shape[1] <= len(COLOURS):
+            axes.legend_above(ax, rows=(lines.shape[1] + 1) // 2)
+        return ax
 
     def plot_residuals(self, ax: Axes | None = None) -> Axes:
-        """Plot the largest exact discrete residual of every law; see `noetherlite.plot.residuals`."""
-        return plots.residuals(self, ax)
+        """Plot the largest |component| of every law's exact discrete residual against time: round-off, or a wrong gradient."""
+        self.require_single()
+        ax = axes.new_axes(ax)
+        for i, (name, record) in enumerate(self.laws.items()):
+            values = record.discrete_residual
+            worst = np.abs(values).max(axis=tuple(range(1, values.ndim)), initial=0.0)
+            shown = np.where(worst > 0, worst, np.nan)  # a logarithmic axis has no zero
+            ax.plot(self.t, shown, color=COLOURS[i % len(COLOURS)], label=name)
+        axes.logarithmic(ax)
+        ax.set(xlabel="time $t$", ylabel="largest |discrete residual|")
+        if self.laws:
+            ax.legend(frameon=False, fontsize="small")
+        return ax
+
+    def require_single(self) -> None:
+        """Raise a ValueError where this is an ensemble."""
+        if self.members:
+            raise ValueError(f"trajectory is an ensemble of {len(self.members)}; give one of its runs, trajectory[e]")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run to `path` (.npz); the file appears complete or not at all.

@@ -19,7 +19,7 @@ from .figures_training import training_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..ntk import WidthStudy
+    from .._theory.ntk_widths import WidthStudy
 
 
 def figure1(

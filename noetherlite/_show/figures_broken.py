@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._base.axes import COLOURS
 from .._base.types import Float64Array
 from .._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
-from .._problem import data
-from .._problem.network import Network
-from .._problem.potentials import NetworkPotential
+from .._problem import datasets
+from .._problem.network import Network, NetworkPotential
 from .._run.integrate import integrate
 from .._theory.drift import PARTS, drift
-from .plots import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,9 +88,9 @@ def _explain(ax: Axes) -> None:
 
 def _problems() -> tuple[NetworkPotential, NetworkPotential]:
     classes = Network([3, 5, 4, 3], ["swish", "linear"]).potential(
-        data.gaussian_classes(n=40, n_features=3, n_classes=3, rng=0)
+        datasets.gaussian_classes(n=40, n_features=3, n_classes=3, rng=0)
     )
-    ball = Network([3, 4, 1], "polynomial(2)", loss="mse").potential(data.icosahedron())
+    ball = Network([3, 4, 1], "polynomial(2)", loss="mse").potential(datasets.icosahedron())
     return classes, ball
 
 
@@ -127,7 +126,7 @@ def batch_size_figure(seeds: int) -> tuple[Figure, dict[str, Any]]:
 
     n, steps, lr = 64, 400, 0.02
     net = Network([3, 8, 3], "relu")
-    U = net.potential(data.gaussian_classes(n=n, n_features=3, n_classes=3, rng=0))
+    U = net.potential(datasets.gaussian_classes(n=n, n_features=3, n_classes=3, rng=0))
     sizes = 2 ** np.arange(7)
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     numbers: dict[str, Any] = {"batch_size": sizes}

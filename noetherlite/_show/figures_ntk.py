@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .plots import COLOURS
+from .._base.axes import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

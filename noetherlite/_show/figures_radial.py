@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._base.axes import COLOURS
 from .._base.types import Float64Array
 from .._motion.algorithms import GD, Algorithm, ConformalLeapfrog
-from .._problem import data
+from .._problem import datasets
 from .._problem.network import Network
 from .._problem.potentials import Callable, Potential, Radial
 from .._run.integrate import integrate
 from .._run.trajectory import Trajectory
 from .._symmetry.find import Symmetry
-from .plots import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def neuron() -> Callable:
     5-design and U is a polynomial of degree 4 in the input, so U(w) = (|w|² − 1)²/10 + 2/25 exactly.
     """
     net = Network([3, 1, 1], activation="polynomial(2)", bias=False, loss="mse")
-    U = net.potential(data.icosahedron(label=0.6))
+    U = net.potential(datasets.icosahedron(label=0.6))
 
     def value_and_gradient(w: Float64Array) -> tuple[float, Float64Array]:
         value, gradient = U.value_and_gradient(np.append(w, 1.0))

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._base import checks
+from .._base.axes import COLOURS
 from .._base.types import Array, Float64Array, Seed
 from .._motion.algorithms import GD, NAGD, Algorithm, Leapfrog
-from .._problem import data as datasets
-from .._problem.data import Dataset
+from .._problem import datasets
+from .._problem.datasets import Dataset
 from .._problem.network import Network
 from .._run.integrate import Snapshot, integrate
 from .._run.trajectory import Trajectory
-from .plots import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,8 @@ from .._base import checks
 from .._base.html import Page
 from .._base.versions import version
 from .._run.trajectory import Trajectory, load
-from .._sweep.sweep import Sweep, load_sweep
+from .._sweep.result import Sweep
+from .._sweep.sweep import load_sweep
 from . import page_run, page_sweep
 from .page_style import SCRIPT, STYLE
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from .._base.axes import spans_a_decade
 from .._base.types import AnyArray
-from .._sweep.sweep import Sweep
+from .._sweep.result import Sweep
 from .page_plots import Curve, plot
 from .page_tables import flat, table
-from .plots import spans_a_decade
 
 _MOST_CURVES = 6  # of a plot; more are one curve over all
 

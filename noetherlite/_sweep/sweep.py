@@ -5,30 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, as_completed
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._base import checks
-from .._base import progress as _progress
-from .._base.by_name import ByName
-from .._base.html import table
-from .._show import plots
-from . import grid as _sweep_grid
+from .._base.progress import bar as progress_bar
+from .grid import accepted, child, describe, members, sequence
+from .result import Sweep, collected
 from .store import Store, manifest
 from .task import Outcome, compute, compute_alone, failure, processes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
 _Jobs: TypeAlias = Iterable[tuple[int, dict[str, Any], np.random.SeedSequence]]
-_SHOWN = 40  # rows of a summary
 
 
 def sweep(
@@ -94,9 +88,9 @@ def sweep(
     >>> runs.column("lr"), bool((runs.column("drift") < 0.1).all())
     (array([0.01, 0.1 ]), True)
     """
-    parameters = _sweep_grid.members(grid)
-    _sweep_grid.accepted(function, parameters[0])
-    seed = _sweep_grid.sequence(rng)
+    parameters = members(grid)
+    accepted(function, parameters[0])
+    seed = sequence(rng)
     if not (key is None or (isinstance(key, str) and key)):
         raise TypeError(f"key must be a text that is not empty, or None; got {checks.describe(key)}")
     # Nobody asks what a function is whose results are not kept.
@@ -106,8 +100,8 @@ def sweep(
         who = _executor(executor, function, stack)
         there = {} if store is None else store.read()
         outcomes = {i: outcome for i, outcome in there.items() if not outcome.error}
-        jobs = ((i, p, _sweep_grid.child(seed, i)) for i, p in enumerate(parameters) if i not in outcomes)
-        bar = stack.enter_context(_progress.bar(len(parameters), "member", initial=len(outcomes))) if progress else None
+        jobs = ((i, p, child(seed, i)) for i, p in enumerate(parameters) if i not in outcomes)
+        bar = stack.enter_context(progress_bar(len(parameters), "member", initial=len(outcomes))) if progress else None
         stopped, failed = "", 0
         try:
             for i, outcome in _serially(function, jobs) if who is None else _by(who, function, jobs, who is executor):
@@ -123,7 +117,7 @@ def sweep(
             stopped = "Ctrl-C"
         except _LostError as error:
             stopped = str(error)
-    return _collected(specification, outcomes, stopped)
+    return collected(specification, outcomes, stopped)
 
 
 def load_sweep(path: str | os.PathLike[str]) -> Sweep:
@@ -137,162 +131,7 @@ def load_sweep(path: str | os.PathLike[str]) -> Sweep:
         If a file in it is damaged, or has a newer format.
     """
     store = Store(Path(path))
-    return _collected(store.manifest, store.read(), stopped="")
-
-
-@dataclass(frozen=True, eq=False)
-class SweepMember:
-    """A member of a sweep.
-
-    Attributes
-    ----------
-    index : int
-        Its place in the grid.
-    parameters : dict
-        Its parameters.
-    result : dict or None
-        What the function returned: numbers, strings and arrays. None where it failed or was not called.
-    error : str
-        The exception that the function raised, in words; or ''.
-    traceback : str
-        The same at length.
-    seconds : float
-        How long the function took.
-    """
-
-    index: int
-    parameters: dict[str, Any]
-    result: dict[str, Any] | None
-    error: str
-    traceback: str = field(repr=False)
-    seconds: float
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """Results and parameters by their names; where two are called the same it is the parameter."""
-        return {**(self.result or {}), **self.parameters}
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Sweep:
-    """What a function returned for each member of a grid; n members.
-
-    Attributes
-    ----------
-    members : tuple of SweepMember
-        In the order of the grid; `sweep[i]` is member i.
-    status : {"completed", "stopped"}
-        Whether every member was computed, be it that it failed.
-    message : str
-        The same in words.
-    specification : mapping
-        Function, its key, seed and versions, ready for JSON.
-    """
-
-    members: tuple[SweepMember, ...]
-    status: str
-    message: str
-    specification: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "specification", ByName(self.specification, "entry"))
-
-    def __len__(self) -> int:
-        """Return the number of members."""
-        return len(self.members)
-
-    def __getitem__(self, i: int) -> SweepMember:
-        """Return member i."""
-        return self.members[i]
-
-    def __iter__(self) -> Iterator[SweepMember]:
-        return iter(self.members)
-
-    @property
-    def parameters(self) -> list[dict[str, Any]]:
-        """The parameters of each member."""
-        return [member.parameters for member in self.members]
-
-    @property
-    def results(self) -> list[dict[str, Any] | None]:
-        """What the function returned for each member; None where it failed or was not called."""
-        return [member.result for member in self.members]
-
-    @property
-    def failures(self) -> list[SweepMember]:
-        """The members whose function raised an exception, or returned what is no result."""
-        return [member for member in self.members if member.error]
-
-    @property
-    def names(self) -> list[str]:
-        """The names of all columns: parameters, then results."""
-        results = [name for member in self.members for name in member.result or ()]
-        return list(dict.fromkeys([*self.members[0].parameters, *results]))
-
-    def column(self, name: str) -> NDArray[Any]:
-        """Return a parameter or a result of all members.
-
-        Parameters
-        ----------
-        name : str
-            One of `names`; where a result is called like a parameter, it is the parameter.
-
-        Returns
-        -------
-        ndarray, shape (n,) or (n, …)
-            NaN, or '' among strings, where a member has none.
-
-        Raises
-        ------
-        ValueError
-            If there is no such column, or its entries differ in shape.
-        """
-        checks.one_of(name, "name", self.names)
-        entries = [member.row.get(name) for member in self.members]
-        present = [np.asarray(entry) for entry in entries if entry is not None]
-        shapes = {entry.shape for entry in present}
-        if len(shapes) > 1:
-            raise ValueError(
-                f"column {name!r} has entries of different shapes: {sorted(shapes)}; use `results` instead"
-            )
-        if not present:
-            return np.full(len(entries), np.nan)
-        missing = np.full(present[0].shape, "" if present[0].dtype.kind == "U" else np.nan)
-        return np.stack([missing if entry is None else np.asarray(entry) for entry in entries])
-
-    def table(self) -> dict[str, NDArray[Any]]:
-        """Return all columns with one number or string a member, as `pandas.DataFrame` takes them."""
-        several = {
-            name for member in self for name, entry in member.row.items() if isinstance(entry, list | np.ndarray)
-        }
-        return {name: self.column(name) for name in self.names if name not in several}
-
-    def plot(self, x: str, y: str, ax: Axes | None = None, **style: Any) -> Axes:
-        """Plot one column against another; see `noetherlite.plot.sweep`."""
-        return plots.sweep(self, x, y, ax, **style)
-
-    def summary(self) -> str:
-        """Return the table as text, and after it the failures with their parameters."""
-        columns = {name: [_cell(entry) for entry in column.tolist()] for name, column in self.table().items()}
-        rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows[: _SHOWN + 1]
-        ]
-        if len(rows) > len(lines):
-            lines.append(f"… and {len(rows) - len(lines)} more")
-        failed = [f"failed: {_words(m.parameters)}: {m.error.splitlines()[0]}" for m in self.failures]
-        if len(failed) > _SHOWN:
-            failed[_SHOWN:] = [f"… and {len(failed) - _SHOWN} more failed"]
-        return "\n".join([self.message, *lines, *failed])
-
-    def _repr_html_(self) -> str:
-        columns = self.table()
-        rows = zip(range(min(len(self), _SHOWN)), *(column.tolist() for column in columns.values()), strict=False)
-        return table(self.message, rows, ["member", *columns])
-
-    def __repr__(self) -> str:
-        return f"Sweep({self.specification.get('function', 'function')}, {self.message}, columns {self.names})"
+    return collected(store.manifest, store.read(), stopped="")
 
 
 class _LostError(Exception):
@@ -303,9 +142,9 @@ def _executor(given: Any, function: Callable[..., Any], stack: contextlib.ExitSt
     if given is None or isinstance(given, Executor):
         return given
     if isinstance(given, int):
-        if _sweep_grid.describe(function).startswith("__main__.") and not hasattr(sys.modules["__main__"], "__file__"):
+        if describe(function).startswith("__main__.") and not hasattr(sys.modules["__main__"], "__file__"):
             raise ValueError(
-                f"function {_sweep_grid.describe(function)} is defined at a prompt or in a notebook, from where new processes "
+                f"function {describe(function)} is defined at a prompt or in a notebook, from where new processes "
                 f"cannot import it: put it into a file, or give a ThreadPoolExecutor({given}) as executor"
             )
         return stack.enter_context(processes(checks.integer(given, "executor", minimum=1)))
@@ -349,29 +188,3 @@ def _by(executor: Executor, function: Callable[..., Any], jobs: _Jobs, cancel: b
             future.cancel()
     if lost:
         raise _LostError(lost)
-
-
-def _collected(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome], stopped: str) -> Sweep:
-    nothing = Outcome(None, "", "", 0.0)
-    parameters: Sequence[dict[str, Any]] = specification["parameters"]
-    members = tuple(SweepMember(i, p, *outcomes.get(i, nothing)) for i, p in enumerate(parameters))
-    count = Counter("failed" if m.error else "not computed" if m.result is None else "done" for m in members)
-    message = (
-        f"{len(members)} member{'s' * (len(members) != 1)}: {', '.join(f'{n} {what}' for what, n in count.items())}"
-    )
-    if stopped and count["not computed"]:
-        message += f"; stopped by {stopped}"
-    return Sweep(
-        members,
-        "stopped" if count["not computed"] else "completed",
-        message,
-        {name: specification[name] for name in ("function", "key", "seed", "versions")},
-    )
-
-
-def _cell(entry: Any) -> str:
-    return f"{entry:.6g}" if isinstance(entry, float) else str(entry)
-
-
-def _words(parameters: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in parameters.items())

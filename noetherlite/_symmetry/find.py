@@ -14,9 +14,9 @@ from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._kernels import layout
-from .._problem.network import Network
+from .._problem.network import Network, NetworkPotential
 from .._problem.points import random_point
-from .._problem.potentials import NetworkPotential, Potential
+from .._problem.potentials import Potential
 from .catalogue import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
 from .family import Family, NoetherSymmetry, Row, expm
 

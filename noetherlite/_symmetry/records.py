@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,10 +19,6 @@ from .._kernels import layout
 from .._motion.algorithms import Algorithm
 from .._motion.dynamics import Dynamics
 from .family import Family
-
-if TYPE_CHECKING:
-    from .._run.plan import Plan
-
 
 VERDICTS = ("holds", "broken", "not decidable")
 # Roundings of a balance's largest term that a step may leave in it.
@@ -185,14 +181,19 @@ class _Course(NamedTuple):
 
 
 def read(
-    plan: Plan, algorithms: Sequence[Algorithm], t: Float64Array, records: layout.Records, sizes: Float64Array
+    families: Sequence[Family],
+    algorithms: Sequence[Algorithm],
+    t: Float64Array,
+    records: layout.Records,
+    sizes: Float64Array,
+    round_off: Float64Array,
 ) -> dict[str, LawRecord]:
     """Return the law records from what the kernels wrote, one per symmetry.
 
     Parameters
     ----------
-    plan : Plan
-        What the runs share.
+    families : sequence of Family
+        The symmetries, as in the kernels' table.
     algorithms : sequence of one Algorithm, or of E
         Those of a run or of an ensemble's.
     t : ndarray, shape (R,) or (E, R)
@@ -201,9 +202,11 @@ def read(
         With quantities in the coordinates of θ.
     sizes : ndarray, shape (2, K) or (E, 2, K)
         `layout.State.sizes`.
+    round_off : ndarray, shape (R,) or (E, R)
+        What round-off may have made of a law by each record, relative to its largest term; see `rounding`.
     """
-    course, out, stop = _course(plan, algorithms, t, records.step), {}, 0
-    for s in plan.watched:
+    course, out, stop = _course(algorithms, t, records.step, round_off), {}, 0
+    for s in families:
         start, stop = stop, stop + s.n_generators
         quantity, charge, integral, discrete = (
             a[..., start:stop].reshape(*t.shape, *s.shape).copy()
@@ -216,7 +219,13 @@ def read(
     return out
 
 
-def _course(plan: Plan, algorithms: Sequence[Algorithm], t: Float64Array, step: IntArray) -> _Course:
+def rounding(step: IntArray, samples: int, dtype: str) -> Float64Array:
+    """Return 8 ε (steps + √N): every step rounds, and the sum over N samples in its gradient."""
+    steps = np.maximum(step, 0).astype(np.float64)
+    return np.asarray(ROUNDINGS * float(np.finfo(dtype).eps) * (steps + float(samples) ** 0.5))
+
+
+def _course(algorithms: Sequence[Algorithm], t: Float64Array, step: IntArray, round_off: Float64Array) -> _Course:
     dynamics, kind = algorithms[0].dynamics, algorithms[0].code
     dt = np.array([a.dt for a in algorithms]).reshape(*t.shape[:-1], 1)
     steps = np.maximum(step, 0).astype(np.float64)
@@ -228,8 +237,6 @@ def _course(plan: Plan, algorithms: Sequence[Algorithm], t: Float64Array, step: 
         push = dt / dynamics.mass
         with np.errstate(divide="ignore"):
             pushes = np.minimum(steps, dynamics.mass / (dynamics.friction(t) * dt))
-    eps = float(np.finfo(plan.dtype).eps)
-    round_off = ROUNDINGS * eps * (steps + float(plan.drawn) ** 0.5)
     exact = weight if kind == layout.CONFORMAL else np.ones_like(t)
     return _Course(dynamics, kind, t, weight, exact, round_off, push, pushes)
 

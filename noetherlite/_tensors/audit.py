@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._base import checks as _validate
 from .._base import html
+from .._base.checks import describe, one_of
 from .._base.types import Array
 from .averaged import Averaging, averaging_of
 from .finding import Finding, largest, ratio
@@ -196,7 +196,7 @@ def audit(
     shift of b2: b2 holds
     """
     how = averaging_of(averaging)
-    eps = 0.0 if precision is None else EPSILON[_validate.one_of(precision, "precision", EPSILON)]
+    eps = 0.0 if precision is None else EPSILON[one_of(precision, "precision", EPSILON)]
     if following is not None and state is None:
         raise ValueError("following needs state, the averages one step before")
     held = dict(leaves(params))
@@ -222,7 +222,7 @@ def _laws(laws: Iterable[Law]) -> list[Law]:
     if wrong or not laws:
         raise TypeError(
             "laws must be laws, as nl.scan(...).laws() and nl.tensors.load return them; got"
-            f" {_validate.describe(wrong[0] if wrong else laws)}"
+            f" {describe(wrong[0] if wrong else laws)}"
         )
     return laws
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .._base import checks as _validate
+from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import Float64Array, Seed
+from .._problem.network import NetworkPotential
 from .._problem.points import random_point
-from .._problem.potentials import NetworkPotential, Potential
+from .._problem.potentials import Potential
 from .._symmetry.catalogue import OutputTranslation
 from .._symmetry.family import Family
 from .._symmetry.find import TOLERANCE, Symmetry, catalogue
@@ -71,7 +72,7 @@ class Discovery:
 
     def symmetry(self, k: int) -> Symmetry:
         """Return generator k as a symmetry, whose law `integrate(..., laws=[...])` then watches."""
-        k = _validate.integer(k, "k", minimum=0, maximum=self.dimension - 1)
+        k = checks.integer(k, "k", minimum=0, maximum=self.dimension - 1)
         return Symmetry(self.generators[k][:, :-1], self.generators[k][:, -1], name=f"{self.labels[k]} ({k})")
 
     def __repr__(self) -> str:
@@ -131,8 +132,8 @@ def discover(U: Potential, rng: Seed = 0, memory: float = 2.0**32) -> Discovery:
     ('scaling:1', 'scaling:1')
     """
     if not isinstance(U, Potential):
-        raise TypeError(f"U must be a potential, for example net.potential(data); got {_validate.describe(U)}")
-    P, memory = U.n_params, _validate.real(memory, "memory", minimum=0.0)
+        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
+    P, memory = U.n_params, checks.real(memory, "memory", minimum=0.0)
     unknowns = P * (P + 1)
     needed = 8.0 * _WORKSPACE * unknowns**2
     if needed > memory:
@@ -143,19 +144,19 @@ def discover(U: Potential, rng: Seed = 0, memory: float = 2.0**32) -> Discovery:
     # everything is done in units in which the data have size 1, and (G, ξ) multiplied by `back` in the end
     sizes = _sizes(U)
     back = np.outer(sizes, 1 / np.append(sizes, 1.0))
-    points = _gradients(U, sizes, _validate.generator(rng))
+    points = _gradients(U, sizes, checks.generator(rng))
     values, null = _null_space(points, unknowns)
     labels, basis = _explain(U, null, back)
     generators = basis.reshape(-1, P, P + 1)
-    checks = [next(points) for _ in range(_CHECKS)] if len(generators) else []
+    controls = [next(points) for _ in range(_CHECKS)] if len(generators) else []
     kept, dropped = values[: unknowns - len(basis)], values[unknowns - len(basis) :]
     return Discovery(
         generators=generators * back,
         labels=labels,
         singular_values=values,
         gap=float(kept.min(initial=1.0) / dropped.max(initial=np.finfo(np.float64).eps)),
-        defect=max((_defect(generators, x, gradient) for x, gradient in checks), default=0.0),
-        rank=int(np.linalg.matrix_rank(generators @ checks[0][0], rtol=_INDEPENDENT)) if checks else 0,
+        defect=max((_defect(generators, x, gradient) for x, gradient in controls), default=0.0),
+        rank=int(np.linalg.matrix_rank(generators @ controls[0][0], rtol=_INDEPENDENT)) if controls else 0,
     )
 
 

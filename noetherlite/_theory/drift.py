@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._base import checks
+from .._base import axes, checks
+from .._base.axes import COLOURS
 from .._base.by_name import ByName
 from .._base.floating import underflowing
+from .._base.threads import threads
 from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .._kernels import layout
 from .._motion.algorithms import GD, Algorithm, HeavyBall
 from .._problem.potentials import Potential
-from .._run import plan as _run
+from .._run.backends import Engine
+from .._run.drive import Pace, Run
 from .._run.integrate import check
-from .._show import plots
+from .._run.plan import Plan, minibatches, motion
 from .._symmetry.family import Family, NoetherSymmetry
-from .._symmetry.find import watched as _watched
+from .._symmetry.find import watched
 from . import charge_flow
 
 if TYPE_CHECKING:
@@ -119,8 +122,34 @@ class Drift(Mapping[str, LawDrift]):
         return f"Drift({self.algorithm}, {self.message}, laws {list(self.laws)})"
 
     def plot(self, name: str, component: int = 0, ax: Axes | None = None, **style: Any) -> Axes:
-        """Plot one component's drift with its parts and predictions; see `noetherlite.plot.drift`."""
-        return plots.drift(self, name, component, ax, **style)
+        """Plot how far one component of Q has drifted, what that is made of, and what is predicted.
+
+        Parameters
+        ----------
+        name : str
+            The law's name, for example "scaling:1".
+        component : int
+            Flat index of the component, of the first by default.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **style
+            Passed to `Axes.plot` for the drift itself.
+        """
+        law = self[name]
+
+        def one(values: Float64Array) -> Float64Array:
+            return values.reshape(self.t.size, -1)[:, component]
+
+        ax = axes.new_axes(ax)
+        ax.plot(self.t, one(law.change), **axes.style_of(style, color="black", linewidth=3.0, label="$Q-Q_0$"))
+        for i, (label, part) in enumerate(law.parts.items()):
+            if part.any():
+                ax.plot(self.t, one(part), color=COLOURS[i], linewidth=1.0, label=label)
+        predicted = one(law.second_order - law.quantity[0])
+        ax.plot(self.t, predicted, color=COLOURS[4], linestyle="--", label="continuous-time formula")
+        ax.set(xlabel="time $t$", ylabel="drift of $Q$", title=f"{name}, component {component}")
+        axes.legend_above(ax, rows=3)
+        return ax
 
 
 @underflowing
@@ -200,10 +229,10 @@ def drift(
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
     x = checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
-    v, start = _run.motion(algorithm, x.shape, velocity, None)
-    plan = _run.Plan(
+    v, start = motion(algorithm, x.shape, velocity, None)
+    plan = Plan(
         U,
-        _with_quantity(_watched(U, laws, minibatches=batch_size is not None), laws),
+        _with_quantity(watched(U, laws, minibatches=batch_size is not None), laws),
         batch_size=batch_size,
         backend=checks.one_of(backend, "backend", ("auto", "cpu", "reference")),
         dtype="float64",
@@ -212,10 +241,10 @@ def drift(
         moving=True,
     )
     records = plan.records((), steps, every, with_params=False, with_parts=True)
-    engine = _run.Engine(plan, _run.threads(n_threads))
-    run = _run.Run(engine, algorithm, x, v, start, records, _run.batches(plan, rng))
+    engine = Engine(plan, threads(n_threads))
+    run = Run(engine, algorithm, x, v, start, records, minibatches(plan, rng))
     try:
-        stopped = run.drive(_run.Pace(), lambda taken: "")
+        stopped = run.drive(Pace(), lambda taken: "")
     except KeyboardInterrupt:
         stopped = "Ctrl-C"
     status, message = run.outcome(stopped)

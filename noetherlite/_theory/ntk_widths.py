@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from .._base import checks
-from .._base import progress as _progress
+from .._base.progress import bar as progress_bar
 from .._base.types import Float64Array, IntArray, Seed
 from .._motion.algorithms import GD, NAGD, Algorithm, Leapfrog
-from .._problem import data as datasets
-from .._problem.data import Dataset
+from .._problem import datasets
+from .._problem.datasets import Dataset
 from .._problem.network import Network
 from .._problem.potentials import Harmonic, Potential
 from .._run.integrate import integrate
@@ -170,7 +170,7 @@ def width_study(
     networks = [Network([data.X.shape[1], *[n] * hidden, data.y.shape[1]], activation, loss="mse") for n in sizes]
     seeds = generator.integers(2**63, size=(len(sizes), n_seeds))
 
-    bar = _progress.bar(seeds.size, "network") if progress else None
+    bar = progress_bar(seeds.size, "network") if progress else None
     values, distance = np.empty((4, len(_ALGORITHMS), *seeds.shape)), np.empty(seeds.shape)
     try:
         for i, net in enumerate(networks):

@@ -11,7 +11,6 @@ import numpy as np
 from .. import layout, pointwise
 from ..jit import compiled, inlined
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
-from . import tiles
 from .intrinsics import address_of, borrowed, window
 from .intrinsics import float64_at as network_at
 from .laws import charge, generators, pair, quantity
@@ -27,12 +26,12 @@ from .steps import (
     nagd_after,
     nagd_before,
 )
-from .tiles import Tiles, load
+from .tiles import Tiles, empty, load
 
 
 def tiles(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     """Return empty tiles for `n` samples, with memory for a pass by each of `members` threads at the most."""
-    held = tiles.empty(problem, n, members)
+    held = empty(problem, n, members)
     return held._replace(network=_address(problem.X.dtype)) if problem.kind == layout.NETWORK else held
 
 

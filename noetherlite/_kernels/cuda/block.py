@@ -7,9 +7,9 @@ from numba import cuda
 from .. import layout, pointwise
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
 from . import schedule
+from .device_layout import IN_GLOBAL, IN_SHARED, VECTORS_IN_SHARED, Own, View
 from .jit import MOST_THREADS, device, kernel, written_out
 from .laws import form
-from .memory import IN_GLOBAL, IN_SHARED, VECTORS_IN_SHARED, Own, View
 from .network import add_up, backward, forward, loss
 from .schedule import ALL, MEET, OP, VECTOR, A, B, C
 from .steps import analytic, energy, finish, judge, measure, norms, settle, update, write

@@ -7,8 +7,8 @@ from numba import cuda
 from .. import layout
 from ..layout import PHASE
 from .block import fetch, in_global, keep, perform, with_rate
+from .device_layout import View
 from .jit import MOST_THREADS, kernel
-from .memory import View
 from .network import activate, d_activate, sample
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import layout
-from . import memory, products, schedule
+from . import device_layout, products, schedule
 from .jit import MOST_THREADS
 from .phases import activate_all, begin, d_activate_all, end, gather, phase, row_sums
 from .products import Matrix
@@ -35,7 +35,7 @@ class Spread:
         self,
         problem: layout.Problem,
         program: schedule.Program,
-        tables: tuple[memory.Tables, memory.Tables],
+        tables: tuple[device_layout.Tables, device_layout.Tables],
         device: tuple[Any, ...],
     ) -> None:
         self.problem, self.program, self.tables = problem, program, tables

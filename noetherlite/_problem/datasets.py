@@ -10,7 +10,8 @@ import numpy as np
 from .._base import checks
 from .._base.files import arrays, present
 from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
-from . import glyphs, kmnist
+from .glyphs import N_CLASSES, draw
+from .kmnist import FILES, load
 
 __all__ = ["Dataset", "gaussian_classes", "glyphs", "icosahedron", "kmnist", "npz", "polygon"]
 
@@ -143,14 +144,14 @@ def kmnist(
     ----------
     .. [1] T. Clanuwat et al., "Deep Learning for Classical Japanese Literature", arXiv:1812.01718 (2018).
     """
-    split = checks.one_of(split, "split", kmnist.FILES)
-    n_available = kmnist.FILES[split][1].shape[0]
+    split = checks.one_of(split, "split", FILES)
+    n_available = FILES[split][1].shape[0]
     if n is not None:
         n = checks.integer(n, "n", minimum=1)
         if n > n_available:
             raise ValueError(f"n={n} is more than the {n_available} samples of split={split!r}; n=None takes them all")
     generator = checks.generator(rng)
-    images, labels = kmnist.load(split, root, download=download)
+    images, labels = load(split, root, download=download)
     if n is not None:
         chosen = generator.choice(n_available, size=n, replace=False)
         images, labels = images[chosen], labels[chosen]
@@ -185,8 +186,8 @@ def glyphs(n: int = 512, rng: Seed = 0) -> Dataset:
     """
     n = checks.integer(n, "n", minimum=1, maximum=_MOST_GLYPHS)
     generator = checks.generator(rng)
-    labels = _balanced_labels(n, glyphs.N_CLASSES, generator)
-    return Dataset(glyphs.draw(labels, generator), labels, "glyphs")
+    labels = _balanced_labels(n, N_CLASSES, generator)
+    return Dataset(draw(labels, generator), labels, "glyphs")
 
 
 def icosahedron(label: ArrayLike = 0.6, radii: ArrayLike = (1.0,)) -> Dataset:

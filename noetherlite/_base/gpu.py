@@ -1,0 +1,77 @@
+"""Whether there is a GPU that kernels can run on, and what is missing. CUDA is imported when one is asked for."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from typing import Any
+
+import numba
+
+INSTALL = 'pip install "noetherlite[cuda]"'
+
+
+class DeviceError(RuntimeError):
+    """backend="cuda" was asked for where there is no GPU, or not what it needs."""
+
+
+def simulated() -> bool:
+    """Whether kernels run in numba's simulator of a GPU (NUMBA_ENABLE_CUDASIM=1)."""
+    settings: Any = numba.config
+    return bool(settings.ENABLE_CUDASIM)
+
+
+def require() -> None:
+    """Raise DeviceError unless kernels can be compiled and run on a GPU here (or in numba's simulator of one)."""
+    why = lacking()
+    if why:
+        raise DeviceError(f"backend='cuda' cannot be used: {why}")
+
+
+def lacking() -> str:
+    """Return what is missing for backend="cuda", '' if nothing is."""
+    if simulated():
+        return ""
+    settings: Any = numba.config
+    if settings.DISABLE_JIT:
+        return "NUMBA_DISABLE_JIT=1 leaves nothing compiled"
+    try:
+        importlib.metadata.version("numba-cuda")
+    except importlib.metadata.PackageNotFoundError:
+        return f"the package numba-cuda is not installed; {INSTALL}"
+    try:
+        from numba import cuda
+
+        if cuda.is_available():
+            return ""
+        return "no NVIDIA GPU with a driver was found on this machine; backend='cpu' needs none"
+    except Exception as error:  # numba-cuda raises what its loaders do, of many kinds
+        return f"CUDA does not start ({type(error).__name__}: {error}); {INSTALL}"
+
+
+def describe() -> str:
+    """Return in words what GPU there is, or what is missing."""
+    why = lacking()
+    if why:
+        return f"not usable: {why}"
+    from numba import cuda
+
+    if simulated():
+        return "numba's simulator of one, in Python"
+    parts = []
+    for i, device in enumerate(cuda.gpus):
+        major, minor = device.compute_capability
+        with device:
+            free, total = cuda.current_context().get_memory_info()
+        name = device.name.decode() if isinstance(device.name, bytes) else device.name
+        parts.append(f"{i}: {name}, compute capability {major}.{minor}, {free / 1e9:.3g} of {total / 1e9:.3g} GB free")
+    return "; ".join(parts)
+
+
+def free_memory() -> float:
+    """Return the bytes of memory that the GPU has free; infinity in the simulator."""
+    from numba import cuda
+
+    if simulated():
+        return math.inf
+    return float(cuda.current_context().get_memory_info()[0])

@@ -1,0 +1,231 @@
+"""What a sweep returns: its members, their columns, tables and plots."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._base import axes, checks
+from .._base.axes import COLOURS
+from .._base.by_name import ByName
+from .._base.html import table
+from .task import Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SHOWN = 40  # rows of a summary
+
+
+@dataclass(frozen=True, eq=False)
+class SweepMember:
+    """A member of a sweep.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the grid.
+    parameters : dict
+        Its parameters.
+    result : dict or None
+        What the function returned: numbers, strings and arrays. None where it failed or was not called.
+    error : str
+        The exception that the function raised, in words; or ''.
+    traceback : str
+        The same at length.
+    seconds : float
+        How long the function took.
+    """
+
+    index: int
+    parameters: dict[str, Any]
+    result: dict[str, Any] | None
+    error: str
+    traceback: str = field(repr=False)
+    seconds: float
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Results and parameters by their names; where two are called the same it is the parameter."""
+        return {**(self.result or {}), **self.parameters}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep:
+    """What a function returned for each member of a grid; n members.
+
+    Attributes
+    ----------
+    members : tuple of SweepMember
+        In the order of the grid; `sweep[i]` is member i.
+    status : {"completed", "stopped"}
+        Whether every member was computed, be it that it failed.
+    message : str
+        The same in words.
+    specification : mapping
+        Function, its key, seed and versions, ready for JSON.
+    """
+
+    members: tuple[SweepMember, ...]
+    status: str
+    message: str
+    specification: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "specification", ByName(self.specification, "entry"))
+
+    def __len__(self) -> int:
+        """Return the number of members."""
+        return len(self.members)
+
+    def __getitem__(self, i: int) -> SweepMember:
+        """Return member i."""
+        return self.members[i]
+
+    def __iter__(self) -> Iterator[SweepMember]:
+        return iter(self.members)
+
+    @property
+    def parameters(self) -> list[dict[str, Any]]:
+        """The parameters of each member."""
+        return [member.parameters for member in self.members]
+
+    @property
+    def results(self) -> list[dict[str, Any] | None]:
+        """What the function returned for each member; None where it failed or was not called."""
+        return [member.result for member in self.members]
+
+    @property
+    def failures(self) -> list[SweepMember]:
+        """The members whose function raised an exception, or returned what is no result."""
+        return [member for member in self.members if member.error]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns: parameters, then results."""
+        results = [name for member in self.members for name in member.result or ()]
+        return list(dict.fromkeys([*self.members[0].parameters, *results]))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a parameter or a result of all members.
+
+        Parameters
+        ----------
+        name : str
+            One of `names`; where a result is called like a parameter, it is the parameter.
+
+        Returns
+        -------
+        ndarray, shape (n,) or (n, …)
+            NaN, or '' among strings, where a member has none.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column, or its entries differ in shape.
+        """
+        checks.one_of(name, "name", self.names)
+        entries = [member.row.get(name) for member in self.members]
+        present = [np.asarray(entry) for entry in entries if entry is not None]
+        shapes = {entry.shape for entry in present}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"column {name!r} has entries of different shapes: {sorted(shapes)}; use `results` instead"
+            )
+        if not present:
+            return np.full(len(entries), np.nan)
+        missing = np.full(present[0].shape, "" if present[0].dtype.kind == "U" else np.nan)
+        return np.stack([missing if entry is None else np.asarray(entry) for entry in entries])
+
+    def table(self) -> dict[str, NDArray[Any]]:
+        """Return all columns with one number or string a member, as `pandas.DataFrame` takes them."""
+        several = {
+            name for member in self for name, entry in member.row.items() if isinstance(entry, list | np.ndarray)
+        }
+        return {name: self.column(name) for name in self.names if name not in several}
+
+    def plot(self, x: str, y: str, ax: Axes | None = None, **style: Any) -> Axes:
+        """Plot one column against another: a point for each member that has both.
+
+        Parameters
+        ----------
+        x, y : str
+            Columns with one number a member, or one string for x; an axis is logarithmic where its values are positive and
+            span a decade.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **style
+            Passed to `Axes.plot`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column, or it has no numbers.
+        """
+        across, up = self.column(x), self.column(y)
+        for name, column, kinds in ((x, across, "biufU"), (y, up, "biuf")):
+            if column.ndim > 1 or column.dtype.kind not in kinds:
+                raise ValueError(f"column {name!r} must hold one number a member, got {checks.describe(column)}")
+        ax = axes.new_axes(ax)
+        points = {"color": COLOURS[0], "marker": "o", "linestyle": "none", "markerfacecolor": "none"}
+        ax.plot(across, up, **axes.style_of(style, **points))
+        for scale, column in ((ax.set_xscale, across), (ax.set_yscale, up)):
+            if axes.spans_a_decade(column):
+                scale("log")
+        ax.set(xlabel=x, ylabel=y)
+        return ax
+
+    def summary(self) -> str:
+        """Return the table as text, and after it the failures with their parameters."""
+        columns = {name: [_cell(entry) for entry in column.tolist()] for name, column in self.table().items()}
+        rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows[: _SHOWN + 1]
+        ]
+        if len(rows) > len(lines):
+            lines.append(f"… and {len(rows) - len(lines)} more")
+        failed = [f"failed: {_words(m.parameters)}: {m.error.splitlines()[0]}" for m in self.failures]
+        if len(failed) > _SHOWN:
+            failed[_SHOWN:] = [f"… and {len(failed) - _SHOWN} more failed"]
+        return "\n".join([self.message, *lines, *failed])
+
+    def _repr_html_(self) -> str:
+        columns = self.table()
+        rows = zip(range(min(len(self), _SHOWN)), *(column.tolist() for column in columns.values()), strict=False)
+        return table(self.message, rows, ["member", *columns])
+
+    def __repr__(self) -> str:
+        return f"Sweep({self.specification.get('function', 'function')}, {self.message}, columns {self.names})"
+
+
+def collected(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome], stopped: str) -> Sweep:
+    """Return the sweep with these outcomes; members without one were not computed."""
+    nothing = Outcome(None, "", "", 0.0)
+    parameters: Sequence[dict[str, Any]] = specification["parameters"]
+    members = tuple(SweepMember(i, p, *outcomes.get(i, nothing)) for i, p in enumerate(parameters))
+    count = Counter("failed" if m.error else "not computed" if m.result is None else "done" for m in members)
+    message = (
+        f"{len(members)} member{'s' * (len(members) != 1)}: {', '.join(f'{n} {what}' for what, n in count.items())}"
+    )
+    if stopped and count["not computed"]:
+        message += f"; stopped by {stopped}"
+    return Sweep(
+        members,
+        "stopped" if count["not computed"] else "completed",
+        message,
+        {name: specification[name] for name in ("function", "key", "seed", "versions")},
+    )
+
+
+def _cell(entry: Any) -> str:
+    return f"{entry:.6g}" if isinstance(entry, float) else str(entry)
+
+
+def _words(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
