@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from ._problem.network import Network
     from ._run.checkpoint import CheckpointError
     from ._run.ensemble import ensemble
-    from ._run.integrate import DivergenceError, Snapshot, integrate
+    from ._run.integrate import DivergenceError, integrate
     from ._run.memory import memory
     from ._run.resume import resume
     from ._run.trajectory import Trajectory, load
+    from ._run.watch import Snapshot
     from ._show.page import report
     from ._sweep.result import Sweep, SweepMember
     from ._sweep.sweep import load_sweep, sweep
@@ -71,7 +72,7 @@ _HOMES = {
     "Network": "_problem.network",
     "Report": "_check.verdict",
     "SlidingMode": "_motion.kinks",
-    "Snapshot": "_run.integrate",
+    "Snapshot": "_run.watch",
     "Sweep": "_sweep.result",
     "SweepMember": "_sweep.result",
     "Symmetry": "_symmetry.find",

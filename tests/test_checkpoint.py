@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import checkpoint
-from noetherlite._run import checkpoint_file
+from noetherlite._run import checkpoint, checkpoint_file, drive
+from noetherlite._run.runs import Runs
 
 ALGORITHMS = {
     "GD": (nl.GD(0.1, weight_decay=0.01), None),
@@ -203,15 +203,13 @@ def test_ctrl_c_between_records_goes_on_to_the_next(monkeypatch):
     net, U = problem()
     pressed = []
 
-    def defect(run):
-        if run.steps_done == 10 and not pressed:
+    def defect(runs, e):
+        if runs.state.counts[e, 0] == 10 and not pressed:
             pressed.append(os.kill(os.getpid(), signal.SIGINT))
         return 0.0
 
-    from noetherlite._run import plan
-
-    monkeypatch.setattr(plan.Run, "defect", defect)  # asked for by the progress bar after every call
-    monkeypatch.setattr(plan.Pace, "adapt", lambda self, taken, elapsed: None)  # one step a call
+    monkeypatch.setattr(Runs, "defect", defect)  # asked for by the progress bar after every call
+    monkeypatch.setattr(drive.Pace, "adapt", lambda self, taken, elapsed: None)  # one step a call
     run = nl.integrate(U, nl.GD(0.1), net.init(rng=0), STEPS, record_every=8, progress=True)
     assert pressed
     assert run.step[-1] == 16
@@ -235,16 +233,14 @@ def test_ctrl_c_pressed_twice_stops_at_once():
 def test_ctrl_c_stops_an_ensemble(tmp_path, n_threads, monkeypatch):
     net, U = problem()
     X0 = np.stack([net.init(rng=e) for e in range(400)])
-    from noetherlite._run import plan
+    update, pressed = checkpoint.CheckpointWriter.update, []
 
-    copy, pressed = plan.Run.copy, []
-
-    def press(run):
-        if run.steps_done == STEPS and not pressed:
+    def press(writer, group, collect):
+        if writer.runs.steps_done(group) == STEPS and not pressed:
             pressed.append(os.kill(os.getpid(), signal.SIGINT))
-        return copy(run)
+        update(writer, group, collect)
 
-    monkeypatch.setattr(plan.Run, "copy", press)
+    monkeypatch.setattr(checkpoint.CheckpointWriter, "update", press)
     runs = nl.ensemble(U, nl.GD(0.1), X0, STEPS, checkpoint=tmp_path / "a", n_threads=n_threads, record_every=4)
     assert runs.status == "stopped"
     done = [m.status for m in runs.members]

@@ -44,7 +44,7 @@ def broken(monkeypatch):
         return {}["a\x1b[31m key"]
 
     monkeypatch.setattr(paper, "_tables", fail)
-    monkeypatch.setattr("noetherlite.formulas.tables", fail)
+    monkeypatch.setattr("noetherlite._symmetry.formulas.tables", fail)
 
 
 def test_a_bug_says_how_to_report_it(broken, capsys):

@@ -280,12 +280,12 @@ def test_stopped_and_resumed_it_is_the_same_run(single, tmp_path, monkeypatch):
         if len(written) == 3:
             raise KeyboardInterrupt
 
-    from noetherlite._run.checkpoint import Keeper
+    from noetherlite._run.checkpoint import CheckpointWriter
 
-    save = Keeper.save
-    monkeypatch.setattr(Keeper, "save", lambda self: (save(self), give_up(self)))
+    save = CheckpointWriter.save
+    monkeypatch.setattr(CheckpointWriter, "save", lambda self: (save(self), give_up(self)))
     assert run(checkpoint=path, checkpoint_every=2).status == "stopped"
-    monkeypatch.setattr(Keeper, "save", save)
+    monkeypatch.setattr(CheckpointWriter, "save", save)
     resumed = nl.resume(path)
     if single:
         assert_equal_runs(resumed, whole)
@@ -311,7 +311,7 @@ def test_callbacks_and_progress_see_the_present(capsys):
 @pytest.mark.parametrize("single", [True, False])
 def test_ctrl_c_stops_at_the_next_record_and_keeps_all(single, monkeypatch):
     _, U, x = problem("relu", "nll", widths=(2, 3, 2), n=5)
-    advance, calls = device.Fleet.__call__, []
+    advance, calls = device.Fleet.advance, []
 
     def pressed(self, n_steps):
         advance(self, n_steps)
@@ -319,7 +319,7 @@ def test_ctrl_c_stops_at_the_next_record_and_keeps_all(single, monkeypatch):
         if len(calls) == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(device.Fleet, "__call__", pressed)
+    monkeypatch.setattr(device.Fleet, "advance", pressed)
     options = {"record_every": 3, "backend": "cuda", "record_params": True}
     if single:
         run = nl.integrate(U, nl.Leapfrog(1e-2), x, 12, **options)
@@ -327,7 +327,7 @@ def test_ctrl_c_stops_at_the_next_record_and_keeps_all(single, monkeypatch):
         run = nl.ensemble(U, nl.Leapfrog(1e-2), [x, 2 * x], 12, **options)[0]
     assert run.status == "stopped"
     assert "Ctrl-C after 3 of 12 steps" in run.message
-    monkeypatch.setattr(device.Fleet, "__call__", advance)
+    monkeypatch.setattr(device.Fleet, "advance", advance)
     np.testing.assert_array_equal(run.params, nl.integrate(U, nl.Leapfrog(1e-2), x, 3, **options).params)
 
 

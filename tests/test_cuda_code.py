@@ -9,10 +9,10 @@ from numba import config, cuda
 
 import noetherlite as nl
 from noetherlite._base import gpu
-from noetherlite._kernels import layout
 from noetherlite._kernels.cuda import device_layout
 from noetherlite._run import device
 from noetherlite._run import plan as _run
+from noetherlite._run.runs import Runs
 from noetherlite._symmetry.find import watched as families
 
 pytestmark = [
@@ -39,9 +39,9 @@ def arguments(monkeypatch):
         options = {"batch_size": None, "backend": "cuda", "dtype": dtype, "steps": 5, "reduce": False, "moving": True}
         plan = _run.Plan(U, watched, **options)
         x = net.init(rng=0).astype(dtype)
-        state = layout.views(_run.state(x, x, int(plan.laws.start[-1]), 0), None)
-        records = plan.records((1,), 5, 1, with_params=True)
-        fleet = device.Fleet(plan, [nl.Leapfrog(1e-3).kernel(0.0)], state, [_run.stream(plan, 0)], records)
+        records, streams = plan.records(1, 5, 1, with_params=True), (_run.stream(plan, 0),)
+        runs = Runs(plan, (nl.Leapfrog(1e-3),), x[None], 0 * x[None], 0.0, records, streams)
+        fleet = device.Fleet(runs)
         return fleet.placing, fleet._upload()[1]
 
     return make

@@ -7,10 +7,10 @@ import pytest
 from test_checkpoint import ALGORITHMS, assert_same, problem
 
 import noetherlite as nl
-from noetherlite import checkpoint
 from noetherlite._kernels import layout, reference
-from noetherlite._run import checkpoint_file, plan
-from noetherlite._run.backends import Engine
+from noetherlite._motion.algorithms import specified
+from noetherlite._run import checkpoint, checkpoint_file, drive
+from noetherlite._run.backends import Compiled, NumPy
 
 STEPS = 5
 TOO_LARGE = 1e6  # a rate with which relu networks diverge within these steps
@@ -18,25 +18,25 @@ TOO_LARGE = 1e6  # a rate with which relu networks diverge within these steps
 
 @pytest.fixture
 def one_step_a_call(monkeypatch):
-    monkeypatch.setattr(plan.Pace, "adapt", lambda self, taken, elapsed: None)
+    monkeypatch.setattr(drive.Pace, "adapt", lambda self, taken, elapsed: None)
 
 
 class Files:
     """Collects what a kill would find: a checkpoint is written whenever `save` is called, as another thread could at any time."""
 
     def __init__(self, path, monkeypatch):
-        self.path, self.found, self.keeper = path.with_suffix(".npz"), [], None
+        self.path, self.found, self.writer = path.with_suffix(".npz"), [], None
         monkeypatch.setattr(os, "fsync", lambda handle: None)  # a killed process loses nothing that it has written
-        init = checkpoint.Keeper.__init__
+        init = checkpoint.CheckpointWriter.__init__
 
-        def known(keeper, *arguments):
-            init(keeper, *arguments)
-            self.keeper = keeper
+        def known(writer, *arguments):
+            init(writer, *arguments)
+            self.writer = writer
 
-        monkeypatch.setattr(checkpoint.Keeper, "__init__", known)
+        monkeypatch.setattr(checkpoint.CheckpointWriter, "__init__", known)
 
     def save(self):
-        self.keeper.save()
+        self.writer.save()
         self.found.append(self.path.read_bytes())
 
     def assert_all_go_on(self, whole, monkeypatch):
@@ -63,19 +63,8 @@ def around(monkeypatch, owner, name, act):
 
 def around_advances(monkeypatch, act):
     """Do `act` before and after every call that advances a run: the start is made and recorded, then a step a call."""
-    make = Engine.advance
-
-    def made(*arguments):
-        advance, bring = make(*arguments)
-
-        def call(n_steps):
-            act()
-            advance(n_steps)
-            act()
-
-        return call, bring
-
-    monkeypatch.setattr(Engine, "advance", made)
+    for kind in (Compiled, NumPy):
+        around(monkeypatch, kind, "advance", act)
 
 
 def starts(net, kind):
@@ -98,7 +87,7 @@ def test_an_ensemble_that_is_killed_anywhere(tmp_path, monkeypatch, one_step_a_c
     net, U = problem("relu")
     algorithm, t0 = ALGORITHMS[name]
     rates, X0 = starts(net, kind)
-    rules = [nl.algorithms.specified({**algorithm.specification(), "lr": lr}) for lr in rates]
+    rules = [specified({**algorithm.specification(), "lr": lr}) for lr in rates]
     options = {"t0": t0, "record_every": 2, "batch_size": batch_size, "rng": 1, "n_threads": 1, "record_params": True}
     whole = nl.ensemble(U, rules, X0, STEPS, **options)
     assert {m.status for m in whole.members} == ({"completed", "diverged"} if kind == "diverging" else {"completed"})
@@ -172,10 +161,10 @@ def test_a_session_that_does_not_come_to_a_member_keeps_its_records(tmp_path, mo
     X0 = np.stack([net.init(rng=e) for e in range(3)])
     nl.ensemble(U, nl.GD(0.1), X0, STEPS, checkpoint=tmp_path / "a", n_threads=1)
 
-    def press(self, *arguments):
+    def press(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plan.Run, "drive", press)
+    monkeypatch.setattr(drive, "_advance", press)
     again = nl.resume(tmp_path / "a", n_threads=1)
     assert [m.n_gradients for m in again.members] == [STEPS + 1] * 3
     assert np.isfinite(again.x).all()

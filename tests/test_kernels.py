@@ -163,7 +163,7 @@ def test_layout_codes_are_distinct():
 def test_a_step_allocates_nothing(widths, algorithm, batch_size, monkeypatch):
     from numba.core.runtime import _nrt_python, rtsys
 
-    from noetherlite._run import plan
+    from noetherlite._run import drive
 
     net = nl.Network(widths, activation="swish")
     rng = np.random.default_rng(0)
@@ -175,7 +175,7 @@ def test_a_step_allocates_nothing(widths, algorithm, batch_size, monkeypatch):
         return rtsys.get_allocation_stats().mi_alloc - before
 
     # A call wraps each array it is given, and slow machines make more calls of so many steps: here all are taken in one.
-    monkeypatch.setattr(plan.Pace, "__init__", lambda pace: setattr(pace, "steps", 4000))
+    monkeypatch.setattr(drive.Pace, "__init__", lambda pace: setattr(pace, "steps", 4000))
     _nrt_python.memsys_enable_stats()
     try:
         allocations(3)  # compiles

@@ -279,7 +279,7 @@ def test_processes_at_once_change_no_number():
 
 @pytest.mark.needs_jit
 def test_the_main_job_warns_of_nothing(tmp_path):
-    code = "from noetherlite.cli import main; raise SystemExit(main(['figure', '1', '--steps', '5', '--samples', '32', '--no-progress']))"
+    code = "from noetherlite._cli.main import main; raise SystemExit(main(['figure', '1', '--steps', '5', '--samples', '32', '--no-progress']))"
     environment = {**os.environ, "MPLBACKEND": "Agg"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],

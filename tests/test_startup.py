@@ -12,8 +12,8 @@ import numba
 import pytest
 
 import noetherlite as nl
-from noetherlite import warmup
 from noetherlite._cli.main import main
+from noetherlite._run import warmup
 
 PACKAGE = Path(nl.__file__).parent
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
@@ -23,15 +23,15 @@ SMALL = """
 import sys, time
 import numpy as np
 import noetherlite as nl
-from noetherlite._kernels import cpu, cpu_steps
+from noetherlite._kernels.cpu import compiled, steps
 while time.time() < float(sys.argv[1]):
     pass
 U, x0 = nl.potentials.Radial(3), [1.4, 0.1, -0.2]
 x, v = np.array(x0), np.zeros(3)
-cpu_steps.drag_kick_drift(x, v, U.gradient(x), 0.1, 0.2, 0.3)
+steps.drag_kick_drift(x, v, U.gradient(x), 0.1, 0.2, 0.3)
 print(U.value(x0).hex(), nl.potentials.Harmonic(np.eye(3)).value(x0).hex(), *(a.hex() for a in (*x, *v)))
-print(sum(sum(f.stats.cache_misses.values()) for f in (cpu.radial, cpu.harmonic, cpu_steps.drag_kick_drift)))
-print(cpu.radial.stats.cache_path)
+print(sum(sum(f.stats.cache_misses.values()) for f in (compiled.radial, compiled.harmonic, steps.drag_kick_drift)))
+print(compiled.radial.stats.cache_path)
 """
 
 
@@ -107,7 +107,7 @@ def test_warm_up_says_what_it_did(capsys, tmp_path):
 
 
 def test_compiled_functions_are_counted(tmp_path):
-    code = "from noetherlite import warmup\nstep = next(warmup.warmup())\nprint(step.compiled, warmup.folder())"
+    code = "from noetherlite._run import warmup\nstep = next(warmup.warmup())\nprint(step.compiled, warmup.folder())"
     for expected in ("3", "0"):
         (line,) = answer(start(code, NUMBA_CACHE_DIR=str(tmp_path)))
         count, folder = line.split()
@@ -116,7 +116,7 @@ def test_compiled_functions_are_counted(tmp_path):
 
 
 def test_warm_up_without_a_compiler_fails_in_one_line():
-    process = start("from noetherlite.cli import main; raise SystemExit(main(['warmup']))", NUMBA_DISABLE_JIT="1")
+    process = start("from noetherlite._cli.main import main; raise SystemExit(main(['warmup']))", NUMBA_DISABLE_JIT="1")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert err == "noetherlite: NUMBA_DISABLE_JIT is set: there is nothing to compile\n"
@@ -130,7 +130,7 @@ def nowhere(tmp_path):
     """A copy of the package and an environment in which no folder for compiled code can be made."""
     copy = tmp_path / "site" / "noetherlite"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in (copy, copy / "_kernels"):
+    for folder in (copy, *(f for f in copy.rglob("*") if f.is_dir())):
         (folder / "__pycache__").write_text("")
     (tmp_path / "file").write_text("")
     below = str(tmp_path / "file" / "below")
@@ -196,10 +196,10 @@ def test_an_upgrade_brings_its_own_numbers(tmp_path):
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     code = """
 import numpy as np
-from noetherlite._kernels import cpu_steps
+from noetherlite._kernels.cpu import steps
 x, v = np.zeros(3), np.ones(3)
-cpu_steps.drag_kick_drift(x, v, np.ones(3), 0.1, 0.2, 0.3)
-print(*(a.hex() for a in (*x, *v)), sum(cpu_steps.drag_kick_drift.stats.cache_misses.values()))
+steps.drag_kick_drift(x, v, np.ones(3), 0.1, 0.2, 0.3)
+print(*(a.hex() for a in (*x, *v)), sum(steps.drag_kick_drift.stats.cache_misses.values()))
 """
 
     def numbers(root):

@@ -135,10 +135,10 @@ def test_helpers_go_home_when_the_leader_is_stopped():
 
 
 def test_numba_setting_is_the_default(monkeypatch):
-    from noetherlite._run import plan
+    from noetherlite._base.threads import threads
 
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 5)
-    assert plan.threads(None) == (1 if numba.config.DISABLE_JIT else 5)
+    assert threads(None) == (1 if numba.config.DISABLE_JIT else 5)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "two"])

@@ -1,78 +1,118 @@
-"""What evaluates and advances runs: compiled kernels, NumPy or a GPU, and the memory they need."""
+"""What advances runs: compiled kernels, NumPy, or a GPU."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from .._base.types import Array
 from .._kernels import layout, reference
-from .._kernels.cpu import compiled
-from .._kernels.cpu import team as cpu_team
-from . import device
-
-if TYPE_CHECKING:
-    from .._problem.potentials import Potential
-    from .plan import Plan
+from .._kernels.cpu import compiled, team
+from .._problem.potentials import Potential
+from .device import Fleet
+from .runs import Runs
 
 
-class Engine:
-    """Memory in which the runs of a plan are evaluated, one after the other, by a team of `members` threads."""
+class Backend(Protocol):
+    """What advances runs: one for each lane of the driver, which takes up one group of runs after another.
 
-    def __init__(self, plan: Plan, members: int) -> None:
-        self.plan = plan
-        if not plan.compiled or plan.on_device or plan.problem is None:
-            return
+    One is made from the runs, on whose states and records it works, and the number of threads that share a gradient.
+    """
+
+    together: bool  # whether one call advances all runs, or one of them
+
+    def prepare(self, group: slice) -> None:
+        """Take up these runs, at their start or where they are."""
+
+    def advance(self, n_steps: int) -> None:
+        """Take up to `n_steps` steps; the first call also makes and records the start. Counts and losses are known after it."""
+
+    def collect(self) -> None:
+        """Bring all of the states and records to the host's arrays."""
+
+
+class Compiled:
+    """Kernels compiled for the CPU; one run after another, in memory of this lane's own."""
+
+    together = False
+
+    def __init__(self, runs: Runs, members: int) -> None:
+        plan = self.plan = runs.plan
+        assert plan.problem is not None
+        self.runs = runs
         N, n = plan.n_samples, plan.drawn
         full = n == N
         self.everything = compiled.tiles(plan.problem, N, members if full else 1)
         if plan.problem.kind == layout.NETWORK:
-            compiled.load(plan.problem, np.arange(N), self.everything)
-        self.held = self.everything if full else compiled.tiles(plan.problem, n, members)
+            in_order = runs.streams[0].order if full else np.arange(N)
+            compiled.load(plan.problem, in_order, self.everything)
+        self.due = self.everything if full else compiled.tiles(plan.problem, n, members)
 
-    def advance(
-        self,
-        algorithm: layout.Algorithm,
-        laws: layout.Laws,
-        batches: layout.Batches,
-        state: layout.State,
-        records: layout.Records,
-    ) -> tuple[Callable[[int], None], Callable[[], None]]:
-        """Return n_steps ↦ None, which advances the run of these arrays, and what to call before they are looked at."""
-        plan = self.plan
-        if plan.on_device:
-            fleet = device.Fleet(plan, [algorithm], layout.views(state, None), [batches], layout.views(records, None))
-            return fleet, fleet.bring
-        if not plan.compiled:
-            return reference.Run(self._evaluate, algorithm, laws, batches, state, records).advance, _nothing
-        arguments = (plan.problem, self.held, self.everything, algorithm, laws, batches, state, records)
-        team, present = self.held.team, self.held.z.shape[0]
+    def prepare(self, group: slice) -> None:
+        """Take up a run."""
+        runs, e = self.runs, group.start
+        laws = runs.begin(e)
+        state, records = layout.views(runs.state, e), layout.views(runs.records, e)
+        problem, tiles = self.plan.problem, (self.due, self.everything)
+        self.arguments = (problem, *tiles, runs.kernels[e], laws, runs.streams[e], state, records)
 
-        def advance(n_steps: int) -> None:
-            if present == 1 or n_steps < 2:
-                compiled.advance(*arguments, n_steps)
-                return
-            others = [threading.Thread(target=compiled.advance, args=(*arguments, -m)) for m in range(1, present)]
-            team[cpu_team.OPEN] = cpu_team.CLOSED
+    def advance(self, n_steps: int) -> None:
+        """Take up to `n_steps` steps, with the team's other threads where there are any."""
+        members = self.due.z.shape[0]
+        if members == 1 or n_steps < 2:
+            compiled.advance(*self.arguments, n_steps)
+            return
+        door = self.due.team
+        others = [threading.Thread(target=compiled.advance, args=(*self.arguments, -m)) for m in range(1, members)]
+        started: list[threading.Thread] = []
+        door[team.OPEN] = team.CLOSED
+        try:
             for thread in others:
                 thread.start()
-            try:
-                compiled.advance(*arguments, n_steps)
-            finally:
-                team[cpu_team.OPEN] = cpu_team.HOME
-                for thread in others:
-                    thread.join()
+                started.append(thread)
+            compiled.advance(*self.arguments, n_steps)
+        finally:
+            door[team.OPEN] = team.HOME
+            for thread in started:
+                thread.join()
 
-        return advance, _nothing
+    def collect(self) -> None:
+        """Do nothing: the host's arrays are those that kernels work on."""
+
+
+class NumPy:
+    """The reference in NumPy, and the one for functions of Python."""
+
+    together = False
+
+    def __init__(self, runs: Runs, members: int) -> None:
+        self.runs = runs
+
+    def prepare(self, group: slice) -> None:
+        """Take up a run."""
+        runs, e = self.runs, group.start
+        laws = runs.begin(e)
+        state, records = layout.views(runs.state, e), layout.views(runs.records, e)
+        self.run = reference.Run(self._evaluate, runs.kernels[e], laws, runs.streams[e], state, records)
+
+    def advance(self, n_steps: int) -> None:
+        """Take up to `n_steps` steps."""
+        self.run.advance(n_steps)
+
+    def collect(self) -> None:
+        """Do nothing: the host's arrays are those that it works on."""
 
     def _evaluate(self, x: Array, chosen: Any) -> tuple[float, Array]:
-        if self.plan.problem is None:
-            return _own_function(self.plan.U, x)
-        return reference.value_and_gradient(self.plan.problem, x, chosen)
+        problem = self.runs.plan.problem
+        return (
+            _own_function(self.runs.plan.U, x) if problem is None else reference.value_and_gradient(problem, x, chosen)
+        )
+
+
+KINDS: dict[str, type[Compiled | NumPy | Fleet]] = {"cpu": Compiled, "reference": NumPy, "cuda": Fleet}
 
 
 def _own_function(U: Potential, x: Array) -> tuple[float, Array]:
@@ -81,7 +121,3 @@ def _own_function(U: Potential, x: Array) -> tuple[float, Array]:
         with contextlib.suppress(OverflowError, FloatingPointError):
             return U.value_and_gradient(x)
     return np.nan, np.full_like(x, np.nan)
-
-
-def _nothing() -> None:
-    """Do nothing: the host's arrays are those that kernels work on."""

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from .._problem.network import Network, NetworkPotential
 from .._problem.potentials import Harmonic, Potential, Radial
 from .._symmetry.find import Symmetry, watched
 from . import checkpoint_file
-from .plan import Plan, new_state, stream
-from .setup import Setup
+from .plan import Plan, stream
+from .runs import Runs
 from .trajectory import Trajectory
 
 EMBEDDED = 64_000_000  # bytes of data that a checkpoint takes along
@@ -47,8 +47,8 @@ class CheckpointError(OSError):
     trajectory: Trajectory
 
 
-class Keeper:
-    """Writes the checkpoints of a run, or of an ensemble's runs, which share one.
+class CheckpointWriter:
+    """Writes the checkpoints of runs, which share one file.
 
     Parameters
     ----------
@@ -56,30 +56,32 @@ class Keeper:
         Where; .npz is added where it is missing.
     every : int, float or None
         Steps between two, if an int; seconds, if a float; 60.0 by default.
-    setup : Setup
-        What the runs were started with.
+    runs : Runs
+        The runs, at their start or where they are.
+    single : bool
+        Whether it is one run alone, whose records then have no leading axis in the file.
 
     Attributes
     ----------
-    states : list of E States, or None
-        Where each run was when it was last asked, a copy; None for those that have not begun. Another thread's run goes on
-        meanwhile, and so do its records: of them a row is part of a checkpoint if the copy's step has come to it.
     error : str
         Why a checkpoint could not be written; '' if none failed.
     """
 
-    def __init__(self, path: str | os.PathLike[str], every: float | None, setup: Setup) -> None:
+    def __init__(self, path: str | os.PathLike[str], every: float | None, runs: Runs, single: bool) -> None:
         self.path = suffixed(path)
         self.every: int | float = _SECONDS if every is None else interval(every)
-        self.setup, self.error, self.states = setup, "", setup.states()
+        self.runs, self.single, self.error = runs, single, ""
+        # Copies of states. While one is written other threads' runs go on, and so do their records, of which a row is part
+        # of a checkpoint if the copied state has come to it.
+        self._states = runs.state._replace(**{name: getattr(runs.state, name).copy() for name in _STATE})
         self._turn = threading.RLock()
-        self.header, self.fixed = _started(setup)
+        self.header, self.fixed = _described(runs, single)
         self.header["checkpoint_every"] = self.every
         self.began = time.monotonic()
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Numbers of steps no multiple of which a run passes without asking `due`."""
+        """Numbers of steps no multiple of which a run passes without calling `update`."""
         return (self.every,) if isinstance(self.every, int) else ()
 
     def due(self, steps_done: int) -> bool:
@@ -88,17 +90,32 @@ class Keeper:
             return steps_done % self.every == 0
         return time.monotonic() - self.began >= self.every
 
+    def update(self, group: slice, collect: Callable[[], None]) -> None:
+        """Take note of where a group of runs is, and try to write if it is time; of several threads that find so only one does."""
+        steps_done, others = self.runs.steps_done(group), len(self.runs) > group.stop - group.start
+        with self._turn:
+            due = self.due(steps_done)
+            if due or others:
+                collect()
+                self.take(group)
+            if due:
+                self.try_to_save()
+
+    def take(self, group: slice) -> None:
+        """Copy the states of a group of runs."""
+        with self._turn:
+            for name in _STATE:
+                getattr(self._states, name)[group] = getattr(self.runs.state, name)[group]
+
     def save(self) -> None:
         """Write where the runs are; one thread at a time."""
-        setup, blank = self.setup, self.setup.blank()
         with self._turn:
-            # Copies that are exchanged by other threads meanwhile are for the next checkpoint, all of their arrays.
-            states = [blank if s is None else s for s in self.states]
             arrays = dict(self.fixed)
             for name in _STATE:
-                arrays[f"state/{name}"] = np.stack([getattr(s, name) for s in states])
+                arrays[f"state/{name}"] = getattr(self._states, name)
             for name in _ROWS:
-                arrays[f"records/{name}"] = getattr(setup.records, name)
+                rows = getattr(self.runs.records, name)
+                arrays[f"records/{name}"] = rows[0] if self.single else rows
             checkpoint_file.write(self.path, self.header, arrays)
             self.began = time.monotonic()
 
@@ -111,12 +128,6 @@ class Keeper:
         except OSError as error:
             self.error = f"checkpoint={str(self.path)!r} could not be written: {error}"
 
-    def save_if_due(self, steps_done: int) -> None:
-        """Try to save if it is time; of several threads that find so only one does."""
-        with self._turn:
-            if self.due(steps_done):
-                self.try_to_save()
-
     def raise_if_failed(self, trajectory: Trajectory) -> None:
         """Raise CheckpointError if a checkpoint could not be written."""
         if self.error:
@@ -126,8 +137,13 @@ class Keeper:
             raise error
 
 
-def keeper(path: str | os.PathLike[str] | None, every: float | None, setup: Setup) -> Keeper | None:
-    """Return who keeps the checkpoints, after writing the first of them: what cannot be written is known before the work.
+def checkpoint_writer(
+    path: str | os.PathLike[str] | None, every: float | None, runs: Runs, single: bool, begun: bool = False
+) -> CheckpointWriter | None:
+    """Return the checkpoint writer, None without a path.
+
+    Unless the runs have `begun` before, the first checkpoint is written now, so that an unwritable path fails before any step
+    is taken.
 
     Raises
     ------
@@ -140,15 +156,15 @@ def keeper(path: str | os.PathLike[str] | None, every: float | None, setup: Setu
         if every is not None:
             raise ValueError(f"checkpoint_every={every} needs checkpoint=, where to write")
         return None
-    kept = Keeper(path, every, setup)
-    if not kept.path.parent.is_dir():
-        raise FileNotFoundError(f"checkpoint={str(kept.path)!r} is in a folder that does not exist")
-    if kept.path.exists() and not kept.path.is_file():
-        raise ValueError(f"checkpoint={str(kept.path)!r} must be a file, to be read again")
-    checkpoint_file.tidy(kept.path)
-    if setup.saved is None:
-        kept.save()
-    return kept
+    writer = CheckpointWriter(path, every, runs, single)
+    if not writer.path.parent.is_dir():
+        raise FileNotFoundError(f"checkpoint={str(writer.path)!r} is in a folder that does not exist")
+    if writer.path.exists() and not writer.path.is_file():
+        raise ValueError(f"checkpoint={str(writer.path)!r} must be a file, to be read again")
+    checkpoint_file.tidy(writer.path)
+    if not begun:
+        writer.save()
+    return writer
 
 
 def interval(value: object) -> int | float:
@@ -188,34 +204,34 @@ def begun_as(path: Path, specification: Mapping[str, Any]) -> bool:
 # --- what a run was started with ---
 
 
-def _started(setup: Setup) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return (header, arrays) from which `setup` is made again."""
-    plan, records = setup.plan, setup.records
+def _described(runs: Runs, single: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return (header, arrays) from which the start of the runs is made again."""
+    plan, records = runs.plan, runs.records
     own = [s for s in plan.watched if isinstance(s, Symmetry)]
-    arrays: dict[str, Any] = {"start/x": setup.x, "start/v": setup.v}
-    arrays["keys"] = np.array([stream.key for stream in setup.streams], np.uint64)
+    arrays: dict[str, Any] = {"start/x": runs.x0, "start/v": runs.v0}
+    arrays["keys"] = np.array([stream.key for stream in runs.streams], np.uint64)
     for s in own:
         arrays |= {f"laws/{s.name}/G": s.G, f"laws/{s.name}/xi": s.xi}
     data = _data(plan.U)
     if sum(a.nbytes for a in data.values()) <= EMBEDDED:
         arrays |= {f"data/{name}": a for name, a in data.items()}
     header = {
-        "single": setup.single,
+        "single": single,
         "potential": plan.U.specification(),
         "rotation_invariant": getattr(plan.U, "rotation_invariant", False),
         "data": fingerprint(plan.U),
-        "algorithms": [a.specification() for a in setup.algorithms],
+        "algorithms": [a.specification() for a in runs.algorithms],
         "laws": [s.name for s in plan.watched],
         "own": [s.name for s in own],
         "arguments": {
             "steps": records.last,
             "record_every": records.every,
             "record_params": bool(records.params.size),
-            "t0": setup.t0,
+            "t0": runs.t0,
             "batch_size": plan.batch,
             "dtype": plan.dtype,
             "compiled": plan.compiled,
-            "backend": "cuda" if plan.on_device else "cpu" if plan.compiled else "reference",
+            "backend": plan.backend,
             "input_reduction": plan.reduction is not None,
         },
         "versions": versions(),
@@ -239,16 +255,15 @@ def fingerprint(U: Potential) -> str:
     return found.hexdigest()
 
 
-def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], potential: Potential | None) -> Setup:
-    """Return the set-up of the runs of a checkpoint, where they are."""
+def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], potential: Potential | None) -> Runs:
+    """Return the runs of a checkpoint, where they are."""
     U = _potential(path, header, arrays, potential)
     wanted = [
         Symmetry(arrays[f"laws/{name}/G"], arrays[f"laws/{name}/xi"], name) if name in header["own"] else name
         for name in header["laws"]
     ]
     chosen = header["arguments"]
-    found = [specified(a) for a in header["algorithms"]]
-    runs = () if header["single"] else (len(found),)
+    algorithms = tuple(specified(a) for a in header["algorithms"])
     plan = Plan(
         U,
         watched(U, wanted, minibatches=chosen["batch_size"] is not None),
@@ -259,37 +274,29 @@ def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], po
         reduce=chosen["input_reduction"],
         moving=False,
     )
-    records = plan.records(runs, chosen["steps"], chosen["record_every"], chosen["record_params"])
-    _check(path, arrays, plan, records, len(found))
-    for name in _ROWS:
-        getattr(records, name)[...] = arrays[f"records/{name}"]
-    return Setup(
-        plan,
-        tuple(found),
-        arrays["start/x"],
-        arrays["start/v"],
-        chosen["t0"],
-        records,
-        tuple(stream(plan, key) for key in arrays["keys"]),
-        header["single"],
-        {name: arrays[f"state/{name}"] for name in _STATE},
-    )
+    records = plan.records(len(algorithms), chosen["steps"], chosen["record_every"], chosen["record_params"])
+    rows = {name: arrays[f"records/{name}"][None] if header["single"] else arrays[f"records/{name}"] for name in _ROWS}
+    _check(path, {**arrays, **{f"records/{name}": a for name, a in rows.items()}}, plan, records)
+    for name, a in rows.items():
+        getattr(records, name)[...] = a
+    streams = tuple(stream(plan, key) for key in arrays["keys"])
+    runs = Runs(plan, algorithms, arrays["start/x"], arrays["start/v"], chosen["t0"], records, streams)
+    runs.restore({name: arrays[f"state/{name}"] for name in _STATE})
+    return runs
 
 
-def _check(path: Path, arrays: Mapping[str, Any], plan: Plan, records: layout.Records, E: int) -> None:
+def _check(path: Path, arrays: Mapping[str, Any], plan: Plan, records: layout.Records) -> None:
     """Raise ValueError unless the arrays of a checkpoint fit the runs that its header tells of."""
-    blank = new_state(np.zeros(plan.n_params, plan.dtype), np.zeros(0, plan.dtype), int(plan.laws.start[-1]), 0)
-    blank = blank._replace(v=blank.x)
+    E = len(records.step)
+    blank = plan.state(E)
     try:
         for name in ("start/x", "start/v"):
             schema.expect(arrays, name, "f", (E, plan.U.n_params))
         schema.expect(arrays, "keys", "u", (E,))
-        for name in _ROWS:
-            own = getattr(records, name)
-            schema.expect(arrays, f"records/{name}", own.dtype.kind, own.shape)
-        for name in _STATE:
-            own = getattr(blank, name)
-            schema.expect(arrays, f"state/{name}", own.dtype.kind, (E, *own.shape))
+        for group, names, like in (("records", _ROWS, records), ("state", _STATE, blank)):
+            for name in names:
+                own = getattr(like, name)
+                schema.expect(arrays, f"{group}/{name}", own.dtype.kind, own.shape)
     except ValueError as error:
         raise ValueError(f"path={str(path)!r} is not a checkpoint: {error}") from error
 

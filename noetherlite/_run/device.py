@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from .._kernels.cuda import device_layout, schedule
 
 if TYPE_CHECKING:
     from .plan import Plan
+    from .runs import Runs
 
 # Floating-point operations of a gradient from which on a network is given the whole device.
 SPREAD_FROM = 1e8
@@ -28,22 +28,16 @@ _RECORDS = ("step", "loss", "excess", "quantity", "charge", "integral", "discret
 
 
 class Fleet:
-    """E runs of a plan on the GPU, which advance together.
+    """Runs on the GPU, which advance together; a `Backend`.
 
     The host's arrays are copied to it by the first call, and back where they are asked for.
 
     Parameters
     ----------
-    plan : Plan
-        What they share.
-    algorithms : sequence of E layout.Algorithm
-        The same but for their time per step.
-    state : layout.State
-        Where they are; every array has a leading axis of length E.
-    streams : sequence of E layout.Batches
-        Their minibatches.
-    records : layout.Records
-        Where they write, likewise with a leading axis.
+    runs : Runs
+        The runs; their algorithms are the same but for the time per step.
+    members : int
+        Not used: on a GPU the threads are the device's.
 
     Raises
     ------
@@ -51,24 +45,25 @@ class Fleet:
         If the GPU has less memory free than they take.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        algorithms: Sequence[layout.Algorithm],
-        state: layout.State,
-        streams: Sequence[layout.Batches],
-        records: layout.Records,
-    ) -> None:
+    together = True
+
+    def __init__(self, runs: Runs, members: int = 1) -> None:
+        plan = self.plan = runs.plan
         assert plan.problem is not None
         self._problem = plan.problem
-        self.plan, self.state, self.records = plan, state, records
-        self.algorithm, self.streams = algorithms[0], streams
-        self.rates = np.array([a.h for a in algorithms])
-        self.spread = _spreads(plan, len(algorithms))
+        self.runs, self.state, self.records = runs, runs.state, runs.records
+        self.algorithm, self.streams = runs.kernels[0], runs.streams
+        self.rates = np.array([a.h for a in runs.kernels])
+        self.spread = _spreads(plan, len(runs))
         self.placing = device_layout.place(plan.problem, plan.laws, plan.n_params, plan.drawn, self.spread)
         self.fresh = True  # whether host and device have the same
         self._device: tuple[Any, ...] | None = None
         refuse_beyond(self.memory(), free_memory(), "the GPU has free", "run fewer networks at a time")
+
+    def prepare(self, group: slice) -> None:
+        """Take up all runs."""
+        for e in range(group.start, group.stop):
+            self.runs.begin(e)
 
     def memory(self) -> int:
         """Return how many bytes of the GPU's memory the runs take."""
@@ -76,7 +71,7 @@ class Fleet:
         arrays = sum(a.nbytes for group in host for a in group if isinstance(a, np.ndarray))
         return arrays + sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in self._scratch())
 
-    def __call__(self, n_steps: int) -> None:
+    def advance(self, n_steps: int) -> None:
         """Advance by `n_steps` steps; the first call also makes and records the start."""
         from .._kernels.cuda import whole_device
 
@@ -105,7 +100,7 @@ class Fleet:
                 launch = block.ADVANCE[placing.where][E, placing.threads, 0, placing.shared]
                 launch(settings[0], rates, state, scratch, records, n_steps)
 
-    def bring(self) -> None:
+    def collect(self) -> None:
         """Bring the state and the records to the host's arrays."""
         if self.fresh or self._device is None:
             return

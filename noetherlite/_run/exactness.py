@@ -14,29 +14,24 @@ from .trajectory import BLEW_UP
 
 if TYPE_CHECKING:
     from .plan import Plan
+    from .runs import Runs
 
 _ROUNDINGS = 16  # per step, of the largest numbers in a law
 
 
-def objection(
-    plan: Plan,
-    algorithm: Algorithm,
-    t0: float,
-    x0: Array,
-    state: layout.State | None,
-    stream: layout.Batches,
-    records: layout.Records,
-) -> str:
-    """Return why a saved state cannot be one of the run from x0, '' if it can.
+def objection(runs: Runs, e: int) -> str:
+    """Return why the state of run e cannot be one of the run from its start, '' if it can, or has not begun.
 
     The algorithm's laws are exact, so that all they may be off by is round-off: a few roundings a step, in numbers that may
     have been larger before, for which half of the digits are allowed.
     """
+    plan, algorithm, x0 = runs.plan, runs.algorithms[e], runs.x0[e]
+    state, records = layout.views(runs.state, e), layout.views(runs.records, e)
     dual = plan.problem is not None and plan.problem.dual >= 0
-    if state is None or state.counts[layout.PHASE] == layout.DIVERGED or dual:
+    if state.counts[layout.PHASE] != layout.RUNNING or dual:
         return ""
-    kernel, done = algorithm.kernel(t0), int(state.counts[layout.STEPS_DONE])
-    oracle = reference.Run(_unasked, kernel, plan.laws, stream, state, records)
+    kernel, done = runs.kernels[e], int(state.counts[layout.STEPS_DONE])
+    oracle = reference.Run(_unasked, kernel, plan.laws, runs.streams[e], state, records)
     with np.errstate(over="ignore", invalid="ignore"):
         defects = [("discrete residual", oracle.defect())]
         if kernel.kind in (layout.HEAVY_BALL, layout.NAGD):

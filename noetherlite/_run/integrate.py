@@ -1,36 +1,23 @@
-"""The one loop: a potential, an algorithm and the laws to watch go in, a trajectory comes out."""
+"""One run: a potential, an algorithm and the laws to watch go in, a trajectory comes out."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from .._base import checks
 from .._base.floating import underflowing
-from .._base.interrupt import Interrupt
-from .._base.progress import bar as progress_bar
-from .._base.threads import threads
-from .._base.types import Array, ArrayLike, Float64Array, Seed
-from .._base.versions import versions
+from .._base.types import ArrayLike, Seed
 from .._motion.algorithms import Algorithm
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
-from .._symmetry.find import watched
-from .._symmetry.records import read, rounding
-from .backends import Engine
-from .checkpoint import UNWRITTEN, Keeper, keeper
-from .drive import Pace, Run
-from .plan import BACKENDS, Plan, minibatches, motion
-from .setup import Setup
+from .checkpoint import checkpoint_writer
+from .plan import check_problem
+from .start import conduct, start
 from .trajectory import Trajectory
-
-# Fields of layout.Records with one row per record, whatever was asked for.
-_ROWS = ("step", "loss", "excess", "quantity", "charge", "integral", "discrete")
+from .watch import Snapshot
 
 
 class DivergenceError(RuntimeError):
@@ -43,17 +30,6 @@ class DivergenceError(RuntimeError):
     """
 
     trajectory: Trajectory
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a callback sees at a record; the arrays are copies."""
-
-    step: int
-    t: float
-    loss: float
-    x: Array
-    v: Array
 
 
 @underflowing
@@ -167,161 +143,31 @@ def integrate(
     >>> bool(np.ptp(traj.energy) < 1e-4 * traj.energy[0])
     True
     """
-    check(U, algorithm)
-    steps = checks.integer(steps, "steps", minimum=0)
-    record_every = checks.integer(record_every, "record_every", minimum=1)
-    record_params = checks.boolean(record_params, "record_params")
+    check_problem(U, algorithm)
     progress = checks.boolean(progress, "progress")
     if callback is not None:
         checks.function(callback, "callback")
     on_divergence = checks.one_of(on_divergence, "on_divergence", ("record", "raise"))
-    x = checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
-    v, start = motion(algorithm, x.shape, velocity, t0)
-    families = watched(U, laws, minibatches=batch_size is not None)
-    if input_reduction is None and (record_params or callback is not None):
-        input_reduction = False
-    plan = Plan(
+    runs = start(
         U,
-        families,
+        [algorithm],
+        checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64),
+        [rng],
+        steps,
+        velocity=velocity,
+        t0=t0,
+        record_every=record_every,
+        record_params=record_params,
+        laws=laws,
         batch_size=batch_size,
-        backend=checks.one_of(backend, "backend", BACKENDS),
-        dtype=checks.dtype_name(dtype),
-        steps=steps,
-        reduce=input_reduction,
-        moving=bool(v.any()) or algorithm.weight_decay > 0,
+        backend=backend,
+        dtype=dtype,
+        input_reduction=False if input_reduction is None and callback is not None else input_reduction,
     )
-    records = plan.records((), steps, record_every, record_params)
-    streams = (minibatches(plan, rng),)
-    setup = Setup(plan, (algorithm,), x[None], v[None], start, records, streams, single=True)
-    kept = keeper(checkpoint, checkpoint_every, setup)
-    return conduct(setup, kept, progress=progress, callback=callback, on_divergence=on_divergence, n_threads=n_threads)
-
-
-def conduct(
-    setup: Setup,
-    kept: Keeper | None,
-    *,
-    progress: bool,
-    callback: Callable[[Snapshot], object] | None,
-    on_divergence: str,
-    n_threads: int | None,
-) -> Trajectory:
-    """Drive the one run of a set-up to its end."""
-    plan, records = setup.plan, setup.records
-    with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(_bar(records.last)) if progress else None
-        run = setup.run(Engine(plan, threads(n_threads)), 0)
-        stopped = _watch(run, bar, callback, kept)
-    status, message = run.outcome(stopped)
-    key = None if plan.batch is None else int(run.batches.key)
-    specification = specify(plan, run.algorithm, records.last, setup.t0, records.every, batch_key=key)
-    trajectory = _trajectory(run, status, message, specification)
-    if kept is not None:
-        kept.raise_if_failed(trajectory)
-    if status == "diverged" and on_divergence == "raise":
-        error = DivergenceError(f"{message}; .trajectory of this error has what was recorded")
+    writer = checkpoint_writer(checkpoint, checkpoint_every, runs, single=True)
+    trajectory = conduct(runs, writer, n_threads, single=True, progress=progress, callback=callback)
+    if trajectory.status == "diverged" and on_divergence == "raise":
+        error = DivergenceError(f"{trajectory.message}; .trajectory of this error has what was recorded")
         error.trajectory = trajectory
         raise error
     return trajectory
-
-
-def specify(
-    plan: Plan, algorithm: Algorithm, steps: int, t0: float, record_every: int, **keys: object
-) -> dict[str, Any]:
-    """Return the specification of a plan's runs, ready for JSON; `keys` are those of their minibatches."""
-    return {
-        "potential": plan.U.specification(),
-        "algorithm": algorithm.specification(),
-        "arguments": {
-            "steps": steps,
-            "t0": t0,
-            "record_every": record_every,
-            "laws": [s.name for s in plan.watched],
-            "batch_size": plan.batch,
-            **keys,
-            "dtype": plan.dtype,
-            "input_reduction": plan.describe(),
-        },
-        "versions": versions(),
-    }
-
-
-def check(U: Potential, algorithm: Algorithm) -> None:
-    """Refuse what is not a potential or not an algorithm."""
-    if not isinstance(U, Potential):
-        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
-    if not isinstance(algorithm, Algorithm):
-        raise TypeError(f"algorithm must be an Algorithm such as nl.GD(0.1); got {checks.describe(algorithm)}")
-
-
-def _bar(steps: int) -> Any:
-    """Return a progress bar that says it is compiling: for seconds on the first run ever, for no time after."""
-    bar = progress_bar(steps, "step")
-    bar.set_description("compiling")
-    return bar
-
-
-def _watch(run: Run, bar: Any, callback: Callable[[Snapshot], object] | None, kept: Keeper | None) -> str:
-    """Drive the run with its progress bar, callback and checkpoints; return who stopped it before its end, or ''."""
-    interrupt = Interrupt()
-
-    def tick(taken: int) -> str:
-        if bar is not None:
-            if taken == 0:
-                bar.set_description("")
-                bar.reset()
-                bar.update(run.steps_done)
-            bar.update(taken)
-            bar.set_postfix_str(f"loss {run.loss:.4g}, laws to {run.defect():.0e}", refresh=False)
-        if callback is not None and run.at_record and callback(_snapshot(run)):
-            return "the callback"
-        if kept is not None and taken and kept.due(run.steps_done):
-            kept.states[0] = run.state
-            kept.try_to_save()
-            if kept.error:
-                return UNWRITTEN
-        return "Ctrl-C" if interrupt.requested and run.at_record and not run.finished else ""
-
-    def pauses() -> tuple[int, ...]:
-        at_records = (run.records.every,) if callback is not None or interrupt.requested else ()
-        return at_records if kept is None else (*kept.grid, *at_records)
-
-    try:
-        with interrupt:
-            stopped = run.drive(Pace(), tick, pauses)
-    except KeyboardInterrupt:
-        if not run.recorded:
-            raise
-        stopped = "Ctrl-C"
-    if kept is not None:
-        kept.states[0] = run.state
-        kept.try_to_save()
-    return stopped
-
-
-def _snapshot(run: Run) -> Snapshot:
-    done, kernel = run.steps_done, run.kernel
-    return Snapshot(done, kernel.t0 + done * kernel.h, run.loss, run.x(), run.velocity())
-
-
-def _trajectory(run: Run, status: str, message: str, specification: dict[str, Any]) -> Trajectory:
-    records, plan = run.in_theta(), run.plan
-    written = int((records.step >= 0).sum())  # all rows but those that a run cut short did not reach
-    records = records._replace(**{name: getattr(records, name)[:written] for name in _ROWS})
-    t: Float64Array = np.asarray(run.kernel.t0 + records.step * run.kernel.h, dtype=np.float64)
-    return Trajectory(
-        t=t,
-        step=records.step,
-        loss=records.loss,
-        energy=records.loss + records.excess,
-        laws=read(
-            plan.watched, (run.algorithm,), t, records, run.state.sizes, rounding(records.step, plan.drawn, plan.dtype)
-        ),
-        x=run.x(),
-        v=run.velocity(),
-        params=records.params[:written] if records.params.size else None,  # a view: it may be a file beyond memory
-        status=status,
-        message=message,
-        n_gradients=run.n_gradients,
-        specification=specification,
-    )

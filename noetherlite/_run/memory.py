@@ -100,13 +100,11 @@ def memory(
     P, s, K = U.n_params, np.dtype(plan.dtype).itemsize, int(components.sum())
     params = R * s * plan.n_params if record_params else 0
     in_memory = params if E * params <= limits.PARAMS_IN_MEMORY else 0
-    run = R * (24 + 32 * K) + in_memory + 16 * P + 8 * plan.n_samples
-    passing = 4 * s * plan.n_params + _tiles(plan, available // lanes)
+    streams = 8 * plan.n_samples * (E if plan.batch else 1)  # without minibatches it is one for all
+    run = 16 * P + _bytes(plan.state(1)) + R * (24 + 32 * K) + in_memory
     result = R * (56 + 56 * K + 10 * int(components.max())) + 2 * s * P
     common = _converted(plan) + _reduction(plan, E * R if record_params else 0)
-    if networks is None:
-        return common + run + passing + result
-    return common + E * (run + 2 * s * P) + max(lanes * passing, E * result)
+    return common + streams + E * run + max(lanes * _tiles(plan, available // lanes), E * result)
 
 
 def _tiles(plan: Plan, members: int) -> int:
@@ -115,7 +113,7 @@ def _tiles(plan: Plan, members: int) -> int:
         return 0
     N, n = plan.n_samples, plan.drawn
     everything = _bytes(tiles.empty(plan.problem, N, members if n == N else 1))
-    return everything if n == N else everything + _bytes(tiles.empty(plan.problem, n, members))
+    return everything if n == N else everything + _bytes(tiles.empty(plan.problem, n, members)) + 8 * N  # their order
 
 
 def _bytes(arrays: tuple[object, ...]) -> int:
@@ -136,5 +134,5 @@ def _reduction(plan: Plan, records: int) -> int:
     n_0, n_1 = plan.reduction.network.widths[:2]
     basis = 0 if plan.reduction.by_samples else plan.reduction.B.nbytes
     start = 3 * 8 * n_1 * len(plan.reduction.B)
-    back = 8 * (n_0 * n_1 + plan.U.n_params) + records * 8 * (2 * n_0 * n_1 + plan.U.n_params)
+    back = 8 * (n_0 * n_1 + plan.U.n_params) + records * plan.U.n_params * np.dtype(plan.dtype).itemsize
     return basis + plan.reduction.U.X.nbytes + start + back

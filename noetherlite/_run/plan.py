@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -10,6 +11,7 @@ import numpy as np
 
 from .._base import checks, gpu, limits
 from .._base.types import Array, ArrayLike, Float64Array, Seed
+from .._base.versions import versions
 from .._kernels import layout
 from .._motion.algorithms import Algorithm
 from .._problem.network import NetworkPotential
@@ -59,21 +61,20 @@ class Plan:
         in_python = not hasattr(U, "problem")
         if in_python and backend in ("cpu", "cuda"):
             raise ValueError(f"backend={backend!r} cannot compile {U!r}; use backend='reference' or 'auto'")
-        self.on_device = backend == "cuda"
-        if self.on_device:
+        if backend == "cuda":
             gpu.require()
         if in_python and dtype != "float64":
             raise ValueError(f"dtype={dtype!r} is not available for {U!r}; expected 'float64'")
-        settings: Any = numba.config
-        # Without the compiler the kernels' loops would run in Python: NumPy's do better, unless it is the kernels that are asked for.
-        self.compiled = not in_python and (
-            backend in ("cpu", "cuda") or (backend == "auto" and not settings.DISABLE_JIT)
-        )
+        if backend == "auto":
+            settings: Any = numba.config
+            # Without the compiler the kernels' loops would run in Python: NumPy's do better.
+            backend = "reference" if in_python or settings.DISABLE_JIT else "cpu"
+        self.backend = backend
         self.reduction = None
         if reduce is not None:
             reduce = checks.boolean(reduce, "input_reduction")
         if reduce is not False:
-            why = objection(U, watched, moving, self.compiled and not self.on_device)
+            why = objection(U, watched, moving, self.backend == "cpu")
             if why and reduce:
                 raise ValueError(f"input_reduction=True is not possible here: {why}")
             if not why:
@@ -99,15 +100,41 @@ class Plan:
         """Samples per gradient; where it is all of them they come in their order, as without minibatches."""
         return self.batch or self.n_samples
 
-    def describe(self) -> dict[str, Any] | None:
-        """Return what a specification says of the coordinates."""
-        return None if self.reduction is None else self.reduction.describe()
+    @property
+    def compiled(self) -> bool:
+        """Whether kernels are compiled, for the CPU or a GPU."""
+        return self.backend != "reference"
 
-    def records(
-        self, runs: tuple[int, ...], steps: int, every: int, with_params: bool, with_parts: bool = False
-    ) -> layout.Records:
-        """Return empty records with the leading axes `runs`; NaN stays where a run that is cut short does not get to."""
-        rows = (*runs, n_records(steps, every))
+    def state(self, E: int, with_parts: bool = False) -> layout.State:
+        """Return the states of E runs that have not begun: zeros."""
+        P, K = self.n_params, int(self.laws.start[-1])
+
+        def parameters() -> Array:
+            return np.zeros((E, P), self.dtype)
+
+        def components(*rows: int) -> Float64Array:
+            return np.zeros((E, *rows, K))
+
+        return layout.State(
+            x=parameters(),
+            v=parameters(),
+            gradient=parameters(),
+            y=parameters(),
+            counts=np.zeros((E, 3), np.int64),
+            loss=np.zeros((E, 1)),
+            origin=components(),
+            integral=components(),
+            balance=components(),
+            source=components(),
+            charge=components(),
+            scratch=components(2),
+            sizes=components(2),
+            parts=components(layout.N_PARTS * with_parts),
+        )
+
+    def records(self, E: int, steps: int, every: int, with_params: bool, with_parts: bool = False) -> layout.Records:
+        """Return empty records of E runs; NaN stays where a run that is cut short does not get to."""
+        rows = (E, n_records(steps, every))
         K = int(self.laws.start[-1])
         limits.refuse_beyond_memory(8.0 * math.prod(rows) * (3 + K * (4 + layout.N_PARTS * with_parts)))
         return layout.Records(
@@ -120,8 +147,8 @@ class Plan:
             charge=np.full((*rows, K), np.nan),
             integral=np.full((*rows, K), np.nan),
             discrete=np.full((*rows, K), np.nan),
-            params=limits.parameters((*rows, self.n_params) if with_params else (*runs, 0, 0), self.dtype),
-            parts=np.full((*(rows if with_parts else (*runs, 0)), layout.N_PARTS, K), np.nan),
+            params=limits.parameters((*rows, self.n_params) if with_params else (E, 0, 0), self.dtype),
+            parts=np.full((*(rows if with_parts else (E, 0)), layout.N_PARTS, K), np.nan),
         )
 
 
@@ -170,25 +197,31 @@ def _batch(U: Potential, batch_size: int | None) -> int | None:
     return checks.integer(batch_size, "batch_size", minimum=1, maximum=U.n_samples)
 
 
-def new_state(x: Array, v: Array, n_components: int, n_parts: int) -> layout.State:
-    """Return the state of a run that has not begun."""
+def specify(
+    plan: Plan, algorithms: Sequence[Algorithm], steps: int, t0: float, every: int, batch_keys: list[int] | None
+) -> dict[str, Any]:
+    """Return the specification of a plan's runs, ready for JSON; the algorithm is a list where they differ."""
+    each = [a.specification() for a in algorithms]
+    return {
+        "potential": plan.U.specification(),
+        "algorithm": each[0] if all(a == algorithms[0] for a in algorithms) else each,
+        "arguments": {
+            "steps": steps,
+            "t0": t0,
+            "record_every": every,
+            "laws": [s.name for s in plan.watched],
+            "batch_size": plan.batch,
+            "batch_keys": batch_keys,
+            "dtype": plan.dtype,
+            "input_reduction": None if plan.reduction is None else plan.reduction.describe(),
+        },
+        "versions": versions(),
+    }
 
-    def zeros() -> Float64Array:
-        return np.zeros(n_components)
 
-    return layout.State(
-        x=x,
-        v=v,
-        gradient=np.zeros_like(x),
-        y=np.zeros_like(x),
-        counts=np.zeros(3, np.int64),
-        loss=np.zeros(1),
-        origin=zeros(),
-        integral=zeros(),
-        balance=zeros(),
-        source=zeros(),
-        charge=zeros(),
-        scratch=np.zeros((2, n_components)),
-        sizes=np.zeros((2, n_components)),
-        parts=np.zeros((n_parts, n_components)),
-    )
+def check_problem(U: Potential, algorithm: Algorithm) -> None:
+    """Refuse what is not a potential or not an algorithm."""
+    if not isinstance(U, Potential):
+        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
+    if not isinstance(algorithm, Algorithm):
+        raise TypeError(f"algorithm must be an Algorithm such as nl.GD(0.1); got {checks.describe(algorithm)}")

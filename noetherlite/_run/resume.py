@@ -9,10 +9,11 @@ from .._base import checks
 from .._base.files import present
 from .._base.floating import underflowing
 from .._problem.potentials import Potential
-from . import checkpoint, checkpoint_file, exactness
-from .ensemble import conduct as conduct_all
-from .integrate import Snapshot, conduct
+from . import checkpoint_file, exactness
+from .checkpoint import checkpoint_writer, restart
+from .start import conduct
 from .trajectory import Trajectory
+from .watch import Snapshot
 
 
 @underflowing
@@ -71,20 +72,16 @@ def resume(
     """
     target = present(path)
     header, arrays = checkpoint_file.read(target)
-    setup = checkpoint.restart(target, header, arrays, potential)
+    runs = restart(target, header, arrays, potential)
     if callback is not None:
         checks.function(callback, "callback")
-    states = setup.states()
-    for e, algorithm in enumerate(setup.algorithms):
-        own = setup.own(e)
-        why = exactness.objection(setup.plan, algorithm, setup.t0, setup.x[e], states[e], setup.streams[e], own)
+        if not header["single"]:
+            raise ValueError(f"callback is for single runs; {str(target)!r} is of an ensemble")
+    for e in range(len(runs)):
+        why = exactness.objection(runs, e)
         if why:
-            of = "" if setup.single else f" of run {e}"
+            of = "" if header["single"] else f" of run {e}"
             raise ValueError(f"path={str(target)!r} holds a state{of} that its exact laws exclude: {why}")
     every = header["checkpoint_every"] if checkpoint_every is None else checkpoint_every
-    kept = checkpoint.keeper(target, every, setup)
-    if setup.single:
-        return conduct(setup, kept, progress=progress, callback=callback, on_divergence="record", n_threads=n_threads)
-    if callback is not None:
-        raise ValueError(f"callback is for single runs; {str(target)!r} is of an ensemble")
-    return conduct_all(setup, kept, progress=progress, n_threads=n_threads)
+    writer = checkpoint_writer(target, every, runs, header["single"], begun=True)
+    return conduct(runs, writer, n_threads, single=header["single"], progress=progress, callback=callback)

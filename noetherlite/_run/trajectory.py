@@ -101,7 +101,9 @@ class Trajectory:
         """Return the record of run e of an ensemble, without the records it did not get to."""
         self._many()
         e = range(len(self.members))[e]
-        kept = np.isfinite(self.loss[e])
+        kept = slice(
+            int(np.isfinite(self.loss[e]).sum())
+        )  # the first ones: a view, as parameters may be a file beyond memory
 
         def own(law: LawRecord) -> LawRecord:
             return LawRecord(law.name, *(getattr(law, f.name)[e][kept] for f in fields(law) if f.name != "name"))

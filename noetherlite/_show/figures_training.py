@@ -14,8 +14,9 @@ from .._motion.algorithms import GD, NAGD, Algorithm, Leapfrog
 from .._problem import datasets
 from .._problem.datasets import Dataset
 from .._problem.network import Network
-from .._run.integrate import Snapshot, integrate
+from .._run.integrate import integrate
 from .._run.trajectory import Trajectory
+from .._run.watch import Snapshot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

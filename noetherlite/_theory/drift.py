@@ -17,10 +17,11 @@ from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .._kernels import layout
 from .._motion.algorithms import GD, Algorithm, HeavyBall
 from .._problem.potentials import Potential
-from .._run.backends import Engine
-from .._run.drive import Pace, Run
-from .._run.integrate import check
-from .._run.plan import Plan, minibatches, motion
+from .._run.drive import drive
+from .._run.outcome import member
+from .._run.plan import Plan, check_problem, minibatches, motion
+from .._run.runs import Runs
+from .._run.watch import Watch
 from .._symmetry.family import Family, NoetherSymmetry
 from .._symmetry.find import watched
 from . import charge_flow
@@ -223,7 +224,7 @@ def drift(
     >>> bool(np.allclose(law.change, law.lr + law.noise + law.decay + law.momentum, rtol=0, atol=1e-13))
     True
     """
-    check(U, algorithm)
+    check_problem(U, algorithm)
     if not isinstance(algorithm, GD | HeavyBall):
         raise ValueError(f"algorithm must be GD or HeavyBall, whose flow conserves Q; got {algorithm}")
     steps = checks.integer(steps, "steps", minimum=0)
@@ -240,25 +241,22 @@ def drift(
         reduce=False,
         moving=True,
     )
-    records = plan.records((), steps, every, with_params=False, with_parts=True)
-    engine = Engine(plan, threads(n_threads))
-    run = Run(engine, algorithm, x, v, start, records, minibatches(plan, rng))
-    try:
-        stopped = run.drive(Pace(), lambda taken: "")
-    except KeyboardInterrupt:
-        stopped = "Ctrl-C"
-    status, message = run.outcome(stopped)
-    written = records.step >= 0
-    step = records.step[written]
+    records = plan.records(1, steps, every, with_params=False, with_parts=True)
+    runs = Runs(plan, (algorithm,), x[None], v[None], start, records, (minibatches(plan, rng),))
+    watch = Watch(runs)
+    drive(runs, watch, threads(n_threads))
+    status, message, _ = member(runs, 0, watch.stopped[0])
+    written = records.step[0] >= 0
+    step = records.step[0, written]
     found, stop = {}, 0
     for s in plan.watched:
         begin, stop = stop, stop + s.n_generators
-        Q, J, parts = (a[written, ..., begin:stop] for a in (records.quantity, records.charge, records.parts))
+        Q, J, parts = (a[0, written, ..., begin:stop] for a in (records.quantity, records.charge, records.parts))
         moving = algorithm.has_velocity and step.size > 0
         rate = s.quantity_rate(J[0].reshape(s.shape)).ravel() if moving else np.zeros(s.n_generators)
         found[s.name] = _law(s, algorithm, step, Q, rate, parts)
     t = np.asarray(algorithm.dt * step, dtype=np.float64)
-    return Drift(algorithm, t, step, records.loss[written], ByName(found, "law"), run.x(), status, message)
+    return Drift(algorithm, t, step, records.loss[0, written], ByName(found, "law"), runs.x(0), status, message)
 
 
 def _law(

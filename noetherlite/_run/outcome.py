@@ -1,0 +1,94 @@
+"""How runs ended, and what they return: from states and records to a Trajectory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from .._base.types import Float64Array
+from .._kernels import layout
+from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
+from .._symmetry.records import read, rounding
+from .exactness import blown_up
+from .plan import specify
+from .runs import Runs
+from .trajectory import BLEW_UP, Member, Trajectory
+
+
+def member(runs: Runs, e: int, stopped: str) -> Member:
+    """Return how run e ended: its status, the same in words, and its gradients."""
+    records, counts = layout.views(runs.records, e), runs.state.counts[e]
+    done, steps = int(counts[STEPS_DONE]), records.last
+    if counts[PHASE] == layout.DIVERGED:
+        # Found by the record of a step that is done, or by the gradient of the next one.
+        recording = (done % records.every == 0 or done == steps) and done not in records.step
+        status, message = "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
+    elif stopped:
+        status, message = "stopped", f"stopped by {stopped} after {done} of {steps} steps"
+    else:
+        blew_up = blown_up(runs.plan, runs.algorithms[e], runs.x0[e], records)
+        how = "" if runs.plan.reduction is None else f", layer 1 in {runs.plan.reduction}"
+        status, message = "completed", f"completed {steps} steps{how}{f', {blew_up}' if blew_up else ''}"
+    return Member(status, message, int(counts[EVALUATIONS]))
+
+
+def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
+    """Return the trajectory of the runs, which `stopped` says were stopped; those that are not in it were not taken up.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If Ctrl-C came before anything was recorded.
+    """
+    plan, records, E = runs.plan, runs.records, len(runs)
+    finished = runs.state.counts[:, STEPS_DONE] == records.last
+    begun = runs.state.counts[:, PHASE] != layout.NEW
+    members = tuple(member(runs, e, stopped.get(e, "" if begun[e] and finished[e] else "Ctrl-C")) for e in range(E))
+    count = Counter(m.status for m in members)
+    if (records.step < 0).all() and count["stopped"] == E:
+        raise KeyboardInterrupt("Ctrl-C before anything was recorded")
+    quantity, params = runs.in_theta()
+    if params is not None:
+        params[records.step < 0] = np.nan  # a new file holds zeros
+    step = np.minimum(np.arange(records.step.shape[1]) * records.every, records.last)[None].repeat(E, axis=0)
+    t: Float64Array = runs.t0 + step * np.array([a.dt for a in runs.algorithms])[:, None]
+    blew_up = sum(BLEW_UP in m.message for m in members)
+    message = ", ".join(f"{count[s]} {s}" for s in ("completed", "diverged", "stopped") if count[s])
+    x, v = runs.ends()
+    x[~begun] = v[~begun] = np.nan
+    keys = None if plan.batch is None else [int(stream.key) for stream in runs.streams]
+    return Trajectory(
+        t=t,
+        step=step,
+        loss=records.loss,
+        energy=records.loss + records.excess,
+        laws=read(
+            plan.watched,
+            runs.algorithms,
+            t,
+            records._replace(quantity=quantity),
+            runs.state.sizes,
+            rounding(records.step, plan.drawn, plan.dtype),
+        ),
+        x=x,
+        v=v,
+        params=params,
+        status=next(s for s in ("diverged", "stopped", "completed") if count[s]),
+        message=f"{message}, {BLEW_UP}: {blew_up}" if blew_up else message,
+        n_gradients=sum(m.n_gradients for m in members),
+        specification=specify(plan, runs.algorithms, records.last, runs.t0, records.every, batch_keys=keys),
+        members=members,
+    )
+
+
+def alone(ensemble: Trajectory) -> Trajectory:
+    """Return the run of an ensemble of one, specified as what it is: one run."""
+    run = ensemble[0]
+    specification = {name: entry for name, entry in run.specification.items() if name != "member"}
+    arguments = dict(specification["arguments"])
+    keys = arguments.pop("batch_keys")
+    specification["arguments"] = {**arguments, "batch_key": None if keys is None else keys[0]}
+    return dataclasses.replace(run, specification=specification)

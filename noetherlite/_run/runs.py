@@ -1,0 +1,156 @@
+"""E runs of a plan: how each steps, where it starts, and where it is. One run is an ensemble of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .._base.types import Array, Float64Array
+from .._kernels import layout, pointwise
+from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
+from .._motion.algorithms import Algorithm
+from .plan import Plan
+
+
+class Runs:
+    """E runs of a plan; every array has a leading axis of runs.
+
+    Parameters
+    ----------
+    plan : Plan
+        What they share.
+    algorithms : tuple of E Algorithms
+        What their steps are.
+    x0, v0 : ndarray, shape (E, P)
+        Where they start.
+    t0 : float
+        When.
+    records : Records
+        What they write.
+    streams : tuple of E Batches
+        The samples of their gradients.
+
+    Attributes
+    ----------
+    state : State
+        Where they are, in the coordinates of the plan; zeros for a run whose phase is NEW and that `begin` has not seen.
+    kernels : tuple of E layout.Algorithms
+        The algorithms, as the kernels read them.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        algorithms: tuple[Algorithm, ...],
+        x0: Float64Array,
+        v0: Float64Array,
+        t0: float,
+        records: layout.Records,
+        streams: tuple[layout.Batches, ...],
+    ) -> None:
+        self.plan, self.algorithms, self.x0, self.v0, self.t0 = plan, algorithms, x0, v0, t0
+        self.records, self.streams = records, streams
+        self.kernels = tuple(a.kernel(t0) for a in algorithms)
+        self.state = plan.state(len(algorithms), with_parts=bool(records.parts.size))
+
+    def __len__(self) -> int:
+        return len(self.algorithms)
+
+    def begin(self, e: int) -> layout.Laws:
+        """Put run e at its start, unless it has begun, and return the laws as they read from there."""
+        plan, state = self.plan, layout.views(self.state, e)
+        laws, x, v = plan.laws, self.x0[e], self.v0[e]
+        if plan.reduction is not None:
+            start = plan.reduction.enter(x)
+            x, v = plan.reduction.coordinates(start), np.zeros(plan.n_params)
+            if plan.reduction.by_samples:
+                laws = laws._replace(Z0=start.C.astype(plan.dtype))
+        if state.counts[PHASE] == layout.NEW:
+            with np.errstate(
+                over="ignore"
+            ):  # in float32 the start can be infinite: its loss is not finite, and says so
+                state.x[...], state.v[...] = x, v
+        return laws
+
+    def restore(self, saved: Mapping[str, Array]) -> None:
+        """Take the runs up from copies of their states, with leading axes of runs, where these have begun.
+
+        Records of later steps are forgotten: they are not copied with a state, and while other runs are waited for a run
+        goes on.
+        """
+        begun = saved["counts"][:, PHASE] != layout.NEW
+        for name, array in saved.items():
+            getattr(self.state, name)[begun] = array[begun]
+        for counts, records, batches in zip(self.state.counts, self.each_record(), self.streams, strict=True):
+            done, evaluations = int(counts[STEPS_DONE]), int(counts[EVALUATIONS])
+            records.step[records.step > (-1 if counts[PHASE] == layout.NEW else done)] = -1
+            for name in ("loss", "excess", "quantity", "charge", "integral", "discrete"):
+                getattr(records, name)[records.step < 0] = np.nan
+            per_epoch = batches.order.size // batches.size
+            if evaluations % per_epoch:
+                pointwise.shuffle(batches.key, evaluations // per_epoch, batches.order)
+
+    def each_record(self) -> list[layout.Records]:
+        """Return what each run writes, views into the records."""
+        return [layout.views(self.records, e) for e in range(len(self))]
+
+    def steps_done(self, group: slice) -> int:
+        """Return the steps that runs have taken together; those that diverged have stopped before."""
+        return int(self.state.counts[group, STEPS_DONE].max())
+
+    def diverged(self, group: slice) -> bool:
+        """Whether the losses of all of them have stopped being finite."""
+        return bool((self.state.counts[group, PHASE] == layout.DIVERGED).all())
+
+    def at_record(self, group: slice) -> bool:
+        """Whether their present step is one that is recorded."""
+        done = self.steps_done(group)
+        return done % self.records.every == 0 or done == self.records.last
+
+    def defect(self, e: int) -> float:
+        """Return the largest exact discrete residual of run e's last record, 0 without laws."""
+        done = int(self.state.counts[e, STEPS_DONE])
+        row = -1 if done == self.records.last else done // self.records.every
+        return float(np.abs(self.records.discrete[e, row]).max(initial=0.0))
+
+    def x(self, e: int) -> Array:
+        """Return a copy of the present parameters of run e."""
+        reduction = self.plan.reduction
+        x: Array = self.state.x[e]
+        if reduction is None:
+            return x.copy()
+        return reduction.leave(reduction.enter(self.x0[e]), x).astype(self.plan.dtype)
+
+    def velocity(self, e: int) -> Array:
+        """Return a copy of the present ẋ of run e, which is −∇U for gradient descent."""
+        v: Array = self.state.v[e].copy() if self.algorithms[e].has_velocity else -self.state.gradient[e]
+        if self.plan.reduction is not None:
+            v = self.plan.reduction.velocity(v).astype(self.plan.dtype)
+        return v
+
+    def ends(self) -> tuple[Array, Array]:
+        """Return where the runs are, x and ẋ of shape (E, P) in θ: the states' own arrays where they can be, to save memory."""
+        if self.plan.reduction is None:
+            state = self.state
+            return state.x, state.v if self.algorithms[0].has_velocity else np.negative(
+                state.gradient, out=state.gradient
+            )
+        E = range(len(self))
+        return np.stack([self.x(e) for e in E]), np.stack([self.velocity(e) for e in E])
+
+    def in_theta(self) -> tuple[Float64Array, Array | None]:
+        """Return the recorded quantities and parameters in the coordinates of θ; no copies where these are the plan's."""
+        plan, r, reduction = self.plan, self.records, self.plan.reduction
+        params = r.params if r.params.size else None
+        if reduction is None:
+            return r.quantity, params
+        quantity = r.quantity.copy()
+        if params is not None:
+            params = np.full((*r.step.shape, plan.U.n_params), np.nan, plan.dtype)
+        for e, x0 in enumerate(self.x0):
+            start = reduction.enter(x0)
+            quantity[e] += reduction.constants(plan.watched, start)
+            for row in range(0 if params is None else r.step.shape[1]):  # one by one: all at once would take as much again
+                params[e, row] = reduction.leave(start, r.params[e, row])
+        return quantity, params

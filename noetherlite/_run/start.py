@@ -1,0 +1,89 @@
+"""From arguments of `integrate` and `ensemble` to runs at their start, and through the driver to a trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .._base import checks
+from .._base.threads import threads
+from .._base.types import ArrayLike, Float64Array, Seed
+from .._motion.algorithms import Algorithm
+from .._problem.potentials import Potential
+from .._symmetry.family import NoetherSymmetry
+from .._symmetry.find import watched
+from .checkpoint import CheckpointWriter
+from .drive import drive
+from .outcome import alone, trajectory
+from .plan import BACKENDS, Plan, minibatches, motion, stream
+from .runs import Runs
+from .trajectory import Trajectory
+from .watch import Snapshot, Watch
+
+
+def start(
+    U: Potential,
+    algorithms: Sequence[Algorithm],
+    x0: Float64Array,
+    seeds: Sequence[Seed],
+    steps: int,
+    *,
+    velocity: ArrayLike | None,
+    t0: float | None,
+    record_every: int,
+    record_params: bool,
+    laws: str | Sequence[str | NoetherSymmetry] | None,
+    batch_size: int | None,
+    backend: str,
+    dtype: str,
+    input_reduction: bool | None,
+) -> Runs:
+    """Return E runs at their start; `x0` is checked by the caller, of shape (P,) for a run alone or (E, P), as is `velocity`."""
+    steps = checks.integer(steps, "steps", minimum=0)
+    every = checks.integer(record_every, "record_every", minimum=1)
+    record_params = checks.boolean(record_params, "record_params")
+    E, first = len(algorithms), algorithms[0]
+    v, begin = motion(first, x0.shape, velocity, t0)
+    plan = Plan(
+        U,
+        watched(U, laws, minibatches=batch_size is not None),
+        batch_size=batch_size,
+        backend=checks.one_of(backend, "backend", BACKENDS),
+        dtype=checks.dtype_name(dtype),
+        steps=steps * E,
+        reduce=False if input_reduction is None and record_params else input_reduction,
+        moving=bool(v.any()) or first.weight_decay > 0,
+    )
+    # Without minibatches nobody reads or writes the stream, which all runs share.
+    streams = (stream(plan, 0),) * E if plan.batch is None else tuple(minibatches(plan, seed) for seed in seeds)
+    records = plan.records(E, steps, every, record_params)
+    return Runs(plan, tuple(algorithms), x0.reshape(E, -1), v.reshape(E, -1), begin, records, streams)
+
+
+def conduct(
+    runs: Runs,
+    writer: CheckpointWriter | None,
+    n_threads: int | None,
+    *,
+    single: bool,
+    progress: bool = False,
+    callback: Callable[[Snapshot], object] | None = None,
+) -> Trajectory:
+    """Drive runs to their ends and return their trajectory: an ensemble's, or that of the only one if it is `single`.
+
+    Raises
+    ------
+    CheckpointError
+        If a checkpoint could not be written.
+    KeyboardInterrupt
+        If Ctrl-C came before anything was recorded.
+    """
+    watch = Watch(runs, progress, callback, writer)
+    drive(runs, watch, threads(n_threads) if runs.plan.compiled else 1)
+    if writer is not None:
+        writer.try_to_save()
+    found = trajectory(runs, watch.stopped)
+    if single:
+        found = alone(found)
+    if writer is not None:
+        writer.raise_if_failed(found)
+    return found
