@@ -1,6 +1,7 @@
 """Runs that are killed, or interrupted, at every boundary of their steps go on bit for bit; what is not a run's state is refused."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -218,21 +219,26 @@ def test_a_state_that_is_not_of_its_run_is_refused(tmp_path, name, batch_size):
 
 
 def test_a_checkpoint_holds_states_of_one_moment_each(tmp_path, monkeypatch):
-    """While it is written, other threads put the states of later steps into the list."""
+    """While it is written, other threads want to enter the states of later steps."""
     net, U = problem()
     X0 = np.stack([net.init(rng=e) for e in range(2)])
     whole = nl.ensemble(U, nl.GD(0.1), X0, STEPS)
     files = Files(tmp_path / "a", monkeypatch)
     nl.ensemble(U, nl.GD(0.1), X0, STEPS, checkpoint=files.path)
-    later, stack = list(files.keeper.states), np.stack
+    writer, write = files.writer, checkpoint_file.write
+    writer._states = writer.runs.plan.state(2)  # as before the first step
+    later = threading.Thread(target=writer.take, args=(slice(0, 2),))
 
-    def meanwhile(arrays):
-        files.keeper.states[:] = later
-        return stack(arrays)
+    def meanwhile(*arguments):
+        later.start()
+        later.join(0.1)
+        assert later.is_alive()
+        write(*arguments)
 
-    files.keeper.states[:] = [None, None]
-    monkeypatch.setattr(np, "stack", meanwhile)
-    files.keeper.save()
+    monkeypatch.setattr(checkpoint_file, "write", meanwhile)
+    writer.save()
+    later.join()
     monkeypatch.undo()
     assert (checkpoint_file.read(files.path)[1]["state/counts"] == 0).all()
+    assert (writer._states.counts[:, 0] == STEPS).all()
     assert_same(nl.resume(files.path), whole)

@@ -152,9 +152,10 @@ def test_runs_quietly_where_nothing_can_be_written(nowhere, tmp_path):
 
 def test_warm_up_says_that_nothing_is_kept(nowhere):
     code = """
-from noetherlite import cli, warmup
+from noetherlite._cli import main
+from noetherlite._run import warmup
 warmup.warmup = lambda: [warmup._timed("potentials without data", warmup._analytic)]  # the first step is enough
-raise SystemExit(cli.main(["warmup"]))
+raise SystemExit(main.main(["warmup"]))
 """
     first, last = answer(start(code, **nowhere))
     assert first.endswith("3 functions compiled")
@@ -175,9 +176,10 @@ def test_warm_up_does_not_claim_what_could_not_be_kept(tmp_path):
     shutil.rmtree(where)
     Path(where).write_text("")
     code = """
-from noetherlite import cli, warmup
+from noetherlite._cli import main
+from noetherlite._run import warmup
 warmup.warmup = lambda: [warmup._timed("potentials without data", warmup._analytic)]  # the first step is enough
-raise SystemExit(cli.main(["warmup"]))
+raise SystemExit(main.main(["warmup"]))
 """
     process = start("import warnings; warnings.simplefilter('default')\n" + code, **environment)
     out, err = process.communicate(timeout=300)

@@ -359,6 +359,8 @@ def test_ctrl_c_during_the_first_compilation_is_a_keyboard_interrupt(single, n_t
     def on_the_first_run_ever(*arguments):
         all_here.wait(60)
         with interrupt.between_functions(lock):
+            while interrupt._compilations._running < n_threads:  # the others wait for the lock
+                time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGINT)
             while not interrupt._compilations._stopping:
                 time.sleep(0.001)

@@ -54,7 +54,8 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
     if params is not None:
         params[records.step < 0] = np.nan  # a new file holds zeros
     step = np.minimum(np.arange(records.step.shape[1]) * records.every, records.last)[None].repeat(E, axis=0)
-    t: Float64Array = runs.t0 + step * np.array([a.dt for a in runs.algorithms])[:, None]
+    with np.errstate(over="ignore"):  # of records that a run which diverged did not come to
+        t: Float64Array = runs.t0 + step * np.array([a.dt for a in runs.algorithms])[:, None]
     blew_up = sum(BLEW_UP in m.message for m in members)
     message = ", ".join(f"{count[s]} {s}" for s in ("completed", "diverged", "stopped") if count[s])
     x, v = runs.ends()
