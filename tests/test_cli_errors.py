@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import noetherlite as nl
-from noetherlite import cli, figures
+from noetherlite import figures
+from noetherlite._cli import main as cli
 from noetherlite._cli import paper
 from noetherlite._cli.main import _parser, main
 

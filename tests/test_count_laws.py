@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite import counting
 from noetherlite._kernels import modular
 from noetherlite._kernels.modular import PRIME
-from noetherlite._theory import brackets
+from noetherlite._theory import brackets, counting
 from noetherlite._theory.brackets import Fields, Samples, Span, residue
 
 EDGES = [0, 1, 2, 2**30, 2**31 - 1, 2**31, 2**60, PRIME - 2, PRIME - 1]

@@ -14,7 +14,6 @@ import pytest
 import noetherlite as nl
 from noetherlite._base.files import arrays
 from noetherlite._cli.config import Config, ConfigError
-from noetherlite._problem import idx
 from noetherlite._run import checkpoint_file
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -38,7 +37,6 @@ def files(tmp_path_factory):
         "trajectory": (folder / "run.npz", nl.load),
         "checkpoint": (folder / "run.ckpt.npz", lambda path: nl.resume(path)),
         "data": (folder / "data.npz", nl.datasets.npz),
-        "idx": (folder / "images", lambda path: idx.decode(path.read_bytes(), path.name, shape=(5, 28, 28))),
         "toml": (folder / "config.toml", lambda path: Config(path).job()),
     }
 
@@ -65,7 +63,7 @@ def mutations(content, rng):
         yield bytes(out)
 
 
-@pytest.mark.parametrize("kind", ["trajectory", "checkpoint", "data", "idx", "toml"])
+@pytest.mark.parametrize("kind", ["trajectory", "checkpoint", "data", "toml"])
 def test_mutated_files(files, kind, tmp_path):
     path, read = files[kind]
     read(path)  # as it was written
@@ -139,15 +137,6 @@ def test_what_is_fair_is_read(tmp_path):
     path = tmp_path / "data.npz"
     np.savez_compressed(path, X=np.zeros((1000, 784)), y=np.arange(1000) % 10)
     assert nl.datasets.npz(path).X.shape == (1000, 784)
-
-
-def test_idx_that_claims_too_much():
-    claims = struct.pack(">HBBIII", 0, 8, 3, 2**32 - 1, 2**16, 2**16) + bytes(100)
-    tracemalloc.start()
-    with pytest.raises(ValueError, match="images is not an IDX file of unsigned bytes of shape"):
-        idx.decode(claims, "images", shape=(10_000, 28, 28))
-    assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    tracemalloc.stop()
 
 
 def test_large_and_deep_configurations(tmp_path):

@@ -10,7 +10,7 @@ from problems import EPS
 from test_checkpoint import ALGORITHMS, problem
 
 import noetherlite as nl
-from noetherlite import cli
+from noetherlite._cli import main as cli
 from noetherlite._run.trajectory import BLEW_UP
 
 STEPS = 20

@@ -21,7 +21,7 @@ SCRIPT = """
 import os, random, signal, sys, time
 import numpy as np
 import noetherlite as nl
-from noetherlite import _checkpoint_file
+from noetherlite._run import checkpoint_file
 
 path, what, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
 steps = int(sys.argv[4])
@@ -44,7 +44,7 @@ def die(*arguments, **named):
 def plant(name, calls):
     # dies at the call of that number: before a file is flushed, before its name is changed, or once it is half written
     left = [calls]
-    owner = _checkpoint_file.np if name == "savez" else os
+    owner = checkpoint_file.np if name == "savez" else os
     real = getattr(owner, name)
     def wrapper(*arguments, **named):
         left[0] -= 1
@@ -78,7 +78,7 @@ for k in range(20):
     _, status = os.waitpid(child, 0)
     killed += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     if os.path.exists(path):
-        header, arrays = _checkpoint_file.read(_checkpoint_file.Path(path))
+        header, arrays = checkpoint_file.read(checkpoint_file.Path(path))
         print(int(arrays["state/counts"][:, 0].sum()))
 print("killed", killed)
 """

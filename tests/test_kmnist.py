@@ -6,7 +6,6 @@ import os
 import struct
 import sys
 import threading
-import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,9 +13,7 @@ import numpy as np
 import pytest
 
 from noetherlite import datasets
-from noetherlite._problem import idx as _idx
 from noetherlite._problem import kmnist
-from noetherlite._problem.download import download
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -30,6 +27,8 @@ def isolated(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(kmnist, "BASE_URL", "http://127.0.0.1:9/nobody-listens/")
 
 
@@ -40,73 +39,6 @@ def idx(array):
 
 def files_below(folder):
     return sorted(path.name for path in Path(folder).rglob("*") if path.is_file())
-
-
-# --- IDX files ---------------------------------------------------------------------------------------------------
-
-SMALL = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
-
-
-@pytest.mark.parametrize("array", [SMALL, SMALL[0, 0], SMALL[:0]], ids=["images", "labels", "empty"])
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_idx_round_trip(array, pack):
-    found = _idx.decode(pack(idx(array)), "f", shape=array.shape)
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, array)
-
-
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "not an IDX file"),
-        (b"\0\0\x0d" + idx(SMALL)[3:], "not an IDX file"),  # floats
-        (idx(SMALL)[:9], "not an IDX file"),
-        (idx(SMALL.reshape(3, 2, 4)), "not an IDX file of unsigned bytes of shape"),
-        (idx(SMALL.ravel()), "not an IDX file of unsigned bytes of shape"),
-        (idx(SMALL)[:-1], "truncated: shape .* needs 24 bytes, found 23"),
-        (idx(SMALL) + b"\0", "longer than its shape"),
-    ],
-)
-def test_idx_refuses_what_is_not_as_announced(pack, data, message):
-    with pytest.raises(ValueError, match=f"some-file is .*{message}"):
-        _idx.decode(pack(data), "some-file", shape=SMALL.shape)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: data[:-4],  # breaks off before its checksum
-        lambda data: data[:-8] + bytes([data[-8] ^ 1]) + data[-7:],  # wrong checksum
-        lambda data: data[:10] + b"\xff" * 10 + data[20:],
-        lambda data: data + data,  # a second member
-    ],
-)
-def test_damaged_gzip_is_refused(damage):
-    with pytest.raises(ValueError, match=r"f is (a damaged gzip|longer)"):
-        _idx.decode(damage(gzip.compress(idx(SMALL))), "f", shape=SMALL.shape)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        struct.pack(">4B3I", 0, 0, 8, 3, 1 << 20, 1 << 10, 1 << 10),  # announces 2^40 bytes
-        idx(SMALL) + bytes(1 << 26),  # the announced array, then 64 MiB more
-    ],
-    ids=["announces too much", "holds too much"],
-)
-def test_hostile_gzip_costs_no_memory(content):
-    data = gzip.compress(content)
-    del content
-    tracemalloc.start()
-    try:
-        with pytest.raises(ValueError, match="shape"):
-            _idx.decode(data, "bomb", shape=SMALL.shape)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    # What is needed: copies of the compressed data, 65 kB for the second case, and zlib's window of 32 kB.
-    assert peak < 4 * len(data) + (1 << 18)
 
 
 # --- Kuzushiji-MNIST: the real files -----------------------------------------------------------------------------
@@ -202,6 +134,7 @@ def server(small, monkeypatch):
         def log_message(self, *arguments):
             pass
 
+    pytest.importorskip("pooch", reason="needs the extra 'data'")
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     httpd.requests, httpd.replies = [], {}
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
@@ -296,27 +229,27 @@ def test_download_fetches_what_is_missing_once(server, tmp_path, capsys):
     assert server.requests == names
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert names[0] in printed.err  # the progress bar
+    assert "B/s" in printed.err  # the progress bar
 
 
 FAILURES = {
-    "not found": (lambda good: (404, 0, b""), "404"),
-    "corrupt": (lambda good: (200, len(good), good[:-1] + b"?"), r"its SHA-256 is [0-9a-f]{64}, expected [0-9a-f]{64}"),
-    "breaks off": (lambda good: (200, len(good), good[:-9]), r"expected|more expected"),
-    "announced short": (lambda good: (200, len(good) - 9, good[:-9]), r"announces \d+ bytes, expected \d+"),
-    "unannounced short": (lambda good: (200, None, good[:-9]), r"sent \d+ bytes, expected \d+"),
-    "empty": (lambda good: (200, 0, b""), "announces 0 bytes"),
-    "announced long": (lambda good: (200, 1 << 40, good), rf"announces {1 << 40} bytes"),
-    "unannounced long": (lambda good: (200, None, good + b"?"), r"sent more than \d+ bytes"),
+    "not found": lambda good: (404, 0, b""),
+    "corrupt": lambda good: (200, len(good), good[:-1] + b"?"),
+    "breaks off": lambda good: (200, len(good), good[:-9]),
+    "unannounced short": lambda good: (200, None, good[:-9]),
+    "empty": lambda good: (200, 0, b""),
+    "unannounced long": lambda good: (200, None, good + b"?"),
 }
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # requests leaves a broken connection open
 @pytest.mark.parametrize("failure", FAILURES)
 def test_failed_download_leaves_nothing_and_a_retry_succeeds(server, small, tmp_path, failure):
-    reply, message = FAILURES[failure]
     name = "t10k-labels-idx1-ubyte.gz"
-    server.replies[name] = reply(small[name])
-    with pytest.raises(OSError, match=message) as caught:
+    server.replies[name] = FAILURES[failure](small[name])
+    with pytest.raises(OSError, match="could not be downloaded") as caught:
         datasets.kmnist(n=5, split="test", root=tmp_path, download=True)
     assert name in str(caught.value)
     assert f"{kmnist.BASE_URL}{name}" in str(caught.value)
@@ -328,28 +261,16 @@ def test_failed_download_leaves_nothing_and_a_retry_succeeds(server, small, tmp_
 
 
 def test_download_without_a_server(small, tmp_path):
+    pytest.importorskip("pooch", reason="needs the extra 'data'")
     with pytest.raises(OSError, match=r"train-images-idx3-ubyte\.gz could not be downloaded from http://127"):
         datasets.kmnist(n=5, root=tmp_path, download=True)
     assert files_below(tmp_path) == []
 
 
-@pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
-def test_interrupted_download_keeps_what_was_there(server, small, tmp_path, monkeypatch, error):
-    def fail(descriptor):
-        raise error
-
-    name = "t10k-labels-idx1-ubyte.gz"
-    (tmp_path / name).write_bytes(b"before")
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(type(error)):
-        download(
-            kmnist.BASE_URL + name,
-            tmp_path / name,
-            size=len(small[name]),
-            sha256=hashlib.sha256(small[name]).hexdigest(),
-        )
-    assert files_below(tmp_path) == [name]
-    assert (tmp_path / name).read_bytes() == b"before"
+def test_without_pooch_it_says_what_to_install(small, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(ImportError, match=r"pooch: pip install .noetherlite\[data\]"):
+        datasets.kmnist(n=5, root=tmp_path, download=True)
 
 
 @pytest.mark.parametrize(

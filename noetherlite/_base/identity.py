@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 _SCALARS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), type(NotImplemented))
 _DESCRIPTORS = (
     types.MemberDescriptorType,

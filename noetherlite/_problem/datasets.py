@@ -11,7 +11,7 @@ from .._base import checks
 from .._base.files import arrays, present
 from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .glyphs import N_CLASSES, draw
-from .kmnist import FILES, load
+from .kmnist import FILES, available, load
 
 __all__ = ["Dataset", "gaussian_classes", "glyphs", "icosahedron", "kmnist", "npz", "polygon"]
 
@@ -145,7 +145,7 @@ def kmnist(
     .. [1] T. Clanuwat et al., "Deep Learning for Classical Japanese Literature", arXiv:1812.01718 (2018).
     """
     split = checks.one_of(split, "split", FILES)
-    n_available = FILES[split][1].shape[0]
+    n_available = available(split)
     if n is not None:
         n = checks.integer(n, "n", minimum=1)
         if n > n_available:

@@ -151,8 +151,7 @@ class Runs:
         for e, x0 in enumerate(self.x0):
             start = reduction.enter(x0)
             quantity[e] += reduction.constants(plan.watched, start)
-            for row in range(
-                0 if params is None else r.step.shape[1]
-            ):  # one by one: all at once would take as much again
-                params[e, row] = reduction.leave(start, r.params[e, row])
+            if params is not None:
+                for row in range(r.step.shape[1]):  # one by one: all at once would take as much again
+                    params[e, row] = reduction.leave(start, r.params[e, row])
         return quantity, params
