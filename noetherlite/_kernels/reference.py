@@ -71,8 +71,8 @@ def _exp(z: A) -> A:
 def layers(problem: layout.Problem, x: A) -> list[tuple[A, A | None, A | None]]:
     """Return (W_h, b_h or None, β_h or None) for h = 1 … L, views into x."""
     out: list[tuple[A, A | None, A | None]] = []
-    for h, (W, b, beta) in enumerate(problem.offsets):
-        m, n = int(problem.widths[h]), int(problem.widths[h + 1])
+    widths = problem.widths.tolist()
+    for (W, b, beta), m, n in zip(problem.offsets.tolist(), widths[:-1], widths[1:], strict=True):
         out.append(
             (
                 x[W : W + n * m].reshape(n, m),

@@ -1,12 +1,12 @@
 """The continuous dynamics themselves, by SciPy's DOP853 at tight tolerances: what the algorithms are measured against.
 
-Networks with kinks (relu, leaky_relu) are integrated from kink to kink by `_kinks`.
+Networks with kinks (relu, leaky_relu) are integrated from kink to kink by `kinks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -18,13 +18,15 @@ from .._base.types import Array, ArrayLike, Float64Array
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
 from .dynamics import Dynamics
+from .events import solve
 from .gated import GatedLoss, kinked
-from .kinks import Descent, Inertia, Method, SlidingMode, solve
+from .kinks import Descent, Inertia, Method, SlidingMode
 
 # The series at t = 0 is tried up to this fraction of the problem's own times, and halved until its defect is small.
 _FRACTION, _HALVINGS = 0.01, 100
 
 _Gradient = Callable[[Array], Float64Array]
+_Force = Callable[[Array, Array], Float64Array]  # ∇U at (x, v): along kinks its multipliers depend on the velocity
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class Flow:
     x, v : ndarray, shape (R, P)
         Position and velocity ẋ.
     sliding : tuple of SlidingMode
-        Stretches of gradient flow along kinks of a network: sample, layer, neuron, start and end. Empty where the loss is
+        Stretches of the flow along kinks of a network: sample, layer, neuron, start and end. Empty where the loss is
         smooth or momentum carries the flow across.
     n_crossings : int
         Kinks crossed: pre-activations that changed sign on a sample.
@@ -95,8 +97,7 @@ def reference_flow(
     ValueError
         If an argument is out of range, or a velocity is given where friction is infinite (α > 0, t0 = 0).
     RuntimeError
-        If DOP853 fails, for example where ∇U is not finite, or needs more than `max_evaluations`; or if a flow with
-        momentum starts at rest on a kink that pulls it back from both sides.
+        If DOP853 fails, for example where ∇U is not finite, or needs more than `max_evaluations`.
 
     Notes
     -----
@@ -109,13 +110,19 @@ def reference_flow(
     tolerances: |R|ε²/m and |R|ε/m bound its errors.
 
     For networks with relu or leaky_relu ∇U jumps where a neuron's pre-activation on a sample is zero. The flow is integrated
-    between these kinks, at which the pattern of activations changes. With momentum it crosses them. Gradient flow is
+    between these kinks, at which the pattern of activations changes. Gradient flow is
     Filippov's solution of ẋ ∈ −∂U [1]_, the limit of gradient descent with small steps: where the field points at a kink from
     both sides, the neuron takes the slope on that sample, between those of its two sides, that leaves the pre-activation at
     zero, and x slides along the kink until that slope reaches a side's. Any slopes leave the symmetries of U, so laws hold on
     sliding stretches too; `Flow.sliding` lists these. At a concave kink, where the field points away on both sides, the
-    solution is not unique, and the neuron stays off. Each crossing costs some 20 gradients in NumPy: for long flows of
-    wide networks on many samples that is a lot.
+    solution is not unique, and the neuron stays off.
+
+    Momentum crosses a kink wherever its pre-activation z has a rate ż ≠ 0. At z = ż = 0, as at a start at rest with biases of
+    zero, the same is decided for z̈ instead of ż, and where both sides pull towards the kink the flow slides along it. With
+    friction a flow beside such a kink oscillates about it ever faster and ever closer, without end.
+
+    Each crossing costs some 23 gradients in NumPy. Gradient flow of 20-32-32-10 neurons on 120 samples to t = 2 crosses 417
+    kinks and slides along 41, in 5 seconds of one core.
 
     References
     ----------
@@ -154,8 +161,8 @@ def reference_flow(
     if start > 0 or dynamics.alpha == 0:
         return _second_order(U, dynamics, x, v, times, start, how)
     return _from_rest(
-        U.gradient,
-        lambda _: True,
+        lambda x, _: U.gradient(x),
+        lambda x, v: True,
         dynamics,
         x,
         times,
@@ -176,21 +183,25 @@ def _across_kinks(
     def go_on(x: Float64Array, v: Float64Array, t: Float64Array, t0: float) -> Flow:
         inertia.now = t0
         path = solve(inertia, np.concatenate([x, v]), t)
-        return Flow(t, path.y[:, : x.size], path.y[:, x.size :], (), path.n_crossings)
+        return Flow(t, path.y[:, : x.size], path.y[:, x.size :], path.sliding, path.n_crossings)
 
     if t0 > 0 or dynamics.alpha == 0:
         return go_on(x, v, t, t0)
-    slopes = inertia.slopes
 
-    def stays(x: Float64Array) -> bool:
-        return bool(inertia.margins(x).min() > 0)
+    def force(x: Array, v: Array) -> Float64Array:
+        return inertia.slide(np.concatenate([x, v]))[0]
 
-    return _from_rest(lambda x: loss.evaluate(x, slopes).gradient, stays, dynamics, x, t, how, go_on)
+    def stays(x: Array, v: Array) -> bool:
+        return bool(inertia.margins(np.concatenate([x, v])).min() > 0)
+
+    flow = _from_rest(force, stays, dynamics, x, t, how, go_on)
+    inertia.now = float(t[-1])
+    return replace(flow, sliding=inertia.ended())
 
 
 def _from_rest(
-    gradient: _Gradient,
-    inside: Callable[[Float64Array], bool],
+    force: _Force,
+    inside: Callable[[Array, Array], bool],
     dynamics: Dynamics,
     x: Float64Array,
     t: Float64Array,
@@ -198,8 +209,8 @@ def _from_rest(
     go_on: Callable[[Float64Array, Float64Array, Float64Array, float], Flow],
 ) -> Flow:
     """Return the flow from rest at t = 0 with friction α/t: the series first, as long as it stays `inside`, then `go_on`."""
-    series = _series(gradient, dynamics, x)
-    end = _series_end(gradient, inside, dynamics, series, how)
+    series = _series(lambda x: force(x, np.zeros_like(x)), dynamics, x)
+    end = _series_end(force, inside, dynamics, series, how)
     early = t <= end
     x_early, v_early, _ = _evaluate(series, t[early])
     if early.all():
@@ -259,6 +270,7 @@ def _solve(
 def _series(gradient: _Gradient, dynamics: Dynamics, x: Array) -> Float64Array:
     """Return the coefficients of the powers of t in x(t) near t = 0, shape (6, P)."""
     m, gamma, alpha = dynamics.mass, dynamics.gamma, dynamics.alpha
+    # along kinks the part of a_4 and a_5 that the velocity adds is left out: the defect then ends the series earlier
     a2 = -gradient(x) / (2 * (m + alpha))
     a3 = -2 * gamma * a2 / (3 * (2 * m + alpha))
     a4 = -(3 * gamma * a3 + _hessian_times(gradient, x, a2)) / (4 * (3 * m + alpha))
@@ -276,8 +288,8 @@ def _evaluate(series: Float64Array, t: Float64Array) -> tuple[Float64Array, Floa
 
 
 def _series_end(
-    gradient: _Gradient,
-    inside: Callable[[Float64Array], bool],
+    force: _Force,
+    inside: Callable[[Array, Array], bool],
     dynamics: Dynamics,
     series: Float64Array,
     how: Method,
@@ -287,24 +299,25 @@ def _series_end(
     size, m = float(np.linalg.norm(a2)), dynamics.mass
     if size == 0:
         return np.inf  # a critical point: nothing ever moves
-    rates = [dynamics.gamma / m, np.sqrt(np.linalg.norm(_hessian_times(gradient, x0, a2)) / (m * size)), np.sqrt(size)]
+    steepest = float(np.linalg.norm(_hessian_times(lambda x: force(x, np.zeros_like(x)), x0, a2)))
+    rates = [dynamics.gamma / m, np.sqrt(steepest / (m * size)), np.sqrt(size)]
     for end in _FRACTION / max(rates) * 0.5 ** np.arange(_HALVINGS):
         x, v, acceleration = (value[0] for value in _evaluate(series, np.array([end])))
-        defect = np.abs(m * acceleration + dynamics.friction(end) * v + _gradient(gradient, x))
+        defect = np.abs(m * acceleration + dynamics.friction(end) * v + _gradient(force, x, v))
         if (
             (defect * end**2 <= m * (how.atol + how.rtol * np.abs(x))).all()
             and (defect * end <= m * (how.atol + how.rtol * np.abs(v))).all()
-            and inside(x)
+            and inside(x, v)
         ):
             return float(end)
     raise RuntimeError("no series at t = 0 solves the equation of motion: ∇U is not continuous at x0")
 
 
-def _gradient(gradient: _Gradient, x: Array) -> Float64Array:
+def _gradient(gradient: Callable[..., Float64Array], x: Array, *v: Array) -> Float64Array:
     """Return ∇U(x), where the flow has got to; DOP853 itself would step from NaN to NaN without end."""
     if not np.isfinite(x).all():
         raise RuntimeError("DOP853 stopped: ∇U is not finite on its way, or grows too fast")
-    return gradient(x)
+    return gradient(x, *v)
 
 
 def _hessian_times(gradient: _Gradient, x: Array, a: Array) -> Float64Array:

@@ -7,10 +7,11 @@ neurons of the kinked layers one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._base.types import Array, Float64Array
 from .._kernels import reference
@@ -20,13 +21,9 @@ from .._problem.potentials import Potential
 from .normals import Block, Normals
 
 _Blocks = list[tuple[Array, Array | None, Array | None]]  # W, b and β of each layer
+Kink = tuple[int, int]  # row and column of the matrix (N, H)
 
-
-class Pass(NamedTuple):
-    """What one evaluation gives."""
-
-    gradient: Float64Array  # ∇U_s, shape (P,)
-    upstream: Float64Array  # ∂U_s/∂a of the kinked neurons, shape (N, H): the slope's weight in ∇U_s
+_COMPLEX_STEP = 1e-30  # of derivatives by f(x + ih)/h, which loses no digits
 
 
 def is_kinked(activation: Activation) -> bool:
@@ -43,8 +40,12 @@ class GatedLoss:
         (N, H).
     low : ndarray, shape (H,)
         Slope of each neuron where its pre-activation is negative.
-    depth : int
-        Number of kinked layers.
+    layer, neuron : ndarray, shape (H,)
+        Hidden layer h = 1 … L−1 of each column, and the neuron in it.
+    kinked : list of int
+        Layers with kinks.
+    columns : dict
+        Columns of each of these layers.
     n_params : int
         P.
     calls : int
@@ -54,138 +55,177 @@ class GatedLoss:
     def __init__(self, U: NetworkPotential) -> None:
         net = U.network
         self.problem, self.calls = U.problem(), 0
-        self._kinked = [h for h, a in enumerate(net.activations, start=1) if is_kinked(a)]
-        self._columns, start = {}, 0
-        for h in self._kinked:
-            self._columns[h] = slice(start, start + net.widths[h])
+        self.kinked = [h for h, a in enumerate(net.activations, start=1) if is_kinked(a)]
+        self.columns, start = {}, 0
+        for h in self.kinked:
+            self.columns[h] = slice(start, start + net.widths[h])
             start += net.widths[h]
-        low = [np.full(net.widths[h], net.activations[h - 1].constant % 1) for h in self._kinked]  # 1 of repu(1): none
+        low = [np.full(net.widths[h], net.activations[h - 1].constant % 1) for h in self.kinked]  # 1 of repu(1): none
         self.low = np.concatenate(low)
-        self._layer = np.repeat(self._kinked, [net.widths[h] for h in self._kinked])
-        self._neuron = np.concatenate([np.arange(net.widths[h]) for h in self._kinked])
+        self.layer = np.repeat(self.kinked, [net.widths[h] for h in self.kinked])
+        self.neuron = np.concatenate([np.arange(net.widths[h]) for h in self.kinked])
         self.shape = (U.n_samples, start)
-        self.depth, self.n_params = len(self._kinked), U.n_params
+        self.n_params = U.n_params
 
-    def name(self, kink: tuple[int, int]) -> tuple[int, int, int]:
+    def name(self, kink: Kink) -> tuple[int, int, int]:
         """Return (sample, layer, neuron) of a kink (row, column)."""
-        return int(kink[0]), int(self._layer[kink[1]]), int(self._neuron[kink[1]])
+        return int(kink[0]), int(self.layer[kink[1]]), int(self.neuron[kink[1]])
 
-    def evaluate(self, x: Array, slopes: Float64Array) -> Pass:
-        """Return ∇U_s and what the kinks need."""
-        self.calls += 1
-        blocks = reference.layers(self.problem, x)
-        zs, activations = self._forward(blocks, slopes, self.problem.X)
-        delta, upstream = reference.loss(self.problem, zs[-1])[1], np.empty(self.shape)
-        gradient = np.zeros(x.size)
-        out = reference.layers(self.problem, gradient)
-        for h, signal, above, d_beta in self._signals(blocks, slopes, zs, {len(zs): delta}):
-            dW, db, dbeta = out[h - 1]
-            dW[:] = signal.T @ activations[h - 1]
-            if db is not None:
-                db[:] = signal.sum(axis=0)
-            if dbeta is not None and d_beta is not None:
-                dbeta[:] = d_beta.sum(axis=0)
-            if h in self._columns:
-                upstream[:, self._columns[h]] = above
-        return Pass(gradient, upstream)
-
-    def kinks(self, x: Array, slopes: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Return z and the size of what it is summed from, both of shape (N, H).
-
-        The size is 0 where z = 0 for all parameters nearby: without a bias, and with no signal from the layer below.
-        """
-        blocks = reference.layers(self.problem, x)
-        zs, activations = self._forward(blocks[:-1], slopes, self.problem.X)
-        sizes, below = [], self.problem.X
-        for h, (W, b, _) in enumerate(blocks[:-1], start=1):
-            signal = _lengths(below)
-            if b is not None:  # a bias alone, on its way through zero, has the size of what others are summed from
-                signal = np.full_like(signal, signal.max())
-            size = signal[:, None] * _lengths(W)
-            if h in self._columns:
-                sizes.append(size if b is None else size + np.abs(b) + np.finfo(np.float64).tiny)
-                below = sizes[-1] * slopes[:, self._columns[h]]
-            elif h < len(zs):
-                below = activations[h]
-        return self._gather(zs), np.concatenate(sizes, axis=1)
+    def at(self, x: Array, slopes: Float64Array, rows: NDArray[np.int64] | None = None) -> Gated:
+        """Return U_s at the parameters x, on all samples or those of `rows`."""
+        if rows is None:
+            return Gated(self, x, slopes, self.problem.X)
+        return Gated(self, x, slopes[rows], self.problem.X[rows])
 
     def pre_activations(self, x: Array) -> Float64Array:
         """Return the true z of the kinked neurons, with the slopes that their own signs give."""
-        return self._gather(reference.forward(self.problem, x, self.problem.X)[0])
+        return self.gather(reference.forward(self.problem, x, self.problem.X)[0])
 
-    def rates(self, x: Array, v: Array, slopes: Float64Array) -> Float64Array:
+    def gather(self, zs: Sequence[Array]) -> Float64Array:
+        """Return the matrix (N, H) of a list of arrays by layer."""
+        return np.concatenate([zs[h - 1] for h in self.kinked], axis=1)
+
+
+class Gated:
+    """U_s at one θ: one forward pass, and what is asked of it.
+
+    Attributes
+    ----------
+    zs, activations : list of ndarray
+        z_h and a_(h−1) of the layers h, with samples as rows.
+    """
+
+    def __init__(self, loss: GatedLoss, x: Array, slopes: Float64Array, X: Array) -> None:
+        self.loss, self.x, self.slopes = loss, x, slopes
+        self.blocks: _Blocks = reference.layers(loss.problem, x)
+        self.zs: list[Array] = []
+        self.activations = [X]
+        for h, (W, b, beta) in enumerate(self.blocks, start=1):
+            z = self.activations[-1] @ W.T
+            if b is not None:
+                z += b
+            self.zs.append(z)
+            if h in loss.columns:
+                self.activations.append(slopes[:, loss.columns[h]] * z)
+            elif h < len(self.blocks):
+                c = loss.problem.parameter[h - 1] if beta is None else beta
+                self.activations.append(reference.sigma(loss.problem.activation[h - 1], c, z))
+
+    @cached_property
+    def z(self) -> Float64Array:
+        """Pre-activations z of the kinked neurons, shape (N, H)."""
+        return self.loss.gather(self.zs)
+
+    @cached_property
+    def sizes(self) -> Float64Array:
+        """Sizes of what z is summed from, shape (N, H).
+
+        The size is 0 where z = 0 for all parameters nearby: without a bias, and with no signal from the layer below.
+        """
+        sizes, below = [], self.activations[0]
+        least = np.abs(self.x).max()  # weights alone, on their way through zero, have the round-off of larger ones
+        for h, (W, b, _) in enumerate(self.blocks[:-1], start=1):
+            signal = _lengths(below)
+            if b is not None:  # a bias alone, on its way through zero, has the size of what others are summed from
+                signal = np.full_like(signal, signal.max())
+            size = signal[:, None] * np.maximum(_lengths(W), least)
+            if h in self.loss.columns:
+                sizes.append(size if b is None else size + (np.abs(b) + np.finfo(np.float64).tiny))
+                below = sizes[-1] * self.slopes[:, self.loss.columns[h]]
+            else:
+                below = self.activations[h]
+        return np.concatenate(sizes, axis=1)
+
+    @cached_property
+    def _pass_back(self) -> tuple[Float64Array, Float64Array]:
+        """∇U_s and ∂U_s/∂a."""
+        self.loss.calls += 1
+        delta = reference.loss(self.loss.problem, self.zs[-1])[1]
+        gradient, upstream = np.zeros(self.x.size), np.empty(self.loss.shape)
+        out = reference.layers(self.loss.problem, gradient)
+        for h, signal, above, d_beta in self._signals({len(self.zs): delta}, None):
+            dW, db, dbeta = out[h - 1]
+            np.matmul(signal.T, self.activations[h - 1], out=dW)
+            if db is not None:
+                np.add.reduce(signal, axis=0, out=db)
+            if dbeta is not None and d_beta is not None:
+                dbeta[:] = d_beta.sum(axis=0)
+            if h in self.loss.columns:
+                upstream[:, self.loss.columns[h]] = above
+        return gradient, upstream
+
+    @property
+    def gradient(self) -> Float64Array:
+        """∇U_s, shape (P,)."""
+        return self._pass_back[0]
+
+    @property
+    def upstream(self) -> Float64Array:
+        """∂U_s/∂a of the kinked neurons, shape (N, H): the slope's weight in ∇U_s."""
+        return self._pass_back[1]
+
+    def rates(self, v: Array) -> Float64Array:
         """Return ż of shape (N, H) where θ moves with velocity v."""
-        blocks = reference.layers(self.problem, x)
-        zs, activations = self._forward(blocks, slopes, self.problem.X)
-        out, moved = [], np.zeros_like(self.problem.X)
-        moving = zip(blocks, reference.layers(self.problem, v), strict=True)
-        for h, ((W, b, beta), (dW, db, d_beta)) in enumerate(moving, start=1):
-            rate = activations[h - 1] @ dW.T + moved @ W.T
-            out.append(rate if b is None else rate + db)
-            if h < len(zs):
-                moved = self._slope(h, beta, zs[h - 1], slopes) * out[-1]
+        out, moved = [], np.zeros_like(self.activations[0])
+        moving = zip(self.blocks, reference.layers(self.loss.problem, v), strict=True)
+        for h, ((W, _, beta), (dW, db, d_beta)) in enumerate(moving, start=1):
+            rate = self.activations[h - 1] @ dW.T + moved @ W.T
+            out.append(rate if db is None else rate + db)
+            if h < len(self.blocks):
+                moved = self._slope(h, None) * out[-1]
                 if beta is not None:
-                    moved = moved + reference.d_sigma_d_beta(beta, zs[h - 1]) * d_beta
-        return self._gather(out)
+                    moved = moved + reference.d_sigma_d_beta(beta, self.zs[h - 1]) * d_beta
+        return self.loss.gather(out)
 
-    def normals(self, x: Array, slopes: Float64Array, kinks: Sequence[tuple[int, int]]) -> Normals:
+    def curvatures(self, v: Array, kinks: Sequence[Kink]) -> Float64Array:
+        """Return z̈ = vᵀ(∇²z)v of K kinks where θ moves with constant velocity v."""
+        rows = np.array([k[0] for k in kinks])
+        beside = Gated(self.loss, self.x + _COMPLEX_STEP * 1j * v, self.slopes[rows], self.activations[0][rows])
+        return np.asarray(beside.rates(v)[np.arange(rows.size), [k[1] for k in kinks]].imag / _COMPLEX_STEP)
+
+    def normals(self, kinks: Sequence[Kink]) -> Normals:
         """Return ∇z of K kinks."""
         samples, columns = np.array(kinks, np.int64).reshape(-1, 2).T
-        layers, neurons = self._layer[columns], self._neuron[columns]
-        held = slopes[samples]
-        blocks = reference.layers(self.problem, x)[: layers.max(initial=1)]
-        zs, activations = self._forward(blocks, held, self.problem.X[samples])
-        seeds = {}
-        for h in set(layers.tolist()):
-            seeds[h] = np.zeros_like(zs[h - 1])
-            seeds[h][layers == h, neurons[layers == h]] = 1.0
-        signals = self._signals(blocks, held, zs, seeds)
+        unit = np.zeros((samples.size, self.loss.shape[1]))
+        unit[np.arange(samples.size), columns] = 1.0
+        top = self.loss.layer[columns].max(initial=self.loss.kinked[0])
+        seeds = {h: unit[:, self.loss.columns[h]] for h in self.loss.kinked if h <= top}
+        offsets = self.loss.problem.offsets.tolist()
         return Normals(
-            x.size,
-            [Block(self.problem.offsets[h - 1], delta, activations[h - 1], d_beta) for h, delta, _, d_beta in signals],
+            self.x.size,
+            [
+                Block(offsets[h - 1], delta, self.activations[h - 1][samples], d_beta)
+                for h, delta, _, d_beta in self._signals(seeds, samples)
+            ],
         )
 
-    def _gather(self, zs: list[Array]) -> Float64Array:
-        return np.concatenate([zs[h - 1] for h in self._kinked], axis=1)
-
-    def _slope(self, h: int, beta: Array | None, z: Array, slopes: Float64Array) -> Array:
-        if h in self._columns:
-            return slopes[:, self._columns[h]]
-        c = self.problem.parameter[h - 1] if beta is None else beta
-        return reference.d_sigma(self.problem.activation[h - 1], c, z)
-
-    def _forward(self, blocks: _Blocks, slopes: Float64Array, X: Array) -> tuple[list[Array], list[Array]]:
-        """Return z_h and a_(h−1) of the layers h of `blocks`."""
-        zs: list[Array] = []
-        activations = [X]
-        for h, (W, b, beta) in enumerate(blocks, start=1):
-            z = activations[-1] @ W.T
-            zs.append(z if b is None else z + b)
-            if h == len(blocks):
-                break
-            if h in self._columns:
-                activations.append(slopes[:, self._columns[h]] * zs[-1])
-            else:
-                c = self.problem.parameter[h - 1] if beta is None else beta
-                activations.append(reference.sigma(self.problem.activation[h - 1], c, zs[-1]))
-        return zs, activations
+    def _slope(self, h: int, rows: NDArray[np.int64] | None) -> Array:
+        if h in self.loss.columns:
+            return self.slopes[:, self.loss.columns[h]] if rows is None else self.slopes[rows, self.loss.columns[h]]
+        problem, beta, z = self.loss.problem, self.blocks[h - 1][2], self.zs[h - 1]
+        c = problem.parameter[h - 1] if beta is None else beta
+        return reference.d_sigma(problem.activation[h - 1], c, z if rows is None else z[rows])
 
     def _signals(
-        self, blocks: _Blocks, slopes: Float64Array, zs: list[Array], seeds: dict[int, Array]
+        self, seeds: Mapping[int, Array], rows: NDArray[np.int64] | None
     ) -> Iterator[tuple[int, Array, Array | None, Array | None]]:
-        """Yield h, ∂/∂z_h, ∂/∂a_h and ∂/∂β_h (or None) sample by sample, from the last layer of `zs` to 1.
+        """Yield h, ∂/∂z_h, ∂/∂a_h and ∂/∂β_h (or None) on the samples `rows` (None: all), from the last seeded layer to 1.
 
         `seeds` are what the function differentiated depends on directly, by layer.
         """
         above: Array | None = None
-        for h in range(len(zs), 0, -1):
-            beta, z = blocks[h - 1][2], zs[h - 1]
-            delta = seeds.get(h, np.zeros_like(z))
+        for h in range(max(seeds, default=1), 0, -1):
+            delta, d_beta, beta = seeds.get(h), None, self.blocks[h - 1][2]
             if above is not None:
-                delta = delta + above * self._slope(h, beta, z, slopes)
-            d_beta = None if above is None or beta is None else above * reference.d_sigma_d_beta(beta, z)
+                through = above * self._slope(h, rows)
+                delta = through if delta is None else delta + through
+                if beta is not None:
+                    d_beta = above * reference.d_sigma_d_beta(
+                        beta, self.zs[h - 1] if rows is None else self.zs[h - 1][rows]
+                    )
+            assert delta is not None  # the last layer is seeded, the others follow from it
             yield h, delta, above, d_beta
-            above = delta @ blocks[h - 1][0] if h > 1 else None
+            above = delta @ self.blocks[h - 1][0] if h > 1 else None
 
 
 def _lengths(rows: Array) -> Array:

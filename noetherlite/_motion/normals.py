@@ -15,6 +15,9 @@ from .._base.types import Array, Float64Array
 
 # Below it the Gram matrix of unit normals, whose condition number is that of the normals squared, is not good enough.
 _INDEPENDENT = 1e-6
+# Above it one projection is good enough; below, a second one brings the digits that the condition number has cost.
+_ORTHOGONAL = 0.1
+_ROWS = 256
 
 
 class Block(NamedTuple):
@@ -80,37 +83,57 @@ class Normals:
 
     def project(self, g: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the smallest w that makes |g + Nw| smallest, and g + Nw."""
-        inverse = self._inverse
-        if inverse is None:
+        if self._solver is None:
             w = _least_squares(self.dense(), -g)
             return w, g + self.combined(w)
+        inverse, rounds = self._solver
         w = np.zeros(len(inverse))
-        for _ in range(2):  # once more for the digits that the square of the condition number has cost
+        for _ in range(rounds):
             step = -inverse @ self.along(g)
             w, g = w + step, g + self.combined(step)
         return w, g
 
     def shift(self, rates: Float64Array) -> Float64Array:
         """Return the smallest v with Nᵀv = `rates`."""
-        if self._inverse is None:
-            return np.asarray(np.linalg.lstsq(self.dense().T, rates, rcond=None)[0])
-        return self.combined(self._inverse @ rates)
+        if self._solver is None:
+            R = triangle(self.dense())
+            return self.combined(np.linalg.lstsq(R, np.linalg.lstsq(R.T, rates, rcond=None)[0], rcond=None)[0])
+        return self.combined(self._solver[0] @ rates)
 
     @cached_property
-    def _inverse(self) -> Float64Array | None:
-        """The inverse of the Gram matrix, or None where normals are too close to dependent."""
+    def _solver(self) -> tuple[Float64Array, int] | None:
+        """The inverse of the Gram matrix and how often to use it, or None where normals are too close to dependent."""
         sizes = np.sqrt(np.diagonal(self.gram))
         if not sizes.all():
             return None
-        values, vectors = np.linalg.eigh(self.gram / np.outer(sizes, sizes))
-        if values[0] < _INDEPENDENT:
+        scale = sizes[:, None] * sizes
+        try:
+            inverse = np.linalg.inv(self.gram / scale)
+        except np.linalg.LinAlgError:
             return None
-        vectors = vectors / sizes[:, None]
-        return np.asarray((vectors / values) @ vectors.T)
+        bound = np.abs(inverse).sum(axis=1).max(initial=0.0)  # at least 1/λ, with λ the smallest eigenvalue
+        if not bound * _INDEPENDENT <= 1:
+            return None
+        return inverse / scale, 1 if bound * _ORTHOGONAL <= 1 else 2
+
+
+def triangle(A: Float64Array) -> Float64Array:
+    """Return R of A = QR for many rows and few columns.
+
+    It is taken block by block of rows: BLAS shares larger ones among threads, whose waiting for each other costs far more.
+    """
+    n, K = A.shape
+    rows = max(_ROWS, 4 * K)
+    while n > rows:
+        blocks = np.zeros((-(-n // rows) * rows, K))
+        blocks[:n] = A
+        A = np.asarray(np.linalg.qr(blocks.reshape(-1, rows, K), mode="r")).reshape(-1, K)
+        n = len(A)
+    return np.asarray(np.linalg.qr(A, mode="r"))
 
 
 def _least_squares(A: Float64Array, b: Float64Array) -> Float64Array:
     """Return the smallest w that makes |Aw − b| smallest, for many rows and few columns, of which some may depend on others."""
     K = A.shape[1]
-    R = np.asarray(np.linalg.qr(np.column_stack([A, b]), mode="r"))
+    R = triangle(np.column_stack([A, b]))
     return np.asarray(np.linalg.lstsq(R[:K, :K], R[:K, K], rcond=None)[0])

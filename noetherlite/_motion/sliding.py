@@ -1,23 +1,26 @@
-"""Motion along kinks: which of those at a point are crossed, which hold the gradient flow, and the flow along the latter.
+"""Motion along kinks: which of those at a point are crossed, which hold the flow, and the force along the latter.
 
 At kink k the loss U_s has any slope s_k in [a, 1], and ∇U_s changes with it by (∂U/∂a_k) ∇z_k. Gradient flow solves
 ẋ ∈ −∂U(x) (Filippov, Utkin): a kink to which the field points from both sides takes the slope with ż_k = 0, so that x slides
 along z_k = 0; every other takes the slope of a side to which the field leads. If all ∂U/∂a_k > 0, that is the gradient
 of smallest norm among the slopes between a and 1. Where ∂U/∂a_k < 0 the kink is concave, and is crossed; a flow that starts
-there may have two solutions, and takes the one where the neuron is off.
+there may have two solutions, and takes the one where the neuron is off. With momentum the same holds for z̈_k where z_k = ż_k = 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from .._base.types import Array, Float64Array
-from .gated import GatedLoss
-from .normals import Normals
+from .gated import Gated, GatedLoss, Kink
+from .normals import Normals, triangle
 
-Kink = tuple[int, int]  # row and column of the matrix (N, H)
+# What −∇U_s is added to before its part along normals decides: at a point, with the normals (P, K) of K kinks there.
+Load = Callable[[Gated, Sequence[Kink], Normals], Float64Array | float]
 
 _PARALLEL = 1e-12  # 1 − |cos| of normals that belong to one surface, as those of equal samples do
 _SNAP = 1e-12  # a position λ this close to 0 or 1 is a side
@@ -30,94 +33,113 @@ class Surface(NamedTuple):
     kinks: tuple[Kink, ...]
     ratios: tuple[float, ...]  # of their ∇z to that of the first
 
-    def slopes(self, position: float, low: Float64Array) -> list[float]:
-        """Return the kinks' slopes between its two sides, `position` 0 where the first kink is off and 1 where it is on."""
-        return [
-            low[k[1]] + (position if ratio > 0 else 1 - position) * (1 - low[k[1]])
-            for k, ratio in zip(self.kinks, self.ratios, strict=True)
-        ]
-
     def signs(self, position: float) -> list[int]:
         """Return the signs of z of the kinks on the side `position`, 0 or 1."""
         side = 1 if position > 0.5 else -1
         return [side if ratio > 0 else -side for ratio in self.ratios]
 
-    def weight(self, upstream: Float64Array, low: Float64Array) -> float:
-        """Return c, with c∇z of the first kink the change of ∇U_s from position 0 to 1."""
-        return float(sum(upstream[k] * (1 - low[k[1]]) * abs(r) for k, r in zip(self.kinks, self.ratios, strict=True)))
+
+class Surfaces:
+    """K surfaces; a position λ (K,) is 0 where a surface's first kink is off and 1 where it is on."""
+
+    def __init__(self, members: Sequence[Surface], low: Float64Array) -> None:
+        self.members = list(members)
+        self.firsts = [surface.kinks[0] for surface in members]
+        self.kinks = [k for surface in members for k in surface.kinks]
+        ratios = np.array([ratio for surface in members for ratio in surface.ratios])
+        self._owner = np.repeat(np.arange(len(members)), [len(surface.kinks) for surface in members])
+        self._at = tuple(np.array(self.kinks, np.int64).reshape(-1, 2).T)
+        self._low, self._up = low[self._at[1]], ratios > 0
+        self._weight = (1 - self._low) * np.abs(ratios)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def place(self, slopes: Float64Array, positions: Float64Array) -> Float64Array:
+        """Return the slopes (N, H) with those of the kinks between their two sides."""
+        if not self.members:
+            return slopes
+        out, position = slopes.copy(), positions[self._owner]
+        out[self._at] = self._low + np.where(self._up, position, 1 - position) * (1 - self._low)
+        return out
+
+    def weights(self, upstream: Float64Array) -> Float64Array:
+        """Return c (K,), with c∇z of a surface's first kink the change of ∇U_s from position 0 to 1."""
+        return np.bincount(self._owner, upstream[self._at] * self._weight, len(self.members)).astype(np.float64)
+
+    @cached_property
+    def coupled(self) -> bool:
+        """Whether a sample has kinks on more than one surface."""
+        pairs = set(zip(self._at[0].tolist(), self._owner.tolist(), strict=True))
+        return len({row for row, _ in pairs}) < len(pairs)
+
+    def onto(self, here: Gated) -> Float64Array:
+        """Return the parameters moved by round-off onto z = 0."""
+        x = np.asarray(here.x, np.float64)
+        if not self.members:
+            return x
+        return np.asarray(x - here.normals(self.firsts).shift(here.z[tuple(np.transpose(self.firsts))]))
 
 
-class _Local(NamedTuple):
-    gradient: Float64Array  # ∇U_s, shape (P,)
-    normals: Normals  # ∇z of the surfaces
-    weights: Float64Array  # c, shape (K,)
-
-
-def group(loss: GatedLoss, x: Array, slopes: Float64Array, kinks: list[Kink]) -> list[Surface]:
-    """Return the surfaces that kinks at x form."""
-    surfaces: list[tuple[Float64Array, list[Kink], list[float]]] = []
-    for k, normal in zip(kinks, loss.normals(x, slopes, kinks).dense().T, strict=True):
-        size = float(np.linalg.norm(normal))
-        if size == 0:
-            continue
-        for first, members, ratios in surfaces:
-            product, own = float(first @ normal), float(np.linalg.norm(first))
-            if 1 - abs(product) / (size * own) < _PARALLEL:
+def group(here: Gated, kinks: list[Kink]) -> Surfaces:
+    """Return the surfaces that kinks at a point form."""
+    gram = here.normals(kinks).gram if kinks else np.empty((0, 0))
+    sizes = np.sqrt(np.diagonal(gram))
+    surfaces: dict[int, list[int]] = {}  # of the kinks by number, the first of each and all of them
+    for k in np.flatnonzero(sizes).tolist():
+        for first, members in surfaces.items():
+            if 1 - abs(gram[first, k]) / (sizes[first] * sizes[k]) < _PARALLEL:
                 members.append(k)
-                ratios.append(product / own**2)
                 break
         else:
-            surfaces.append((normal, [k], [1.0]))
-    return [Surface(tuple(members), tuple(ratios)) for _, members, ratios in surfaces]
+            surfaces[k] = [k]
+    return Surfaces(
+        [
+            Surface(
+                tuple(kinks[k] for k in members), tuple(float(gram[first, k] / gram[first, first]) for k in members)
+            )
+            for first, members in surfaces.items()
+        ],
+        here.loss.low,
+    )
 
 
-def with_positions(
-    slopes: Float64Array, surfaces: list[Surface], positions: Float64Array, low: Float64Array
-) -> Float64Array:
-    """Return the slopes (N, H) with those of the surfaces' kinks set."""
-    out = slopes.copy()
-    for surface, position in zip(surfaces, positions, strict=True):
-        for k, slope in zip(surface.kinks, surface.slopes(position, low), strict=True):
-            out[k] = slope
-    return out
-
-
-def _local(loss: GatedLoss, x: Array, slopes: Float64Array, surfaces: list[Surface], positions: Float64Array) -> _Local:
-    held = with_positions(slopes, surfaces, positions, loss.low)
-    value = loss.evaluate(x, held)
-    normals = loss.normals(x, held, [surface.kinks[0] for surface in surfaces])
-    weights = [surface.weight(value.upstream, loss.low) for surface in surfaces]
-    return _Local(value.gradient, normals, np.array(weights))
+def no_load(here: Gated, kinks: Sequence[Kink], normals: Normals) -> float:
+    """Return 0: gradient flow is led by −∇U_s alone."""
+    return 0.0
 
 
 def slide(
-    loss: GatedLoss, x: Array, slopes: Float64Array, surfaces: list[Surface], guess: Float64Array
+    here: Gated, slopes: Float64Array, surfaces: Surfaces, positions: Float64Array, load: Load
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the gradient that leaves z = 0 on all surfaces, and the positions λ (K,) that make it.
+    """Return ∇U_s at the positions λ (K,) that leave z = 0 on all surfaces, and these; `here` is at the given λ.
 
-    At given weights and normals it is the projection of ∇U_s; these depend on λ where one sample has kinks in several layers.
+    At given weights and normals ∇U_s + load is a projection; these depend on λ where one sample has kinks in several layers.
     """
-    positions = guess
     for _ in range(_ROUNDS):
-        here = _local(loss, x, slopes, surfaces, positions)
-        w, gradient = here.normals.project(here.gradient)
+        normals = here.normals(surfaces.firsts)
+        extra = load(here, surfaces.firsts, normals)
+        w, led = normals.project(here.gradient + extra)
         with np.errstate(divide="ignore", invalid="ignore"):  # a weight of 0 holds nothing: λ leaves [0, 1]
-            change = np.where(w == 0, 0.0, w / here.weights)
+            change = np.where(w == 0, 0.0, w / surfaces.weights(here.upstream))
         positions = positions + change
-        if not _coupled(surfaces) or not (_SNAP < np.abs(change).max() < np.inf):
-            return gradient, positions
-    raise _unsettled(loss, surfaces)
+        if not surfaces.coupled or not (_SNAP < np.abs(change).max() < np.inf):
+            return led - extra, positions
+        here = here.loss.at(here.x, surfaces.place(slopes, positions))
+    raise _unsettled(here.loss, surfaces)
 
 
 def settle(
-    loss: GatedLoss, x: Array, slopes: Float64Array, surfaces: list[Surface], guess: Float64Array
+    loss: GatedLoss, x: Array, slopes: Float64Array, surfaces: Surfaces, positions: Float64Array, load: Load
 ) -> Float64Array:
     """Return the positions λ (K,) at x: 0 and 1 for the sides that the field leads to, between where it slides."""
-    positions = guess
     for _ in range(_ROUNDS):
-        here = _local(loss, x, slopes, surfaces, positions)
-        new = _sides(here.gradient, here.normals.dense(), here.weights, positions)
-        if np.abs(new - positions).max(initial=0.0) < _SNAP:
+        here = loss.at(x, surfaces.place(slopes, positions))
+        normals = here.normals(surfaces.firsts)
+        led = here.gradient + load(here, surfaces.firsts, normals)
+        weights = surfaces.weights(here.upstream)
+        new = _sides(led, normals.dense(), weights, positions)
+        if (not surfaces.coupled and (weights > 0).all()) or np.abs(new - positions).max(initial=0.0) < _SNAP:
             return new
         positions = new
     raise _unsettled(loss, surfaces)
@@ -129,14 +151,17 @@ def _sides(
     """Return λ where ∇U_s, the normals (P, K) and the weights are those at `positions`."""
     from scipy.optimize import lsq_linear
 
-    new, convex = positions.copy(), weights > 0
-    jumps = normals * weights
+    new, jumps = positions.copy(), normals * weights
+    sizes = np.linalg.norm(jumps, axis=0)
+    convex = (weights > 0) & (sizes > 0)  # of size 0 where no signal comes through another kink of the sample
     gradient = gradient - jumps[:, convex] @ positions[convex]
     if convex.any():
-        sizes = np.linalg.norm(jumps[:, convex], axis=0)
+        sizes = sizes[convex]
         unit = max(float(np.linalg.norm(gradient)), float(np.finfo(np.float64).tiny))
         # the gradient of smallest norm: a least-squares problem between bounds, in units in which columns have size 1
-        best = lsq_linear(jumps[:, convex] / sizes, -gradient / unit, (0, sizes / unit), method="bvls", tol=1e-15)
+        both = np.column_stack([jumps[:, convex] / sizes, -gradient / unit])
+        R = triangle(both)  # the same problem with as many rows as columns
+        best = lsq_linear(R[:, :-1], R[:, -1], (0, sizes / unit), method="bvls", tol=1e-15)
         found = best.x * unit / sizes
         found[(best.active_mask < 0) | (found < _SNAP)] = 0.0
         found[(best.active_mask > 0) | (found > 1 - _SNAP)] = 1.0
@@ -152,32 +177,11 @@ def _sides(
     return new
 
 
-def _coupled(surfaces: list[Surface]) -> bool:
-    """Whether a sample has kinks on more than one surface."""
-    rows = [row for surface in surfaces for row in {k[0] for k in surface.kinks}]
-    return len(set(rows)) < len(rows)
-
-
-def onto(loss: GatedLoss, x: Float64Array, slopes: Float64Array, surfaces: list[Surface]) -> Float64Array:
-    """Return x moved by round-off onto z = 0 of all surfaces."""
-    if not surfaces:
-        return x
-    z = loss.kinks(x, slopes)[0]
-    kinks = [surface.kinks[0] for surface in surfaces]
-    away = np.array([z[k] for k in kinks])
-    return x - loss.normals(x, slopes, kinks).shift(away)
-
-
-def _unsettled(loss: GatedLoss, surfaces: list[Surface]) -> RuntimeError:
+def _unsettled(loss: GatedLoss, surfaces: Surfaces) -> RuntimeError:
     return RuntimeError(
-        f"no direction was found in which the flow leaves or follows the kinks of {described(loss, surfaces)}, which it has "
+        f"no direction was found in which the flow leaves or follows the kinks of {named(loss, surfaces.kinks)}, which it has "
         "reached at the same time; expected other initial parameters"
     )
-
-
-def described(loss: GatedLoss, surfaces: list[Surface]) -> str:
-    """Return the kinks of surfaces in words."""
-    return named(loss, [k for surface in surfaces for k in surface.kinks])
 
 
 def named(loss: GatedLoss, kinks: list[Kink]) -> str:
