@@ -261,6 +261,33 @@ def test_leapfrog_tends_to_the_slide(seed, ends):
     assert distances[0] / distances[1] > 4
 
 
+def test_a_kink_at_rest_that_pulls_from_neither_side_stays_off():
+    """z_1 = ½ − t switches off at t = ½, where z_2 = −z_1 comes to rest: on, it would leave, and off, it stays.
+
+    Nothing but the last bias moves by a force: b̈ = 3 − b.
+    """
+    net = nl.Network([1, 1, 1, 1], "relu", loss="mse")
+    x, v = np.zeros((2, net.n_params))
+    for name, value in {"W1": 0.5, "W2": -1.0, "W3": 1.0}.items():
+        net.unpack(x)[name][:] = value
+    net.unpack(v)["b1"][:] = -1.0
+    flow = nl.reference_flow(net.potential([[1.0]], [[3.0]]), nl.ND, x, [1.0], velocity=v)
+    expected = x + v
+    net.unpack(expected)["b3"][:] = 3 - 3 * np.cos(1.0)
+    assert np.abs(flow.x[0] - expected).max() < TOLERANCE
+
+
+def test_inputs_of_one_number_switch_all_at_once():
+    """At w = 0, where sizes of w x are zero themselves."""
+    X, Y, x = [[1.0], [0.3], [-0.7], [2.3]], [[-2.0], [-1.0], [3.0], [-1.5]], np.array([0.37, 0.9])
+    U = nl.Network([1, 1, 1], "relu", bias=False, loss="mse").potential(X, Y)
+    flow = nl.reference_flow(U, nl.ND, x, [1.0, 2.0], max_evaluations=2000)
+    assert flow.n_crossings == 4
+    assert flow.x[1, 0] < 0
+    energy = [U.value(a) + 0.5 * v @ v for a, v in zip([x, *flow.x], [0 * x, *flow.v], strict=True)]
+    assert np.ptp(energy) < TOLERANCE
+
+
 @pytest.mark.needs_jit
 def test_a_curved_kink_bends_the_path():
     """z = w·(W_1 x + b_1) + b is quadratic in θ: a tangent velocity leaves z = 0 unless the force makes up for vᵀ(∇²z)v."""
