@@ -18,6 +18,7 @@ X, Y = _rng.standard_normal((N, WIDTHS[0])), _rng.integers(0, WIDTHS[-1], N)
 TARGETS = _rng.standard_normal((N, WIDTHS[-1]))
 THETA = NET.init(rng=1, bias_std=0.3)
 U, U_SQUARES = NET.potential(X, Y), SQUARES.potential(X, TARGETS)
+U_TANH = nl.Network(WIDTHS, "tanh", loss="mse").potential(X, TARGETS)  # no law is known of it
 
 
 def shuffled(size, steps=STEPS, seed=0, drop_last=True):

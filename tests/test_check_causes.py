@@ -42,6 +42,31 @@ def clipped(length):
     return lambda g, k: g * min(1.0, length / np.linalg.norm(g))
 
 
+def averaged(rows, decay):
+    out = [rows[0]]
+    for row in rows[1:]:
+        out.append(decay * out[-1] + (1 - decay) * row)
+    return np.array(out)
+
+
+def of_unit_weights(x):
+    """The gradient of U where every neuron of the first layer has its weights and bias divided by their length."""
+    y = x.copy()
+    held = net.unpack(y)
+    length = np.sqrt((held["W1"] ** 2).sum(axis=1) + held["b1"] ** 2)
+    held["W1"] /= length[:, None]
+    held["b1"] /= length
+    out = U.gradient(y)
+    w, b = held["W1"], held["b1"]
+    parts = net.unpack(out)
+    along = (parts["W1"] * w).sum(axis=1) + parts["b1"] * b
+    parts["W1"][...] = (parts["W1"] - along[:, None] * w) / length[:, None]
+    parts["b1"][...] = (parts["b1"] - along * b) / length
+    return out
+
+
+BALL = nl.HeavyBall(LR, 0.9)
+MEANS = np.cumsum(rows(), axis=0) / np.arange(1, STEPS + 2)[:, None]
 CAUSES = {
     "momentum": (rows(momentum=0.9), GD, "the steps have a momentum of 0.9, where 0 is declared"),
     "less momentum": (rows(momentum=0.8), nl.HeavyBall(LR, 0.9), "the steps have a momentum of 0.8, where 0.9 is declared"),
@@ -85,6 +110,27 @@ CAUSES = {
     "missing block": (rows(gradient=scaled("b1", 0.0)), GD, "b1 does not move: its gradient is missing"),
     "little of a block": (rows(gradient=scaled("b1", 0.015)), GD, "b1 moves 0.015 times as far as U asks"),
     "sum": (loop(U, X0, 1e-3, STEPS, change=lambda g, k: 30 * g), nl.GD(1e-3), "every block moves 30 times as far as U asks (there are 30 samples)"),
+    "L1": (rows(gradient=lambda x: U.gradient(x) + 1e-2 * np.sign(x)), GD, "the steps have an L1 penalty of 0.01 times the signs of the parameters"),
+    "L1, heavy ball": (
+        rows(gradient=lambda x: U.gradient(x) + 1e-3 * np.sign(x), momentum=0.9), BALL, "the steps have an L1 penalty of 0.001 times the signs",
+    ),
+    "average": (averaged(rows(), 0.9), GD, "rows are running averages of the parameters with a decay of 0.9,"),
+    "slow average": (averaged(rows(decay=0.01), 0.999), nl.GD(LR, weight_decay=0.01), "rows are running averages of the parameters with a decay of 0.999,"),
+    "corrected average": (
+        np.concatenate([X0[None], averaged(np.concatenate([0 * X0[None], rows()[1:]]), 0.9)[1:] / (1 - 0.9 ** np.arange(1, STEPS + 1)[:, None])]),
+        GD, "rows are running averages of the parameters with a decay of 0.9,",
+    ),
+    "mean": (MEANS, GD, "rows are means of all parameters so far, not the parameters themselves"),
+    "mean from the first step on": (
+        np.concatenate([rows()[:1], np.cumsum(rows()[1:], axis=0) / np.arange(1, STEPS + 1)[:, None]]), GD, "rows are means of all parameters so far",
+    ),
+    "every third": (rows()[::3], GD, "rows are 3 steps apart, not 1: every=3"),
+    "every third, heavy ball": (rows(momentum=0.9)[::3], BALL, "rows are 3 steps apart, not 1: every=3"),
+    "every third, leapfrog": (
+        nl.integrate(U, nl.Leapfrog(LR**2), X0, STEPS, record_every=3, record_params=True, laws=None).params, nl.Leapfrog(LR**2),
+        "rows are 3 steps apart, not 1: every=3",
+    ),
+    "weights of unit length": (rows(gradient=of_unit_weights), GD, "no step changes the length of any neuron's weights in W1 to first order"),
     "ascent": (rows(change=lambda g, k: -g), GD, "every block moves -1 times as far as U asks"),
 }  # fmt: skip
 
@@ -128,8 +174,27 @@ def test_causes_that_are_none_of_the_usual_have_no_reason():
     fewer = U.network.potential(U.X[:-1], U.y[:-1])
     (finding,) = nl.check(U, rows(gradient=fewer.gradient), dynamics=GD).findings
     assert finding.endswith("or with other data")  # which one of the two, steps alone do not tell
-    for finding in nl.check(V, loop(V, Y0, LR, 30, batches=BATCHES), dynamics=GD).findings:
-        assert "does not move along -∇U" in finding  # no law is there to tell minibatches by
+
+
+def test_samples_are_told_where_no_law_is():
+    (finding,) = nl.check(V, loop(V, Y0, LR, 30, batches=BATCHES), dynamics=GD).findings
+    assert (
+        finding
+        == "every step is along the gradient of 8 of the 30 samples: minibatches (then batches= or minibatches=True)"
+    )
+    (finding,) = nl.check(V, loop(V, Y0, LR, 30, batches=BATCHES[:1] * 30), dynamics=GD).findings
+    assert finding == "every step is along the gradient of the same 8 of the 30 samples"
+    # other data are no samples of these
+    other = V.network.potential(V.X + 0.1, V.y)
+    for finding in nl.check(V, loop(other, Y0, LR, 30), dynamics=GD).findings:
+        assert "does not move along -∇U" in finding
+
+
+def test_twice_the_rate_is_not_taken_for_every_second_row():
+    small = np.float32(1e-3)  # so small that two steps are one of twice the length, to the round-off of the rows
+    for recorded in (loop(U, X0.astype("f4"), 2 * small, 30), loop(U, X0.astype("f4"), small, 60)[::2]):
+        (finding,) = nl.check(U, recorded.astype("f4"), dynamics=nl.GD(float(small))).findings
+        assert "times as far as U asks" in finding
 
 
 def test_a_first_step_that_is_not_damped_is_no_fault():

@@ -1,5 +1,8 @@
 """Flows that `check` cannot resolve are called undecidable and not broken: oscillations, fast friction, hidden rounding."""
 
+import tracemalloc
+
+from noetherlite._check import check, flow_path, rows
 import numpy as np
 import pytest
 from problems import problem
@@ -82,3 +85,42 @@ def test_hidden_steps_in_single_precision_round_too():
         assert rows.dtype == np.float32
         assert nl.check(U, rows, 10 * np.sqrt(1e-5) * np.arange(len(rows)), nl.NAGF).verdict != "broken"
         assert nl.check(U, rows, dynamics=nl.NAGD(1e-5), every=10).verdict != "broken"
+
+
+FLOWS = pytest.mark.parametrize("dynamics", [nl.GF, nl.Dynamics(mass=1.0, gamma=0.1)], ids=["GF", "second order"])
+UNEVEN = np.cumsum(0.1 + 0.01 * (np.arange(200) % 2))  # of no algorithm's steps
+STRAIGHT = 1e-3 * np.arange(200)[:, None]  # follows nothing, so that rows are gone through again
+
+
+def in_pieces(monkeypatch, size):
+    for module in (check, flow_path, rows):
+        monkeypatch.setattr(module, "_PIECE", size)
+
+
+@FLOWS
+def test_the_memory_beside_a_recording_is_a_part_of_it(dynamics, monkeypatch):
+    U = nl.potentials.Callable(lambda x: (0.5 * x @ x, x.copy()), 2000)
+    rows = 1 + STRAIGHT * np.random.default_rng(0).standard_normal(2000)
+    in_pieces(monkeypatch, rows.size // 20)  # as of a recording of ten megabytes
+    tracemalloc.start()
+    report = nl.check(U, rows, UNEVEN, dynamics)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert report.verdict == "broken"
+    assert peak < rows.nbytes
+
+
+@FLOWS
+def test_pieces_change_no_number(dynamics, monkeypatch):
+    _, U, x = problem("relu", loss="nll", widths=(3, 5, 2), n=6)
+    rows = x + STRAIGHT * np.random.default_rng(0).standard_normal(x.size)
+    whole = nl.check(U, rows[:60], UNEVEN[:60], dynamics)
+    in_pieces(monkeypatch, 7 * x.size)
+    parts = nl.check(U, rows[:60], UNEVEN[:60], dynamics)
+    assert parts.findings == whole.findings
+    sums = 60 * np.finfo(float).eps  # as many terms in another order
+    for one, row in zip(parts.rows, whole.rows, strict=True):
+        assert (one.verdict, one.first, one.where) == (row.verdict, row.first, row.where)
+        size = max(float(row.scale.max()), float(np.abs(row.residual).max()))
+        for name in ("residual", "tolerance", "scale"):
+            np.testing.assert_allclose(getattr(one, name), getattr(row, name), rtol=sums, atol=sums * size)

@@ -71,6 +71,36 @@ def test_a_velocity_at_the_first_row_is_found_or_given():
     assert nl.check(U, run.params, run.t / 2, nl.Leapfrog(1e-3 / 4), every=10).verdict == "broken"
 
 
+def test_a_row_from_which_steps_lead_nowhere_is_left_out():
+    V = nl.potentials.Callable(lambda x: ((x**6).sum() / 6, x**5), 6)
+    run = nl.integrate(V, nl.Leapfrog(0.01), np.linspace(-1, 1, 6), 100, record_every=5, record_params=True)
+    rows = run.params.copy()
+    rows[10] *= 1e6
+    report = nl.check(V, rows, run.t, nl.Leapfrog(0.01), every=5)
+    assert report.verdict == "broken"
+    assert any("steps from row 10 were not checked, nor those to the next" in limit for limit in report.limits)
+    assert report.motion["x"].tally.n == 18  # of 20, less those from rows 10 and 11
+    with pytest.raises(ValueError, match="from row 0 lead to what is not finite"):
+        nl.check(V, 1e6 * run.params, run.t, nl.Leapfrog(0.01), every=5)
+
+
+@pytest.mark.needs_jit
+def test_velocities_that_run_away_hide_no_missing_gradient():
+    # With repu twice the velocity leads to where the loss is beyond 1e100: that the next row refutes it is made use of.
+    shape, V, x = problem("repu(2)", loss="nll", widths=(3, 6, 4, 3), n=20, seed=1)
+    algorithm = nl.Leapfrog(0.02, weight_decay=0.1)
+
+    def missing(x):
+        value, gradient = V.value_and_gradient(x)
+        shape.unpack(gradient)["W3"][...] = 0
+        return value, gradient
+
+    v = 0.3 * np.random.default_rng(1).standard_normal(x.size)
+    for W, verdict in ((V, "holds"), (nl.potentials.Callable(missing, x.size), "broken")):
+        run = nl.integrate(W, algorithm, 1.3 * x, 75, velocity=v, record_every=5, record_params=True, laws=None)
+        assert nl.check(V, run.params, run.t, algorithm, every=5).verdict == verdict
+
+
 def test_a_last_row_that_comes_early_is_left_out():
     run = recorded(U, nl.GD(0.02), 53, 10)
     report = nl.check(U, run.params, run.t, nl.GD(0.02), every=10)
@@ -128,6 +158,43 @@ def test_gradients_of_lower_precision_need_to_be_told_of():
     # a sign is still seen
     rows = loop(U, X0.astype(np.float32), np.float32(0.05), 40, gradient=lambda x: -autocast(x))
     assert nl.check(U, rows, dynamics=nl.GD(0.05), precision="autocast").verdict == "broken"
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_blocks_of_two_precisions_are_judged_each_by_its_own(factor):
+    def rounded(x):
+        x = x.astype(np.float32)
+        weights = net.unpack(x)["W1"]
+        weights[...] = half(weights, 8)
+        return x
+
+    rows = [rounded(X0)]
+    for _ in range(30):
+        gradient = U.gradient(rows[-1])
+        net.unpack(gradient)["W3"][...] *= factor
+        rows.append(rounded(rows[-1] - 0.05 * gradient))
+    rows = np.array(rows)
+    assert judged(rows, None).name == "float32"
+    report = nl.check(U, rows, dynamics=nl.GD(0.05))
+    assert "precision 8e-03 (b1 1e-07, W2 1e-07, b2 1e-07, W3 1e-07, b3 1e-07)" in str(report)
+    assert report.motion["W1"].verdict == "not decidable"
+    assert report.motion["W3"].verdict == ("holds" if factor == 1 else "broken")
+    assert [row.name for row in report.rows if row.verdict == "broken"] == ([] if factor == 1 else ["W3"])
+    assert streamed(rows, nl.GD(0.05)).verdict == report.verdict
+
+
+def test_a_block_of_short_numbers_that_stays_is_no_block_of_its_own():
+    x = X0.copy()
+    net.unpack(x)["W2"][...] = net.unpack(x)["W2"].astype(np.float32)  # read from a file of float32, and frozen
+
+    def frozen(x):
+        gradient = U.gradient(x)
+        net.unpack(gradient)["W2"][...] = 0
+        return gradient
+
+    report = nl.check(U, loop(U, x, 0.05, 20, gradient=frozen), dynamics=nl.GD(0.05))
+    assert "precision 2e-16," in str(report)
+    assert report.findings == ["W2 does not move: its gradient is missing"]
 
 
 def test_a_gradient_that_cancels_is_given_its_own_round_off():
@@ -288,6 +355,29 @@ def drawn(rng):
     ]
     algorithm = kinds[rng.integers(len(kinds))]()
     return algorithm, 0.5 if algorithm.singular_start else 0.0
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize(
+    ("activation", "loss", "n", "seed", "algorithm", "every", "rows", "dtype"),
+    [
+        # Errors of the hidden velocity grow until the walks are not linear in them.
+        ("swish", "nll", 28, 6266, nl.Leapfrog(0.11879868387568493), 5, 30, "float32"),
+        # A sample is on a kink, hidden steps land on either side in turn, and the velocity is not known.
+        ("leaky_relu(0.1)", "nll", 17, 4558, nl.HeavyBall(0.007147854041114947, 0.8961928820615708, weight_decay=0.1), 10, 60, "float64"),
+    ],
+)  # fmt: skip
+def test_what_hidden_steps_make_of_errors_is_not_held_against_a_run(
+    activation, loss, n, seed, algorithm, every, rows, dtype
+):
+    _, V, x = problem(activation, loss, widths=(3, 6, 4, 3), n=n, seed=seed)
+    run = nl.integrate(
+        V, algorithm, 0.7 * x, rows * every, record_every=every, record_params=True, laws=None, dtype=dtype, rng=seed
+    )
+    half = slice(None) if dtype == "float32" else slice(len(run.params) // 2, None)
+    report = nl.check(V, run.params[half], dynamics=algorithm, every=every)
+    assert report.verdict != "broken"
+    assert not report.findings
 
 
 @pytest.mark.needs_jit

@@ -13,6 +13,7 @@ from loops import (
     TARGETS,
     THETA,
     U_SQUARES,
+    U_TANH,
     UNDECIDED,
     WIDTHS,
     N,
@@ -34,10 +35,10 @@ SGD = torch.optim.SGD
 torch.set_num_threads(1)  # of so small products more threads make slower ones
 
 
-def mlp(dtype=torch.float64, between=()):
+def mlp(dtype=torch.float64, between=(), activation=torch.nn.ReLU):
     """The network with THETA in it; `between` follows the activation."""
     linear = [torch.nn.Linear(a, b) for a, b in itertools.pairwise(WIDTHS)]
-    model = torch.nn.Sequential(linear[0], torch.nn.ReLU(), *between, linear[1]).double()
+    model = torch.nn.Sequential(linear[0], activation(), *between, linear[1]).double()
     state = nl.convert.to_torch(NET, THETA, order=["0", f"{2 + len(between)}"])
     model.load_state_dict({name: torch.from_numpy(a) for name, a in state.items()}, strict=False)
     return model.to(dtype)
@@ -199,6 +200,17 @@ class Averages:
         return self.mean
 
 
+class Means:
+    """The mean of all weights so far, as of `torch.optim.swa_utils`, recorded in their place."""
+
+    def __init__(self):
+        self.all = []
+
+    def __call__(self, model):
+        self.all.append(snapshot(model))
+        return np.mean(self.all, axis=0)
+
+
 def projected(model, k):
     with torch.no_grad():
         model[2].weight *= 1 / max(1.0, float(model[2].weight.norm()))
@@ -317,7 +329,8 @@ WRONG = [
     loop("weight decay of weights only, untold", BROKEN, r"weight decay of 0\.05 that is not declared", parameters=decay_of_weights),
     loop("weight decay of weights only, told of all", BROKEN, "b1, b2 have no weight decay", nl.GD(LR, weight_decay=0.05), parameters=decay_of_weights),
     loop("weight decay told, not done", BROKEN, r"no weight decay, where 0\.05", nl.GD(LR, weight_decay=0.05)),
-    loop("L1", BROKEN, "W1 does not move along", loss=with_l1),
+    loop("L1", BROKEN, r"an L1 penalty of 0\.01 times", loss=with_l1),
+    loop("L1 and weight decay", BROKEN, r"weight decay of 0\.05 .* and an L1 penalty of 0\.01", loss=with_l1, optimiser=lambda p: SGD(p, lr=LR, weight_decay=0.05)),
     loop("zero_grad missing", BROKEN, "momentum of 1, where 0", zero=lambda opt, k: None, optimiser=lambda p: SGD(p, lr=LR / 10), against=nl.GD(LR / 10)),
     # another loss
     loop("label smoothing", BROKEN, OTHER, loss=lambda m, x, y: F.cross_entropy(m(x), y, label_smoothing=0.1)),
@@ -328,9 +341,11 @@ WRONG = [
     loop("noise on the inputs", BROKEN, OTHER, loss=lambda m, x, y: mean(m, x + 0.1 * torch.randn_like(x), y)),
     loop("noise on the gradient", BROKEN, "W1 does not move along", before=noisy),
     loop("dropout", BROKEN, OTHER, model=lambda: mlp(between=[torch.nn.Dropout(0.2)])),
-    loop("batch normalisation", BROKEN, "W1 does not move along", model=lambda: mlp(between=[torch.nn.BatchNorm1d(WIDTHS[1])])),
+    loop("batch normalisation", BROKEN, "no step changes the length of any neuron's weights in W1", model=lambda: mlp(between=[torch.nn.BatchNorm1d(WIDTHS[1])])),
     loop("minibatches, untold", BROKEN, OTHER, batches=SMALL),
     loop("minibatches in order, untold", BROKEN, OTHER, batches=in_order(6)),
+    loop("minibatches where no law is, untold", BROKEN, "every step is along the gradient of 6 of the 24 samples", batches=SMALL,
+         **mse(lambda f, y: 0.5 * ((f - y) ** 2).sum(1).mean()) | {"U": U_TANH}, model=lambda: mlp(activation=torch.nn.Tanh)),
     loop("minibatches, indices of the batch before", BROKEN, "batches are one step off", check={"batches": [SMALL[-1], *SMALL[:-1]]}, batches=SMALL),
     loop("minibatches, indices of another shuffling", BROKEN, "indices of other batches", check={"batches": shuffled(6, seed=1)}, batches=SMALL),
     loop("autocast", BROKEN, "bfloat16.*precision=.autocast", loss=autocast, model=lambda: mlp(torch.float32)),
@@ -344,12 +359,15 @@ WRONG = [
     loop("one weight's gradient of the wrong sign", BROKEN, r"^W2\[1, 3\] moves -1 times", before=grad("2.weight", lambda g: g[1, 3].neg_())),
     loop("weights kept inside a ball", BROKEN, "W2 does not move along", after=projected),
     # records
-    loop("the average of the weights is recorded", BROKEN, "W1 does not move along", record=Averages(0.9)),
+    loop("the average of the weights is recorded", BROKEN, r"running averages of the parameters with a decay of 0\.9,", record=Averages(0.9)),
+    loop("the mean of all weights so far is recorded", BROKEN, "rows are means of all parameters so far", record=Means()),
     loop("snapshots that are one array", BROKEN, "all rows are equal.*copied", rows=lambda rows: [rows[-1]] * len(rows)),
     loop("a row twice", BROKEN, "row 13 repeats the row before", rows=repeated(12)),
     loop("a row missing", BROKEN, "a row is missing after row 11", rows=missing(12)),
     loop("rows in reversed order", BROKEN, "W1 does not move along", rows=lambda rows: rows[::-1]),
-    loop("every second step, untold", BROKEN, "W1 does not move along", rows=lambda rows: rows[::2]),
+    loop("every second step, untold", BROKEN, "rows are 2 steps apart, not 1: every=2", rows=lambda rows: rows[::2]),
+    loop("every fifth step of a heavy ball, untold", BROKEN, "rows are 5 steps apart, not 1: every=5", nl.HeavyBall(LR, 0.9), optimiser=HEAVY(), rows=lambda rows: rows[::5]),
+    loop("every second step, told to be five", BROKEN, "rows are 2 steps apart, not 5: every=2", check={"every": 5}, rows=lambda rows: rows[::2]),
 ]  # fmt: skip
 
 

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from . import checks
-from .types import Array, ArrayLike, IntArray
+from .types import Array, ArrayLike, Float64Array, IntArray
 
 # Bits of the significand, the leading one among them.
 _BITS = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
 PRECISIONS = (*_BITS, "autocast")
 # Of the numbers of a 16-bit format, half have their last bit set; of coarser numbers that fit by accident (1, ½, 0.75), few.
 _FULL = 0.25
+_FEWEST = 8  # numbers of a block that tell its format
 # Arrays are looked at in pieces of so many numbers.
 _PIECE = 1 << 18
+
+
+class Span(Protocol):
+    """A block of parameters, those from `start` to `stop`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def start(self) -> int:
+        """Its first parameter."""
+
+    @property
+    def stop(self) -> int:
+        """The one behind its last."""
 
 
 @dataclass(frozen=True)
@@ -25,26 +44,75 @@ class Precision:
     Attributes
     ----------
     name : str
-        "float64", "float32", "bfloat16", "float16" or "autocast".
+        "float64", "float32", "bfloat16", "float16", "autocast" or, where blocks differ, "mixed".
     eps, gradient : float
-        ε of the parameters, and of the forward and backward pass.
+        ε of the parameters, of the coarsest block where they differ, and of the forward and backward pass.
+    finer : tuple of (Span, float)
+        The blocks of finer numbers, and their ε.
     """
 
     name: str
     eps: float
     gradient: float
+    finer: tuple[tuple[Span, float], ...] = ()
+
+    def of(self, name: str) -> float:
+        """Return ε of a block."""
+        return next((eps for block, eps in self.finer if block.name == name), self.eps)
+
+    def each(self, x: Float64Array) -> Float64Array:
+        """Return ε|x| of points (..., P), entry by entry."""
+        eps: Float64Array | float = self.eps
+        if self.finer:
+            eps = np.full(x.shape[-1], self.eps)
+            for block, own in self.finer:
+                eps[block.start : block.stop] = own
+        return np.asarray(eps * np.abs(x))
+
+    def length(self, x: Float64Array) -> Float64Array:
+        """Return the norms of the round-off of points (..., P)."""
+        return np.asarray(np.linalg.norm(self.each(x), axis=-1))
+
+    def and_of(self, other: Precision, blocks: Sequence[Span]) -> Precision:
+        """Return the precision of recordings of which one shows this and the other that, block by block the finer one."""
+        return _of_blocks([(block, min(self.of(block.name), other.of(block.name))) for block in blocks])
 
     def __str__(self) -> str:
-        return f"{self.eps:.0e}" + (f" (gradients {self.gradient:.0e})" if self.gradient > self.eps else "")
+        blocks = f" ({', '.join(f'{block.name} {eps:.0e}' for block, eps in self.finer)})" if self.finer else ""
+        return f"{self.eps:.0e}{blocks}" + (f" (gradients {self.gradient:.0e})" if self.gradient > self.eps else "")
 
 
-def judged(params: ArrayLike, wanted: str | None) -> Precision:
-    """Return the precision to judge `params` by: the one named, or the one their numbers show."""
-    if wanted is None:
-        bits = _bits(np.asarray(params))
-        name = next((name for name, b in _BITS.items() if b == bits), "float64")
-        return Precision(name, 2.0 ** (1 - bits), 2.0 ** (1 - bits))
-    return named(wanted)
+def judged(params: ArrayLike, wanted: str | None, blocks: Sequence[Span] = ()) -> Precision:
+    """Return the precision to judge `params` by: the one named, or the one their numbers show, block by block."""
+    if wanted is not None:
+        return named(wanted)
+    held = np.asarray(params)
+    bits = _bits(held)
+    if held.ndim < 2 or bits <= _BITS["float16"]:
+        return _uniform(2.0 ** (1 - bits))
+    return _of_blocks([(block, 2.0 ** (1 - _own(held[:, block.start : block.stop], bits))) for block in blocks], bits)
+
+
+def _own(part: Array, bits: int) -> int:
+    """Return the bits of a block of an array whose numbers have `bits` altogether.
+
+    A block of float32 among others of float64 must have moved: one that was read from a file of float32 and stays is no such.
+    """
+    own = _bits(part)
+    short = own <= _BITS["float16"] and np.count_nonzero(part) >= _FEWEST
+    moved = own < bits and bool((part != part[0]).any())
+    return own if short or moved else bits
+
+
+def _uniform(eps: float) -> Precision:
+    return Precision(next(name for name, b in _BITS.items() if 2.0 ** (1 - b) == eps), eps, eps)
+
+
+def _of_blocks(found: Sequence[tuple[Span, float]], bits: int = 53) -> Precision:
+    """Return the precision of blocks with these ε; where there are none, that of numbers with so many bits."""
+    coarsest = max((eps for _, eps in found), default=2.0 ** (1 - bits))
+    finer = tuple((block, eps) for block, eps in found if eps < coarsest)
+    return Precision("mixed", coarsest, coarsest, finer) if finer else _uniform(coarsest)
 
 
 def named(wanted: str) -> Precision:
@@ -81,19 +149,25 @@ def _bits(held: Array) -> int:
         return _BITS["float64"]
     if held.dtype.itemsize < 4:
         return _BITS["float16"]
-    flat = held.reshape(-1)
-    pieces = [flat[i : i + _PIECE] for i in range(0, flat.size, _PIECE)]
     single = held.dtype == np.float32
-    if not single and not (flat.any() and all(np.array_equal(p, _single(p)) for p in pieces)):
+    if not single and not (held.any() and all(np.array_equal(p, _single(p)) for p in _pieces(held))):
         return _BITS["float64"]
     for bits in (_BITS["bfloat16"], _BITS["float16"]):
-        if all(not np.any(_words(p) << np.uint32(9 + bits - 1)) for p in pieces):
+        if all(not np.any(_words(p) << np.uint32(9 + bits - 1)) for p in _pieces(held)):
             last = np.uint32(1 << (24 - bits))
-            used = sum(int(np.count_nonzero(p)) for p in pieces)
-            full = sum(int(np.count_nonzero(_words(p) & last)) for p in pieces)
+            used = sum(int(np.count_nonzero(p)) for p in _pieces(held))
+            full = sum(int(np.count_nonzero(_words(p) & last)) for p in _pieces(held))
             if full > _FULL * used:
                 return bits
     return _BITS["float32"]
+
+
+def _pieces(held: Array) -> Iterator[Array]:
+    """Yield the numbers of an array, some rows at a time."""
+    rows = np.atleast_1d(held)
+    size = max(_PIECE // max(rows[:1].size, 1), 1)
+    for low in range(0, len(rows), size):
+        yield rows[low : low + size].reshape(-1)
 
 
 def _single(piece: Array) -> Array:

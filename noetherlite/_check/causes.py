@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,38 +11,19 @@ from .._base.types import Array, Float64Array
 from .._motion.algorithms import GD, Algorithm, HeavyBall
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
+from .case import EXACT, EXPLAINED, Case, explained
+from .other_losses import normalised, some_samples
+from .other_rows import apart, averages
 from .replay import walk
 from .rounding import Rounding
 from .rows import ALIKE, ROUND_OFF, Motion, blocks_of, distinct
 
 _CASES = 8  # steps that are off and are looked into
-# What a cause may leave: this part of what is off where round-off hides the rest, and else next to nothing.
-_EXPLAINED = 0.02
-_EXACT = 1e-6
 _PER_UNKNOWN = 10  # equations for each coefficient that is fitted
 _COARSE = 2.0**-7  # ε of bfloat16
 _MOST = 0.5
 _VARIED = 0.1  # spread of the logarithms of rates that are each entry's own
 _SAME = 1e-3  # how far the lengths of clipped gradients may differ, relatively
-
-
-@dataclass(frozen=True)
-class Case:
-    """One step that is off: the rows around it and their batches, where the gradient was taken, and what it was."""
-
-    record: int
-    rows: Float64Array
-    batches: tuple[object, ...]
-    has_previous: bool
-    point: Float64Array
-    got: Float64Array
-    want: Float64Array
-    noise: float
-
-    @property
-    def here(self) -> int:
-        """Index in `rows` of the row from which the step is taken."""
-        return int(self.has_previous)
 
 
 def counted(U: Potential, factor: float, tolerance: float) -> str:
@@ -62,11 +42,6 @@ def counted(U: Potential, factor: float, tolerance: float) -> str:
     return f" ({told[0]})" if told else ""
 
 
-def _explained(left: float, off: float, noise: float) -> bool:
-    """Return whether a cause that leaves this much of what is off is the cause."""
-    return left <= _EXPLAINED * off and left <= max(2 * noise, _EXACT * off)
-
-
 def _parallel(step: Float64Array, gradient: Float64Array) -> bool:
     """Return whether a step is along a gradient."""
     cosine = float(step @ gradient) / max(float(np.linalg.norm(step) * np.linalg.norm(gradient)), np.finfo(float).tiny)
@@ -76,8 +51,8 @@ def _parallel(step: Float64Array, gradient: Float64Array) -> bool:
 class Evidence:
     """What is kept of steps to tell why they are off; its memory does not grow with their number."""
 
-    def __init__(self, U: Potential, algorithm: Algorithm, every: int) -> None:
-        self.U, self.algorithm, self.every = U, algorithm, every
+    def __init__(self, U: Potential, algorithm: Algorithm, every: int, t0: float) -> None:
+        self.U, self.algorithm, self.every, self.t0 = U, algorithm, every, t0
         self.n = self.n_off = 0
         self.cases: list[Case] = []
         self._factor = (np.inf, -np.inf)
@@ -122,6 +97,9 @@ class Evidence:
         together = len(moved) == len(motion)
         if 2 * self.n_off <= self.n and (rows := self._rows()):
             return [rows]
+        most = together and 2 * self.n_off > self.n and not self._multiples()
+        if most and (rows := apart(self.U, self.algorithm, self.every, self.t0, self.cases)):
+            return [rows]
         if together and self._alike:
             return [self._scaled(len(motion) > 1)]
         if all(row.proportional for row in moved):
@@ -134,6 +112,8 @@ class Evidence:
             or self._coefficients(entries, where)
             or (laws_hold and {f"W{h}" for h in self._layers()} <= set(named) and self._other_samples())
             or self._clipped(entries)
+            or (together and self.every == 1 and averages(self.U, self.algorithm, self.cases))
+            or (self.every == 1 and (some_samples(self.U, self.cases) or normalised(self.U, self.cases)))
             or (together and (self._coarse() or self._adaptive()))
         )
         return [cause + self._share()] if cause else [row.finding for row in moved]
@@ -166,10 +146,18 @@ class Evidence:
             one = walk(self.algorithm, x, x, 0.0, self.every, lambda _, y: self.U.gradient(y))[0]
             noise = case.noise * self.every * self.algorithm.dt
             left, off = (float(np.linalg.norm(following - other)) for other in (two, one))
-            if not _explained(left, off, noise):
+            if not explained(left, off, noise):
                 return ""
         missing = ", ".join(str(c.record) for c in self.cases)
         return f"a row is missing after row {missing}: the next is {2 * self.every} steps on{self._share()}"
+
+    def _multiples(self) -> bool:
+        """Return whether the steps that are off are the expected ones times one factor, to round-off."""
+        low, high = self._factor
+        factor = 0.5 * (low + high)
+        return np.isfinite(factor) and all(
+            float(np.linalg.norm(case.got - factor * case.want)) <= 2 * case.noise for case in self.cases
+        )
 
     def _layers(self) -> range:
         return range(1, self.U.network.n_layers + 1) if isinstance(self.U, NetworkPotential) else range(0)
@@ -211,16 +199,20 @@ class Evidence:
     def _is(case: Case, gradient: Float64Array) -> bool:
         """Return whether this is the gradient of a step."""
         off, left = (float(np.linalg.norm(case.got - other)) for other in (case.want, gradient))
-        return _explained(left, off, case.noise)
+        return explained(left, off, case.noise)
 
     def _coefficients(self, entries: Array, where: str) -> str:
-        """Recognise combinations of ∇U, x and the step before: weight decay, momentum, Nesterov's momentum."""
+        """Recognise combinations of ∇U, x, its signs and the step before: weight decay, L1, momentum, Nesterov's momentum."""
         momentum = isinstance(self.algorithm, GD | HeavyBall) and self.every == 1
         cases = [c for c in self.cases if c.has_previous] if momentum else self.cases
         if not cases:
             return ""
         off = np.concatenate([(c.got - c.want)[entries] for c in cases])
-        known = {"f": [c.want for c in cases], "decay": [c.point for c in cases]}
+        known = {
+            "f": [c.want for c in cases],
+            "decay": [c.point for c in cases],
+            "signs": [np.sign(c.point) for c in cases],
+        }
         if momentum:
             h = self.algorithm.dt
             known["momentum"] = [(c.rows[0] - c.rows[1]) / h for c in cases]
@@ -235,11 +227,11 @@ class Evidence:
                 continue
             found = np.linalg.lstsq(A / lengths, off, rcond=None)[0]
             remainder = float(np.linalg.norm(off - A / lengths @ found))
-            if noise <= _EXPLAINED * size and _explained(remainder, size, noise):
+            if noise <= EXPLAINED * size and explained(remainder, size, noise):
                 left[chosen] = remainder, dict(zip(chosen, map(float, found / lengths), strict=True))
         if not left:
             return ""
-        least = max(10 * min(remainder for remainder, _ in left.values()), _EXACT * size)
+        least = max(10 * min(remainder for remainder, _ in left.values()), EXACT * size)
         return self._named(next(found for remainder, found in left.values() if remainder <= least), where)
 
     def _before(self, case: Case) -> Float64Array:
@@ -258,6 +250,8 @@ class Evidence:
             parts.append(
                 ("no weight decay" if abs(there) < _SAME * decay else f"a weight decay of {there:.4g}") + instead
             )
+        if "signs" in found:
+            parts.append(f"an L1 penalty of {found['signs']:.4g} times the signs of the parameters")
         if "change" in found:
             if "f" in found or abs(found["change"] - beta) > _SAME * abs(beta):
                 return ""
@@ -288,7 +282,7 @@ class Evidence:
         for case in self.cases:
             got, want = case.got[entries], case.want[entries]
             left, off = (float(np.linalg.norm(got - other)) for other in (np.clip(want, -size, size), want))
-            if not _explained(left, off, case.noise):
+            if not explained(left, off, case.noise):
                 return ""
         return f"entries of the gradient beyond {size:.4g} are clipped to it" if size else ""
 

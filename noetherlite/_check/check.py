@@ -16,15 +16,17 @@ from .._motion.dynamics import GF, Dynamics
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
 from .clock import candidates, even, last_is_short, start, times
-from .flow import check_flow, path
+from .flow import HIDDEN, check_flow
+from .flow_path import Path
 from .implied import fewest_rows
 from .limits import limits
 from .recording import by_row, claimed, laws_of, recorded, step_laws
+from .rows import blocks_of
 from .steps import Stepwise
 from .verdict import Report, law_findings, motion_findings
 
 # Rows are judged in pieces of so many numbers, which bounds what is needed beside the recording.
-_PIECE = 1 << 18
+_PIECE = 1 << 16
 _ALIASED = "all rows are equal, and the gradient is not zero: were they copied when they were recorded?"
 
 
@@ -71,7 +73,8 @@ def check(
         taken at row k. With `every` = m it has m of them for each row but the last.
     precision : {"float64", "float32", "bfloat16", "float16", "autocast"}, optional
         Precision of the parameters and of their gradients; with "autocast" parameters are float32 and gradients bfloat16. By
-        default what the numbers show: arrays of float64 that hold nothing but numbers of a shorter format are judged by that.
+        default what the numbers show: arrays of float64 that hold nothing but numbers of a shorter format are judged by that, and
+        a block of parameters of which this is so by its own precision.
     every : int
         Steps of the `Algorithm` between rows. They are taken again from every row, and the rows that follow compared.
 
@@ -99,12 +102,13 @@ def check(
     gradient's own conditioning and kinks nearby are measured, by rounding y_k at random.
 
     With steps between the rows, F_k − ∇U is how far the replayed steps miss the next row, in units of a force that is off
-    all along them.
+    all along them. Round-off is measured by walks that are rounded at random after every step, and what a velocity that is not
+    known may make, beside a kink of relu for example, by walks with other velocities.
 
     With a dynamics they are, summed from t_0 on, Q − Q_0 (m = 0) and μJ − μ_0J_0 − ∫μS ds (m > 0; where no
     double holds μ, in units of its last value) for every law, the same for energy, E − E_0 + ∫c|ẋ|² ds, and interval by interval mΔẋ + ∫cẋ ds + ∫∇U ds for every
     block. A method whose step is no longer than the spacing errs at first order, by no more than what gradients taken up to
-    two records from where they are used would change: that is the tolerance. A block is broken if more than a tenth of its
+    two records from where they are used would change: that is the tolerance, and the round-off of up to ten hidden steps, an assumption. A block is broken if more than a tenth of its
     intervals are beyond it, as kinks of relu that records step over make single ones err. Where curvature times spacing
     exceeds 2, hidden steps may oscillate unseen, and nothing is decided. If the records are evenly spaced and are the steps of
     one of the algorithms here after all, to round-off, they are checked as such.
@@ -128,7 +132,7 @@ def check(
     claimed(U, dynamics)
     every = checks.integer(every, "every", minimum=1)
     rows = recorded(U, params)
-    p = judged(rows, precision)
+    p = judged(rows, precision, blocks_of(U))
     if isinstance(dynamics, Algorithm):
         seen, used, told = _stepwise(U, rows, t, dynamics, p, every, velocity, laws, minibatches, batches)
         _feed(seen, used, by_row(U, batches, every, len(rows), dynamics))
@@ -145,10 +149,12 @@ def check(
             seen = Stepwise(U, algorithm, families, p, t0=float(when[0]))
             if len(rows) >= fewest_rows(algorithm, when[0] == 0) and _feed(seen, rows, None, until_broken=True):
                 return report(seen, [])
-    followed = path(U, np.asarray(rows, np.float64), when, dynamics, velocity, p.eps)
-    found, motion = check_flow(U, followed, dynamics, families, energy)
+    found, motion = check_flow(Path(U, rows, when, dynamics, velocity, p), families, energy)
     findings = [_ALIASED] if _aliased(U, rows) else motion_findings(U, motion) or law_findings(found)
-    told = ["steps between the rows were not seen; the tolerance is what a method of first order may do there"]
+    told = [
+        "steps between the rows were not seen; the tolerance is what a method of first order may do there, "
+        f"and the round-off of no more than {HIDDEN} of them"
+    ]
     title = f"{_title(len(rows), p, when[0], when[-1])}: {_name(dynamics)} up to first order in the spacing"
     return Report(found, motion, title, findings, told)
 

@@ -20,9 +20,16 @@ def limits(seen: Stepwise) -> list[str]:
     replay = seen.replay
     if replay is not None and replay.solved:
         out.append(
-            "the steps to row 1 were not checked, and those that follow less sharply: they gave the velocity, which is not recorded (velocity= takes it)"
+            "the steps to row 1 were not checked, and those that follow less sharply: they gave the velocity, which is not recorded "
+            "(velocity= takes it); that it is within twice its size of what they gave is assumed"
         )
-    elif replay is None and _needs_velocity(seen):
+    if replay is not None and replay.lost:
+        shown = ", ".join(map(str, replay.lost[:8])) + (", …" if len(replay.lost) > 8 else "")
+        out.append(
+            f"steps from row{'s' if len(replay.lost) > 1 else ''} {shown} were not checked, nor those to the next: "
+            "with the velocity that the rows before give they lead to what is not finite"
+        )
+    if replay is None and _needs_velocity(seen):
         out.append("the first step was not checked: the velocity at row 0 is not recorded")
     if not seen.families:
         out.append("no law was checked: none is known of this potential, or none was asked for")

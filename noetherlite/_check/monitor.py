@@ -9,7 +9,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.floating import underflowing
-from .._base.precision import judged, widened
+from .._base.precision import judged, of_dtype, widened
 from .._base.types import Array, ArrayLike
 from .._motion.algorithms import Algorithm
 from .._problem.potentials import Potential
@@ -18,6 +18,7 @@ from .check import report
 from .clock import start
 from .implied import fewest_rows
 from .recording import batch_of_row, claimed, dtype_of, step_laws
+from .rows import blocks_of
 from .steps import Stepwise
 from .verdict import Report
 
@@ -117,7 +118,7 @@ class Monitor:
 
     def _begin(self, rows: Array) -> None:
         U, algorithm, _, minibatches, t0 = self._claim
-        self._precision = judged(rows, self._wanted)
+        self._precision = judged(rows, self._wanted, blocks_of(U))
         families = self._families(batchwise=minibatches or bool(self._with_batches))
         motion = not minibatches or bool(self._with_batches)
         self._seen = Stepwise(
@@ -126,7 +127,10 @@ class Monitor:
 
     def _seen_rows(self, row: Array, batch: object) -> None:
         assert self._seen is not None
-        if self._wanted is None and (finer := judged(row, None)).eps < self._precision.eps and row.any():
-            self._precision = finer
-            self._seen.judge_by(finer)
+        if self._wanted is None and self._precision.eps > of_dtype(row) and row.any():
+            blocks = blocks_of(self._claim[0])
+            both = self._precision.and_of(judged(row[None], None, blocks), blocks)
+            if both != self._precision:
+                self._precision = both
+                self._seen.judge_by(both)
         self._seen.add(row[None].astype(np.float64), [batch])

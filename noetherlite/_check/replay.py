@@ -16,9 +16,19 @@ from .rounding import Rounding
 from .rows import ROUND_OFF
 
 _ITERATIONS = 2
-_TWINS = 2
-_FADES = 0.25  # Twins may pass close to the rows by chance: of how far they were this much is kept from row to row.
-_ELSEWHERE = 2  # how far off the twin's first velocity is, over the velocity, where that is not known
+# A twin's numbers are off by up to ROUND_OFF ε of themselves, eight times what rounding to nearest makes (ε/2), and ROUND_OFF
+# times the farthest twin is allowed: 32 standard deviations of what independent roundings make, or as much as 32² of them make
+# that are all rounded to the same side. Where one direction dominates, a twin may lie near the rows by chance: the part of
+# it along that direction is Gaussian, and that all of n twins are below 1/32 of its deviation has the chance (0.8/32)^n: 2e-10.
+_TWINS = 6
+# Where the velocity is not known, that which leads to the next row if the force stays as it is: with force turning by an
+# angle φ from row to row it is v sin φ/φ, and the velocity is off by φ/sin φ − 1 of it, at least twice of it being allowed.
+_ELSEWHERE = 2.0
+# Of an error of the velocity that is corrected, cos φ − sin φ/φ remains, which is below φ²/3, and below
+_REMAINS = 1.07
+_HALVINGS = 12
+# Displaced walks: by once and twice what the next row is off by.
+_SHIFTS = (1.0, 2.0)
 
 Gradient = Callable[[int, Float64Array], Float64Array]  # (number of the step, point) ↦ ∇U
 
@@ -32,7 +42,7 @@ def walk(
     gradient: Gradient,
     rounded: Callable[[Float64Array], Float64Array] = lambda x: x,
 ) -> tuple[Float64Array, Float64Array]:
-    """Return x and v after so many steps of the algorithm from time t on (theory §6), x `rounded` after each."""
+    """Return x and v after so many steps of the algorithm from time t on (theory §6), both `rounded` after each."""
     h, decay = algorithm.dt, algorithm.weight_decay
 
     def force(j: int, y: Float64Array) -> Float64Array:
@@ -43,13 +53,13 @@ def walk(
             x = rounded(x - h * force(j, x))
     elif isinstance(algorithm, HeavyBall):
         for j in range(steps):
-            v = algorithm.momentum * v - force(j, x)
+            v = rounded(algorithm.momentum * v - force(j, x))
             x = rounded(x + h * v)
     elif isinstance(algorithm, NAGD):
         for j in range(steps):
             k = round(t / h) + j
             beta = (k - 1) / (k + algorithm.alpha - 1)
-            v = beta * v - h * force(j, x + beta * h * v)
+            v = rounded(beta * v - h * force(j, x + beta * h * v))
             x = rounded(x + h * v)
     else:
         kick = 0.5 * h / algorithm.dynamics.mass
@@ -59,7 +69,7 @@ def walk(
             v = algorithm.dynamics.fading(start, middle) * v - kick * at_x
             x = rounded(x + h * v)
             at_x = force(j + 1, x)
-            v = algorithm.dynamics.fading(middle, end) * (v - kick * at_x)
+            v = rounded(algorithm.dynamics.fading(middle, end) * (v - kick * at_x))
     return x, v
 
 
@@ -71,7 +81,10 @@ class Replay:
     A force that is off by δF then shows as wδF in the next row, w = b + ae, with δv = eδF and e ← (1 − p)ce + d − pcb/a.
 
     Beside the rows run twins of theirs, rounded at random after every step; how far they get from the rows is what round-off
-    makes.
+    makes. That is linear in the errors. Where it is not, as beside a kink of relu that hidden steps land on either side of in
+    turn, twins may all follow the walk while the true steps do not. So of a row that bare round-off does not explain two more
+    walks are made, their velocities changed by ±δ, the change that would lead to it, as far as the velocity may be so wrong:
+    E(v + δ) + E(v − δ) − 2E(v) is zero where the walk is linear as far as that, and where it is not, that is what it may make.
     """
 
     def __init__(
@@ -85,13 +98,17 @@ class Replay:
     ) -> None:
         self.U, self.algorithm, self.precision, self.t0, self.every = U, algorithm, precision, t0, every
         self.solved = False  # whether the first rows gave the velocity
+        self.lost: list[int] = []  # rows from which no step could be taken with the velocity that was followed so far
+        self._fresh = True  # whether the next row is the first of which steps are taken
         self._known = velocity
         self._rounding = Rounding(U, precision.gradient)
         self._rng = np.random.default_rng(0)
         self._velocities = [np.zeros(U.n_params) for _ in range(1 + _TWINS)]
         self._twins: list[Float64Array] = []
         self._direction: Float64Array | None = None  # of the largest curvature
-        self._spread = 0.0  # how far the twins are from the rows
+        self._bend = 0.0  # what the walks are not linear by, as a force, and what is left of that of rows before
+        self._doubt = 0.0  # how far a velocity that is not known may lead from where the walk does
+        self._reach = np.inf  # how far the velocities that are allowed for at the first row lead
         self._next = 0  # the row from which the next steps are taken
         self._lag = 0.0  # e: by how much the velocity is off where the force is off by one
 
@@ -111,31 +128,69 @@ class Replay:
     def _between(self, k: int, x: Float64Array, following: Float64Array, batch: object) -> tuple[Any, ...] | None:
         t = self.t0 + k * self.every * self.algorithm.dt
         a, b, c, d = self._response(t)
-        if k == 0:
+        if self._fresh:
             self._twins = [self._rounded(x) for _ in range(_TWINS)]
-        judged = k > 0 or self._begin(x, following, t, batch, a, b)
+        judged = not self._fresh or self._begin(x, following, t, batch, a, b)
         ends = [following, *(self._rounded(following) for _ in range(_TWINS))]
         walks = [self._walk(x, self._velocities[0], t, batch)]
-        rough = self._rounding.saturation(self.U, x, self.U.gradient(x))
-        walks += [
-            self._walk(y, v, t, batch, self._rounded, rough)
-            for y, v in zip(self._twins, self._velocities[1:], strict=True)
-        ]
         here, _, mean = walks[0]
         if not np.isfinite(here).all():
-            raise ValueError(f"params: {self.every} steps of {self.algorithm} from row {k} lead to what is not finite")
+            return self._lost(k)
+        rough = self._rounding.saturation(self.U, x, self.U.gradient(x))
+        walks += [self._twin(i, here, t, batch, rough) for i in range(_TWINS)]
+        self._fresh = False
         off = [end - there for end, (there, _, _) in zip(ends, walks, strict=True)]
         weight = a * self._lag + b
+        bare = self._round_off(0.5 * (here + following), mean)
+        spread = max(float(np.linalg.norm(miss - off[0])) for miss in off[1:]) / abs(weight)
+        bend, size = self._bend, float(np.linalg.norm(off[0])) / abs(weight)
+        if a != 0 and size > ROUND_OFF * bare:
+            doubt = max(self._doubt / abs(weight), ROUND_OFF * (bare + spread + bend))
+            bend = max(bend, self._bent(x, t, batch, here, min(1.0, doubt / size) / a * off[0]) / abs(weight))
         part = self._correct([v for _, v, _ in walks], [c / a * miss for miss in off]) if a != 0 else 0.0
+        left = self._left(x, c, part) if max(bend, self._doubt) > 0 else 0.0
+        self._bend, self._doubt = left * bend, left * self._doubt
         self._lag = (1 - part) * c * self._lag + d - (part * c * b / a if a != 0 else 0.0)
         self._twins = ends[1:]
         if not judged:
             return None
-        spread = max(float(np.linalg.norm(miss - off[0])) for miss in off[1:]) / abs(weight)
-        told = np.isfinite(spread) and (not self.solved or self._angle(x) < np.pi)
-        self._spread = max(spread, _FADES * self._spread) if told else np.inf
-        noise = ROUND_OFF * (self._round_off(x, mean) + self._spread)
+        if not np.isfinite(spread) or (self.solved and self._angle(x) >= np.pi):
+            spread = np.inf
+        noise = ROUND_OFF * (bare + spread + bend)
         return k, t, 0.5 * (here + following), mean + off[0] / weight, mean, noise, following - x
+
+    def _lost(self, k: int) -> None:
+        """Begin anew with the next row, as where the velocity is not known; what is known of it leads nowhere."""
+        if self.algorithm.has_velocity and k > 0:
+            self.lost.append(k)
+            self._known, self._fresh, self._lag, self._bend = None, True, 0.0, 0.0
+            self._velocities = [np.zeros(self.U.n_params)] * (1 + _TWINS)
+            return
+        raise ValueError(f"params: {self.every} steps of {self.algorithm} from row {k} lead to what is not finite")
+
+    def _twin(
+        self, i: int, here: Float64Array, t: float, batch: object, rough: float
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Return the walk of a twin; a velocity that leads it beyond where those allowed for lead is halved towards the rows'."""
+        v, first = self._velocities[1 + i], self._velocities[0]
+        for _ in range(_HALVINGS):
+            walked = self._walk(self._twins[i], v, t, batch, self._rounded, rough)
+            if np.linalg.norm(walked[0] - here) <= self._reach:
+                break
+            v = first + 0.5 * (v - first)
+        return walked
+
+    def _bent(self, x: Float64Array, t: float, batch: object, here: Float64Array, change: Float64Array) -> float:
+        """Return what walks are not linear by, whose velocities are changed by once and twice that much in either direction."""
+        bent = []
+        for shift in _SHIFTS:
+            ends = [self._walk(x, self._velocities[0] + sign * shift * change, t, batch)[0] for sign in (1, -1)]
+            bent.append(float(np.linalg.norm(ends[0] + ends[1] - 2 * here)))
+        return max(bent) if np.isfinite(bent).all() else np.inf
+
+    def _left(self, x: Float64Array, c: float, part: float) -> float:
+        """Return how much of an error of the velocity is left a row on, where this part of it is corrected."""
+        return (1 - part) * abs(c) + part * min(self._angle(x) ** 2 / 3, _REMAINS)
 
     def _angle(self, x: Float64Array) -> float:
         """Return the angle ωτ by which the fastest oscillation turns between two rows, by power iteration.
@@ -167,7 +222,7 @@ class Replay:
 
     def _round_off(self, x: Float64Array, mean: Float64Array) -> float:
         p = self.precision
-        return float(p.eps * gain(self.algorithm) * np.linalg.norm(x) + p.gradient * np.linalg.norm(mean))
+        return float(gain(self.algorithm) * p.length(x) + p.gradient * np.linalg.norm(mean))
 
     def _begin(self, x: Float64Array, following: Float64Array, t: float, batch: object, a: float, b: float) -> bool:
         """Find the velocity at the first row; return whether the steps from there are still to be judged."""
@@ -182,8 +237,11 @@ class Replay:
         self.solved = True
         v = (following - here) / a
         # Twins begin with other velocities altogether: how fast they fall in with the rows is how fast any error does.
-        speed = _ELSEWHERE * max(float(np.linalg.norm(v)), float(np.linalg.norm(following - x)) / abs(a))
-        size = _ELSEWHERE * np.abs(v) + speed / np.sqrt(x.size)
+        angle = self._angle(x)
+        elsewhere = max(_ELSEWHERE, angle / np.sin(angle) - 1) if 0 < angle < np.pi else _ELSEWHERE
+        speed = elsewhere * max(float(np.linalg.norm(v)), float(np.linalg.norm(following - x)) / abs(a))
+        size = elsewhere * np.abs(v) + speed / np.sqrt(x.size)
+        self._reach = self._doubt = abs(a) * float(np.linalg.norm(size))
         self._velocities = [v, *(v + size * self._rng.standard_normal(x.size) for _ in range(_TWINS))]
         return False
 
@@ -220,4 +278,4 @@ class Replay:
 
     def _rounded(self, x: Float64Array) -> Float64Array:
         """Return x rounded at random."""
-        return np.asarray(x * (1 + ROUND_OFF * self.precision.eps * self._rng.uniform(-1, 1, x.size)))
+        return np.asarray(x + ROUND_OFF * self.precision.each(x) * self._rng.uniform(-1, 1, x.size))

@@ -18,6 +18,8 @@ ROUND_OFF = 4
 RESOLUTION = 0.1
 # Records that step over a kink of relu make single intervals err; a wrong gradient errs in more than this part of them.
 PERSISTENT = 0.1
+# Residuals are counted in pieces of so many numbers.
+_PIECE = 1 << 16
 # What may be left over, relatively, where a motion is said to be a multiple of the expected one: exact steps, and flows.
 ALIKE = (0.02, 0.1)
 
@@ -27,12 +29,12 @@ def blocks_of(U: Potential) -> tuple[Block, ...]:
     return U.network.blocks if isinstance(U, NetworkPotential) else (Block("x", 0, (U.n_params,)),)
 
 
-def gradients(U: Potential, points: Float64Array) -> Float64Array:
-    """Return ∇U at each row of `points`."""
+def gradients(U: Potential, points: Float64Array, low: int = 0) -> Float64Array:
+    """Return ∇U at each row of `points`, the first of which is row `low` of the recording."""
     out = np.array([U.gradient(point) for point in points])
     finite = np.isfinite(out).all(axis=1)
     if not finite.all():
-        raise ValueError(f"params: ∇U is not finite at row {int(np.argmin(finite))}")
+        raise ValueError(f"params: ∇U is not finite at row {low + int(np.argmin(finite))}")
     return out
 
 
@@ -170,7 +172,10 @@ class Row:
     ) -> Row:
         """Return the row whose every residual is given."""
         tally = Tally()
-        tally.add(t, residual, np.broadcast_to(tolerance, residual.shape), np.broadcast_to(scale, residual.shape))
+        tolerance, scale = np.broadcast_to(tolerance, residual.shape), np.broadcast_to(scale, residual.shape)
+        rows = max(_PIECE // max(residual[0].size, 1), 1)
+        for part in (slice(low, low + rows) for low in range(0, t.size, rows)):
+            tally.add(t[part], residual[part], tolerance[part], scale[part])
         return cls(name, t, residual, tolerance, scale, order, tally, obstacle)
 
     @property
@@ -341,26 +346,6 @@ class Motion(Row):
             steps=steps,
             alone=int(off.sum()) == 1,
         )
-
-    @classmethod
-    def compared(
-        cls,
-        block: Block,
-        t: Float64Array,
-        got: Float64Array,
-        want: Float64Array,
-        tolerance: Float64Array,
-        scale: Float64Array,
-        order: int,
-        obstacle: str = "",
-    ) -> Motion:
-        """Return the row of a block from what it moved by and what it should have, (K, n) each."""
-        norm, tally, moments = np.linalg.norm(got - want, axis=1), Tally(), Moments.empty(block)
-        tally.add(t, norm, tolerance, scale)
-        off = norm > tolerance
-        moments.add(block, got[off], want[off], tolerance[off])
-        steps = tuple(np.flatnonzero(off)[:8].tolist())
-        return cls.moved(block, t, norm, tolerance, scale, order, tally, moments, obstacle, steps)
 
     def _is_broken(self) -> bool:
         return self.tally.n_off > (0.0 if self.order == 0 else PERSISTENT * self.tally.n)

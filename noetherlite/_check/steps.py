@@ -94,7 +94,7 @@ class Stepwise:
         self.U, self.algorithm, self.families, self.precision = U, algorithm, list(families), precision
         self.every, self.t0, self.velocity, self.motion, self.keep = every, t0, velocity, motion, keep
         self.rounding = Rounding(U, precision.gradient)
-        self.evidence = Evidence(U, algorithm, every)
+        self.evidence = Evidence(U, algorithm, every, t0)
         self.n_rows = 0
         self.distinct = False  # whether any row differs from the first
         self.first_row = np.empty(0)
@@ -158,7 +158,7 @@ class Stepwise:
                 [self._gradient(point, k - low, int(k)) for point, k in zip(points, record, strict=True)]
             ).reshape(points.shape)
         p = self.precision
-        noise = p.eps * gain(self.algorithm) * np.linalg.norm(points, axis=1) + p.gradient * np.linalg.norm(got, axis=1)
+        noise = gain(self.algorithm) * p.length(points) + p.gradient * np.linalg.norm(got, axis=1)
         when: Float64Array = np.asarray(self.t0 + record * self.algorithm.dt, np.float64)
         return Steps(record, when, points, got, want, ROUND_OFF * noise)
 
@@ -174,7 +174,7 @@ class Stepwise:
         off = self._off(steps, laws)
         for k in np.flatnonzero(off):
             if self._unexplained < _HOPELESS:
-                self._explain(steps, laws, int(k), low)
+                self._explain(steps, laws, int(k), x, low)
                 off[k] = self._off(steps.part(slice(k, k + 1)), _cut(laws, slice(k, k + 1)))[0]
                 self._unexplained = self._unexplained + 1 if off[k] else 0
         free = isinstance(self.algorithm, HeavyBall) and self.velocity is None and self.algorithm.momentum > 0
@@ -226,14 +226,24 @@ class Stepwise:
         if steps.want is not None:
             for block, *_ in self._motion:
                 part = slice(block.start, block.stop)
-                off |= np.linalg.norm(steps.got[:, part] - steps.want[:, part], axis=1) > steps.noise
+                off |= np.linalg.norm(steps.got[:, part] - steps.want[:, part], axis=1) > self._allowed(steps, block)
         return off
 
-    def _explain(self, steps: Steps, laws: list[_Law], k: int, low: int) -> None:
+    def _allowed(self, steps: Steps, block: Block) -> Float64Array:
+        """Return the round-off of a block: that of all parameters, or where blocks have numbers of their own, of these."""
+        p = self.precision
+        if not p.finer:
+            return steps.noise
+        own = p.of(block.name) * np.linalg.norm(steps.points[:, block.start : block.stop], axis=1)
+        return np.asarray(steps.noise + ROUND_OFF * gain(self.algorithm) * (own - p.length(steps.points)))
+
+    def _explain(self, steps: Steps, laws: list[_Law], k: int, x: Float64Array, low: int) -> None:
         """Put in the gradient and the noise that rounding at step k allows."""
         batch = self._batches[int(steps.record[k]) - low] if self.every == 1 else None
         point, noise = steps.points[k], float(steps.noise[k])
         if steps.want is None or steps.span is not None:
+            if steps.span is not None:  # where the steps begin; the next row may be anywhere
+                point = x[int(steps.record[k]) - low]
             want = self.U.gradient(point)
             _, steps.noise[k] = self.rounding.nearest(point, want, want, noise, None)
         else:
@@ -249,9 +259,10 @@ class Stepwise:
         for block, kept, moments, which in self._motion:
             got, want = (a[:, block.start : block.stop] for a in (steps.got, steps.want))
             norm, scale = np.linalg.norm(got - want, axis=1), np.linalg.norm(want, axis=1)
-            kept.add(self.keep, front, (steps.t, norm, steps.noise, scale))
-            beyond = norm > steps.noise
-            moments.add(block, got[beyond], want[beyond], steps.noise[beyond])
+            allowed = self._allowed(steps, block)
+            kept.add(self.keep, front, (steps.t, norm, allowed, scale))
+            beyond = norm > allowed
+            moments.add(block, got[beyond], want[beyond], allowed[beyond])
             which.extend(steps.record[beyond][: max(8 - len(which), 0)].tolist())
 
     def rows(self) -> tuple[list[Row], list[Motion]]:
