@@ -190,6 +190,15 @@ def test_samples_are_told_where_no_law_is():
         assert "does not move along -∇U" in finding
 
 
+def test_steps_that_run_away_are_no_rows_apart():
+    steep = nl.potentials.Callable(
+        lambda x: ((x**6).sum() / 6, x**5), 40
+    )  # from 10 on steps of any number lead to infinity
+    recorded = 10 + np.cumsum(np.random.default_rng(0).standard_normal((6, 40)), axis=0)
+    for algorithm in (nl.GD(0.1), nl.Leapfrog(0.1), nl.NAGD(0.1)):
+        assert "apart" not in str(nl.check(steep, recorded, dynamics=algorithm).findings)
+
+
 def test_twice_the_rate_is_not_taken_for_every_second_row():
     small = np.float32(1e-3)  # so small that two steps are one of twice the length, to the round-off of the rows
     for recorded in (loop(U, X0.astype("f4"), 2 * small, 30), loop(U, X0.astype("f4"), small, 60)[::2]):

@@ -2,12 +2,12 @@
 
 import tracemalloc
 
-from noetherlite._check import check, flow_path, rows
 import numpy as np
 import pytest
 from problems import problem
 
 import noetherlite as nl
+from noetherlite._check import check, flow_path, rows
 
 
 def network(seed, activation="relu", loss="mse"):

@@ -12,9 +12,8 @@ from .._problem.potentials import Potential
 from .case import Case, explained
 
 _NUMBERS = 1 << 22  # of gradients sample by sample that are looked into
-_LEVEL = (
-    1e-3  # how nearly the steps of normalised neurons keep the length of their weights: ε of the normalisation is in it
-)
+# How nearly the steps of normalised neurons keep the length of their weights; the ε of the normalisation is in it.
+_LEVEL = 1e-3
 _USUAL = 0.05  # how far those of U do not
 
 

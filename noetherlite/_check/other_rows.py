@@ -22,6 +22,7 @@ _NUDGE = 1e-6  # of the logarithm of the weight, for differences
 _Weight = Callable[[int], float]  # number of a row ↦ weight of the newest parameters in it
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def averages(U: Potential, algorithm: Algorithm, cases: Sequence[Case]) -> str:
     """Recognise averages e_k = e_{k−1} + w_k(x_k − e_{k−1}) of parameters x_k that take the steps of gradient descent."""
     cases = [case for case in cases if case.record > 1]  # before that an average may begin otherwise
@@ -67,19 +68,19 @@ def _corrected(w: float) -> _Weight:
 
 def _fitted(left: Callable[[float], Float64Array]) -> float:
     """Return the weight that leaves least, by Gauss and Newton's steps of its logarithm from the best of those tried."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        sizes = [float(np.linalg.norm(left(w))) for w in _WEIGHTS]
-        u = float(np.log(_WEIGHTS[int(np.argmin(sizes))]))
-        for _ in range(_NEWTON):
-            here = left(float(np.exp(u)))
-            slope = (left(float(np.exp(u + _NUDGE))) - here) / _NUDGE
-            square = float(slope @ slope)
-            if not 0 < square < np.inf:
-                break
-            u -= float(np.clip(slope @ here / square, -1.0, 1.0))
+    sizes = [float(np.linalg.norm(left(w))) for w in _WEIGHTS]
+    u = float(np.log(_WEIGHTS[int(np.argmin(sizes))]))
+    for _ in range(_NEWTON):
+        here = left(float(np.exp(u)))
+        slope = (left(float(np.exp(u + _NUDGE))) - here) / _NUDGE
+        square = float(slope @ slope)
+        if not 0 < square < np.inf:
+            break
+        u -= float(np.clip(slope @ here / square, -1.0, 1.0))
     return float(np.exp(u))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def apart(U: Potential, algorithm: Algorithm, every: int, t0: float, cases: Sequence[Case]) -> str:
     """Recognise rows that are all another number of steps apart; those of methods with a velocity from rest at row 0."""
     if any(batch is not None for case in cases for batch in case.batches):
@@ -109,9 +110,13 @@ def _fitting(
     """Return which of the numbers of steps lead from a row at rest to those that follow."""
     if not tried:
         return tried
+
+    def gradient(_: int, y: Float64Array) -> Float64Array:
+        return U.gradient(y) if np.isfinite(y).all() else np.full_like(y, np.nan)
+
     x, v, path = start, np.zeros_like(start), {0: start}
     for j in range(max(*tried, every) * len(following)):
-        x, v = walk(algorithm, x, v, t0 + j * algorithm.dt, 1, lambda _, y: U.gradient(y))
+        x, v = walk(algorithm, x, v, t0 + j * algorithm.dt, 1, gradient)
         path[j + 1] = x
         if not np.isfinite(x).all():
             break
@@ -124,4 +129,6 @@ def _fitting(
 
     h = algorithm.dt if isinstance(algorithm, GD | HeavyBall) else algorithm.dt**2  # what a force moves x by in a step
     off = miss(every)
+    if not np.isfinite(off):
+        return set()
     return {m for m in tried if explained(miss(m), off, case.noise * h * m)}

@@ -135,7 +135,8 @@ class Replay:
         walks = [self._walk(x, self._velocities[0], t, batch)]
         here, _, mean = walks[0]
         if not np.isfinite(here).all():
-            return self._lost(k)
+            self._lost(k)
+            return None
         rough = self._rounding.saturation(self.U, x, self.U.gradient(x))
         walks += [self._twin(i, here, t, batch, rough) for i in range(_TWINS)]
         self._fresh = False
