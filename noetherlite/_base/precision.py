@@ -16,7 +16,6 @@ _BITS = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
 PRECISIONS = (*_BITS, "autocast")
 # Of the numbers of a 16-bit format, half have their last bit set; of coarser numbers that fit by accident (1, ½, 0.75), few.
 _FULL = 0.25
-_FEWEST = 8  # numbers of a block that tell its format
 # Arrays are looked at in pieces of so many numbers.
 _PIECE = 1 << 18
 
@@ -90,27 +89,30 @@ def judged(params: ArrayLike, wanted: str | None, blocks: Sequence[Span] = ()) -
     bits = _bits(held)
     if held.ndim < 2 or bits <= _BITS["float16"]:
         return _uniform(2.0 ** (1 - bits))
-    return _of_blocks([(block, 2.0 ** (1 - _own(held[:, block.start : block.stop], bits))) for block in blocks], bits)
+    parts = [held[:, block.start : block.stop] for block in blocks]
+    least = min((_shown(part, bits) for part in parts), default=bits)
+    if least == bits:
+        return _uniform(2.0 ** (1 - bits))
+    fitting = [max(_fitting(part), least) for part in parts]
+    return _of_blocks([(block, 2.0 ** (1 - own)) for block, own in zip(blocks, fitting, strict=True)])
 
 
-def _own(part: Array, bits: int) -> int:
-    """Return the bits of a block of an array whose numbers have `bits` altogether.
+def _shown(part: Array, bits: int) -> int:
+    """Return the bits that a block shows to have of its own, in an array whose numbers have `bits` altogether.
 
     A block of float32 among others of float64 must have moved: one that was read from a file of float32 and stays is no such.
     """
     own = _bits(part)
-    short = own <= _BITS["float16"] and np.count_nonzero(part) >= _FEWEST
-    moved = own < bits and bool((part != part[0]).any())
-    return own if short or moved else bits
+    return own if own <= _BITS["float16"] or (own < bits and bool((part != part[0]).any())) else bits
 
 
 def _uniform(eps: float) -> Precision:
     return Precision(next(name for name, b in _BITS.items() if 2.0 ** (1 - b) == eps), eps, eps)
 
 
-def _of_blocks(found: Sequence[tuple[Span, float]], bits: int = 53) -> Precision:
-    """Return the precision of blocks with these ε; where there are none, that of numbers with so many bits."""
-    coarsest = max((eps for _, eps in found), default=2.0 ** (1 - bits))
+def _of_blocks(found: Sequence[tuple[Span, float]]) -> Precision:
+    """Return the precision of blocks with these ε."""
+    coarsest = max(eps for _, eps in found)
     finer = tuple((block, eps) for block, eps in found if eps < coarsest)
     return Precision("mixed", coarsest, coarsest, finer) if finer else _uniform(coarsest)
 
@@ -149,16 +151,24 @@ def _bits(held: Array) -> int:
         return _BITS["float64"]
     if held.dtype.itemsize < 4:
         return _BITS["float16"]
-    single = held.dtype == np.float32
-    if not single and not (held.any() and all(np.array_equal(p, _single(p)) for p in _pieces(held))):
+    if held.dtype != np.float32 and not held.any():
+        return _BITS["float64"]
+    bits = _fitting(held)
+    if bits > _BITS["float16"]:
+        return bits
+    last = np.uint32(1 << (24 - bits))
+    used = sum(int(np.count_nonzero(p)) for p in _pieces(held))
+    full = sum(int(np.count_nonzero(_words(p) & last)) for p in _pieces(held))
+    return bits if full > _FULL * used else _BITS["float32"]
+
+
+def _fitting(held: Array) -> int:
+    """Return the bits of the shortest format that has all numbers of an array of float32 or float64."""
+    if held.dtype != np.float32 and not all(np.array_equal(p, _single(p)) for p in _pieces(held)):
         return _BITS["float64"]
     for bits in (_BITS["bfloat16"], _BITS["float16"]):
         if all(not np.any(_words(p) << np.uint32(9 + bits - 1)) for p in _pieces(held)):
-            last = np.uint32(1 << (24 - bits))
-            used = sum(int(np.count_nonzero(p)) for p in _pieces(held))
-            full = sum(int(np.count_nonzero(_words(p) & last)) for p in _pieces(held))
-            if full > _FULL * used:
-                return bits
+            return bits
     return _BITS["float32"]
 
 

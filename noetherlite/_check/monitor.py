@@ -129,7 +129,8 @@ class Monitor:
         assert self._seen is not None
         if self._wanted is None and self._precision.eps > of_dtype(row) and row.any():
             blocks = blocks_of(self._claim[0])
-            both = self._precision.and_of(judged(row[None], None, blocks), blocks)
+            since = np.stack([self._seen.first_row.astype(row.dtype) if self._seen.n_rows else row, row])
+            both = self._precision.and_of(judged(since, None, blocks), blocks)
             if both != self._precision:
                 self._precision = both
                 self._seen.judge_by(both)
