@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from .backends import KINDS, Backend
@@ -38,17 +39,23 @@ def drive(runs: Runs, watch: Watch, n_threads: int) -> None:
                 return
 
     with watch:
-        if lanes == 1:
-            lane()
-            return
-        with ThreadPoolExecutor(lanes) as pool:
-            try:
-                for future in [pool.submit(lane) for _ in range(lanes)]:
-                    future.result()
-            except KeyboardInterrupt:
-                pass
-            finally:
-                watch.halted = True  # where one lane fails, or Ctrl-C comes again, the others stop too
+        try:
+            if lanes == 1:
+                lane()
+            else:
+                _side_by_side(lane, lanes, watch)
+        except KeyboardInterrupt:  # pressed again: what the runs have recorded until now is kept
+            watch.halted = True
+
+
+def _side_by_side(lane: Callable[[], None], lanes: int, watch: Watch) -> None:
+    """Run the lanes in threads; where one fails, or Ctrl-C is pressed again, the others stop too."""
+    with ThreadPoolExecutor(lanes) as pool:
+        try:
+            for future in [pool.submit(lane) for _ in range(lanes)]:
+                future.result()
+        finally:
+            watch.halted = True
 
 
 def _advance(runs: Runs, group: slice, backend: Backend, watch: Watch, pace: Pace) -> str:
