@@ -45,13 +45,19 @@ def followed(U, theta):
         nl.check(U, run.params, dynamics=nl.GD(0.1))
 
 
-@scales
-@pytest.mark.parametrize("what", ["X", "theta", "y"])
-@pytest.mark.parametrize(("activation", "loss"), [("relu", "mse"), ("tanh", "nll")])
+@pytest.mark.parametrize("scale", [1e-300, 1e200])
+@pytest.mark.parametrize(
+    ("activation", "loss", "what"),
+    [
+        ("relu", "mse", "X"),
+        ("relu", "mse", "theta"),
+        ("relu", "mse", "y"),
+        ("tanh", "nll", "X"),
+        ("tanh", "nll", "theta"),
+    ],
+)
 def test_near_the_ends_of_the_range(activation, loss, what, scale):
     """Every operation gives a result, or says by a ValueError what is beyond the range."""
-    if what == "y" and loss == "nll":
-        pytest.skip("labels have no scale")
     net = nl.Network([2, 3, 2], activation, loss=loss)
     theta, inputs, y = net.init(rng=0, bias_std=0.5), X, TARGETS[loss]
     theta, inputs, y = (a * scale if name == what else a for name, a in (("theta", theta), ("X", inputs), ("y", y)))
