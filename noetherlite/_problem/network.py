@@ -339,7 +339,6 @@ class NetworkPotential(Compiled):
             self.rotation_invariant = bool(getattr(held, "rotation_invariant", False))
             held, y, self.dataset = held.X, held.y, str(held.name)
         checks.instance(network, "network", Network, "a Network")
-        checks.instance(network, "network", Network, "a Network")
         self.network = network
         self.X: Array = checks.array(held, "X", ndim=2)
         self.n_samples = self.X.shape[0]
