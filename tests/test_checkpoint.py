@@ -144,6 +144,20 @@ def test_large_data_are_known_by_their_digest(tmp_path, monkeypatch):
     assert_same(nl.resume(tmp_path / "a", U), whole)
 
 
+def test_data_of_another_name_are_the_same_data(tmp_path):
+    """A name is no content: identical data go on, and data that differ in one bit do not."""
+    net = nl.Network([4, 6, 3], "swish")
+    X, y = np.random.default_rng(0).normal(size=(9, 4)), np.arange(9) % 3
+    first, second = (net.potential(nl.Dataset(X, y, name)) for name in ("Monday", "Tuesday"))
+    whole = nl.integrate(first, nl.GD(0.1), net.init(rng=0), STEPS, backend="reference")
+    stopped(tmp_path / "a", first, nl.GD(0.1), net.init(rng=0), 30, backend="reference")
+    with pytest.raises(ValueError, match="its data have another SHA-256"):
+        nl.resume(tmp_path / "a", net.potential(nl.Dataset(np.nextafter(X, 9), y, "Monday")))
+    resumed = nl.resume(tmp_path / "a", second)
+    np.testing.assert_array_equal(resumed.x, whole.x)
+    assert resumed.specification["potential"]["dataset"] == "Tuesday"
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_ensembles(tmp_path, batch_size, n_threads):

@@ -1,5 +1,6 @@
 """No argument gives a traceback; a bug of ours says how to report it; every example of every --help runs."""
 
+import io
 import json
 import os
 import re
@@ -113,6 +114,24 @@ def test_streams_that_are_closed_full_or_read_by_nobody():
         os.close(writer)
         assert done.stderr == b"", command
         assert done.returncode in (0, 1, 2)  # argparse says nothing of help that nobody reads
+
+
+def closed(stream):
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("make", [lambda: None, io.StringIO, lambda: io.TextIOWrapper(io.BytesIO())])
+@pytest.mark.parametrize("arguments", [["laws", "--widths", "2,3,2"], ["laws", "--widths", "2,3,2", "--json"]])
+def test_a_program_that_has_no_standard_output_or_has_closed_it(arguments, make, monkeypatch, capsys):
+    """Where there is none, as under pythonw, nothing is said; what is closed is said on standard error, if that is open."""
+    out, err = (make() and closed(make()) for _ in range(2))
+    monkeypatch.setattr("sys.stdout", out)
+    assert main(arguments) == (0 if out is None else 1)
+    said = "" if out is None else r"noetherlite: I/O operation on closed file\.?\n"
+    assert re.fullmatch(said, capsys.readouterr().err)
+    monkeypatch.setattr("sys.stderr", err)
+    assert main(arguments) == (0 if out is None else 1)
 
 
 # --- results that are there ------------------------------------------------------------------------------------------

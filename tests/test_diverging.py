@@ -35,6 +35,7 @@ def looked_at(run, tmp_path):
             assert run.plot_law(name) is not None
         for draw in (run.plot_loss, run.plot_energy, run.plot_residuals):
             assert draw() is not None
+        assert ("no loss was recorded" in nl.report(run)) == (len(run.t) == 0)
         back = nl.load(run.save(tmp_path / "run"))
     np.testing.assert_array_equal(back.loss, run.loss)
     assert back.message == run.message
@@ -53,6 +54,14 @@ def test_a_start_whose_loss_is_not_finite(tmp_path, name, backend, dtype):
         assert all(law.residual.shape[0] == 0 for law in run.laws.values())
     if backend == "auto":
         looked_at(run, tmp_path)
+
+
+@pytest.mark.parametrize("finite", [0, 1])
+def test_the_page_of_an_ensemble_of_which_nothing_was_recorded(finite):
+    net, U = problem("relu")
+    x0 = net.init(rng=0)
+    runs = nl.ensemble(U, nl.GD(0.1), [1e200 * x0, x0 if finite else 1e200 * x0], STEPS, backend="reference")
+    assert ("no loss was recorded" in nl.report(runs)) == (not finite)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

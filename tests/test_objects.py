@@ -2,8 +2,10 @@
 
 import copy
 import json
+import multiprocessing
 import pickle
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -48,6 +50,8 @@ def objects():
     ]
     found += [*nl.symmetries(U), nl.Symmetry([[0.0, -1.0], [1.0, 0.0]], name="turn")]
     found += [nl.law(s, nl.NAGF) for s in nl.symmetries(U)[:2]]
+    scan = nl.scan(lambda params: net.unpack(U.gradient(net.pack(params))), net.unpack(net.init(rng=0, bias_std=1.0)))
+    found += [scan, *scan.laws()[:1], nl.watch(scan.laws()), nl.tensors.audit(net.unpack(x0), scan.laws())]
     found += [nl.count_laws(net, flow="gradient"), nl.discover(radial, rng=0), nl.datasets.polygon(4)]
     return [*found, nl.reference_flow(radial, nl.GF, [1.0, 0.5], [0.0, 1.0])]
 
@@ -77,6 +81,16 @@ def test_copies(every, again):
     for one in every:
         assert same(one, again(one)), one
     assert not same(every[0], every[1])  # the control
+
+
+def test_through_a_pool_of_processes(every):
+    """There and back, also what a function in the other process makes."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        back = pool.submit(copy.copy, every)
+        made = pool.submit(nl.integrate, nl.potentials.Radial(2), nl.GD(0.1), [1.0, 0.5], 3, backend="reference")
+        assert same(every, back.result())
+        own = nl.integrate(nl.potentials.Radial(2), nl.GD(0.1), [1.0, 0.5], 3, backend="reference")
+        assert same(own, made.result())
 
 
 def test_truth_and_text(every):

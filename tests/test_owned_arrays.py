@@ -110,3 +110,53 @@ def test_masks_are_not_lost_without_a_word(call):
 def test_masked_arrays_without_a_masked_entry_are_arrays():
     whole = np.ma.masked_array([1.0, 2.0], [False, False])
     np.testing.assert_array_equal(U2.gradient(whole), U2.gradient([1.0, 2.0]))
+
+
+class OnAnotherDevice:
+    """A tensor as PyTorch has it on a GPU: no array, until it is detached and brought over."""
+
+    def __init__(self, array, at="cuda", has_gradient=True):
+        self.array, self.at, self.has_gradient = array, at, has_gradient
+        self.dtype, self.shape = f"torch.{array.dtype}", array.shape
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    def detach(self):
+        return OnAnotherDevice(self.array, self.at, has_gradient=False)
+
+    def cpu(self):
+        return OnAnotherDevice(self.array, "cpu", self.has_gradient)
+
+    def numpy(self):
+        if self.at != "cpu" or self.has_gradient:
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+        return self.array
+
+
+def test_tensors_on_another_device_are_brought_over():
+    """Everywhere arrays are taken, each once; the control is a tensor that stays where it is."""
+    net, U, x = problem("tanh")
+    far = OnAnotherDevice(x)
+    assert U.value(far) == U.value(x)
+    assert net.potential(OnAnotherDevice(np.asarray(U.X)), OnAnotherDevice(np.asarray(U.y))).value(far) == U.value(x)
+    run, same = (nl.integrate(U, nl.GD(0.1), start, 3, backend="reference", record_params=True) for start in (x, far))
+    np.testing.assert_array_equal(run.x, same.x)
+    assert nl.check(U, OnAnotherDevice(run.params), dynamics=nl.GD(0.1)).verdict == "holds"
+    state = {name: OnAnotherDevice(a) for name, a in net.unpack(x).items()}
+    np.testing.assert_array_equal(
+        nl.convert.from_flax(
+            net,
+            {
+                f"Dense_{h - 1}": {"kernel": OnAnotherDevice(net.unpack(x)[f"W{h}"].T), "bias": state[f"b{h}"]}
+                for h in range(1, net.n_layers + 1)
+            },
+        ),
+        x,
+    )
+    stays = OnAnotherDevice(x)
+    stays.cpu = stays.detach = lambda: stays
+    with pytest.raises(
+        TypeError, match=r"x must be an array of real numbers, and cannot be read \(TypeError: can't convert cuda"
+    ):
+        U.value(stays)

@@ -236,6 +236,13 @@ def damage(folder, how):
         (folder / "000001.failed.json").write_text("{}")
     elif how == "exchanged":
         (folder / "000001.npz").write_bytes((folder / "000002.npz").read_bytes())
+    elif how == "no number":
+        header = np.load(folder / "000001.npz")["header"]
+        np.savez(folder / "000001.npz", header=header, **{"result/sum": np.zeros(3, dtype=[("x", "f8")])})
+    elif how == "other names":
+        content = json.loads((folder / "sweep.json").read_text())
+        content["parameters"][2] = {"a": 1, "c": {"x": 1}}
+        (folder / "sweep.json").write_text(json.dumps(content))
     elif how == "pickle":
         np.savez(folder / "000001.npz", header=np.array({"a": 1}, dtype=object))
 
@@ -252,6 +259,8 @@ def damage(folder, how):
         ("member", "000001.npz is damaged"),
         ("failed member", "000001.failed.json is damaged"),
         ("exchanged", "000001.npz belongs to another"),
+        ("no number", r"000001.npz is damaged: .*result\['sum'\] must be a number"),
+        ("other names", r"not the manifest .*parameters \(grid\[2\]\['c'\] must be a number"),
         ("pickle", "000001.npz is damaged: .*allow_pickle=False"),
     ],
 )

@@ -149,6 +149,28 @@ def test_bad_number_of_threads(value):
 
 
 @jit
+def test_ctrl_c_between_the_starts_of_two_threads_leaves_none_waiting(monkeypatch):
+    net, U = problem(600)
+    x0, start, calls = net.init(rng=0), threading.Thread.start, []
+
+    def pressed(thread):
+        if "advance" in str(thread._target):
+            calls.append(thread)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+        start(thread)
+
+    before = threading.active_count()
+    monkeypatch.setattr(threading.Thread, "start", pressed)
+    assert nl.integrate(U, nl.GD(0.1), x0, 40, n_threads=3).status == "stopped"
+    assert len(calls) == 2
+    assert threading.active_count() == before
+    monkeypatch.setattr(threading.Thread, "start", start)
+    run = nl.integrate(U, nl.GD(0.1), x0, 40, n_threads=3)
+    np.testing.assert_array_equal(run.x, nl.integrate(U, nl.GD(0.1), x0, 40, n_threads=1).x)
+
+
+@jit
 def test_many_python_threads_run_at_once():
     net, U = problem(300)
     x0 = net.init(rng=0)

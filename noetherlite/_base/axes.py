@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import checks
+from .floating import underflowing
 from .types import AnyArray
 
 if TYPE_CHECKING:
@@ -26,9 +28,12 @@ LABELS = {
 
 def new_axes(ax: Axes | None) -> Axes:
     """Return `ax`, or the Axes of a new figure."""
-    if ax is not None:
-        return ax
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    if ax is not None:
+        checks.instance(ax, "ax", Axes, "Axes of matplotlib, or None")
+        return ax
 
     return Figure(figsize=(5.0, 3.4), layout="constrained").subplots()
 
@@ -41,6 +46,7 @@ def style_of(given: dict[str, Any], **defaults: Any) -> dict[str, Any]:
     return {**defaults, **normalize_kwargs(given, Line2D)}
 
 
+@underflowing
 def logarithmic(ax: Axes) -> None:
     """Make the y axis logarithmic; of a run that diverged up to 1e250, as matplotlib has to count decades beyond."""
     if ax.dataLim.y1 > 1e250:

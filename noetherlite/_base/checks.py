@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import math
 import operator
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,30 @@ def function(value: object, name: str) -> None:
         raise TypeError(f"{name} must be callable, got {describe(value)}")
 
 
+def instance(value: object, name: str, kind: Any, expected: str) -> None:
+    """Refuse what is not of a kind; `expected` says in words what is."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {expected}, got {describe(value)}")
+
+
+def items(value: Any, name: str, expected: str) -> list[Any]:
+    """Return the entries of a sequence; text counts as one thing, and `expected` says in words what is."""
+    try:
+        if isinstance(value, str | bytes):
+            raise TypeError
+        return list(value)
+    except TypeError:
+        raise TypeError(f"{name} must be {expected}, got {describe(value)}") from None
+
+
+def path(value: str | os.PathLike[str], name: str = "path") -> Path:
+    """Return a path of the file system."""
+    try:
+        return Path(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a path, got {describe(value)}") from None
+
+
 def dtype_name(value: object) -> str:
     """Return 'float64' or 'float32' for anything NumPy understands as one of the two."""
     try:
@@ -153,6 +179,32 @@ def plain(value: Any, name: str) -> Any:
     return value
 
 
+def held(value: Any, name: str) -> Any:
+    """Return what was given as an array of NumPy, whatever it holds, a tensor on a GPU among it; masked entries are refused."""
+    return np.asarray(plain(unmasked(value, name), name))
+
+
+def numbers(value: ArrayLike, name: str) -> Array:
+    """Return an array of real numbers of any shape, which may be NaN or infinite.
+
+    Raises
+    ------
+    TypeError
+        If the entries are not real numbers; a truth value alone is none.
+    ValueError
+        If an entry is masked.
+    """
+    value = plain(unmasked(value, name), name)
+    try:
+        raw: Array = np.asarray(value)
+    except ValueError as error:
+        raise TypeError(f"{name} must be an array of real numbers: {error}") from None
+    if raw.dtype.kind not in "fiub" or (raw.dtype.kind == "b" and raw.ndim == 0):
+        given = describe(value if raw.ndim == 0 else raw)
+        raise TypeError(f"{name} must hold real numbers, got {given}")
+    return raw
+
+
 def array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...], dtype: str = "float64") -> Array:
     """Return a finite, C-contiguous, aligned array of `dtype`; a copy only if one is needed.
 
@@ -163,13 +215,7 @@ def array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...], dtype: st
     ValueError
         If the number of dimensions is wrong, or an entry is NaN or infinite.
     """
-    value = unmasked(value, name)
-    try:
-        raw = np.asarray(plain(value, name))
-    except ValueError as error:
-        raise TypeError(f"{name} must be an array of real numbers: {error}") from None
-    if raw.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got {describe(raw)}")
+    raw = numbers(value, name)
     allowed = (ndim,) if isinstance(ndim, int) else ndim
     if raw.ndim not in allowed:
         expected = " or ".join(f"{n}-dimensional" for n in allowed)
@@ -191,7 +237,7 @@ def shaped(value: ArrayLike, name: str, shape: tuple[int, ...], *, dtype: str = 
 
 def labels(value: ArrayLike, name: str, *, n_samples: int, n_classes: int) -> IntArray:
     """Return integer class labels of shape (n_samples,) in [0, n_classes)."""
-    raw = np.asarray(unmasked(value, name))
+    raw = held(value, name)
     if raw.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integer class labels when loss='nll', got {describe(raw)}")
     if raw.shape != (n_samples,):
@@ -205,6 +251,8 @@ def labels(value: ArrayLike, name: str, *, n_samples: int, n_classes: int) -> In
 def generator(rng: Seed, name: str = "rng") -> np.random.Generator:
     """Return a NumPy Generator from a seed, a SeedSequence or a Generator (SPEC 7)."""
     try:
+        if isinstance(rng, bool | np.bool_):
+            raise TypeError
         return np.random.default_rng(rng)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name} must be a seed, a SeedSequence or a Generator, got {describe(rng)}") from None

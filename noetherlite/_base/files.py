@@ -18,6 +18,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from . import checks
+
 # A file's arrays may take so many bytes, and so many times what the file has: deflated zeros could take a thousand times that.
 _SMALL = 1 << 26
 _MOST_INFLATED = 100
@@ -103,15 +105,15 @@ def _write_all(file: IO[bytes], content: memoryview) -> None:
         content = content[file.write(content) :]
 
 
-def suffixed(path: str | os.PathLike[str]) -> Path:
+def suffixed(path: str | os.PathLike[str], name: str = "path") -> Path:
     """Return the path with the suffix .npz, which writers add where it is missing."""
-    target = Path(path)
+    target = checks.path(path, name)
     return target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
 
 
 def present(path: str | os.PathLike[str]) -> Path:
     """Return the path of a file to read: as it is given, or with the suffix that writers add where only that one is there."""
-    target = Path(path)
+    target = checks.path(path)
     return suffixed(target) if target.name and not target.is_file() and suffixed(target).is_file() else target
 
 

@@ -139,10 +139,12 @@ def of_dtype(array: ArrayLike) -> float:
     return float(np.finfo(held.dtype).eps) if held.dtype.kind == "f" else 2.0 ** (1 - _BITS["float64"])
 
 
-def widened(array: ArrayLike) -> ArrayLike:
-    """Return `array` with numbers of bfloat16, which NumPy has no arithmetic for, in float32."""
-    held = getattr(array, "dtype", None)
-    return np.asarray(array).astype(np.float32) if str(held) == "bfloat16" else array
+def widened(array: ArrayLike, name: str) -> ArrayLike:
+    """Return what NumPy computes with: numbers of bfloat16, which it has no arithmetic for, in float32, and no tensors."""
+    if str(getattr(array, "dtype", None)) == "bfloat16":
+        return np.asarray(array).astype(np.float32)
+    plain: ArrayLike = checks.plain(array, name)
+    return plain
 
 
 def _bits(held: Array) -> int:

@@ -17,7 +17,7 @@ from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._motion.algorithms import Algorithm
 from .._motion.dynamics import GF, Dynamics
 from .._problem.points import random_point
-from .._problem.potentials import Potential
+from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import NoetherSymmetry
 from .._tensors.watch import assert_symmetric as assert_symmetric
 from .check import check
@@ -79,14 +79,16 @@ def assert_gradient(
     eps = None if precision is None else named(precision).gradient
     if callable(gradient):
         # copies, as the function may fill one buffer again and again
-        raw = [np.array(checks.unmasked(gradient(np.array(x, np.float64)), "gradient")) for x in points]
+        raw = [np.array(checks.held(gradient(np.array(x, np.float64)), "gradient")) for x in points]
     else:
-        held = np.asarray(checks.unmasked(gradient, "gradient"))
-        raw = list(held.reshape(-1, held.shape[-1] if held.ndim else 1))
+        held = checks.held(gradient, "gradient")
+        if held.ndim not in (1, 2) or held.shape[-1] != U.n_params:
+            raise ValueError(f"gradient must have shape ({U.n_params},) or (K, {U.n_params}), got {held.shape}")
+        raw = list(held.reshape(-1, U.n_params))
         if len(raw) != len(points):
             raise ValueError(f"gradient has {len(raw)} rows; expected {len(points)}, one for each row of x")
     for k, (point, value) in enumerate(zip(points, raw, strict=True)):
-        got = checks.shaped(widened(value), "gradient", (U.n_params,))
+        got = checks.shaped(widened(value, "gradient"), "gradient", (U.n_params,))
         wrong = _wrong_blocks(U, point, got, of_dtype(value) if eps is None else eps, generator)
         if wrong:
             raise AssertionError("\n".join([f"the gradient of {U!r} is wrong at point {k}:", *wrong]))
@@ -126,6 +128,7 @@ def assert_law_holds(
     AssertionError
         If a law is broken or cannot be decided; the message has the table of the check.
     """
+    motion = checks.boolean(motion, "motion")
     report = check(U, params, t, dynamics, laws=laws, **options)
     asked = report.rows if motion else list(report.laws.values())
     failed = [row for row in asked if row.verdict != "holds"]
@@ -136,8 +139,7 @@ def assert_law_holds(
 
 
 def _points(U: Potential, gradient: object, x: ArrayLike | None, generator: np.random.Generator) -> list[Array]:
-    if not isinstance(U, Potential):
-        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
+    is_potential(U)
     if x is None:
         if not callable(gradient):
             raise TypeError("x must be given with a gradient that is an array: the point it was taken at")

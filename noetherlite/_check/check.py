@@ -130,6 +130,7 @@ def check(
     every block moves 0.5 times as far as U asks: its loss or its time is scaled by that
     """
     claimed(U, dynamics)
+    minibatches = checks.boolean(minibatches, "minibatches")
     every = checks.integer(every, "every", minimum=1)
     rows = recorded(U, params)
     p = judged(rows, precision, blocks_of(U))

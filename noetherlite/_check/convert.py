@@ -80,6 +80,7 @@ def from_torch(
     >>> bool((nl.convert.from_torch(net, state, like=([[1, 2]], net.predict(theta, [[1, 2]]))) == theta).all())
     True
     """
+    _is_network(network)
     found = _layers.leaves(_mapping(state_dict, "state_dict"))
     return _same(network, _join(network, found, transposed=False, order=order), like)
 
@@ -89,6 +90,7 @@ def to_torch(network: Network, theta: ArrayLike, *, order: Sequence[str] | None 
 
     `order` has the names of a model's own modules from the input to the output, those of a trained β among them.
     """
+    _is_network(network)
     return {f"{module}.{_NAMES[kind]}": a for module, kind, a in _modules(network, theta, order)}
 
 
@@ -105,6 +107,7 @@ def from_flax(
     {"W1": …, "b1": …}, lists of pairs (weight, bias), scikit-learn's ``{"coefs": mlp.coefs_, "intercepts": mlp.intercepts_}``,
     Keras' {v.path: v for v in model.weights}. "params" may be left out. `order`, `like`, returns and errors as `from_torch`.
     """
+    _is_network(network)
     name, where = "tree", ""
     if isinstance(tree, Mapping) and "params" in tree:
         if tree.get("batch_stats"):
@@ -123,8 +126,9 @@ def to_flax(network: Network, theta: ArrayLike, *, order: Sequence[str] | None =
 
     `order` has the names of a model's own modules, as in `to_torch`; "a.b" is module b inside of a.
     """
+    _is_network(network)
     swishes = (f"Swish_{i}" for i in range(network.n_layers))
-    names = order or [next(swishes) if beta else f"Dense_{h - 1}" for h, beta in _slots(network)]
+    names = order if order is not None else [next(swishes) if beta else f"Dense_{h - 1}" for h, beta in _slots(network)]
     params: dict[str, Any] = {}
     for module, kind, a in _modules(network, theta, names):
         layer = params
@@ -140,6 +144,7 @@ def from_equinox(network: Network, layers: Sequence[Any], *, like: tuple[ArrayLi
     Layers are objects with these attributes (and `beta` where it is trained), mappings, or pairs (weight, bias), from the
     input to the output; a bias that is None is no bias. `like`, returns and errors as `from_torch`.
     """
+    _is_network(network)
     if isinstance(layers, Mapping | str) or not isinstance(layers, Sequence):
         raise TypeError(f"layers must be a sequence of layers, got {checks.describe(layers)}")
     return _same(network, _join(network, _layers.leaves(layers, "layers."), transposed=False), like)
@@ -147,6 +152,7 @@ def from_equinox(network: Network, layers: Sequence[Any], *, like: tuple[ArrayLi
 
 def to_equinox(network: Network, theta: ArrayLike) -> list[dict[str, Float64Array]]:
     """Return θ (P,) as a list of {"weight": (out, in), "bias": (out,)}, with "beta" where it is trained."""
+    _is_network(network)
     out: list[dict[str, Float64Array]] = [{} for _ in range(network.n_layers)]
     for name, a in _copies(network, theta).items():
         kind, h = _split(name)
@@ -160,6 +166,7 @@ def from_keras(network: Network, weights: Sequence[Any], *, like: tuple[ArrayLik
     With trained β it comes after the bias of its layer. The list has the layers in the order in which a model of one's own
     sets them as attributes, which need not be that of its `call`: see `like`. That, returns and errors as `from_torch`.
     """
+    _is_network(network)
     if isinstance(weights, Mapping | str) or not isinstance(weights, Sequence):
         raise TypeError(f"weights must be a sequence of arrays, got {checks.describe(weights)}")
     if len(weights) != len(network.blocks):
@@ -172,12 +179,17 @@ def from_keras(network: Network, weights: Sequence[Any], *, like: tuple[ArrayLik
 
 def to_keras(network: Network, theta: ArrayLike) -> list[Float64Array]:
     """Return θ (P,) as the list that `model.set_weights` takes in Keras."""
+    _is_network(network)
     return [np.ascontiguousarray(a.T) for a in _copies(network, theta).values()]
 
 
 # --- from others: arrays in the order of the blocks ----------------------------------------------------------------------
 
 Part = tuple[Block, str, Float64Array]  # a block, what its array was called, and the array as (..., size)
+
+
+def _is_network(network: object) -> None:
+    checks.instance(network, "network", Network, "a Network")
 
 
 def _join(
@@ -294,8 +306,12 @@ def _slots(network: Network) -> list[tuple[int, bool]]:
 def _modules(network: Network, theta: ArrayLike, order: Sequence[str] | None) -> list[tuple[str, str, Float64Array]]:
     """Return (module, kind of block, array) for every block."""
     slots = _slots(network)
-    names = [str(2 * h - 2 + beta) for h, beta in slots] if order is None else list(order)
-    if isinstance(order, str) or len(set(names)) != len(slots):
+    names = (
+        [str(2 * h - 2 + beta) for h, beta in slots]
+        if order is None
+        else checks.items(order, "order", "a sequence of names")
+    )
+    if len(set(names)) != len(slots):
         raise ValueError(f"order must hold {len(slots)} different names of modules, got {checks.describe(order)}")
     named = dict(zip(slots, names, strict=True))
     out = []
@@ -306,7 +322,8 @@ def _modules(network: Network, theta: ArrayLike, order: Sequence[str] | None) ->
 
 
 def _copies(network: Network, theta: ArrayLike) -> dict[str, Float64Array]:
-    return {name: np.array(a, np.float64) for name, a in network.unpack(np.asarray(theta)).items()}
+    held = checks.numbers(theta, "theta")
+    return {name: np.array(a, np.float64) for name, a in network.unpack(held).items()}
 
 
 def _split(name: str) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from .._base.floating import underflowing
 from .._base.precision import judged, of_dtype, widened
 from .._base.types import Array, ArrayLike
 from .._motion.algorithms import Algorithm
-from .._problem.potentials import Potential
+from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family, NoetherSymmetry
 from .check import report
 from .clock import start
@@ -66,9 +66,9 @@ class Monitor:
         minibatches: bool = False,
         t0: float | None = None,
     ) -> None:
-        claimed(U, algorithm)
-        if not isinstance(algorithm, Algorithm):
-            raise TypeError(f"algorithm must be an Algorithm such as nl.GD(0.1), got {checks.describe(algorithm)}")
+        is_potential(U)
+        checks.instance(algorithm, "algorithm", Algorithm, "an Algorithm such as nl.GD(0.1)")
+        minibatches = checks.boolean(minibatches, "minibatches")
         fewest_rows(algorithm, known_start=True)
         self._every = checks.integer(every, "every", minimum=1)
         self._claim = U, algorithm, laws, minibatches, start(algorithm, t0)
@@ -92,7 +92,8 @@ class Monitor:
             arrays. The row at the end has none.
         """
         U, algorithm, *_ = self._claim
-        row = np.array(checks.shaped(widened(theta), "theta", (U.n_params,), dtype=dtype_of(widened(theta))))
+        held = widened(theta, "theta")
+        row = np.array(checks.shaped(held, "theta", (U.n_params,), dtype=dtype_of(held)))
         if batch is not None:
             batch = batch_of_row(U, batch, "batch", self._every, algorithm)
         if self._first is None:

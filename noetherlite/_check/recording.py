@@ -13,15 +13,14 @@ from .._base.types import Array, ArrayLike, IntArray
 from .._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
 from .._motion.dynamics import Dynamics
 from .._problem.network import NetworkPotential
-from .._problem.potentials import Potential
+from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family, NoetherSymmetry
-from .._symmetry.find import watched
+from .._symmetry.find import listed, watched
 
 
 def claimed(U: object, dynamics: object) -> None:
     """Refuse what is no potential or follows nothing."""
-    if not isinstance(U, Potential):
-        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
+    is_potential(U)
     if not isinstance(dynamics, Dynamics | Algorithm):
         raise TypeError(
             f"dynamics must be a Dynamics such as nl.GF or an Algorithm such as nl.GD(0.1), got {checks.describe(dynamics)}"
@@ -36,7 +35,7 @@ def dtype_of(value: ArrayLike) -> str:
 
 def recorded(U: Potential, params: ArrayLike) -> Array:
     """Return the rows (R, P) of a recording, without a copy where none is needed."""
-    held = widened(params)
+    held = widened(params, "params")
     x = checks.array(held, "params", ndim=2, dtype=dtype_of(held))
     if x.shape[1] != U.n_params:
         raise ValueError(f"params must have shape (R, {U.n_params}), one row per time, got {x.shape}")
@@ -47,7 +46,7 @@ def laws_of(U: Potential, laws: str | Sequence[str | NoetherSymmetry], batchwise
     """Return the families to check, and whether the law of energy is among those asked for."""
     if laws == "all":
         return watched(U, "all", batchwise), True
-    wanted = [laws] if isinstance(laws, str | NoetherSymmetry) else list(laws)
+    wanted = listed(laws)
     named = [item for item in wanted if item != "time"]
     return watched(U, named, batchwise), len(named) < len(wanted)
 
@@ -66,7 +65,7 @@ def batch_of(U: Potential, value: Any, name: str) -> IntArray:
     """Return the indices of a minibatch."""
     if not isinstance(U, NetworkPotential):
         raise ValueError(f"{name} needs a potential with samples, got {U!r}")
-    held: Array = np.asarray(value)
+    held: Array = checks.held(value, name)
     if held.dtype.kind not in "iu" or held.ndim != 1 or held.size == 0:
         raise ValueError(f"{name} must be a non-empty array of sample indices, got {checks.describe(held)}")
     if int(held.min()) < 0 or int(held.max()) >= U.n_samples:
@@ -93,7 +92,7 @@ def by_row(
     """Return the minibatches of n rows; the last has one only if it was given."""
     if batches is None:
         return None
-    held: list[Any] = list(batches)
+    held = checks.items(batches, "batches", "a sequence of arrays of sample indices")
     if len(held) < every * (n - 1):
         raise ValueError(f"batches must have one array per step, {every * (n - 1)} for {n} rows, got {len(held)}")
     out: list[object] = []

@@ -42,7 +42,7 @@ _EPILOG = f"""examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with `arguments` (by default the program's own) and return its exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.closed:
         sys.stdout.reconfigure(errors="replace")  # formulas where the terminal has no such letters
     given = sys.argv[1:] if arguments is None else arguments
     debugging = "--traceback" in given or os.environ.get("NOETHERLITE_DEBUG", "0") not in ("", "0")

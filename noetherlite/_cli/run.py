@@ -19,7 +19,7 @@ from .._base.files import present
 from .._problem.network import Network
 from .._run.checkpoint import CheckpointError, begun_as, unfinished
 from .._run.ensemble import ensemble
-from .._run.integrate import DivergenceError, integrate
+from .._run.integrate import integrate
 from .._run.resume import resume
 from .._run.trajectory import BLEW_UP, Trajectory, stored_specification
 from .._show import plots
@@ -184,7 +184,7 @@ def _finish(
     failure = None
     try:
         trajectory = start(progress=not options.no_progress)
-    except (CheckpointError, DivergenceError) as error:
+    except CheckpointError as error:
         trajectory, failure = error.trajectory, error
     if told:
         trajectory = replace(trajectory, specification={**trajectory.specification, **told})

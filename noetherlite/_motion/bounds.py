@@ -107,7 +107,7 @@ def mean_speed_bound(U0: float, n_params: int, mass: float = 1.0) -> float:
 
 
 def _checked(U0: float, t: ArrayLike, alpha: float) -> tuple[float, float, Float64Array]:
-    time = np.asarray(t, dtype=np.float64)
+    time = checks.numbers(t, "t").astype(np.float64)
     if not (np.isfinite(time) & (time >= 0)).all():
         raise ValueError(f"t must hold finite times >= 0, got {checks.describe(t)}")
     return checks.real(U0, "U0", minimum=0.0), checks.real(alpha, "alpha", minimum=0.0), time

@@ -57,7 +57,7 @@ class Dynamics:
 
     def friction(self, t: ArrayLike) -> Float64Array:
         """Return c(t) = γ + α/t, shape of `t`; infinite at t = 0 when α > 0."""
-        time = np.asarray(t, dtype=np.float64)
+        time = _held(t, "t")
         if self.alpha == 0:
             return np.full(time.shape, self.gamma)
         with np.errstate(divide="ignore"):
@@ -68,7 +68,7 @@ class Dynamics:
 
         NaN for m = 0, where none is needed. Where only ratios matter, `fading` has them at any time.
         """
-        time = np.asarray(t, dtype=np.float64)
+        time = _held(t, "t")
         if self.mass == 0:
             return np.full(time.shape, np.nan)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -86,7 +86,7 @@ class Dynamics:
         It is μ(t), or 1 where μ leaves 2^±512, half of the exponents of a double, in the run: records are then divided by the
         present μ(t). μ(0) = 0 does not count, with which a flow may start from rest. It is 1 for m = 0 too.
         """
-        time = np.asarray(t, dtype=np.float64)
+        time = _held(t, "t")
         if self.mass == 0:
             return np.ones_like(time)
         mu = self.integrating_factor(time)
@@ -98,11 +98,11 @@ class Dynamics:
 
         It is at most 1 and computed from the times' difference, so that it is right where μ itself over- or underflows.
         """
-        start, end = np.asarray(t, dtype=np.float64), np.asarray(later, dtype=np.float64)
+        start, end = _held(t, "t"), _held(later, "later")
         if self.mass == 0:
             return np.full(np.broadcast_shapes(start.shape, end.shape), np.nan)
-        exponent = self.gamma / self.mass * (start - end)
         with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
+            exponent = self.gamma / self.mass * (start - end)
             if self.alpha > 0:
                 shift = np.where(start == end, 0.0, (start - end) / end)
                 exponent = exponent + self.alpha / self.mass * np.log1p(shift)
@@ -110,20 +110,24 @@ class Dynamics:
 
     def lagrangian(self, t: ArrayLike, v: ArrayLike, potential_value: ArrayLike) -> Float64Array:
         """Return L = μ(t)(½m|v|² − U) for velocities of shape (..., P) (GU (23)); NaN for m = 0, which has none."""
-        return np.asarray(self.integrating_factor(t) * (self._kinetic(v) - np.asarray(potential_value)))
+        return np.asarray(self.integrating_factor(t) * (self._kinetic(v) - _held(potential_value, "potential_value")))
 
     def energy(self, v: ArrayLike, potential_value: ArrayLike) -> Float64Array:
         """Return E = ½m|v|² + U for velocities of shape (..., P)."""
-        return np.asarray(self._kinetic(v) + np.asarray(potential_value))
+        return np.asarray(self._kinetic(v) + _held(potential_value, "potential_value"))
 
     def energy_rate(self, t: ArrayLike, v: ArrayLike) -> Float64Array:
         """Return Ė = −c(t)|v|² ≤ 0 for velocities of shape (..., P) (GU (35)); zero at rest, also where c is infinite."""
-        square = (np.asarray(v, dtype=np.float64) ** 2).sum(axis=-1)
+        square = (_held(v, "v") ** 2).sum(axis=-1)
         with np.errstate(invalid="ignore"):  # a flow from rest at t = 0 has |v| ∝ t, so that c|v|² → 0
             return np.where(square == 0, 0.0, -self.friction(t) * square)
 
     def _kinetic(self, v: ArrayLike) -> Float64Array:
-        return np.asarray(0.5 * self.mass * (np.asarray(v, dtype=np.float64) ** 2).sum(axis=-1))
+        return np.asarray(0.5 * self.mass * (_held(v, "v") ** 2).sum(axis=-1))
+
+
+def _held(value: ArrayLike, name: str) -> Float64Array:
+    return checks.numbers(value, name).astype(np.float64, copy=False)
 
 
 GF = Dynamics(mass=0.0, gamma=1.0, alpha=0.0)

@@ -16,7 +16,7 @@ from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import Array, ArrayLike, Float64Array
 from .._problem.network import NetworkPotential
-from .._problem.potentials import Potential
+from .._problem.potentials import Potential, is_potential
 from .dynamics import Dynamics
 from .events import solve
 from .gated import GatedLoss, kinked
@@ -136,6 +136,8 @@ def reference_flow(
     >>> bool(np.abs(flow.x[:, 0] - np.cos(flow.t)).max() < 1e-11)
     True
     """
+    is_potential(U)
+    checks.instance(dynamics, "dynamics", Dynamics, "a Dynamics such as nl.GF")
     x = checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
     rtol = checks.real(rtol, "rtol", minimum=100 * np.finfo(np.float64).eps)  # what SciPy can resolve
     atol = checks.real(atol, "atol", minimum=0.0, strict=True)

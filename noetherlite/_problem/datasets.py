@@ -84,7 +84,7 @@ def _labels_or_targets(value: ArrayLike, *, n_samples: int) -> Array | IntArray:
         if y.shape[1] == 0:
             raise ValueError(f"y must hold at least one target a row, got shape {y.shape}")
         return y
-    raw = np.asarray(value)
+    raw = checks.held(value, "y")
     if raw.dtype.kind not in "iu":
         raise TypeError(
             f"y of shape {raw.shape} must hold integer class labels, got dtype {raw.dtype}; "
@@ -151,6 +151,7 @@ def kmnist(
         if n > n_available:
             raise ValueError(f"n={n} is more than the {n_available} samples of split={split!r}; n=None takes them all")
     generator = checks.generator(rng)
+    download = checks.boolean(download, "download")
     images, labels = load(split, root, download=download)
     if n is not None:
         chosen = generator.choice(n_available, size=n, replace=False)
@@ -257,6 +258,7 @@ def npz(path: str | os.PathLike[str], rotation_invariant: bool = False) -> Datas
     ...     nl.datasets.npz(f"{folder}/mine.npz")
     Dataset('mine', X (3, 3), y (3,) int64)
     """
+    rotation_invariant = checks.boolean(rotation_invariant, "rotation_invariant")
     source = present(path)
     held = arrays(source)
     if not {"X", "y"} <= set(held):

@@ -96,7 +96,7 @@ def data_folder(root: str | os.PathLike[str] | None) -> Path:
     if root is None:
         root = os.environ.get("NOETHERLITE_DATA") or _user_cache() / "noetherlite"
     try:
-        return Path(root).expanduser()
+        return checks.path(root, "root").expanduser()
     except TypeError:
         raise TypeError(f"root must be the path of a folder, got {checks.describe(root)}") from None
 

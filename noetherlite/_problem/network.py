@@ -82,10 +82,7 @@ class Network:
         bias: bool = True,
         loss: str = "nll",
     ) -> None:
-        try:
-            items = list(widths)
-        except TypeError:
-            raise TypeError(f"widths must be a sequence of integers, got {checks.describe(widths)}") from None
+        items = checks.items(widths, "widths", "a sequence of integers")
         self.widths = tuple(checks.integer(n, f"widths[{i}]", minimum=1, maximum=_WIDEST) for i, n in enumerate(items))
         if len(self.widths) < 2:
             raise ValueError(f"widths={list(self.widths)} is too short; expected at least inputs and outputs")
@@ -98,9 +95,7 @@ class Network:
             raise ValueError(
                 f"activation has {len(self.activations)} entries; expected one, or one for each of {hidden} hidden layers"
             )
-        if not isinstance(bias, bool | np.bool_):
-            raise TypeError(f"bias must be True or False, got {checks.describe(bias)}")
-        self.bias = bool(bias)
+        self.bias = checks.boolean(bias, "bias")
         self.loss = checks.one_of(loss, "loss", LOSSES)
         if self.loss == "nll" and self.widths[-1] < 2:
             raise ValueError(f"loss='nll' needs at least 2 outputs, got widths={list(self.widths)}")
@@ -153,7 +148,7 @@ class Network:
         dict
             "W{h}" (n_h, n_{h−1}), "b{h}" (n_h,), "beta{h}" (n_h,) for h = 1 … L, where they exist.
         """
-        theta = np.asarray(checks.unmasked(theta, "theta"))
+        theta = checks.held(theta, "theta")
         if theta.shape != (self.n_params,):
             raise ValueError(f"theta must have shape ({self.n_params},), got {theta.shape}")
         return {b.name: theta[b.start : b.stop].reshape(b.shape) for b in self.blocks}
@@ -166,6 +161,7 @@ class Network:
         ValueError
             If an array is missing, not known, of another shape or not finite.
         """
+        checks.instance(arrays, "arrays", Mapping, "a mapping of names to arrays")
         names = [b.name for b in self.blocks]
         missing, unknown = set(names) - set(arrays), set(arrays) - set(names)
         if missing or unknown:
@@ -212,6 +208,7 @@ class Network:
 
     def weight_std(self, h: int, scheme: str) -> float:
         """Return the standard deviation of the entries of W_h, h = 1 … L, in `init` with this scheme."""
+        h = checks.integer(h, "h", minimum=1, maximum=self.n_layers)
         fan_out, fan_in = self.widths[h], self.widths[h - 1]
         below = self.activations[h - 2].second_moment() if h > 1 else 1.0
         variance = {
@@ -241,15 +238,15 @@ class Network:
 
     def loss_value(self, theta: ArrayLike, X: ArrayLike, y: ArrayLike) -> float:
         """Return the loss U(θ) on X, y."""
-        return self.potential(X, y).value(theta)
+        return self.potential(X, y).value(self._theta(theta))
 
     def gradient(self, theta: ArrayLike, X: ArrayLike, y: ArrayLike) -> Float64Array:
         """Return ∇U(θ) of shape (P,) on X, y."""
-        return self.potential(X, y).gradient(theta)
+        return self.potential(X, y).gradient(self._theta(theta))
 
     def value_and_gradient(self, theta: ArrayLike, X: ArrayLike, y: ArrayLike) -> tuple[float, Float64Array]:
         """Return U(θ) and ∇U(θ) on X, y by one forward and one backward pass."""
-        return self.potential(X, y).value_and_gradient(theta)
+        return self.potential(X, y).value_and_gradient(self._theta(theta))
 
     @underflowing
     def jacobian(self, theta: ArrayLike, X: ArrayLike) -> Float64Array:
@@ -341,6 +338,7 @@ class NetworkPotential(Compiled):
                 raise TypeError(f"potential needs a Dataset, or X and y; got {checks.describe(held)} alone")
             self.rotation_invariant = bool(getattr(held, "rotation_invariant", False))
             held, y, self.dataset = held.X, held.y, str(held.name)
+        checks.instance(network, "network", Network, "a Network")
         self.network = network
         self.X: Array = checks.array(held, "X", ndim=2)
         self.n_samples = self.X.shape[0]

@@ -21,7 +21,7 @@ from .._kernels import layout
 from .._motion.algorithms import specified
 from .._problem.datasets import Dataset
 from .._problem.network import Network, NetworkPotential
-from .._problem.potentials import Harmonic, Potential, Radial
+from .._problem.potentials import Harmonic, Potential, Radial, is_potential
 from .._symmetry.find import Symmetry, watched
 from . import checkpoint_file
 from .plan import Plan, stream
@@ -68,7 +68,7 @@ class CheckpointWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str], every: float | None, runs: Runs, single: bool) -> None:
-        self.path = suffixed(path)
+        self.path = suffixed(path, "checkpoint")
         self.every: int | float = _SECONDS if every is None else interval(every)
         self.runs, self.single, self.error = runs, single, ""
         # Copies of states. While one is written other threads' runs go on, and so do their records, of which a row is part
@@ -304,9 +304,10 @@ def _check(path: Path, arrays: Mapping[str, Any], plan: Plan, records: layout.Re
 def _potential(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], given: Potential | None) -> Potential:
     spec = header["potential"]
     if given is not None:
-        if not isinstance(given, Potential):
-            raise TypeError(f"potential must be a potential, for example net.potential(data); got {given!r}")
+        is_potential(given, "potential")
         own = given.specification()
+        if "dataset" in spec:  # a name; the data themselves are compared
+            own["dataset"] = spec["dataset"]
         if json.loads(json.dumps(own)) != spec:
             differing = [
                 f"{k}={own.get(k)!r} (was {spec.get(k)!r})" for k in {**spec, **own} if own.get(k) != spec.get(k)

@@ -9,7 +9,7 @@ import numpy as np
 from .._base import checks, limits
 from .._base.threads import threads
 from .._kernels.cpu import tiles
-from .._problem.potentials import Potential
+from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import NoetherSymmetry
 from .._symmetry.find import watched
 from .plan import Plan, n_records
@@ -82,6 +82,8 @@ def memory(
     """
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
+    is_potential(U)
+    available = threads(n_threads)
     record_params = checks.boolean(record_params, "record_params")
     E = 1 if networks is None else checks.integer(networks, "networks", minimum=1)
     plan = Plan(
@@ -94,7 +96,7 @@ def memory(
         reduce=False if input_reduction is None and record_params else input_reduction,
         moving=False,
     )
-    available = threads(n_threads) if plan.compiled else 1
+    available = available if plan.compiled else 1
     lanes = min(available, E)
     R, components = n_records(steps, every), np.diff(plan.laws.start, prepend=0)
     P, s, K = U.n_params, np.dtype(plan.dtype).itemsize, int(components.sum())

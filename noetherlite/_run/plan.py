@@ -15,7 +15,7 @@ from .._base.versions import versions
 from .._kernels import layout
 from .._motion.algorithms import Algorithm
 from .._problem.network import NetworkPotential
-from .._problem.potentials import Potential
+from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family
 from .._symmetry.records import table
 from .reduction import choose, objection
@@ -181,7 +181,8 @@ def motion(
 
 def minibatches(plan: Plan, rng: Seed) -> layout.Batches:
     """Return the description of the gradients' samples; the stream's key is drawn from `rng`."""
-    return stream(plan, 0 if plan.batch is None else checks.generator(rng).integers(2**63))
+    generator = checks.generator(rng)
+    return stream(plan, 0 if plan.batch is None else generator.integers(2**63))
 
 
 def stream(plan: Plan, key: Any) -> layout.Batches:
@@ -221,7 +222,5 @@ def specify(
 
 def check_problem(U: Potential, algorithm: Algorithm) -> None:
     """Refuse what is not a potential or not an algorithm."""
-    if not isinstance(U, Potential):
-        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
-    if not isinstance(algorithm, Algorithm):
-        raise TypeError(f"algorithm must be an Algorithm such as nl.GD(0.1); got {checks.describe(algorithm)}")
+    is_potential(U)
+    checks.instance(algorithm, "algorithm", Algorithm, "an Algorithm such as nl.GD(0.1)")

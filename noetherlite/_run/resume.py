@@ -8,7 +8,8 @@ from collections.abc import Callable
 from .._base import checks
 from .._base.files import present
 from .._base.floating import underflowing
-from .._problem.potentials import Potential
+from .._base.threads import threads
+from .._problem.potentials import Potential, is_potential
 from . import checkpoint_file, exactness
 from .checkpoint import checkpoint_writer, restart
 from .start import conduct
@@ -70,13 +71,17 @@ def resume(
     >>> half.status, whole.status, bool(np.all(whole.x == nl.integrate(U, nl.GD(0.1), x0, 100).x))
     ('stopped', 'completed', True)
     """
+    if potential is not None:
+        is_potential(potential, "potential")
+    if callback is not None:
+        checks.function(callback, "callback")
+    progress = checks.boolean(progress, "progress")
+    threads(n_threads)
     target = present(path)
     header, arrays = checkpoint_file.read(target)
     runs = restart(target, header, arrays, potential)
-    if callback is not None:
-        checks.function(callback, "callback")
-        if not header["single"]:
-            raise ValueError(f"callback is for single runs; {str(target)!r} is of an ensemble")
+    if callback is not None and not header["single"]:
+        raise ValueError(f"callback is for single runs; {str(target)!r} is of an ensemble")
     for e in range(len(runs)):
         why = exactness.objection(runs, e)
         if why:

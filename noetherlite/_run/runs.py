@@ -52,7 +52,7 @@ class Runs:
         self.plan, self.algorithms, self.x0, self.v0, self.t0 = plan, algorithms, x0, v0, t0
         self.records, self.streams = records, streams
         self.kernels = tuple(a.kernel(t0) for a in algorithms)
-        self.state = plan.state(len(algorithms), with_parts=bool(records.parts.size))
+        self.state = plan.state(len(algorithms), with_parts=records.parts.shape[1] > 0)
 
     def __len__(self) -> int:
         return len(self.algorithms)

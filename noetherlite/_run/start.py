@@ -78,7 +78,8 @@ def conduct(
         If Ctrl-C came before anything was recorded.
     """
     watch = Watch(runs, progress, callback, writer)
-    drive(runs, watch, threads(n_threads) if runs.plan.compiled else 1)
+    members = threads(n_threads)
+    drive(runs, watch, members if runs.plan.compiled else 1)
     if writer is not None:
         writer.try_to_save()
     found = trajectory(runs, watch.stopped)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._base import checks
@@ -189,7 +188,7 @@ def save(number: int, folder: str | os.PathLike[str], **options: Any) -> dict[st
         If the folder cannot be written.
     """
     number = checks.integer(number, "number", minimum=1, maximum=len(FIGURES))
-    target = Path(folder)
+    target = checks.path(folder, "folder")
     target.mkdir(parents=True, exist_ok=True)
     figure, numbers = FIGURES[number](**options)
     from matplotlib import rc_context

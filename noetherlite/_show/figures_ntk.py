@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._base import checks
 from .._base.axes import COLOURS
+from .._theory.ntk_widths import WidthStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from .._theory.ntk_widths import WidthStudy
 
 # (field, panel's title, its axis). The distance of K(0) from K_∞ belongs to no dynamics and is drawn with the last one.
 _PANELS = (
@@ -27,6 +27,7 @@ def width_figure(study: WidthStudy) -> tuple[Figure, dict[str, Any]]:
     """Draw a width study; see `figures.ntk_widths`."""
     from matplotlib.figure import Figure
 
+    checks.instance(study, "study", WidthStudy, "what nl.ntk.width_study returns")
     figure = Figure(figsize=(9.0, 7.0), layout="constrained")
     numbers: dict[str, Any] = {"settings": study.settings, "widths": study.widths, "exponents": {}}
     for ax, (field, title, label) in zip(figure.subplots(2, 2, sharex=True).flat, _PANELS, strict=True):

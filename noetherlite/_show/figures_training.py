@@ -57,12 +57,14 @@ def training_figure(
     from matplotlib.figure import Figure
 
     steps = checks.integer(steps, "steps", minimum=1)
-    seed = np.random.default_rng(rng)
+    n_samples = checks.integer(n_samples, "n_samples", minimum=1)
+    progress = checks.boolean(progress, "progress")
+    algorithms = (GD(lr), Leapfrog(lr), NAGD(lr))
+    seed = checks.generator(rng)
     data = find_data(n_samples, seed)
     net = Network(WIDTHS, activation=activation, loss="nll")
     start = net.init(rng=seed, scheme="lecun")
     figure = Figure(figsize=(11.0, 3.9), layout="constrained")
-    algorithms = (GD(lr), Leapfrog(lr), NAGD(lr))
     time = steps * algorithms[0].dt
     numbers: dict[str, Any] = {
         "dataset": data.name,

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .._base import checks
+from .._base.floating import underflowing
 from .._base.html import Page
 from .._base.versions import version
 from .._run.trajectory import Trajectory, load
@@ -19,6 +20,7 @@ from . import page_run, page_sweep
 from .page_style import SCRIPT, STYLE
 
 
+@underflowing
 def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None = None) -> str:
     """Return a report as one HTML page, which needs no other file and no network.
 
@@ -52,6 +54,8 @@ def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None 
     >>> page.startswith("<!doctype html>"), "http-equiv" in page
     (True, True)
     """
+    if title is not None:
+        checks.instance(title, "title", str, "a text")
     if isinstance(what, str | os.PathLike):
         path = Path(what)
         what = load_sweep(path) if path.is_dir() else load(path)

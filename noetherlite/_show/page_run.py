@@ -54,7 +54,9 @@ def body(run: Trajectory) -> Iterable[str]:
     """Return the parts of the page."""
     algorithm = _algorithm(run)
     loss = np.atleast_2d(run.loss)
-    yield f'<p class="lead">{html.escape(run.message)}; loss {_span(loss[:, 0])} → {_span(_last(loss))}; {run.n_gradients:,} gradients.</p>'
+    recorded = np.isfinite(loss).any()
+    course = f"loss {_span(loss[:, 0])} → {_span(_last(loss))}" if recorded else "no loss was recorded"
+    yield f'<p class="lead">{html.escape(run.message)}; {course}; {run.n_gradients:,} gradients.</p>'
     yield "<h2>Laws</h2>"
     yield _laws(run, algorithm) if run.laws else "<p>None was watched: nothing was checked.</p>"
     yield '<h2>Plots</h2><div class="plots">'
@@ -187,8 +189,7 @@ def _residuals(run: Trajectory, law: LawRecord) -> dict[str, Curve]:
     t = run.t[0] if run.members else run.t
     out = {}
     for label, values in (("continuous law", law.residual), ("exact discrete law", law.discrete_residual)):
-        sizes = np.abs(values).reshape(*law.t.shape, -1)
-        sizes = np.where(np.isnan(sizes), -np.inf, sizes).max(axis=-1)
+        sizes = np.where(np.isnan(values), -np.inf, np.abs(values)).max(axis=tuple(range(law.t.ndim, values.ndim)))
         sizes = sizes.max(axis=0) if run.members else sizes
         out[label] = Curve(t, np.where(np.isfinite(sizes), sizes, np.nan))
     return out

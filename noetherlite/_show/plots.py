@@ -24,36 +24,43 @@ if TYPE_CHECKING:
 
 def loss(trajectory: Trajectory, ax: Axes | None = None, **style: Any) -> Axes:
     """Plot the loss against time, one line per run; see `Trajectory.plot_loss`."""
+    checks.instance(trajectory, "trajectory", Trajectory, "a Trajectory, which nl.integrate returns")
     return trajectory.plot_loss(ax, **style)
 
 
 def energy(trajectory: Trajectory, ax: Axes | None = None, **style: Any) -> Axes:
     """Plot energy and loss of a single run against time; see `Trajectory.plot_energy`."""
+    checks.instance(trajectory, "trajectory", Trajectory, "a Trajectory, which nl.integrate returns")
     return trajectory.plot_energy(ax, **style)
 
 
 def law(trajectory: Trajectory, name: str, what: str = "residual", ax: Axes | None = None, **style: Any) -> Axes:
     """Plot one array of a law record against time, one line per component; see `Trajectory.plot_law`."""
+    checks.instance(trajectory, "trajectory", Trajectory, "a Trajectory, which nl.integrate returns")
     return trajectory.plot_law(name, what, ax, **style)
 
 
 def residuals(trajectory: Trajectory, ax: Axes | None = None) -> Axes:
     """Plot the largest exact discrete residual of every law against time; see `Trajectory.plot_residuals`."""
+    checks.instance(trajectory, "trajectory", Trajectory, "a Trajectory, which nl.integrate returns")
     return trajectory.plot_residuals(ax)
 
 
 def check(report: Report, ax: Axes | None = None) -> Axes:
     """Plot every residual of a check in units of its tolerance against time; see `Report.plot`."""
+    checks.instance(report, "report", Report, "a Report, which nl.check returns")
     return report.plot(ax)
 
 
 def drift(report: Drift, name: str, component: int = 0, ax: Axes | None = None, **style: Any) -> Axes:
     """Plot how far one component of Q has drifted and what that is made of; see `Drift.plot`."""
+    checks.instance(report, "report", Drift, "a Drift, which nl.drift returns")
     return report.plot(name, component, ax, **style)
 
 
 def sweep(members: Sweep, x: str, y: str, ax: Axes | None = None, **style: Any) -> Axes:
     """Plot one column of a sweep against another; see `Sweep.plot`."""
+    checks.instance(members, "members", Sweep, "a Sweep, which nl.sweep returns")
     return members.plot(x, y, ax, **style)
 
 
@@ -76,6 +83,8 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     ValueError
         If the trajectory is an ensemble, has no such law, or the bound does not hold for the dynamics or the start.
     """
+    checks.instance(trajectory, "trajectory", Trajectory, "a Trajectory, which nl.integrate returns")
+    checks.instance(dynamics, "dynamics", Dynamics, "a Dynamics such as nl.ND")
     trajectory.require_single()
     name = checks.one_of(name, "name", trajectory.laws)
     if dynamics.mass != 1 or dynamics.gamma != 0:
@@ -106,6 +115,7 @@ def singular_values(discovery: Discovery, ax: Axes | None = None) -> Axes:
     ax : matplotlib Axes, optional
         Where to draw.
     """
+    checks.instance(discovery, "discovery", Discovery, "a Discovery, which nl.discover returns")
     ax = new_axes(ax)
     index = np.arange(1, discovery.singular_values.size + 1)
     null = index > index.size - discovery.dimension
@@ -130,6 +140,7 @@ def closure(count: LawCount, ax: Axes | None = None, **style: Any) -> Axes:
     **style
         Passed to `Axes.plot`.
     """
+    checks.instance(count, "count", LawCount, "a LawCount, which nl.count_laws returns")
     ax = new_axes(ax)
     depth = np.arange(1, len(count.depths) + 1)
     defaults = {"color": COLOURS[0], "marker": "o", "markerfacecolor": "none", "label": "brackets"}

@@ -167,7 +167,8 @@ class Sweep:
         ValueError
             If there is no such column, or it has no numbers.
         """
-        across, up = self.column(x), self.column(y)
+        names = (checks.one_of(name, axis, self.names) for axis, name in (("x", x), ("y", y)))
+        across, up = (self.column(name) for name in names)
         for name, column, kinds in ((x, across, "biufU"), (y, up, "biuf")):
             if column.ndim > 1 or column.dtype.kind not in kinds:
                 raise ValueError(f"column {name!r} must hold one number a member, got {checks.describe(column)}")

@@ -14,8 +14,8 @@ import numpy as np
 from .._base import identity
 from .._base.files import arrays, replacing
 from .._base.versions import versions
-from .grid import child, describe
-from .task import Outcome
+from .grid import child, describe, members
+from .task import Outcome, as_result
 
 SCHEMA = 1
 _MANIFEST = "sweep.json"
@@ -126,8 +126,12 @@ class Store:
                 raise KeyError("format")
             if found["schema"] > SCHEMA:
                 raise ValueError(f"{path} has format {found['schema']}; this version reads up to {SCHEMA}")
-            if not (found["parameters"] and all(isinstance(member, dict) for member in found["parameters"])):
+            if not isinstance(found["parameters"], list):
                 raise KeyError("parameters")
+            try:
+                members(found["parameters"])
+            except (TypeError, ValueError) as error:
+                raise KeyError(f"parameters ({error})") from error
             if not (isinstance(found["function"], str) and isinstance(found["versions"], dict)):
                 raise KeyError("function")
             found = {"key": "", "content": {}, **found}
@@ -187,7 +191,7 @@ def _result(path: Path) -> tuple[Any, Outcome]:
     with _undamaged(path):
         stored = arrays(path)
         header = json.loads(str(stored.pop("header")))
-        result = {name.removeprefix("result/"): a if a.ndim else a.item() for name, a in stored.items()}
+        result = as_result({name.removeprefix("result/"): a for name, a in stored.items()})
         return header["parameters"], Outcome(result, "", "", float(header["seconds"]))
 
 

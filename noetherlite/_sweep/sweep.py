@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, as_completed
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -91,11 +90,12 @@ def sweep(
     parameters = members(grid)
     accepted(function, parameters[0])
     seed = sequence(rng)
+    progress = checks.boolean(progress, "progress")
     if not (key is None or (isinstance(key, str) and key)):
         raise TypeError(f"key must be a text that is not empty, or None; got {checks.describe(key)}")
     # Nobody asks what a function is whose results are not kept.
     specification = manifest(function, parameters, seed, key if out is not None else key or "")
-    store = None if out is None else Store(Path(out), specification, given=key is not None)
+    store = None if out is None else Store(checks.path(out, "out"), specification, given=key is not None)
     with contextlib.ExitStack() as stack:
         who = _executor(executor, function, stack)
         there = {} if store is None else store.read()
@@ -130,7 +130,7 @@ def load_sweep(path: str | os.PathLike[str]) -> Sweep:
     ValueError
         If a file in it is damaged, or has a newer format.
     """
-    store = Store(Path(path))
+    store = Store(checks.path(path))
     return collected(store.manifest, store.read(), stopped="")
 
 

@@ -39,7 +39,7 @@ def compute(function: Callable[..., Any], parameters: dict[str, Any], seed: np.r
     """Return what `function` made of a member's parameters, or how it failed."""
     began = time.perf_counter()
     try:
-        result = _arrays(function(**parameters, rng=seed))
+        result = as_result(function(**parameters, rng=seed))
     except (Exception, SystemExit) as error:
         return failure(error, time.perf_counter() - began)
     return Outcome(result, "", "", time.perf_counter() - began)
@@ -57,7 +57,7 @@ def failure(error: BaseException, seconds: float = 0.0) -> Outcome:
     return Outcome(None, last, "".join(traceback.format_exception(error)), seconds)
 
 
-def _arrays(result: Any) -> dict[str, Any]:
+def as_result(result: Any) -> dict[str, Any]:
     """Return a member's result as it comes back from a file: scalars of Python and arrays of NumPy."""
     if not isinstance(result, Mapping):
         raise TypeError(

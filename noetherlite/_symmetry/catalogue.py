@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._base import checks
+from .._base.floating import unit
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .._problem.activations import Activation
@@ -94,8 +95,10 @@ class NeuronScaling(_Hidden):
 
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return (|w|² + b² + p²|u|² [+ β²])^½ per neuron."""
-        incoming, outgoing, beta = self.squares(x)
-        return np.asarray(np.sqrt(incoming + self.degree**2 * outgoing + beta), dtype=np.float64)
+        x = self._point(x)
+        scale = unit(x)
+        incoming, outgoing, beta = self.squares(x / scale)
+        return np.asarray(scale * np.sqrt(incoming + self.degree**2 * outgoing + beta), dtype=np.float64)
 
     def row(self) -> Row:
         """Return the kernels' description."""
@@ -163,10 +166,12 @@ class LinearLayer(_Hidden):
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return (|w_j|² + b_j² + |u_i|²)^½ for E_ij, with w_j row j of W and u_i column i of U."""
         x = self._point(x)
+        scale = unit(x)
+        x = x / scale
         incoming, outgoing = (_cut(x, self._W) ** 2).sum(axis=1), (_cut(x, self._U) ** 2).sum(axis=0)
         if self._b is not None:
             incoming = incoming + _cut(x, self._b) ** 2
-        return np.asarray(np.sqrt(outgoing[:, None] + incoming), dtype=np.float64)
+        return np.asarray(scale * np.sqrt(outgoing[:, None] + incoming), dtype=np.float64)
 
     def row(self) -> Row:
         """Return the kernels' description."""
@@ -191,7 +196,6 @@ class DataRotation(Family):
     def __init__(self, network: Network) -> None:
         self.network, self.n_params = network, network.n_params
         self._W = _required(network, "W1")
-        self.moved = slice(self._W.start, self._W.stop)
         self.name, self.shape = "rotation", (network.widths[0],) * 2
 
     def pair(self, a: Array, b: Array) -> Float64Array:
@@ -217,8 +221,10 @@ class DataRotation(Family):
 
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return (|column i of W_1|² + |column j|²)^½, and 0 where i = j."""
-        square = (_cut(self._point(x), self._W) ** 2).sum(axis=0)
-        out = np.sqrt(square[:, None] + square)
+        W = _cut(self._point(x), self._W)
+        scale = unit(W)
+        square = ((W / scale) ** 2).sum(axis=0)
+        out = scale * np.sqrt(square[:, None] + square)
         return np.where(np.eye(square.size, dtype=bool), 0.0, out).astype(np.float64)
 
     def row(self) -> Row:
@@ -283,6 +289,10 @@ class OutputTranslation(Family):
         """Return √n_L for every component."""
         self._point(x)
         return np.full(self.shape, self._block.shape[0] ** 0.5, dtype=np.float64)
+
+    def norm_within(self, x: Array, block: slice) -> Float64Array:
+        """Return √n_L in the block that moves, zero in others."""
+        return np.asarray(self.norm(x) * (block.start == self._block.start))
 
     def row(self) -> Row:
         """Return the kernels' description."""

@@ -125,14 +125,11 @@ class Family(NoetherSymmetry):
         Why this is not a symmetry of the network it was made for; empty where it is one.
     batchwise : bool
         Whether it is a symmetry of the loss of every minibatch; rotations are one of the whole data set only.
-    moved : slice
-        Parameters outside of which g is zero.
     """
 
     symmetric: bool
     objection = ""
     batchwise = True
-    moved = slice(None)
 
     @abstractmethod
     def pair(self, a: Array, b: Array) -> Float64Array:
@@ -145,6 +142,12 @@ class Family(NoetherSymmetry):
     @abstractmethod
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return |g_c(x)|, shape `shape`, for x of shape (P,)."""
+
+    def norm_within(self, x: Array, block: slice) -> Float64Array:
+        """Return the norm of g_c(x) over a block of parameters; where g is linear block by block it is that of x cut to it."""
+        alone = np.zeros_like(x)
+        alone[block] = x[block]
+        return self.norm(alone)
 
     @abstractmethod
     def row(self) -> Row:
@@ -176,7 +179,7 @@ class Family(NoetherSymmetry):
         return self.pair(v, v)
 
     def _strength(self, strength: ArrayLike) -> Float64Array:
-        out = np.asarray(strength, dtype=np.float64)
+        out = checks.array(strength, "strength", ndim=(0, len(self.shape)))
         if out.shape not in ((), self.shape):
             raise ValueError(f"strength must be a number or have shape {self.shape}, got {out.shape}")
         return np.broadcast_to(out, self.shape)

@@ -113,6 +113,7 @@ def law(symmetry: NoetherSymmetry | str, dynamics: Dynamics, summed: bool = Fals
     """
     if not isinstance(dynamics, Dynamics):
         raise TypeError(f"dynamics must be a Dynamics such as nl.NAGF, got {checks.describe(dynamics)}")
+    summed = checks.boolean(summed, "summed")
     kind, h, p, bias = _read(symmetry)
     if summed and kind not in ("scaling", "swish"):
         raise ValueError(f"summed=True is for scalings only, got symmetry={checks.describe(symmetry)}")

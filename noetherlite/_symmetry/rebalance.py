@@ -22,6 +22,7 @@ _COMPUTABLE = 600.0  # p log λ of a result: activations are λ^p times as large
 
 
 @underflowing
+@underflowing
 def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLike]) -> Float64Array:
     """Return parameters of the same function whose charges Q are as asked.
 
@@ -75,6 +76,9 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
         raise TypeError(f"network must be a Network, got {checks.describe(network)}")
     start = checks.shaped(theta, "theta", (network.n_params,)).astype(np.float64)
     layers = _layers(network, targets)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.square(start).sum()):
+            raise ValueError("theta has weights whose squares are beyond the range of a double; scale them")
     for layer, target in layers:
         _check_reachable(layer, target, start)
     exponents = [np.zeros(layer.shape) for layer, _ in layers]

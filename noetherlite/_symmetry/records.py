@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._base import html
+from .._base import checks, html
 from .._base.types import Float64Array, IntArray
 from .._kernels import layout
 from .._motion.algorithms import Algorithm
@@ -121,7 +121,7 @@ class LawRecord:
 
     def largest(self, what: str) -> float:
         """Return the largest |entry| of one of the arrays, where it is finite; NaN where it is nowhere."""
-        values = getattr(self, what)
+        values = getattr(self, checks.one_of(what, "what", (*_SHOWN, "scale", "tolerance")))
         finite = np.abs(values[np.isfinite(values)])
         return float(finite.max()) if finite.size else float("nan")
 

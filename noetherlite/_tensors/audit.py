@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._base import html
-from .._base.checks import describe, one_of
+from .._base.checks import one_of
+from .._base.floating import underflowing
 from .._base.types import Array
 from .averaged import Averaging, averaging_of
 from .finding import Finding, largest, ratio
-from .law import Kind, Law, Member
+from .law import Kind, Law, Member, given
 from .legs import Leg
 from .names import named
 from .states import aligned, averages_in
@@ -141,6 +142,7 @@ class Audit:
         return checks + html.table("quantities", self._charge_rows(), head)
 
 
+@underflowing
 def audit(
     params: Tree,
     laws: Iterable[Law] | None = None,
@@ -201,7 +203,7 @@ def audit(
         raise ValueError("following needs state, the averages one step before")
     held = dict(leaves(params))
     averages = None if state is None else averages_in(state, list(held), "state")
-    chosen = None if laws is None else _laws(laws)
+    chosen = None if laws is None else given(laws)
     x, own = named_arrays(aligned(held, _wanted(chosen, held, averages), "params"), "params")
     m, other = _average(x, averages, "state")
     ahead = None if following is None else averages_in(following, list(held), "following")
@@ -214,17 +216,6 @@ def audit(
     checks, findings = _checked(chosen, x, m, after, how, eps)
     limits += _undecided(chosen, checks, how)
     return Audit(checks, _charges(chosen, x), findings, tuple(limits))
-
-
-def _laws(laws: Iterable[Law]) -> list[Law]:
-    laws = list(laws)
-    wrong = [law for law in laws if not isinstance(law, Law)]
-    if wrong or not laws:
-        raise TypeError(
-            "laws must be laws, as nl.scan(...).laws() and nl.tensors.load return them; got"
-            f" {describe(wrong[0] if wrong else laws)}"
-        )
-    return laws
 
 
 def _wanted(laws: Sequence[Law] | None, params: Mapping[str, Any], state: Mapping[str, Any] | None) -> list[str]:

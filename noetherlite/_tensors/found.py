@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._base import checks, html
+from .._base.floating import rms, underflowing, unit
 from .._base.types import Array, Seed
 from .hypotheses import Shapes
 from .law import Law
@@ -88,6 +89,7 @@ class Scan:
         )
 
 
+@underflowing
 def scan(
     gradient: Callable[[dict[str, Any]], Tree],
     params: Tree,
@@ -156,7 +158,7 @@ def scan(
     shapes = Shapes(splits_of({name: x.shape for name, x in start.items()}, views))
     large = sum(x.size for x in start.values()) > _LARGE
     count = draws or (_FEW if large else min(max(_FEW, draws_needed(shapes)), _MOST_DRAWS))
-    generator = np.random.default_rng(rng)
+    generator = checks.generator(rng)
     found = []
     for _ in range(count):
         point = _moved(start, spread, generator)
@@ -166,6 +168,7 @@ def scan(
     return _scan(shapes, found, eps)
 
 
+@underflowing
 def scan_pairs(pairs: Iterable[tuple[Tree, Tree]], *, views: dict[str, dict[str, Any]] | None = None) -> Scan:
     """Find the symmetries of a loss from recorded pairs of parameters and gradients.
 
@@ -188,7 +191,12 @@ def scan_pairs(pairs: Iterable[tuple[Tree, Tree]], *, views: dict[str, dict[str,
     """
     found: list[Draw] = []
     eps = 0.0
-    for k, (x, g) in enumerate(pairs):
+    if not isinstance(pairs, Iterable):
+        raise TypeError(f"pairs must be pairs of parameters and gradients, got {checks.describe(pairs)}")
+    for k, pair in enumerate(pairs):
+        if not isinstance(pair, Sequence) or len(pair) != 2:
+            raise TypeError(f"pairs[{k}] must be a pair of parameters and gradients, got {checks.describe(pair)}")
+        x, g = pair
         params, own = named_arrays(x, f"pairs[{k}][0]")
         grads, other = named_arrays(g, f"pairs[{k}][1]")
         if found and {n: a.shape for n, a in params.items()} != {n: a.shape for n, a in found[0][0].items()}:
@@ -203,16 +211,28 @@ def scan_pairs(pairs: Iterable[tuple[Tree, Tree]], *, views: dict[str, dict[str,
 
 def _moved(start: dict[str, Array], spread: float, rng: np.random.Generator) -> dict[str, Array]:
     """Return a random point near `start`; tensors that are zero move by the typical size of the others."""
-    sizes = {name: float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))) for name, x in start.items()}
+    sizes = {name: float(rms(x)) for name, x in start.items()}
     typical = float(np.median([size for size in sizes.values() if size > 0] or [1.0]))
-    return {
-        name: x + (spread * (sizes[name] or typical) * rng.standard_normal(x.shape, dtype=np.float32)).astype(x.dtype)
-        for name, x in start.items()
-    }
+    out: dict[str, Array] = {}
+    for name, x in start.items():
+        size = sizes[name] or typical
+        scale = unit(np.array(size))  # which float32 may not reach
+        step = spread * (size / scale) * rng.standard_normal(x.shape, dtype=np.float32)
+        out[name] = x + step.astype(x.dtype) * x.dtype.type(scale)
+    return out
+
+
+def _in_units(draws: Sequence[Draw]) -> Sequence[Draw]:
+    """Return draws whose squares are doubles: every relation is homogeneous in the parameters, and in the gradients."""
+    scales = [max(unit(a) for draw in draws for a in draw[k].values()) for k in (0, 1)]
+    if all(2.0**-300 < scale < 2.0**300 for scale in scales):
+        return draws  # as they are: they may be large
+    one, two = scales
+    return [({name: x / one for name, x in p.items()}, {name: g / two for name, g in q.items()}) for p, q in draws]
 
 
 def _scan(shapes: Shapes, draws: Sequence[Draw], eps: float) -> Scan:
-    search = Search(shapes, Measurements(draws, eps))
+    search = Search(shapes, Measurements(_in_units(draws), eps))
     laws = search.run()
     limits = _nearly(search, laws)
     if search.skipped:

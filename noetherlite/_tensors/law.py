@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from .._base import checks
 from .._base.types import Array, Float64Array
 from .legs import Leg, gathered, sums
 
@@ -226,6 +227,22 @@ class Law:
 
     def __str__(self) -> str:
         return f"{self.name or self.kind}: {self.formula}"
+
+
+def given(laws: Iterable[Law], fewest: int = 1) -> list[Law]:
+    """Return the laws that were given.
+
+    Raises
+    ------
+    TypeError
+        If there are fewer, or entries that are no laws.
+    """
+    expected = "laws, as nl.scan(...).laws() and nl.tensors.load return them"
+    held = checks.items(laws, "laws", expected)
+    wrong = [law for law in held if not isinstance(law, Law)]
+    if wrong or len(held) < fewest:
+        raise TypeError(f"laws must be {expected}; got {checks.describe(wrong[0] if wrong else held)}")
+    return held
 
 
 def _complex_parts(M: Float64Array, scale: Float64Array) -> tuple[Float64Array, Float64Array]:

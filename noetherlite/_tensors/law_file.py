@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from .._base import checks, files
-from .law import Kind, Law, Member
+from .law import Kind, Law, Member, given
 from .legs import Leg
 
 _SCHEMA = 1
@@ -29,8 +29,8 @@ def dump(laws: Iterable[Law], path: str | Path) -> Path:
     Path
         The file.
     """
-    document = {"schema": _SCHEMA, "laws": [_as_dict(law) for law in laws]}
-    target = Path(path)
+    document = {"schema": _SCHEMA, "laws": [_as_dict(law) for law in given(laws, fewest=0)]}
+    target = checks.path(path)
     with files.replacing(target) as file:
         file.write(json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8"))
     return target
@@ -45,7 +45,7 @@ def load(path: str | Path) -> list[Law]:
         If the file is not such a file; the message says which entry is wrong.
     """
     try:
-        document = json.loads(Path(path).read_text("utf-8"))
+        document = json.loads(checks.path(path).read_text("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a JSON file of laws: {error}") from None
     if (

@@ -38,6 +38,8 @@ def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> t
     TypeError, ValueError
         If an entry is None, sparse, empty, not an array of real numbers, or not finite.
     """
+    if not isinstance(tree, Mapping | Sequence) or isinstance(tree, str | bytes):
+        raise TypeError(f"{name} must be a mapping of names to arrays, got {checks.describe(tree)}")
     out: dict[str, Array] = {}
     eps = 0.0
     for key, leaf in leaves(tree):

@@ -29,7 +29,10 @@ def splits_of(
         If a view names no tensor, an axis that it has not, or sizes whose product is not that of the axis.
     """
     out: dict[str, Splits] = {name: tuple((n,) for n in shape) for name, shape in shapes.items()}
-    for key, view in (views or {}).items():
+    if views is None:
+        return out
+    checks.instance(views, "views", Mapping, "a mapping of names to views")
+    for key, view in views.items():
         names = [name for name in shapes if name == key or name.endswith(f".{key}")]
         if not names:
             raise ValueError(f"views[{key!r}] names no tensor{checks.suggestion(key, shapes)}")

@@ -12,7 +12,7 @@ from .._base import checks, html
 from .._base.types import Array, Float64Array
 from .averaged import AverageCheck, Averaging, averaging_of
 from .finding import Finding, allowance, largest, ratio, scaled
-from .law import Law
+from .law import Law, given
 from .localise import Coverage, coverage, factors, terms
 from .trees import EPSILON, Tree, matched, named_arrays
 
@@ -212,12 +212,8 @@ def watch(
     >>> watch.ok
     True
     """
-    laws = list(laws)
-    wrong = [law for law in laws if not isinstance(law, Law)]
-    if wrong or not laws:
-        raise TypeError(
-            f"laws must be laws, as nl.scan(...).laws() returns them; got {checks.describe(wrong[0] if wrong else laws)}"
-        )
+    laws = given(laws)
+    raise_on_broken = checks.boolean(raise_on_broken, "raise_on_broken")
     eps = 0.0 if precision is None else EPSILON[checks.one_of(precision, "precision", EPSILON)]
     how = None if averaging is None else averaging_of(averaging)
     return Watch(laws, checks.integer(every, "every", minimum=1), raise_on_broken, eps, how)

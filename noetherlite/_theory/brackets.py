@@ -121,7 +121,10 @@ def occurring(network: Network, theta: Float64Array, X: Float64Array) -> Samples
     a, gates = X, []
     for h, (W, b, _) in enumerate(reference.layers(problem, theta)[:-1], start=1):
         bias = 0.0 if b is None else b
-        z, reach = a @ W.T + bias, np.abs(a) @ np.abs(W).T + np.abs(bias)
+        with np.errstate(over="ignore", invalid="ignore"):
+            z, reach = a @ W.T + bias, np.abs(a) @ np.abs(W).T + np.abs(bias)
+        if not np.isfinite(reach).all():
+            raise ValueError(f"theta and X have pre-activations beyond the range of a double in layer {h}; scale them")
         on, off = _gate(network.activations[h - 1])
         if on != off:
             moves = np.any(a, axis=1)[:, None] | (b is not None)  # a bias moves z even where no signal does

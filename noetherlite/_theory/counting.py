@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from .._base import checks
+from .._base.floating import underflowing
 from .._base.types import ArrayLike, Float64Array, Seed
 from .._kernels import modular
 from .._kernels.modular import PRIME
@@ -133,6 +134,7 @@ class LawCount(int):
         return str(int(self))
 
 
+@underflowing
 def count_laws(
     net: Network,
     flow: str = "gradient",

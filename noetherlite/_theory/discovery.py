@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._base import checks
-from .._base.floating import underflowing
+from .._base.floating import norm, rms, underflowing, unit
 from .._base.types import Float64Array, Seed
 from .._problem.network import NetworkPotential
 from .._problem.points import random_point
-from .._problem.potentials import Potential
+from .._problem.potentials import Potential, is_potential
 from .._symmetry.catalogue import OutputTranslation
 from .._symmetry.family import Family
 from .._symmetry.find import TOLERANCE, Symmetry, catalogue
@@ -131,8 +131,7 @@ def discover(U: Potential, rng: Seed = 0, memory: float = 2.0**32) -> Discovery:
     >>> print(nl.discover(U).labels)
     ('scaling:1', 'scaling:1')
     """
-    if not isinstance(U, Potential):
-        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
+    is_potential(U)
     P, memory = U.n_params, checks.real(memory, "memory", minimum=0.0)
     unknowns = P * (P + 1)
     needed = 8.0 * _WORKSPACE * unknowns**2
@@ -168,9 +167,9 @@ def _sizes(U: Potential) -> Float64Array:
     sizes = np.ones(U.n_params)
     if isinstance(U, NetworkPotential):
         arrays = U.network.unpack(sizes)
-        spread = np.sqrt((U.X**2).mean(axis=0))
+        spread = rms(U.X, axis=0)
         arrays["W1"] /= np.where(spread > 0, spread, 1.0)
-        target = float(np.sqrt(np.mean(np.asarray(U.y) ** 2))) if U.network.loss == "mse" else 1.0
+        target = float(rms(np.asarray(U.y))) if U.network.loss == "mse" else 1.0
         for name in {f"W{U.network.n_layers}", f"b{U.network.n_layers}"} & set(arrays):
             arrays[name] *= target if target > 0 else 1.0
     return sizes
@@ -215,12 +214,12 @@ def _null_space(
 
 
 def _row(x: Float64Array, gradient: Float64Array) -> Float64Array:
-    norm = np.linalg.norm(gradient)
-    return np.outer(gradient / norm if norm > 0 else gradient, x / np.linalg.norm(x)).ravel()
+    size = norm(gradient)
+    return np.outer(gradient / size if size > 0 else gradient, x / norm(x)).ravel()
 
 
 def _defect(generators: Float64Array, x: Float64Array, gradient: Float64Array) -> float:
-    fields = generators @ x
+    fields, gradient = generators @ (x / unit(x)), gradient / unit(gradient)
     product = np.linalg.norm(fields, axis=1) * np.linalg.norm(gradient)
     return float(np.max(np.abs(fields @ gradient) / np.where(product > 0, product, 1.0)))
 
@@ -246,6 +245,7 @@ def _explain(U: Potential, null: Float64Array, back: Float64Array) -> tuple[tupl
     # a linear layer's symmetries include its neurons' scalings, so it comes first, unless it is no theorem at all
     for family in sorted(families, key=lambda f: (bool(f.objection), -f.n_generators)):
         candidates = (affine(family) / back).reshape(family.n_generators, -1)
+        candidates /= np.ldexp(1.0, np.frexp(np.abs(candidates).max(axis=1, keepdims=True))[1] - 1)
         candidates = candidates[_lie_in(candidates, null)]
         candidates /= np.linalg.norm(candidates, axis=1, keepdims=True)
         take(family.name, candidates)

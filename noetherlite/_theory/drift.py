@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,8 @@ class Drift(Mapping[str, LawDrift]):
         **style
             Passed to `Axes.plot` for the drift itself.
         """
-        law = self[name]
+        law = self.laws[checks.one_of(name, "name", self.laws)]
+        component = checks.integer(component, "component", minimum=0, maximum=math.prod(law.change.shape[1:]) - 1)
 
         def one(values: Float64Array) -> Float64Array:
             return values.reshape(self.t.size, -1)[:, component]

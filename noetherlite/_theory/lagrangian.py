@@ -26,12 +26,14 @@ _STENCIL, _SPACING = (4 / 5, -1 / 5, 4 / 105, -1 / 280), 2.0**-5  # central diff
 
 def momentum(L: Lagrangian, t: float, x: ArrayLike, v: ArrayLike) -> Float64Array:
     """Return ∂L/∂v of shape (P,)."""
+    _functions(L=L)
     t, x, v = _point(t, x, v)
     return _gradient(lambda moved: L(t, x, moved), v)
 
 
 def hamiltonian(L: Lagrangian, t: float, x: ArrayLike, v: ArrayLike) -> float:
     """Return H = ⟨∂L/∂v, v⟩ − L."""
+    _functions(L=L)
     t, x, v = _point(t, x, v)
     return float(momentum(L, t, x, v) @ v - L(t, x, v))
 
@@ -51,6 +53,7 @@ def rund_trautmann(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, 
     x, v : array_like, shape (P,)
         The point; v need not belong to any trajectory.
     """
+    _functions(L=L, generator=generator)
     t, x, v = _point(t, x, v)
     tau, xi = generator(t, x)
     moved = generator(t + 1j * _STEP, x + 1j * _STEP * v)
@@ -61,6 +64,7 @@ def rund_trautmann(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, 
 
 def noether_charge(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, v: ArrayLike) -> float:
     """Return the charge ⟨∂L/∂v, ξ⟩ − τH (GU (12)), constant along solutions where L is invariant."""
+    _functions(L=L, generator=generator)
     t, x, v = _point(t, x, v)
     tau, xi = generator(t, x)
     return float(momentum(L, t, x, v) @ np.asarray(xi) - tau * hamiltonian(L, t, x, v))
@@ -80,6 +84,7 @@ def generator_of(group: Group) -> Generator:
     >>> bool(abs(boost(2.0, np.zeros(1))[1][0] - 2.0) < 1e-14)
     True
     """
+    _functions(group=group)
 
     def generator(t: Any, x: Any) -> tuple[Any, Any]:
         tau, xi = 0.0, 0.0
@@ -138,7 +143,10 @@ def action(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Any:
     path : array_like, shape (R, P)
         Positions; may be complex.
     """
-    times, x = checks.times(t), np.asarray(path)
+    _functions(L=L)
+    times, x = checks.times(t), np.asarray(checks.unmasked(path, "path"))
+    if x.dtype.kind not in "fiuc":
+        raise TypeError(f"path must hold numbers, got {checks.describe(x)}")
     if x.ndim != 2 or x.shape[0] != times.size:
         raise ValueError(f"path must have shape ({times.size}, P), one row per time, got {x.shape}")
     total = 0.0
@@ -152,6 +160,11 @@ def action(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Any:
 def action_gradient(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Float64Array:
     """Return ∂action/∂x_k at the inner points, shape (R − 2, P): zero on a path that makes the action stationary."""
     return _gradient(lambda moved: action(L, t, moved), checks.array(path, "path", ndim=2))[1:-1]
+
+
+def _functions(**given: object) -> None:
+    for name, value in given.items():
+        checks.function(value, name)
 
 
 def _slope(f: Callable[[Any], Any]) -> float:

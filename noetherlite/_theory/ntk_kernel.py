@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._base import checks
-from .._base.floating import underflowing
+from .._base.floating import in_range, rangeless, underflowing
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import reference
 from .._motion.dynamics import Dynamics
@@ -30,7 +30,7 @@ class _Factor(NamedTuple):
     beta: Array | None  # ∂f/∂β_{h−1}, (N n_L, n_{h−1})
 
 
-@underflowing
+@rangeless
 def kernel(net: Network, theta: ArrayLike, X1: ArrayLike, X2: ArrayLike | None = None) -> Float64Array:
     """Return the neural tangent kernel K = (∂f/∂θ)(X1) (∂f/∂θ)(X2)ᵀ of a network at θ.
 
@@ -94,7 +94,7 @@ def kernel(net: Network, theta: ArrayLike, X1: ArrayLike, X2: ArrayLike | None =
             K[rows, columns] = _block(factors, others, net.bias)
             if X2 is None and i < j:
                 K[columns, rows] = K[rows, columns].T
-    return K
+    return in_range(K)
 
 
 def _factors(net: Network, x: Array, X: Array) -> list[_Factor]:

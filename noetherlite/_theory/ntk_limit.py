@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from .._base import checks
-from .._base.floating import underflowing
+from .._base.floating import in_range, rangeless
 from .._base.types import ArrayLike, Float64Array
 from .._problem.activations import Activation
 from .._problem.network import Network
 
 
-@underflowing
+@rangeless
 def infinite_width(
     net: Network,
     X1: ArrayLike,
@@ -91,14 +91,15 @@ def infinite_width(
     # A_h between the samples and, for the angles, of each sample with itself.
     A = first @ second.T
     squares = [A.diagonal()] * 2 if X2 is None else [(X**2).sum(axis=1) for X in (first, second)]
-    own = 1.0 if net.bias else 0.0
     K = A + own
     for v, v_next, n, activation in zip(variance, variance[1:], net.widths[1:], known, strict=False):
         one, other = (v * s + bias_variance for s in squares)
         products, derivatives = _expectations(v * A + bias_variance, one[:, None], other, activation)
         A, squares = n * products, [n * _expectations(s, s, s, activation)[0] for s in (one, other)]
         K = v_next * n * derivatives * K + A + own
-    return np.asarray(np.kron(K, np.eye(net.widths[-1])))
+    if X2 is None:
+        K = (K + K.T) / 2  # Gauss and Hermite's rule errs otherwise for (x, x′) than for (x′, x)
+    return in_range(np.asarray(np.kron(K, np.eye(net.widths[-1])), dtype=np.float64))
 
 
 _NODES = 64

@@ -156,10 +156,7 @@ def width_study(
         data = Dataset(classes.X, 2.0 * classes.y[:, None] - 1.0, classes.name)
     if not isinstance(data, Dataset) or data.y.ndim != 2:
         raise TypeError(f"data must be a Dataset with targets of shape (N, n_L), got {checks.describe(data)}")
-    try:
-        items = list(widths)
-    except TypeError:
-        raise TypeError(f"widths must be a sequence of integers, got {checks.describe(widths)}") from None
+    items = checks.items(widths, "widths", "a sequence of integers")
     sizes = [checks.integer(n, f"widths[{i}]", minimum=1) for i, n in enumerate(items)]
     if len(sizes) < 2 or (np.diff(sizes) <= 0).any():
         raise ValueError(f"widths must be two or more increasing integers, got {checks.describe(widths)}")
@@ -167,6 +164,7 @@ def width_study(
     hidden = checks.integer(hidden_layers, "hidden_layers", minimum=1)
     lr = checks.real(lr, "lr", minimum=0.0, maximum=1.0, strict=True)
     steps = checks.integer(steps, "steps", minimum=1)
+    progress = checks.boolean(progress, "progress")
     networks = [Network([data.X.shape[1], *[n] * hidden, data.y.shape[1]], activation, loss="mse") for n in sizes]
     seeds = generator.integers(2**63, size=(len(sizes), n_seeds))
 

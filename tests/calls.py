@@ -1,0 +1,199 @@
+"""A right call of everything public: the function, and its arguments by name. Other tests replace arguments, or the setting."""
+
+# ruff: noqa: C408 - dict(lr=0.1) reads as the call it stands for
+
+import atexit
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import noetherlite as nl
+from noetherlite import bounds, convert, datasets, figures, lagrangian, ntk, plot, potentials, tensors, testing
+
+NET, MSE = nl.Network([2, 3, 2], "relu"), nl.Network([2, 3, 1], "relu", loss="mse")
+X, LABELS = np.random.default_rng(0).normal(size=(4, 2)), np.array([0, 1, 1, 0])
+U, THETA = NET.potential(X, LABELS), NET.init(rng=0)
+RADIAL, POINT = potentials.Radial(2), np.array([1.0, 0.5])
+
+
+def kinetic(t, x, v):
+    return v @ v / 2
+
+
+def still(t, x):
+    return 0.0, x
+
+
+def moved(e, t, x):
+    return t, x + e
+
+
+def flat(x):
+    return 0.0, 0 * x
+
+
+def square(lr, **_):
+    return {"lr squared": lr**2}
+
+
+def of_named(params):
+    return NET.unpack(U.gradient(NET.pack(params)))
+
+
+_held = tempfile.TemporaryDirectory()
+atexit.register(_held.cleanup)
+FOLDER = Path(_held.name)
+ROTATION = np.array([[0.0, -1.0], [1.0, 0.0]])
+TREE = NET.unpack(NET.init(rng=0, bias_std=1.0))
+GRADIENT = of_named(TREE)
+LAWS = nl.scan(of_named, TREE).laws()
+RUN = nl.integrate(RADIAL, nl.GD(0.1), POINT, 3, record_params=True, backend="reference")
+LAWFUL = nl.integrate(U, nl.Leapfrog(0.1), THETA, 3, backend="reference")
+STUDY = ntk.width_study(widths=(2, 3), n_seeds=2, steps=1)
+RUN.save(FOLDER / "run")
+nl.integrate(RADIAL, nl.GD(0.1), POINT, 3, checkpoint=FOLDER / "checkpoint", backend="reference")
+nl.sweep(square, {"lr": [0.1]}, out=FOLDER / "sweep")
+np.savez(FOLDER / "data", X=X, y=LABELS)
+np.savez(FOLDER / "weights", **TREE)
+tensors.dump(LAWS, FOLDER / "laws.json")
+
+MODULES = {
+    "nl": nl, "datasets": datasets, "potentials": potentials, "plot": plot, "ntk": ntk, "figures": figures, "testing": testing,
+    "lagrangian": lagrangian, "convert": convert, "bounds": bounds, "tensors": tensors,
+}  # fmt: skip
+# results and errors, which are not made by hand; kinds of which only others are made; and helpers without a place in the docs
+MADE_BY_THE_LIBRARY = {
+    "Algorithm", "Audit", "Charge", "Check", "CheckpointError", "Coverage", "DeviceError", "Discovery", "DivergenceError",
+    "Drift", "Finding", "Flow", "Law", "LawCount", "LawRecord", "Leg", "Member", "Potential", "Report", "Scan", "SlidingMode",
+    "Snapshot", "Sweep", "SweepMember", "Trajectory", "Watch", "WidthStudy",
+    "is_potential", "owned", "new_axes", "spans_a_decade",
+}  # fmt: skip
+# a right call of each: the function, and its arguments by name
+CALLS = {
+    "GD": (nl.GD, dict(lr=0.1, weight_decay=0.0)),
+    "NAGD": (nl.NAGD, dict(lr=0.1, alpha=3.0, weight_decay=0.0)),
+    "Leapfrog": (nl.Leapfrog, dict(lr=0.1, weight_decay=0.0)),
+    "HeavyBall": (nl.HeavyBall, dict(lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.0)),
+    "ConformalLeapfrog": (nl.ConformalLeapfrog, dict(lr=0.1, mass=1.0, gamma=0.0, alpha=0.0, weight_decay=0.0)),
+    "Dynamics": (nl.Dynamics, dict(mass=1.0, gamma=1.0, alpha=0.0)),
+    "Dynamics.friction": (nl.NAGF.friction, dict(t=[1.0])),
+    "Dynamics.integrating_factor": (nl.NAGF.integrating_factor, dict(t=[1.0])),
+    "Dynamics.law_weight": (nl.NAGF.law_weight, dict(t=[1.0])),
+    "Dynamics.fading": (nl.NAGF.fading, dict(t=[1.0], later=[2.0])),
+    "Dynamics.lagrangian": (nl.NAGF.lagrangian, dict(t=1.0, v=[1.0], potential_value=1.0)),
+    "Dynamics.energy": (nl.NAGF.energy, dict(v=[1.0], potential_value=1.0)),
+    "Dynamics.energy_rate": (nl.NAGF.energy_rate, dict(t=1.0, v=[1.0])),
+    "Dataset": (nl.Dataset, dict(X=X, y=LABELS, name="mine", rotation_invariant=False)),
+    "Network": (nl.Network, dict(widths=[2, 3, 2], activation="relu", bias=True, loss="nll")),
+    "Network.unpack": (NET.unpack, dict(theta=THETA)),
+    "Network.pack": (NET.pack, dict(arrays=NET.unpack(THETA))),
+    "Network.block": (NET.block, dict(name="W1")),
+    "Network.init": (NET.init, dict(rng=0, scheme="lecun", bias_std=0.0)),
+    "Network.weight_std": (NET.weight_std, dict(h=1, scheme="ntk")),
+    "Network.potential": (NET.potential, dict(data=X, y=LABELS)),
+    "Network.predict": (NET.predict, dict(theta=THETA, X=X)),
+    "Network.loss_value": (NET.loss_value, dict(theta=THETA, X=X, y=LABELS)),
+    "Network.gradient": (NET.gradient, dict(theta=THETA, X=X, y=LABELS)),
+    "Network.value_and_gradient": (NET.value_and_gradient, dict(theta=THETA, X=X, y=LABELS)),
+    "Network.jacobian": (NET.jacobian, dict(theta=THETA, X=X)),
+    "Network.inputs": (NET.inputs, dict(X=X)),
+    "Symmetry": (nl.Symmetry, dict(G=ROTATION, xi=[1.0, 0.0], name="mine")),
+    "Symmetry.generator": (nl.Symmetry(ROTATION).generator, dict(x=POINT)),
+    "Symmetry.quantity": (nl.Symmetry(np.eye(2)).quantity, dict(x=POINT)),
+    "Symmetry.charge": (nl.Symmetry(ROTATION).charge, dict(x=POINT, v=POINT)),
+    "Symmetry.source": (nl.Symmetry(np.eye(2)).source, dict(v=POINT)),
+    "Symmetry.apply": (nl.Symmetry(ROTATION).apply, dict(x=POINT, strength=0.1)),
+    "Symmetry.norm": (nl.Symmetry(ROTATION).norm, dict(x=POINT)),
+    "Monitor": (nl.Monitor, dict(U=U, algorithm=nl.GD(0.1), precision=None, every=1, laws="all", minibatches=False, t0=None)),
+    "Monitor.step": (lambda theta, batch: nl.Monitor(U, nl.GD(0.1)).step(theta, batch), dict(theta=THETA, batch=[0, 1])),
+    "Trajectory.plot_law": (LAWFUL.plot_law, dict(name="scaling:1", what="residual", ax=None)),
+    "LawRecord.largest": (LAWFUL.laws["scaling:1"].largest, dict(what="residual")),
+    "check": (nl.check, dict(U=RADIAL, params=RUN.params, t=RUN.t, dynamics=nl.GD(0.1), velocity=None, laws="all", minibatches=False, batches=None, precision=None, every=1)),
+    "count_laws": (nl.count_laws, dict(net=MSE, flow="gradient", rng=0, memory=2.0**32, theta=None, X=None)),
+    "discover": (nl.discover, dict(U=RADIAL, rng=0, memory=2.0**32)),
+    "drift": (nl.drift, dict(U=U, algorithm=nl.GD(0.1), x0=THETA, steps=2, velocity=None, record_every=1, laws="all", batch_size=None, rng=0, backend="reference", n_threads=None)),
+    "ensemble": (nl.ensemble, dict(U=RADIAL, algorithm=nl.Leapfrog(0.1), X0=[POINT, POINT], steps=2, velocity=None, t0=None, record_every=1, record_params=False, laws="all", batch_size=None, rng=0, backend="reference", dtype="float64", progress=False, n_threads=None, input_reduction=None, checkpoint=None, checkpoint_every=None)),
+    "integrate": (nl.integrate, dict(U=RADIAL, algorithm=nl.Leapfrog(0.1), x0=POINT, steps=2, velocity=None, t0=None, record_every=1, record_params=False, laws="all", batch_size=None, rng=0, backend="reference", dtype="float64", progress=False, callback=None, on_divergence="record", n_threads=None, input_reduction=None, checkpoint=None, checkpoint_every=None)),
+    "law": (nl.law, dict(symmetry="scaling:1", dynamics=nl.ND, summed=False)),
+    "Law.formula": (nl.law(nl.Symmetry(ROTATION), nl.ND).formula, dict(format="text")),
+    "memory": (nl.memory, dict(U=U, steps=2, networks=None, record_every=1, record_params=False, laws="all", batch_size=None, dtype="float64", n_threads=None, input_reduction=None)),
+    "rebalance": (nl.rebalance, dict(network=NET, theta=THETA, targets={"scaling:1": np.zeros(3)})),
+    "reference_flow": (nl.reference_flow, dict(U=RADIAL, dynamics=nl.ND, x0=POINT, t=[0.0, 0.1], velocity=None, t0=0.0, rtol=1e-6, atol=1e-6, max_evaluations=1000)),
+    "report": (nl.report, dict(what=RUN, title="mine")),
+    "load": (nl.load, dict(path=FOLDER / "run.npz")),
+    "load_sweep": (nl.load_sweep, dict(path=FOLDER / "sweep")),
+    "resume": (nl.resume, dict(path=FOLDER / "checkpoint.npz", potential=None, checkpoint_every=None, progress=False, callback=None, n_threads=None)),
+    "scan": (nl.scan, dict(gradient=of_named, params=TREE, rng=0, draws=None, spread=0.1, views=None)),
+    "scan_pairs": (nl.scan_pairs, dict(pairs=[(TREE, GRADIENT)] * 3, views=None)),
+    "sweep": (nl.sweep, dict(function=square, grid={"lr": [0.1]}, executor=None, out=None, rng=0, key=None, progress=False)),
+    "symmetries": (nl.symmetries, dict(U=U, rng=0)),
+    "symmetry_defect": (nl.symmetry_defect, dict(U=U, symmetry="scaling:1", rng=0)),
+    "watch": (nl.watch, dict(laws=LAWS, every=1, raise_on_broken=False, precision=None, averaging=None)),
+    "gaussian_classes": (datasets.gaussian_classes, dict(n=4, n_features=2, n_classes=3, separation=3.0, rng=0)),
+    "glyphs": (datasets.glyphs, dict(n=2, rng=0)),
+    "icosahedron": (datasets.icosahedron, dict(label=0.6, radii=(1.0,))),
+    "kmnist": (datasets.kmnist, dict(n=2, split="train", root=FOLDER, rng=0, download=False)),
+    "npz": (datasets.npz, dict(path=FOLDER / "data.npz", rotation_invariant=False)),
+    "polygon": (datasets.polygon, dict(n=4, radii=(1.0,), label=0.6)),
+    "NetworkPotential": (potentials.NetworkPotential, dict(network=NET, data=X, y=LABELS)),
+    "Radial": (potentials.Radial, dict(n_params=3)),
+    "Harmonic": (potentials.Harmonic, dict(A=np.eye(2))),
+    "Callable": (potentials.Callable, dict(value_and_gradient=flat, n_params=2)),
+    "Potential.value": (U.value, dict(x=THETA)),
+    "Potential.gradient": (U.gradient, dict(x=THETA)),
+    "Callable.value_and_gradient": (potentials.Callable(flat, 2).value_and_gradient, dict(x=POINT)),
+    "plot.loss": (plot.loss, dict(trajectory=RUN, ax=None)),
+    "plot.energy": (plot.energy, dict(trajectory=RUN, ax=None)),
+    "plot.law": (plot.law, dict(trajectory=LAWFUL, name="scaling:1", what="residual", ax=None)),
+    "plot.residuals": (plot.residuals, dict(trajectory=RUN, ax=None)),
+    "plot.bounds": (plot.bounds, dict(trajectory=LAWFUL, name="scaling:1", dynamics=nl.ND, ax=None)),
+    "plot.check": (plot.check, dict(report=nl.check(RADIAL, RUN.params, RUN.t, nl.GD(0.1)), ax=None)),
+    "plot.drift": (plot.drift, dict(report=nl.drift(U, nl.GD(0.1), THETA, 2, backend="reference"), name="scaling:1", component=0, ax=None)),
+    "plot.singular_values": (plot.singular_values, dict(discovery=nl.discover(RADIAL), ax=None)),
+    "plot.closure": (plot.closure, dict(count=nl.count_laws(MSE), ax=None)),
+    "plot.sweep": (plot.sweep, dict(members=nl.sweep(square, {"lr": [0.1]}), x="lr", y="lr squared", ax=None)),
+    "infinite_width": (ntk.infinite_width, dict(net=MSE, X1=X, X2=X, scheme="ntk", bias_std=0.0)),
+    "kernel": (ntk.kernel, dict(net=NET, theta=THETA, X1=X, X2=X)),
+    "ntk.predict": (ntk.predict, dict(kernel=np.eye(2), u0=np.ones((2, 1)), t=[1.0], dynamics=nl.GF, n_samples=2)),
+    "width_study": (ntk.width_study, dict(data=None, widths=(2, 3), n_seeds=2, hidden_layers=1, activation="relu", lr=0.1, steps=1, rng=0, progress=False)),
+    "figures.figure1": (figures.figure1, dict(n_samples=512, steps=10, lr=0.1, rng=0, progress=False)),
+    "figures.figure2": (figures.figure2, dict(n_samples=512, steps=10, lr=0.1, rng=0, progress=False)),
+    "ntk_widths": (figures.ntk_widths, dict(study=STUDY)),
+    "figures.batch_size": (figures.batch_size, dict(seeds=2)),
+    "figures.figure3": (figures.figure3, {}),
+    "figures.figure4": (figures.figure4, {}),
+    "figures.figure5": (figures.figure5, {}),
+    "figures.figure6": (figures.figure6, {}),
+    "figures.discretisation": (figures.discretisation, {}),
+    "figures.save": (figures.save, dict(number=3, folder=FOLDER)),
+    "assert_symmetric": (testing.assert_symmetric, dict(params=TREE, grads=GRADIENT, laws=LAWS, precision=None)),
+    "assert_gradient": (testing.assert_gradient, dict(U=RADIAL, gradient=RADIAL.gradient, x=POINT, rng=0, precision=None)),
+    "assert_law_holds": (testing.assert_law_holds, dict(U=RADIAL, params=RUN.params, t=RUN.t, dynamics=nl.GD(0.1), laws="all", motion=False)),
+    "lagrangian.momentum": (lagrangian.momentum, dict(L=kinetic, t=0.0, x=POINT, v=POINT)),
+    "lagrangian.hamiltonian": (lagrangian.hamiltonian, dict(L=kinetic, t=0.0, x=POINT, v=POINT)),
+    "lagrangian.rund_trautmann": (lagrangian.rund_trautmann, dict(L=kinetic, generator=still, t=0.0, x=POINT, v=POINT)),
+    "lagrangian.noether_charge": (lagrangian.noether_charge, dict(L=kinetic, generator=still, t=0.0, x=POINT, v=POINT)),
+    "generator_of": (lagrangian.generator_of, dict(group=moved)),
+    "group_from_generator": (lagrangian.group_from_generator, dict(A=ROTATION, strength=0.1)),
+    "generator_from_group": (lagrangian.generator_from_group, dict(M=np.eye(2))),
+    "lagrangian.action": (lagrangian.action, dict(L=kinetic, t=[0.0, 1.0], path=[POINT, POINT])),
+    "lagrangian.action_gradient": (lagrangian.action_gradient, dict(L=kinetic, t=[0.0, 1.0, 2.0], path=[POINT, POINT, POINT])),
+    "from_torch": (convert.from_torch, dict(network=NET, state_dict=convert.to_torch(NET, THETA), order=None, like=None)),
+    "to_torch": (convert.to_torch, dict(network=NET, theta=THETA, order=None)),
+    "from_flax": (convert.from_flax, dict(network=NET, tree=convert.to_flax(NET, THETA), order=None, like=None)),
+    "to_flax": (convert.to_flax, dict(network=NET, theta=THETA, order=None)),
+    "from_equinox": (convert.from_equinox, dict(network=NET, layers=convert.to_equinox(NET, THETA), like=None)),
+    "to_equinox": (convert.to_equinox, dict(network=NET, theta=THETA)),
+    "from_keras": (convert.from_keras, dict(network=NET, weights=convert.to_keras(NET, THETA), like=None)),
+    "to_keras": (convert.to_keras, dict(network=NET, theta=THETA)),
+    "bounds.charge": (bounds.charge_bound, dict(U0=1.0, t=[1.0], alpha=0.0)),
+    "bounds.quantity": (bounds.quantity_bound, dict(U0=1.0, t=[1.0], alpha=0.0)),
+    "mean_speed_bound": (bounds.mean_speed_bound, dict(U0=1.0, n_params=2, mass=1.0)),
+    "Averaging": (tensors.Averaging, dict(beta=0.9, weight=None, decay=0.0)),
+    "audit": (tensors.audit, dict(params=TREE, laws=LAWS, state=None, following=None, averaging=0.9, precision=None)),
+    "dump": (tensors.dump, dict(laws=LAWS, path=FOLDER / "laws.json")),
+    "tensors.load": (tensors.load, dict(path=FOLDER / "laws.json")),
+    "tensors.read": (tensors.read, dict(path=FOLDER / "weights.npz")),
+}  # fmt: skip
+SLOW = {name for name in CALLS if name.startswith("figures.")}  # seconds each: they train

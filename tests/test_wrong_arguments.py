@@ -1,0 +1,134 @@
+"""Wrong values for one argument at a time of every public function: what is refused names the argument.
+
+Each argument of each right call (calls.py) is replaced by each of `WRONG`; the call must then raise a ValueError or TypeError
+whose message has the argument's name, or the value must be listed in `RIGHT` as one that is right.
+"""
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+from calls import CALLS, MADE_BY_THE_LIBRARY, MODULES, SLOW
+
+import noetherlite as nl
+
+WRONG = {
+    "None": None, "text": "x", "-1": -1, "0": 0, "nan": float("nan"), "inf": float("inf"), "True": True, "[]": [],
+    "object": object(), "complex": 1j, "10**20": 10**20, "1.5": 1.5,
+}  # fmt: skip
+
+ANY_ARRAY = "-1 0 nan inf [] 1.5 axis+ row- with-nan"
+POSITIVE, NOT_NEGATIVE, REAL = "10**20 1.5", "0 10**20 1.5", "-1 0 10**20 1.5"
+# what is right for an argument of this name wherever it comes, and what is for one of a certain call
+RIGHT = {
+    "lr": POSITIVE, "weight_decay": NOT_NEGATIVE, "gamma": NOT_NEGATIVE, "alpha": NOT_NEGATIVE, "mass": NOT_NEGATIVE,
+    "separation": NOT_NEGATIVE, "bias_std": NOT_NEGATIVE, "rtol": POSITIVE, "atol": POSITIVE, "spread": POSITIVE,
+    "memory": POSITIVE, "momentum": "0", "dampening": "0", "strength": REAL, "label": "-1 0 1.5", "U0": NOT_NEGATIVE,
+    "rng": "None 0 [] 10**20", "steps": "0", "t0": "None " + NOT_NEGATIVE, "checkpoint_every": "None 1.5",
+    "velocity": "None", "laws": "None []", "batch_size": "None", "batches": "None", "precision": "None", "networks": "None",
+    "n_threads": "None", "input_reduction": "None True", "callback": "None", "ax": "None", "views": "None", "draws": "None",
+    "potential": "None", "executor": "None", "key": "None text", "title": "None text", "order": "None", "like": "None",
+    "averaging": "None 0", "state": "None", "following": "None", "theta": "None", "n_samples": "None", "data": "None",
+    "dtype": "None", "X2": "None row-", "X1": "row-", "X": "None row-", "xi": "None", "t": "None", "batch": "None row-",
+    "progress": "True", "record_params": "True", "minibatches": "True", "motion": "True", "summed": "True", "bias": "True",
+    "raise_on_broken": "True", "rotation_invariant": "True", "download": "True",
+    "name": "text", "checkpoint": "None text", "out": "None text", "path": "text", "root": "None text", "folder": "text",
+    "n": "None", "component": "0", "Network.widths": "row-", "Network.block.name": " ".join(WRONG),
+    "Network.unpack.theta": "of-complex with-nan of-text", "ensemble.X0": "row-", "reference_flow.t": "row-",
+    "Averaging.beta": "0", "Averaging.weight": "None " + POSITIVE, "Averaging.decay": NOT_NEGATIVE,
+    "ntk.predict.t": "0 [] 1.5 row-", "lagrangian.t": REAL, "lagrangian.path": "of-complex with-nan",
+    "assert_gradient.x": "None", "scan.params": "-1 0 1.5", "bounds.t": "0 [] 1.5 axis+ row-",
+    "Symmetry.x": "axis+", "Symmetry.v": "axis+", "Dynamics.t": ANY_ARRAY, "Dynamics.later": ANY_ARRAY,
+    "Dynamics.v": ANY_ARRAY, "Dynamics.potential_value": ANY_ARRAY, "to_.theta": "with-nan",
+}  # fmt: skip
+ALSO_CALLED = {"data": "X", "what": "path", "averaging": "beta", "tree": "arrays", "layers": "arrays"}
+FILES = ("path", "root", "what")  # where a text is the name of a file that is not there
+
+
+def wrong_values(right):
+    """WRONG, and for arrays of numbers: other shapes, masked, complex, with a NaN, of text."""
+    yield from WRONG.items()
+    try:
+        a = np.asarray(right) if isinstance(right, np.ndarray | list | tuple) else np.empty(0)
+    except ValueError:  # a sequence of several things
+        return
+    if a.size and a.dtype.kind in "fi":
+        first = np.arange(a.size).reshape(a.shape) == 0
+        yield "axis+", a[None, None, None]
+        yield "row-", a[1:]
+        yield "masked", np.ma.array(a, mask=first)
+        yield "of-complex", a * 1j
+        yield "with-nan", np.where(first, np.nan, a)
+        yield "of-text", a.astype(str)
+
+
+def is_right(call, argument, label):
+    """Whether `RIGHT` has it: by the argument's name, or by that and the beginning of the call's."""
+    return any(
+        label in right.split()
+        for key, right in RIGHT.items()
+        if key == argument or (key.endswith(f".{argument}") and call.startswith(key.removesuffix(f".{argument}")))
+    )
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_wrong_argument_is_refused_by_its_name(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    function, arguments = CALLS[call]
+    faults = []
+    for argument, right in arguments.items():
+        # an array of another length may be refused by the one that it does not fit
+        for label, value in wrong_values(right):
+            if (call in SLOW and is_right(call, argument, label)) or (argument, label) == ("download", "True"):
+                continue
+            names = [argument, ALSO_CALLED.get(argument, argument)] + list(arguments) * (label in ("row-", "[]"))
+            try:
+                function(**{**arguments, argument: value})
+            except (ValueError, TypeError) as error:
+                if not any(re.search(rf"\b{re.escape(name)}\b", str(error)) for name in names):
+                    faults.append(f"{argument}={label}: {type(error).__name__} without its name: {error}")
+            except FileNotFoundError as error:
+                if not (argument in FILES and label == "text") and call != "kmnist":
+                    faults.append(f"{argument}={label}: {error!r}")
+            except Exception as error:
+                faults.append(f"{argument}={label}: {error!r}")
+            else:
+                if not is_right(call, argument, label):
+                    faults.append(f"{argument}={label} is taken")
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_function_is_walked_with_every_argument(module):
+    walked = {getattr(function, "__func__", function): set(arguments) for function, arguments in CALLS.values()}
+    held = MODULES[module]
+    names = getattr(held, "__all__", None) or [
+        name for name, value in vars(held).items() if getattr(value, "__module__", "") == held.__name__
+    ]
+    for name in names:
+        value = getattr(held, name)
+        if name.startswith("_") or not callable(value) or name in MADE_BY_THE_LIBRARY:
+            continue
+        assert value in walked, f"{module}.{name} has no call in calls.py"
+        named = {
+            parameter.name for parameter in inspect.signature(value).parameters.values() if parameter.kind not in (2, 4)
+        }
+        assert named <= walked[value], f"{module}.{name} is called without {sorted(named - walked[value])}"
+
+
+def test_the_walk_sees_a_door_that_is_open(monkeypatch, tmp_path):
+    """Negative control: a function that takes anything, and one that fails within, are both found."""
+    for open_door in (lambda lr: lr, lambda lr: [][lr]):
+        monkeypatch.setitem(CALLS, "GD", (open_door, {"lr": 0.1}))
+        with pytest.raises(AssertionError, match="lr=object"):
+            test_a_wrong_argument_is_refused_by_its_name("GD", tmp_path, monkeypatch)
+
+
+def test_masks_are_not_dropped():
+    """What is under a mask is no number: where a mask hides nothing the array is taken."""
+    hidden, bare = np.ma.array([1.0, 2.0], mask=[False, True]), np.ma.array([1.0, 2.0])
+    for function in (nl.NAGF.friction, lambda t: nl.bounds.charge_bound(1.0, t)):
+        with pytest.raises(ValueError, match="t must have no masked entries, got 1 of 2"):
+            function(hidden)
+        assert function(bare).tolist() == function([1.0, 2.0]).tolist()
