@@ -17,7 +17,7 @@ from .._symmetry.family import Family, NoetherSymmetry
 from .check import report
 from .clock import start
 from .implied import fewest_rows
-from .recording import batch_of_row, claimed, dtype_of, step_laws
+from .recording import batch_of_row, dtype_of, step_laws
 from .rows import blocks_of
 from .steps import Stepwise
 from .verdict import Report
