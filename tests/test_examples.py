@@ -14,6 +14,8 @@ pytestmark = pytest.mark.needs_jit
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
+# What trains for more than a few seconds.
+SLOW = {"any_model", "broken_laws", "check_jax", "check_torch", "count_laws", "discover", "figures", "ntk"}
 NEEDS = {"any_model": "torch", "check_torch": "torch", "check_jax": "jax"}
 
 
@@ -31,7 +33,9 @@ def run(path):
             raise
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, marks=[pytest.mark.slow] * (p.stem in SLOW)) for p in EXAMPLES], ids=lambda p: p.stem
+)
 def test_example_runs(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     if path.stem == "sweep":  # whose function other processes import
@@ -66,4 +70,4 @@ def test_example_begins_with_a_title(path):
 
 
 def test_there_are_examples():
-    assert EXAMPLES
+    assert {path.stem for path in EXAMPLES} > SLOW

@@ -20,7 +20,9 @@ def glyphs_only(monkeypatch, tmp_path):
 
 @pytest.mark.needs_jit
 # Degree, steps and learning rate: times of 6 and 1, at which the norms have moved.
-@pytest.mark.parametrize(("number", "p", "steps", "lr"), [(1, 1, 300, 0.02), (2, 2, 1000, 0.001)])
+@pytest.mark.parametrize(
+    ("number", "p", "steps", "lr"), [(1, 1, 300, 0.02), pytest.param(2, 2, 1000, 0.001, marks=pytest.mark.slow)]
+)
 def test_training_figures_show_moving_norms_and_laws_that_hold(number, p, steps, lr, glyphs_only):
     figure, numbers = figures.FIGURES[number](n_samples=64, steps=steps, lr=lr)
     assert numbers["dataset"] == "glyphs"
