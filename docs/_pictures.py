@@ -73,7 +73,10 @@ def walk() -> str:
     height, gap, middle = 46, 24, WIDTH / 2
     parts, y = [], 2
     for what, files in BEFORE:
-        parts += [*_box(2, y, WIDTH - 4, height, what, files), _arrow(f"M{middle:g},{y + height} V{y + height + gap - 2}")]
+        parts += [
+            *_box(2, y, WIDTH - 4, height, what, files),
+            _arrow(f"M{middle:g},{y + height} V{y + height + gap - 2}"),
+        ]
         y += height + gap
     loop = height + 62
     parts.append(f'<rect class="roof" x="2" y="{y}" width="{WIDTH - 4}" height="{loop}" rx="5"/>')
@@ -107,7 +110,9 @@ def _text(x: float, y: float, text: str, kind: str = "", middle: bool = False) -
 def _svg(height: float, title: str, parts: list[str]) -> str:
     size = f'viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" height="{height:g}"'
     body = "\n".join(parts)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{title}</title>\n{STYLE}\n{body}\n</svg>\n'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{title}</title>\n{STYLE}\n{body}\n</svg>\n'
+    )
 
 
 PICTURES = {"house.svg": house, "walk.svg": walk}

@@ -112,7 +112,9 @@ def lost_links(name, text):
 
 def lost_paths(text):
     """The paths of files of the project that a text names and that do not exist."""
-    named = re.findall(r"(?<![\w./-])(?:noetherlite|tests|examples|benchmarks|docs|_(?!build)[a-z]+)/[\w/]*\w+\.\w+", text)
+    named = re.findall(
+        r"(?<![\w./-])(?:noetherlite|tests|examples|benchmarks|docs|_(?!build)[a-z]+)/[\w/]*\w+\.\w+", text
+    )
     return [path for path in named if not (ROOT / path).exists() and not (ROOT / "noetherlite" / path).exists()]
 
 
