@@ -11,15 +11,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDES = [
-    "any_model",
+    "features",
+    "choose",
     "cross_check",
-    "extending",
+    "faq",
     "command_line",
     "files",
     "memory_threads",
     "performance",
     "gpu",
     "clusters",
+    "how_a_run_works",
+    "extending",
 ]
 FOR = {
     "test": "the tests",
@@ -73,7 +76,7 @@ def _command_line() -> str:
     program = _help()
     verbs = re.findall(r"^    (\w[\w-]*)", program.partition("verbs:")[2].partition("\n\n")[0], re.MULTILINE)
     parts = [f"```text\n{program}```\n"]
-    parts += [f"## noetherlite {verb}\n\n```text\n{_help(verb)}```\n" for verb in verbs]
+    parts += [f"### noetherlite {verb}\n\n```text\n{_help(verb)}```\n" for verb in verbs]
     return "\n".join(parts)
 
 

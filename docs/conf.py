@@ -79,6 +79,15 @@ default_role = "py:obj"
 nitpick_ignore_regex = [("py:obj", ".*")]  # a name in backticks is a link where it can be one
 autosummary_generate = True
 autosummary_ignore_module_all = False
+autosummary_context = {  # names of a face that stand above it too, and are described there
+    "above": [
+        f"noetherlite.{face}.{name}"
+        for face, home in noetherlite._HOMES.items()
+        if not home
+        for name in getattr(noetherlite, face).__all__
+        if getattr(noetherlite, name, None) is getattr(getattr(noetherlite, face), name)
+    ]
+}
 autodoc_typehints = "none"  # shapes and meanings stand in the docstrings
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

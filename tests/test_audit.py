@@ -88,7 +88,7 @@ def test_laws_that_a_state_shows_by_itself(relu):
 
 @pytest.mark.needs_jit  # not for its own sake: gradients of a transformer by complex steps
 def test_a_transformer_without_laws():
-    """The key bias is zero and writers sum to zero, in one state (beyond.md §13)."""
+    """The key bias is zero and writers sum to zero, in one state (theory §13)."""
     model = decoder(tied=False)
     m = {n: 0.1 * g for n, g in model.gradient(model.params).items()}
     kinds = {(c.law.kind, c.law.formula) for c in audit(model.params, state=m).checks}

@@ -1,4 +1,4 @@
-"""The package as a whole: what importing it costs, its floors, its version."""
+"""The package as a whole: what importing it costs, its rooms, its version."""
 
 import ast
 import functools

@@ -43,7 +43,7 @@ LN_2 = "gain of h.0.ln_2 with its readers"
 LN_1 = "gain of h.0.ln_1 with its readers"
 QK, VO = "queries and keys of layer 0 (2 heads)", "values and output of layer 0 (2 heads)"
 
-# beyond.md §12's table: what is wrong, which laws break and what is said about the first.
+# A table: what is wrong, which laws break and what is said about the first.
 FAULTS = {
     "a norm's gain lacks an all-reduce": (
         {"h__0__ln_2__weight": 0.5},

@@ -51,7 +51,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Law:
-    """A relation between contractions of legs that holds for every gradient (beyond.md §12).
+    """A relation between contractions of legs that holds for every gradient (theory §12).
 
     Attributes
     ----------

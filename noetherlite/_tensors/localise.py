@@ -1,4 +1,4 @@
-"""Which tensors' gradients explain broken laws, and which errors no law sees (beyond.md §12).
+"""Which tensors' gradients explain broken laws, and which errors no law sees (theory §12).
 
 Give the gradient of every tensor an unknown factor c_b. A law then says Σ_b c_b D_{ℓb} = 0, with D_{ℓb} the contraction of tensor b
 in law ℓ. For a correct gradient, the vectors c that satisfy all laws are the errors of scale that no law sees; for a wrong one,

@@ -1,4 +1,4 @@
-"""Find all symmetries of a loss that act on axes of its tensors, from gradients at random points (beyond.md §12).
+"""Find all symmetries of a loss that act on axes of its tensors, from gradients at random points (theory §12).
 
 Relations between contractions are the null space of what was measured. Hypotheses are tried from fine to coarse, and of each only
 what the laws found before do not imply is kept. Relations between single components are then tried as parts of larger groups,

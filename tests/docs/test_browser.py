@@ -50,7 +50,8 @@ def test_search_finds(browse):
 
 
 WIDTHS = (390, 1024, 1152, 1366, 1920)  # a phone, small and large screens
-PAGES = ["index.html", "theory/symmetries.html", "theory/broken.html", "performance.html", "gallery/bounds.html"]
+PAGES = ["index.html", "choose.html", "how_a_run_works.html", "theory/symmetries.html", "theory/broken.html"]
+PAGES += ["performance.html", "gallery/bounds.html"]
 MEASURE = """
 onload = async () => {
   const found = [];
