@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._tensors.anchor import Anchor
 from ._tensors.audit import Audit, Charge, Check, audit
 from ._tensors.averaged import Averaging
 from ._tensors.finding import Finding
@@ -14,6 +15,7 @@ from ._tensors.watch import Watch
 from ._tensors.weights_file import read
 
 __all__ = [
+    "Anchor",
     "Audit",
     "Averaging",
     "Charge",

@@ -283,7 +283,7 @@ def test_only_the_pages_own_script_may_run(run):
 
 
 def test_bad_input(tmp_path):
-    with pytest.raises(TypeError, match="what must be a Trajectory, a Sweep or a path"):
+    with pytest.raises(TypeError, match="what must be a Trajectory, a Sweep, a Watch or a path"):
         nl.report(3)
     with pytest.raises(FileNotFoundError):
         nl.report(tmp_path / "none.npz")

@@ -305,3 +305,64 @@ def test_the_allowance_grows_with_the_precision(gpt):
     _, laws, params, grads = gpt
     double, single = (judge(laws[-1], params, grads, eps)[1] for eps in (2.0**-52, 2.0**-23))
     assert single / double == 2.0**29
+
+
+def head_of(params, tokens=11, seed=0):
+    """Logits of a head that is a layer of its own, labels of which some do not count, and the gradient of their loss."""
+    rng = np.random.default_rng(seed)
+    U, b = params["lm_head.weight"], rng.normal(size=len(params["lm_head.weight"]))
+    h = rng.normal(size=(tokens, U.shape[1]))
+    labels = rng.integers(0, len(U), tokens)
+    labels[:3] = -100
+    z = h @ U.T + b
+    p = np.exp(z - z.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(3, tokens), labels[3:]] -= 1
+    p[:3] = 0
+    p /= (labels >= 0).sum()
+    return {"lm_head.weight": U, "lm_head.bias": b}, {"lm_head.weight": p.T @ h, "lm_head.bias": p.sum(0)}, z, labels
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("factor", "said"), [(1, ""), (8, "8 times what the logits ask for: summed"), (0.25, "divided once")]
+)
+def test_the_anchor_sees_the_absolute_scale(gpt, dtype, factor, said):
+    _, laws, params, grads = gpt
+    own, slope, z, labels = head_of(params)
+    laws = [law for law in laws if law.tensors == ("lm_head.weight",)]
+    watch = nl.watch(laws, anchor=nl.tensors.Anchor("lm_head.weight", "lm_head.bias"))
+    x, g = ({name: a.astype(dtype) for name, a in (grads | arrays).items()} for arrays in (own, slope))
+    g = {name: dtype(factor) * a for name, a in g.items()}
+    found = watch(x, g, logits=z.reshape(1, 11, -1).astype(dtype), labels=labels.reshape(1, 11))
+    assert [said in str(finding) for finding in found] == ([True] if said else [])
+    assert "absolute scale, by lm_head.weight" in watch.report()
+    assert watch.ok == (not said)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (np.ones((3, 7)), np.ones(3), "labels must be integers"),
+        (np.ones((3, 7)), np.ones(4, int), "shape"),
+        (np.ones((3, 7)), np.full(3, 7), "from 0 to 6"),
+        (np.ones((3, 7)), np.full(3, -100), "from 0 to 6"),
+        (np.full((3, 7), np.nan), np.ones(3, int), "not finite"),
+    ],
+)
+def test_wrong_logits_are_named(gpt, logits, labels, message):
+    _, laws, params, grads = gpt
+    watch = nl.watch(laws, anchor=nl.tensors.Anchor("lm_head.weight"))
+    assert watch(params, grads, logits=logits, labels=labels) == []
+    assert message in watch.report()
+
+
+def test_an_anchor_needs_its_words(gpt):
+    _, laws, params, grads = gpt
+    with pytest.raises(TypeError, match="logits need labels"):
+        nl.watch(laws)(params, grads, logits=np.ones((3, 7)), labels=np.ones(3, int))
+    with pytest.raises(ValueError, match="reduction"):
+        nl.tensors.Anchor("lm_head.weight", reduction="median")
+    watch = nl.watch(laws, anchor=nl.tensors.Anchor("head"))
+    watch(params, grads)
+    assert "params has no 'head', which the anchor names" in watch.report()

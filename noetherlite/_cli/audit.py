@@ -43,9 +43,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--beta", type=float, default=0.9, help="β of m' = β m + a(∇U + λx) (default: 0.9, as of Adam)")
     parser.add_argument("--weight", type=float, metavar="A", help="a (default: 1 − β, as of Adam; 1 for SGD)")
     parser.add_argument("--decay", type=float, default=0.0, metavar="λ", help="λ (default: 0, as of AdamW and Lion)")
-    parser.add_argument(
-        "--precision", metavar="NAME", help="of the computation, such as bfloat16 (default: the files')"
-    )
+    say.precision_flag(parser)
     parser.add_argument("--plot", metavar="FILE.png", type=Path, help="draw where the quantities stand")
 
 

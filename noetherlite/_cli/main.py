@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from .._base.versions import version
-from . import audit, check, laws, machine, paper, report, run, say, sweep
+from . import audit, check, laws, machine, paper, report, run, say, sweep, watch
 from .signatures import printable
 
 # What a wrong value, a file or the machine may raise, with a message of ours or the system's; anything else is a bug.
@@ -26,6 +26,7 @@ _EPILOG = f"""examples:
   noetherlite check recording.npz --widths 4,8,3 --dynamics gf
                                                       hold a recording of any framework against the laws
   noetherlite audit weights.npz --optimizer adam.npz  hold a checkpoint of any framework against the laws
+  noetherlite watch laws.json --from dumps --once  hold parameters and gradients in files against the laws
   noetherlite report out/gradient_descent.npz         one page of a run, to send and to open from disk
   noetherlite laws --widths 784,128,10 --activation relu --dynamics nagf
                                                       what is conserved, and why
@@ -135,6 +136,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"noetherlite {version()}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for module in (run, sweep, check, audit, report, laws, paper, machine):
+    for module in (run, sweep, check, audit, watch, report, laws, paper, machine):
         module.add(verbs)
     return parser

@@ -52,6 +52,13 @@ def verb(
     return parser
 
 
+def precision_flag(parser: argparse.ArgumentParser) -> None:
+    """Add what says how precisely the numbers of files were computed."""
+    parser.add_argument(
+        "--precision", metavar="NAME", help="of the computation, such as bfloat16 (default: the files')"
+    )
+
+
 def complain(*lines: str) -> None:
     """Say on standard error what is wrong, where there is one."""
     if sys.stderr is None:  # print would write to standard output instead

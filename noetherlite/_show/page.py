@@ -1,4 +1,4 @@
-"""Reports: one self-contained HTML page of a run, an ensemble or a sweep, to send and to open from disk."""
+"""Reports: one self-contained HTML page of a run, an ensemble, a sweep or a watch, to send and to open from disk."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from .._base.versions import version
 from .._run.trajectory import Trajectory, load
 from .._sweep.result import Sweep
 from .._sweep.sweep import load_sweep
-from . import page_run, page_sweep
+from .._tensors.watch import Watch
+from . import page_run, page_sweep, page_watch
 from .page_style import SCRIPT, STYLE
 
 
 @underflowing
-def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None = None) -> str:
+def report(what: Trajectory | Sweep | Watch | str | os.PathLike[str], title: str | None = None) -> str:
     """Return a report as one HTML page, which needs no other file and no network.
 
     Parameters
     ----------
-    what : Trajectory, Sweep or path-like
-        A run or an ensemble, or the file it was saved to; a sweep, or its folder.
+    what : Trajectory, Sweep, Watch or path-like
+        A run or an ensemble, or the file it was saved to; a sweep, or its folder; a watch of any model.
     title : str, optional
         Heading; by default what it is of.
 
@@ -61,8 +62,10 @@ def report(what: Trajectory | Sweep | str | os.PathLike[str], title: str | None 
         what = load_sweep(path) if path.is_dir() else load(path)
     if isinstance(what, Sweep):
         return _page(title or f"Sweep of {what.specification.get('function', 'a function')}", page_sweep.body(what))
+    if isinstance(what, Watch):
+        return _page(title or page_watch.heading(what), page_watch.body(what))
     if not isinstance(what, Trajectory):
-        raise TypeError(f"what must be a Trajectory, a Sweep or a path to one, got {checks.describe(what)}")
+        raise TypeError(f"what must be a Trajectory, a Sweep, a Watch or a path to one, got {checks.describe(what)}")
     return _page(title or page_run.heading(what), page_run.body(what))
 
 

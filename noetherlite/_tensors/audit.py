@@ -20,7 +20,7 @@ from .legs import Leg
 from .names import named
 from .states import aligned, averages_in
 from .trees import EPSILON, Tree, leaves, matched, named_arrays
-from .watch import fit
+from .wanted import fit, shapes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -212,7 +212,7 @@ def audit(
     limits: list[str] = []
     if chosen is None:
         chosen, limits = _shown(m, how, eps)
-    fit(chosen, x)
+    fit(shapes_of(chosen), x)
     checks, findings = _checked(chosen, x, m, after, how, eps)
     limits += _undecided(chosen, checks, how)
     return Audit(checks, _charges(chosen, x), findings, tuple(limits))

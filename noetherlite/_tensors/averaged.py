@@ -11,9 +11,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import Array, Float64Array
 from .finding import Finding, allowance, largest, ratio, scaled
-from .law import Law
-
-SHIFTS = ("translate", "null")  # kinds whose generator is a constant ξ, so that ⟨g(x), m⟩ does not depend on x
+from .law import SHIFTS, Law
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,25 @@ import numpy as np
 
 from .._base.types import Array, Float64Array
 from .law import Law
+from .legs import root_mean_square
 
 # Multiples of ε times the scale of a law that a correct gradient may leave; transformers in float32 and bfloat16 leave two.
 _ROUND_OFF = 8
 
 
 def scaled(law: Law, x: Mapping[str, Array], g: Mapping[str, Array]) -> tuple[Float64Array, Float64Array]:
-    """Return a law's defect and its scale.
+    """Return a law's defect and its scale."""
+    return law.total(x, g), scale_of(law, x, g)
+
+
+def scale_of(law: Law, x: Mapping[str, Array], g: Mapping[str, Array]) -> Float64Array:
+    """Return the scale of a law's defect.
 
     A gradient that should be zero has no scale of its own: it is that of the largest.
     """
-    defect, scale = law.defect(x, g)
     if law.kind == "null":
-        scale = np.full_like(scale, max(np.sqrt(np.mean(np.square(own))) for own in g.values()))
-    return defect, scale
+        return np.full(law.size, max(root_mean_square(own) for own in g.values()))
+    return law.scale(x, g)
 
 
 def ratio(defect: Float64Array, scale: Float64Array) -> Float64Array:

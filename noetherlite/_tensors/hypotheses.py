@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from .legs import Leg
@@ -25,6 +25,11 @@ def divisors(n: int) -> list[int]:
     """Return the divisors of n, ascending."""
     small = [r for r in range(1, math.isqrt(n) + 1) if n % r == 0]
     return small + [n // r for r in reversed(small) if r * r != n]
+
+
+def primes(ascending: Sequence[int]) -> list[int]:
+    """Return those that none before divides."""
+    return [r for k, r in enumerate(ascending) if all(r % p for p in ascending[:k])]
 
 
 class Shapes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,12 +13,13 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Array, Float64Array
-from .legs import Leg, gathered, sums
+from .legs import Leg, gathered, summed, sums
 
 Kind = Literal["scale", "gl", "rotate", "complex", "whole", "translate", "null"]
+SHIFTS = ("translate", "null")  # kinds whose generator is a constant ξ, so that ⟨g(x), m⟩ does not depend on x
 _WIDEST = 512  # components of a block whose matrix M is formed
 _PROJECTIONS = 8
-SAMPLE = 24
+SAMPLE = 8  # components of each of two blocks that are looked at first
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Law:
     residual: float = np.nan
     gap: float = np.nan
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
         """Number of components n of every member."""
         return self.members[0].leg.size
@@ -91,7 +94,7 @@ class Law:
         width = self.blocks[self.acting]
         return self.size // width * {"gl": width * width, "rotate": width * (width - 1) // 2, "complex": 2}[self.kind]
 
-    @property
+    @functools.cached_property
     def tensors(self) -> tuple[str, ...]:
         """Names of the tensors it ties together."""
         return tuple(dict.fromkeys(member.tensor for member in self.members))
@@ -133,7 +136,7 @@ class Law:
 
     def quantity(self, params: Mapping[str, Array]) -> Float64Array:
         """Return Q = ½⟨x, Gx⟩ + ⟨ξ, x⟩, which gradient flow conserves; zeros for rotations, which have none."""
-        if self.kind in ("translate", "null"):
+        if self.kind in SHIFTS:
             return self.defect(params, params)[0]
         return 0.5 * self.defect(params, params)[0]
 
@@ -143,7 +146,7 @@ class Law:
 
     def source(self, velocities: Mapping[str, Array]) -> Float64Array:
         """Return S = ⟨Gv, v⟩."""
-        if self.kind in ("translate", "null"):
+        if self.kind in SHIFTS:
             return np.zeros(self.size)
         return self.defect(velocities, velocities)[0]
 
@@ -168,49 +171,80 @@ class Law:
             Shape (n,) or, for matrix kinds, (blocks…, width, width); for blocks wider than 512, products with the same
             eight random pairs of vectors, (blocks…, 8).
         """
-        terms = [
-            (member.coefficient, *self._contraction(member, params[member.tensor], grads[member.tensor], sampled))
-            for member in self.members
-        ]
-        total = np.asarray(sum(c * value for c, value, _ in terms))
-        scale = np.asarray(sum(abs(c) * size for c, _, size in terms))
-        return (_complex_parts(total, scale)) if self.kind == "complex" else (total, scale)
+        return self.total(params, grads, sampled=sampled), self.scale(params, grads, sampled=sampled)
 
-    def _contraction(self, member: Member, x: Array, g: Array, sampled: bool) -> tuple[Float64Array, Float64Array]:
+    def total(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, sampled: bool = False) -> Float64Array:
+        """Return the first part of `defect` alone."""
+        terms = [m.coefficient * self._value(m, *self._seen(m, params, grads, sampled)) for m in self.members]
+        M = functools.reduce(operator.add, terms)
+        if self.kind != "complex":
+            return M
+        return np.stack([M[..., 0, 0] + M[..., 1, 1], M[..., 0, 1] - M[..., 1, 0]], axis=-1)  # the parts along 1 and i
+
+    def scale(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, sampled: bool = False) -> Float64Array:
+        """Return the second part of `defect` alone."""
+        terms = [abs(m.coefficient) * self._size(m, *self._seen(m, params, grads, sampled)) for m in self.members]
+        size = functools.reduce(operator.add, terms)
+        if self.kind != "complex":
+            return size
+        return np.stack([size[..., 0, 0] + size[..., 1, 1], size[..., 0, 1] + size[..., 1, 0]], axis=-1)
+
+    def _value(self, member: Member, x: Array, g: Array) -> Float64Array:
+        """Return the contraction of one member."""
         if self.acting is None:
-            field = "translate" if self.kind in ("translate", "null") else "scale"
-            value, g2, y2 = gathered(member.leg, sums(field, member.leg.plain, x, g))
-            return value, np.sqrt((g2 + g2.mean()) * y2)
-        a, b = self._blocks_of(member, x, sampled), self._blocks_of(member, g, sampled)
-        width = a.shape[-2]
+            factors = (g,) if self.kind in SHIFTS else (g, x)
+            return gathered(member.leg, summed(member.leg, *factors))
+        width = x.shape[-2]
         if width > _WIDEST:
-            left, right = _vectors(width)
-            if member.inverse:
-                left, right = right, left
-            value, scale = _projected(a, b, left, right)
+            left, right = _vectors(width, member.inverse)
+            M = _products(g, x, left, right)
+            M = M - _products(g, x, right, left) if self.kind == "rotate" else M
+        else:
+            M = g @ x.swapaxes(-1, -2)
             if self.kind == "rotate":
-                value, scale = value - _projected(a, b, right, left)[0], 2 * scale
-            return (-value if member.inverse else value), scale
-        M = b @ a.swapaxes(-1, -2)
-        g2 = np.square(b).sum(-1)
-        scale = np.sqrt(g2 + g2.mean())[..., :, None] * np.linalg.norm(a, axis=-1)[..., None, :]
+                return _above_diagonal(M - M.swapaxes(-1, -2))
+            M = M.swapaxes(-1, -2) if member.inverse else M
+        return -M if member.inverse else M
+
+    def _size(self, member: Member, x: Array, g: Array) -> Float64Array:
+        """Return |X||G| for each number of the contraction of one member."""
+        if self.acting is None:
+            field = "translate" if self.kind in SHIFTS else "scale"
+            _, g2, y2 = gathered(member.leg, sums(field, member.leg, x, g))
+            return np.asarray(np.sqrt((g2 + g2.mean()) * y2))
+        width = x.shape[-2]
+        if width > _WIDEST:
+            left, right = _vectors(width, member.inverse)
+            size = np.linalg.norm(left @ g, axis=-1) * np.linalg.norm(right @ x, axis=-1)
+            return np.asarray(2 * size if self.kind == "rotate" else size)
+        g2, x2 = np.square(g).sum(-1), np.square(x).sum(-1)
+        size = np.sqrt((g2 + g2.mean())[..., :, None] * x2[..., None, :])
         if self.kind == "rotate":
-            upper = np.triu_indices(width, 1)
-            M, scale = M - M.swapaxes(-1, -2), scale + scale.swapaxes(-1, -2)
-            return M[..., upper[0], upper[1]], scale[..., upper[0], upper[1]]
-        return (-M.swapaxes(-1, -2), scale.swapaxes(-1, -2)) if member.inverse else (M, scale)
+            return _above_diagonal(size + size.swapaxes(-1, -2))
+        return np.asarray(size.swapaxes(-1, -2) if member.inverse else size)
+
+    def _seen(
+        self, member: Member, params: Mapping[str, Array], grads: Mapping[str, Array], sampled: bool
+    ) -> tuple[Array, Array]:
+        """Return what a leg sees of a tensor and its gradient; as (blocks, acting, rest) for kinds that mix components."""
+        x, g = params[member.tensor], grads[member.tensor]
+        if self.acting is None:
+            return member.leg.seen(x), member.leg.seen(g)
+        return self._blocks_of(member, x, sampled), self._blocks_of(member, g, sampled)
 
     def _blocks_of(self, member: Member, array: Array, sampled: bool) -> Float64Array:
-        """Return a tensor as (blocks, acting, rest)."""
         assert self.acting is not None
-        places = np.moveaxis(np.arange(self.size).reshape(self.blocks), self.acting, -1)
-        places = places.reshape(-1, places.shape[-1])
+        width = self.blocks[self.acting]
         if sampled:
-            places = places[: SAMPLE // 4, :SAMPLE]
-            rows = member.leg.some_rows(array, places.reshape(-1))
+            places = np.moveaxis(np.arange(self.size).reshape(self.blocks), self.acting, -1).reshape(-1, width)
+            places = places[:2, np.linspace(0, width - 1, min(width, SAMPLE)).astype(int)]
+            rows = member.leg.some_rows(array, places.reshape(-1)).reshape(*places.shape, -1)
         else:
-            rows = member.leg.rows(array)[places.reshape(-1)]
-        return rows.reshape(*places.shape, -1).astype(np.float64, copy=False)
+            rows = member.leg.rows(array).reshape(*self.blocks, -1)
+            if self.acting < len(self.blocks) - 1:
+                rows = np.moveaxis(rows, self.acting, -2)
+            rows = rows.reshape(-1, *rows.shape[-2:])
+        return rows.astype(np.float64, copy=False)
 
     @property
     def formula(self) -> str:
@@ -245,21 +279,17 @@ def given(laws: Iterable[Law], fewest: int = 1) -> list[Law]:
     return held
 
 
-def _complex_parts(M: Float64Array, scale: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return the parts of 2 × 2 blocks along 1 and i: the trace and the skew part, (blocks, 2)."""
-    parts = np.stack([M[..., 0, 0] + M[..., 1, 1], M[..., 0, 1] - M[..., 1, 0]], axis=-1)
-    sizes = np.stack([scale[..., 0, 0] + scale[..., 1, 1], scale[..., 0, 1] + scale[..., 1, 0]], axis=-1)
-    return parts, sizes
+def _above_diagonal(M: Float64Array) -> Float64Array:
+    rows, columns = np.triu_indices(M.shape[-1], 1)
+    return M[..., rows, columns]
 
 
-def _vectors(width: int) -> tuple[Float64Array, Float64Array]:
-    rng = np.random.default_rng(width)
-    return rng.normal(size=(_PROJECTIONS, width)), rng.normal(size=(_PROJECTIONS, width))
+def _vectors(width: int, swapped: bool) -> tuple[Float64Array, Float64Array]:
+    """Return random vectors to take products with, those for Mᵀ where swapped; (_PROJECTIONS, width) each."""
+    left, right = np.random.default_rng(width).normal(size=(2, _PROJECTIONS, width))
+    return (right, left) if swapped else (left, right)
 
 
-def _projected(
-    x: Float64Array, g: Float64Array, left: Float64Array, right: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Return leftᵀ M right for pairs of vectors, M = g xᵀ, and its scale; shape (blocks, pairs)."""
-    a, b = left @ g, right @ x
-    return (a * b).sum(-1), np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+def _products(g: Array, x: Array, left: Float64Array, right: Float64Array) -> Float64Array:
+    """Return leftᵀ M right for pairs of vectors, M = g xᵀ, shape (blocks, pairs)."""
+    return np.asarray(((left @ g) * (right @ x)).sum(-1))

@@ -13,10 +13,13 @@ import functools
 import math
 import string
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from .._base.types import Array, Float64Array, IntArray
+
+_Plain = TypeVar("_Plain", tuple[int, ...], bytes)
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,12 @@ class Leg:
     arranged: tuple[int, ...] = ()
     components: tuple[int, ...] = ()
 
-    @property
+    @functools.cached_property
     def shape(self) -> tuple[int, ...]:
         """The shape that the tensor is seen with, before the slice."""
         return tuple(size for sizes in self.splits for size in sizes)
 
-    @property
+    @functools.cached_property
     def seen_shape(self) -> tuple[int, ...]:
         """The shape of what is seen, after the slice."""
         shape = list(self.shape)
@@ -60,28 +63,28 @@ class Leg:
             shape[axis] = stop - start
         return tuple(shape)
 
-    @property
+    @functools.cached_property
     def kept_sizes(self) -> tuple[int, ...]:
         """Sizes of the kept axes."""
         return tuple(self.seen_shape[axis] for axis in self.kept)
 
-    @property
+    @functools.cached_property
     def sizes(self) -> tuple[int, ...]:
         """Sizes of the axes of the components."""
         return tuple(self.arranged[k] for k in self.components) if self.arranged else self.kept_sizes
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
         """Number of components."""
         return math.prod(self.sizes)
 
-    @property
+    @functools.cached_property
     def axes(self) -> tuple[int, ...]:
         """The tensor's own axes that the components lie along."""
         own = [axis for axis, sizes in enumerate(self.splits) for _ in sizes]
         return tuple(dict.fromkeys(own[k] for k in self.kept))
 
-    @property
+    @functools.cached_property
     def plain(self) -> Leg:
         """The leg without its arrangement."""
         return replace(self, arranged=(), components=())
@@ -96,7 +99,8 @@ class Leg:
 
     def rows(self, array: Array) -> Array:
         """Return a tensor as (components, rest)."""
-        out = np.moveaxis(self.seen(array), self.kept, range(len(self.kept)))
+        first = tuple(range(len(self.kept)))
+        out = self.seen(array) if self.kept == first else np.moveaxis(self.seen(array), self.kept, first)
         if self.arranged:
             out = np.moveaxis(out.reshape(*self.arranged, -1), self.components, range(len(self.components)))
         return out.reshape(self.size, -1)
@@ -138,7 +142,7 @@ class Leg:
             out = out * self.arranged[axis] + index[axis]
         return out
 
-    @property
+    @functools.cached_property
     def involved(self) -> tuple[int, ...]:
         """The tensor's own axes that the components or the slice depend on."""
         own = [axis for axis, sizes in enumerate(self.splits) for _ in sizes]
@@ -169,26 +173,39 @@ def coarsening(fine: Leg, coarse: Leg) -> tuple[tuple[int, ...], bytes] | None:
     source, target = source[inside][reached], target[inside][reached]
     out = np.full(fine.size, -1, dtype=np.int64)
     out[source] = target
-    return (tuple(out.tolist()), reached.tobytes()) if reached.any() and (out[source] == target).all() else None
+    if not reached.any() or (out[source] != target).any():
+        return None
+    return _shared(tuple(out.tolist())), _shared(reached.tobytes())
+
+
+@functools.lru_cache(maxsize=256)
+def _shared(value: _Plain) -> _Plain:
+    """Return the object that was first given of all that are equal: most legs of a model lie in few ways."""
+    return value
 
 
 def sums(field: str, leg: Leg, x: Array, g: Array) -> Float64Array:
-    """Return Σ_rest G_i Y_i, Σ_rest G_i² and Σ_rest Y_i², shape (3, entries of the kept axes).
+    """Return Σ_rest G_i Y_i, Σ_rest G_i² and Σ_rest Y_i², shape (3, entries of the kept axes), of a tensor that is `seen`.
 
     Y is X where `field` is "scale" and 1 where it is "translate": what the generator moves by.
     """
-    g = leg.seen(g)
     if field == "translate":
-        return np.stack([_sum(leg, g), _sum(leg, g, g), np.full(math.prod(leg.kept_sizes), g.size / leg.plain.size)])
-    x = leg.seen(x)
-    return np.stack([_sum(leg, g, x), _sum(leg, g, g), _sum(leg, x, x)])
+        return np.stack(
+            [summed(leg, g), summed(leg, g, g), np.full(math.prod(leg.kept_sizes), g.size / leg.plain.size)]
+        )
+    return np.stack([summed(leg, g, x), summed(leg, g, g), summed(leg, x, x)])
 
 
-def _sum(leg: Leg, *factors: Array) -> Float64Array:
-    """Return the sum of a product over all axes that are not kept, in double precision."""
-    axes = string.ascii_letters[: factors[0].ndim]
-    spec = ",".join([axes] * len(factors)) + "->" + "".join(axes[k] for k in leg.kept)
+def summed(leg: Leg, *factors: Array) -> Float64Array:
+    """Return the sum of a product over all axes that are not kept, in double precision; shape (entries of the kept axes,)."""
+    spec = _subscripts(factors[0].ndim, leg.kept, len(factors))
     return np.asarray(np.einsum(spec, *factors, dtype=np.float64)).reshape(-1)
+
+
+@functools.lru_cache
+def _subscripts(ndim: int, kept: tuple[int, ...], factors: int) -> str:
+    axes = string.ascii_letters[:ndim]
+    return ",".join([axes] * factors) + "->" + "".join(axes[k] for k in kept)
 
 
 def gathered(leg: Leg, values: Float64Array) -> Float64Array:
@@ -198,3 +215,9 @@ def gathered(leg: Leg, values: Float64Array) -> Float64Array:
     others = tuple(axis - len(leg.arranged) for axis in range(len(leg.arranged)) if axis not in leg.components)
     split = values.reshape(*values.shape[:-1], *leg.arranged)
     return np.asarray(split.sum(axis=others).reshape(*values.shape[:-1], -1))
+
+
+def root_mean_square(array: Array) -> float:
+    """Return √(mean of squares), summed in double precision."""
+    spec = _subscripts(array.ndim, (), 2)
+    return math.sqrt(np.einsum(spec, array, array, dtype=np.float64) / array.size)

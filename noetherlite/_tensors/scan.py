@@ -14,9 +14,9 @@ from typing import cast
 
 import numpy as np
 
-from .._base.types import Float64Array
-from .hypotheses import Shapes, divisors
-from .law import SAMPLE, Kind, Law, Member
+from .._base.types import Float64Array, IntArray
+from .hypotheses import Shapes, divisors, primes
+from .law import Kind, Law, Member
 from .legs import Leg, coarsening
 from .measure import Measurements
 from .nullspace import relations
@@ -24,7 +24,7 @@ from .nullspace import relations
 Column = tuple[Float64Array, Float64Array]  # what was measured, and what it would be without cancellation
 _NEARLY = 1e-4  # what holds to this part of its terms, but not to round-off, is worth a word
 _ROUND_OFF = 128
-_ROWS = 4000  # equations that are used of more, chosen at random
+_ROWS = 1000  # equations that are used of more, chosen at random, beside four a column
 _SPARE = 2  # equations beyond the number of columns
 
 
@@ -46,12 +46,9 @@ class Search:
         self.nearly: list[tuple[Leg, float]] = []  # legs that are almost relations by themselves
         self.skipped = False  # whether a hypothesis had more columns than equations
         self._null: dict[Leg, bool] = {}
-        rms = {
-            name: max(float(np.sqrt(np.mean(np.square(g[name], dtype=np.float64)))) for _, g in measured.draws)
-            for name in shapes.whole
-        }
+        sizes = [measured.size(leg) for leg in shapes.whole.values()]
         # A gradient that is round-off of the others is none.
-        self._floor = float(np.sqrt(self.eps) * np.median([size for size in rms.values() if size > 0] or [0.0]))
+        self._floor = float(np.sqrt(self.eps) * np.median([size for size in sizes if size > 0] or [0.0]))
 
     def run(self) -> list[Law]:
         """Return all laws, in the order in which they were found."""
@@ -61,10 +58,7 @@ class Search:
             self._solve("scale", legs)
         self.laws = [self._enlarged(law) for law in self.laws]
         for n in self.shapes.sizes:
-            for r in reversed(divisors(n)[1:]):
-                self._solve_rotations(self.shapes.single(n), (n // r, r), 1)
-                if r > 2 and r % 2 == 0:
-                    self._solve_rotations(self.shapes.single(n), (n // r, 2, r // 2), 1)
+            self._solve_rotations(n)
         return self.laws
 
     # Relations between components that are scaled or shifted.
@@ -110,8 +104,9 @@ class Search:
             self.skipped = True
             return
         matrix = np.stack(columns, axis=1)
-        if matrix.shape[0] > _ROWS:
-            matrix = matrix[np.random.default_rng(0).choice(matrix.shape[0], _ROWS, replace=False)]
+        count = _ROWS + 4 * len(columns)
+        if matrix.shape[0] > count:
+            matrix = matrix[np.random.default_rng(0).choice(matrix.shape[0], count, replace=False)]
         found = relations(matrix, np.array(scales), self.eps, implied[:, used])
         for coefficients in found.relations:
             row = np.zeros(len(legs))
@@ -122,11 +117,7 @@ class Search:
         """Return whether a tensor, or the slice of it, has no gradient: nothing but round-off of the others'."""
         key = replace(leg, kept=(), arranged=(), components=())
         if key not in self._null:
-            sizes = [
-                float(np.sqrt(np.mean(np.square(leg.seen(g[leg.tensor]), dtype=np.float64))))
-                for _, g in self.measured.draws
-            ]
-            self._null[key] = max(sizes) <= self._floor
+            self._null[key] = self.measured.size(key) <= self._floor
         return self._null[key]
 
     def _tolerance(self, leg: Leg) -> float:
@@ -142,7 +133,7 @@ class Search:
             law = replace(law, kind="null")
         if field == "scale" and leg.size == 1:
             law = replace(law, kind="whole")
-        self.laws.append(replace(law, residual=0.0 if law.kind == "null" else self.measured.residual(law)))
+        self.laws.append(replace(law, residual=0.0) if law.kind == "null" else self._measured(law))
 
     def _in_order(self, legs: list[Leg], coefficients: Float64Array) -> list[tuple[Leg, float]]:
         """Return the legs that a relation has and their coefficients: positive ones first, in the order of the tensors.
@@ -200,14 +191,19 @@ class Search:
         if law.members[0].leg.arranged and law.members[0].leg.arranged[-2:-1] == (2,):
             return self._as_complex(law, members)
         last = {m.leg.sizes[-1] for m in members if len(m.leg.sizes) > 1}
-        for r in reversed(divisors(law.size)[1:]):
-            if any(n % r for n in last):
-                continue
-            heads = law.size // r
-            for blocks, acting in [((heads, r), 1), ((r, heads), 0)][: 1 if heads == 1 else 2]:
-                trial = replace(law, kind="gl", members=members, blocks=blocks, acting=acting)
-                if self._holds(trial):
-                    return replace(trial, residual=self.measured.residual(trial))
+
+        def blocks_of(r: int) -> Iterator[Law]:
+            """Yield the laws that mix the components of blocks of r: neighbours, or those that are n/r apart."""
+            for blocks, acting in [((law.size // r, r), 1), ((r, law.size // r), 0)][: 1 if r == law.size else 2]:
+                yield replace(law, kind="gl", members=members, blocks=blocks, acting=acting)
+
+        sizes = [r for r in divisors(law.size)[1:] if not any(n % r for n in last)]
+        # What holds within blocks of r holds within those of its prime factors, which take few entries to rule out.
+        if not any(self._may_hold(trial) for r in primes(sizes) for trial in blocks_of(r)):
+            return law
+        for larger in (trial for r in reversed(sizes) for trial in blocks_of(r)):
+            if self._may_hold(larger) and self._holds(measured := self._measured(larger)):
+                return measured
         return law
 
     def _as_complex(self, law: Law, members: tuple[Member, ...]) -> Law:
@@ -218,29 +214,58 @@ class Search:
                 return law
             pair = len(m.leg.arranged) - 2
             paired.append(replace(m, leg=replace(m.leg, components=(*m.leg.components[:-1], pair, pair + 1))))
-        trial = replace(law, kind="complex", members=tuple(paired), blocks=paired[0].leg.sizes, acting=1)
-        return replace(trial, residual=self.measured.residual(trial)) if self._holds(trial) else law
+        trial = self._measured(
+            replace(law, kind="complex", members=tuple(paired), blocks=paired[0].leg.sizes, acting=1)
+        )
+        return trial if self._holds(trial) else law
+
+    def _measured(self, law: Law) -> Law:
+        return replace(law, residual=max(self.measured.residuals(law)))
 
     def _holds(self, law: Law) -> bool:
+        return law.residual < max(self._tolerance(member.leg) for member in law.members)
+
+    def _may_hold(self, law: Law) -> bool:
+        """Return whether a law holds for a few of its components."""
         tolerance = max(self._tolerance(member.leg) for member in law.members)
-        return self.measured.residual(law, sampled=True) < tolerance and self.measured.residual(law) < tolerance
+        return all(worst < tolerance for worst in self.measured.residuals(law, sampled=True))
 
     # Rotations.
 
-    def _solve_rotations(self, legs: list[Leg], blocks: tuple[int, ...], acting: int) -> None:
-        def column(leg: Leg) -> Column | None:
-            return None if self._is_null(leg) else self.measured.skew(leg, blocks, acting)
+    def _solve_rotations(self, n: int) -> None:
+        """Add the relations between rotations of n components, in blocks, that are implied by none found before."""
+        legs = self.shapes.single(n)
+        sizes = divisors(n)[1:]
+        blocks = {(n // r, r): r in primes(sizes) for r in reversed(sizes)}
+        paired = [(n // r, 2, r // 2) for r in reversed(sizes) if r > 2 and r % 2 == 0]
+        wanted = -(-2 * (len(legs) + _SPARE) // len(self.measured.draws))
+        chosen = {arranged: _pairs_within(arranged, wanted) for arranged in [*blocks, *paired]}
+        pairs = np.concatenate([*chosen.values()], axis=1)
+        ends = dict(zip(chosen, np.cumsum([own.shape[1] for own in chosen.values()]), strict=True))
 
-        width = min(blocks[acting], SAMPLE)
-        equations = width * (width - 1) // 2 * len(self.measured.draws)
-        for row, gap in self._relations(legs, column, self._implied_rotations(legs, blocks, acting), equations):
-            self._add_rotation(legs, row, blocks, acting, gap)
+        def found(arranged: tuple[int, ...]) -> list[tuple[Float64Array, float]]:
+            count = chosen[arranged].shape[1]
+            own = slice(ends[arranged] - count, ends[arranged])
+
+            def column(leg: Leg) -> Column | None:
+                if self._is_null(leg):
+                    return None
+                value, scale = self.measured.skew(leg, pairs)
+                return value[:, own], scale[:, own]
+
+            implied, equations = self._implied_rotations(legs, arranged, 1), count * len(self.measured.draws)
+            return list(self._relations(legs, column, implied, equations))
+
+        # Rotations of larger blocks contain those of blocks of their prime factors: where there is nothing new, there is none.
+        new = any(found(arranged) for arranged, prime in blocks.items() if prime)
+        for arranged in [*(blocks if new else ()), *paired]:
+            for row, gap in found(arranged):
+                self._add_rotation(legs, row, arranged, 1, gap)
 
     def _add_rotation(self, legs: list[Leg], c: Float64Array, blocks: tuple[int, ...], acting: int, gap: float) -> None:
         members = tuple(Member(leg, value) for leg, value in self._in_order(legs, c))
-        law = Law("rotate", members, blocks, acting, gap=gap)
-        law = replace(law, residual=self.measured.residual(law))
-        if law.residual < max(self._tolerance(member.leg) for member in members):
+        law = self._measured(Law("rotate", members, blocks, acting, gap=gap))
+        if self._holds(law):
             self.laws.append(law)
 
     def _implied_rotations(self, legs: list[Leg], blocks: tuple[int, ...], acting: int) -> Float64Array:
@@ -254,6 +279,16 @@ class Search:
             if np.count_nonzero(row) == len(law.members):
                 rows.append(row)
         return np.array(rows).reshape(-1, len(legs))
+
+
+def _pairs_within(blocks: tuple[int, ...], wanted: int) -> IntArray:
+    """Return pairs of components that are mixed, (2, m): of few blocks and few of their components, but `wanted` where they can."""
+    places = np.moveaxis(np.arange(math.prod(blocks)).reshape(blocks), 1, -1)
+    places = places.reshape(-1, places.shape[-1])
+    width = min(places.shape[1], 2 + math.isqrt(2 * wanted))
+    i, j = np.triu_indices(width, 1)
+    places = places[: -(-wanted // i.size)]
+    return np.stack([places[:, i].reshape(-1), places[:, j].reshape(-1)])
 
 
 def _either(a: bytes | None, b: bytes) -> bytes:

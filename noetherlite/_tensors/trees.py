@@ -47,7 +47,7 @@ def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> t
             continue
         if key in out:
             raise ValueError(f"{name} has two entries called {key!r}")
-        array, own = _array(leaf, f"{name}[{key!r}]")
+        array, own = array_of(leaf, f"{name}[{key!r}]")
         out[key], eps = array, max(eps, own)
     if not out:
         raise ValueError(f"{name} has no arrays")
@@ -67,20 +67,23 @@ def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from leaves(value, f"{prefix}.{key}" if prefix else key)
 
 
-def _array(leaf: Any, name: str) -> tuple[Array, float]:
+def array_of(leaf: Any, name: str) -> tuple[Array, float]:
+    """Return one array as `named_arrays` does, and machine ε of its numbers."""
     if leaf is None:
         raise ValueError(f"{name} is None: the gradient was not computed, or the tensor does not require one")
-    kind = str(getattr(leaf, "dtype", "")).rpartition(".")[2]
     array = np.asarray(checks.plain(leaf, name))
-    if array.dtype == object or array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be an array of real numbers, got {checks.describe(array)}")
+    kind = "" if array is leaf else str(getattr(leaf, "dtype", "")).rpartition(".")[2]
+    if kind not in _NARROW and array.dtype not in (np.float64, np.float32):
+        kind = str(array.dtype)
+        if array.dtype == object or array.dtype.kind not in "fiu":
+            raise TypeError(f"{name} must be an array of real numbers, got {checks.describe(array)}")
+        array = array.astype(np.float64)
     if not array.size:
         raise ValueError(f"{name} is empty")
-    if array.dtype not in (np.float64, np.float32):
-        kind, array = kind if kind in _NARROW else "", array.astype(np.float64)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} has entries that are not finite")
-    return np.ascontiguousarray(array), EPSILON[kind if kind in _NARROW else str(array.dtype)]
+    eps = EPSILON[kind] if kind in _NARROW else float(np.finfo(array.dtype).eps)
+    return np.ascontiguousarray(array), eps
 
 
 def matched(params: Mapping[str, Array], grads: Mapping[str, Array], called: str = "grads") -> dict[str, Array]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from .._base import checks, html
 from .._base.types import Array, Float64Array
+from .anchor import Anchor, AnchorCheck
 from .averaged import AverageCheck, Averaging, averaging_of
-from .finding import Finding, allowance, largest, ratio, scaled
+from .finding import Finding, allowance, largest, ratio, scale_of
 from .law import Law, given
 from .localise import Coverage, coverage, factors, terms
-from .trees import EPSILON, Tree, matched, named_arrays
+from .trees import EPSILON, Tree
+from .wanted import averages, gathered_pair, shapes_of
 
 
 class Watch:
@@ -28,22 +30,35 @@ class Watch:
         One for each, made when it was first seen; `str` of it is a sentence.
     coverage : Coverage
         Which tensors the laws lock together, and which errors none of them sees.
+    n_calls, n_checked : int
+        Steps that it was called at, and those of them that were checked.
+    problem : str
+        Why a step could not be checked, the first that was not.
     """
 
     def __init__(
-        self, laws: Sequence[Law], every: int, raise_on_broken: bool, eps: float, averaging: Averaging | None = None
+        self,
+        laws: Sequence[Law],
+        every: int,
+        raise_on_broken: bool,
+        eps: float,
+        averaging: Averaging | None = None,
+        anchor: Anchor | None = None,
     ) -> None:
         self.laws = list(laws)
         self.findings: list[Finding] = []
         self._every, self._raise, self._eps = every, raise_on_broken, eps
-        self._names = list(dict.fromkeys(name for law in self.laws for name in law.tensors))
-        self.coverage = coverage(self.laws, self._names)
+        self._shapes = shapes_of(self.laws)
+        self.coverage = coverage(self.laws, self.names)
         self._worst = np.zeros(len(self.laws))
         self._tolerance = np.zeros(len(self.laws))
-        self._sizes = np.zeros(len(self.laws))
-        self._calls = self._checked = 0
-        self._problem = ""
+        self._factors = np.array([allowance(law, 1.0) for law in self.laws])
+        self._scales: list[Float64Array] = []  # the largest terms that each number of each law had
+        self._starts = np.zeros(0, dtype=np.int64)  # where the numbers of each law begin, one after the other
+        self.n_calls = self.n_checked = 0
+        self.problem = ""
         self._averages = None if averaging is None else AverageCheck(self.laws, averaging)
+        self._anchor = None if anchor is None else AnchorCheck(anchor)
 
     @property
     def broken(self) -> list[Law]:
@@ -51,11 +66,18 @@ class Watch:
         return list(dict.fromkeys(finding.law for finding in self.findings))
 
     @property
+    def names(self) -> list[str]:
+        """Names of the tensors that the laws tie together."""
+        return list(self._shapes)
+
+    @property
     def ok(self) -> bool:
         """Whether steps were checked and no law was broken."""
-        return bool(self._checked) and not self.findings and not self._problem
+        return bool(self.n_checked) and not self.findings and not self.problem
 
-    def __call__(self, params: Tree, grads: Tree, state: Tree | None = None) -> list[Finding]:
+    def __call__(
+        self, params: Tree, grads: Tree, state: Tree | None = None, *, logits: Any = None, labels: Any = None
+    ) -> list[Finding]:
         """Check the laws at one step, if it is due.
 
         Parameters
@@ -67,6 +89,8 @@ class Watch:
             The optimiser's averaged gradients by the same names, with `averaging=`: Adam's exp_avg, SGD's momentum_buffer, as
             they are *before* the step that uses `grads`. {} before the first step. The law of a step is judged in the next
             call, so that every step has to be watched; without `state` it is not, nor where `every` is above 1.
+        logits, labels : array_like, optional
+            With `anchor=`: what the cross-entropy of this step sees, shapes (..., classes) and (...).
 
         Returns
         -------
@@ -82,84 +106,140 @@ class Watch:
         """
         if state is not None and self._averages is None:
             raise TypeError("state was given to a watch that knows nothing of it; expected nl.watch(laws, averaging=β)")
-        step = self._calls
-        self._calls += 1
-        if step % self._every:
+        if logits is not None and (self._anchor is None or labels is None):
+            raise TypeError(
+                "logits need labels, and a watch that knows the head: nl.watch(laws, anchor=nl.tensors.Anchor(…))"
+            )
+        if self.n_calls % self._every:
+            self.n_calls += 1
             return []
         try:
-            x, g, eps = gathered_pair(self.laws, params, grads)
-            m = None if state is None else averages(x, state)
+            new = self.check(params, grads, state, logits=logits, labels=labels)
         except (TypeError, ValueError) as error:
             if self._raise:
                 raise
-            self._problem = self._problem or f"step {step} could not be checked: {error}"
+            self.problem = self.problem or f"step {self.n_calls - 1} could not be checked: {error}"
             return []
-        eps = max(eps, self._eps)
-        new = self._check(step, x, g, eps)
-        if self._averages and m:
-            new += self._averages.check(step, x, m[0], max(eps, m[1]), [*self.broken, *(f.law for f in new)])
-        self.findings += new
         if new and self._raise:
             raise AssertionError("\n".join(map(str, new)))
         return new
 
-    def _check(self, step: int, x: Mapping[str, Array], g: Mapping[str, Array], eps: float) -> list[Finding]:
-        self._checked += 1
-        known = [finding.law for finding in self.findings if finding.subject == "gradient"]
-        new = []
-        for i, law in enumerate(self.laws):
-            defect, scale = scaled(law, x, g)
-            worst, where = largest(ratio(defect, scale))
-            tolerance = allowance(law, eps) * self._shrunk(i, scale)
-            if worst * self._tolerance[i] >= self._worst[i] * tolerance:
-                self._worst[i], self._tolerance[i] = worst, tolerance
-            if worst > tolerance and law not in known:
-                new.append(Finding(law, step, where, worst, tolerance))
-        if new:
-            wrong = factors(terms(self.laws, self._names, x, g), self._names, self.coverage)
-            new = [replace(finding, reason=_reason(finding.law, wrong, self.coverage)) for finding in new]
+    def check(
+        self,
+        params: Tree,
+        grads: Tree,
+        state: Tree | None = None,
+        *,
+        logits: Any = None,
+        labels: Any = None,
+        step: int | None = None,
+    ) -> list[Finding]:
+        """Check the laws at one step, whatever `every` is, and raise where that cannot be done.
+
+        Parameters
+        ----------
+        params, grads, state, logits, labels
+            As in a call.
+        step : int, optional
+            Its number, by default that of the call.
+
+        Returns
+        -------
+        list of Finding
+            Laws that were seen broken for the first time.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is missing, None, sparse, not finite, or of another shape than the law was found with.
+        """
+        call, self.n_calls = self.n_calls, self.n_calls + 1
+        step = call if step is None else step
+        x, g, eps = gathered_pair(self._shapes, params, grads, self._anchor.anchor.names if self._anchor else ())
+        m = None if state is None else averages(x, state)
+        eps = max(eps, self._eps)
+        new = self._check(step, x, g, eps)
+        if self._averages and m:
+            new += self._averages.check(call, x, m[0], max(eps, m[1]), [*self.broken, *(f.law for f in new)])
+        if self._anchor and logits is not None:
+            new += self._anchor.check(step, x, g, logits, labels, eps)
+        self.findings += new
         return new
 
-    def _shrunk(self, i: int, scale: Float64Array) -> float:
-        """Return by how much the terms of a law have shrunk since they were largest.
+    def _check(self, step: int, x: Mapping[str, Array], g: Mapping[str, Array], eps: float) -> list[Finding]:
+        defects = [np.abs(law.total(x, g)) for law in self.laws]
+        if not self.n_checked:
+            self._scales = [scale_of(law, x, g) for law in self.laws]
+            self._starts = np.cumsum([0, *(defect.size for defect in defects[:-1])])
+        self.n_checked += 1
+        flat, sizes = (np.concatenate([array.reshape(-1) for array in arrays]) for arrays in (defects, self._scales))
+        worst, allowed = np.maximum.reduceat(ratio(flat, sizes), self._starts), eps * self._factors
+        new = []
+        for i in np.flatnonzero(worst > allowed):
+            worst[i], finding = self._judge_again(int(i), step, x, g, defects[i], allowed[i])
+            new += [finding] if finding else []
+        larger = worst * self._tolerance >= self._worst * allowed
+        self._worst, self._tolerance = np.where(larger, (worst, allowed), (self._worst, self._tolerance))
+        return self._explained(new, x, g)
+
+    def _judge_again(
+        self, i: int, step: int, x: Mapping[str, Array], g: Mapping[str, Array], defect: Float64Array, allowed: float
+    ) -> tuple[float, Finding | None]:
+        """Return how far a law is off relative to the largest terms that it had so far, and what is to be said if it is broken.
 
         Near a minimum a gradient is a sum over samples that cancels, or a softmax less a label: its round-off is that of the
-        summands, which are not seen and do not shrink.
+        summands, which are not seen and do not shrink. Terms are formed anew only for a law that seems to be broken.
         """
-        size = float(np.sqrt(np.mean(np.square(scale))))
-        self._sizes[i] = max(size, self._sizes[i])
-        return float(self._sizes[i]) / size if size else 1.0
+        law = self.laws[i]
+        worst, where = largest(ratio(defect, self._scales[i]))
+        if any(finding.law is law and finding.subject == "gradient" for finding in self.findings):
+            return worst, None
+        now = scale_of(law, x, g)
+        self._scales[i] = np.maximum(self._scales[i], now)
+        worst, where = largest(ratio(defect, self._scales[i]))
+        if worst <= allowed:
+            return worst, None
+        shrunk = float(self._scales[i][where] / now[where]) if now[where] else 1.0
+        return worst, Finding(law, step, where, worst * shrunk, allowed * shrunk)
+
+    def _explained(self, new: list[Finding], x: Mapping[str, Array], g: Mapping[str, Array]) -> list[Finding]:
+        if not new:
+            return new
+        wrong = factors(terms(self.laws, self.names, x, g), self.names, self.coverage)
+        return [replace(finding, reason=_reason(finding.law, wrong, self.coverage)) for finding in new]
 
     def report(self) -> str:
         """Return the table of laws, the findings, and what no law sees."""
-        lines = [f"{self._checked} of {self._calls} steps checked against {len(self.laws)} laws"]
+        lines = [f"{self.n_checked} of {self.n_calls} steps checked against {len(self.laws)} laws"]
         lines += [f"{'worst':>8} {'allowed':>8}  law"]
         lines += [
             f"{worst:8.1e} {allowed:8.1e}  {'BROKEN ' if worst > allowed else ''}{name}"
-            for name, worst, allowed in self._rows()
+            for name, _, worst, allowed in self.rows()
         ]
         lines += [f"→ {finding}" for finding in self.findings]
-        lines += [self._problem] if self._problem else []
+        lines += [self.problem] if self.problem else []
         return "\n".join([*lines, str(self.coverage)])
 
     def __repr__(self) -> str:
         state = f"{len(self.findings)} broken" if self.findings else "none broken"
-        return f"<Watch: {len(self.laws)} laws, {self._checked} steps checked, {state}>"
+        return f"<Watch: {len(self.laws)} laws, {self.n_checked} steps checked, {state}>"
 
     def _repr_html_(self) -> str:
         rows = [
-            (name, worst, allowed, "broken" if worst > allowed else "holds") for name, worst, allowed in self._rows()
+            (name, worst, allowed, "broken" if worst > allowed else "holds") for name, _, worst, allowed in self.rows()
         ]
         return html.table(repr(self)[1:-1], rows, ("law", "worst", "allowed", "verdict"))
 
-    def _rows(self) -> Iterator[tuple[str, float, float]]:
-        """Yield every law, the worst ratio that was seen and what round-off allows; those of the average after all."""
+    def rows(self) -> Iterator[tuple[str, Law, float, float]]:
+        """Yield every law and its name, the worst ratio that was seen and what round-off allows; those of the average after all."""
         for law, worst, allowed in zip(self.laws, self._worst, self._tolerance, strict=True):
-            yield law.name or law.formula, float(worst), float(allowed)
+            yield law.name or law.formula, law, float(worst), float(allowed)
         if self._averages:
             for law, worst, allowed in zip(self.laws, self._averages.worst, self._averages.tolerance, strict=True):
                 if allowed:
-                    yield f"{law.name or law.formula}, in the average", float(worst), float(allowed)
+                    yield f"{law.name or law.formula}, in the average", law, float(worst), float(allowed)
+        if self._anchor and self._anchor.law:
+            yield self._anchor.law.name, self._anchor.law, self._anchor.worst, self._anchor.tolerance
 
 
 def watch(
@@ -169,6 +249,7 @@ def watch(
     *,
     precision: str | None = None,
     averaging: Averaging | float | None = None,
+    anchor: Anchor | None = None,
 ) -> Watch:
     """Return a watch over laws, to be called with parameters and gradients in a training loop.
 
@@ -185,6 +266,9 @@ def watch(
     averaging : Averaging or float, optional
         How the optimiser averages gradients, or β alone: Adam's first. The averages are then watched, too, in calls with
         `state=`: what happened between the gradient and the average, such as clipping tensor by tensor, breaks their laws.
+    anchor : Anchor, optional
+        The head of a cross-entropy. In calls with `logits=` and `labels=`, the absolute scale of its gradient is checked, too, and
+        with it that of all tensors that the laws lock to it.
 
     Returns
     -------
@@ -216,48 +300,7 @@ def watch(
     raise_on_broken = checks.boolean(raise_on_broken, "raise_on_broken")
     eps = 0.0 if precision is None else EPSILON[checks.one_of(precision, "precision", EPSILON)]
     how = None if averaging is None else averaging_of(averaging)
-    return Watch(laws, checks.integer(every, "every", minimum=1), raise_on_broken, eps, how)
-
-
-def gathered_pair(laws: Sequence[Law], params: Tree, grads: Tree) -> tuple[dict[str, Array], dict[str, Array], float]:
-    """Return the arrays that laws name, from trees that may have more, and machine ε of their numbers.
-
-    Raises
-    ------
-    ValueError
-        If a law names a tensor that is not there, or with another shape.
-    """
-    wanted = {name for law in laws for name in law.tensors}
-    x, eps = named_arrays(params, "params", only=wanted)
-    g, other = named_arrays(grads, "grads", only=wanted)
-    fit(laws, x)
-    return x, matched(x, g), max(eps, other)
-
-
-def fit(laws: Sequence[Law], x: Mapping[str, Array]) -> None:
-    """Raise ValueError if a law names a tensor that is not there, or with another shape."""
-    wanted = {m.tensor: tuple(math.prod(sizes) for sizes in m.leg.splits) for law in laws for m in law.members}
-    for name, shape in wanted.items():
-        if name not in x:
-            raise ValueError(f"params has no {name!r}, which a law names{checks.suggestion(name, x)}")
-        if x[name].shape != shape:
-            raise ValueError(
-                f"params[{name!r}] must have the shape {shape} that the law was found with, got {x[name].shape}"
-            )
-
-
-def averages(params: Mapping[str, Array], state: Tree) -> tuple[dict[str, Array], float]:
-    """Return averaged gradients of tensors, zeros for an empty tree, and machine ε of their numbers.
-
-    Raises
-    ------
-    ValueError
-        If names or shapes do not match.
-    """
-    if isinstance(state, Mapping) and not state:
-        return {name: np.zeros_like(x) for name, x in params.items()}, 0.0
-    m, eps = named_arrays(state, "state", only=params)
-    return matched(params, m, "state"), eps
+    return Watch(laws, checks.integer(every, "every", minimum=1), raise_on_broken, eps, how, anchor)
 
 
 def _reason(law: Law, factors: Mapping[str, float], seen: Coverage) -> str:

@@ -16,6 +16,7 @@ from .trees import Tree
 
 INSTALL = 'pip install "noetherlite[safetensors]"'
 _TORCH = (".pt", ".pth", ".bin")
+SUFFIXES = (".npz", ".safetensors", *_TORCH)
 
 
 def read(path: str | Path) -> Tree:

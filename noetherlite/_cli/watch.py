@@ -1,0 +1,112 @@
+"""The verb watch: the files that a run leaves held against laws, as they appear."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._base.files import replacing
+from . import say
+
+if TYPE_CHECKING:
+    from .._tensors.folder import Pair
+    from .._tensors.watch import Watch
+
+_MORE = """files are of one step where their names differ by the words params and grads alone, in DIR or its folders:
+  params_100.safetensors grads_100.safetensors    step_100/params.npz step_100/grads.npz
+A file without these words holds both, as params.NAME and grads.NAME. Gradients are those at these parameters, before clipping
+and weight decay. Steps are read in the order of the numbers in their names, each when its files have stopped growing.
+Endings are .npz, .safetensors (pip install "noetherlite[safetensors]"), .pt .pth .bin (with PyTorch, weights_only=True).
+
+"""
+
+
+def add(verbs: Any) -> None:
+    """Add the verb."""
+    parser = say.verb(
+        verbs,
+        "watch",
+        _watch,
+        help="hold parameters and gradients that a run writes to files against laws",
+        examples="laws.json --from run/dumps --once\nlaws.json --from run/dumps --timeout 600 --page watch.html",
+        more=_MORE,
+    )
+    parser.add_argument("laws", metavar="LAWS.json", type=Path, help="of nl.tensors.dump(nl.scan(…).laws(), …)")
+    parser.add_argument("--from", dest="folder", metavar="DIR", type=Path, required=True, help="where files appear")
+    parser.add_argument("--once", action="store_true", help="read what is there, and end")
+    parser.add_argument("--timeout", type=float, metavar="S", help="end when nothing new came for S seconds")
+    parser.add_argument("--poll", type=float, default=1.0, metavar="S", help="seconds between two looks (default: 1)")
+    say.precision_flag(parser)
+    parser.add_argument("--page", metavar="PAGE.html", type=Path, help="write the report as a page")
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from .. import tensors
+    from .._tensors.folder import Folder
+    from .._tensors.watch import watch
+
+    if options.once and options.timeout is not None:
+        raise say.UsageError("--once ends at once: give no --timeout")
+    if options.poll <= 0:
+        raise say.UsageError(f"--poll must be above 0, got {options.poll:g}")
+    held = watch(tensors.load(options.laws), precision=options.precision)
+    folder = Folder(options.folder)
+    failed, last = False, time.monotonic()
+    try:
+        while True:
+            new = folder.new(finished=options.once)
+            for pair in new:
+                failed |= not _checked(held, pair, options.json)
+            if new or folder.growing:
+                last = time.monotonic()
+            if options.once or (options.timeout is not None and time.monotonic() - last > options.timeout):
+                break
+            time.sleep(options.poll)
+    except KeyboardInterrupt:  # how a watch without an end is ended
+        pass
+    if not held.n_calls and not failed:
+        raise ValueError(f"{options.folder} has no files of parameters and gradients; see noetherlite watch --help")
+    _ended(held, options)
+    return say.BROKEN if held.findings else say.FAILED if failed else say.FINE
+
+
+def _checked(held: Watch, pair: Pair, as_json: bool) -> bool:
+    """Check one step and say what came of it; return whether it could be checked."""
+    problem, findings = "", []
+    try:
+        findings = held.check(*pair.read(held.names), step=pair.step)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        problem = str(error)
+    broken = [law.name or law.formula for law in held.broken]
+    if as_json:
+        files = list(dict.fromkeys([str(pair.params), str(pair.grads)]))
+        said = [str(finding) for finding in findings]
+        say.answer(
+            {
+                "step": pair.step,
+                "files": files,
+                "broken": broken,
+                "findings": said,
+                "problem": problem,
+                "ok": not (broken or problem),
+            }
+        )
+    else:
+        state = f"not checked: {problem}" if problem else f"{len(broken)} laws broken" if broken else "all laws hold"
+        print(f"{pair.label}: {state}", *(f"  → {finding}" for finding in findings), sep="\n", flush=True)
+    return not problem
+
+
+def _ended(held: Watch, options: argparse.Namespace) -> None:
+    if options.page is not None:
+        from .._show.page import report
+
+        page = report(held)
+        with replacing(options.page) as file:
+            file.write(page.encode())
+    if not options.json:
+        print(held.report())
+        if options.page is not None:
+            print(f"wrote {options.page}")

@@ -1,0 +1,155 @@
+"""The anchor: the one identity that sees the absolute scale of a gradient, from the logits of a cross-entropy (theory §12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import Array, IntArray
+from .finding import Finding, allowance
+from .law import Law, Member
+from .legs import Leg
+from .trees import array_of
+
+_ROWS = 256  # of logits that are widened to double precision at a time
+_WHOLE = 1e-2  # how near to a whole number a factor has to be to be called one
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The head that makes logits z = Uh + b, whose gradient they fix: ⟨U, ∂L/∂U⟩ + ⟨b, ∂L/∂b⟩ = ⟨z, ∂L/∂z⟩.
+
+    For a cross-entropy, ∂L/∂z is the softmax less the label, divided by the number of labels.
+
+    Attributes
+    ----------
+    weight : str
+        Name of U, which must not be tied to the embedding.
+    bias : str, optional
+        Name of b.
+    reduction : {"mean", "sum"}
+        How the loss adds up its labels.
+    ignored : int
+        Label of what does not count.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> anchor = nl.tensors.Anchor("lm_head.weight")
+    """
+
+    weight: str
+    bias: str | None = None
+    reduction: str = "mean"
+    ignored: int = -100
+
+    def __post_init__(self) -> None:
+        checks.one_of(self.reduction, "reduction", ("mean", "sum"))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its tensors."""
+        return (self.weight,) if self.bias is None else (self.weight, self.bias)
+
+    def judge(
+        self, x: Mapping[str, Array], g: Mapping[str, Array], logits: Any, labels: Any, eps: float
+    ) -> tuple[float, float, float]:
+        """Return the defect of the identity relative to its terms, what round-off allows, and the ratio of both sides.
+
+        Parameters
+        ----------
+        x, g : mapping of str to ndarray
+            The head and its gradient.
+        logits : array_like, shape (..., classes)
+            z, as the loss sees them.
+        labels : array_like of int, shape (...)
+            Classes.
+        eps : float
+            Machine ε of the computation; that of the logits where it is larger.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If logits are not finite, or labels are no integers below their last size, in the shape of the others.
+        """
+        z, own = array_of(logits, "logits")
+        classes = _classes(labels, z, self.ignored)
+        z = z.reshape(-1, z.shape[-1])
+        law = self.law(x)
+        left, size = float(law.total(x, g)[0]), float(law.scale(x, g)[0])
+        count = int((classes != self.ignored).sum()) if self.reduction == "mean" else 1
+        right = 0.0
+        for start in range(0, len(z), _ROWS):
+            terms, sizes = _terms(z[start : start + _ROWS], classes[start : start + _ROWS], self.ignored)
+            right, size = right + terms / count, size + sizes / count
+        ratio = abs(left - right) / size if size else 0.0
+        return ratio, allowance(law, max(eps, own)), left / right if right else np.inf
+
+    def law(self, x: Mapping[str, Array]) -> Law:
+        """Return ⟨U, ∂L/∂U⟩ + ⟨b, ∂L/∂b⟩ as what one number scales."""
+        legs = [Leg(name, tuple((n,) for n in x[name].shape), ()) for name in self.names]
+        return Law("whole", tuple(Member(leg, 1.0) for leg in legs), name=f"absolute scale, by {self.weight}")
+
+    def finding(self, x: Mapping[str, Array], step: int, ratio: float, tolerance: float, factor: float) -> Finding:
+        """Return what is to be said of a broken identity."""
+        whole, part = _near_whole(factor), _near_whole(1 / factor) if factor else 0
+        hint = ": summed where it is averaged?" if whole else ": divided once too often?" if part else ""
+        reason = f"the gradient of {self.weight}, and of what is locked to it, is {factor:.4g} times what the logits ask for{hint}"
+        return Finding(self.law(x), step, (), ratio, tolerance, reason)
+
+
+class AnchorCheck:
+    """An anchor in the calls of a watch: the worst ratio and what was allowed."""
+
+    def __init__(self, anchor: Anchor) -> None:
+        self.anchor = anchor
+        self.law: Law | None = None
+        self.worst, self.tolerance = 0.0, 0.0
+        self._broken = False
+
+    def check(
+        self, step: int, x: Mapping[str, Array], g: Mapping[str, Array], logits: Any, labels: Any, eps: float
+    ) -> list[Finding]:
+        """Return a finding where the identity is broken for the first time."""
+        self.law = self.anchor.law(x)
+        ratio, tolerance, factor = self.anchor.judge(x, g, logits, labels, eps)
+        if ratio * self.tolerance >= self.worst * tolerance:
+            self.worst, self.tolerance = ratio, tolerance
+        if ratio <= tolerance or self._broken:
+            return []
+        self._broken = True
+        return [self.anchor.finding(x, step, ratio, tolerance, factor)]
+
+
+def _terms(z: Array, classes: IntArray, ignored: int) -> tuple[float, float]:
+    """Return Σ⟨p − y, z⟩ over the rows that count, p their softmax, and the size of its terms.
+
+    A softmax has the relative round-off of its exponent, z less the largest.
+    """
+    kept = classes != ignored
+    z, classes = z[kept].astype(np.float64), classes[kept]
+    shifted = z - z.max(axis=1, keepdims=True, initial=-np.inf)
+    p = np.exp(shifted)
+    p /= p.sum(axis=1, keepdims=True)
+    own = np.take_along_axis(z, classes[:, None], axis=1)
+    return float((p * z).sum() - own.sum()), float((p * (1 - shifted) * np.abs(z)).sum() + np.abs(own).sum())
+
+
+def _classes(labels: Any, z: Array, ignored: int) -> IntArray:
+    found = np.asarray(checks.plain(labels, "labels"))
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, got {checks.describe(found)}")
+    if found.shape != z.shape[:-1]:
+        raise ValueError(f"labels must have the shape {z.shape[:-1]} of logits without classes, got {found.shape}")
+    counted = found[found != ignored]
+    if not counted.size or counted.min() < 0 or counted.max() >= z.shape[-1]:
+        raise ValueError(f"labels must be classes from 0 to {z.shape[-1] - 1}, or {ignored} for what does not count")
+    return found.reshape(-1).astype(np.int64)
+
+
+def _near_whole(value: float) -> bool:
+    return value > 1.5 and abs(value - round(value)) < _WHOLE * value

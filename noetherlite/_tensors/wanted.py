@@ -1,0 +1,63 @@
+"""The arrays that laws name, taken from what a training loop or a checkpoint has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import Array
+from .law import Law
+from .trees import Tree, matched, named_arrays
+
+
+def gathered_pair(
+    shapes: Mapping[str, tuple[int, ...]], params: Tree, grads: Tree, others: Sequence[str] = ()
+) -> tuple[dict[str, Array], dict[str, Array], float]:
+    """Return the arrays that laws name, and others, from trees that may have more, and machine ε of their numbers.
+
+    Raises
+    ------
+    ValueError
+        If a tensor is not there, or with another shape.
+    """
+    wanted = {*shapes, *others}
+    x, eps = named_arrays(params, "params", only=wanted)
+    g, other = named_arrays(grads, "grads", only=wanted)
+    fit(shapes, x)
+    for name in others:
+        if name not in x:
+            raise ValueError(f"params has no {name!r}, which the anchor names{checks.suggestion(name, x)}")
+    return x, matched(x, g), max(eps, other)
+
+
+def shapes_of(laws: Sequence[Law]) -> dict[str, tuple[int, ...]]:
+    """Return the tensors that laws name, and the shapes that they were found with."""
+    return {m.tensor: tuple(math.prod(sizes) for sizes in m.leg.splits) for law in laws for m in law.members}
+
+
+def fit(shapes: Mapping[str, tuple[int, ...]], x: Mapping[str, Array]) -> None:
+    """Raise ValueError if a tensor that a law names is not there, or with another shape."""
+    for name, shape in shapes.items():
+        if name not in x:
+            raise ValueError(f"params has no {name!r}, which a law names{checks.suggestion(name, x)}")
+        if x[name].shape != shape:
+            raise ValueError(
+                f"params[{name!r}] must have the shape {shape} that the law was found with, got {x[name].shape}"
+            )
+
+
+def averages(params: Mapping[str, Array], state: Tree) -> tuple[dict[str, Array], float]:
+    """Return averaged gradients of tensors, zeros for an empty tree, and machine ε of their numbers.
+
+    Raises
+    ------
+    ValueError
+        If names or shapes do not match.
+    """
+    if isinstance(state, Mapping) and not state:
+        return {name: np.zeros_like(x) for name, x in params.items()}, 0.0
+    m, eps = named_arrays(state, "state", only=params)
+    return matched(params, m, "state"), eps
