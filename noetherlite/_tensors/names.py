@@ -57,10 +57,10 @@ def _attention(law: Law, where: str) -> str:
 
 def _norm(law: Law, modules: Sequence[str]) -> str:
     """Return the name of a law between a norm's gain and the layers that read it."""
-    first = law.members[0]
     vector = [m for m in law.members if len(m.leg.splits) == 1]
     gain = [m for m in vector if m.coefficient > 0 and not m.tensor.endswith(("bias", "beta"))]
-    if law.kind == "scale" and len(gain) == 1 and len(modules) > 1 and first.tensor == gain[0].tensor:
+    acted_on = {_module(m.tensor) for m in law.members if m.coefficient > 0}
+    if law.kind == "scale" and len(gain) == 1 and len(modules) > 1 and len(acted_on) == 1:
         return f"gain of {_module(gain[0].tensor)} with its readers"
     return ""
 

@@ -23,6 +23,9 @@ from .nullspace import relations
 
 Column = tuple[Float64Array, Float64Array]  # what was measured, and what it would be without cancellation
 _NEARLY = 1e-4  # what holds to this part of its terms, but not to round-off, is worth a word
+_NEARLY_NULL = (
+    1e-6  # so is a gradient that is this part of the others', as round-off of float32 within float64 leaves it
+)
 _ROUND_OFF = 128
 _ROWS = 1000  # equations that are used of more, chosen at random, beside four a column
 _SPARE = 2  # equations beyond the number of columns
@@ -46,9 +49,12 @@ class Search:
         self.nearly: list[tuple[Leg, float]] = []  # legs that are almost relations by themselves
         self.skipped = False  # whether a hypothesis had more columns than equations
         self._null: dict[Leg, bool] = {}
-        sizes = [measured.size(leg) for leg in shapes.whole.values()]
-        # A gradient that is round-off of the others is none.
-        self._floor = float(np.sqrt(self.eps) * np.median([size for size in sizes if size > 0] or [0.0]))
+        sizes = {leg: measured.size(leg) for leg in shapes.whole.values()}
+        typical = float(np.median([size for size in sizes.values() if size > 0] or [0.0]))
+        self._floor = float(np.sqrt(self.eps)) * typical  # a gradient that is round-off of the others is none
+        self.nearly += [
+            (leg, size / typical) for leg, size in sizes.items() if self._floor < size < _NEARLY_NULL * typical
+        ]
 
     def run(self) -> list[Law]:
         """Return all laws, in the order in which they were found."""
@@ -271,14 +277,26 @@ class Search:
     def _implied_rotations(self, legs: list[Leg], blocks: tuple[int, ...], acting: int) -> Float64Array:
         rows = []
         for law in self.laws:
-            if law.acting is None or law.size != legs[0].size or not _contains(law, blocks, acting):
-                continue
+            turned = _turned(law, legs[0].size, blocks, acting)
             row = np.zeros(len(legs))
-            for member in law.members:
-                row += [member.coefficient * (leg == member.leg.plain) for leg in legs]
-            if np.count_nonzero(row) == len(law.members):
+            for member, own in zip(law.members, turned, strict=False):
+                row += [member.coefficient * (leg == own) for leg in legs]
+            if turned and np.count_nonzero(row) == len(law.members):
                 rows.append(row)
         return np.array(rows).reshape(-1, len(legs))
+
+
+def _turned(law: Law, size: int, blocks: tuple[int, ...], acting: int) -> list[Leg]:
+    """Return the legs of that size whose rotations in blocks a law contains, one for each of its members; none if it has none."""
+    if law.acting is None:
+        return []
+    if law.size == size:
+        return [m.leg.plain for m in law.members] if _contains(law, blocks, acting) else []
+    # Where heads are an axis of their own, turning the components of all heads at once is a part of turning those of each.
+    axis = law.acting
+    if law.blocks[axis] != size or any(m.leg.arranged or m.leg.kept_sizes != law.blocks for m in law.members):
+        return []
+    return [replace(m.leg, kept=(m.leg.kept[axis],)) for m in law.members]
 
 
 def _pairs_within(blocks: tuple[int, ...], wanted: int) -> IntArray:

@@ -1,0 +1,324 @@
+"""Models as people have them, scanned without any description: classes of Hugging Face, PyTorch, Flax and Keras, in double precision."""
+
+import os
+
+import numpy as np
+import pytest
+
+import noetherlite as nl
+
+pytestmark = pytest.mark.needs_jit  # nothing here is compiled by numba, and importing frameworks takes its time
+
+
+def generic(shapes, dtype="float64"):
+    """Random parameters in general position: of order one after each layer, gains near one. Those of initialisers are not:
+    with weights of 0.02, attention is nearly uniform, and what queries and keys receive is round-off."""
+    rng = np.random.default_rng(0)
+    out = {}
+    for name, shape in shapes.items():
+        x = rng.normal(size=shape) / (np.sqrt(shape[-1]) if len(shape) > 1 else 1)
+        gain = len(shape) == 1 and name.rpartition(".")[2] in ("weight", "scale", "gamma")
+        out[name] = (1 + x / 10 if gain else x).astype(dtype)
+    return out
+
+
+def names_of(scan):
+    assert all(law.residual < 200 * scan.eps for law in scan.relations)
+    return sorted(f"{law.name}: {law.group}" for law in scan.relations)
+
+
+# PyTorch.
+
+
+def torch_scan(model, loss, draws=24, dtype="float64"):
+    torch = pytest.importorskip("torch")
+    model = model.to(getattr(torch, dtype))
+    params = generic({name: tuple(p.shape) for name, p in model.named_parameters()}, dtype)
+
+    def gradient(params):
+        leaves = {name: torch.tensor(x, requires_grad=True) for name, x in params.items()}
+        return dict(zip(leaves, torch.autograd.grad(loss(model, leaves), list(leaves.values())), strict=True))
+
+    return nl.scan(gradient, params, draws=draws, spread=0.3)
+
+
+CLASSES = {
+    "GPT2": ("GPT2LMHeadModel", "GPT2Config", {"n_embd": 6, "n_layer": 1, "n_head": 2, "n_positions": 6, "n_inner": 10}),
+    "Llama": ("LlamaForCausalLM", "LlamaConfig", {"num_key_value_heads": 1, "head_dim": 4}),
+    "Qwen3": ("Qwen3ForCausalLM", "Qwen3Config", {"num_key_value_heads": 1, "head_dim": 4}),
+    "Mixtral": ("MixtralForCausalLM", "MixtralConfig", {
+        "num_key_value_heads": 1, "head_dim": 4, "num_local_experts": 3, "num_experts_per_tok": 2,
+        "experts_implementation": "eager",
+    }),
+    "BERT": ("BertForSequenceClassification", "BertConfig", {"num_labels": 3}),
+    "ViT": ("ViTForImageClassification", "ViTConfig", {"num_labels": 3, "image_size": 4, "patch_size": 2, "num_channels": 2}),
+}  # fmt: skip
+SIZES = {
+    "vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12,
+    "max_position_embeddings": 6, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "attn_implementation": "eager",
+    "hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0, "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0,
+}  # fmt: skip
+
+
+def hugging_face(name, dtype="float64"):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    model_class, config_class, own = CLASSES[name]
+    config = getattr(transformers, config_class)(**(SIZES | own))
+    model = getattr(transformers, model_class)(config).train()
+    seeds = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 11, (3, 5), generator=seeds)
+    inputs = {"input_ids": ids, "labels": ids}
+    if name == "BERT":
+        inputs["labels"] = torch.tensor([0, 1, 2])
+    if name == "ViT":
+        pixels = torch.randn(4, 2, 4, 4, generator=seeds, dtype=getattr(torch, dtype))
+        inputs = {"pixel_values": pixels, "labels": torch.tensor([0, 1, 2, 1])}
+
+    def loss(model, leaves):
+        return torch.func.functional_call(model, leaves, kwargs=inputs).loss
+
+    return torch_scan(model, loss, dtype=dtype)
+
+
+def resnet():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4, eps=1e-30)
+            self.conv2, self.bn2 = nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4, eps=1e-30)
+            self.conv3, self.fc = nn.Conv2d(4, 5, 3, padding=1, bias=False), nn.Linear(5, 3)
+
+        def forward(self, x):
+            x = self.bn1(self.conv1(x)).relu()
+            x = x + self.bn2(self.conv2(x)).relu()
+            return self.fc(self.conv3(x).relu().mean((2, 3)))
+
+    seeds = torch.Generator().manual_seed(0)
+    X, y = torch.randn(6, 2, 4, 4, generator=seeds, dtype=torch.float64), torch.tensor([0, 1, 2, 1, 0, 2])
+
+    def loss(model, leaves):
+        return nn.functional.cross_entropy(torch.func.functional_call(model, leaves, (X,)), y)
+
+    return torch_scan(Residual(), loss)
+
+
+# JAX.
+
+
+@pytest.fixture
+def jax64():
+    """JAX in double precision, for one test."""
+    jax = pytest.importorskip("jax")
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield jax
+    jax.config.update("jax_enable_x64", before)
+
+
+def flax_problem(jax):
+    """The loss of a transformer of Flax, and generic parameters."""
+    nn = pytest.importorskip("flax").linen
+    jnp = jax.numpy
+
+    class Transformer(nn.Module):
+        @nn.compact
+        def __call__(self, ids):
+            options = {"param_dtype": jnp.float64}
+            x = nn.Embed(7, 6, name="tokens", **options)(ids)
+            x = x + nn.Embed(5, 6, name="positions", **options)(jnp.arange(5))
+            y = nn.LayerNorm(name="norm_1", **options)(x)
+            x = x + nn.MultiHeadDotProductAttention(2, name="attention", **options)(y, mask=nn.make_causal_mask(ids))
+            y = nn.LayerNorm(name="norm_2", **options)(x)
+            x = x + nn.Dense(6, name="down", **options)(nn.relu(nn.Dense(9, name="up", **options)(y)))
+            return nn.Dense(7, use_bias=False, name="head", **options)(nn.LayerNorm(name="norm_f", **options)(x))
+
+    model = Transformer()
+    ids = jax.random.randint(jax.random.key(0), (3, 5), 0, 7)
+    tree = model.init(jax.random.key(1), ids)["params"]
+    shapes = {
+        ".".join(str(key.key) for key in path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+    order = jax.tree_util.tree_structure(tree)
+
+    def loss(flat):
+        logits = model.apply({"params": jax.tree_util.tree_unflatten(order, [flat[name] for name in shapes])}, ids)
+        picked = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.roll(ids, 1, axis=1)[..., None], axis=-1)
+        return -picked.mean()
+
+    return loss, generic(shapes)
+
+
+def keras_scan():
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "jax":
+        pytest.skip("Keras was imported with another backend")
+    import jax
+
+    layers, options = keras.layers, {"dtype": "float64"}
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")  # otherwise a part of a layer in double precision computes in single
+    model = keras.Sequential(
+        [
+            layers.Input((4, 4, 2), dtype="float64"),
+            layers.Conv2D(5, 3, activation="relu", name="conv", **options),
+            layers.GlobalAveragePooling2D(**options),
+            layers.Dense(6, activation="gelu", name="dense", **options),
+            layers.LayerNormalization(name="norm", **options),
+            layers.Dense(3, name="head", **options),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(7, 4, 4, 2)), rng.integers(0, 3, 7)
+    names = [variable.path.replace("/", ".") for variable in model.trainable_variables]
+
+    def loss(flat):
+        logits, _ = model.stateless_call([flat[name] for name in names], model.non_trainable_variables, X)
+        return -jax.numpy.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1).mean()
+
+    shapes = {name: tuple(v.shape) for name, v in zip(names, model.trainable_variables, strict=True)}
+    scan = nl.scan(jax.jit(jax.grad(loss)), generic(shapes), draws=24, spread=0.3)
+    keras.config.set_floatx(before)
+    return scan
+
+
+ATTENTION = ["queries and keys of layer 0 (2 heads): GL(4) × 2", "values and output of layer 0 (2 heads): GL(4) × 2"]
+LLAMA = [
+    "gain of model.layers.0.input_layernorm with its readers: R₊^8",
+    "gain of model.layers.0.post_attention_layernorm with its readers: R₊^8",
+    "gain of model.norm with its readers: R₊^8",
+    "values and output of layer 0 (one head): GL(4)",
+]
+ROTARY = "queries and keys of layer 0 (2 pairs): C* × 2"
+NEURONS = "neurons between model.layers.0.mlp.{up}_proj and model.layers.0.mlp.{down}: R₊^{n}"
+EXPECTED = {
+    "GPT2": [
+        "gain of transformer.h.0.ln_1 with its readers: R₊^8",
+        "gain of transformer.h.0.ln_2 with its readers: R₊^8",
+        "no gradient in transformer.h.0.attn.c_attn.bias (entries 8:16): R^8",
+        "shift of transformer.h.0.attn.c_proj.bias: R^1",
+        "shift of transformer.h.0.attn.c_proj.weight: R^8",
+        "shift of transformer.h.0.mlp.c_proj.bias: R^1",
+        "shift of transformer.h.0.mlp.c_proj.weight: R^10",
+        "shift of transformer.wpe.weight: R^6",
+        *ATTENTION,
+    ],
+    "Llama": [*LLAMA, ROTARY, NEURONS.format(up="up", down="down_proj", n=12)],
+    "Qwen3": [
+        *LLAMA,
+        "gain of model.layers.0.self_attn.q_norm with its readers: R₊^2",
+        NEURONS.format(up="up", down="down_proj", n=12),
+    ],
+    "Mixtral": [*LLAMA, ROTARY, NEURONS.format(up="experts.gate_up", down="experts.down_proj", n=36)],
+    "BERT": [
+        "gain of bert.encoder.layer.0.output.LayerNorm with its readers: R₊^8",
+        "no gradient in bert.encoder.layer.0.attention.self.key.bias: R^8",
+        "shift of bert.embeddings.position_embeddings and bert.embeddings.token_type_embeddings: R^8",
+        "shift of bert.embeddings.position_embeddings.weight: R^6",
+        "shift of bert.embeddings.token_type_embeddings.weight: R^2",
+        "shift of bert.embeddings.word_embeddings.weight: R^11",
+        "shift of bert.encoder.layer.0.attention.output.dense.bias: R^1",
+        "shift of bert.encoder.layer.0.attention.output.dense.weight: R^8",
+        "shift of bert.encoder.layer.0.output.dense.bias: R^1",
+        "shift of bert.encoder.layer.0.output.dense.weight: R^12",
+        "shift of classifier.bias: R^1",
+        "shift of classifier.weight: R^8",
+        *ATTENTION,
+    ],
+    "ViT": [
+        "gain of vit.layernorm with its readers: R₊^8",
+        "gain of vit.layers.0.layernorm_after with its readers: R₊^8",
+        "gain of vit.layers.0.layernorm_before with its readers: R₊^8",
+        "shift of classifier.bias: R^1",
+        "shift of classifier.weight: R^8",
+        "shift of vit.embeddings.cls_token and vit.embeddings.patch_embeddings.projection and 1 more: R^8",
+        "shift of vit.embeddings.cls_token: R^1",
+        "shift of vit.embeddings.patch_embeddings.projection.weight: R^8",
+        "shift of vit.embeddings.position_embeddings: R^5",
+        "shift of vit.layers.0.attention.o_proj.bias: R^1",
+        "shift of vit.layers.0.attention.o_proj.weight: R^8",
+        "shift of vit.layers.0.mlp.fc2.bias: R^1",
+        "shift of vit.layers.0.mlp.fc2.weight: R^12",
+        *ATTENTION,
+    ],
+}
+# What these classes compute in single precision whatever their parameters have: logits, the softmax of experts and of attention.
+NEARLY = {
+    "GPT2": ["transformer.wte.weight"],
+    "Llama": ["lm_head.weight"],
+    "Mixtral": ["model.layers.0.mlp.gate.weight", "lm_head.weight"],
+    "ViT": ["vit.layers.0.attention.k_proj.bias"],
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_classes_of_hugging_face(name):
+    scan = hugging_face(name)
+    assert names_of(scan) == sorted(EXPECTED[name])
+    for tensor in NEARLY.get(name, ()):
+        assert f"a symmetry of {tensor} alone nearly holds" in " ".join(scan.limits)
+
+
+def test_in_single_precision_the_cast_is_no_difference():
+    scan = hugging_face("Llama", dtype="float32")
+    assert names_of(scan) == sorted([*EXPECTED["Llama"], "shift of lm_head.weight: R^8"])
+
+
+def test_a_residual_network_with_batch_normalisation():
+    assert names_of(resnet()) == [
+        "neurons between bn1 and bn2 and 2 more: R₊^4",
+        "neurons between fc and conv3: R₊^5",
+        "no gradient in conv1.bias: R^4",
+        "scaling of conv1.weight: R₊^4",
+        "scaling of conv2.weight: R₊^4",
+        "shift of fc.bias: R^1",
+        "shift of fc.weight: R^5",
+    ]
+
+
+def test_a_transformer_of_flax_and_adam_of_optax(jax64):
+    optax = pytest.importorskip("optax")
+    loss, params = flax_problem(jax64)
+    gradient = jax64.jit(jax64.grad(loss))
+    scan = nl.scan(gradient, params, draws=24, spread=0.3)
+    assert names_of(scan) == sorted(
+        [
+            "gain of norm_1 with its readers: R₊^6",
+            "gain of norm_2 with its readers: R₊^6",
+            "gain of norm_f with its readers: R₊^6",
+            "neurons between up and down: R₊^9",
+            "no gradient in attention.key.bias: R^6",
+            "queries and keys (2 heads): GL(3) × 2",
+            "shift of attention.out.bias: R^1",
+            "shift of attention.out.kernel: R^6",
+            "shift of down.bias: R^1",
+            "shift of down.kernel: R^9",
+            "shift of head.kernel: R^6",
+            "shift of positions and tokens: R^6",
+            "shift of positions.embedding: R^5",
+            "shift of tokens.embedding: R^7",
+            "values and output (2 heads): GL(3) × 2",
+        ]
+    )
+    adam = optax.adam(1e-2)
+    state = adam.init(params)
+    watch = nl.watch(scan.laws(), averaging=0.9)
+    for step in range(6):
+        grads = gradient(params)
+        watch(params, grads, state=state[0].mu if step else {})
+        updates, state = adam.update(grads, state)
+        params = optax.apply_updates(params, updates)
+    assert watch.ok, watch.report()
+
+
+def test_keras_on_jax(jax64):
+    assert names_of(keras_scan()) == [
+        "gain of sequential.norm with its readers: R₊^6",
+        "neurons between sequential.conv and sequential.dense: R₊^5",
+        "shift of sequential.head.bias: R^1",
+        "shift of sequential.head.kernel: R^6",
+    ]
