@@ -154,6 +154,24 @@ def test_what_breaks_the_law_is_found(name):
     assert "is broken in the averaged gradient since step" in str(watch.findings[0])
 
 
+def test_steps_of_rmsprop_give_the_gradient_back():
+    """⟨g(x), (√v + ε)Δ⟩ = 0 for every law, to the round-off of the difference Δ; not for another ε, nor for Δ alone."""
+    model = mlp([3, 4, 3], "relu")
+    laws = nl.scan(model.gradient, model.params, draws=6).laws()
+    x, v = model.params, {name: np.zeros_like(a) for name, a in model.params.items()}
+    for _ in range(5):
+        before, grads = x, model.gradient(x)
+        v = {name: 0.99 * v[name] + 0.01 * grads[name] ** 2 for name in x}
+        x = {name: x[name] - 0.01 * grads[name] / (np.sqrt(v[name]) + 1e-3) for name in x}
+        moved = {name: x[name] - before[name] for name in x}
+        for law in (law for law in laws if law.kind == "scale"):
+            back = {name: (np.sqrt(v[name]) + 1e-3) * moved[name] for name in x}
+            defect, scale = law.defect(before, back)
+            assert (np.abs(defect) / scale).max() < 100 * np.finfo(float).eps / 0.01
+            wrong, scale = law.defect(before, moved)
+            assert (np.abs(wrong) / scale).max() > 1e-3
+
+
 def test_clipping_by_the_global_norm_keeps_the_law():
     model = MODELS["relu"]
     watch = nl.watch(model.laws(), averaging=0.9)

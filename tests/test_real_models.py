@@ -316,9 +316,10 @@ def test_a_transformer_of_flax_and_adam_of_optax(jax64):
 
 
 def test_keras_on_jax(jax64):
-    assert names_of(keras_scan()) == [
-        "gain of sequential.norm with its readers: R₊^6",
-        "neurons between sequential.conv and sequential.dense: R₊^5",
-        "shift of sequential.head.bias: R^1",
-        "shift of sequential.head.kernel: R^6",
-    ]
+    """Keras normalises layers in single precision whatever they have: what that breaks is said, not called a law."""
+    scan = keras_scan()
+    assert set(names_of(scan)) >= {"shift of sequential.head.bias: R^1", "shift of sequential.head.kernel: R^6"}
+    assert (
+        "a symmetry of sequential.head.kernel and sequential.norm.beta and sequential.norm.gamma nearly holds"
+        in " ".join(scan.limits)
+    )

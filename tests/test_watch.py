@@ -80,6 +80,17 @@ def test_planted_faults_are_named(gpt, name):
     assert not watch.ok
 
 
+def test_a_parameter_that_is_zero_is_not_detached(gpt):
+    """Biases begin at zero: their terms say nothing of their gradients, and two tensors are left, of which either may be wrong."""
+    model, laws, params, _ = gpt
+    params = params | {"h.0.ln_2.bias": np.zeros(6)}
+    (finding,) = nl.watch(laws)(params, planted(model.gradient(params), h__0__mlp__up__weight=2))
+    assert "detached" not in str(finding)
+    assert "h.0.ln_2.weight is 0.5 times what that of h.0.mlp.up.weight asks for, or one of both is wrong" in str(
+        finding
+    )
+
+
 def test_a_wrong_row_of_the_head_is_found(gpt):
     _, laws, params, grads = gpt
     wrong = planted(grads)

@@ -247,14 +247,23 @@ def _scan(shapes: Shapes, draws: Sequence[Draw], eps: float) -> Scan:
 
 
 def _nearly(search: Search, laws: Sequence[Law]) -> list[str]:
-    """Return a sentence for every tensor with a relation that holds far better than chance, but not to round-off."""
+    """Return a sentence for everything that holds far better than chance, but not to round-off."""
     reached = {law.members[0].tensor for law in laws if len(law.members) == 1}
     worst: dict[str, float] = {}
     for leg, ratio in search.nearly:
         if leg.tensor not in reached:
             worst[leg.tensor] = min(ratio, worst.get(leg.tensor, np.inf))
-    return [
-        f"a symmetry of {name} alone nearly holds, to {ratio:.0e} of its terms: broken by an ε of a norm, or by a part of the"
-        " computation in lower precision"
-        for name, ratio in worst.items()
+    known = {frozenset(law.tensors) for law in laws} | {frozenset([name]) for name in worst}
+    several: dict[frozenset[str], float] = {}
+    for legs, ratio in search.nearly_between:
+        tensors = frozenset(leg.tensor for leg in legs)
+        if not any(own <= tensors for own in [*known, *several]):
+            several[tensors] = ratio
+    why = "broken by an ε of a norm, or by a part of the computation in lower precision"
+    texts = [
+        f"a symmetry of {name} alone nearly holds, to {ratio:.0e} of its terms: {why}" for name, ratio in worst.items()
+    ]
+    return texts + [
+        f"a symmetry of {' and '.join(sorted(tensors))} nearly holds, to {ratio:.0e} of what it could be: {why}"
+        for tensors, ratio in several.items()
     ]

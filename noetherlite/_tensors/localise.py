@@ -90,18 +90,34 @@ def coverage(laws: Sequence[Law], tensors: Sequence[str]) -> Coverage:
     return Coverage(locked, free, null.shape[1])
 
 
-def factors(D: Float64Array, tensors: Sequence[str], seen: Coverage) -> dict[str, float]:
+@dataclass(frozen=True)
+class Factor:
+    """By what the gradient of a tensor is off, as one of several tensors whose gradients ask for each other's scale.
+
+    Attributes
+    ----------
+    value : float
+        The factor; 0 for a gradient that is zero.
+    others : tuple of str
+        The other tensors.
+    """
+
+    value: float
+    others: tuple[str, ...] = ()
+
+
+def factors(D: Float64Array, tensors: Sequence[str], seen: Coverage, g: Mapping[str, Array]) -> dict[str, Factor]:
     """Return factors of the tensors' gradients that would mend broken laws, relative to most of their group.
 
-    D holds the terms of a wrong gradient; c with D c = 0 is sought, 1 for most tensors of every group.
+    D holds the terms of a wrong gradient g; c with D c = 0 is sought, 1 for most tensors of every group. Nothing is said of tensors
+    without terms, as parameters that are zero have none.
     """
-    out: dict[str, float] = {}
+    out: dict[str, Factor] = {}
     for group in seen.groups:
-        missing = [name for name in group if not D[:, tensors.index(name)].any()]
-        out |= dict.fromkeys(missing, 0.0)
-        index = [tensors.index(name) for name in group if name not in missing]
+        out |= {name: Factor(0.0) for name in group if not g[name].any()}
+        index = [i for i in map(tensors.index, group) if D[:, i].any()]
         rows = D[:, index]
-        rows = rows[np.abs(rows).max(axis=1) > 0]
+        rows = rows[np.abs(rows).max(axis=1, initial=0.0) > 0]
         if not rows.size or len(index) < 2:
             continue
         _, singular, right = np.linalg.svd(rows, full_matrices=True)
@@ -111,11 +127,11 @@ def factors(D: Float64Array, tensors: Sequence[str], seen: Coverage) -> dict[str
         usual = _mode(c)
         if usual == 0:
             continue
-        out |= {
-            name: float(usual / value) if value else np.inf
-            for name, value in zip((tensors[i] for i in index), c, strict=True)
-        }
-    return {name: value for name, value in out.items() if abs(value - 1) > 1e-3}
+        names = [tensors[i] for i in index]
+        for name, value in zip(names, c, strict=True):
+            others = tuple(other for other in names if other != name)
+            out[name] = Factor(float(usual / value) if value else np.inf, others)
+    return {name: own for name, own in out.items() if abs(own.value - 1) > 1e-3}
 
 
 def _mode(values: Float64Array) -> float:

@@ -12,6 +12,8 @@ from .._base.types import Float64Array
 # Entries of a basis below this part of its largest are zero, and those below what a null space with that gap is uncertain by.
 _SMALL = 1e-6
 _DENOMINATOR = 12
+_CAST = 1e-11  # well below what a part in single precision leaves of a relation in double precision, 1e-9 to 1e-7
+NEARLY = 1e-6  # singular values below that are no round-off are those of what nearly holds
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,16 @@ class Found:
         Coefficients, a sparse basis.
     gap : float
         The smallest singular value that is not zero over the largest that is.
+    nearly : ndarray, shape (k, L)
+        Coefficients of relations that hold far better than chance, but not to round-off.
+    nearly_to : float
+        The largest of their singular values.
     """
 
     relations: Float64Array
     gap: float
+    nearly: Float64Array
+    nearly_to: float = 0.0
 
 
 def relations(columns: Float64Array, scales: Float64Array, eps: float, implied: Float64Array) -> Found:
@@ -48,13 +56,19 @@ def relations(columns: Float64Array, scales: Float64Array, eps: float, implied: 
     length = np.linalg.norm(columns, axis=0)
     singular, right = _svd(columns / length)
     # Between round-off and numbers of order one, in the middle on a logarithmic scale.
-    null = int((singular < np.sqrt(eps)).sum())
-    if not null or columns.shape[0] < n_columns:
-        return Found(np.zeros((0, n_columns)), np.inf)
+    null = int((singular < (np.sqrt(eps) if eps > _CAST else _CAST)).sum())
+    if columns.shape[0] < n_columns:
+        null = 0
+    close = int((singular < NEARLY).sum()) if columns.shape[0] >= n_columns else 0
     zero, rest = singular[n_columns - null :], singular[: n_columns - null]
-    gap = float((rest.min() if rest.size else 1.0) / max(zero.max(), np.finfo(float).tiny))
-    basis = right[n_columns - null :] / length
-    return Found(sparse_basis(basis, implied, max(_SMALL, 10 * float(np.sqrt(eps)), 100 / gap)), gap)
+    gap = float((rest.min() if rest.size else 1.0) / max(zero.max(), np.finfo(float).tiny)) if null else np.inf
+    basis = right / length
+    own = sparse_basis(basis[n_columns - null :], implied, max(_SMALL, 10 * float(np.sqrt(eps)), 100 / gap))
+    if close <= null:
+        return Found(own, gap, np.zeros((0, n_columns)))
+    known = np.concatenate([implied, own])
+    near = sparse_basis(basis[n_columns - close : n_columns - null], known, 1e3 * NEARLY)
+    return Found(own, gap, near, float(singular[n_columns - close]))
 
 
 def _svd(matrix: Float64Array) -> tuple[Float64Array, Float64Array]:

@@ -47,6 +47,7 @@ class Search:
         self.shapes, self.measured, self.eps = shapes, measured, measured.eps
         self.laws: list[Law] = []
         self.nearly: list[tuple[Leg, float]] = []  # legs that are almost relations by themselves
+        self.nearly_between: list[tuple[list[Leg], float]] = []  # legs that are almost a relation together
         self.skipped = False  # whether a hypothesis had more columns than equations
         self._null: dict[Leg, bool] = {}
         sizes = {leg: measured.size(leg) for leg in shapes.whole.values()}
@@ -114,6 +115,10 @@ class Search:
         if matrix.shape[0] > count:
             matrix = matrix[np.random.default_rng(0).choice(matrix.shape[0], count, replace=False)]
         found = relations(matrix, np.array(scales), self.eps, implied[:, used])
+        for coefficients in found.nearly:
+            self.nearly_between.append(
+                ([legs[i] for i, c in zip(used, coefficients, strict=True) if c], found.nearly_to)
+            )
         for coefficients in found.relations:
             row = np.zeros(len(legs))
             row[used] = coefficients

@@ -14,7 +14,7 @@ from .anchor import Anchor, AnchorCheck
 from .averaged import AverageCheck, Averaging, averaging_of
 from .finding import Finding, allowance, largest, ratio, scale_of
 from .law import Law, given
-from .localise import Coverage, coverage, factors, terms
+from .localise import Coverage, Factor, coverage, factors, terms
 from .trees import EPSILON, Tree
 from .wanted import averages, gathered_pair, shapes_of
 
@@ -205,8 +205,8 @@ class Watch:
     def _explained(self, new: list[Finding], x: Mapping[str, Array], g: Mapping[str, Array]) -> list[Finding]:
         if not new:
             return new
-        wrong = factors(terms(self.laws, self.names, x, g), self.names, self.coverage)
-        return [replace(finding, reason=_reason(finding.law, wrong, self.coverage)) for finding in new]
+        wrong = factors(terms(self.laws, self.names, x, g), self.names, self.coverage, g)
+        return [replace(finding, reason=_reason(finding.law, wrong)) for finding in new]
 
     def report(self) -> str:
         """Return the table of laws, the findings, and what no law sees."""
@@ -303,13 +303,11 @@ def watch(
     return Watch(laws, checks.integer(every, "every", minimum=1), raise_on_broken, eps, how, anchor)
 
 
-def _reason(law: Law, factors: Mapping[str, float], seen: Coverage) -> str:
+def _reason(law: Law, factors: Mapping[str, Factor]) -> str:
     """Return in words which tensors' factors would explain a broken law."""
     texts = []
-    for name, value in factors.items():
-        if name not in law.tensors:
-            continue
-        (group,) = [group for group in seen.groups if name in group]
+    for name in (name for name in factors if name in law.tensors):
+        value, others = factors[name].value, factors[name].others
         hint = (
             ": a partial sum?"
             if 0 < value < 1 and _is_whole(1 / value)
@@ -319,10 +317,9 @@ def _reason(law: Law, factors: Mapping[str, float], seen: Coverage) -> str:
         )
         if value == 0:
             texts.append(f"{name} gets no gradient: detached?")
-        elif len(group) == 2:
-            (other,) = set(group) - {name}
+        elif len(others) == 1:
             texts.append(
-                f"the gradient of {name} is {value:.4g} times what that of {other} asks for, or one of both is wrong"
+                f"the gradient of {name} is {value:.4g} times what that of {others[0]} asks for, or one of both is wrong"
             )
         else:
             texts.append(f"the gradient of {name} is {value:.4g} times what the other tensors ask for{hint}")
