@@ -33,7 +33,7 @@ def prepared() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the medians, on the clock and of the thread."""
+    """Print the medians, on the clock and of processors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--every", type=int, default=10)
@@ -46,19 +46,19 @@ def main() -> None:
     watch = nl.watch(example["found"].laws())
     rows = []
     for k in range(options.steps):
-        times = [(time.perf_counter(), time.thread_time())]
+        times = [(time.perf_counter(), time.process_time())]
         loss = model(batches[k % len(batches)])
         optimizer.zero_grad()
         loss.backward()
-        times.append((time.perf_counter(), time.thread_time()))
+        times.append((time.perf_counter(), time.process_time()))
         watch(dict(model.named_parameters()), {name: p.grad for name, p in model.named_parameters()})
-        times.append((time.perf_counter(), time.thread_time()))
+        times.append((time.perf_counter(), time.process_time()))
         optimizer.step()
-        times.append((time.perf_counter(), time.thread_time()))
+        times.append((time.perf_counter(), time.process_time()))
         (a, b, c, d) = times
         rows.append([(b[i] - a[i] + d[i] - c[i], c[i] - b[i]) for i in (0, 1)])
     print(f"{len(watch.laws)} laws of {len(watch.names)} tensors; {'none' if watch.ok else 'some'} broken")
-    for i, clock in enumerate(("on the clock", "of the thread")):
+    for i, clock in enumerate(("on the clock", "of processors")):
         step, check = (statistics.median(row[i][part] for row in rows) for part in (0, 1))
         share = check / options.every / step
         print(f"{clock:14} step {step * 1e3:.2f} ms, check {check * 1e3:.2f} ms: {share:.1%} at every={options.every}")

@@ -7,6 +7,7 @@ form once, here, at the boundary, and never modified.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import operator
 import os
@@ -154,6 +155,12 @@ def unmasked(value: Any, name: str) -> Any:
     return value
 
 
+@functools.lru_cache
+def _known(dtype: Any) -> bool:
+    """Return whether NumPy has a type of PyTorch."""
+    return hasattr(np, str(dtype).removeprefix("torch."))
+
+
 def plain(value: Any, name: str) -> Any:
     """Return an array or tensor of another framework as what NumPy computes with; all else as it is.
 
@@ -167,8 +174,7 @@ def plain(value: Any, name: str) -> Any:
     try:
         if hasattr(value, "detach"):  # a PyTorch tensor, which NumPy takes only without gradient and from the CPU
             value = value.detach().cpu()
-            known = hasattr(np, str(value.dtype).removeprefix("torch."))
-            value = (value if known else value.double()).numpy()
+            value = (value if _known(value.dtype) else value.double()).numpy()
         elif hasattr(value, "__array__") and not isinstance(value, np.ndarray):
             value = np.asarray(value)
     except Exception as error:

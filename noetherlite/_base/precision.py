@@ -13,6 +13,7 @@ from .types import Array, ArrayLike, Float64Array, IntArray
 
 # Bits of the significand, the leading one among them.
 _BITS = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
+EPSILON = {name: 2.0 ** (1 - bits) for name, bits in _BITS.items()}
 PRECISIONS = (*_BITS, "autocast")
 # Of the numbers of a 16-bit format, half have their last bit set; of coarser numbers that fit by accident (1, ½, 0.75), few.
 _FULL = 0.25
@@ -121,9 +122,8 @@ def named(wanted: str) -> Precision:
     """Return the precision of that name."""
     name = checks.one_of(wanted, "precision", PRECISIONS)
     if name == "autocast":
-        return Precision(name, 2.0 ** (1 - _BITS["float32"]), 2.0 ** (1 - _BITS["bfloat16"]))
-    eps = 2.0 ** (1 - _BITS[name])
-    return Precision(name, eps, eps)
+        return Precision(name, EPSILON["float32"], EPSILON["bfloat16"])
+    return Precision(name, EPSILON[name], EPSILON[name])
 
 
 def precision(array: ArrayLike) -> float:

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._base import html
+<<<<<<< HEAD
 from .._base.checks import one_of
 from .._base.floating import underflowing
+=======
+from .._base.checks import describe, one_of
+from .._base.precision import EPSILON
+>>>>>>> b7f8d87 (Named arrays are read with less work; machine ε in one place)
 from .._base.types import Array
 from .averaged import Averaging, averaging_of
 from .finding import Finding, largest, ratio
@@ -19,7 +24,7 @@ from .law import Kind, Law, Member, given
 from .legs import Leg
 from .names import named
 from .states import aligned, averages_in
-from .trees import EPSILON, Tree, leaves, matched, named_arrays
+from .trees import Tree, leaves, matched, named_arrays
 from .wanted import fit, shapes_of
 
 if TYPE_CHECKING:

@@ -91,7 +91,7 @@ class Leg:
 
     def seen(self, array: Array) -> Array:
         """Return the part of a tensor that this leg sees, with all its axes."""
-        out = array.reshape(self.shape)
+        out = array if array.ndim == len(self.shape) else array.reshape(self.shape)
         if self.part:
             axis, start, stop = self.part
             out = out[(slice(None),) * axis + (slice(start, stop),)]

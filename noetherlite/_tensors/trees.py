@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .._base import checks
+from .._base.precision import EPSILON
 from .._base.types import Array
 
-EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
 _NARROW = ("bfloat16", "float16")
 
 Tree = Any
@@ -56,15 +57,27 @@ def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> t
 
 def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield what a tree holds by its dotted names."""
+    if hasattr(tree, "dtype"):
+        yield prefix, tree
+        return
     if isinstance(tree, Mapping):
-        children = [(str(key), value) for key, value in tree.items()]
+        children = tree.items()
     elif isinstance(tree, Sequence) and not isinstance(tree, str | bytes):
-        children = [(str(key), value) for key, value in enumerate(tree)]
+        children = enumerate(tree)  # type: ignore[assignment]
     else:
         yield prefix, tree
         return
     for key, value in children:
-        yield from leaves(value, f"{prefix}.{key}" if prefix else key)
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if hasattr(value, "dtype"):  # most children are arrays
+            yield name, value
+        else:
+            yield from leaves(value, name)
+
+
+@functools.lru_cache
+def _kind(dtype: Any) -> str:
+    return str(dtype).rpartition(".")[2]
 
 
 def array_of(leaf: Any, name: str) -> tuple[Array, float]:
@@ -72,8 +85,8 @@ def array_of(leaf: Any, name: str) -> tuple[Array, float]:
     if leaf is None:
         raise ValueError(f"{name} is None: the gradient was not computed, or the tensor does not require one")
     array = np.asarray(checks.plain(leaf, name))
-    kind = "" if array is leaf else str(getattr(leaf, "dtype", "")).rpartition(".")[2]
-    if kind not in _NARROW and array.dtype not in (np.float64, np.float32):
+    kind = _kind(getattr(leaf, "dtype", ""))
+    if kind not in _NARROW and array.dtype.char not in "df":
         kind = str(array.dtype)
         if array.dtype == object or array.dtype.kind not in "fiu":
             raise TypeError(f"{name} must be an array of real numbers, got {checks.describe(array)}")
@@ -82,8 +95,8 @@ def array_of(leaf: Any, name: str) -> tuple[Array, float]:
         raise ValueError(f"{name} is empty")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} has entries that are not finite")
-    eps = EPSILON[kind] if kind in _NARROW else float(np.finfo(array.dtype).eps)
-    return np.ascontiguousarray(array), eps
+    kind = kind if kind in _NARROW else "float64" if array.dtype.char == "d" else "float32"
+    return np.ascontiguousarray(array), EPSILON[kind]
 
 
 def matched(params: Mapping[str, Array], grads: Mapping[str, Array], called: str = "grads") -> dict[str, Array]:

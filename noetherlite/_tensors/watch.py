@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from .._base import checks, html
+from .._base.precision import EPSILON
 from .._base.types import Array, Float64Array
 from .anchor import Anchor, AnchorCheck
 from .averaged import AverageCheck, Averaging, averaging_of
 from .finding import Finding, allowance, largest, ratio, scale_of
 from .law import Law, given
 from .localise import Coverage, Factor, coverage, factors, terms
-from .trees import EPSILON, Tree
+from .trees import Tree
 from .wanted import averages, gathered_pair, shapes_of
 
 
