@@ -253,11 +253,12 @@ def _nearly(search: Search, laws: Sequence[Law]) -> list[str]:
     for leg, ratio in search.nearly:
         if leg.tensor not in reached:
             worst[leg.tensor] = min(ratio, worst.get(leg.tensor, np.inf))
-    known = {frozenset(law.tensors) for law in laws} | {frozenset([name]) for name in worst}
+    known = {frozenset(law.tensors) for law in laws}
+    told = [frozenset([name]) for name in worst]
     several: dict[frozenset[str], float] = {}
     for legs, ratio in search.nearly_between:
         tensors = frozenset(leg.tensor for leg in legs)
-        if not any(own <= tensors for own in [*known, *several]):
+        if tensors not in known and not any(own <= tensors for own in [*told, *several]):
             several[tensors] = ratio
     why = "broken by an ε of a norm, or by a part of the computation in lower precision"
     texts = [
