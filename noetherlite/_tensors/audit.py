@@ -10,13 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._base import html
-<<<<<<< HEAD
 from .._base.checks import one_of
 from .._base.floating import underflowing
-=======
-from .._base.checks import describe, one_of
 from .._base.precision import EPSILON
->>>>>>> b7f8d87 (Named arrays are read with less work; machine ε in one place)
 from .._base.types import Array
 from .averaged import Averaging, averaging_of
 from .finding import Finding, largest, ratio

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from .._base import checks, html
+from .._base.floating import underflowing
 from .._base.precision import EPSILON
 from .._base.types import Array, Float64Array
 from .anchor import Anchor, AnchorCheck
 from .averaged import AverageCheck, Averaging, averaging_of
 from .finding import Finding, allowance, largest, ratio, scale_of
 from .law import Law, given
-from .localise import Coverage, Factor, coverage, factors, terms
+from .localise import Factor, coverage, factors, terms
 from .trees import Tree
 from .wanted import averages, gathered_pair, shapes_of
 
@@ -125,6 +126,7 @@ class Watch:
             raise AssertionError("\n".join(map(str, new)))
         return new
 
+    @underflowing
     def check(
         self,
         params: Tree,
