@@ -310,6 +310,9 @@ def prepared(tmp_path_factory):
     nl.tensors.dump(nl.scan(gradient, weights).laws(), folder / "laws.json")
     grads = gradient(weights)
     np.savez(folder / "weights.npz", **weights)
+    (folder / "dumps").mkdir()
+    np.savez(folder / "dumps" / "params_100.npz", **weights)
+    np.savez(folder / "dumps" / "grads_100.npz", **grads)
     for name, factor in (("adam", 0.1), ("adam_next", 0.19)):
         np.savez(folder / f"{name}.npz", **{f"{n}.exp_avg": factor * g for n, g in grads.items()})
     return folder
