@@ -226,17 +226,16 @@ def test_mean_kernel_of_one_hidden_layer_is_the_limit_at_any_width(activation, s
     assert (np.abs(kernels.mean(axis=0) - other) > 5 * error).any()  # negative control: other variances
 
 
-def slope(widths, distances):
+def slope(study, widths, distances):
     """Exponent of distance against width and its standard error, from the scatter of the seeds."""
-    study = dataclasses.replace(STUDY, widths=np.array(widths))
-    return study.exponent(np.array(distances))
+    return dataclasses.replace(study, widths=np.array(widths)).exponent(np.array(distances))
 
 
 @pytest.mark.parametrize(
     ("hidden", "activation", "bias_std"),
     [(1, "relu", 0.5), (2, "relu", None), (3, "relu", 0.3), (2, "leaky_relu(0.2)", 0.0), (4, "linear", 0.2)],
 )
-def test_kernel_approaches_its_limit_like_one_over_the_root_of_width(hidden, activation, bias_std):
+def test_kernel_approaches_its_limit_like_one_over_the_root_of_width(hidden, activation, bias_std, study):
     widths, seeds = [64, 128, 256, 512], 12
     std, distances, wrong = bias_std or 0.0, [], []
     for n in widths:
@@ -246,10 +245,10 @@ def test_kernel_approaches_its_limit_like_one_over_the_root_of_width(hidden, act
         kernels = [ntk.kernel(net, net.init(1000 * n + s, "ntk", std), SAMPLES) for s in range(seeds)]
         distances.append([np.linalg.norm(K - limit) / np.linalg.norm(limit) for K in kernels])
         wrong.append([np.linalg.norm(K - other) / np.linalg.norm(other) for K in kernels])
-    p, error = slope(widths, distances)
+    p, error = slope(study, widths, distances)
     assert error < 0.15
     assert abs(p + 0.5) < 4 * error
-    p, error = slope(widths, wrong)  # negative control: this limit is not approached
+    p, error = slope(study, widths, wrong)  # negative control: this limit is not approached
     assert abs(p) < 0.25
     assert abs(p + 0.5) > 4 * error
 
@@ -281,38 +280,41 @@ def test_limit_between_two_sets_is_a_block_of_the_limit_on_both(activation):
 
 # --- the width study -------------------------------------------------------------------------------------------------
 
-STUDY = ntk.width_study(widths=(16, 32, 64, 128, 256), n_seeds=8)
+
+@pytest.fixture(scope="module")
+def study():
+    return ntk.width_study(widths=(16, 32, 64, 128), n_seeds=8)
 
 
-def test_study_has_the_shape_of_its_arguments():
-    assert STUDY.dynamics == ("GF", "ND", "NAGF")
-    for values in (STUDY.movement, STUDY.drift, STUDY.gap, STUDY.limit_gap):
-        assert values.shape == (3, 5, 8)
+def test_study_has_the_shape_of_its_arguments(study):
+    assert study.dynamics == ("GF", "ND", "NAGF")
+    for values in (study.movement, study.drift, study.gap, study.limit_gap):
+        assert values.shape == (3, 4, 8)
         assert (values > 0).all()
-    assert STUDY.distance.shape == (5, 8)
+    assert study.distance.shape == (4, 8)
     again = ntk.width_study(widths=(16, 32), n_seeds=2, steps=3, rng=5)
     same = ntk.width_study(widths=(16, 32), n_seeds=2, steps=3, rng=5)
     np.testing.assert_array_equal(again.gap, same.gap)
-    assert len(np.unique(STUDY.distance)) == STUDY.distance.size  # all seeds are independent
+    assert len(np.unique(study.distance)) == study.distance.size  # all seeds are independent
 
 
-def test_wide_networks_move_less_and_stay_closer_to_their_linearisation():
-    for values, slowest in ((STUDY.movement, -0.2), (STUDY.drift, -0.3), (STUDY.gap, -0.3), (STUDY.limit_gap, -0.2)):
-        p, error = STUDY.exponent(values)
+def test_wide_networks_move_less_and_stay_closer_to_their_linearisation(study):
+    for values, slowest in ((study.movement, -0.2), (study.drift, -0.3), (study.gap, -0.3), (study.limit_gap, -0.2)):
+        p, error = study.exponent(values)
         assert (p + 4 * error < 0).all()
         assert (p - 4 * error < slowest).all()
-    p, error = STUDY.exponent(STUDY.distance)
+    p, error = study.exponent(study.distance)
     assert abs(p + 0.5) < 4 * error
 
 
-def test_exponents_and_their_errors():
+def test_exponents_and_their_errors(study):
     rng = np.random.default_rng(14)
-    x = STUDY.widths[:, None]
-    p, error = STUDY.exponent(np.broadcast_to(3 * x**-0.75, (5, 8)))
+    x = study.widths[:, None]
+    p, error = study.exponent(np.broadcast_to(3 * x**-0.75, (4, 8)))
     np.testing.assert_allclose([p, error], [-0.75, 0.0], atol=100 * EPS)
-    many = 3 * x**-0.75 * np.exp(0.2 * rng.normal(size=(500, 5, 8)))
-    p, error = STUDY.exponent(many)
-    true = 0.2 / np.sqrt(8 * np.log(STUDY.widths).var() * 5)  # of a least-squares slope
+    many = 3 * x**-0.75 * np.exp(0.2 * rng.normal(size=(500, 4, 8)))
+    p, error = study.exponent(many)
+    true = 0.2 / np.sqrt(8 * np.log(study.widths).var() * 4)  # of a least-squares slope
     assert abs((error**2).mean() / true**2 - 1) < 0.15  # the mean of 500 χ²/7 scatters by 2.4 %
     assert abs(p.std() / true - 1) < 0.15
     assert abs(p.mean() + 0.75) < 4 * true / np.sqrt(500)
@@ -334,14 +336,14 @@ def test_study_of_data_of_ones_own():
     assert study.settings["network"]["widths"] == [3, 12, 2]
 
 
-def test_figure_shows_the_study():
-    figure, numbers = nl.figures.ntk_widths(STUDY)
+def test_figure_shows_the_study(study):
+    figure, numbers = nl.figures.ntk_widths(study)
     assert len(figure.axes) == 4
     assert all(ax.get_yscale() == "log" for ax in figure.axes)
-    p, error = STUDY.exponent(STUDY.gap)
-    assert numbers["exponents"]["gap"] == {n: (p[i], error[i]) for i, n in enumerate(STUDY.dynamics)}
+    p, error = study.exponent(study.gap)
+    assert numbers["exponents"]["gap"] == {n: (p[i], error[i]) for i, n in enumerate(study.dynamics)}
     assert set(numbers["exponents"]["limit_gap"]) == {"GF", "ND", "NAGF", "K(0)"}
-    np.testing.assert_array_equal(numbers["drift"], STUDY.drift)
+    np.testing.assert_array_equal(numbers["drift"], study.drift)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
