@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
+from .._tensors.finding import Finding
 from .._tensors.watch import Watch
 from .page_tables import table
 
@@ -16,31 +17,15 @@ def heading(watch: Watch) -> str:
 
 def body(watch: Watch) -> Iterable[str]:
     """Return the parts of the page."""
-    state = (
-        f"{len(watch.broken)} laws broken" if watch.broken else "none broken" if watch.n_checked else "nothing checked"
-    )
+    n = len(watch.broken)
+    state = f"{n} law{'s' * (n != 1)} broken" if n else "none broken" if watch.n_checked else "nothing checked"
     yield f'<p class="lead">{watch.n_checked:,} of {watch.n_calls:,} steps checked; {state}.</p>'
     if watch.problem:
         yield f"<p>{html.escape(watch.problem)}</p>"
     if watch.findings:
-        yield "<h2>Findings</h2>"
-        yield table(
-            ["since step", "law", "in the", "of its terms", "allowed", "what looks like that"],
-            [
-                (
-                    "" if f.step is None else f.step,
-                    f.law.name or f.law.formula,
-                    f.subject,
-                    f.ratio,
-                    f.tolerance,
-                    f.reason,
-                )
-                for f in watch.findings
-            ],
-            "facts",
-        )
+        yield f"<h2>Findings</h2><ul>{''.join(map(_item, watch.findings))}</ul>"
     yield "<h2>Laws</h2>"
-    yield '<p class="note">The largest defect of all steps relative to its terms, and what round-off allows.</p>'
+    yield '<p class="note">The largest defect of all steps, relative to the largest terms that the law had until then, and what round-off allows of these.</p>'
     yield table(
         ["law", "verdict", "of its terms", "allowed", "group", "identity"],
         [
@@ -53,7 +38,16 @@ def body(watch: Watch) -> Iterable[str]:
     rows = [("locked together", ", ".join(group)) for group in seen.groups]
     rows += [("locked to no other", ", ".join(seen.free))] if seen.free else []
     yield table([], rows, "facts")
-    yield f'<p class="note">{html.escape(str(seen).splitlines()[-1])}.</p>'
+    unseen = str(seen).splitlines()[-1]
+    yield f'<p class="note">{html.escape(unseen[:1].upper() + unseen[1:])}.</p>'
+
+
+def _item(finding: Finding) -> str:
+    """Return a finding as an item of a list."""
+    since = "" if finding.step is None else f"since step {finding.step}: "
+    sizes = f"{finding.ratio:.4g} of its terms, {finding.tolerance:.2g} allowed"
+    text = f"{since}{finding.reason} ({finding.law.name or finding.law.formula}, {finding.subject}: {sizes})"
+    return f"<li>{html.escape(text)}</li>"
 
 
 def _verdict(watch: Watch, worst: float, allowed: float) -> str:
