@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from ._check.check import check
     from ._check.monitor import Monitor
     from ._check.verdict import Report
-    from ._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
+    from ._motion.base import Algorithm
+    from ._motion.conformal_leapfrog import ConformalLeapfrog
     from ._motion.dynamics import GF, NAGF, ND, Dynamics
     from ._motion.flow import Flow, reference_flow
+    from ._motion.gradient_descent import GD
+    from ._motion.heavy_ball import HeavyBall
     from ._motion.kinks import SlidingMode
+    from ._motion.leapfrog import Leapfrog
+    from ._motion.nesterov import NAGD
     from ._problem.datasets import Dataset
     from ._problem.network import Network
     from ._run.checkpoint import CheckpointError
@@ -48,14 +53,14 @@ __version__ = version()
 
 # Every public name and where it is, imported when it is first asked for: "room.file", "room.file:name there", or "" for a face.
 _HOMES = {
-    "GD": "_motion.algorithms",
+    "GD": "_motion.gradient_descent",
     "GF": "_motion.dynamics",
-    "NAGD": "_motion.algorithms",
+    "NAGD": "_motion.nesterov",
     "NAGF": "_motion.dynamics",
     "ND": "_motion.dynamics",
-    "Algorithm": "_motion.algorithms",
+    "Algorithm": "_motion.base",
     "CheckpointError": "_run.checkpoint",
-    "ConformalLeapfrog": "_motion.algorithms",
+    "ConformalLeapfrog": "_motion.conformal_leapfrog",
     "Dataset": "_problem.datasets",
     "DeviceError": "_base.gpu",
     "Discovery": "_theory.discovery",
@@ -63,11 +68,11 @@ _HOMES = {
     "Drift": "_theory.drift",
     "Dynamics": "_motion.dynamics",
     "Flow": "_motion.flow",
-    "HeavyBall": "_motion.algorithms",
+    "HeavyBall": "_motion.heavy_ball",
     "Law": "_symmetry.formulas",
     "LawCount": "_theory.counting",
     "LawRecord": "_symmetry.records",
-    "Leapfrog": "_motion.algorithms",
+    "Leapfrog": "_motion.leapfrog",
     "Monitor": "_check.monitor",
     "Network": "_problem.network",
     "Report": "_check.verdict",

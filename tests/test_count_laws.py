@@ -10,7 +10,7 @@ import pytest
 import noetherlite as nl
 from noetherlite._kernels import modular
 from noetherlite._kernels.modular import PRIME
-from noetherlite._theory import brackets, counting
+from noetherlite._theory import counting
 from noetherlite._theory.brackets import Fields, Samples, Span, residue
 
 EDGES = [0, 1, 2, 2**30, 2**31 - 1, 2**31, 2**60, PRIME - 2, PRIME - 1]
@@ -423,8 +423,7 @@ def test_bad_input():
     assert nl.count_laws(network([2, 3, 2, 2], ["polynomial(2)", "relu"])) == 5
 
 
-def test_names_of_piecewise_activations_are_known():
-    from noetherlite._problem.activations import parse
+def test_piecewise_activations():
+    from noetherlite._problem.activations import EXAMPLES, parse
 
-    assert all(parse(text).name == text.split("(")[0] for text in ("relu", "leaky_relu(0.1)", "repu(2)"))
-    assert {"relu", "leaky_relu", "repu"} == set(brackets.PIECEWISE)
+    assert {parse(text).name for text in EXAMPLES if parse(text).is_piecewise} == {"relu", "leaky_relu", "repu"}

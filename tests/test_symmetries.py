@@ -8,7 +8,10 @@ import pytest
 from noetherlite import datasets, potentials
 from noetherlite._kernels import reference
 from noetherlite._kernels.cpu import laws as cpu_laws
-from noetherlite._motion.algorithms import GD, NAGD, ConformalLeapfrog, Leapfrog
+from noetherlite._motion.conformal_leapfrog import ConformalLeapfrog
+from noetherlite._motion.gradient_descent import GD
+from noetherlite._motion.leapfrog import Leapfrog
+from noetherlite._motion.nesterov import NAGD
 from noetherlite._problem.network import Network
 from noetherlite._run.integrate import integrate
 from noetherlite._symmetry.catalogue import DataRotation, LinearLayer, NeuronScaling, OutputTranslation

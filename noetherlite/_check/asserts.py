@@ -14,7 +14,7 @@ from .._base import checks
 from .._base.floating import underflowing
 from .._base.precision import named, of_dtype, widened
 from .._base.types import Array, ArrayLike, Float64Array, Seed
-from .._motion.algorithms import Algorithm
+from .._motion.base import Algorithm
 from .._motion.dynamics import GF, Dynamics
 from .._problem.points import random_point
 from .._problem.potentials import Potential, is_potential

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .._base.types import Array, Float64Array
-from .._motion.algorithms import GD, Algorithm, HeavyBall
+from .._motion.base import Algorithm
+from .._motion.gradient_descent import GD
+from .._motion.heavy_ball import HeavyBall
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
 from .case import EXACT, EXPLAINED, Case, explained

@@ -11,8 +11,9 @@ from .._base.floating import underflowing
 from .._base.precision import Precision, judged
 from .._base.precision import precision as precision
 from .._base.types import Array, ArrayLike
-from .._motion.algorithms import Algorithm, HeavyBall
+from .._motion.base import Algorithm
 from .._motion.dynamics import GF, Dynamics
+from .._motion.heavy_ball import HeavyBall
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
 from .clock import candidates, even, last_is_short, start, times

@@ -7,8 +7,11 @@ import numpy as np
 from .._base import checks
 from .._base.precision import of_dtype, precision
 from .._base.types import ArrayLike, Float64Array
-from .._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog
+from .._motion.base import Algorithm
+from .._motion.conformal_leapfrog import ConformalLeapfrog
 from .._motion.dynamics import Dynamics
+from .._motion.gradient_descent import GD
+from .._motion.nesterov import NAGD
 
 _DOUBLE = float(np.finfo(np.float64).eps)
 

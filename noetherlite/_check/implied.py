@@ -12,7 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._base.types import Float64Array, IntArray
-from .._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
+from .._motion.base import Algorithm
+from .._motion.conformal_leapfrog import ConformalLeapfrog
+from .._motion.gradient_descent import GD
+from .._motion.heavy_ball import HeavyBall
+from .._motion.leapfrog import Leapfrog
+from .._motion.nesterov import NAGD
 
 
 @dataclass(frozen=True, eq=False)

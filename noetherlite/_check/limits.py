@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._motion.algorithms import GD, NAGD, HeavyBall
+from .._motion.gradient_descent import GD
+from .._motion.heavy_ball import HeavyBall
+from .._motion.nesterov import NAGD
 from .implied import Steps
 from .rows import ALIKE, blocks_of, distinct
 from .steps import Stepwise

@@ -11,7 +11,7 @@ from .._base import checks
 from .._base.floating import underflowing
 from .._base.precision import judged, of_dtype, widened
 from .._base.types import Array, ArrayLike
-from .._motion.algorithms import Algorithm
+from .._motion.base import Algorithm
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family, NoetherSymmetry
 from .check import report

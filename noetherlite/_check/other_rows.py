@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .._base.types import Float64Array
-from .._motion.algorithms import GD, Algorithm, HeavyBall
+from .._motion.base import Algorithm
+from .._motion.gradient_descent import GD
+from .._motion.heavy_ball import HeavyBall
 from .._problem.potentials import Potential
 from .case import Case, explained
 from .replay import walk

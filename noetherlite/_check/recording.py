@@ -10,8 +10,11 @@ import numpy as np
 from .._base import checks
 from .._base.precision import widened
 from .._base.types import Array, ArrayLike, IntArray
-from .._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
+from .._motion.base import Algorithm
 from .._motion.dynamics import Dynamics
+from .._motion.gradient_descent import GD
+from .._motion.heavy_ball import HeavyBall
+from .._motion.nesterov import NAGD
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family, NoetherSymmetry

@@ -9,7 +9,10 @@ import numpy as np
 
 from .._base.precision import Precision
 from .._base.types import Float64Array
-from .._motion.algorithms import GD, NAGD, Algorithm, HeavyBall
+from .._motion.base import Algorithm
+from .._motion.gradient_descent import GD
+from .._motion.heavy_ball import HeavyBall
+from .._motion.nesterov import NAGD
 from .._problem.potentials import Potential
 from .implied import Steps, gain
 from .rounding import Rounding

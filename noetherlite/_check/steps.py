@@ -9,7 +9,8 @@ import numpy as np
 
 from .._base.precision import Precision
 from .._base.types import BoolArray, Float64Array
-from .._motion.algorithms import Algorithm, HeavyBall
+from .._motion.base import Algorithm
+from .._motion.heavy_ball import HeavyBall
 from .._problem.network import Block
 from .._problem.potentials import Potential
 from .._symmetry.family import Family

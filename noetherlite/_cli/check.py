@@ -11,7 +11,7 @@ import numpy as np
 from .._base import checks
 from .._base.files import arrays
 from .._base.types import Array
-from .._motion.algorithms import Algorithm
+from .._motion.base import Algorithm
 from .._motion.dynamics import Dynamics
 from .._problem import datasets
 from .._problem.network import Network, NetworkPotential

@@ -1,7 +1,7 @@
 """Configuration files: TOML in, checked objects out, with every error of the file in one list.
 
 What a section may hold is read from the signature of what it makes: [network] is `Network(…)`, [data] a function of `datasets`,
-[algorithm] a class of `algorithms`, [run] the arguments of `integrate` or `ensemble`. Their own checks judge the values.
+[algorithm] one of `ALGORITHMS`, [run] the arguments of `integrate` or `ensemble`. Their own checks judge the values.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .._base import checks
 from .._base.files import arrays, present
 from .._base.limits import refuse_beyond_memory
 from .._base.types import Array
-from .._motion import algorithms
-from .._motion.algorithms import Algorithm
+from .._motion.algorithms import ALGORITHMS
+from .._motion.base import Algorithm
 from .._problem import datasets
 from .._problem.network import Network, NetworkPotential
 from .._problem.potentials import Potential, Radial
@@ -37,11 +37,6 @@ from .signatures import call, keys, printable, shown, unknown
 
 LARGEST = 1 << 16  # bytes: a configuration is a page of text, and some texts take tomllib quadratic time
 SECTIONS = ("network", "data", "initial", "algorithm", "run", "output", "sweep")
-ALGORITHMS: dict[str, Callable[..., Any]] = {
-    name: kind
-    for name, kind in vars(algorithms).items()
-    if isinstance(kind, type) and issubclass(kind, Algorithm) and kind is not Algorithm
-}
 SOURCES: dict[str, Callable[..., Any]] = {name: getattr(datasets, name) for name in datasets.__all__ if name.islower()}
 PLOTS = ("loss", "energy", "residuals")
 # Not for a file that may come from elsewhere: where things lie on this machine, and whether the network is used.
@@ -210,7 +205,7 @@ class Config:
         return made
 
     def _chosen(
-        self, section: str, selector: str, makers: dict[str, Callable[..., Any]], skip: Iterable[str] = ()
+        self, section: str, selector: str, makers: Mapping[str, Callable[..., Any]], skip: Iterable[str] = ()
     ) -> Any:
         """Return what the section's `selector` names, made from its other keys."""
         name = self._sections[section].get(selector)

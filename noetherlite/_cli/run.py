@@ -16,6 +16,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.files import present
+from .._motion.algorithms import ALGORITHMS
 from .._problem.network import Network
 from .._run.checkpoint import CheckpointError, begun_as, unfinished
 from .._run.ensemble import ensemble
@@ -25,7 +26,7 @@ from .._run.trajectory import BLEW_UP, Trajectory, stored_specification
 from .._show import plots
 from .._symmetry.records import VERDICTS
 from . import config, say
-from .config import ALGORITHMS, MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output, file_name
+from .config import MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output, file_name
 from .signatures import keys
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from .._base.types import Array, Float64Array
 from .._kernels import reference
-from .._problem.activations import Activation
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
 from .normals import Block, Normals
@@ -24,11 +23,6 @@ _Blocks = list[tuple[Array, Array | None, Array | None]]  # W, b and β of each 
 Kink = tuple[int, int]  # row and column of the matrix (N, H)
 
 _COMPLEX_STEP = 1e-30  # of derivatives by f(x + ih)/h, which loses no digits
-
-
-def is_kinked(activation: Activation) -> bool:
-    """Whether σ′ jumps at 0."""
-    return activation.name in ("relu", "leaky_relu") or str(activation) == "repu(1)"
 
 
 class GatedLoss:
@@ -55,12 +49,12 @@ class GatedLoss:
     def __init__(self, U: NetworkPotential) -> None:
         net = U.network
         self.problem, self.calls = U.problem(), 0
-        self.kinked = [h for h, a in enumerate(net.activations, start=1) if is_kinked(a)]
+        self.kinked = [h for h, a in enumerate(net.activations, start=1) if a.is_kinked]
         self.columns, start = {}, 0
         for h in self.kinked:
             self.columns[h] = slice(start, start + net.widths[h])
             start += net.widths[h]
-        low = [np.full(net.widths[h], net.activations[h - 1].constant % 1) for h in self.kinked]  # 1 of repu(1): none
+        low = [np.full(net.widths[h], pieces.low) for h in self.kinked if (pieces := net.activations[h - 1].pieces)]
         self.low = np.concatenate(low)
         self.layer = np.repeat(self.kinked, [net.widths[h] for h in self.kinked])
         self.neuron = np.concatenate([np.arange(net.widths[h]) for h in self.kinked])
@@ -234,4 +228,4 @@ def _lengths(rows: Array) -> Array:
 
 def kinked(U: Potential) -> bool:
     """Whether U is a network's loss with kinks."""
-    return isinstance(U, NetworkPotential) and any(map(is_kinked, U.network.activations))
+    return isinstance(U, NetworkPotential) and any(a.is_kinked for a in U.network.activations)

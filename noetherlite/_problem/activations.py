@@ -1,4 +1,4 @@
-"""The catalogue of activations σ and their degrees of homogeneity (theory: GU §4, Tables 2 and 3)."""
+"""The catalogue of activations σ: what is known of each (theory: GU §4, Tables 2 and 3)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,146 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from .._base import checks
 from .._base.types import Float64Array
 from .._kernels import layout
+
+
+class Pieces(NamedTuple):
+    """σ(z) = high·z^degree for z > 0 and low·z^degree for z < 0."""
+
+    degree: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What is known of the activations of one name, and need not be known anywhere else.
+
+    Attributes
+    ----------
+    code : int
+        The kernels' number. The scalar pair σ, σ′ is in `_kernels/pointwise.py`, for arrays in `_kernels/reference.py`.
+    examples : tuple of str
+        How it may be written.
+    parameter : callable or None
+        (c, as it is written, where) ↦ c, or a ValueError; None if it takes none.
+    default : float or None
+        c where none is written; None if it then has none.
+    required : bool
+        Whether c must be written.
+    trained : bool
+        Whether c is trained, one per neuron, where none is written; σ(c/λ, λz) = λσ(c, z) then.
+    pieces : callable or None
+        c ↦ σ on both sides of 0, if it is a power there.
+    value : callable or None
+        (c, z) ↦ σ of arrays, for those that have no pieces: initialisation averages it over normal z.
+    slope : callable or None
+        σ(z) ↦ σ′(z), where the kernel at infinite width is to be had by Gauss and Hermite's rule.
+    """
+
+    code: int
+    examples: tuple[str, ...]
+    parameter: Callable[[float, str, str], float] | None = None
+    default: float | None = None
+    required: bool = False
+    trained: bool = False
+    pieces: Callable[[float], Pieces] | None = None
+    value: Callable[[float, Float64Array], Float64Array] | None = None
+    slope: Callable[[Float64Array], Float64Array] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.pieces is None) == (self.value is None):
+            raise TypeError(f"activation {self.examples[0]!r} lacks `pieces`, or `value` where it has none")
+
+    @property
+    def example(self) -> str:
+        """The first with a parameter."""
+        return next(e for e in self.examples if "(" in e)
+
+
+def _label(text: str) -> str:
+    return f"the parameter of activation {text!r}"
+
+
+def _any(value: float, inside: str, text: str) -> float:
+    return checks.real(value, _label(text))
+
+
+def _slope(value: float, inside: str, text: str) -> float:
+    value = checks.real(value, _label(text), minimum=0.0, strict=True)
+    if value >= 1:
+        raise ValueError(f"activation={text!r}: the slope must lie in 0 < a < 1")
+    return value
+
+
+def _power(value: float, inside: str, text: str) -> float:
+    return checks.real(value, _label(text), minimum=1.0)
+
+
+def _integer_power(value: float, inside: str, text: str) -> float:
+    value = _power(value, inside, text)
+    if value != int(value):
+        raise ValueError(
+            f"activation={text!r}: z^p needs an integer p, as z may be negative; repu({inside}) takes any p >= 1"
+        )
+    return value
+
+
+CATALOGUE = {
+    "linear": Kind(
+        code=layout.LINEAR,
+        examples=("linear", "linear(0.7)"),
+        parameter=_any,
+        default=1.0,
+        pieces=lambda c: Pieces(1.0, c, c),
+    ),
+    "relu": Kind(
+        code=layout.RELU,
+        examples=("relu",),
+        pieces=lambda _: Pieces(1.0, 0.0, 1.0),
+    ),
+    "leaky_relu": Kind(
+        code=layout.LEAKY_RELU,
+        examples=("leaky_relu(0.1)",),
+        parameter=_slope,
+        required=True,
+        pieces=lambda a: Pieces(1.0, a, 1.0),
+    ),
+    "polynomial": Kind(
+        code=layout.POLYNOMIAL,
+        examples=("polynomial(2)",),
+        parameter=_integer_power,
+        required=True,
+        pieces=lambda p: Pieces(p, 1.0, 1.0),
+    ),
+    "repu": Kind(
+        code=layout.REPU,
+        examples=("repu(3)",),
+        parameter=_power,
+        required=True,
+        pieces=lambda p: Pieces(p, 0.0, 1.0),
+    ),
+    "swish": Kind(
+        code=layout.SWISH,
+        examples=("swish", "swish(1.0)"),
+        parameter=_any,
+        trained=True,
+        value=lambda beta, z: 0.5 * z * (1 + np.tanh(0.5 * beta * z)),
+    ),
+    "tanh": Kind(
+        code=layout.TANH,
+        examples=("tanh",),
+        value=lambda _, z: np.tanh(z),
+        slope=lambda a: 1 - a**2,
+    ),
+}
+EXAMPLES = tuple(example for kind in CATALOGUE.values() for example in kind.examples)
 
 
 @dataclass(frozen=True)
@@ -31,21 +165,46 @@ class Activation:
     parameter: float | None = None
 
     @property
+    def kind(self) -> Kind:
+        """Its row of the catalogue."""
+        return CATALOGUE[self.name]
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """σ on both sides of 0, if it is a power there."""
+        return None if self.kind.pieces is None else self.kind.pieces(self.constant)
+
+    @property
     def degree(self) -> float | None:
         """P with σ(λz) = λ^p σ(z) for λ > 0 (for swish with β ↦ β/λ), or None: no scaling symmetry."""
-        if self.name in ("polynomial", "repu"):
-            return self.parameter
-        return None if self.name == "tanh" or (self.name == "swish" and not self.trainable) else 1.0
+        if self.pieces is not None:
+            return self.pieces.degree
+        return 1.0 if self.trainable else None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether σ(z) = cz."""
+        return self.pieces is not None and self.pieces == (1.0, self.pieces.low, self.pieces.low)
+
+    @property
+    def is_piecewise(self) -> bool:
+        """Whether σ is another power of z on either side of 0."""
+        return self.pieces is not None and self.pieces.low != self.pieces.high
+
+    @property
+    def is_kinked(self) -> bool:
+        """Whether σ′ jumps at 0."""
+        return self.is_piecewise and self.degree == 1
 
     @property
     def trainable(self) -> bool:
         """Whether the layer has a trainable β per neuron."""
-        return self.name == "swish" and self.parameter is None
+        return self.kind.trained and self.parameter is None
 
     @property
     def code(self) -> int:
         """The kernels' number for σ."""
-        return _CODES[self.name]
+        return self.kind.code
 
     @property
     def constant(self) -> float:
@@ -54,18 +213,15 @@ class Activation:
 
     def second_moment(self) -> float:
         """E[σ(g)²] for a standard normal g (β = 1 where it is trained)."""
-        if self.name == "tanh":
-            return _gaussian_mean(lambda g: np.tanh(g) ** 2)
-        if self.name == "swish":
-            beta = 1.0 if self.parameter is None else self.parameter
-            return _gaussian_mean(lambda g: (0.5 * g * (1 + np.tanh(0.5 * beta * g))) ** 2)
-        p = self.degree or 1.0
-        moment = 2**p * math.gamma(p + 0.5) / math.sqrt(math.pi)  # E[|g|^{2p}]
-        if self.name in ("relu", "repu"):
-            return moment / 2
-        if self.name == "leaky_relu":
-            return (1 + self.constant**2) / 2
-        return self.constant**2 if self.name == "linear" else moment
+        if self.pieces is not None:
+            p, low, high = self.pieces
+            both = (low**2 + high**2) / 2
+            if p == 1 and low != 0:
+                return both  # E[g²] = 1, of which Γ below is a rounding: kept for relu, so that its runs are the same to the bit
+            return both * 2**p * math.gamma(p + 0.5) / math.sqrt(math.pi)  # E[|g|^{2p}]
+        value, c = self.kind.value, 1.0 if self.parameter is None else self.parameter
+        assert value is not None
+        return _gaussian_mean(lambda g: value(c, g) ** 2)
 
     def __str__(self) -> str:
         return self.name if self.parameter is None else f"{self.name}({self.parameter:g})"
@@ -75,28 +231,6 @@ def _gaussian_mean(f: Callable[[Float64Array], Float64Array]) -> float:
     """E[f(g)] for a standard normal g by the trapezoidal rule: exact to round-off for f analytic within 0.01 of the axis."""
     nodes, step = np.linspace(-14, 14, 2**14 + 1, retstep=True)
     return float(np.sum(f(nodes) * np.exp(-0.5 * nodes**2)) * step / math.sqrt(2 * math.pi))
-
-
-_CODES = {
-    "linear": layout.LINEAR,
-    "relu": layout.RELU,
-    "leaky_relu": layout.LEAKY_RELU,
-    "polynomial": layout.POLYNOMIAL,
-    "repu": layout.REPU,
-    "swish": layout.SWISH,
-    "tanh": layout.TANH,
-}
-_EXAMPLES = (
-    "linear",
-    "linear(0.7)",
-    "relu",
-    "leaky_relu(0.1)",
-    "polynomial(2)",
-    "repu(3)",
-    "swish",
-    "swish(1.0)",
-    "tanh",
-)
 
 
 def parse(text: str | Activation) -> Activation:
@@ -111,44 +245,24 @@ def parse(text: str | Activation) -> Activation:
     if isinstance(text, Activation):
         return text
     match = re.fullmatch(r"\s*([a-z_]+)\s*(?:\(\s*([^()]*?)\s*\))?\s*", text) if isinstance(text, str) else None
-    if match is None or match[1] not in _CODES:
+    if match is None or match[1] not in CATALOGUE:
         meant = match[1] if match else getattr(text, "__name__", None)  # a function, such as numpy.tanh
-        hint = checks.suggestion(meant, _CODES) if isinstance(meant, str) else ""
+        hint = checks.suggestion(meant, CATALOGUE) if isinstance(meant, str) else ""
         raise ValueError(
-            f"activation={checks.describe(text)} is not known{hint}; expected one of {', '.join(map(repr, _EXAMPLES))}"
+            f"activation={checks.describe(text)} is not known{hint}; expected one of {', '.join(map(repr, EXAMPLES))}"
         )
     name, inside = match[1], match[2]
+    kind = CATALOGUE[name]
     if inside is None:
-        if name in ("leaky_relu", "polynomial", "repu"):
-            raise ValueError(f"activation={text!r} needs its parameter, for example {_example(name)!r}")
-        return Activation(name, 1.0 if name == "linear" else None)
-    if name in ("relu", "tanh"):
+        if kind.required:
+            raise ValueError(f"activation={text!r} needs its parameter, for example {kind.example!r}")
+        return Activation(name, kind.default)
+    if kind.parameter is None:
         raise ValueError(f"activation={text!r} takes no parameter; expected {name!r}")
-    return Activation(name, _parameter(name, inside, text))
-
-
-def _parameter(name: str, inside: str, text: str) -> float:
     try:
         value = float(inside)
     except ValueError:
         raise ValueError(
-            f"activation={text!r}: {inside!r} is not a number; expected for example {_example(name)!r}"
+            f"activation={text!r}: {inside!r} is not a number; expected for example {kind.example!r}"
         ) from None
-    label = f"the parameter of activation {text!r}"
-    if name == "leaky_relu":
-        value = checks.real(value, label, minimum=0.0, strict=True)
-        if value >= 1:
-            raise ValueError(f"activation={text!r}: the slope must lie in 0 < a < 1")
-        return value
-    if name in ("polynomial", "repu"):
-        value = checks.real(value, label, minimum=1.0)
-        if name == "polynomial" and value != int(value):
-            raise ValueError(
-                f"activation={text!r}: z^p needs an integer p, as z may be negative; repu({inside}) takes any p >= 1"
-            )
-        return value
-    return checks.real(value, label)
-
-
-def _example(name: str) -> str:
-    return next(e for e in _EXAMPLES if e.startswith(name + "("))
+    return Activation(name, kind.parameter(value, inside, text))

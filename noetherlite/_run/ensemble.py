@@ -13,7 +13,7 @@ import numpy as np
 from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import ArrayLike, Seed
-from .._motion.algorithms import Algorithm
+from .._motion.base import Algorithm
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
 from .checkpoint import checkpoint_writer

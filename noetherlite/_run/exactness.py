@@ -8,7 +8,7 @@ import numpy as np
 
 from .._base.types import Array, Float64Array
 from .._kernels import layout, reference
-from .._motion.algorithms import Algorithm
+from .._motion.base import Algorithm
 from .._symmetry.family import Family
 from .trajectory import BLEW_UP
 
@@ -34,7 +34,7 @@ def objection(runs: Runs, e: int) -> str:
     oracle = reference.Run(_unasked, kernel, plan.laws, runs.streams[e], state, records)
     with np.errstate(over="ignore", invalid="ignore"):
         defects = [("discrete residual", oracle.defect())]
-        if kernel.kind in (layout.HEAVY_BALL, layout.NAGD):
+        if algorithm.law_of == "J":  # which the kernels then keep from step to step
             defects.append(("charge", state.charge - oracle.charge(state.x, state.v)))
     eps = float(np.finfo(plan.dtype).eps)
     allowed = max(eps**0.5, _ROUNDINGS * eps * done)

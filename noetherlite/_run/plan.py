@@ -13,7 +13,7 @@ from .._base import checks, gpu, limits
 from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._base.versions import versions
 from .._kernels import layout
-from .._motion.algorithms import Algorithm
+from .._motion.base import Algorithm
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family

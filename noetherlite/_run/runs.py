@@ -9,7 +9,7 @@ import numpy as np
 from .._base.types import Array, Float64Array
 from .._kernels import layout, pointwise
 from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
-from .._motion.algorithms import Algorithm
+from .._motion.base import Algorithm
 from .plan import Plan
 
 

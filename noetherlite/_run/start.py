@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from .._base import checks
 from .._base.threads import threads
 from .._base.types import ArrayLike, Float64Array, Seed
-from .._motion.algorithms import Algorithm
+from .._motion.base import Algorithm
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
 from .._symmetry.find import watched

@@ -13,7 +13,7 @@ from numba.core import event
 from .._base import checks
 from .._kernels import store
 from .._kernels.cpu import compiled as cpu
-from .._motion.algorithms import GD
+from .._motion.gradient_descent import GD
 from .._problem.network import Network
 from .._problem.potentials import Harmonic, Radial
 from .integrate import integrate

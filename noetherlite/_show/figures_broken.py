@@ -8,7 +8,12 @@ import numpy as np
 
 from .._base.axes import COLOURS
 from .._base.types import Float64Array
-from .._motion.algorithms import GD, NAGD, Algorithm, ConformalLeapfrog, HeavyBall, Leapfrog
+from .._motion.base import Algorithm
+from .._motion.conformal_leapfrog import ConformalLeapfrog
+from .._motion.gradient_descent import GD
+from .._motion.heavy_ball import HeavyBall
+from .._motion.leapfrog import Leapfrog
+from .._motion.nesterov import NAGD
 from .._problem import datasets
 from .._problem.network import Network, NetworkPotential
 from .._run.integrate import integrate

@@ -8,7 +8,9 @@ import numpy as np
 
 from .._base.axes import COLOURS
 from .._base.types import Float64Array
-from .._motion.algorithms import GD, Algorithm, ConformalLeapfrog
+from .._motion.base import Algorithm
+from .._motion.conformal_leapfrog import ConformalLeapfrog
+from .._motion.gradient_descent import GD
 from .._problem import datasets
 from .._problem.network import Network
 from .._problem.potentials import Callable, Potential, Radial

@@ -10,7 +10,10 @@ import numpy as np
 from .._base import checks
 from .._base.axes import COLOURS
 from .._base.types import Array, Float64Array, Seed
-from .._motion.algorithms import GD, NAGD, Algorithm, Leapfrog
+from .._motion.base import Algorithm
+from .._motion.gradient_descent import GD
+from .._motion.leapfrog import Leapfrog
+from .._motion.nesterov import NAGD
 from .._problem import datasets
 from .._problem.datasets import Dataset
 from .._problem.network import Network

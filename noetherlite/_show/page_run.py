@@ -10,7 +10,8 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Float64Array
-from .._motion.algorithms import Algorithm, specified
+from .._motion.algorithms import specified
+from .._motion.base import Algorithm
 from .._problem.network import Network
 from .._run.trajectory import Trajectory
 from .._symmetry.discrete import exact_law, explained

@@ -8,7 +8,6 @@ from .._base import checks
 from .._base.floating import unit
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
-from .._problem.activations import Activation
 from .._problem.network import Block, Network
 from .family import Family, Row, expm
 
@@ -125,7 +124,7 @@ class LinearLayer(_Hidden):
     def __init__(self, network: Network, h: int) -> None:
         super().__init__(network, h)
         activation = network.activations[h - 1]
-        if activation.name != "linear" and activation != Activation("polynomial", 1.0):
+        if not activation.is_linear:
             self.objection = f"activation {str(activation)!r} is not linear"
         self.name, self.shape = f"linear:{h}", (network.widths[h],) * 2
 

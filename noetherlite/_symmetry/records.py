@@ -16,7 +16,7 @@ import numpy as np
 from .._base import checks, html
 from .._base.types import Float64Array, IntArray
 from .._kernels import layout
-from .._motion.algorithms import Algorithm
+from .._motion.base import Algorithm
 from .._motion.dynamics import Dynamics
 from .family import Family
 
@@ -171,12 +171,12 @@ class _Course(NamedTuple):
     """What the laws of a run have in common; arrays of shape (R,) or (E, R) but for `push`, whose last axis is 1."""
 
     dynamics: Dynamics
-    kind: int  # the kernels' number of the algorithm
+    law_of: str  # what the exact laws balance: Q, J or μJ
     t: Float64Array
     weight: Float64Array  # what stands for μ in the continuous law
     exact: Float64Array  # and in the discrete one
     round_off: Float64Array
-    push: Float64Array  # what a step makes of a force, in Q for gradient descent, in J for the others
+    push: Float64Array  # what a step makes of a force
     pushes: Float64Array  # how many of them a sum over the steps holds; friction lets it forget
 
 
@@ -226,19 +226,18 @@ def rounding(step: IntArray, samples: int, dtype: str) -> Float64Array:
 
 
 def _course(algorithms: Sequence[Algorithm], t: Float64Array, step: IntArray, round_off: Float64Array) -> _Course:
-    dynamics, kind = algorithms[0].dynamics, algorithms[0].code
-    dt = np.array([a.dt for a in algorithms]).reshape(*t.shape[:-1], 1)
-    steps = np.maximum(step, 0).astype(np.float64)
-    push, pushes = dt, steps
+    dynamics, law_of = algorithms[0].dynamics, algorithms[0].law_of
+    dt, push = (
+        np.array(column).reshape(*t.shape[:-1], 1) for column in zip(*((a.dt, a.push) for a in algorithms), strict=True)
+    )
+    pushes = np.maximum(step, 0).astype(np.float64)
     weight = dynamics.law_weight(np.where(step >= 0, t, t[..., :1]))
-    if kind == layout.HEAVY_BALL:
-        push = np.ones_like(dt)
-    elif kind == layout.CONFORMAL:
-        push = dt / dynamics.mass
+    exact = np.ones_like(t)
+    if law_of == "μJ":
+        exact = weight
         with np.errstate(divide="ignore"):
-            pushes = np.minimum(steps, dynamics.mass / (dynamics.friction(t) * dt))
-    exact = weight if kind == layout.CONFORMAL else np.ones_like(t)
-    return _Course(dynamics, kind, t, weight, exact, round_off, push, pushes)
+            pushes = np.minimum(pushes, dynamics.mass / (dynamics.friction(t) * dt))
+    return _Course(dynamics, law_of, t, weight, exact, round_off, push, pushes)
 
 
 def _record(
@@ -256,7 +255,7 @@ def _record(
     weight, exact, round_off, push, pushes = (_along(a, charge) for a in course[3:])
     if not s.symmetric:
         quantity[:] = np.nan
-    if not s.symmetric and course.kind == layout.GD:
+    if not s.symmetric and course.law_of == "Q":
         largest = np.zeros_like(largest)  # it is one of Q
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the last records of a run that diverges
         discrete *= exact

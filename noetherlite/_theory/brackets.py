@@ -22,8 +22,6 @@ from .._problem.network import Network
 
 Residues = NDArray[np.uint64]
 
-PIECEWISE = ("relu", "leaky_relu", "repu")  # polynomial on each side of zero
-
 
 class Samples(NamedTuple):
     """Inputs and the activation patterns that they show."""
@@ -58,12 +56,9 @@ class Fields:
         self.size = network.n_params * (2 if momentum else 1)
         self.widths = np.array(network.widths, np.int64)
         self.offsets = network.problem(np.empty((0, network.widths[0])), None, "float64").offsets
-        activations = [(a.name, a.constant) for a in network.activations]
-        self.degrees = np.array(
-            [int(c) if name in ("polynomial", "repu") else 1 for name, c in activations], dtype=np.int64
-        )
+        self.degrees = np.array([int(a.degree or 1) for a in network.activations], dtype=np.int64)
         hidden = network.widths[1:-1]
-        self.piecewise = np.repeat([name in PIECEWISE for name, _ in activations], hidden).astype(bool)
+        self.piecewise = np.repeat([a.is_piecewise for a in network.activations], hidden).astype(bool)
         self.gates = np.repeat(np.array([_gate(a)[0] for a in network.activations], np.uint64), hidden)
 
     def random(self, rng: np.random.Generator, drift: bool) -> Field:
@@ -103,10 +98,8 @@ class Fields:
 
 def _gate(activation: Activation) -> tuple[np.uint64, np.uint64]:
     """Return the factor of z^degree for z > 0 and for z < 0."""
-    on = residue(activation.constant) if activation.name == "linear" else np.uint64(1)
-    if activation.name not in PIECEWISE:
-        return on, on
-    return on, residue(activation.constant) if activation.name == "leaky_relu" else np.uint64(0)
+    assert activation.pieces is not None
+    return residue(activation.pieces.high), residue(activation.pieces.low)
 
 
 def occurring(network: Network, theta: Float64Array, X: Float64Array) -> Samples:

@@ -14,24 +14,19 @@ from __future__ import annotations
 import numpy as np
 
 from .._base.types import Float64Array, IntArray
-from .._motion.algorithms import GD, HeavyBall
+from .._motion.base import Algorithm
 from .._symmetry.family import expm
 
 _EQUAL = 8 * float(np.finfo(np.float64).eps)
 
 
-def constants(algorithm: GD | HeavyBall, kappa: float) -> tuple[float, float, float]:
+def constants(algorithm: Algorithm, kappa: float) -> tuple[float, float, float]:
     """Return (m, 1 − β, κλ)."""
-    beta = momentum(algorithm)
+    beta = algorithm.momentum
     return 0.5 * algorithm.dt * (1 + beta), 1 - beta, kappa * algorithm.weight_decay
 
 
-def momentum(algorithm: GD | HeavyBall) -> float:
-    """Return β."""
-    return algorithm.momentum if isinstance(algorithm, HeavyBall) else 0.0
-
-
-def damping(algorithm: GD | HeavyBall, kappa: float) -> str:
+def damping(algorithm: Algorithm, kappa: float) -> str:
     """Return which of the three motions of an oscillator it is."""
     m, friction, spring = constants(algorithm, kappa)
     difference = friction**2 - 4 * m * spring
@@ -41,7 +36,7 @@ def damping(algorithm: GD | HeavyBall, kappa: float) -> str:
 
 
 def second_order(
-    algorithm: GD | HeavyBall,
+    algorithm: Algorithm,
     kappa: float,
     step: IntArray,
     start: Float64Array,
@@ -70,14 +65,14 @@ def second_order(
     same.
     """
     m, friction, spring = constants(algorithm, kappa)
-    beta = momentum(algorithm)
+    beta = algorithm.momentum
     generator = np.array([[0, 1, 0], [-spring / m, -friction / m, 1], [0, 0, 0]])
     state = np.array([start, (2 * beta * rate - spring * start) / (1 + beta)])
     return _march(generator * algorithm.dt, step, state, square)
 
 
 def first_order(
-    algorithm: GD | HeavyBall, kappa: float, step: IntArray, start: Float64Array, square: Float64Array
+    algorithm: Algorithm, kappa: float, step: IntArray, start: Float64Array, square: Float64Array
 ) -> Float64Array:
     """Return Q(t) to first order in h, without inertia: Q = e^{−ωt}Q_0 + m/(1 − β) ∫ e^{−ω(t−s)} B(ẋ, ẋ) ds, ω = κλ/(1 − β).
 

@@ -15,7 +15,7 @@ from .._kernels import modular
 from .._kernels.modular import PRIME
 from .._problem.network import Network
 from .._symmetry.catalogue import LinearLayer, NeuronScaling
-from .brackets import PIECEWISE, Fields, Residues, Samples, Span, occurring, residues
+from .brackets import Fields, Residues, Samples, Span, occurring, residues
 
 FLOWS = ("gradient", "momentum")
 ALL_PATTERNS = "every activation pattern occurs"
@@ -250,7 +250,7 @@ def _given(net: Network, theta: ArrayLike | None, X: ArrayLike | None) -> Sample
 
 def _assumption(net: Network) -> str:
     """Return what must be assumed for arbitrary gates to stand for activation patterns, nothing where it is a theorem."""
-    piecewise = [h for h, a in enumerate(net.activations, start=1) if a.name in PIECEWISE]
+    piecewise = [h for h, a in enumerate(net.activations, start=1) if a.is_piecewise]
     if not piecewise:
         return ""
     h = piecewise[0]
@@ -310,7 +310,7 @@ def _scalar_segments(net: Network, fields: Fields) -> Iterator[tuple[int, int]]:
     """Yield the layers (a, b) of width one between which the network is one scalar function of the weights."""
     ones = [h for h, width in enumerate(net.widths) if width == 1]
     for a, b in itertools.pairwise(ones):
-        if not net.bias and not any(net.activations[h - 1].name in PIECEWISE for h in range(a + 1, b)):
+        if not net.bias and not any(net.activations[h - 1].is_piecewise for h in range(a + 1, b)):
             yield a, b
 
 
@@ -357,7 +357,7 @@ def _check_activations(net: Network) -> None:
     piecewise = ""
     for h, activation in enumerate(net.activations, start=1):
         degree = activation.degree
-        if activation.name in ("swish", "tanh") or degree is None or degree % 1:
+        if activation.pieces is None or degree is None or degree % 1:
             raise ValueError(
                 f"net: activation {str(activation)!r} of layer {h} is not piecewise polynomial; expected 'linear', 'relu', "
                 "'leaky_relu(a)', 'polynomial(p)' or 'repu(p)' with an integer p"
@@ -367,5 +367,5 @@ def _check_activations(net: Network) -> None:
                 f"net: activation {str(activation)!r} of layer {h} comes after {piecewise}; expected no degree above 1 "
                 "after a piecewise activation"
             )
-        if activation.name in PIECEWISE:
+        if activation.is_piecewise:
             piecewise = f"{str(activation)!r} of layer {h}"

@@ -16,7 +16,7 @@ from .._base.floating import underflowing
 from .._base.threads import threads
 from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .._kernels import layout
-from .._motion.algorithms import GD, Algorithm, HeavyBall
+from .._motion.base import Algorithm
 from .._problem.potentials import Potential
 from .._run.drive import drive
 from .._run.outcome import member
@@ -158,7 +158,7 @@ class Drift(Mapping[str, LawDrift]):
 @underflowing
 def drift(
     U: Potential,
-    algorithm: GD | HeavyBall,
+    algorithm: Algorithm,
     x0: ArrayLike,
     steps: int,
     *,
@@ -227,7 +227,7 @@ def drift(
     True
     """
     check_problem(U, algorithm)
-    if not isinstance(algorithm, GD | HeavyBall):
+    if algorithm.dynamics.mass > 0:
         raise ValueError(f"algorithm must be GD or HeavyBall, whose flow conserves Q; got {algorithm}")
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
@@ -262,7 +262,7 @@ def drift(
 
 
 def _law(
-    s: Family, algorithm: GD | HeavyBall, step: IntArray, Q: Float64Array, rate: Float64Array, parts: Float64Array
+    s: Family, algorithm: Algorithm, step: IntArray, Q: Float64Array, rate: Float64Array, parts: Float64Array
 ) -> LawDrift:
     columns = [parts[:, part] for part in (layout.LR, layout.NOISE, layout.DECAY, layout.MOMENTUM)]
     first = second = np.full_like(Q, np.nan)

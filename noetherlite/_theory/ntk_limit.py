@@ -107,7 +107,7 @@ _NODES = 64
 
 def _checked(activation: Activation) -> Activation:
     """Return the activation if its expectations are known."""
-    if activation.name not in ("relu", "leaky_relu", "linear", "tanh"):
+    if activation.kind.slope is None and not (activation.is_linear or activation.is_kinked):
         raise ValueError(
             f"net has the activation {str(activation)!r}, for which no infinite-width kernel is known here; expected "
             "relu, leaky_relu, linear or tanh"
@@ -119,10 +119,9 @@ def _expectations(
     covariance: Float64Array, one: Float64Array, other: Float64Array, activation: Activation
 ) -> tuple[Float64Array, Float64Array]:
     """Return E[σ(z)σ(z′)] and E[σ′(z)σ′(z′)], z of variance `one`, z′ of variance `other`."""
-    if activation.name == "tanh":
-        return _of_tanh(_cosine(covariance, one, other), np.sqrt(one), np.sqrt(other))
-    low = 0.0 if activation.name == "relu" else activation.constant
-    return _moments(covariance, one, other, low, activation.constant if activation.name == "linear" else 1.0)
+    if activation.pieces is None:
+        return _by_quadrature(_cosine(covariance, one, other), np.sqrt(one), np.sqrt(other), activation)
+    return _moments(covariance, one, other, activation.pieces.low, activation.pieces.high)
 
 
 def _cosine(covariance: Float64Array, one: Float64Array, other: Float64Array) -> Float64Array:
@@ -130,16 +129,21 @@ def _cosine(covariance: Float64Array, one: Float64Array, other: Float64Array) ->
     return np.clip(np.divide(covariance, size, out=np.zeros_like(size), where=size > 0), -1.0, 1.0)
 
 
-def _of_tanh(cosine: Float64Array, one: Float64Array, other: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return the two for tanh; `one` and `other` are standard deviations."""
+def _by_quadrature(
+    cosine: Float64Array, one: Float64Array, other: Float64Array, activation: Activation
+) -> tuple[Float64Array, Float64Array]:
+    """Return the two for a smooth σ; `one` and `other` are standard deviations."""
+    value, slope, c = activation.kind.value, activation.kind.slope, activation.constant
+    assert value is not None
+    assert slope is not None
     points, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     weights = weights / weights.sum()
     products, derivatives = np.zeros_like(cosine), np.zeros_like(cosine)
     across = np.sqrt(1 - cosine**2)[..., None] * points
     for point, weight in zip(points, weights, strict=True):
-        first, second = np.tanh(one * point), np.tanh(other[..., None] * (cosine[..., None] * point + across))
+        first, second = value(c, one * point), value(c, other[..., None] * (cosine[..., None] * point + across))
         products += weight * first * (second @ weights)
-        derivatives += weight * (1 - first**2) * ((1 - second**2) @ weights)
+        derivatives += weight * slope(first) * (slope(second) @ weights)
     return products, derivatives
 
 

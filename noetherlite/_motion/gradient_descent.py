@@ -1,0 +1,108 @@
+"""Gradient descent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from .._base.types import Float64Array
+from .._kernels import layout
+from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .dynamics import GF, Dynamics
+
+
+@dataclass(frozen=True, repr=False)
+class GD(Algorithm):
+    """Gradient descent x_{k+1} = x_k − η∇U(x_k), time t = kη.
+
+    Parameters
+    ----------
+    lr : float
+        η > 0.
+    weight_decay : float
+        λ ≥ 0, keyword only.
+
+    Notes
+    -----
+    Exact law for a symmetric generator G: Q_{k+1} − Q_k = ½η²⟨∇U(x_k), G∇U(x_k)⟩ (theory §6). With weight decay and
+    d = ∇U + λx: Q_{k+1} − Q_k = ½η²⟨d, Gd⟩ − ηλ⟨g(x_k), x_k⟩ (theory §10).
+    """
+
+    @property
+    def has_velocity(self) -> bool:
+        """False: ẋ is −∇U."""
+        return False
+
+    @property
+    def dt(self) -> float:
+        """Time per step, η."""
+        return self.lr
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """Gradient flow."""
+        return GF
+
+    @property
+    def order(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def code(self) -> int:
+        """The kernels' number."""
+        return layout.GD
+
+    @property
+    def law_of(self) -> Literal["Q"]:
+        """The quantity."""
+        return "Q"
+
+    @property
+    def push(self) -> float:
+        """η: Q changes by η⟨g(x), F⟩."""
+        return self.dt
+
+    def exact_law(self, terms: Terms) -> str:
+        """Return Q_{k+1} − Q_k, or that the gradient is orthogonal to g where there is no Q."""
+        if not terms.has_quantity:
+            return r"\langle g(x_k), \nabla U(x_k)\rangle = 0"
+        lost = r"\eta\lambda\langle g(x_k), x_k\rangle"
+        force = "d" if terms.decays else r"\nabla U"
+        made = "" if terms.still else rf"\frac{{1}}{{2}}\eta^2\langle {force}, G{force}\rangle"
+        if not terms.decays:
+            return "Q_{k+1} - Q_k = " + (made or "0")
+        return "Q_{k+1} - Q_k = " + (f"{made} - {lost}" if made else f"-{lost}")
+
+    def letters(self) -> dict[str, str]:
+        """Return what Q, η and d are."""
+        told = {"Q": "its quantity", "η": f"{self.lr:g}"}
+        return told | ({"d": "∇U + λx"} if self.weight_decay else {})
+
+    def fewest_rows(self, known_start: bool) -> int:
+        """Return 2: there is nothing else to know."""
+        return 2
+
+    @property
+    def gain(self) -> float:
+        """2/η + λ."""
+        return 2 / self.dt + self.weight_decay
+
+    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
+        """Solve x_{k+1} = x_k − ηF(x_k)."""
+        return np.arange(x.shape[0] - 1), x[:-1], (x[:-1] - x[1:]) / self.lr
+
+    def walk(
+        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return x after so many steps, and v as it was."""
+        for j in range(steps):
+            x = rounded(x - self.dt * force(j, x))
+        return x, v
+
+    @classmethod
+    def following(cls, dynamics: Dynamics, dt: float, t0: float) -> Algorithm | None:
+        """Return gradient descent at the rate dt for gradient flow ẋ = −∇U."""
+        return cls(dt) if dynamics.mass == 0 and dynamics.gamma == 1 else None

@@ -1,0 +1,130 @@
+"""Gradient descent with momentum: the heavy ball."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import Float64Array
+from .._kernels import layout
+from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .dynamics import Dynamics
+
+
+@dataclass(frozen=True, repr=False)
+class HeavyBall(Algorithm):
+    """Gradient descent with momentum (Polyak's heavy ball), as the frameworks' SGD has it (theory §10).
+
+    u_{k+1} = βu_k + (1 − a)(∇U(x_k) + λx_k),  x_{k+1} = x_k − ηu_{k+1},  u_0 = 0.
+
+    Parameters
+    ----------
+    lr : float
+        η > 0.
+    momentum : float
+        0 ≤ β < 1.
+    dampening : float
+        0 ≤ a < 1.
+    weight_decay : float
+        λ ≥ 0, keyword only.
+
+    Notes
+    -----
+    Stepped in terms of the velocity v = −u/(1 − a) and the time per step h = η(1 − a): v_{k+1} = βv_k − ∇U(x_k) − λx_k,
+    x_{k+1} = x_k + hv_{k+1}. As h → 0 it follows (1 − β)ẋ = −∇U, gradient flow that is faster by 1/(1 − β); at finite h more
+    closely ½h(1 + β)ẍ + (1 − β)ẋ = −∇U, see `noetherlite.drift`. Exact law: J_{k+1} = βJ_k − λ⟨g(x_k), x_k⟩ + h⟨Gv_{k+1}, v_{k+1}⟩.
+
+    With β = 0 and a = 0 it is `GD`, bit for bit. PyTorch's first step leaves the dampening out; all others are the same.
+    """
+
+    momentum: float = 0.9
+    dampening: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("momentum", "dampening"):
+            value = checks.real(getattr(self, name), name, minimum=0.0)
+            if value >= 1:
+                raise ValueError(f"{name}={value:g} is out of range; expected >= 0 and < 1")
+            object.__setattr__(self, name, value)
+
+    @property
+    def dt(self) -> float:
+        """Time per step, η(1 − a)."""
+        return self.lr * (1 - self.dampening)
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """Gradient flow (1 − β)ẋ = −∇U."""
+        return Dynamics(0.0, 1 - self.momentum, 0.0)
+
+    @property
+    def order(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def code(self) -> int:
+        """The kernels' number."""
+        return layout.HEAVY_BALL
+
+    @property
+    def law_of(self) -> Literal["J"]:
+        """The charge."""
+        return "J"
+
+    @property
+    def push(self) -> float:
+        """1: v_{k+1} = βv_k − F."""
+        return 1.0
+
+    def exact_law(self, terms: Terms) -> str:
+        """Return J_{k+1} in terms of J_k."""
+        lost = r" - \lambda\langle g(x_k), x_k\rangle" if terms.decays else ""
+        made = "" if terms.skew else r" + h\langle Gv, v\rangle"
+        return rf"J_{{k+1}} = \beta J_k{lost}{made}"
+
+    def letters(self) -> dict[str, str]:
+        """Return what J, h, β and v are."""
+        told = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
+        return told | {"β": f"{self.momentum:g}", "v": "v_{k+1}"}
+
+    def fewest_rows(self, known_start: bool) -> int:
+        """Return 2 where the velocity before the first step is known, else 3."""
+        return 2 if known_start else 3
+
+    @property
+    def gain(self) -> float:
+        """2(1 + β)/h + λ."""
+        return 2 * (1 + self.momentum) / self.dt + self.weight_decay
+
+    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
+        """Solve v_{k+1} = βv_k − F(x_k) with v_k = (x_k − x_{k−1})/h, and v_0 where it is known: zero from t = 0 on."""
+        start = np.zeros_like(x[0]) if velocity is None and t0 == 0 else velocity
+        v = np.diff(x, axis=0) / self.dt
+        if start is not None:
+            v = np.concatenate([start[None], v])
+        record = np.arange(start is None, x.shape[0] - 1)
+        return record, x[record], self.momentum * v[:-1] - v[1:]
+
+    def walk(
+        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return x and v after so many steps."""
+        for j in range(steps):
+            v = self.momentum * v - force(j, x)
+            x = rounded(x + self.dt * v)
+        return x, v
+
+    @property
+    def takes_velocity(self) -> bool:
+        """True: the first step from rest and one from a velocity look alike."""
+        return True
+
+    @property
+    def undamped_first_step(self) -> float:
+        """1/(1 − a)."""
+        return 1 / (1 - self.dampening)
