@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ._show.page import report
     from ._sweep.result import Sweep, SweepMember
     from ._sweep.sweep import load_sweep, sweep
-    from ._symmetry.find import Symmetry
+    from ._symmetry.affine import Symmetry
     from ._symmetry.find import defect as symmetry_defect
     from ._symmetry.find import find as symmetries
     from ._symmetry.formulas import Law, law
@@ -80,7 +80,7 @@ _HOMES = {
     "Snapshot": "_run.watch",
     "Sweep": "_sweep.result",
     "SweepMember": "_sweep.result",
-    "Symmetry": "_symmetry.find",
+    "Symmetry": "_symmetry.affine",
     "Trajectory": "_run.trajectory",
     "bounds": "",
     "check": "_check.check",

@@ -9,7 +9,8 @@ import pytest
 from noetherlite import datasets
 from noetherlite._motion.dynamics import GF, NAGF, ND, Dynamics
 from noetherlite._problem.network import Network
-from noetherlite._symmetry.find import Symmetry, find
+from noetherlite._symmetry.affine import Symmetry
+from noetherlite._symmetry.find import find
 from noetherlite._symmetry.formulas import NAMES, law, tables
 
 DYNAMICS = [GF, ND, NAGF, Dynamics(2.0, 0.5, 3.0), Dynamics(1.0, 1.0, 1.0), Dynamics(1.0, 0.0, 12.0), Dynamics(0, 2, 0)]

@@ -160,7 +160,7 @@ def test_every_kind_of_law_on_both_backends(name):
     """Linear layers, rotations, translations and a user's own: kinds that the activations above do not have."""
     from noetherlite import datasets
     from noetherlite._problem.network import Network
-    from noetherlite._symmetry.find import Symmetry
+    from noetherlite._symmetry.affine import Symmetry
 
     rng = np.random.default_rng(0)
     turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 0]])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from noetherlite._problem.network import Network
-from noetherlite._symmetry.catalogue import NeuronScaling
 from noetherlite._symmetry.rebalance import rebalance
+from noetherlite._symmetry.scaling import NeuronScaling
 
 EPS = np.finfo(float).eps
 ACTIVATIONS = ["linear", "relu", "leaky_relu(0.1)", "polynomial(2)", "repu(2.5)", "swish"]

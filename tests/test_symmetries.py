@@ -14,9 +14,14 @@ from noetherlite._motion.leapfrog import Leapfrog
 from noetherlite._motion.nesterov import NAGD
 from noetherlite._problem.network import Network
 from noetherlite._run.integrate import integrate
-from noetherlite._symmetry.catalogue import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
-from noetherlite._symmetry.find import TOLERANCE, Symmetry, Time, defect, find
+from noetherlite._symmetry.affine import Symmetry
+from noetherlite._symmetry.find import TOLERANCE, defect, find
+from noetherlite._symmetry.linear_layer import LinearLayer
 from noetherlite._symmetry.records import table
+from noetherlite._symmetry.rotation import DataRotation
+from noetherlite._symmetry.scaling import NeuronScaling
+from noetherlite._symmetry.time_translation import Time
+from noetherlite._symmetry.translation import OutputTranslation
 
 EPS = np.finfo(float).eps
 ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(2)", "polynomial(3)", "repu(3)", "swish"]

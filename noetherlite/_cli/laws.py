@@ -9,8 +9,8 @@ from .._base import checks
 from .._motion import dynamics
 from .._motion.dynamics import Dynamics
 from .._problem.network import Network
-from .._symmetry.catalogue import DataRotation
-from .._symmetry.find import Time, catalogue
+from .._symmetry.catalogue import catalogue
+from .._symmetry.time_translation import Time
 from . import say
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def _laws(options: argparse.Namespace) -> int:
             absent[s.name] = s.objection
         else:
             found.append(_entry(s.name, s.action(), s.n_generators, law(s, flow)))
-            if isinstance(s, DataRotation):
-                found[-1]["if"] = "the data are invariant under rotations, which a run measures"
+            if s.condition:
+                found[-1]["if"] = s.condition
     found.append(_entry("time", Time.action(), 1, law("time", flow)))
     report = {
         "network": net.specification(),

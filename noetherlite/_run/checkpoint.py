@@ -22,7 +22,8 @@ from .._motion.algorithms import specified
 from .._problem.datasets import Dataset
 from .._problem.network import Network, NetworkPotential
 from .._problem.potentials import Harmonic, Potential, Radial, is_potential
-from .._symmetry.find import Symmetry, watched
+from .._symmetry.affine import Symmetry
+from .._symmetry.find import watched
 from . import checkpoint_file
 from .plan import Plan, stream
 from .runs import Runs

@@ -21,13 +21,11 @@ from .._kernels import layout
 from .._kernels.cpu import tiles
 from .._problem.network import Network, NetworkPotential
 from .._symmetry.family import Family
-from .._symmetry.find import Symmetry
 from .._symmetry.find import watched as find_watched
 from .._symmetry.records import table
 
 # How much of a run's work in layer 1 the preparations may cost, and what share of its inputs a rank must spare.
 _WORTH, _SPARED = 0.1, 0.2
-_REDUCIBLE = ("scaling:", "linear:", "translation:")
 
 
 class Start(NamedTuple):
@@ -155,7 +153,7 @@ def objection(U: object, watched: list[Family], moving: bool, on_cpu: bool) -> s
     if moving:
         return "it needs a start from rest and no weight decay: W_1 would move outside the inputs' span"
     for s in watched:
-        if isinstance(s, Symmetry) or not s.name.startswith(_REDUCIBLE):
+        if not s.reducible:
             return f"the law {s.name!r} needs W_1 itself"
     return ""
 

@@ -16,7 +16,7 @@ from .._problem.network import Network
 from .._problem.potentials import Callable, Potential, Radial
 from .._run.integrate import integrate
 from .._run.trajectory import Trajectory
-from .._symmetry.find import Symmetry
+from .._symmetry.affine import Symmetry
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,9 +14,9 @@ from .._motion.algorithms import specified
 from .._motion.base import Algorithm
 from .._problem.network import Network
 from .._run.trajectory import Trajectory
+from .._symmetry.catalogue import catalogue
 from .._symmetry.discrete import exact_law, explained
 from .._symmetry.family import Family
-from .._symmetry.find import catalogue
 from .._symmetry.formulas import law as law_of
 from .._symmetry.records import LawRecord
 from .page_plots import Curve, plot
@@ -155,7 +155,7 @@ def _catalogue(run: Trajectory) -> dict[str, Family]:
             {
                 s.name: s
                 for s in catalogue(Network(**spec))
-                if not s.objection and (s.name != "rotation" or s.name in run.laws)
+                if not s.objection and (not s.condition or s.name in run.laws)
             }
             if spec
             else {}

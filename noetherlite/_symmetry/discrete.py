@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .._base.notation import plain
 from .._motion.base import Algorithm, Terms
+from .affine import Symmetry
+from .catalogue import FAMILIES
 
 
 def exact_law(name: str, algorithm: Algorithm, has_quantity: bool = True) -> str:
@@ -12,15 +14,15 @@ def exact_law(name: str, algorithm: Algorithm, has_quantity: bool = True) -> str
     Parameters
     ----------
     name : str
-        The symmetry's name: rotations are skew, translations have G = 0, of others nothing is known.
+        The symmetry's name, all that a record says of it; of those that are in no catalogue nothing is known.
     algorithm : Algorithm
         With its weight decay.
     has_quantity : bool
         Whether G is symmetric, so that there is a quantity Q.
     """
-    still, rotation = name.startswith("translation"), name == "rotation"
-    decays = algorithm.weight_decay > 0 and not rotation  # ⟨Gx, x⟩ = 0
-    return plain(algorithm.exact_law(Terms(still, still or rotation, has_quantity, decays)))
+    family = FAMILIES.get(name.partition(":")[0], Symmetry)
+    decays = algorithm.weight_decay > 0 and (family.still or not family.skew)  # else ⟨g(x), x⟩ = ⟨Gx, x⟩ = 0
+    return plain(algorithm.exact_law(Terms(family.still, family.skew, has_quantity, decays)))
 
 
 def explained(algorithm: Algorithm) -> str:

@@ -9,13 +9,16 @@ the generator g_c(x) = G_c x + ξ_c, and everything follows from the forms B_c(a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from .._base import checks, html
+from .._base.complete import require
 from .._base.floating import underflowing
 from .._base.types import Array, ArrayLike, Float64Array
+from .._problem.network import Network
+from .written import Entry, Formula, Motion
 
 
 @underflowing
@@ -59,7 +62,11 @@ class NoetherSymmetry(ABC):
     n_params: int
     measured = False
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, abstract: bool = False) -> None:
+        """Refuse a class that lacks members, unless it is there to be inherited from."""
+        super().__init_subclass__()
+        if not abstract:
+            require(cls, "symmetry")
         for name in _MEASURED & vars(cls).keys():
             setattr(cls, name, underflowing(vars(cls)[name]))
 
@@ -83,6 +90,15 @@ class NoetherSymmetry(ABC):
     @abstractmethod
     def source(self, v: ArrayLike) -> Float64Array:
         """Return the source S(v)."""
+
+    @abstractmethod
+    def formula(self, motion: Motion, whole_layer: bool = False) -> Formula:
+        """Return the law under a dynamics, in LaTeX, with its source; where `summable`, that of the whole layer if asked for."""
+
+    @classmethod
+    @abstractmethod
+    def entries(cls) -> dict[str, Entry]:
+        """Return the formulas of members of which only a name is known, by that name without the layer's number."""
 
     def _vectors(self, x: ArrayLike, name: str) -> Array:
         shape = np.shape(x)
@@ -114,7 +130,7 @@ class NoetherSymmetry(ABC):
         return html.table(f"Symmetry {self.name}", [*rows, ("no symmetry", objection)] if objection else rows)
 
 
-class Family(NoetherSymmetry):
+class Family(NoetherSymmetry, abstract=True):
     """A family of affine symmetries; `name` is its key in `Trajectory.laws`.
 
     Attributes
@@ -125,11 +141,42 @@ class Family(NoetherSymmetry):
         Why this is not a symmetry of the network it was made for; empty where it is one.
     batchwise : bool
         Whether it is a symmetry of the loss of every minibatch; rotations are one of the whole data set only.
+    moved : slice
+        Parameters outside of which g is zero.
+    still, skew : bool
+        Whether G = 0 for all of the class, and whether ⟨Gv, v⟩ = 0, of which it is a case: terms that its exact laws have not.
+    summable : bool
+        Whether there is a law of the sum over the neurons of a layer.
+    reducible : bool
+        Whether it can be followed where the first layer is trained in the span of the inputs.
+    condition : str
+        What it needs of the data, in words; empty for what follows from the network.
+
+    Notes
+    -----
+    A new family is a file beside this one, with a subclass that has all abstract members, and its line in
+    `catalogue.FAMILIES`; `docs/extending.md` says what else there is to do for the kernels.
     """
 
     symmetric: bool
     objection = ""
     batchwise = True
+    moved = slice(None)
+    still = False
+    skew = False
+    summable = False
+    reducible = False
+    condition = ""
+
+    @classmethod
+    def of(cls, network: Network) -> list[Self]:
+        """Return all of this class whose parameters a network has."""
+        return []
+
+    @property
+    @abstractmethod
+    def quantity_degree(self) -> float | None:
+        """κ of ⟨g(x), x⟩ = κQ(x): 2 where Q is quadratic, 1 where it is linear, None where it is neither or there is none."""
 
     @abstractmethod
     def pair(self, a: Array, b: Array) -> Float64Array:
@@ -142,12 +189,6 @@ class Family(NoetherSymmetry):
     @abstractmethod
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return |g_c(x)|, shape `shape`, for x of shape (P,)."""
-
-    def norm_within(self, x: Array, block: slice) -> Float64Array:
-        """Return the norm of g_c(x) over a block of parameters; where g is linear block by block it is that of x cut to it."""
-        alone = np.zeros_like(x)
-        alone[block] = x[block]
-        return self.norm(alone)
 
     @abstractmethod
     def row(self) -> Row:
@@ -179,7 +220,7 @@ class Family(NoetherSymmetry):
         return self.pair(v, v)
 
     def _strength(self, strength: ArrayLike) -> Float64Array:
-        out = checks.array(strength, "strength", ndim=(0, len(self.shape)))
+        out = np.asarray(strength, dtype=np.float64)
         if out.shape not in ((), self.shape):
             raise ValueError(f"strength must be a number or have shape {self.shape}, got {out.shape}")
         return np.broadcast_to(out, self.shape)

@@ -1,24 +1,28 @@
 """The laws as formulas: what each symmetry says under each dynamics, with where it stands in the paper (GU Tables 1–5).
 
-Formulas are written once, in LaTeX that matplotlib's mathtext understands; `_notation.plain` turns them into plain Unicode.
+Formulas are written once, in LaTeX, by the symmetries themselves; `notation.plain` turns them into plain Unicode.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
+from functools import partial
 
 from .._base import checks
 from .._base.notation import plain, width
 from .._motion.dynamics import GF, NAGF, ND, Dynamics
-from .catalogue import DataRotation, LinearLayer, NeuronScaling, OutputTranslation
-from .family import NoetherSymmetry
-from .find import Symmetry, Time
+from .catalogue import FAMILIES
+from .family import Family, NoetherSymmetry
+from .hidden import Hidden
+from .time_translation import Time
+from .written import GENERAL, written
 
-NAMES = ("scaling", "swish", "linear", "rotation", "translation:b", "translation:W", "time")
+_KINDS: list[type[NoetherSymmetry]] = [*FAMILIES.values(), Time]
+_NAMED = {name: entry for kind in _KINDS for name, entry in kind.entries().items()}
+_OF_LAYERS = [name for kind in FAMILIES.values() if issubclass(kind, Hidden) for name in kind.entries()]
+_SUMMABLE = [name for kind in FAMILIES.values() if kind.summable for name in kind.entries()]
+NAMES = tuple(_NAMED)
 FORMATS = ("text", "latex")
 
 
@@ -52,30 +56,6 @@ class Law:
 
     def __str__(self) -> str:
         return self.formula()
-
-
-@dataclass(frozen=True)
-class _Motion:
-    """The coefficients of a dynamics as they are written."""
-
-    name: str
-    mass: str  # "" for 1, "0" for 0
-    friction: str  # "" for none
-    factor: str  # μ, "" for 1
-
-    @property
-    def first_order(self) -> bool:
-        return self.mass == "0"
-
-    def conserved(self, charge: str) -> str:
-        return rf"{self.factor}{_group(charge, self.factor)} = \mathrm{{const}}"
-
-    def balanced(self, charge: str, source: str) -> str:
-        moving = _group(charge, self.factor) if self.factor else charge
-        return rf"\frac{{d}}{{dt}}[{self.factor}{moving}] = {self.factor}{_group(source, self.factor)}"
-
-
-_GENERAL = _Motion("general", "m", "c", r"\mu ")
 
 
 def law(symmetry: NoetherSymmetry | str, dynamics: Dynamics, summed: bool = False) -> Law:
@@ -113,18 +93,20 @@ def law(symmetry: NoetherSymmetry | str, dynamics: Dynamics, summed: bool = Fals
     """
     if not isinstance(dynamics, Dynamics):
         raise TypeError(f"dynamics must be a Dynamics such as nl.NAGF, got {checks.describe(dynamics)}")
-    summed = checks.boolean(summed, "summed")
-    kind, h, p, bias = _read(symmetry)
-    if summed and kind not in ("scaling", "swish"):
-        raise ValueError(f"summed=True is for scalings only, got symmetry={checks.describe(symmetry)}")
-    motion = _motion(dynamics)
-    if isinstance(symmetry, Symmetry):
-        latex, source = _affine(symmetry, motion)
+    motion = written(dynamics)
+    if isinstance(symmetry, NoetherSymmetry):
+        name, summable = symmetry.name, isinstance(symmetry, Family) and symmetry.summable
+        entry = partial(symmetry.formula, motion, summed)
     else:
-        latex, source = _entry(kind, h, p, bias, summed, motion)
+        kind, h = _named(symmetry)
+        name, summable = symmetry, kind in _SUMMABLE
+        entry = partial(_NAMED[kind], motion, h, True, summed)
+    if summed and not summable:
+        raise ValueError(f"summed=True is for scalings only, got symmetry={checks.describe(symmetry)}")
+    latex, source = entry()
     if motion.name == "general" and "not in GU" not in source:
         source += "; general dynamics after GU (17)"
-    return Law(symmetry if isinstance(symmetry, str) else symmetry.name, motion.name, latex, source)
+    return Law(name, motion.name, latex, source)
 
 
 def tables(format: str = "text") -> str:
@@ -144,169 +126,12 @@ def tables(format: str = "text") -> str:
     return "\n\n".join(_layout(title, head, rows, format) for title, head, rows in _all_tables())
 
 
-# --- the entries ---------------------------------------------------------------------------------------------------
-
-
-def _entry(kind: str, h: str, p: str, bias: bool, summed: bool, motion: _Motion) -> tuple[str, str]:
-    """Return the formula and the source."""
-    if kind in ("scaling", "swish"):
-        return _scaling(motion, h, p, bias, kind == "swish", summed)
-    if kind == "linear":
-        return _linear(motion, h, bias)
-    if kind == "rotation":
-        return _rotation(motion)
-    return _time(motion) if kind == "time" else _translation(motion, kind[-1])
-
-
-def _scaling(motion: _Motion, h: str, p: str, bias: bool, swish: bool, summed: bool) -> tuple[str, str]:
-    u = rf"\|{{}}{_W(_next(h))}\|_F^2" if summed else "|{}u_i|^2"
-    terms = [("+", rf"\|{{}}{_W(h)}\|_F^2" if summed else "|{}w_i|^2")]
-    terms += [("+", f"|{{}}b_{_index(h)}|^2" if summed else "{}b_i^2")] * bias
-    terms += [("-" + ("" if p == "1" else p), u)]
-    terms += [("-", rf"|{{}}\beta_{_index(h)}|^2" if summed else r"{}\beta_i^2")] * swish
-    squares, speeds = _sum(terms, _still), _sum(terms, _dotted)
-    source = "GU Table 3" if bias else "GU Table 2"  # both have all activations, swish too
-    if motion.first_order:
-        return rf"{squares} = \mathrm{{const}}", f"{source}, (31), (36), (37)"
-    operator = r"\frac{d^2}{dt^2}"
-    if motion.mass:
-        operator = rf"{motion.mass}\,{operator}"
-    if motion.friction:
-        friction = "" if motion.friction == "1" else rf"{motion.friction}\,"
-        operator = rf"({operator} + {friction}\frac{{d}}{{dt}})"
-    return rf"\frac{{1}}{{2}}{operator}({squares}) = {motion.mass}{_group(speeds, motion.mass)}", source
-
-
-def _linear(motion: _Motion, h: str, bias: bool) -> tuple[str, str]:
-    W, U, b = _W(h), _W(_next(h)), f"b_{_index(h)}"
-    dW, dU, db = (_dot(a) for a in (W, U, b))
-
-    def form(left: tuple[str, str, str], right: tuple[str, str, str]) -> str:
-        middle = f" + {left[1]}{_T(right[1])}" if bias else ""
-        return f"{left[0]}{_T(right[0])}{middle} - {_T(right[2])}{left[2]}"
-
-    still, moving = (W, b, U), (dW, db, dU)
-    if motion.first_order:
-        return rf"{form(still, still)} = \mathrm{{const}}", "GU Table 4, (42)"
-    return motion.balanced(form(moving, still), form(moving, moving)), "GU Table 4, (41), (43)"
-
-
-def _rotation(motion: _Motion) -> tuple[str, str]:
-    W, dW = "W_1", _dot("W_1")
-    if motion.first_order:
-        return f"{_T(W)}{dW} - {_T(dW)}{W} = 0", "GU Table 5"
-    return motion.conserved(f"{_T(W)}{dW} - {_T(dW)}{W}"), "GU Table 5, (47), (48)"
-
-
-def _translation(motion: _Motion, block: str) -> tuple[str, str]:
-    entry = r"\sum_i {}b_{L,i}" if block == "b" else r"\sum_i {}W_{L,ij}"
-    source = "theory §4.4, not in GU"
-    if motion.first_order:
-        return rf"{_still(entry)} = \mathrm{{const}}", source
-    return rf"{motion.factor}{_dotted(entry)} = \mathrm{{const}}", source
-
-
-def _time(motion: _Motion) -> tuple[str, str]:
-    half = r"\frac{1}{2}" if not motion.mass else rf"\frac{{{motion.mass}}}{{2}}"
-    energy = r"\,U" if motion.first_order else rf"{half}|\dot{{x}}|^2 + U"
-    if not motion.friction:
-        return rf"{energy} = \mathrm{{const}}", "GU §7"
-    friction = "" if motion.friction == "1" else motion.friction
-    return rf"\frac{{d}}{{dt}}{_group(energy)} = -{friction}|\dot{{x}}|^2", "GU (35)"
-
-
-def _affine(s: Symmetry, motion: _Motion) -> tuple[str, str]:
-    field = " + ".join(part for part, there in (("Gx", s.G.any()), (r"\xi", s.xi.any())) if there) or "0"
-    source = "GU (16), (17)"
-    if motion.first_order and s.symmetric:
-        parts = ((r"\frac{1}{2}\langle x, Gx\rangle", s.G.any()), (r"\langle \xi, x\rangle", s.xi.any()))
-        return (" + ".join(part for part, there in parts if there) or "0") + r" = \mathrm{const}", source
-    charge = rf"\langle {field}, \dot{{x}}\rangle"
-    if motion.first_order:
-        return rf"{charge} = 0", source
-    if np.array_equal(s.G, -s.G.T):
-        return rf"{motion.factor}{charge} = \mathrm{{const}}", source
-    return motion.balanced(charge, r"\langle G\dot{x}, \dot{x}\rangle"), source
-
-
-# --- reading the arguments -----------------------------------------------------------------------------------------
-
-
-def _read(symmetry: NoetherSymmetry | str) -> tuple[str, str, str, bool]:
-    """Return kind, layer, degree and whether there are biases."""
-    if isinstance(symmetry, NeuronScaling):
-        swish = symmetry.network.activations[symmetry.h - 1].trainable
-        return "swish" if swish else "scaling", str(symmetry.h), f"{symmetry.degree:g}", symmetry.network.bias
-    if isinstance(symmetry, LinearLayer):
-        return "linear", str(symmetry.h), "1", symmetry.network.bias
-    if isinstance(symmetry, DataRotation | OutputTranslation | Time):
-        return symmetry.name, "", "", True
-    if isinstance(symmetry, Symmetry):
-        return "affine", "", "", True
-    if not isinstance(symmetry, str):
-        raise TypeError(f"symmetry must be a symmetry or its name, got {checks.describe(symmetry)}")
-    match = re.fullmatch(r"(scaling|swish|linear):([1-9]\d*)", symmetry)
-    kind, h = match.groups() if match else (checks.one_of(symmetry, "symmetry", NAMES), "h")
-    return kind, h, "1" if kind == "swish" else "p", True
-
-
-def _motion(d: Dynamics) -> _Motion:
-    if d.mass == 0:
-        return _Motion(d.name, "0", f"{d.gamma:g}", "")
-    mass = "" if d.mass == 1 else f"{d.mass:g}"
-    parts = [f"{d.gamma:g}"] * (d.gamma > 0) + [rf"\frac{{{d.alpha:g}}}{{t}}"] * (d.alpha > 0)
-    friction = f"({' + '.join(parts)})" if len(parts) > 1 else "".join(parts)
-    power, rate = d.alpha / d.mass, d.gamma / d.mass
-    factor = (
-        "" if power == 0 else "t" if power == 1 else f"t^{{{power:g}}}" if power >= 10 or power % 1 else f"t^{power:g}"
-    )
-    if rate > 0:
-        factor += r"\,e^{t}" if rate == 1 else rf"\,e^{{{rate:g}t}}"
-    return _Motion(d.name, mass, friction, factor)
-
-
-# --- writing -------------------------------------------------------------------------------------------------------
-
-
-def _index(h: str) -> str:
-    return h if len(h) == 1 else f"{{{h}}}"
-
-
-def _next(h: str) -> str:
-    return str(int(h) + 1) if h.isdigit() else f"{h}+1"
-
-
-def _W(h: str) -> str:
-    return f"W_{_index(h)}"
-
-
-def _T(matrix: str) -> str:
-    return rf"{matrix}^{{\top}}"
-
-
-def _dot(symbol: str) -> str:
-    letter, index = symbol.split("_", 1)
-    return rf"\dot{{{letter}}}_{index}"
-
-
-def _still(template: str) -> str:
-    return template.replace("{}", "")
-
-
-def _dotted(template: str) -> str:
-    return re.sub(r"\{\}(\\beta|\w)", lambda m: rf"\dot{{{m[1]}}}", template)
-
-
-def _sum(terms: list[tuple[str, str]], write: Callable[[str], str]) -> str:
-    out = ""
-    for sign, template in terms:
-        out += f" {sign[0]} {sign[1:]}{write(template)}"
-    return out.removeprefix(" + ")
-
-
-def _group(expression: str, factor: str = "(") -> str:
-    """Return the expression in parentheses if a factor stands before it and it is a sum."""
-    return f"({expression})" if factor and re.search(r" [+-] ", expression) else expression
+def _named(name: object) -> tuple[str, str]:
+    """Return the kind and the layer of a symmetry's name."""
+    if not isinstance(name, str):
+        raise TypeError(f"symmetry must be a symmetry or its name, got {checks.describe(name)}")
+    match = re.fullmatch(rf"({'|'.join(_OF_LAYERS)}):([1-9]\d*)", name)
+    return (match[1], match[2]) if match else (checks.one_of(name, "symmetry", NAMES), "h")
 
 
 # --- the tables ----------------------------------------------------------------------------------------------------
@@ -337,12 +162,12 @@ _Table = tuple[str, list[str], list[list[str]]]
 
 def _all_tables() -> list[_Table]:
     """Return title, head and rows; formulas stand between dollar signs."""
-    motions = [*(_motion(d) for d in (GF, ND, NAGF)), _GENERAL]
+    motions = [*(written(d) for d in (GF, ND, NAGF)), GENERAL]
 
     def rows(kind: str, *sums: bool, bias: bool = True) -> list[list[str]]:
         out = []
         for motion in motions:
-            entries = [_entry(kind, "h", "1" if kind == "swish" else "p", bias, s, motion) for s in sums]
+            entries = [_NAMED[kind](motion, "h", bias, s) for s in sums]
             out.append([motion.name, *(f"${latex}$" for latex, _ in entries), entries[0][1]])
         return out
 

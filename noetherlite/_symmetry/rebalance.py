@@ -11,7 +11,7 @@ from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import ArrayLike, Float64Array
 from .._problem.network import Network
-from .catalogue import NeuronScaling
+from .scaling import NeuronScaling
 
 # Charges are met to this, relative to the squares that they are differences of, where no neuron is scaled by much.
 _ROUND_OFF = 64 * float(np.finfo(np.float64).eps)

@@ -18,6 +18,7 @@ from .._base.types import Float64Array, IntArray
 from .._kernels import layout
 from .._motion.base import Algorithm
 from .._motion.dynamics import Dynamics
+from .affine import Symmetry
 from .family import Family
 
 VERDICTS = ("holds", "broken", "not decidable")
@@ -147,20 +148,20 @@ def _along(a: Float64Array, like: Float64Array) -> Float64Array:
 def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Laws:
     """Return the kernels' table of the laws to watch; components lie one family after the other."""
     rows = [s.row() for s in symmetries]
-    own = [s for s, row in zip(symmetries, rows, strict=True) if row.kind == layout.AFFINE]
+    own = [s for s in symmetries if isinstance(s, Symmetry)]
     where = np.full((len(rows), 8), -1, np.int64)
     for l, row in enumerate(rows):
         where[l] = (*row.where, row.where[1])
-        if row.kind == layout.AFFINE:
-            where[l, 0] = own.index(symmetries[l])
+        if isinstance(s := symmetries[l], Symmetry):
+            where[l, 0] = own.index(s)
     n = (len(own), n_params)
     return layout.Laws(
         kind=np.array([row.kind for row in rows], np.int64),
         start=np.concatenate([[0], np.cumsum([s.n_generators for s in symmetries])]).astype(np.int64),
         where=where,
         degree=np.array([row.degree for row in rows], dtype),
-        G=np.array([s.G for s in own], np.float64).reshape(*n, n_params),  # type: ignore[attr-defined]
-        xi=np.array([s.xi for s in own], np.float64).reshape(n),  # type: ignore[attr-defined]
+        G=np.array([s.G for s in own], np.float64).reshape(*n, n_params),
+        xi=np.array([s.xi for s in own], np.float64).reshape(n),
         symmetric=np.array([s.symmetric for s in symmetries], np.int64),
         Z0=np.empty((0, 0), dtype),
         some_skew=int(not all(s.symmetric for s in symmetries)),

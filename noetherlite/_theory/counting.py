@@ -14,7 +14,8 @@ from .._base.types import ArrayLike, Float64Array, Seed
 from .._kernels import modular
 from .._kernels.modular import PRIME
 from .._problem.network import Network
-from .._symmetry.catalogue import LinearLayer, NeuronScaling
+from .._symmetry.linear_layer import LinearLayer
+from .._symmetry.scaling import NeuronScaling
 from .brackets import Fields, Residues, Samples, Span, occurring, residues
 
 FLOWS = ("gradient", "momentum")

@@ -16,9 +16,10 @@ from .._base.types import Float64Array, Seed
 from .._problem.network import NetworkPotential
 from .._problem.points import random_point
 from .._problem.potentials import Potential, is_potential
-from .._symmetry.catalogue import OutputTranslation
+from .._symmetry.affine import Symmetry
+from .._symmetry.catalogue import catalogue
 from .._symmetry.family import Family
-from .._symmetry.find import TOLERANCE, Symmetry, catalogue
+from .._symmetry.find import TOLERANCE
 
 _OVERSAMPLING = 2  # points per unknown: as many as unknowns would do but for round-off
 _CHECKS = 16  # points at which what was found is tested, not among those it was found from
@@ -249,7 +250,7 @@ def _explain(U: Potential, null: Float64Array, back: Float64Array) -> tuple[tupl
         candidates = candidates[_lie_in(candidates, null)]
         candidates /= np.linalg.norm(candidates, axis=1, keepdims=True)
         take(family.name, candidates)
-        if isinstance(family, OutputTranslation):
+        if family.still:
             translations.append((family.name, candidates))
     for name, candidates in translations:
         take(f"multiple of {name}", _multiples(candidates, P))

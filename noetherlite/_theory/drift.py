@@ -266,7 +266,7 @@ def _law(
 ) -> LawDrift:
     columns = [parts[:, part] for part in (layout.LR, layout.NOISE, layout.DECAY, layout.MOMENTUM)]
     first = second = np.full_like(Q, np.nan)
-    kappa, kind = _multiple(s) if algorithm.weight_decay else 0.0, "unknown"
+    kappa, kind = s.quantity_degree if algorithm.weight_decay else 0.0, "unknown"
     if kappa is not None and step.size:
         kind = charge_flow.damping(algorithm, kappa)
         square = np.diff(parts[:, layout.SOURCE], axis=0) / (algorithm.dt * np.diff(step)[:, None])
@@ -274,14 +274,6 @@ def _law(
         second = charge_flow.second_order(algorithm, kappa, step, Q[0], rate, square)
     arrays = [a.reshape(step.size, *s.shape) for a in (Q, *columns, first, second)]
     return LawDrift(s.name, *arrays, kind)  # type: ignore[call-arg, arg-type]
-
-
-def _multiple(s: Family) -> float | None:
-    """Return κ of ⟨g(x), x⟩ = κQ(x): 2 where Q is quadratic, 1 where it is linear, None where it is both."""
-    if s.row().kind == layout.AFFINE:
-        quadratic, linear = s.G.any(), s.xi.any()  # type: ignore[attr-defined]
-        return None if quadratic and linear else 2.0 if quadratic else 1.0
-    return 1.0 if s.row().kind == layout.TRANSLATION else 2.0
 
 
 def _with_quantity(families: list[Family], laws: object) -> list[Family]:

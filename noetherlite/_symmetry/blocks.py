@@ -1,0 +1,26 @@
+"""Blocks of θ as arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._base.types import Array
+from .._problem.network import Block, Network
+
+
+def cut(x: Array, block: Block) -> Array:
+    """Return the block's array as a view into x of shape (..., P)."""
+    return x[..., block.start : block.stop].reshape(*x.shape[:-1], *block.shape)
+
+
+def transposed(x: Array) -> Array:
+    """Return a stack of matrices (..., m, n) with the last two axes exchanged."""
+    return np.swapaxes(x, -1, -2)
+
+
+def required(network: Network, name: str) -> Block:
+    """Return a block of a network, or raise a ValueError where it has none of that name."""
+    block = network.block(name)
+    if block is None:
+        raise ValueError(f"{network!r} has no parameters {name}")
+    return block

@@ -1,0 +1,30 @@
+"""What symmetries of a hidden layer share."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from .._base import checks
+from .._problem.network import Network
+from .blocks import required
+from .family import Family
+
+
+class Hidden(Family, abstract=True):
+    """What the symmetries of a hidden layer h share: the blocks W_h, b_h, β_h, W_{h+1} in θ."""
+
+    def __init__(self, network: Network, h: int) -> None:
+        self.h = checks.integer(h, "h", minimum=1, maximum=network.n_layers - 1)
+        self.network, self.n_params = network, network.n_params
+        self._W, self._U = required(network, f"W{h}"), required(network, f"W{h + 1}")
+        self._b, self._beta = network.block(f"b{h}"), network.block(f"beta{h}")
+
+    @classmethod
+    def of(cls, network: Network) -> list[Self]:
+        """Return those of all hidden layers."""
+        return [cls(network, h) for h in range(1, network.n_layers)]
+
+    def _where(self) -> tuple[int, ...]:
+        n, m = self._W.shape
+        b, beta = (-1 if block is None else block.start for block in (self._b, self._beta))
+        return (n, self._W.start, m, b, beta, self._U.start, self._U.shape[0])

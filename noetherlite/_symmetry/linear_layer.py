@@ -1,0 +1,111 @@
+"""Linear layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._base.types import Array, ArrayLike, Float64Array
+from .._kernels import layout
+from .._problem.network import Network
+from . import written
+from .blocks import cut, transposed
+from .family import Row, expm
+from .hidden import Hidden
+from .written import Entry, Formula, Motion, dot, following, index, weights
+
+
+class LinearLayer(Hidden):
+    """GL(n_h) of a hidden layer with linear activation: (W_h, b_h, W_{h+1}) ↦ (AW_h, Ab_h, W_{h+1}A⁻¹) (GU §5, Table 4).
+
+    Component (i, j) belongs to the matrix unit E_ij, so charges and sources are n_h × n_h matrices,
+    J = ẆWᵀ + ḃbᵀ − UᵀU̇ with W = W_h and U = W_{h+1}. Q = ½(WWᵀ + bbᵀ − UᵀU) is symmetric and Q̇ = ½(J + Jᵀ): that is J on the
+    diagonal; off it the skew part of J is of the generators E_ij − E_ji, rotations among neurons, which have no Q.
+
+    Parameters
+    ----------
+    network : Network
+        Its activation in layer h must be linear(c), or polynomial(1); `objection` is set where it is not.
+    h : int
+        Hidden layer, 1 … L−1.
+    """
+
+    symmetric = True  # Q is a symmetric matrix: for E_ij with i ≠ j it belongs to the symmetric part of the generator
+    quantity_degree = 2.0
+    reducible = True
+
+    def __init__(self, network: Network, h: int) -> None:
+        super().__init__(network, h)
+        activation = network.activations[h - 1]
+        if not activation.is_linear:
+            self.objection = f"activation {str(activation)!r} is not linear"
+        self.name, self.shape = f"linear:{h}", (network.widths[h],) * 2
+
+    def pair(self, a: Array, b: Array) -> Float64Array:
+        """Return b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U."""
+        out = cut(b, self._W) @ transposed(cut(a, self._W)) - transposed(cut(a, self._U)) @ cut(b, self._U)
+        if self._b is not None:
+            out = out + cut(b, self._b)[..., :, None] * cut(a, self._b)[..., None, :]
+        return np.asarray(out)
+
+    def quantity_rate(self, charge: Float64Array) -> Float64Array:
+        """Return Q̇ = ½(J + Jᵀ)."""
+        return np.asarray(0.5 * (charge + transposed(charge)))
+
+    def generator(self, x: ArrayLike) -> Float64Array:
+        """Return (E_ij W, E_ij b, −U E_ij) in the order of the matrix entries, shape (n_h², P)."""
+        x, n = self._point(x), self.shape[0]
+        out = np.zeros((n, n, self.n_params))
+        for i in range(n):
+            for j in range(n):
+                cut(out[i, j], self._W)[i] = cut(x, self._W)[j]
+                cut(out[i, j], self._U)[:, j] = -cut(x, self._U)[:, i]
+                if self._b is not None:
+                    cut(out[i, j], self._b)[i] = cut(x, self._b)[j]
+        return out.reshape(n * n, self.n_params)
+
+    def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
+        """Return x with the layer transformed by A = exp(strength), strength an n_h × n_h matrix."""
+        x, exponent = self._point(x), self._strength(strength)
+        A, inverse = expm(exponent), expm(-exponent)
+        out = x.astype(np.float64)
+        cut(out, self._W)[:] = A @ cut(x, self._W)
+        cut(out, self._U)[:] = cut(x, self._U) @ inverse
+        if self._b is not None:
+            cut(out, self._b)[:] = A @ cut(x, self._b)
+        return out
+
+    def norm(self, x: ArrayLike) -> Float64Array:
+        """Return (|w_j|² + b_j² + |u_i|²)^½ for E_ij, with w_j row j of W and u_i column i of U."""
+        x = self._point(x)
+        incoming, outgoing = (cut(x, self._W) ** 2).sum(axis=1), (cut(x, self._U) ** 2).sum(axis=0)
+        if self._b is not None:
+            incoming = incoming + cut(x, self._b) ** 2
+        return np.asarray(np.sqrt(outgoing[:, None] + incoming), dtype=np.float64)
+
+    def row(self) -> Row:
+        """Return the kernels' description."""
+        return Row(layout.LINEAR_LAYER, self._where())
+
+    @classmethod
+    def entries(cls) -> dict[str, Entry]:
+        """Return the formulas of those known by name alone."""
+        return {"linear": lambda motion, h, bias, _: entry(motion, h, bias)}
+
+    def formula(self, motion: Motion, whole_layer: bool = False) -> Formula:
+        """Return the law of all matrix units."""
+        return entry(motion, str(self.h), self.network.bias)
+
+
+def entry(motion: Motion, h: str, bias: bool) -> Formula:
+    """Return the law of all matrix units."""
+    W, U, b = weights(h), weights(following(h)), f"b_{index(h)}"
+    dW, dU, db = (dot(a) for a in (W, U, b))
+
+    def form(left: tuple[str, str, str], right: tuple[str, str, str]) -> str:
+        middle = f" + {left[1]}{written.transposed(right[1])}" if bias else ""
+        return f"{left[0]}{written.transposed(right[0])}{middle} - {written.transposed(right[2])}{left[2]}"
+
+    still, moving = (W, b, U), (dW, db, dU)
+    if motion.first_order:
+        return rf"{form(still, still)} = \mathrm{{const}}", "GU Table 4, (42)"
+    return motion.balanced(form(moving, still), form(moving, moving)), "GU Table 4, (41), (43)"

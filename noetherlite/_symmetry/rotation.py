@@ -1,0 +1,94 @@
+"""Rotations of the data."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+
+from .._base.types import Array, ArrayLike, Float64Array
+from .._kernels import layout
+from .._problem.network import Network
+from . import written
+from .blocks import cut, required, transposed
+from .family import Family, Row, expm
+from .written import Entry, Formula, Motion, dot
+
+
+class DataRotation(Family):
+    """Rotations of the input, W_1 ↦ W_1 R, R ∈ SO(n_0), where the data are invariant (GU §6, Table 5).
+
+    J = W_1ᵀẆ_1 − Ẇ_1ᵀW_1, a skew n_0 × n_0 matrix; component (i, j) belongs to A = E_ij − E_ji. The source is zero.
+
+    Parameters
+    ----------
+    network : Network
+        A network of any depth. Whether its data are invariant is measured by `symmetries.find`.
+    """
+
+    symmetric = False
+    batchwise = False
+    measured = True
+    skew = True
+    quantity_degree = None
+    condition = "the data are invariant under rotations, which a run measures"
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.n_params = network, network.n_params
+        self._W = required(network, "W1")
+        self.moved = slice(self._W.start, self._W.stop)
+        self.name, self.shape = "rotation", (network.widths[0],) * 2
+
+    @classmethod
+    def of(cls, network: Network) -> list[Self]:
+        """Return the one there is, where there are two inputs or more."""
+        return [cls(network)] if network.widths[0] > 1 else []
+
+    def pair(self, a: Array, b: Array) -> Float64Array:
+        """Return a_Wᵀ b_W − b_Wᵀ a_W."""
+        product = transposed(cut(a, self._W)) @ cut(b, self._W)
+        return np.asarray(product - transposed(product))
+
+    def generator(self, x: ArrayLike) -> Float64Array:
+        """Return W_1 (E_ij − E_ji) in the order of the matrix entries, shape (n_0², P)."""
+        x, n = self._point(x), self.shape[0]
+        out = np.zeros((n, n, self.n_params))
+        for i in range(n):
+            for j in range(n):
+                cut(out[i, j], self._W)[:, j] += cut(x, self._W)[:, i]
+                cut(out[i, j], self._W)[:, i] -= cut(x, self._W)[:, j]
+        return out.reshape(n * n, self.n_params)
+
+    def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
+        """Return x with W_1 ↦ W_1 exp(strength − strengthᵀ), strength an n_0 × n_0 matrix."""
+        out, exponent = self._point(x).astype(np.float64), self._strength(strength)
+        cut(out, self._W)[:] = cut(out, self._W) @ expm(exponent - exponent.T)
+        return out
+
+    def norm(self, x: ArrayLike) -> Float64Array:
+        """Return (|column i of W_1|² + |column j|²)^½, and 0 where i = j."""
+        square = (cut(self._point(x), self._W) ** 2).sum(axis=0)
+        out = np.sqrt(square[:, None] + square)
+        return np.where(np.eye(square.size, dtype=bool), 0.0, out).astype(np.float64)
+
+    def row(self) -> Row:
+        """Return the kernels' description."""
+        m, n = self._W.shape
+        return Row(layout.ROTATION, (n, self._W.start, m, -1, -1, -1, 0))
+
+    @classmethod
+    def entries(cls) -> dict[str, Entry]:
+        """Return the formulas of those known by name alone."""
+        return {"rotation": lambda motion, *_: entry(motion)}
+
+    def formula(self, motion: Motion, whole_layer: bool = False) -> Formula:
+        """Return the law of all rotations."""
+        return entry(motion)
+
+
+def entry(motion: Motion) -> Formula:
+    """Return the law of all rotations."""
+    W, dW = "W_1", dot("W_1")
+    if motion.first_order:
+        return f"{written.transposed(W)}{dW} - {written.transposed(dW)}{W} = 0", "GU Table 5"
+    return motion.conserved(f"{written.transposed(W)}{dW} - {written.transposed(dW)}{W}"), "GU Table 5, (47), (48)"

@@ -1,0 +1,124 @@
+"""Scaling of neurons."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._base.types import Array, ArrayLike, Float64Array
+from .._kernels import layout
+from .._problem.network import Network
+from .blocks import cut
+from .family import Row
+from .hidden import Hidden
+from .written import Entry, Formula, Motion, dotted, following, group, index, still, summed, weights
+
+
+class NeuronScaling(Hidden):
+    """Scaling of each neuron of hidden layer h, (w, b, u) ↦ (λw, λb, λ^{−p}u) [β ↦ β/λ] (GU §4, Tables 2 and 3).
+
+    Q_i = ½(|w|² + b² − p|u|² [− β²]) with w the incoming row, b the bias, u the outgoing column of neuron i.
+
+    Parameters
+    ----------
+    network : Network
+        Its activation in layer h must be homogeneous of some degree p, or swish with trained β; p = 1 is taken, and
+        `objection` set, where it is not.
+    h : int
+        Hidden layer, 1 … L−1.
+    """
+
+    symmetric = True
+    quantity_degree = 2.0
+    summable = True
+    reducible = True
+
+    def __init__(self, network: Network, h: int) -> None:
+        super().__init__(network, h)
+        activation = network.activations[h - 1]
+        if activation.degree is None:
+            self.objection = f"activation {str(activation)!r} is not homogeneous"
+        self.degree = 1.0 if activation.degree is None else activation.degree
+        self.name, self.shape = f"scaling:{h}", (network.widths[h],)
+
+    def pair(self, a: Array, b: Array) -> Float64Array:
+        """Return ⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ [− β_a β_b] per neuron."""
+        out = (cut(a, self._W) * cut(b, self._W)).sum(axis=-1)
+        out = out - self.degree * (cut(a, self._U) * cut(b, self._U)).sum(axis=-2)
+        if self._b is not None:
+            out = out + cut(a, self._b) * cut(b, self._b)
+        if self._beta is not None:
+            out = out - cut(a, self._beta) * cut(b, self._beta)
+        return np.asarray(out)
+
+    def generator(self, x: ArrayLike) -> Float64Array:
+        """Return (w, b, −p u [, −β]) of each neuron, zero elsewhere, shape (n_h, P)."""
+        x = self._point(x)
+        out = np.zeros((self.n_generators, self.n_params))
+        for i in range(self.n_generators):
+            cut(out[i], self._W)[i] = cut(x, self._W)[i]
+            cut(out[i], self._U)[:, i] = -self.degree * cut(x, self._U)[:, i]
+            if self._b is not None:
+                cut(out[i], self._b)[i] = cut(x, self._b)[i]
+            if self._beta is not None:
+                cut(out[i], self._beta)[i] = -cut(x, self._beta)[i]
+        return out
+
+    def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
+        """Return x with neuron i scaled by λ_i = exp(strength_i)."""
+        out, factor = self._point(x).astype(np.float64), np.exp(self._strength(strength))
+        cut(out, self._W)[:] *= factor[:, None]
+        cut(out, self._U)[:] *= factor**-self.degree
+        if self._b is not None:
+            cut(out, self._b)[:] *= factor
+        if self._beta is not None:
+            cut(out, self._beta)[:] /= factor
+        return out
+
+    def squares(self, x: ArrayLike) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Return |w|² + b², |u|² and β² per neuron, each of shape (n_h,)."""
+        x = self._point(x).astype(np.float64)
+        b, beta = (np.zeros(self.shape) if block is None else cut(x, block) for block in (self._b, self._beta))
+        incoming, outgoing = (cut(x, self._W) ** 2).sum(axis=1) + b**2, (cut(x, self._U) ** 2).sum(axis=0)
+        return np.asarray(incoming), np.asarray(outgoing), np.asarray(beta**2)
+
+    def norm(self, x: ArrayLike) -> Float64Array:
+        """Return (|w|² + b² + p²|u|² [+ β²])^½ per neuron."""
+        incoming, outgoing, beta = self.squares(x)
+        return np.asarray(np.sqrt(incoming + self.degree**2 * outgoing + beta), dtype=np.float64)
+
+    def row(self) -> Row:
+        """Return the kernels' description."""
+        return Row(layout.SCALING, self._where(), self.degree)
+
+    @classmethod
+    def entries(cls) -> dict[str, Entry]:
+        """Return the formulas of those known by name alone."""
+        return {
+            "scaling": lambda motion, h, bias, whole: entry(motion, h, "p", bias, False, whole),
+            "swish": lambda motion, h, bias, whole: entry(motion, h, "1", bias, True, whole),
+        }
+
+    def formula(self, motion: Motion, whole_layer: bool = False) -> Formula:
+        """Return the law of neuron i, or of the whole layer."""
+        swish = self._beta is not None
+        return entry(motion, str(self.h), f"{self.degree:g}", self.network.bias, swish, whole_layer)
+
+
+def entry(motion: Motion, h: str, p: str, bias: bool, swish: bool, whole_layer: bool) -> Formula:
+    """Return the law of neuron i, or of the whole layer."""
+    u = rf"\|{{}}{weights(following(h))}\|_F^2" if whole_layer else "|{}u_i|^2"
+    terms = [("+", rf"\|{{}}{weights(h)}\|_F^2" if whole_layer else "|{}w_i|^2")]
+    terms += [("+", f"|{{}}b_{index(h)}|^2" if whole_layer else "{}b_i^2")] * bias
+    terms += [("-" + ("" if p == "1" else p), u)]
+    terms += [("-", rf"|{{}}\beta_{index(h)}|^2" if whole_layer else r"{}\beta_i^2")] * swish
+    squares, speeds = summed(terms, still), summed(terms, dotted)
+    source = "GU Table 3" if bias else "GU Table 2"  # both have all activations, swish too
+    if motion.first_order:
+        return rf"{squares} = \mathrm{{const}}", f"{source}, (31), (36), (37)"
+    operator = r"\frac{d^2}{dt^2}"
+    if motion.mass:
+        operator = rf"{motion.mass}\,{operator}"
+    if motion.friction:
+        friction = "" if motion.friction == "1" else rf"{motion.friction}\,"
+        operator = rf"({operator} + {friction}\frac{{d}}{{dt}})"
+    return rf"\frac{{1}}{{2}}{operator}({squares}) = {motion.mass}{group(speeds, motion.mass)}", source

@@ -1,0 +1,117 @@
+"""How the terms of laws are written: in LaTeX that matplotlib's mathtext understands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .._motion.dynamics import Dynamics
+
+Formula = tuple[str, str]  # a law in LaTeX, and where it stands in the paper
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The coefficients of a dynamics as they are written.
+
+    Attributes
+    ----------
+    name : str
+        The paper's name of the dynamics.
+    mass : str
+        m, "" for 1 and "0" for 0.
+    friction : str
+        c(t), "" for none.
+    factor : str
+        μ(t), "" for 1.
+    """
+
+    name: str
+    mass: str
+    friction: str
+    factor: str
+
+    @property
+    def first_order(self) -> bool:
+        """Whether m = 0."""
+        return self.mass == "0"
+
+    def conserved(self, charge: str) -> str:
+        """Return that μ times a charge is conserved."""
+        return rf"{self.factor}{group(charge, self.factor)} = \mathrm{{const}}"
+
+    def balanced(self, charge: str, source: str) -> str:
+        """Return that μ times a charge changes by μ times a source."""
+        moving = group(charge, self.factor) if self.factor else charge
+        return rf"\frac{{d}}{{dt}}[{self.factor}{moving}] = {self.factor}{group(source, self.factor)}"
+
+
+# (motion, layer, whether there are biases, whether it is the law of the whole layer) ↦ the law of a symmetry known by name alone
+Entry = Callable[[Motion, str, bool, bool], Formula]
+GENERAL = Motion("general", "m", "c", r"\mu ")
+
+
+def written(d: Dynamics) -> Motion:
+    """Return how the coefficients of a dynamics are written."""
+    if d.mass == 0:
+        return Motion(d.name, "0", f"{d.gamma:g}", "")
+    mass = "" if d.mass == 1 else f"{d.mass:g}"
+    parts = [f"{d.gamma:g}"] * (d.gamma > 0) + [rf"\frac{{{d.alpha:g}}}{{t}}"] * (d.alpha > 0)
+    friction = f"({' + '.join(parts)})" if len(parts) > 1 else "".join(parts)
+    power, rate = d.alpha / d.mass, d.gamma / d.mass
+    factor = (
+        "" if power == 0 else "t" if power == 1 else f"t^{{{power:g}}}" if power >= 10 or power % 1 else f"t^{power:g}"
+    )
+    if rate > 0:
+        factor += r"\,e^{t}" if rate == 1 else rf"\,e^{{{rate:g}t}}"
+    return Motion(d.name, mass, friction, factor)
+
+
+def index(h: str) -> str:
+    """Return the number of a layer as an index."""
+    return h if len(h) == 1 else f"{{{h}}}"
+
+
+def following(h: str) -> str:
+    """Return the number of the next layer."""
+    return str(int(h) + 1) if h.isdigit() else f"{h}+1"
+
+
+def weights(h: str) -> str:
+    """Return the weights of a layer."""
+    return f"W_{index(h)}"
+
+
+def transposed(matrix: str) -> str:
+    """Return the transpose of a matrix."""
+    return rf"{matrix}^{{\top}}"
+
+
+def dot(symbol: str) -> str:
+    """Return the time derivative of an array with an index."""
+    letter, index = symbol.split("_", 1)
+    return rf"\dot{{{letter}}}_{index}"
+
+
+def still(template: str) -> str:
+    """Return a template "{}x_i" as it is."""
+    return template.replace("{}", "")
+
+
+def dotted(template: str) -> str:
+    """Return a template "{}x_i" with dots: the time derivative."""
+    return re.sub(r"\{\}(\\beta|\w)", lambda m: rf"\dot{{{m[1]}}}", template)
+
+
+def summed(terms: list[tuple[str, str]], write: Callable[[str], str]) -> str:
+    """Return a sum of terms (sign with coefficient, template), each written by `write`."""
+    out = ""
+    for sign, template in terms:
+        out += f" {sign[0]} {sign[1:]}{write(template)}"
+    return out.removeprefix(" + ")
+
+
+def group(expression: str, factor: str = "(") -> str:
+    """Return the expression in parentheses if a factor stands before it and it is a sum."""
+    return f"({expression})" if factor and re.search(r" [+-] ", expression) else expression
