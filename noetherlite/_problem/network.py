@@ -10,16 +10,16 @@ import numpy as np
 
 from .._base import checks, html
 from .._base.floating import underflowing
-from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
+from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._kernels import layout, reference
 from .._kernels.cpu import compiled
 from .activations import Activation, parse
+from .losses import LOSSES, Loss
 from .potentials import Compiled, owned
 
 if TYPE_CHECKING:
     from .datasets import Dataset
 
-LOSSES = {"mse": layout.MSE, "nll": layout.NLL}
 _WIDEST = 10**9  # so that products of two widths are integers of 64 bits
 SCHEMES = ("lecun", "he", "xavier", "ntk")
 
@@ -97,10 +97,15 @@ class Network:
             )
         self.bias = checks.boolean(bias, "bias")
         self.loss = checks.one_of(loss, "loss", LOSSES)
-        if self.loss == "nll" and self.widths[-1] < 2:
-            raise ValueError(f"loss='nll' needs at least 2 outputs, got widths={list(self.widths)}")
+        if self.widths[-1] < (fewest := self.loss_function.fewest_outputs):
+            raise ValueError(f"loss={self.loss!r} needs at least {fewest} outputs, got widths={list(self.widths)}")
         self.blocks = tuple(_blocks(self.widths, self.activations, self.bias))
         self.n_params = self.blocks[-1].stop
+
+    @property
+    def loss_function(self) -> Loss:
+        """What is known of its loss."""
+        return LOSSES[self.loss]
 
     @property
     def n_layers(self) -> int:
@@ -272,19 +277,19 @@ class Network:
         for b in self.blocks:
             kind = b.name.rstrip("0123456789")
             offsets[int(b.name[len(kind) :]) - 1, ("W", "b", "beta").index(kind)] = b.start
-        nll = self.loss == "nll"
         if y is None:
-            y = np.zeros(X.shape[0], np.int64) if nll else np.zeros((X.shape[0], self.widths[-1]))
+            y = self.loss_function.blank(X.shape[0], self.widths[-1])
+        labels, targets = self.loss_function.arrays(y, dtype)
         return layout.Problem(
             kind=layout.NETWORK,
             widths=np.array(self.widths, np.int64),
             offsets=offsets,
             activation=np.array([*(a.code for a in self.activations), layout.LINEAR], np.int64),
             parameter=np.array([*(a.constant for a in self.activations), 1.0], dtype),
-            loss=LOSSES[self.loss],
+            loss=self.loss_function.code,
             X=layout.plain(X, dtype),
-            labels=layout.plain(y, "int64") if nll else np.empty(0, np.int64),
-            targets=np.empty((0, 0), dtype) if nll else layout.plain(y, dtype),
+            labels=labels,
+            targets=targets,
             matrix=np.empty((0, 0), dtype),
             dual=-1,
         )
@@ -342,16 +347,11 @@ class NetworkPotential(Compiled):
         self.network = network
         self.X: Array = checks.array(held, "X", ndim=2)
         self.n_samples = self.X.shape[0]
-        n_outputs = network.widths[-1]
         if self.n_samples == 0:
             raise ValueError("X holds no samples; expected at least one row")
         if self.X.shape[1] != network.widths[0]:
             raise ValueError(f"X must have {network.widths[0]} columns, one per input, got {self.X.shape[1]}")
-        self.y: Array | IntArray
-        if network.loss == "nll":
-            self.y = checks.labels(y, "y", n_samples=self.n_samples, n_classes=n_outputs)
-        else:
-            self.y = checks.shaped(y, "y", (self.n_samples, n_outputs))
+        self.y = network.loss_function.checked(y, self.n_samples, network.widths[-1])
         if held is data:
             self.X, self.y = owned(self.X, held), owned(self.y, y)
         self.n_params = network.n_params

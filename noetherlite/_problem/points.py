@@ -51,7 +51,7 @@ def _size(values: Array) -> float:
 
 
 def _target(U: NetworkPotential) -> float:
-    return _size(np.asarray(U.y, np.float64)) if U.network.loss == "mse" else 1.0
+    return _size(np.asarray(U.network.loss_function.aimed_at(U.y), np.float64))
 
 
 def _kinks(z: Array, rng: np.random.Generator) -> Float64Array:

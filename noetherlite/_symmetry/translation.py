@@ -9,6 +9,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
+from .._problem.losses import LOSSES
 from .._problem.network import Network
 from .blocks import cut, required
 from .family import Family, Row
@@ -39,8 +40,9 @@ class OutputTranslation(Family):
 
     def __init__(self, network: Network, block: str) -> None:
         block = checks.one_of(block, "block", ("b", "W"))
-        if network.loss != "nll":
-            self.objection = f"it needs loss='nll', the network has {network.loss!r}"
+        if not network.loss_function.shift_invariant:
+            fitting = " or ".join(f"loss={name!r}" for name, loss in LOSSES.items() if loss.shift_invariant)
+            self.objection = f"it needs {fitting}, the network has {network.loss!r}"
         self.network, self.n_params = network, network.n_params
         self._block = required(network, f"{block}{network.n_layers}")
         self.name = f"translation:{block}"

@@ -170,7 +170,7 @@ def _sizes(U: Potential) -> Float64Array:
         arrays = U.network.unpack(sizes)
         spread = rms(U.X, axis=0)
         arrays["W1"] /= np.where(spread > 0, spread, 1.0)
-        target = float(rms(np.asarray(U.y))) if U.network.loss == "mse" else 1.0
+        target = float(rms(U.network.loss_function.aimed_at(U.y)))
         for name in {f"W{U.network.n_layers}", f"b{U.network.n_layers}"} & set(arrays):
             arrays[name] *= target if target > 0 else 1.0
     return sizes

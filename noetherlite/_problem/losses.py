@@ -1,0 +1,120 @@
+"""The catalogue of losses: what is known of each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._base import checks
+from .._base.complete import require
+from .._base.types import Array, ArrayLike, Float64Array, IntArray
+from .._kernels import layout
+
+
+class Loss(ABC):
+    """U = (1/N) Σ ℓ(f, y) of outputs f (N, n_L).
+
+    A new one is a subclass with all of these members, and its line in `LOSSES`; the kernels find it by its code
+    (`docs/extending.md`).
+
+    Attributes
+    ----------
+    fewest_outputs : int
+        Least n_L that makes sense.
+    shift_invariant : bool
+        Whether a constant that is added to all outputs changes nothing, so that translations of them are symmetries.
+    saturates : bool
+        Whether ∂ℓ/∂f is a difference of numbers up to 1, whose round-off stays where the difference fades.
+    """
+
+    fewest_outputs = 1
+    shift_invariant = False
+    saturates = False
+
+    def __init_subclass__(cls) -> None:
+        require(cls, "loss")
+
+    @property
+    @abstractmethod
+    def code(self) -> int:
+        """The kernels' number."""
+
+    @abstractmethod
+    def checked(self, y: ArrayLike, n_samples: int, n_outputs: int) -> Array | IntArray:
+        """Return y, or raise a ValueError or TypeError that says what is wrong with it."""
+
+    @abstractmethod
+    def blank(self, n_samples: int, n_outputs: int) -> Array | IntArray:
+        """Return a y for where only f is wanted."""
+
+    @abstractmethod
+    def arrays(self, y: Array, dtype: str) -> tuple[NDArray[np.int64], Array]:
+        """Return the kernels' labels (N,) and targets (N, n_L), of which the one that is not used is empty."""
+
+    @abstractmethod
+    def aimed_at(self, y: Array) -> Array:
+        """Return numbers of the size that outputs should have."""
+
+    def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
+        """Return by which factors other programs multiply this loss, and how they come to them."""
+        return {float(n_samples): f"there are {n_samples} samples"} if n_samples > 1 else {}
+
+
+class MeanSquaredError(Loss):
+    """U = (1/2N) Σ |f − y|² for targets y (N, n_L)."""
+
+    code = layout.MSE
+
+    def checked(self, y: ArrayLike, n_samples: int, n_outputs: int) -> Array:
+        """Return targets (N, n_L)."""
+        return checks.shaped(y, "y", (n_samples, n_outputs))
+
+    def blank(self, n_samples: int, n_outputs: int) -> Float64Array:
+        """Return zeros (N, n_L)."""
+        return np.zeros((n_samples, n_outputs))
+
+    def arrays(self, y: Array, dtype: str) -> tuple[NDArray[np.int64], Array]:
+        """Return no labels, and y."""
+        return np.empty(0, np.int64), layout.plain(y, dtype)
+
+    def aimed_at(self, y: Array) -> Array:
+        """Return the targets."""
+        return y
+
+    def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
+        """Return factors with which sums, no ½, and means over outputs come."""
+        return super().also_counted(n_samples, n_outputs) | {
+            2.0 * n_samples: f"there are {n_samples} samples, and the loss has a ½",
+            2.0: "as where the ½ of the loss is left out",
+            2.0 / n_outputs: f"2/{n_outputs}, as where squares are averaged over samples and outputs",
+        }
+
+
+class NegativeLogLikelihood(Loss):
+    """U = (1/N) Σ −log softmax(f)_y for integer labels y (N,)."""
+
+    code = layout.NLL
+    fewest_outputs = 2
+    shift_invariant = True
+    saturates = True
+
+    def checked(self, y: ArrayLike, n_samples: int, n_outputs: int) -> IntArray:
+        """Return labels (N,) in 0 … n_L − 1."""
+        return checks.labels(y, "y", n_samples=n_samples, n_classes=n_outputs)
+
+    def blank(self, n_samples: int, n_outputs: int) -> IntArray:
+        """Return zeros (N,)."""
+        return np.zeros(n_samples, np.int64)
+
+    def arrays(self, y: Array, dtype: str) -> tuple[NDArray[np.int64], Array]:
+        """Return y, and no targets."""
+        return layout.plain(y, "int64"), np.empty((0, 0), dtype)
+
+    def aimed_at(self, y: Array) -> Float64Array:
+        """Return 1, at which softmax is neither even nor saturated."""
+        return np.ones(1)
+
+
+LOSSES: dict[str, Loss] = {"mse": MeanSquaredError(), "nll": NegativeLogLikelihood()}
