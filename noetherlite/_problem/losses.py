@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +51,11 @@ class Loss(ABC):
         """Return a y for where only f is wanted."""
 
     @abstractmethod
-    def arrays(self, y: Array, dtype: str) -> tuple[NDArray[np.int64], Array]:
+    def arrays(self, y: NDArray[Any], dtype: str) -> tuple[NDArray[np.int64], Array]:
         """Return the kernels' labels (N,) and targets (N, n_L), of which the one that is not used is empty."""
 
     @abstractmethod
-    def aimed_at(self, y: Array) -> Array:
+    def aimed_at(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return numbers of the size that outputs should have."""
 
     def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
@@ -75,11 +76,11 @@ class MeanSquaredError(Loss):
         """Return zeros (N, n_L)."""
         return np.zeros((n_samples, n_outputs))
 
-    def arrays(self, y: Array, dtype: str) -> tuple[NDArray[np.int64], Array]:
+    def arrays(self, y: NDArray[Any], dtype: str) -> tuple[NDArray[np.int64], Array]:
         """Return no labels, and y."""
         return np.empty(0, np.int64), layout.plain(y, dtype)
 
-    def aimed_at(self, y: Array) -> Array:
+    def aimed_at(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return the targets."""
         return y
 
@@ -108,11 +109,11 @@ class NegativeLogLikelihood(Loss):
         """Return zeros (N,)."""
         return np.zeros(n_samples, np.int64)
 
-    def arrays(self, y: Array, dtype: str) -> tuple[NDArray[np.int64], Array]:
+    def arrays(self, y: NDArray[Any], dtype: str) -> tuple[NDArray[np.int64], Array]:
         """Return y, and no targets."""
         return layout.plain(y, "int64"), np.empty((0, 0), dtype)
 
-    def aimed_at(self, y: Array) -> Float64Array:
+    def aimed_at(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return 1, at which softmax is neither even nor saturated."""
         return np.ones(1)
 
