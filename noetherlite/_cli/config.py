@@ -252,10 +252,10 @@ class Config:
             self.errors.append(f"[run] {error}")
             return 1
 
-    def _plan(self, U: NetworkPotential | None, rules: list[Algorithm], networks: int | None) -> _Plan | None:
+    def _plan(self, U: NetworkPotential | None, rules: list[Algorithm], networks: int | None) -> _RunSection | None:
         """Return what [run] says, after the checks that `integrate` would make; without U only those of its own keys."""
 
-        def check(**given: Any) -> _Plan:
+        def check(**given: Any) -> _RunSection:
             problem: Potential = Radial() if U is None else U
             known = keys(memory, _OF_THE_PROBLEM if U is None else ())
             n_bytes = memory(problem, networks=networks, **{key: given[key] for key in given if key in known})
@@ -267,10 +267,10 @@ class Config:
             if "checkpoint_every" in given:
                 interval(given["checkpoint_every"])
             laws = watched(problem, given.get("laws", "all"), "batch_size" in given) if U is not None else []
-            return _Plan(given, [s.name for s in laws], n_bytes)
+            return _RunSection(given, [s.name for s in laws], n_bytes)
 
         allowed = {**keys(integrate if networks is None else ensemble, NOT_IN_RUN), **MEMBERS}
-        planned: _Plan | None = self._make("run", check, allowed, leave=["members"])
+        planned: _RunSection | None = self._make("run", check, allowed, leave=["members"])
         return planned
 
     def _start(
@@ -315,7 +315,7 @@ class Config:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _RunSection:
     """What [run] says."""
 
     arguments: dict[str, Any]

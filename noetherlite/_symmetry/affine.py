@@ -7,8 +7,8 @@ import numpy as np
 from .._base import checks
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
-from .family import Family, Row, expm
-from .written import Entry, Formula, Motion
+from .family import Family, KernelLaw, expm
+from .written import Coefficients, Entry, Formula
 
 
 class Symmetry(Family):
@@ -66,9 +66,9 @@ class Symmetry(Family):
         """Return |Gx + ξ|, shape (1,)."""
         return np.asarray(np.linalg.norm(self.generator(x), axis=1), dtype=np.float64)
 
-    def row(self) -> Row:
+    def kernel(self) -> KernelLaw:
         """Return the kernels' description; `where` is completed with the matrix's number."""
-        return Row(layout.AFFINE, (0, -1, 0, -1, -1, -1, 0))
+        return KernelLaw(layout.AFFINE, (0, -1, 0, -1, -1, -1, 0))
 
     @property
     def quantity_degree(self) -> float | None:
@@ -82,7 +82,7 @@ class Symmetry(Family):
         """Return none: nothing is known of it by a name."""
         return {}
 
-    def formula(self, motion: Motion, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
         """Return the law in terms of G and ξ, those that are not zero."""
         field = " + ".join(part for part, there in (("Gx", self.G.any()), (r"\xi", self.xi.any())) if there) or "0"
         source = "GU (16), (17)"

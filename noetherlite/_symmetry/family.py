@@ -18,7 +18,7 @@ from .._base.complete import require
 from .._base.floating import underflowing
 from .._base.types import Array, ArrayLike, Float64Array
 from .._problem.network import Network
-from .written import Entry, Formula, Motion
+from .written import Coefficients, Entry, Formula
 
 
 @underflowing
@@ -33,7 +33,7 @@ def expm(A: Float64Array) -> Float64Array:
 _MEASURED = {"generator", "apply", "quantity", "charge", "source", "pair", "translation", "norm"}
 
 
-class Row(NamedTuple):
+class KernelLaw(NamedTuple):
     """A family as the kernels know it: a line of `layout.Laws`."""
 
     kind: int
@@ -92,7 +92,7 @@ class NoetherSymmetry(ABC):
         """Return the source S(v)."""
 
     @abstractmethod
-    def formula(self, motion: Motion, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
         """Return the law under a dynamics, in LaTeX, with its source; where `summable`, that of the whole layer if asked for."""
 
     @classmethod
@@ -191,7 +191,7 @@ class Family(NoetherSymmetry, abstract=True):
         """Return |g_c(x)|, shape `shape`, for x of shape (P,)."""
 
     @abstractmethod
-    def row(self) -> Row:
+    def kernel(self) -> KernelLaw:
         """Return the kernels' description."""
 
     def translation(self, b: Array) -> Float64Array:

@@ -9,9 +9,9 @@ from .._kernels import layout
 from .._problem.network import Network
 from . import written
 from .blocks import cut, transposed
-from .family import Row, expm
+from .family import KernelLaw, expm
 from .hidden import Hidden
-from .written import Entry, Formula, Motion, dot, following, index, weights
+from .written import Coefficients, Entry, Formula, dot, following, index, weights
 
 
 class LinearLayer(Hidden):
@@ -82,21 +82,21 @@ class LinearLayer(Hidden):
             incoming = incoming + cut(x, self._b) ** 2
         return np.asarray(np.sqrt(outgoing[:, None] + incoming), dtype=np.float64)
 
-    def row(self) -> Row:
+    def kernel(self) -> KernelLaw:
         """Return the kernels' description."""
-        return Row(layout.LINEAR_LAYER, self._where())
+        return KernelLaw(layout.LINEAR_LAYER, self._where())
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
         """Return the formulas of those known by name alone."""
         return {"linear": lambda motion, h, bias, _: entry(motion, h, bias)}
 
-    def formula(self, motion: Motion, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
         """Return the law of all matrix units."""
         return entry(motion, str(self.h), self.network.bias)
 
 
-def entry(motion: Motion, h: str, bias: bool) -> Formula:
+def entry(motion: Coefficients, h: str, bias: bool) -> Formula:
     """Return the law of all matrix units."""
     W, U, b = weights(h), weights(following(h)), f"b_{index(h)}"
     dW, dU, db = (dot(a) for a in (W, U, b))

@@ -147,7 +147,7 @@ def _along(a: Float64Array, like: Float64Array) -> Float64Array:
 
 def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Laws:
     """Return the kernels' table of the laws to watch; components lie one family after the other."""
-    rows = [s.row() for s in symmetries]
+    rows = [s.kernel() for s in symmetries]
     own = [s for s in symmetries if isinstance(s, Symmetry)]
     where = np.full((len(rows), 8), -1, np.int64)
     for l, row in enumerate(rows):

@@ -11,8 +11,8 @@ from .._kernels import layout
 from .._problem.network import Network
 from . import written
 from .blocks import cut, required, transposed
-from .family import Family, Row, expm
-from .written import Entry, Formula, Motion, dot
+from .family import Family, KernelLaw, expm
+from .written import Coefficients, Entry, Formula, dot
 
 
 class DataRotation(Family):
@@ -71,22 +71,22 @@ class DataRotation(Family):
         out = np.sqrt(square[:, None] + square)
         return np.where(np.eye(square.size, dtype=bool), 0.0, out).astype(np.float64)
 
-    def row(self) -> Row:
+    def kernel(self) -> KernelLaw:
         """Return the kernels' description."""
         m, n = self._W.shape
-        return Row(layout.ROTATION, (n, self._W.start, m, -1, -1, -1, 0))
+        return KernelLaw(layout.ROTATION, (n, self._W.start, m, -1, -1, -1, 0))
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
         """Return the formulas of those known by name alone."""
         return {"rotation": lambda motion, *_: entry(motion)}
 
-    def formula(self, motion: Motion, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
         """Return the law of all rotations."""
         return entry(motion)
 
 
-def entry(motion: Motion) -> Formula:
+def entry(motion: Coefficients) -> Formula:
     """Return the law of all rotations."""
     W, dW = "W_1", dot("W_1")
     if motion.first_order:

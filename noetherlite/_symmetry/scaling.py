@@ -8,9 +8,9 @@ from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .._problem.network import Network
 from .blocks import cut
-from .family import Row
+from .family import KernelLaw
 from .hidden import Hidden
-from .written import Entry, Formula, Motion, dotted, following, group, index, still, summed, weights
+from .written import Coefficients, Entry, Formula, dotted, following, group, index, still, summed, weights
 
 
 class NeuronScaling(Hidden):
@@ -86,9 +86,9 @@ class NeuronScaling(Hidden):
         incoming, outgoing, beta = self.squares(x)
         return np.asarray(np.sqrt(incoming + self.degree**2 * outgoing + beta), dtype=np.float64)
 
-    def row(self) -> Row:
+    def kernel(self) -> KernelLaw:
         """Return the kernels' description."""
-        return Row(layout.SCALING, self._where(), self.degree)
+        return KernelLaw(layout.SCALING, self._where(), self.degree)
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
@@ -98,13 +98,13 @@ class NeuronScaling(Hidden):
             "swish": lambda motion, h, bias, whole: entry(motion, h, "1", bias, True, whole),
         }
 
-    def formula(self, motion: Motion, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
         """Return the law of neuron i, or of the whole layer."""
         swish = self._beta is not None
         return entry(motion, str(self.h), f"{self.degree:g}", self.network.bias, swish, whole_layer)
 
 
-def entry(motion: Motion, h: str, p: str, bias: bool, swish: bool, whole_layer: bool) -> Formula:
+def entry(motion: Coefficients, h: str, p: str, bias: bool, swish: bool, whole_layer: bool) -> Formula:
     """Return the law of neuron i, or of the whole layer."""
     u = rf"\|{{}}{weights(following(h))}\|_F^2" if whole_layer else "|{}u_i|^2"
     terms = [("+", rf"\|{{}}{weights(h)}\|_F^2" if whole_layer else "|{}w_i|^2")]

@@ -12,8 +12,8 @@ from .._kernels import layout
 from .._problem.losses import LOSSES
 from .._problem.network import Network
 from .blocks import cut, required
-from .family import Family, Row
-from .written import Entry, Formula, Motion, dotted, still
+from .family import Family, KernelLaw
+from .written import Coefficients, Entry, Formula, dotted, still
 
 
 class OutputTranslation(Family):
@@ -81,9 +81,11 @@ class OutputTranslation(Family):
         self._point(x)
         return np.full(self.shape, self._block.shape[0] ** 0.5, dtype=np.float64)
 
-    def row(self) -> Row:
+    def kernel(self) -> KernelLaw:
         """Return the kernels' description."""
-        return Row(layout.TRANSLATION, (self.n_generators, self._block.start, self._block.shape[0], -1, -1, -1, 0))
+        return KernelLaw(
+            layout.TRANSLATION, (self.n_generators, self._block.start, self._block.shape[0], -1, -1, -1, 0)
+        )
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
@@ -93,12 +95,12 @@ class OutputTranslation(Family):
             "translation:W": lambda motion, *_: entry(motion, "W"),
         }
 
-    def formula(self, motion: Motion, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
         """Return the law of the sum of the biases, or of a column of weights."""
         return entry(motion, self.name[-1])
 
 
-def entry(motion: Motion, block: str) -> Formula:
+def entry(motion: Coefficients, block: str) -> Formula:
     """Return the law of the sum of the biases, or of a column of weights."""
     entry = r"\sum_i {}b_{L,i}" if block == "b" else r"\sum_i {}W_{L,ij}"
     source = "theory §4.4, not in GU"

@@ -12,7 +12,7 @@ Formula = tuple[str, str]  # a law in LaTeX, and where it stands in the paper
 
 
 @dataclass(frozen=True)
-class Motion:
+class Coefficients:
     """The coefficients of a dynamics as they are written.
 
     Attributes
@@ -48,14 +48,14 @@ class Motion:
 
 
 # (motion, layer, whether there are biases, whether it is the law of the whole layer) ↦ the law of a symmetry known by name alone
-Entry = Callable[[Motion, str, bool, bool], Formula]
-GENERAL = Motion("general", "m", "c", r"\mu ")
+Entry = Callable[[Coefficients, str, bool, bool], Formula]
+GENERAL = Coefficients("general", "m", "c", r"\mu ")
 
 
-def written(d: Dynamics) -> Motion:
+def written(d: Dynamics) -> Coefficients:
     """Return how the coefficients of a dynamics are written."""
     if d.mass == 0:
-        return Motion(d.name, "0", f"{d.gamma:g}", "")
+        return Coefficients(d.name, "0", f"{d.gamma:g}", "")
     mass = "" if d.mass == 1 else f"{d.mass:g}"
     parts = [f"{d.gamma:g}"] * (d.gamma > 0) + [rf"\frac{{{d.alpha:g}}}{{t}}"] * (d.alpha > 0)
     friction = f"({' + '.join(parts)})" if len(parts) > 1 else "".join(parts)
@@ -65,7 +65,7 @@ def written(d: Dynamics) -> Motion:
     )
     if rate > 0:
         factor += r"\,e^{t}" if rate == 1 else rf"\,e^{{{rate:g}t}}"
-    return Motion(d.name, mass, friction, factor)
+    return Coefficients(d.name, mass, friction, factor)
 
 
 def index(h: str) -> str:
