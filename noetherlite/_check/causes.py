@@ -9,8 +9,6 @@ import numpy as np
 
 from .._base.types import Array, Float64Array
 from .._motion.base import Algorithm
-from .._motion.gradient_descent import GD
-from .._motion.heavy_ball import HeavyBall
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
 from .case import EXACT, EXPLAINED, Case, explained
@@ -34,12 +32,8 @@ def counted(U: Potential, factor: float, tolerance: float) -> str:
         return ""
     n, outputs = U.n_samples, U.network.widths[-1]
     known = {float(n): f"there are {n} samples"} if n > 1 else {}
-    if U.network.loss == "mse" and tolerance <= _SAME:
-        known |= {
-            2.0 * n: f"there are {n} samples, and the loss has a ½",
-            2.0: "as where the ½ of the loss is left out",
-            2.0 / outputs: f"2/{outputs}, as where squares are averaged over samples and outputs",
-        }
+    if tolerance <= _SAME:
+        known |= U.network.loss_function.also_counted(n, outputs)
     told = [text for value, text in known.items() if value != 1 and abs(factor / value - 1) < tolerance]
     return f" ({told[0]})" if told else ""
 
@@ -140,7 +134,7 @@ class Evidence:
         repeated = [c.record + 1 for c in self.cases if np.array_equal(c.rows[c.here], c.rows[c.here + 1])]
         if repeated:
             return f"row{'s' if len(repeated) > 1 else ''} {', '.join(map(str, repeated))} repeat{'' if len(repeated) > 1 else 's'} the row before{self._share()}"
-        if not isinstance(self.algorithm, GD) or any(batch is not None for c in self.cases for batch in c.batches):
+        if self.algorithm.has_velocity or any(batch is not None for c in self.cases for batch in c.batches):
             return ""
         for case in self.cases:
             x, following = case.rows[case.here : case.here + 2]
@@ -205,7 +199,7 @@ class Evidence:
 
     def _coefficients(self, entries: Array, where: str) -> str:
         """Recognise combinations of ∇U, x, its signs and the step before: weight decay, L1, momentum, Nesterov's momentum."""
-        momentum = isinstance(self.algorithm, GD | HeavyBall) and self.every == 1
+        momentum = self.algorithm.dynamics.mass == 0 and self.every == 1
         cases = [c for c in self.cases if c.has_previous] if momentum else self.cases
         if not cases:
             return ""
@@ -243,7 +237,7 @@ class Evidence:
     def _named(self, found: dict[str, float], where: str) -> str:
         """Return in words what the coefficients mean."""
         parts = []
-        declared = self.algorithm.momentum if isinstance(self.algorithm, HeavyBall) else 0.0
+        declared = self.algorithm.momentum
         beta = declared + found.get("momentum", 0.0)
         if "decay" in found:
             decay = self.algorithm.weight_decay

@@ -13,13 +13,11 @@ from .._base.precision import precision as precision
 from .._base.types import Array, ArrayLike
 from .._motion.base import Algorithm
 from .._motion.dynamics import GF, Dynamics
-from .._motion.heavy_ball import HeavyBall
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
 from .clock import candidates, even, last_is_short, start, times
 from .flow import HIDDEN, check_flow
 from .flow_path import Path
-from .implied import fewest_rows
 from .limits import limits
 from .recording import by_row, claimed, laws_of, recorded, step_laws
 from .rows import blocks_of
@@ -149,7 +147,7 @@ def check(
     if velocity is None and not (energy and laws != "all"):
         for algorithm in candidates(dynamics, when):
             seen = Stepwise(U, algorithm, families, p, t0=float(when[0]))
-            if len(rows) >= fewest_rows(algorithm, when[0] == 0) and _feed(seen, rows, None, until_broken=True):
+            if len(rows) >= algorithm.fewest_rows(when[0] == 0) and _feed(seen, rows, None, until_broken=True):
                 return report(seen, [])
     found, motion = check_flow(Path(U, rows, when, dynamics, velocity, p), families, energy)
     findings = [_ALIASED] if _aliased(U, rows) else motion_findings(U, motion) or law_findings(found)
@@ -175,7 +173,7 @@ def _stepwise(
 ) -> tuple[Stepwise, Array, list[str]]:
     """Return what judges the steps, the rows that it is to see, and what is to be said of those left out."""
     if velocity is not None:
-        if not algorithm.has_velocity or (every == 1 and not isinstance(algorithm, HeavyBall)):
+        if not algorithm.has_velocity or (every == 1 and not algorithm.takes_velocity):
             raise ValueError(f"velocity is not used with {algorithm}: its steps are checked from params alone")
         velocity = checks.shaped(velocity, "velocity", (U.n_params,)).astype(np.float64)
     if minibatches and batches is None and every > 1:
@@ -191,7 +189,7 @@ def _stepwise(
             rows = rows[:-1]
             told = [f"the last row is fewer than {every} steps after the one before it, and was not checked"]
     known_start = t0 == 0 or velocity is not None
-    fewest = fewest_rows(algorithm, known_start)
+    fewest = algorithm.fewest_rows(known_start)
     if len(rows) < (fewest if every == 1 else 2):
         raise ValueError(f"params has {len(rows)} rows, too few for one step of {algorithm}")
     motion = not minibatches or batches is not None

@@ -7,11 +7,9 @@ import numpy as np
 from .._base import checks
 from .._base.precision import of_dtype, precision
 from .._base.types import ArrayLike, Float64Array
+from .._motion.algorithms import ALGORITHMS
 from .._motion.base import Algorithm
-from .._motion.conformal_leapfrog import ConformalLeapfrog
 from .._motion.dynamics import Dynamics
-from .._motion.gradient_descent import GD
-from .._motion.nesterov import NAGD
 
 _DOUBLE = float(np.finfo(np.float64).eps)
 
@@ -80,8 +78,5 @@ def candidates(dynamics: Dynamics, t: Float64Array) -> list[Algorithm]:
     dt = float(t[-1] - t[0]) / (t.size - 1)
     if t.size < 3 or (np.abs(np.diff(t) - dt) > spread(dt, t, _DOUBLE)).any():
         return []
-    m, gamma, alpha = dynamics.mass, dynamics.gamma, dynamics.alpha
-    if m == 0:
-        return [GD(dt)] if gamma == 1 else []
-    nesterov: list[Algorithm] = [NAGD(dt**2, alpha)] if m == 1 and gamma == 0 and alpha >= 3 else []
-    return nesterov if alpha > 0 and t[0] == 0 else [*nesterov, ConformalLeapfrog(dt**2, m, gamma, alpha)]
+    found = (kind.following(dynamics, dt, float(t[0])) for kind in ALGORITHMS.values())
+    return [algorithm for algorithm in found if algorithm is not None]

@@ -9,15 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from .._base.types import Float64Array, IntArray
 from .._motion.base import Algorithm
-from .._motion.conformal_leapfrog import ConformalLeapfrog
-from .._motion.gradient_descent import GD
-from .._motion.heavy_ball import HeavyBall
-from .._motion.leapfrog import Leapfrog
-from .._motion.nesterov import NAGD
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +25,11 @@ class Implied:
         Where it was taken, y_k.
     gradient : ndarray, shape (K, P)
         Its value F_k.
-    gain : float
-        Round-off ε|x| of the positions makes up to ε·gain·|x| in F.
     """
 
     record: IntArray
     points: Float64Array
     gradient: Float64Array
-    gain: float
 
 
 @dataclass(frozen=True)
@@ -85,80 +75,11 @@ class Steps:
         )
 
 
-_Found = tuple[IntArray, Float64Array, Float64Array]  # record, points, F with weight decay in it
-
-
-def fewest_rows(algorithm: Algorithm, known_start: bool) -> int:
-    """Return how many rows a gradient takes; `known_start` is a start from rest at t = 0, or with a known velocity.
-
-    Raises
-    ------
-    TypeError
-        If the algorithm is not known here.
-    """
-    if not isinstance(algorithm, GD | HeavyBall | NAGD | Leapfrog | ConformalLeapfrog):
-        raise TypeError(f"dynamics={algorithm} has no update rule that can be checked; give its Dynamics instead")
-    return 2 if isinstance(algorithm, GD) or (known_start and isinstance(algorithm, HeavyBall | NAGD)) else 3
-
-
 def implied(algorithm: Algorithm, x: Float64Array, t0: float, velocity: Float64Array | None = None) -> Implied:
     """Return the gradients that positions x (R, P), one row per step from time t0 on, imply.
 
     `velocity` is that of a heavy ball at the first row; without it the first gradient is that of a start from rest where
     t0 = 0, and is not told otherwise.
     """
-    if isinstance(algorithm, GD):
-        record, points, gradient = _gradient_descent(algorithm, x)
-    elif isinstance(algorithm, HeavyBall):
-        start = np.zeros_like(x[0]) if velocity is None and t0 == 0 else velocity
-        record, points, gradient = _heavy_ball(algorithm, x, start)
-    elif isinstance(algorithm, NAGD):
-        record, points, gradient = _nesterov(algorithm, x, t0)
-    else:
-        assert isinstance(algorithm, Leapfrog | ConformalLeapfrog)
-        record, points, gradient = _leapfrog(algorithm, x, t0)
-    return Implied(record, points, gradient - algorithm.weight_decay * points, gain(algorithm))
-
-
-def gain(algorithm: Algorithm) -> float:
-    """Return what round-off ε|x| of the positions makes in F, over ε|x|."""
-    h, decay = algorithm.dt, algorithm.weight_decay
-    if isinstance(algorithm, GD):
-        return 2 / h + decay
-    if isinstance(algorithm, HeavyBall):
-        return 2 * (1 + algorithm.momentum) / h + decay
-    return 4 * algorithm.dynamics.mass / h**2 + decay
-
-
-def _gradient_descent(algorithm: GD, x: Float64Array) -> _Found:
-    """x_{k+1} = x_k − ηF(x_k)."""
-    return np.arange(x.shape[0] - 1), x[:-1], (x[:-1] - x[1:]) / algorithm.lr
-
-
-def _heavy_ball(algorithm: HeavyBall, x: Float64Array, start: Float64Array | None) -> _Found:
-    """v_{k+1} = βv_k − F(x_k) with v_k = (x_k − x_{k−1})/h, and v_0 where it is known."""
-    v = np.diff(x, axis=0) / algorithm.dt
-    if start is not None:
-        v = np.concatenate([start[None], v])
-    record = np.arange(start is None, x.shape[0] - 1)
-    return record, x[record], algorithm.momentum * v[:-1] - v[1:]
-
-
-def _nesterov(algorithm: NAGD, x: Float64Array, t0: float) -> _Found:
-    """x_{k+1} = y_k − sF(y_k) with y_k = x_k + β_k(x_k − x_{k−1}); from rest at t = 0 also y_0 = x_0."""
-    k = t0 / algorithm.dt + np.arange(1, x.shape[0] - 1)
-    beta = ((k - 1) / (k + algorithm.alpha - 1))[:, None]
-    record, points = np.arange(1, x.shape[0] - 1), x[1:-1] + beta * (x[1:-1] - x[:-2])
-    if t0 == 0:
-        record, points = np.arange(x.shape[0] - 1), np.concatenate([x[:1], points])
-    return record, points, (points - x[record + 1]) / algorithm.lr
-
-
-def _leapfrog(algorithm: Leapfrog | ConformalLeapfrog, x: Float64Array, t0: float) -> _Found:
-    """v_{k+½} = ρv_{k−½} − (h/2m)(1 + ρ)F(x_k), ρ = μ(τ_{k−1})/μ(τ_k) with τ_k = t_k + h/2: the two half kicks at x_k."""
-    h, dynamics = algorithm.dt, algorithm.dynamics
-    v = np.diff(x, axis=0) / h
-    middle = t0 + (np.arange(v.shape[0]) + 0.5) * h
-    rho = dynamics.fading(middle[:-1], middle[1:])[:, None]
-    gradient = 2 * dynamics.mass / h * (rho * v[:-1] - v[1:]) / (1 + rho)
-    return np.arange(1, x.shape[0] - 1), x[1:-1], gradient
+    record, points, gradient = algorithm.implied_gradients(x, t0, velocity)
+    return Implied(record, points, gradient - algorithm.weight_decay * points)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._motion.gradient_descent import GD
-from .._motion.heavy_ball import HeavyBall
-from .._motion.nesterov import NAGD
 from .implied import Steps
 from .rows import ALIKE, blocks_of, distinct
 from .steps import Stepwise
@@ -39,10 +36,7 @@ def limits(seen: Stepwise) -> list[str]:
 
 
 def _needs_velocity(seen: Stepwise) -> bool:
-    if isinstance(seen.algorithm, GD):
-        return False
-    known = isinstance(seen.algorithm, HeavyBall | NAGD) and seen.t0 == 0
-    return not known and not (isinstance(seen.algorithm, HeavyBall) and seen.velocity is not None)
+    return seen.algorithm.fewest_rows(seen.t0 == 0 or seen.velocity is not None) > 2
 
 
 def _without_motion(seen: Stepwise) -> str:
@@ -63,12 +57,12 @@ def _without_motion(seen: Stepwise) -> str:
 
 def _first_step(seen: Stepwise, first: Steps) -> str:
     start = "the first step was not checked: it is not one from rest"
-    if first.want is not None and isinstance(seen.algorithm, HeavyBall):
+    if first.want is not None:
         got, want = first.got[0], first.want[0]
         square = float(want @ want)
         factor = float(got @ want) / square if square > 0 else np.inf
         alike = square > 0 and np.linalg.norm(got - factor * want) <= ALIKE[0] * abs(factor) * square**0.5
-        undamped = 1 / (1 - seen.algorithm.dampening)
+        undamped = seen.algorithm.undamped_first_step
         if alike and undamped > 1 and abs(factor / undamped - 1) <= ALIKE[0]:
             return f"{start}, but {distinct(undamped, 1.0)} times as long: PyTorch leaves the dampening out of it; all others were"
         if alike:

@@ -16,7 +16,6 @@ from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family, NoetherSymmetry
 from .check import report
 from .clock import start
-from .implied import fewest_rows
 from .recording import batch_of_row, dtype_of, step_laws
 from .rows import blocks_of
 from .steps import Stepwise
@@ -69,7 +68,6 @@ class Monitor:
         is_potential(U)
         checks.instance(algorithm, "algorithm", Algorithm, "an Algorithm such as nl.GD(0.1)")
         minibatches = checks.boolean(minibatches, "minibatches")
-        fewest_rows(algorithm, known_start=True)
         self._every = checks.integer(every, "every", minimum=1)
         self._claim = U, algorithm, laws, minibatches, start(algorithm, t0)
         self._families(batchwise=minibatches)

@@ -8,8 +8,6 @@ import numpy as np
 
 from .._base.types import Float64Array
 from .._motion.base import Algorithm
-from .._motion.gradient_descent import GD
-from .._motion.heavy_ball import HeavyBall
 from .._problem.potentials import Potential
 from .case import Case, explained
 from .replay import walk
@@ -28,7 +26,7 @@ _Weight = Callable[[int], float]  # number of a row ↦ weight of the newest par
 def averages(U: Potential, algorithm: Algorithm, cases: Sequence[Case]) -> str:
     """Recognise averages e_k = e_{k−1} + w_k(x_k − e_{k−1}) of parameters x_k that take the steps of gradient descent."""
     cases = [case for case in cases if case.record > 1]  # before that an average may begin otherwise
-    if not isinstance(algorithm, GD) or not cases:
+    if algorithm.has_velocity or not cases:
         return ""
     rounding = Rounding(U, 0.0)
 
@@ -87,7 +85,7 @@ def apart(U: Potential, algorithm: Algorithm, every: int, t0: float, cases: Sequ
     """Recognise rows that are all another number of steps apart; those of methods with a velocity from rest at row 0."""
     if any(batch is not None for case in cases for batch in case.batches):
         return ""
-    if isinstance(algorithm, GD):
+    if not algorithm.has_velocity:
         starts = [(case, case.rows[case.here], case.rows[case.here + 1 : case.here + 2]) for case in cases]
     else:
         starts = [(case, case.rows[0], case.rows[1:]) for case in cases[:1] if case.record == case.here]
@@ -129,8 +127,7 @@ def _fitting(
             return np.inf
         return float(np.linalg.norm([path[end] - row for end, row in zip(ends, following, strict=True)]))
 
-    h = algorithm.dt if isinstance(algorithm, GD | HeavyBall) else algorithm.dt**2  # what a force moves x by in a step
     off = miss(every)
     if not np.isfinite(off):
         return set()
-    return {m for m in tried if explained(miss(m), off, case.noise * h * m)}
+    return {m for m in tried if explained(miss(m), off, case.noise * algorithm.reach * m)}

@@ -12,9 +12,6 @@ from .._base.precision import widened
 from .._base.types import Array, ArrayLike, IntArray
 from .._motion.base import Algorithm
 from .._motion.dynamics import Dynamics
-from .._motion.gradient_descent import GD
-from .._motion.heavy_ball import HeavyBall
-from .._motion.nesterov import NAGD
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family, NoetherSymmetry
@@ -80,7 +77,7 @@ def batch_of_row(U: Potential, value: Any, name: str, every: int, algorithm: Alg
     """Return the minibatch of a row, or those of the steps that follow it."""
     if every == 1:
         return batch_of(U, value, name)
-    if not isinstance(algorithm, GD | HeavyBall | NAGD):
+    if algorithm.gradients_per_step > 1:
         raise ValueError(f"{name} with every={every} is not known for {algorithm}, of which a step has two gradients")
     if not isinstance(value, Sequence | np.ndarray) or len(value) != every:
         raise ValueError(

@@ -10,11 +10,8 @@ import numpy as np
 from .._base.precision import Precision
 from .._base.types import Float64Array
 from .._motion.base import Algorithm
-from .._motion.gradient_descent import GD
-from .._motion.heavy_ball import HeavyBall
-from .._motion.nesterov import NAGD
 from .._problem.potentials import Potential
-from .implied import Steps, gain
+from .implied import Steps
 from .rounding import Rounding
 from .rows import ROUND_OFF
 
@@ -46,34 +43,8 @@ def walk(
     rounded: Callable[[Float64Array], Float64Array] = lambda x: x,
 ) -> tuple[Float64Array, Float64Array]:
     """Return x and v after so many steps of the algorithm from time t on (theory §6), both `rounded` after each."""
-    h, decay = algorithm.dt, algorithm.weight_decay
-
-    def force(j: int, y: Float64Array) -> Float64Array:
-        return gradient(j, y) + decay * y
-
-    if isinstance(algorithm, GD):
-        for j in range(steps):
-            x = rounded(x - h * force(j, x))
-    elif isinstance(algorithm, HeavyBall):
-        for j in range(steps):
-            v = rounded(algorithm.momentum * v - force(j, x))
-            x = rounded(x + h * v)
-    elif isinstance(algorithm, NAGD):
-        for j in range(steps):
-            k = round(t / h) + j
-            beta = (k - 1) / (k + algorithm.alpha - 1)
-            v = rounded(beta * v - h * force(j, x + beta * h * v))
-            x = rounded(x + h * v)
-    else:
-        kick = 0.5 * h / algorithm.dynamics.mass
-        at_x = force(0, x)
-        for j in range(steps):
-            start, middle, end = (t + (j + part) * h for part in (0.0, 0.5, 1.0))
-            v = algorithm.dynamics.fading(start, middle) * v - kick * at_x
-            x = rounded(x + h * v)
-            at_x = force(j + 1, x)
-            v = rounded(algorithm.dynamics.fading(middle, end) * (v - kick * at_x))
-    return x, v
+    decay = algorithm.weight_decay
+    return algorithm.walk(x, v, t, steps, lambda j, y: gradient(j, y) + decay * y, rounded)
 
 
 class Replay:
@@ -209,8 +180,7 @@ class Replay:
             ahead = self.U.gradient(x + step / float(np.linalg.norm(self._direction)) * self._direction)
             self._direction = (ahead - gradient) / step
             curvature = float(np.linalg.norm(self._direction))
-        h, heavy = self.algorithm.dt, isinstance(self.algorithm, HeavyBall)
-        return self.every * float(np.sqrt(curvature * (h if heavy else h**2 / self.algorithm.dynamics.mass)))
+        return self.every * float(np.sqrt(curvature * self.algorithm.reach))
 
     def _correct(self, v: list[Float64Array], corrections: list[Float64Array]) -> float:
         """Add the part of the corrections, 0 to 1, that brings the twins nearest to the rows; return it.
@@ -226,14 +196,14 @@ class Replay:
 
     def _round_off(self, x: Float64Array, mean: Float64Array) -> float:
         p = self.precision
-        return float(gain(self.algorithm) * p.length(x) + p.gradient * np.linalg.norm(mean))
+        return float(self.algorithm.gain * p.length(x) + p.gradient * np.linalg.norm(mean))
 
     def _begin(self, x: Float64Array, following: Float64Array, t: float, batch: object, a: float, b: float) -> bool:
         """Find the velocity at the first row; return whether the steps from there are still to be judged."""
         if self._known is not None:
             self._velocities = [self._known] * (1 + _TWINS)
             return True
-        if not self.algorithm.has_velocity or a == 0 or (isinstance(self.algorithm, NAGD) and t == 0):
+        if not self.algorithm.has_velocity or a == 0 or not np.isfinite(self.algorithm.dynamics.friction(t)):
             return True
         here, _, mean = self._walk(x, self._velocities[0], t, batch)
         if np.linalg.norm(following - here) <= abs(b) * ROUND_OFF * self._round_off(x, mean):

@@ -62,7 +62,7 @@ class Rounding:
 
     def saturation(self, V: Potential, x: Float64Array, want: Float64Array) -> float:
         """Return what errors of ε in softmax(f) − y make of the gradient: of the size of that of other labels."""
-        if not isinstance(V, NetworkPotential) or V.network.loss != "nll" or V.network.widths[-1] < 2:
+        if not isinstance(V, NetworkPotential) or not V.network.loss_function.saturates:
             return 0.0
         other = V.network.potential(V.X, (V.y + 1) % V.network.widths[-1]).gradient(x)
         return ROUND_OFF * self.eps * float(np.linalg.norm(other - want))

@@ -10,12 +10,11 @@ import numpy as np
 from .._base.precision import Precision
 from .._base.types import BoolArray, Float64Array
 from .._motion.base import Algorithm
-from .._motion.heavy_ball import HeavyBall
 from .._problem.network import Block
 from .._problem.potentials import Potential
 from .._symmetry.family import Family
 from .causes import Evidence
-from .implied import Steps, fewest_rows, gain, implied
+from .implied import Steps, implied
 from .replay import Replay
 from .rounding import Rounding
 from .rows import ROUND_OFF, Moments, Motion, Row, Tally, blocks_of, norms, ratio, times
@@ -147,7 +146,7 @@ class Stepwise:
         if self.replay is not None:
             return self.replay.steps(x, low, self._batches)
         known_start = low == 0 and (self.t0 == 0 or self.velocity is not None)
-        if x.shape[0] < fewest_rows(self.algorithm, known_start):
+        if x.shape[0] < self.algorithm.fewest_rows(known_start):
             return None
         t = self.t0 + low * self.algorithm.dt
         seen = implied(self.algorithm, x, t, self.velocity if low == 0 else None)
@@ -159,7 +158,7 @@ class Stepwise:
                 [self._gradient(point, k - low, int(k)) for point, k in zip(points, record, strict=True)]
             ).reshape(points.shape)
         p = self.precision
-        noise = gain(self.algorithm) * p.length(points) + p.gradient * np.linalg.norm(got, axis=1)
+        noise = self.algorithm.gain * p.length(points) + p.gradient * np.linalg.norm(got, axis=1)
         when: Float64Array = np.asarray(self.t0 + record * self.algorithm.dt, np.float64)
         return Steps(record, when, points, got, want, ROUND_OFF * noise)
 
@@ -178,7 +177,7 @@ class Stepwise:
                 self._explain(steps, laws, int(k), x, low)
                 off[k] = self._off(steps.part(slice(k, k + 1)), _cut(laws, slice(k, k + 1)))[0]
                 self._unexplained = self._unexplained + 1 if off[k] else 0
-        free = isinstance(self.algorithm, HeavyBall) and self.velocity is None and self.algorithm.momentum > 0
+        free = self.algorithm.takes_velocity and self.velocity is None and self.algorithm.momentum > 0
         held = bool(free and steps.record[0] == 0 and off[0] and self.every == 1)
         if held:
             self.pending = steps.part(slice(0, 1))
@@ -236,7 +235,7 @@ class Stepwise:
         if not p.finer:
             return steps.noise
         own = p.of(block.name) * np.linalg.norm(steps.points[:, block.start : block.stop], axis=1)
-        return np.asarray(steps.noise + ROUND_OFF * gain(self.algorithm) * (own - p.length(steps.points)))
+        return np.asarray(steps.noise + ROUND_OFF * self.algorithm.gain * (own - p.length(steps.points)))
 
     def _explain(self, steps: Steps, laws: list[_Law], k: int, x: Float64Array, low: int) -> None:
         """Put in the gradient and the noise that rounding at step k allows."""

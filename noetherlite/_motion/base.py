@@ -142,6 +142,11 @@ class Algorithm(ABC):
     def gain(self) -> float:
         """Round-off ε|x| of positions makes up to ε·gain·|x| in the gradient that they imply."""
 
+    @property
+    @abstractmethod
+    def reach(self) -> float:
+        """How far a force of size 1 moves x in a step."""
+
     @abstractmethod
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Return the gradients that positions imply: the update rule solved for ∇U + λy.
@@ -167,7 +172,7 @@ class Algorithm(ABC):
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        """Return x and v after so many steps from time t on, x `rounded` after each."""
+        """Return x and v after so many steps from time t on, both `rounded` after each."""
 
     @property
     def gradients_per_step(self) -> int:

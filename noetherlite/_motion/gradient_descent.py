@@ -90,6 +90,11 @@ class GD(Algorithm):
         """2/η + λ."""
         return 2 / self.dt + self.weight_decay
 
+    @property
+    def reach(self) -> float:
+        """η."""
+        return self.dt
+
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve x_{k+1} = x_k − ηF(x_k)."""
         return np.arange(x.shape[0] - 1), x[:-1], (x[:-1] - x[1:]) / self.lr

@@ -101,6 +101,11 @@ class HeavyBall(Algorithm):
         """2(1 + β)/h + λ."""
         return 2 * (1 + self.momentum) / self.dt + self.weight_decay
 
+    @property
+    def reach(self) -> float:
+        """H."""
+        return self.dt
+
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve v_{k+1} = βv_k − F(x_k) with v_k = (x_k − x_{k−1})/h, and v_0 where it is known: zero from t = 0 on."""
         start = np.zeros_like(x[0]) if velocity is None and t0 == 0 else velocity
@@ -115,7 +120,7 @@ class HeavyBall(Algorithm):
     ) -> tuple[Float64Array, Float64Array]:
         """Return x and v after so many steps."""
         for j in range(steps):
-            v = self.momentum * v - force(j, x)
+            v = rounded(self.momentum * v - force(j, x))
             x = rounded(x + self.dt * v)
         return x, v
 

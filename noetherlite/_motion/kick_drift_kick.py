@@ -63,6 +63,11 @@ class KickDriftKick(Algorithm, abstract=True):
         """4m/h² + λ."""
         return 4 * self.dynamics.mass / self.dt**2 + self.weight_decay
 
+    @property
+    def reach(self) -> float:
+        """h²/m."""
+        return self.dt**2 / self.dynamics.mass
+
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve v_{k+½} = ρv_{k−½} − (h/2m)(1 + ρ)F(x_k), ρ = μ(τ_{k−1})/μ(τ_k) with τ_k = t_k + h/2: both half kicks at x_k."""
         h, dynamics = self.dt, self.dynamics
@@ -84,7 +89,7 @@ class KickDriftKick(Algorithm, abstract=True):
             v = dynamics.fading(start, middle) * v - kick * at_x
             x = rounded(x + h * v)
             at_x = force(j + 1, x)
-            v = dynamics.fading(middle, end) * (v - kick * at_x)
+            v = rounded(dynamics.fading(middle, end) * (v - kick * at_x))
         return x, v
 
     @property

@@ -90,6 +90,11 @@ class NAGD(Algorithm):
         """4/h² + λ."""
         return 4 / self.dt**2 + self.weight_decay
 
+    @property
+    def reach(self) -> float:
+        """h²."""
+        return self.dt**2
+
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve x_{k+1} = y_k − sF(y_k) with y_k = x_k + β_k(x_k − x_{k−1}); from t = 0 on also with y_0 = x_0."""
         k = t0 / self.dt + np.arange(1, x.shape[0] - 1)
@@ -107,7 +112,7 @@ class NAGD(Algorithm):
         for j in range(steps):
             k = round(t / h) + j
             beta = (k - 1) / (k + self.alpha - 1)
-            v = beta * v - h * force(j, x + beta * h * v)
+            v = rounded(beta * v - h * force(j, x + beta * h * v))
             x = rounded(x + h * v)
         return x, v
 

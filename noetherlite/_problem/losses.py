@@ -59,8 +59,8 @@ class Loss(ABC):
         """Return numbers of the size that outputs should have."""
 
     def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
-        """Return by which factors other programs multiply this loss, and how they come to them."""
-        return {float(n_samples): f"there are {n_samples} samples"} if n_samples > 1 else {}
+        """Return by which factors besides N other programs multiply this loss, and how they come to them."""
+        return {}
 
 
 class MeanSquaredError(Loss):
@@ -85,8 +85,8 @@ class MeanSquaredError(Loss):
         return y
 
     def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
-        """Return factors with which sums, no ½, and means over outputs come."""
-        return super().also_counted(n_samples, n_outputs) | {
+        """Return the factors of a sum, of no ½, and of a mean over outputs."""
+        return {
             2.0 * n_samples: f"there are {n_samples} samples, and the loss has a ½",
             2.0: "as where the ½ of the loss is left out",
             2.0 / n_outputs: f"2/{n_outputs}, as where squares are averaged over samples and outputs",
