@@ -2,13 +2,17 @@
 
 import numpy as np
 
+from noetherlite._problem.activations import EXAMPLES, parse
 from noetherlite._problem.network import Network
 
 EPS = np.finfo(np.float64).eps
 SMOOTH = ["linear(0.7)", "polynomial(2)", "polynomial(3)", "swish", "swish(1.3)", "tanh"]
 KINKED = ["relu", "leaky_relu(0.1)", "repu(2)", "repu(1.5)"]
+for example in EXAMPLES:  # of the catalogue, those of another name
+    if parse(example).name not in {parse(a).name for a in SMOOTH + KINKED}:
+        (KINKED if parse(example).is_piecewise else SMOOTH).append(example)
 ACTIVATIONS = SMOOTH + KINKED
-HOMOGENEOUS = [a for a in ACTIVATIONS if a not in ("tanh", "swish(1.3)")]
+HOMOGENEOUS = [a for a in ACTIVATIONS if parse(a).degree is not None]
 LOSSES = ["mse", "nll"]
 
 

@@ -407,7 +407,7 @@ def test_an_algorithm_without_a_rule_that_can_be_checked_cannot_be_written():
         pass
 
     assert nl.check(U, X, T, Other(0.1)).laws == {}
-    with pytest.raises(TypeError, match="Unknown lacks what every algorithm has: .*implied_gradients, .*walk"):
+    with pytest.raises(TypeError, match=r"Unknown lacks what every algorithm has: .*implied_gradients, .*walk"):
 
         class Unknown(nl.Algorithm):
             @property

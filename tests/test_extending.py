@@ -1,0 +1,219 @@
+"""What is in one place: every algorithm, activation, loss and symmetry in its table has all that the package asks of it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from problems import EPS, problem
+
+import noetherlite as nl
+from noetherlite._kernels import layout, pointwise, reference
+from noetherlite._motion.algorithms import ALGORITHMS, specified
+from noetherlite._motion.base import Algorithm, Terms
+from noetherlite._motion.dynamics import GF, NAGF, ND
+from noetherlite._problem.activations import CATALOGUE, EXAMPLES, Kind, parse
+from noetherlite._problem.losses import LOSSES, Loss
+from noetherlite._symmetry.catalogue import FAMILIES, catalogue
+from noetherlite._symmetry.discrete import exact_law, explained
+from noetherlite._symmetry.family import Family
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = (ROOT / "docs" / "extending.md").read_text("utf-8")
+STEPS = 12
+NAMES = list(ALGORITHMS)
+
+
+def recipe(title):
+    """The paths that a section names, in its order, each once."""
+    section = re.search(rf"(?ms)^## {title}$(.*?)(?=^## |\Z)", RECIPES)[1]
+    return list(dict.fromkeys(re.findall(r"`([\w./]+\.(?:py|md))`", section))), section
+
+
+@pytest.mark.parametrize("title", ["An activation", "An algorithm", "A symmetry", "A loss"])
+def test_recipes_name_files_that_exist_and_count_them(title):
+    places, section = recipe(title)
+    named_for_reading = {"_motion/base.py", "_symmetry/family.py"}
+    package = [p for p in places if p.startswith("_") and p not in named_for_reading]
+    assert package
+    for path in places:
+        inside = ROOT / "noetherlite" / path
+        assert inside.exists() or (ROOT / path).exists(), path
+    edited, written = map(int, re.search(r"\*\*(\d+) files edited, (\d+) written\*\*", section).groups())
+    assert edited == len(package)
+    assert written in (0, 1)
+
+
+def test_what_lacks_members_cannot_be_written():
+    with pytest.raises(TypeError, match=r"Half lacks what every algorithm has: code, .*exact_law, .*walk"):
+
+        class Half(Algorithm):
+            @property
+            def dynamics(self):
+                return ND
+
+    with pytest.raises(TypeError, match=r"Part lacks what every symmetry has: .*formula, .*pair, quantity_degree"):
+
+        class Part(Family):
+            def norm(self, x):
+                return x
+
+    with pytest.raises(TypeError, match=r"Some lacks what every loss has: aimed_at, arrays, .*code"):
+
+        class Some(Loss):
+            pass
+
+    with pytest.raises(TypeError, match="activation 'new' lacks `pieces`, or `value`"):
+        Kind(code=99, examples=("new",))
+    with pytest.raises(TypeError, match="abstract"):
+        Algorithm(0.1)
+
+
+def test_codes_are_distinct():
+    assert len({kind.code for kind in CATALOGUE.values()}) == len(CATALOGUE)
+    assert len({loss.code for loss in LOSSES.values()}) == len(LOSSES)
+    assert {kind.__name__: kind for kind in map(type, (kind(0.01) for kind in ALGORITHMS.values()))} == ALGORITHMS
+
+
+# --- algorithms: members against each other, and against a run -----------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def case(request):
+    """An algorithm with weight decay, its potential, and a run of it by the oracle."""
+    algorithm = ALGORITHMS[request.param](0.01, weight_decay=0.1)
+    _, U, x = problem("tanh", loss="nll", widths=(2, 3, 3), n=6)
+    run = nl.integrate(U, algorithm, x, STEPS, backend="reference", record_params=True)
+    return U, algorithm, run
+
+
+def test_an_algorithm_is_public_and_written_to_files(case):
+    _, algorithm, _ = case
+    name = type(algorithm).__name__
+    assert getattr(nl, name) is ALGORITHMS[name]
+    assert specified(algorithm.specification()) == algorithm
+
+
+def test_an_algorithms_laws_hold(case):
+    _, algorithm, run = case
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    wrong = type(algorithm)(0.02, weight_decay=0.1)  # a negative control: other steps have other laws
+    assert wrong.push != algorithm.push or wrong.dt != algorithm.dt
+
+
+def test_an_algorithms_walk_is_its_run(case):
+    U, algorithm, run = case
+    x, v = run.params[0].astype(float), np.zeros(U.n_params)
+    decay = algorithm.weight_decay
+    there = algorithm.walk(x, v, run.t[0], STEPS, lambda _, y: U.gradient(y) + decay * y, lambda a: a)[0]
+    assert np.abs(there - run.x).max() <= 8 * STEPS * EPS * np.abs(run.x).max()
+
+
+def test_an_algorithms_steps_imply_its_gradients(case):
+    U, algorithm, run = case
+    record, points, force = algorithm.implied_gradients(run.params, run.t[0], None)
+    assert record[0] == algorithm.fewest_rows(known_start=True) - 2
+    want = np.array([U.gradient(y) + algorithm.weight_decay * y for y in points])
+    allowed = 8 * EPS * algorithm.gain * np.linalg.norm(points, axis=1)
+    off = np.linalg.norm(force - want, axis=1)
+    assert (off <= allowed).all()
+    assert (np.linalg.norm(force - 1.001 * want, axis=1) > allowed).all()
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_an_algorithms_recordings_are_checked(case, every):
+    U, algorithm, run = case
+    assert nl.check(U, run.params[::every], run.t[::every], algorithm, every=every).ok
+    other = type(algorithm)(0.0101, weight_decay=0.1)
+    assert not nl.check(U, run.params[::every], dynamics=other, every=every).ok
+
+
+def test_an_algorithms_formulas_explain_their_letters(case):
+    _, algorithm, _ = case
+    for name in ("scaling:1", "rotation", "translation:b", "mine"):
+        formula, letters = exact_law(name, algorithm, has_quantity=name != "rotation"), explained(algorithm)
+        for letter in "JQhημτβλ":
+            assert letter not in formula or re.search(rf"\b{letter}", letters), (formula, letters)
+    all_terms = Terms(still=False, skew=False, has_quantity=True, decays=True)
+    assert r"\lambda" in algorithm.exact_law(all_terms)
+    assert r"\lambda" not in algorithm.exact_law(all_terms._replace(decays=False))
+
+
+@pytest.mark.parametrize("dynamics", [GF, ND, NAGF, nl.Dynamics(2.0, 0.3, 0.0)])
+def test_an_algorithm_that_follows_a_dynamics_has_it(case, dynamics):
+    kind = type(case[1])
+    found = kind.following(dynamics, 0.1, 1.0)
+    if found is not None:
+        assert found.dynamics == dynamics
+        assert found.dt == pytest.approx(0.1, rel=2 * EPS)
+
+
+@pytest.mark.needs_jit
+def test_an_algorithm_is_the_same_compiled(case):
+    U, algorithm, run = case
+    compiled = nl.integrate(U, algorithm, run.params[0], STEPS, record_params=True)
+    assert np.abs(compiled.params - run.params).max() <= 64 * STEPS * EPS * np.abs(run.params).max()
+    assert {law.verdict for law in compiled.laws.values()} == {"holds"}
+
+
+# --- activations: the catalogue against the kernels -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_an_activations_facts_are_those_of_the_kernels(text):
+    activation = parse(text)
+    z = np.random.default_rng(0).standard_normal(64)
+    c = 1.0 if activation.trainable else activation.constant
+    value = reference.sigma(activation.code, c, z)
+    if activation.pieces is not None:
+        p, low, high = activation.pieces
+        expected = np.where(z > 0, high, low) * z**p if p == int(p) else np.where(z > 0, high, 0) * np.abs(z) ** p
+    else:
+        expected = activation.kind.value(c, z)
+    assert np.abs(value - expected).max() <= 8 * EPS * np.abs(z).max() ** (activation.degree or 1)
+    slope = reference.d_sigma(activation.code, c, z)
+    if not activation.is_piecewise:
+        h = 1e-30
+        derivative = reference.sigma(activation.code, c, z + 1j * h).imag / h
+        assert np.abs(slope - derivative).max() <= 64 * EPS * np.abs(slope).max()
+    if activation.kind.slope is not None:
+        assert np.abs(slope - activation.kind.slope(value)).max() <= 8 * EPS
+    for k in range(8):  # the scalar pair that all kernels share
+        a = pointwise.sigma(activation.code, c, z[k])
+        assert abs(a - value[k]) <= 8 * EPS * max(abs(value[k]), abs(z[k]))
+        kept = a if pointwise.in_place(activation.code) else z[k]
+        assert abs(pointwise.d_sigma(activation.code, c, kept, a) - slope[k]) <= 8 * EPS * max(1.0, abs(slope[k]))
+
+
+def test_the_catalogue_is_all_that_kernels_know():
+    known = {name: code for name, code in vars(layout).items() if name.isupper() and isinstance(code, int)}
+    assert {known[name.upper()] for name in CATALOGUE} == {kind.code for kind in CATALOGUE.values()}
+
+
+# --- symmetries ----------------------------------------------------------------------------------------------------
+
+
+def test_families_are_found_by_the_names_of_their_members():
+    net = nl.Network([3, 4, 4, 2], ["swish", "linear"])
+    found = catalogue(net)
+    assert {type(s) for s in found} == set(FAMILIES.values())
+    for s in found:
+        assert FAMILIES[s.name.partition(":")[0]] is type(s)
+
+
+def test_the_degree_of_a_quantity_is_measured():
+    net = nl.Network([3, 4, 4, 2], ["swish", "linear"])
+    x = net.init(rng=0, bias_std=0.3)
+    for s in [*catalogue(net), nl.Symmetry(np.diag([1.0, 2.0])), nl.Symmetry(np.zeros((2, 2)), [1.0, 2.0])]:
+        at = x[: s.n_params]
+        moved = s.charge(at, at)  # ⟨g(x), x⟩, a matrix unit and its transpose together where Q is a matrix
+        rate = s.quantity_rate(moved)
+        if s.quantity_degree is None:
+            assert not s.symmetric
+        else:
+            assert np.abs(rate - s.quantity_degree * s.quantity(at)).max() <= 64 * EPS * np.abs(at).sum() ** 2
+        if s.skew:
+            assert np.abs(s.source(at)).max() <= 64 * EPS * (at @ at)
+        if s.still:
+            assert not s.pair(at, at).any()
+    assert nl.Symmetry(np.eye(2), [1.0, 0.0]).quantity_degree is None
