@@ -20,7 +20,7 @@ _HEAD = ("residual", "tolerance", "scale", "order", "verdict", "first")
 
 
 class Report:
-    """What `check` found; `print` it for the table.
+    """The report of `check`, what it found; `print` it for the table. (The page of a run is made by `report`.)
 
     Attributes
     ----------

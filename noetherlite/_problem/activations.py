@@ -197,6 +197,16 @@ class Activation:
         return self.is_piecewise and self.degree == 1
 
     @property
+    def is_polynomial(self) -> bool:
+        """Whether σ is a polynomial on either side of 0."""
+        return self.pieces is not None and self.pieces.degree % 1 == 0
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether the kernel at infinite width is known."""
+        return self.is_linear or self.is_kinked or self.kind.slope is not None
+
+    @property
     def trainable(self) -> bool:
         """Whether the layer has a trainable β per neuron."""
         return self.kind.trained and self.parameter is None
@@ -231,6 +241,11 @@ def _gaussian_mean(f: Callable[[Float64Array], Float64Array]) -> float:
     """E[f(g)] for a standard normal g by the trapezoidal rule: exact to round-off for f analytic within 0.01 of the axis."""
     nodes, step = np.linspace(-14, 14, 2**14 + 1, retstep=True)
     return float(np.sum(f(nodes) * np.exp(-0.5 * nodes**2)) * step / math.sqrt(2 * math.pi))
+
+
+def such_as(fits: Callable[[Activation], bool]) -> str:
+    """Return the examples that fit, as messages have them."""
+    return ", ".join(repr(example) for example in EXAMPLES if fits(parse(example)))
 
 
 def parse(text: str | Activation) -> Activation:

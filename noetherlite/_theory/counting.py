@@ -13,6 +13,7 @@ from .._base.floating import underflowing
 from .._base.types import ArrayLike, Float64Array, Seed
 from .._kernels import modular
 from .._kernels.modular import PRIME
+from .._problem.activations import such_as
 from .._problem.network import Network
 from .._symmetry.linear_layer import LinearLayer
 from .._symmetry.scaling import NeuronScaling
@@ -357,13 +358,12 @@ def _check_activations(net: Network) -> None:
     """Raise if f is not a polynomial in θ on every activation pattern, or not affine in the gates."""
     piecewise = ""
     for h, activation in enumerate(net.activations, start=1):
-        degree = activation.degree
-        if activation.pieces is None or degree is None or degree % 1:
+        if not activation.is_polynomial:
             raise ValueError(
-                f"net: activation {str(activation)!r} of layer {h} is not piecewise polynomial; expected 'linear', 'relu', "
-                "'leaky_relu(a)', 'polynomial(p)' or 'repu(p)' with an integer p"
+                f"net: activation {str(activation)!r} of layer {h} is not piecewise polynomial; expected "
+                f"{such_as(lambda a: a.is_polynomial)} or another integer power"
             )
-        if piecewise and degree > 1:
+        if piecewise and activation.degree != 1:
             raise ValueError(
                 f"net: activation {str(activation)!r} of layer {h} comes after {piecewise}; expected no degree above 1 "
                 "after a piecewise activation"

@@ -7,7 +7,7 @@ import numpy as np
 from .._base import checks
 from .._base.floating import in_range, rangeless
 from .._base.types import ArrayLike, Float64Array
-from .._problem.activations import Activation
+from .._problem.activations import Activation, such_as
 from .._problem.network import Network
 
 
@@ -107,10 +107,10 @@ _NODES = 64
 
 def _checked(activation: Activation) -> Activation:
     """Return the activation if its expectations are known."""
-    if activation.kind.slope is None and not (activation.is_linear or activation.is_kinked):
+    if not activation.has_limit:
         raise ValueError(
             f"net has the activation {str(activation)!r}, for which no infinite-width kernel is known here; expected "
-            "relu, leaky_relu, linear or tanh"
+            f"one such as {such_as(lambda a: a.has_limit)}"
         )
     return activation
 
