@@ -20,7 +20,7 @@ _HEAD = ("residual", "tolerance", "scale", "order", "verdict", "first")
 
 
 class Report:
-    """The report of `check`, what it found; `print` it for the table. (The page of a run is made by `report`.)
+    """The report of `check`, what it found; `print` it for the table. It is no page of a run, which `report` makes.
 
     Attributes
     ----------
