@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._base import checks
+from .._base.floating import norm
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .family import Family, KernelLaw, expm
@@ -40,7 +41,8 @@ class Symmetry(Family):
         self.n_params = self.G.shape[0]
         self.xi = np.zeros(self.n_params) if xi is None else checks.shaped(xi, "xi", (self.n_params,))
         self.symmetric = bool(np.array_equal(self.G, self.G.T))
-        self.name, self.shape = str(name), (1,)
+        checks.instance(name, "name", str, "a text")
+        self.name, self.shape = name, (1,)
 
     def pair(self, a: Array, b: Array) -> Float64Array:
         """Return ⟨Ga, b⟩."""
@@ -64,7 +66,11 @@ class Symmetry(Family):
 
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return |Gx + ξ|, shape (1,)."""
-        return np.asarray(np.linalg.norm(self.generator(x), axis=1), dtype=np.float64)
+        return np.array([norm(self.generator(x))])
+
+    def norm_within(self, x: Array, block: slice) -> Float64Array:
+        """Return the norm of Gx + ξ over a block, shape (1,)."""
+        return np.array([norm(self.generator(x)[0, block])])
 
     def kernel(self) -> KernelLaw:
         """Return the kernels' description; `where` is completed with the matrix's number."""

@@ -141,8 +141,6 @@ class Family(NoetherSymmetry, abstract=True):
         Why this is not a symmetry of the network it was made for; empty where it is one.
     batchwise : bool
         Whether it is a symmetry of the loss of every minibatch; rotations are one of the whole data set only.
-    moved : slice
-        Parameters outside of which g is zero.
     still, skew : bool
         Whether G = 0 for all of the class, and whether ⟨Gv, v⟩ = 0, of which it is a case: terms that its exact laws have not.
     summable : bool
@@ -161,7 +159,6 @@ class Family(NoetherSymmetry, abstract=True):
     symmetric: bool
     objection = ""
     batchwise = True
-    moved = slice(None)
     still = False
     skew = False
     summable = False
@@ -189,6 +186,12 @@ class Family(NoetherSymmetry, abstract=True):
     @abstractmethod
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return |g_c(x)|, shape `shape`, for x of shape (P,)."""
+
+    def norm_within(self, x: Array, block: slice) -> Float64Array:
+        """Return the norm of g_c(x) over a block of parameters; where g is linear block by block it is that of x cut to it."""
+        alone = np.zeros_like(x)
+        alone[block] = x[block]
+        return self.norm(alone)
 
     @abstractmethod
     def kernel(self) -> KernelLaw:
@@ -220,7 +223,7 @@ class Family(NoetherSymmetry, abstract=True):
         return self.pair(v, v)
 
     def _strength(self, strength: ArrayLike) -> Float64Array:
-        out = np.asarray(strength, dtype=np.float64)
+        out = checks.array(strength, "strength", ndim=(0, len(self.shape)))
         if out.shape not in ((), self.shape):
             raise ValueError(f"strength must be a number or have shape {self.shape}, got {out.shape}")
         return np.broadcast_to(out, self.shape)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from .._base import checks
-from .._base.floating import underflowing
+from .._base.floating import norm, underflowing, unit
 from .._base.types import Array, Seed
 from .._problem.network import NetworkPotential
 from .._problem.points import random_point
-from .._problem.potentials import Potential
+from .._problem.potentials import Potential, is_potential
 from .catalogue import catalogue
 from .family import Family, NoetherSymmetry
 from .rotation import DataRotation
@@ -63,7 +63,8 @@ def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
     >>> [s.name for s in nl.symmetries(net.potential(nl.datasets.icosahedron()))]
     ['scaling:1', 'rotation', 'time']
     """
-    _check_potential(U)
+    is_potential(U)
+    checks.generator(rng)
     found: list[NoetherSymmetry] = []
     if isinstance(U, NetworkPotential):
         found += [s for s in catalogue(U.network) if not s.objection]
@@ -75,10 +76,10 @@ def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
 
 @underflowing
 def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> float:
-    """Return max |⟨g(x), ∇U(x)⟩| / (|g(x)||∇U(x)|) over 8 random points x and all components g of a symmetry.
+    """Return max |⟨g(x), ∇U(x)⟩| / Σ_b |g_b(x)||∇_b U(x)| over 8 random points x and all components g of a symmetry.
 
-    It is a measurement: a large defect disproves a symmetry, a small one does not prove it. For rotations |∇U| is that of
-    the parameters which they move.
+    It is a measurement: a large defect disproves a symmetry, a small one does not prove it. The sum is over the blocks of a
+    network's parameters, W_1, b_1, …: in whatever units inputs and targets are, the defect is the same.
 
     Parameters
     ----------
@@ -112,18 +113,20 @@ def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> floa
     >>> nl.symmetry_defect(U, nl.Symmetry([[1, 0], [0, -1]])) > 0.1
     True
     """
-    _check_potential(U)
+    is_potential(U)
     symmetry = _resolve(U, symmetry, "symmetry")
     if not isinstance(symmetry, Family):
         return 0.0  # no potential depends on time
     generator = checks.generator(rng)
+    whole = [slice(0, U.n_params)]
+    blocks = [slice(b.start, b.stop) for b in U.network.blocks] if isinstance(U, NetworkPotential) else whole
     worst = []
     for k in range(POINTS):
         x = random_point(U, generator, zero_biases=k == 0)
         gradient = U.gradient(x)
         if np.isfinite(gradient).all():
-            # where g is zero ∇U does not matter: in other units it could be so large that any defect looks small
-            product = symmetry.norm(x) * np.linalg.norm(gradient[symmetry.moved])
+            gradient = gradient / unit(gradient)
+            product = sum(symmetry.norm_within(x, block) * norm(gradient[block]) for block in blocks)
             worst.append(np.max(np.abs(symmetry.charge(x, gradient)) / np.where(product > 0, product, 1.0)))
     if not worst:
         raise ValueError(f"the defect of {symmetry.name!r} cannot be measured: ∇U of {U!r} is not finite at random x")
@@ -149,7 +152,7 @@ def watched(
     if wanted == "all":
         return [s for s in find(U) if isinstance(s, Family) and (s.batchwise or not minibatches)]
     out = []
-    for item in [wanted] if isinstance(wanted, str | NoetherSymmetry) else wanted:
+    for item in listed(wanted):
         s = _resolve(U, item, "laws")
         if not isinstance(s, Family):
             raise ValueError("laws: the law of 'time' is the energy, which every run records in Trajectory.energy")
@@ -169,9 +172,11 @@ def watched(
     return out
 
 
-def _check_potential(U: object) -> None:
-    if not isinstance(U, Potential):
-        raise TypeError(f"U must be a potential, for example net.potential(data); got {checks.describe(U)}")
+def listed(laws: str | NoetherSymmetry | Sequence[str | NoetherSymmetry]) -> list[str | NoetherSymmetry]:
+    """Return what `laws=` names, be it one or several."""
+    if isinstance(laws, str | NoetherSymmetry):
+        return [laws]
+    return checks.items(laws, "laws", "'all', or a sequence of names and symmetries")
 
 
 def _resolve(U: Potential, wanted: str | NoetherSymmetry, argument: str) -> NoetherSymmetry:
@@ -208,6 +213,7 @@ def _rotates(U: NetworkPotential, rotation: DataRotation, rng: Seed) -> bool:
 
 def _isotropic(X: Array) -> bool:
     """Whether the inputs have mean zero and second moments proportional to the identity, to round-off."""
+    X = X / unit(X)
     moments = X.T @ X / len(X)
     square = np.trace(moments)
     shift = np.linalg.norm(X.mean(axis=0)) / np.sqrt(square) if square > 0 else 0.0
@@ -217,4 +223,4 @@ def _isotropic(X: Array) -> bool:
 
 
 def _measured(size: float) -> str:
-    return f"max |⟨g, ∇U⟩|/(|g||∇U|) = {size:.2g} at random points (a symmetry has less than {TOLERANCE:.0g})"
+    return f"max |⟨g, ∇U⟩|/Σ|g_b||∇_b U| = {size:.2g} at random points (a symmetry has less than {TOLERANCE:.0g})"

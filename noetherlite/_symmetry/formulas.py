@@ -93,6 +93,7 @@ def law(symmetry: NoetherSymmetry | str, dynamics: Dynamics, summed: bool = Fals
     """
     if not isinstance(dynamics, Dynamics):
         raise TypeError(f"dynamics must be a Dynamics such as nl.NAGF, got {checks.describe(dynamics)}")
+    summed = checks.boolean(summed, "summed")
     motion = written(dynamics)
     if isinstance(symmetry, NoetherSymmetry):
         name, summable = symmetry.name, isinstance(symmetry, Family) and symmetry.summable

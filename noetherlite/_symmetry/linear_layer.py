@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._base.floating import unit
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .._problem.network import Network
@@ -77,10 +78,12 @@ class LinearLayer(Hidden):
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return (|w_j|² + b_j² + |u_i|²)^½ for E_ij, with w_j row j of W and u_i column i of U."""
         x = self._point(x)
+        scale = unit(x)
+        x = x / scale
         incoming, outgoing = (cut(x, self._W) ** 2).sum(axis=1), (cut(x, self._U) ** 2).sum(axis=0)
         if self._b is not None:
             incoming = incoming + cut(x, self._b) ** 2
-        return np.asarray(np.sqrt(outgoing[:, None] + incoming), dtype=np.float64)
+        return np.asarray(scale * np.sqrt(outgoing[:, None] + incoming), dtype=np.float64)
 
     def kernel(self) -> KernelLaw:
         """Return the kernels' description."""

@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from .._base.floating import unit
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .._problem.network import Network
@@ -36,7 +37,6 @@ class DataRotation(Family):
     def __init__(self, network: Network) -> None:
         self.network, self.n_params = network, network.n_params
         self._W = required(network, "W1")
-        self.moved = slice(self._W.start, self._W.stop)
         self.name, self.shape = "rotation", (network.widths[0],) * 2
 
     @classmethod
@@ -67,8 +67,10 @@ class DataRotation(Family):
 
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return (|column i of W_1|² + |column j|²)^½, and 0 where i = j."""
-        square = (cut(self._point(x), self._W) ** 2).sum(axis=0)
-        out = np.sqrt(square[:, None] + square)
+        W = cut(self._point(x), self._W)
+        scale = unit(W)
+        square = ((W / scale) ** 2).sum(axis=0)
+        out = scale * np.sqrt(square[:, None] + square)
         return np.where(np.eye(square.size, dtype=bool), 0.0, out).astype(np.float64)
 
     def kernel(self) -> KernelLaw:

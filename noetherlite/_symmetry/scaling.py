@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._base.floating import unit
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .._problem.network import Network
@@ -83,8 +84,10 @@ class NeuronScaling(Hidden):
 
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return (|w|² + b² + p²|u|² [+ β²])^½ per neuron."""
-        incoming, outgoing, beta = self.squares(x)
-        return np.asarray(np.sqrt(incoming + self.degree**2 * outgoing + beta), dtype=np.float64)
+        x = self._point(x)
+        scale = unit(x)
+        incoming, outgoing, beta = self.squares(x / scale)
+        return np.asarray(scale * np.sqrt(incoming + self.degree**2 * outgoing + beta), dtype=np.float64)
 
     def kernel(self) -> KernelLaw:
         """Return the kernels' description."""

@@ -81,6 +81,10 @@ class OutputTranslation(Family):
         self._point(x)
         return np.full(self.shape, self._block.shape[0] ** 0.5, dtype=np.float64)
 
+    def norm_within(self, x: Array, block: slice) -> Float64Array:
+        """Return √n_L in the block that moves, zero in others."""
+        return np.asarray(self.norm(x) * (block.start == self._block.start))
+
     def kernel(self) -> KernelLaw:
         """Return the kernels' description."""
         return KernelLaw(
