@@ -103,7 +103,7 @@ class HeavyBall(Algorithm):
 
     @property
     def reach(self) -> float:
-        """H."""
+        """The time per step, h."""
         return self.dt
 
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
