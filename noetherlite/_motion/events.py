@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .._base.types import Float64Array
-from .kinks import Motion, SlidingMode
+from .kinks import PatternFlow, SlidingMode
 
 if TYPE_CHECKING:
     from scipy.integrate import DenseOutput
@@ -30,7 +30,7 @@ class Solution(NamedTuple):
     n_crossings: int
 
 
-def solve(motion: Motion, y: Float64Array, t: Float64Array) -> Solution:
+def solve(motion: PatternFlow, y: Float64Array, t: Float64Array) -> Solution:
     """Return the states at the times `t`, of which none is before `motion.now`."""
     from scipy.integrate import DOP853
 
@@ -72,13 +72,13 @@ def solve(motion: Motion, y: Float64Array, t: Float64Array) -> Solution:
 class _Edge:
     """A step's beginning or end: margins, and their rates where these are wanted."""
 
-    def __init__(self, motion: Motion, y: Float64Array, rate: Float64Array) -> None:
+    def __init__(self, motion: PatternFlow, y: Float64Array, rate: Float64Array) -> None:
         self.margins = motion.margins(y)
         self.rates = motion.closing(y, rate)
 
 
 def _first_event(
-    motion: Motion, output: Callable[[], DenseOutput], step: tuple[float, float], before: _Edge, after: _Edge
+    motion: PatternFlow, output: Callable[[], DenseOutput], step: tuple[float, float], before: _Edge, after: _Edge
 ) -> float | None:
     """Return the first time in the step at which a margin is 0, or None."""
     from scipy.optimize import brentq

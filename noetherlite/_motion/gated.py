@@ -17,7 +17,7 @@ from .._base.types import Array, Float64Array
 from .._kernels import reference
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
-from .normals import Block, Normals
+from .normals import LayerPart, Normals
 
 _Blocks = list[tuple[Array, Array | None, Array | None]]  # W, b and β of each layer
 Kink = tuple[int, int]  # row and column of the matrix (N, H)
@@ -188,7 +188,7 @@ class Gated:
         return Normals(
             self.x.size,
             [
-                Block(offsets[h - 1], delta, self.activations[h - 1][samples], d_beta)
+                LayerPart(offsets[h - 1], delta, self.activations[h - 1][samples], d_beta)
                 for h, delta, _, d_beta in self._signals(seeds, samples)
             ],
         )

@@ -51,7 +51,7 @@ class SlidingMode(NamedTuple):
     end: float
 
 
-class Motion(ABC):
+class PatternFlow(ABC):
     """A flow with an activation pattern: the sign of every pre-activation, and the surfaces that it slides along."""
 
     surfaces: Surfaces
@@ -229,7 +229,7 @@ class Motion(ABC):
             self._begun.setdefault(k, self.now)
 
 
-class Descent(Motion):
+class Descent(PatternFlow):
     """Gradient flow ẋ = −∇U/γ."""
 
     def __init__(self, loss: GatedLoss, x: Float64Array, how: Method, gamma: float, t0: float) -> None:
@@ -258,7 +258,7 @@ class Descent(Motion):
         return self.onto(y)
 
 
-class Inertia(Motion):
+class Inertia(PatternFlow):
     """mẍ + c(t)ẋ + ∇U = 0: the velocity carries it across kinks, where only the acceleration jumps.
 
     A kink with z = ż = 0 holds it where the force pulls towards the kink from both sides: ½ż² + |z̈||z|, of the two

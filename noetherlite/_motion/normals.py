@@ -20,7 +20,7 @@ _ORTHOGONAL = 0.1
 _ROWS = 256
 
 
-class Block(NamedTuple):
+class LayerPart(NamedTuple):
     """One layer's part of K normals."""
 
     offsets: tuple[int, int, int]  # of W, b and β among the parameters; negative where there is none
@@ -32,7 +32,7 @@ class Block(NamedTuple):
 class Normals:
     """N = (∇z_1 … ∇z_K), shape (P, K)."""
 
-    def __init__(self, n_params: int, blocks: list[Block]) -> None:
+    def __init__(self, n_params: int, blocks: list[LayerPart]) -> None:
         self.n_params, self.blocks = n_params, blocks
 
     def dense(self) -> Float64Array:
