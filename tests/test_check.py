@@ -76,7 +76,7 @@ def test_the_implied_gradient_is_the_gradient(algorithm, t0):
     run = recorded(U, algorithm, x, 20, t0=t0)
     seen = implied(algorithm, run.params, t0)
     expected = np.array([U.gradient(point) for point in seen.points])
-    allowed = EPS * (seen.gain * np.linalg.norm(seen.points, axis=1) + np.linalg.norm(expected, axis=1))
+    allowed = EPS * (algorithm.gain * np.linalg.norm(seen.points, axis=1) + np.linalg.norm(expected, axis=1))
     assert (np.linalg.norm(seen.gradient - expected, axis=1) <= allowed).all()
     assert allowed.max() < 1e-9 * np.linalg.norm(expected, axis=1).max()
 
