@@ -172,24 +172,28 @@ class Activation:
     @property
     def pieces(self) -> Pieces | None:
         """σ on both sides of 0, if it is a power there."""
-        return None if self.kind.pieces is None else self.kind.pieces(self.constant)
+        pieces = self.kind.pieces
+        return None if pieces is None else pieces(self.constant)
 
     @property
     def degree(self) -> float | None:
         """P with σ(λz) = λ^p σ(z) for λ > 0 (for swish with β ↦ β/λ), or None: no scaling symmetry."""
-        if self.pieces is not None:
-            return self.pieces.degree
+        pieces = self.pieces
+        if pieces is not None:
+            return pieces.degree
         return 1.0 if self.trainable else None
 
     @property
     def is_linear(self) -> bool:
         """Whether σ(z) = cz."""
-        return self.pieces is not None and self.pieces == (1.0, self.pieces.low, self.pieces.low)
+        pieces = self.pieces
+        return pieces is not None and pieces == (1.0, pieces.low, pieces.low)
 
     @property
     def is_piecewise(self) -> bool:
         """Whether σ is another power of z on either side of 0."""
-        return self.pieces is not None and self.pieces.low != self.pieces.high
+        pieces = self.pieces
+        return pieces is not None and pieces.low != pieces.high
 
     @property
     def is_kinked(self) -> bool:
