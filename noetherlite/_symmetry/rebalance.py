@@ -22,7 +22,6 @@ _COMPUTABLE = 600.0  # p log λ of a result: activations are λ^p times as large
 
 
 @underflowing
-@underflowing
 def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLike]) -> Float64Array:
     """Return parameters of the same function whose charges Q are as asked.
 
