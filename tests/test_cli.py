@@ -85,7 +85,7 @@ def test_options_a_figure_does_not_take_are_refused(capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--lr", "-1"], "lr=-1.0"), (["--steps", "-5"], "steps=-5"), (["--samples", "0"], "n=0")],
+    [(["--lr", "-1"], "lr=-1.0"), (["--steps", "-5"], "steps=-5"), (["--samples", "0"], "n_samples=0")],
 )
 def test_bad_values_fail_in_one_line(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("NOETHERLITE_DATA", str(tmp_path))

@@ -37,7 +37,7 @@ def add(verbs: Any) -> None:
         _check,
         help="hold a recorded trajectory of any framework against the laws and its gradient",
         examples="out/newtonian.npz --config examples/newtonian.toml\n"
-        "recording.npz --widths 4,8,3 --activation relu --dynamics nagf --data datasets.npz\n"
+        "recording.npz --widths 4,8,3 --activation relu --dynamics nagf --data data.npz\n"
         "recording.npz --widths 4,8,3 --dynamics gf --json | jq .broken",
         more=_MORE,
     )

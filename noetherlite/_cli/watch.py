@@ -30,7 +30,7 @@ def add(verbs: Any) -> None:
         "watch",
         _watch,
         help="hold parameters and gradients that a run writes to files against laws",
-        examples="laws.json --from dumps --once\nlaws.json --from dumps --poll 0.1 --timeout 1 --page watch.html",
+        examples="laws.json --from dumps --once --json\nlaws.json --from dumps --poll 0.1 --timeout 1 --page watch.html",
         more=_MORE,
     )
     parser.add_argument("laws", metavar="LAWS.json", type=Path, help="of nl.tensors.dump(nl.scan(…).laws(), …)")
