@@ -271,9 +271,9 @@ def test_digests_are_those_of_other_processes():
 
 
 def test_installed_functions_with_plain_values_are_told_by_their_names():
-    assert identity.told_by_name(functools.partial(nl.integrate, steps=[1, {"a": None}]))
+    assert identity.identified_by_name(functools.partial(nl.integrate, steps=[1, {"a": None}]))
     for other in (train, functools.partial(nl.integrate, X), nl.GD(0.1).__init__, lambda: 0):
-        assert not identity.told_by_name(other)
+        assert not identity.identified_by_name(other)
 
 
 def test_modules_of_ones_own_are_their_files(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What plots share: colours, labels, new axes, styles of lines. matplotlib is imported when the first plot is drawn."""
+"""Colours, labels, new axes and line styles of all plots. matplotlib is imported when the first plot is drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
-# What a law record holds, and how an axis calls it.
+# The arrays of a law record, and their labels on an axis.
 LABELS = {
     "quantity": r"quantity $Q$",
     "charge": r"charge $J=\langle g(x),\dot x\rangle$",
@@ -38,17 +38,17 @@ def new_axes(ax: Axes | None) -> Axes:
     return Figure(figsize=(5.0, 3.4), layout="constrained").subplots()
 
 
-def style_of(given: dict[str, Any], **defaults: Any) -> dict[str, Any]:
-    """Return the properties of a line, those given before the defaults, by whichever of their names: lw is linewidth."""
+def style_of(style: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    """Return the properties of a line: those of `style`, whose short names (lw) become long ones (linewidth), else `defaults`."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 
-    return {**defaults, **normalize_kwargs(given, Line2D)}
+    return {**defaults, **normalize_kwargs(style, Line2D)}
 
 
 @underflowing
 def logarithmic(ax: Axes) -> None:
-    """Make the y axis logarithmic; of a run that diverged up to 1e250, as matplotlib has to count decades beyond."""
+    """Make the y axis logarithmic, up to 1e250: beyond that matplotlib's count of decades overflows."""
     if ax.dataLim.y1 > 1e250:
         ax.set_ylim(ax.dataLim.minposy, 1e250)
     ax.set_yscale("log")
@@ -63,5 +63,5 @@ def legend_above(ax: Axes, rows: int) -> None:
 
 def spans_a_decade(column: AnyArray) -> bool:
     """Whether the finite values of a column are positive and span a decade, so that a logarithmic axis shows them better."""
-    known = column[np.isfinite(column)] if column.dtype.kind in "iuf" else np.empty(0)
-    return bool(known.size and known.min() > 0 and known.max() >= 10 * known.min())
+    finite = column[np.isfinite(column)] if column.dtype.kind in "iuf" else np.empty(0)
+    return bool(finite.size and finite.min() > 0 and finite.max() >= 10 * finite.min())

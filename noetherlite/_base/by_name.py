@@ -1,4 +1,4 @@
-"""Dictionaries of results that cannot be changed, and that know what a name they do not have may mean."""
+"""Read-only dictionaries of results, whose KeyError suggests the nearest name."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ T = TypeVar("T")
 
 
 class ByName(dict[str, T]):
-    """A dict that is read only; any other way like one, for JSON, pickle and copy too.
+    """A read-only dict; JSON, pickle and copy treat it as a dict.
 
     Parameters
     ----------
-    held : mapping of str to T
-        What it holds, in its order.
+    entries : mapping of str to T
+        The entries, in their order.
     kind : str
-        What its values are, for errors: "law".
+        The noun for a value in error messages: "law".
     """
 
-    def __init__(self, held: Mapping[str, T], kind: str) -> None:
-        super().__init__(held)
+    def __init__(self, entries: Mapping[str, T], kind: str) -> None:
+        super().__init__(entries)
         self._kind = kind
 
     def __missing__(self, name: object) -> NoReturn:
@@ -41,5 +41,5 @@ class ByName(dict[str, T]):
         return {**self, **other}
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[dict[str, T], str]]:
-        """Return what makes it again, rather than an empty one to be filled."""
+        """Return the constructor and its arguments: unpickling cannot fill an empty read-only dict."""
         return type(self), (dict(self), self._kind)

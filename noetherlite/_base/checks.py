@@ -1,4 +1,4 @@
-"""Coercion of what users pass in, and one wording for what was wrong with it.
+"""Checks and conversion of arguments, with one wording of errors.
 
 Every compiled kernel is specialised to aligned, C-contiguous arrays of one dtype: inputs are brought into that
 form once, here, at the boundary, and never modified.
@@ -19,7 +19,7 @@ import numpy as np
 
 from .types import Array, ArrayLike, Float64Array, IntArray, Seed
 
-LARGEST = 2**63 - 1  # of the integers that kernels count with
+LARGEST = 2**63 - 1  # the largest integer of the kernels (int64)
 DTYPES = ("float64", "float32")
 
 
@@ -39,13 +39,13 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def one_of(value: object, name: str, known: Iterable[str]) -> str:
-    """Return `value` if it is one of the strings `known`."""
-    known = list(known)
-    if isinstance(value, str) and value in known:
+def one_of(value: object, name: str, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of the strings `choices`."""
+    choices = list(choices)
+    if isinstance(value, str) and value in choices:
         return value
-    hint = suggestion(value, known) if isinstance(value, str) else ""
-    raise ValueError(f"{name}={describe(value)} is not known{hint}; expected one of {', '.join(map(repr, known))}")
+    hint = suggestion(value, choices) if isinstance(value, str) else ""
+    raise ValueError(f"{name}={describe(value)} is not known{hint}; expected one of {', '.join(map(repr, choices))}")
 
 
 def real(
@@ -92,26 +92,26 @@ def integer(value: object, name: str, *, minimum: int, maximum: int | None = Non
 
 
 def boolean(value: object, name: str) -> bool:
-    """Return a bool; strings, "no" among them, and other things that count as true are refused."""
+    """Return a bool; only bool and NumPy's bool are accepted, not other values with a truth value such as "no"."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
     raise TypeError(f"{name} must be True or False, got {describe(value)}")
 
 
 def function(value: object, name: str) -> None:
-    """Refuse what cannot be called; None is for the caller to accept."""
+    """Raise TypeError unless `value` is callable."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {describe(value)}")
 
 
 def instance(value: object, name: str, kind: Any, expected: str) -> None:
-    """Refuse what is not of a kind; `expected` says in words what is."""
+    """Raise TypeError unless `value` is an instance of `kind`, which `expected` describes in words."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {expected}, got {describe(value)}")
 
 
 def items(value: Any, name: str, expected: str) -> list[Any]:
-    """Return the entries of a sequence; text counts as one thing, and `expected` says in words what is."""
+    """Return the entries of a sequence other than a string; `expected` describes it in words."""
     try:
         if isinstance(value, str | bytes):
             raise TypeError
@@ -140,7 +140,7 @@ def dtype_name(value: object) -> str:
 
 
 def unmasked(value: Any, name: str) -> Any:
-    """Return `value`, which must have no masked entries: as a plain array it would have what is under its mask.
+    """Return `value` if it has no masked entries, since conversion to a plain array drops the mask.
 
     Raises
     ------
@@ -162,14 +162,14 @@ def _known(dtype: Any) -> bool:
 
 
 def plain(value: Any, name: str) -> Any:
-    """Return an array or tensor of another framework as what NumPy computes with; all else as it is.
+    """Return an array or tensor of another framework as a NumPy array; any other value unchanged.
 
     Floating-point types that NumPy lacks, such as bfloat16, become float64, which holds their numbers exactly.
 
     Raises
     ------
     TypeError
-        If there are no numbers to be had: a tensor that is sparse, on PyTorch's meta device, traced or deleted by JAX.
+        If the tensor has no readable values: sparse, on PyTorch's meta device, traced or deleted by JAX.
     """
     try:
         if hasattr(value, "detach"):  # a PyTorch tensor, which NumPy takes only without gradient and from the CPU
@@ -186,7 +186,7 @@ def plain(value: Any, name: str) -> Any:
 
 
 def held(value: Any, name: str) -> Any:
-    """Return what was given as an array of NumPy, whatever it holds, a tensor on a GPU among it; masked entries are refused."""
+    """Return a NumPy array of any dtype, also from a tensor on a GPU; masked entries are refused."""
     return np.asarray(plain(unmasked(value, name), name))
 
 
@@ -196,7 +196,7 @@ def numbers(value: ArrayLike, name: str) -> Array:
     Raises
     ------
     TypeError
-        If the entries are not real numbers; a truth value alone is none.
+        If the entries are not real numbers; a single bool is not one.
     ValueError
         If an entry is masked.
     """
@@ -249,8 +249,8 @@ def labels(value: ArrayLike, name: str, *, n_samples: int, n_classes: int) -> In
     if raw.shape != (n_samples,):
         raise ValueError(f"{name} must have shape ({n_samples},), one label per row of X, got {raw.shape}")
     if raw.size and (int(raw.min()) < 0 or int(raw.max()) >= n_classes):
-        bad = int(np.argmax((raw < 0) | (raw >= n_classes)))
-        raise ValueError(f"{name}[{bad}]={raw[bad]} is out of range; expected labels in 0..{n_classes - 1}")
+        i = int(np.argmax((raw < 0) | (raw >= n_classes)))
+        raise ValueError(f"{name}[{i}]={raw[i]} is out of range; expected labels in 0..{n_classes - 1}")
     return np.require(raw, dtype=np.int64, requirements=["C", "A"])
 
 
@@ -270,6 +270,6 @@ def times(value: ArrayLike, name: str = "t") -> Float64Array:
     if t.size and t[0] < 0:
         raise ValueError(f"{name} must be non-negative, got {name}[0]={t[0]}")
     if (np.diff(t) <= 0).any():
-        bad = int(np.argmax(np.diff(t) <= 0))
-        raise ValueError(f"{name} must increase, got {name}[{bad}]={t[bad]} and {name}[{bad + 1}]={t[bad + 1]}")
+        i = int(np.argmax(np.diff(t) <= 0))
+        raise ValueError(f"{name} must increase, got {name}[{i}]={t[i]} and {name}[{i + 1}]={t[i + 1]}")
     return t.astype(np.float64, copy=False)

@@ -20,11 +20,11 @@ import numpy as np
 
 from . import checks
 
-# A file's arrays may take so many bytes, and so many times what the file has: deflated zeros could take a thousand times that.
+# The arrays of a file may take _SMALL bytes plus _MOST_INFLATED times the size of the file: deflated zeros expand 1000 times.
 _SMALL = 1 << 26
 _MOST_INFLATED = 100
-_LONGEST = 160  # bytes of a name that are kept in that of the temporary file beside it; systems allow 255
-# Names that stand for what a program has open: a pipe of the shell's, or a file that is not to be exchanged under it.
+_LONGEST = 160  # bytes of a file's name kept in the name of its temporary file; file systems allow 255
+# Folders whose entries are open file descriptors, such as a shell's pipe: they are written to, not replaced.
 _OPEN = ("/dev", "/dev/fd", "/proc/self/fd")
 
 
@@ -32,35 +32,35 @@ _OPEN = ("/dev", "/dev/fd", "/proc/self/fd")
 def replacing(target: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `target`; at the end flush it to disk and rename it, on an error remove it.
 
-    A link stays one, and the file that it points to is replaced; the permissions of a file that was there are kept. Into what
-    is no file, a pipe or a device, all is written at the end.
+    Of a symbolic link the file that it points to is replaced, with the permissions that it had. To a pipe or a device the
+    content is written at the end.
 
     Raises
     ------
     OSError
         If `target` is a folder, is write-protected or cannot be written.
     """
-    before = _status(target)
-    if before is not None and stat.S_ISDIR(before.st_mode):
+    status = _status(target)
+    if status is not None and stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    if before is not None and not os.access(target, os.W_OK):
+    if status is not None and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "it is write-protected", str(target))
-    if before is not None and (not stat.S_ISREG(before.st_mode) or str(target.parent) in _OPEN):
-        whole = io.BytesIO()
-        yield whole
-        with target.open("wb", buffering=0) as there:
-            _write_all(there, whole.getbuffer())
+    if status is not None and (not stat.S_ISREG(status.st_mode) or str(target.parent) in _OPEN):
+        buffer = io.BytesIO()
+        yield buffer
+        with target.open("wb", buffering=0) as stream:
+            _write_all(stream, buffer.getbuffer())
         return
     target = followed(target)
-    # Not by tempfile, which makes files that nobody else may read: results have the permissions of any new file.
+    # Not by tempfile, whose files have mode 0600: results get the permissions of any new file.
     name = temporary(target)
-    made = name.open("x+b")
+    opened = name.open("x+b")
     try:
-        with made as file:
+        with opened as file:
             yield file
             file.flush()
-            if before is not None:
-                os.chmod(name, stat.S_IMODE(before.st_mode))
+            if status is not None:
+                os.chmod(name, stat.S_IMODE(status.st_mode))
             os.fsync(file.fileno())
         os.replace(name, target)
     except BaseException:
@@ -69,23 +69,23 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
 
 
 def followed(path: Path) -> Path:
-    """Return the path of the file that a link points to, be it there or not; any other path as it is."""
+    """Return the path that a symbolic link points to, whether or not it exists; any other path unchanged."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def temporary(target: Path) -> Path:
-    """Return a new name for a file beside `target`."""
-    return target.with_name(f"{_beside(target)}.{secrets.token_hex(8)}.tmp")
+    """Return the path of a new temporary file in the folder of `target`."""
+    return target.with_name(f"{_temporary_prefix(target)}.{secrets.token_hex(8)}.tmp")
 
 
 def leftovers(target: Path) -> Iterator[Path]:
-    """Yield the temporary files that writers of `target` which were killed have left beside it."""
+    """Yield the temporary files of `target` that killed processes left behind."""
     target = followed(target)
-    yield from target.parent.glob(f"{glob.escape(_beside(target))}.*.tmp")
+    yield from target.parent.glob(f"{glob.escape(_temporary_prefix(target))}.*.tmp")
 
 
-def _beside(target: Path) -> str:
-    """Return what the name of a temporary file for `target` begins with; a long name is cut, and told by a hash."""
+def _temporary_prefix(target: Path) -> str:
+    """Return the first part of the names of temporary files for `target`; of a long name, its beginning and a hash."""
     name = os.fsencode(target.name)
     if len(name) <= _LONGEST:
         return f".{target.name}"
@@ -100,7 +100,7 @@ def _status(target: Path) -> os.stat_result | None:
 
 
 def _write_all(file: IO[bytes], content: memoryview) -> None:
-    """Write to what may take a part at a time, as pipes do."""
+    """Write to a stream whose `write` may take a part of the content, such as a pipe."""
     while content:
         content = content[file.write(content) :]
 
@@ -112,7 +112,7 @@ def suffixed(path: str | os.PathLike[str], name: str = "path") -> Path:
 
 
 def present(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a file to read: as it is given, or with the suffix that writers add where only that one is there."""
+    """Return the path of a file to read: `path`, or `path` with .npz if only that file exists."""
     target = checks.path(path)
     return suffixed(target) if target.name and not target.is_file() and suffixed(target).is_file() else target
 
@@ -120,7 +120,7 @@ def present(path: str | os.PathLike[str]) -> Path:
 def arrays(path: Path, only: Collection[str] | None = None) -> dict[str, Any]:
     """Return the arrays of an .npz file, or only some of them, by their names.
 
-    Read as well where it was unpacked and zipped again: other files in it, and a folder around all arrays, are left aside.
+    Archives that were unpacked and zipped again are read too: other files, and one folder around all arrays, are ignored.
 
     Raises
     ------
@@ -146,22 +146,22 @@ def arrays(path: Path, only: Collection[str] | None = None) -> dict[str, Any]:
 
 
 def _parts(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return the parts of an archive that are arrays, by the arrays' names."""
-    found = {
+    """Return the members of an archive that are arrays, by the names of the arrays."""
+    parts = {
         part.filename.removesuffix(".npy"): part
         for part in archive.infolist()
         if part.filename.endswith(".npy") and not part.filename.startswith("__MACOSX/")
     }
-    if archive.namelist() and not found:
+    if archive.namelist() and not parts:
         raise ValueError(f"it holds {', '.join(archive.namelist()[:5])}, and no array (.npy)")
-    around = {name.partition("/")[0] for name in found if "/" in name}
-    if len(around) == 1 and all("/" in name for name in found):
-        return {name.partition("/")[2]: part for name, part in found.items()}
-    return found
+    folders = {name.partition("/")[0] for name in parts if "/" in name}
+    if len(folders) == 1 and all("/" in name for name in parts):
+        return {name.partition("/")[2]: part for name, part in parts.items()}
+    return parts
 
 
 def _array(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Any:
-    """Return one array, after comparing what its header announces with the bytes there are."""
+    """Return one array, after checking its header's shape and dtype against the number of bytes."""
     with archive.open(part) as file:
         version = np.lib.format.read_magic(file)
         if version > (2, 0):

@@ -1,4 +1,4 @@
-"""Whether there is a GPU that kernels can run on, and what is missing. CUDA is imported when one is asked for."""
+"""Availability of a GPU, or the reason why there is none. CUDA is imported when a GPU is asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INSTALL = 'pip install "noetherlite[cuda]"'
 
 
 class DeviceError(RuntimeError):
-    """backend="cuda" was asked for where there is no GPU, or not what it needs."""
+    """backend="cuda" was asked for, and there is no GPU or a package is missing."""
 
 
 def simulated() -> bool:
@@ -22,10 +22,10 @@ def simulated() -> bool:
 
 
 def require() -> None:
-    """Raise DeviceError unless kernels can be compiled and run on a GPU here (or in numba's simulator of one)."""
-    why = lacking()
-    if why:
-        raise DeviceError(f"backend='cuda' cannot be used: {why}")
+    """Raise DeviceError unless kernels can be compiled and run on a GPU, or in numba's simulator."""
+    reason = lacking()
+    if reason:
+        raise DeviceError(f"backend='cuda' cannot be used: {reason}")
 
 
 def lacking() -> str:
@@ -45,15 +45,15 @@ def lacking() -> str:
         if cuda.is_available():
             return ""
         return "no NVIDIA GPU with a driver was found on this machine; backend='cpu' needs none"
-    except Exception as error:  # numba-cuda raises what its loaders do, of many kinds
+    except Exception as error:  # the loaders of numba-cuda raise exceptions of many types
         return f"CUDA does not start ({type(error).__name__}: {error}); {INSTALL}"
 
 
 def describe() -> str:
-    """Return in words what GPU there is, or what is missing."""
-    why = lacking()
-    if why:
-        return f"not usable: {why}"
+    """Return a description of the GPUs, or of what is missing."""
+    reason = lacking()
+    if reason:
+        return f"not usable: {reason}"
     from numba import cuda
 
     if simulated():
@@ -69,7 +69,7 @@ def describe() -> str:
 
 
 def free_memory() -> float:
-    """Return the bytes of memory that the GPU has free; infinity in the simulator."""
+    """Return the free memory of the GPU in bytes; infinity in the simulator."""
     from numba import cuda
 
     if simulated():

@@ -1,4 +1,4 @@
-"""Tables for notebooks: plain HTML without colours, so that light and dark themes show them in their own."""
+"""Tables for notebooks: HTML without colours of its own, for light and dark themes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def table(title: str, rows: Iterable[Sequence[object]], head: Sequence[str] = ()
 
 
 class Page(str):
-    """A page of HTML as text, which notebooks show as a page and not as its source."""
+    """An HTML page as a str, which notebooks render instead of showing the source."""
 
     @classmethod
     def of(cls, parts: Iterable[str]) -> Page:
-        """Return the page that is made of these parts."""
+        """Return the page made of these parts."""
         return cls("".join(parts))
 
     def __repr__(self) -> str:

@@ -1,8 +1,9 @@
-"""What a value is: a SHA-256 of its content, the same in every process, whatever its name and wherever it lies in memory.
+"""Content hashes: the SHA-256 of a Python value, the same in every process, independent of its name and address.
 
-A value is a tree of pieces. Numbers, texts and arrays are their bytes; a function is its bytecode, its defaults, its closure and
-the globals that it reads; every other object is what pickle would make of it, but nothing is pickled or called back. What belongs
-to an installed package, this one among them, is its name: versions are kept beside the results.
+A value is hashed as a tree. Numbers, strings and arrays are leaves, hashed as bytes; the children of a function are its
+bytecode, defaults, closure and the globals that it reads; those of any other object are what `__reduce_ex__` returns, without
+pickling or unpickling anything. Functions and classes of installed packages, this one included, are hashed by name: their
+versions are kept beside the results.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _DESCRIPTORS = (
     types.MethodDescriptorType,
     types.ClassMethodDescriptorType,
 )
-# What Python keeps in a class for itself.
+# Entries of a class's namespace that Python adds.
 _OF_PYTHON = {
     *("__dict__", "__weakref__", "__doc__", "__module__", "_abc_impl", "__firstlineno__", "__static_attributes__"),
     *("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__"),
@@ -38,14 +39,14 @@ _OF_PYTHON = {
 
 
 class UnidentifiedError(TypeError):
-    """A value has no content that could be told from another's; the message says which and why."""
+    """A value has no content that can be hashed; the message says which value and why."""
 
 
 class _Node(NamedTuple):
-    """One value of the tree: its kind, its own bytes, and the values it is made of, each with what it is called."""
+    """One value of the tree: its kind, its content as bytes, and its children as pairs (name, value)."""
 
     kind: str
-    own: Any = b""
+    content: Any = b""
     children: Iterable[tuple[str, Any]] = ()
     ordered: bool = True
 
@@ -62,31 +63,31 @@ def digest(value: object) -> str:
 
 
 def parts(function: Callable[..., Any]) -> dict[str, str]:
-    """Return the digests of what a function is made of: its code, and what is bound to it, each by what it is called.
+    """Return the digests of a function's parts by name: its code, defaults, closure, globals and bound arguments.
 
     Raises
     ------
     UnidentifiedError
         As for `digest`.
     """
-    reader, found = _Reader(), {}
+    reader, digests = _Reader(), {}
     for name, value in _parts(function):
         with reader.inside(name):
-            found[name] = reader.digest(value).hex()
-    return found
+            digests[name] = reader.digest(value).hex()
+    return digests
 
 
-def told_by_name(function: Callable[..., Any]) -> bool:
-    """Return whether a function's name and the text of what is bound to it say all: an installed one with plain values."""
+def identified_by_name(function: Callable[..., Any]) -> bool:
+    """Return whether name and bound arguments identify a function: an installed one, bound to plain values only."""
     while isinstance(function, functools.partial):
         if not (is_plain(list(function.args)) and is_plain(function.keywords)):
             return False
         function = function.func
-    return isinstance(function, types.FunctionType) and _found_by_name(function)
+    return isinstance(function, types.FunctionType) and _is_named(function)
 
 
 def is_plain(value: object) -> bool:
-    """Return whether a value's text is its content: numbers, strings, None, and lists and dicts of these."""
+    """Return whether `repr` shows all of a value: numbers, strings, None, and lists and dicts of these."""
     if isinstance(value, list | tuple):
         return all(map(is_plain, value))
     if type(value) is dict:
@@ -102,60 +103,60 @@ def _parts(function: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(function, types.MethodType):
         yield from _parts(function.__func__)
         yield "object", function.__self__
-    elif isinstance(function, types.FunctionType) and not _found_by_name(function):
+    elif isinstance(function, types.FunctionType) and not _is_named(function):
         yield from _of_function(function)
     else:
         yield "code", function
 
 
 class _Reader:
-    """Reads a tree once: what is met again is known, what holds itself is named by its place."""
+    """Hashes each value of a tree once; a value that contains itself is hashed there by its depth."""
 
     def __init__(self) -> None:
-        self._where: list[str] = []
-        self._open: dict[int, int] = {}
-        # With the values, as their numbers could be given to others else.
-        self._known: dict[int, tuple[object, bytes]] = {}
+        self._path: list[str] = []
+        self._ancestors: dict[int, int] = {}
+        # The values are kept with their digests: otherwise an id could be used again.
+        self._digests: dict[int, tuple[object, bytes]] = {}
 
     def digest(self, value: object) -> bytes:
         number = id(value)
-        if number in self._known:
-            return self._known[number][1]
-        if number in self._open:
-            return b"held by itself %d" % self._open[number]
-        self._open[number] = len(self._open)
+        if number in self._digests:
+            return self._digests[number][1]
+        if number in self._ancestors:
+            return b"held by itself %d" % self._ancestors[number]
+        self._ancestors[number] = len(self._ancestors)
         try:
-            found = self._hashed(_node(value))
+            digest = self._hash(_node(value))
         except UnidentifiedError:
             raise
         except Exception as error:  # whatever an object's own methods raise
-            names = [name for name in reversed(self._where) if name] or ["it"]
+            names = [name for name in reversed(self._path) if name] or ["it"]
             place = " of ".join([*names[:3], "…", names[-1]] if len(names) > 4 else names)
             raise UnidentifiedError(f"{place} is {_kind(value)}, which cannot be identified: {error}") from None
         finally:
-            del self._open[number]
-        self._known[number] = value, found
-        return found
+            del self._ancestors[number]
+        self._digests[number] = value, digest
+        return digest
 
-    def _hashed(self, node: _Node) -> bytes:
+    def _hash(self, node: _Node) -> bytes:
         children = []
         for name, child in node.children:
             with self.inside(name):
                 children.append(name.encode() + b"\0" + self.digest(child))
-        found = hashlib.sha256(f"{node.kind}\0{len(children)}\0".encode())
+        sha = hashlib.sha256(f"{node.kind}\0{len(children)}\0".encode())
         for child in children if node.ordered else sorted(children):
-            found.update(b"%d\0" % len(child) + child)
-        found.update(node.own)
-        return found.digest()
+            sha.update(b"%d\0" % len(child) + child)
+        sha.update(node.content)
+        return sha.digest()
 
     @contextmanager
     def inside(self, name: str) -> Iterator[None]:
-        """Say where in the tree one is, for errors."""
-        self._where.append(name)
+        """Add a name to the path in the tree, for error messages."""
+        self._path.append(name)
         try:
             yield
         finally:
-            self._where.pop()
+            self._path.pop()
 
 
 # --- what a value is made of -----------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ def _text(value: object) -> bytes:
 
 
 def _items(mapping: Any) -> Iterator[tuple[str, Any]]:
-    """Yield keys and values in their order, which may stand for that of layers."""
+    """Yield keys and values in order: the order of a dict may be that of layers."""
     for key, value in mapping.items():
         yield "a key", key
         yield f"[{key!r}]" if is_plain(key) else "a value", value
@@ -198,9 +199,9 @@ def _of_array(a: Any) -> _Node:
 
 
 def _of_code(value: Any) -> _Node | None:
-    """Return what code is made of: functions, methods, classes, modules; None for what is no code."""
-    if isinstance(value, types.FunctionType | type | types.ModuleType) and _found_by_name(value):
-        return _named(value)
+    """Return the node of a function, method, class or module; None for any other value."""
+    if isinstance(value, types.FunctionType | type | types.ModuleType) and _is_named(value):
+        return _name_node(value)
     if isinstance(value, types.FunctionType):
         return _Node("function", children=_of_function(value))
     if isinstance(value, types.CodeType):
@@ -225,10 +226,10 @@ def _of_code(value: Any) -> _Node | None:
         return _Node("property", children=[("get", value.func)])
     if isinstance(value, types.CellType):
         return _of_cell(value)
-    return _named(value) if isinstance(value, _DESCRIPTORS) else None
+    return _name_node(value) if isinstance(value, _DESCRIPTORS) else None
 
 
-def _named(value: Any) -> _Node:
+def _name_node(value: Any) -> _Node:
     if isinstance(value, types.ModuleType):
         return _Node(f"module {value.__name__}")
     module = getattr(value, "__module__", None) or getattr(value, "__objclass__", value).__module__
@@ -243,7 +244,7 @@ def _of_cell(cell: types.CellType) -> _Node:
 
 
 def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield what decides what a function does."""
+    """Yield code, defaults, closure and globals of a function."""
     yield "code", function.__code__
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     defaults = function.__defaults__ or ()
@@ -252,18 +253,18 @@ def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     cells = function.__closure__ or ()
     yield from ((f"closure {n}", c) for n, c in zip(function.__code__.co_freevars, cells, strict=True))
     if not _is_installed(function.__module__):
-        held = function.__globals__
-        yield from ((f"global {n}", held[n]) for n in sorted(_globals(function.__code__)) if n in held)
+        namespace = function.__globals__
+        yield from ((f"global {n}", namespace[n]) for n in sorted(_globals(function.__code__)) if n in namespace)
 
 
 def _globals(code: types.CodeType) -> set[str]:
-    """Return the names of the globals that a function, or one inside it, reads."""
-    found = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    return found.union(*(_globals(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
+    """Return the names of the globals that a function and its inner functions read."""
+    names = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return names.union(*(_globals(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 
 def _of_bytecode(code: types.CodeType) -> _Node:
-    """Return what a function's code is; where it stands in its file is left out."""
+    """Return the node of a function's bytecode, without file name and line numbers."""
     counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
     names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
     children = [("constants", code.co_consts), ("exceptions", getattr(code, "co_exceptiontable", b""))]
@@ -271,18 +272,18 @@ def _of_bytecode(code: types.CodeType) -> _Node:
 
 
 def _of_class(value: type) -> _Node:
-    held = [(name, item) for name, item in sorted(vars(value).items()) if name not in _OF_PYTHON]
+    attributes = [(name, item) for name, item in sorted(vars(value).items()) if name not in _OF_PYTHON]
     bases = ((f"base {i}", base) for i, base in enumerate(value.__bases__))
-    return _Node(f"class {value.__qualname__}", children=[("metaclass", type(value)), *bases, *held])
+    return _Node(f"class {value.__qualname__}", children=[("metaclass", type(value)), *bases, *attributes])
 
 
 def _of_module(module: types.ModuleType) -> _Node:
-    """Return a module's file, and those of the modules that it takes names from."""
-    others: set[Any] = {v if isinstance(v, types.ModuleType) else _module_of(v) for v in vars(module).values()} - {
+    """Return the node of a module: its source file, and the modules that it imports names from."""
+    modules: set[Any] = {v if isinstance(v, types.ModuleType) else _module_of(v) for v in vars(module).values()} - {
         None,
         module,
     }
-    children = [(f"module {m.__name__}", m) for m in sorted(others, key=lambda m: m.__name__) if not _found_by_name(m)]
+    children = [(f"module {m.__name__}", m) for m in sorted(modules, key=lambda m: m.__name__) if not _is_named(m)]
     return _Node(f"module {module.__name__}", Path(module.__file__).read_bytes(), children)  # type: ignore[arg-type]
 
 
@@ -292,21 +293,19 @@ def _module_of(value: Any) -> types.ModuleType | None:
 
 
 def _of_object(value: Any) -> _Node:
-    """Return what an object is made of: what it wraps, its numbers as an array, or what pickle would make it again from."""
+    """Return the node of an object: the function it wraps, its array, or the parts that pickle would store."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     for wrapped in ("py_func", "__wrapped__"):  # compiled functions, caches
         inner = getattr(value, wrapped, None)
         if isinstance(inner, types.FunctionType):
             return _Node(kind, children=[("function", inner)])
-    if hasattr(value, "detach") and hasattr(
-        value, "cpu"
-    ):  # a tensor of PyTorch, of which pickle would keep where it lies
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a tensor of PyTorch, whose pickle contains its device
         return _Node(kind, children=[("array", np.asarray(value.detach().cpu()))])
     reduce = copyreg.dispatch_table.get(type(value))
-    made: Any = value.__reduce_ex__(4) if reduce is None else reduce(value)
-    if isinstance(made, str):  # a global of its module
-        return _Node(f"{kind} {getattr(value, '__module__', '')}.{made}")
-    maker, arguments, state, items, pairs = (*made, None, None, None)[:5]
+    reduced: Any = value.__reduce_ex__(4) if reduce is None else reduce(value)
+    if isinstance(reduced, str):  # a global of its module
+        return _Node(f"{kind} {getattr(value, '__module__', '')}.{reduced}")
+    maker, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
     return _Node(
         kind,
         children=[
@@ -320,7 +319,7 @@ def _of_object(value: Any) -> _Node:
 
 
 def _of_state(kind: type, state: Any) -> Iterator[tuple[str, Any]]:
-    """Yield an object's attributes by their names, without those that it has worked out and could again."""
+    """Yield an object's attributes by name, without cached properties."""
     if state is not None and not (isinstance(state, dict) and all(isinstance(name, str) for name in state)):
         yield "state", state
         return
@@ -329,23 +328,23 @@ def _of_state(kind: type, state: Any) -> Iterator[tuple[str, Any]]:
             yield f".{name}", value
 
 
-# --- what is known by its name ---------------------------------------------------------------------------------------
+# --- identification by name ------------------------------------------------------------------------------------------
 
 
-def _found_by_name(value: Any) -> bool:
-    """Return whether a function, class or module is part of an installed package and found there by its name."""
+def _is_named(value: Any) -> bool:
+    """Return whether a function, class or module belongs to an installed package and can be looked up there by name."""
     if isinstance(value, types.ModuleType):
         return _is_installed(value.__name__)
     if not _is_installed(value.__module__):
         return False
-    found: Any = sys.modules.get(value.__module__)
+    target: Any = sys.modules.get(value.__module__)
     for name in value.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is value or isinstance(value, type)
+        target = getattr(target, name, None)
+    return target is value or isinstance(value, type)
 
 
 def _is_installed(name: str | None) -> bool:
-    """Return whether a module is Python's, this package's or an installed one's, rather than the user's own."""
+    """Return whether a module belongs to Python, this package or an installed one, not to the user's own code."""
     module = sys.modules.get(name or "")
     if (name or "").partition(".")[0] in sys.stdlib_module_names:
         return True
@@ -360,6 +359,6 @@ def _is_installed(name: str | None) -> bool:
 
 
 def _kind(value: object) -> str:
-    """Return the type of a value, in words; its text may hold an address."""
+    """Return the name of a value's type, for messages: its repr may contain an address."""
     kind = type(value)
     return f"a {kind.__qualname__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__qualname__}"

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits: for the next record of a run, and for the end of a function that is being compiled."""
+"""Deferred Ctrl-C: until the next record of a run, or the end of a compilation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 
 class Interrupt:
-    """While it is entered, Ctrl-C sets `requested` instead of raising KeyboardInterrupt; pressed again it raises.
+    """Context in which the first Ctrl-C sets `requested` and the second raises KeyboardInterrupt.
 
-    Only where Python's own handler is in force, and in the main thread, which is the one that signals come to. What is being
-    compiled, in whatever thread, raises KeyboardInterrupt at the first press, as soon as it may: see `between_functions`.
+    It has an effect only in the main thread, which receives signals, and only if Python's default handler is installed. A
+    compilation in any thread raises KeyboardInterrupt at the first Ctrl-C, at its next safe point: see `between_functions`.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Interrupt:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """While it is entered, Ctrl-C waits: what several calls change is never left between two of them."""
+    """Context in which Ctrl-C is deferred to the end, so that changes made by several calls are never left incomplete."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
@@ -58,7 +58,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 class _Compilations:
-    """How many compilations are going on, in all threads and one inside the other, and whether Ctrl-C was pressed since."""
+    """Number of running compilations, in all threads and nested, and whether Ctrl-C was pressed during them."""
 
     def __init__(self) -> None:
         self._counting = threading.Lock()
@@ -75,10 +75,10 @@ class _Compilations:
             self._stopping = self._stopping and self._running > 0
 
     def stop(self) -> bool:
-        """Let those that are going on end in KeyboardInterrupt; return whether there are any."""
+        """Request the running compilations to raise KeyboardInterrupt; return whether there are any."""
         if self._running and not self._stopping:
             self._stopping = True
-            # Nothing is there to say it to, or Ctrl-C came while it was being written to.
+            # Standard error may be missing or closed, or Ctrl-C came during a write to it.
             with contextlib.suppress(AttributeError, RuntimeError, OSError, ValueError):
                 sys.stderr.write("\nnoetherlite is compiling; it stops after the present function, in some seconds\n")
         return self._running > 0
@@ -94,10 +94,10 @@ _compilations = _Compilations()
 
 @contextlib.contextmanager
 def between_functions(lock: AbstractContextManager[Any]) -> Iterator[None]:
-    """Compile one function, under the compiler's lock; Ctrl-C raises KeyboardInterrupt before it or after it.
+    """Context of the compilation of one function, under the compiler's lock; Ctrl-C raises before it or after it.
 
-    In between it could come while LLVM calls back into Python, which loses both the exception and the machine code; or to
-    half a file. Functions that are compiled inside of this one, since it calls them, are other places to stop at.
+    During it, an exception could be raised while LLVM calls back into Python, which loses the exception and the machine code,
+    or while a cache file is written. Nested compilations, of the functions that this one calls, are further safe points.
     """
     with _compilations:
         with Interrupt(), lock:

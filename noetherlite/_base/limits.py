@@ -1,4 +1,4 @@
-"""Memory and disk: what is too large for this machine is refused before it is touched."""
+"""Limits of memory and disk, checked before a run allocates."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 
 from .types import Array
 
-# Recorded parameters of more bytes than this go to a memory-mapped temporary file.
+# Recorded parameters beyond this many bytes are kept in a memory-mapped temporary file.
 PARAMS_IN_MEMORY = 1 << 30
 
 
 def installed() -> float:
-    """Return the bytes of memory that this machine has; infinity where the system does not tell."""
+    """Return the physical memory of this machine in bytes; infinity where the system does not report it."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):
@@ -25,10 +25,10 @@ def installed() -> float:
 
 
 def allowed(membership: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> float:
-    """Return the bytes of memory that a container or a batch system lets this process have; infinity without a limit.
+    """Return the memory limit of a container or batch system in bytes; infinity without a limit.
 
-    At that limit the process would be killed. It is the smallest of the process's control groups, of both versions of
-    Linux's, and of those above them. Each line of `membership` is NUMBER:CONTROLLERS:/PATH/OF/THE/GROUP; version 2 has
+    A process beyond it is killed. It is the smallest limit of the process's Linux control groups, version 1 and 2, and of
+    their parents. Each line of `membership` is NUMBER:CONTROLLERS:/PATH/OF/THE/GROUP; version 2 has
     number 0 and no controllers. In a container the path may be the host's, and the group itself is what is mounted.
     """
     try:
@@ -48,7 +48,7 @@ def allowed(membership: Path = Path("/proc/self/cgroup"), mounted: Path = Path("
 
 
 def _number(file: Path) -> float:
-    """Return the number in a file, infinity where there is no such file or it says "max"."""
+    """Return the number in a file; infinity if the file is missing or contains "max"."""
     try:
         return float(file.read_text())
     except (OSError, ValueError):
@@ -56,27 +56,27 @@ def _number(file: Path) -> float:
 
 
 def refuse_beyond_memory(n_bytes: float) -> None:
-    """Raise a MemoryError for a run that would hold more than there is: the system would kill the process instead."""
-    room, whose = min((installed(), "this machine has"), (allowed(), "this process's control group may have"))
-    refuse_beyond(n_bytes, room, whose, "fewer laws")
+    """Raise MemoryError for a run that needs more memory than there is: the system would kill the process."""
+    available, owner = min((installed(), "this machine has"), (allowed(), "this process's control group may have"))
+    refuse_beyond(n_bytes, available, owner, "fewer laws")
 
 
-def refuse_beyond(n_bytes: float, room: float, whose: str, instead: str) -> None:
-    """Raise a MemoryError for a run that would hold more than `room` bytes."""
-    if n_bytes > room:
+def refuse_beyond(n_bytes: float, available: float, owner: str, instead: str) -> None:
+    """Raise MemoryError if n_bytes > available; `owner` names the limit, and `instead` a remedy, in words."""
+    if n_bytes > available:
         raise MemoryError(
-            f"the run would hold {n_bytes / 1e9:.3g} GB and {whose} {room / 1e9:.3g} GB; "
+            f"the run would hold {n_bytes / 1e9:.3g} GB and {owner} {available / 1e9:.3g} GB; "
             f"record less often by record_every, or {instead}"
         )
 
 
 def parameters(shape: tuple[int, ...], dtype: str) -> Array:
-    """Return memory for parameters: a file without a name where it is large, gone with the array.
+    """Return an array for recorded parameters: in memory, or if large in an unnamed file that is deleted with the array.
 
     Raises
     ------
     MemoryError
-        If there is no room for the file: writing to it would kill the process.
+        If the disk has no room for the file: writing to the map would kill the process.
     """
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     if n_bytes <= PARAMS_IN_MEMORY:

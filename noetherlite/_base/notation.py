@@ -1,4 +1,4 @@
-"""From the LaTeX of `formulas` to plain text."""
+"""Conversion of the LaTeX of `formulas` to Unicode text."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _SYMBOLS = {
 
 
 def plain(latex: str) -> str:
-    """Return a formula written with the few commands of `formulas` in Unicode."""
-    out = latex.replace(r"\frac{1}{2}", "½")
-    out = re.sub(r"\\mathrm\{(\w+)\}", r"\1", out)
+    """Return a LaTeX formula as Unicode text; only the commands that `formulas` uses are converted."""
+    text = latex.replace(r"\frac{1}{2}", "½")
+    text = re.sub(r"\\mathrm\{(\w+)\}", r"\1", text)
     for command, mark in ((r"\\dot", "\u0307"), (r"\\ddot", "\u0308")):
-        out = re.sub(command + r"\{(\\?\w+)\}", rf"\1{mark}", out)
+        text = re.sub(command + r"\{(\\?\w+)\}", rf"\1{mark}", text)
     for command, symbol in _SYMBOLS.items():
-        out = out.replace(command, symbol)
-    out = re.sub(r"\\frac\{(d.?)\}\{(dt.?)\}", r"\1/\2", out)
-    out = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", lambda m: f"({_bracket(m[1])}/{_bracket(m[2])})", out)
-    out = re.sub(r"\\sqrt\{(\w)\}", r"√\1", re.sub(r"\^\{(\w)\}", r"^\1", out))
-    return unicodedata.normalize("NFC", out.strip())
+        text = text.replace(command, symbol)
+    text = re.sub(r"\\frac\{(d.?)\}\{(dt.?)\}", r"\1/\2", text)
+    text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", lambda m: f"({_parenthesised(m[1])}/{_parenthesised(m[2])})", text)
+    text = re.sub(r"\\sqrt\{(\w)\}", r"√\1", re.sub(r"\^\{(\w)\}", r"^\1", text))
+    return unicodedata.normalize("NFC", text.strip())
 
 
-def _bracket(part: str) -> str:
+def _parenthesised(part: str) -> str:
     return f"({part})" if re.search("[+−]", part) else part
 
 
 def width(text: str) -> int:
-    """Return the number of columns `text` takes; combining dots take none."""
+    """Return the number of columns of `text`; combining characters take none."""
     return sum(not unicodedata.combining(character) for character in text)

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, where there is one."""
+"""Progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 from typing import Any
 
 
-def bar(total: int, unit: str, **more: Any) -> Any:
-    """Return a tqdm bar; it shows nothing where standard error is missing (pythonw, services) or closed."""
-    from tqdm.auto import tqdm  # here, so that those who ask for no bar do not import it
+def bar(total: int, unit: str, **options: Any) -> Any:
+    """Return a tqdm bar, hidden if standard error is missing (pythonw, services) or closed."""
+    from tqdm.auto import tqdm  # imported only if a bar is shown
 
-    nobody = sys.stderr is None or sys.stderr.closed
-    return tqdm(total=total, unit=unit, leave=False, disable=nobody, **more)
+    hidden = sys.stderr is None or sys.stderr.closed
+    return tqdm(total=total, unit=unit, leave=False, disable=hidden, **options)

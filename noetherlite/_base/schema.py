@@ -1,4 +1,4 @@
-"""Whether the arrays of a file fit together: kinds of numbers, shapes and order are checked at the door, by name."""
+"""Checks of the arrays of a file: kinds of numbers, shapes and order; errors name the array."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ _KINDS = {"f": "floating-point numbers", "i": "integers", "u": "unsigned integer
 
 
 def expect(arrays: Mapping[str, Any], name: str, kind: str, shape: tuple[int | None, ...]) -> Array:
-    """Return the array of a file with this name.
+    """Return one array of a file after checking its kind and shape.
 
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        All of them.
+        All arrays of the file.
     name : str
-        Which.
+        Name of the array.
     kind : {"f", "i", "u"}
-        What it holds.
+        Kind of its dtype.
     shape : tuple of int or None
-        Its shape, None where any length will do.
+        Its shape; None stands for any length.
 
     Raises
     ------
     ValueError
-        If there is none, or it is another kind of array.
+        If the array is missing, or its kind or shape is another.
     """
     if name not in arrays:
         raise ValueError(f"{name} is missing")
-    found = np.asarray(arrays[name])
-    if found.dtype.kind != kind or found.dtype.itemsize not in (4, 8):
-        raise ValueError(f"{name} must hold {_KINDS[kind]}, got {found.dtype}")
-    if found.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, found.shape, strict=True)):
-        wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise ValueError(f"{name} must have shape ({wanted}), got {found.shape}")
-    return found
+    array = np.asarray(arrays[name])
+    if array.dtype.kind != kind or array.dtype.itemsize not in (4, 8):
+        raise ValueError(f"{name} must hold {_KINDS[kind]}, got {array.dtype}")
+    if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+        expected = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} must have shape ({expected}), got {array.shape}")
+    return array
 
 
 def trajectory(header: Mapping[str, Any], arrays: Mapping[str, Any], law_arrays: Sequence[str]) -> None:
-    """Raise ValueError unless header and arrays are those of a run, or of an ensemble.
+    """Check header and arrays of the file of a run or an ensemble.
 
     Raises
     ------
     ValueError
-        With the name of the member that does not fit.
+        If an entry or array is missing or does not fit the others; the message names it.
     """
     members = header.get("members", [])
     if type(members) is not list:
@@ -59,14 +59,14 @@ def trajectory(header: Mapping[str, Any], arrays: Mapping[str, Any], law_arrays:
     for e, member in enumerate(members):
         if type(member) is not list or [type(part) for part in member] != [str, str, int]:
             raise ValueError(f"members[{e}] must be a status, a message and a number of gradients, got {member!r:.60}")
-    many = (len(members),) if members else ()
-    records = expect(arrays, "t", "f", (*many, None)).shape
+    leading = (len(members),) if members else ()
+    records = expect(arrays, "t", "f", (*leading, None)).shape
     step = expect(arrays, "step", "i", records)
     if (np.diff(step, axis=-1) <= 0).any() or (step < 0).any():
         raise ValueError("step must increase from 0 or more")
     for name in ("loss", "energy"):
         expect(arrays, name, "f", records)
-    point = expect(arrays, "x", "f", (*many, None)).shape
+    point = expect(arrays, "x", "f", (*leading, None)).shape
     expect(arrays, "v", "f", point)
     if "params" in arrays:
         expect(arrays, "params", "f", (*records, point[-1]))

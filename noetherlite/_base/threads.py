@@ -1,4 +1,4 @@
-"""How many threads a run uses."""
+"""The number of threads of a run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numba
 
 from . import checks
 
-# Threads of a run that asks for no number; numba's setting where this is None.
+# Default number of threads of a run; None stands for numba's setting.
 _DEFAULT: ContextVar[int | None] = ContextVar("_DEFAULT", default=None)
 
 
 def threads(n_threads: int | None) -> int:
-    """Return how many threads to use: numba's setting (NUMBA_NUM_THREADS) unless a number is given."""
+    """Return the number of threads: `n_threads`, or by default numba's setting (NUMBA_NUM_THREADS)."""
     settings: Any = numba.config
     if n_threads is None:
         n_threads = _DEFAULT.get() or int(settings.NUMBA_NUM_THREADS)
@@ -26,7 +26,7 @@ def threads(n_threads: int | None) -> int:
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Let runs that ask for no number of threads use one."""
+    """Context in which the default number of threads is 1."""
     token = _DEFAULT.set(1)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Versions that go into every saved file."""
+"""Package versions, stored in every saved file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def version() -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Return the versions that numbers may depend on."""
+    """Return the versions of Python and of the packages that results may depend on."""
     names = ("noetherlite", "numpy", "numba", "scipy")
     return {"python": platform.python_version(), **{name: _of(name) for name in names}}
 
 
 def _of(name: str) -> str:
-    """Return a package's version, "unknown" for a copy without metadata: a folder on the path, a frozen program."""
+    """Return a package's version, "unknown" without metadata: a folder on the path, a frozen program."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -47,7 +47,7 @@ def manifest(
 
 def _content(function: Callable[..., Any]) -> dict[str, str]:
     """Return the digests of what a function is made of; none where its description says all."""
-    if identity.told_by_name(function):
+    if identity.identified_by_name(function):
         return {}
     try:
         return identity.parts(function)
