@@ -124,7 +124,7 @@ def test_ctrl_c_keeps_what_there_is(monkeypatch):
     _, U, X0 = problem()
     from noetherlite._run import drive
 
-    advance, calls = drive._advance, []
+    advance, calls = drive._advance_group, []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -132,7 +132,7 @@ def test_ctrl_c_keeps_what_there_is(monkeypatch):
             raise KeyboardInterrupt
         return advance(*arguments)
 
-    monkeypatch.setattr(drive, "_advance", interrupted)
+    monkeypatch.setattr(drive, "_advance_group", interrupted)
     runs = nl.ensemble(U, nl.GD(0.1), X0, STEPS, n_threads=1)
     assert [m.status for m in runs.members] == ["completed", "completed", "stopped", "stopped", "stopped"]
     assert runs.status == "stopped"

@@ -165,7 +165,7 @@ def test_a_session_that_does_not_come_to_a_member_keeps_its_records(tmp_path, mo
     def press(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(drive, "_advance", press)
+    monkeypatch.setattr(drive, "_advance_group", press)
     again = nl.resume(tmp_path / "a", n_threads=1)
     assert [m.n_gradients for m in again.members] == [STEPS + 1] * 3
     assert np.isfinite(again.x).all()
@@ -226,7 +226,7 @@ def test_a_checkpoint_holds_states_of_one_moment_each(tmp_path, monkeypatch):
     files = Files(tmp_path / "a", monkeypatch)
     nl.ensemble(U, nl.GD(0.1), X0, STEPS, checkpoint=files.path)
     writer, write = files.writer, checkpoint_file.write
-    writer._states = writer.runs.plan.state(2)  # as before the first step
+    writer._copies = writer.runs.plan.state(2)  # as before the first step
     later = threading.Thread(target=writer.take, args=(slice(0, 2),))
 
     def meanwhile(*arguments):
@@ -240,5 +240,5 @@ def test_a_checkpoint_holds_states_of_one_moment_each(tmp_path, monkeypatch):
     later.join()
     monkeypatch.undo()
     assert (checkpoint_file.read(files.path)[1]["state/counts"] == 0).all()
-    assert (writer._states.counts[:, 0] == STEPS).all()
+    assert (writer._copies.counts[:, 0] == STEPS).all()
     assert_same(nl.resume(files.path), whole)

@@ -155,7 +155,7 @@ def test_warm_up_says_that_nothing_is_kept(nowhere):
     code = """
 from noetherlite._cli import main
 from noetherlite._run import warmup
-warmup.warmup = lambda: [warmup._timed("potentials without data", warmup._analytic)]  # the first step is enough
+warmup.warmup = lambda: [warmup._time_step("potentials without data", warmup._evaluate_analytic)]  # the first step is enough
 raise SystemExit(main.main(["warmup"]))
 """
     first, last = answer(start(code, **nowhere))
@@ -179,7 +179,7 @@ def test_warm_up_does_not_claim_what_could_not_be_kept(tmp_path):
     code = """
 from noetherlite._cli import main
 from noetherlite._run import warmup
-warmup.warmup = lambda: [warmup._timed("potentials without data", warmup._analytic)]  # the first step is enough
+warmup.warmup = lambda: [warmup._time_step("potentials without data", warmup._evaluate_analytic)]  # the first step is enough
 raise SystemExit(main.main(["warmup"]))
 """
     process = start("import warnings; warnings.simplefilter('default')\n" + code, **environment)

@@ -1,4 +1,4 @@
-"""Checkpoints: what a run was started with and where it is, so that it goes on bit for bit after it was stopped or killed."""
+"""Checkpoints: the specification of runs and their states, from which `resume` continues bit for bit."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from .plan import Plan, stream
 from .runs import Runs
 from .trajectory import Trajectory
 
-EMBEDDED = 64_000_000  # bytes of data that a checkpoint takes along
-UNWRITTEN = "a checkpoint that could not be written"  # who stopped a run
+EMBEDDED = 64_000_000  # data of up to this many bytes are stored in the checkpoint
+UNWRITTEN = "a checkpoint that could not be written"  # the cause of a stop, in `Watch.stopped`
 _SECONDS = 60.0
 _STATE = tuple(name for name in layout.State._fields if name not in ("y", "scratch", "parts"))
 _ROWS = ("step", "loss", "excess", "quantity", "charge", "integral", "discrete", "params")
@@ -49,54 +49,54 @@ class CheckpointError(OSError):
 
 
 class CheckpointWriter:
-    """Writes the checkpoints of runs, which share one file.
+    """Writes the checkpoints of all runs to one file.
 
     Parameters
     ----------
     path : path-like
-        Where; .npz is added where it is missing.
+        The file; .npz is added where it is missing.
     every : int, float or None
-        Steps between two, if an int; seconds, if a float; 60.0 by default.
+        Interval between checkpoints: steps if an int, seconds if a float; 60.0 by default.
     runs : Runs
-        The runs, at their start or where they are.
+        The runs, at their start or restored.
     single : bool
-        Whether it is one run alone, whose records then have no leading axis in the file.
+        Whether this is a single run, whose records have no leading axis in the file.
 
     Attributes
     ----------
     error : str
-        Why a checkpoint could not be written; '' if none failed.
+        The error of a failed write; '' if none failed.
     """
 
     def __init__(self, path: str | os.PathLike[str], every: float | None, runs: Runs, single: bool) -> None:
         self.path = suffixed(path, "checkpoint")
         self.every: int | float = _SECONDS if every is None else interval(every)
         self.runs, self.single, self.error = runs, single, ""
-        # Copies of states. While one is written other threads' runs go on, and so do their records, of which a row is part
-        # of a checkpoint if the copied state has come to it.
-        self._states = runs.state._replace(**{name: getattr(runs.state, name).copy() for name in _STATE})
-        self._turn = threading.RLock()
-        self.header, self.fixed = _described(runs, single)
+        # Copies of the states, because runs in other threads continue while a checkpoint is written. Rows of the records that
+        # are later than the copied state are ignored by `Runs.restore`.
+        self._copies = runs.state._replace(**{name: getattr(runs.state, name).copy() for name in _STATE})
+        self._lock = threading.RLock()
+        self.header, self.fixed = _specify_start(runs, single)
         self.header["checkpoint_every"] = self.every
         self.began = time.monotonic()
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Numbers of steps no multiple of which a run passes without calling `update`."""
+        """Step intervals: `update` is called at every multiple of each."""
         return (self.every,) if isinstance(self.every, int) else ()
 
     def due(self, steps_done: int) -> bool:
-        """Whether it is time."""
+        """Return whether a checkpoint is due."""
         if isinstance(self.every, int):
             return steps_done % self.every == 0
         return time.monotonic() - self.began >= self.every
 
     def update(self, group: slice, collect: Callable[[], None]) -> None:
-        """Take note of where a group of runs is, and try to write if it is time; of several threads that find so only one does."""
-        steps_done, others = self.runs.steps_done(group), len(self.runs) > group.stop - group.start
-        with self._turn:
+        """Copy the states of a group of runs, and write a checkpoint if one is due; of several threads only one writes it."""
+        steps_done, several_groups = self.runs.steps_done(group), len(self.runs) > group.stop - group.start
+        with self._lock:
             due = self.due(steps_done)
-            if due or others:
+            if due or several_groups:
                 collect()
                 self.take(group)
             if due:
@@ -104,16 +104,16 @@ class CheckpointWriter:
 
     def take(self, group: slice) -> None:
         """Copy the states of a group of runs."""
-        with self._turn:
+        with self._lock:
             for name in _STATE:
-                getattr(self._states, name)[group] = getattr(self.runs.state, name)[group]
+                getattr(self._copies, name)[group] = getattr(self.runs.state, name)[group]
 
     def save(self) -> None:
-        """Write where the runs are; one thread at a time."""
-        with self._turn:
+        """Write a checkpoint; one thread at a time."""
+        with self._lock:
             arrays = dict(self.fixed)
             for name in _STATE:
-                arrays[f"state/{name}"] = getattr(self._states, name)
+                arrays[f"state/{name}"] = getattr(self._copies, name)
             for name in _ROWS:
                 rows = getattr(self.runs.records, name)
                 arrays[f"records/{name}"] = rows[0] if self.single else rows
@@ -121,7 +121,7 @@ class CheckpointWriter:
             self.began = time.monotonic()
 
     def try_to_save(self) -> None:
-        """Write, or set `error` to why it could not be; nothing after that."""
+        """Write a checkpoint unless an earlier one failed; set `error` if writing fails."""
         if self.error:
             return
         try:
@@ -132,8 +132,8 @@ class CheckpointWriter:
     def raise_if_failed(self, trajectory: Trajectory) -> None:
         """Raise CheckpointError if a checkpoint could not be written."""
         if self.error:
-            earlier = "the one before it is intact" if self.path.exists() else "there is none"
-            error = CheckpointError(f"{self.error}; {earlier}; .trajectory of this error has what was recorded")
+            previous = "the one before it is intact" if self.path.exists() else "there is none"
+            error = CheckpointError(f"{self.error}; {previous}; .trajectory of this error has what was recorded")
             error.trajectory = trajectory
             raise error
 
@@ -143,8 +143,8 @@ def checkpoint_writer(
 ) -> CheckpointWriter | None:
     """Return the checkpoint writer, None without a path.
 
-    Unless the runs have `begun` before, the first checkpoint is written now, so that an unwritable path fails before any step
-    is taken.
+    The first checkpoint is written now, so that an unwritable path fails before any step is taken; not if the runs have
+    `begun` before, as those of `resume`.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def checkpoint_writer(
 
 
 def interval(value: object) -> int | float:
-    """Return `checkpoint_every` as it may be: steps from 1 on, an int, or seconds from 0.0 on, a float."""
+    """Return `checkpoint_every` after checking it: steps ≥ 1 as an int, or seconds ≥ 0.0 as a float."""
     if isinstance(value, float):
         return checks.real(value, "checkpoint_every", minimum=0.0)
     return checks.integer(value, "checkpoint_every", minimum=1)
@@ -188,7 +188,7 @@ def unfinished(path: Path) -> bool:
 
 
 def begun_as(path: Path, specification: Mapping[str, Any]) -> bool:
-    """Return whether a run of such a specification was started as that of a checkpoint.
+    """Return whether a specification has the potential, algorithm and number of steps of a checkpoint.
 
     Raises
     ------
@@ -197,23 +197,23 @@ def begun_as(path: Path, specification: Mapping[str, Any]) -> bool:
     """
     header, _ = checkpoint_file.read(path)
     algorithm = header["algorithms"][0] if header["single"] else header["algorithms"]
-    mine = json.loads(json.dumps({"potential": header["potential"], "steps": header["arguments"]["steps"]}))
-    known = {"potential": specification.get("potential"), "steps": specification.get("arguments", {}).get("steps")}
-    return known == mine and specification.get("algorithm") in (algorithm, header["algorithms"][0])
+    stored = json.loads(json.dumps({"potential": header["potential"], "steps": header["arguments"]["steps"]}))
+    requested = {"potential": specification.get("potential"), "steps": specification.get("arguments", {}).get("steps")}
+    return requested == stored and specification.get("algorithm") in (algorithm, header["algorithms"][0])
 
 
-# --- what a run was started with ---
+# --- content of a checkpoint ---
 
 
-def _described(runs: Runs, single: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return (header, arrays) from which the start of the runs is made again."""
+def _specify_start(runs: Runs, single: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return (header, arrays), from which `restart` makes the runs again."""
     plan, records = runs.plan, runs.records
-    own = [s for s in plan.watched if isinstance(s, Symmetry)]
+    objects = [s for s in plan.watched if isinstance(s, Symmetry)]
     arrays: dict[str, Any] = {"start/x": runs.x0, "start/v": runs.v0}
     arrays["keys"] = np.array([stream.key for stream in runs.streams], np.uint64)
-    for s in own:
+    for s in objects:
         arrays |= {f"laws/{s.name}/G": s.G, f"laws/{s.name}/xi": s.xi}
-    data = _data(plan.U)
+    data = _potential_arrays(plan.U)
     if sum(a.nbytes for a in data.values()) <= EMBEDDED:
         arrays |= {f"data/{name}": a for name, a in data.items()}
     header = {
@@ -223,7 +223,7 @@ def _described(runs: Runs, single: bool) -> tuple[dict[str, Any], dict[str, Any]
         "data": fingerprint(plan.U),
         "algorithms": [a.specification() for a in runs.algorithms],
         "laws": [s.name for s in plan.watched],
-        "own": [s.name for s in own],
+        "own": [s.name for s in objects],
         "arguments": {
             "steps": records.last,
             "record_every": records.every,
@@ -240,8 +240,8 @@ def _described(runs: Runs, single: bool) -> tuple[dict[str, Any], dict[str, Any]
     return header, arrays
 
 
-def _data(U: Potential) -> dict[str, Array]:
-    """Return the arrays that make a potential."""
+def _potential_arrays(U: Potential) -> dict[str, Array]:
+    """Return the arrays that a potential is made of."""
     if isinstance(U, NetworkPotential):
         return {"X": U.X, "y": np.asarray(U.y)}
     return {"A": U.A} if isinstance(U, Harmonic) else {}
@@ -249,76 +249,80 @@ def _data(U: Potential) -> dict[str, Array]:
 
 def fingerprint(U: Potential) -> str:
     """Return the SHA-256 of a potential's arrays."""
-    found = hashlib.sha256()
-    for name, a in _data(U).items():
-        found.update(f"{name} {a.dtype.str} {a.shape}".encode())
-        found.update(np.ascontiguousarray(a).data)
-    return found.hexdigest()
+    sha = hashlib.sha256()
+    for name, a in _potential_arrays(U).items():
+        sha.update(f"{name} {a.dtype.str} {a.shape}".encode())
+        sha.update(np.ascontiguousarray(a).data)
+    return sha.hexdigest()
 
 
 def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], potential: Potential | None) -> Runs:
-    """Return the runs of a checkpoint, where they are."""
-    U = _potential(path, header, arrays, potential)
-    wanted = [
+    """Return the runs of a checkpoint in their stored states."""
+    U = _restore_potential(path, header, arrays, potential)
+    laws = [
         Symmetry(arrays[f"laws/{name}/G"], arrays[f"laws/{name}/xi"], name) if name in header["own"] else name
         for name in header["laws"]
     ]
-    chosen = header["arguments"]
+    arguments = header["arguments"]
     algorithms = tuple(specified(a) for a in header["algorithms"])
     plan = Plan(
         U,
-        watched(U, wanted, minibatches=chosen["batch_size"] is not None),
-        batch_size=chosen["batch_size"],
-        backend=chosen.get("backend", "cpu" if chosen["compiled"] else "reference"),
-        dtype=chosen["dtype"],
-        steps=chosen["steps"],
-        reduce=chosen["input_reduction"],
+        watched(U, laws, minibatches=arguments["batch_size"] is not None),
+        batch_size=arguments["batch_size"],
+        backend=arguments.get("backend", "cpu" if arguments["compiled"] else "reference"),
+        dtype=arguments["dtype"],
+        steps=arguments["steps"],
+        reduce=arguments["input_reduction"],
         moving=False,
     )
-    records = plan.records(len(algorithms), chosen["steps"], chosen["record_every"], chosen["record_params"])
+    records = plan.records(len(algorithms), arguments["steps"], arguments["record_every"], arguments["record_params"])
     rows = {name: arrays[f"records/{name}"][None] if header["single"] else arrays[f"records/{name}"] for name in _ROWS}
-    _check(path, {**arrays, **{f"records/{name}": a for name, a in rows.items()}}, plan, records)
-    for name, a in rows.items():
-        getattr(records, name)[...] = a
+    _check_arrays(path, {**arrays, **{f"records/{name}": array for name, array in rows.items()}}, plan, records)
+    for name, array in rows.items():
+        getattr(records, name)[...] = array
     streams = tuple(stream(plan, key) for key in arrays["keys"])
-    runs = Runs(plan, algorithms, arrays["start/x"], arrays["start/v"], chosen["t0"], records, streams)
+    runs = Runs(plan, algorithms, arrays["start/x"], arrays["start/v"], arguments["t0"], records, streams)
     runs.restore({name: arrays[f"state/{name}"] for name in _STATE})
     return runs
 
 
-def _check(path: Path, arrays: Mapping[str, Any], plan: Plan, records: layout.Records) -> None:
-    """Raise ValueError unless the arrays of a checkpoint fit the runs that its header tells of."""
+def _check_arrays(path: Path, arrays: Mapping[str, Any], plan: Plan, records: layout.Records) -> None:
+    """Raise ValueError unless the arrays of a checkpoint fit the runs that its header specifies."""
     E = len(records.step)
     blank = plan.state(E)
     try:
         for name in ("start/x", "start/v"):
             schema.expect(arrays, name, "f", (E, plan.U.n_params))
         schema.expect(arrays, "keys", "u", (E,))
-        for group, names, like in (("records", _ROWS, records), ("state", _STATE, blank)):
+        for group, names, template in (("records", _ROWS, records), ("state", _STATE, blank)):
             for name in names:
-                own = getattr(like, name)
-                schema.expect(arrays, f"{group}/{name}", own.dtype.kind, own.shape)
+                expected = getattr(template, name)
+                schema.expect(arrays, f"{group}/{name}", expected.dtype.kind, expected.shape)
     except ValueError as error:
         raise ValueError(f"path={str(path)!r} is not a checkpoint: {error}") from error
 
 
-def _potential(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], given: Potential | None) -> Potential:
+def _restore_potential(
+    path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], potential: Potential | None
+) -> Potential:
     spec = header["potential"]
-    if given is not None:
-        is_potential(given, "potential")
-        own = given.specification()
-        if "dataset" in spec:  # a name; the data themselves are compared
-            own["dataset"] = spec["dataset"]
-        if json.loads(json.dumps(own)) != spec:
+    if potential is not None:
+        is_potential(potential, "potential")
+        given_spec = potential.specification()
+        if "dataset" in spec:  # the name is not compared: the data are
+            given_spec["dataset"] = spec["dataset"]
+        if json.loads(json.dumps(given_spec)) != spec:
             differing = [
-                f"{k}={own.get(k)!r} (was {spec.get(k)!r})" for k in {**spec, **own} if own.get(k) != spec.get(k)
+                f"{k}={given_spec.get(k)!r} (was {spec.get(k)!r})"
+                for k in {**spec, **given_spec}
+                if given_spec.get(k) != spec.get(k)
             ]
-            raise ValueError(f"potential={given!r} is not that of {str(path)!r}: {', '.join(differing)}")
-        if fingerprint(given) != header["data"]:
-            raise ValueError(f"potential={given!r} is not that of {str(path)!r}: its data have another SHA-256")
+            raise ValueError(f"potential={potential!r} is not that of {str(path)!r}: {', '.join(differing)}")
+        if fingerprint(potential) != header["data"]:
+            raise ValueError(f"potential={potential!r} is not that of {str(path)!r}: its data have another SHA-256")
         if spec["kind"] == "callable":
-            _compare(path, arrays, given)
-        return given
+            _compare_start_value(path, arrays, potential)
+        return potential
     kind = spec["kind"]
     if kind == "network" and "data/X" in arrays:
         net = Network(**spec["network"])
@@ -330,20 +334,20 @@ def _potential(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any],
         return Radial(spec["n_params"])
     if kind == "harmonic" and "data/A" in arrays:
         return Harmonic(arrays["data/A"])
-    why = (
+    reason = (
         "its data are larger than a checkpoint takes along" if kind != "callable" else "a Python function is not saved"
     )
-    raise ValueError(f"potential must be given to resume {str(path)!r}: {why}")
+    raise ValueError(f"potential must be given to resume {str(path)!r}: {reason}")
 
 
-def _compare(path: Path, arrays: Mapping[str, Any], given: Potential) -> None:
-    """Raise a ValueError where a Python function has not the value at the start that was recorded: code has no fingerprint."""
+def _compare_start_value(path: Path, arrays: Mapping[str, Any], potential: Potential) -> None:
+    """Raise ValueError if a Python function's value at the start differs from the recorded one: code has no fingerprint."""
     x, recorded = (arrays[name].reshape(len(arrays["keys"]), -1)[0] for name in ("start/x", "records/loss"))
     if not (arrays["state/counts"][0, layout.PHASE] != layout.NEW and np.isfinite(recorded[0])):
         return
-    value, before = given.value(x), float(recorded[0])
-    # Half of the digits: another machine may round otherwise, and another function has another value.
-    if not abs(value - before) <= np.sqrt(np.finfo(x.dtype).eps) * max(1.0, abs(before)):
+    value, recorded_value = potential.value(x), float(recorded[0])
+    # The tolerance √ε allows for the rounding of another machine; another function differs by more.
+    if not abs(value - recorded_value) <= np.sqrt(np.finfo(x.dtype).eps) * max(1.0, abs(recorded_value)):
         raise ValueError(
-            f"potential={given!r} is not that of {str(path)!r}: at the start it is {value!r}, and {before!r} was recorded"
+            f"potential={potential!r} is not that of {str(path)!r}: at the start it is {value!r}, and {recorded_value!r} was recorded"
         )

@@ -1,4 +1,4 @@
-"""The file of a checkpoint: an .npz without pickle, with a digest at its end, and the one before it kept."""
+"""The file format of a checkpoint: an .npz without pickle, followed by its digest; the previous checkpoint is kept."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ _TAIL = len(_MARK) + 64
 
 
 def previous(path: Path) -> Path:
-    """Return where the checkpoint before the one at `path` is kept, beside the file itself: run.ckpt.npz ↦ run.ckpt.previous.npz."""
+    """Return the path of the previous checkpoint, in the same folder: run.ckpt.npz ↦ run.ckpt.previous.npz."""
     path = followed(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def write(target: Path, header: Mapping[str, Any], held: Mapping[str, Any]) -> None:
-    """Write a checkpoint; at every moment `target` is the one before or this one, complete.
+def write(target: Path, header: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    """Write a checkpoint; at every moment `target` is either the previous or this one, complete.
 
     Raises
     ------
     OSError
-        If it cannot be written; what was there is still there.
+        If it cannot be written; the previous checkpoint is then unchanged.
     """
     target = followed(target)
     first = np.array(json.dumps({"format": FORMAT, "schema": SCHEMA, **header}))
     with replacing(target) as file:
-        np.savez(file, header=first, **held)
+        np.savez(file, header=first, **content)
         file.flush()
         digest = _digest(file, file.seek(0, os.SEEK_END))
         file.seek(0, os.SEEK_END)
         file.write(_MARK + digest)
         if target.exists():
-            _keep(target)
-    _sync(target.parent)
+            _keep_previous(target)
+    _sync_folder(target.parent)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -55,66 +55,68 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no checkpoint, or not as it was written; the message names the one before it where there is one.
+        If it is not a checkpoint, or its digest does not fit; the message names the previous checkpoint, if there is one.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END) - _TAIL
         file.seek(max(size, 0))
         tail = file.read()
         if size < 0 or not tail.startswith(_MARK):
-            raise ValueError(f"path={str(path)!r} is not a checkpoint, or was cut short{_hint(path)}")
+            raise ValueError(f"path={str(path)!r} is not a checkpoint, or was cut short{_previous_hint(path)}")
         if tail[len(_MARK) :] != _digest(file, size):
-            raise ValueError(f"path={str(path)!r} is not as it was written: its digest is another{_hint(path)}")
+            raise ValueError(
+                f"path={str(path)!r} is not as it was written: its digest is another{_previous_hint(path)}"
+            )
     try:
-        held = arrays(path)
-        header = json.loads(str(held.pop("header")))
+        content = arrays(path)
+        header = json.loads(str(content.pop("header")))
         if header["format"] != FORMAT:
             raise ValueError(f"it is a {header['format']}")
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"path={str(path)!r} is not a checkpoint: {error}{_hint(path)}") from error
+        raise ValueError(f"path={str(path)!r} is not a checkpoint: {error}{_previous_hint(path)}") from error
     if header["schema"] > SCHEMA:
         raise ValueError(f"path={str(path)!r} has format {header['schema']}; this version reads up to {SCHEMA}")
-    if header["schema"] == 1:  # beside the states it said which had begun; the phase of those was one less
-        held["state/counts"][:, 2] = np.where(held.pop("begun"), held["state/counts"][:, 2] + 1, 0)
-    return header, held
+    if header["schema"] == 1:  # schema 1 stored `begun` apart from the phase, which was one less
+        content["state/counts"][:, 2] = np.where(content.pop("begun"), content["state/counts"][:, 2] + 1, 0)
+    return header, content
 
 
 def tidy(target: Path) -> None:
-    """Remove what writers of `target` that were killed have left beside it."""
+    """Remove the temporary files that killed processes left beside `target`."""
     for written in (target, previous(target)):
-        for left in leftovers(written):
-            left.unlink(missing_ok=True)
+        for file in leftovers(written):
+            file.unlink(missing_ok=True)
 
 
 def _digest(file: IO[bytes], size: int) -> bytes:
     """Return the SHA-256 of the first `size` bytes, in hexadecimal."""
     file.seek(0)
-    found, left = hashlib.sha256(), size
-    while left:
-        piece = file.read(min(left, 1 << 20))
+    sha, remaining = hashlib.sha256(), size
+    while remaining:
+        piece = file.read(min(remaining, 1 << 20))
         if not piece:
             break
-        found.update(piece)
-        left -= len(piece)
-    return found.hexdigest().encode()
+        sha.update(piece)
+        remaining -= len(piece)
+    return sha.hexdigest().encode()
 
 
-def _keep(target: Path) -> None:
-    """Give the present checkpoint its second name, without taking the first away."""
-    kept = previous(target)
-    beside = temporary(kept)
+def _keep_previous(target: Path) -> None:
+    """Link the present checkpoint to the path of the previous one; `target` stays in place."""
+    earlier = previous(target)
+    copy = temporary(earlier)
     try:
         try:
-            os.link(target, beside)
-        except OSError:  # a file system without links
-            shutil.copyfile(target, beside)
-        os.replace(beside, kept)
+            os.link(target, copy)
+        except OSError:  # the file system has no hard links
+            shutil.copyfile(target, copy)
+        os.replace(copy, earlier)
     finally:
-        beside.unlink(missing_ok=True)
+        copy.unlink(missing_ok=True)
 
 
-def _sync(folder: Path) -> None:
-    """Write the folder's names to disk; some systems cannot open folders, and do so by themselves."""
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk; systems that cannot open folders do so by themselves."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -123,6 +125,6 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
-def _hint(path: Path) -> str:
-    kept = previous(path)
-    return f"; the checkpoint before it is {str(kept)!r}" if kept.exists() else ""
+def _previous_hint(path: Path) -> str:
+    earlier = previous(path)
+    return f"; the checkpoint before it is {str(earlier)!r}" if earlier.exists() else ""

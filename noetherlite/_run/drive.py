@@ -1,4 +1,4 @@
-"""The one loop over all steps of all runs, in calls that are short enough to be looked at in between."""
+"""The loop over all steps of all runs, divided into backend calls of about a quarter of a second."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _CALL_SECONDS = 0.25
 
 
 def drive(runs: Runs, watch: Watch, n_threads: int) -> None:
-    """Advance all runs to their ends, or until they are stopped; `watch.stopped` says by whom.
+    """Advance all runs to their ends, or until they are stopped; `watch.stopped` has the causes.
 
-    Lanes, a thread each, take the runs one after the other, or the one lane all of them where the backend advances them together.
+    A group is one run, or all of them if the backend advances them together. Lanes, one thread each, take group after group.
     """
     kind, E = KINDS[runs.plan.backend], len(runs)
     groups = [slice(0, E)] if kind.together else [slice(e, e + 1) for e in range(E)]
     lanes = min(n_threads, len(groups))
     waiting, pace = iter(groups), Pace()
 
-    def lane() -> None:
+    def run_lane() -> None:
         backend: Backend | None = None
         for group in waiting:
             try:
                 backend = backend or kind(runs, n_threads // lanes)
-                stopped = _advance(runs, group, backend, watch, pace)
+                stopped = _advance_group(runs, group, backend, watch, pace)
             except KeyboardInterrupt:
                 stopped = "Ctrl-C"
             if backend is not None:
@@ -41,25 +41,25 @@ def drive(runs: Runs, watch: Watch, n_threads: int) -> None:
     with watch:
         try:
             if lanes == 1:
-                lane()
+                run_lane()
             else:
-                _side_by_side(lane, lanes, watch)
-        except KeyboardInterrupt:  # pressed again: what the runs have recorded until now is kept
+                _run_in_threads(run_lane, lanes, watch)
+        except KeyboardInterrupt:  # the second Ctrl-C: the records written until now are kept
             watch.halted = True
 
 
-def _side_by_side(lane: Callable[[], None], lanes: int, watch: Watch) -> None:
-    """Run the lanes in threads; where one fails, or Ctrl-C is pressed again, the others stop too."""
+def _run_in_threads(run_lane: Callable[[], None], lanes: int, watch: Watch) -> None:
+    """Run the lanes in threads; if one raises, or at the second Ctrl-C, the others stop too."""
     with ThreadPoolExecutor(lanes) as pool:
         try:
-            for future in [pool.submit(lane) for _ in range(lanes)]:
+            for future in [pool.submit(run_lane) for _ in range(lanes)]:
                 future.result()
         finally:
             watch.halted = True
 
 
-def _advance(runs: Runs, group: slice, backend: Backend, watch: Watch, pace: Pace) -> str:
-    """Advance a group of runs to its end; return who stopped it before, or ''."""
+def _advance_group(runs: Runs, group: slice, backend: Backend, watch: Watch, pace: Pace) -> str:
+    """Advance a group of runs to its end; return the cause if it was stopped, else ''."""
     last, taken = runs.records.last, 0
     backend.prepare(group)
     backend.advance(0)
@@ -76,13 +76,13 @@ def _advance(runs: Runs, group: slice, backend: Backend, watch: Watch, pace: Pac
 
 
 class Pace:
-    """How many steps a call may take; found on the way, and shared by the lanes."""
+    """Number of steps per call, adapted to the measured time; shared by the lanes."""
 
     def __init__(self) -> None:
         self.steps = 1
 
     def adapt(self, taken: int, elapsed: float) -> None:
-        """Learn from a call of `taken` steps that took `elapsed` seconds."""
+        """Adapt the number to a call of `taken` steps that took `elapsed` seconds."""
         if elapsed > 2 * _CALL_SECONDS:
             self.steps = max(1, self.steps // 2)
         elif taken == self.steps and elapsed < _CALL_SECONDS:

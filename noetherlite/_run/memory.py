@@ -1,4 +1,4 @@
-"""The memory of a run, before it is started."""
+"""An estimate of the memory that a run needs."""
 
 from __future__ import annotations
 
@@ -103,38 +103,40 @@ def memory(
     params = R * s * plan.n_params if record_params else 0
     in_memory = params if E * params <= limits.PARAMS_IN_MEMORY else 0
     streams = 8 * plan.n_samples * (E if plan.batch else 1)  # without minibatches it is one for all
-    run = 16 * P + _bytes(plan.state(1)) + R * (24 + 32 * K) + in_memory
+    run = 16 * P + _array_bytes(plan.state(1)) + R * (24 + 32 * K) + in_memory
     result = R * (56 + 56 * K + 10 * int(components.max())) + 2 * s * P
-    common = _converted(plan) + _reduction(plan, E * R if record_params else 0)
-    return common + streams + E * run + max(lanes * _tiles(plan, available // lanes), E * result)
+    common = _converted_bytes(plan) + _reduction_bytes(plan, E * R if record_params else 0)
+    return common + streams + E * run + max(lanes * _tile_bytes(plan, available // lanes), E * result)
 
 
-def _tiles(plan: Plan, members: int) -> int:
-    """Return the bytes of one engine."""
+def _tile_bytes(plan: Plan, members: int) -> int:
+    """Return the bytes of the tiles of one lane."""
     if not plan.compiled or plan.problem is None:
         return 0
     N, n = plan.n_samples, plan.drawn
-    everything = _bytes(tiles.empty(plan.problem, N, members if n == N else 1))
-    return everything if n == N else everything + _bytes(tiles.empty(plan.problem, n, members)) + 8 * N  # their order
+    if n == N:
+        return _array_bytes(tiles.empty(plan.problem, N, members))
+    batch, all_samples = tiles.empty(plan.problem, n, members), tiles.empty(plan.problem, N, 1)
+    return _array_bytes(batch) + _array_bytes(all_samples) + 8 * N  # the order of the samples
 
 
-def _bytes(arrays: tuple[object, ...]) -> int:
-    """Return the bytes of those that are arrays; zeros that are never written to cost nothing."""
+def _array_bytes(arrays: tuple[object, ...]) -> int:
+    """Return the bytes of the arrays among `arrays`."""
     return sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
 
 
-def _converted(plan: Plan) -> int:
-    """Return the bytes of the data in another precision, and of the laws that are matrices."""
-    data = _bytes((plan.problem.X, plan.problem.targets)) if plan.problem and plan.dtype != "float64" else 0
-    return data + _bytes((plan.laws.G, plan.laws.xi))
+def _converted_bytes(plan: Plan) -> int:
+    """Return the bytes of the data converted to float32, and of the laws' matrices."""
+    data = _array_bytes((plan.problem.X, plan.problem.targets)) if plan.problem and plan.dtype != "float64" else 0
+    return data + _array_bytes((plan.laws.G, plan.laws.xi))
 
 
-def _reduction(plan: Plan, records: int) -> int:
-    """Return the bytes of the basis, the reduced inputs and the start in them, and of the way back to θ."""
+def _reduction_bytes(plan: Plan, records: int) -> int:
+    """Return the bytes of the basis, the reduced inputs, the reduced start, and the conversion back to θ."""
     if plan.reduction is None:
         return 0
     n_0, n_1 = plan.reduction.network.widths[:2]
     basis = 0 if plan.reduction.by_samples else plan.reduction.B.nbytes
     start = 3 * 8 * n_1 * len(plan.reduction.B)
-    back = 8 * (n_0 * n_1 + plan.U.n_params) + records * plan.U.n_params * np.dtype(plan.dtype).itemsize
-    return basis + plan.reduction.U.X.nbytes + start + back
+    lift = 8 * (n_0 * n_1 + plan.U.n_params) + records * plan.U.n_params * np.dtype(plan.dtype).itemsize
+    return basis + plan.reduction.U.X.nbytes + start + lift

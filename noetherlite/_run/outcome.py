@@ -1,4 +1,4 @@
-"""How runs ended, and what they return: from states and records to a Trajectory."""
+"""The Trajectory of finished runs, from their states and records."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .trajectory import BLEW_UP, Member, Trajectory
 
 
 def member(runs: Runs, e: int, stopped: str) -> Member:
-    """Return how run e ended: its status, the same in words, and its gradients."""
+    """Return status, message and number of gradients of run e; `stopped` is the cause of a stop, or ''."""
     records, counts = layout.views(runs.records, e), runs.state.counts[e]
     done, steps = int(counts[STEPS_DONE]), records.last
     if counts[PHASE] == layout.DIVERGED:
-        # Found by the record of a step that is done, or by the gradient of the next one.
+        # The loss is evaluated by the record of the last step, or by the gradient of the next one.
         recording = (done % records.every == 0 or done == steps) and done not in records.step
         status, message = "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
     elif stopped:
@@ -36,7 +36,7 @@ def member(runs: Runs, e: int, stopped: str) -> Member:
 
 
 def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
-    """Return the trajectory of the runs, which `stopped` says were stopped; those that are not in it were not taken up.
+    """Return the trajectory of the runs; `stopped` has the cause of each stop, and no entry for runs that were not started.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
     if params is not None:
         params[records.step < 0] = np.nan  # a new file holds zeros
     step = np.minimum(np.arange(records.step.shape[1]) * records.every, records.last)[None].repeat(E, axis=0)
-    with np.errstate(over="ignore"):  # of records that a run which diverged did not come to
+    with np.errstate(over="ignore"):  # times of records after a divergence may be infinite
         t: Float64Array = runs.t0 + step * np.array([a.dt for a in runs.algorithms])[:, None]
     blew_up = sum(BLEW_UP in m.message for m in members)
     message = ", ".join(f"{count[s]} {s}" for s in ("completed", "diverged", "stopped") if count[s])
@@ -86,7 +86,7 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
 
 
 def alone(ensemble: Trajectory) -> Trajectory:
-    """Return the run of an ensemble of one, specified as what it is: one run."""
+    """Return the run of an ensemble of one, with the specification of a single run."""
     run = ensemble[0]
     specification = {name: entry for name, entry in run.specification.items() if name != "member"}
     arguments = dict(specification["arguments"])

@@ -1,4 +1,4 @@
-"""The plan that runs of one kind share, and what a run starts from."""
+"""The plan that runs share: backend, precision, laws, coordinates; and checks of initial velocity and time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BACKENDS = ("auto", "cpu", "reference", "cuda")
 
 
 class Plan:
-    """What runs of one kind share: potential, precision, laws, and the coordinates they are run in.
+    """What runs share: potential, precision, laws, and the coordinates they are integrated in.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ class Plan:
     steps : int
         Steps of a run.
     reduce : bool or None
-        Whether to train in the span of the inputs; None: where it pays.
+        Whether to use input reduction; None: if it is faster.
     moving : bool
-        Whether W_1 moves outside of the inputs' span: a run starts with a velocity, or with weight decay.
+        Whether W_1 may move outside the inputs' span: the runs have an initial velocity or weight decay.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Plan:
         moving: bool,
     ) -> None:
         self.U, self.watched, self.dtype = U, watched, dtype
-        self.batch = _batch(U, batch_size)
+        self.batch = _check_batch_size(U, batch_size)
         in_python = not hasattr(U, "problem")
         if in_python and backend in ("cpu", "cuda"):
             raise ValueError(f"backend={backend!r} cannot compile {U!r}; use backend='reference' or 'auto'")
@@ -67,17 +67,17 @@ class Plan:
             raise ValueError(f"dtype={dtype!r} is not available for {U!r}; expected 'float64'")
         if backend == "auto":
             settings: Any = numba.config
-            # Without the compiler the kernels' loops would run in Python: NumPy's do better.
+            # Without the compiler the kernels' loops would run in Python, slower than the NumPy reference.
             backend = "reference" if in_python or settings.DISABLE_JIT else "cpu"
         self.backend = backend
         self.reduction = None
         if reduce is not None:
             reduce = checks.boolean(reduce, "input_reduction")
         if reduce is not False:
-            why = objection(U, watched, moving, self.backend == "cpu")
-            if why and reduce:
-                raise ValueError(f"input_reduction=True is not possible here: {why}")
-            if not why:
+            reason = objection(U, watched, moving, self.backend == "cpu")
+            if reason and reduce:
+                raise ValueError(f"input_reduction=True is not possible here: {reason}")
+            if not reason:
                 self.reduction = choose(U, steps, self.drawn == self.n_samples, reduce)  # type: ignore[arg-type]
         self.problem: layout.Problem | None = None
         self.n_params = U.n_params
@@ -97,7 +97,7 @@ class Plan:
 
     @property
     def drawn(self) -> int:
-        """Samples per gradient; where it is all of them they come in their order, as without minibatches."""
+        """Samples per gradient; if that is all of them they are taken in order, as without minibatches."""
         return self.batch or self.n_samples
 
     @property
@@ -133,7 +133,7 @@ class Plan:
         )
 
     def records(self, E: int, steps: int, every: int, with_params: bool, with_parts: bool = False) -> layout.Records:
-        """Return empty records of E runs; NaN stays where a run that is cut short does not get to."""
+        """Return empty records of E runs, filled with NaN."""
         rows = (E, n_records(steps, every))
         K = int(self.laws.start[-1])
         limits.refuse_beyond_memory(8.0 * math.prod(rows) * (3 + K * (4 + layout.N_PARTS * with_parts)))
@@ -160,7 +160,7 @@ def n_records(steps: int, every: int) -> int:
 def motion(
     algorithm: Algorithm, shape: tuple[int, ...], velocity: ArrayLike | None, t0: float | None
 ) -> tuple[Float64Array, float]:
-    """Return (v0, t0) after checking that the dynamics can start so."""
+    """Return (v0, t0) after checking that the dynamics can start from them."""
     dynamics = algorithm.dynamics
     if velocity is None:
         v = np.zeros(shape)
@@ -170,8 +170,8 @@ def motion(
         v = checks.shaped(velocity, "velocity", shape).astype(np.float64)
     start = 0.0 if t0 is None else checks.real(t0, "t0", minimum=0.0)
     if start == 0 and algorithm.singular_start:
-        given = "no t0" if t0 is None else f"t0={t0}"
-        raise ValueError(f"t0 must be > 0 for {algorithm}: its friction α/t is infinite at t = 0; got {given}")
+        value = "no t0" if t0 is None else f"t0={t0}"
+        raise ValueError(f"t0 must be > 0 for {algorithm}: its friction α/t is infinite at t = 0; got {value}")
     if start == 0 and dynamics.alpha > 0 and v.any():
         raise ValueError(
             "velocity must be zero at t0 = 0 where the friction α/t is infinite; give t0 > 0 to start moving"
@@ -180,17 +180,17 @@ def motion(
 
 
 def minibatches(plan: Plan, rng: Seed) -> layout.Batches:
-    """Return the description of the gradients' samples; the stream's key is drawn from `rng`."""
+    """Return the stream of minibatches with a key drawn from `rng`."""
     generator = checks.generator(rng)
     return stream(plan, 0 if plan.batch is None else generator.integers(2**63))
 
 
 def stream(plan: Plan, key: Any) -> layout.Batches:
-    """Return the description of the gradients' samples with this key."""
+    """Return the stream of minibatches with this key."""
     return layout.Batches(plan.drawn, np.uint64(key), np.arange(plan.n_samples))
 
 
-def _batch(U: Potential, batch_size: int | None) -> int | None:
+def _check_batch_size(U: Potential, batch_size: int | None) -> int | None:
     if batch_size is None:
         return None
     if not isinstance(U, NetworkPotential):
@@ -201,7 +201,7 @@ def _batch(U: Potential, batch_size: int | None) -> int | None:
 def specify(
     plan: Plan, algorithms: Sequence[Algorithm], steps: int, t0: float, every: int, batch_keys: list[int] | None
 ) -> dict[str, Any]:
-    """Return the specification of a plan's runs, ready for JSON; the algorithm is a list where they differ."""
+    """Return the specification of a plan's runs, ready for JSON; the algorithm is a list if the algorithms differ."""
     each = [a.specification() for a in algorithms]
     return {
         "potential": plan.U.specification(),
@@ -221,6 +221,6 @@ def specify(
 
 
 def check_problem(U: Potential, algorithm: Algorithm) -> None:
-    """Refuse what is not a potential or not an algorithm."""
+    """Raise TypeError unless U is a potential and `algorithm` an Algorithm."""
     is_potential(U)
     checks.instance(algorithm, "algorithm", Algorithm, "an Algorithm such as nl.GD(0.1)")

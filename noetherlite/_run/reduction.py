@@ -24,7 +24,8 @@ from .._symmetry.family import Family
 from .._symmetry.find import watched as find_watched
 from .._symmetry.records import table
 
-# How much of a run's work in layer 1 the preparations may cost, and what share of its inputs a rank must spare.
+# A reduction pays if its preparation costs at most _WORTH of a run's work in layer 1, and the rank is at least the fraction
+# _SPARED below the number of inputs.
 _WORTH, _SPARED = 0.1, 0.2
 
 
@@ -48,7 +49,7 @@ class Reduction:
     Attributes
     ----------
     U : NetworkPotential
-        What is run.
+        The reduced potential, which the kernels integrate.
     dual : int
         `layout.Problem.dual`.
     n_params : int
@@ -57,17 +58,18 @@ class Reduction:
 
     def __init__(self, U: NetworkPotential, by_samples: bool) -> None:
         self.network, self.by_samples = U.network, by_samples
-        self.B: Float64Array = np.asarray(U.X, np.float64) if by_samples else _rows(np.asarray(U.X, np.float64))
+        X: Float64Array = np.asarray(U.X, np.float64)
+        self.B = X if by_samples else _orthonormal_rows(X)
         net = U.network
         reduced = Network([len(self.B), *net.widths[1:]], list(net.activations), net.bias, net.loss)
         self.U = NetworkPotential(reduced, _product(U.X, self.B), U.y)
         self.dual = reduced.n_params if by_samples else -1
         self.n_params = reduced.n_params + (net.widths[1] * len(self.B) if by_samples else 0)
         self.size = net.widths[1] * net.widths[0]  # of W_1, the first block of θ
-        self.kept = net.widths[1] * len(self.B)  # of what stands in its place
+        self.block = net.widths[1] * len(self.B)  # size of C, which takes its place
 
     def describe(self) -> dict[str, Any]:
-        """Return what to say of it in a specification."""
+        """Return the entry of a specification."""
         return {"coordinates": "samples" if self.by_samples else "rank", "n": len(self.B)}
 
     def __str__(self) -> str:
@@ -75,12 +77,12 @@ class Reduction:
         return f"{len(self.B)} coordinates of {kind} instead of {self.network.widths[0]} inputs"
 
     def enter(self, theta: Array) -> Start:
-        """Return where a run that starts at θ starts."""
+        """Return the start of a run from θ."""
         return Start(theta, _product(self._weights(theta), self.B))
 
     def coordinates(self, start: Start) -> Array:
         """Return the reduced coordinates of the start."""
-        end = np.zeros(self.kept if self.by_samples else 0)
+        end = np.zeros(self.block if self.by_samples else 0)
         return np.concatenate([start.C.ravel(), start.theta[self.size :], end])
 
     def leave(self, start: Start, y: Array) -> Array:
@@ -94,23 +96,23 @@ class Reduction:
 
     def _lift(self, y: Array, origin: Any) -> Array:
         """Return (C − origin) B, flat."""
-        C = y[..., -self.kept :] if self.by_samples else y[..., : self.kept]
+        C = y[..., -self.block :] if self.by_samples else y[..., : self.block]
         C = (C.reshape(*y.shape[:-1], -1, len(self.B)) - origin).reshape(-1, len(self.B))
         return _product(C, self.B.T).reshape(*y.shape[:-1], self.size)
 
     def _rest(self, y: Array) -> Array:
-        return y[..., self.kept : self.dual if self.by_samples else y.shape[-1]]
+        return y[..., self.block : self.dual if self.by_samples else y.shape[-1]]
 
     def table(self, watched: list[Family], dtype: str) -> layout.Laws:
-        """Return the laws of all runs, but for where they start."""
+        """Return the laws in reduced coordinates; `Z0` is set by each run."""
         laws = table(find_watched(self.U, [s.name for s in watched], minibatches=False), self.U.n_params, dtype)
-        for where, s in zip(laws.where, watched, strict=True):
+        for row, s in zip(laws.where, watched, strict=True):
             if self.by_samples and s.name in ("scaling:1", "linear:1"):
-                where[7] = self.dual
+                row[7] = self.dual
         return laws
 
     def constants(self, watched: list[Family], start: Start) -> Float64Array:
-        """Return what Q in reduced coordinates lacks: ½(W_1W_1ᵀ − C_1C_1ᵀ) at the start, C_1 = 0 for samples."""
+        """Return Q in θ minus Q in reduced coordinates: ½(W_1W_1ᵀ − C_1C_1ᵀ) at the start, C_1 = 0 for samples."""
         W, C = self._weights(start.theta), start.C if not self.by_samples else np.zeros((1, 1))
         parts = []
         for s in watched:
@@ -127,21 +129,20 @@ class Reduction:
 
 
 def _product(A: Array, B: Array) -> Float64Array:
-    """Return A Bᵀ by the BLAS of the kernels, SciPy's.
+    """Return A Bᵀ by SciPy's BLAS, which the kernels use.
 
-    NumPy brings another, whose threads, waiting for more to do for a tenth of a second, would keep those of the first from
-    working.
+    NumPy has another one, whose threads spin for a tenth of a second after a product and slow down those of the first.
     """
     from scipy.linalg.blas import dgemm
 
     return np.asarray(dgemm(1.0, B.T, A.T, trans_a=True).T)
 
 
-def _rows(X: Float64Array) -> Float64Array:
-    """Return orthonormal rows that span those of X, directions of round-off left out."""
+def _orthonormal_rows(X: Float64Array) -> Float64Array:
+    """Return orthonormal rows that span the rows of X, without directions of round-off."""
     _, sizes, rows = np.linalg.svd(X, full_matrices=False)
     rank = int((sizes > sizes[0] * max(X.shape) * np.finfo(X.dtype).eps).sum()) if sizes.size else 0
-    return rows[: max(rank, 1)].copy()  # without the others, which a view would keep in memory
+    return rows[: max(rank, 1)].copy()  # a copy: a view would keep all rows in memory
 
 
 def objection(U: object, watched: list[Family], moving: bool, on_cpu: bool) -> str:
@@ -158,16 +159,16 @@ def objection(U: object, watched: list[Family], moving: bool, on_cpu: bool) -> s
     return ""
 
 
-def choose(U: NetworkPotential, steps: int, full: bool, wanted: bool | None) -> Reduction | None:
-    """Return the reduction that is worth while, or the better one if it is wanted anyway."""
+def choose(U: NetworkPotential, steps: int, full: bool, reduce: bool | None) -> Reduction | None:
+    """Return the faster reduction if it pays or if `reduce` asks for one, else None."""
     N, n = U.X.shape
     n_1 = U.network.widths[1]
     by_samples = full and n >= N
     per_gradient = 4 * N * n * n_1
-    if wanted:
+    if reduce:
         return Reduction(U, by_samples)
     if n * n_1 < tiles.BLAS_FROM:
-        return None  # a layer so small is not what a step's time goes to
+        return None  # layer 1 is too small to dominate the time of a step
     # Products, or a singular value decomposition, whose operations run at a tenth of a product's rate.
     preparation = 2 * N * N * n + 6 * N * n * n_1 if by_samples else 100 * N * n * min(N, n)
     if preparation > _WORTH * steps * per_gradient:

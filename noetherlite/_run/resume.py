@@ -1,4 +1,4 @@
-"""Going on from a checkpoint."""
+"""Resuming runs from a checkpoint."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def resume(
     if callback is not None and not header["single"]:
         raise ValueError(f"callback is for single runs; {str(target)!r} is of an ensemble")
     for e in range(len(runs)):
-        why = exactness.objection(runs, e)
-        if why:
-            of = "" if header["single"] else f" of run {e}"
-            raise ValueError(f"path={str(target)!r} holds a state{of} that its exact laws exclude: {why}")
+        reason = exactness.objection(runs, e)
+        if reason:
+            owner = "" if header["single"] else f" of run {e}"
+            raise ValueError(f"path={str(target)!r} holds a state{owner} that its exact laws exclude: {reason}")
     every = header["checkpoint_every"] if checkpoint_every is None else checkpoint_every
     writer = checkpoint_writer(target, every, runs, header["single"], begun=True)
     return conduct(runs, writer, n_threads, single=header["single"], progress=progress, callback=callback)

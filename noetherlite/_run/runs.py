@@ -1,4 +1,4 @@
-"""E runs of a plan: how each steps, where it starts, and where it is. One run is an ensemble of one."""
+"""E runs of a plan: algorithms, initial values, states and records. A single run is an ensemble of one."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Runs:
     Parameters
     ----------
     plan : Plan
-        What they share.
+        The plan that they share.
     algorithms : tuple of E Algorithms
-        What their steps are.
+        The algorithm of each run.
     x0, v0 : ndarray, shape (E, P)
-        Where they start.
+        Initial parameters and velocities.
     t0 : float
-        When.
+        Initial time.
     records : Records
-        What they write.
+        The records that they write.
     streams : tuple of E Batches
-        The samples of their gradients.
+        The minibatches of each run.
 
     Attributes
     ----------
     state : State
-        Where they are, in the coordinates of the plan; zeros for a run whose phase is NEW and that `begin` has not seen.
+        The states, in the coordinates of the plan; zeros until `begin` is called for a new run.
     kernels : tuple of E layout.Algorithms
         The algorithms, as the kernels read them.
     """
@@ -58,7 +58,7 @@ class Runs:
         return len(self.algorithms)
 
     def begin(self, e: int) -> layout.Laws:
-        """Put run e at its start, unless it has begun, and return the laws as they read from there."""
+        """Set the state of run e to its start, unless it has begun; return the laws with their values at the start."""
         plan, state = self.plan, layout.views(self.state, e)
         laws, x, v = plan.laws, self.x0[e], self.v0[e]
         if plan.reduction is not None:
@@ -67,17 +67,15 @@ class Runs:
             if plan.reduction.by_samples:
                 laws = laws._replace(Z0=start.C.astype(plan.dtype))
         if state.counts[PHASE] == layout.NEW:
-            with np.errstate(
-                over="ignore"
-            ):  # in float32 the start can be infinite: its loss is not finite, and says so
+            with np.errstate(over="ignore"):  # in float32 the start can be infinite; the run then diverges at once
                 state.x[...], state.v[...] = x, v
         return laws
 
     def restore(self, saved: Mapping[str, Array]) -> None:
-        """Take the runs up from copies of their states, with leading axes of runs, where these have begun.
+        """Set the states of the runs that have begun to copies, which have a leading axis of runs.
 
-        Records of later steps are forgotten: they are not copied with a state, and while other runs are waited for a run
-        goes on.
+        Records later than a run's copied state are erased: the run may have gone on after the copy, until the file was
+        written.
         """
         begun = saved["counts"][:, PHASE] != layout.NEW
         for name, array in saved.items():
@@ -92,19 +90,19 @@ class Runs:
                 pointwise.shuffle(batches.key, evaluations // per_epoch, batches.order)
 
     def each_record(self) -> list[layout.Records]:
-        """Return what each run writes, views into the records."""
+        """Return the records of each run, as views."""
         return [layout.views(self.records, e) for e in range(len(self))]
 
     def steps_done(self, group: slice) -> int:
-        """Return the steps that runs have taken together; those that diverged have stopped before."""
+        """Return the number of steps that a group has taken; runs that diverged stopped earlier."""
         return int(self.state.counts[group, STEPS_DONE].max())
 
     def diverged(self, group: slice) -> bool:
-        """Whether the losses of all of them have stopped being finite."""
+        """Return whether all runs of a group have diverged."""
         return bool((self.state.counts[group, PHASE] == layout.DIVERGED).all())
 
     def at_record(self, group: slice) -> bool:
-        """Whether their present step is one that is recorded."""
+        """Return whether the present step of a group is a recorded one."""
         done = self.steps_done(group)
         return done % self.records.every == 0 or done == self.records.last
 
@@ -130,7 +128,7 @@ class Runs:
         return v
 
     def ends(self) -> tuple[Array, Array]:
-        """Return where the runs are, x and ẋ of shape (E, P) in θ: the states' own arrays where they can be, to save memory."""
+        """Return x and ẋ of all runs in θ, shape (E, P); without a reduction these are the states' arrays, to save memory."""
         if self.plan.reduction is None:
             state = self.state
             return state.x, state.v if self.algorithms[0].has_velocity else np.negative(
@@ -140,7 +138,7 @@ class Runs:
         return np.stack([self.x(e) for e in E]), np.stack([self.velocity(e) for e in E])
 
     def in_theta(self) -> tuple[Float64Array, Array | None]:
-        """Return the recorded quantities and parameters in the coordinates of θ; no copies where these are the plan's."""
+        """Return the recorded quantities and parameters in θ; without a reduction no copies are made."""
         plan, r, reduction = self.plan, self.records, self.plan.reduction
         params = r.params if r.params.size else None
         if reduction is None:
@@ -152,6 +150,6 @@ class Runs:
             start = reduction.enter(x0)
             quantity[e] += reduction.constants(plan.watched, start)
             if params is not None:
-                for row in range(r.step.shape[1]):  # one by one: all at once would take as much again
+                for row in range(r.step.shape[1]):  # row by row: all at once would need twice the memory
                     params[e, row] = reduction.leave(start, r.params[e, row])
         return quantity, params

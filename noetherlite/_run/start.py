@@ -1,4 +1,4 @@
-"""From arguments of `integrate` and `ensemble` to runs at their start, and through the driver to a trajectory."""
+"""What `integrate`, `ensemble` and `resume` share: from arguments to runs, and from runs to a trajectory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def start(
     dtype: str,
     input_reduction: bool | None,
 ) -> Runs:
-    """Return E runs at their start; `x0` is checked by the caller, of shape (P,) for a run alone or (E, P), as is `velocity`."""
+    """Return E runs at their start; the caller has checked `x0`, which like `velocity` has shape (P,) for a single run or (E, P)."""
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
     record_params = checks.boolean(record_params, "record_params")
@@ -53,7 +53,7 @@ def start(
         reduce=False if input_reduction is None and record_params else input_reduction,
         moving=bool(v.any()) or first.weight_decay > 0,
     )
-    # Without minibatches nobody reads or writes the stream, which all runs share.
+    # Without minibatches the stream is not used, and all runs share one.
     streams = (stream(plan, 0),) * E if plan.batch is None else tuple(minibatches(plan, seed) for seed in seeds)
     records = plan.records(E, steps, every, record_params)
     return Runs(plan, tuple(algorithms), x0.reshape(E, -1), v.reshape(E, -1), begin, records, streams)
@@ -68,7 +68,7 @@ def conduct(
     progress: bool = False,
     callback: Callable[[Snapshot], object] | None = None,
 ) -> Trajectory:
-    """Drive runs to their ends and return their trajectory: an ensemble's, or that of the only one if it is `single`.
+    """Drive runs to their ends and return the trajectory of the ensemble, or of its only run if `single`.
 
     Raises
     ------
@@ -78,13 +78,13 @@ def conduct(
         If Ctrl-C came before anything was recorded.
     """
     watch = Watch(runs, progress, callback, writer)
-    members = threads(n_threads)
-    drive(runs, watch, members if runs.plan.compiled else 1)
+    available = threads(n_threads)
+    drive(runs, watch, available if runs.plan.compiled else 1)
     if writer is not None:
         writer.try_to_save()
-    found = trajectory(runs, watch.stopped)
+    result = trajectory(runs, watch.stopped)
     if single:
-        found = alone(found)
+        result = alone(result)
     if writer is not None:
-        writer.raise_if_failed(found)
-    return found
+        writer.raise_if_failed(result)
+    return result

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .._symmetry.records import LawRecord
-
-if TYPE_CHECKING:
-    from .trajectory import Trajectory
-
-_OF_LAWS = tuple(f.name for f in fields(LawRecord) if f.name not in ("name", "t"))
+from .trajectory import LAW_ARRAYS, Trajectory
 
 
-def _package(name: str) -> Any:
+def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -25,38 +19,38 @@ def _package(name: str) -> Any:
 
 def _columns(run: Trajectory) -> dict[str, Any]:
     """Return the arrays with an axis of records: t, step, loss, energy and those of the laws."""
-    held: dict[str, Any] = {name: getattr(run, name) for name in ("t", "step", "loss", "energy")}
+    columns: dict[str, Any] = {name: getattr(run, name) for name in ("t", "step", "loss", "energy")}
     for name, law in run.laws.items():
-        held |= {f"{name}.{what}": getattr(law, what) for what in _OF_LAWS}
-    return held
+        columns |= {f"{name}.{field}": getattr(law, field) for field in LAW_ARRAYS}
+    return columns
 
 
 def frame(run: Trajectory) -> Any:
     """Return a DataFrame with a row per record, a column per component of a law, for example "scaling:1.residual[2]"."""
-    pandas = _package("pandas")
-    out = {}
+    pandas = _import("pandas")
+    columns = {}
     for name, values in _columns(run).items():
         components = values.shape[run.t.ndim :]
         rows = values.reshape(run.t.size, *components)
         for index in np.ndindex(components):
-            out[f"{name}[{', '.join(map(str, index))}]" if index else name] = rows[(slice(None), *index)]
+            columns[f"{name}[{', '.join(map(str, index))}]" if index else name] = rows[(slice(None), *index)]
     records = range(run.t.shape[-1])
     if not run.members:
-        return pandas.DataFrame(out, index=pandas.RangeIndex(len(records), name="record"))
+        return pandas.DataFrame(columns, index=pandas.RangeIndex(len(records), name="record"))
     index = pandas.MultiIndex.from_product([range(len(run)), records], names=["member", "record"])
-    return pandas.DataFrame(out, index=index)
+    return pandas.DataFrame(columns, index=index)
 
 
 def dataset(run: Trajectory) -> Any:
     """Return a Dataset with the dimensions "record", of an ensemble "member", and a law's own components."""
-    xarray = _package("xarray")
+    xarray = _import("xarray")
     first = ("member", "record") if run.members else ("record",)
-    held: dict[str, Any] = {}
+    variables: dict[str, Any] = {}
     for name, values in _columns(run).items():
         law = name.rpartition(".")[0]
-        held[name] = ((*first, *(f"{law}[{i}]" for i in range(values.ndim - len(first)))), values)
+        variables[name] = ((*first, *(f"{law}[{i}]" for i in range(values.ndim - len(first)))), values)
     if run.params is not None:
-        held["params"] = ((*first, "parameter"), run.params)
+        variables["params"] = ((*first, "parameter"), run.params)
     for name in ("x", "v"):
-        held[name] = ((*first[:-1], "parameter"), getattr(run, name))
-    return xarray.Dataset(held, attrs={"status": run.status, "message": run.message})
+        variables[name] = ((*first[:-1], "parameter"), getattr(run, name))
+    return xarray.Dataset(variables, attrs={"status": run.status, "message": run.message})

@@ -1,4 +1,4 @@
-"""What a run returns, and its file format: .npz without pickle, a JSON header with versions and specification."""
+"""Trajectory, the result of a run, and its file format: .npz without pickle, a JSON header with versions and specification."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SCHEMA = 1
-BLEW_UP = "but blew up on the way"  # of a run that came to its end, in its message
+BLEW_UP = "but blew up on the way"  # in the message of a completed run
+LAW_ARRAYS = tuple(f.name for f in fields(LawRecord) if f.name not in ("name", "t"))
 _ARRAYS = ("t", "step", "loss", "energy", "x", "v", "params")
 
 
@@ -89,40 +90,38 @@ class Trajectory:
         object.__setattr__(self, "specification", ByName(self.specification, "entry"))
 
     def __bool__(self) -> bool:
-        """Whether there is a run, as for any object; a single one has no length."""
+        """Return True: without this, `bool` would call `__len__`, which a single run does not have."""
         return True
 
     def __len__(self) -> int:
         """Return the number of runs of an ensemble."""
-        self._many()
+        self._require_ensemble()
         return len(self.members)
 
     def __getitem__(self, e: int) -> Trajectory:
         """Return the record of run e of an ensemble, without the records it did not get to."""
-        self._many()
+        self._require_ensemble()
         e = range(len(self.members))[e]
-        kept = slice(
-            int(np.isfinite(self.loss[e]).sum())
-        )  # the first ones: a view, as parameters may be a file beyond memory
+        rows = slice(int(np.isfinite(self.loss[e]).sum()))  # a view, as params may be a file larger than memory
 
-        def own(law: LawRecord) -> LawRecord:
-            return LawRecord(law.name, *(getattr(law, f.name)[e][kept] for f in fields(law) if f.name != "name"))
+        def member_law(law: LawRecord) -> LawRecord:
+            return LawRecord(law.name, *(getattr(law, f.name)[e][rows] for f in fields(law) if f.name != "name"))
 
         specification = dict(self.specification)
         if isinstance(specification.get("algorithm"), list):
             specification["algorithm"] = specification["algorithm"][e]
         specification["member"] = e
         return Trajectory(
-            **{name: getattr(self, name)[e][kept] for name in ("t", "step", "loss", "energy")},
-            laws={name: own(law) for name, law in self.laws.items()},
+            **{name: getattr(self, name)[e][rows] for name in ("t", "step", "loss", "energy")},
+            laws={name: member_law(law) for name, law in self.laws.items()},
             x=self.x[e],
             v=self.v[e],
-            params=None if self.params is None else self.params[e][kept],
+            params=None if self.params is None else self.params[e][rows],
             **self.members[e]._asdict(),
             specification=specification,
         )
 
-    def _many(self) -> None:
+    def _require_ensemble(self) -> None:
         if not self.members:
             raise TypeError("this trajectory is of a single run, not of an ensemble: it has no members")
 
@@ -279,9 +278,7 @@ class Trajectory:
         target = suffixed(path)
         arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
         for name, law in self.laws.items():
-            arrays |= {
-                f"laws/{name}/{f.name}": getattr(law, f.name) for f in fields(law) if f.name not in ("name", "t")
-            }
+            arrays |= {f"laws/{name}/{field}": getattr(law, field) for field in LAW_ARRAYS}
         header = {
             "format": "noetherlite trajectory",
             "schema": SCHEMA,
@@ -321,17 +318,12 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
             raise KeyError("format")
         if header["schema"] > SCHEMA:
             raise ValueError(f"path={str(target)!r} has format {header['schema']}; this version reads up to {SCHEMA}")
-        held = [f.name for f in fields(LawRecord) if f.name not in ("name", "t")]
         try:
-            schema.trajectory(header, data, held)
+            schema.trajectory(header, data, LAW_ARRAYS)
         except ValueError as error:
             raise ValueError(f"path={str(target)!r} is damaged: {error}") from error
         laws = {
-            name: LawRecord(
-                name,
-                data["t"],
-                **{what: data[f"laws/{name}/{what}"] for what in held},
-            )
+            name: LawRecord(name, data["t"], **{field: data[f"laws/{name}/{field}"] for field in LAW_ARRAYS})
             for name in header["laws"]
         }
         return Trajectory(
@@ -349,9 +341,9 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
 
 
 def stored_specification(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what the run in a file was made from, without reading its records; empty where the file is no run's."""
+    """Return the specification of the run in a file without reading its records; empty if the file holds no run."""
     try:
-        found = json.loads(str(arrays(Path(path), only=("header",))["header"]))["specification"]
+        specification = json.loads(str(arrays(Path(path), only=("header",))["header"]))["specification"]
     except (ValueError, KeyError, TypeError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return specification if isinstance(specification, dict) else {}

@@ -1,4 +1,4 @@
-"""Compiling all that a run may need before the first one: `noetherlite warmup`."""
+"""Compilation of all kernels before the first run: `noetherlite warmup`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .integrate import integrate
 
 
 class Step(NamedTuple):
-    """What was made ready, in how many seconds, and how many functions had to be compiled: the others were on disk."""
+    """A group of functions, the seconds it took, and the number of functions compiled; the others were loaded from disk."""
 
     what: str
     seconds: float
@@ -28,10 +28,10 @@ class Step(NamedTuple):
 
 
 def warmup() -> Iterator[Step]:
-    """Make compiled code ready and keep it on disk where a folder can be written, one step after the other.
+    """Compile all functions, step by step, and cache them on disk if a folder can be written.
 
     A function is compiled once for each precision, whatever the network, algorithm and laws, so that the smallest run
-    brings in everything.
+    compiles everything.
 
     Yields
     ------
@@ -49,31 +49,31 @@ def warmup() -> Iterator[Step]:
     net = Network([1, 1, 2])
     U, theta = net.potential([[1.0]], [0]), net.init(rng=0)
 
-    yield _timed("potentials without data", _analytic)
-    yield _timed("predictions", partial(net.predict, theta, [[1.0]]))
+    yield _time_step("potentials without data", _evaluate_analytic)
+    yield _time_step("predictions", partial(net.predict, theta, [[1.0]]))
     for dtype in checks.DTYPES:
-        yield _timed(f"runs in {dtype}", partial(integrate, U, GD(0.1), theta, 1, dtype=dtype))
+        yield _time_step(f"runs in {dtype}", partial(integrate, U, GD(0.1), theta, 1, dtype=dtype))
 
 
 def folder() -> str | None:
-    """Return where compiled code is kept, None where no folder can be written, or could not be in this process."""
-    if store.refusal() or not hasattr(cpu.advance, "stats"):  # a function of Python's, without the compiler
+    """Return the folder of cached code, None if no folder can be written, or could not be in this process."""
+    if store.refusal() or not hasattr(cpu.advance, "stats"):  # without the compiler it is a Python function
         return None
     path: str | None = cpu.advance.stats.cache_path
     return path
 
 
 def refusal() -> str:
-    """Return why compiled code is not kept."""
+    """Return why compiled code is not cached."""
     return store.refusal() or "there is no folder to write to"
 
 
-def _analytic() -> None:
+def _evaluate_analytic() -> None:
     for U in (Radial(1), Harmonic([[1.0]])):
         U.value([1.0])
 
 
-def _timed(what: str, function: Callable[[], object]) -> Step:
+def _time_step(what: str, function: Callable[[], object]) -> Step:
     began = time.perf_counter()
     with event.install_recorder("numba:compile") as recorder:
         function()

@@ -1,4 +1,4 @@
-"""What looks at runs while they go on: the progress bar, a callback, checkpoints, and Ctrl-C."""
+"""Monitoring of runs between backend calls: progress bar, callback, checkpoints and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .runs import Runs
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a callback sees at a record; the arrays are copies."""
+    """The argument of a callback, at a record; the arrays are copies."""
 
     step: int
     t: float
@@ -29,12 +29,12 @@ class Snapshot:
 
 
 class Watch:
-    """The one that the driver asks between calls of a backend; a context, in which Ctrl-C waits for the next record.
+    """Monitor that the driver calls between backend calls; a context in which Ctrl-C is deferred to the next record.
 
     Parameters
     ----------
     runs : Runs
-        What is driven.
+        The runs.
     progress : bool
         Whether to show a bar: steps of all runs, their rate and time left, the loss, and the largest exact discrete residual.
     callback : callable, optional
@@ -45,9 +45,9 @@ class Watch:
     Attributes
     ----------
     halted : bool
-        Whether no other run is to be taken up.
+        Whether no further run is to be started.
     stopped : dict of int to str
-        Who stopped a run before its end, '' for nobody, by its number; runs that were not taken up are not in it.
+        The cause of a run's stop before its end, '' if it was not stopped, by its number; no entry for runs not started.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Watch:
         self.stopped: dict[int, str] = {}
         self.halted = False
         self._interrupt = Interrupt()
-        self._turn = threading.Lock()
+        self._bar_lock = threading.Lock()
         self._bar: Any = None
-        if progress:  # it says that it is compiling: for seconds on the first run ever, for no time after
+        if progress:  # "compiling" is shown until the first call: for seconds on the first run ever, else for no time
             self._bar = progress_bar(len(runs) * runs.records.last, "step")
             self._bar.set_description("compiling")
-        self._fresh = True
+        self._compiling = True
 
     def __enter__(self) -> Watch:
         self._interrupt.__enter__()
@@ -80,10 +80,10 @@ class Watch:
             self._bar.close()
 
     def look(self, group: slice, taken: int, backend: Backend) -> str:
-        """Look at a group of runs that has just taken so many steps, 0 at first; return who wants it to stop, or ''."""
+        """Process a group of runs after `taken` steps, 0 at first; return the cause if it must stop, else ''."""
         runs, writer = self.runs, self.writer
         if self._bar is not None:
-            self._show(group, taken * (group.stop - group.start))
+            self._update_bar(group, taken * (group.stop - group.start))
         at_record = runs.at_record(group)
         finished = runs.steps_done(group) == runs.records.last
         if self.callback is not None and at_record and self.callback(self._snapshot(group.start)):
@@ -95,25 +95,27 @@ class Watch:
         return "Ctrl-C" if not finished and (self.halted or (self._interrupt.requested and at_record)) else ""
 
     def pauses(self) -> tuple[int, ...]:
-        """Return numbers of steps no multiple of which a run passes without being looked at."""
+        """Return step intervals: `look` must be called at every multiple of each."""
         at_records = self.callback is not None or self._interrupt.requested
         grid = () if self.writer is None else self.writer.grid
         return (*grid, self.runs.records.every) if at_records else grid
 
     def ended(self, group: slice, stopped: str) -> None:
-        """Enter that a group has come to its end, or was stopped."""
+        """Note that a group has reached its end, or the cause of its stop."""
         for e in range(group.start, group.stop):
             self.stopped[e] = stopped
         if self.writer is not None:
             self.writer.take(group)
         if self._bar is not None:
-            self._show(group, sum(self.runs.records.last - int(n) for n in self.runs.state.counts[group, STEPS_DONE]))
+            self._update_bar(
+                group, sum(self.runs.records.last - int(n) for n in self.runs.state.counts[group, STEPS_DONE])
+            )
         self.halted = self.halted or bool(stopped) or self._interrupt.requested
 
-    def _show(self, group: slice, taken: int) -> None:
-        with self._turn:
-            if self._fresh:  # compiling is over
-                self._fresh = False
+    def _update_bar(self, group: slice, taken: int) -> None:
+        with self._bar_lock:
+            if self._compiling:
+                self._compiling = False
                 self._bar.set_description("")
                 self._bar.reset()
                 self._bar.update(int(self.runs.state.counts[:, STEPS_DONE].sum()))
