@@ -1,4 +1,4 @@
-"""The members of a sweep: their parameters, as JSON has them, and their seeds, which depend on their places alone."""
+"""The members of a sweep: their parameters, as JSON values, and their seeds, which depend on the member's index alone."""
 
 from __future__ import annotations
 
@@ -18,56 +18,58 @@ _SCALARS = (bool, int, float, str)
 def members(grid: Any) -> list[dict[str, Any]]:
     """Return the parameters of each member; in a Cartesian product the last name varies fastest."""
     if isinstance(grid, Mapping):
-        values = {name: _values(name, given) for name, given in grid.items()}
-        found = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+        values = {name: _parameter_values(name, entry) for name, entry in grid.items()}
+        combinations = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
     elif isinstance(grid, Iterable) and not isinstance(grid, str):
-        found = [_member(i, given) for i, given in enumerate(grid)]
+        combinations = [_member_parameters(i, entry) for i, entry in enumerate(grid)]
     else:
         raise TypeError(
             f"grid must be a mapping of names to sequences, or a sequence of mappings; got {checks.describe(grid)}"
         )
-    if not found or not found[0]:
+    if not combinations or not combinations[0]:
         raise ValueError(f"grid must have at least one member with one parameter, got {checks.describe(grid)}")
-    for i, parameters in enumerate(found):
-        if list(parameters) != list(found[0]):
-            raise ValueError(f"grid[{i}] must have the names {list(found[0])} of grid[0], got {list(parameters)}")
-    if "rng" in found[0]:
+    for i, parameters in enumerate(combinations):
+        if list(parameters) != list(combinations[0]):
+            raise ValueError(
+                f"grid[{i}] must have the names {list(combinations[0])} of grid[0], got {list(parameters)}"
+            )
+    if "rng" in combinations[0]:
         raise ValueError("grid must have no parameter 'rng': a member's seed is made from the rng of the sweep")
-    return found
+    return combinations
 
 
-def _values(name: Any, given: Any) -> list[Any]:
-    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-        raise TypeError(f"grid[{name!r}] must be a sequence of values, got {checks.describe(given)}")
-    return [_plain(value, f"grid[{name!r}][{i}]") for i, value in enumerate(given)]
+def _parameter_values(name: Any, values: Any) -> list[Any]:
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise TypeError(f"grid[{name!r}] must be a sequence of values, got {checks.describe(values)}")
+    return [_as_json(value, f"grid[{name!r}][{i}]") for i, value in enumerate(values)]
 
 
-def _member(i: int, given: Any) -> dict[str, Any]:
-    if not isinstance(given, Mapping):
-        raise TypeError(f"grid[{i}] must be a mapping of names to values, got {checks.describe(given)}")
-    return {name: _plain(value, f"grid[{i}][{name!r}]") for name, value in given.items()}
+def _member_parameters(i: int, parameters: Any) -> dict[str, Any]:
+    if not isinstance(parameters, Mapping):
+        raise TypeError(f"grid[{i}] must be a mapping of names to values, got {checks.describe(parameters)}")
+    return {name: _as_json(value, f"grid[{i}][{name!r}]") for name, value in parameters.items()}
 
 
-def _plain(value: Any, name: str) -> Any:
-    """Return a value as it comes back from JSON, so that it is the same whether it was kept in a file or not."""
+def _as_json(value: Any, name: str) -> Any:
+    """Return a value as JSON would return it, so that it is the same whether or not it was read from a file."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if value is None or type(value) in _SCALARS:
         return value
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{name}[{i}]") for i, item in enumerate(value)]
+        return [_as_json(item, f"{name}[{i}]") for i, item in enumerate(value)]
     raise TypeError(
         f"{name} must be a number, a string, a truth value, None or a list of these, got {checks.describe(value)}"
     )
 
 
-def accepted(function: Callable[..., Any], parameters: Mapping[str, Any]) -> None:
-    """Raise a TypeError if `function` cannot be called by a member's parameters and an rng."""
+def check_signature(function: Callable[..., Any], parameters: Mapping[str, Any]) -> None:
+    """Raise TypeError if `function` does not accept a member's parameters and `rng` as keywords."""
     if not callable(function):
         raise TypeError(f"function must be callable, got {checks.describe(function)}")
     try:
         signature = inspect.signature(function)
-    except ValueError:  # some that are written in C have none
+    except ValueError:  # some functions written in C have no signature
         return
     try:
         signature.bind(**parameters, rng=None)
@@ -79,16 +81,19 @@ def accepted(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Non
 
 
 def describe(function: Callable[..., Any]) -> str:
-    """Return where a function is defined and, in words, what is bound to it: the same in every process."""
+    """Return a function's module and name, with bound arguments as text: the same in every process."""
     if isinstance(function, functools.partial):
-        bound = [*map(_words, function.args), *(f"{name}={_words(v)}" for name, v in function.keywords.items())]
+        bound = [
+            *map(_describe_value, function.args),
+            *(f"{name}={_describe_value(v)}" for name, v in function.keywords.items()),
+        ]
         return f"{describe(function.func)}({', '.join(bound)})"
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def _words(value: object) -> str:
-    """Return a value as text, which holds no address; its content is told from another's by `_identity`."""
+def _describe_value(value: object) -> str:
+    """Return a value as text without an address; `_base.identity` compares contents."""
     if identity.is_plain(value):
         return repr(value)
     shape = getattr(value, "shape", None)
@@ -96,7 +101,7 @@ def _words(value: object) -> str:
 
 
 def sequence(rng: Any) -> np.random.SeedSequence:
-    """Return the seed of a sweep, of which every member's is a child."""
+    """Return the seed of a sweep; the members' seeds are its children."""
     if isinstance(rng, np.random.SeedSequence):
         return rng
     return np.random.SeedSequence(checks.integer(rng, "rng", minimum=0))

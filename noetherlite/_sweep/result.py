@@ -1,4 +1,4 @@
-"""What a sweep returns: its members, their columns, tables and plots."""
+"""Sweep, the result of a sweep: members, columns, tables and plots."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class SweepMember:
     result : dict or None
         What the function returned: numbers, strings and arrays. None where it failed or was not called.
     error : str
-        The exception that the function raised, in words; or ''.
+        The exception that the function raised, as text; '' if it raised none.
     traceback : str
-        The same at length.
+        The traceback of the exception.
     seconds : float
-        How long the function took.
+        Time that the function took.
     """
 
     index: int
@@ -51,7 +51,7 @@ class SweepMember:
 
     @property
     def row(self) -> dict[str, Any]:
-        """Results and parameters by their names; where two are called the same it is the parameter."""
+        """Results and parameters by name; where two have the same name, the parameter."""
         return {**(self.result or {}), **self.parameters}
 
 
@@ -64,9 +64,9 @@ class Sweep:
     members : tuple of SweepMember
         In the order of the grid; `sweep[i]` is member i.
     status : {"completed", "stopped"}
-        Whether every member was computed, be it that it failed.
+        "completed" if every member was computed, including failures.
     message : str
-        The same in words.
+        A description of the status.
     specification : mapping
         Function, its key, seed and versions, ready for JSON.
     """
@@ -102,7 +102,7 @@ class Sweep:
 
     @property
     def failures(self) -> list[SweepMember]:
-        """The members whose function raised an exception, or returned what is no result."""
+        """The members whose function raised an exception or returned an invalid result."""
         return [member for member in self.members if member.error]
 
     @property
@@ -117,7 +117,7 @@ class Sweep:
         Parameters
         ----------
         name : str
-            One of `names`; where a result is called like a parameter, it is the parameter.
+            One of `names`; where a result has the name of a parameter, the parameter.
 
         Returns
         -------
@@ -144,10 +144,10 @@ class Sweep:
 
     def table(self) -> dict[str, NDArray[Any]]:
         """Return all columns with one number or string a member, as `pandas.DataFrame` takes them."""
-        several = {
+        array_columns = {
             name for member in self for name, entry in member.row.items() if isinstance(entry, list | np.ndarray)
         }
-        return {name: self.column(name) for name in self.names if name not in several}
+        return {name: self.column(name) for name in self.names if name not in array_columns}
 
     def plot(self, x: str, y: str, ax: Axes | None = None, **style: Any) -> Axes:
         """Plot one column against another: a point for each member that has both.
@@ -168,22 +168,22 @@ class Sweep:
             If there is no such column, or it has no numbers.
         """
         names = (checks.one_of(name, axis, self.names) for axis, name in (("x", x), ("y", y)))
-        across, up = (self.column(name) for name in names)
-        for name, column, kinds in ((x, across, "biufU"), (y, up, "biuf")):
+        x_values, y_values = (self.column(name) for name in names)
+        for name, column, kinds in ((x, x_values, "biufU"), (y, y_values, "biuf")):
             if column.ndim > 1 or column.dtype.kind not in kinds:
                 raise ValueError(f"column {name!r} must hold one number a member, got {checks.describe(column)}")
         ax = axes.new_axes(ax)
         points = {"color": COLOURS[0], "marker": "o", "linestyle": "none", "markerfacecolor": "none"}
-        ax.plot(across, up, **axes.style_of(style, **points))
-        for scale, column in ((ax.set_xscale, across), (ax.set_yscale, up)):
+        ax.plot(x_values, y_values, **axes.style_of(style, **points))
+        for scale, column in ((ax.set_xscale, x_values), (ax.set_yscale, y_values)):
             if axes.spans_a_decade(column):
                 scale("log")
         ax.set(xlabel=x, ylabel=y)
         return ax
 
     def summary(self) -> str:
-        """Return the table as text, and after it the failures with their parameters."""
-        columns = {name: [_cell(entry) for entry in column.tolist()] for name, column in self.table().items()}
+        """Return the table as text, followed by the failures with their parameters."""
+        columns = {name: [_format_cell(entry) for entry in column.tolist()] for name, column in self.table().items()}
         rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
@@ -191,7 +191,7 @@ class Sweep:
         ]
         if len(rows) > len(lines):
             lines.append(f"… and {len(rows) - len(lines)} more")
-        failed = [f"failed: {_words(m.parameters)}: {m.error.splitlines()[0]}" for m in self.failures]
+        failed = [f"failed: {_describe_parameters(m.parameters)}: {m.error.splitlines()[0]}" for m in self.failures]
         if len(failed) > _SHOWN:
             failed[_SHOWN:] = [f"… and {len(failed) - _SHOWN} more failed"]
         return "\n".join([self.message, *lines, *failed])
@@ -205,15 +205,14 @@ class Sweep:
         return f"Sweep({self.specification.get('function', 'function')}, {self.message}, columns {self.names})"
 
 
-def collected(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome], stopped: str) -> Sweep:
-    """Return the sweep with these outcomes; members without one were not computed."""
-    nothing = Outcome(None, "", "", 0.0)
+def collect(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome], stopped: str) -> Sweep:
+    """Return the Sweep of these outcomes; members without an outcome were not computed."""
+    not_computed = Outcome(None, "", "", 0.0)
     parameters: Sequence[dict[str, Any]] = specification["parameters"]
-    members = tuple(SweepMember(i, p, *outcomes.get(i, nothing)) for i, p in enumerate(parameters))
+    members = tuple(SweepMember(i, p, *outcomes.get(i, not_computed)) for i, p in enumerate(parameters))
     count = Counter("failed" if m.error else "not computed" if m.result is None else "done" for m in members)
-    message = (
-        f"{len(members)} member{'s' * (len(members) != 1)}: {', '.join(f'{n} {what}' for what, n in count.items())}"
-    )
+    counts = ", ".join(f"{n} {status}" for status, n in count.items())
+    message = f"{len(members)} member{'s' * (len(members) != 1)}: {counts}"
     if stopped and count["not computed"]:
         message += f"; stopped by {stopped}"
     return Sweep(
@@ -224,9 +223,9 @@ def collected(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome],
     )
 
 
-def _cell(entry: Any) -> str:
+def _format_cell(entry: Any) -> str:
     return f"{entry:.6g}" if isinstance(entry, float) else str(entry)
 
 
-def _words(parameters: Mapping[str, Any]) -> str:
+def _describe_parameters(parameters: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in parameters.items())

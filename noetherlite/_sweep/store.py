@@ -1,4 +1,4 @@
-"""A sweep's folder: sweep.json says what is computed, and each member has a file, there complete or not at all."""
+"""A sweep's folder: sweep.json, its manifest, and one file per member, which appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _FIELDS = ("format", "schema", "function", "key", "content", "seed", "parameters
 def manifest(
     function: Callable[..., Any], parameters: list[dict[str, Any]], seed: np.random.SeedSequence, key: str | None
 ) -> dict[str, Any]:
-    """Return what is computed, ready for JSON.
+    """Return the manifest of a sweep, ready for JSON: function, key, seed and parameters.
 
     Raises
     ------
     TypeError
-        If the function cannot be identified, and no key says what it is.
+        If the function cannot be identified and no key is given.
     """
-    content = {} if key is not None else _content(function)
+    content = {} if key is not None else _function_digests(function)
     return {
         "format": "noetherlite sweep",
         "schema": SCHEMA,
         "function": describe(function),
-        "key": _key(content) if key is None else key,
+        "key": _content_key(content) if key is None else key,
         "content": content,
-        "seed": _seed(seed),
+        "seed": _seed_entry(seed),
         "parameters": parameters,
         "versions": versions(),
     }
 
 
-def _content(function: Callable[..., Any]) -> dict[str, str]:
-    """Return the digests of what a function is made of; none where its description says all."""
+def _function_digests(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the digests of a function's parts; none if its description identifies it."""
     if identity.identified_by_name(function):
         return {}
     try:
@@ -58,12 +58,12 @@ def _content(function: Callable[..., Any]) -> dict[str, str]:
         ) from None
 
 
-def _key(content: Mapping[str, str]) -> str:
+def _content_key(content: Mapping[str, str]) -> str:
     text = json.dumps(content, sort_keys=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" if content else ""
 
 
-def _seed(seed: np.random.SeedSequence) -> dict[str, Any]:
+def _seed_entry(seed: np.random.SeedSequence) -> dict[str, Any]:
     entropy = seed.entropy if isinstance(seed.entropy, int) else np.asarray(seed.entropy).tolist()
     return {"entropy": entropy, "spawn_key": list(seed.spawn_key), "pool_size": seed.pool_size}
 
@@ -74,155 +74,161 @@ class Store:
     Parameters
     ----------
     folder : Path
-        Where it is.
-    wanted : dict, optional
-        The manifest of the sweep that is to be written; by default the folder is read as it is.
-    given : bool
-        Whether its key was given by the user, rather than made from the function's content.
+        Its path.
+    manifest : dict, optional
+        The manifest of the sweep to be written; by default the folder is only read.
+    key_given : bool
+        Whether the key was given by the user, not made from the function's content.
     """
 
-    def __init__(self, folder: Path, wanted: Mapping[str, Any] | None = None, given: bool = False) -> None:
+    def __init__(self, folder: Path, manifest: Mapping[str, Any] | None = None, key_given: bool = False) -> None:
         self.folder = folder
         path = folder / _MANIFEST
-        if wanted is not None and not path.exists():
+        if manifest is not None and not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            _write(path, wanted)
-        self.manifest = self._read(path)
-        if wanted is not None:
-            self._match(wanted, given)
+            _write_json(path, manifest)
+        self.manifest = self._read_manifest(path)
+        if manifest is not None:
+            self._check_same(manifest, key_given)
 
-    def _match(self, wanted: Mapping[str, Any], given: bool) -> None:
-        """Raise a ValueError if the folder holds another sweep; a key that was given stands for the function."""
-        there = self.manifest
-        known = there["key"] or there["function"]  # folders of early versions have no key
-        if given and known != wanted["key"]:
-            raise self._other(f"its key is {known!r}, not {wanted['key']!r}")
-        for (what, held), (_, asked) in zip(_facts(there, given), _facts(wanted, given), strict=False):
-            if json.dumps(held) != json.dumps(asked):  # as text, in which NaN is NaN
-                raise self._other(f"its {what} is {_around(held, asked)}, not {_around(asked, held)}")
-        if given or there["key"] == wanted["key"]:
+    def _check_same(self, requested: Mapping[str, Any], key_given: bool) -> None:
+        """Raise ValueError if the folder holds another sweep; a given key replaces the comparison of functions."""
+        stored = self.manifest
+        stored_key = stored["key"] or stored["function"]  # folders of early versions have no key
+        if key_given and stored_key != requested["key"]:
+            raise self._other_sweep_error(f"its key is {stored_key!r}, not {requested['key']!r}")
+        for (name, stored_fact), (_, requested_fact) in zip(
+            _compared_facts(stored, key_given), _compared_facts(requested, key_given), strict=False
+        ):
+            if json.dumps(stored_fact) != json.dumps(requested_fact):  # as text, in which NaN is NaN
+                raise self._other_sweep_error(
+                    f"its {name} is {_excerpt(stored_fact, requested_fact)}, not {_excerpt(requested_fact, stored_fact)}"
+                )
+        if key_given or stored["key"] == requested["key"]:
             return
-        if there["key"] and not there["content"]:
-            raise self._other(f"it was begun with key={known!r}: give that")
-        old, new = there["content"], wanted["content"]
+        if stored["key"] and not stored["content"]:
+            raise self._other_sweep_error(f"it was begun with key={stored_key!r}: give that")
+        old, new = stored["content"], requested["content"]
         if old:
             changed = ", ".join(name for name in {**old, **new} if old.get(name) != new.get(name))
-            made = f"; it was written by Python {there['versions'].get('python', '')}" if "code" in changed else ""
-            reason = f"its function {there['function']} is another in: {changed}{made}"
+            writer = f"; it was written by Python {stored['versions'].get('python', '')}" if "code" in changed else ""
+            reason = f"its function {stored['function']} is another in: {changed}{writer}"
         else:
-            reason = f"it was written by a version that knew its function {there['function']} by name alone"
-        raise self._other(f"{reason}; to go on all the same, where you know that the results fit, give key={known!r}")
+            reason = f"it was written by a version that knew its function {stored['function']} by name alone"
+        raise self._other_sweep_error(
+            f"{reason}; to go on all the same, where you know that the results fit, give key={stored_key!r}"
+        )
 
-    def _other(self, reason: str) -> ValueError:
+    def _other_sweep_error(self, reason: str) -> ValueError:
         return ValueError(
             f"out={str(self.folder)!r} holds another sweep: {reason}; give another folder, or remove this one"
         )
 
     @staticmethod
-    def _read(path: Path) -> dict[str, Any]:
+    def _read_manifest(path: Path) -> dict[str, Any]:
         try:
-            found = json.loads(path.read_text("utf-8"))
-            if found["format"] != "noetherlite sweep":
+            manifest = json.loads(path.read_text("utf-8"))
+            if manifest["format"] != "noetherlite sweep":
                 raise KeyError("format")
-            if found["schema"] > SCHEMA:
-                raise ValueError(f"{path} has format {found['schema']}; this version reads up to {SCHEMA}")
-            if not isinstance(found["parameters"], list):
+            if manifest["schema"] > SCHEMA:
+                raise ValueError(f"{path} has format {manifest['schema']}; this version reads up to {SCHEMA}")
+            if not isinstance(manifest["parameters"], list):
                 raise KeyError("parameters")
             try:
-                members(found["parameters"])
+                members(manifest["parameters"])
             except (TypeError, ValueError) as error:
                 raise KeyError(f"parameters ({error})") from error
-            if not (isinstance(found["function"], str) and isinstance(found["versions"], dict)):
+            if not (isinstance(manifest["function"], str) and isinstance(manifest["versions"], dict)):
                 raise KeyError("function")
-            found = {"key": "", "content": {}, **found}
-            if not (isinstance(found["key"], str) and isinstance(found["content"], dict)):
+            manifest = {"key": "", "content": {}, **manifest}
+            if not (isinstance(manifest["key"], str) and isinstance(manifest["content"], dict)):
                 raise KeyError("key")
-            return {name: found[name] for name in _FIELDS}
+            return {name: manifest[name] for name in _FIELDS}
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(
                 f"{path} is not the manifest of a noetherlite sweep: missing or damaged {error}"
             ) from error
 
     def read(self) -> dict[int, Outcome]:
-        """Return the members that are there, failed ones among them."""
-        found = {}
+        """Return the stored outcomes by member, failures included."""
+        outcomes = {}
         for i, expected in enumerate(self.manifest["parameters"]):
-            for path, read in ((self._done(i), _result), (self._failed(i), _failure)):
+            for path, read in ((self._result_path(i), _read_result), (self._failure_path(i), _read_failure)):
                 if path.exists():
-                    parameters, found[i] = read(path)
+                    parameters, outcomes[i] = read(path)
                     if json.dumps(parameters) != json.dumps(expected):
                         raise ValueError(f"{path} belongs to another sweep: its parameters are {parameters}")
                     break
-        return found
+        return outcomes
 
     def write(self, i: int, outcome: Outcome) -> None:
-        """Write a member."""
+        """Write the outcome of member i."""
         header = {
             "parameters": self.manifest["parameters"][i],
-            "seed": _seed(child(np.random.SeedSequence(**self.manifest["seed"]), i)),
+            "seed": _seed_entry(child(np.random.SeedSequence(**self.manifest["seed"]), i)),
             "versions": versions(),
             "seconds": outcome.seconds,
         }
         if outcome.result is None:
-            _write(self._failed(i), {**header, "error": outcome.error, "traceback": outcome.traceback})
+            _write_json(self._failure_path(i), {**header, "error": outcome.error, "traceback": outcome.traceback})
             return
         result = {f"result/{name}": value for name, value in outcome.result.items()}
-        with replacing(self._done(i)) as file:
+        with replacing(self._result_path(i)) as file:
             np.savez(file, header=np.array(json.dumps(header)), **result)
-        self._failed(i).unlink(missing_ok=True)
+        self._failure_path(i).unlink(missing_ok=True)
 
-    def _done(self, i: int) -> Path:
+    def _result_path(self, i: int) -> Path:
         return self.folder / f"{i:06}.npz"
 
-    def _failed(self, i: int) -> Path:
+    def _failure_path(self, i: int) -> Path:
         return self.folder / f"{i:06}.failed.json"
 
 
 @contextmanager
-def _undamaged(path: Path) -> Iterator[None]:
+def _damage_reported(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
         raise ValueError(f"{path} is damaged: {error!r}; remove it to have its member computed again") from error
 
 
-def _result(path: Path) -> tuple[Any, Outcome]:
-    """Return a member's parameters, and what was computed."""
-    with _undamaged(path):
+def _read_result(path: Path) -> tuple[Any, Outcome]:
+    """Return the parameters and the outcome of a computed member."""
+    with _damage_reported(path):
         stored = arrays(path)
         header = json.loads(str(stored.pop("header")))
         result = as_result({name.removeprefix("result/"): a for name, a in stored.items()})
         return header["parameters"], Outcome(result, "", "", float(header["seconds"]))
 
 
-def _failure(path: Path) -> tuple[Any, Outcome]:
-    """Return a member's parameters, and how it failed."""
-    with _undamaged(path):
+def _read_failure(path: Path) -> tuple[Any, Outcome]:
+    """Return the parameters and the outcome of a failed member."""
+    with _damage_reported(path):
         report = json.loads(path.read_text("utf-8"))
         return report["parameters"], Outcome(
             None, str(report["error"]), str(report["traceback"]), float(report["seconds"])
         )
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     with replacing(path) as file:
         file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
-def _facts(manifest: Mapping[str, Any], given: bool) -> Iterator[tuple[str, Any]]:
-    """Yield what makes two sweeps the same, with its name; not the function's where a key was given for it."""
-    if not given:
+def _compared_facts(manifest: Mapping[str, Any], key_given: bool) -> Iterator[tuple[str, Any]]:
+    """Yield (name, value) of what must agree for two sweeps to be the same; without the function if a key was given."""
+    if not key_given:
         yield "function", manifest["function"]
     yield "seed", manifest["seed"]
     yield "number of members", len(manifest["parameters"])
     yield from ((f"member {i}", parameters) for i, parameters in enumerate(manifest["parameters"]))
 
 
-def _around(value: object, other: object) -> str:
-    """Return the text of a value, only that around its first difference from another's where it is long."""
-    text, against = str(value), str(other)
+def _excerpt(value: object, other: object) -> str:
+    """Return a value as text; of a long one, the part around the first difference from `other`."""
+    text, other_text = str(value), str(other)
     if len(text) <= 160:
         return text
-    same = next((i for i, (a, b) in enumerate(zip(text, against, strict=False)) if a != b), len(against))
-    begin = max(0, same - 40)
+    first = next((i for i, (a, b) in enumerate(zip(text, other_text, strict=False)) if a != b), len(other_text))
+    begin = max(0, first - 40)
     return f"{'…' if begin else ''}{text[begin : begin + 120]}…"

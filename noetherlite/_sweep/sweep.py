@@ -1,4 +1,4 @@
-"""One function over a grid of parameters, by any executor: seeds from places, failures apart, files to go on from."""
+"""Sweeps: one function for every member of a grid, by any executor, with stored results that a second call continues from."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, as_completed
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .._base import checks
 from .._base.progress import bar as progress_bar
-from .grid import accepted, child, describe, members, sequence
-from .result import Sweep, collected
+from .grid import check_signature, child, describe, members, sequence
+from .result import Sweep, collect
 from .store import Store, manifest
 from .task import Outcome, compute, compute_alone, failure, processes
-
-if TYPE_CHECKING:
-    pass
 
 _Jobs: TypeAlias = Iterable[tuple[int, dict[str, Any], np.random.SeedSequence]]
 
@@ -88,23 +85,27 @@ def sweep(
     (array([0.01, 0.1 ]), True)
     """
     parameters = members(grid)
-    accepted(function, parameters[0])
+    check_signature(function, parameters[0])
     seed = sequence(rng)
     progress = checks.boolean(progress, "progress")
     if not (key is None or (isinstance(key, str) and key)):
         raise TypeError(f"key must be a text that is not empty, or None; got {checks.describe(key)}")
-    # Nobody asks what a function is whose results are not kept.
+    # Without `out` the function need not be identified.
     specification = manifest(function, parameters, seed, key if out is not None else key or "")
-    store = None if out is None else Store(checks.path(out, "out"), specification, given=key is not None)
+    store = None if out is None else Store(checks.path(out, "out"), specification, key_given=key is not None)
     with contextlib.ExitStack() as stack:
-        who = _executor(executor, function, stack)
-        there = {} if store is None else store.read()
-        outcomes = {i: outcome for i, outcome in there.items() if not outcome.error}
+        pool = _open_executor(executor, function, stack)
+        stored = {} if store is None else store.read()
+        outcomes = {i: outcome for i, outcome in stored.items() if not outcome.error}
         jobs = ((i, p, child(seed, i)) for i, p in enumerate(parameters) if i not in outcomes)
         bar = stack.enter_context(progress_bar(len(parameters), "member", initial=len(outcomes))) if progress else None
         stopped, failed = "", 0
         try:
-            for i, outcome in _serially(function, jobs) if who is None else _by(who, function, jobs, who is executor):
+            if pool is None:
+                results = _compute_serially(function, jobs)
+            else:
+                results = _compute_by(pool, function, jobs, cancel=pool is executor)
+            for i, outcome in results:
                 outcomes[i] = outcome
                 if store is not None:
                     store.write(i, outcome)
@@ -117,7 +118,7 @@ def sweep(
             stopped = "Ctrl-C"
         except _LostError as error:
             stopped = str(error)
-    return collected(specification, outcomes, stopped)
+    return collect(specification, outcomes, stopped)
 
 
 def load_sweep(path: str | os.PathLike[str]) -> Sweep:
@@ -131,49 +132,51 @@ def load_sweep(path: str | os.PathLike[str]) -> Sweep:
         If a file in it is damaged, or has a newer format.
     """
     store = Store(checks.path(path))
-    return collected(store.manifest, store.read(), stopped="")
+    return collect(store.manifest, store.read(), stopped="")
 
 
 class _LostError(Exception):
-    """An executor lost members; the message says why."""
+    """An executor lost members; the message is the cause."""
 
 
-def _executor(given: Any, function: Callable[..., Any], stack: contextlib.ExitStack) -> Executor | None:
-    if given is None or isinstance(given, Executor):
-        return given
-    if isinstance(given, int):
+def _open_executor(executor: Any, function: Callable[..., Any], stack: contextlib.ExitStack) -> Executor | None:
+    if executor is None or isinstance(executor, Executor):
+        return executor
+    if isinstance(executor, int):
         if describe(function).startswith("__main__.") and not hasattr(sys.modules["__main__"], "__file__"):
             raise ValueError(
                 f"function {describe(function)} is defined at a prompt or in a notebook, from where new processes "
-                f"cannot import it: put it into a file, or give a ThreadPoolExecutor({given}) as executor"
+                f"cannot import it: put it into a file, or give a ThreadPoolExecutor({executor}) as executor"
             )
-        return stack.enter_context(processes(checks.integer(given, "executor", minimum=1)))
-    hint = "; give client.get_executor()" if hasattr(given, "get_executor") else ""
+        return stack.enter_context(processes(checks.integer(executor, "executor", minimum=1)))
+    hint = "; give client.get_executor()" if hasattr(executor, "get_executor") else ""
     raise TypeError(
-        f"executor must be a concurrent.futures.Executor, a number of processes or None, got {checks.describe(given)}{hint}"
+        f"executor must be a concurrent.futures.Executor, a number of processes or None, got {checks.describe(executor)}{hint}"
     )
 
 
-def _serially(function: Callable[..., Any], jobs: _Jobs) -> Iterator[tuple[int, Outcome]]:
+def _compute_serially(function: Callable[..., Any], jobs: _Jobs) -> Iterator[tuple[int, Outcome]]:
     for i, parameters, seed in jobs:
         yield i, compute(function, parameters, seed)
 
 
-def _by(executor: Executor, function: Callable[..., Any], jobs: _Jobs, cancel: bool) -> Iterator[tuple[int, Outcome]]:
-    """Yield members as the executor is done with them; at an end before the last one, cancel those that wait.
+def _compute_by(
+    executor: Executor, function: Callable[..., Any], jobs: _Jobs, cancel: bool
+) -> Iterator[tuple[int, Outcome]]:
+    """Yield outcomes as the executor completes them; if it ends early and `cancel` is true, cancel the pending members.
 
-    An executor that is shut down with the sweep cancels them itself. Done from here, too, that would meet the thread in which a
-    pool whose processes Ctrl-C has ended marks its members as failed, and which takes a cancelled one for an error of its own.
+    An executor that the sweep opened cancels them at its shutdown. Cancelling them here as well would race with the thread of
+    a pool whose processes Ctrl-C has ended: it marks the members as failed, and raises for one that is cancelled already.
     """
-    waiting, lost = {}, ""
+    pending, lost = {}, ""
     try:
         try:
             for i, parameters, seed in jobs:
-                waiting[executor.submit(compute_alone, function, parameters, seed)] = i
+                pending[executor.submit(compute_alone, function, parameters, seed)] = i
         except BrokenExecutor as error:
             lost = str(error)
-        for future in as_completed(waiting):
-            i = waiting.pop(future)
+        for future in as_completed(pending):
+            i = pending.pop(future)
             try:
                 outcome: Outcome = future.result()
             except (BrokenExecutor, CancelledError) as error:
@@ -181,10 +184,10 @@ def _by(executor: Executor, function: Callable[..., Any], jobs: _Jobs, cancel: b
                 continue
             except Exception as error:
                 outcome = failure(error)
-            del future  # while it is held Dask keeps the result, too, and computes it again where it is lost
+            del future  # Dask keeps a result, and recomputes it if it is lost, as long as its future exists
             yield i, outcome
     finally:
-        for future in waiting if cancel else ():
+        for future in pending if cancel else ():
             future.cancel()
     if lost:
         raise _LostError(lost)

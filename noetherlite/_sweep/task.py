@@ -1,4 +1,4 @@
-"""What happens where a member of a sweep is computed, and processes of one thread each to compute it in."""
+"""Computation of one member of a sweep, and a pool of processes with one thread each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from .._base import checks
 from .._base.threads import single_threaded
 
-_SETTINGS = (
+_THREAD_SETTINGS = (
     "NUMBA_NUM_THREADS",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -27,7 +27,7 @@ _SETTINGS = (
 
 
 class Outcome(NamedTuple):
-    """What became of a member; an exception comes as text, as not every exception can travel between processes."""
+    """Result or error of a member; exceptions are kept as text, because not every exception can be pickled."""
 
     result: dict[str, Any] | None
     error: str
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 
 
 def compute(function: Callable[..., Any], parameters: dict[str, Any], seed: np.random.SeedSequence) -> Outcome:
-    """Return what `function` made of a member's parameters, or how it failed."""
+    """Return the outcome of `function` for a member's parameters."""
     began = time.perf_counter()
     try:
         result = as_result(function(**parameters, rng=seed))
@@ -46,7 +46,7 @@ def compute(function: Callable[..., Any], parameters: dict[str, Any], seed: np.r
 
 
 def compute_alone(function: Callable[..., Any], parameters: dict[str, Any], seed: np.random.SeedSequence) -> Outcome:
-    """Return `compute(…)` by one thread: others compute other members."""
+    """Return `compute(…)` with one thread by default: other threads or processes compute other members."""
     with single_threaded():
         return compute(function, parameters, seed)
 
@@ -58,31 +58,31 @@ def failure(error: BaseException, seconds: float = 0.0) -> Outcome:
 
 
 def as_result(result: Any) -> dict[str, Any]:
-    """Return a member's result as it comes back from a file: scalars of Python and arrays of NumPy."""
+    """Return a member's result in the form read from a file: Python scalars and NumPy arrays."""
     if not isinstance(result, Mapping):
         raise TypeError(
             f"a member's result must be a mapping of names to numbers and arrays, got {checks.describe(result)}"
         )
-    found = {}
+    values = {}
     for name, value in result.items():
         array = np.asarray(value)
         if not isinstance(name, str) or array.dtype.kind not in "biufcU":
             raise TypeError(
                 f"result[{name!r}] must be a number, a string or an array of them, got {checks.describe(value)}"
             )
-        found[name] = array if array.ndim else array.item()
-    return found
+        values[name] = array if array.ndim else array.item()
+    return values
 
 
 @contextmanager
 def processes(n: int) -> Iterator[Executor]:
     """Open an executor of n new processes with one thread each.
 
-    Numba and BLAS libraries read their numbers of threads once, from the environment that a process starts with. Ctrl-C in a
-    terminal, which every process gets, ends them at once and without a word: the first process knows what to do.
+    Numba and BLAS libraries read their number of threads once, from the environment of a process at its start. Ctrl-C in a
+    terminal reaches every process: it ends the pool's processes silently, and the main process handles it.
     """
-    before = {name: os.environ.get(name) for name in _SETTINGS}
-    os.environ.update(dict.fromkeys(_SETTINGS, "1"))
+    previous = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
+    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))
     executor = ProcessPoolExecutor(
         n,
         mp_context=multiprocessing.get_context("spawn"),
@@ -93,7 +93,7 @@ def processes(n: int) -> Iterator[Executor]:
         yield executor
     finally:
         executor.shutdown(cancel_futures=True)
-        for name, value in before.items():
+        for name, value in previous.items():
             if value is None:
                 del os.environ[name]
             else:
