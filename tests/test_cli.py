@@ -261,7 +261,7 @@ def test_errors_of_a_configuration_exit_with_2_and_write_nothing(config, tmp_pat
 
 def test_a_folder_that_cannot_be_written_fails_before_the_run(config, tmp_path, monkeypatch, capsys):
     (tmp_path / "out").write_text("a file")
-    monkeypatch.setattr("noetherlite._cli.run._finish", None)
+    monkeypatch.setattr("noetherlite._cli.run._run_and_report", None)
     assert run(config(), tmp_path) == 1
     assert capsys.readouterr().err.count("\n") == 1
 

@@ -181,7 +181,7 @@ def test_resume_keeps_results_of_another_run(here, capsys):
 
 def test_what_a_run_says_of_its_configuration_is_what_it_read(here, monkeypatch):
     edited = SMALL.replace("0.01", "5.0")
-    monkeypatch.setattr(cli.run, "_writable", lambda folder: (folder.mkdir(), Path("it.toml").write_text(edited)))
+    monkeypatch.setattr(cli.run, "_check_writable", lambda folder: (folder.mkdir(), Path("it.toml").write_text(edited)))
     assert main(["run", "it.toml", "--no-progress"]) == 0
     assert nl.load("out/it").specification["configuration"] == SMALL
 

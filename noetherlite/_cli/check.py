@@ -1,4 +1,4 @@
-"""The verb check: a recording of any framework held against the laws."""
+"""The verb check: compare a recording of any framework with the laws."""
 
 from __future__ import annotations
 
@@ -53,23 +53,24 @@ def add(verbs: Any) -> None:
 def _check(options: argparse.Namespace) -> int:
     from .._check.check import check
 
-    held = arrays(options.file)
-    U, followed, minibatches = _claim(options, held)
-    if "t" not in held:
-        raise ValueError(f"{options.file} holds {_names(held)}; expected t, the times of its records")
-    t, params = checks.times(held["t"]), _parameters(U.network, held, options.file)
+    recording = arrays(options.file)
+    U, motion, minibatches = _claimed_problem(options, recording)
+    if "t" not in recording:
+        raise ValueError(f"{options.file} holds {_array_names(recording)}; expected t, the times of its records")
+    t, params = checks.times(recording["t"]), _recorded_parameters(U.network, recording, options.file)
     every = 1
-    if isinstance(followed, Algorithm) and not np.allclose(np.diff(t), followed.dt, rtol=1e-6):
+    if isinstance(motion, Algorithm) and not np.allclose(np.diff(t), motion.dt, rtol=1e-6):
         if minibatches:
             raise ValueError(
-                f"{options.file}: runs by minibatches are checked step by step, and here there are steps of {followed.dt:g} "
+                f"{options.file}: runs by minibatches are checked step by step, and here there are steps of {motion.dt:g} "
                 "between the records; record every step"
             )
-        if followed.weight_decay:
-            every = max(round(float(t[1] - t[0]) / followed.dt), 1) if t.size > 1 else 1  # a flow has no decay: replay
+        if motion.weight_decay:
+            # Flows have no weight decay: the steps between the records are replayed.
+            every = max(round(float(t[1] - t[0]) / motion.dt), 1) if t.size > 1 else 1
         else:
-            followed = followed.dynamics  # there are steps between the records
-    report = check(U, params, t, followed, minibatches=minibatches, every=every)
+            motion = motion.dynamics  # there are steps between the records
+    report = check(U, params, t, motion, minibatches=minibatches, every=every)
     broken = [row.name for row in report.rows if row.verdict == "broken"]
     if options.json:
         rows = [
@@ -98,8 +99,10 @@ def _check(options: argparse.Namespace) -> int:
     return say.BROKEN if broken else say.FINE
 
 
-def _claim(options: argparse.Namespace, held: dict[str, Any]) -> tuple[NetworkPotential, Dynamics | Algorithm, bool]:
-    """Return what the recording is said to be: a potential, what follows it, and whether by minibatches."""
+def _claimed_problem(
+    options: argparse.Namespace, recording: dict[str, Any]
+) -> tuple[NetworkPotential, Dynamics | Algorithm, bool]:
+    """Return the potential, the algorithm or dynamics, and whether minibatches were used, as flags or configuration say."""
     flags = [name for name in ("widths", "activation", "no_bias", "loss", "data") if getattr(options, name)]
     if options.config is None:
         if options.dynamics is None:
@@ -107,8 +110,8 @@ def _claim(options: argparse.Namespace, held: dict[str, Any]) -> tuple[NetworkPo
         if options.widths is None:
             raise say.UsageError("--widths is needed, for example --widths 784,128,10, or --config")
         net = network(options)
-        if options.data is None and not {"X", "y"} <= set(held):
-            raise say.UsageError(f"--data is needed: {options.file} holds {_names(held)}, not X and y")
+        if options.data is None and not {"X", "y"} <= set(recording):
+            raise say.UsageError(f"--data is needed: {options.file} holds {_array_names(recording)}, not X and y")
         data = datasets.npz(options.file if options.data is None else options.data)
         return net.potential(data), options.dynamics, False
     if flags:
@@ -116,7 +119,7 @@ def _claim(options: argparse.Namespace, held: dict[str, Any]) -> tuple[NetworkPo
     config = Config(options.config)
     U, algorithms = config.problem()
     config.finish()
-    assert U  # what is missing has left an error
+    assert U  # `finish` has raised if it is missing
     assert algorithms
     if len(algorithms) > 1 and options.dynamics is None:
         raise say.UsageError(
@@ -125,27 +128,27 @@ def _claim(options: argparse.Namespace, held: dict[str, Any]) -> tuple[NetworkPo
     return U, options.dynamics or algorithms[0], config.minibatches
 
 
-def _parameters(net: Network, held: dict[str, Any], path: Path) -> Array:
-    """Return params (R, P) of a recording, put together from its layers where it has them apart."""
-    if "params" in held:
-        params: Array = held["params"]
+def _recorded_parameters(net: Network, recording: dict[str, Any], path: Path) -> Array:
+    """Return params (R, P) of a recording, joined from the arrays of its layers if these are stored separately."""
+    if "params" in recording:
+        params: Array = recording["params"]
         return params
     names = [block.name for block in net.blocks]
-    missing = [name for name in names if name not in held]
+    missing = [name for name in names if name not in recording]
     if missing:
         raise ValueError(
-            f"{path} holds {_names(held)}; expected params, which a run keeps with record_params = true, or {', '.join(names)}, "
+            f"{path} holds {_array_names(recording)}; expected params, which a run keeps with record_params = true, or {', '.join(names)}, "
             "stacked over the records"
         )
-    records = held["t"].size
+    records = recording["t"].size
     for block in net.blocks:
-        if held[block.name].shape != (records, *block.shape):
+        if recording[block.name].shape != (records, *block.shape):
             raise ValueError(
-                f"{path}: {block.name} must have shape {(records, *block.shape)}, a row for each time, got {held[block.name].shape}"
+                f"{path}: {block.name} must have shape {(records, *block.shape)}, a row for each time, got {recording[block.name].shape}"
             )
-    return np.concatenate([held[name].reshape(records, -1) for name in names], axis=1)
+    return np.concatenate([recording[name].reshape(records, -1) for name in names], axis=1)
 
 
-def _names(held: dict[str, Any]) -> str:
-    """Return the names of the arrays of a file, without those of the laws of a saved run."""
-    return ", ".join(name for name in held if "/" not in name) or "nothing"
+def _array_names(recording: dict[str, Any]) -> str:
+    """Return the names of a file's arrays as text, without those of a saved run's laws."""
+    return ", ".join(name for name in recording if "/" not in name) or "nothing"

@@ -35,17 +35,17 @@ from .._symmetry.find import watched
 from .say import UsageError
 from .signatures import call, keys, printable, shown, unknown
 
-LARGEST = 1 << 16  # bytes: a configuration is a page of text, and some texts take tomllib quadratic time
+LARGEST = 1 << 16  # bytes: tomllib takes quadratic time for some texts
 SECTIONS = ("network", "data", "initial", "algorithm", "run", "output", "sweep")
 SOURCES: dict[str, Callable[..., Any]] = {name: getattr(datasets, name) for name in datasets.__all__ if name.islower()}
 PLOTS = ("loss", "energy", "residuals")
-# Not for a file that may come from elsewhere: where things lie on this machine, and whether the network is used.
+# Not allowed in a configuration, which may come from others: folders of this machine, and downloads.
 NOT_IN_DATA = ("root", "download")
-# What a run is made of is made by the other sections, and how it is watched is said on the command line.
+# Arguments that come from the other sections or from the command line.
 NOT_IN_RUN = ("U", "algorithm", "x0", "X0", "velocity", "callback", "progress", "on_divergence", "checkpoint")
-# The key of [run] that is no argument of `ensemble`: how many networks, each from a start of its own.
+# The key of [run] that is no argument of `ensemble`: the number of networks, each with its own initial parameters.
 MEMBERS = {"members": Parameter("members", Parameter.KEYWORD_ONLY, default=None, annotation=int | None)}
-_OF_THE_PROBLEM = ("laws", "batch_size", "input_reduction")
+_PROBLEM_KEYS = ("laws", "batch_size", "input_reduction")
 _MOST_MEMBERS = 1_000_000
 
 
@@ -55,12 +55,12 @@ class ConfigError(UsageError):
 
 @dataclass(frozen=True)
 class Output:
-    """What [output] says.
+    """The section [output].
 
     Parameters
     ----------
     name : str
-        Stem of the files' names: letters, digits, "_" and "-", so that it cannot lead out of their folder.
+        Stem of the file names: letters, digits, "_" and "-", so that it cannot name another folder.
     plots : sequence of str
         "loss", "energy", "residuals" and names of laws.
     """
@@ -74,9 +74,9 @@ class Output:
 
     def check(self, laws: Sequence[str], several: bool) -> None:
         """Raise a ValueError for a plot that a run with these laws, or an ensemble, does not have."""
-        known = PLOTS[:1] if several else [*PLOTS, *laws]
+        choices = PLOTS[:1] if several else [*PLOTS, *laws]
         for i, plot in enumerate(self.plots):
-            checks.one_of(plot, f"plots[{i}]", known)
+            checks.one_of(plot, f"plots[{i}]", choices)
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ class Job:
     algorithm : Algorithm or list of Algorithm
         One, or one for each network of an ensemble.
     start : ndarray, shape (P,) or (E, P)
-        Initial parameters: of an ensemble, where there are two axes.
+        Initial parameters; two axes for an ensemble.
     arguments : dict
         Further arguments of `integrate` or `ensemble`.
     laws : list of str
-        The laws that it will watch.
+        Names of the laws that it watches.
     output : Output
-        What is written.
+        The section [output].
     n_bytes : int
         Memory that the run will hold.
     """
@@ -119,9 +119,9 @@ class Config:
     path : Path
         The file.
     errors : list of str
-        What is wrong with it: the section, the key, the value and what is allowed.
+        Its errors: section, key, value and what is expected.
     content : dict, optional
-        What it holds, where that is known already.
+        Its content, if it has been read already.
     """
 
     path: Path
@@ -146,10 +146,10 @@ class Config:
     def problem(self) -> tuple[NetworkPotential | None, list[Algorithm]]:
         """Return the potential that [network] and [data] make, and the algorithms: one for each learning rate.
 
-        Where there are errors it is None, or the list empty; `finish` raises them.
+        After an error the potential is None or the list empty; `finish` raises the errors.
         """
         network = self._make("network", Network)
-        data = self._chosen("data", "source", SOURCES, NOT_IN_DATA)
+        data = self._make_selected("data", "source", SOURCES, NOT_IN_DATA)
         U = None
         if network is not None and data is not None:
             try:
@@ -171,20 +171,22 @@ class Config:
         ConfigError
             With every error of the file.
         """
-        U, rules = self.problem()
-        networks = self._networks(len(rules))
-        planned = self._plan(U, rules, networks)
-        started = self._start(None if planned is None else U, rules, networks)
+        U, algorithms = self.problem()
+        networks = self._networks(len(algorithms))
+        planned = self._plan(U, algorithms, networks)
+        started = self._start(None if planned is None else U, algorithms, networks)
         laws = None if U is None or planned is None else planned.laws
         output = self._output(laws, networks is not None)
         self.finish()
-        assert U  # what is missing has left an error
+        assert U  # `finish` has raised if it is missing
         assert planned
         assert started
         assert output
         x, velocity = started
         arguments = {"rng": 0, **planned.arguments, "velocity": velocity}
-        return Job(U, rules if len(rules) > 1 else rules[0], x, arguments, planned.laws, output, planned.n_bytes)
+        return Job(
+            U, algorithms if len(algorithms) > 1 else algorithms[0], x, arguments, planned.laws, output, planned.n_bytes
+        )
 
     # --- sections --------------------------------------------------------------------------------------------------
 
@@ -193,21 +195,21 @@ class Config:
         section: str,
         function: Callable[..., Any],
         allowed: dict[str, Parameter] | None = None,
-        leave: Iterable[str] = (),
+        skip: Iterable[str] = (),
     ) -> Any:
-        """Return function(**keys of the section but those to leave), or None after noting what is wrong with them.
+        """Return function(**keys of the section except `skip`), or None after adding their errors.
 
-        The keys `allowed` are the function's own by default.
+        The keys `allowed` are by default the parameters of the function.
         """
-        given = {key: value for key, value in self._sections[section].items() if key not in leave}
-        made, errors = call(function, given, keys(function) if allowed is None else allowed)
+        values = {key: value for key, value in self._sections[section].items() if key not in skip}
+        result, errors = call(function, values, keys(function) if allowed is None else allowed)
         self.errors += [f"[{section}] {error}" for error in errors]
-        return made
+        return result
 
-    def _chosen(
+    def _make_selected(
         self, section: str, selector: str, makers: Mapping[str, Callable[..., Any]], skip: Iterable[str] = ()
     ) -> Any:
-        """Return what the section's `selector` names, made from its other keys."""
+        """Return the object whose maker the key `selector` names, made from the other keys of the section."""
         name = self._sections[section].get(selector)
         if name is None:
             self.errors.append(f"[{section}] {selector} is missing; expected one of {', '.join(map(repr, makers))}")
@@ -218,92 +220,96 @@ class Config:
             self.errors.append(f"[{section}] {error}")
             return None
 
-        def make(**given: Any) -> Any:
-            return maker(**{k: self._beside(value) if k == "path" else value for k, value in given.items()})
+        def make(**values: Any) -> Any:
+            return maker(**{k: self._resolve(value) if k == "path" else value for k, value in values.items()})
 
         return self._make(section, make, keys(maker, skip), [selector])
 
-    def _beside(self, path: str) -> Path:
-        """Return a path of the file, which is relative to the file's own folder."""
+    def _resolve(self, path: str) -> Path:
+        """Return a path given in the file, which is relative to the file's folder."""
         return self.path.parent / path
 
     def _algorithms(self) -> list[Algorithm]:
-        given = self._sections["algorithm"]
-        rates, out = given.get("lr"), []
+        section = self._sections["algorithm"]
+        rates, algorithms = section.get("lr"), []
         for rate in rates if isinstance(rates, list) and rates else [rates]:
-            self._sections["algorithm"] = given if rate is None else {**given, "lr": rate}
-            made = self._chosen("algorithm", "name", ALGORITHMS)
-            if made is None:
-                return []  # the other rates share the other keys, and their errors
-            out.append(made)
-        self._sections["algorithm"] = given
-        return out
+            self._sections["algorithm"] = section if rate is None else {**section, "lr": rate}
+            algorithm = self._make_selected("algorithm", "name", ALGORITHMS)
+            if algorithm is None:
+                return []  # the errors of the other keys would be repeated for each rate
+            algorithms.append(algorithm)
+        self._sections["algorithm"] = section
+        return algorithms
 
     def _networks(self, rates: int) -> int | None:
         """Return E for an ensemble, None for a single run."""
-        given = self._sections["run"].get("members")
-        if given is None:
+        members = self._sections["run"].get("members")
+        if members is None:
             return rates if rates > 1 else None
         try:
             if rates > 1:
-                raise ValueError(f"members={shown(given)}: expected none where [algorithm] lr lists {rates} runs")
-            return checks.integer(given, "members", minimum=1, maximum=_MOST_MEMBERS)
+                raise ValueError(f"members={shown(members)}: expected none where [algorithm] lr lists {rates} runs")
+            return checks.integer(members, "members", minimum=1, maximum=_MOST_MEMBERS)
         except (ValueError, TypeError) as error:
             self.errors.append(f"[run] {error}")
             return 1
 
-    def _plan(self, U: NetworkPotential | None, rules: list[Algorithm], networks: int | None) -> _RunSection | None:
-        """Return what [run] says, after the checks that `integrate` would make; without U only those of its own keys."""
+    def _plan(
+        self, U: NetworkPotential | None, algorithms: list[Algorithm], networks: int | None
+    ) -> _RunSection | None:
+        """Return the section [run] after the checks of `integrate`; without U only its keys are checked."""
 
-        def check(**given: Any) -> _RunSection:
+        def check(**values: Any) -> _RunSection:
             problem: Potential = Radial() if U is None else U
-            known = keys(memory, _OF_THE_PROBLEM if U is None else ())
-            n_bytes = memory(problem, networks=networks, **{key: given[key] for key in given if key in known})
+            accepted = keys(memory, _PROBLEM_KEYS if U is None else ())
+            n_bytes = memory(problem, networks=networks, **{key: values[key] for key in values if key in accepted})
             refuse_beyond_memory(n_bytes)
-            if rules:
-                plan.motion(rules[0], (problem.n_params,), None, given.get("t0"))
-            checks.one_of(given.get("backend", "auto"), "backend", plan.BACKENDS)
-            checks.generator(given.get("rng", 0))
-            if "checkpoint_every" in given:
-                interval(given["checkpoint_every"])
-            laws = watched(problem, given.get("laws", "all"), "batch_size" in given) if U is not None else []
-            return _RunSection(given, [s.name for s in laws], n_bytes)
+            if algorithms:
+                plan.motion(algorithms[0], (problem.n_params,), None, values.get("t0"))
+            checks.one_of(values.get("backend", "auto"), "backend", plan.BACKENDS)
+            checks.generator(values.get("rng", 0))
+            if "checkpoint_every" in values:
+                interval(values["checkpoint_every"])
+            laws = watched(problem, values.get("laws", "all"), "batch_size" in values) if U is not None else []
+            return _RunSection(values, [s.name for s in laws], n_bytes)
 
         allowed = {**keys(integrate if networks is None else ensemble, NOT_IN_RUN), **MEMBERS}
-        planned: _RunSection | None = self._make("run", check, allowed, leave=["members"])
+        planned: _RunSection | None = self._make("run", check, allowed, skip=["members"])
         return planned
 
     def _start(
-        self, U: NetworkPotential | None, rules: list[Algorithm], networks: int | None
+        self, U: NetworkPotential | None, algorithms: list[Algorithm], networks: int | None
     ) -> tuple[Array, Array | None] | None:
-        """Return initial parameters and velocity; without U, only check the keys."""
+        """Return initial parameters and velocity; without U only the keys are checked."""
         network = Network([2, 2]) if U is None else U.network
-        members = networks if U is not None and len(rules) < 2 else None
+        members = networks if U is not None and len(algorithms) < 2 else None
 
-        def draw(rng: int = 0, **given: Any) -> tuple[Array, None]:
+        def draw(rng: int = 0, **options: Any) -> tuple[Array, None]:
             if members is None:
-                return network.init(rng, **given), None
-            return np.stack([network.init(child, **given) for child in checks.generator(rng).spawn(members)]), None
+                return network.init(rng, **options), None
+            return np.stack([network.init(child, **options) for child in checks.generator(rng).spawn(members)]), None
 
         def read(path: str) -> tuple[Array, Array | None]:
             if members is not None:
                 raise ValueError("path holds one start: expected none with [run] members, which draw their own")
             if U is None:
                 return np.empty(0), None
-            return _stored(self._beside(path), network.n_params, moving=bool(rules) and rules[0].has_velocity)
+            return _stored_start(
+                self._resolve(path), network.n_params, moving=bool(algorithms) and algorithms[0].has_velocity
+            )
 
-        made: tuple[Array, Array | None] | None = (
+        start: tuple[Array, Array | None] | None = (
             self._make("initial", read)
             if "path" in self._sections["initial"]
             else self._make("initial", draw, keys(network.init))
         )
-        if made is None or len(rules) < 2:
-            return made
-        x, v = made
-        return np.tile(x, (len(rules), 1)), None if v is None else np.tile(v, (len(rules), 1))
+        if start is None or len(algorithms) < 2:
+            return start
+        x, v = start
+        return np.tile(x, (len(algorithms), 1)), None if v is None else np.tile(v, (len(algorithms), 1))
 
     def _output(self, laws: list[str] | None, several: bool) -> Output | None:
-        """Return what [output] says; the file's own name is the default of the name."""
+        """Return the section [output]; the default of `name` is the name of the file."""
         self._sections["output"].setdefault("name", file_name(self.path.stem))
         output: Output | None = self._make("output", Output)
         if output is not None and laws is not None:
@@ -316,7 +322,7 @@ class Config:
 
 @dataclass(frozen=True)
 class _RunSection:
-    """What [run] says."""
+    """The section [run]."""
 
     arguments: dict[str, Any]
     laws: list[str]
@@ -324,21 +330,21 @@ class _RunSection:
 
 
 def file_name(text: str) -> str:
-    """Return `text` as it may be in `Output.name`."""
+    """Return `text` with the characters replaced that `Output.name` does not allow."""
     return re.sub(r"[^\w-]+", "-", text).strip("-")[:100] or "run"
 
 
-def _stored(path: Path, n_params: int, moving: bool) -> tuple[Array, Array | None]:
-    """Return x and, for a dynamics that has one, the velocity v of an .npz file, if it is there; a saved run's are its last."""
-    held = arrays(path)
-    if "x" not in held:
-        raise ValueError(f"path={str(path)!r} holds {sorted(held)}; expected x, and v for a velocity")
-    x = checks.shaped(held["x"], "x of path", (n_params,))
-    return x, checks.shaped(held["v"], "v of path", x.shape) if moving and "v" in held else None
+def _stored_start(path: Path, n_params: int, moving: bool) -> tuple[Array, Array | None]:
+    """Return x and, if `moving`, the velocity v of an .npz file, None if it has none; of a saved run, the final ones."""
+    content = arrays(path)
+    if "x" not in content:
+        raise ValueError(f"path={str(path)!r} holds {sorted(content)}; expected x, and v for a velocity")
+    x = checks.shaped(content["x"], "x of path", (n_params,))
+    return x, checks.shaped(content["v"], "v of path", x.shape) if moving and "v" in content else None
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what a TOML file holds."""
+    """Return the content of a TOML file."""
     return parse(path, text(path))
 
 
@@ -357,7 +363,7 @@ def text(path: Path) -> str:
 
 
 def parse(path: Path, content: str) -> dict[str, Any]:
-    """Return what the text of a TOML file says."""
+    """Return the content of TOML text; `path` is for error messages."""
     try:
         return tomllib.loads(content)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -365,7 +371,7 @@ def parse(path: Path, content: str) -> dict[str, Any]:
 
 
 def digests(path: Path, content: Mapping[str, Any], grid: Mapping[str, Sequence[Any]] | None = None) -> dict[str, str]:
-    """Return the SHA-256 of the files that a configuration, or the values that a sweep gives its keys, name."""
+    """Return the SHA-256 of the files that a configuration names, or the values of a sweep's grid, by path."""
     sections = [content.get(section) for section in ("data", "initial")]
     named = [section.get("path") for section in sections if isinstance(section, dict)]
     named += [value for key in ("data.path", "initial.path") for value in (grid or {}).get(key, ())]

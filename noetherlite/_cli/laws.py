@@ -1,4 +1,4 @@
-"""The verb laws: what is conserved, and why, from the symmetries of a network and a dynamics."""
+"""The verb laws: the conserved quantities of a network and a dynamics, with their symmetries."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .._symmetry.formulas import Law
 
 FLOWS = {d.name.lower(): d for d in (dynamics.GF, dynamics.ND, dynamics.NAGF)}
-# Parameters up to which laws are counted: that takes time like P³, and a few seconds here.
-_COUNTED = 1000
+# Laws are counted up to this number P of parameters: the time grows as P³, to a few seconds here.
+_MOST_COUNTED = 1000
 
 
 def add(verbs: Any) -> None:
@@ -26,7 +26,7 @@ def add(verbs: Any) -> None:
     parser = say.verb(
         verbs,
         "laws",
-        _laws,
+        _run,
         help="say what a network's training conserves, and why",
         examples="--widths 784,128,10 --activation relu --dynamics nagf\n--widths 3,4,4,2 --activation linear,swish --loss mse\n"
         "--widths 2,3,2 --activation linear --no-bias --dynamics 1,0.5,0 --json",
@@ -51,7 +51,7 @@ def dynamics_flag(parser: argparse.ArgumentParser, default: str | None) -> None:
         "--dynamics",
         metavar="NAME",
         default=default,
-        type=_dynamics,
+        type=_parse_dynamics,
         help=f"gf, nd, nagf, or m,γ,α of m ẍ + (γ + α/t) ẋ + ∇U = 0{f' (default: {default})' if default else ''}",
     )
 
@@ -59,7 +59,7 @@ def dynamics_flag(parser: argparse.ArgumentParser, default: str | None) -> None:
 def network(options: argparse.Namespace) -> Network:
     """Return the network that the flags describe."""
     try:
-        widths = [_whole(n) for n in options.widths.split(",")]
+        widths = [_parse_width(n) for n in options.widths.split(",")]
         activation = (options.activation or "relu").split(",")
         return Network(
             widths, activation[0] if len(activation) == 1 else activation, not options.no_bias, options.loss or "nll"
@@ -68,7 +68,7 @@ def network(options: argparse.Namespace) -> Network:
         raise say.UsageError(str(error)) from None
 
 
-def _whole(text: str) -> int:
+def _parse_width(text: str) -> int:
     try:
         return int(text)
     except ValueError:
@@ -78,7 +78,7 @@ def _whole(text: str) -> int:
         ) from None
 
 
-def _dynamics(text: str) -> Dynamics:
+def _parse_dynamics(text: str) -> Dynamics:
     """Return the dynamics that --dynamics names."""
     named = FLOWS.get(text.lower())
     if named is not None:
@@ -94,25 +94,25 @@ def _dynamics(text: str) -> Dynamics:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _laws(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     from .._symmetry.formulas import law
 
     net, flow = network(options), options.dynamics
-    found, absent = [], {}
+    entries, absent = [], {}
     for s in catalogue(net):
         if s.objection:
             absent[s.name] = s.objection
         else:
-            found.append(_entry(s.name, s.action(), s.n_generators, law(s, flow)))
+            entries.append(_law_entry(s.name, s.action(), s.n_generators, law(s, flow)))
             if s.condition:
-                found[-1]["if"] = s.condition
-    found.append(_entry("time", Time.action(), 1, law("time", flow)))
+                entries[-1]["if"] = s.condition
+    entries.append(_law_entry("time", Time.action(), 1, law("time", flow)))
     report = {
         "network": net.specification(),
         "dynamics": {"name": flow.name, "mass": flow.mass, "gamma": flow.gamma, "alpha": flow.alpha},
-        "laws": found,
+        "laws": entries,
         "not symmetries": absent,
-        "independent": _count(net, flow),
+        "independent": _count_laws(net, flow),
     }
     if options.json:
         say.answer(report)
@@ -121,7 +121,7 @@ def _laws(options: argparse.Namespace) -> int:
     return say.FINE
 
 
-def _entry(name: str, action: str, components: int, law: Law) -> dict[str, Any]:
+def _law_entry(name: str, action: str, components: int, law: Law) -> dict[str, Any]:
     return {
         "name": name,
         "symmetry": action,
@@ -132,13 +132,15 @@ def _entry(name: str, action: str, components: int, law: Law) -> dict[str, Any]:
     }
 
 
-def _count(net: Network, flow: Dynamics) -> dict[str, Any]:
-    """Return how many independent laws hold for every data set, or why they were not counted."""
+def _count_laws(net: Network, flow: Dynamics) -> dict[str, Any]:
+    """Return the number of independent laws for every data set, or the reason why they were not counted."""
     from .._theory.counting import count_laws
 
     kind = "momentum" if flow.mass > 0 else "gradient"
-    if net.n_params > _COUNTED:
-        return {"why not": f"the network has {net.n_params} parameters, more than the {_COUNTED} that are counted here"}
+    if net.n_params > _MOST_COUNTED:
+        return {
+            "why not": f"the network has {net.n_params} parameters, more than the {_MOST_COUNTED} that are counted here"
+        }
     try:
         count = count_laws(net, kind, rng=0)
     except ValueError as error:
@@ -159,8 +161,8 @@ def _print(report: dict[str, Any]) -> None:
             print(f"  if {entry['if']}")
         n = entry["components"]
         print(f"  {entry['law']}    ({n} component{'s' if n > 1 else ''}; {entry['source']})")
-    for name, why in report["not symmetries"].items():
-        print(f"no {name}: {why}")
+    for name, reason in report["not symmetries"].items():
+        print(f"no {name}: {reason}")
     count = report["independent"]
     if "count" in count:
         print(f"independent laws for every data set, energy aside: {count['count']} ({count['method']})")

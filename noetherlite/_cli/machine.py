@@ -29,14 +29,14 @@ def _warmup(options: argparse.Namespace) -> int:
     steps = []
     for step in warmup.warmup():
         steps.append(step._asdict())
-        how = f"{step.compiled} functions compiled" if step.compiled else "found on disk"
+        origin = f"{step.compiled} functions compiled" if step.compiled else "found on disk"
         if not options.json:
-            print(f"{step.what}: {step.seconds:.1f} s, {how}", flush=True)
-    where = warmup.folder()
+            print(f"{step.what}: {step.seconds:.1f} s, {origin}", flush=True)
+    folder = warmup.folder()
     if options.json:
-        say.answer({"steps": steps, "folder": where})
+        say.answer({"steps": steps, "folder": folder})
     else:
-        print(f"kept in {where}" if where else f"not kept: {warmup.refusal()}, and every start compiles again")
+        print(f"kept in {folder}" if folder else f"not kept: {warmup.refusal()}, and every start compiles again")
     return say.FINE
 
 
@@ -45,15 +45,15 @@ def _info(options: argparse.Namespace) -> int:
     from .._problem import datasets, kmnist
     from .._run import warmup as warm
 
-    found = {}
+    kmnist_status = {}
     for split in ("train", "test"):
         try:
             datasets.kmnist(n=1, split=split)
-            found[split] = "found"
+            kmnist_status[split] = "found"
         except FileNotFoundError:
-            found[split] = "not found"
+            kmnist_status[split] = "not found"
         except ValueError as error:
-            found[split] = str(error)
+            kmnist_status[split] = str(error)
     report: dict[str, Any] = {
         "versions": versions(),
         "cores": os.cpu_count(),
@@ -65,7 +65,7 @@ def _info(options: argparse.Namespace) -> int:
             "data": str(kmnist.data_folder(None)),
             "temporary files": tempfile.gettempdir(),
         },
-        "Kuzushiji-MNIST": found,
+        "Kuzushiji-MNIST": kmnist_status,
     }
     if options.json:
         say.answer(report)
@@ -77,6 +77,6 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _blas_settings() -> dict[str, str]:
-    """Return what is set of the threads of BLAS."""
+    """Return the environment variables that set the threads of BLAS."""
     names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
     return {name: os.environ[name] for name in names if name in os.environ} or {"of BLAS": "not set"}

@@ -1,4 +1,4 @@
-"""The command line: one verb a capability, in `_cli`; exit codes for shells, errors in one line, JSON for machines."""
+"""The command line: dispatch to the verbs, exit codes, and errors in one line."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .._base.versions import version
 from . import audit, check, laws, machine, paper, report, run, say, sweep, watch
 from .signatures import printable
 
-# What a wrong value, a file or the machine may raise, with a message of ours or the system's; anything else is a bug.
-_FORESEEN = (ValueError, TypeError, OSError, RuntimeError, MemoryError)
+# Errors caused by a value, a file or the machine, whose message is for the user; any other exception is a bug.
+_EXPECTED_ERRORS = (ValueError, TypeError, OSError, RuntimeError, MemoryError)
 
 _EPILOG = f"""examples:
   noetherlite run examples/gradient_descent.toml      train as the file says, and watch the laws
@@ -44,83 +44,83 @@ _EPILOG = f"""examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with `arguments` (by default the program's own) and return its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.closed:
-        sys.stdout.reconfigure(errors="replace")  # formulas where the terminal has no such letters
-    given = sys.argv[1:] if arguments is None else arguments
-    debugging = "--traceback" in given or os.environ.get("NOETHERLITE_DEBUG", "0") not in ("", "0")
+        sys.stdout.reconfigure(errors="replace")  # on terminals that cannot show the symbols of formulas
+    words = sys.argv[1:] if arguments is None else arguments
+    debugging = "--traceback" in words or os.environ.get("NOETHERLITE_DEBUG", "0") not in ("", "0")
     try:
-        return _answered(given)
-    except BrokenPipeError:  # whoever reads the output has seen enough, as in `noetherlite tables | head`
-        _forget_output()
+        return _run_verb(words)
+    except BrokenPipeError:  # the reader closed the pipe, as in `noetherlite tables | head`
+        _discard_output()
         return say.FAILED
     except KeyboardInterrupt:
         say.complain("interrupted")
         return say.INTERRUPTED
     except Exception as error:
-        return _failed(error, debugging)
+        return _report_error(error, debugging)
 
 
-def _answered(arguments: Sequence[str]) -> int:
-    """Run a verb and return its exit code, after all that it says has left this process."""
+def _run_verb(arguments: Sequence[str]) -> int:
+    """Run a verb and return its exit code, after flushing standard output."""
     try:
         options = _parser().parse_args(arguments)
         result: int = options.run(options)
     except SystemExit:  # of --help, or for wrong arguments
-        _flush()
+        _flush_output()
         raise
-    _flush()
+    _flush_output()
     return result
 
 
-def _flush() -> None:
+def _flush_output() -> None:
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
-def _forget_output() -> None:
-    """Let what nobody can read go nowhere, so that the end of the program does not try once more."""
+def _discard_output() -> None:
+    """Redirect standard output to the null device, so that Python's flush at exit does not fail again."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):  # standard output is closed, or is no file
         sys.stdout = io.StringIO()
 
 
-def _failed(error: Exception, debugging: bool) -> int:
-    """Say in a line what was wrong, or, of what nobody has foreseen, how to report it; return the exit code."""
-    where = "".join(traceback.format_exception(error))
+def _report_error(error: Exception, debugging: bool) -> int:
+    """Print an error in one line, or how to report it if it is a bug; return the exit code."""
+    traceback_text = "".join(traceback.format_exception(error))
     if debugging:
-        say.complain(where)
+        say.complain(traceback_text)
     if isinstance(error, say.UsageError):
         say.complain(*str(error).splitlines())
         return say.WRONG
-    if isinstance(error, OSError):  # of standard output, too, such as a disk that is full
+    if isinstance(error, OSError):  # possibly of standard output, such as a full disk
         try:
-            _flush()
+            _flush_output()
         except OSError:
-            _forget_output()
-    if isinstance(error, _FORESEEN):
-        say.complain(_told(error))
+            _discard_output()
+    if isinstance(error, _EXPECTED_ERRORS):
+        say.complain(_one_line(error))
         return say.FAILED
     machine = f"noetherlite {version()}, Python {platform.python_version()} on {platform.platform()}"
     say.complain(
-        f"this is a bug, and not a fault of yours: {type(error).__name__}: {_told(error)}",
-        f"please report it, with the command, this line ({machine}) and the traceback{'' if debugging else _kept(where)}",
+        f"this is a bug, and not a fault of yours: {type(error).__name__}: {_one_line(error)}",
+        f"please report it, with the command, this line ({machine}) and the traceback{'' if debugging else _write_traceback(traceback_text)}",
     )
     return say.FAILED
 
 
-def _kept(where: str) -> str:
-    """Write a traceback to a file and return in words where it is."""
+def _write_traceback(text: str) -> str:
+    """Write a traceback to a temporary file; return the end of the sentence that says where."""
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="noetherlite-", suffix=".txt", delete=False, encoding="utf-8"
         ) as file:
-            file.write(where)
+            file.write(text)
     except OSError:
         return ", which --traceback prints"
     return f" in {file.name}"
 
 
-def _told(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """Return an error in one line."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"

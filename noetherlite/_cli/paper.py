@@ -42,23 +42,23 @@ def add(verbs: Any) -> None:
 
 
 def _figure(options: argparse.Namespace) -> int:
-    chosen = {name: getattr(options, name) for name in ("n_samples", "steps", "lr", "rng")}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    if options.number > 2 and chosen:
+    settings = {name: getattr(options, name) for name in ("n_samples", "steps", "lr", "rng")}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if options.number > 2 and settings:
         raise say.UsageError(f"figure {options.number} takes none of --samples, --steps, --lr, --seed")
-    return _draw([options.number], options, chosen)
+    return _draw([options.number], options, settings)
 
 
 def _figures(options: argparse.Namespace) -> int:
     return _draw(range(1, 7), options, {})
 
 
-def _draw(numbers: Sequence[int], options: argparse.Namespace, chosen: dict[str, Any]) -> int:
+def _draw(numbers: Sequence[int], options: argparse.Namespace, settings: dict[str, Any]) -> int:
     from .._show import figures
 
     report = []
     for number in numbers:
-        training = {"progress": not options.no_progress, **chosen} if number <= 2 else {}
+        training = {"progress": not options.no_progress, **settings} if number <= 2 else {}
         drawn = figures.save(number, options.out, **training)
         stem = f"{options.out}/figure{number}"
         report.append({"figure": number, "files": [f"{stem}.{suffix}" for suffix in ("png", "pdf", "json")]})

@@ -35,7 +35,7 @@ def _report(options: argparse.Namespace) -> int:
         raise say.UsageError("-o - writes the page to standard output, where --json would answer: give one of the two")
     page = report(options.file, options.title)
     target = options.output or options.file.with_name(f"{_stem(options.file)}.html")
-    if _is_output(target):
+    if _is_standard_output(target):
         say.send(page)
         return say.FINE
     with replacing(target) as file:
@@ -48,12 +48,12 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _stem(file: Path) -> str:
-    """Return what a page is called after: a file without its suffix, a folder, whose dots are no suffix, as it is."""
+    """Return the stem of the page's name: a file name without its suffix, a folder name unchanged."""
     return (file.resolve().name or "report") if file.is_dir() else file.stem
 
 
-def _is_output(target: Path) -> bool:
-    """Return whether `target` is standard output, by its name or as the file that it goes to."""
+def _is_standard_output(target: Path) -> bool:
+    """Return whether `target` is standard output: "-", or the file that it is redirected to."""
     if str(target) == "-":
         return True
     try:

@@ -32,8 +32,8 @@ from .signatures import keys
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# What tells the run of a file from another: the text of its configuration, and the content of the files that it names.
-_MADE_FROM = ("configuration", "files")
+# Entries that identify the run of a file: the text of its configuration, and digests of the files that it names.
+_ORIGIN = ("configuration", "files")
 _CODES = {"completed": say.FINE, "diverged": say.BROKEN, "stopped": say.INTERRUPTED}
 
 
@@ -46,11 +46,11 @@ def add(verbs: Any) -> None:
         help="train as a configuration file says, and watch the laws",
         examples="examples/gradient_descent.toml\nexamples/nesterov.toml --out results --no-progress\n"
         "my.toml --dry-run\nmy.toml --json | jq .laws",
-        more=_sections(),
+        more=_describe_sections(),
     )
     run.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to run; see examples/")
     run.add_argument("--dry-run", action="store_true", help="only check the file, and say what would be run")
-    outputs(run, "out")
+    add_output_options(run, "out")
     go_on = say.verb(
         verbs,
         "resume",
@@ -66,14 +66,14 @@ def add(verbs: Any) -> None:
         type=Path,
         help="the run's configuration, for data that were too large for the checkpoint, and for its plots",
     )
-    outputs(go_on, None)
+    add_output_options(go_on, None)
 
 
-def outputs(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """Add the options about where results go, and what becomes of those that are there."""
-    said = default or "that of FILE"
+def add_output_options(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Add the options of the output folder and of existing results."""
+    default_text = default or "that of FILE"
     parser.add_argument(
-        "--out", type=say.folder, default=default, metavar="DIR", help=f"folder to write to (default: {said})"
+        "--out", type=say.folder, default=default, metavar="DIR", help=f"folder to write to (default: {default_text})"
     )
     parser.add_argument(
         "--force",
@@ -84,19 +84,19 @@ def outputs(parser: argparse.ArgumentParser, default: str | None) -> None:
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
-def _sections() -> str:
-    """Return what a configuration may hold, for --help."""
+def _describe_sections() -> str:
+    """Return the sections and keys of a configuration, for --help."""
     data = {f"[data] source = {name!r}": keys(make, NOT_IN_DATA) for name, make in SOURCES.items()}
-    rules = {f"[algorithm] name = {name!r}": keys(make) for name, make in ALGORITHMS.items()}
+    algorithms = {f"[algorithm] name = {name!r}": keys(make) for name, make in ALGORITHMS.items()}
     rows: dict[str, Iterable[str]] = {
         "[network]": keys(Network),
         **data,
         "[initial]": [*keys(Network.init, ("self",)), "or path, an .npz file with x, and v for a velocity"],
-        **rules,
+        **algorithms,
         "[run]": [*keys(integrate, NOT_IN_RUN), *MEMBERS],
         "[output]": keys(Output),
     }
-    table = say.columns((name, " ".join(what)) for name, what in rows.items())
+    table = say.columns((name, " ".join(section_keys)) for name, section_keys in rows.items())
     return f"""sections and keys of a configuration, explained in examples/ and, as they are those of the library, there:
 {table}
   A list for lr trains a network with each; members = 16 trains 16 networks from different starts.
@@ -117,18 +117,18 @@ def _run(options: argparse.Namespace) -> int:
         f"{job.output.name}: {job.U.network} on {job.U.dataset}, {job.U.n_samples} samples; {checks.describe(job.algorithm)}, "
         f"{f'{len(job.start)} networks, ' if several else ''}{job.arguments['steps']} steps, {job.n_bytes / 1e6:.3g} MB"
     )
-    aside = (
+    note = (
         f"[sweep] is left aside; `noetherlite sweep {options.config}` trains its members" if "sweep" in content else ""
     )
     if options.dry_run:
         if options.json:
             answer = {"name": job.output.name, "laws": job.laws, "bytes": job.n_bytes, "run": title}
-            say.answer({**answer, **({"note": aside} if aside else {})})
+            say.answer({**answer, **({"note": note} if note else {})})
         else:
-            print("\n".join([title, f"laws: {', '.join(job.laws) or 'none'}", *([aside] if aside else [])]))
+            print("\n".join([title, f"laws: {', '.join(job.laws) or 'none'}", *([note] if note else [])]))
         return say.FINE
-    told: dict[str, Any] = {"command": f"noetherlite run {options.config}", "configuration": text}
-    told |= {"files": files} if (files := config.digests(options.config, content)) else {}
+    origin: dict[str, Any] = {"command": f"noetherlite run {options.config}", "configuration": text}
+    origin |= {"files": files} if (files := config.digests(options.config, content)) else {}
     checkpoint = None
     if "checkpoint_every" in job.arguments:
         checkpoint = options.out / f"{job.output.name}.ckpt.npz"
@@ -137,35 +137,37 @@ def _run(options: argparse.Namespace) -> int:
                 f"{checkpoint} is of a run that can go on by `noetherlite resume {checkpoint}`; --force starts again"
             )
         job.arguments["checkpoint"] = checkpoint
-    _refuse_to_lose(options, job.output.name, lambda held: all(held.get(k) == told.get(k) for k in _MADE_FROM))
+    _refuse_to_overwrite(
+        options, job.output.name, lambda specification: all(specification.get(k) == origin.get(k) for k in _ORIGIN)
+    )
     if not options.json:
-        print(f"{title}{f'; {aside}' if aside else ''}", flush=True)
-    _writable(options.out)
+        print(f"{title}{f'; {note}' if note else ''}", flush=True)
+    _check_writable(options.out)
     run: Any = ensemble if several else integrate
     start = partial(run, job.U, job.algorithm, job.start, **job.arguments)
-    return _finish(start, options, job.output, checkpoint, told)
+    return _run_and_report(start, options, job.output, checkpoint, origin)
 
 
 def _resume(options: argparse.Namespace) -> int:
-    job, told = None, {}
+    job, origin = None, {}
     if options.config is not None:
         text = config.text(options.config)
         job = Config(options.config, content=config.parse(options.config, text)).job()
-        told = {"command": f"noetherlite run {options.config}", "configuration": text}
+        origin = {"command": f"noetherlite run {options.config}", "configuration": text}
     options.file = present(options.file)
     stem = re.sub(r"\.ckpt(\.previous)?\.npz$", "", options.file.name)
     # The run must not be written over its checkpoint.
     name = file_name(stem if stem != options.file.name else f"{options.file.stem}-resumed")
     options.out = options.out or options.file.parent
-    _refuse_to_lose(options, name, partial(begun_as, options.file))
-    _writable(options.out)
+    _refuse_to_overwrite(options, name, partial(begun_as, options.file))
+    _check_writable(options.out)
     go_on = partial(resume, options.file, potential=None if job is None else job.U)
     output = Output(name) if job is None else replace(job.output, name=name)
-    return _finish(go_on, options, output, options.file, told)
+    return _run_and_report(go_on, options, output, options.file, origin)
 
 
-def _refuse_to_lose(options: argparse.Namespace, name: str, is_same: Callable[[Mapping[str, Any]], bool]) -> None:
-    """Raise a FileExistsError where results lie that these would take the place of; not where they are of the same run."""
+def _refuse_to_overwrite(options: argparse.Namespace, name: str, is_same: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Raise FileExistsError if results of another run would be overwritten."""
     target = options.out / f"{name}.npz"
     if target.exists() and not options.force and not is_same(stored_specification(target)):
         raise FileExistsError(
@@ -174,12 +176,12 @@ def _refuse_to_lose(options: argparse.Namespace, name: str, is_same: Callable[[M
         )
 
 
-def _finish(
+def _run_and_report(
     start: Callable[..., Trajectory],
     options: argparse.Namespace,
     output: Output,
     checkpoint: Path | None,
-    told: Mapping[str, Any],
+    origin: Mapping[str, Any],
 ) -> int:
     """Run, write the run and its plots, say how it went, and return the exit code; `told` says how to repeat the run."""
     failure = None
@@ -187,15 +189,15 @@ def _finish(
         trajectory = start(progress=not options.no_progress)
     except CheckpointError as error:
         trajectory, failure = error.trajectory, error
-    if told:
-        trajectory = replace(trajectory, specification={**trajectory.specification, **told})
+    if origin:
+        trajectory = replace(trajectory, specification={**trajectory.specification, **origin})
     report = summary(trajectory)
     files = report["files"] = [str(trajectory.save(options.out / f"{output.name}.npz"))]
     if failure is not None:
         raise failure
-    for wanted in output.plots:
-        file = options.out / f"{output.name}-{wanted.replace(':', '-')}.png"
-        say.draw(partial(_paint, trajectory, wanted), file)
+    for name in output.plots:
+        file = options.out / f"{output.name}-{name.replace(':', '-')}.png"
+        say.draw(partial(_plot, trajectory, name), file)
         files.append(str(file))
     if trajectory.status == "stopped":
         report["resume"] = None if checkpoint is None else f"noetherlite resume {checkpoint}"
@@ -210,28 +212,28 @@ def _finish(
     return say.BROKEN if broken and trajectory.status == "completed" else _CODES[trajectory.status]
 
 
-def _paint(trajectory: Trajectory, wanted: str, axes: Axes) -> None:
-    if wanted in PLOTS:
-        getattr(plots, wanted)(trajectory, axes)
+def _plot(trajectory: Trajectory, name: str, axes: Axes) -> None:
+    if name in PLOTS:
+        getattr(plots, name)(trajectory, axes)
     else:
-        plots.law(trajectory, wanted, ax=axes)
+        plots.law(trajectory, name, ax=axes)
 
 
-def _writable(folder: Path) -> None:
-    """Raise an OSError before the run rather than after it where nothing can be written."""
+def _check_writable(folder: Path) -> None:
+    """Make the folder; raise OSError, before the run, if no file can be written there."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
 
 
 def summary(trajectory: Trajectory) -> dict[str, Any]:
-    """Return what there is to say of a run, or of all runs of an ensemble together, ready for JSON."""
+    """Return the report of a run, or of all runs of an ensemble together, ready for JSON."""
     loss = np.atleast_2d(trajectory.loss)
-    finite = [row[np.isfinite(row)] for row in loss if np.isfinite(row).any()]  # runs may not have begun
+    finite = [row[np.isfinite(row)] for row in loss if np.isfinite(row).any()]  # without runs that were not started
     return {
         "status": trajectory.status,
         "message": trajectory.message,
-        "loss": {"start": _range(row[0] for row in finite), "end": _range(row[-1] for row in finite)},
+        "loss": {"start": _extremes(row[0] for row in finite), "end": _extremes(row[-1] for row in finite)},
         "laws": {
             name: {
                 "components": int(np.prod(law.quantity.shape[law.t.ndim :])),
@@ -244,14 +246,14 @@ def summary(trajectory: Trajectory) -> dict[str, Any]:
     }
 
 
-def _range(values: Iterable[float]) -> list[float]:
-    """Return the smallest and the largest of values, if there are any."""
-    held = [float(value) for value in values]
-    return [min(held), max(held)] if held else []
+def _extremes(values: Iterable[float]) -> list[float]:
+    """Return [smallest, largest] of values, [] if there are none."""
+    numbers = [float(value) for value in values]
+    return [min(numbers), max(numbers)] if numbers else []
 
 
-def _verdicts(laws: dict[str, dict[str, Any]]) -> str:
-    """Return in words which laws hold, all of them or by name; '' if there are none."""
+def _describe_verdicts(laws: dict[str, dict[str, Any]]) -> str:
+    """Return the verdicts as text: "all laws hold", or the names by verdict; '' without laws."""
     named = {verdict: [name for name, law in laws.items() if law["verdict"] == verdict] for verdict in VERDICTS}
     if len(named["holds"]) == len(laws):
         return "; all laws hold" if laws else ""
@@ -262,7 +264,7 @@ def _print(report: dict[str, Any]) -> None:
     start, end = (
         " … ".join(f"{v:.4g}" for v in dict.fromkeys(report["loss"][key])) or "none" for key in ("start", "end")
     )
-    print(f"{report['message']}; loss {start} → {end}{_verdicts(report['laws'])}")
+    print(f"{report['message']}; loss {start} → {end}{_describe_verdicts(report['laws'])}")
     if report["laws"]:
         head = ("law", "components", "max |residual|", "max |discrete residual|", "verdict")
         rows = [

@@ -1,4 +1,4 @@
-"""What a section of a configuration may hold, read from the signature of the function that it is passed to."""
+"""The keys of a section of a configuration, from the signature of the function that it is passed to."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 from .._base import checks
 from .._base.types import ArrayLike
 
-_WORDS: dict[Any, str] = {
+_TYPE_NAMES: dict[Any, str] = {
     int: "an integer",
     float: "a number",
     bool: "true or false",
     str: "text in quotes",
     list: "a list",
 }
-# Harmless values of required keys.
-_HARMLESS: dict[str, Any] = {"lr": 1.0, "steps": 0, "widths": [2, 2], "n": 3}
+# Valid values of required keys, used in place of invalid ones.
+_VALID: dict[str, Any] = {"lr": 1.0, "steps": 0, "widths": [2, 2], "n": 3}
 
 
 def keys(function: Callable[..., Any], skip: Iterable[str] = ()) -> dict[str, inspect.Parameter]:
@@ -32,37 +32,37 @@ def keys(function: Callable[..., Any], skip: Iterable[str] = ()) -> dict[str, in
 
 def call(
     function: Callable[..., Any],
-    given: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     allowed: Mapping[str, inspect.Parameter],
 ) -> tuple[Any, list[str]]:
-    """Return function(**given) and what is wrong with `given`; the result is None where anything is.
+    """Return function(**arguments) and the errors of `arguments`; the result is None if there are any.
 
-    `allowed` are the parameters, with their types. A value that is refused is noted and a harmless one put in its place, so that
-    one call finds the errors of all keys.
+    `allowed` are the parameters, with their types. A refused value is replaced by a valid one, so that one call finds the
+    errors of all keys.
     """
-    values, errors = dict(given), []
+    values, errors = dict(arguments), []
     replaced = set()
 
     def replace(key: str) -> None:
-        values[key] = _stand_in(allowed[key], given.get(key))
+        values[key] = _valid_value(allowed[key], arguments.get(key))
         replaced.add(key)
 
-    for key in given:
+    for key in arguments:
         if key not in allowed:
             errors.append(unknown(f"{key} = {shown(values.pop(key))}", key, allowed, "key"))
-        elif expected := _expected(allowed[key].annotation, given[key]):
-            errors.append(f"{key} = {shown(given[key])}: expected {expected}")
+        elif expected := _expected_type(allowed[key].annotation, arguments[key]):
+            errors.append(f"{key} = {shown(arguments[key])}: expected {expected}")
             replace(key)
     for key, parameter in allowed.items():
         if parameter.default is parameter.empty and key not in values:
-            errors.append(f"{key} is missing; expected {_expected(parameter.annotation, None)}")
+            errors.append(f"{key} is missing; expected {_expected_type(parameter.annotation, None)}")
             replace(key)
     while True:
         try:
-            made = function(**values)
-            return None if errors else made, errors
+            result = function(**values)
+            return None if errors else result, errors
         except (ValueError, TypeError, OSError, OverflowError, MemoryError) as error:
-            key = _culprit(str(error), values)
+            key = _key_of_error(str(error), values)
             if key not in replaced:
                 errors.append(str(error) or type(error).__name__)
             if not key or key in replaced:
@@ -70,10 +70,10 @@ def call(
             replace(key)
 
 
-def unknown(what: str, word: str, known: Iterable[str], kind: str) -> str:
-    """Return the error for a word that is not known."""
-    known = list(known)
-    return f"{what}: unknown {kind}{checks.suggestion(word, known)}; expected {', '.join(known) or 'none'}"
+def unknown(subject: str, word: str, choices: Iterable[str], kind: str) -> str:
+    """Return the error message for an unknown word."""
+    choices = list(choices)
+    return f"{subject}: unknown {kind}{checks.suggestion(word, choices)}; expected {', '.join(choices) or 'none'}"
 
 
 def shown(value: object) -> str:
@@ -91,33 +91,33 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _culprit(message: str, values: Mapping[str, Any]) -> str:
-    """Return the key that an error is about, '' if none: messages begin with the argument's name."""
+def _key_of_error(message: str, values: Mapping[str, Any]) -> str:
+    """Return the key that an error names, '' if none: messages begin with the argument's name."""
     word = re.match(r"\w+", message)
     return word[0] if word and word[0] in values else ""
 
 
-def _stand_in(parameter: inspect.Parameter, given: object) -> Any:
-    """Return a harmless value, which lets the other keys of a section be looked at."""
+def _valid_value(parameter: inspect.Parameter, value: object) -> Any:
+    """Return a valid value of a parameter, so that the other keys can be checked."""
     if parameter.default is not parameter.empty:
         return parameter.default
-    return [2] * max(2, len(given)) if isinstance(given, list) else _HARMLESS.get(parameter.name)
+    return [2] * max(2, len(value)) if isinstance(value, list) else _VALID.get(parameter.name)
 
 
-def _expected(hint: Any, value: object) -> str:
-    """Return what is expected in the place of `value`, or '' where its type is right."""
-    kinds = _kinds(hint)
+def _expected_type(hint: Any, value: object) -> str:
+    """Return the types expected instead of that of `value`, in words; '' if its type is right."""
+    kinds = _allowed_types(hint)
     if not kinds or type(value) in kinds or (type(value) is int and float in kinds):
         return ""
-    return " or ".join(_WORDS[kind] for kind in kinds)
+    return " or ".join(_TYPE_NAMES[kind] for kind in kinds)
 
 
-def _kinds(hint: Any) -> list[type]:
-    """Return the types of TOML values that an annotation allows; none where it says nothing of them."""
+def _allowed_types(hint: Any) -> list[type]:
+    """Return the types of TOML values that an annotation allows; [] if it allows any."""
     if hint == ArrayLike:
         return [float, list]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [kind for part in typing.get_args(hint) for kind in _kinds(part)]
+        return [kind for part in typing.get_args(hint) for kind in _allowed_types(part)]
     if typing.get_origin(hint) in (collections.abc.Sequence, list, tuple):
         return [list]
-    return [hint] if hint in _WORDS else []
+    return [hint] if hint in _TYPE_NAMES else []

@@ -46,12 +46,12 @@ def add(verbs: Any) -> None:
         more=_MORE,
     )
     parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to run; see examples/sweep.toml")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
+    workers = parser.add_mutually_exclusive_group()
+    workers.add_argument(
         "--workers", type=int, metavar="N", help="train on N processes of this machine (default: this one)"
     )
-    where.add_argument("--dask", metavar="ADDRESS", help="train on the workers of the Dask scheduler at ADDRESS")
-    where.add_argument(
+    workers.add_argument("--dask", metavar="ADDRESS", help="train on the workers of the Dask scheduler at ADDRESS")
+    workers.add_argument(
         "--mpi",
         action="store_true",
         help="train on MPI processes, under `mpiexec -n N python -m mpi4py.futures -m noetherlite sweep …`",
@@ -69,28 +69,30 @@ def _run(options: argparse.Namespace) -> int:
     if options.workers is not None and options.workers < 1:
         raise say.UsageError(f"--workers {options.workers}: expected at least 1")
     content = read(options.config)
-    grid = _grid(options.config, content.pop("sweep", {}))
-    name, results = _check(options.config, content, grid)
+    grid = _read_grid(options.config, content.pop("sweep", {}))
+    name, results = _check_members(options.config, content, grid)
     for x, y in options.plot:
-        _column(x, {**results, **grid}, int | float | str)
-        _column(y, {**results, **grid}, int | float)
+        _check_column(x, {**results, **grid}, int | float | str)
+        _check_column(y, {**results, **grid}, int | float)
     out = options.out or Path("out", name)
-    # Files stand in the configuration by their names; what is in them is part of what is computed.
-    named = digests(options.config, content, grid)
-    train = partial(_train, str(options.config.absolute()), content, **({"files": named} if named else {}))
-    with _executor(options) as executor:
+    # The configuration has only the names of files; their content is part of what identifies the sweep.
+    file_digests = digests(options.config, content, grid)
+    train = partial(
+        _train, str(options.config.absolute()), content, **({"files": file_digests} if file_digests else {})
+    )
+    with _open_executor(options) as executor:
         runs = _sweep(train, grid, executor, out, progress=not options.no_progress)
     files = []
     for x, y in options.plot:
         files.append(out / (re.sub(r"[^\w.-]+", "-", f"{y}-{x}") + ".png"))
         say.draw(partial(plots.sweep, runs, x, y), files[-1])
-    _answer(runs, out, files, options.json)
+    _print(runs, out, files, options.json)
     if runs.status == "stopped":
         return say.INTERRUPTED
     return say.FAILED if runs.failures else say.FINE
 
 
-def _answer(runs: Sweep, out: Path, files: list[Path], as_json: bool) -> None:
+def _print(runs: Sweep, out: Path, files: list[Path], as_json: bool) -> None:
     if as_json:
         say.answer(
             {
@@ -107,12 +109,12 @@ def _answer(runs: Sweep, out: Path, files: list[Path], as_json: bool) -> None:
         print(f"wrote {', '.join(map(str, [out, *files]))}")
 
 
-def _grid(path: Path, given: Any) -> dict[str, list[Any]]:
+def _read_grid(path: Path, section_values: Any) -> dict[str, list[Any]]:
     """Return the values of each key "section.key"; TOML makes tables of keys that are not in quotes."""
     grid: dict[str, list[Any]] = {}
     flat: dict[str, Any] = {}
     errors = []
-    for section, value in given.items() if isinstance(given, dict) else ():
+    for section, value in section_values.items() if isinstance(section_values, dict) else ():
         flat |= {f"{section}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {section: value}
     for key, values in flat.items():
         if not re.fullmatch(r"\w+\.\w+", key):
@@ -127,10 +129,12 @@ def _grid(path: Path, given: Any) -> dict[str, list[Any]]:
     return grid
 
 
-def _check(path: Path, content: Mapping[str, Any], grid: Mapping[str, list[Any]]) -> tuple[str, dict[str, list[Any]]]:
-    """Return the sweep's name, and the names of its results with examples.
+def _check_members(
+    path: Path, content: Mapping[str, Any], grid: Mapping[str, list[Any]]
+) -> tuple[str, dict[str, list[Any]]]:
+    """Return the sweep's name, and an example value of each result by name.
 
-    Raises a ConfigError with the errors of every value, the other keys at their first ones.
+    Raises ConfigError with the errors of every value, checked with the first value of every other key.
     """
     first = {key: values[0] for key, values in grid.items()}
     changes = [{key: value} for key, values in grid.items() for value in values[1:]]
@@ -138,24 +142,24 @@ def _check(path: Path, content: Mapping[str, Any], grid: Mapping[str, list[Any]]
     results: dict[str, list[Any]] = {"status": ["completed"], "loss at start": [0.0], "loss": [0.0]}
     for change in [{}, *changes]:
         try:
-            job = _job(path, content, {**first, **change})
+            job = _member_job(path, content, {**first, **change})
         except ConfigError as error:
             errors |= dict.fromkeys(str(error).splitlines())
         else:
-            results |= {f"{law} {what}": [0.0] for law in job.laws for what in ("residual", "discrete")}
+            results |= {f"{law} {field}": [0.0] for law in job.laws for field in ("residual", "discrete")}
     if errors:
         raise ConfigError("\n".join(errors))
     return job.output.name, results
 
 
-def _column(name: str, known: Mapping[str, list[Any]], kind: Any) -> None:
-    """Raise a ValueError for a column that cannot be drawn, before the work rather than after it."""
-    values = known[checks.one_of(name, "--plot", known)]
+def _check_column(name: str, columns: Mapping[str, list[Any]], kind: Any) -> None:
+    """Raise ValueError, before the training, if a column cannot be drawn."""
+    values = columns[checks.one_of(name, "--plot", columns)]
     if not all(isinstance(value, kind) for value in values):
         raise ValueError(f"--plot: column {name!r} must hold one number a member, got {checks.describe(values[0])}")
 
 
-def _job(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
+def _member_job(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
     """Return the run of one member."""
     changed = dict(content)
     for name, value in parameters.items():
@@ -179,17 +183,21 @@ def _train(
     files: Mapping[str, str] = MappingProxyType({}),
     **parameters: Any,
 ) -> dict[str, Any]:
-    """Train one member; its seeds are those of the configuration, so that `rng` is not used, and `files` tell sweeps apart."""
-    job = _job(Path(path), content, parameters)
+    """Train one member. Its seeds are in the configuration, so `rng` is not used; `files` are part of the sweep's identity."""
+    job = _member_job(Path(path), content, parameters)
     report = summary(integrate(job.U, job.algorithm, job.start, **job.arguments))  # type: ignore[arg-type]
-    out = {"status": report["status"], "loss at start": report["loss"]["start"][0], "loss": report["loss"]["end"][-1]}
+    result = {
+        "status": report["status"],
+        "loss at start": report["loss"]["start"][0],
+        "loss": report["loss"]["end"][-1],
+    }
     for name, law in report["laws"].items():
-        out |= {f"{name} residual": law["residual"], f"{name} discrete": law["discrete_residual"]}
-    return out
+        result |= {f"{name} residual": law["residual"], f"{name} discrete": law["discrete_residual"]}
+    return result
 
 
 @contextmanager
-def _executor(options: argparse.Namespace) -> Iterator[Executor | int | None]:
+def _open_executor(options: argparse.Namespace) -> Iterator[Executor | int | None]:
     if options.dask is not None:
         try:
             from distributed import Client
