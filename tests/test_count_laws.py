@@ -67,11 +67,11 @@ def test_gradients_are_those_of_the_network(activation, bias):
         power = 1 if activation == "relu" else int(activation[-2])
         a = 2 * z if activation == "linear(2)" else np.where(z > 0, z, 0 if "re" in activation else z) ** power
     gates = np.concatenate(patterns).astype(np.uint64) if "re" in activation else drawn.samples.gates[0]
-    samples = Samples(counting._mod(x)[None], gates[None])
-    field = drawn._replace(samples=samples, outputs=counting._mod(c)[None])
+    samples = Samples(counting._residues_of(x)[None], gates[None])
+    field = drawn._replace(samples=samples, outputs=counting._residues_of(c)[None])
     expected = np.einsum("i,ip->p", c, net.jacobian(theta, x[None])[0])
     assert np.abs(expected).max() > 0
-    assert np.array_equal(fields.at(field, counting._mod(theta)[:, None])[:, 0], counting._mod(expected))
+    assert np.array_equal(fields.at(field, counting._residues_of(theta)[:, None])[:, 0], counting._residues_of(expected))
 
 
 def matrix(fields, field):
@@ -112,7 +112,7 @@ def test_the_span_has_the_rank():
     factors = rng.integers(-5, 6, (9, 4)), rng.integers(-5, 6, (4, 7))
     rows = factors[0] @ factors[1]
     span = Span(7)
-    added = [span.add(counting._mod(row)) for row in rows]
+    added = [span.add(counting._residues_of(row)) for row in rows]
     assert span.dimension == sum(added) == np.linalg.matrix_rank(rows.astype(float)) == 4
     assert not span.add(np.zeros(7, np.uint64))
     # in float64 these two would be parallel, as 2^60 + 1 rounds to 2^60

@@ -24,7 +24,7 @@ Residues = NDArray[np.uint64]
 
 
 class Samples(NamedTuple):
-    """Inputs and the activation patterns that they show."""
+    """Inputs and their activation patterns."""
 
     inputs: Residues  # x, shape (S, n_0)
     gates: Residues  # a factor of σ for each hidden neuron, shape (S, n_1 + … + n_{L−1})
@@ -46,12 +46,12 @@ class Fields:
 
     On one side of zero σ(z) = gate·z^degree, with gate 0 or 1 (or the slope of a leaky ReLU) by the sample's activation
     pattern. φ is affine in each gate, so that its values at any gates are combinations of those at patterns, and gates
-    may be drawn from the whole field: one sample then stands for all inputs with all patterns. Where `given` are the only
-    samples, a field is a random combination of theirs.
+    may be drawn from the whole field: one sample then stands for all inputs with all patterns. If `samples` are given,
+    a field is a random combination of theirs.
     """
 
-    def __init__(self, network: Network, momentum: bool, given: Samples | None = None) -> None:
-        self.given = given
+    def __init__(self, network: Network, momentum: bool, samples: Samples | None = None) -> None:
+        self.samples = samples
         self.n_params, self.momentum = network.n_params, momentum
         self.size = network.n_params * (2 if momentum else 1)
         self.widths = np.array(network.widths, np.int64)
@@ -62,8 +62,8 @@ class Fields:
         self.gates = np.repeat(np.array([_gate(a)[0] for a in network.activations], np.uint64), hidden)
 
     def random(self, rng: np.random.Generator, drift: bool) -> Field:
-        """Draw a field, with the free motion in it if `drift` and there is momentum."""
-        samples = self.given
+        """Draw a field; with `drift`, and momentum, it includes the free motion."""
+        samples = self.samples
         if samples is None:
             inputs, drawn = residues(rng, self.widths[0]), residues(rng, self.gates.size)
             samples = Samples(inputs[None], np.where(self.piecewise, drawn, self.gates)[None])
@@ -72,13 +72,13 @@ class Fields:
 
     def at(self, field: Field, point: Residues) -> Residues:
         """Return the field at jets of shape (size, 2ᵏ), in that shape."""
-        out = np.zeros_like(point)
-        theta, force = point[: self.n_params], out[-self.n_params :]
+        value = np.zeros_like(point)
+        theta, force = point[: self.n_params], value[-self.n_params :]
         for x, gates, c in zip(*field.samples, field.outputs, strict=True):
             modular.add_gradient(self.widths, self.offsets, self.degrees, gates, x, c, theta, force)
         if self.momentum:
-            modular.scale(field.drift, point[self.n_params :], out[: self.n_params])
-        return out
+            modular.scale(field.drift, point[self.n_params :], value[: self.n_params])
+        return value
 
     def bracket(self, fields: Sequence[Field], point: Residues) -> Residues:
         """Return [Y_d, [… [Y_2, Y_1]]] at jets of shape (size, 2ᵏ), for `fields` (Y_1, …, Y_d), in that shape.
@@ -91,9 +91,9 @@ class Fields:
             return value
         width = point.shape[1]
         moved = self.bracket(inner, np.concatenate([point, value], axis=1))
-        bracket, derivative = moved[:, :width], moved[:, width:]
-        back = self.at(outer, np.concatenate([point, bracket], axis=1))[:, width:]
-        return np.where(derivative >= back, derivative - back, derivative + (np.uint64(PRIME) - back))
+        bracket, first = moved[:, :width], moved[:, width:]
+        second = self.at(outer, np.concatenate([point, bracket], axis=1))[:, width:]
+        return np.where(first >= second, first - second, first + (np.uint64(PRIME) - second))
 
 
 def _gate(activation: Activation) -> tuple[np.uint64, np.uint64]:
@@ -103,7 +103,7 @@ def _gate(activation: Activation) -> tuple[np.uint64, np.uint64]:
 
 
 def occurring(network: Network, theta: Float64Array, X: Float64Array) -> Samples:
-    """Return the inputs X and the activation patterns that they show at θ, which stay the same near θ.
+    """Return the inputs X and their activation patterns at θ, which are the same in a neighbourhood of θ.
 
     Raises
     ------
@@ -157,6 +157,6 @@ def residues(rng: np.random.Generator, n: int) -> Residues:
 
 
 def residue(value: float) -> np.uint64:
-    """Return a float, which is a fraction, in the field: exactly."""
+    """Return the residue of a float, exactly: a float is a fraction."""
     fraction = Fraction(value)
     return np.uint64(fraction.numerator * pow(fraction.denominator, -1, PRIME) % PRIME)

@@ -27,7 +27,7 @@ def constants(algorithm: Algorithm, kappa: float) -> tuple[float, float, float]:
 
 
 def damping(algorithm: Algorithm, kappa: float) -> str:
-    """Return which of the three motions of an oscillator it is."""
+    """Return the kind of damping: "overdamped", "critically damped" or "underdamped"."""
     m, friction, spring = constants(algorithm, kappa)
     difference = friction**2 - 4 * m * spring
     if abs(difference) <= _EQUAL * friction**2:
@@ -60,15 +60,15 @@ def second_order(
 
     Notes
     -----
-    A velocity v that differs from the slow motion's decays within some steps, on the way of which Q moves by
-    hβ/(1 − β) times the difference; in the equation by m/(1 − β) times it. Q̇(t_0) = (2β⟨∇Q, v⟩ − κλQ)/(1 + β) makes the two the
-    same.
+    An initial velocity v that differs from the slow motion's decays within a few steps. Meanwhile Q moves by hβ/(1 − β) times
+    the difference in the run, and by m/(1 − β) times it in the equation; Q̇(t_0) = (2β⟨∇Q, v⟩ − κλQ)/(1 + β) makes the two
+    equal.
     """
     m, friction, spring = constants(algorithm, kappa)
     beta = algorithm.momentum
     generator = np.array([[0, 1, 0], [-spring / m, -friction / m, 1], [0, 0, 0]])
     state = np.array([start, (2 * beta * rate - spring * start) / (1 + beta)])
-    return _march(generator * algorithm.dt, step, state, square)
+    return _integrate(generator * algorithm.dt, step, state, square)
 
 
 def first_order(
@@ -80,18 +80,18 @@ def first_order(
     """
     m, friction, spring = constants(algorithm, kappa)
     generator = np.array([[-spring / friction, m / friction], [0, 0]])
-    return _march(generator * algorithm.dt, step, start[None], square)
+    return _integrate(generator * algorithm.dt, step, start[None], square)
 
 
-def _march(generator: Float64Array, step: IntArray, state: Float64Array, drive: Float64Array) -> Float64Array:
+def _integrate(generator: Float64Array, step: IntArray, state: Float64Array, drive: Float64Array) -> Float64Array:
     """Return the first component at all steps of dz/dk = generator (z, f), z = state (n, K) at first, f = drive[r] in interval r.
 
-    One matrix exponential per length of interval serves the three kinds of damping alike.
+    One matrix exponential per interval length, the same for the three kinds of damping.
     """
-    n, taken = len(state), np.diff(step)
-    flow = {k: expm(generator * k)[:n] for k in np.unique(taken)}
-    out = [state[0]]
-    for k, f in zip(taken, drive, strict=True):
+    n, intervals = len(state), np.diff(step)
+    flow = {k: expm(generator * k)[:n] for k in np.unique(intervals)}
+    values = [state[0]]
+    for k, f in zip(intervals, drive, strict=True):
         state = flow[k][:, :n] @ state + flow[k][:, n:] * f
-        out.append(state[0])
-    return np.array(out)
+        values.append(state[0])
+    return np.array(values)

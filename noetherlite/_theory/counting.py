@@ -22,7 +22,7 @@ from .brackets import Fields, Residues, Samples, Span, occurring, residues
 FLOWS = ("gradient", "momentum")
 ALL_PATTERNS = "every activation pattern occurs"
 _DEEPEST = 12  # a bracket of depth d costs 3^d; no network we met needed more than 11
-_LARGEST_COORDINATE = 2**20  # of the integer point of the known laws; float64 holds their gradients exactly
+_LARGEST_COORDINATE = 2**20  # of the integer point where the known laws are differentiated: exact in float64
 
 
 class LawCount(int):
@@ -31,20 +31,20 @@ class LawCount(int):
     Attributes
     ----------
     count, upper : int
-        The number itself: dimensions of the state minus that of the closure found. More laws than this there are not, under
+        The number itself: dimensions of the state minus that of the closure found. An upper bound, under
         the `assumption` if there is one.
     lower : int
-        Rank of the differentials of the laws that are theorems. Fewer laws than this there are not.
+        Rank of the differentials of the laws that are theorems: a lower bound.
     assumption : str
-        What the number rests on besides arithmetic: "every activation pattern occurs", or nothing.
+        What is assumed: "every activation pattern occurs", or ''.
     n_samples : int
         Number of inputs that it was counted for, near given parameters; 0 if it is for every data set.
     certified : bool
         Whether the two bounds meet and nothing is assumed: a proof, as both are ranks of integer matrices bounded from
         below modulo a prime.
     closed : bool
-        Whether brackets of one more depth added nothing at the random point. Then `upper` is the number itself but for a
-        coincidence among 2⁶¹ residues, of probability below 1e-9, even where `lower` is smaller.
+        Whether brackets of the next depth added nothing at the random point. Then `upper` is the exact number, even if
+        `lower` is smaller, up to a coincidence among 2⁶¹ residues of probability below 1e-9.
     depths : tuple of int
         Dimension of the span of all brackets up to depth 1, 2, …; it ends early where `lower` is met.
     n_dimensions : int
@@ -72,10 +72,16 @@ class LawCount(int):
         n_samples: int = 0,
     ) -> Self:
         """Make the count `n_dimensions` − the last of `depths`."""
-        out = super().__new__(cls, n_dimensions - depths[-1])
-        out.flow, out.n_dimensions, out.depths, out.lower, out.closed = flow, n_dimensions, depths, lower, closed
-        out.assumption, out.n_samples = assumption, n_samples
-        return out
+        count = super().__new__(cls, n_dimensions - depths[-1])
+        count.flow, count.n_dimensions, count.depths, count.lower, count.closed = (
+            flow,
+            n_dimensions,
+            depths,
+            lower,
+            closed,
+        )
+        count.assumption, count.n_samples = assumption, n_samples
+        return count
 
     def __getnewargs__(self) -> tuple[Any, ...]:
         return (
@@ -95,7 +101,7 @@ class LawCount(int):
 
     @property
     def upper(self) -> int:
-        """More laws than this there are not."""
+        """An upper bound of the number of laws."""
         return int(self)
 
     @property
@@ -105,7 +111,7 @@ class LawCount(int):
 
     @property
     def method(self) -> str:
-        """How the number was found, what it holds for, and how sure it is."""
+        """Method, range of validity and certainty of the number, in words."""
         closure = (
             f"{self.n_dimensions} dimensions − {self.depths[-1]} of the closure, by brackets to depth {len(self.depths)} "
             "modulo 2^61 − 1"
@@ -158,9 +164,9 @@ def count_laws(
         "gradient": functions h(θ) constant under θ̇ = −∇U. "momentum": functions h(t, θ, θ̇) constant under
         mθ̈ + c(t)θ̇ + ∇U = 0, m > 0; their number is the same for every friction c.
     rng : int, SeedSequence or Generator
-        Source of the random point and fields; no result but the rarest accident depends on it.
+        Source of the random point and fields; the result depends on it with a probability below 1e-9.
     memory : float
-        Bytes that may be used: about 8P² are, with momentum 32P².
+        Limit in bytes; about 8P² are used, with momentum 32P².
     theta, X : array_like, shapes (P,) and (N, n_0), optional
         Parameters and inputs, given together: only the activation patterns that the inputs show at θ then count, and only
         the inputs' span. Time grows with N.
@@ -228,22 +234,22 @@ def count_laws(
             f"net has {net.n_params} parameters; counting takes {needed / 1e9:.3g} GB, more than "
             f"memory={memory / 1e9:.3g} GB; expected a smaller network or a larger memory"
         )
-    given = _given(net, theta, X)
-    fields, generator = Fields(net, momentum, given), checks.generator(rng)
-    known = Span(fields.size)
+    samples = _samples_near(net, theta, X)
+    fields, generator = Fields(net, momentum, samples), checks.generator(rng)
+    known_laws = Span(fields.size)
     x, p = generator.integers(1, _LARGEST_COORDINATE, (2, net.n_params)).astype(np.float64)
     for differential in _known_differentials(net, fields, x, p):
-        known.add(differential)
-    depths, closed = _close(fields, fields.size - known.dimension, generator)
-    assumed, n_samples = (_assumption(net), 0) if given is None else ("", len(given.inputs))
-    return LawCount(flow, fields.size, depths, known.dimension, closed, assumed, n_samples)
+        known_laws.add(differential)
+    depths, closed = _bracket_closure(fields, fields.size - known_laws.dimension, generator)
+    assumed, n_samples = (_assumption(net), 0) if samples is None else ("", len(samples.inputs))
+    return LawCount(flow, fields.size, depths, known_laws.dimension, closed, assumed, n_samples)
 
 
-def _given(net: Network, theta: ArrayLike | None, X: ArrayLike | None) -> Samples | None:
-    """Return the samples that X shows at θ, or None where every data set counts."""
+def _samples_near(net: Network, theta: ArrayLike | None, X: ArrayLike | None) -> Samples | None:
+    """Return the inputs X with their activation patterns at θ; None without θ and X."""
     if (theta is None) != (X is None):
-        missing, given = ("X", "theta") if X is None else ("theta", "X")
-        raise ValueError(f"{missing} must be given with {given}: patterns are those of inputs at parameters")
+        missing, other = ("X", "theta") if X is None else ("theta", "X")
+        raise ValueError(f"{missing} must be given with {other}: patterns are those of inputs at parameters")
     if theta is None or X is None:
         return None
     point = checks.shaped(theta, "theta", (net.n_params,)).astype(np.float64)
@@ -251,7 +257,7 @@ def _given(net: Network, theta: ArrayLike | None, X: ArrayLike | None) -> Sample
 
 
 def _assumption(net: Network) -> str:
-    """Return what must be assumed for arbitrary gates to stand for activation patterns, nothing where it is a theorem."""
+    """Return the assumption under which arbitrary gates stand for activation patterns, '' where that is a theorem."""
     piecewise = [h for h, a in enumerate(net.activations, start=1) if a.is_piecewise]
     if not piecewise:
         return ""
@@ -261,21 +267,21 @@ def _assumption(net: Network) -> str:
     return "" if len(piecewise) == 1 and linear_below and kinks_differ else ALL_PATTERNS
 
 
-def _close(fields: Fields, most: int, rng: np.random.Generator) -> tuple[tuple[int, ...], bool]:
-    """Return the dimensions of the spans of brackets up to depth 1, 2, …, and whether the last is all there is.
+def _bracket_closure(fields: Fields, largest: int, rng: np.random.Generator) -> tuple[tuple[int, ...], bool]:
+    """Return the dimensions of the spans of brackets up to depth 1, 2, …, and whether the last is that of the closure.
 
-    The span cannot exceed `most` dimensions.
+    The span cannot exceed `largest` dimensions.
     """
     point = residues(rng, fields.size)[:, None]
     span, dimensions = Span(fields.size), []
     for depth in range(1, _DEEPEST + 1):
-        before = span.dimension
-        while span.dimension < most:
+        previous = span.dimension
+        while span.dimension < largest:
             chain = [fields.random(rng, drift=k > 0) for k in range(depth)]
             if not span.add(fields.bracket(chain, point)[:, 0]):
                 break
         dimensions.append(span.dimension)
-        if span.dimension in (before, most):
+        if span.dimension in (previous, largest):
             return tuple(dimensions), True
     return tuple(dimensions), False
 
@@ -296,16 +302,16 @@ def _known_differentials(net: Network, fields: Fields, x: Float64Array, p: Float
             for i, j in itertools.combinations_with_replacement(range(n), 2):
                 yield _differential(fields, at_x[i, j] + sign * at_x[j, i], at_p[i, j] + sign * at_p[j, i])
         elif not fields.momentum and not scaling.objection:
-            yield from map(_mod, scaling.generator(x))
+            yield from map(_residues_of, scaling.generator(x))
     for a, b in _scalar_segments(net, fields):
         if not fields.momentum:
-            yield from _constant_along(_segment_gradient(fields, a, b, _mod(x)))
+            yield from _orthogonal_to(_segment_gradient(fields, a, b, _residues_of(x)))
         elif b == a + 2 and fields.degrees[a] == 1:
             yield from _opposite_rotations(fields, a, x, p)
 
 
 def _differential(fields: Fields, at_x: Float64Array, at_p: Float64Array) -> Residues:
-    return _mod(np.concatenate([-at_p, at_x]) if fields.momentum else at_x)
+    return _residues_of(np.concatenate([-at_p, at_x]) if fields.momentum else at_x)
 
 
 def _scalar_segments(net: Network, fields: Fields) -> Iterator[tuple[int, int]]:
@@ -318,39 +324,39 @@ def _scalar_segments(net: Network, fields: Fields) -> Iterator[tuple[int, int]]:
 
 def _segment_gradient(fields: Fields, a: int, b: int, theta: Residues) -> Residues:
     """Return ∇s for the function s of the weights between layers a and b, zero elsewhere."""
-    before, one = fields.widths[1 : a + 1].sum(), np.ones(1, np.uint64)
-    gates = fields.gates[before : before + fields.widths[a + 1 : b].sum()]
-    out = np.zeros((fields.n_params, 1), np.uint64)
+    neurons_before, one = fields.widths[1 : a + 1].sum(), np.ones(1, np.uint64)
+    gates = fields.gates[neurons_before : neurons_before + fields.widths[a + 1 : b].sum()]
+    gradient = np.zeros((fields.n_params, 1), np.uint64)
     modular.add_gradient(
-        fields.widths[a : b + 1], fields.offsets[a:b], fields.degrees[a:b], gates, one, one, theta[:, None], out
+        fields.widths[a : b + 1], fields.offsets[a:b], fields.degrees[a:b], gates, one, one, theta[:, None], gradient
     )
-    return np.asarray(out[:, 0])
+    return np.asarray(gradient[:, 0])
 
 
-def _constant_along(g: Residues) -> Iterator[Residues]:
+def _orthogonal_to(g: Residues) -> Iterator[Residues]:
     """Yield g_k e_j − g_j e_k, a basis of what is orthogonal to g among the parameters that g moves."""
     moved = np.flatnonzero(g)
     for j in moved[1:]:
-        out = np.zeros_like(g)
-        out[j], out[moved[0]] = g[moved[0]], np.uint64(PRIME) - g[j]
-        yield out
+        vector = np.zeros_like(g)
+        vector[j], vector[moved[0]] = g[moved[0]], np.uint64(PRIME) - g[j]
+        yield vector
 
 
 def _opposite_rotations(fields: Fields, a: int, x: Float64Array, p: Float64Array) -> Iterator[Residues]:
     """Yield the differentials for w ↦ Tu, u ↦ Tw, T skew, which leaves ⟨u, w⟩ alone: u + w and u − w turn oppositely."""
     n, w, u = fields.widths[a + 1], fields.offsets[a, 0], fields.offsets[a + 1, 0]
     for i, j in itertools.combinations(range(n), 2):
-        turned = []
+        vectors = []
         for v in (x, p):
-            out = np.zeros_like(v)
-            out[[w + i, w + j]] = v[u + j], -v[u + i]
-            out[[u + i, u + j]] = v[w + j], -v[w + i]
-            turned.append(out)
-        yield _differential(fields, *turned)
+            rotated = np.zeros_like(v)
+            rotated[[w + i, w + j]] = v[u + j], -v[u + i]
+            rotated[[u + i, u + j]] = v[w + j], -v[w + i]
+            vectors.append(rotated)
+        yield _differential(fields, *vectors)
 
 
-def _mod(integers: Float64Array) -> Residues:
-    """Return integers, given as floats, in the field."""
+def _residues_of(integers: Float64Array) -> Residues:
+    """Return the residues of integers given as floats."""
     return np.asarray(integers.astype(np.int64) % PRIME, dtype=np.uint64)
 
 

@@ -101,7 +101,7 @@ def discover(U: Potential, rng: Seed = 0, memory: float = 2.0**32) -> Discovery:
         Source of the points: a network's random parameters, scaled so that every layer's input and the output have the
         size of the data's; for other potentials normal x of several sizes around 1.
     memory : float
-        Bytes that may be used; about 96 P²(P + 1)² are needed.
+        Limit in bytes; about 96 P²(P + 1)² are needed.
 
     Returns
     -------
@@ -141,20 +141,20 @@ def discover(U: Potential, rng: Seed = 0, memory: float = 2.0**32) -> Discovery:
             f"U has {P} parameters, so (G, ξ) has {unknowns} unknowns and finding them takes {needed / 1e9:.3g} GB, more "
             f"than memory={memory / 1e9:.3g} GB; expected a smaller network or a larger memory"
         )
-    # everything is done in units in which the data have size 1, and (G, ξ) multiplied by `back` in the end
-    sizes = _sizes(U)
-    back = np.outer(sizes, 1 / np.append(sizes, 1.0))
+    # The computation uses units in which the data have size 1; `to_parameters` converts (G, ξ) to the parameters' units.
+    sizes = _parameter_units(U)
+    to_parameters = np.outer(sizes, 1 / np.append(sizes, 1.0))
     points = _gradients(U, sizes, checks.generator(rng))
     values, null = _null_space(points, unknowns)
-    labels, basis = _explain(U, null, back)
+    labels, basis = _explain(U, null, to_parameters)
     generators = basis.reshape(-1, P, P + 1)
     controls = [next(points) for _ in range(_CHECKS)] if len(generators) else []
-    kept, dropped = values[: unknowns - len(basis)], values[unknowns - len(basis) :]
+    nonzero, null_values = values[: unknowns - len(basis)], values[unknowns - len(basis) :]
     return Discovery(
-        generators=generators * back,
+        generators=generators * to_parameters,
         labels=labels,
         singular_values=values,
-        gap=float(kept.min(initial=1.0) / dropped.max(initial=np.finfo(np.float64).eps)),
+        gap=float(nonzero.min(initial=1.0) / null_values.max(initial=np.finfo(np.float64).eps)),
         defect=max((_defect(generators, x, gradient) for x, gradient in controls), default=0.0),
         rank=int(np.linalg.matrix_rank(generators @ controls[0][0], rtol=_INDEPENDENT)) if controls else 0,
     )
@@ -163,7 +163,7 @@ def discover(U: Potential, rng: Seed = 0, memory: float = 2.0**32) -> Discovery:
 # --- sampling ------------------------------------------------------------------------------------------------------
 
 
-def _sizes(U: Potential) -> Float64Array:
+def _parameter_units(U: Potential) -> Float64Array:
     """Return units of the parameters, in which a network's inputs have size 1 and its outputs that of the targets."""
     sizes = np.ones(U.n_params)
     if isinstance(U, NetworkPotential):
@@ -184,7 +184,7 @@ def _gradients(
     while failures < _FAILURES:
         x = random_point(U, rng) / sizes
         if isinstance(U, NetworkPotential):
-            for block in U.network.blocks:  # no layer as large as another
+            for block in U.network.blocks:  # so that no two layers have the same size
                 x[block.start : block.stop] *= np.exp(rng.uniform(-0.7, 0.7))
         gradient = U.gradient(x * sizes)
         if np.isfinite(gradient).all():
@@ -204,9 +204,9 @@ def _null_space(
     """
     R = np.zeros((0, unknowns))
     for _ in range(_OVERSAMPLING):
-        rows = [_row(x, gradient) for x, gradient in itertools.islice(points, unknowns)]
+        rows = [_sample_row(x, gradient) for x, gradient in itertools.islice(points, unknowns)]
         R = np.asarray(np.linalg.qr(np.concatenate([R, np.array(rows)]), mode="r"))
-    # a column of round-off alone is a symmetry, and must not be scaled up to look like a number
+    # A column of round-off alone is a symmetry: it must not be scaled up to size 1.
     norms = np.linalg.norm(R, axis=0)
     scale = np.where(norms > TOLERANCE * norms.max(), norms, max(norms.max(), _TINY))
     _, values, V = np.linalg.svd(R / scale)
@@ -214,7 +214,7 @@ def _null_space(
     return values, np.linalg.qr((V[values <= TOLERANCE] / scale).T)[0].T
 
 
-def _row(x: Float64Array, gradient: Float64Array) -> Float64Array:
+def _sample_row(x: Float64Array, gradient: Float64Array) -> Float64Array:
     size = norm(gradient)
     return np.outer(gradient / size if size > 0 else gradient, x / norm(x)).ravel()
 
@@ -228,8 +228,8 @@ def _defect(generators: Float64Array, x: Float64Array, gradient: Float64Array) -
 # --- comparison with the catalogue -----------------------------------------------------------------------------------
 
 
-def _explain(U: Potential, null: Float64Array, back: Float64Array) -> tuple[tuple[str, ...], Float64Array]:
-    """Return a label for each generator and the null space's basis turned so that each label has its own rows."""
+def _explain(U: Potential, null: Float64Array, to_parameters: Float64Array) -> tuple[tuple[str, ...], Float64Array]:
+    """Return a label for each generator, and a basis of the null space in which each row belongs to one label."""
     P = U.n_params
     labels: list[str] = []
     taken: Float64Array = np.zeros((0, len(null)))  # rows: orthonormal coordinates in the basis `null`
@@ -237,24 +237,24 @@ def _explain(U: Potential, null: Float64Array, back: Float64Array) -> tuple[tupl
     def take(label: str, candidates: Float64Array) -> None:
         nonlocal taken
         inside = candidates @ null.T
-        fresh = _orthonormal(inside - inside @ taken.T @ taken)
-        labels.extend([label] * len(fresh))
-        taken = np.concatenate([taken, fresh])
+        added = _orthonormal(inside - inside @ taken.T @ taken)
+        labels.extend([label] * len(added))
+        taken = np.concatenate([taken, added])
 
     translations: list[tuple[str, Float64Array]] = []
     families = catalogue(U.network) if isinstance(U, NetworkPotential) else []
-    # a linear layer's symmetries include its neurons' scalings, so it comes first, unless it is no theorem at all
+    # A linear layer's symmetries include its neurons' scalings, so it comes first, unless it has an objection.
     for family in sorted(families, key=lambda f: (bool(f.objection), -f.n_generators)):
-        candidates = (affine(family) / back).reshape(family.n_generators, -1)
+        candidates = (affine(family) / to_parameters).reshape(family.n_generators, -1)
         candidates /= np.ldexp(1.0, np.frexp(np.abs(candidates).max(axis=1, keepdims=True))[1] - 1)
-        candidates = candidates[_lie_in(candidates, null)]
+        candidates = candidates[_in_null_space(candidates, null)]
         candidates /= np.linalg.norm(candidates, axis=1, keepdims=True)
         take(family.name, candidates)
         if family.still:
             translations.append((family.name, candidates))
     for name, candidates in translations:
         take(f"multiple of {name}", _multiples(candidates, P))
-    constant = _constant(null, P)
+    constant = _translations_in(null, P)
     take("new translation", constant)
     take("new multiple of a translation", _multiples(constant, P))
     take("new", null)
@@ -269,8 +269,8 @@ def affine(family: Family) -> Float64Array:
     return np.stack([*columns, shift], axis=-1)
 
 
-def _lie_in(candidates: Float64Array, null: Float64Array) -> NDArray[np.bool_]:
-    """Return which of the generators (rows) lie in the null space; zero does not count as one."""
+def _in_null_space(candidates: Float64Array, null: Float64Array) -> NDArray[np.bool_]:
+    """Return which of the generators (rows) lie in the null space; zero rows do not."""
     outside = np.linalg.norm(candidates - candidates @ null.T @ null, axis=1)
     return np.asarray(outside < _INDEPENDENT * np.linalg.norm(candidates, axis=1))
 
@@ -278,13 +278,13 @@ def _lie_in(candidates: Float64Array, null: Float64Array) -> NDArray[np.bool_]:
 def _multiples(translations: Float64Array, P: int) -> Float64Array:
     """Return the fields x_j ξ for each translation ξ and each parameter j, in rows."""
     xi = translations.reshape(-1, P, P + 1)[:, :, P]
-    out = np.zeros((len(xi), P, P, P + 1))
+    fields = np.zeros((len(xi), P, P, P + 1))
     for j in range(P):
-        out[:, j, :, j] = xi
-    return out.reshape(-1, P * (P + 1))
+        fields[:, j, :, j] = xi
+    return fields.reshape(-1, P * (P + 1))
 
 
-def _constant(null: Float64Array, P: int) -> Float64Array:
+def _translations_in(null: Float64Array, P: int) -> Float64Array:
     """Return an orthonormal basis of the combinations of rows of `null` with G = 0, the translations."""
     G = null.reshape(-1, P, P + 1)[:, :, :P].reshape(-1, P * P)
     values, vectors = np.linalg.eigh(G @ G.T)
@@ -292,7 +292,7 @@ def _constant(null: Float64Array, P: int) -> Float64Array:
 
 
 def _orthonormal(rows: Float64Array) -> Float64Array:
-    """Return an orthonormal basis of the span of rows of about unit size, without what is only round-off."""
+    """Return an orthonormal basis of the span of rows of about unit size, without directions of round-off."""
     if rows.size == 0:
         return np.zeros((0, rows.shape[1]))
     _, values, V = np.linalg.svd(rows, full_matrices=False)

@@ -1,4 +1,4 @@
-"""Laws that finite steps, minibatches, weight decay and momentum break: how far, by what, and what theory predicts (theory §10)."""
+"""Drift of laws that finite steps, minibatches, weight decay and momentum break: its parts and its prediction (theory §10)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class LawDrift:
 
     @property
     def parts(self) -> dict[str, Float64Array]:
-        """What the drift is made of, by name."""
+        """The parts of the drift by name."""
         return {name: getattr(self, name) for name in PARTS}
 
     def __repr__(self) -> str:
@@ -124,7 +124,7 @@ class Drift(Mapping[str, LawDrift]):
         return f"Drift({self.algorithm}, {self.message}, laws {list(self.laws)})"
 
     def plot(self, name: str, component: int = 0, ax: Axes | None = None, **style: Any) -> Axes:
-        """Plot how far one component of Q has drifted, what that is made of, and what is predicted.
+        """Plot the drift of one component of Q, its parts, and the prediction.
 
         Parameters
         ----------
@@ -170,7 +170,7 @@ def drift(
     backend: str = "auto",
     n_threads: int | None = None,
 ) -> Drift:
-    """Run gradient descent or the heavy ball and say what each law's drift is made of.
+    """Run gradient descent or the heavy ball and split each law's drift into its causes.
 
     Gradient flow conserves Q. What a run's steps add to it is, exactly and step by step,
 
@@ -250,18 +250,18 @@ def drift(
     status, message, _ = member(runs, 0, watch.stopped[0])
     written = records.step[0] >= 0
     step = records.step[0, written]
-    found, stop = {}, 0
+    drifts, stop = {}, 0
     for s in plan.watched:
         begin, stop = stop, stop + s.n_generators
         Q, J, parts = (a[0, written, ..., begin:stop] for a in (records.quantity, records.charge, records.parts))
         moving = algorithm.has_velocity and step.size > 0
         rate = s.quantity_rate(J[0].reshape(s.shape)).ravel() if moving else np.zeros(s.n_generators)
-        found[s.name] = _law(s, algorithm, step, Q, rate, parts)
+        drifts[s.name] = _law_drift(s, algorithm, step, Q, rate, parts)
     t = np.asarray(algorithm.dt * step, dtype=np.float64)
-    return Drift(algorithm, t, step, records.loss[0, written], ByName(found, "law"), runs.x(0), status, message)
+    return Drift(algorithm, t, step, records.loss[0, written], ByName(drifts, "law"), runs.x(0), status, message)
 
 
-def _law(
+def _law_drift(
     s: Family, algorithm: Algorithm, step: IntArray, Q: Float64Array, rate: Float64Array, parts: Float64Array
 ) -> LawDrift:
     columns = [parts[:, part] for part in (layout.LR, layout.NOISE, layout.DECAY, layout.MOMENTUM)]
@@ -277,7 +277,7 @@ def _law(
 
 
 def _with_quantity(families: list[Family], laws: object) -> list[Family]:
-    """Return those that have a Q, which all must if they were asked for by name."""
+    """Return the families that have a Q; raise ValueError for one that was asked for by name and has none."""
     for s in families:
         if laws != "all" and not s.symmetric:
             raise ValueError(

@@ -26,15 +26,15 @@ _STENCIL, _SPACING = (4 / 5, -1 / 5, 4 / 105, -1 / 280), 2.0**-5  # central diff
 
 def momentum(L: Lagrangian, t: float, x: ArrayLike, v: ArrayLike) -> Float64Array:
     """Return ∂L/∂v of shape (P,)."""
-    _functions(L=L)
-    t, x, v = _point(t, x, v)
+    _check_functions(L=L)
+    t, x, v = _check_point(t, x, v)
     return _gradient(lambda moved: L(t, x, moved), v)
 
 
 def hamiltonian(L: Lagrangian, t: float, x: ArrayLike, v: ArrayLike) -> float:
     """Return H = ⟨∂L/∂v, v⟩ − L."""
-    _functions(L=L)
-    t, x, v = _point(t, x, v)
+    _check_functions(L=L)
+    t, x, v = _check_point(t, x, v)
     return float(momentum(L, t, x, v) @ v - L(t, x, v))
 
 
@@ -53,19 +53,19 @@ def rund_trautmann(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, 
     x, v : array_like, shape (P,)
         The point; v need not belong to any trajectory.
     """
-    _functions(L=L, generator=generator)
-    t, x, v = _point(t, x, v)
+    _check_functions(L=L, generator=generator)
+    t, x, v = _check_point(t, x, v)
     tau, xi = generator(t, x)
     moved = generator(t + 1j * _STEP, x + 1j * _STEP * v)
     tau_dot, xi_dot = (np.imag(part) / _STEP for part in moved)
-    along = _slope(lambda e: L(t + e * tau, x + e * np.asarray(xi), v + e * (xi_dot - v * tau_dot)))
+    along = _derivative_at_zero(lambda e: L(t + e * tau, x + e * np.asarray(xi), v + e * (xi_dot - v * tau_dot)))
     return float(along + L(t, x, v) * tau_dot)
 
 
 def noether_charge(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, v: ArrayLike) -> float:
     """Return the charge ⟨∂L/∂v, ξ⟩ − τH (GU (12)), constant along solutions where L is invariant."""
-    _functions(L=L, generator=generator)
-    t, x, v = _point(t, x, v)
+    _check_functions(L=L, generator=generator)
+    t, x, v = _check_point(t, x, v)
     tau, xi = generator(t, x)
     return float(momentum(L, t, x, v) @ np.asarray(xi) - tau * hamiltonian(L, t, x, v))
 
@@ -84,7 +84,7 @@ def generator_of(group: Group) -> Generator:
     >>> bool(abs(boost(2.0, np.zeros(1))[1][0] - 2.0) < 1e-14)
     True
     """
-    _functions(group=group)
+    _check_functions(group=group)
 
     def generator(t: Any, x: Any) -> tuple[Any, Any]:
         tau, xi = 0.0, 0.0
@@ -102,7 +102,7 @@ def group_from_generator(A: ArrayLike, strength: float) -> Float64Array:
     """Return exp(strength · A) for a square matrix A; for A = [[0, −1], [1, 0]] the rotation by the angle `strength`."""
     from scipy.linalg import expm
 
-    return np.asarray(expm(checks.real(strength, "strength") * _square(A, "A")), dtype=np.float64)
+    return np.asarray(expm(checks.real(strength, "strength") * _check_square(A, "A")), dtype=np.float64)
 
 
 @underflowing
@@ -119,7 +119,7 @@ def generator_from_group(M: ArrayLike) -> Float64Array:
     """
     from scipy.linalg import expm, logm
 
-    M = _square(M, "M")
+    M = _check_square(M, "M")
     with np.errstate(divide="ignore", invalid="ignore"):
         A = np.real(logm(M)) if np.linalg.det(M) > 0 else np.full_like(M, np.nan)
     if not np.isfinite(A).all() or not np.allclose(expm(A), M, rtol=0, atol=1e-10 * np.abs(M).max()):
@@ -143,7 +143,7 @@ def action(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Any:
     path : array_like, shape (R, P)
         Positions; may be complex.
     """
-    _functions(L=L)
+    _check_functions(L=L)
     times, x = checks.times(t), np.asarray(checks.unmasked(path, "path"))
     if x.dtype.kind not in "fiuc":
         raise TypeError(f"path must hold numbers, got {checks.describe(x)}")
@@ -162,32 +162,32 @@ def action_gradient(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Float64Arra
     return _gradient(lambda moved: action(L, t, moved), checks.array(path, "path", ndim=2))[1:-1]
 
 
-def _functions(**given: object) -> None:
-    for name, value in given.items():
+def _check_functions(**functions: object) -> None:
+    for name, value in functions.items():
         checks.function(value, name)
 
 
-def _slope(f: Callable[[Any], Any]) -> float:
+def _derivative_at_zero(f: Callable[[Any], Any]) -> float:
     """Return f′(0) by complex step."""
     return float(np.imag(f(1j * _STEP)) / _STEP)
 
 
 def _gradient(f: Callable[[Any], Any], x: Array) -> Float64Array:
     """Return ∂f/∂x of the shape of x, by a complex step in each entry."""
-    out = np.empty(x.shape)
+    gradient = np.empty(x.shape)
     for index in np.ndindex(x.shape):
         moved = x.astype(np.complex128)
         moved[index] += 1j * _STEP
-        out[index] = np.imag(f(moved)) / _STEP
-    return out
+        gradient[index] = np.imag(f(moved)) / _STEP
+    return gradient
 
 
-def _point(t: float, x: ArrayLike, v: ArrayLike) -> tuple[float, Array, Array]:
+def _check_point(t: float, x: ArrayLike, v: ArrayLike) -> tuple[float, Array, Array]:
     x = checks.array(x, "x", ndim=1)
     return checks.real(t, "t"), x, checks.shaped(v, "v", x.shape)
 
 
-def _square(A: ArrayLike, name: str) -> Array:
+def _check_square(A: ArrayLike, name: str) -> Array:
     A = checks.array(A, name, ndim=2)
     if A.shape[0] != A.shape[1] or A.size == 0:
         raise ValueError(f"{name} must be a square matrix, got {A.shape}")

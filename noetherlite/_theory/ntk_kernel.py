@@ -1,4 +1,4 @@
-"""The tangent kernel of a network, layer by layer, and what it predicts (theory §7)."""
+"""The tangent kernel of a network, and the residual that it predicts (theory §7)."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def kernel(net: Network, theta: ArrayLike, X1: ArrayLike, X2: ArrayLike | None =
     size = max(1, max(_ROWS, *net.widths[1:]) // outputs)
     K = np.empty((len(first) * outputs, len(second) * outputs))
     for i in range(0, len(first), size):
-        factors = _factors(net, x, first[i : i + size])
+        row_factors = _factors(net, x, first[i : i + size])
         rows = slice(i * outputs, (i + size) * outputs)
         for j in range(i if X2 is None else 0, len(second), size):
-            same = X2 is None and i == j
-            others = factors if same else _factors(net, x, second[j : j + size])
+            diagonal = X2 is None and i == j
+            column_factors = row_factors if diagonal else _factors(net, x, second[j : j + size])
             columns = slice(j * outputs, (j + size) * outputs)
-            K[rows, columns] = _block(factors, others, net.bias)
+            K[rows, columns] = _block(row_factors, column_factors, net.bias)
             if X2 is None and i < j:
                 K[columns, rows] = K[rows, columns].T
     return in_range(K)
@@ -188,7 +188,7 @@ def predict(
     if (times < 0).any():
         raise ValueError(f"t must hold times >= 0, got {times.min():g}")
     squares, vectors = _modes(K / N)
-    with np.errstate(under="ignore"):  # what has decayed is zero
+    with np.errstate(under="ignore"):  # decayed modes underflow to zero
         factors = _decay(squares, times.ravel().astype(np.float64), dynamics)
         u = (factors * (start.ravel() @ vectors)) @ vectors.T
     return np.asarray(u.reshape(*times.shape, *start.shape))
@@ -232,9 +232,9 @@ def _damped(frequency: Float64Array, friction: float, t: Float64Array) -> Float6
     """Return u(t) of ü + 2Γu̇ + ω²u = 0 from u = 1 at rest, shape (R, M); no term is a difference of large ones."""
     square = (frequency - friction) * (frequency + friction)
     root = np.sqrt(np.abs(square))
-    swinging = np.exp(-friction * t) * (np.cos(root * t) + friction * t * np.sinc(root * t / np.pi))
+    oscillating = np.exp(-friction * t) * (np.cos(root * t) + friction * t * np.sinc(root * t / np.pi))
     # e^{−Γt}(cosh st + Γt sinh(st)/st) with the slow exponential, of the rate Γ − s = ω²/(Γ + s), taken out
-    both = 2 * root * t
-    mean = np.divide(-np.expm1(-both), both, out=np.ones_like(both), where=both > 0)
-    creeping = np.exp(-(frequency**2) / (friction + root) * t) * (0.5 * (1 + np.exp(-both)) + friction * t * mean)
-    return np.where(square > 0, swinging, creeping)
+    decay = 2 * root * t
+    mean = np.divide(-np.expm1(-decay), decay, out=np.ones_like(decay), where=decay > 0)
+    overdamped = np.exp(-(frequency**2) / (friction + root) * t) * (0.5 * (1 + np.exp(-decay)) + friction * t * mean)
+    return np.where(square > 0, oscillating, overdamped)

@@ -83,30 +83,30 @@ def infinite_width(
         raise TypeError(f"net must be a Network, got {checks.describe(net)}")
     first = net.inputs(X1, "X1")
     second = first if X2 is None else net.inputs(X2, "X2")
-    known = [_checked(activation) for activation in net.activations]
+    activations = [_check_activation(activation) for activation in net.activations]
     variance = [net.weight_std(h, scheme) ** 2 for h in range(1, net.n_layers + 1)]
     bias_variance = checks.real(bias_std, "bias_std", minimum=0.0) ** 2 if net.bias else 0.0
-    own = 1.0 if net.bias else 0.0
+    bias_term = 1.0 if net.bias else 0.0
 
     # A_h between the samples and, for the angles, of each sample with itself.
     A = first @ second.T
     squares = [A.diagonal()] * 2 if X2 is None else [(X**2).sum(axis=1) for X in (first, second)]
-    K = A + own
-    for v, v_next, n, activation in zip(variance, variance[1:], net.widths[1:], known, strict=False):
+    K = A + bias_term
+    for v, v_next, n, activation in zip(variance, variance[1:], net.widths[1:], activations, strict=False):
         one, other = (v * s + bias_variance for s in squares)
         products, derivatives = _expectations(v * A + bias_variance, one[:, None], other, activation)
         A, squares = n * products, [n * _expectations(s, s, s, activation)[0] for s in (one, other)]
-        K = v_next * n * derivatives * K + A + own
+        K = v_next * n * derivatives * K + A + bias_term
     if X2 is None:
-        K = (K + K.T) / 2  # Gauss and Hermite's rule errs otherwise for (x, x′) than for (x′, x)
+        K = (K + K.T) / 2  # the errors of Gauss and Hermite's rule for (x, x′) and (x′, x) differ
     return in_range(np.asarray(np.kron(K, np.eye(net.widths[-1])), dtype=np.float64))
 
 
 _NODES = 64
 
 
-def _checked(activation: Activation) -> Activation:
-    """Return the activation if its expectations are known."""
+def _check_activation(activation: Activation) -> Activation:
+    """Return the activation; raise ValueError if its expectations are not known."""
     if not activation.has_limit:
         raise ValueError(
             f"net has the activation {str(activation)!r}, for which no infinite-width kernel is known here; expected "

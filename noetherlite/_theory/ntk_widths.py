@@ -214,11 +214,13 @@ def _measure(
     rate = lr / float(np.linalg.eigvalsh(limit / N)[-1])
     columns = []
     for algorithm in (kind(rate) for kind in _ALGORITHMS):
-        x = _trained(U, algorithm, theta, steps)
+        x = _train(U, algorithm, theta, steps)
         u = _residual(net, x, data)
-        own, ideal = (_trained(Harmonic(K / N), algorithm, u0, steps) for K in (K0, limit))
+        finite, infinite = (_train(Harmonic(K / N), algorithm, u0, steps) for K in (K0, limit))
         change = kernel(net, x, data.X) - K0
-        columns.append((norm(x - theta), norm(change) / norm(K0), norm(u - own) / norm(u0), norm(u - ideal) / norm(u0)))
+        columns.append(
+            (norm(x - theta), norm(change) / norm(K0), norm(u - finite) / norm(u0), norm(u - infinite) / norm(u0))
+        )
     return np.array(columns).T, float(norm(K0 - limit) / norm(limit))
 
 
@@ -226,6 +228,6 @@ def _residual(net: Network, x: Float64Array, data: Dataset) -> Float64Array:
     return np.asarray((net.predict(x, data.X) - data.y).ravel())
 
 
-def _trained(U: Potential, algorithm: Algorithm, start: Float64Array, steps: int) -> Float64Array:
+def _train(U: Potential, algorithm: Algorithm, start: Float64Array, steps: int) -> Float64Array:
     run = integrate(U, algorithm, start, steps, record_every=steps, laws=None, on_divergence="raise")
     return np.asarray(run.x, dtype=np.float64)
