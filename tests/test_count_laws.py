@@ -71,7 +71,9 @@ def test_gradients_are_those_of_the_network(activation, bias):
     field = drawn._replace(samples=samples, outputs=counting._residues_of(c)[None])
     expected = np.einsum("i,ip->p", c, net.jacobian(theta, x[None])[0])
     assert np.abs(expected).max() > 0
-    assert np.array_equal(fields.at(field, counting._residues_of(theta)[:, None])[:, 0], counting._residues_of(expected))
+    assert np.array_equal(
+        fields.at(field, counting._residues_of(theta)[:, None])[:, 0], counting._residues_of(expected)
+    )
 
 
 def matrix(fields, field):

@@ -106,7 +106,7 @@ def figure6() -> tuple[Figure, dict[str, Any]]:
 
 
 def ntk_widths(study: WidthStudy) -> tuple[Figure, dict[str, Any]]:
-    """How training approaches that of the linearised network as the hidden layers widen, under GF, ND and NAGF.
+    """Draw the distance of training from that of the linearised network against the width, under GF, ND and NAGF.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def ntk_widths(study: WidthStudy) -> tuple[Figure, dict[str, Any]]:
 
 
 def discretisation() -> tuple[Figure, dict[str, Any]]:
-    """How robust every law is under discretisation: its residual against the learning rate, for every algorithm.
+    """Draw the residual of every law against the learning rate, for every algorithm.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def discretisation() -> tuple[Figure, dict[str, Any]]:
 
 
 def batch_size(seeds: int = 8) -> tuple[Figure, dict[str, Any]]:
-    """How far SGD drifts from the law of gradient flow, and by what, against the batch size.
+    """Draw the drift of SGD from the law of gradient flow, and its parts, against the batch size.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def save(number: int, folder: str | os.PathLike[str], **options: Any) -> dict[st
     number : int
         1 to 6.
     folder : path-like
-        Made where it does not exist. Every file appears complete or not at all.
+        Created if it does not exist. Every file appears complete or not at all.
     **options
         Passed to the figure's function.
 
@@ -198,10 +198,10 @@ def save(number: int, folder: str | os.PathLike[str], **options: Any) -> dict[st
         with replacing(target / f"figure{number}.{suffix}") as file, rc_context({"pdf.fonttype": 42}):
             figure.savefig(file, format=suffix, dpi=200)
     with replacing(target / f"figure{number}.json") as file:
-        file.write(json.dumps(numbers, default=_plain, indent=1).encode())
+        file.write(json.dumps(numbers, default=_as_json, indent=1).encode())
     return numbers
 
 
-def _plain(value: Any) -> Any:
-    """Return NumPy's arrays and numbers as JSON's."""
+def _as_json(value: Any) -> Any:
+    """Return a NumPy array or number as Python lists and numbers, for JSON."""
     return value.tolist()

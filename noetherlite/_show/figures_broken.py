@@ -57,22 +57,22 @@ def discretisation_figure() -> tuple[Figure, dict[str, Any]]:
     for ax, (title, make, duration, t0, rates) in zip(axes, _CASES, strict=False):
         algorithms = [make(lr) for lr in rates]
         name = type(algorithms[0]).__name__
-        found = [_residuals(a, round(duration / a.dt), t0) for a in algorithms]
+        residuals = [_residuals(a, round(duration / a.dt), t0) for a in algorithms]
         lr = np.array([a.lr for a in algorithms])
-        curves = {law: np.array([row[law] for row in found]) for law in _LAWS if law in found[0]}
+        curves = {law: np.array([row[law] for row in residuals]) for law in _LAWS if law in residuals[0]}
         numbers[name] = {"lr": lr, "residual": curves, "slope": {}}
         for law, values in curves.items():
-            numbers[name]["slope"][law] = _curve(ax, lr, values, law)
+            numbers[name]["slope"][law] = _draw_curve(ax, lr, values, law)
         ax.set(title=title, xscale="log", yscale="log", ylim=(1e-18, 10))
         ax.set_xlabel("learning rate")
         ax.set_ylabel("largest residual $|r(t)|$")
         ax.legend(frameon=False, fontsize=8, ncols=3, columnspacing=1.0, loc="lower left", bbox_to_anchor=(0.0, 0.26))
-    _explain(axes[-1])
+    _draw_legend(axes[-1])
     return figure, numbers
 
 
-def _explain(ax: Axes) -> None:
-    """Write into an empty panel what the curves of all are."""
+def _draw_legend(ax: Axes) -> None:
+    """Draw the legend of all panels, and an explanation, into an empty one."""
     ax.axis("off")
     for i, law in enumerate(_LAWS):
         ax.plot([], [], color=COLOURS[i], marker=_MARKERS[i], markersize=4, linewidth=1.0, label=law)
@@ -101,20 +101,20 @@ def _problems() -> tuple[NetworkPotential, NetworkPotential]:
 
 def _residuals(algorithm: Algorithm, steps: int, t0: float) -> dict[str, float]:
     """Return the largest residual of each law."""
-    out = {}
+    largest = {}
     for U in _problems():
         x0 = U.network.init(rng=1, bias_std=0.3)
         rng = np.random.default_rng(2)
         moving = algorithm.has_velocity and algorithm.dynamics.mass > 0 and (t0 > 0 or algorithm.dynamics.alpha == 0)
         velocity = 0.3 * rng.standard_normal(x0.size) if moving else None
         run = integrate(U, algorithm, x0, steps, velocity=velocity, t0=t0, record_every=max(1, steps // 16))
-        out.update({name: float(np.abs(law.residual).max()) for name, law in run.laws.items() if name in _LAWS})
+        largest.update({name: float(np.abs(law.residual).max()) for name, law in run.laws.items() if name in _LAWS})
         if (algorithm.dynamics.gamma, algorithm.dynamics.alpha) == (0, 0):
-            out.setdefault("energy", float(np.abs(run.energy - run.energy[0]).max()))
-    return out
+            largest.setdefault("energy", float(np.abs(run.energy - run.energy[0]).max()))
+    return largest
 
 
-def _curve(ax: Axes, lr: Float64Array, values: Float64Array, law: str) -> float | None:
+def _draw_curve(ax: Axes, lr: Float64Array, values: Float64Array, law: str) -> float | None:
     """Draw a law's residuals; return the exponent of the learning rate, or None where they are round-off."""
     i = _LAWS.index(law)
     exact = bool(values.max() < 1e4 * _EPS)
@@ -140,12 +140,12 @@ def batch_size_figure(seeds: int) -> tuple[Figure, dict[str, Any]]:
         f"(b) SGD with momentum {_BETA} and weight decay {_DECAY:g}": HeavyBall(lr / 10, _BETA, weight_decay=_DECAY),
     }
     for ax, (title, algorithm) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
-        found = np.array([[_sizes(U, algorithm, steps, int(B), seed) for seed in range(seeds)] for B in sizes])
-        mean, error = found.mean(axis=1), found.std(axis=1, ddof=1) / np.sqrt(seeds)
+        drifts = np.array([[_drift_sizes(U, algorithm, steps, int(B), seed) for seed in range(seeds)] for B in sizes])
+        mean, error = drifts.mean(axis=1), drifts.std(axis=1, ddof=1) / np.sqrt(seeds)
         numbers[type(algorithm).__name__] = {"mean": mean, "error": error, "columns": ["change", *PARTS]}
         for i, part in enumerate(["all", *PARTS]):
             if mean[:, i].any():
-                shown = np.where(mean[:, i] > 0, mean[:, i], np.nan)  # no noise with all samples
+                shown = np.where(mean[:, i] > 0, mean[:, i], np.nan)  # batches of all samples have no noise
                 style = {"color": (COLOURS[6], *COLOURS)[i], "marker": _MARKERS[i], "markersize": 4, "capsize": 2}
                 ax.errorbar(sizes, shown, error[:, i], label=part, linewidth=2.0 if i == 0 else 1.0, **style)
         below = sizes[:-1]  # a batch of all samples has no noise
@@ -168,7 +168,7 @@ def batch_size_figure(seeds: int) -> tuple[Figure, dict[str, Any]]:
     return figure, numbers
 
 
-def _sizes(U: NetworkPotential, algorithm: GD | HeavyBall, steps: int, batch_size: int, seed: int) -> list[float]:
+def _drift_sizes(U: NetworkPotential, algorithm: GD | HeavyBall, steps: int, batch_size: int, seed: int) -> list[float]:
     """Return |Q − Q_0| at the end and the size of each of its parts, over the neurons."""
     x0 = U.network.init(rng=seed)
     run = drift(U, algorithm, x0, steps, record_every=steps, laws=["scaling:1"], batch_size=batch_size, rng=seed)

@@ -35,7 +35,7 @@ def width_figure(study: WidthStudy) -> tuple[Figure, dict[str, Any]]:
         if field == "limit_gap":
             curves["K(0)"] = study.distance
         numbers["exponents"][field] = {
-            name: _curve(ax, study, name, values, i) for i, (name, values) in enumerate(curves.items())
+            name: _draw_curve(ax, study, name, values, i) for i, (name, values) in enumerate(curves.items())
         }
         numbers[field] = getattr(study, field)
         highest = max(float(values[..., 0, :].mean()) for values in curves.values())
@@ -62,7 +62,7 @@ def width_figure(study: WidthStudy) -> tuple[Figure, dict[str, Any]]:
     return figure, numbers
 
 
-def _curve(ax: Any, study: WidthStudy, name: str, values: Any, i: int) -> tuple[float, float]:
+def _draw_curve(ax: Any, study: WidthStudy, name: str, values: Any, i: int) -> tuple[float, float]:
     """Draw the geometric mean over seeds with its standard error; return the exponent and its error."""
     p, error = (float(a) for a in study.exponent(values))
     logs = np.log(values)

@@ -56,20 +56,20 @@ def angular_momenta() -> list[Symmetry]:
 
 
 def runs(dynamics: tuple[str, ...]) -> tuple[dict[str, Trajectory], dict[str, Any]]:
-    """Return the runs in the radial potential, and the numbers: they and how far the neuron's runs are from them."""
-    out: dict[str, Trajectory] = {}
+    """Return the runs in the radial potential, and their numbers, with the largest difference from the neuron's runs."""
+    trajectories: dict[str, Trajectory] = {}
     numbers: dict[str, Any] = {"start": START, "velocity": VELOCITY, "t0": T0, "lr": LR, "steps": STEPS, "runs": {}}
     for name in dynamics:
-        out[name] = _run(Radial(), name)
-        own, twin = orbit(out[name]), orbit(_run(neuron(), name))
+        trajectories[name] = _run(Radial(), name)
+        w, neuron_w = orbit(trajectories[name]), orbit(_run(neuron(), name))
         numbers["runs"][name] = {
-            "t": out[name].t,
-            "w": own,
-            "loss": out[name].loss,
-            "angular_momentum": momentum(out[name]),
-            "largest difference from the neuron": float(np.abs(own - twin).max()),
+            "t": trajectories[name].t,
+            "w": w,
+            "loss": trajectories[name].loss,
+            "angular_momentum": momentum(trajectories[name]),
+            "largest difference from the neuron": float(np.abs(w - neuron_w).max()),
         }
-    return out, numbers
+    return trajectories, numbers
 
 
 def _run(U: Potential, name: str) -> Trajectory:
@@ -90,7 +90,7 @@ def momentum(run: Trajectory) -> Float64Array:
 
 
 def orbit_figure(name: str, title: str) -> tuple[Figure, dict[str, Any]]:
-    """Draw a trajectory with the unit sphere, the plane through 0 perpendicular to M, and gradient flow's way, from three sides."""
+    """Draw an orbit, the unit sphere, the plane through 0 perpendicular to M, and the orbit of gradient flow, in three views."""
     from matplotlib.figure import Figure
 
     trajectories, numbers = runs((name, "GF"))
@@ -98,24 +98,24 @@ def orbit_figure(name: str, title: str) -> tuple[Figure, dict[str, Any]]:
     normal = _unit(momentum(trajectories[name])[0])
     numbers["largest distance from the plane"] = float(np.abs(w @ normal).max())
     ray = _unit(np.array(START))
-    beside = straight - np.outer(straight @ ray, ray)
-    numbers["largest distance of gradient flow from its segment"] = float(np.abs(beside).max())
+    deviation = straight - np.outer(straight @ ray, ray)
+    numbers["largest distance of gradient flow from its segment"] = float(np.abs(deviation).max())
     figure = Figure(figsize=(12.0, 4.6), layout="constrained")
     figure.suptitle(f"{title} from $t_0={T0:g}$", fontsize=11)
     places = figure.add_gridspec(1, 3, width_ratios=(1, 1, 0.8))
-    for i, view in enumerate(((22, -50), _along_plane(normal))):
+    for i, view in enumerate(((22, -50), _view_along_plane(normal))):
         ax: Any = figure.add_subplot(places[i], projection="3d")
-        _space(ax, name, w, straight, normal)
+        _draw_in_space(ax, name, w, straight, normal)
         ax.view_init(*view)
         ax.set_title(("(a) from above", "(b) along the plane")[i], fontsize=10, y=0.98)
-    _in_plane(figure.add_subplot(places[2]), w, straight, np.array(_plane(normal)))
+    _draw_in_plane(figure.add_subplot(places[2]), w, straight, np.array(_plane(normal)))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     return figure, numbers
 
 
-def _space(ax: Any, name: str, w: Float64Array, straight: Float64Array, normal: Float64Array) -> None:
+def _draw_in_space(ax: Any, name: str, w: Float64Array, straight: Float64Array, normal: Float64Array) -> None:
     """Draw the run w and that of gradient flow in R³."""
-    _sphere_and_plane(ax, normal)
+    _draw_sphere_and_plane(ax, normal)
     ax.plot(*w.T, color=COLOURS[0], linewidth=1.2, label=f"{name}: $w(t)$")
     ax.plot(*straight.T, color=COLOURS[1], linewidth=2.4, label="GF: a segment of the ray through $S$")
     ax.scatter(*START, color=COLOURS[6], s=24, depthshade=False)
@@ -129,7 +129,7 @@ def _space(ax: Any, name: str, w: Float64Array, straight: Float64Array, normal: 
         axis.set_ticks([-1, 0, 1])
 
 
-def _in_plane(ax: Any, w: Float64Array, straight: Float64Array, plane: Float64Array) -> None:
+def _draw_in_plane(ax: Any, w: Float64Array, straight: Float64Array, plane: Float64Array) -> None:
     """Draw both runs in coordinates of the plane; the sphere is a circle there."""
     ax.plot(*(plane @ w.T), color=COLOURS[0], linewidth=1.2)
     ax.plot(*(plane @ straight.T), color=COLOURS[1], linewidth=2.4)
@@ -158,14 +158,14 @@ def _plane(normal: Float64Array) -> tuple[Float64Array, Float64Array]:
     return first, np.cross(normal, first)
 
 
-def _along_plane(normal: Float64Array) -> tuple[float, float]:
+def _view_along_plane(normal: Float64Array) -> tuple[float, float]:
     """Return (elevation, azimuth) of a view from a little above, in which that plane is a line."""
     first, second = _plane(normal)
     sight = np.cos(0.35) * first + np.sin(0.35) * np.sign(second[2]) * second
     return float(np.degrees(np.arcsin(sight[2]))), float(np.degrees(np.arctan2(sight[1], sight[0])))
 
 
-def _sphere_and_plane(ax: Any, normal: Float64Array) -> None:
+def _draw_sphere_and_plane(ax: Any, normal: Float64Array) -> None:
     polar, around = np.mgrid[0 : np.pi : 13j, 0 : 2 * np.pi : 25j]
     sphere = (np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar))
     ax.plot_wireframe(*sphere, color="0.75", linewidth=0.35, label="minima $|w|=1$")
@@ -181,25 +181,25 @@ def momentum_figure() -> tuple[Figure, dict[str, Any]]:
 
     trajectories, numbers = runs(("ND", "NAGF"))
     figure = Figure(figsize=(8.0, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    momentum_axes, drift_axes = figure.subplots(1, 2)
     for i, (name, run) in enumerate(trajectories.items()):
         M, mu = momentum(run), run.t ** RUNS[name].dynamics.alpha
         size = np.linalg.norm(M, axis=1)
         drift = np.linalg.norm(mu[:, None] * M - mu[0] * M[0], axis=1) / (mu[0] * size[0])
         power = "" if name == "ND" else "t^3"
-        left.plot(run.t, size, color=COLOURS[i], label=f"{name}: $|M|$")
+        momentum_axes.plot(run.t, size, color=COLOURS[i], label=f"{name}: $|M|$")
         if power:
-            left.plot(run.t, mu * size, color=COLOURS[2], linestyle="--", label=f"{name}: ${power}|M|$")
-        right.plot(run.t, np.where(drift > 0, drift, np.nan), color=COLOURS[2 * i], label=f"{name}: ${power}M$")
+            momentum_axes.plot(run.t, mu * size, color=COLOURS[2], linestyle="--", label=f"{name}: ${power}|M|$")
+        drift_axes.plot(run.t, np.where(drift > 0, drift, np.nan), color=COLOURS[2 * i], label=f"{name}: ${power}M$")
         numbers["runs"][name]["drift"] = drift
-    left.set(xlabel="time $t$", ylabel="angular momentum", xscale="log", yscale="log")
-    left.set_title(r"(a) $M=w\times\dot w$", fontsize=10)
-    right.set(xlabel="time $t$", ylabel="relative change since the start", yscale="log", ylim=(1e-17, 1e-11))
-    right.axhline(np.finfo(np.float64).eps, color="0.5", linewidth=0.8, linestyle=":")
-    right.annotate("machine epsilon", (0.98, np.finfo(np.float64).eps), xycoords=("axes fraction", "data"), ha="right",
+    momentum_axes.set(xlabel="time $t$", ylabel="angular momentum", xscale="log", yscale="log")
+    momentum_axes.set_title(r"(a) $M=w\times\dot w$", fontsize=10)
+    drift_axes.set(xlabel="time $t$", ylabel="relative change since the start", yscale="log", ylim=(1e-17, 1e-11))
+    drift_axes.axhline(np.finfo(np.float64).eps, color="0.5", linewidth=0.8, linestyle=":")
+    drift_axes.annotate("machine epsilon", (0.98, np.finfo(np.float64).eps), xycoords=("axes fraction", "data"), ha="right",
                    va="bottom", fontsize=8, color="0.35")  # fmt: skip
-    right.set_title(r"(b) conserved $t^\alpha M$", fontsize=10)
-    for ax in (left, right):
+    drift_axes.set_title(r"(b) conserved $t^\alpha M$", fontsize=10)
+    for ax in (momentum_axes, drift_axes):
         ax.legend(frameon=False, fontsize=9)
     return figure, numbers
 

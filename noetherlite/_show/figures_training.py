@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 WIDTHS = (784, 128, 64, 10)
 _RECORDS = 150
-# Where speeds of layers are the same, their curves coincide: the widest lie below.
+# The curves of layers with equal speeds coincide: wider lines are drawn first.
 _LINEWIDTHS = (4.5, 2.4, 1.2)
-# The law of each dynamics (GU Table 3), as what must not move from zero; and the panels' titles.
+# The law of each dynamics (GU Table 3), as the quantity that stays zero; and the titles of the panels.
 _ROWS = {
     "GD": r"$Q-Q(0)$",
     "Leapfrog": r"$\dot Q-\int S\,\mathrm{d}s$",
@@ -81,20 +81,20 @@ def training_figure(
     for i, (ax, algorithm) in enumerate(zip(figure.subplots(1, 3), algorithms, strict=True)):
         run, norms, weights = _train(net, data, algorithm, start, max(1, round(time / algorithm.dt)), progress)
         law = _layer_law(run, algorithm)
-        _panel(ax, run, norms, law, algorithm, first=i == 0, last=i == 2)
+        _draw_panel(ax, run, norms, law, algorithm, first=i == 0, last=i == 2)
         numbers["runs"][type(algorithm).__name__] = {
             "t": run.t,
             "steps": int(run.step[-1]),
             "loss": run.loss,
             "squared_norms": norms,
-            "speed_ratios": _ratios(norms, weights),
+            "speed_ratios": _speed_ratios(norms, weights),
             "law": law,
             "discrete_residual": float(max(np.abs(r.discrete_residual).max() for r in run.laws.values())),
             "status": run.status,
         }
     ratios = numbers["runs"]["GD"]["speed_ratios"]
     figure.axes[0].text(
-        0.97, 0.03, "\n".join(_ratio(h + 1, ratio) for h, ratio in enumerate(ratios)),
+        0.97, 0.03, "\n".join(_ratio_label(h + 1, ratio) for h, ratio in enumerate(ratios)),
         transform=figure.axes[0].transAxes, ha="right", va="bottom", fontsize=8,
     )  # fmt: skip
     p = net.activations[0].degree
@@ -108,11 +108,11 @@ def training_figure(
     return figure, numbers
 
 
-def _ratio(h: int, ratio: float) -> str:
+def _ratio_label(h: int, ratio: float) -> str:
     return rf"$\Delta(\|W_{h}\|^2+\|b_{h}\|^2)\;/\;\Delta\|W_{h + 1}\|^2={ratio:.3f}$"
 
 
-def _ratios(norms: Float64Array, weights: Float64Array) -> list[float]:
+def _speed_ratios(norms: Float64Array, weights: Float64Array) -> list[float]:
     """Return how far |W_h|² + |b_h|² moved, in units of |W_{h+1}|²: p under gradient flow (GU §4.2)."""
     moved = norms[-1] - norms[0], weights[-1] - weights[0]
     return [float(a / b) for a, b in zip(moved[0][:-1], moved[1][1:], strict=True)]
@@ -141,8 +141,8 @@ def _train(
         callback=watch,
         progress=progress,
     )
-    found = np.array(squares[: run.t.size])
-    return run, found.sum(axis=-1), found[..., 0]
+    norms = np.array(squares[: run.t.size])
+    return run, norms.sum(axis=-1), norms[..., 0]
 
 
 def _layer_law(run: Trajectory, algorithm: Algorithm) -> Float64Array:
@@ -154,7 +154,7 @@ def _layer_law(run: Trajectory, algorithm: Algorithm) -> Float64Array:
     return np.asarray(np.divide(residual, mu, out=np.zeros_like(residual), where=mu > 0))
 
 
-def _panel(
+def _draw_panel(
     ax: Any, run: Trajectory, norms: Float64Array, law: Float64Array, algorithm: Algorithm, *, first: bool, last: bool
 ) -> None:
     """Draw how far the norms moved on the left axis, the law on the right one."""

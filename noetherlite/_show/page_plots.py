@@ -1,4 +1,4 @@
-"""Plots of report pages: inline SVG without a library, with the numbers drawn beside it for the pointer."""
+"""Plots of report pages: inline SVG without a library, with the plotted values as data for the script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARKED = 60  # points up to which each has a mark
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Points of one curve, and what they are the mean of: from `low` to `high`, where that is given."""
+    """Points of one curve and, for means, the range from `low` to `high` of the values."""
 
     x: Float64Array
     y: Float64Array
@@ -27,14 +27,14 @@ class Curve:
     high: Float64Array | None = None
 
     def shown(self, log_x: bool, log_y: bool) -> Curve | None:
-        """Return the points that axes can show, not too many; None where there are none. A logarithmic axis has no zero."""
+        """Return the points that the axes can show, thinned to `_MOST_POINTS`; None if there are none."""
         arrays = [a for a in (self.x, self.y, self.low, self.high) if a is not None]
-        there = np.isfinite(arrays).all(axis=0) & ((self.x > 0) | (not log_x))
-        there &= np.all([(a > 0) | (not log_y) for a in arrays[1:]], axis=0)
-        if not there.any():
+        drawable = np.isfinite(arrays).all(axis=0) & ((self.x > 0) | (not log_x))
+        drawable &= np.all([(a > 0) | (not log_y) for a in arrays[1:]], axis=0)
+        if not drawable.any():
             return None
-        kept = np.flatnonzero(there)[_thinned(self.y[there])]
-        return Curve(*(a[kept] for a in arrays))
+        points = np.flatnonzero(drawable)[_thinned(self.y[drawable])]
+        return Curve(*(a[points] for a in arrays))
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Axis:
     low, high : float
         Ends, as logarithms where `logarithmic`.
     start, stop : float
-        Their places in the picture.
+        Positions of the ends in the picture.
     logarithmic : bool
-        Whether places are those of the logarithms.
+        Whether the axis is logarithmic.
     """
 
     low: float
@@ -66,12 +66,12 @@ class Axis:
         return cls(low - margin, high + margin, start, stop, logarithmic)
 
     def place(self, values: Float64Array) -> Float64Array:
-        """Return where values lie in the picture."""
+        """Return the positions of values in the picture."""
         shown = np.log10(values) if self.logarithmic else values
         return np.asarray(self.start + (shown - self.low) / (self.high - self.low) * (self.stop - self.start))
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return places and labels: powers of ten, 1, 2 and 5 of them, or equal distances, as the range is wide."""
+        """Return positions and labels: powers of ten, their multiples by 1, 2 and 5, or equal steps, depending on the range."""
         span = self.high - self.low
         if self.logarithmic and span > 1.5:
             powers = np.arange(np.floor(self.low), np.ceil(self.high) + 1, max(1, round(span / 5)))
@@ -94,25 +94,25 @@ def plot(
     title: str, xlabel: str, ylabel: str, curves: Mapping[str, Curve], *, log_x: bool = False, log_y: bool = False
 ) -> str:
     """Return a figure with one curve for each label; '' where there is nothing finite to show."""
-    found = {label: curve.shown(log_x, log_y) for label, curve in curves.items()}
-    kept = {label: curve for label, curve in found.items() if curve is not None}
-    if not kept:
+    shown_curves = {label: curve.shown(log_x, log_y) for label, curve in curves.items()}
+    visible = {label: curve for label, curve in shown_curves.items() if curve is not None}
+    if not visible:
         return ""
-    heights = [a for c in kept.values() for a in (c.y, c.low, c.high) if a is not None]
-    across = Axis.over(np.concatenate([c.x for c in kept.values()]), _LEFT, _WIDTH - _RIGHT, log_x)
-    up = Axis.over(np.concatenate(heights), _HEIGHT - _BOTTOM, _TOP, log_y)
-    parts = [_frame(across, up, xlabel, ylabel)]
+    heights = [a for c in visible.values() for a in (c.y, c.low, c.high) if a is not None]
+    x_axis = Axis.over(np.concatenate([c.x for c in visible.values()]), _LEFT, _WIDTH - _RIGHT, log_x)
+    y_axis = Axis.over(np.concatenate(heights), _HEIGHT - _BOTTOM, _TOP, log_y)
+    parts = [_frame_svg(x_axis, y_axis, xlabel, ylabel)]
     drawn = []
-    for i, (label, c) in enumerate(kept.items()):
-        px = across.place(c.x).round(1)
-        parts.append(_drawn(i, px, c, up))
-        drawn.append({"label": label, "px": px.tolist(), "x": _short(c.x), "y": _short(c.y)})
+    for i, (label, c) in enumerate(visible.items()):
+        px = x_axis.place(c.x).round(1)
+        parts.append(_curve_svg(i, px, c, y_axis))
+        drawn.append({"label": label, "px": px.tolist(), "x": _rounded(c.x), "y": _rounded(c.y)})
         if c.low is not None and c.high is not None:
-            drawn[-1] |= {"low": _short(c.low), "high": _short(c.high)}
+            drawn[-1] |= {"low": _rounded(c.low), "high": _rounded(c.high)}
     data = html.escape(json.dumps({"xlabel": xlabel, "curves": drawn}))
     keys = "".join(
         f'<span class="key"><svg viewBox="0 0 26 10"><polyline class="s{i % 6}" points="0,5 26,5"/></svg> {html.escape(k)}</span>'
-        for i, k in enumerate(kept)
+        for i, k in enumerate(visible)
     )
     return (
         f'<figure data-curves="{data}"><figcaption>{html.escape(title)}</figcaption>'
@@ -121,47 +121,47 @@ def plot(
     )
 
 
-def _drawn(i: int, px: Float64Array, c: Curve, up: Axis) -> str:
-    """Return the i-th curve at places px: a line, marks where points are few, and what they are the mean of."""
-    py = up.place(c.y).round(1)
+def _curve_svg(i: int, px: Float64Array, c: Curve, y_axis: Axis) -> str:
+    """Return the SVG of the i-th curve at positions px: a line, marks if points are few, and ranges of means."""
+    py = y_axis.place(c.y).round(1)
     points = " ".join(f"{a:g},{b:g}" for a, b in zip(px, py, strict=True))
-    out = f'<polyline class="s{i % 6}" points="{points}"/>'
+    svg = f'<polyline class="s{i % 6}" points="{points}"/>'
     if c.low is not None and c.high is not None:
-        ends = zip(px, up.place(c.low).round(1), up.place(c.high).round(1), strict=True)
-        out += f'<path class="s{i % 6} spread" d="{" ".join(f"M{x:g} {a:g}V{b:g}" for x, a, b in ends if a != b)}"/>'
+        ends = zip(px, y_axis.place(c.low).round(1), y_axis.place(c.high).round(1), strict=True)
+        svg += f'<path class="s{i % 6} spread" d="{" ".join(f"M{x:g} {a:g}V{b:g}" for x, a, b in ends if a != b)}"/>'
     if px.size <= _MARKED:
-        out += "".join(f'<circle class="f{i % 6}" cx="{a:g}" cy="{b:g}" r="2.5"/>' for a, b in zip(px, py, strict=True))
-    return out
+        svg += "".join(f'<circle class="f{i % 6}" cx="{a:g}" cy="{b:g}" r="2.5"/>' for a, b in zip(px, py, strict=True))
+    return svg
 
 
-def _frame(across: Axis, up: Axis, xlabel: str, ylabel: str) -> str:
+def _frame_svg(x_axis: Axis, y_axis: Axis, xlabel: str, ylabel: str) -> str:
     left, right, top, bottom = _LEFT, _WIDTH - _RIGHT, _TOP, _HEIGHT - _BOTTOM
-    out = [f'<rect class="frame" x="{left}" y="{top}" width="{right - left}" height="{bottom - top}"/>']
-    for place, label in across.ticks():
-        out.append(f'<line class="tick" x1="{place:.1f}" x2="{place:.1f}" y1="{top}" y2="{bottom}"/>')
-        out.append(f'<text x="{place:.1f}" y="{bottom + 14}" text-anchor="middle">{label}</text>')
-    for place, label in up.ticks():
-        out.append(f'<line class="tick" x1="{left}" x2="{right}" y1="{place:.1f}" y2="{place:.1f}"/>')
-        out.append(f'<text x="{left - 5}" y="{place + 4:.1f}" text-anchor="end">{label}</text>')
+    parts = [f'<rect class="frame" x="{left}" y="{top}" width="{right - left}" height="{bottom - top}"/>']
+    for place, label in x_axis.ticks():
+        parts.append(f'<line class="tick" x1="{place:.1f}" x2="{place:.1f}" y1="{top}" y2="{bottom}"/>')
+        parts.append(f'<text x="{place:.1f}" y="{bottom + 14}" text-anchor="middle">{label}</text>')
+    for place, label in y_axis.ticks():
+        parts.append(f'<line class="tick" x1="{left}" x2="{right}" y1="{place:.1f}" y2="{place:.1f}"/>')
+        parts.append(f'<text x="{left - 5}" y="{place + 4:.1f}" text-anchor="end">{label}</text>')
     middle = (left + right) / 2
-    out.append(f'<text x="{middle}" y="{bottom + 31}" text-anchor="middle">{html.escape(xlabel)}</text>')
+    parts.append(f'<text x="{middle}" y="{bottom + 31}" text-anchor="middle">{html.escape(xlabel)}</text>')
     height = (top + bottom) / 2
-    out.append(
+    parts.append(
         f'<text x="12" y="{height}" text-anchor="middle" transform="rotate(-90 12 {height})">{html.escape(ylabel)}</text>'
     )
-    out.append(f'<line class="hair" visibility="hidden" x1="0" x2="0" y1="{top}" y2="{bottom}"/>')
-    return "".join(out)
+    parts.append(f'<line class="hair" visibility="hidden" x1="0" x2="0" y1="{top}" y2="{bottom}"/>')
+    return "".join(parts)
 
 
 def _thinned(y: Float64Array) -> IntArray:
     """Return the indices of at most `_MOST_POINTS` points, the smallest and the largest of every stretch among them."""
     if y.size <= _MOST_POINTS:
         return np.arange(y.size)
-    kept = {0, y.size - 1}
+    indices = {0, y.size - 1}
     for stretch in np.array_split(np.arange(y.size), _MOST_POINTS // 2 - 1):
-        kept |= {int(stretch[y[stretch].argmin()]), int(stretch[y[stretch].argmax()])}
-    return np.array(sorted(kept))
+        indices |= {int(stretch[y[stretch].argmin()]), int(stretch[y[stretch].argmax()])}
+    return np.array(sorted(indices))
 
 
-def _short(values: Float64Array) -> list[float]:
+def _rounded(values: Float64Array) -> list[float]:
     return [float(f"{v:.6g}") for v in values]

@@ -1,4 +1,4 @@
-"""The page of a run or an ensemble: its laws and what was tested of them, plots, specification, and how to repeat it."""
+"""The page of a run or an ensemble: laws and their verdicts, plots, specification, and the code that repeats it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .page_tables import flat, table
 
 
 def heading(run: Trajectory) -> str:
-    """Return what the page is of, for its title."""
-    named = _named(run)
-    many = f", {len(run.members)} networks" if run.members else ""
-    return f"{named['name'] if named else 'Run'} on {_problem(run)}{many}"
+    """Return the default title of the page: algorithm and problem."""
+    algorithm = _algorithm_entry(run)
+    networks = f", {len(run.members)} networks" if run.members else ""
+    return f"{algorithm['name'] if algorithm else 'Run'} on {_describe_problem(run)}{networks}"
 
 
-def _problem(run: Trajectory) -> str:
+def _describe_problem(run: Trajectory) -> str:
     potential = run.specification.get("potential", {})
     if potential.get("kind") != "network":
         return f"{potential.get('kind', 'a potential')} in {potential.get('n_params', '?')} dimensions"
@@ -38,16 +38,16 @@ def _problem(run: Trajectory) -> str:
     return f"{widths}, {potential.get('dataset') or 'data'} ({potential.get('n_samples', '?')} samples)"
 
 
-def _named(run: Trajectory) -> dict[str, Any] | None:
+def _algorithm_entry(run: Trajectory) -> dict[str, Any] | None:
     """Return the specification of the algorithm, of the first network in an ensemble."""
-    found = run.specification.get("algorithm")
-    return found[0] if isinstance(found, list) else found
+    algorithm = run.specification.get("algorithm")
+    return algorithm[0] if isinstance(algorithm, list) else algorithm
 
 
 def _algorithm(run: Trajectory) -> Algorithm | None:
     try:
-        return specified(_named(run) or {})
-    except (KeyError, ValueError, TypeError):  # of a later version, or of nobody's
+        return specified(_algorithm_entry(run) or {})
+    except (KeyError, ValueError, TypeError):  # unknown to this version
         return None
 
 
@@ -56,10 +56,10 @@ def body(run: Trajectory) -> Iterable[str]:
     algorithm = _algorithm(run)
     loss = np.atleast_2d(run.loss)
     recorded = np.isfinite(loss).any()
-    course = f"loss {_span(loss[:, 0])} → {_span(_last(loss))}" if recorded else "no loss was recorded"
+    course = f"loss {_span(loss[:, 0])} → {_span(_last_losses(loss))}" if recorded else "no loss was recorded"
     yield f'<p class="lead">{html.escape(run.message)}; {course}; {run.n_gradients:,} gradients.</p>'
     yield "<h2>Laws</h2>"
-    yield _laws(run, algorithm) if run.laws else "<p>None was watched: nothing was checked.</p>"
+    yield _law_table(run, algorithm) if run.laws else "<p>None was watched: nothing was checked.</p>"
     yield '<h2>Plots</h2><div class="plots">'
     yield plot("Loss", "t", "loss", _curves(run, run.loss), log_y=bool((run.loss > 0).all()))
     if not np.array_equal(run.energy, run.loss, equal_nan=True):
@@ -71,7 +71,7 @@ def body(run: Trajectory) -> Iterable[str]:
         yield "<h2>Networks</h2>"
         yield table(
             ["network", "status", "loss at the end", "gradients"],
-            [(e, m.message, _last(loss)[e], m.n_gradients) for e, m in enumerate(run.members)],
+            [(e, m.message, _last_losses(loss)[e], m.n_gradients) for e, m in enumerate(run.members)],
         )
     yield "<h2>Specification</h2>"
     yield table([], flat(run.specification), "facts")
@@ -79,21 +79,21 @@ def body(run: Trajectory) -> Iterable[str]:
     yield f"<pre>{html.escape(_code(run))}</pre>"
 
 
-def _laws(run: Trajectory, algorithm: Algorithm | None) -> str:
-    """Return what was tested, law by law, and what was not."""
+def _law_table(run: Trajectory, algorithm: Algorithm | None) -> str:
+    """Return the table of laws and their verdicts, with notes on what was not tested."""
     rows: list[tuple[object, ...]] = []
     for name, law in run.laws.items():
-        exact, allowed = _worst(law)
+        exact, allowed = _worst_residual(law)
         rows.append((name, law.verdict, exact, allowed, law.largest("residual")))
         formulas = _formulas(run, law, algorithm)
         if formulas:
             rows.append((formulas,))
     head = ["law", "verdict", "max |exact residual|", "round-off allows", "max |residual|"]
-    notes = [*_explained(run, algorithm), *_untested(run)]
+    notes = [*_explanations(run, algorithm), *_untested_notes(run)]
     return table(head, rows) + "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)
 
 
-def _worst(law: LawRecord) -> tuple[float, float | str]:
+def _worst_residual(law: LawRecord) -> tuple[float, float | str]:
     """Return the exact residual that is furthest beyond its tolerance, or nearest to it, and that tolerance."""
     size, allowed = np.abs(law.discrete_residual), law.tolerance
     tested = np.isfinite(size) & np.isfinite(allowed)
@@ -106,7 +106,7 @@ def _worst(law: LawRecord) -> tuple[float, float | str]:
 
 
 def _formulas(run: Trajectory, law: LawRecord, algorithm: Algorithm | None) -> str:
-    """Return the exact discrete law and the continuous one, as far as the file tells what they are."""
+    """Return the formulas of the exact discrete and the continuous law; '' if the algorithm is not known."""
     if algorithm is None:
         return ""
     has_quantity = bool(np.isfinite(law.quantity).any())
@@ -117,7 +117,7 @@ def _formulas(run: Trajectory, law: LawRecord, algorithm: Algorithm | None) -> s
     return "\n".join(lines)
 
 
-def _explained(run: Trajectory, algorithm: Algorithm | None) -> list[str]:
+def _explanations(run: Trajectory, algorithm: Algorithm | None) -> list[str]:
     notes = [
         "The exact residual is the defect of the algorithm's own discrete law, summed over all steps: round-off and nothing "
         "else, at any step size. It is shown where it is largest in units of what round-off allows, and the verdict follows "
@@ -134,8 +134,8 @@ def _explained(run: Trajectory, algorithm: Algorithm | None) -> list[str]:
     return [*notes, explained(algorithm), continuous + shrinks]
 
 
-def _untested(run: Trajectory) -> list[str]:
-    """Say what the verdicts do not cover."""
+def _untested_notes(run: Trajectory) -> list[str]:
+    """Return notes on what the verdicts do not cover."""
     notes = [
         "Not checked: what no symmetry reaches. A gradient can keep every law and be wrong; nl.testing.assert_gradient compares "
         "all of it."
@@ -147,7 +147,7 @@ def _untested(run: Trajectory) -> list[str]:
 
 
 def _catalogue(run: Trajectory) -> dict[str, Family]:
-    """Return the symmetries of the run's network; none where the file has none."""
+    """Return the symmetries of the run's network by name; {} if the specification has no network."""
     spec = run.specification.get("potential", {}).get("network")
     try:
         # Rotations are symmetries of some data only, which a run measures.
@@ -160,24 +160,24 @@ def _catalogue(run: Trajectory) -> dict[str, Family]:
             if spec
             else {}
         )
-    except (KeyError, ValueError, TypeError):  # of a later version, or of nobody's
+    except (KeyError, ValueError, TypeError):  # unknown to this version
         return {}
 
 
 def _formula(run: Trajectory, name: str, algorithm: Algorithm) -> str:
     """Return the continuous law's formula for this network, '' for a symmetry of one's own."""
-    found = _catalogue(run)
-    return law_of(found[name], algorithm.dynamics).formula() if name in found else ""
+    families = _catalogue(run)
+    return law_of(families[name], algorithm.dynamics).formula() if name in families else ""
 
 
 def _curves(run: Trajectory, values: Float64Array) -> dict[str, Curve]:
     """Return the curve of a run, or median and extremes of an ensemble's."""
     if not run.members:
         return {"run": Curve(run.t, values)}
-    kept = np.isfinite(values).any(axis=0)
-    t, shown = run.t[0, kept], values[:, kept]
+    rows = np.isfinite(values).any(axis=0)
+    t, shown = run.t[0, rows], values[:, rows]
     equal = bool((run.t == run.t[0]).all())
-    x = t if equal else run.step[0, kept].astype(float)
+    x = t if equal else run.step[0, rows].astype(float)
     return {
         "median": Curve(x, np.nanmedian(shown, axis=0)),
         "smallest": Curve(x, np.nanmin(shown, axis=0)),
@@ -188,15 +188,15 @@ def _curves(run: Trajectory, values: Float64Array) -> dict[str, Curve]:
 def _residuals(run: Trajectory, law: LawRecord) -> dict[str, Curve]:
     """Return the largest residuals over components, and networks, against time."""
     t = run.t[0] if run.members else run.t
-    out = {}
+    curves = {}
     for label, values in (("continuous law", law.residual), ("exact discrete law", law.discrete_residual)):
         sizes = np.where(np.isnan(values), -np.inf, np.abs(values)).max(axis=tuple(range(law.t.ndim, values.ndim)))
         sizes = sizes.max(axis=0) if run.members else sizes
-        out[label] = Curve(t, np.where(np.isfinite(sizes), sizes, np.nan))
-    return out
+        curves[label] = Curve(t, np.where(np.isfinite(sizes), sizes, np.nan))
+    return curves
 
 
-def _last(loss: Float64Array) -> Float64Array:
+def _last_losses(loss: Float64Array) -> Float64Array:
     """Return the last finite loss of each network."""
     return np.array([row[np.isfinite(row)][-1] if np.isfinite(row).any() else np.nan for row in loss])
 
@@ -206,7 +206,7 @@ def _span(values: Float64Array) -> str:
 
 
 def _code(run: Trajectory) -> str:
-    """Return what repeats the run: the command it came from, or the calls as far as the file tells."""
+    """Return the code that repeats the run: its command, or Python calls made from the specification."""
     specification = run.specification
     if "command" in specification:
         return f"$ {specification['command']}\n\n{specification.get('configuration', '')}"
@@ -222,14 +222,18 @@ def _code(run: Trajectory) -> str:
         ]
     else:
         lines += [f"U = …  # {potential}"]
-    algorithm = _named(run) or {"name": "…"}
+    algorithm = _algorithm_entry(run) or {"name": "…"}
     settings = ", ".join(f"{key}={value!r}" for key, value in algorithm.items() if key != "name")
-    chosen = ", ".join(
+    arguments_text = ", ".join(
         f"{key}={arguments[key]!r}"
         for key in ("steps", "record_every", "t0", "laws", "batch_size", "dtype")
         if arguments.get(key) not in (None, 0.0)
     )
-    call = f"nl.ensemble(U, algorithm, X0, {chosen})" if run.members else f"nl.integrate(U, algorithm, x0, {chosen})"
+    call = (
+        f"nl.ensemble(U, algorithm, X0, {arguments_text})"
+        if run.members
+        else f"nl.integrate(U, algorithm, x0, {arguments_text})"
+    )
     lines += [f"algorithm = nl.{algorithm['name']}({settings})", f"run = {call}"]
     keys = {key: arguments[key] for key in ("batch_key", "batch_keys") if arguments.get(key) is not None}
     lines += [f"# the stream of minibatches: {key} {checks.describe(value)}" for key, value in keys.items()]

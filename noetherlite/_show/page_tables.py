@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
-VERDICTS = {"holds": "holds", "broken": "broken", "not decidable": "undecided"}  # and their classes
+VERDICTS = {"holds": "holds", "broken": "broken", "not decidable": "undecided"}  # verdicts and their CSS classes
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], kind: str = "") -> str:
-    """Return a table in a box of its own that scrolls; a row of one string is one cell over all columns.
+    """Return a table in a scrolling box; a row of one string becomes one cell over all columns.
 
     Parameters
     ----------

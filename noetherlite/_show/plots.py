@@ -145,11 +145,11 @@ def closure(count: LawCount, ax: Axes | None = None, **style: Any) -> Axes:
     depth = np.arange(1, len(count.depths) + 1)
     defaults = {"color": COLOURS[0], "marker": "o", "markerfacecolor": "none", "label": "brackets"}
     (line,) = ax.plot(depth, count.depths, **style_of(style, **defaults))
-    most = count.n_dimensions - count.lower
+    limit = count.n_dimensions - count.lower
     bound = "what the known laws leave"
-    fresh = bound not in ax.get_legend_handles_labels()[1]
+    is_new_label = bound not in ax.get_legend_handles_labels()[1]
     ends = depth[0] - 0.1, depth[-1] + 0.1
-    ax.plot(ends, [most] * 2, "--", color=line.get_color(), linewidth=1.0, label=bound if fresh else None)
+    ax.plot(ends, [limit] * 2, "--", color=line.get_color(), linewidth=1.0, label=bound if is_new_label else None)
     ax.set(xlabel="largest depth of brackets", ylabel="directions reached")
     ax.locator_params(axis="x", integer=True)
     ax.legend(frameon=False)
