@@ -1,4 +1,4 @@
-"""Which precision a recording has: that of its numbers, whatever array they came in, and that of its gradients."""
+"""The precision of a recording: of its numbers, which may be coarser than the dtype of their array, and of its gradients."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import numpy as np
 from . import checks
 from .types import Array, ArrayLike, Float64Array, IntArray
 
-# Bits of the significand, the leading one among them.
+# Bits of the significand, including the leading one.
 _BITS = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
 EPSILON = {name: 2.0 ** (1 - bits) for name, bits in _BITS.items()}
 PRECISIONS = (*_BITS, "autocast")
-# Of the numbers of a 16-bit format, half have their last bit set; of coarser numbers that fit by accident (1, ½, 0.75), few.
-_FULL = 0.25
-# Arrays are looked at in pieces of so many numbers.
-_PIECE = 1 << 18
+# An array is taken to be of a 16-bit format if at least this fraction of its nonzero numbers has the last bit set: about half
+# of measured numbers do, but few of simple ones that every format represents (1, ½, 0.75).
+_LEAST_FULL = 0.25
+# Arrays are processed in pieces of this many numbers, to limit the memory of temporary arrays.
+_PIECE_SIZE = 1 << 18
 
 
 class Span(Protocol):
@@ -26,15 +27,15 @@ class Span(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name."""
 
     @property
     def start(self) -> int:
-        """Its first parameter."""
+        """Index of its first parameter."""
 
     @property
     def stop(self) -> int:
-        """The one behind its last."""
+        """Index after its last parameter."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Precision:
         eps: Float64Array | float = self.eps
         if self.finer:
             eps = np.full(x.shape[-1], self.eps)
-            for block, own in self.finer:
-                eps[block.start : block.stop] = own
+            for block, eps_of_block in self.finer:
+                eps[block.start : block.stop] = eps_of_block
         return np.asarray(eps * np.abs(x))
 
     def length(self, x: Float64Array) -> Float64Array:
@@ -74,7 +75,7 @@ class Precision:
         return np.asarray(np.linalg.norm(self.each(x), axis=-1))
 
     def and_of(self, other: Precision, blocks: Sequence[Span]) -> Precision:
-        """Return the precision of recordings of which one shows this and the other that, block by block the finer one."""
+        """Return, block by block, the finer of two precisions found for the same recording."""
         return _of_blocks([(block, min(self.of(block.name), other.of(block.name))) for block in blocks])
 
     def __str__(self) -> str:
@@ -83,43 +84,44 @@ class Precision:
 
 
 def judged(params: ArrayLike, wanted: str | None, blocks: Sequence[Span] = ()) -> Precision:
-    """Return the precision to judge `params` by: the one named, or the one their numbers show, block by block."""
+    """Return the precision of `params`: the one with the name `wanted`, by default the one of their numbers, block by block."""
     if wanted is not None:
         return named(wanted)
-    held = np.asarray(params)
-    bits = _bits(held)
-    if held.ndim < 2 or bits <= _BITS["float16"]:
+    array = np.asarray(params)
+    bits = _significand_bits(array)
+    if array.ndim < 2 or bits <= _BITS["float16"]:
         return _uniform(2.0 ** (1 - bits))
-    parts = [held[:, block.start : block.stop] for block in blocks]
-    least = min((_shown(part, bits) for part in parts), default=bits)
-    if least == bits:
+    parts = [array[:, block.start : block.stop] for block in blocks]
+    fewest = min((_bits_of_block(part, bits) for part in parts), default=bits)
+    if fewest == bits:
         return _uniform(2.0 ** (1 - bits))
-    fitting = [max(_fitting(part), least) for part in parts]
-    return _of_blocks([(block, 2.0 ** (1 - own)) for block, own in zip(blocks, fitting, strict=True)])
+    epsilons = [2.0 ** (1 - max(_bits_of_format(part), fewest)) for part in parts]
+    return _of_blocks(list(zip(blocks, epsilons, strict=True)))
 
 
-def _shown(part: Array, bits: int) -> int:
-    """Return the bits that a block shows to have of its own, in an array whose numbers have `bits` altogether.
+def _bits_of_block(part: Array, bits: int) -> int:
+    """Return the significand bits of a block, in an array of `bits`.
 
-    A block of float32 among others of float64 must have moved: one that was read from a file of float32 and stays is no such.
+    Float32 numbers in a float64 array count only if the block moved: constant ones may come from initial values in float32.
     """
-    own = _bits(part)
-    return own if own <= _BITS["float16"] or (own < bits and bool((part != part[0]).any())) else bits
+    block_bits = _significand_bits(part)
+    coarser = block_bits <= _BITS["float16"] or (block_bits < bits and bool((part != part[0]).any()))
+    return block_bits if coarser else bits
 
 
 def _uniform(eps: float) -> Precision:
     return Precision(next(name for name, b in _BITS.items() if 2.0 ** (1 - b) == eps), eps, eps)
 
 
-def _of_blocks(found: Sequence[tuple[Span, float]]) -> Precision:
+def _of_blocks(blocks: Sequence[tuple[Span, float]]) -> Precision:
     """Return the precision of blocks with these ε."""
-    coarsest = max(eps for _, eps in found)
-    finer = tuple((block, eps) for block, eps in found if eps < coarsest)
+    coarsest = max(eps for _, eps in blocks)
+    finer = tuple((block, eps) for block, eps in blocks if eps < coarsest)
     return Precision("mixed", coarsest, coarsest, finer) if finer else _uniform(coarsest)
 
 
 def named(wanted: str) -> Precision:
-    """Return the precision of that name."""
+    """Return the precision with a name."""
     name = checks.one_of(wanted, "precision", PRECISIONS)
     if name == "autocast":
         return Precision(name, EPSILON["float32"], EPSILON["bfloat16"])
@@ -127,66 +129,66 @@ def named(wanted: str) -> Precision:
 
 
 def precision(array: ArrayLike) -> float:
-    """Return machine ε of the numbers in `array`: that of its dtype, or of a coarser format where all of them are such."""
-    return 2.0 ** (1 - _bits(np.asarray(array)))
+    """Return machine ε of the numbers in `array`: of the coarsest format that represents all of them."""
+    return 2.0 ** (1 - _significand_bits(np.asarray(array)))
 
 
 def of_dtype(array: ArrayLike) -> float:
-    """Return machine ε of the dtype of `array`, of float64 where it holds integers."""
-    held = np.asarray(array)
-    if held.dtype.name == "bfloat16":
+    """Return machine ε of the dtype of `array`; of float64 for integers."""
+    numbers = np.asarray(array)
+    if numbers.dtype.name == "bfloat16":
         return 2.0 ** (1 - _BITS["bfloat16"])
-    return float(np.finfo(held.dtype).eps) if held.dtype.kind == "f" else 2.0 ** (1 - _BITS["float64"])
+    return float(np.finfo(numbers.dtype).eps) if numbers.dtype.kind == "f" else 2.0 ** (1 - _BITS["float64"])
 
 
 def widened(array: ArrayLike, name: str) -> ArrayLike:
-    """Return what NumPy computes with: numbers of bfloat16, which it has no arithmetic for, in float32, and no tensors."""
+    """Return a NumPy array of a tensor; bfloat16, for which NumPy has no arithmetic, becomes float32."""
     if str(getattr(array, "dtype", None)) == "bfloat16":
         return np.asarray(array).astype(np.float32)
     plain: ArrayLike = checks.plain(array, name)
     return plain
 
 
-def _bits(held: Array) -> int:
-    """Return the bits of the significands."""
-    if held.dtype.kind != "f":
+def _significand_bits(array: Array) -> int:
+    """Return the significand bits of the numbers in an array."""
+    if array.dtype.kind != "f":
         return _BITS["float64"]
-    if held.dtype.itemsize < 4:
+    if array.dtype.itemsize < 4:
         return _BITS["float16"]
-    if held.dtype != np.float32 and not held.any():
+    if array.dtype != np.float32 and not array.any():
         return _BITS["float64"]
-    bits = _fitting(held)
+    bits = _bits_of_format(array)
     if bits > _BITS["float16"]:
         return bits
     last = np.uint32(1 << (24 - bits))
-    used = sum(int(np.count_nonzero(p)) for p in _pieces(held))
-    full = sum(int(np.count_nonzero(_words(p) & last)) for p in _pieces(held))
-    return bits if full > _FULL * used else _BITS["float32"]
+    used = sum(int(np.count_nonzero(p)) for p in _pieces(array))
+    full = sum(int(np.count_nonzero(_float32_bits(p) & last)) for p in _pieces(array))
+    return bits if full > _LEAST_FULL * used else _BITS["float32"]
 
 
-def _fitting(held: Array) -> int:
-    """Return the bits of the shortest format that has all numbers of an array of float32 or float64."""
-    if held.dtype != np.float32 and not all(np.array_equal(p, _single(p)) for p in _pieces(held)):
+def _bits_of_format(array: Array) -> int:
+    """Return the significand bits of the coarsest format that represents all numbers of a float32 or float64 array."""
+    if array.dtype != np.float32 and not all(np.array_equal(p, _as_float32(p)) for p in _pieces(array)):
         return _BITS["float64"]
     for bits in (_BITS["bfloat16"], _BITS["float16"]):
-        if all(not np.any(_words(p) << np.uint32(9 + bits - 1)) for p in _pieces(held)):
+        if all(not np.any(_float32_bits(p) << np.uint32(9 + bits - 1)) for p in _pieces(array)):
             return bits
     return _BITS["float32"]
 
 
-def _pieces(held: Array) -> Iterator[Array]:
+def _pieces(array: Array) -> Iterator[Array]:
     """Yield the numbers of an array, some rows at a time."""
-    rows = np.atleast_1d(held)
-    size = max(_PIECE // max(rows[:1].size, 1), 1)
+    rows = np.atleast_1d(array)
+    size = max(_PIECE_SIZE // max(rows[:1].size, 1), 1)
     for low in range(0, len(rows), size):
         yield rows[low : low + size].reshape(-1)
 
 
-def _single(piece: Array) -> Array:
+def _as_float32(piece: Array) -> Array:
     with np.errstate(over="ignore"):
         return np.asarray(piece.astype(np.float32))
 
 
-def _words(piece: Array) -> IntArray:
+def _float32_bits(piece: Array) -> IntArray:
     """Return the bits of the numbers as float32."""
-    return np.ascontiguousarray(_single(piece)).view(np.uint32)
+    return np.ascontiguousarray(_as_float32(piece)).view(np.uint32)

@@ -1,4 +1,4 @@
-"""The verb audit: checkpoints of any framework held against the laws."""
+"""The verb audit: compare checkpoints of any framework with the laws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb watch: the files that a run leaves held against laws, as they appear."""
+"""The verb watch: compare the files that a run writes with laws, as they appear."""
 
 from __future__ import annotations
 
@@ -51,44 +51,44 @@ def _watch(options: argparse.Namespace) -> int:
         raise say.UsageError("--once ends at once: give no --timeout")
     if options.poll <= 0:
         raise say.UsageError(f"--poll must be above 0, got {options.poll:g}")
-    held = watch(tensors.load(options.laws), precision=options.precision)
+    monitor = watch(tensors.load(options.laws), precision=options.precision)
     folder = Folder(options.folder)
     failed, last = False, time.monotonic()
     try:
         while True:
             new = folder.new(finished=options.once)
             for pair in new:
-                failed |= not _checked(held, pair, options.json)
+                failed |= not _check_step(monitor, pair, options.json)
             if new or folder.growing:
                 last = time.monotonic()
             if options.once or (options.timeout is not None and time.monotonic() - last > options.timeout):
                 break
             time.sleep(options.poll)
-    except KeyboardInterrupt:  # how a watch without an end is ended
+    except KeyboardInterrupt:  # ends a watch without --timeout
         pass
-    if not held.n_calls and not failed:
+    if not monitor.n_calls and not failed:
         raise ValueError(f"{options.folder} has no files of parameters and gradients; see noetherlite watch --help")
-    _ended(held, options)
-    return say.BROKEN if held.findings else say.FAILED if failed else say.FINE
+    _report_end(monitor, options)
+    return say.BROKEN if monitor.findings else say.FAILED if failed else say.FINE
 
 
-def _checked(held: Watch, pair: Pair, as_json: bool) -> bool:
-    """Check one step and say what came of it; return whether it could be checked."""
+def _check_step(monitor: Watch, pair: Pair, as_json: bool) -> bool:
+    """Check one step and print the result; return whether it could be checked."""
     problem, findings = "", []
     try:
-        findings = held.check(*pair.read(held.names), step=pair.step)
+        findings = monitor.check(*pair.read(monitor.names), step=pair.step)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         problem = str(error)
-    broken = [law.name or law.formula for law in held.broken]
+    broken = [law.name or law.formula for law in monitor.broken]
     if as_json:
         files = list(dict.fromkeys([str(pair.params), str(pair.grads)]))
-        said = [str(finding) for finding in findings]
+        texts = [str(finding) for finding in findings]
         say.answer(
             {
                 "step": pair.step,
                 "files": files,
                 "broken": broken,
-                "findings": said,
+                "findings": texts,
                 "problem": problem,
                 "ok": not (broken or problem),
             }
@@ -99,14 +99,14 @@ def _checked(held: Watch, pair: Pair, as_json: bool) -> bool:
     return not problem
 
 
-def _ended(held: Watch, options: argparse.Namespace) -> None:
+def _report_end(monitor: Watch, options: argparse.Namespace) -> None:
     if options.page is not None:
         from .._show.page import report
 
-        page = report(held)
+        page = report(monitor)
         with replacing(options.page) as file:
             file.write(page.encode())
     if not options.json:
-        print(held.report())
+        print(monitor.report())
         if options.page is not None:
             print(f"wrote {options.page}")

@@ -1,4 +1,4 @@
-"""The page of a watch: every law with its verdict, what was found, and what no law sees."""
+"""The page of a watch: findings, every law with its verdict, and the coverage of the laws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .page_tables import table
 
 
 def heading(watch: Watch) -> str:
-    """Return what the page is of, for its title."""
+    """Return the default title of the page."""
     return f"Watch of {len(watch.laws)} laws of {len(watch.names)} tensors"
 
 
@@ -34,16 +34,16 @@ def body(watch: Watch) -> Iterable[str]:
         ],
     )
     yield "<h2>What no law sees</h2>"
-    seen = watch.coverage
-    rows = [("locked together", ", ".join(group)) for group in seen.groups]
-    rows += [("locked to no other", ", ".join(seen.free))] if seen.free else []
+    coverage = watch.coverage
+    rows = [("locked together", ", ".join(group)) for group in coverage.groups]
+    rows += [("locked to no other", ", ".join(coverage.free))] if coverage.free else []
     yield table([], rows, "facts")
-    unseen = str(seen).splitlines()[-1]
+    unseen = str(coverage).splitlines()[-1]
     yield f'<p class="note">{html.escape(unseen[:1].upper() + unseen[1:])}.</p>'
 
 
 def _item(finding: Finding) -> str:
-    """Return a finding as an item of a list."""
+    """Return a finding as a list item."""
     since = "" if finding.step is None else f"since step {finding.step}: "
     sizes = f"{finding.ratio:.4g} of its terms, {finding.tolerance:.2g} allowed"
     text = f"{since}{finding.reason} ({finding.law.name or finding.law.formula}, {finding.subject}: {sizes})"
