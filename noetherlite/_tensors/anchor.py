@@ -16,7 +16,7 @@ from .legs import Leg
 from .trees import array_of
 
 _ROWS = 256  # of logits that are widened to double precision at a time
-_WHOLE = 1e-2  # how near to a whole number a factor has to be to be called one
+_WHOLE = 1e-2  # relative distance within which a factor counts as a whole number
 
 
 @dataclass(frozen=True)
@@ -76,28 +76,28 @@ class Anchor:
         TypeError, ValueError
             If logits are not finite, or labels are no integers below their last size, in the shape of the others.
         """
-        z, own = array_of(logits, "logits")
-        classes = _classes(labels, z, self.ignored)
+        z, logits_eps = array_of(logits, "logits")
+        classes = _checked_labels(labels, z, self.ignored)
         z = z.reshape(-1, z.shape[-1])
         law = self.law(x)
-        left, size = float(law.total(x, g)[0]), float(law.scale(x, g)[0])
+        from_gradient, size = float(law.total(x, g)[0]), float(law.scale(x, g)[0])
         count = int((classes != self.ignored).sum()) if self.reduction == "mean" else 1
-        right = 0.0
+        from_logits = 0.0
         for start in range(0, len(z), _ROWS):
-            terms, sizes = _terms(z[start : start + _ROWS], classes[start : start + _ROWS], self.ignored)
-            right, size = right + terms / count, size + sizes / count
-        ratio = abs(left - right) / size if size else 0.0
-        return ratio, allowance(law, max(eps, own)), left / right if right else np.inf
+            terms, sizes = _logit_terms(z[start : start + _ROWS], classes[start : start + _ROWS], self.ignored)
+            from_logits, size = from_logits + terms / count, size + sizes / count
+        ratio = abs(from_gradient - from_logits) / size if size else 0.0
+        return ratio, allowance(law, max(eps, logits_eps)), from_gradient / from_logits if from_logits else np.inf
 
     def law(self, x: Mapping[str, Array]) -> Law:
-        """Return ⟨U, ∂L/∂U⟩ + ⟨b, ∂L/∂b⟩ as what one number scales."""
+        """Return ⟨U, ∂L/∂U⟩ + ⟨b, ∂L/∂b⟩ as the law of a common scaling of U and b."""
         legs = [Leg(name, tuple((n,) for n in x[name].shape), ()) for name in self.names]
         return Law("whole", tuple(Member(leg, 1.0) for leg in legs), name=f"absolute scale, by {self.weight}")
 
     def finding(self, x: Mapping[str, Array], step: int, ratio: float, tolerance: float, factor: float) -> Finding:
-        """Return what is to be said of a broken identity."""
-        whole, part = _near_whole(factor), _near_whole(1 / factor) if factor else 0
-        hint = ": summed where it is averaged?" if whole else ": divided once too often?" if part else ""
+        """Return the finding of a broken identity."""
+        multiple, fraction = _near_whole(factor), _near_whole(1 / factor) if factor else 0
+        hint = ": summed where it is averaged?" if multiple else ": divided once too often?" if fraction else ""
         reason = f"the gradient of {self.weight}, and of what is locked to it, is {factor:.4g} times what the logits ask for{hint}"
         return Finding(self.law(x), step, (), ratio, tolerance, reason)
 
@@ -125,30 +125,31 @@ class AnchorCheck:
         return [self.anchor.finding(x, step, ratio, tolerance, factor)]
 
 
-def _terms(z: Array, classes: IntArray, ignored: int) -> tuple[float, float]:
-    """Return Σ⟨p − y, z⟩ over the rows that count, p their softmax, and the size of its terms.
+def _logit_terms(z: Array, classes: IntArray, ignored: int) -> tuple[float, float]:
+    """Return Σ⟨p − y, z⟩ over the rows whose label is not ignored, p their softmax, and the size of its terms.
 
     A softmax has the relative round-off of its exponent, z less the largest.
     """
-    kept = classes != ignored
-    z, classes = z[kept].astype(np.float64), classes[kept]
+    counted = classes != ignored
+    z, classes = z[counted].astype(np.float64), classes[counted]
     shifted = z - z.max(axis=1, keepdims=True, initial=-np.inf)
     p = np.exp(shifted)
     p /= p.sum(axis=1, keepdims=True)
-    own = np.take_along_axis(z, classes[:, None], axis=1)
-    return float((p * z).sum() - own.sum()), float((p * (1 - shifted) * np.abs(z)).sum() + np.abs(own).sum())
+    label_logits = np.take_along_axis(z, classes[:, None], axis=1)
+    size = (p * (1 - shifted) * np.abs(z)).sum() + np.abs(label_logits).sum()
+    return float((p * z).sum() - label_logits.sum()), float(size)
 
 
-def _classes(labels: Any, z: Array, ignored: int) -> IntArray:
-    found = np.asarray(checks.plain(labels, "labels"))
-    if found.dtype.kind not in "iu":
-        raise TypeError(f"labels must be integers, got {checks.describe(found)}")
-    if found.shape != z.shape[:-1]:
-        raise ValueError(f"labels must have the shape {z.shape[:-1]} of logits without classes, got {found.shape}")
-    counted = found[found != ignored]
+def _checked_labels(labels: Any, z: Array, ignored: int) -> IntArray:
+    classes = np.asarray(checks.plain(labels, "labels"))
+    if classes.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, got {checks.describe(classes)}")
+    if classes.shape != z.shape[:-1]:
+        raise ValueError(f"labels must have the shape {z.shape[:-1]} of logits without classes, got {classes.shape}")
+    counted = classes[classes != ignored]
     if not counted.size or counted.min() < 0 or counted.max() >= z.shape[-1]:
         raise ValueError(f"labels must be classes from 0 to {z.shape[-1] - 1}, or {ignored} for what does not count")
-    return found.reshape(-1).astype(np.int64)
+    return classes.reshape(-1).astype(np.int64)
 
 
 def _near_whole(value: float) -> bool:

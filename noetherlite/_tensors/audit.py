@@ -1,4 +1,4 @@
-"""What checkpoints show of laws: sums in an optimiser's averages, the exact law of a step, and where the quantities stand."""
+"""Checks of laws on checkpoints: sums in an optimiser's averages, the exact law of a step, and the values of the quantities."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COARSE = 1e-6  # ε above which sums are near zero by chance
-_ALONE, _STEP = "averaged gradient", "step"
+_AVERAGE, _STEP = "averaged gradient", "step"
 _REASON = (
     "the average has something that a gradient has not: a wrong gradient, clipping tensor by tensor, or weight decay"
 )
@@ -35,7 +35,7 @@ _REASON = (
 
 @dataclass(frozen=True)
 class Check:
-    """One law held against a checkpoint.
+    """The check of one law on a checkpoint.
 
     Attributes
     ----------
@@ -60,16 +60,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Charge:
-    """Where the quantity of a law stands: |Q| over its components.
+    """The values of the quantity of a law: |Q| over its components.
 
     Attributes
     ----------
     law : Law
-        The law; blocks wider than 512 are seen by eight random products.
+        The law; blocks wider than 512 are reduced to eight random products.
     least, median, most : float
         |Q|.
     balance : float
-        Median of |Q| relative to its terms: 0 where they balance, 1 where one side is all.
+        Median of |Q| relative to its terms: 0 if they balance, 1 if one side is zero.
     """
 
     law: Law
@@ -81,14 +81,14 @@ class Charge:
 
 @dataclass(frozen=True, repr=False)
 class Audit:
-    """What `nl.tensors.audit` found.
+    """The result of `nl.tensors.audit`.
 
     Attributes
     ----------
     checks : list of Check
-        What was decided.
+        The checks that could be decided.
     charges : list of Charge
-        Where the quantities of the laws stand.
+        The values of the laws' quantities.
     findings : list of Finding
         One for each check that is broken; `str` of it is a sentence.
     limits : tuple of str
@@ -153,10 +153,10 @@ def audit(
     averaging: Averaging | float = 0.9,
     precision: str | None = None,
 ) -> Audit:
-    """Hold one checkpoint, or the states of an optimiser one step apart, against laws.
+    """Check one checkpoint, or the states of an optimiser one step apart, against laws.
 
     In an average of gradients that began at zero, what is zero in every gradient is zero: null and translation laws need no
-    trajectory. Every other law needs the average one step later. Where the quantities Q of the laws stand needs parameters only.
+    trajectory. Every other law needs the average one step later. The values of the quantities Q need parameters only.
 
     Parameters
     ----------
@@ -202,25 +202,27 @@ def audit(
     eps = 0.0 if precision is None else EPSILON[one_of(precision, "precision", EPSILON)]
     if following is not None and state is None:
         raise ValueError("following needs state, the averages one step before")
-    held = dict(leaves(params))
-    averages = None if state is None else averages_in(state, list(held), "state")
-    chosen = None if laws is None else given(laws)
-    x, own = named_arrays(aligned(held, _wanted(chosen, held, averages), "params"), "params")
-    m, other = _average(x, averages, "state")
-    ahead = None if following is None else averages_in(following, list(held), "following")
-    after, third = _average(x, ahead, "following")
-    eps = max(eps, own, other, third)
+    tensors = dict(leaves(params))
+    averages = None if state is None else averages_in(state, list(tensors), "state")
+    audited = None if laws is None else given(laws)
+    x, eps_params = named_arrays(aligned(tensors, _tensors_to_audit(audited, tensors, averages), "params"), "params")
+    m, eps_state = _matched_averages(x, averages, "state")
+    next_averages = None if following is None else averages_in(following, list(tensors), "following")
+    m_next, eps_following = _matched_averages(x, next_averages, "following")
+    eps = max(eps, eps_params, eps_state, eps_following)
     limits: list[str] = []
-    if chosen is None:
-        chosen, limits = _shown(m, how, eps)
-    fit(shapes_of(chosen), x)
-    checks, findings = _checked(chosen, x, m, after, how, eps)
-    limits += _undecided(chosen, checks, how)
-    return Audit(checks, _charges(chosen, x), findings, tuple(limits))
+    if audited is None:
+        audited, limits = _laws_shown_by(m, how, eps)
+    fit(shapes_of(audited), x)
+    checks, findings = _check_laws(audited, x, m, m_next, how, eps)
+    limits += _undecided(audited, checks, how)
+    return Audit(checks, _charges(audited, x), findings, tuple(limits))
 
 
-def _wanted(laws: Sequence[Law] | None, params: Mapping[str, Any], state: Mapping[str, Any] | None) -> list[str]:
-    """Return the names of the tensors to look at: those of the laws, or all that the state has averages of."""
+def _tensors_to_audit(
+    laws: Sequence[Law] | None, params: Mapping[str, Any], state: Mapping[str, Any] | None
+) -> list[str]:
+    """Return the names of the tensors to audit: those of the laws, or by default all that have averages in the state."""
     if laws is not None:
         return list(dict.fromkeys(name for law in laws for name in law.tensors))
     if state is None:
@@ -234,32 +236,34 @@ def _wanted(laws: Sequence[Law] | None, params: Mapping[str, Any], state: Mappin
     return common
 
 
-def _average(x: Mapping[str, Array], held: Mapping[str, Any] | None, called: str) -> tuple[dict[str, Array], float]:
-    """Return the averages of tensors, none where none are held, and machine ε of their numbers."""
-    if held is None:
+def _matched_averages(
+    x: Mapping[str, Array], tensors: Mapping[str, Any] | None, called: str
+) -> tuple[dict[str, Array], float]:
+    """Return the averages of the tensors x, {} without a state, and machine ε of their numbers."""
+    if tensors is None:
         return {}, 0.0
-    m, eps = named_arrays(aligned(held, list(x), called), called)
+    m, eps = named_arrays(aligned(tensors, list(x), called), called)
     return matched(x, m, called), eps
 
 
-def _checked(
+def _check_laws(
     laws: Sequence[Law],
     x: Mapping[str, Array],
     m: Mapping[str, Array],
-    after: Mapping[str, Array],
+    m_next: Mapping[str, Array],
     how: Averaging,
     eps: float,
 ) -> tuple[list[Check], list[Finding]]:
     checks, findings = [], []
     for law in laws:
-        judged = [(_ALONE, how.judge_sum(law, m, eps))] if m else []
-        judged += [(_STEP, how.judge(law, x, m, after, eps))] if after else []
+        judged = [(_AVERAGE, how.judge_sum(law, m, eps))] if m else []
+        judged += [(_STEP, how.judge(law, x, m, m_next, eps))] if m_next else []
         for subject, result in judged:
             if result is not None:
-                worst, where = largest(result[0])
+                worst, index = largest(result[0])
                 checks.append(Check(law, subject, worst, result[1]))
                 if worst > result[1]:
-                    findings.append(Finding(law, None, where, worst, result[1], _REASON, subject))
+                    findings.append(Finding(law, None, index, worst, result[1], _REASON, subject))
     return checks, findings
 
 
@@ -268,48 +272,48 @@ def _undecided(laws: Sequence[Law], checks: Sequence[Check], how: Averaging) -> 
     count = sum(id(law) not in decided for law in laws)
     if not count:
         return []
-    alone = "; a decay in the average leaves the sums to it, too" if how.decay else ""
+    reason = "; a decay in the average leaves the sums to it, too" if how.decay else ""
     return [
-        f"{count} of {len(laws)} laws were not decided: they need the optimiser's state and the one a step later{alone}"
+        f"{count} of {len(laws)} laws were not decided: they need the optimiser's state and the one a step later{reason}"
     ]
 
 
 def _charges(laws: Sequence[Law], x: Mapping[str, Array]) -> list[Charge]:
-    """Return where the quantities stand; rotations have none."""
-    out = []
+    """Return the values of the quantities; rotations have none."""
+    charges = []
     for law in laws:
         if law.kind != "rotate":
             size = np.abs(law.quantity(x))
             share = ratio(*law.defect(x, x))
-            out.append(
+            charges.append(
                 Charge(law, float(size.min()), float(np.median(size)), float(size.max()), float(np.median(share)))
             )
-    return out
+    return charges
 
 
-def _shown(m: Mapping[str, Array], how: Averaging, eps: float) -> tuple[list[Law], list[str]]:
+def _laws_shown_by(m: Mapping[str, Array], how: Averaging, eps: float) -> tuple[list[Law], list[str]]:
     """Return the null and translation laws of single tensors that averages obey."""
     if eps > _COARSE:
         return [], [f"averages of precision {eps:.0e} are too coarse to see laws in: give laws"]
     if how.decay:
         return [], ["a decay in the average hides sums that would be zero: give laws"]
-    out = []
+    laws = []
     for name, array in m.items():
         splits = tuple((n,) for n in array.shape)
         axes = tuple(axis for axis, n in enumerate(array.shape) if n > 1)
-        kept: list[tuple[Kind, tuple[int, ...]]] = [("null", axes)]
+        candidates: list[tuple[Kind, tuple[int, ...]]] = [("null", axes)]
         if axes:
-            kept += [("translate", own) for own in itertools.combinations(axes, len(axes) - 1)]
-        for kind, own in kept:
-            law = Law(kind, (Member(Leg(name, splits, own), 1.0),))
+            candidates += [("translate", kept_axes) for kept_axes in itertools.combinations(axes, len(axes) - 1)]
+        for kind, kept_axes in candidates:
+            law = Law(kind, (Member(Leg(name, splits, kept_axes), 1.0),))
             judged = how.judge_sum(law, m, eps)
             assert judged is not None
             if largest(judged[0])[0] <= judged[1]:
-                out.append(law)
+                laws.append(law)
                 if kind == "null":
-                    break  # sums of zeros say no more
-    limits = [] if out else ["no tensor of the state is zero or sums to zero along an axis"]
-    return [replace(law, name=named(law)) for law in out], limits
+                    break  # the sums of zeros add nothing
+    limits = [] if laws else ["no tensor of the state is zero or sums to zero along an axis"]
+    return [replace(law, name=named(law)) for law in laws], limits
 
 
 def _title(law: Law) -> str:

@@ -16,7 +16,7 @@ from .law import SHIFTS, Law
 
 @dataclass(frozen=True)
 class Averaging:
-    """How an optimiser averages gradients: m' = β m + a(∇U(x) + λx), whatever it does with m' afterwards.
+    """The average of gradients in an optimiser, m' = β m + a(∇U(x) + λx), independent of how m' is used.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Averaging:
 
     @property
     def enlarged(self) -> float:
-        """By how much the gradients are larger than their average, when they are independent: √((1 + β)/(1 − β))."""
+        """The ratio of the gradients to their average if they are independent: √((1 + β)/(1 − β))."""
         return math.sqrt((1 + self.beta) / (1 - self.beta))
 
     def defect(
@@ -80,13 +80,13 @@ class Averaging:
             As `Law.defect`.
         """
         defect, scale = scaled(law, x, m_next)
-        before, size = scaled(law, x, m)
-        defect, scale = defect - self.beta * before, scale + self.beta * size
+        previous, size = scaled(law, x, m)
+        defect, scale = defect - self.beta * previous, scale + self.beta * size
         if self.decay:
             assert self.weight is not None
-            own, size = law.defect(x, x)
+            decay_term, size = law.defect(x, x)
             share = self.weight * self.decay
-            defect, scale = defect - share * own, scale + share * size
+            defect, scale = defect - share * decay_term, scale + share * size
         return defect, scale
 
     def judge(
@@ -96,7 +96,7 @@ class Averaging:
         return ratio(*self.defect(law, x, m, m_next)), allowance(law, eps)
 
     def judge_sum(self, law: Law, m: Mapping[str, Array], eps: float) -> tuple[Float64Array, float] | None:
-        """Return the same of one average alone, None for laws that say nothing of it.
+        """Return the same for one average alone; None for laws that do not constrain it.
 
         ⟨ξ, m⟩ = 0 at all times for translations, if the average began at zero and no decay enters it. Round-off is that of the
         gradients, of which the average may be much smaller.
@@ -107,7 +107,7 @@ class Averaging:
 
 
 def averaging_of(value: object) -> Averaging:
-    """Return what `averaging=` means: an Averaging, or β of one."""
+    """Return the Averaging that `averaging=` gives: itself, or by its β."""
     if isinstance(value, Averaging):
         return value
     return Averaging(checks.real(value, "averaging", minimum=0))
@@ -123,9 +123,9 @@ class AverageCheck:
         self.tolerance = np.zeros(len(laws))
 
     def check(
-        self, step: int, x: Mapping[str, Array], m: Mapping[str, Array], eps: float, known: Sequence[Law]
+        self, step: int, x: Mapping[str, Array], m: Mapping[str, Array], eps: float, broken: Sequence[Law]
     ) -> list[Finding]:
-        """Return the laws that the averages break, but for those that are `known` to be broken."""
+        """Return findings of the laws that the averages break, except those in `broken`."""
         last = self._last
         new = []
         for i, law in enumerate(self._laws):
@@ -134,11 +134,11 @@ class AverageCheck:
                 judged = self._averaging.judge(law, last[1], last[2], m, eps)
             if judged is None:
                 continue
-            worst, where = largest(judged[0])
+            worst, index = largest(judged[0])
             self.worst[i], self.tolerance[i] = max(self.worst[i], worst), judged[1]
-            if worst > judged[1] and law not in known:
-                new.append(Finding(law, step, where, worst, judged[1], WHY, "averaged gradient"))
-        self._last = (step, _copied(x), _copied(m))
+            if worst > judged[1] and law not in broken:
+                new.append(Finding(law, step, index, worst, judged[1], WHY, "averaged gradient"))
+        self._last = (step, _copy_arrays(x), _copy_arrays(m))
         return new
 
 
@@ -148,5 +148,5 @@ WHY = (
 )
 
 
-def _copied(arrays: Mapping[str, Array]) -> dict[str, Array]:
+def _copy_arrays(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {name: array.copy() for name, array in arrays.items()}

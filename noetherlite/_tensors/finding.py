@@ -1,4 +1,4 @@
-"""How far a law may be off by round-off, and what is said of one that is off further."""
+"""Tolerances of laws for round-off, and findings of broken laws."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def scale_of(law: Law, x: Mapping[str, Array], g: Mapping[str, Array]) -> Float6
     A gradient that should be zero has no scale of its own: it is that of the largest.
     """
     if law.kind == "null":
-        return np.full(law.size, max(root_mean_square(own) for own in g.values()))
+        return np.full(law.size, max(root_mean_square(gradient) for gradient in g.values()))
     return law.scale(x, g)
 
 

@@ -60,9 +60,9 @@ class Pair:
 
 def _part(tree: Any, kind: str, path: Path) -> dict[str, Any]:
     """Return what a file that holds both calls `params.NAME`, or `grads.NAME`."""
-    words = [word for word, own in _WORD.items() if own == kind]
-    held = {key.replace("/", "."): leaf for key, leaf in leaves(tree)}
-    part = {key.partition(".")[2]: leaf for key, leaf in held.items() if key.partition(".")[0] in words}
+    words = [word for word, word_kind in _WORD.items() if word_kind == kind]
+    entries = {key.replace("/", "."): leaf for key, leaf in leaves(tree)}
+    part = {key.partition(".")[2]: leaf for key, leaf in entries.items() if key.partition(".")[0] in words}
     if not part:
         raise ValueError(
             f"{path} has no entries {kind}.NAME; a file of both must have params.NAME and grads.NAME, or give two files,"
@@ -84,7 +84,7 @@ class Folder:
         if not path.is_dir():
             raise NotADirectoryError(20, "Not a folder", str(path))
         self.path, self.growing = path, False
-        self._seen: set[Pair] = set()
+        self._returned: set[Pair] = set()
         self._sizes: dict[Path, tuple[int, float]] = {}
 
     def new(self, finished: bool = False) -> list[Pair]:
@@ -95,20 +95,20 @@ class Folder:
         finished : bool
             Whether nothing is being written any more. Otherwise files must be as they were at the call before.
         """
-        before, self._sizes = self._sizes, self._present()
-        self.growing = not finished and self._sizes != before
-        settled = [path for path, size in self._sizes.items() if finished or before.get(path) == size]
-        new = [pair for pair in _pairs(settled, self.path) if pair not in self._seen]
-        self._seen.update(new)
+        previous, self._sizes = self._sizes, self._file_sizes()
+        self.growing = not finished and self._sizes != previous
+        settled = [path for path, size in self._sizes.items() if finished or previous.get(path) == size]
+        new = [pair for pair in _pairs(settled, self.path) if pair not in self._returned]
+        self._returned.update(new)
         return new
 
-    def _present(self) -> dict[Path, tuple[int, float]]:
-        found = {}
+    def _file_sizes(self) -> dict[Path, tuple[int, float]]:
+        sizes = {}
         for path in self.path.rglob("*"):
             if path.suffix in SUFFIXES and path.is_file():
                 status = path.stat()
-                found[path] = status.st_size, status.st_mtime
-        return found
+                sizes[path] = status.st_size, status.st_mtime
+        return sizes
 
 
 def _pairs(paths: list[Path], root: Path) -> list[Pair]:
@@ -119,16 +119,16 @@ def _pairs(paths: list[Path], root: Path) -> list[Pair]:
         kinds = [_WORD[word.lower()] for word in words if word.lower() in _WORD]
         rest = "".join(word for word in words if word.lower() not in _WORD).strip("._/-")
         by_label[rest][kinds[-1] if kinds else "both"] = path
-    out = []
-    for label, own in by_label.items():
-        if {"params", "grads"} <= set(own):
-            out.append(Pair(label, own["params"], own["grads"]))
-        elif "both" in own:
-            out.append(Pair(label, own["both"], own["both"]))
-    return sorted(out, key=lambda pair: _natural(pair.label))
+    pairs = []
+    for label, files in by_label.items():
+        if {"params", "grads"} <= set(files):
+            pairs.append(Pair(label, files["params"], files["grads"]))
+        elif "both" in files:
+            pairs.append(Pair(label, files["both"], files["both"]))
+    return sorted(pairs, key=lambda pair: _numeric_key(pair.label))
 
 
-def _natural(text: str) -> list[tuple[int, int, str]]:
+def _numeric_key(text: str) -> list[tuple[int, int, str]]:
     """Return a key by which 9 comes before 10."""
     parts = re.split(r"(\d+)", text)
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]

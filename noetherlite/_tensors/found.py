@@ -29,18 +29,18 @@ _LARGE = 10_000_000  # parameters, beyond which no more draws are taken than wer
 
 @dataclass(frozen=True, repr=False)
 class Scan:
-    """What `scan` found.
+    """The result of `scan`.
 
     Attributes
     ----------
     relations : list of Law
         One per symmetry, none implied by another; each has `.kind`, `.group`, `.name`, `.members`, `.residual` and `.gap`.
     n_draws : int
-        Number of gradients that it rests on.
+        Number of gradients that were used.
     eps : float
         Machine ε of the numbers.
     limits : tuple of str
-        What was not looked for, and why.
+        What was not searched for, and why.
     """
 
     relations: list[Law]
@@ -159,13 +159,13 @@ def scan(
     large = sum(x.size for x in start.values()) > _LARGE
     count = draws or (_FEW if large else min(max(_FEW, draws_needed(shapes)), _MOST_DRAWS))
     generator = checks.generator(rng)
-    found = []
+    pairs = []
     for _ in range(count):
-        point = _moved(start, spread, generator)
-        grads, own = named_arrays(gradient({name: x.copy() for name, x in point.items()}), "gradient(params)")
-        found.append((point, {name: g.copy() for name, g in matched(point, grads).items()}))
-        eps = max(eps, own)
-    return _scan(shapes, found, eps)
+        point = _random_point(start, spread, generator)
+        grads, grads_eps = named_arrays(gradient({name: x.copy() for name, x in point.items()}), "gradient(params)")
+        pairs.append((point, {name: g.copy() for name, g in matched(point, grads).items()}))
+        eps = max(eps, grads_eps)
+    return _search(shapes, pairs, eps)
 
 
 @underflowing
@@ -189,7 +189,7 @@ def scan_pairs(pairs: Iterable[tuple[Tree, Tree]], *, views: dict[str, dict[str,
     TypeError, ValueError
         As `scan`, and if there are fewer than two pairs or their names or shapes differ.
     """
-    found: list[Draw] = []
+    recorded: list[Draw] = []
     eps = 0.0
     if not isinstance(pairs, Iterable):
         raise TypeError(f"pairs must be pairs of parameters and gradients, got {checks.describe(pairs)}")
@@ -197,44 +197,47 @@ def scan_pairs(pairs: Iterable[tuple[Tree, Tree]], *, views: dict[str, dict[str,
         if not isinstance(pair, Sequence) or len(pair) != 2:
             raise TypeError(f"pairs[{k}] must be a pair of parameters and gradients, got {checks.describe(pair)}")
         x, g = pair
-        params, own = named_arrays(x, f"pairs[{k}][0]")
-        grads, other = named_arrays(g, f"pairs[{k}][1]")
-        if found and {n: a.shape for n, a in params.items()} != {n: a.shape for n, a in found[0][0].items()}:
+        params, params_eps = named_arrays(x, f"pairs[{k}][0]")
+        grads, grads_eps = named_arrays(g, f"pairs[{k}][1]")
+        if recorded and {n: a.shape for n, a in params.items()} != {n: a.shape for n, a in recorded[0][0].items()}:
             raise ValueError(f"pairs[{k}] must have the names and shapes of pairs[0]")
-        found.append((params, matched(params, grads)))
-        eps = max(eps, own, other)
-    if len(found) < 2:
-        raise ValueError(f"pairs must have at least two entries, got {len(found)}")
-    shapes = Shapes(splits_of({name: a.shape for name, a in found[0][0].items()}, views))
-    return _scan(shapes, found, eps)
+        recorded.append((params, matched(params, grads)))
+        eps = max(eps, params_eps, grads_eps)
+    if len(recorded) < 2:
+        raise ValueError(f"pairs must have at least two entries, got {len(recorded)}")
+    shapes = Shapes(splits_of({name: a.shape for name, a in recorded[0][0].items()}, views))
+    return _search(shapes, recorded, eps)
 
 
-def _moved(start: dict[str, Array], spread: float, rng: np.random.Generator) -> dict[str, Array]:
+def _random_point(start: dict[str, Array], spread: float, rng: np.random.Generator) -> dict[str, Array]:
     """Return a random point near `start`; tensors that are zero move by the typical size of the others."""
     sizes = {name: float(rms(x)) for name, x in start.items()}
     typical = float(np.median([size for size in sizes.values() if size > 0] or [1.0]))
-    out: dict[str, Array] = {}
+    point: dict[str, Array] = {}
     for name, x in start.items():
         size = sizes[name] or typical
         scale = unit(np.array(size))  # which float32 may not reach
         step = spread * (size / scale) * rng.standard_normal(x.shape, dtype=np.float32)
-        out[name] = x + step.astype(x.dtype) * x.dtype.type(scale)
-    return out
+        point[name] = x + step.astype(x.dtype) * x.dtype.type(scale)
+    return point
 
 
-def _in_units(draws: Sequence[Draw]) -> Sequence[Draw]:
-    """Return draws whose squares are doubles: every relation is homogeneous in the parameters, and in the gradients."""
+def _scaled_draws(draws: Sequence[Draw]) -> Sequence[Draw]:
+    """Return draws scaled so that squares neither overflow nor underflow; relations are homogeneous in both arrays."""
     scales = [max(unit(a) for draw in draws for a in draw[k].values()) for k in (0, 1)]
     if all(2.0**-300 < scale < 2.0**300 for scale in scales):
-        return draws  # as they are: they may be large
-    one, two = scales
-    return [({name: x / one for name, x in p.items()}, {name: g / two for name, g in q.items()}) for p, q in draws]
+        return draws  # not copied, as they may be large
+    params_scale, grads_scale = scales
+    return [
+        ({name: x / params_scale for name, x in p.items()}, {name: g / grads_scale for name, g in q.items()})
+        for p, q in draws
+    ]
 
 
-def _scan(shapes: Shapes, draws: Sequence[Draw], eps: float) -> Scan:
-    search = Search(shapes, Measurements(_in_units(draws), eps))
+def _search(shapes: Shapes, draws: Sequence[Draw], eps: float) -> Scan:
+    search = Search(shapes, Measurements(_scaled_draws(draws), eps))
     laws = search.run()
-    limits = _nearly(search, laws)
+    limits = _near_relations(search, laws)
     if search.skipped:
         limits.append(
             f"relations between more legs than {len(draws)} gradients give equations for, among them those between whole"
@@ -246,19 +249,19 @@ def _scan(shapes: Shapes, draws: Sequence[Draw], eps: float) -> Scan:
     return Scan([replace(law, name=named(law)) for law in laws], sizes, len(draws), eps, tuple(limits))
 
 
-def _nearly(search: Search, laws: Sequence[Law]) -> list[str]:
-    """Return a sentence for everything that holds far better than chance, but not to round-off."""
+def _near_relations(search: Search, laws: Sequence[Law]) -> list[str]:
+    """Return a sentence for every relation that holds far better than chance, but not to round-off."""
     reached = {law.members[0].tensor for law in laws if len(law.members) == 1}
     worst: dict[str, float] = {}
     for leg, ratio in search.nearly:
         if leg.tensor not in reached:
             worst[leg.tensor] = min(ratio, worst.get(leg.tensor, np.inf))
-    known = {frozenset(law.tensors) for law in laws}
-    told = [frozenset([name]) for name in worst]
+    tensors_of_laws = {frozenset(law.tensors) for law in laws}
+    singles = [frozenset([name]) for name in worst]
     several: dict[frozenset[str], float] = {}
     for legs, ratio in search.nearly_between:
         tensors = frozenset(leg.tensor for leg in legs)
-        if tensors not in known and not any(own <= tensors for own in [*told, *several]):
+        if tensors not in tensors_of_laws and not any(smaller <= tensors for smaller in [*singles, *several]):
             several[tensors] = ratio
     why = "broken by an ε of a norm, or by a part of the computation in lower precision"
     texts = [

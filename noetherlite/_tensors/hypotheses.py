@@ -37,7 +37,7 @@ class Shapes:
 
     def __init__(self, splits: Mapping[str, Splits]) -> None:
         self.splits = dict(splits)
-        self.whole = {name: Leg(name, own, ()) for name, own in self.splits.items()}
+        self.whole = {name: Leg(name, sizes, ()) for name, sizes in self.splits.items()}
         self.sizes = sorted({n for leg in self.whole.values() for n in leg.shape if n > 1}, reverse=True)
         self._shapes = [tuple(n for n in leg.shape if n > 1) for leg in self.whole.values()]
 
@@ -61,18 +61,18 @@ class Shapes:
 
     def _axes(self) -> list[list[Leg]]:
         """Axes as the tensors have them, and several of one together, such as experts and their neurons."""
-        return _by_size(leg for whole in self.whole.values() for leg in self._subsets(whole))
+        return _by_size(leg for tensor in self.whole.values() for leg in self._subsets(tensor))
 
-    def _subsets(self, whole: Leg) -> Iterator[Leg]:
+    def _subsets(self, tensor: Leg) -> Iterator[Leg]:
         """Yield legs of every set of axes; all axes of a matrix only where another tensor has its shape."""
-        sizes = dict(enumerate(replace(whole, kept=tuple(range(len(whole.shape)))).sizes))
+        sizes = dict(enumerate(replace(tensor, kept=tuple(range(len(tensor.shape)))).sizes))
         axes = [axis for axis, n in sizes.items() if n > 1]
-        twins = self._shapes.count(tuple(whole.shape[axis] for axis in axes))
+        twins = self._shapes.count(tuple(tensor.shape[axis] for axis in axes))
         for count in range(1, len(axes) + 1):
             if count == len(axes) > 1 and twins < 2:
                 continue
             for kept in itertools.combinations(axes, count):
-                yield replace(whole, kept=kept)
+                yield replace(tensor, kept=kept)
 
     def _slices(self) -> Iterator[list[Leg]]:
         """Tensors cut along a fused axis: one that a view has split, or one whose size is a small multiple of another's."""

@@ -175,7 +175,9 @@ class Law:
 
     def total(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, sampled: bool = False) -> Float64Array:
         """Return the first part of `defect` alone."""
-        terms = [m.coefficient * self._value(m, *self._seen(m, params, grads, sampled)) for m in self.members]
+        terms = [
+            m.coefficient * self._contraction(m, *self._leg_arrays(m, params, grads, sampled)) for m in self.members
+        ]
         M = functools.reduce(operator.add, terms)
         if self.kind != "complex":
             return M
@@ -183,20 +185,23 @@ class Law:
 
     def scale(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, sampled: bool = False) -> Float64Array:
         """Return the second part of `defect` alone."""
-        terms = [abs(m.coefficient) * self._size(m, *self._seen(m, params, grads, sampled)) for m in self.members]
+        terms = [
+            abs(m.coefficient) * self._contraction_size(m, *self._leg_arrays(m, params, grads, sampled))
+            for m in self.members
+        ]
         size = functools.reduce(operator.add, terms)
         if self.kind != "complex":
             return size
         return np.stack([size[..., 0, 0] + size[..., 1, 1], size[..., 0, 1] + size[..., 1, 0]], axis=-1)
 
-    def _value(self, member: Member, x: Array, g: Array) -> Float64Array:
+    def _contraction(self, member: Member, x: Array, g: Array) -> Float64Array:
         """Return the contraction of one member."""
         if self.acting is None:
             factors = (g,) if self.kind in SHIFTS else (g, x)
             return gathered(member.leg, summed(member.leg, *factors))
         width = x.shape[-2]
         if width > _WIDEST:
-            left, right = _vectors(width, member.inverse)
+            left, right = _random_vectors(width, member.inverse)
             M = _products(g, x, left, right)
             M = M - _products(g, x, right, left) if self.kind == "rotate" else M
         else:
@@ -206,7 +211,7 @@ class Law:
             M = M.swapaxes(-1, -2) if member.inverse else M
         return -M if member.inverse else M
 
-    def _size(self, member: Member, x: Array, g: Array) -> Float64Array:
+    def _contraction_size(self, member: Member, x: Array, g: Array) -> Float64Array:
         """Return |X||G| for each number of the contraction of one member."""
         if self.acting is None:
             field = "translate" if self.kind in SHIFTS else "scale"
@@ -214,7 +219,7 @@ class Law:
             return np.asarray(np.sqrt((g2 + g2.mean()) * y2))
         width = x.shape[-2]
         if width > _WIDEST:
-            left, right = _vectors(width, member.inverse)
+            left, right = _random_vectors(width, member.inverse)
             size = np.linalg.norm(left @ g, axis=-1) * np.linalg.norm(right @ x, axis=-1)
             return np.asarray(2 * size if self.kind == "rotate" else size)
         g2, x2 = np.square(g).sum(-1), np.square(x).sum(-1)
@@ -223,7 +228,7 @@ class Law:
             return _above_diagonal(size + size.swapaxes(-1, -2))
         return np.asarray(size.swapaxes(-1, -2) if member.inverse else size)
 
-    def _seen(
+    def _leg_arrays(
         self, member: Member, params: Mapping[str, Array], grads: Mapping[str, Array], sampled: bool
     ) -> tuple[Array, Array]:
         """Return what a leg sees of a tensor and its gradient; as (blocks, acting, rest) for kinds that mix components."""
@@ -272,11 +277,11 @@ def given(laws: Iterable[Law], fewest: int = 1) -> list[Law]:
         If there are fewer, or entries that are no laws.
     """
     expected = "laws, as nl.scan(...).laws() and nl.tensors.load return them"
-    held = checks.items(laws, "laws", expected)
-    wrong = [law for law in held if not isinstance(law, Law)]
-    if wrong or len(held) < fewest:
-        raise TypeError(f"laws must be {expected}; got {checks.describe(wrong[0] if wrong else held)}")
-    return held
+    items = checks.items(laws, "laws", expected)
+    wrong = [law for law in items if not isinstance(law, Law)]
+    if wrong or len(items) < fewest:
+        raise TypeError(f"laws must be {expected}; got {checks.describe(wrong[0] if wrong else items)}")
+    return items
 
 
 def _above_diagonal(M: Float64Array) -> Float64Array:
@@ -284,7 +289,7 @@ def _above_diagonal(M: Float64Array) -> Float64Array:
     return M[..., rows, columns]
 
 
-def _vectors(width: int, swapped: bool) -> tuple[Float64Array, Float64Array]:
+def _random_vectors(width: int, swapped: bool) -> tuple[Float64Array, Float64Array]:
     """Return random vectors to take products with, those for Mᵀ where swapped; (_PROJECTIONS, width) each."""
     left, right = np.random.default_rng(width).normal(size=(2, _PROJECTIONS, width))
     return (right, left) if swapped else (left, right)

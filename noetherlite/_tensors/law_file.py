@@ -1,4 +1,4 @@
-"""Laws as JSON: what was found once can be watched for ever."""
+"""The file format of laws: JSON."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def load(path: str | Path) -> list[Law]:
         or not isinstance(document.get("laws"), list)
     ):
         raise ValueError(f"{path} is not a file of laws of schema {_SCHEMA}, as nl.tensors.dump writes them")
-    return [_law(entry, f"{path}: law {k}") for k, entry in enumerate(document["laws"])]
+    return [_read_law(entry, f"{path}: law {k}") for k, entry in enumerate(document["laws"])]
 
 
 def _as_dict(law: Law) -> dict[str, Any]:
@@ -82,9 +82,9 @@ def _as_dict(law: Law) -> dict[str, Any]:
     }
 
 
-def _law(entry: Any, where: str) -> Law:
+def _read_law(entry: Any, place: str) -> Law:
     try:
-        members = tuple(_member(m) for m in entry["members"])
+        members = tuple(_read_member(m) for m in entry["members"])
         acting = entry["acting"]
         law = Law(
             cast(Kind, checks.one_of(entry["kind"], "kind", get_args(Kind))),
@@ -97,11 +97,11 @@ def _law(entry: Any, where: str) -> Law:
         )
         law.check()
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"{where} is damaged: {type(error).__name__}: {error}") from None
+        raise ValueError(f"{place} is damaged: {type(error).__name__}: {error}") from None
     return law
 
 
-def _member(entry: Any) -> Member:
+def _read_member(entry: Any) -> Member:
     part = entry["part"]
     leg = Leg(
         str(entry["tensor"]),

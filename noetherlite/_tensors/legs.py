@@ -81,8 +81,8 @@ class Leg:
     @functools.cached_property
     def axes(self) -> tuple[int, ...]:
         """The tensor's own axes that the components lie along."""
-        own = [axis for axis, sizes in enumerate(self.splits) for _ in sizes]
-        return tuple(dict.fromkeys(own[k] for k in self.kept))
+        axis_of = [axis for axis, sizes in enumerate(self.splits) for _ in sizes]
+        return tuple(dict.fromkeys(axis_of[k] for k in self.kept))
 
     @functools.cached_property
     def plain(self) -> Leg:
@@ -91,26 +91,26 @@ class Leg:
 
     def seen(self, array: Array) -> Array:
         """Return the part of a tensor that this leg sees, with all its axes."""
-        out = array if array.ndim == len(self.shape) else array.reshape(self.shape)
+        view = array if array.ndim == len(self.shape) else array.reshape(self.shape)
         if self.part:
             axis, start, stop = self.part
-            out = out[(slice(None),) * axis + (slice(start, stop),)]
-        return out
+            view = view[(slice(None),) * axis + (slice(start, stop),)]
+        return view
 
     def rows(self, array: Array) -> Array:
         """Return a tensor as (components, rest)."""
         first = tuple(range(len(self.kept)))
-        out = self.seen(array) if self.kept == first else np.moveaxis(self.seen(array), self.kept, first)
+        rows = self.seen(array) if self.kept == first else np.moveaxis(self.seen(array), self.kept, first)
         if self.arranged:
-            out = np.moveaxis(out.reshape(*self.arranged, -1), self.components, range(len(self.components)))
-        return out.reshape(self.size, -1)
+            rows = np.moveaxis(rows.reshape(*self.arranged, -1), self.components, range(len(self.components)))
+        return rows.reshape(self.size, -1)
 
     def some_rows(self, array: Array, components: IntArray) -> Array:
         """Return some of the rows of a tensor, without arranging all of them."""
         if self.arranged or len(self.kept) != 1:
             return self.rows(array)[components]
-        chosen = np.take(self.seen(array), components, axis=self.kept[0])
-        return np.moveaxis(chosen, self.kept[0], 0).reshape(components.size, -1)
+        selected = np.take(self.seen(array), components, axis=self.kept[0])
+        return np.moveaxis(selected, self.kept[0], 0).reshape(components.size, -1)
 
     def labels(self, involved: tuple[int, ...]) -> IntArray:
         """Return the component that each entry of the tensor belongs to, −1 outside the slice.
@@ -137,16 +137,16 @@ class Leg:
         if not self.arranged:
             return np.arange(self.size)
         index = np.unravel_index(np.arange(math.prod(self.arranged)), self.arranged)
-        out = np.zeros(math.prod(self.arranged), dtype=np.int64)
+        component = np.zeros(math.prod(self.arranged), dtype=np.int64)
         for axis in self.components:
-            out = out * self.arranged[axis] + index[axis]
-        return out
+            component = component * self.arranged[axis] + index[axis]
+        return component
 
     @functools.cached_property
     def involved(self) -> tuple[int, ...]:
         """The tensor's own axes that the components or the slice depend on."""
-        own = [axis for axis, sizes in enumerate(self.splits) for _ in sizes]
-        return tuple(sorted({*self.axes, *((own[self.part[0]],) if self.part else ())}))
+        axis_of = [axis for axis, sizes in enumerate(self.splits) for _ in sizes]
+        return tuple(sorted({*self.axes, *((axis_of[self.part[0]],) if self.part else ())}))
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -171,16 +171,16 @@ def coarsening(fine: Leg, coarse: Leg) -> tuple[tuple[int, ...], bytes] | None:
     inside = target >= 0
     reached = source[inside] >= 0
     source, target = source[inside][reached], target[inside][reached]
-    out = np.full(fine.size, -1, dtype=np.int64)
-    out[source] = target
-    if not reached.any() or (out[source] != target).any():
+    component_of = np.full(fine.size, -1, dtype=np.int64)
+    component_of[source] = target
+    if not reached.any() or (component_of[source] != target).any():
         return None
-    return _shared(tuple(out.tolist())), _shared(reached.tobytes())
+    return _interned(tuple(component_of.tolist())), _interned(reached.tobytes())
 
 
 @functools.lru_cache(maxsize=256)
-def _shared(value: _Plain) -> _Plain:
-    """Return the object that was first given of all that are equal: most legs of a model lie in few ways."""
+def _interned(value: _Plain) -> _Plain:
+    """Return the first of all equal values, to save memory: the legs of a model have few distinct ones."""
     return value
 
 
@@ -212,9 +212,9 @@ def gathered(leg: Leg, values: Float64Array) -> Float64Array:
     """Return sums over the entries of a leg's kept axes, (..., entries), as sums over its components, (..., components)."""
     if not leg.arranged:
         return values
-    others = tuple(axis - len(leg.arranged) for axis in range(len(leg.arranged)) if axis not in leg.components)
+    summed_axes = tuple(axis - len(leg.arranged) for axis in range(len(leg.arranged)) if axis not in leg.components)
     split = values.reshape(*values.shape[:-1], *leg.arranged)
-    return np.asarray(split.sum(axis=others).reshape(*values.shape[:-1], -1))
+    return np.asarray(split.sum(axis=summed_axes).reshape(*values.shape[:-1], -1))
 
 
 def root_mean_square(array: Array) -> float:

@@ -1,4 +1,4 @@
-"""Which tensors' gradients explain broken laws, and which errors no law sees (theory §12).
+"""The tensors whose gradients explain broken laws, and the errors that no law detects (theory §12).
 
 Give the gradient of every tensor an unknown factor c_b. A law then says Σ_b c_b D_{ℓb} = 0, with D_{ℓb} the contraction of tensor b
 in law ℓ. For a correct gradient, the vectors c that satisfy all laws are the errors of scale that no law sees; for a wrong one,
@@ -106,15 +106,15 @@ class Factor:
     others: tuple[str, ...] = ()
 
 
-def factors(D: Float64Array, tensors: Sequence[str], seen: Coverage, g: Mapping[str, Array]) -> dict[str, Factor]:
+def factors(D: Float64Array, tensors: Sequence[str], coverage: Coverage, g: Mapping[str, Array]) -> dict[str, Factor]:
     """Return factors of the tensors' gradients that would mend broken laws, relative to most of their group.
 
     D holds the terms of a wrong gradient g; c with D c = 0 is sought, 1 for most tensors of every group. Nothing is said of tensors
     without terms, as parameters that are zero have none.
     """
-    out: dict[str, Factor] = {}
-    for group in seen.groups:
-        out |= {name: Factor(0.0) for name in group if not g[name].any()}
+    result: dict[str, Factor] = {}
+    for group in coverage.groups:
+        result |= {name: Factor(0.0) for name in group if not g[name].any()}
         index = [i for i in map(tensors.index, group) if D[:, i].any()]
         rows = D[:, index]
         rows = rows[np.abs(rows).max(axis=1, initial=0.0) > 0]
@@ -129,9 +129,9 @@ def factors(D: Float64Array, tensors: Sequence[str], seen: Coverage, g: Mapping[
             continue
         names = [tensors[i] for i in index]
         for name, value in zip(names, c, strict=True):
-            others = tuple(other for other in names if other != name)
-            out[name] = Factor(float(usual / value) if value else np.inf, others)
-    return {name: own for name, own in out.items() if abs(own.value - 1) > 1e-3}
+            other_names = tuple(n for n in names if n != name)
+            result[name] = Factor(float(usual / value) if value else np.inf, other_names)
+    return {name: factor for name, factor in result.items() if abs(factor.value - 1) > 1e-3}
 
 
 def _mode(values: Float64Array) -> float:

@@ -1,4 +1,4 @@
-"""What a law is called: by the tensors it ties together, in the words of transformers, norms and layers."""
+"""Names of laws, made from the tensors they tie together, in the words of transformers, norms and layers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _LAYER = re.compile(r"(?:^|[._])(\d+)(?:[._]|$)")
 
 def named(law: Law) -> str:
     """Return a name for a law."""
-    where = _where(law.tensors)
+    layer = _layer_of(law.tensors)
     modules = list(dict.fromkeys(_module(m.tensor) for m in law.members))
-    return _attention(law, where) or _norm(law, modules) or _by_kind(law, modules)
+    return _attention_name(law, layer) or _norm_name(law, modules) or _kind_name(law, modules)
 
 
 def _module(tensor: str) -> str:
@@ -27,35 +27,35 @@ def _module(tensor: str) -> str:
     return head if head and leaf in _LEAVES else tensor
 
 
-def _where(tensors: Sequence[str]) -> str:
+def _layer_of(tensors: Sequence[str]) -> str:
     """Return " of layer 3" where all tensors have that number, in the first place where one has any."""
     numbers = [match.group(1) if (match := _LAYER.search(name)) else "" for name in tensors]
     return f" of layer {numbers[0]}" if numbers[0] and len(set(numbers)) == 1 else ""
 
 
-def _is(member: Member, names: Sequence[str]) -> bool:
+def _is_module(member: Member, names: Sequence[str]) -> bool:
     return any(word in names for word in _module(member.tensor).lower().split(".")[-1:])
 
 
-def _attention(law: Law, where: str) -> str:
+def _attention_name(law: Law, layer: str) -> str:
     if law.kind not in ("gl", "complex", "rotate", "scale") or len(law.members) < 2:
         return ""
     heads = len(law.blocks) > 1 and law.acting is not None
     copies = law.size // law.blocks[law.acting] if heads and law.acting is not None else 1
     plural = f"{copies} {'pairs' if law.kind == 'complex' else 'heads'}" if copies > 1 else "one head"
     members = law.members
-    fused = [m for m in members if _is(m, _FUSED)]
-    queries, keys, values = (any(_is(m, words) for m in members) for words in (_QUERY, _KEY, _VALUE))
+    fused = [m for m in members if _is_module(m, _FUSED)]
+    queries, keys, values = (any(_is_module(m, words) for m in members) for words in (_QUERY, _KEY, _VALUE))
     if (queries and keys and not values) or (fused and len(fused) == len(members)):
         pair = "queries and keys"
     elif (values and not (queries or keys)) or (fused and law.kind != "scale"):
         pair = "values and output"
     else:
         return ""
-    return f"{pair}{where}{f' ({plural})' if law.kind != 'scale' else ''}"
+    return f"{pair}{layer}{f' ({plural})' if law.kind != 'scale' else ''}"
 
 
-def _norm(law: Law, modules: Sequence[str]) -> str:
+def _norm_name(law: Law, modules: Sequence[str]) -> str:
     """Return the name of a law between a norm's gain and the layers that read it."""
     vector = [m for m in law.members if len(m.leg.splits) == 1]
     gain = [m for m in vector if m.coefficient > 0 and not m.tensor.endswith(("bias", "beta"))]
@@ -65,7 +65,7 @@ def _norm(law: Law, modules: Sequence[str]) -> str:
     return ""
 
 
-def _by_kind(law: Law, modules: Sequence[str]) -> str:
+def _kind_name(law: Law, modules: Sequence[str]) -> str:
     shown = " and ".join(modules[:2]) + (f" and {len(modules) - 2} more" if len(modules) > 2 else "")
     parts = {m.leg.part for m in law.members if m.leg.part}
     cut = f" (entries {', '.join(f'{p[1]}:{p[2]}' for p in sorted(parts))})" if len(law.members) == 1 and parts else ""

@@ -63,12 +63,12 @@ def relations(columns: Float64Array, scales: Float64Array, eps: float, implied: 
     zero, rest = singular[n_columns - null :], singular[: n_columns - null]
     gap = float((rest.min() if rest.size else 1.0) / max(zero.max(), np.finfo(float).tiny)) if null else np.inf
     basis = right / length
-    own = sparse_basis(basis[n_columns - null :], implied, max(_SMALL, 10 * float(np.sqrt(eps)), 100 / gap))
+    exact = sparse_basis(basis[n_columns - null :], implied, max(_SMALL, 10 * float(np.sqrt(eps)), 100 / gap))
     if close <= null:
-        return Found(own, gap, np.zeros((0, n_columns)))
-    known = np.concatenate([implied, own])
-    near = sparse_basis(basis[n_columns - close : n_columns - null], known, 1e3 * NEARLY)
-    return Found(own, gap, near, float(singular[n_columns - close]))
+        return Found(exact, gap, np.zeros((0, n_columns)))
+    known_relations = np.concatenate([implied, exact])
+    near = sparse_basis(basis[n_columns - close : n_columns - null], known_relations, 1e3 * NEARLY)
+    return Found(exact, gap, near, float(singular[n_columns - close]))
 
 
 def _svd(matrix: Float64Array) -> tuple[Float64Array, Float64Array]:

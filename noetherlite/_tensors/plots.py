@@ -46,9 +46,9 @@ def spreads(rows: Sequence[tuple[str, float, float, float]], ax: Axes | None) ->
         _, ax = plt.subplots(figsize=(6.4, 1.2 + 0.25 * len(rows)), layout="constrained")
     sizes = np.array([row[1:] for row in rows]).reshape(-1, 3)
     floor = min(sizes[sizes > 0].min(initial=1.0), 1.0) / 2
-    least, median, most = np.maximum(sizes, floor).T
+    low, median, high = np.maximum(sizes, floor).T
     places = range(len(rows))
-    ax.hlines(places, least, most, color="#0072B2", linewidth=3, alpha=0.5)
+    ax.hlines(places, low, high, color="#0072B2", linewidth=3, alpha=0.5)
     ax.scatter(median, places, color="#0072B2", s=24, zorder=2)
     ax.set_xscale("log")
     ax.set_yticks(places, [row[0] for row in rows], fontsize=8)

@@ -22,7 +22,7 @@ from .measure import Measurements
 from .nullspace import relations
 
 Column = tuple[Float64Array, Float64Array]  # what was measured, and what it would be without cancellation
-_NEARLY = 1e-4  # what holds to this part of its terms, but not to round-off, is worth a word
+_NEARLY = 1e-4  # relations that hold to this fraction of their terms, but not to round-off, are reported
 _NEARLY_NULL = (
     1e-6  # so is a gradient that is this part of the others', as round-off of float32 within float64 leaves it
 )
@@ -76,8 +76,8 @@ class Search:
         def column(leg: Leg) -> Column | None:
             if not self._is_null(leg):
                 return self.measured.column(field, leg)
-            whole = field == "translate" and leg.size == np.prod(leg.seen_shape)
-            return (np.zeros(1), np.ones(1)) if whole else None
+            all_entries = field == "translate" and leg.size == np.prod(leg.seen_shape)
+            return (np.zeros(1), np.ones(1)) if all_entries else None
 
         equations = max(1, legs[0].size - 1) * len(self.measured.draws)
         for row, gap in self._relations(legs, column, self._implied(field, legs), equations):
@@ -101,10 +101,10 @@ class Search:
                 scales.append(scale)
                 used.append(i)
                 continue
-            alone = np.eye(len(legs))[i]
-            if not _spans(implied, alone):
-                yield alone, np.inf
-                implied = np.concatenate([implied, alone[None]])
+            single = np.eye(len(legs))[i]
+            if not _spans(implied, single):
+                yield single, np.inf
+                implied = np.concatenate([implied, single[None]])
         if len(columns) < 2:
             return
         if len(columns) + _SPARE > equations:
@@ -114,15 +114,15 @@ class Search:
         count = _ROWS + 4 * len(columns)
         if matrix.shape[0] > count:
             matrix = matrix[np.random.default_rng(0).choice(matrix.shape[0], count, replace=False)]
-        found = relations(matrix, np.array(scales), self.eps, implied[:, used])
-        for coefficients in found.nearly:
+        result = relations(matrix, np.array(scales), self.eps, implied[:, used])
+        for coefficients in result.nearly:
             self.nearly_between.append(
-                ([legs[i] for i, c in zip(used, coefficients, strict=True) if c], found.nearly_to)
+                ([legs[i] for i, c in zip(used, coefficients, strict=True) if c], result.nearly_to)
             )
-        for coefficients in found.relations:
+        for coefficients in result.relations:
             row = np.zeros(len(legs))
             row[used] = coefficients
-            yield row, found.gap
+            yield row, result.gap
 
     def _is_null(self, leg: Leg) -> bool:
         """Return whether a tensor, or the slice of it, has no gradient: nothing but round-off of the others'."""
@@ -137,16 +137,16 @@ class Search:
         return float(_ROUND_OFF * self.eps * (1 + math.log2(1 + rest) / 8))
 
     def _add(self, field: str, legs: list[Leg], coefficients: Float64Array, gap: float) -> None:
-        used = self._in_order(legs, coefficients)
+        used = self._ordered_members(legs, coefficients)
         law = Law(cast(Kind, field), tuple(Member(leg, c) for leg, c in used), gap=gap)
         leg = used[0][0]
         if field == "translate" and len(used) == 1 and leg.size == np.prod(leg.seen_shape) and self._is_null(leg):
             law = replace(law, kind="null")
         if field == "scale" and leg.size == 1:
             law = replace(law, kind="whole")
-        self.laws.append(replace(law, residual=0.0) if law.kind == "null" else self._measured(law))
+        self.laws.append(replace(law, residual=0.0) if law.kind == "null" else self._with_residual(law))
 
-    def _in_order(self, legs: list[Leg], coefficients: Float64Array) -> list[tuple[Leg, float]]:
+    def _ordered_members(self, legs: list[Leg], coefficients: Float64Array) -> list[tuple[Leg, float]]:
         """Return the legs that a relation has and their coefficients: positive ones first, in the order of the tensors.
 
         Biases and gains are positive, or the first leg where there are none.
@@ -172,22 +172,22 @@ class Search:
                 {i: c for i in by_tensor.get(member.tensor, []) if (c := coarsening(member.leg, legs[i]))}
                 for member in law.members
             ]
-            for f in {f for found in maps for f, _ in found.values()}:
-                hits = [[i for i, (g, _) in found.items() if g == f] for found in maps]
+            for f in {f for coarsenings in maps for f, _ in coarsenings.values()}:
+                hits = [[i for i, (g, _) in coarsenings.items() if g == f] for coarsenings in maps]
                 if not all(hits):
                     continue
                 row = np.zeros(len(legs))
-                for member, own in zip(law.members, hits, strict=True):
-                    row[own] += member.coefficient
+                for member, indices_of_member in zip(law.members, hits, strict=True):
+                    row[indices_of_member] += member.coefficient
                 entries = reached.setdefault(tuple(row), {})
-                for found, indices in zip(maps, hits, strict=True):
+                for coarsenings, indices in zip(maps, hits, strict=True):
                     for i in indices:
-                        mask = found[i][1]  # of one length for laws that depend on the same axes
-                        entries[i, len(mask)] = _either(entries.get((i, len(mask))), mask)
+                        mask = coarsenings[i][1]  # of one length for laws that depend on the same axes
+                        entries[i, len(mask)] = _union(entries.get((i, len(mask))), mask)
         rows = []
         for coefficients, entries in reached.items():
-            whole = {i for (i, _), mask in entries.items() if 0 not in mask}
-            if whole.issuperset(i for i, _ in entries):
+            complete = {i for (i, _), mask in entries.items() if 0 not in mask}
+            if complete.issuperset(i for i, _ in entries):
                 rows.append(coefficients)
         return np.array(rows).reshape(-1, len(legs))
 
@@ -213,7 +213,7 @@ class Search:
         if not any(self._may_hold(trial) for r in primes(sizes) for trial in blocks_of(r)):
             return law
         for larger in (trial for r in reversed(sizes) for trial in blocks_of(r)):
-            if self._may_hold(larger) and self._holds(measured := self._measured(larger)):
+            if self._may_hold(larger) and self._holds(measured := self._with_residual(larger)):
                 return measured
         return law
 
@@ -225,12 +225,12 @@ class Search:
                 return law
             pair = len(m.leg.arranged) - 2
             paired.append(replace(m, leg=replace(m.leg, components=(*m.leg.components[:-1], pair, pair + 1))))
-        trial = self._measured(
+        trial = self._with_residual(
             replace(law, kind="complex", members=tuple(paired), blocks=paired[0].leg.sizes, acting=1)
         )
         return trial if self._holds(trial) else law
 
-    def _measured(self, law: Law) -> Law:
+    def _with_residual(self, law: Law) -> Law:
         return replace(law, residual=max(self.measured.residuals(law)))
 
     def _holds(self, law: Law) -> bool:
@@ -249,49 +249,49 @@ class Search:
         sizes = divisors(n)[1:]
         blocks = {(n // r, r): r in primes(sizes) for r in reversed(sizes)}
         paired = [(n // r, 2, r // 2) for r in reversed(sizes) if r > 2 and r % 2 == 0]
-        wanted = -(-2 * (len(legs) + _SPARE) // len(self.measured.draws))
-        chosen = {arranged: _pairs_within(arranged, wanted) for arranged in [*blocks, *paired]}
-        pairs = np.concatenate([*chosen.values()], axis=1)
-        ends = dict(zip(chosen, np.cumsum([own.shape[1] for own in chosen.values()]), strict=True))
+        n_pairs = -(-2 * (len(legs) + _SPARE) // len(self.measured.draws))
+        pairs_of = {arranged: _pairs_within(arranged, n_pairs) for arranged in [*blocks, *paired]}
+        pairs = np.concatenate([*pairs_of.values()], axis=1)
+        ends = dict(zip(pairs_of, np.cumsum([columns.shape[1] for columns in pairs_of.values()]), strict=True))
 
-        def found(arranged: tuple[int, ...]) -> list[tuple[Float64Array, float]]:
-            count = chosen[arranged].shape[1]
-            own = slice(ends[arranged] - count, ends[arranged])
+        def relations_of(arranged: tuple[int, ...]) -> list[tuple[Float64Array, float]]:
+            count = pairs_of[arranged].shape[1]
+            columns = slice(ends[arranged] - count, ends[arranged])
 
             def column(leg: Leg) -> Column | None:
                 if self._is_null(leg):
                     return None
                 value, scale = self.measured.skew(leg, pairs)
-                return value[:, own], scale[:, own]
+                return value[:, columns], scale[:, columns]
 
             implied, equations = self._implied_rotations(legs, arranged, 1), count * len(self.measured.draws)
             return list(self._relations(legs, column, implied, equations))
 
         # Rotations of larger blocks contain those of blocks of their prime factors: where there is nothing new, there is none.
-        new = any(found(arranged) for arranged, prime in blocks.items() if prime)
+        new = any(relations_of(arranged) for arranged, prime in blocks.items() if prime)
         for arranged in [*(blocks if new else ()), *paired]:
-            for row, gap in found(arranged):
+            for row, gap in relations_of(arranged):
                 self._add_rotation(legs, row, arranged, 1, gap)
 
     def _add_rotation(self, legs: list[Leg], c: Float64Array, blocks: tuple[int, ...], acting: int, gap: float) -> None:
-        members = tuple(Member(leg, value) for leg, value in self._in_order(legs, c))
-        law = self._measured(Law("rotate", members, blocks, acting, gap=gap))
+        members = tuple(Member(leg, value) for leg, value in self._ordered_members(legs, c))
+        law = self._with_residual(Law("rotate", members, blocks, acting, gap=gap))
         if self._holds(law):
             self.laws.append(law)
 
     def _implied_rotations(self, legs: list[Leg], blocks: tuple[int, ...], acting: int) -> Float64Array:
         rows = []
         for law in self.laws:
-            turned = _turned(law, legs[0].size, blocks, acting)
+            rotated = _rotated_legs(law, legs[0].size, blocks, acting)
             row = np.zeros(len(legs))
-            for member, own in zip(law.members, turned, strict=False):
-                row += [member.coefficient * (leg == own) for leg in legs]
-            if turned and np.count_nonzero(row) == len(law.members):
+            for member, leg_of_member in zip(law.members, rotated, strict=False):
+                row += [member.coefficient * (leg == leg_of_member) for leg in legs]
+            if rotated and np.count_nonzero(row) == len(law.members):
                 rows.append(row)
         return np.array(rows).reshape(-1, len(legs))
 
 
-def _turned(law: Law, size: int, blocks: tuple[int, ...], acting: int) -> list[Leg]:
+def _rotated_legs(law: Law, size: int, blocks: tuple[int, ...], acting: int) -> list[Leg]:
     """Return the legs of that size whose rotations in blocks a law contains, one for each of its members; none if it has none."""
     if law.acting is None:
         return []
@@ -304,25 +304,25 @@ def _turned(law: Law, size: int, blocks: tuple[int, ...], acting: int) -> list[L
     return [replace(m.leg, kept=(m.leg.kept[axis],)) for m in law.members]
 
 
-def _pairs_within(blocks: tuple[int, ...], wanted: int) -> IntArray:
+def _pairs_within(blocks: tuple[int, ...], count: int) -> IntArray:
     """Return pairs of components that are mixed, (2, m): of few blocks and few of their components, but `wanted` where they can."""
     places = np.moveaxis(np.arange(math.prod(blocks)).reshape(blocks), 1, -1)
     places = places.reshape(-1, places.shape[-1])
-    width = min(places.shape[1], 2 + math.isqrt(2 * wanted))
+    width = min(places.shape[1], 2 + math.isqrt(2 * count))
     i, j = np.triu_indices(width, 1)
-    places = places[: -(-wanted // i.size)]
+    places = places[: -(-count // i.size)]
     return np.stack([places[:, i].reshape(-1), places[:, j].reshape(-1)])
 
 
-def _either(a: bytes | None, b: bytes) -> bytes:
+def _union(a: bytes | None, b: bytes) -> bytes:
     return b if a is None else (np.frombuffer(a, bool) | np.frombuffer(b, bool)).tobytes()
 
 
 def _contains(law: Law, blocks: tuple[int, ...], acting: int) -> bool:
     """Return whether every block of an arrangement lies in one block of a law."""
-    own = _block_of_component(law.blocks, law.acting or 0)
-    other = _block_of_component(blocks, acting)
-    return all(np.unique(own[other == b]).size == 1 for b in np.unique(other))
+    law_blocks = _block_of_component(law.blocks, law.acting or 0)
+    trial_blocks = _block_of_component(blocks, acting)
+    return all(np.unique(law_blocks[trial_blocks == b]).size == 1 for b in np.unique(trial_blocks))
 
 
 def _block_of_component(blocks: tuple[int, ...], acting: int) -> Float64Array:

@@ -11,7 +11,7 @@ from .trees import Tree, leaves
 AVERAGES = ("exp_avg", "momentum_buffer", "mu", "trace")  # what PyTorch and Optax call averaged gradients
 
 
-def aligned(held: Mapping[str, Any], wanted: Sequence[str], called: str) -> dict[str, Any]:
+def aligned(tree: Mapping[str, Any], names: Sequence[str], called: str) -> dict[str, Any]:
     """Return the wanted entries by their names, whatever prefix all of them have: "model.", "module.".
 
     Raises
@@ -19,19 +19,19 @@ def aligned(held: Mapping[str, Any], wanted: Sequence[str], called: str) -> dict
     ValueError
         If an entry is missing, or several prefixes are possible.
     """
-    if not wanted or all(name in held for name in wanted):
-        return {name: held[name] for name in wanted}
-    first = wanted[0]
-    prefixes = [key.removesuffix(first) for key in held if key.endswith(f".{first}")]
-    prefixes = [prefix for prefix in prefixes if all(prefix + name in held for name in wanted)]
+    if not names or all(name in tree for name in names):
+        return {name: tree[name] for name in names}
+    first = names[0]
+    prefixes = [key.removesuffix(first) for key in tree if key.endswith(f".{first}")]
+    prefixes = [prefix for prefix in prefixes if all(prefix + name in tree for name in names)]
     if len(prefixes) > 1:
         raise ValueError(
             f"{called} has {first!r} more than once, under {', '.join(map(repr, prefixes))}: give one part"
         )
     if not prefixes:
-        missing = next(name for name in wanted if name not in held)
-        raise ValueError(f"{called} has no {missing!r}{checks.suggestion(missing, held)}")
-    return {name: held[prefixes[0] + name] for name in wanted}
+        missing = next(name for name in names if name not in tree)
+        raise ValueError(f"{called} has no {missing!r}{checks.suggestion(missing, tree)}")
+    return {name: tree[prefixes[0] + name] for name in names}
 
 
 def averages_in(state: Tree, names: Sequence[str], called: str) -> dict[str, Any]:
@@ -52,26 +52,26 @@ def averages_in(state: Tree, names: Sequence[str], called: str) -> dict[str, Any
     ValueError
         If there are none, or it cannot be told whose they are.
     """
-    own = _of_torch(state)
-    if own is not None:
-        return _by_number(own, names, called)
-    held = {key.replace("/", "."): leaf for key, leaf in leaves(state)}
-    out = {name: leaf for key, leaf in held.items() if (name := _named(key))}
-    if not out:
-        return held
-    return out
+    torch_state = _torch_state(state)
+    if torch_state is not None:
+        return _averages_by_number(torch_state, names, called)
+    entries = {key.replace("/", "."): leaf for key, leaf in leaves(state)}
+    averages = {name: leaf for key, leaf in entries.items() if (name := _parameter_of(key))}
+    if not averages:
+        return entries
+    return averages
 
 
-def _of_torch(tree: Tree) -> Mapping[str, Any] | None:
+def _torch_state(tree: Tree) -> Mapping[str, Any] | None:
     """Return the state of an optimiser of PyTorch in a tree, if there is one."""
     if not isinstance(tree, Mapping):
         return None
     if "state" in tree and "param_groups" in tree:
         return tree
-    return next((found for part in tree.values() if (found := _of_torch(part)) is not None), None)
+    return next((state for part in tree.values() if (state := _torch_state(part)) is not None), None)
 
 
-def _by_number(optimizer: Mapping[str, Any], names: Sequence[str], called: str) -> dict[str, Any]:
+def _averages_by_number(optimizer: Mapping[str, Any], names: Sequence[str], called: str) -> dict[str, Any]:
     groups = optimizer["param_groups"]
     numbers = [number for group in groups for number in group["params"]]
     if all("param_names" in group for group in groups):
@@ -81,18 +81,18 @@ def _by_number(optimizer: Mapping[str, Any], names: Sequence[str], called: str) 
             f"{called} counts {len(numbers)} parameters in {len(groups)} groups and has no names for them, and the checkpoint"
             f" has {len(names)} tensors; build the optimizer with model.named_parameters(), or give averages by name"
         )
-    out = {}
+    averages = {}
     for number, name in zip(numbers, names, strict=True):
         slots = optimizer["state"].get(number, {})
         for slot in AVERAGES:
             if slots.get(slot) is not None:
-                out[name] = slots[slot]
-    if not out:
+                averages[name] = slots[slot]
+    if not averages:
         raise ValueError(f"{called} has no averaged gradients ({', '.join(AVERAGES)})")
-    return out
+    return averages
 
 
-def _named(key: str) -> str:
+def _parameter_of(key: str) -> str:
     """Return whose average an entry is: what follows the word for it, or what comes before; "" if it is none."""
     parts = key.split(".")
     for slot in AVERAGES:

@@ -41,18 +41,18 @@ def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> t
     """
     if not isinstance(tree, Mapping | Sequence) or isinstance(tree, str | bytes):
         raise TypeError(f"{name} must be a mapping of names to arrays, got {checks.describe(tree)}")
-    out: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     eps = 0.0
     for key, leaf in leaves(tree):
         if only is not None and key not in only:
             continue
-        if key in out:
+        if key in arrays:
             raise ValueError(f"{name} has two entries called {key!r}")
-        array, own = array_of(leaf, f"{name}[{key!r}]")
-        out[key], eps = array, max(eps, own)
-    if not out:
+        array, leaf_eps = array_of(leaf, f"{name}[{key!r}]")
+        arrays[key], eps = array, max(eps, leaf_eps)
+    if not arrays:
         raise ValueError(f"{name} has no arrays")
-    return out, eps
+    return arrays, eps
 
 
 def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -76,7 +76,7 @@ def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @functools.lru_cache
-def _kind(dtype: Any) -> str:
+def _dtype_name(dtype: Any) -> str:
     return str(dtype).rpartition(".")[2]
 
 
@@ -85,7 +85,7 @@ def array_of(leaf: Any, name: str) -> tuple[Array, float]:
     if leaf is None:
         raise ValueError(f"{name} is None: the gradient was not computed, or the tensor does not require one")
     array = np.asarray(checks.plain(leaf, name))
-    kind = _kind(getattr(leaf, "dtype", ""))
+    kind = _dtype_name(getattr(leaf, "dtype", ""))
     if kind not in _NARROW and array.dtype.char not in "df":
         kind = str(array.dtype)
         if array.dtype == object or array.dtype.kind not in "fiu":
@@ -107,11 +107,11 @@ def matched(params: Mapping[str, Array], grads: Mapping[str, Array], called: str
     ValueError
         If names or shapes do not match.
     """
-    lacking = [name for name in params if name not in grads]
-    if lacking:
-        known = [name for name in grads if name not in params]
+    missing = [name for name in params if name not in grads]
+    if missing:
+        extra = [name for name in grads if name not in params]
         raise ValueError(
-            f"{called} has no entry for {_names(lacking)}{f'; it has {_names(known)} instead' if known else ''};"
+            f"{called} has no entry for {_names(missing)}{f'; it has {_names(extra)} instead' if extra else ''};"
             " both must have the same names"
         )
     for name, x in params.items():

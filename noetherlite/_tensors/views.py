@@ -28,9 +28,9 @@ def splits_of(
     TypeError, ValueError
         If a view names no tensor, an axis that it has not, or sizes whose product is not that of the axis.
     """
-    out: dict[str, Splits] = {name: tuple((n,) for n in shape) for name, shape in shapes.items()}
+    splits: dict[str, Splits] = {name: tuple((n,) for n in shape) for name, shape in shapes.items()}
     if views is None:
-        return out
+        return splits
     checks.instance(views, "views", Mapping, "a mapping of names to views")
     for key, view in views.items():
         names = [name for name in shapes if name == key or name.endswith(f".{key}")]
@@ -49,5 +49,5 @@ def splits_of(
                     f"views[{key!r}]['shape'] = {sizes} has {math.prod(sizes)} entries, but axis {axis} of {name!r} has"
                     f" {shapes[name][axis]}"
                 )
-            out[name] = (*out[name][:axis], sizes, *out[name][axis + 1 :])
-    return out
+            splits[name] = (*splits[name][:axis], sizes, *splits[name][axis + 1 :])
+    return splits

@@ -23,14 +23,14 @@ def gathered_pair(
     ValueError
         If a tensor is not there, or with another shape.
     """
-    wanted = {*shapes, *others}
-    x, eps = named_arrays(params, "params", only=wanted)
-    g, other = named_arrays(grads, "grads", only=wanted)
+    names = {*shapes, *others}
+    x, params_eps = named_arrays(params, "params", only=names)
+    g, grads_eps = named_arrays(grads, "grads", only=names)
     fit(shapes, x)
     for name in others:
         if name not in x:
             raise ValueError(f"params has no {name!r}, which the anchor names{checks.suggestion(name, x)}")
-    return x, matched(x, g), max(eps, other)
+    return x, matched(x, g), max(params_eps, grads_eps)
 
 
 def shapes_of(laws: Sequence[Law]) -> dict[str, tuple[int, ...]]:

@@ -183,7 +183,7 @@ class Watch:
             new += [finding] if finding else []
         larger = worst * self._tolerance >= self._worst * allowed
         self._worst, self._tolerance = np.where(larger, (worst, allowed), (self._worst, self._tolerance))
-        return self._explained(new, x, g)
+        return self._with_reasons(new, x, g)
 
     def _judge_again(
         self, i: int, step: int, x: Mapping[str, Array], g: Mapping[str, Array], defect: Float64Array, allowed: float
@@ -194,18 +194,18 @@ class Watch:
         summands, which are not seen and do not shrink. Terms are formed anew only for a law that seems to be broken.
         """
         law = self.laws[i]
-        worst, where = largest(ratio(defect, self._scales[i]))
+        worst, index = largest(ratio(defect, self._scales[i]))
         if any(finding.law is law and finding.subject == "gradient" for finding in self.findings):
             return worst, None
-        now = scale_of(law, x, g)
-        self._scales[i] = np.maximum(self._scales[i], now)
-        worst, where = largest(ratio(defect, self._scales[i]))
+        scale = scale_of(law, x, g)
+        self._scales[i] = np.maximum(self._scales[i], scale)
+        worst, index = largest(ratio(defect, self._scales[i]))
         if worst <= allowed:
             return worst, None
-        shrunk = float(self._scales[i][where] / now[where]) if now[where] else 1.0
-        return worst, Finding(law, step, where, worst * shrunk, allowed * shrunk)
+        shrunk = float(self._scales[i][index] / scale[index]) if scale[index] else 1.0
+        return worst, Finding(law, step, index, worst * shrunk, allowed * shrunk)
 
-    def _explained(self, new: list[Finding], x: Mapping[str, Array], g: Mapping[str, Array]) -> list[Finding]:
+    def _with_reasons(self, new: list[Finding], x: Mapping[str, Array], g: Mapping[str, Array]) -> list[Finding]:
         if not new:
             return new
         wrong = factors(terms(self.laws, self.names, x, g), self.names, self.coverage, g)
@@ -310,26 +310,26 @@ def _reason(law: Law, factors: Mapping[str, Factor]) -> str:
     """Return in words which tensors' factors would explain a broken law."""
     texts = []
     for name in (name for name in factors if name in law.tensors):
-        value, others = factors[name].value, factors[name].others
+        value, other_names = factors[name].value, factors[name].others
         hint = (
             ": a partial sum?"
-            if 0 < value < 1 and _is_whole(1 / value)
+            if 0 < value < 1 and _is_whole_number(1 / value)
             else ": counted twice?"
-            if _is_whole(value)
+            if _is_whole_number(value)
             else ""
         )
         if value == 0:
             texts.append(f"{name} gets no gradient: detached?")
-        elif len(others) == 1:
+        elif len(other_names) == 1:
             texts.append(
-                f"the gradient of {name} is {value:.4g} times what that of {others[0]} asks for, or one of both is wrong"
+                f"the gradient of {name} is {value:.4g} times what that of {other_names[0]} asks for, or one of both is wrong"
             )
         else:
             texts.append(f"the gradient of {name} is {value:.4g} times what the other tensors ask for{hint}")
     return ", ".join(texts[:3])
 
 
-def _is_whole(value: float) -> bool:
+def _is_whole_number(value: float) -> bool:
     return value > 1.5 and abs(value - round(value)) < 0.01 * value
 
 

@@ -55,9 +55,9 @@ def read(path: str | Path) -> Tree:
     if path.suffix == ".npz":
         return files.arrays(path)
     if path.suffix == ".safetensors":
-        return _safetensors(path)
+        return _read_safetensors(path)
     if path.suffix in _TORCH:
-        return _torch(path)
+        return _read_torch(path)
     raise ValueError(f"path={str(path)!r} must end in .npz, .safetensors, {', '.join(_TORCH)}")
 
 
@@ -76,23 +76,23 @@ class _Bfloat16:
         return (self.bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def _safetensors(path: Path) -> dict[str, Any]:
+def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         import safetensors
     except ModuleNotFoundError:
         raise RuntimeError(f"{path} needs the package safetensors: {INSTALL}") from None
-    out: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     try:
         with safetensors.safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118 (it is no mapping)
                 narrow = file.get_slice(name).get_dtype() == "BF16"
-                out[name] = _bfloat16(path, name) if narrow else file.get_tensor(name)
+                arrays[name] = _read_bfloat16(path, name) if narrow else file.get_tensor(name)
     except (safetensors.SafetensorError, TypeError) as error:
         raise ValueError(f"path={str(path)!r} is not a readable .safetensors file: {error}") from None
-    return out
+    return arrays
 
 
-def _bfloat16(path: Path, name: str) -> _Bfloat16:
+def _read_bfloat16(path: Path, name: str) -> _Bfloat16:
     """Read one tensor from where the header, which `safe_open` has checked, says that it lies."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -102,7 +102,7 @@ def _bfloat16(path: Path, name: str) -> _Bfloat16:
     return _Bfloat16(bits.reshape(entry["shape"]))
 
 
-def _torch(path: Path) -> Tree:
+def _read_torch(path: Path) -> Tree:
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))
     try:
