@@ -1,1 +1,1 @@
-"""The verbs of the command line, and the configuration files they read; `cli.main` is the door."""
+"""The verbs of the command line and their configuration files; `main.main` is the entry point."""

@@ -11,7 +11,7 @@ from . import say
 if TYPE_CHECKING:
     from .._tensors.audit import Audit
 
-_MORE = """files are
+_NOTES = """files are
   .npz           arrays by name, never unpickled
   .safetensors   with the package safetensors: pip install "noetherlite[safetensors]"
   .pt .pth .bin  with PyTorch, by torch.load(weights_only=True)
@@ -34,7 +34,7 @@ def add(verbs: Any) -> None:
         examples="weights.npz --optimizer adam.npz\n"
         "weights.npz --optimizer adam.npz --next adam_next.npz --laws laws.json --json\n"
         "weights.npz --laws laws.json --plot charges.png",
-        more=_MORE,
+        notes=_NOTES,
     )
     parser.add_argument("file", metavar="CHECKPOINT", type=Path, help="the parameters")
     parser.add_argument("--optimizer", metavar="FILE", type=Path, help="the optimiser's state at these parameters")

@@ -19,7 +19,7 @@ from . import say
 from .config import Config
 from .laws import dynamics_flag, network, network_flags
 
-_MORE = """FILE is an .npz file, never unpickled, with
+_NOTES = """FILE is an .npz file, never unpickled, with
   t        times, shape (R,): kη for gradient descent, kh for second order
   params   parameters in the layout of this library, shape (R, P); or
   W1, b1, W2, … (and beta1, … of swish)    those of each layer, stacked over the records: (R, n_1, n_0), (R, n_1), …
@@ -39,7 +39,7 @@ def add(verbs: Any) -> None:
         examples="out/newtonian.npz --config examples/newtonian.toml\n"
         "recording.npz --widths 4,8,3 --activation relu --dynamics nagf --data data.npz\n"
         "recording.npz --widths 4,8,3 --dynamics gf --json | jq .broken",
-        more=_MORE,
+        notes=_NOTES,
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the recording")
     parser.add_argument(

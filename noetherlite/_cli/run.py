@@ -46,7 +46,7 @@ def add(verbs: Any) -> None:
         help="train as a configuration file says, and watch the laws",
         examples="examples/gradient_descent.toml\nexamples/nesterov.toml --out results --no-progress\n"
         "my.toml --dry-run\nmy.toml --json | jq .laws",
-        more=_describe_sections(),
+        notes=_describe_sections(),
     )
     run.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to run; see examples/")
     run.add_argument("--dry-run", action="store_true", help="only check the file, and say what would be run")
@@ -57,7 +57,7 @@ def add(verbs: Any) -> None:
         _resume,
         help="go on with a run from its checkpoint, as if it had not been interrupted",
         examples="out/long.ckpt.npz\nout/long.ckpt.npz --config long.toml --json",
-        more="A run writes checkpoints where its configuration has checkpoint_every under [run].\n\n",
+        notes="A run writes checkpoints where its configuration has checkpoint_every under [run].\n\n",
     )
     go_on.add_argument("file", metavar="FILE", type=Path, help="the checkpoint")
     go_on.add_argument(

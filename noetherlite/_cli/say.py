@@ -1,4 +1,4 @@
-"""What verbs share: their parser, and how they answer people and machines."""
+"""Functions shared by the verbs: parsers, output as text and JSON, exit codes."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class UsageError(ValueError):
 
 
 def verb(
-    verbs: Any, name: str, run: Callable[[argparse.Namespace], int], *, help: str, examples: str, more: str = ""
+    verbs: Any, name: str, run: Callable[[argparse.Namespace], int], *, help: str, examples: str, notes: str = ""
 ) -> argparse.ArgumentParser:
-    """Add a verb and return its parser; `examples` are the lines that its --help ends with."""
+    """Add a verb and return its parser; --help ends with `notes` and `examples`, one a line without "noetherlite VERB"."""
     lines = "\n".join(f"  noetherlite {name} {line}".rstrip() for line in examples.splitlines())
     parser: argparse.ArgumentParser = verbs.add_parser(
         name,
         help=help,
         description=f"{help[0].upper()}{help[1:]}.",
-        epilog=f"{more}examples:\n{lines}",
+        epilog=f"{notes}examples:\n{lines}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -60,23 +60,23 @@ def precision_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def complain(*lines: str) -> None:
-    """Say on standard error what is wrong, where there is one."""
-    if sys.stderr is None:  # print would write to standard output instead
+    """Print error messages on standard error, if it exists."""
+    if sys.stderr is None:  # print(file=None) would write to standard output
         return
-    with contextlib.suppress(OSError, ValueError):  # closed, or a pipe that nobody reads
+    with contextlib.suppress(OSError, ValueError):  # standard error is closed, or a pipe without a reader
         for line in lines:
             print(line if line.startswith("Traceback") else f"noetherlite: {line}", file=sys.stderr)
 
 
 def folder(text: str) -> Path:
-    """Return the folder that --out names."""
+    """Return the path of --out, a folder."""
     if text == "-":
         raise argparse.ArgumentTypeError("'-' is standard output, and several files are written; expected a folder")
     return Path(text)
 
 
 def send(page: str) -> None:
-    """Write a page to standard output, in UTF-8 whatever the terminal has."""
+    """Write a page to standard output in UTF-8, independent of the terminal's encoding."""
     if hasattr(sys.stdout, "buffer"):
         sys.stdout.flush()
         sys.stdout.buffer.write(page.encode())
@@ -85,12 +85,12 @@ def send(page: str) -> None:
 
 
 def answer(report: object) -> None:
-    """Print JSON; numbers that are not finite, which JSON has not, become null."""
-    print(json.dumps(_plain(report), ensure_ascii=False))
+    """Print JSON; NaN and infinities become null."""
+    print(json.dumps(_finite_json(report), ensure_ascii=False))
 
 
 def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    """Return rows of text as aligned columns, two blanks indented; those numbered in `right` are aligned to the right."""
+    """Return rows of text as aligned columns, indented by two blanks; columns in `right` are right-aligned."""
     cells, flush = [list(row) for row in rows], set(right)
     widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
 
@@ -102,7 +102,7 @@ def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
 
 
 def draw(paint: Callable[[Axes], object], path: Path, size: tuple[float, float] = (5.0, 3.4)) -> None:
-    """Write what `paint` puts on axes of that size in inches as PNG; the file appears complete or not at all."""
+    """Draw by `paint` on axes of a `size` in inches and write a PNG, which appears complete or not at all."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -111,11 +111,11 @@ def draw(paint: Callable[[Axes], object], path: Path, size: tuple[float, float] 
         figure.savefig(file, format="png", dpi=150)
 
 
-def _plain(value: Any) -> Any:
+def _finite_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _finite_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_finite_json(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value

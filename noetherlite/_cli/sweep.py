@@ -22,7 +22,7 @@ from .config import Config, ConfigError, Job, digests, read
 from .run import summary
 from .signatures import printable, shown
 
-_MORE = """[sweep] lists the values of keys of the other sections; all combinations are trained, each as `noetherlite run` would:
+_NOTES = """[sweep] lists the values of keys of the other sections; all combinations are trained, each as `noetherlite run` would:
 
   [sweep]
   "algorithm.lr" = [0.01, 0.1]
@@ -43,7 +43,7 @@ def add(verbs: Any) -> None:
         help="train for all combinations of parameters that a configuration lists",
         examples="examples/sweep.toml --workers 4 --plot algorithm.lr loss\n"
         "examples/sweep.toml --dask tcp://127.0.0.1:8786\nexamples/sweep.toml --json | jq .table",
-        more=_MORE,
+        notes=_NOTES,
     )
     parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to run; see examples/sweep.toml")
     workers = parser.add_mutually_exclusive_group()

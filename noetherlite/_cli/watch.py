@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .._tensors.folder import Pair
     from .._tensors.watch import Watch
 
-_MORE = """files are of one step where their names differ by the words params and grads alone, in DIR or its folders:
+_NOTES = """files are of one step where their names differ by the words params and grads alone, in DIR or its folders:
   params_100.safetensors grads_100.safetensors    step_100/params.npz step_100/grads.npz
 A file without these words holds both, as params.NAME and grads.NAME. Gradients are those at these parameters, before clipping
 and weight decay. Steps are read in the order of the numbers in their names, each when its files have stopped growing.
@@ -31,7 +31,7 @@ def add(verbs: Any) -> None:
         _watch,
         help="hold parameters and gradients that a run writes to files against laws",
         examples="laws.json --from dumps --once --json\nlaws.json --from dumps --poll 0.1 --timeout 1 --page watch.html",
-        more=_MORE,
+        notes=_NOTES,
     )
     parser.add_argument("laws", metavar="LAWS.json", type=Path, help="of nl.tensors.dump(nl.scan(…).laws(), …)")
     parser.add_argument("--from", dest="folder", metavar="DIR", type=Path, required=True, help="where files appear")

@@ -42,7 +42,7 @@ class CheckpointError(OSError):
     Attributes
     ----------
     trajectory : Trajectory
-        All that was recorded until then.
+        The records written before it.
     """
 
     trajectory: Trajectory

@@ -1,4 +1,4 @@
-"""Many runs side by side, each the same run as it would be alone."""
+"""`ensemble`: many runs, each bit-identical to the same run of `integrate`."""
 
 from __future__ import annotations
 
@@ -44,37 +44,37 @@ def ensemble(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float | None = None,
 ) -> Trajectory:
-    """Run an algorithm from many starts and record every run's conserved quantities.
+    """Run an algorithm from many initial parameters and record the conserved quantities of every run.
 
     Parameters
     ----------
     U : Potential
-        The potential, the same for all.
+        The potential of all runs.
     algorithm : Algorithm or sequence of E Algorithms
-        One for all, or one each: of one kind and the same in everything but the learning rate.
+        One for all runs, or one for each; these must be of one class and differ in the learning rate only.
     X0 : array_like, shape (E, P)
-        Where the runs start.
+        Initial parameters.
     steps : int
         Number of steps of every run, ≥ 0.
     velocity : array_like, shape (E, P), optional
         Initial velocities, zero by default.
     rng : int, SeedSequence or Generator
-        Seeds the minibatches: run e draws from the e-th child, `numpy.random.SeedSequence(rng).spawn(E)[e]`. The runs from e on
-        are the same if they are run elsewhere with `rng=numpy.random.SeedSequence(rng, n_children_spawned=e)`.
+        Seeds the minibatches: run e uses the e-th child, `numpy.random.SeedSequence(rng).spawn(E)[e]`. To repeat the runs from
+        e on in another ensemble, give `rng=numpy.random.SeedSequence(rng, n_children_spawned=e)`.
     n_threads : int, optional
-        Threads that take the runs one after the other, by default as many as numba uses (NUMBA_NUM_THREADS). Results do not
-        depend on it, and are bit-identical to those of `integrate` for each run; so for networks whose layers go through
-        BLAS only where its number of threads stays the same.
+        Threads that the runs are distributed over, by default numba's number (NUMBA_NUM_THREADS). Results do not depend on
+        it, and are bit-identical to those of `integrate` for each run; for networks whose layers use BLAS, if its number
+        of threads is the same.
     t0, record_every, record_params, laws, batch_size, backend, dtype, progress, input_reduction
         As for `integrate`.
     checkpoint, checkpoint_every
-        As for `integrate`: one file for all runs. An int counts the steps of any of them.
+        As for `integrate`, with one file for all runs. An int counts the steps of each run.
 
     Returns
     -------
     Trajectory
-        Every array with a leading axis of length E, NaN where a run did not get to; `trajectory[e]` is run e alone, and
-        `trajectory.members[e]` says how it ended.
+        Every array has a leading axis of length E, with NaN after the end of a run; `trajectory[e]` is run e alone, and
+        `trajectory.members[e]` its status, message and number of gradients.
 
     Raises
     ------
@@ -120,13 +120,13 @@ def ensemble(
     return conduct(runs, writer, n_threads, single=False, progress=progress)
 
 
-def _algorithms(given: Algorithm | Sequence[Algorithm], E: int) -> list[Algorithm]:
+def _algorithms(algorithm: Algorithm | Sequence[Algorithm], E: int) -> list[Algorithm]:
     """Return one algorithm for each run."""
-    if isinstance(given, Algorithm):
-        return [given] * E
-    if not isinstance(given, Iterable):
-        raise TypeError(f"algorithm must be an Algorithm or a sequence of them, got {checks.describe(given)}")
-    algorithms = list(given)
+    if isinstance(algorithm, Algorithm):
+        return [algorithm] * E
+    if not isinstance(algorithm, Iterable):
+        raise TypeError(f"algorithm must be an Algorithm or a sequence of them, got {checks.describe(algorithm)}")
+    algorithms = list(algorithm)
     for e, a in enumerate(algorithms):
         if not isinstance(a, Algorithm):
             raise TypeError(f"algorithm[{e}] must be an Algorithm, got {checks.describe(a)}")

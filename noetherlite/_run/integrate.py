@@ -1,4 +1,4 @@
-"""One run: a potential, an algorithm and the laws to watch go in, a trajectory comes out."""
+"""`integrate`: one run of an algorithm on a potential, with its laws recorded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DivergenceError(RuntimeError):
     Attributes
     ----------
     trajectory : Trajectory
-        All that was recorded until then.
+        The records written before it.
     """
 
     trajectory: Trajectory
@@ -61,77 +61,78 @@ def integrate(
     Parameters
     ----------
     U : Potential
-        For example `net.potential(data)`.
+        The potential, for example `net.potential(data)`.
     algorithm : Algorithm
         `GD(lr)`, `HeavyBall(lr, momentum)`, `Leapfrog(lr)`, `NAGD(lr)` or `ConformalLeapfrog(lr, …)`, all with `weight_decay=`.
     x0 : array_like, shape (P,)
-        Where to start.
+        Initial parameters.
     steps : int
         Number of steps, ≥ 0.
     velocity : array_like, shape (P,), optional
-        Initial velocity, zero by default; not for gradient descent, which has none.
+        Initial velocity, zero by default; not accepted for gradient descent, which has none.
     t0 : float, optional
         Initial time, 0 by default; must be positive for a conformal leapfrog with α > 0, and wherever friction α/t meets
         an initial velocity.
     record_every : int
-        Record step 0, every so many steps, and the last step.
+        Steps between records; step 0 and the last step are always recorded.
     record_params : bool
-        Also keep x at every record; beyond 1 GiB in a memory-mapped temporary file.
+        Also record x; beyond 1 GiB in a memory-mapped temporary file.
     laws : "all", None, or a sequence of names and symmetries
-        Which symmetries to watch; "all" is everything `nl.symmetries(U)` finds, with "time" as `Trajectory.energy`.
+        Symmetries to watch; "all": those that `nl.symmetries(U)` finds, with "time" as `Trajectory.energy`.
         Symmetries given as objects, and "rotation", are verified by measuring `nl.symmetry_defect`.
     batch_size : int, optional
-        Samples per gradient, drawn without replacement epoch by epoch (an incomplete last batch of an epoch is left
-        out); all samples by default. The laws of scalings, linear layers and translations hold for every batch;
-        rotations are left out, and a `Symmetry` of one's own is verified on all samples only.
+        Samples per gradient, drawn without replacement in each epoch (an incomplete last batch is dropped); all samples
+        by default. The laws of scalings, linear layers and translations hold for every batch; rotations are not
+        watched, and a user's `Symmetry` is verified on all samples only.
     rng : int, SeedSequence or Generator
         Seeds the minibatches; unused without `batch_size`.
     backend : {"auto", "cpu", "reference", "cuda"}
-        "cpu" is compiled; "reference" is plain NumPy, and the only one for `potentials.Callable`. "auto" is the first where
-        it can be; with NUMBA_DISABLE_JIT=1 the second. "cuda" runs on an NVIDIA GPU, and needs the extra `cuda`.
+        "cpu" is compiled; "reference" is NumPy, and the only one for `potentials.Callable`; "cuda" runs on an NVIDIA GPU
+        and needs the extra `cuda`. "auto" is "cpu", or "reference" if U cannot be compiled or with NUMBA_DISABLE_JIT=1.
     dtype : {"float64", "float32"}
-        Precision of x, v and ∇U; records of the laws are float64 always.
+        Precision of x, v and ∇U; the records of the laws are always float64.
     progress : bool
-        Show a progress bar on standard error: steps, rate, time left, loss, and how well the laws hold, which is the
-        largest exact discrete residual of the last record.
+        Show a progress bar on standard error: steps, rate, remaining time, loss, and the largest exact discrete residual
+        of the last record.
     callback : callable, optional
-        Called with a `Snapshot` at every record; the run stops if it returns something true.
+        Called with a `Snapshot` at every record; a true return value stops the run.
     on_divergence : {"record", "raise"}
-        At the first loss that is not finite: keep all records and say so in `status`, or raise `DivergenceError`.
+        At the first loss that is not finite: end with the status "diverged" and keep all records, or raise
+        `DivergenceError`.
     n_threads : int, optional
-        Threads that share a gradient where it is worth it, by default as many as numba uses (NUMBA_NUM_THREADS). Results do
-        not depend on it. Layers of more than 9,216 weights go through BLAS, which has its own setting.
+        Threads that share a gradient if it is large enough, by default numba's number (NUMBA_NUM_THREADS). Results do not
+        depend on it. Layers of more than 9,216 weights use BLAS, which has its own setting.
     input_reduction : bool, optional
-        Train layer 1 in the span of the inputs, outside of which it never moves from rest: the same run up to round-off,
-        for less than half of layer 1's work where there are no more samples than inputs. By default where that is faster
-        and the parameters are wanted at the end only; `specification["arguments"]["input_reduction"]` and `message` say so.
+        Train layer 1 in the span of the inputs; from rest it never moves outside. The run is the same up to round-off, with
+        less than half of layer 1's work if there are no more samples than inputs. By default it is used if it is faster
+        and parameters are not recorded; `specification["arguments"]["input_reduction"]` and `message` tell.
     checkpoint : path-like, optional
-        Where to keep what `nl.resume` goes on from, bit for bit, after the run was stopped or killed; .npz is added where it
-        is missing. Every file appears complete or not at all, and the one before it stays beside it, as
-        NAME.previous.npz. Data of up to 64 MB are in it.
+        File from which `nl.resume` continues a stopped or killed run bit for bit; .npz is added where it is missing. It
+        appears complete or not at all, and the previous checkpoint is kept as NAME.previous.npz. Data of up to 64 MB are
+        stored in it.
     checkpoint_every : int or float, optional
-        Steps between checkpoints if an int, seconds if a float; 60.0 by default. Another is written at the end.
+        Steps between checkpoints if an int, seconds if a float; 60.0 by default. The last one is written at the end.
 
     Returns
     -------
     Trajectory
-        Status "completed", "diverged", or "stopped": by the callback, or by Ctrl-C at the record that follows (at once
-        when pressed again). Everything recorded is kept.
+        Status "completed", "diverged", or "stopped": by the callback, or by Ctrl-C at the next record (at once if pressed
+        again). The records written until then are kept.
 
     Raises
     ------
     ValueError, TypeError
         If an argument is not as described; the message names it.
     DivergenceError
-        Only with on_divergence="raise"; its `trajectory` has all that was recorded.
+        Only with on_divergence="raise"; its `trajectory` has the records.
     DeviceError
-        If backend="cuda" finds no GPU, or not what it needs; the message says what to install.
+        If backend="cuda" finds no GPU, or a package is missing; the message says what to install.
     MemoryError
         If the run does not fit in this machine's memory, or in the GPU's.
     OSError
         If the first checkpoint cannot be written.
     CheckpointError
-        If a later one cannot be: an OSError, whose `trajectory` has all that was recorded.
+        If a later checkpoint cannot be written; a subclass of OSError, whose `trajectory` has the records.
     KeyboardInterrupt
         If Ctrl-C comes before anything is recorded: while kernels are compiled, on the first run ever.
 

@@ -28,25 +28,24 @@ def memory(
     n_threads: int | None = None,
     input_reduction: bool | None = None,
 ) -> int:
-    """Return how many bytes a compiled run from rest holds when it holds most.
+    """Return the peak memory of a compiled run from rest, in bytes.
 
     With P parameters, N samples, laws of K components, κ of them in the largest, R records and s bytes a number (8 or 4):
 
-        a = R (24 + 32K + sP*) + 16P + 8N      its records, its start, and the order of the samples,
-        b = 4sP + tiles                        where it is, and what a gradient needs,
-        c = R (56 + 56K + 10κ) + 2sP           the `Trajectory` made of it, one law being worked on.
+        a = R (24 + 32K + sP*) + 16P + 8N      records, start, and order of the samples,
+        b = 4sP + tiles                        state, and arrays of a gradient,
+        c = R (56 + 56K + 10κ) + 2sP           the `Trajectory`, and the temporary arrays of one law.
 
-    A single run holds a + b + c; an ensemble of E networks on t threads E (a + 2sP) + max(tb, Ec), as its runs are over when
-    the Trajectory is made. P* = P with `record_params`, unless all runs' parameters pass 1 GiB: they are then in a file, not
-    in memory; else P* = 0. The tiles are the samples, transposed and cut into n_T tiles of T ≥ N/n_T samples that form q
+    A single run needs a + b + c; an ensemble of E networks on t threads E (a + 2sP) + max(tb, Ec), as the Trajectory is made
+    after the runs. P* = P with `record_params`, unless the parameters of all runs exceed 1 GiB, which are kept in a file;
+    else P* = 0. The tiles are the samples, transposed and cut into n_T tiles of T ≥ N/n_T samples that form q
     parts, and what m threads that share a gradient need for a pass:
 
         tiles = s (n_T T (n_0 + n_L) + m T (2 Σ_h n_h + max_h n_h) + (q + 1) P) + 8 n_T T,
 
     n_L for "mse" and the last term, labels, for "nll", P where q > 1; twice with minibatches. In float32 the data are
     converted: s N (n_0 + n_L) more. `input_reduction` puts r coordinates in the place of n_0 inputs: fewer parameters in b, and
-    8r (N + 3n_1) + 8 (n_0 n_1 + P) more, and 8r n_0 for a basis that is not the samples. U itself, which is there before, is
-    not counted, nor is code.
+    8r (N + 3n_1) + 8 (n_0 n_1 + P) more, and 8r n_0 for a basis that is not the samples. U itself and code are not counted.
 
     Parameters
     ----------
@@ -57,15 +56,15 @@ def memory(
     networks : int, optional
         E, the networks of an `ensemble`; a single run by default.
     record_every, record_params, laws, batch_size, dtype, n_threads, input_reduction
-        As for `integrate` and `ensemble`. Laws given as objects, and "rotation", are verified as they are there, and whether
-        a reduction pays is found out in the same way: this takes as long as a run's preparations.
+        As for `integrate` and `ensemble`. Laws given as objects, and "rotation", are verified, and the reduction is chosen, as
+        they do: this takes as long as the preparation of a run.
 
     Returns
     -------
     int
-        Bytes. The peak that tracemalloc sees is at the most 128 KiB and 4 KiB a network higher, Python's own objects, and a
-        sixth lower. What is needed for a moment during the preparations is not in it: a singular value decomposition of
-        the inputs where a reduction is considered, and the verification of laws.
+        Bytes. The peak measured by tracemalloc is at most 128 KiB + 4 KiB per network higher, for Python objects, and at most
+        a sixth lower. Temporary memory of the preparation is not included: a singular value decomposition of the inputs
+        if a reduction is considered, and the verification of laws.
 
     Raises
     ------

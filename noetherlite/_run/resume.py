@@ -27,32 +27,32 @@ def resume(
     callback: Callable[[Snapshot], object] | None = None,
     n_threads: int | None = None,
 ) -> Trajectory:
-    """Go on with a run, or an ensemble, from its checkpoint: to the end it would have had, bit for bit.
+    """Continue a run or an ensemble from its checkpoint; the result is that of the uninterrupted run, bit for bit.
 
     Parameters
     ----------
     path : path-like
-        What `integrate` or `ensemble` wrote as `checkpoint`; later ones are written there again.
+        The `checkpoint` of `integrate` or `ensemble`; later checkpoints replace it.
     potential : Potential, optional
-        The potential, where it is not in the checkpoint: a `potentials.Callable`, or a network on data of more than 64 MB,
-        which are known by their SHA-256 then.
+        The potential, if the checkpoint does not contain it: a `potentials.Callable`, or a network on data of more than
+        64 MB, which are compared by their SHA-256.
     checkpoint_every : int or float, optional
-        As in `integrate`; by default what it was.
+        As in `integrate`; by default the interval of the checkpoint.
     progress, callback, n_threads
         As in `integrate`; a callback for single runs only.
 
     Returns
     -------
     Trajectory
-        Of the whole run. That of a run that had come to its end is returned as it was.
+        The trajectory of the whole run; if the run was complete, it is returned unchanged.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a checkpoint as it was written, if the potential has to be given or is another, or if a state
-        in it does not satisfy the algorithm's exact laws, so that the run would not go on as it was.
+        If the file is not an intact checkpoint, if the potential is missing or differs, or if a state in the file does not
+        satisfy the algorithm's exact laws.
     OSError, CheckpointError
         As for `integrate`.
 

@@ -38,10 +38,10 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trajectory:
-    """The record of one run, or of an ensemble of E; R records, P parameters.
+    """The records and the result of one run, or of an ensemble of E runs; R records, P parameters.
 
-    In an ensemble every array has a leading axis of length E, NaN where a run did not get to; `trajectory[e]` is the record of
-    run e, the same as it would have alone.
+    In an ensemble every array has a leading axis of length E, with NaN after the end of a run; `trajectory[e]` is the
+    trajectory of run e, the same as of a single run.
 
     Attributes
     ----------
@@ -58,11 +58,11 @@ class Trajectory:
     x, v : ndarray, shape (P,)
         Final parameters and velocity; for gradient descent v = −∇U(x), less λx with weight decay.
     params : ndarray, shape (R, P), or None
-        The parameters at the records, if asked for.
+        The parameters at the records, with `record_params`.
     status : {"completed", "diverged", "stopped"}
         How the run ended; for an ensemble "completed" if all runs did, else "diverged" if one did, else "stopped".
     message : str
-        The same in words.
+        A description of the status.
     n_gradients : int
         Gradient evaluations, of all runs together.
     specification : mapping
@@ -99,7 +99,7 @@ class Trajectory:
         return len(self.members)
 
     def __getitem__(self, e: int) -> Trajectory:
-        """Return the record of run e of an ensemble, without the records it did not get to."""
+        """Return the trajectory of run e of an ensemble, with the records that it reached."""
         self._require_ensemble()
         e = range(len(self.members))[e]
         rows = slice(int(np.isfinite(self.loss[e]).sum()))  # a view, as params may be a file larger than memory

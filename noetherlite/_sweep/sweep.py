@@ -37,34 +37,34 @@ def sweep(
     ----------
     function : callable
         Called as `function(**parameters, rng=seed)` with a `numpy.random.SeedSequence`, which every `rng=` of this library
-        takes; returns a mapping of names to numbers, strings and arrays of them. Executors pickle it: for processes it must be
-        defined in a file that they can import, and load its data itself rather than carry them along.
+        accepts; returns a mapping of names to numbers, strings and arrays of them. Executors pickle it: for processes it must
+        be defined in a file that they can import, and should load its data itself.
     grid : mapping of str to sequence, or sequence of mappings
         The values of each parameter, of which all combinations are taken, the last name varying fastest; or the parameters of
         every member. Values are numbers, strings, truth values, None, and lists of these.
     executor : concurrent.futures.Executor or int, optional
-        Who computes: one member after the other in this process by default; n new processes of this machine if a number n is
-        given, under `if __name__ == "__main__":` as `multiprocessing` wants it; or any executor, as of Dask or mpi4py
-        (docs/clusters.md). Runs of an executor use one thread unless they ask for more; new processes use one of BLAS, too.
+        By default the members are computed one after the other in this process; with a number n by n new processes of this
+        machine, under `if __name__ == "__main__":` as `multiprocessing` requires; or by any executor, such as Dask's or
+        mpi4py's (docs/clusters.md). Runs in an executor use one thread by default; new processes also one thread of BLAS.
     out : path-like, optional
-        Folder that every result is written to as it comes. Members that are there are not computed again, failed ones are. A
-        folder is gone on with by the same sweep only: the same grid, seed and function. What a function is, is its code, its
-        defaults, its closure, what is bound to it by `functools.partial` or as a method, and the globals that it reads, all
-        by a hash of their content; installed packages, and what is imported inside the function, are known by name.
+        Folder for the results, each written when it is computed. A second call continues: members with a result are not
+        computed again, failed ones are. Grid, seed and function must be the same. A function is identified by hashes of its
+        code, defaults, closure, arguments bound by `functools.partial`, object of a method, and the globals that it reads;
+        installed packages, and imports inside the function, by name.
     rng : int or SeedSequence
-        Seeds the members: member i has the i-th child, `numpy.random.SeedSequence(rng).spawn(n)[i]`, whatever the executor,
-        the order and what is skipped.
+        Seeds the members: member i has the i-th child, `numpy.random.SeedSequence(rng).spawn(n)[i]`, independent of the
+        executor, the order and skipped members.
     key : str, optional
-        Stands for the function where `out` is compared: for functions that hold what has no content to be hashed (a lock, an
-        open file), or to go on after a change that leaves the results as they are. Give another one whenever they change.
+        Identifies the function instead of its hashes: for functions with objects that cannot be hashed (a lock, an open
+        file), or to continue after a change that does not affect the results. Use another key whenever the results change.
     progress : bool
         Show a progress bar on standard error.
 
     Returns
     -------
     Sweep
-        Status "completed", failures included, or "stopped" by Ctrl-C or by an executor that broke down: what was computed is
-        kept, the rest is cancelled.
+        Status "completed", failures included, or "stopped" by Ctrl-C or by a broken executor: computed members are kept, the
+        others are cancelled.
 
     Raises
     ------
