@@ -212,11 +212,11 @@ def test_nothing_of_cuda_is_imported_before_it_is_asked_for():
 
 def test_large_networks_are_given_the_whole_device():
     small, large = plan(widths=(10, 16, 16, 3), n=64), plan(widths=(784, 128, 10), n=200)
-    assert not device._spreads(small, 1)
-    assert device._spreads(large, 1)
-    assert not device._spreads(large, 100)  # as many blocks side by side are faster
+    assert not device._uses_whole_device(small, 1)
+    assert device._uses_whole_device(large, 1)
+    assert not device._uses_whole_device(large, 100)  # as many blocks side by side are faster
     radial = _run.Plan(
         nl.potentials.Radial(2), [], batch_size=None, backend="cpu", dtype="float64", steps=1, reduce=False, moving=True
     )
-    assert not device._spreads(radial, 1)
+    assert not device._uses_whole_device(radial, 1)
     assert radial.problem.kind == layout.RADIAL

@@ -1,4 +1,4 @@
-"""What advances runs: compiled kernels, NumPy, or a GPU."""
+"""The backends, which advance runs: compiled kernels, NumPy, or a GPU."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from .runs import Runs
 
 
 class Backend(Protocol):
-    """What advances runs: one for each lane of the driver, which takes up one group of runs after another.
+    """Advances one group of runs after another; each lane of the driver has its own backend.
 
-    One is made from the runs, on whose states and records it works, and the number of threads that share a gradient.
+    It is made from the runs, whose states and records it updates, and the number of threads that share a gradient.
     """
 
     together: bool  # whether one call advances all runs, or one of them
 
     def prepare(self, group: slice) -> None:
-        """Take up these runs, at their start or where they are."""
+        """Begin or continue a group of runs."""
 
     def advance(self, n_steps: int) -> None:
-        """Take up to `n_steps` steps; the first call also makes and records the start. Counts and losses are known after it."""
+        """Take up to `n_steps` steps; the first call also makes and records the start. Updates counts and losses."""
 
     def collect(self) -> None:
-        """Bring all of the states and records to the host's arrays."""
+        """Copy all states and records to the host's arrays."""
 
 
 class Compiled:
-    """Kernels compiled for the CPU; one run after another, in memory of this lane's own."""
+    """Kernels compiled for the CPU; one run after another, with tiles of its own."""
 
     together = False
 
@@ -52,7 +52,7 @@ class Compiled:
         self.due = self.everything if full else compiled.tiles(plan.problem, n, members)
 
     def prepare(self, group: slice) -> None:
-        """Take up a run."""
+        """Begin or continue a run."""
         runs, e = self.runs, group.start
         laws = runs.begin(e)
         state, records = layout.views(runs.state, e), layout.views(runs.records, e)
@@ -80,11 +80,11 @@ class Compiled:
                 thread.join()
 
     def collect(self) -> None:
-        """Do nothing: the host's arrays are those that kernels work on."""
+        """Do nothing: the kernels use the host's arrays."""
 
 
 class NumPy:
-    """The reference in NumPy, and the one for functions of Python."""
+    """The NumPy reference, which also runs potentials given as Python functions."""
 
     together = False
 
@@ -92,7 +92,7 @@ class NumPy:
         self.runs = runs
 
     def prepare(self, group: slice) -> None:
-        """Take up a run."""
+        """Begin or continue a run."""
         runs, e = self.runs, group.start
         laws = runs.begin(e)
         state, records = layout.views(runs.state, e), layout.views(runs.records, e)
@@ -103,20 +103,22 @@ class NumPy:
         self.run.advance(n_steps)
 
     def collect(self) -> None:
-        """Do nothing: the host's arrays are those that it works on."""
+        """Do nothing: the reference uses the host's arrays."""
 
-    def _evaluate(self, x: Array, chosen: Any) -> tuple[float, Array]:
+    def _evaluate(self, x: Array, samples: Any) -> tuple[float, Array]:
         problem = self.runs.plan.problem
         return (
-            _own_function(self.runs.plan.U, x) if problem is None else reference.value_and_gradient(problem, x, chosen)
+            _evaluate_function(self.runs.plan.U, x)
+            if problem is None
+            else reference.value_and_gradient(problem, x, samples)
         )
 
 
 KINDS: dict[str, type[Compiled | NumPy | Fleet]] = {"cpu": Compiled, "reference": NumPy, "cuda": Fleet}
 
 
-def _own_function(U: Potential, x: Array) -> tuple[float, Array]:
-    """Return U(x) and ∇U(x) of a user's function, NaN where x or U is beyond all numbers: the run ends there, and says so."""
+def _evaluate_function(U: Potential, x: Array) -> tuple[float, Array]:
+    """Return U(x) and ∇U(x) of a user's function; NaN if x is not finite or U overflows, which ends the run as diverged."""
     if np.isfinite(x).all():
         with contextlib.suppress(OverflowError, FloatingPointError):
             return U.value_and_gradient(x)

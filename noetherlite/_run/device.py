@@ -1,4 +1,4 @@
-"""Runs on a GPU, which advance together. CUDA is imported when they first do."""
+"""The CUDA backend: runs on a GPU, which advance together. CUDA is imported by the first call."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .runs import Runs
 
-# Floating-point operations of a gradient from which on a network is given the whole device.
+# Networks whose gradients take at least this many floating-point operations use the whole device, one after the other.
 SPREAD_FROM = 1e8
 
-# What is brought back of a run's state, and of its records.
+# Arrays of the states that are copied to the host after each call, and those of states and records copied on request.
 _SMALL = ("counts", "loss")
 _LARGE = ("x", "v", "gradient", "origin", "integral", "balance", "source", "charge", "sizes")
 _RECORDS = ("step", "loss", "excess", "quantity", "charge", "integral", "discrete", "params")
@@ -30,14 +30,14 @@ _RECORDS = ("step", "loss", "excess", "quantity", "charge", "integral", "discret
 class Fleet:
     """Runs on the GPU, which advance together; a `Backend`.
 
-    The host's arrays are copied to it by the first call, and back where they are asked for.
+    The host's arrays are copied to the GPU by the first call, and back by `collect`.
 
     Parameters
     ----------
     runs : Runs
         The runs; their algorithms are the same but for the time per step.
     members : int
-        Not used: on a GPU the threads are the device's.
+        Not used: a GPU has its own threads.
 
     Raises
     ------
@@ -54,19 +54,19 @@ class Fleet:
         self.runs, self.state, self.records = runs, runs.state, runs.records
         self.algorithm, self.streams = runs.kernels[0], runs.streams
         self.rates = np.array([a.h for a in runs.kernels])
-        self.spread = _spreads(plan, len(runs))
+        self.spread = _uses_whole_device(plan, len(runs))
         self.placing = device_layout.place(plan.problem, plan.laws, plan.n_params, plan.drawn, self.spread)
-        self.fresh = True  # whether host and device have the same
+        self.fresh = True  # whether the host has the state of the device
         self._device: tuple[Any, ...] | None = None
         refuse_beyond(self.memory(), free_memory(), "the GPU has free", "run fewer networks at a time")
 
     def prepare(self, group: slice) -> None:
-        """Take up all runs."""
+        """Begin all runs."""
         for e in range(group.start, group.stop):
             self.runs.begin(e)
 
     def memory(self) -> int:
-        """Return how many bytes of the GPU's memory the runs take."""
+        """Return the GPU memory that the runs need, in bytes."""
         host = (self._described(), self._data(), self.plan.laws, self._batches(), self.state, self.records)
         arrays = sum(a.nbytes for group in host for a in group if isinstance(a, np.ndarray))
         return arrays + sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in self._scratch())
@@ -92,7 +92,7 @@ class Fleet:
         settings, rates, state, scratch, records = self._device
         placing, E = self.placing, self.rates.size
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Grid size")  # a single run has one block, and knows it
+            warnings.filterwarnings("ignore", "Grid size")  # numba warns that one block leaves the device idle
             if self.spread:
                 for e in np.flatnonzero(self.state.counts[:, layout.PHASE] != layout.DIVERGED):
                     self._conductor.advance(int(e), self.state.counts[e], n_steps)
@@ -101,15 +101,15 @@ class Fleet:
                 launch(settings[0], rates, state, scratch, records, n_steps)
 
     def collect(self) -> None:
-        """Bring the state and the records to the host's arrays."""
+        """Copy states and records to the host's arrays."""
         if self.fresh or self._device is None:
             return
         _, _, state, _, records = self._device
         with uninterrupted():
-            for mine, theirs, names in ((self.state, state, _LARGE), (self.records, records, _RECORDS)):
+            for host, device, names in ((self.state, state, _LARGE), (self.records, records, _RECORDS)):
                 for name in names:
-                    if getattr(mine, name).size:
-                        getattr(theirs, name).copy_to_host(getattr(mine, name))
+                    if getattr(host, name).size:
+                        getattr(device, name).copy_to_host(getattr(host, name))
             self.fresh = True
 
     def _upload(self) -> tuple[schedule.Program, tuple[Any, ...]]:
@@ -173,20 +173,20 @@ class Fleet:
 
     def _scratch(self) -> tuple[tuple[tuple[int, ...], str], ...]:
         """Return the shapes and types of scratch memory."""
-        where, largest, E = self.placing.where, self._tables()[1], self.rates.size
-        memory = largest.memory if where != device_layout.IN_SHARED else 0
-        doubles = largest.doubles if where == device_layout.IN_GLOBAL else 0
+        memory_space, largest, E = self.placing.where, self._tables()[1], self.rates.size
+        memory = largest.memory if memory_space != device_layout.IN_SHARED else 0
+        doubles = largest.doubles if memory_space == device_layout.IN_GLOBAL else 0
         minibatches = self.spread and self.plan.drawn < self.plan.n_samples
         gathered = self.plan.drawn * int(self._problem.widths[0]) if minibatches else 0
         dtype = self.plan.dtype
         return ((E, memory), dtype), ((E, doubles), "float64"), ((gathered,), dtype)
 
 
-def _spreads(plan: Plan, networks: int) -> bool:
-    """Whether each run is given the whole device, one after the other: where a block of its own would take longer.
+def _uses_whole_device(plan: Plan, networks: int) -> bool:
+    """Return whether runs use the whole device one after the other, where one block per run would take longer.
 
-    Estimated, not measured: a block multiplies at 5e10 operations a second beside up to 500 others, while a step's 25
-    launches take the host 2 ms, as each has tens of arrays to be told of.
+    An estimate: a block takes 5e10 operations per second, beside up to 500 others, while the 25 launches of a step on the
+    whole device take the host 2 ms, because each passes tens of arrays.
     """
     problem = plan.problem
     if problem is None or problem.kind != layout.NETWORK:

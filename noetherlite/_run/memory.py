@@ -108,14 +108,14 @@ def memory(
     return common + streams + E * run + max(lanes * _tile_bytes(plan, available // lanes), E * result)
 
 
-def _tile_bytes(plan: Plan, members: int) -> int:
+def _tile_bytes(plan: Plan, n_threads: int) -> int:
     """Return the bytes of the tiles of one lane."""
     if not plan.compiled or plan.problem is None:
         return 0
     N, n = plan.n_samples, plan.drawn
     if n == N:
-        return _array_bytes(tiles.empty(plan.problem, N, members))
-    batch, all_samples = tiles.empty(plan.problem, n, members), tiles.empty(plan.problem, N, 1)
+        return _array_bytes(tiles.empty(plan.problem, N, n_threads))
+    batch, all_samples = tiles.empty(plan.problem, n, n_threads), tiles.empty(plan.problem, N, 1)
     return _array_bytes(batch) + _array_bytes(all_samples) + 8 * N  # the order of the samples
 
 
