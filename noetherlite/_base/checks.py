@@ -156,12 +156,12 @@ def unmasked(value: Any, name: str) -> Any:
 
 
 @functools.lru_cache
-def _known(dtype: Any) -> bool:
-    """Return whether NumPy has a type of PyTorch."""
+def _numpy_has(dtype: Any) -> bool:
+    """Return whether NumPy has the dtype of a PyTorch tensor."""
     return hasattr(np, str(dtype).removeprefix("torch."))
 
 
-def plain(value: Any, name: str) -> Any:
+def to_numpy(value: Any, name: str) -> Any:
     """Return an array or tensor of another framework as a NumPy array; any other value unchanged.
 
     Floating-point types that NumPy lacks, such as bfloat16, become float64, which holds their numbers exactly.
@@ -174,7 +174,7 @@ def plain(value: Any, name: str) -> Any:
     try:
         if hasattr(value, "detach"):  # a PyTorch tensor, which NumPy takes only without gradient and from the CPU
             value = value.detach().cpu()
-            value = (value if _known(value.dtype) else value.double()).numpy()
+            value = (value if _numpy_has(value.dtype) else value.double()).numpy()
         elif hasattr(value, "__array__") and not isinstance(value, np.ndarray):
             value = np.asarray(value)
     except Exception as error:
@@ -185,9 +185,9 @@ def plain(value: Any, name: str) -> Any:
     return value
 
 
-def held(value: Any, name: str) -> Any:
+def numpy_array(value: Any, name: str) -> Any:
     """Return a NumPy array of any dtype, also from a tensor on a GPU; masked entries are refused."""
-    return np.asarray(plain(unmasked(value, name), name))
+    return np.asarray(to_numpy(unmasked(value, name), name))
 
 
 def numbers(value: ArrayLike, name: str) -> Array:
@@ -200,14 +200,14 @@ def numbers(value: ArrayLike, name: str) -> Array:
     ValueError
         If an entry is masked.
     """
-    value = plain(unmasked(value, name), name)
+    value = to_numpy(unmasked(value, name), name)
     try:
         raw: Array = np.asarray(value)
     except ValueError as error:
         raise TypeError(f"{name} must be an array of real numbers: {error}") from None
     if raw.dtype.kind not in "fiub" or (raw.dtype.kind == "b" and raw.ndim == 0):
-        given = describe(value if raw.ndim == 0 else raw)
-        raise TypeError(f"{name} must hold real numbers, got {given}")
+        received = describe(value if raw.ndim == 0 else raw)
+        raise TypeError(f"{name} must hold real numbers, got {received}")
     return raw
 
 
@@ -226,24 +226,24 @@ def array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...], dtype: st
     if raw.ndim not in allowed:
         expected = " or ".join(f"{n}-dimensional" for n in allowed)
         raise ValueError(f"{name} must be {expected}, got {describe(raw)}")
-    out = np.require(raw, dtype=dtype, requirements=["C", "A"])
-    if not np.isfinite(out).all():
-        first = tuple(int(i) for i in np.argwhere(~np.isfinite(out))[0])
-        raise ValueError(f"{name} must be finite, got {out[first]} at index {first}")
-    return out
+    result = np.require(raw, dtype=dtype, requirements=["C", "A"])
+    if not np.isfinite(result).all():
+        first = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
+        raise ValueError(f"{name} must be finite, got {result[first]} at index {first}")
+    return result
 
 
 def shaped(value: ArrayLike, name: str, shape: tuple[int, ...], *, dtype: str = "float64") -> Array:
     """Return `array(value)` after checking that its shape is exactly `shape`."""
-    out = array(value, name, ndim=len(shape), dtype=dtype)
-    if out.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {out.shape}")
-    return out
+    result = array(value, name, ndim=len(shape), dtype=dtype)
+    if result.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {result.shape}")
+    return result
 
 
 def labels(value: ArrayLike, name: str, *, n_samples: int, n_classes: int) -> IntArray:
     """Return integer class labels of shape (n_samples,) in [0, n_classes)."""
-    raw = held(value, name)
+    raw = numpy_array(value, name)
     if raw.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integer class labels when loss='nll', got {describe(raw)}")
     if raw.shape != (n_samples,):

@@ -1,4 +1,4 @@
-"""Classes that a table is made of: one that lacks a member fails where it is written, with a message that names it."""
+"""A check of the classes in a table: a class without an abstract member fails at its definition, with the member's name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def lacking(cls: type) -> list[str]:
 
 
 def require(cls: type, what: str) -> None:
-    """Refuse a class that lacks members; `what` says what it would be.
+    """Raise TypeError if a class lacks abstract members; `what` is the noun for the class in the message.
 
     Raises
     ------
     TypeError
-        With the names of all of them.
+        With the names of all missing members.
     """
     if names := lacking(cls):
         raise TypeError(f"{cls.__name__} lacks what every {what} has: {', '.join(names)}")

@@ -145,8 +145,8 @@ def widened(array: ArrayLike, name: str) -> ArrayLike:
     """Return a NumPy array of a tensor; bfloat16, for which NumPy has no arithmetic, becomes float32."""
     if str(getattr(array, "dtype", None)) == "bfloat16":
         return np.asarray(array).astype(np.float32)
-    plain: ArrayLike = checks.plain(array, name)
-    return plain
+    result: ArrayLike = checks.to_numpy(array, name)
+    return result
 
 
 def _significand_bits(array: Array) -> int:

@@ -79,9 +79,9 @@ def assert_gradient(
     eps = None if precision is None else named(precision).gradient
     if callable(gradient):
         # copies, as the function may fill one buffer again and again
-        raw = [np.array(checks.held(gradient(np.array(x, np.float64)), "gradient")) for x in points]
+        raw = [np.array(checks.numpy_array(gradient(np.array(x, np.float64)), "gradient")) for x in points]
     else:
-        held = checks.held(gradient, "gradient")
+        held = checks.numpy_array(gradient, "gradient")
         if held.ndim not in (1, 2) or held.shape[-1] != U.n_params:
             raise ValueError(f"gradient must have shape ({U.n_params},) or (K, {U.n_params}), got {held.shape}")
         raw = list(held.reshape(-1, U.n_params))

@@ -258,7 +258,7 @@ def _same(network: Network, theta: Float64Array, like: tuple[ArrayLike, Any] | N
     if not isinstance(like, tuple | list) or len(like) != 2:
         raise TypeError(f"like must be a pair of inputs X and a model's outputs, got {checks.describe(like)}")
     X = np.asarray(network.inputs(like[0], "like[0]"), np.float64)
-    raw = checks.plain(like[1], "like[1]")
+    raw = checks.to_numpy(like[1], "like[1]")
     shape = (*theta.shape[:-1], X.shape[0], network.widths[-1])
     outputs = checks.shaped(raw, "like[1]", shape).reshape(-1, *shape[-2:])
     eps = precision(raw)

@@ -65,7 +65,7 @@ def batch_of(U: Potential, value: Any, name: str) -> IntArray:
     """Return the indices of a minibatch."""
     if not isinstance(U, NetworkPotential):
         raise ValueError(f"{name} needs a potential with samples, got {U!r}")
-    held: Array = checks.held(value, name)
+    held: Array = checks.numpy_array(value, name)
     if held.dtype.kind not in "iu" or held.ndim != 1 or held.size == 0:
         raise ValueError(f"{name} must be a non-empty array of sample indices, got {checks.describe(held)}")
     if int(held.min()) < 0 or int(held.max()) >= U.n_samples:

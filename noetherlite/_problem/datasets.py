@@ -84,7 +84,7 @@ def _labels_or_targets(value: ArrayLike, *, n_samples: int) -> Array | IntArray:
         if y.shape[1] == 0:
             raise ValueError(f"y must hold at least one target a row, got shape {y.shape}")
         return y
-    raw = checks.held(value, "y")
+    raw = checks.numpy_array(value, "y")
     if raw.dtype.kind not in "iu":
         raise TypeError(
             f"y of shape {raw.shape} must hold integer class labels, got dtype {raw.dtype}; "

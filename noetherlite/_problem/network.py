@@ -153,7 +153,7 @@ class Network:
         dict
             "W{h}" (n_h, n_{h−1}), "b{h}" (n_h,), "beta{h}" (n_h,) for h = 1 … L, where they exist.
         """
-        theta = checks.held(theta, "theta")
+        theta = checks.numpy_array(theta, "theta")
         if theta.shape != (self.n_params,):
             raise ValueError(f"theta must have shape ({self.n_params},), got {theta.shape}")
         return {b.name: theta[b.start : b.stop].reshape(b.shape) for b in self.blocks}

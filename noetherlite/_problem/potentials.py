@@ -22,7 +22,7 @@ T = TypeVar("T", bound=NDArray[Any])
 
 def owned(array: T, given: object) -> T:
     """Return `array`, copied where it shares memory with what was given: that may be changed later."""
-    return array.copy() if np.may_share_memory(array, checks.held(given, "data")) else array
+    return array.copy() if np.may_share_memory(array, checks.numpy_array(given, "data")) else array
 
 
 def is_potential(value: object, name: str = "U") -> None:
@@ -182,7 +182,7 @@ class Callable:
         """
         x = checks.shaped(x, "x", (self.n_params,))
         value, gradient = self._function(x.astype(np.float64))
-        out = np.array(checks.held(gradient, "gradient"), dtype=np.float64)  # the function may fill one buffer
+        out = np.array(checks.numpy_array(gradient, "gradient"), dtype=np.float64)  # the function may fill one buffer
         if np.ndim(value) != 0 or out.shape != (self.n_params,):
             raise ValueError(
                 f"value_and_gradient must return a number and an array of shape ({self.n_params},), "

@@ -84,7 +84,7 @@ def array_of(leaf: Any, name: str) -> tuple[Array, float]:
     """Return one array as `named_arrays` does, and machine ε of its numbers."""
     if leaf is None:
         raise ValueError(f"{name} is None: the gradient was not computed, or the tensor does not require one")
-    array = np.asarray(checks.plain(leaf, name))
+    array = np.asarray(checks.to_numpy(leaf, name))
     kind = _dtype_name(getattr(leaf, "dtype", ""))
     if kind not in _NARROW and array.dtype.char not in "df":
         kind = str(array.dtype)
