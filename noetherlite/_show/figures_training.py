@@ -177,4 +177,6 @@ def _draw_panel(
     right.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
     handles = ax.get_legend_handles_labels()
     law_handles = right.get_legend_handles_labels()
-    right.legend(handles[0] + law_handles[0], handles[1] + law_handles[1], frameon=False, fontsize=7.5, loc="upper left")
+    right.legend(
+        handles[0] + law_handles[0], handles[1] + law_handles[1], frameon=False, fontsize=7.5, loc="upper left"
+    )

@@ -1,4 +1,4 @@
-"""Hypotheses about how the components of one symmetry may lie in the tensors of a model, told from their shapes alone.
+"""Hypotheses about the places of a symmetry's components in the tensors of a model, derived from the shapes alone.
 
 A hypothesis is a list of legs of equal size: the columns among which relations are sought. They are yielded from fine to coarse,
 as a relation between fine components implies those between their sums.
@@ -28,12 +28,12 @@ def divisors(n: int) -> list[int]:
 
 
 def primes(ascending: Sequence[int]) -> list[int]:
-    """Return those that none before divides."""
+    """Return the numbers that no earlier one divides."""
     return [r for k, r in enumerate(ascending) if all(r % p for p in ascending[:k])]
 
 
 class Shapes:
-    """The tensors of a model as their axes are seen; `splits` has the sizes that views split each axis into."""
+    """The shapes of a model's tensors; `splits` has the sizes that views split each axis into."""
 
     def __init__(self, splits: Mapping[str, Splits]) -> None:
         self.splits = dict(splits)

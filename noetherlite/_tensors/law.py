@@ -19,7 +19,7 @@ Kind = Literal["scale", "gl", "rotate", "complex", "whole", "translate", "null"]
 SHIFTS = ("translate", "null")  # kinds whose generator is a constant ξ, so that ⟨g(x), m⟩ does not depend on x
 _WIDEST = 512  # components of a block whose matrix M is formed
 _PROJECTIONS = 8
-SAMPLE = 8  # components of each of two blocks that are looked at first
+SAMPLE = 8  # components of each of two blocks that are tested first
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Member:
     leg : Leg
         The axes.
     coefficient : float
-        c_ℓ: by which multiple of the generator it is acted on.
+        c_ℓ, the multiple of the generator that acts on it.
     inverse : bool
         Whether it is acted on by the inverse transpose.
     """
@@ -231,7 +231,7 @@ class Law:
     def _leg_arrays(
         self, member: Member, params: Mapping[str, Array], grads: Mapping[str, Array], sampled: bool
     ) -> tuple[Array, Array]:
-        """Return what a leg sees of a tensor and its gradient; as (blocks, acting, rest) for kinds that mix components."""
+        """Return the part of a tensor and its gradient that a leg covers; as (blocks, acting, rest) for kinds that mix components."""
         x, g = params[member.tensor], grads[member.tensor]
         if self.acting is None:
             return member.leg.seen(x), member.leg.seen(g)
@@ -269,12 +269,12 @@ class Law:
 
 
 def given(laws: Iterable[Law], fewest: int = 1) -> list[Law]:
-    """Return the laws that were given.
+    """Return the argument `laws` as a list.
 
     Raises
     ------
     TypeError
-        If there are fewer, or entries that are no laws.
+        If there are fewer than `fewest`, or an entry is not a Law.
     """
     expected = "laws, as nl.scan(...).laws() and nl.tensors.load return them"
     items = checks.items(laws, "laws", expected)

@@ -1,7 +1,7 @@
-"""Legs: how a symmetry reaches into a named tensor, and the contractions of a parameter with its gradient along them.
+"""Legs: the axes of a named tensor that a symmetry acts on, and contractions of parameters with gradients along them.
 
 A leg names some axes of a tensor, possibly after one of them was split (a view), one part of it taken (a slice) and its entries
-arranged in groups. The symmetry acts on the components so told apart and leaves the rest alone. With X and G = ∂U/∂X seen as
+arranged in groups. The symmetry acts on the components so distinguished and on no other axis. With X and G = ∂U/∂X seen as
 (components, rest), all laws are sums over legs of
 
     Σ_rest G_i X_i   (X_i is scaled),   M_ij = Σ_rest G_i X_j   (X_i is mixed with X_j),   Σ_rest G_i   (X_i is shifted).
@@ -33,7 +33,7 @@ class Leg:
     splits : tuple of tuple of int
         The sizes that each axis of the tensor is seen as: its own size alone, or those of a view.
     kept : tuple of int
-        Axes of the tensor so seen whose entries are told apart, in their order.
+        Axes, after the splits, along which entries are distinguished, in order.
     part : (int, int, int) or None
         (axis, start, stop) of a slice that is taken before, of an axis of the tensor so seen.
     arranged : tuple of int
@@ -51,12 +51,12 @@ class Leg:
 
     @functools.cached_property
     def shape(self) -> tuple[int, ...]:
-        """The shape that the tensor is seen with, before the slice."""
+        """The shape of the tensor after the splits, before the slice."""
         return tuple(size for sizes in self.splits for size in sizes)
 
     @functools.cached_property
     def seen_shape(self) -> tuple[int, ...]:
-        """The shape of what is seen, after the slice."""
+        """The shape after the splits and the slice."""
         shape = list(self.shape)
         if self.part:
             axis, start, stop = self.part
@@ -90,7 +90,7 @@ class Leg:
         return replace(self, arranged=(), components=())
 
     def seen(self, array: Array) -> Array:
-        """Return the part of a tensor that this leg sees, with all its axes."""
+        """Return the part of a tensor that the leg covers, with all axes."""
         view = array if array.ndim == len(self.shape) else array.reshape(self.shape)
         if self.part:
             axis, start, stop = self.part
@@ -151,7 +151,7 @@ class Leg:
 
 @functools.lru_cache(maxsize=1 << 16)
 def coarsening(fine: Leg, coarse: Leg) -> tuple[tuple[int, ...], bytes] | None:
-    """Return how components of `fine` make up those of `coarse`; None where they are divided among several.
+    """Return how the components of `coarse` are unions of those of `fine`; None if they are not.
 
     Returns
     -------

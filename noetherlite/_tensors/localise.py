@@ -30,8 +30,8 @@ class Coverage:
     free : tuple of str
         Tensors that are locked to no other.
     unseen : int
-        Number of independent factors that would go unseen: one for every group and every free tensor, less what laws between
-        whole tensors tie.
+        Number of independent factors that no law detects: one for every group and every free tensor, less the number that
+        laws between whole tensors determine.
     """
 
     groups: tuple[tuple[str, ...], ...]
@@ -92,7 +92,7 @@ def coverage(laws: Sequence[Law], tensors: Sequence[str]) -> Coverage:
 
 @dataclass(frozen=True)
 class Factor:
-    """By what the gradient of a tensor is off, as one of several tensors whose gradients ask for each other's scale.
+    """The factor by which the gradient of a tensor is wrong, relative to the other tensors of its group.
 
     Attributes
     ----------

@@ -41,7 +41,7 @@ def draws_needed(shapes: Shapes) -> int:
 
 
 class Search:
-    """The search for all laws of tensors of given shapes, from what was measured of them."""
+    """The search for all laws of tensors of given shapes, from measured gradients."""
 
     def __init__(self, shapes: Shapes, measured: Measurements) -> None:
         self.shapes, self.measured, self.eps = shapes, measured, measured.eps
@@ -52,7 +52,9 @@ class Search:
         self._null: dict[Leg, bool] = {}
         sizes = {leg: measured.size(leg) for leg in shapes.whole.values()}
         typical = float(np.median([size for size in sizes.values() if size > 0] or [0.0]))
-        self._floor = float(np.sqrt(self.eps)) * typical  # a gradient that is round-off of the others is none
+        self._floor = (
+            float(np.sqrt(self.eps)) * typical
+        )  # gradients below it are round-off of the others and count as zero
         self.nearly += [
             (leg, size / typical) for leg, size in sizes.items() if self._floor < size < _NEARLY_NULL * typical
         ]
@@ -160,7 +162,7 @@ class Search:
         )
 
     def _implied(self, field: str, legs: list[Leg]) -> Float64Array:
-        """Return what the laws found so far say of these legs: rows of coefficients."""
+        """Return the relations between these legs that the laws found so far imply, as rows of coefficients."""
         by_tensor: dict[str, list[int]] = {}
         for i, leg in enumerate(legs):
             by_tensor.setdefault(leg.tensor, []).append(i)

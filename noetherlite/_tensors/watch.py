@@ -1,4 +1,4 @@
-"""Laws watched while a model trains: one contraction per tensor and law, in the loop, on the arrays that it has anyway."""
+"""Checks of laws during training: one contraction per tensor and law in each checked step."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from .wanted import averages, gathered_pair, shapes_of
 
 
 class Watch:
-    """What `nl.watch` returns: call it with params and grads in the loop.
+    """Monitor of laws in a training loop, made by `nl.watch`: call it with parameters and gradients.
 
     Attributes
     ----------
     broken : list of Law
-        Laws that were seen broken.
+        Laws that were found broken.
     findings : list of Finding
-        One for each, made when it was first seen; `str` of it is a sentence.
+        One for each broken law, made at the first step that breaks it; `str` of it is a sentence.
     coverage : Coverage
-        Which tensors the laws lock together, and which errors none of them sees.
+        The tensors that the laws lock together, and the errors that no law detects.
     n_calls, n_checked : int
-        Steps that it was called at, and those of them that were checked.
+        Number of calls, and of those that were checked.
     problem : str
-        Why a step could not be checked, the first that was not.
+        Why the first unchecked step could not be checked; '' if there is none.
     """
 
     def __init__(
@@ -55,8 +55,10 @@ class Watch:
         self._worst = np.zeros(len(self.laws))
         self._tolerance = np.zeros(len(self.laws))
         self._factors = np.array([allowance(law, 1.0) for law in self.laws])
-        self._scales: list[Float64Array] = []  # the largest terms that each number of each law had
-        self._starts = np.zeros(0, dtype=np.int64)  # where the numbers of each law begin, one after the other
+        self._scales: list[Float64Array] = []  # for each component of each law, the largest size of its terms so far
+        self._starts = np.zeros(
+            0, dtype=np.int64
+        )  # index of the first component of each law in the concatenated arrays
         self.n_calls = self.n_checked = 0
         self.problem = ""
         self._averages = None if averaging is None else AverageCheck(self.laws, averaging)
@@ -64,7 +66,7 @@ class Watch:
 
     @property
     def broken(self) -> list[Law]:
-        """Laws that were seen broken, in the order in which they broke."""
+        """Laws that were found broken, in that order."""
         return list(dict.fromkeys(finding.law for finding in self.findings))
 
     @property
@@ -137,7 +139,7 @@ class Watch:
         labels: Any = None,
         step: int | None = None,
     ) -> list[Finding]:
-        """Check the laws at one step, whatever `every` is, and raise where that cannot be done.
+        """Check the laws at one step, independent of `every`; raise if that is not possible.
 
         Parameters
         ----------
@@ -188,10 +190,10 @@ class Watch:
     def _judge_again(
         self, i: int, step: int, x: Mapping[str, Array], g: Mapping[str, Array], defect: Float64Array, allowed: float
     ) -> tuple[float, Finding | None]:
-        """Return how far a law is off relative to the largest terms that it had so far, and what is to be said if it is broken.
+        """Return the defect of a law relative to its largest terms so far, and a finding if it is broken.
 
         Near a minimum a gradient is a sum over samples that cancels, or a softmax less a label: its round-off is that of the
-        summands, which are not seen and do not shrink. Terms are formed anew only for a law that seems to be broken.
+        summands, which are not known and do not shrink. The terms are recomputed only for a law that seems to be broken.
         """
         law = self.laws[i]
         worst, index = largest(ratio(defect, self._scales[i]))
@@ -212,7 +214,7 @@ class Watch:
         return [replace(finding, reason=_reason(finding.law, wrong)) for finding in new]
 
     def report(self) -> str:
-        """Return the table of laws, the findings, and what no law sees."""
+        """Return the table of laws, the findings and the coverage as text."""
         lines = [f"{self.n_checked} of {self.n_calls} steps checked against {len(self.laws)} laws"]
         lines += [f"{'worst':>8} {'allowed':>8}  law"]
         lines += [
@@ -234,7 +236,7 @@ class Watch:
         return html.table(repr(self)[1:-1], rows, ("law", "worst", "allowed", "verdict"))
 
     def rows(self) -> Iterator[tuple[str, Law, float, float]]:
-        """Yield every law and its name, the worst ratio that was seen and what round-off allows; those of the average after all."""
+        """Yield (name, law, worst ratio, tolerance) of every law, then of the laws of averages, then of the anchor."""
         for law, worst, allowed in zip(self.laws, self._worst, self._tolerance, strict=True):
             yield law.name or law.formula, law, float(worst), float(allowed)
         if self._averages:
@@ -254,7 +256,7 @@ def watch(
     averaging: Averaging | float | None = None,
     anchor: Anchor | None = None,
 ) -> Watch:
-    """Return a watch over laws, to be called with parameters and gradients in a training loop.
+    """Return a monitor of laws, to be called with parameters and gradients in a training loop.
 
     Parameters
     ----------
@@ -307,7 +309,7 @@ def watch(
 
 
 def _reason(law: Law, factors: Mapping[str, Factor]) -> str:
-    """Return in words which tensors' factors would explain a broken law."""
+    """Return, in words, the tensors and factors that would explain a broken law."""
     texts = []
     for name in (name for name in factors if name in law.tensors):
         value, other_names = factors[name].value, factors[name].others
