@@ -132,7 +132,7 @@ class Fleet:
             batch_tiles=device_layout.n_tiles(plan.drawn, slots),
             all_tiles=1 if self.spread else device_layout.n_tiles(plan.n_samples, slots),
         )
-        batch, all_samples = self._tables()
+        batch, everything = self._tables()
         setting = device_layout.Setting(
             up(self._described()),
             up(self._data()),
@@ -142,7 +142,7 @@ class Fleet:
             up(self._batches()),
             up(program),
         )
-        settings = setting, setting._replace(tables=up(all_samples))
+        settings = setting, setting._replace(tables=up(everything))
         scratch = device_layout.Scratch(*(cuda.device_array(*shape) for shape in self._scratch()))
         return program, (settings, cuda.to_device(self.rates), up(self.state), scratch, up(self.records))
 
