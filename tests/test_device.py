@@ -11,9 +11,9 @@ from problems import problem
 
 import noetherlite as nl
 from noetherlite._base import gpu
-from noetherlite._kernels import layout
-from noetherlite._kernels.cuda import device_layout, schedule
-from noetherlite._kernels.cuda.schedule import Row
+from noetherlite._kernels import layout, schedule
+from noetherlite._kernels.cuda import device_layout
+from noetherlite._kernels.schedule import Row
 from noetherlite._run import device
 from noetherlite._run import plan as _run
 from noetherlite._symmetry.find import watched
@@ -35,9 +35,8 @@ def plan(activation="swish", laws="all", batch_size=None, widths=(3, 5, 4, 2), n
 
 def rows(algorithm, batch_size=None, laws="all", tiles=1):
     p = plan(batch_size=batch_size, laws=laws)
-    found = schedule.program(
-        p.problem, algorithm.kernel(1.0), p.laws, minibatches=batch_size is not None, batch_tiles=tiles, all_tiles=tiles
-    )
+    kind = schedule.kind_of(algorithm.kernel(1.0), p.laws, minibatches=batch_size is not None)
+    found = schedule.program(kind, schedule.by_layers(p.problem, tiles, tiles))
     parts = np.split(found.rows, [found.step, found.record])
     return [[Row(*(int(field) for field in row)) for row in part] for part in parts]
 
@@ -60,7 +59,7 @@ def touched(row):
     if row.op == schedule.FINISH:
         return {at, "losses"}, {"g", "evaluations"}
     if row.op == schedule.FORM:
-        return {VECTORS[row.b // 4], VECTORS[row.b % 4]}, {f"slot {row.c}"}
+        return {at, VECTORS[row.b]}, {f"slot {row.c}"}
     if row.op == schedule.SETTLE:
         return slots, SUMS
     if row.op == schedule.UPDATE:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from noetherlite import datasets, potentials
-from noetherlite._kernels import reference
+from noetherlite._kernels import reference, schedule
 from noetherlite._kernels.cpu import laws as cpu_laws
+from noetherlite._kernels.cpu.placed import Placed
 from noetherlite._motion.conformal_leapfrog import ConformalLeapfrog
 from noetherlite._motion.gradient_descent import GD
 from noetherlite._motion.leapfrog import Leapfrog
@@ -165,10 +166,11 @@ def test_kernels_have_the_same_forms(kind):
     a, b = rng.normal(size=(2, U.n_params))
     laws = table([s], U.n_params, "float64")
     compiled = np.empty(s.n_generators)
-    cpu_laws.pair(laws, a, b, compiled)
+    placed = Placed(laws)
+    cpu_laws.forms(schedule.PAIR, placed.address, a, b, compiled)
     np.testing.assert_allclose(compiled, s.pair(a, b).ravel(), atol=1e-13)
     np.testing.assert_allclose(reference.pair(laws, a, b), s.pair(a, b).ravel(), atol=1e-13)
-    cpu_laws.charge(laws, a, b, compiled)
+    cpu_laws.forms(schedule.CHARGE, placed.address, a, b, compiled)
     np.testing.assert_allclose(compiled, s.charge(a, b).ravel(), atol=1e-13)
     np.testing.assert_allclose(reference.translation(laws, b), s.translation(b).ravel(), atol=1e-13)
 

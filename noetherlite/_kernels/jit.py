@@ -27,6 +27,11 @@ def compiled_strictly(function: Callable[..., Any]) -> Any:
     return _compile(function, {"contract"})
 
 
+def scalar(function: Callable[..., Any]) -> Any:
+    """Compile a function of numbers into its callers, its sums in the order they are written whatever stands around them."""
+    return _compile(function, {"contract"}, forceinline=True)
+
+
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile `function` into its callers: for code with one caller, which LLVM would else optimise once per level."""
     return _compile(function, _RELAXED, inline="always")

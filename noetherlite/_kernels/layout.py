@@ -19,8 +19,9 @@ NETWORK, RADIAL, HARMONIC = range(3)
 # Activations σ(z); the parameter c of each is given in pointwise.py.
 LINEAR, RELU, LEAKY_RELU, POLYNOMIAL, REPU, SWISH, TANH = range(7)
 
-# Losses.
+# Losses; without one the outputs are wanted.
 MSE, NLL = range(2)
+NO_LOSS = -1
 
 # Algorithms.
 GD, CONFORMAL, NAGD, HEAVY_BALL = range(4)
@@ -40,7 +41,7 @@ class Problem(NamedTuple):
     offsets: NDArray[np.int64]  # (L, 3): where W_h, b_h, β_h start in θ; −1 where absent
     activation: NDArray[np.int64]  # (L,): code of σ_h; the last layer is LINEAR with c = 1
     parameter: NDArray[Any]  # (L,): c of σ_h
-    loss: int  # MSE or NLL
+    loss: int  # MSE, NLL or NO_LOSS
     X: NDArray[Any]  # (N, n_0)
     labels: NDArray[np.int64]  # (N,) for NLL, else empty
     targets: NDArray[Any]  # (N, n_L) for MSE, else empty
@@ -72,7 +73,7 @@ class Laws(NamedTuple):
 
     kind: NDArray[np.int64]  # (n,)
     start: NDArray[np.int64]  # (n+1,): components of law l are start[l] … start[l+1]
-    where: NDArray[np.int64]  # (n, 8): n_h, W_h, n_{h−1}, b_h, β_h, W_{h+1}, n_{h+1}; −1 where absent; C, or W_h again
+    where: NDArray[np.int64]  # (n, 8): where in x their entries lie, rows of forms.Block
     degree: NDArray[Any]  # (n,): p
     G: NDArray[Any]  # (m, P, P) of the user's symmetries
     xi: NDArray[Any]  # (m, P)
@@ -107,7 +108,7 @@ class State(NamedTuple):
     balance: NDArray[np.float64]  # (K,): what the exact discrete law predicts, summed
     source: NDArray[np.float64]  # (K,): S at the present step
     charge: NDArray[np.float64]  # (K,): J at the present step
-    scratch: NDArray[np.float64]  # (2, K)
+    scratch: NDArray[np.float64]  # (SLOTS, K): forms of the step, see schedule.py
     sizes: NDArray[np.float64]  # (2, K): LARGEST and FORCE, the largest at any record
     parts: NDArray[np.float64]  # (5, K): the drift of Q, attributed, or (0, K) when not wanted
 
@@ -128,6 +129,9 @@ class Records(NamedTuple):
     parts: NDArray[np.float64]  # (R, 5, K), or (0, 5, K) when not wanted
 
 
+# Forms that a step needs at a time.
+SLOTS = 4
+
 # What makes the drift of Q, and beside them ∫ B(ẋ, ẋ) ds.
 LR, NOISE, DECAY, MOMENTUM, SOURCE = range(5)
 N_PARTS = 5
@@ -146,6 +150,57 @@ def views(group: _Group, index: int | None) -> _Group:
     """Return the views group[index] of every array: a run's out of many, or with a leading axis where the index is None."""
     found: dict[str, Any] = {name: a[index] for name, a in group._asdict().items() if isinstance(a, np.ndarray)}
     return group._replace(**found)
+
+
+def new_states(E: int, P: int, K: int, dtype: str, with_parts: bool = False) -> State:
+    """Return the states of E runs that have not begun: zeros."""
+
+    def parameters() -> NDArray[Any]:
+        return np.zeros((E, P), dtype)
+
+    def components(*rows: int) -> NDArray[np.float64]:
+        return np.zeros((E, *rows, K))
+
+    return State(
+        x=parameters(),
+        v=parameters(),
+        gradient=parameters(),
+        y=parameters(),
+        counts=np.zeros((E, 3), np.int64),
+        loss=np.zeros((E, 1)),
+        origin=components(),
+        integral=components(),
+        balance=components(),
+        source=components(),
+        charge=components(),
+        scratch=components(SLOTS),
+        sizes=components(2),
+        parts=components(N_PARTS * with_parts),
+    )
+
+
+def new_records(
+    rows: int, K: int, every: int, params: NDArray[Any], last: int = 0, with_parts: bool = False
+) -> Records:
+    """Return empty records of as many runs as `params` is for; NaN stays where a run that is cut short does not get to."""
+    E = len(params)
+
+    def nan(*shape: int) -> NDArray[np.float64]:
+        return np.full((E, *shape), np.nan)
+
+    return Records(
+        every=every,
+        last=last,
+        step=np.full((E, rows), -1),
+        loss=nan(rows),
+        excess=nan(rows),
+        quantity=nan(rows, K),
+        charge=nan(rows, K),
+        integral=nan(rows, K),
+        discrete=nan(rows, K),
+        params=params,
+        parts=nan(rows * with_parts, N_PARTS, K),
+    )
 
 
 def plain(array: Any, dtype: str) -> NDArray[Any]:

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from . import layout
-from .jit import compiled, compiled_strictly
+from .jit import compiled, compiled_strictly, inlined
 
 _LOG2_E = 1 / math.log(2)
 # ln 2 in two parts, the first with so few digits that n·_LN2_HIGH is exact.
@@ -48,32 +48,32 @@ def exp(z):
     return 0.0 if vanishes else p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
-@compiled
+@inlined
 def linear(c, z):
     return c * z
 
 
-@compiled
+@inlined
 def d_linear(c, z, a):
     return c
 
 
-@compiled
+@inlined
 def relu(c, z):
     return 0.0 if z < 0 else z  # in this order a NaN passes through
 
 
-@compiled
+@inlined
 def d_relu(c, z, a):
     return 1.0 if z > 0 else 0.0
 
 
-@compiled
+@inlined
 def leaky_relu(c, z):
     return z if z > 0 else c * z
 
 
-@compiled
+@inlined
 def d_leaky_relu(c, z, a):
     return 1.0 if z > 0 else c
 
@@ -87,12 +87,12 @@ def power(z, p):
     return result
 
 
-@compiled
+@inlined
 def polynomial(c, z):
     return z * z if c == 2 else power(z, int(c))
 
 
-@compiled
+@inlined
 def d_polynomial(c, z, a):
     return c * z if c == 2 else c * power(z, int(c) - 1)
 
@@ -100,54 +100,54 @@ def d_polynomial(c, z, a):
 # Powers and math.tanh are taken of doubles: those of single precision would be crude approximations on a GPU.
 
 
-@compiled
+@inlined
 def repu(c, z):
     if z < 0:
         return 0.0
     return z * z if c == 2 else np.float64(z) ** c
 
 
-@compiled
+@inlined
 def d_repu(c, z, a):
     if c == 2:
         return c * z if z > 0 else 0.0
     return c * np.float64(z) ** (c - 1) if z > 0 else 0.0
 
 
-@compiled
+@inlined
 def logistic(z):
     return 1 / (1 + exp(-z))
 
 
-@compiled
+@inlined
 def swish(c, z):
     return z * logistic(c * z)
 
 
-@compiled
+@inlined
 def d_swish(c, z, a):
     s = logistic(c * z)
     return s + c * z * s * (1 - s)
 
 
-@compiled
+@inlined
 def swish_by_beta(c, z):
     """∂/∂β of z·s(βz) at β = c."""
     s = logistic(c * z)
     return z * z * s * (1 - s)
 
 
-@compiled
+@inlined
 def tanh(c, z):
     return math.tanh(np.float64(z))
 
 
-@compiled
+@inlined
 def d_tanh(c, z, a):
     return 1 - a * a
 
 
-@compiled
+@inlined
 def in_place(code):
     """Whether σ′(z) is a function of σ(z) alone, so that z need not be kept."""
     return code == layout.LINEAR or code == layout.RELU or code == layout.LEAKY_RELU or code == layout.TANH
@@ -185,7 +185,8 @@ def d_sigma(code, c, z, a):
     return d_swish(c, z, a) if code == layout.SWISH else d_tanh(c, a, a)
 
 
-# Update rules of one coordinate; x is θ, v its velocity, g the gradient.
+# Update rules of one coordinate; x is θ, v its velocity, g the gradient. Each is a function of its own, so that its sums are put in
+# one order, whatever stands around them.
 
 
 @compiled
@@ -213,18 +214,51 @@ def push(v, g, beta, kick):
     return beta * v - kick * g
 
 
-@compiled
-def fading(algorithm, t, later):
-    """Return μ(t)/μ(later) − 1, which never overflows and is 0 without friction; t > 0 where α > 0.
+# Which samples a gradient is of, and which steps are recorded.
 
-    The ratio itself, rounded to the same double step after step, would make μJ drift by an ε each time.
+
+@inlined
+def minibatch(evaluation, size, n):
+    """Return the epoch of the gradient with this number, and where in its order of the n samples the minibatch begins."""
+    per_epoch = n // size
+    return evaluation // per_epoch, evaluation % per_epoch * size
+
+
+@inlined
+def is_recorded(step, every, last):
+    """Whether a step is recorded: step 0, every so many steps, and the last."""
+    return step % every == 0 or step == last
+
+
+@inlined
+def row_of(step, every, rows):
+    """Return the row of a step that is recorded."""
+    return step // every if step % every == 0 else rows - 1
+
+
+@inlined
+def next_row(row, program, step, every, last):
+    """Return the row of the program to do after `row`, and whether a step (or the start) is over with it.
+
+    After the start and after a step come the rows of a record where that step is recorded, then those of the next step.
     """
-    if algorithm.alpha == 0 and algorithm.gamma == 0:
-        return 0.0
-    exponent = algorithm.gamma / algorithm.mass * (t - later)
-    if algorithm.alpha > 0:
-        exponent += algorithm.alpha / algorithm.mass * math.log1p((t - later) / later)
-    return math.expm1(exponent)
+    row += 1
+    end = program.rows.shape[0]
+    if row == program.step or row == program.record:
+        row = program.record if is_recorded(step, every, last) else end
+    return (program.step, True) if row == end else (row, False)
+
+
+@inlined
+def radial(square):
+    """Return U = (|x|² − 1)²/10 + 2/25, the potential of GU's Figures 3–6, of |x|²."""
+    return 0.1 * (square - 1) ** 2 + 0.08
+
+
+@inlined
+def d_radial(square, x):
+    """Return ∂U/∂x_i of that potential, of |x|² and x_i."""
+    return 0.4 * (square - 1) * x
 
 
 @compiled

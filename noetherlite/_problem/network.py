@@ -235,11 +235,7 @@ class Network:
         """Return f(θ; X) of shape (N, n_L) for inputs X of shape (N, n_0)."""
         X = self.inputs(X)
         problem = self.problem(X, None, "float64")
-        held = compiled.tiles(problem, X.shape[0])
-        compiled.load(problem, np.arange(X.shape[0]), held)
-        out = np.empty((X.shape[0], self.widths[-1]))
-        compiled.predict(problem, held, self._theta(theta), out)
-        return out
+        return compiled.predict(problem, self._theta(theta))
 
     def loss_value(self, theta: ArrayLike, X: ArrayLike, y: ArrayLike) -> float:
         """Return the loss U(θ) on X, y."""

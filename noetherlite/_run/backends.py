@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from typing import Any, Protocol
 
 import numpy as np
 
 from .._base.types import Array
-from .._kernels import layout, reference
+from .._kernels import layout, reference, schedule
 from .._kernels.cpu import compiled, team
+from .._kernels.cpu.placed import Placed
 from .._problem.potentials import Potential
 from .device import Fleet
 from .runs import Runs
@@ -34,6 +36,12 @@ class Backend(Protocol):
         """Copy all states and records to the host's arrays."""
 
 
+@functools.cache
+def _program(kind: schedule.Kind) -> schedule.Program:
+    """Return the rows of a run whose gradients are one phase."""
+    return schedule.program(kind, schedule.whole)
+
+
 class Compiled:
     """Kernels compiled for the CPU; one run after another, with tiles of its own."""
 
@@ -45,35 +53,44 @@ class Compiled:
         self.runs = runs
         N, n = plan.n_samples, plan.drawn
         full = n == N
-        self.everything = compiled.tiles(plan.problem, N, members if full else 1)
+        self.all_tiles = compiled.tiles(plan.problem, N, members if full else 1)
         if plan.problem.kind == layout.NETWORK:
             in_order = runs.streams[0].order if full else np.arange(N)
-            compiled.load(plan.problem, in_order, self.everything)
-        self.due = self.everything if full else compiled.tiles(plan.problem, n, members)
+            compiled.load(plan.problem, in_order, self.all_tiles)
+        self.tiles = self.all_tiles if full else compiled.tiles(plan.problem, n, members)
+        self.placed = {
+            "problem": Placed(plan.problem),
+            "tiles": Placed(self.tiles),
+            "all_tiles": Placed(self.all_tiles),
+        }
+        self.code = compiled.addresses(plan.problem)
 
     def prepare(self, group: slice) -> None:
         """Begin or continue a run."""
         runs, e = self.runs, group.start
-        laws = runs.begin(e)
-        state, records = layout.views(runs.state, e), layout.views(runs.records, e)
-        problem, tiles = self.plan.problem, (self.due, self.everything)
-        self.arguments = (problem, *tiles, runs.kernels[e], laws, runs.streams[e], state, records)
+        laws, algorithm, batches = runs.begin(e), runs.kernels[e], runs.streams[e]
+        self.state, records = layout.views(runs.state, e), layout.views(runs.records, e)
+        kind = schedule.kind_of(algorithm, laws, batches.size < batches.order.size, records.parts.size > 0)
+        own = {"algorithm": algorithm, "laws": laws, "batches": batches, "program": _program(kind)}
+        own |= {"state": self.state, "records": records}
+        self.placed |= {name: Placed(group) for name, group in own.items()}
+        self.run = compiled.Run(**{name: placed.address for name, placed in self.placed.items()}, **self.code)
 
     def advance(self, n_steps: int) -> None:
         """Take up to `n_steps` steps, with the team's other threads where there are any."""
-        members = self.due.z.shape[0]
+        members, x = self.tiles.z.shape[0], self.state.x
         if members == 1 or n_steps < 2:
-            compiled.advance(*self.arguments, n_steps)
+            compiled.advance(self.run, x, n_steps)
             return
-        door = self.due.team
-        others = [threading.Thread(target=compiled.advance, args=(*self.arguments, -m)) for m in range(1, members)]
+        door, assist = self.tiles.team, (self.run.problem, self.run.tiles)
+        others = [threading.Thread(target=compiled.network, args=(*assist, m, x, x[:0])) for m in range(1, members)]
         started: list[threading.Thread] = []
         door[team.OPEN] = team.CLOSED
         try:
             for thread in others:
                 thread.start()
                 started.append(thread)
-            compiled.advance(*self.arguments, n_steps)
+            compiled.advance(self.run, x, n_steps)
         finally:
             door[team.OPEN] = team.HOME
             for thread in started:

@@ -11,8 +11,8 @@ import numpy as np
 from .._base.gpu import free_memory
 from .._base.interrupt import uninterrupted
 from .._base.limits import refuse_beyond
-from .._kernels import layout
-from .._kernels.cuda import device_layout, schedule
+from .._kernels import layout, schedule
+from .._kernels.cuda import device_layout
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -124,14 +124,10 @@ class Fleet:
             return group._replace(**changed)
 
         plan, slots = self.plan, self.placing.tables.slots
-        program = schedule.program(
-            self._problem,
-            self.algorithm,
-            plan.laws,
-            minibatches=plan.drawn < plan.n_samples,
-            batch_tiles=device_layout.n_tiles(plan.drawn, slots),
-            all_tiles=1 if self.spread else device_layout.n_tiles(plan.n_samples, slots),
-        )
+        batch_tiles = device_layout.n_tiles(plan.drawn, slots)
+        all_tiles = 1 if self.spread else device_layout.n_tiles(plan.n_samples, slots)
+        kind = schedule.kind_of(self.algorithm, plan.laws, minibatches=plan.drawn < plan.n_samples)
+        program = schedule.program(kind, schedule.by_layers(self._problem, batch_tiles, all_tiles))
         batch, everything = self._tables()
         setting = device_layout.Setting(
             up(self._described()),

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from .._base import checks, gpu, limits
-from .._base.types import Array, ArrayLike, Float64Array, Seed
+from .._base.types import ArrayLike, Float64Array, Seed
 from .._base.versions import versions
 from .._kernels import layout
 from .._motion.base import Algorithm
@@ -107,49 +107,15 @@ class Plan:
 
     def state(self, E: int, with_parts: bool = False) -> layout.State:
         """Return the states of E runs that have not begun: zeros."""
-        P, K = self.n_params, int(self.laws.start[-1])
-
-        def parameters() -> Array:
-            return np.zeros((E, P), self.dtype)
-
-        def components(*rows: int) -> Float64Array:
-            return np.zeros((E, *rows, K))
-
-        return layout.State(
-            x=parameters(),
-            v=parameters(),
-            gradient=parameters(),
-            y=parameters(),
-            counts=np.zeros((E, 3), np.int64),
-            loss=np.zeros((E, 1)),
-            origin=components(),
-            integral=components(),
-            balance=components(),
-            source=components(),
-            charge=components(),
-            scratch=components(2),
-            sizes=components(2),
-            parts=components(layout.N_PARTS * with_parts),
-        )
+        return layout.new_states(E, self.n_params, int(self.laws.start[-1]), self.dtype, with_parts)
 
     def records(self, E: int, steps: int, every: int, with_params: bool, with_parts: bool = False) -> layout.Records:
         """Return empty records of E runs, filled with NaN."""
         rows = (E, n_records(steps, every))
         K = int(self.laws.start[-1])
         limits.refuse_beyond_memory(8.0 * math.prod(rows) * (3 + K * (4 + layout.N_PARTS * with_parts)))
-        return layout.Records(
-            every=every,
-            last=steps,
-            step=np.full(rows, -1),
-            loss=np.full(rows, np.nan),
-            excess=np.full(rows, np.nan),
-            quantity=np.full((*rows, K), np.nan),
-            charge=np.full((*rows, K), np.nan),
-            integral=np.full((*rows, K), np.nan),
-            discrete=np.full((*rows, K), np.nan),
-            params=limits.parameters((*rows, self.n_params) if with_params else (E, 0, 0), self.dtype),
-            parts=np.full((*(rows if with_parts else (E, 0)), layout.N_PARTS, K), np.nan),
-        )
+        params = limits.parameters((*rows, self.n_params) if with_params else (E, 0, 0), self.dtype)
+        return layout.new_records(rows[1], K, every, params, steps, with_parts)
 
 
 def n_records(steps: int, every: int) -> int:

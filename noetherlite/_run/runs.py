@@ -85,9 +85,9 @@ class Runs:
             records.step[records.step > (-1 if counts[PHASE] == layout.NEW else done)] = -1
             for name in ("loss", "excess", "quantity", "charge", "integral", "discrete"):
                 getattr(records, name)[records.step < 0] = np.nan
-            per_epoch = batches.order.size // batches.size
-            if evaluations % per_epoch:
-                pointwise.shuffle(batches.key, evaluations // per_epoch, batches.order)
+            epoch, first = pointwise.minibatch(evaluations, batches.size, batches.order.size)
+            if first:
+                pointwise.shuffle(batches.key, epoch, batches.order)
 
     def each_record(self) -> list[layout.Records]:
         """Return the records of each run, as views."""
@@ -104,12 +104,12 @@ class Runs:
     def at_record(self, group: slice) -> bool:
         """Return whether the present step of a group is a recorded one."""
         done = self.steps_done(group)
-        return done % self.records.every == 0 or done == self.records.last
+        return bool(pointwise.is_recorded(done, self.records.every, self.records.last))
 
     def defect(self, e: int) -> float:
         """Return the largest exact discrete residual of run e's last record, 0 without laws."""
         done = int(self.state.counts[e, STEPS_DONE])
-        row = -1 if done == self.records.last else done // self.records.every
+        row = pointwise.row_of(done, self.records.every, self.records.step.shape[1])
         return float(np.abs(self.records.discrete[e, row]).max(initial=0.0))
 
     def x(self, e: int) -> Array:

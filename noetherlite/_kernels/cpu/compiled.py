@@ -2,40 +2,59 @@
 
 from __future__ import annotations
 
-import functools
 import math
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
+from numpy.typing import NDArray
 
-from .. import layout, pointwise
-from ..jit import compiled, inlined
+from .. import layout, pointwise, schedule
+from ..jit import compiled, inlined, merged
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
-from .intrinsics import address_of, borrowed, window
-from .intrinsics import float64_at as network_at
-from .laws import charge, generators, pair, quantity
-from .layers import copy
-from .network import address_of_network, forward, network
-from .steps import (
-    attribute,
-    combine,
-    conformal_after,
-    conformal_before,
-    gd_before,
-    heavy_ball_before,
-    nagd_after,
-    nagd_before,
+from ..schedule import OP, VECTOR, A, B, C
+from .intrinsics import window
+from .laws import address_of_forms
+from .network import address_of_network, network
+from .placed import (
+    Placed,
+    algorithm_at,
+    batches_at,
+    float64_at,
+    laws_at,
+    problem_at,
+    program_at,
+    records_at,
+    state_at,
+    tiles_at,
 )
-from .tiles import Tiles, empty, load
+from .steps import attribute, combine, form, settle, slot, update, write
+from .tiles import Tiles
+from .tiles import empty as tiles
 
 
-def tiles(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
-    """Return empty tiles for `n` samples, with memory for a pass by each of `members` threads at the most."""
-    held = empty(problem, n, members)
-    return held._replace(network=_address(problem.X.dtype)) if problem.kind == layout.NETWORK else held
+class Run(NamedTuple):
+    """Where all lies that a run reads and writes: addresses, without the compiler the things themselves."""
+
+    problem: Any
+    tiles: Any  # those a step is evaluated on
+    all_tiles: Any  # those of all samples, the same for the full batch
+    algorithm: Any
+    laws: Any
+    batches: Any
+    program: Any
+    state: Any
+    records: Any
+    network: Any  # the compiled functions `network` and `forms`
+    forms: Any
 
 
-_address = functools.lru_cache(address_of_network)
+def addresses(problem: layout.Problem) -> dict[str, Any]:
+    """Return the addresses of the compiled functions that a run calls by them."""
+    dtype = str(problem.X.dtype)
+    return {
+        "network": address_of_network(dtype) if problem.kind == layout.NETWORK else 0,
+        "forms": address_of_forms(dtype),
+    }
 
 
 @compiled
@@ -55,204 +74,139 @@ def harmonic(A, x, gradient):
 
 @compiled
 def radial(x, gradient):
-    """U = (|x|² − 1)²/10 + 2/25, the potential of GU's Figures 3–6."""
+    """U(|x|²) of pointwise.radial."""
     square = 0.0
     for i in range(x.size):
         square += x[i] * x[i]
     for i in range(gradient.size):
-        gradient[i] = 0.4 * (square - 1) * x[i]
-    return 0.1 * (square - 1) ** 2 + 0.08
+        gradient[i] = pointwise.d_radial(square, x[i])
+    return pointwise.radial(square)
 
 
-if numba.config.DISABLE_JIT:
+@compiled
+def load_at(problem_address, chosen, tiles_address, x):
+    """Copy the samples with indices `chosen` into tiles; x says what the parameters' numbers are."""
+    problem, held = problem_at(problem_address, x), tiles_at(tiles_address, x)
+    T = held.inputs.shape[2]
+    for tile in range(held.inputs.shape[0]):
+        for s in range(T):
+            sample = chosen[min(tile * T + s, held.n - 1)]
+            for j in range(problem.widths[0]):
+                held.inputs[tile, j, s] = problem.X[sample, j]
+            if problem.loss == layout.NLL:
+                held.labels[tile, s] = problem.labels[sample]
+            else:
+                for j in range(problem.targets.shape[1]):
+                    held.targets[tile, j, s] = problem.targets[sample, j]
 
-    def network_at(address, arguments):
-        return network(*arguments)
+
+def load(problem: layout.Problem, chosen: NDArray[np.int64], held: Tiles) -> None:
+    """Copy the samples with indices `chosen` into tiles."""
+    load_at(Placed(problem).address, chosen, Placed(held).address, problem.X[0:0, 0].copy())
+
+
+def value_and_gradient(problem: layout.Problem, held: Tiles, x: NDArray[Any], gradient: NDArray[Any]) -> float:
+    """Return U(x) and write ∇U(x), unless `gradient` is empty."""
+    if problem.kind == layout.RADIAL:
+        return float(radial(x, gradient))
+    if problem.kind == layout.HARMONIC:
+        return float(harmonic(problem.matrix, x, gradient))
+    placed, samples = Placed(problem), Placed(held)
+    return float(network(placed.address, samples.address, 0, x, gradient))
+
+
+def predict(problem: layout.Problem, x: NDArray[Any]) -> NDArray[Any]:
+    """Return f(x; X) of shape (N, n_L) for the inputs of a problem."""
+    N, n = len(problem.X), int(problem.widths[-1])
+    problem = problem._replace(loss=layout.NO_LOSS, targets=np.zeros((N, n), x.dtype))
+    held = tiles(problem, N)
+    load(problem, np.arange(N), held)
+    value_and_gradient(problem, held, x, x[:0])
+    return held.targets.transpose(0, 2, 1).reshape(-1, n)[:N]
 
 
 @inlined
-def potential(problem, where_problem, held, where_held, x, gradient):
-    """Return U(x); write ∇U(x) into `gradient`, unless that is empty."""
+def potential(run, problem, held, x, gradient):
+    """Return U(x) on the samples of the tiles at `held`; write ∇U(x) into `gradient`, unless that is empty."""
     if problem.kind == layout.NETWORK:
-        return network_at(held.network, (where_problem, where_held, np.int64(0), x, gradient))
+        return float64_at(run.network, (run.problem, held, np.int64(0), x, gradient))
     if problem.kind == layout.RADIAL:
         return radial(x, gradient)
     return harmonic(problem.matrix, x, gradient)
 
 
-@compiled
-def value_and_gradient(problem, held, x, gradient):
-    """Return U(x) and write ∇U(x), unless `gradient` is empty."""
-    problem, held = borrowed(problem), borrowed(held)
-    return potential(problem, address_of(problem), held, address_of(held), x, gradient)
-
-
-@compiled
-def predict(problem, held, x, out):
-    """Write f(x; X) of shape (N, n_L) for the samples in `held`."""
-    n, T = problem.widths[-1], held.inputs.shape[2]
-    for tile in range(held.inputs.shape[0]):
-        forward(problem, x, held, tile, 0)
-        Z = window(held.z, held.z.shape[1] - n * T, n * T)
-        for s in range(min(T, held.n - tile * T)):
-            for i in range(n):
-                out[tile * T + s, i] = Z[i * T + s]
+@inlined
+def draw(run, batches, state):
+    """Copy the minibatch that is due into the tiles."""
+    epoch, first = pointwise.minibatch(state.counts[EVALUATIONS], batches.size, batches.order.size)
+    if first == 0:
+        pointwise.shuffle(batches.key, epoch, batches.order)
+    load_at(run.problem, window(batches.order, first, batches.size), run.tiles, state.x)
 
 
 @inlined
-def evaluate(problem, where_problem, held, where_held, weight_decay, batches, state, x):
-    """Set the gradient, with λx of weight decay, and the loss at `x`, on the minibatch that is due."""
-    evaluation = state.counts[EVALUATIONS]
-    if batches.size < batches.order.size:
-        per_epoch = batches.order.size // batches.size
-        position = evaluation % per_epoch
-        if position == 0:
-            pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
-        load(problem, window(batches.order, position * batches.size, batches.size), held)
-    state.loss[0] = potential(problem, where_problem, held, where_held, x, state.gradient)
-    if weight_decay != 0:
-        combine(1.0, state.gradient, weight_decay, x, state.gradient)
-    state.counts[EVALUATIONS] = evaluation + 1
-    if not math.isfinite(state.loss[0]):
+def judge(loss, state):
+    """Call the run diverged if a loss is not finite."""
+    if not math.isfinite(loss):
         state.counts[PHASE] = layout.DIVERGED
 
 
-@inlined
-def origin(algorithm, laws, state):
-    """Set the charges that the laws are measured from."""
-    if algorithm.kind == layout.GD:
-        quantity(laws, state.x, state.origin)
-        return
-    charge(laws, state.x, state.v, state.charge)
-    if algorithm.kind == layout.HEAVY_BALL:
-        return
-    pair(laws, state.v, state.v, state.source)
-    copy(state.charge, state.origin)
-
-
-@inlined
-def square(problem, v):
-    """|v|², also in sample coordinates."""
-    total, first = 0.0, 0
-    if problem.dual >= 0:
-        first = v.size - problem.dual
-        for i in range(first):
-            total += np.float64(v[i]) * v[problem.dual + i]
-    for i in range(first, problem.dual if problem.dual >= 0 else v.size):
-        total += np.float64(v[i]) * v[i]
-    return total
+@merged
+def vector_of(state, code):
+    """Return x, v, the gradient or y, or an empty vector for NOWHERE."""
+    if code == schedule.X:
+        return state.x
+    if code == schedule.V:
+        return state.v
+    if code == schedule.G:
+        return state.gradient
+    return window(state.y, 0, state.y.size if code == schedule.Y else 0)
 
 
 @compiled
-def largest(a):
-    """max|a|."""
-    out = 0.0
-    for i in range(a.size):
-        out = max(out, abs(a[i]))
-    return out
-
-
-@inlined
-def measure(algorithm, laws, state):
-    """Enter the sizes of the laws' terms at the present step."""
-    K = state.balance.size
-    if K == 0:
-        return
-    norm = window(state.scratch, 0, K)
-    generators(laws, state.x, norm)
-    sizes = largest(state.x if algorithm.kind == layout.GD else state.v), largest(state.gradient)
-    for i in range(2):
-        row = window(state.sizes, i * K, K)
-        for j in range(K):
-            row[j] = max(row[j], norm[j] * sizes[i])
-
-
-@inlined
-def record(problem, algorithm, laws, state, records, loss):
-    """Write one row of the records at the present step."""
-    step = state.counts[STEPS_DONE]
-    row = step // records.every if step % records.every == 0 else records.step.size - 1
-    records.step[row] = step
-    records.loss[row] = loss
-    records.excess[row] = 0.5 * algorithm.mass * square(problem, state.v)
-    if algorithm.weight_decay != 0:
-        records.excess[row] += 0.5 * algorithm.weight_decay * square(problem, state.x)
-    if records.params.shape[0] > 0:
-        copy(state.x, window(records.params, row * state.x.size, state.x.size))
-    K = state.balance.size
-    Q, J = window(records.quantity, row * K, K), window(records.charge, row * K, K)
-    I, D = window(records.integral, row * K, K), window(records.discrete, row * K, K)
-    measure(algorithm, laws, state)
-    quantity(laws, state.x, Q)
-    copy(state.integral, I)
-    if records.parts.shape[0] > 0:
-        copy(window(state.parts, 0, state.parts.size), window(records.parts, row * state.parts.size, state.parts.size))
-    if algorithm.kind == layout.GD:
-        charge(laws, state.x, state.gradient, J)
-        for l in range(laws.kind.size):
-            for j in range(laws.start[l], laws.start[l + 1]):
-                J[j] = -J[j]  # ẋ is minus the gradient
-                D[j] = (Q[j] - state.origin[j] if laws.symmetric[l] else I[j]) - state.balance[j]
-        return
-    charge(laws, state.x, state.v, J)
-    if algorithm.kind != layout.CONFORMAL:
-        copy(state.balance, D)  # the defects, summed step by step
-        return
-    for j in range(K):
-        D[j] = J[j] - state.origin[j] - state.balance[j]
-
-
-@compiled
-def advance(problem, held, everything, algorithm, laws, batches, state, records, n_steps):
+def advance(run, x, n_steps):
     """Take `n_steps` steps, recording on the way; the first call also makes and records the start.
 
-    `held` are the tiles a step is evaluated on, `everything` those of all samples: the same for the full batch. With
-    n_steps = −m < 0 instead assist as member m of the team that another thread's call leads: it is one compiled
-    function with this one, so that the network is compiled once.
+    `run` is a Run, x (P,) its state's x.
     """
-    problem, held, everything, laws = borrowed(problem), borrowed(held), borrowed(everything), borrowed(laws)
-    batches, state, records = borrowed(batches), borrowed(state), borrowed(records)
-    where, there, everywhere = address_of(problem), address_of(held), address_of(everything)
-    if n_steps < 0:
-        network_at(held.network, (where, there, -n_steps, state.x, window(state.y, 0, 0)))
-        return
-    beta, loss_is_known = 0.0, algorithm.kind != layout.NAGD and batches.size == batches.order.size
-    for i in range(-1 if state.counts[PHASE] == layout.NEW else 0, n_steps):
-        at_start = i < 0
-        if not at_start:
-            if records.parts.shape[0] > 0:
-                combine(1.0, state.gradient, -algorithm.weight_decay, state.x, state.y)
-                if batches.size < batches.order.size:
-                    potential(problem, where, everything, everywhere, state.x, state.y)
-                attribute(algorithm, laws, state)
-            if algorithm.kind == layout.GD:
-                gd_before(algorithm, laws, state)
-            elif algorithm.kind == layout.HEAVY_BALL:
-                heavy_ball_before(algorithm, laws, state)
-            elif algorithm.kind == layout.CONFORMAL:
-                conformal_before(algorithm, laws, state)
+    problem, algorithm, laws = problem_at(run.problem, x), algorithm_at(run.algorithm, x), laws_at(run.laws, x)
+    batches, program = batches_at(run.batches, x), program_at(run.program, x)
+    state, records = state_at(run.state, x), records_at(run.records, x)
+    fresh = state.counts[PHASE] == layout.NEW
+    i, r, loss_of_all = -1 if fresh else 0, 0 if fresh else program.step, 0.0
+    if fresh:
+        state.counts[PHASE] = layout.RUNNING
+    while i < n_steps and state.counts[PHASE] == layout.RUNNING:
+        row = window(program.rows, r * schedule.COLUMNS, schedule.COLUMNS)
+        op, a, at = row[OP], row[A], vector_of(state, row[VECTOR])
+        if op == schedule.PASS:
+            value = potential(
+                run, problem, run.tiles if a == schedule.BATCH else run.all_tiles, at, vector_of(state, row[B])
+            )
+            if a == schedule.BATCH:
+                state.loss[0] = value
             else:
-                beta = nagd_before(algorithm, state)
-        if algorithm.kind != layout.NAGD or not at_start:
-            at = state.y if algorithm.kind == layout.NAGD else state.x
-            evaluate(problem, where, held, there, algorithm.weight_decay, batches, state, at)
-        if state.counts[PHASE] == layout.DIVERGED:
-            return
-        if at_start:
-            origin(algorithm, laws, state)
-            state.counts[PHASE] = layout.RUNNING
-        else:
-            if algorithm.kind == layout.CONFORMAL:
-                conformal_after(algorithm, laws, state)
-            elif algorithm.kind == layout.NAGD:
-                nagd_after(algorithm, laws, state, beta)
+                loss_of_all = value
+        elif op == schedule.FORM:
+            form(run, a, at, vector_of(state, row[B]), slot(state, row[C]))
+        elif op == schedule.SETTLE:
+            settle(a, algorithm, laws, state)
+        elif op == schedule.UPDATE:
+            update(a, algorithm, state)
+        elif op == schedule.FINISH:
+            if algorithm.weight_decay != 0:
+                combine(1.0, state.gradient, algorithm.weight_decay, at, state.gradient)
+            state.counts[EVALUATIONS] += 1
+            judge(state.loss[0], state)
+        elif op == schedule.COUNT:
             state.counts[STEPS_DONE] += 1
-        step = state.counts[STEPS_DONE]
-        if step % records.every == 0 or step == records.last:
-            loss = state.loss[0]
-            if not loss_is_known:
-                loss = potential(problem, where, everything, everywhere, state.x, window(state.y, 0, 0))
-            if not math.isfinite(loss):
-                state.counts[PHASE] = layout.DIVERGED
-                return
-            record(problem, algorithm, laws, state, records, loss)
+        elif op == schedule.SHUFFLE:
+            draw(run, batches, state)
+        elif op == schedule.ATTRIBUTE:
+            attribute(run, algorithm, laws, state)
+        elif op == schedule.CHECK:
+            judge(loss_of_all, state)
+        elif op == schedule.WRITE:
+            write(problem, algorithm, laws, state, records, state.loss[0] if a == schedule.BATCH else loss_of_all)
+        r, over = pointwise.next_row(r, program, state.counts[STEPS_DONE], records.every, records.last)
+        i += over

@@ -136,84 +136,6 @@ def window(typingctx, array, start, size):
     return result(array, types.int64, types.int64), codegen
 
 
-@intrinsic
-def borrowed(typingctx, value):
-    """Return a tuple of arrays and numbers whose arrays hold no reference: the caller's must outlive it.
-
-    Reading an array from a tuple counts a reference, atomically; thousands of those per step would cost more than a
-    small network's arithmetic.
-    """
-
-    def codegen(context, builder, signature, args):
-        out = args[0]
-        for i, member in enumerate(signature.args[0].types):
-            if isinstance(member, types.Array):
-                array = context.make_array(member)(context, builder, builder.extract_value(out, i))
-                array.meminfo = cgutils.get_null_value(array.meminfo.type)
-                array.parent = cgutils.get_null_value(array.parent.type)
-                out = builder.insert_value(out, array._getvalue(), i)
-        return out
-
-    return value(value), codegen
-
-
-@intrinsic
-def address_of(typingctx, value):
-    """Return where a tuple lies in the memory of the calling function, for `value_at`; it must be `borrowed`."""
-
-    def codegen(context, builder, signature, args):
-        return builder.ptrtoint(cgutils.alloca_once_value(builder, args[0]), _INDEX)
-
-    return types.int64(value), codegen
-
-
-def value_at(kind_for: Any) -> Any:
-    """Return address, array ↦ the tuple at `address`, whose numba type is kind_for(dtype of array).
-
-    What of it is not used is not read: a call with an address costs nothing, one with a hundred words of tuples does.
-    """
-
-    @intrinsic
-    def load(typingctx, address, array):
-        kind = kind_for(np.dtype(str(array.dtype)))
-
-        def codegen(context, builder, signature, args):
-            def fields(pointer, value):
-                if not isinstance(value.type, ir.LiteralStructType | ir.ArrayType):
-                    return builder.load(pointer)
-                for i in range(value.type.count if isinstance(value.type, ir.ArrayType) else len(value.type.elements)):
-                    member = builder.gep(pointer, [ir.IntType(32)(0), ir.IntType(32)(i)])
-                    empty = ir.Constant(member.type.pointee, ir.Undefined)
-                    value = builder.insert_value(value, fields(member, empty), i)
-                return value
-
-            layout = context.get_value_type(kind)
-            return fields(builder.inttoptr(args[0], layout.as_pointer()), ir.Constant(layout, ir.Undefined))
-
-        return kind(types.int64, array), codegen
-
-    return load
-
-
-@intrinsic
-def float64_at(typingctx, address, arguments):
-    """Call the compiled function at `address`, which returns a float64, with a tuple of arguments.
-
-    A function called by name is linked into its caller and optimised once more there, which for a network takes as long as
-    compiling it.
-    """
-
-    def codegen(context, builder, signature, args):
-        kinds = signature.args[1].types
-        convention = context.call_conv.get_function_type(types.float64, kinds)
-        pointer = builder.inttoptr(args[0], convention.as_pointer())
-        values = cgutils.unpack_tuple(builder, args[1], len(kinds))
-        _, result = context.call_conv.call_function(builder, pointer, types.float64, kinds, values)
-        return result
-
-    return types.float64(types.int64, arguments), codegen
-
-
 @intrinsic(prefer_literal=True)
 def combine_block(typingctx, R, C, W, w, row, column, bias, A, a, m, T, Z, z):
     """Z[z + r·T + lanes] = W[bias + r] + Σ_k W[w + r·row + k·column] A[a + k·T + lanes], no bias where bias < 0.
@@ -349,15 +271,6 @@ if numba.config.DISABLE_JIT:
 
     def window(array, start, size):
         return array.reshape(-1)[start : start + size]
-
-    def borrowed(value):
-        return value
-
-    def address_of(value):
-        return value
-
-    def value_at(kind_for):
-        return lambda address, array: address
 
     def combine_block(R, C, W, w, row, column, bias, A, a, m, T, Z, z):
         lanes = C * LANES * 8 // A.itemsize

@@ -63,7 +63,7 @@ def combine(W, w, row, column, bias, n, m, A, a, T, Z, z):
         combine_block(1, 1, W, row_w + i * row, row, column, own, A, a + pairs, m, T, Z, row_z + i * T + pairs)
 
 
-@compiled
+@inlined
 def take(x, w, bias, n, N, first, T, Z, z):
     """Z[i, s] = x[w + iN + first + s] + b_i, the last sample repeated beyond N; no bias where bias < 0."""
     for i in range(n):
@@ -75,7 +75,7 @@ def take(x, w, bias, n, N, first, T, Z, z):
             out[s] = row[N - 1] + shift
 
 
-@compiled
+@inlined
 def put(fresh, D, d, n, N, first, T, G, g):
     """G[i, first + s] = D[i, s] for the samples there are, and 0 for those of other tiles where `fresh`."""
     for i in range(n):
@@ -86,7 +86,7 @@ def put(fresh, D, d, n, N, first, T, G, g):
             row[first + s] = out[s]
 
 
-@merged
+@inlined
 def correlate(fresh, D, d, A, a, n, m, T, G, g):
     """G[i, k] += Σ_s D[i, s] A[k, s], or = where `fresh`; D, A and G start at d, a and g."""
     whole = n - n % 4
@@ -221,7 +221,7 @@ def nll(Z, labels, n, T, count, N, scratch):
     return loss / N
 
 
-@compiled
+@inlined
 def mse(Z, targets, n, T, count, N):
     """Σ_s |z − y|² / 2N over the first `count` samples; z ← (z − y) / N, zero for the others."""
     loss = 0.0

@@ -9,25 +9,27 @@ Where σ′ is a function of σ alone a_h takes the place of z_h.
 
 from __future__ import annotations
 
+import functools
+
 import numba
 import numpy as np
 
 from .. import layout, pointwise
-from ..jit import compiled, inlined
+from ..jit import compiled, inlined, merged
 from ..pointwise import in_place
 from . import team
-from .intrinsics import value_at, window
+from .intrinsics import window
 from .layers import activate, add, add_sums, combine, copy, correlate, d_activate, mse, nll, put, take
-from .tiles import empty
+from .placed import address_of_code, problem_at, tiles_at
 
 
-@inlined
+@merged
 def own(memory, member):
     """Return a member's row of `memory`."""
     return window(memory, member * memory.shape[1], memory.shape[1])
 
 
-@inlined
+@merged
 def inputs_of(tiles):
     """Return all inputs, flat."""
     return window(tiles.inputs, 0, tiles.inputs.size)
@@ -50,27 +52,29 @@ def forward(problem, x, tiles, tile, member):
             np.dot(window(x, W, n * m).reshape(n, m), window(A, a, m * T).reshape(m, T), Z)
         else:
             combine(x, W, m, np.int64(1), bias, n, m, A, a, T, own_z, z)
-        if tiles.blas or beta >= 0:  # neuron by neuron: BLAS has not added the bias, or each neuron has its own β
-            for i in range(n):
-                row = window(own_z, z + i * T, T)
-                if tiles.blas and bias >= 0:
-                    shift = x[bias + i]
-                    for s in range(T):
-                        row[s] += shift
-                if h < last:
-                    activate(code, x[beta + i] if beta >= 0 else c, row, window(own_a, z + i * T, T))
-        elif h < last:
-            activate(code, c, window(own_z, z, n * T), window(own_a, z, n * T))
+        # Neuron by neuron where BLAS has not added the bias, or each neuron has its own β.
+        rows, size = (n, T) if tiles.blas or beta >= 0 else (np.int64(1), n * T)
+        for i in range(rows if h < last or tiles.blas else 0):
+            row = window(own_z, z + i * size, size)
+            if tiles.blas and bias >= 0:
+                shift = x[bias + i]
+                for s in range(T):
+                    row[s] += shift
+            if h < last:
+                activate(code, x[beta + i] if beta >= 0 else c, row, window(own_a, z + i * size, size))
         A, a = own_z if in_place(code) else own_a, z
         z += n * T
 
 
 @inlined
 def tile_loss(problem, tiles, tile, member):
-    """Return the tile's share of U, its derivative by the outputs left in the last block of z."""
+    """Return the tile's share of U, its derivative by the outputs left in the last block of z; without a loss, the outputs in `targets`."""
     n, T, own_z = problem.widths[-1], tiles.inputs.shape[2], own(tiles.z, member)
     Z = window(own_z, own_z.size - n * T, n * T)
     count = min(T, tiles.n - tile * T)
+    if problem.loss == layout.NO_LOSS:
+        copy(Z, window(tiles.targets, tile * n * T, n * T))
+        return 0.0
     if problem.loss == layout.NLL:
         return nll(Z, window(tiles.labels, tile * T, T), n, T, count, tiles.n, own(tiles.scratch, member))
     return mse(Z, window(tiles.targets, tile * n * T, n * T), n, T, count, tiles.n)
@@ -121,17 +125,16 @@ def backward(problem, x, tiles, tile, member, fresh, gradient):
 @inlined
 def d_layer(problem, x, h, D, Z, A, T, fresh, gradient):
     """Turn z of hidden layer h into ∂U/∂z, from D = ∂U/∂a; add ∂U/∂β where β is trained."""
-    code, beta = problem.activation[h], problem.offsets[h, 2]
-    if beta < 0:
-        d_activate(code, problem.parameter[h], D, Z, A)
-        return
-    for i in range(problem.widths[h + 1]):
-        d, z, a = window(D, i * T, T), window(Z, i * T, T), window(A, i * T, T)
-        by_beta = gradient.dtype.type(0)
-        for s in range(T):
-            by_beta += d[s] * pointwise.swish_by_beta(x[beta + i], z[s])
-        gradient[beta + i] = by_beta if fresh else gradient[beta + i] + by_beta
-        d_activate(code, x[beta + i], d, z, a)
+    code, c, beta, n = problem.activation[h], problem.parameter[h], problem.offsets[h, 2], problem.widths[h + 1]
+    rows, size = (n, T) if beta >= 0 else (np.int64(1), n * T)
+    for i in range(rows):
+        d, z, a = window(D, i * size, size), window(Z, i * size, size), window(A, i * size, size)
+        if beta >= 0:
+            c, by_beta = x[beta + i], gradient.dtype.type(0)
+            for s in range(T):
+                by_beta += d[s] * pointwise.swish_by_beta(c, z[s])
+            gradient[beta + i] = by_beta if fresh else gradient[beta + i] + by_beta
+        d_activate(code, c, d, z, a)
 
 
 @inlined
@@ -147,22 +150,14 @@ def part_of(problem, tiles, part, member, x, gradient):
     return value
 
 
-def _example(dtype):
-    return layout.analytic(layout.NETWORK, np.empty((0, 0)), dtype)
-
-
-problem_at = value_at(lambda dtype: numba.typeof(_example(dtype)))
-tiles_at = value_at(lambda dtype: numba.typeof(empty(_example(dtype), 1)))
-
-
 @compiled
-def network(where_problem, where_tiles, member, x, gradient):
+def network(problem_address, tiles_address, member, x, gradient):
     """Return U(x) on the samples in the tiles; write ∇U(x) into `gradient`, unless that is empty.
 
     The problem and its tiles are given by address. Member 0 leads; any other evaluates parts as they are published, until
     sent home, and has no use for x and gradient. One function does both so that what it calls is compiled once.
     """
-    problem, tiles = problem_at(where_problem, x), tiles_at(where_tiles, x)
+    problem, tiles = problem_at(problem_address, x), tiles_at(tiles_address, x)
     n, n_parts, shared = gradient.size, tiles.values.size, tiles.z.shape[0] > 1
     if shared and member == 0:
         copy(x, tiles.point)
@@ -195,13 +190,8 @@ def network(where_problem, where_tiles, member, x, gradient):
     return value
 
 
+@functools.lru_cache
 def address_of_network(dtype: str) -> int:
     """Return where the machine code of `network` for parameters of this dtype lies, compiled or read from disk if need be."""
-    if numba.config.DISABLE_JIT:
-        return 0
     vector = numba.typeof(np.empty(0, dtype))
-    signature = (numba.int64, numba.int64, numba.int64, vector, vector)
-    if signature not in network.overloads:
-        network.compile(signature)
-    compiled = network.overloads[signature]
-    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+    return address_of_code(network, (numba.int64, numba.int64, numba.int64, vector, vector))

@@ -1,16 +1,18 @@
-"""The steps of the algorithms, each with its exact discrete law (theory §6, §10): what they predict of Q or J is summed in `balance`.
+"""The phases of a step beside the evaluation of the gradient: updates, the laws' sums, the parts of a drift, records.
 
 With weight decay λ the gradient they are given is that of U + ½λ|x|², d = ∇U + λx.
 """
 
 from __future__ import annotations
 
-from .. import layout, pointwise
-from ..jit import inlined, merged
+import numpy as np
+
+from .. import discrete_laws, layout, pointwise, schedule
+from ..jit import compiled, inlined, merged
 from ..layout import STEPS_DONE
-from ..pointwise import fading
 from .intrinsics import window
-from .laws import charge, pair
+from .layers import copy
+from .placed import float64_at
 
 # The loops of the updates are functions of their own: inlined among others they would not be vectorised.
 
@@ -55,147 +57,189 @@ def combine(a, x, b, y, out):
         out[i] = a * x[i] + b * y[i]
 
 
-# A step is what comes before the evaluation of ∇U and what comes after it; the evaluation is compiled once, in `advance`.
-
-
 @inlined
-def pull(algorithm, laws, x, factor, state):
-    """balance += factor λ⟨g(x), x⟩: the part of weight decay, whose force −λx is not orthogonal to g(x)."""
-    if algorithm.weight_decay == 0:
-        return
+def update(rule, algorithm, state):
+    """Move x, v and y by a rule of schedule.py."""
+    x, v, g, y, h = state.x, state.v, state.gradient, state.y, algorithm.h
+    step = state.counts[STEPS_DONE]
+    if rule == schedule.DESCEND:
+        descend(x, g, h)
+    elif rule == schedule.DRAG_KICK_DRIFT:
+        drag = discrete_laws.drag_of_first_half(algorithm, step)
+        drag_kick_drift(x, v, g, drag, discrete_laws.kick_of_half(algorithm), h)
+    elif rule == schedule.KICK_DRAG:
+        drag = discrete_laws.drag_of_second_half(algorithm, step)
+        kick_drag(v, g, discrete_laws.kick_of_half(algorithm), drag)
+    elif rule == schedule.MOMENTUM:
+        nesterov = algorithm.kind == layout.NAGD
+        beta = discrete_laws.nagd_beta(algorithm, step) if nesterov else algorithm.momentum
+        momentum_drift(x, v, g, beta, h if nesterov else 1.0, h, y)
+    elif rule == schedule.LOOK_AHEAD:
+        combine(1.0, x, discrete_laws.nagd_beta(algorithm, step) * h, v, y)
+    else:
+        combine(1.0, g, -algorithm.weight_decay, x, y)
+
+
+@merged
+def slot(state, number):
+    """Return the components of a form of the step."""
     K = state.balance.size
-    C = window(state.scratch, 0, K)
-    charge(laws, x, x, C)
-    for j in range(K):
-        state.balance[j] += factor * algorithm.weight_decay * C[j]
+    return window(state.scratch, number * K, K)
 
 
-@inlined
+@merged
 def fade(a, drag):
-    """a ← a + drag a, which brings what is in units of μ from one time to the next."""
+    """a ← a + drag a."""
     if drag != 0:
         for j in range(a.size):
-            a[j] += drag * a[j]
+            a[j] = discrete_laws.faded(a[j], drag)
 
 
 @inlined
-def gd_before(algorithm, laws, state):
-    """x ← x − ηd(x).  Law: Q' − Q = ½η² B(d, d) − ηλ⟨g(x), x⟩; where G is not symmetric ∫J ds is in the place of Q."""
-    x, g, h = state.x, state.gradient, algorithm.h
-    K = state.balance.size
-    drop, orthogonal = window(state.scratch, 0, K), window(state.scratch, K, K)
-    pull(algorithm, laws, x, -h, state)
-    pair(laws, g, g, drop)
-    if laws.some_skew:
-        charge(laws, x, g, orthogonal)
-    for l in range(laws.kind.size):
-        for j in range(laws.start[l], laws.start[l + 1]):
+def settle(law, algorithm, laws, state):
+    """Enter the forms of a step into the sums of every law's components."""
+    c, h = discrete_laws.coefficients(law, algorithm, state.counts[STEPS_DONE]), algorithm.h
+    square, pull = slot(state, schedule.SQUARE), slot(state, schedule.PULL)
+    moved, cross = slot(state, schedule.MOVED), slot(state, schedule.CROSS)
+    balance, integral, source, charge = state.balance, state.integral, state.source, state.charge
+    if law == schedule.OF_DRIFT:
+        fade(state.origin, c.drag)
+        fade(balance, c.drag)
+    if c.pull != 0:
+        for j in range(balance.size):
+            balance[j] = discrete_laws.pulled(balance[j], c.pull, pull[j])
+    if law == schedule.ORIGIN:
+        start(algorithm, state, moved, square)
+    elif law == schedule.OF_GD:
+        for l in range(laws.kind.size):
             if laws.symmetric[l]:
-                state.balance[j] += 0.5 * h * h * drop[j]
+                for j in range(laws.start[l], laws.start[l + 1]):
+                    balance[j] = discrete_laws.after_gd(balance[j], h, square[j])
             else:
-                state.integral[j] -= h * orthogonal[j]
-    descend(x, g, h)
+                for j in range(laws.start[l], laws.start[l + 1]):
+                    integral[j] = discrete_laws.after_gd_skew(integral[j], h, moved[j])
+    elif law == schedule.OF_HEAVY_BALL:
+        for j in range(balance.size):
+            balance[j] = discrete_laws.after_heavy_ball(balance[j], h, c.beta, charge[j], moved[j], square[j])
+            integral[j] += h * moved[j]
+        copy(moved, charge)
+    elif law == schedule.OF_DRIFT:
+        for j in range(balance.size):
+            balance[j] = discrete_laws.after_drift(balance[j], h, square[j])
+    elif law == schedule.OF_KICK:
+        fade(state.origin, c.drag)
+        fade(balance, c.drag)
+        integrate_source(h, c.whole_drag, integral, source, square)
+    else:
+        for j in range(balance.size):
+            balance[j] = discrete_laws.after_nagd(
+                balance[j], h, c.beta, charge[j], moved[j], source[j], cross[j], square[j]
+            )
+        copy(moved, charge)
+        integrate_source(h, c.whole_drag, integral, source, square)
 
 
 @inlined
-def heavy_ball_before(algorithm, laws, state):
-    """v' = βv − d(x), x' = x + hv'.  Law: J' = βJ − λ⟨g(x), x⟩ + hB(v', v')."""
-    x, v, h, beta, J = state.x, state.v, algorithm.h, algorithm.momentum, state.charge
-    pull(algorithm, laws, x, 1.0, state)
-    momentum_drift(x, v, state.gradient, beta, 1.0, h, state.y)
-    for j in range(J.size):
-        state.balance[j] -= beta * J[j]
-    charge(laws, x, v, J)
-    source = window(state.scratch, 0, J.size)
-    pair(laws, v, v, source)
-    for j in range(J.size):
-        state.balance[j] += J[j] - h * source[j]
-        state.integral[j] += h * J[j]
+def start(algorithm, state, moved, square):
+    """Set what the laws are measured from."""
+    if algorithm.kind != layout.HEAVY_BALL:
+        copy(moved, state.origin)
+    if algorithm.kind != layout.GD:
+        copy(moved, state.charge)
+        copy(square, state.source)
 
 
-@inlined
-def conformal_before(algorithm, laws, state):
-    """Drag, kick, drift; velocity Verlet when γ = α = 0.
-
-    Law: μ'J' − μJ = μ(τ) (hB(v, v) − (h/2m) λ (⟨g(x), x⟩ + ⟨g(x'), x'⟩)) at τ = t + h/2, here divided by μ at the time that
-    has been reached.
-    """
-    x, v, g, h = state.x, state.v, state.gradient, algorithm.h
-    t = algorithm.t0 + state.counts[STEPS_DONE] * h
-    middle, kick = t + 0.5 * h, 0.5 * h / algorithm.mass
-    drag = fading(algorithm, t, middle)
-    fade(state.origin, drag)
-    fade(state.balance, drag)
-    pull(algorithm, laws, x, -kick, state)
-    drag_kick_drift(x, v, g, drag, kick, h)
-    source = window(state.scratch, 0, state.balance.size)
-    pair(laws, v, v, source)
-    for j in range(state.balance.size):
-        state.balance[j] += h * source[j]
-
-
-@inlined
-def conformal_after(algorithm, laws, state):
-    """Kick, drag."""
-    v, g, h = state.v, state.gradient, algorithm.h
-    t = algorithm.t0 + state.counts[STEPS_DONE] * h
-    middle, kick = t + 0.5 * h, 0.5 * h / algorithm.mass
-    drag = fading(algorithm, middle, t + h)
-    pull(algorithm, laws, state.x, -kick, state)
-    fade(state.origin, drag)
-    fade(state.balance, drag)
-    kick_drag(v, g, kick, drag)
-    integrate_source(algorithm, laws, state, t)
-
-
-@inlined
-def nagd_before(algorithm, state):
-    """y = x + βhv, where the gradient is wanted; β = (k − 1)/(k + α − 1) (GU (20))."""
-    h, k = algorithm.h, algorithm.t0 / algorithm.h + state.counts[STEPS_DONE]
-    beta = (k - 1) / (k + algorithm.alpha - 1)
-    combine(1.0, state.x, beta * h, state.v, state.y)
-    return beta
-
-
-@inlined
-def nagd_after(algorithm, laws, state, beta):
-    """v' = βv − hd(y), x' = x + hv'.  Law: J' = βJ + h(B(v', v') − βB(v, v') + β²B(v, v) − λ⟨g(y), y⟩)."""
-    x, v, old, g, h = state.x, state.v, state.y, state.gradient, algorithm.h
-    pull(algorithm, laws, state.y, h, state)
-    momentum_drift(x, v, g, beta, h, h, old)
-    J = state.charge
-    cross = window(state.scratch, J.size, J.size)
-    pair(laws, old, v, cross)
-    for j in range(J.size):
-        state.balance[j] -= beta * J[j] + h * (beta * beta * state.source[j] - beta * cross[j])
-    charge(laws, x, v, J)
-    integrate_source(algorithm, laws, state, algorithm.t0 + state.counts[STEPS_DONE] * h)
-    for j in range(J.size):
-        state.balance[j] += J[j] - h * state.source[j]
-
-
-@inlined
-def integrate_source(algorithm, laws, state, t):
-    """S = B(v, v) at the end of the step from t, and ∫ μS ds/μ over it by the trapezoidal rule."""
-    source = window(state.scratch, 0, state.source.size)
-    pair(laws, state.v, state.v, source)
-    drag = fading(algorithm, t, t + algorithm.h) if t > 0 or algorithm.alpha == 0 else -1.0  # μ(0) = 0
-    fade(state.integral, drag)
-    fade(state.source, drag)
+@merged
+def integrate_source(h, drag, integral, source, square):
+    """∫ μS ds/μ over the step by the trapezoidal rule, and S = B(v, v) at its end."""
+    fade(integral, drag)
+    fade(source, drag)
     for j in range(source.size):
-        state.integral[j] += 0.5 * algorithm.h * (state.source[j] + source[j])
-        state.source[j] = source[j]
+        integral[j] = discrete_laws.trapezoid(integral[j], h, source[j], square[j])
+        source[j] = square[j]
 
 
 @inlined
-def credit(laws, a, factor, part, state):
+def square(problem, v):
+    """|v|², also in sample coordinates."""
+    total, first = 0.0, 0
+    if problem.dual >= 0:
+        first = v.size - problem.dual
+        for i in range(first):
+            total += np.float64(v[i]) * v[problem.dual + i]
+    for i in range(first, problem.dual if problem.dual >= 0 else v.size):
+        total += np.float64(v[i]) * v[i]
+    return total
+
+
+@compiled
+def largest(a):
+    """max|a|."""
+    out = 0.0
+    for i in range(a.size):
+        out = max(out, abs(a[i]))
+    return out
+
+
+@inlined
+def measure(algorithm, state):
+    """Enter the sizes of the laws' terms at the present step."""
+    K = state.balance.size
+    if K == 0:
+        return
+    norm = slot(state, schedule.RECORDED_SIZE)
+    sizes = largest(state.x if algorithm.kind == layout.GD else state.v), largest(state.gradient)
+    for i in range(2):
+        row = window(state.sizes, i * K, K)
+        for j in range(K):
+            row[j] = max(row[j], norm[j] * sizes[i])
+
+
+@inlined
+def write(problem, algorithm, laws, state, records, loss):
+    """Write one row of the records at the present step."""
+    step = state.counts[STEPS_DONE]
+    row = pointwise.row_of(step, records.every, records.step.size)
+    records.step[row] = step
+    records.loss[row] = loss
+    records.excess[row] = 0.5 * algorithm.mass * square(problem, state.v)
+    if algorithm.weight_decay != 0:
+        records.excess[row] += 0.5 * algorithm.weight_decay * square(problem, state.x)
+    if records.params.shape[0] > 0:
+        copy(state.x, window(records.params, row * state.x.size, state.x.size))
+    if records.parts.shape[0] > 0:
+        copy(window(state.parts, 0, state.parts.size), window(records.parts, row * state.parts.size, state.parts.size))
+    measure(algorithm, state)
+    K = state.balance.size
+    Q, J = slot(state, schedule.RECORDED_QUANTITY), slot(state, schedule.RECORDED_CHARGE)
+    quantity, charge = window(records.quantity, row * K, K), window(records.charge, row * K, K)
+    discrete = window(records.discrete, row * K, K)
+    copy(state.integral, window(records.integral, row * K, K))
+    for l in range(laws.kind.size):
+        symmetric = laws.symmetric[l] != 0
+        for j in range(laws.start[l], laws.start[l + 1]):
+            quantity[j] = Q[j]
+            charge[j] = -J[j] if algorithm.kind == layout.GD else J[j]  # ẋ is minus the gradient
+            discrete[j] = discrete_laws.defect(
+                algorithm.kind, symmetric, Q[j], J[j], state.origin[j], state.integral[j], state.balance[j]
+            )
+
+
+@inlined
+def form(run, what, a, b, out):
+    """Write a form of every law into `out`."""
+    float64_at(run.forms, (np.int64(what), run.laws, a, b, out))
+
+
+@inlined
+def credit(run, a, factor, part, state):
     """Part += factor (B(a, a) − that of the vector before)."""
     K = state.balance.size
-    form, before, out = window(state.scratch, 0, K), window(state.scratch, K, K), window(state.parts, part * K, K)
-    pair(laws, a, a, form)
+    square, before, out = slot(state, 0), slot(state, 1), window(state.parts, part * K, K)
+    form(run, schedule.PAIR, a, a, square)
     for j in range(K):
-        out[j] += factor * (form[j] - before[j])
-        before[j] = form[j]
+        out[j] += factor * (square[j] - before[j])
+        before[j] = square[j]
 
 
 @inlined
@@ -210,7 +254,7 @@ def quantity_rate(laws, J, out):
 
 
 @inlined
-def attribute(algorithm, laws, state):
+def attribute(run, algorithm, laws, state):
     """Add the step that is due to the parts of Q's drift (theory §10); y holds ∇U of all samples.
 
     A step of gradient descent with the rate r = h/(1 − β) that momentum adds up to, and what momentum does beyond that:
@@ -221,25 +265,25 @@ def attribute(algorithm, laws, state):
     x, y, d, h, K = state.x, state.y, state.gradient, algorithm.h, state.balance.size
     rate = h / (1 - algorithm.momentum)
     half = 0.5 * rate * rate
-    form, before = window(state.scratch, 0, K), window(state.scratch, K, K)
+    term, before = slot(state, 0), slot(state, 1)
     before[:] = 0
-    credit(laws, y, half, layout.LR, state)
+    credit(run, y, half, layout.LR, state)
     combine(1.0, d, -algorithm.weight_decay, x, y)
-    credit(laws, y, half, layout.NOISE, state)
-    credit(laws, d, half, layout.DECAY, state)
+    credit(run, y, half, layout.NOISE, state)
+    credit(run, d, half, layout.DECAY, state)
     combine(-1.0, d, algorithm.momentum, state.v, y)
-    pair(laws, y, y, form)
+    form(run, schedule.PAIR, y, y, term)
     momentum, source = window(state.parts, layout.MOMENTUM * K, K), window(state.parts, layout.SOURCE * K, K)
     for j in range(K):
-        source[j] += h * form[j]
+        source[j] += h * term[j]
         if algorithm.momentum != 0:
-            momentum[j] += 0.5 * h * h * form[j] - half * before[j]
+            momentum[j] += 0.5 * h * h * term[j] - half * before[j]
     if algorithm.momentum != 0:
-        quantity_rate(laws, state.charge, form)
+        quantity_rate(laws, state.charge, term)
         for j in range(K):
-            momentum[j] += h * algorithm.momentum * form[j]
-    charge(laws, x, x, form)
+            momentum[j] += h * algorithm.momentum * term[j]
+    form(run, schedule.CHARGE, x, x, term)
     decay = window(state.parts, layout.DECAY * K, K)
     for j in range(K):
-        decay[j] -= rate * algorithm.weight_decay * form[j]
-        momentum[j] += (rate - h) * algorithm.weight_decay * form[j]
+        decay[j] -= rate * algorithm.weight_decay * term[j]
+        momentum[j] += (rate - h) * algorithm.weight_decay * term[j]

@@ -15,7 +15,7 @@ from llvmlite import binding, ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..jit import compiled
+from ..jit import inlined
 
 # Where the counters lie in an array of int64, each on a cache line (and the one fetched with it) that nothing else is on:
 # the number of the evaluation that is open, the parts done, whether the gradient is wanted, for every part the last
@@ -108,7 +108,7 @@ if numba.config.DISABLE_JIT:  # one thread, then
         pass
 
 
-@compiled
+@inlined
 def _wait(spins):
     if spins % _SPINS == _SPINS - 1:
         _give_way()
@@ -117,7 +117,7 @@ def _wait(spins):
     return spins + 1
 
 
-@compiled
+@inlined
 def publish(team, wanted):
     """Open a new evaluation's parts; `wanted` is for the others to read."""
     team[WANTED] = wanted
@@ -126,13 +126,13 @@ def publish(team, wanted):
     _store(team, OPEN, team[_SEEN])
 
 
-@compiled
+@inlined
 def _claim(team, part, evaluation):
     claim = _CLAIMED + part * _LINE
     return _load(team, claim) < evaluation and _max(team, claim, evaluation) < evaluation
 
 
-@compiled
+@inlined
 def next_part(team, n_parts, member, members):
     """Return a part to evaluate; the leader, member 0, gets −1 when all are claimed, the others wait until sent home."""
     seen = _SEEN + member * _LINE
@@ -155,13 +155,13 @@ def next_part(team, n_parts, member, members):
         team[seen] = evaluation
 
 
-@compiled
+@inlined
 def deliver(team):
     """Say that a claimed part is done."""
     _add(team, DONE, 1)
 
 
-@compiled
+@inlined
 def gather(team, n_parts):
     """Wait until all parts are done."""
     spins = 0

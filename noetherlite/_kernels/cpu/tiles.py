@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import layout
-from ..jit import compiled
 from . import team as cpu_team
 from .intrinsics import LANES
 
@@ -38,7 +37,6 @@ class Tiles(NamedTuple):
     gradients: NDArray[Any]  # (parts, P): their shares of ∇U; (0, P) for a single part
     point: NDArray[Any]  # (P,): where the parts are evaluated; empty for a single part
     team: NDArray[np.int64]  # counters, see cpu_team
-    network: int  # address of the compiled `network`
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -76,7 +74,6 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
         gradients=_aligned((parts if parts > 1 else 0, n_params), dtype),
         point=_aligned((n_params,), dtype),
         team=_aligned((cpu_team.SIZE,), np.int64),
-        network=0,
     )
 
 
@@ -87,19 +84,3 @@ def _parts(flops: int, n: int) -> int:
     """
     most = min(flops // PART_FLOPS, max(n // PART_SAMPLES, 1 if n < PART_SAMPLES // 2 else 2), MOST_PARTS)
     return 1 << max(int(most).bit_length() - 1, 0)
-
-
-@compiled
-def load(problem, chosen, tiles):
-    """Copy the samples with indices `chosen` into `tiles`."""
-    T = tiles.inputs.shape[2]
-    for tile in range(tiles.inputs.shape[0]):
-        for s in range(T):
-            sample = chosen[min(tile * T + s, tiles.n - 1)]
-            for j in range(problem.widths[0]):
-                tiles.inputs[tile, j, s] = problem.X[sample, j]
-            if problem.loss == layout.NLL:
-                tiles.labels[tile, s] = problem.labels[sample]
-            else:
-                for j in range(problem.targets.shape[1]):
-                    tiles.targets[tile, j, s] = problem.targets[sample, j]

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from numba import cuda
 
-from .. import layout, pointwise
+from .. import layout, pointwise, schedule
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
-from . import schedule
-from .device_layout import IN_GLOBAL, IN_SHARED, VECTORS_IN_SHARED, Own, View
+from ..schedule import ALL, MEET, OP, VECTOR, A, B, C
+from .device_layout import (
+    BALANCE,
+    CHARGE,
+    IN_GLOBAL,
+    IN_SHARED,
+    INTEGRAL,
+    N_SUMS,
+    ORIGIN,
+    SOURCE,
+    VECTORS_IN_SHARED,
+    Own,
+    View,
+)
 from .jit import MOST_THREADS, device, kernel, written_out
 from .laws import form
 from .network import add_up, backward, forward, loss
-from .schedule import ALL, MEET, OP, VECTOR, A, B, C
 from .steps import analytic, energy, finish, judge, measure, norms, settle, update, write
 
 
@@ -31,7 +42,8 @@ def view_of(setting, counts, e, tile, which):
     batches, tables, N = setting.batches, setting.tables, setting.data.n
     n, offset = N, -1
     if which != ALL and batches.size < N:
-        n, offset = batches.size, counts[e, EVALUATIONS] % (N // batches.size) * batches.size
+        n = batches.size
+        _, offset = pointwise.minibatch(counts[e, EVALUATIONS], n, N)
     begin = tile * tables.slots
     return View(begin, min(begin + tables.slots, n), n, tables.slots, tables.ld, batches.order[e], offset)
 
@@ -54,7 +66,7 @@ def perform(row, step, setting, algorithm, own, state, records, e, first, stride
         view = view_of(setting, state.counts, e, b, c)
         backward(problem, data, places, a, x, own.memory, own.gradient, view, first, stride)
     elif op == schedule.FORM:
-        form(a, laws, tables, vector_of(own, b // 4), vector_of(own, b % 4), c, own.pieces, first, stride)
+        form(a, laws, tables, x, vector_of(own, b), c, own.pieces, first, stride)
     elif op == schedule.SETTLE:
         settle(a, algorithm, step, laws, tables, own, first, stride)
     elif op == schedule.UPDATE:
@@ -82,28 +94,27 @@ def perform(row, step, setting, algorithm, own, state, records, e, first, stride
 @device
 def shuffle(batches, counts, e):
     """Draw the order of the samples anew where an epoch begins."""
-    order = batches.order[e]
-    per_epoch = order.size // batches.size
-    evaluation = counts[e, EVALUATIONS]
-    if evaluation % per_epoch == 0:
-        pointwise.shuffle(batches.key[e], evaluation // per_epoch, order)
+    epoch, position = pointwise.minibatch(counts[e, EVALUATIONS], batches.size, batches.order.shape[1])
+    if position == 0:
+        pointwise.shuffle(batches.key[e], epoch, batches.order[e])
 
 
 @written_out
 def own_of(x, v, gradient, y, memory, doubles, K, tables):
     """Return the views that belong to one run; `doubles` holds all that is float64 whatever the parameters are."""
-    pieces, norms, losses = 5 * K, 5 * K + schedule.SLOTS * tables.slot, tables.losses
+    pieces, losses = N_SUMS * K, tables.losses
+    norms = pieces + schedule.SLOTS * tables.slot
     return Own(
         x,
         v,
         gradient,
         y,
         memory,
-        doubles[:K],
-        doubles[K : 2 * K],
-        doubles[2 * K : 3 * K],
-        doubles[3 * K : 4 * K],
-        doubles[4 * K : pieces],
+        doubles[ORIGIN * K : (ORIGIN + 1) * K],
+        doubles[INTEGRAL * K : (INTEGRAL + 1) * K],
+        doubles[BALANCE * K : (BALANCE + 1) * K],
+        doubles[SOURCE * K : (SOURCE + 1) * K],
+        doubles[CHARGE * K : (CHARGE + 1) * K],
         doubles[pieces:norms],
         doubles[norms:losses],
         doubles[losses : losses + 2],
@@ -160,15 +171,9 @@ def train(setting, rates, own, state, records, e, n_steps):
         # Nobody writes the phase before the next of these rows, a meeting away.
         if judged and state.counts[e, PHASE] == layout.DIVERGED:
             return
-        r += 1
-        at_end = r == program.rows.shape[0]
-        if r == program.step or r == program.record:  # the start is made, or a step
-            step += 0 if i < 0 else 1
-            at_end = not (step % records.every == 0 or step == records.last)
-            r = program.record
-        if at_end:
-            i += 1
-            r = program.step
+        step += program.rows[r, OP] == schedule.COUNT
+        r, over = pointwise.next_row(r, program, step, records.every, records.last)
+        i += over
 
 
 @device

@@ -7,13 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import layout, pointwise
-from . import schedule
+from .. import layout, pointwise, schedule
 
 # Shared memory that every GPU gives a block without being asked, in bytes.
 SHARED = 48 * 1024
 # Where what a block holds lies: everything in shared memory, all but the activations, or nothing.
 IN_SHARED, VECTORS_IN_SHARED, IN_GLOBAL = range(3)
+# Sums of the laws that a run keeps, see Own; parts of its norms.
+ORIGIN, INTEGRAL, BALANCE, SOURCE, CHARGE = range(5)
+N_SUMS = 5
+VELOCITY_SQUARED, X_SQUARED, LARGEST_X, LARGEST_V, LARGEST_G = range(5)
+N_NORMS = 5
 # Samples in a tile at the least, where activations would else not fit.
 SMALLEST_TILE = 16
 
@@ -89,7 +93,7 @@ class Own(NamedTuple):
     source: NDArray[np.float64]
     charge: NDArray[np.float64]
     pieces: NDArray[np.float64]  # (SLOTS tables.slot,)
-    norms: NDArray[np.float64]  # (5 tables.norms,)
+    norms: NDArray[np.float64]  # (N_NORMS tables.norms,)
     losses: NDArray[np.float64]  # (2,): of the last gradient, and of the record
     values: NDArray[np.float64]  # (slots,): the samples' losses
 
@@ -118,7 +122,7 @@ def tables(problem: layout.Problem, laws: layout.Laws, n_params: int, slots: int
     pieces = _pieces(laws, n_params)
     sizes = pieces * np.diff(laws.start)
     norms = 32 if n_params < 1 << 15 else 1024
-    losses = 5 * int(laws.start[-1]) + schedule.SLOTS * int(sizes.sum()) + 5 * norms
+    losses = N_SUMS * int(laws.start[-1]) + schedule.SLOTS * int(sizes.sum()) + N_NORMS * norms
     return Tables(
         places=places,
         slots=slots,

@@ -1,4 +1,4 @@
-"""The forms behind every conserved quantity, as in cpu_laws, by any number of threads.
+"""The forms behind every conserved quantity, as in cpu/laws.py, by any number of threads.
 
 A component of a law is the sum of pieces, each computed by one thread: as many as make neighbouring threads read
 neighbouring numbers. A form leaves its pieces in a slot, and who reads the slot adds them up in their order.
@@ -6,10 +6,8 @@ neighbouring numbers. A form leaves its pieces in a slot, and who reads the slot
 
 from __future__ import annotations
 
-import numpy as np
-
-from .. import layout
-from . import schedule
+from .. import layout, schedule
+from ..forms import absolute, affine_size, block, incoming_size, product, row_product, scaling_size, turned
 from .jit import device
 
 
@@ -37,125 +35,99 @@ def form(what, laws, tables, a, b, slot, pieces, first, stride):
 @device
 def piece(laws, l, c, n, j, a, b):
     """The c-th of n pieces of component j of B(a, b) of law l."""
-    kind = laws.kind[l]
+    kind, at = laws.kind[l], block(laws, l)
     if kind == layout.SCALING:
-        return scaling(laws, l, c, n // 2, j, a, b)
+        return scaling(at, laws.degree[l], c, n // 2, j, a, b)
     if kind == layout.LINEAR_LAYER:
-        return linear_layer(laws, l, j, a, b)
+        return linear_layer(at, j, a, b)
     if kind == layout.ROTATION:
-        return rotation(laws, l, j, a, b)
-    return affine(laws, l, c, n, a, b) if kind == layout.AFFINE else 0.0
+        return rotation(at, j, a, b)
+    return affine(laws.G, at.n, c, n, a, b) if kind == layout.AFFINE else 0.0
 
 
 @device
-def scaling(laws, l, c, half, i, a, b):
+def scaling(at, p, c, half, i, a, b):
     """Of ⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ [− β_a β_b] of neuron i: incoming weights in the first half of the pieces."""
-    n, W, m, bias, beta = laws.where[l, 0], laws.where[l, 1], laws.where[l, 2], laws.where[l, 3], laws.where[l, 4]
-    U, q = laws.where[l, 5], laws.where[l, 6]
     total = 0.0
     if c < half:
-        for k in range(c, m, half):
-            total += np.float64(a[W + i * m + k]) * b[W + i * m + k]
-        if c == 0 and bias >= 0:
-            total += np.float64(a[bias + i]) * b[bias + i]
-        if c == 0 and beta >= 0:
-            total -= np.float64(a[beta + i]) * b[beta + i]
+        for k in range(at.W + i * at.m + c, at.W + (i + 1) * at.m, half):
+            total += product(a, k, b, k)
+        if c == 0 and at.bias >= 0:
+            total += product(a, at.bias + i, b, at.bias + i)
+        if c == 0 and at.beta >= 0:
+            total -= product(a, at.beta + i, b, at.beta + i)
         return total
-    for k in range(c - half, q, half):
-        total += np.float64(a[U + k * n + i]) * b[U + k * n + i]
-    return -laws.degree[l] * total
+    for k in range(at.U + (c - half) * at.n + i, at.U + at.q * at.n, half * at.n):
+        total += product(a, k, b, k)
+    return -p * total
 
 
 @device
-def linear_layer(laws, l, entry, a, b):
+def linear_layer(at, entry, a, b):
     """Entry (i, j) of b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U."""
-    n, W, m, bias = laws.where[l, 0], laws.where[l, 1], laws.where[l, 2], laws.where[l, 3]
-    U, q = laws.where[l, 5], laws.where[l, 6]
-    i, j = entry // n, entry % n
+    i, j = entry // at.n, entry % at.n
     total = 0.0
-    for k in range(m):
-        total += np.float64(b[W + i * m + k]) * a[W + j * m + k]
-    if bias >= 0:
-        total += np.float64(b[bias + i]) * a[bias + j]
-    for k in range(q):
-        total -= np.float64(a[U + k * n + i]) * b[U + k * n + j]
+    for k in range(at.m):
+        total += product(b, at.W + i * at.m + k, a, at.W + j * at.m + k)
+    if at.bias >= 0:
+        total += product(b, at.bias + i, a, at.bias + j)
+    for k in range(at.U, at.U + at.q * at.n, at.n):
+        total -= product(a, k + i, b, k + j)
     return total
 
 
 @device
-def rotation(laws, l, entry, a, b):
+def rotation(at, entry, a, b):
     """Entry (i, j) of a_W₁ᵀ b_W₁ − b_W₁ᵀ a_W₁."""
-    n, W, m = laws.where[l, 0], laws.where[l, 1], laws.where[l, 2]
-    i, j = W + entry // n, W + entry % n
+    i, j = at.W + entry // at.n, at.W + entry % at.n
     total = 0.0
-    for k in range(0, m * n, n):
-        total += np.float64(a[k + i]) * b[k + j] - np.float64(b[k + i]) * a[k + j]
+    for k in range(0, at.m * at.n, at.n):
+        total += turned(a, b, k + i, k + j)
     return total
 
 
 @device
-def affine(laws, l, c, n, a, b):
+def affine(G, g, c, n, a, b):
     """Of ⟨Ga, b⟩ every n-th row, from the c-th on."""
-    G = laws.where[l, 0]
     total = 0.0
     for i in range(c, a.size, n):
-        product = 0.0
-        for k in range(a.size):
-            product += laws.G[G, i, k] * a[k]
-        total += product * b[i]
+        total += row_product(G, g, i, a) * b[i]
     return total
 
 
 @device
 def generator(laws, l, c, n, j, x):
     """The c-th of n pieces of Σ_i |g(x)_i| of component j of law l, before what cancels within an entry."""
-    kind, width, W, m = laws.kind[l], laws.where[l, 0], laws.where[l, 1], laws.where[l, 2]
-    bias, beta, U, q = laws.where[l, 3], laws.where[l, 4], laws.where[l, 5], laws.where[l, 6]
+    kind, at = laws.kind[l], block(laws, l)
+    row, column = j // at.n, j % at.n
     total = 0.0
     if kind == layout.AFFINE:
         for i in range(c, x.size, n):
-            total += abs(laws.xi[width, i])
-            for k in range(x.size):
-                total += abs(laws.G[width, i, k] * x[k])
+            total += affine_size(laws, at.n, i, x)
     elif c > 0:
         total = 0.0
     elif kind == layout.SCALING:
-        total += absolute(x, W + j * m, m, 1) + laws.degree[l] * absolute(x, U + j, q, width)
-        total += absolute(x, bias + j, 1, 1) if bias >= 0 else 0.0
-        total += absolute(x, beta + j, 1, 1) if beta >= 0 else 0.0
+        total = scaling_size(at, laws.degree[l], j, x)
     elif kind == layout.LINEAR_LAYER:
-        row, column = j // width, j % width
-        total += absolute(x, U + row, q, width) + absolute(x, W + column * m, m, 1)
-        total += absolute(x, bias + column, 1, 1) if bias >= 0 else 0.0
+        total = absolute(x, at.U + row, at.q, at.n) + incoming_size(at, column, x)
     elif kind == layout.ROTATION:
-        row, column = j // width, j % width
         if row != column:
-            total += absolute(x, W + row, m, width) + absolute(x, W + column, m, width)
+            total = absolute(x, at.W + row, at.m, at.n) + absolute(x, at.W + column, at.m, at.n)
     else:
-        total += m
-    return total
-
-
-@device
-def absolute(x, start, n, stride):
-    """Σ |x_i| of n entries from `start` on."""
-    total = 0.0
-    for i in range(start, start + n * stride, stride):
-        total += abs(x[i])
+        total = float(at.m)
     return total
 
 
 @device
 def translation(laws, l, c, n, j, b):
     """The c-th of n pieces of component j of T(b) of law l."""
-    total = 0.0
+    total, at = 0.0, block(laws, l)
     if laws.kind[l] == layout.TRANSLATION:
-        width, W, m = laws.where[l, 0], laws.where[l, 1], laws.where[l, 2]
-        for i in range(m):
-            total += b[W + i * width + j]
+        for i in range(at.m):
+            total += b[at.W + i * at.n + j]
     elif laws.kind[l] == layout.AFFINE:
         for i in range(c, b.size, n):
-            total += laws.xi[laws.where[l, 0], i] * b[i]
+            total += laws.xi[at.n, i] * b[i]
     return total
 
 

@@ -1,4 +1,4 @@
-"""What a step does besides passes: updates, the exact discrete laws, records. As in cpu_steps, by any number of threads."""
+"""What a step does besides passes: updates, the exact discrete laws, records. As in cpu/steps.py, by any number of threads."""
 
 from __future__ import annotations
 
@@ -6,17 +6,10 @@ import math
 
 import numpy as np
 
-from .. import layout, pointwise
-from . import schedule
+from .. import discrete_laws, layout, pointwise, schedule
+from .device_layout import LARGEST_G, LARGEST_V, LARGEST_X, N_NORMS, VELOCITY_SQUARED, X_SQUARED
 from .jit import device
 from .laws import total
-
-
-@device
-def nagd_beta(algorithm, step):
-    """Return β = (k − 1)/(k + α − 1) (GU (20))."""
-    k = algorithm.t0 / algorithm.h + step
-    return (k - 1) / (k + algorithm.alpha - 1)
 
 
 @device
@@ -27,110 +20,98 @@ def update(rule, algorithm, step, own, first, stride):
         for i in range(first, x.size, stride):
             x[i] = pointwise.move(x[i], g[i], -h)
     elif rule == schedule.LOOK_AHEAD:
-        reach = nagd_beta(algorithm, step) * h
+        reach = discrete_laws.nagd_beta(algorithm, step) * h
         for i in range(first, x.size, stride):
             y[i] = pointwise.move(x[i], v[i], reach)
     elif rule == schedule.MOMENTUM:
         nesterov = algorithm.kind == layout.NAGD
-        beta, kick = nagd_beta(algorithm, step) if nesterov else algorithm.momentum, h if nesterov else 1.0
+        beta = discrete_laws.nagd_beta(algorithm, step) if nesterov else algorithm.momentum
+        kick = h if nesterov else 1.0
         for i in range(first, x.size, stride):
             u = pointwise.push(v[i], g[i], beta, kick)
             y[i] = v[i]
             v[i] = u
             x[i] = pointwise.move(x[i], u, h)
     else:
-        t = algorithm.t0 + step * h
-        middle, kick = t + 0.5 * h, 0.5 * h / algorithm.mass
+        kick = discrete_laws.kick_of_half(algorithm)
         if rule == schedule.DRAG_KICK_DRIFT:
-            drag = pointwise.fading(algorithm, t, middle)
+            drag = discrete_laws.drag_of_first_half(algorithm, step)
             for i in range(first, x.size, stride):
                 u = pointwise.drag_kick(v[i], g[i], drag, kick)
                 v[i] = u
                 x[i] = pointwise.move(x[i], u, h)
         else:
-            drag = pointwise.fading(algorithm, middle, t + h)
+            drag = discrete_laws.drag_of_second_half(algorithm, step)
             for i in range(first, x.size, stride):
                 v[i] = pointwise.kick_drag(v[i], g[i], kick, drag)
 
 
 @device
-def settle(how, algorithm, step, laws, tables, own, first, stride):
+def settle(law, algorithm, step, laws, tables, own, first, stride):
     """Enter the forms of a step into the sums of every law component; which are where, schedule.py says."""
-    h, decay, pieces = algorithm.h, algorithm.weight_decay, own.pieces
-    t = algorithm.t0 + step * h
-    kick, beta = 0.0, algorithm.momentum
-    drag = whole = 0.0  # by which sums in units of μ fade in the half step that the forms are of, and in all of it
-    if algorithm.kind == layout.NAGD:
-        beta = nagd_beta(algorithm, step)
-    elif algorithm.kind == layout.CONFORMAL:
-        kick, middle = 0.5 * h / algorithm.mass, t + 0.5 * h
-        drag = pointwise.fading(
-            algorithm, t if how == schedule.OF_DRIFT else middle, middle if how == schedule.OF_DRIFT else t + h
-        )
-    if how == schedule.OF_NAGD or how == schedule.OF_KICK:
-        whole = pointwise.fading(algorithm, t, t + h) if t > 0 or algorithm.alpha == 0 else -1.0  # μ(0) = 0
+    c, h, pieces = discrete_laws.coefficients(law, algorithm, step), algorithm.h, own.pieces
     for l in range(laws.kind.size):
         for j in range(first, laws.start[l + 1] - laws.start[l], stride):
             at = laws.start[l] + j
-            form = total(laws, tables, 0, l, j, pieces)
-            pull = decay * total(laws, tables, 1, l, j, pieces) if decay != 0 else 0.0
-            if how == schedule.ORIGIN:
-                begin(algorithm, own, at, form, total(laws, tables, 2, l, j, pieces))
-            elif how == schedule.OF_GD:
-                own.balance[at] -= h * pull
+            square, balance = total(laws, tables, schedule.SQUARE, l, j, pieces), own.balance[at]
+            if law == schedule.OF_DRIFT:
+                own.origin[at] = discrete_laws.faded(own.origin[at], c.drag)
+                balance = discrete_laws.faded(balance, c.drag)
+            if c.pull != 0:
+                balance = discrete_laws.pulled(balance, c.pull, total(laws, tables, schedule.PULL, l, j, pieces))
+            if law == schedule.ORIGIN:
+                begin(algorithm, own, at, total(laws, tables, schedule.MOVED, l, j, pieces), square)
+            elif law == schedule.OF_GD:
                 if laws.symmetric[l]:
-                    own.balance[at] += 0.5 * h * h * form
+                    balance = discrete_laws.after_gd(balance, h, square)
                 else:
-                    own.integral[at] -= h * total(laws, tables, 2, l, j, pieces)
-            elif how == schedule.OF_HEAVY_BALL:
-                J = total(laws, tables, 2, l, j, pieces)
-                own.balance[at] += pull - beta * own.charge[at]
-                own.balance[at] += J - h * form
+                    charge = total(laws, tables, schedule.MOVED, l, j, pieces)
+                    own.integral[at] = discrete_laws.after_gd_skew(own.integral[at], h, charge)
+            elif law == schedule.OF_HEAVY_BALL:
+                J = total(laws, tables, schedule.MOVED, l, j, pieces)
+                balance = discrete_laws.after_heavy_ball(balance, h, c.beta, own.charge[at], J, square)
                 own.integral[at] += h * J
                 own.charge[at] = J
-            elif how == schedule.OF_DRIFT:
-                own.origin[at] += drag * own.origin[at]
-                own.balance[at] += drag * own.balance[at]
-                own.balance[at] += h * form - kick * pull
-            elif how == schedule.OF_KICK:
-                own.balance[at] -= kick * pull
-                own.origin[at] += drag * own.origin[at]
-                own.balance[at] += drag * own.balance[at]
-                add_source(own, at, h, whole, form)
+            elif law == schedule.OF_DRIFT:
+                balance = discrete_laws.after_drift(balance, h, square)
+            elif law == schedule.OF_KICK:
+                own.origin[at] = discrete_laws.faded(own.origin[at], c.drag)
+                balance = discrete_laws.faded(balance, c.drag)
+                integrate_source(own, at, h, c.whole_drag, square)
             else:
-                J, cross = total(laws, tables, 2, l, j, pieces), total(laws, tables, 3, l, j, pieces)
-                own.balance[at] += h * pull - (
-                    beta * own.charge[at] + h * (beta * beta * own.source[at] - beta * cross)
+                J, cross = (
+                    total(laws, tables, schedule.MOVED, l, j, pieces),
+                    total(laws, tables, schedule.CROSS, l, j, pieces),
                 )
-                add_source(own, at, h, whole, form)
-                own.balance[at] += J - h * form
+                source = own.source[at]
+                balance = discrete_laws.after_nagd(balance, h, c.beta, own.charge[at], J, source, cross, square)
                 own.charge[at] = J
+                integrate_source(own, at, h, c.whole_drag, square)
+            own.balance[at] = balance
 
 
 @device
-def begin(algorithm, own, at, form, source):
+def begin(algorithm, own, at, moved, square):
     """Set what a component is measured from."""
-    if algorithm.kind == layout.GD:
-        own.origin[at] = form
-        return
-    own.charge[at] = form
     if algorithm.kind != layout.HEAVY_BALL:
-        own.source[at] = source
-        own.origin[at] = form
+        own.origin[at] = moved
+    if algorithm.kind != layout.GD:
+        own.charge[at] = moved
+        own.source[at] = square
 
 
 @device
-def add_source(own, at, h, drag, source):
-    """∫ μS ds/μ over a step, in which what was there fades, by the trapezoidal rule."""
-    own.integral[at] += drag * own.integral[at]
-    own.integral[at] += 0.5 * h * (own.source[at] + drag * own.source[at] + source)
-    own.source[at] = source
+def integrate_source(own, at, h, drag, square):
+    """∫ μS ds/μ over the step by the trapezoidal rule, and S = B(v, v) at its end."""
+    integral, source = discrete_laws.faded(own.integral[at], drag), discrete_laws.faded(own.source[at], drag)
+    own.integral[at] = discrete_laws.trapezoid(integral, h, source, square)
+    own.source[at] = square
 
 
 @device
 def norms(own, first, stride):
     """Leave the pieces of |v|² and |x|², and of the largest |x_i|, |v_i| and |∇U_i|."""
-    n = own.norms.size // 5
+    n = own.norms.size // N_NORMS
     for c in range(first, n, stride):
         vv = xx = 0.0
         x = v = g = 0.0
@@ -138,23 +119,23 @@ def norms(own, first, stride):
             vv += np.float64(own.v[i]) * own.v[i]
             xx += np.float64(own.x[i]) * own.x[i]
             x, v, g = max(x, abs(own.x[i])), max(v, abs(own.v[i])), max(g, abs(own.gradient[i]))
-        own.norms[c] = vv
-        own.norms[n + c] = xx
-        own.norms[2 * n + c] = x
-        own.norms[3 * n + c] = v
-        own.norms[4 * n + c] = g
+        own.norms[VELOCITY_SQUARED * n + c] = vv
+        own.norms[X_SQUARED * n + c] = xx
+        own.norms[LARGEST_X * n + c] = x
+        own.norms[LARGEST_V * n + c] = v
+        own.norms[LARGEST_G * n + c] = g
 
 
 @device
 def write(loss, algorithm, step, laws, tables, own, records, e, first, stride):
     """Write one row of the records."""
-    row = step // records.every if step % records.every == 0 else records.step.shape[1] - 1
+    row = pointwise.row_of(step, records.every, records.step.shape[1])
     if first == 0:
         vv = xx = 0.0
-        n = own.norms.size // 5
+        n = own.norms.size // N_NORMS
         for c in range(n):
-            vv += own.norms[c]
-            xx += own.norms[n + c]
+            vv += own.norms[VELOCITY_SQUARED * n + c]
+            xx += own.norms[X_SQUARED * n + c]
         records.step[e, row] = step
         records.loss[e, row] = loss
         records.excess[e, row] = 0.5 * algorithm.mass * vv + 0.5 * algorithm.weight_decay * xx
@@ -164,35 +145,32 @@ def write(loss, algorithm, step, laws, tables, own, records, e, first, stride):
     for l in range(laws.kind.size):
         for j in range(first, laws.start[l + 1] - laws.start[l], stride):
             at = laws.start[l] + j
-            Q, J = total(laws, tables, 0, l, j, own.pieces), total(laws, tables, 1, l, j, own.pieces)
-            if algorithm.kind == layout.GD:
-                J = -J  # ẋ is minus the gradient
-                defect = (Q - own.origin[at] if laws.symmetric[l] else own.integral[at]) - own.balance[at]
-            elif algorithm.kind == layout.CONFORMAL:
-                defect = J - own.origin[at] - own.balance[at]
-            else:
-                defect = own.balance[at]  # the defects, summed step by step
+            Q = total(laws, tables, schedule.RECORDED_QUANTITY, l, j, own.pieces)
+            J = total(laws, tables, schedule.RECORDED_CHARGE, l, j, own.pieces)
+            symmetric = laws.symmetric[l] != 0
             records.quantity[e, row, at] = Q
-            records.charge[e, row, at] = J
+            records.charge[e, row, at] = -J if algorithm.kind == layout.GD else J  # ẋ is minus the gradient
             records.integral[e, row, at] = own.integral[at]
-            records.discrete[e, row, at] = defect
+            records.discrete[e, row, at] = discrete_laws.defect(
+                algorithm.kind, symmetric, Q, J, own.origin[at], own.integral[at], own.balance[at]
+            )
 
 
 @device
 def measure(kind, laws, tables, own, sizes, e, first, stride):
     """Enter the sizes of the laws' terms into `sizes` (E, 2, K): |g_c| times the largest |x_i| or |v_i|, and |∇U_i|."""
     for row in range(2):
-        longest = largest(own, 4 if row == layout.FORCE else 2 if kind == layout.GD else 3)
+        longest = largest(own, LARGEST_G if row == layout.FORCE else LARGEST_X if kind == layout.GD else LARGEST_V)
         for l in range(laws.kind.size):
             for at in range(laws.start[l] + first, laws.start[l + 1], stride):
-                norm = total(laws, tables, 2, l, at - laws.start[l], own.pieces)
+                norm = total(laws, tables, schedule.RECORDED_SIZE, l, at - laws.start[l], own.pieces)
                 sizes[e, row, at] = max(sizes[e, row, at], longest * norm)
 
 
 @device
 def largest(own, part):
     """The largest of the pieces that `norms` left in a part."""
-    n = own.norms.size // 5
+    n = own.norms.size // N_NORMS
     out = 0.0
     for c in range(part * n, (part + 1) * n):
         out = max(out, own.norms[c])
@@ -207,7 +185,7 @@ def analytic(problem, x, gradient, first, stride):
         for i in range(x.size):
             square += x[i] * x[i]
         for i in range(first, x.size, stride):
-            gradient[i] = 0.4 * (square - 1) * x[i]
+            gradient[i] = pointwise.d_radial(square, x[i])
         return
     for i in range(first, x.size, stride):
         product = x.dtype.type(0)
@@ -223,7 +201,7 @@ def energy(problem, x, gradient):
     if problem.kind == layout.RADIAL:
         for i in range(x.size):
             value += x[i] * x[i]
-        return 0.1 * (value - 1) ** 2 + 0.08
+        return pointwise.radial(value)
     for i in range(x.size):
         value += gradient[i] * x[i]
     return 0.5 * value

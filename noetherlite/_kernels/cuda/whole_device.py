@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import layout
-from . import device_layout, products, schedule
+from .. import layout, pointwise, schedule
+from . import device_layout, products
 from .jit import MOST_THREADS
 from .phases import activate_all, begin, d_activate_all, end, gather, phase, row_sums
 from .products import Matrix
@@ -57,7 +57,7 @@ class Spread:
             if i >= 0:
                 self._rows(self.program.step, self.program.record, step)
                 step += 1
-            if step % every == 0 or step == last:
+            if pointwise.is_recorded(step, every, last):
                 self._rows(self.program.record, len(rows), step)
         end[1, MOST_THREADS](self.settings[0], self.state, self.scratch, e)
 
@@ -90,7 +90,7 @@ class Spread:
         tables, x = self.tables[which], self.vectors[vector]
         m, n, W = int(self.problem.widths[h]), int(self.problem.widths[h + 1]), int(self.problem.offsets[h, 0])
         if h == 0 and which == schedule.BATCH and self.order.size:
-            offset = self.evaluations % (self.order.size // tables.ld) * tables.ld
+            _, offset = pointwise.minibatch(self.evaluations, tables.ld, self.order.size)
             data = self.settings[which].data
             gather[MOST_BLOCKS, MOST_THREADS](data, m, self.order, offset, tables.ld, self.scratch.inputs)
         last = h + 1 == len(tables.places)

@@ -1,0 +1,195 @@
+"""Tuples of arrays and numbers, placed in memory and given to compiled code by their address.
+
+A tuple of ten arrays is seventy words. Handing such tuples from function to function costs as much as the arithmetic of a small
+network, and compiling that handing over takes longer than compiling the arithmetic: here both cost a word. With
+NUMBA_DISABLE_JIT=1 the tuple is its own address.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple, get_type_hints
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, register_model
+from numpy.typing import NDArray
+
+from .. import layout, schedule
+from .tiles import empty
+
+_settings: Any = numba.config
+_I32 = ir.IntType(32)
+_MOST = np.iinfo(np.int64).max
+
+
+@functools.cache
+def _floats(kind: type) -> frozenset[str]:
+    """Return the names of the fields that are floats, whatever they were given."""
+    return frozenset(name for name, hint in get_type_hints(kind).items() if hint is float)
+
+
+def words(group: NamedTuple) -> NDArray[np.int64]:
+    """Return a tuple of arrays, integers and floats as numba has it in memory, without references to the arrays.
+
+    An array is: two pointers to its owner, which are null here, size, size of an item, pointer to the data, shape, strides.
+    """
+    out: list[int] = []
+    floats = _floats(type(group))
+    for name, value in zip(group._fields, group, strict=True):
+        if isinstance(value, np.ndarray):
+            out += (
+                0,
+                0,
+                value.size,
+                value.itemsize,
+                value.__array_interface__["data"][0],
+                *value.shape,
+                *value.strides,
+            )
+        elif name in floats:
+            out.append(int(np.float64(value).view(np.int64)))
+        else:
+            out.append(int(np.uint64(value).view(np.int64)) if value > _MOST else int(value))
+    return np.array(out, np.int64)
+
+
+class Placed:
+    """A tuple in memory; what it holds stays there for as long as this object does.
+
+    Parameters
+    ----------
+    group : NamedTuple
+        Arrays that are C-contiguous, integers and floats.
+
+    Attributes
+    ----------
+    address : int
+        Where it lies; without the compiler, the tuple.
+    """
+
+    def __init__(self, group: Any) -> None:
+        self._held = group, words(group)
+        self.address: Any = group if _settings.DISABLE_JIT else self._held[1].ctypes.data
+
+
+class At(types.Type):
+    """The type of a tuple that is given by its address: one word, of which a field is read where it is used."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+        super().__init__(name=f"At({kind})")
+
+
+register_model(At)(lambda manager, at: models.IntegerModel(manager, types.int64))
+
+
+@infer_getattr
+class _Fields(AttributeTemplate):
+    key = At
+
+    def generic_resolve(self, at, name):
+        return at.kind.types[at.kind.fields.index(name)]
+
+
+@lower_getattr_generic(At)
+def _read(context, builder, at, address, name):
+    """Load a field; `invariant`, so that it is loaded once, though for all LLVM knows stores to arrays might change it."""
+    index, stored = at.kind.fields.index(name), context.get_value_type(at.kind)
+
+    def load(pointer):
+        kind = pointer.type.pointee
+        if not isinstance(kind, ir.LiteralStructType | ir.ArrayType):
+            value = builder.load(pointer)
+            value.set_metadata("invariant.load", builder.module.add_metadata([]))
+            return value
+        value = ir.Constant(kind, ir.Undefined)
+        for i in range(kind.count if isinstance(kind, ir.ArrayType) else len(kind.elements)):
+            value = builder.insert_value(value, load(builder.gep(pointer, [_I32(0), _I32(i)])), i)
+        return value
+
+    tuple_at = builder.inttoptr(address, stored.as_pointer())
+    return load(builder.gep(tuple_at, [_I32(0), _I32(index)]))
+
+
+def _tuple_at(example: Any) -> Any:
+    """Return address, array ↦ the tuple at `address`, of the type of example(dtype of array)."""
+
+    @intrinsic
+    def at(typingctx, address, array):
+        def codegen(context, builder, signature, args):
+            return args[0]
+
+        return At(numba.typeof(example(str(array.dtype))))(types.int64, array), codegen
+
+    return (lambda address, array: address) if _settings.DISABLE_JIT else at
+
+
+def address_of_code(function: Any, signature: tuple[Any, ...]) -> Any:
+    """Return where the machine code of a compiled function lies; it is compiled, or read from disk, if need be.
+
+    Without the compiler the function is its own address.
+    """
+    if _settings.DISABLE_JIT:
+        return function
+    if signature not in function.overloads:
+        function.compile(signature)
+    compiled = function.overloads[signature]
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+
+
+@intrinsic
+def float64_at(typingctx, address, arguments):
+    """Call the compiled function at `address`, which returns a float64, with a tuple of arguments.
+
+    A function called by name is linked into its caller and optimised once more there, which for a network takes as long as
+    compiling it.
+    """
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args[1].types
+        convention = context.call_conv.get_function_type(types.float64, kinds)
+        pointer = builder.inttoptr(args[0], convention.as_pointer())
+        values = cgutils.unpack_tuple(builder, args[1], len(kinds))
+        _, result = context.call_conv.call_function(builder, pointer, types.float64, kinds, values)
+        return result
+
+    return types.float64(types.int64, arguments), codegen
+
+
+if _settings.DISABLE_JIT:
+
+    def float64_at(address, arguments):
+        return address(*arguments)
+
+
+def _problem(dtype: str) -> layout.Problem:
+    return layout.analytic(layout.NETWORK, np.empty((0, 0)), dtype)
+
+
+def _laws(dtype: str) -> layout.Laws:
+    none, matrix = np.empty(0, np.int64), np.empty((0, 0), dtype)
+    return layout.Laws(
+        none,
+        none,
+        np.empty((0, 0), np.int64),
+        np.empty(0, dtype),
+        np.empty((0, 0, 0)),
+        np.empty((0, 0)),
+        none,
+        0,
+        matrix,
+    )
+
+
+problem_at = _tuple_at(_problem)
+tiles_at = _tuple_at(lambda dtype: empty(_problem(dtype), 1))
+algorithm_at = _tuple_at(lambda dtype: layout.Algorithm(0, *[0.0] * 7))
+laws_at = _tuple_at(_laws)
+batches_at = _tuple_at(lambda dtype: layout.Batches(1, np.uint64(0), np.empty(1, np.int64)))
+program_at = _tuple_at(lambda dtype: schedule.Program(np.empty((1, 6), np.int64), 0, 0))
+state_at = _tuple_at(lambda dtype: layout.views(layout.new_states(1, 1, 1, dtype), 0))
+records_at = _tuple_at(lambda dtype: layout.views(layout.new_records(1, 1, 1, np.empty((1, 0, 0), dtype)), 0))

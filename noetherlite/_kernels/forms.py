@@ -1,0 +1,98 @@
+"""The forms behind every conserved quantity, number by number: what CPU and GPU add up, each in the order that suits it.
+
+B(a, b) = ⟨Ga, b⟩ and T(b) = ⟨ξ, b⟩ make   quantity Q = ½B(x, x) + T(x),   charge J = B(x, v) + T(v),   source S = B(v, v).
+Sums are of doubles whatever the vectors are.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .jit import merged, scalar
+
+
+class Block(NamedTuple):
+    """Where in x a law's entries lie; −1 where absent. A row of layout.Laws.where."""
+
+    n: int  # n_h, the neurons of layer h; for a user's symmetry the number of its G
+    W: int  # W_h, rows of m
+    m: int  # n_{h−1}
+    bias: int  # b_h
+    beta: int  # β_h
+    U: int  # W_{h+1}, rows of n
+    q: int  # n_{h+1}
+    C: int  # C of sample coordinates, or W_h again
+
+
+@scalar
+def block(laws, l):
+    """Return the block of law l."""
+    at = laws.where
+    return Block(at[l, 0], at[l, 1], at[l, 2], at[l, 3], at[l, 4], at[l, 5], at[l, 6], at[l, 7])
+
+
+@scalar
+def product(a, i, b, j):
+    """a_i b_j."""
+    return np.float64(a[i]) * b[j]
+
+
+@merged
+def turned(a, b, i, j):
+    """a_i b_j − b_i a_j, of which the angular momentum is made."""
+    return np.float64(a[i]) * b[j] - np.float64(b[i]) * a[j]
+
+
+@merged
+def row_product(G, g, i, a):
+    """(G_g a)_i."""
+    total = 0.0
+    for k in range(a.size):
+        total += G[g, i, k] * a[k]
+    return total
+
+
+@merged
+def absolute(x, start, n, stride):
+    """Σ |x_i| of n entries from `start` on."""
+    total = 0.0
+    for i in range(start, start + n * stride, stride):
+        total += abs(x[i])
+    return total
+
+
+# Sizes of generators, before what cancels within an entry: |g_c| = Σ_i |g_c(x)_i|.
+
+
+@merged
+def neuron_size(at, i, x, total):
+    """Total + |b_i| + |β_i| of neuron i."""
+    if at.bias >= 0:
+        total += abs(x[at.bias + i])
+    if at.beta >= 0:
+        total += abs(x[at.beta + i])
+    return total
+
+
+@merged
+def scaling_size(at, degree, i, x):
+    """|g_i| of neuron i's scaling."""
+    total = absolute(x, at.W + i * at.m, at.m, 1) + degree * absolute(x, at.U + i, at.q, at.n)
+    return neuron_size(at, i, x, total)
+
+
+@merged
+def incoming_size(at, i, x):
+    """What |g_ij| of a linear layer has of the incoming weights of neuron i; of the outgoing ones it has Σ_k |U_kj|."""
+    return neuron_size(at, i, x, absolute(x, at.W + i * at.m, at.m, 1))
+
+
+@merged
+def affine_size(laws, g, i, x):
+    """|ξ_i| + Σ_k |G_ik x_k|."""
+    total = abs(laws.xi[g, i])
+    for k in range(x.size):
+        total += abs(laws.G[g, i, k] * x[k])
+    return total
