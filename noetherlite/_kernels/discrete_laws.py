@@ -11,7 +11,7 @@ import math
 from typing import NamedTuple
 
 from . import layout, schedule
-from .jit import compiled, inlined, scalar
+from .jit import inlined, rounded, scalar
 
 
 class Coefficients(NamedTuple):
@@ -36,44 +36,40 @@ def kick_of_half(algorithm):
     return 0.5 * algorithm.h / algorithm.mass
 
 
-@compiled
-def fading(algorithm, t, later):
-    """Return μ(t)/μ(later) − 1, which never overflows and is 0 without friction; −1 at t = 0 where α > 0, as μ(0) = 0.
+@rounded
+def fading(algorithm, duration, later):
+    """Return μ(t)/μ(t') − 1 from t = t' − duration to t' = later; it never overflows and is 0 without friction.
 
-    The ratio itself, rounded to the same double step after step, would make μJ drift by an ε each time.
+    The ratio itself, rounded to the same double step after step, would make μJ drift by an ε each time. The difference of
+    two times would have their rounding in it.
     """
     if algorithm.alpha == 0 and algorithm.gamma == 0:
         return 0.0
-    exponent = algorithm.gamma / algorithm.mass * (t - later)
+    exponent = algorithm.gamma * -duration / algorithm.mass
     if algorithm.alpha > 0:
-        if t <= 0:
-            return -1.0
-        exponent += algorithm.alpha / algorithm.mass * math.log1p((t - later) / later)
+        if later <= duration:
+            return -1.0  # μ(0) = 0
+        exponent += algorithm.alpha * math.log1p(-duration / later) / algorithm.mass
     return math.expm1(exponent)
 
 
-# Inlined, so that the compiler sees that t − t' is −h/2 or −h: the difference of the times has their rounding in it.
-
-
-@inlined
+@scalar
 def drag_of_first_half(algorithm, step):
     """Return μ(t)/μ(t + h/2) − 1."""
-    t = algorithm.t0 + step * algorithm.h
-    return fading(algorithm, t, t + 0.5 * algorithm.h)
+    half = 0.5 * algorithm.h
+    return fading(algorithm, half, step * algorithm.h + (algorithm.t0 + half))
 
 
-@inlined
+@rounded
 def drag_of_second_half(algorithm, step):
     """Return μ(t + h/2)/μ(t + h) − 1."""
-    t = algorithm.t0 + step * algorithm.h
-    return fading(algorithm, t + 0.5 * algorithm.h, t + algorithm.h)
+    return fading(algorithm, 0.5 * algorithm.h, step * algorithm.h + (algorithm.t0 + algorithm.h))
 
 
-@inlined
+@rounded
 def drag_of_step(algorithm, step):
     """Return μ(t)/μ(t + h) − 1."""
-    t = algorithm.t0 + step * algorithm.h
-    return fading(algorithm, t, t + algorithm.h)
+    return fading(algorithm, algorithm.h, step * algorithm.h + (algorithm.t0 + algorithm.h))
 
 
 @inlined

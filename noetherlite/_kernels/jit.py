@@ -32,6 +32,11 @@ def scalar(function: Callable[..., Any]) -> Any:
     return _compile(function, {"contract"}, forceinline=True)
 
 
+def rounded(function: Callable[..., Any]) -> Any:
+    """Compile a function of numbers into its callers, every operation rounded for itself."""
+    return _compile(function, set(), forceinline=True)
+
+
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile `function` into its callers: for code with one caller, which LLVM would else optimise once per level."""
     return _compile(function, _RELAXED, inline="always")

@@ -99,7 +99,6 @@ def affine(G, g, c, n, a, b):
 def generator(laws, l, c, n, j, x):
     """The c-th of n pieces of Σ_i |g(x)_i| of component j of law l, before what cancels within an entry."""
     kind, at = laws.kind[l], block(laws, l)
-    row, column = j // at.n, j % at.n
     total = 0.0
     if kind == layout.AFFINE:
         for i in range(c, x.size, n):
@@ -109,8 +108,9 @@ def generator(laws, l, c, n, j, x):
     elif kind == layout.SCALING:
         total = scaling_size(at, laws.degree[l], j, x)
     elif kind == layout.LINEAR_LAYER:
-        total = absolute(x, at.U + row, at.q, at.n) + incoming_size(at, column, x)
+        total = absolute(x, at.U + j // at.n, at.q, at.n) + incoming_size(at, j % at.n, x)
     elif kind == layout.ROTATION:
+        row, column = j // at.n, j % at.n
         if row != column:
             total = absolute(x, at.W + row, at.m, at.n) + absolute(x, at.W + column, at.m, at.n)
     else:
