@@ -10,7 +10,7 @@ import pytest
 
 import noetherlite as nl
 from noetherlite._kernels import layout, pointwise, reference
-from noetherlite._kernels.cpu import compiled, intrinsics, layers, tiles
+from noetherlite._kernels.cpu import compiled, intrinsics, layers, placed, tiles
 
 EPS = np.finfo(np.float64).eps
 ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.0)", "tanh"]
@@ -182,3 +182,27 @@ def test_a_step_allocates_nothing(widths, algorithm, batch_size, monkeypatch):
         assert allocations(4000) == allocations(400)
     finally:
         _nrt_python.memsys_disable_stats()
+
+
+# --- tuples by address ---
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_placed_tuple_reads_as_it_was_given(dtype):
+    @numba.njit
+    def read(run, x):
+        problem, algorithm = placed.problem_at(run[0], x), placed.algorithm_at(run[1], x)
+        batches, state = placed.batches_at(run[2], x), placed.state_at(run[3], x)
+        state.scratch[1, 2] = problem.X[1, 0]
+        return problem.X[1, 0], problem.dual, algorithm.mass, algorithm.t0, batches.key, batches.order[2], state.v[1]
+
+    problem = layout.analytic(layout.NETWORK, np.empty((0, 0)), dtype)
+    problem = problem._replace(X=np.arange(6, dtype=dtype).reshape(3, 2), dual=7)
+    algorithm = layout.Algorithm(layout.GD, 0.5, 2, 0.0, 0.0, 0.25, 0.0, 0.0)  # type: ignore[arg-type]  # 2 for 2.0
+    batches = layout.Batches(1, np.uint64(2**64 - 3), np.array([5, 6, 7]))
+    state = layout.views(layout.new_states(2, 3, 4, dtype), 1)
+    state.v[1] = 0.125
+    held = [placed.Placed(group) for group in (problem, algorithm, batches, state)]
+    assert read(tuple(one.address for one in held), np.empty(0, dtype)) == (2.0, 7, 2.0, 0.25, 2**64 - 3, 7, 0.125)
+    assert state.scratch[1, 2] == 2.0
+    assert np.count_nonzero(state.scratch) == 1  # and nothing beside it was written

@@ -1,4 +1,4 @@
-"""The oracle's forms behind every conserved quantity, as in cpu_laws, in plain NumPy."""
+"""The oracle's forms behind every conserved quantity, as in cpu/laws.py, in plain NumPy."""
 
 from __future__ import annotations
 
