@@ -154,7 +154,7 @@ def test_ctrl_c_between_the_starts_of_two_threads_leaves_none_waiting(monkeypatc
     x0, start, calls = net.init(rng=0), threading.Thread.start, []
 
     def pressed(thread):
-        if "advance" in str(thread._target):
+        if "network" in str(thread._target):
             calls.append(thread)
             if len(calls) == 2:
                 raise KeyboardInterrupt
