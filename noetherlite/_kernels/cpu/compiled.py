@@ -102,7 +102,8 @@ def load_at(problem_address, chosen, tiles_address, x):
 
 def load(problem: layout.Problem, chosen: NDArray[np.int64], held: Tiles) -> None:
     """Copy the samples with indices `chosen` into tiles."""
-    load_at(Placed(problem).address, chosen, Placed(held).address, problem.X[0:0, 0].copy())
+    placed, samples = Placed(problem), Placed(held)  # named: they must outlive the call
+    load_at(placed.address, chosen, samples.address, problem.X[0:0, 0].copy())
 
 
 def value_and_gradient(problem: layout.Problem, held: Tiles, x: NDArray[Any], gradient: NDArray[Any]) -> float:
