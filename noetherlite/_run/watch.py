@@ -82,9 +82,11 @@ class Watch:
     def look(self, group: slice, taken: int, backend: Backend) -> str:
         """Process a group of runs after `taken` steps, 0 at first; return the cause if it must stop, else ''."""
         runs, writer = self.runs, self.writer
+        at_record, several = runs.at_record(group), group.stop - group.start > 1
+        if (self._bar is not None and not several) or (self.callback is not None and at_record):
+            backend.collect()
         if self._bar is not None:
             self._update_bar(group, taken * (group.stop - group.start))
-        at_record = runs.at_record(group)
         finished = runs.steps_done(group) == runs.records.last
         if self.callback is not None and at_record and self.callback(self._snapshot(group.start)):
             return "the callback"
@@ -121,8 +123,9 @@ class Watch:
                 self._bar.update(int(self.runs.state.counts[:, STEPS_DONE].sum()))
             else:
                 self._bar.update(taken)
-            loss, defect = self.runs.state.loss[group.start, 0], self.runs.defect(group.start)
-            self._bar.set_postfix_str(f"loss {loss:.4g}, laws to {defect:.0e}", refresh=False)
+            if group.stop - group.start == 1:  # records of several stay on the GPU until they are collected
+                loss, defect = self.runs.state.loss[group.start, 0], self.runs.defect(group.start)
+                self._bar.set_postfix_str(f"loss {loss:.4g}, laws to {defect:.0e}", refresh=False)
 
     def _snapshot(self, e: int) -> Snapshot:
         runs, kernel = self.runs, self.runs.kernels[e]
