@@ -71,9 +71,9 @@ class Compiled:
         laws, algorithm, batches = runs.begin(e), runs.kernels[e], runs.streams[e]
         self.state, records = layout.views(runs.state, e), layout.views(runs.records, e)
         kind = schedule.kind_of(algorithm, laws, batches.size < batches.order.size, records.parts.size > 0)
-        own = {"algorithm": algorithm, "laws": laws, "batches": batches, "program": _program(kind)}
-        own |= {"state": self.state, "records": records}
-        self.placed |= {name: Placed(group) for name, group in own.items()}
+        of_this_run = {"algorithm": algorithm, "laws": laws, "batches": batches, "program": _program(kind)}
+        of_this_run |= {"state": self.state, "records": records}
+        self.placed |= {name: Placed(fields) for name, fields in of_this_run.items()}
         self.run = compiled.Run(**{name: placed.address for name, placed in self.placed.items()}, **self.code)
 
     def advance(self, n_steps: int) -> None:
