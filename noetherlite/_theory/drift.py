@@ -205,7 +205,7 @@ def drift(
     Returns
     -------
     Drift
-        `drift["scaling:1"].change`, its parts `.lr`, `.noise`, `.decay`, `.momentum`, and what is predicted for it.
+        ``drift["scaling:1"].change``, its parts ``.lr``, ``.noise``, ``.decay``, ``.momentum``, and what is predicted for it.
 
     Raises
     ------
