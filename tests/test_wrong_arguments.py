@@ -36,6 +36,7 @@ RIGHT = {
     "name": "text", "checkpoint": "None text", "out": "None text", "path": "text", "root": "None text", "folder": "text",
     "n": "None", "component": "0", "Network.widths": "row-", "Network.block.name": " ".join(WRONG),
     "Network.unpack.theta": "of-complex with-nan of-text", "ensemble.X0": "row-", "reference_flow.t": "row-",
+    "anchor": "None", "Anchor.weight": "text", "Anchor.bias": "None text", "Anchor.ignored": "-1 0",
     "Averaging.beta": "0", "Averaging.weight": "None " + POSITIVE, "Averaging.decay": NOT_NEGATIVE,
     "ntk.predict.t": "0 [] 1.5 row-", "lagrangian.t": REAL, "lagrangian.path": "of-complex with-nan",
     "assert_gradient.x": "None", "scan.params": "-1 0 1.5", "bounds.t": "0 [] 1.5 axis+ row-",

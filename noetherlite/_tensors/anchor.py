@@ -48,7 +48,11 @@ class Anchor:
     ignored: int = -100
 
     def __post_init__(self) -> None:
+        checks.instance(self.weight, "weight", str, "the name of a tensor")
+        if self.bias is not None:
+            checks.instance(self.bias, "bias", str, "the name of a tensor")
         checks.one_of(self.reduction, "reduction", ("mean", "sum"))
+        checks.integer(self.ignored, "ignored", minimum=-(2**63))
 
     @property
     def names(self) -> tuple[str, ...]:

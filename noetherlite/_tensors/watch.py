@@ -305,6 +305,8 @@ def watch(
     raise_on_broken = checks.boolean(raise_on_broken, "raise_on_broken")
     eps = 0.0 if precision is None else EPSILON[checks.one_of(precision, "precision", EPSILON)]
     how = None if averaging is None else averaging_of(averaging)
+    if anchor is not None:
+        checks.instance(anchor, "anchor", Anchor, "an nl.tensors.Anchor")
     return Watch(laws, checks.integer(every, "every", minimum=1), raise_on_broken, eps, how, anchor)
 
 

@@ -99,10 +99,21 @@ def generator_of(group: Group) -> Generator:
 
 @underflowing
 def group_from_generator(A: ArrayLike, strength: float) -> Float64Array:
-    """Return exp(strength · A) for a square matrix A; for A = [[0, −1], [1, 0]] the rotation by the angle `strength`."""
+    """Return exp(strength · A) for a square matrix A; for A = [[0, −1], [1, 0]] the rotation by the angle `strength`.
+
+    Raises
+    ------
+    ValueError
+        If A is not square, or the exponential is beyond what a double holds.
+    """
     from scipy.linalg import expm
 
-    return np.asarray(expm(checks.real(strength, "strength") * _check_square(A, "A")), dtype=np.float64)
+    strength, A = checks.real(strength, "strength"), _check_square(A, "A")
+    with np.errstate(over="ignore", invalid="ignore"):
+        M = np.asarray(expm(strength * A), dtype=np.float64)
+    if not np.isfinite(M).all():
+        raise ValueError(f"strength={strength:g} is too large: exp(strength · A) is beyond what a double holds")
+    return M
 
 
 @underflowing
