@@ -171,7 +171,8 @@ def keras_scan():
             layers.Dense(6, activation="gelu", name="dense", **zeros),
             layers.LayerNormalization(name="norm"),
             layers.Dense(3, name="head", **zeros),
-        ]
+        ],
+        name="sequential",  # else numbered, where a process makes several
     )
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(7, 4, 4, 2)), rng.integers(0, 3, 7)

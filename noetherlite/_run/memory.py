@@ -103,7 +103,7 @@ def memory(
     in_memory = params if E * params <= limits.PARAMS_IN_MEMORY else 0
     streams = 8 * plan.n_samples * (E if plan.batch else 1)  # without minibatches it is one for all
     run = 16 * P + _array_bytes(plan.state(1)) + R * (24 + 32 * K) + in_memory
-    result = R * (56 + 56 * K + 10 * int(components.max())) + 2 * s * P
+    result = R * (74 + 56 * K + 10 * int(components.max())) + 2 * s * P
     common = _converted_bytes(plan) + _reduction_bytes(plan, E * R if record_params else 0)
     return common + streams + E * run + max(lanes * _tile_bytes(plan, available // lanes), E * result)
 
