@@ -16,6 +16,8 @@ from noetherlite import (
     potentials,
 )
 from noetherlite._kernels import pointwise
+from noetherlite._run.drive import Pace
+from noetherlite._run.runs import Runs
 
 HARMONIC = potentials.Harmonic(np.diag([1.0, 4.0]))
 ALGORITHMS = {
@@ -589,6 +591,17 @@ def test_progress_bar(capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert "10" in err
+
+
+def test_the_bar_shows_the_defect_of_the_last_record(monkeypatch):
+    """Also at steps that are not recorded, with one step a call."""
+    seen, defect = [], Runs.defect
+    monkeypatch.setattr(Runs, "defect", lambda runs, e: seen.append(defect(runs, e)) or seen[-1])
+    monkeypatch.setattr(Pace, "adapt", lambda self, taken, elapsed: None)
+    _, U, x = problem("relu")
+    integrate(U, GD(0.1), x, 11, record_every=4, progress=True)
+    assert len(seen) > 11
+    assert np.isfinite(seen).all()
 
 
 @pytest.mark.parametrize(("mass", "gamma", "alpha"), [(1, 0, 0), (1, 0, 3), (1, 0.2, 3), (2, 0.1, 0)])

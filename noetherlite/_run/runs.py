@@ -109,7 +109,7 @@ class Runs:
     def defect(self, e: int) -> float:
         """Return the largest exact discrete residual of run e's last record, 0 without laws."""
         done = int(self.state.counts[e, STEPS_DONE])
-        row = pointwise.row_of(done, self.records.every, self.records.step.shape[1])
+        row = -1 if done == self.records.last else done // self.records.every
         return float(np.abs(self.records.discrete[e, row]).max(initial=0.0))
 
     def x(self, e: int) -> Array:
