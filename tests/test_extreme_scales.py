@@ -45,6 +45,7 @@ def followed(U, theta):
         nl.check(U, run.params, dynamics=nl.GD(0.1))
 
 
+@pytest.mark.needs_jit  # NumPy, in the place of compiled code, warns of overflow
 @pytest.mark.parametrize("scale", [1e-300, 1e200])
 @pytest.mark.parametrize(
     ("activation", "loss", "what"),
