@@ -292,6 +292,9 @@ def test_results_are_ordinary_objects(gpt):
         again = pickle.loads(pickle.dumps(thing))
         assert str(again) == str(thing) == str(copy.deepcopy(thing))
     assert "broken" in watch._repr_html_()
+    unchecked = nl.watch(laws)._repr_html_()
+    assert "not decidable" in unchecked
+    assert "holds" not in unchecked
 
 
 def test_quantities_charges_and_sources(gpt):

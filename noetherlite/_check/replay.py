@@ -111,7 +111,8 @@ class Replay:
         if not np.isfinite(here).all():
             self._lost(k)
             return None
-        rough = self._rounding.saturation(self.U, x, self.U.gradient(x))
+        gradient = self.U.gradient(x)
+        rough = self._rounding.saturation(self.U, x, gradient)
         walks += [self._twin(i, here, t, batch, rough) for i in range(_TWINS)]
         self._fresh = False
         off = [end - there for end, (there, _, _) in zip(ends, walks, strict=True)]
@@ -123,13 +124,13 @@ class Replay:
             doubt = max(self._doubt / abs(weight), ROUND_OFF * (bare + spread + bend))
             bend = max(bend, self._bent(x, t, batch, here, min(1.0, doubt / size) / a * off[0]) / abs(weight))
         part = self._correct([v for _, v, _ in walks], [c / a * miss for miss in off]) if a != 0 else 0.0
-        left = self._left(x, c, part) if max(bend, self._doubt) > 0 else 0.0
+        left = self._left(x, gradient, c, part) if max(bend, self._doubt) > 0 else 0.0
         self._bend, self._doubt = left * bend, left * self._doubt
         self._lag = (1 - part) * c * self._lag + d - (part * c * b / a if a != 0 else 0.0)
         self._twins = ends[1:]
         if not judged:
             return None
-        if not np.isfinite(spread) or (self.solved and self._angle(x) >= np.pi):
+        if not np.isfinite(spread) or (self.solved and self._angle(x, gradient) >= np.pi):
             spread = np.inf
         noise = ROUND_OFF * (bare + spread + bend)
         return k, t, 0.5 * (here + following), mean + off[0] / weight, mean, noise, following - x
@@ -163,16 +164,16 @@ class Replay:
             bent.append(float(np.linalg.norm(ends[0] + ends[1] - 2 * here)))
         return max(bent) if np.isfinite(bent).all() else np.inf
 
-    def _left(self, x: Float64Array, c: float, part: float) -> float:
+    def _left(self, x: Float64Array, gradient: Float64Array, c: float, part: float) -> float:
         """Return how much of an error of the velocity is left a row on, where this part of it is corrected."""
-        return (1 - part) * abs(c) + part * min(self._angle(x) ** 2 / 3, _REMAINS)
+        return (1 - part) * abs(c) + part * min(self._angle(x, gradient) ** 2 / 3, _REMAINS)
 
-    def _angle(self, x: Float64Array) -> float:
+    def _angle(self, x: Float64Array, gradient: Float64Array) -> float:
         """Return the angle ωτ by which the fastest oscillation turns between two rows, by power iteration.
 
         Beyond π positions do not tell the velocity: those of a whole half turn are the same for any.
         """
-        gradient, curvature = self.U.gradient(x), 0.0
+        curvature = 0.0
         for _ in range(_ITERATIONS if self._direction is not None else 8 * _ITERATIONS):
             if self._direction is None or not 0 < float(np.linalg.norm(self._direction)) < np.inf:
                 self._direction = self._rng.standard_normal(x.size)
@@ -211,7 +212,7 @@ class Replay:
         self.solved = True
         v = (following - here) / a
         # Twins begin with other velocities altogether: how fast they fall in with the rows is how fast any error does.
-        angle = self._angle(x)
+        angle = self._angle(x, self.U.gradient(x))
         elsewhere = max(_ELSEWHERE, angle / np.sin(angle) - 1) if 0 < angle < np.pi else _ELSEWHERE
         speed = elsewhere * max(float(np.linalg.norm(v)), float(np.linalg.norm(following - x)) / abs(a))
         size = elsewhere * np.abs(v) + speed / np.sqrt(x.size)

@@ -1,6 +1,6 @@
 """The plain tuples of arrays that kernels understand, and the integer codes in them.
 
-Everything above this floor (networks, algorithms, symmetries) is translated into these tuples once, before a run;
+Everything above the kernels (networks, algorithms, symmetries) is translated into these tuples once, before a run;
 the NumPy oracle, the CPU kernels and the GPU kernels all read the same ones.
 
 Shapes: L layers of widths n_0 … n_L, N samples, P parameters, K law components, T samples in a tile.
@@ -177,6 +177,10 @@ def new_states(E: int, P: int, K: int, dtype: str, with_parts: bool = False) -> 
         sizes=components(2),
         parts=components(N_PARTS * with_parts),
     )
+
+
+# The records' arrays that hold NaN in rows that were not written.
+RECORDED = ("loss", "excess", "quantity", "charge", "integral", "discrete")
 
 
 def new_records(

@@ -33,7 +33,7 @@ EMBEDDED = 64_000_000  # data of up to this many bytes are stored in the checkpo
 UNWRITTEN = "a checkpoint that could not be written"  # the cause of a stop, in `Watch.stopped`
 _SECONDS = 60.0
 _STATE = tuple(name for name in layout.State._fields if name not in ("y", "scratch", "parts"))
-_ROWS = ("step", "loss", "excess", "quantity", "charge", "integral", "discrete", "params")
+_ROWS = ("step", *layout.RECORDED, "params")
 
 
 class CheckpointError(OSError):

@@ -11,6 +11,7 @@ import numpy as np
 from .._base.types import Float64Array
 from .._kernels import layout
 from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
+from .._kernels.pointwise import is_recorded
 from .._symmetry.records import read, rounding
 from .exactness import blown_up
 from .plan import specify
@@ -24,7 +25,7 @@ def member(runs: Runs, e: int, stopped: str) -> Member:
     done, steps = int(counts[STEPS_DONE]), records.last
     if counts[PHASE] == layout.DIVERGED:
         # The loss is evaluated by the record of the last step, or by the gradient of the next one.
-        recording = (done % records.every == 0 or done == steps) and done not in records.step
+        recording = is_recorded(done, records.every, steps) and done not in records.step
         status, message = "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
     elif stopped:
         status, message = "stopped", f"stopped by {stopped} after {done} of {steps} steps"

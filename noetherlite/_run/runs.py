@@ -83,7 +83,7 @@ class Runs:
         for counts, records, batches in zip(self.state.counts, self.each_record(), self.streams, strict=True):
             done, evaluations = int(counts[STEPS_DONE]), int(counts[EVALUATIONS])
             records.step[records.step > (-1 if counts[PHASE] == layout.NEW else done)] = -1
-            for name in ("loss", "excess", "quantity", "charge", "integral", "discrete"):
+            for name in layout.RECORDED:
                 getattr(records, name)[records.step < 0] = np.nan
             epoch, first = pointwise.minibatch(evaluations, batches.size, batches.order.size)
             if first:

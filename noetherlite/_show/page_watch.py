@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-from .._tensors.finding import Finding
+from .._tensors.finding import Finding, verdict
 from .._tensors.watch import Watch
 from .page_tables import table
 
@@ -29,7 +29,7 @@ def body(watch: Watch) -> Iterable[str]:
     yield table(
         ["law", "verdict", "of its terms", "allowed", "group", "identity"],
         [
-            (name, _verdict(watch, worst, allowed), worst, allowed, law.group, f"{law.formula} = 0")
+            (name, verdict(worst, allowed), worst, allowed, law.group, f"{law.formula} = 0")
             for name, law, worst, allowed in watch.rows()
         ],
     )
@@ -48,7 +48,3 @@ def _item(finding: Finding) -> str:
     sizes = f"{finding.ratio:.4g} of its terms, {finding.tolerance:.2g} allowed"
     text = f"{since}{finding.reason} ({finding.law.name or finding.law.formula}, {finding.subject}: {sizes})"
     return f"<li>{html.escape(text)}</li>"
-
-
-def _verdict(watch: Watch, worst: float, allowed: float) -> str:
-    return "not decidable" if not watch.n_checked else "broken" if worst > allowed else "holds"

@@ -15,7 +15,7 @@ from .._base.floating import underflowing
 from .._base.precision import EPSILON
 from .._base.types import Array
 from .averaged import Averaging, averaging_of
-from .finding import Finding, largest, ratio
+from .finding import Finding, largest, ratio, verdict
 from .law import Kind, Law, Member, given
 from .legs import Leg
 from .names import named
@@ -55,7 +55,7 @@ class Check:
     @property
     def verdict(self) -> str:
         """Return "holds" or "broken"."""
-        return "holds" if self.ratio <= self.tolerance else "broken"
+        return verdict(self.ratio, self.tolerance)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,11 @@ def allowance(law: Law, eps: float) -> float:
     return _ROUND_OFF * eps * (1 + math.log2(1 + summands) / 8)
 
 
+def verdict(ratio: float, tolerance: float) -> str:
+    """Return "holds", "broken", or "not decidable" where nothing was checked, of which the tolerance is zero."""
+    return "not decidable" if tolerance == 0 else "holds" if ratio <= tolerance else "broken"
+
+
 def judge(law: Law, params: Mapping[str, Array], grads: Mapping[str, Array], eps: float) -> tuple[Float64Array, float]:
     """Return |defect|/scale of every component for a gradient, and the ratio that round-off allows."""
     return ratio(*scaled(law, params, grads)), allowance(law, eps)

@@ -14,7 +14,7 @@ from .._base.precision import EPSILON
 from .._base.types import Array, Float64Array
 from .anchor import Anchor, AnchorCheck
 from .averaged import AverageCheck, Averaging, averaging_of
-from .finding import Finding, allowance, largest, ratio, scale_of
+from .finding import Finding, allowance, largest, ratio, scale_of, verdict
 from .law import Law, given
 from .localise import Factor, coverage, factors, terms
 from .trees import Tree
@@ -218,7 +218,7 @@ class Watch:
         lines = [f"{self.n_checked} of {self.n_calls} steps checked against {len(self.laws)} laws"]
         lines += [f"{'worst':>8} {'allowed':>8}  law"]
         lines += [
-            f"{worst:8.1e} {allowed:8.1e}  {'BROKEN ' if worst > allowed else ''}{name}"
+            f"{worst:8.1e} {allowed:8.1e}  {'BROKEN ' if verdict(worst, allowed) == 'broken' else ''}{name}"
             for name, _, worst, allowed in self.rows()
         ]
         lines += [f"→ {finding}" for finding in self.findings]
@@ -230,9 +230,7 @@ class Watch:
         return f"<Watch: {len(self.laws)} laws, {self.n_checked} steps checked, {state}>"
 
     def _repr_html_(self) -> str:
-        rows = [
-            (name, worst, allowed, "broken" if worst > allowed else "holds") for name, _, worst, allowed in self.rows()
-        ]
+        rows = [(name, worst, allowed, verdict(worst, allowed)) for name, _, worst, allowed in self.rows()]
         return html.table(repr(self)[1:-1], rows, ("law", "worst", "allowed", "verdict"))
 
     def rows(self) -> Iterator[tuple[str, Law, float, float]]:
