@@ -160,8 +160,9 @@ def keras_scan():
     import jax
 
     layers = keras.layers
-    before = keras.config.floatx()
+    before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")  # otherwise a part of a layer in double precision computes in single
+    keras.config.set_dtype_policy("float64")  # it is not the former's once a layer was made
     zeros = {"kernel_initializer": "zeros"}  # random ones would be compiled
     model = keras.Sequential(
         [
@@ -183,9 +184,11 @@ def keras_scan():
         return -jax.numpy.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1).mean()
 
     shapes = {name: tuple(v.shape) for name, v in zip(names, model.trainable_variables, strict=True)}
-    scan = nl.scan(jax.jit(jax.grad(loss)), generic(shapes), draws=24, spread=0.3)
-    keras.config.set_floatx(before)
-    return scan
+    try:
+        return nl.scan(jax.jit(jax.grad(loss)), generic(shapes), draws=24, spread=0.3)
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
 
 
 ATTENTION = ["queries and keys of layer 0 (2 heads): GL(4) × 2", "values and output of layer 0 (2 heads): GL(4) × 2"]

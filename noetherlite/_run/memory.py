@@ -34,7 +34,7 @@ def memory(
 
         a = R (24 + 32K + sP*) + 16P + 8N      records, start, and order of the samples,
         b = 4sP + tiles                        state, and arrays of a gradient,
-        c = R (56 + 56K + 10κ) + 2sP           the `Trajectory`, and the temporary arrays of one law.
+        c = R (74 + 56K + 10κ) + 2sP           the `Trajectory`, and the temporary arrays of one law.
 
     A single run needs a + b + c; an ensemble of E networks on t threads E (a + 2sP) + max(tb, Ec), as the Trajectory is made
     after the runs. P* = P with `record_params`, unless the parameters of all runs exceed 1 GiB, which are kept in a file;
@@ -77,7 +77,7 @@ def memory(
     >>> U = nl.Network([784, 128, 10]).potential(nl.datasets.glyphs(n=64, rng=0))
     >>> short, long = (nl.memory(U, steps, laws=["scaling:1"], input_reduction=False) for steps in (100, 200))
     >>> long - short  # 100 records more, of 128 components
-    1262400
+    1264200
     """
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
