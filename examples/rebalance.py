@@ -8,7 +8,6 @@ Start training elsewhere on the orbit: the same function, other charges, another
 import numpy as np
 
 import noetherlite as nl
-from noetherlite._symmetry.rebalance import rebalance
 
 
 def main() -> None:
@@ -18,9 +17,9 @@ def main() -> None:
     theta = net.init(rng=0, scheme="he")
     starts = {
         "as drawn": theta,
-        "balanced, Q = 0": rebalance(net, theta, {"scaling:1": 0.0, "scaling:2": 0.0}),
-        "Q = 3 in layer 1": rebalance(net, theta, {"scaling:1": 3.0, "scaling:2": 0.0}),
-        "Q = -3 in layer 1": rebalance(net, theta, {"scaling:1": -3.0, "scaling:2": 0.0}),
+        "balanced, Q = 0": nl.rebalance(net, theta, {"scaling:1": 0.0, "scaling:2": 0.0}),
+        "Q = 3 in layer 1": nl.rebalance(net, theta, {"scaling:1": 3.0, "scaling:2": 0.0}),
+        "Q = -3 in layer 1": nl.rebalance(net, theta, {"scaling:1": -3.0, "scaling:2": 0.0}),
     }
     outputs = net.predict(theta, data.X)
     print(

@@ -8,8 +8,6 @@ What is conserved, and why: the symmetries of a few problems, how well they hold
 import numpy as np
 
 import noetherlite as nl
-from noetherlite._symmetry.find import defect
-from noetherlite._symmetry.formulas import law
 
 
 def main() -> None:
@@ -23,7 +21,7 @@ def main() -> None:
     print(f"{'problem':20} {'symmetry':14} {'generators':>10} {'defect':>8}  law under Nesterov's flow")
     for title, U in problems.items():
         for s in nl.symmetries(U):
-            print(f"{title:20} {s.name:14} {s.n_generators:10} {defect(U, s):8.0e}  {law(s, nl.NAGF)}")
+            print(f"{title:20} {s.name:14} {s.n_generators:10} {nl.symmetry_defect(U, s):8.0e}  {nl.law(s, nl.NAGF)}")
             title = ""
 
     print("\nA symmetry of one's own: rotations in the plane of a central force, along leapfrog with 10000 steps")
@@ -38,7 +36,7 @@ def main() -> None:
         record_every=100,
     )
     drift = np.abs(run.laws["turn"].residual).max()
-    print(f"{law(turn, nl.ND)}: angular momentum {run.laws['turn'].charge[0, 0]:.3f}, moved by {drift:.0e}")
+    print(f"{nl.law(turn, nl.ND)}: angular momentum {run.laws['turn'].charge[0, 0]:.3f}, moved by {drift:.0e}")
     try:
         nl.integrate(problems["relu, softmax"], nl.GD(0.1), np.ones(59), 1, laws=["rotation"])
     except ValueError as error:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ._symmetry.affine import Symmetry
     from ._symmetry.find import defect as symmetry_defect
     from ._symmetry.find import find as symmetries
+    from ._symmetry.finite import DiscreteSymmetry, discrete_symmetries
     from ._symmetry.formulas import Law, law
     from ._symmetry.rebalance import rebalance
     from ._symmetry.records import LawRecord
@@ -63,6 +64,7 @@ _HOMES = {
     "ConformalLeapfrog": "_motion.conformal_leapfrog",
     "Dataset": "_problem.datasets",
     "DeviceError": "_base.gpu",
+    "DiscreteSymmetry": "_symmetry.finite",
     "Discovery": "_theory.discovery",
     "DivergenceError": "_run.integrate",
     "Drift": "_theory.drift",
@@ -88,6 +90,7 @@ _HOMES = {
     "count_laws": "_theory.counting",
     "datasets": "",
     "discover": "_theory.discovery",
+    "discrete_symmetries": "_symmetry.finite",
     "drift": "_theory.drift",
     "ensemble": "_run.ensemble",
     "figures": "",

@@ -64,8 +64,8 @@ MODULES = {
 }  # fmt: skip
 # results and errors, which are not made by hand; kinds of which only others are made; and helpers without a place in the docs
 MADE_BY_THE_LIBRARY = {
-    "Algorithm", "Audit", "Charge", "Check", "CheckpointError", "Coverage", "DeviceError", "Discovery", "DivergenceError",
-    "Drift", "Finding", "Flow", "Law", "LawCount", "LawRecord", "Leg", "Member", "Potential", "Report", "Scan", "SlidingMode",
+    "Algorithm", "Audit", "Charge", "Check", "CheckpointError", "Coverage", "DeviceError", "DiscreteSymmetry", "Discovery",
+    "DivergenceError",    "Drift", "Finding", "Flow", "Law", "LawCount", "LawRecord", "Leg", "Member", "Potential", "Report", "Scan", "SlidingMode",
     "Snapshot", "Sweep", "SweepMember", "Trajectory", "Watch", "WidthStudy",
     "is_potential", "owned", "new_axes", "spans_a_decade",
 }  # fmt: skip
@@ -111,6 +111,7 @@ CALLS = {
     "LawRecord.largest": (LAWFUL.laws["scaling:1"].largest, dict(what="residual")),
     "check": (nl.check, dict(U=RADIAL, params=RUN.params, t=RUN.t, dynamics=nl.GD(0.1), velocity=None, laws="all", minibatches=False, batches=None, precision=None, every=1)),
     "count_laws": (nl.count_laws, dict(net=MSE, flow="gradient", rng=0, memory=2.0**32, theta=None, X=None)),
+    "discrete_symmetries": (nl.discrete_symmetries, dict(U=U)),
     "discover": (nl.discover, dict(U=RADIAL, rng=0, memory=2.0**32)),
     "drift": (nl.drift, dict(U=U, algorithm=nl.GD(0.1), x0=THETA, steps=2, velocity=None, record_every=1, laws="all", batch_size=None, rng=0, backend="reference", n_threads=None)),
     "ensemble": (nl.ensemble, dict(U=RADIAL, algorithm=nl.Leapfrog(0.1), X0=[POINT, POINT], steps=2, velocity=None, t0=None, record_every=1, record_params=False, laws="all", batch_size=None, rng=0, backend="reference", dtype="float64", progress=False, n_threads=None, input_reduction=None, checkpoint=None, checkpoint_every=None)),

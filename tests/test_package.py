@@ -262,3 +262,16 @@ assert not any(d.signatures for d in seen.values())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_examples_use_public_names():
+    """Programs and pages for users import what is public: no module or name that begins with an underscore."""
+    private = re.compile(r"(from|import) noetherlite[\w.]*\._|nl\._[a-z]")
+    texts = [
+        *(ROOT / "examples").glob("*.py"),
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "docs" / "theory").glob("*.md"),
+    ]
+    assert private.search("from noetherlite._symmetry.find import defect")
+    assert [f.name for f in texts if private.search(f.read_text(encoding="utf-8"))] == []

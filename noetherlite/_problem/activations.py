@@ -47,6 +47,8 @@ class Kind:
         (c, z) ↦ σ of arrays, for those that have no pieces: initialisation averages it over normal z.
     slope : callable or None
         σ(z) ↦ σ′(z), where the kernel at infinite width is to be had by Gauss and Hermite's rule.
+    parity : int
+        1 where σ(−z) = σ(z), −1 where σ(−z) = −σ(z), 0 where neither holds; of those that have pieces these decide.
     """
 
     code: int
@@ -58,6 +60,7 @@ class Kind:
     pieces: Callable[[float], Pieces] | None = None
     value: Callable[[float, Float64Array], Float64Array] | None = None
     slope: Callable[[Float64Array], Float64Array] | None = None
+    parity: int = 0
 
     def __post_init__(self) -> None:
         if (self.pieces is None) == (self.value is None):
@@ -143,6 +146,7 @@ CATALOGUE = {
         examples=("tanh",),
         value=lambda _, z: np.tanh(z),
         slope=lambda a: 1 - a**2,
+        parity=-1,
     ),
 }
 EXAMPLES = tuple(example for kind in CATALOGUE.values() for example in kind.examples)
@@ -204,6 +208,14 @@ class Activation:
     def is_polynomial(self) -> bool:
         """Whether σ is a polynomial on either side of 0."""
         return self.pieces is not None and self.pieces.degree % 1 == 0
+
+    @property
+    def parity(self) -> int:
+        """1 where σ(−z) = σ(z), −1 where σ(−z) = −σ(z), else 0."""
+        pieces = self.pieces
+        if pieces is None:
+            return self.kind.parity
+        return 0 if self.is_piecewise else -1 if pieces.degree % 2 else 1
 
     @property
     def has_limit(self) -> bool:

@@ -58,6 +58,10 @@ class Loss(ABC):
     def aimed_at(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return numbers of the size that outputs should have."""
 
+    def vectors(self, y: NDArray[Any], n_outputs: int) -> Float64Array | None:
+        """Return the targets as vectors y_s (N, n_L), if ℓ(Sf, Sy) = ℓ(f, y) for every orthogonal S that permutes them; else None."""
+        return None
+
     def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
         """Return by which factors besides N other programs multiply this loss, and how they come to them."""
         return {}
@@ -83,6 +87,10 @@ class MeanSquaredError(Loss):
     def aimed_at(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return the targets."""
         return y
+
+    def vectors(self, y: NDArray[Any], n_outputs: int) -> Float64Array:
+        """Return the targets: |f − y|² is invariant under all orthogonal S."""
+        return np.asarray(y, np.float64)
 
     def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
         """Return the factors of a sum, of no ½, and of a mean over outputs."""
@@ -116,6 +124,10 @@ class NegativeLogLikelihood(Loss):
     def aimed_at(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return 1, at which softmax is neither even nor saturated."""
         return np.ones(1)
+
+    def vectors(self, y: NDArray[Any], n_outputs: int) -> Float64Array:
+        """Return unit vectors e_y: S permutes classes."""
+        return np.asarray(np.eye(n_outputs)[y])
 
 
 LOSSES: dict[str, Loss] = {"mse": MeanSquaredError(), "nll": NegativeLogLikelihood()}
