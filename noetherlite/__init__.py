@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._motion.kinks import SlidingMode
     from ._motion.leapfrog import Leapfrog
     from ._motion.nesterov import NAGD
-    from ._problem.datasets import Dataset
+    from ._problem.dataset import Dataset
     from ._problem.network import Network
     from ._run.checkpoint import CheckpointError
     from ._run.ensemble import ensemble
@@ -62,7 +62,7 @@ _HOMES = {
     "Algorithm": "_motion.base",
     "CheckpointError": "_run.checkpoint",
     "ConformalLeapfrog": "_motion.conformal_leapfrog",
-    "Dataset": "_problem.datasets",
+    "Dataset": "_problem.dataset",
     "DeviceError": "_base.gpu",
     "Discovery": "_theory.discovery",
     "DiscreteSymmetry": "_symmetry.finite",

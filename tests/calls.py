@@ -3,6 +3,7 @@
 # ruff: noqa: C408 - dict(lr=0.1) reads as the call it stands for
 
 import atexit
+import gzip
 import tempfile
 from pathlib import Path
 
@@ -55,6 +56,8 @@ RUN.save(FOLDER / "run")
 nl.integrate(RADIAL, nl.GD(0.1), POINT, 3, checkpoint=FOLDER / "checkpoint", backend="reference")
 nl.sweep(square, {"lr": [0.1]}, out=FOLDER / "sweep")
 np.savez(FOLDER / "data", X=X, y=LABELS)
+(FOLDER / "X.idx").write_bytes(bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 1, 7, 9]))
+(FOLDER / "y.idx.gz").write_bytes(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 2, 0, 1])))
 np.savez(FOLDER / "weights", **TREE)
 tensors.dump(LAWS, FOLDER / "laws.json")
 
@@ -133,6 +136,13 @@ CALLS = {
     "watch": (nl.watch, dict(laws=LAWS, every=1, raise_on_broken=False, precision=None, averaging=None, anchor=None)),
     "gaussian_classes": (datasets.gaussian_classes, dict(n=4, n_features=2, n_classes=3, separation=3.0, rng=0)),
     "glyphs": (datasets.glyphs, dict(n=2, rng=0)),
+    "two_moons": (datasets.two_moons, dict(n=4, noise=0.1, rng=0)),
+    "spirals": (datasets.spirals, dict(n=4, n_classes=2, turns=1.0, noise=0.1, rng=0)),
+    "xor_clusters": (datasets.xor_clusters, dict(n=4, n_features=2, separation=3.0, rng=0)),
+    "sparse_parity": (datasets.sparse_parity, dict(n=4, n_features=3, k=2, rng=0)),
+    "index_model": (datasets.index_model, dict(n=4, n_features=3, n_directions=2, link=2, noise=0.1, rng=0)),
+    "linear_regression": (datasets.linear_regression, dict(n=4, spectrum=[1.0, 0.5], noise=0.1, rng=0)),
+    "idx": (datasets.idx, dict(inputs=FOLDER / "X.idx", targets=FOLDER / "y.idx.gz")),
     "icosahedron": (datasets.icosahedron, dict(label=0.6, radii=(1.0,))),
     "kmnist": (datasets.kmnist, dict(n=2, split="train", root=FOLDER, rng=0, download=False)),
     "npz": (datasets.npz, dict(path=FOLDER / "data.npz", rotation_invariant=False)),

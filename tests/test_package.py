@@ -160,7 +160,7 @@ def test_the_import_graph_is_not_empty():
     assert {"_kernels.layout", "_kernels.cpu.compiled", "_base.checks", "_problem.activations"} <= edges[
         "_problem.network"
     ]
-    assert "_problem.datasets" in edges["_problem.network"]  # for type checking
+    assert "_problem.dataset" in edges["_problem.network"]  # for type checking
     assert "bounds" in edges["__init__"]
     assert "_kernels.cpu.laws" in edges["_kernels.cpu.compiled"]
     known = {"__init__", "a", "b", "sub.__init__", "sub.c"}

@@ -23,7 +23,7 @@ POSITIVE, NOT_NEGATIVE, REAL = "10**20 1.5", "0 10**20 1.5", "-1 0 10**20 1.5"
 # what is right for an argument of this name wherever it comes, and what is for one of a certain call
 RIGHT = {
     "lr": POSITIVE, "weight_decay": NOT_NEGATIVE, "gamma": NOT_NEGATIVE, "alpha": NOT_NEGATIVE, "mass": NOT_NEGATIVE,
-    "separation": NOT_NEGATIVE, "bias_std": NOT_NEGATIVE, "rtol": POSITIVE, "atol": POSITIVE, "spread": POSITIVE,
+    "separation": NOT_NEGATIVE, "noise": NOT_NEGATIVE, "turns": POSITIVE, "spectrum": "row-", "bias_std": NOT_NEGATIVE, "rtol": POSITIVE, "atol": POSITIVE, "spread": POSITIVE,
     "memory": POSITIVE, "momentum": "0", "dampening": "0", "strength": REAL, "label": "-1 0 1.5", "U0": NOT_NEGATIVE,
     "rng": "None 0 [] 10**20", "steps": "0", "t0": "None " + NOT_NEGATIVE, "checkpoint_every": "None 1.5",
     "velocity": "None", "laws": "None []", "batch_size": "None", "batches": "None", "precision": "None", "networks": "None",
@@ -44,7 +44,7 @@ RIGHT = {
     "Dynamics.v": ANY_ARRAY, "Dynamics.potential_value": ANY_ARRAY, "to_.theta": "with-nan",
 }  # fmt: skip
 ALSO_CALLED = {"data": "X", "what": "path", "averaging": "beta", "tree": "arrays", "layers": "arrays"}
-FILES = ("path", "root", "what")  # where a text is the name of a file that is not there
+FILES = ("path", "root", "what", "inputs", "targets")  # where a text is the name of a file that is not there
 
 
 def wrong_values(right):

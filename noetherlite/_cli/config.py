@@ -23,7 +23,7 @@ from .._base.limits import refuse_beyond_memory
 from .._base.types import Array
 from .._motion.algorithms import ALGORITHMS
 from .._motion.base import Algorithm
-from .._problem import datasets
+from .._problem import datasets, drawn
 from .._problem.network import Network, NetworkPotential
 from .._problem.potentials import Potential, Radial
 from .._run import plan
@@ -37,7 +37,9 @@ from .signatures import call, keys, printable, shown, unknown
 
 LARGEST = 1 << 16  # bytes: tomllib takes quadratic time for some texts
 SECTIONS = ("network", "data", "initial", "algorithm", "run", "output", "sweep")
-SOURCES: dict[str, Callable[..., Any]] = {name: getattr(datasets, name) for name in datasets.__all__ if name.islower()}
+SOURCES: dict[str, Callable[..., Any]] = {
+    name: getattr(module, name) for module in (datasets, drawn) for name in module.__all__
+}
 PLOTS = ("loss", "energy", "residuals")
 # Not allowed in a configuration, which may come from others: folders of this machine, and downloads.
 NOT_IN_DATA = ("root", "download")

@@ -1,97 +1,22 @@
-"""Data sets: images to train on, and point sets on spheres whose rotational symmetry is exact."""
+"""Data sets: images to train on, files of one's own, and point sets on spheres whose rotational symmetry is exact."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import numpy as np
 
 from .._base import checks
 from .._base.files import arrays, present
-from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
+from .._base.types import ArrayLike, Float64Array, Seed
+from .dataset import Dataset, balanced_labels
 from .glyphs import N_CLASSES, draw
+from .idx import read as read_idx
 from .kmnist import FILES, available, load
 
-__all__ = ["Dataset", "gaussian_classes", "glyphs", "icosahedron", "kmnist", "npz", "polygon"]
-
+__all__ = ["glyphs", "icosahedron", "idx", "kmnist", "npz", "polygon"]
 
 _MOST_GLYPHS = 200_000
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Samples with their labels or targets.
-
-    Parameters
-    ----------
-    X : array_like of shape (N, n_0)
-        Inputs, one sample a row. Kept without a copy if already float64 and C-contiguous.
-    y : array_like of shape (N,) or (N, n_L)
-        Class labels, non-negative integers of shape (N,), for ``loss="nll"``; or targets, real numbers of shape
-        (N, n_L), for ``loss="mse"``.
-    name : str, default "custom"
-        Name shown in figures and messages.
-    rotation_invariant : bool, default False
-        Claim that rotating the inputs leaves every potential of interest unchanged, so that the law "rotation" is
-        offered. It is not verified here.
-
-    Raises
-    ------
-    TypeError
-        If entries are not real numbers, or `name` or `rotation_invariant` has the wrong type.
-    ValueError
-        If there are no samples or no inputs, the shapes do not fit, a value is not finite or a label is negative.
-
-    Notes
-    -----
-    Two data sets are equal only if they are the same object; compare the arrays to compare contents.
-    """
-
-    X: Array
-    y: Array | IntArray
-    name: str = "custom"
-    rotation_invariant: bool = False
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise TypeError(f"name must be a string, got {checks.describe(self.name)}")
-        if not isinstance(self.rotation_invariant, bool | np.bool_):
-            raise TypeError(f"rotation_invariant must be a bool, got {checks.describe(self.rotation_invariant)}")
-        inputs = checks.array(self.X, "X", ndim=2)
-        if 0 in inputs.shape:
-            raise ValueError(f"X must hold at least one sample and one input, got shape {inputs.shape}")
-        object.__setattr__(self, "X", inputs)
-        object.__setattr__(self, "y", _labels_or_targets(self.y, n_samples=len(inputs)))
-        object.__setattr__(self, "rotation_invariant", bool(self.rotation_invariant))
-
-    @property
-    def n_samples(self) -> int:
-        """Number N of samples."""
-        return len(self.X)
-
-    def __repr__(self) -> str:
-        symmetry = ", rotation_invariant" if self.rotation_invariant else ""
-        return f"Dataset({self.name!r}, X {self.X.shape}, y {self.y.shape} {self.y.dtype}{symmetry})"
-
-
-def _labels_or_targets(value: ArrayLike, *, n_samples: int) -> Array | IntArray:
-    """Return labels (N,) as int64 or targets (N, n_L) as float64."""
-    y = checks.array(value, "y", ndim=(1, 2))
-    if len(y) != n_samples:
-        raise ValueError(f"y must have one entry for each of the {n_samples} rows of X, got shape {y.shape}")
-    if y.ndim == 2:
-        if y.shape[1] == 0:
-            raise ValueError(f"y must hold at least one target a row, got shape {y.shape}")
-        return y
-    raw = checks.numpy_array(value, "y")
-    if raw.dtype.kind not in "iu":
-        raise TypeError(
-            f"y of shape {raw.shape} must hold integer class labels, got dtype {raw.dtype}; "
-            f"targets for loss='mse' have shape ({n_samples}, n_L)"
-        )
-    highest = np.iinfo(np.int64).max
-    return checks.labels(raw, "y", n_samples=n_samples, n_classes=highest)
 
 
 def kmnist(
@@ -187,7 +112,7 @@ def glyphs(n: int = 512, rng: Seed = 0) -> Dataset:
     """
     n = checks.integer(n, "n", minimum=1, maximum=_MOST_GLYPHS)
     generator = checks.generator(rng)
-    labels = _balanced_labels(n, N_CLASSES, generator)
+    labels = balanced_labels(n, N_CLASSES, generator)
     return Dataset(draw(labels, generator), labels, "glyphs")
 
 
@@ -266,6 +191,45 @@ def npz(path: str | os.PathLike[str], rotation_invariant: bool = False) -> Datas
     return Dataset(held["X"], held["y"], source.stem, rotation_invariant)
 
 
+def idx(inputs: str | os.PathLike[str], targets: str | os.PathLike[str]) -> Dataset:
+    """Read samples of one's own from two IDX files, the format of MNIST, gzipped or not.
+
+    Parameters
+    ----------
+    inputs : path-like
+        A file with N samples: images (N, rows, columns), or any shape (N, …). Unsigned bytes are divided by 255.
+    targets : path-like
+        A file with N integer labels, or N rows of floating-point targets.
+
+    Returns
+    -------
+    Dataset
+        X of shape (N, n_0), each sample in one row; its name is that of the file of inputs.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    TypeError, ValueError
+        If a file is not IDX or is of another length than its header says, or the two do not make a data set.
+
+    Notes
+    -----
+    An IDX file is two zero bytes, one for the type of its entries, one for the number of dimensions, then these and the entries,
+    all big-endian. Nothing is known of the files, so that nothing but their form is checked; for the official files of
+    Kuzushiji-MNIST `kmnist` compares checksums.
+    """
+    source = checks.path(inputs, "inputs")
+    X, y = read_idx(source), read_idx(checks.path(targets, "targets"))
+    if X.dtype == np.uint8:
+        X = X / 255.0
+    if y.ndim == 1 and y.dtype.kind in "iu":
+        y = y.astype(np.int64)
+    elif y.ndim == 1:
+        y = y[:, None]
+    return Dataset(X.reshape(len(X), -1), y, source.name.partition(".")[0])
+
+
 def polygon(n: int, radii: ArrayLike = (1.0,), label: ArrayLike = 0.6) -> Dataset:
     """Return the corners of a regular n-gon, on one or more circles, with constant targets.
 
@@ -297,51 +261,6 @@ def polygon(n: int, radii: ArrayLike = (1.0,), label: ArrayLike = 0.6) -> Datase
     n = checks.integer(n, "n", minimum=3)
     angle = 2 * np.pi * np.arange(n) / n
     return _spheres(np.column_stack([np.cos(angle), np.sin(angle)]), label, radii, f"polygon-{n}")
-
-
-def gaussian_classes(
-    n: int = 100, n_features: int = 2, n_classes: int = 3, separation: float = 3.0, rng: Seed = 0
-) -> Dataset:
-    """Draw samples from isotropic Gaussian clouds of unit variance, one for each class.
-
-    Parameters
-    ----------
-    n : int, default 100
-        Number of samples. The classes are as equal in number as `n` allows, in random order.
-    n_features : int, default 2
-        Dimension of the inputs.
-    n_classes : int, default 3
-        Number of classes.
-    separation : float, default 3.0
-        Distance of each class mean from the origin, in a random direction; not negative.
-    rng : int, numpy.random.SeedSequence or numpy.random.Generator, default 0
-        Source of means, order and samples.
-
-    Returns
-    -------
-    Dataset
-        X of shape (n, n_features), y of shape (n,) with labels 0 to n_classes - 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a number has the wrong type or is out of range, or `rng` cannot be used.
-    """
-    n = checks.integer(n, "n", minimum=1)
-    n_features = checks.integer(n_features, "n_features", minimum=1)
-    n_classes = checks.integer(n_classes, "n_classes", minimum=1)
-    separation = checks.real(separation, "separation", minimum=0.0)
-    generator = checks.generator(rng)
-    np.empty((n, n_features))  # a MemoryError for what is far too large, before a minute's work and not after it
-    directions = generator.normal(size=(n_classes, n_features))
-    means = separation * directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    labels = _balanced_labels(n, n_classes, generator)
-    return Dataset(means[labels] + generator.normal(size=(n, n_features)), labels, "gaussian-classes")
-
-
-def _balanced_labels(n: int, n_classes: int, generator: np.random.Generator) -> IntArray:
-    """Return `n` labels in random order, each class as often as any other, or once more."""
-    return generator.permutation(np.arange(n, dtype=np.int64) % n_classes)
 
 
 def _spheres(points: Float64Array, label: ArrayLike, radii: ArrayLike, name: str) -> Dataset:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._base import checks
+from . import idx
 
 BASE_URL = "http://codh.rois.ac.jp/kmnist/dataset/kmnist/"
 
@@ -147,9 +148,7 @@ def _read(file: OfficialFile, path: Path) -> NDArray[np.uint8]:
             f"{path} is not the official file {path.name} of Kuzushiji-MNIST: it has {length}, expected {size}; "
             f"the SHA-256 of what was read is {found}, expected {sha256}. Move it away and fetch it again"
         )
-    # IDX: a magic number and the dimensions, big-endian, which are as the checksum has them; then a byte an entry.
-    content = gzip.decompress(data) if gzipped else data
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(file.shape)).reshape(file.shape)
+    return idx.parse(gzip.decompress(data) if gzipped else data, str(path))
 
 
 def _how_to_get(missing: list[OfficialFile], folders: tuple[Path, ...]) -> str:

@@ -18,7 +18,7 @@ from .losses import LOSSES, Loss
 from .potentials import Compiled, owned
 
 if TYPE_CHECKING:
-    from .datasets import Dataset
+    from .dataset import Dataset
 
 _WIDEST = 10**9  # so that products of two widths are integers of 64 bits
 SCHEMES = ("lecun", "he", "xavier", "ntk")

@@ -19,7 +19,7 @@ from .._base.types import Array
 from .._base.versions import versions
 from .._kernels import layout
 from .._motion.algorithms import specified
-from .._problem.datasets import Dataset
+from .._problem.dataset import Dataset
 from .._problem.network import Network, NetworkPotential
 from .._problem.potentials import Harmonic, Potential, Radial, is_potential
 from .._symmetry.affine import Symmetry

@@ -14,7 +14,7 @@ from .._motion.gradient_descent import GD
 from .._motion.heavy_ball import HeavyBall
 from .._motion.leapfrog import Leapfrog
 from .._motion.nesterov import NAGD
-from .._problem import datasets
+from .._problem import datasets, drawn
 from .._problem.network import Network, NetworkPotential
 from .._run.integrate import integrate
 from .._theory.drift import PARTS, drift
@@ -93,7 +93,7 @@ def _draw_legend(ax: Axes) -> None:
 
 def _problems() -> tuple[NetworkPotential, NetworkPotential]:
     classes = Network([3, 5, 4, 3], ["swish", "linear"]).potential(
-        datasets.gaussian_classes(n=40, n_features=3, n_classes=3, rng=0)
+        drawn.gaussian_classes(n=40, n_features=3, n_classes=3, rng=0)
     )
     ball = Network([3, 4, 1], "polynomial(2)", loss="mse").potential(datasets.icosahedron())
     return classes, ball
@@ -131,7 +131,7 @@ def batch_size_figure(seeds: int) -> tuple[Figure, dict[str, Any]]:
 
     n, steps, lr = 64, 400, 0.02
     net = Network([3, 8, 3], "relu")
-    U = net.potential(datasets.gaussian_classes(n=n, n_features=3, n_classes=3, rng=0))
+    U = net.potential(drawn.gaussian_classes(n=n, n_features=3, n_classes=3, rng=0))
     sizes = 2 ** np.arange(7)
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     numbers: dict[str, Any] = {"batch_size": sizes}

@@ -15,7 +15,7 @@ from .._motion.gradient_descent import GD
 from .._motion.leapfrog import Leapfrog
 from .._motion.nesterov import NAGD
 from .._problem import datasets
-from .._problem.datasets import Dataset
+from .._problem.dataset import Dataset
 from .._problem.network import Network
 from .._run.integrate import integrate
 from .._run.trajectory import Trajectory

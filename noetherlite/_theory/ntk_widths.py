@@ -15,8 +15,8 @@ from .._motion.base import Algorithm
 from .._motion.gradient_descent import GD
 from .._motion.leapfrog import Leapfrog
 from .._motion.nesterov import NAGD
-from .._problem import datasets
-from .._problem.datasets import Dataset
+from .._problem import drawn
+from .._problem.dataset import Dataset
 from .._problem.network import Network
 from .._problem.potentials import Harmonic, Potential
 from .._run.integrate import integrate
@@ -155,7 +155,7 @@ def width_study(
     """
     generator = checks.generator(rng)
     if data is None:
-        classes = datasets.gaussian_classes(24, n_features=8, n_classes=2, separation=1.0, rng=generator)
+        classes = drawn.gaussian_classes(24, n_features=8, n_classes=2, separation=1.0, rng=generator)
         data = Dataset(classes.X, 2.0 * classes.y[:, None] - 1.0, classes.name)
     if not isinstance(data, Dataset) or data.y.ndim != 2:
         raise TypeError(f"data must be a Dataset with targets of shape (N, n_L), got {checks.describe(data)}")
