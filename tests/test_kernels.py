@@ -105,13 +105,12 @@ def test_every_entry_of_the_gradient_is_written_anew(activation, loss, blas, mon
     problem = net.potential(X, y).problem()
     held = compiled.tiles(problem, 19)
     assert held.blas == blas
-    compiled.load(problem, np.arange(19), held)
     gradient = np.full(net.n_params, 1e3)  # what the last step left must not matter
-    value = compiled.value_and_gradient(problem, held, x, gradient)
+    value = compiled.Evaluation(problem, held)(x, gradient)
     expected_value, expected = reference.value_and_gradient(problem, x)
     assert value == pytest.approx(expected_value, rel=64 * EPS)
     np.testing.assert_allclose(gradient, expected, atol=64 * EPS * np.abs(expected).max(), rtol=0)
-    assert compiled.value_and_gradient(problem, held, x, np.empty(0)) == value
+    assert compiled.Evaluation(problem, held)(x, np.empty(0)) == value
 
 
 def test_both_paths_of_the_products_agree_along_a_run(monkeypatch):

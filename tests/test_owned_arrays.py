@@ -1,5 +1,7 @@
 """Arrays of the caller: functions that fill one buffer again and again, arrays that change later, and masks."""
 
+import copy
+
 import numpy as np
 import pytest
 from problems import problem
@@ -61,6 +63,22 @@ def test_potentials_do_not_change_with_the_arrays_they_were_made_of():
     assert H.value([1.0, 0.0]) == 0.5
     data = nl.datasets.gaussian_classes(n=20, n_features=2, n_classes=2, rng=0)
     assert nl.Network([2, 3, 2]).potential(data).X is data.X  # a Dataset says that it is shared
+
+
+def test_what_is_done_to_a_potential_counts_at_its_next_evaluation():
+    """It is evaluated in the memory of the evaluation before, with the numbers of now."""
+    for loss in ("mse", "nll"):
+        net, U, x = problem("tanh", loss)
+        before, half = U.gradient(x), net.potential(0.5 * U.X, U.y).gradient(x)
+        assert not np.array_equal(before, half)
+        U.X *= 0.5
+        np.testing.assert_array_equal(U.gradient(x), half)
+        U.X = 2 * U.X
+        np.testing.assert_array_equal(U.gradient(x), before)
+        np.testing.assert_array_equal(copy.deepcopy(U).gradient(x), before)
+        U.y = np.roll(U.y, 1, axis=0)
+        np.testing.assert_array_equal(U.gradient(x), net.potential(U.X, U.y).gradient(x))
+        assert not np.array_equal(U.gradient(x), before)
 
 
 def test_recordings_are_not_changed():

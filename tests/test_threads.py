@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
@@ -56,6 +57,7 @@ def test_parts_sum_to_the_gradient_of_one_part(monkeypatch):
     x = net.init(rng=2, bias_std=0.1)
     shared, value = U.gradient(x), U.value(x)
     monkeypatch.setattr(tiles, "MOST_PARTS", 1)
+    U = problem(300)[1]  # without the memory of the evaluations before
     alone = U.gradient(x)
     scale = 300 * np.finfo(float).eps * np.abs(alone).max()
     np.testing.assert_allclose(shared, alone, atol=scale, rtol=0)
@@ -66,13 +68,25 @@ def test_parts_sum_to_the_gradient_of_one_part(monkeypatch):
 
 
 @jit
+def test_threads_that_evaluate_one_potential_do_not_share_its_memory():
+    net, U = problem(60)
+    points = [net.init(rng=seed) for seed in range(8)]
+    expected = [problem(60)[1].gradient(x) for x in points]
+
+    def evaluate(k):
+        return all(np.array_equal(U.gradient(points[k]), expected[k]) for _ in range(300))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(evaluate, range(8)))
+
+
+@jit
 def test_a_team_whose_helpers_never_come_finishes():
     net, U = problem(300)
     x, described = net.init(rng=2), U.problem()
     held = compiled.tiles(described, 300, members=4)
-    compiled.load(described, np.arange(300), held)
     gradient = np.empty_like(x)
-    assert compiled.value_and_gradient(described, held, x, gradient) == U.value(x)
+    assert compiled.Evaluation(described, held)(x, gradient) == U.value(x)
     np.testing.assert_array_equal(gradient, U.gradient(x))
 
 

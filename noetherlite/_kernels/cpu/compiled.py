@@ -103,17 +103,33 @@ def load_at(problem_address, chosen, tiles_address, x):
 def load(problem: layout.Problem, chosen: NDArray[np.int64], held: Tiles) -> None:
     """Copy the samples with indices `chosen` into tiles."""
     placed, samples = Placed(problem), Placed(held)  # named: they must outlive the call
-    load_at(placed.address, chosen, samples.address, problem.X[0:0, 0].copy())
+    load_at(placed.address, chosen, samples.address, np.empty(0, problem.X.dtype))
 
 
-def value_and_gradient(problem: layout.Problem, held: Tiles, x: NDArray[Any], gradient: NDArray[Any]) -> float:
-    """Return U(x) and write ∇U(x), unless `gradient` is empty."""
-    if problem.kind == layout.RADIAL:
-        return float(radial(x, gradient))
-    if problem.kind == layout.HARMONIC:
-        return float(harmonic(problem.matrix, x, gradient))
-    placed, samples = Placed(problem), Placed(held)
-    return float(network(placed.address, samples.address, 0, x, gradient))
+class Evaluation:
+    """A problem and the memory of its passes, for one point after another: to make both takes longer than a small pass.
+
+    Parameters
+    ----------
+    problem : Problem
+        The potential. Its samples are read for every point anew, so that what is done to its arrays meanwhile counts.
+    held : Tiles
+        Memory for all of its samples; used by one thread at a time.
+    """
+
+    def __init__(self, problem: layout.Problem, held: Tiles) -> None:
+        self.problem, self.held = problem, held
+        self._problem, self._tiles = Placed(problem), Placed(held)
+        self._samples, self._number = np.arange(held.n), np.empty(0, problem.X.dtype)
+
+    def __call__(self, x: NDArray[Any], gradient: NDArray[Any]) -> float:
+        """Return U(x) and write ∇U(x), unless `gradient` is empty."""
+        if self.problem.kind == layout.RADIAL:
+            return float(radial(x, gradient))
+        if self.problem.kind == layout.HARMONIC:
+            return float(harmonic(self.problem.matrix, x, gradient))
+        load_at(self._problem.address, self._samples, self._tiles.address, self._number)
+        return float(network(self._problem.address, self._tiles.address, 0, x, gradient))
 
 
 def predict(problem: layout.Problem, x: NDArray[Any]) -> NDArray[Any]:
@@ -121,8 +137,7 @@ def predict(problem: layout.Problem, x: NDArray[Any]) -> NDArray[Any]:
     N, n = len(problem.X), int(problem.widths[-1])
     problem = problem._replace(loss=layout.NO_LOSS, targets=np.zeros((N, n), x.dtype))
     held = tiles(problem, N)
-    load(problem, np.arange(N), held)
-    value_and_gradient(problem, held, x, x[:0])
+    Evaluation(problem, held)(x, x[:0])
     return held.targets.transpose(0, 2, 1).reshape(-1, n)[:N]
 
 
