@@ -1,4 +1,4 @@
-"""What every test run shares: a cache of compiled kernels in the project's folder, and no display."""
+"""What every test run shares: a cache of compiled kernels in the project's folder, one thread of BLAS, and no display."""
 
 import os
 import signal
@@ -6,8 +6,11 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
 
-# Before anything imports numba or matplotlib, which read these once.
+# Before anything imports NumPy, numba or matplotlib, which read these once. Threads of BLAS wait busily for each other: on
+# processors that other tests need, a small singular value decomposition then takes a hundred times as long.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_ROOT / ".numba_cache"))
+for _name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 os.environ["MPLBACKEND"] = "Agg"
 
 # Shells start background jobs with Ctrl-C ignored, and some tests press it.

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import noetherlite as nl
-from noetherlite import figures
 from noetherlite._cli import main as cli
 from noetherlite._cli import paper
 from noetherlite._cli.main import _parser, main
+from noetherlite._show import figures
 
 ROOT = Path(__file__).parent.parent
 SMALL = """
