@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ._theory.counting import LawCount, count_laws
     from ._theory.discovery import Discovery, discover
     from ._theory.drift import Drift, drift
+    from ._theory.sharpness import hessian_product, sharpness
 
 __version__ = version()
 
@@ -94,6 +95,7 @@ _HOMES = {
     "drift": "_theory.drift",
     "ensemble": "_run.ensemble",
     "figures": "",
+    "hessian_product": "_theory.sharpness",
     "integrate": "_run.integrate",
     "lagrangian": "",
     "law": "_symmetry.formulas",
@@ -109,6 +111,7 @@ _HOMES = {
     "resume": "_run.resume",
     "scan": "_tensors.found",
     "scan_pairs": "_tensors.found",
+    "sharpness": "_theory.sharpness",
     "sweep": "_sweep.sweep",
     "symmetries": "_symmetry.find:find",
     "symmetry_defect": "_symmetry.find:defect",

@@ -115,6 +115,8 @@ CALLS = {
     "check": (nl.check, dict(U=RADIAL, params=RUN.params, t=RUN.t, dynamics=nl.GD(0.1), velocity=None, laws="all", minibatches=False, batches=None, precision=None, every=1)),
     "count_laws": (nl.count_laws, dict(net=MSE, flow="gradient", rng=0, memory=2.0**32, theta=None, X=None)),
     "discrete_symmetries": (nl.discrete_symmetries, dict(U=U)),
+    "hessian_product": (nl.hessian_product, dict(U=U, x=THETA, v=THETA)),
+    "sharpness": (nl.sharpness, dict(U=RADIAL, x=POINT, k=1, rtol=1e-8, rng=0)),
     "discover": (nl.discover, dict(U=RADIAL, rng=0, memory=2.0**32)),
     "drift": (nl.drift, dict(U=U, algorithm=nl.GD(0.1), x0=THETA, steps=2, velocity=None, record_every=1, laws="all", batch_size=None, rng=0, backend="reference", n_threads=None)),
     "ensemble": (nl.ensemble, dict(U=RADIAL, algorithm=nl.Leapfrog(0.1), X0=[POINT, POINT], steps=2, velocity=None, t0=None, record_every=1, record_params=False, laws="all", batch_size=None, rng=0, backend="reference", dtype="float64", progress=False, n_threads=None, input_reduction=None, checkpoint=None, checkpoint_every=None)),

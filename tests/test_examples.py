@@ -15,7 +15,18 @@ pytestmark = pytest.mark.needs_jit
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 # What trains for more than a few seconds.
-SLOW = {"any_model", "broken_laws", "check_jax", "check_torch", "count_laws", "discover", "figures", "ntk"}
+SLOW = {
+    "any_model",
+    "broken_laws",
+    "check_jax",
+    "check_torch",
+    "count_laws",
+    "discover",
+    "edge_of_stability",
+    "figures",
+    "neuron_collapse",
+    "ntk",
+}
 NEEDS = {"any_model": "torch", "check_torch": "torch", "check_jax": "jax"}
 
 

@@ -144,14 +144,14 @@ def network_value(problem: layout.Problem, x: A) -> Any:
     return loss(problem, forward(problem, x, problem.X)[0][-1])[0]
 
 
-def value_and_gradient(problem: layout.Problem, x: A, chosen: Any = slice(None)) -> tuple[float, A]:
-    """Return U(x) and ∇U(x), on the samples `chosen` of a network's data."""
+def value_and_gradient(problem: layout.Problem, x: A, chosen: Any = slice(None)) -> tuple[Any, A]:
+    """Return U(x) and ∇U(x), on the samples `chosen` of a network's data; complex for complex x."""
     if problem.kind == layout.RADIAL:
         square = x @ x
-        return float(0.1 * (square - 1) ** 2 + 0.08), 0.4 * (square - 1) * x
+        return 0.1 * (square - 1) ** 2 + 0.08, 0.4 * (square - 1) * x
     if problem.kind == layout.HARMONIC:
         force = problem.matrix @ x
-        return float(0.5 * (x @ force)), force
+        return 0.5 * (x @ force), force
     zs, activations = forward(problem, x, problem.X[chosen])
     value, delta = loss(problem, zs[-1], chosen)
     return value, backward(problem, x, zs, activations, delta)

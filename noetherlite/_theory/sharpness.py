@@ -1,0 +1,148 @@
+"""Hessian–vector products, and the largest eigenvalues of the Hessian."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._base import checks
+from .._base.floating import underflowing, unit
+from .._base.types import Array, ArrayLike, Float64Array, Seed
+from .._kernels import layout, reference
+from .._problem.potentials import Compiled, Potential, is_potential
+
+# The imaginary step, in units of |x|: its square is below round-off, and what is proportional to it far above the smallest number.
+_STEP = 1e-30
+_DENSE = 64  # parameters up to which the whole Hessian is made
+
+
+@underflowing
+def hessian_product(U: Potential, x: ArrayLike, v: ArrayLike) -> Float64Array:
+    """Return ∇²U(x) v, exact to round-off.
+
+    ∇²U(x)v = Im ∇U(x + iεv)/ε: forward and backward pass on complex numbers, whose imaginary parts, for ε → 0, are derivatives along v
+    [1]_. Nothing is subtracted, so that ε may be as small as 1e-30 |x|.
+
+    Parameters
+    ----------
+    U : Potential
+        A network's potential, `potentials.Radial` or `potentials.Harmonic`.
+    x, v : array_like, shape (P,)
+        The point and the direction. Where U has kinks, they are taken to be where x is, not crossed by it.
+
+    Returns
+    -------
+    ndarray, shape (P,)
+
+    Raises
+    ------
+    TypeError
+        If U is no potential, or one given as a function, of which there are no passes.
+    ValueError
+        If a shape is wrong or an entry is not finite.
+
+    Notes
+    -----
+    It costs about four gradients by the dense products of NumPy.
+
+    References
+    ----------
+    .. [1] W. Squire, G. Trapp, "Using complex variables to estimate derivatives of real functions", SIAM Review 40 (1998).
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> U = nl.potentials.Harmonic([[2.0, 1.0], [1.0, 3.0]])
+    >>> nl.hessian_product(U, [0.5, 0.0], [1.0, 0.0])
+    array([2., 1.])
+    """
+    problem = _problem(U)
+    x = checks.shaped(x, "x", (U.n_params,))
+    v = checks.shaped(v, "v", (U.n_params,))
+    step, size = _STEP * unit(x), unit(v)
+    gradient = reference.value_and_gradient(problem, x + 1j * step * (v / size))[1]
+    return np.asarray(gradient.imag / step * size)
+
+
+@underflowing
+def sharpness(U: Potential, x: ArrayLike, k: int = 1, rtol: float = 1e-8, rng: Seed = 0) -> Float64Array:
+    """Return the k largest eigenvalues of the Hessian ∇²U(x), by Lanczos' method.
+
+    Gradient descent with learning rate η is unstable along an eigenvector whose eigenvalue exceeds 2/η. Trained with a full batch,
+    networks come to sharpness 2/η and stay about there: the edge of stability [1]_.
+
+    Parameters
+    ----------
+    U : Potential
+        A network's potential, `potentials.Radial` or `potentials.Harmonic`.
+    x : array_like, shape (P,) or (R, P)
+        The point, or many: `Trajectory.params`.
+    k : int, default 1
+        Number of eigenvalues, from 1 to P.
+    rtol : float, default 1e-8
+        Relative accuracy of the eigenvalues, positive. Networks of up to 64 parameters have their whole Hessian made.
+    rng : int, SeedSequence or Generator
+        Source of the vector that Lanczos' method starts with at the first point; at the others it is the eigenvector before.
+
+    Returns
+    -------
+    ndarray, shape (k,) or (R, k)
+        Eigenvalues, the largest first.
+
+    Raises
+    ------
+    TypeError
+        If U is no potential, or one given as a function.
+    ValueError
+        If an argument is out of range, or the eigenvalues do not converge (a smaller k or larger rtol may).
+
+    References
+    ----------
+    .. [1] J. M. Cohen et al., "Gradient descent on neural networks typically occurs at the edge of stability", ICLR 2021.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.sharpness(nl.potentials.Harmonic([[2.0, 0.0], [0.0, 3.0]]), [1.0, 1.0], k=2)
+    array([3., 2.])
+    """
+    _problem(U)
+    points = checks.array(x, "x", ndim=(1, 2))
+    if points.shape[-1] != U.n_params:
+        raise ValueError(f"x must have shape ({U.n_params},) or (R, {U.n_params}), got {points.shape}")
+    k = checks.integer(k, "k", minimum=1, maximum=U.n_params)
+    rtol = checks.real(rtol, "rtol", minimum=0.0, strict=True)
+    start = checks.generator(rng).standard_normal(U.n_params)
+    out = np.empty((len(np.atleast_2d(points)), k))
+    for row, point in zip(out, np.atleast_2d(points), strict=True):
+        row[:], start = _largest(U, point, k, rtol, start)
+    return out.reshape(*points.shape[:-1], k)
+
+
+def _largest(U: Potential, x: Array, k: int, rtol: float, start: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return the k largest eigenvalues and the eigenvector of the largest."""
+    P = U.n_params
+    if P <= _DENSE or k > P // 2:
+        columns = np.array([hessian_product(U, x, e) for e in np.eye(P)])
+        values, vectors = np.linalg.eigh((columns + columns.T) / 2)
+        return values[::-1][:k], vectors[:, -1]
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
+    hessian = LinearOperator((P, P), matvec=lambda v: hessian_product(U, x, v.ravel()), dtype=np.float64)
+    try:
+        values, vectors = eigsh(hessian, k, which="LA", v0=start, tol=rtol)
+    except ArpackNoConvergence as error:
+        raise ValueError(
+            f"k={k} eigenvalues do not converge to rtol={rtol:g}, only {len(error.eigenvalues)} do; try a smaller k or a larger rtol"
+        ) from None
+    order = np.argsort(values)[::-1]
+    return values[order], vectors[:, order[0]]
+
+
+def _problem(U: Potential) -> layout.Problem:
+    """Return the kernels' description of a potential, or raise a TypeError."""
+    is_potential(U)
+    if not isinstance(U, Compiled):
+        raise TypeError(
+            f"U={U!r} is given as a function, which has no Hessian here; expected the potential of a network"
+        )
+    return U.problem()
