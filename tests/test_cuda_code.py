@@ -9,7 +9,8 @@ from numba import config, cuda
 
 import noetherlite as nl
 from noetherlite._base import gpu
-from noetherlite._kernels.cuda import device_layout
+from noetherlite._kernels.cuda import device_layout, scalars
+from noetherlite._problem.catalogue import EXAMPLES
 from noetherlite._run import device
 from noetherlite._run import plan as _run
 from noetherlite._run.runs import Runs
@@ -42,7 +43,7 @@ def arguments(monkeypatch):
         records, streams = plan.records(1, 5, 1, with_params=True), (_run.stream(plan, 0),)
         runs = Runs(plan, (nl.Leapfrog(1e-3),), x[None], 0 * x[None], 0.0, records, streams)
         fleet = device.Fleet(runs)
-        return fleet.placing, fleet._upload()[1]
+        return fleet.placing, fleet._upload()[1], scalars.of(plan.problem)
 
     return make
 
@@ -74,29 +75,43 @@ def check(code):
 def test_a_blocks_kernel_spills_nothing(where, dtype, arguments):
     from noetherlite._kernels.cuda import block as kernels
 
-    placing, (settings, *rest) = arguments(dtype)
+    placing, (settings, *rest), functions = arguments(dtype)
     assert placing.where == device_layout.IN_SHARED  # the network that ensembles are timed with
-    check(cuda_code.assembled(kernels.ADVANCE[where], typed(settings[0], *rest, 5)))
+    check(cuda_code.assembled(kernels.kernels(functions)[where], typed(settings[0], *rest, 5)))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_kernels_of_a_launch_a_phase_spill_nothing(dtype, arguments):
     from noetherlite._kernels.cuda import phases, products
 
-    _, (settings, rates, state, scratch, records) = arguments(dtype, spread=True)
+    _, (settings, rates, state, scratch, records), functions = arguments(dtype, spread=True)
+    of_network = phases.kernels(functions)
     setting, x, memory = settings[0], state.x[0], scratch.memory[0]
     layer = (setting.problem, setting.tables.places, 1, x, memory, 64)
-    check(cuda_code.assembled(phases.phase, typed(setting, rates, state, scratch, records, 0, 1, 1)))
+    check(cuda_code.assembled(of_network.phase, typed(setting, rates, state, scratch, records, 0, 1, 1)))
     check(cuda_code.assembled(phases.begin, typed(setting, state, scratch, 0)))
     check(cuda_code.assembled(phases.end, typed(setting, state, scratch, 0)))
     check(cuda_code.assembled(phases.gather, typed(setting.data, 10, setting.batches.order[0], 0, 64, memory)))
-    check(cuda_code.assembled(phases.activate_all, typed(*layer)))
-    check(cuda_code.assembled(phases.d_activate_all, typed(*layer)))
+    check(cuda_code.assembled(of_network.activate, typed(*layer)))
+    check(cuda_code.assembled(of_network.d_activate, typed(*layer)))
     check(cuda_code.assembled(phases.row_sums, typed(memory, 0, 64, x, 0, 1.0)))
     matrix = (0, 8, 1)
     code = cuda_code.assembled(products.tiled, typed(x, *matrix, memory, *matrix, memory, 0, 8, 8, 8))
     check(code)
     assert code.registers <= 255
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_activation_is_code_of_a_gpu(dtype, arguments):
+    from noetherlite._kernels.cuda import phases
+
+    _, (settings, _, state, scratch, _), _ = arguments(dtype, spread=True)
+    net = nl.Network([2] * (len(EXAMPLES) + 2), EXAMPLES)  # all of them in one kernel
+    functions = scalars.of(net.potential(np.zeros((1, 2)), [0]).problem(dtype))
+    of_network = phases.kernels(functions)
+    layer = (settings[0].problem, settings[0].tables.places, 1, state.x[0], scratch.memory[0], 64)
+    check(cuda_code.assembled(of_network.activate, typed(*layer)))
+    check(cuda_code.assembled(of_network.d_activate, typed(*layer)))
 
 
 def test_the_checks_can_fail():

@@ -3,16 +3,19 @@
 import re
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from problems import EPS, problem
 
 import noetherlite as nl
-from noetherlite._kernels import layout, pointwise, reference
+from noetherlite._kernels import fingerprint, functions, reference
+from noetherlite._kernels.cpu import loops
 from noetherlite._motion.algorithms import ALGORITHMS, specified
 from noetherlite._motion.base import Algorithm, Terms
 from noetherlite._motion.dynamics import GF, NAGF, ND
-from noetherlite._problem.activations import CATALOGUE, EXAMPLES, Kind, parse
+from noetherlite._problem.activations import parse
+from noetherlite._problem.catalogue import CATALOGUE, EXAMPLES, Kind
 from noetherlite._problem.losses import LOSSES, Loss
 from noetherlite._symmetry.catalogue import FAMILIES, catalogue
 from noetherlite._symmetry.discrete import exact_law, explained
@@ -33,13 +36,13 @@ def recipe(title):
 @pytest.mark.parametrize("title", ["An activation", "An algorithm", "A symmetry", "A loss"])
 def test_recipes_name_files_that_exist_and_count_them(title):
     places, section = recipe(title)
-    named_for_reading = {"_motion/base.py", "_symmetry/family.py"}
+    named_for_reading = {"_motion/base.py", "_symmetry/family.py", "_kernels/cpu/loops.py", "_kernels/cuda/scalars.py"}
     package = [p for p in places if p.startswith("_") and p not in named_for_reading]
     assert package
     for path in places:
         inside = ROOT / "noetherlite" / path
         assert inside.exists() or (ROOT / path).exists(), path
-    edited, written = map(int, re.search(r"\*\*(\d+) files edited, (\d+) written\*\*", section).groups())
+    edited, written = map(int, re.search(r"\*\*(\d+) files? edited, (\d+) written\*\*", section).groups())
     assert edited == len(package)
     assert written in (0, 1)
 
@@ -58,19 +61,20 @@ def test_what_lacks_members_cannot_be_written():
             def norm(self, x):
                 return x
 
-    with pytest.raises(TypeError, match=r"Some lacks what every loss has: aimed_at, arrays, .*code"):
+    with pytest.raises(TypeError, match=r"Some lacks what every loss has: aimed_at, arrays, .*functions"):
 
         class Some(Loss):
             pass
 
-    with pytest.raises(TypeError, match="activation 'new' lacks `pieces`, or `value`"):
-        Kind(code=99, examples=("new",))
+    with pytest.raises(TypeError, match="missing 3 required keyword-only arguments: 'd_sigma', 'sigma_array'"):
+        Kind(examples=("new",), sigma=abs)
+    with pytest.raises(TypeError, match="activation 'new' needs both of d_parameter and d_parameter_array"):
+        Kind(examples=("new",), sigma=abs, d_sigma=abs, sigma_array=abs, d_sigma_array=abs, d_parameter=abs)
     with pytest.raises(TypeError, match="abstract"):
         Algorithm(0.1)
 
 
 def test_codes_are_distinct():
-    assert len({kind.code for kind in CATALOGUE.values()}) == len(CATALOGUE)
     assert len({loss.code for loss in LOSSES.values()}) == len(LOSSES)
     assert {kind.__name__: kind for kind in map(type, (kind(0.01) for kind in ALGORITHMS.values()))} == ALGORITHMS
 
@@ -161,33 +165,105 @@ def test_an_algorithm_is_the_same_compiled(case):
 
 @pytest.mark.parametrize("text", EXAMPLES)
 def test_an_activations_facts_are_those_of_the_kernels(text):
-    activation = parse(text)
+    facts_hold(parse(text))
+
+
+def facts_hold(activation):
+    """Pieces, derivatives and the scalar pair of an activation against the oracle's functions."""
     z = np.random.default_rng(0).standard_normal(64)
     c = 1.0 if activation.trainable else activation.constant
     value = reference.sigma(activation.code, c, z)
     if activation.pieces is not None:
         p, low, high = activation.pieces
         expected = np.where(z > 0, high, low) * z**p if p == int(p) else np.where(z > 0, high, 0) * np.abs(z) ** p
-    else:
-        expected = activation.kind.value(c, z)
-    assert np.abs(value - expected).max() <= 8 * EPS * np.abs(z).max() ** (activation.degree or 1)
+        assert np.abs(value - expected).max() <= 8 * EPS * np.abs(z).max() ** activation.degree
     slope = reference.d_sigma(activation.code, c, z)
     if not activation.is_piecewise:
         h = 1e-30
         derivative = reference.sigma(activation.code, c, z + 1j * h).imag / h
         assert np.abs(slope - derivative).max() <= 64 * EPS * np.abs(slope).max()
-    if activation.kind.slope is not None:
-        assert np.abs(slope - activation.kind.slope(value)).max() <= 8 * EPS
+    sigma = functions.ACTIVATIONS[activation.code]
     for k in range(8):  # the scalar pair that all kernels share
-        a = pointwise.sigma(activation.code, c, z[k])
+        a = sigma.value(c, z[k])
         assert abs(a - value[k]) <= 8 * EPS * max(abs(value[k]), abs(z[k]))
-        kept = a if pointwise.in_place(activation.code) else z[k]
-        assert abs(pointwise.d_sigma(activation.code, c, kept, a) - slope[k]) <= 8 * EPS * max(1.0, abs(slope[k]))
+        given = a if sigma.in_place else z[k]
+        assert abs(sigma.slope(c, given, a) - slope[k]) <= 8 * EPS * max(1.0, abs(slope[k]))
+    if sigma.d_parameter is not None:
+        by_c = sigma.d_parameter_array(c, z)
+        derivative = reference.sigma(activation.code, c + 1e-30j, z).imag / 1e-30
+        assert np.abs(by_c - derivative).max() <= 64 * EPS
+        assert abs(sigma.d_parameter(c, z[0]) - by_c[0]) <= 8 * EPS
 
 
-def test_the_catalogue_is_all_that_kernels_know():
-    known = {name: code for name, code in vars(layout).items() if name.isupper() and isinstance(code, int)}
-    assert {known[name.upper()] for name in CATALOGUE} == {kind.code for kind in CATALOGUE.values()}
+def test_every_entry_has_a_number_of_its_own():
+    numbers = {name: kind.code for name, kind in CATALOGUE.items()}
+    assert len(set(numbers.values())) == len(numbers)
+    for name, code in numbers.items():
+        assert functions.ACTIVATIONS[code].in_place == CATALOGUE[name].in_place
+
+
+# The recipe: this entry is all that is written. σ(z) = z + z², scaled by c.
+BENT = Kind(
+    examples=("bent(0.3)",),
+    sigma=lambda c, z: z + c * z * z,
+    d_sigma=lambda c, z, a: 1 + 2 * c * z,
+    sigma_array=lambda c, z: z + c * z**2,
+    d_sigma_array=lambda c, z: 1 + 2 * c * z,
+    parameter=lambda c, inside, text: c,
+    required=True,
+)
+
+
+@pytest.fixture
+def bent(monkeypatch):
+    monkeypatch.setitem(CATALOGUE, "bent", BENT)
+    return parse("bent(0.3)")
+
+
+def test_one_entry_is_an_activation(bent):
+    facts_hold(bent)
+    net = nl.Network([2, 3, 3, 2], ["bent(0.3)", "linear"])
+    U, x = (
+        net.potential(nl.datasets.gaussian_classes(n=6, n_features=2, n_classes=2, rng=0)),
+        net.init(rng=0, bias_std=0.1),
+    )
+    assert (net.activations[0], bent.degree, bent.trainable) == (bent, None, False)
+    want = [reference.network_value(U.problem(), x + 1e-30j * e).imag / 1e-30 for e in np.eye(x.size)]
+    assert np.abs(U.gradient(x) - want).max() <= 64 * x.size * EPS
+    runs = [nl.integrate(U, nl.Leapfrog(0.01), x, STEPS, backend=backend) for backend in ("cpu", "reference")]
+    assert np.abs(runs[0].x - runs[1].x).max() <= 64 * STEPS * EPS * np.abs(x).max()
+    for run in runs:  # no scaling of the layer that is bent, but what the linear one has
+        assert "linear:2" in run.laws
+        assert "scaling:1" not in run.laws
+        assert {law.verdict for law in run.laws.values()} == {"holds"}
+    assert parse("bent(0.3)").second_moment() == pytest.approx(1 + 3 * 0.3**2, rel=1e-12)
+
+
+@pytest.mark.needs_jit
+def test_machine_code_is_said_by_what_it_is_made_of(bent):
+    """Negative control of the cache: another constant, inside a function of a function, is another fingerprint."""
+    code = "inner = lambda z: {} * z\ndef sigma(c, z): return c * inner(z)"
+    found = []
+    for constant in ("2.0", "2.0", "3.0"):
+        exec(code.format(constant), space := {"__name__": "elsewhere"})
+        found.append(fingerprint.of(loops.values(space["sigma"], False)))
+    assert found[0] == found[1] != found[2]
+    exec("def sigma(c, z): return z * thing.scale", space := {"__name__": "elsewhere", "thing": Path()})
+    with pytest.raises(TypeError, match="whose content can be told"):
+        fingerprint.of(space["sigma"])
+
+
+@pytest.mark.needs_jit
+def test_loops_over_samples_are_vectorised():
+    """The assembly of the loops: packed arithmetic, and no call of a function of one number."""
+    for name, calls in (("relu", False), ("swish(1.0)", False), ("repu(1.5)", True)):  # a power is a call: the control
+        sigma = functions.ACTIVATIONS[parse(name).code]
+        vector = numba.typeof(np.empty(0))
+        for loop, n in ((loops.values(sigma.value, sigma.in_place), 2), (loops.slopes(sigma.slope, sigma.in_place), 3)):
+            loop.compile((numba.float64, *(vector,) * n))
+            assembly = next(iter(loop.inspect_asm().values()))
+            assert bool(re.search(r"callq?\s.*(pow|exp|tanh)|(movabsq\s+\$(pow|exp|tanh))", assembly)) == calls
+            assert re.search(r"\b[yz]mm\d|\bv\d+\.2d", assembly) or calls
 
 
 # --- symmetries ----------------------------------------------------------------------------------------------------

@@ -16,11 +16,7 @@ from numpy.typing import NDArray
 # Potentials.
 NETWORK, RADIAL, HARMONIC = range(3)
 
-# Activations σ(z); the parameter c of each is given in pointwise.py.
-LINEAR, RELU, LEAKY_RELU, POLYNOMIAL, REPU, SWISH, TANH = range(7)
-
-# Losses; without one the outputs are wanted.
-MSE, NLL = range(2)
+# The loss where only the outputs are wanted; activations and losses have their numbers from functions.py.
 NO_LOSS = -1
 
 # Algorithms.
@@ -39,12 +35,16 @@ class Problem(NamedTuple):
     kind: int  # NETWORK, RADIAL or HARMONIC
     widths: NDArray[np.int64]  # (L+1,)
     offsets: NDArray[np.int64]  # (L, 3): where W_h, b_h, β_h start in θ; −1 where absent
-    activation: NDArray[np.int64]  # (L,): code of σ_h; the last layer is LINEAR with c = 1
-    parameter: NDArray[Any]  # (L,): c of σ_h
-    loss: int  # MSE, NLL or NO_LOSS
+    activation: NDArray[np.int64]  # (L−1,): numbers of σ_h in functions.ACTIVATIONS; the last layer has none
+    in_place: NDArray[np.int64]  # (L−1,): 1 where σ′_h is a function of σ_h, whose value then takes the place of z_h
+    parameter: NDArray[Any]  # (L,): c of σ_h, and of the loss
+    compiled: NDArray[
+        Any
+    ]  # (L, 3): addresses of the CPU's loops over σ_h, σ′_h and ∂σ_h/∂β, and of the loss; else empty
+    loss: int  # its number in functions.LOSSES, or NO_LOSS
     X: NDArray[Any]  # (N, n_0)
-    labels: NDArray[np.int64]  # (N,) for NLL, else empty
-    targets: NDArray[Any]  # (N, n_L) for MSE, else empty
+    labels: NDArray[np.int64]  # (N,) for a loss of labels, else empty
+    targets: NDArray[Any]  # (N, n_L) for a loss of targets, else empty
     matrix: NDArray[Any]  # (P, P) for HARMONIC, else empty
     dual: int  # where C starts in x if layer 1 is in sample coordinates, see below; else −1
 
@@ -220,8 +220,10 @@ def analytic(kind: int, matrix: Any, dtype: str) -> Problem:
         widths=np.zeros(1, np.int64),
         offsets=np.empty((0, 3), np.int64),
         activation=none,
+        in_place=none,
         parameter=np.empty(0, dtype),
-        loss=MSE,
+        compiled=np.empty((0, 3), np.int64),
+        loss=NO_LOSS,
         X=np.empty((1, 0), dtype),
         labels=none,
         targets=np.empty((0, 0), dtype),

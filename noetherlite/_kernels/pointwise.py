@@ -1,6 +1,5 @@
-"""Scalar mathematics, written once: activations σ, their derivatives, update rules, and the shuffle of minibatches.
+"""Scalar mathematics, written once: what activations and losses are made of, update rules, and the shuffle of minibatches.
 
-An activation is a pair `f(c, z)` and `df(c, z, a)`, a = f(c, z); c is the layer's parameter, or the neuron's own β.
 Only what compiles for CPU and GPU alike appears here.
 """
 
@@ -11,7 +10,6 @@ import math
 import numba
 import numpy as np
 
-from . import layout
 from .jit import compiled, compiled_strictly, inlined
 
 _LOG2_E = 1 / math.log(2)
@@ -48,36 +46,6 @@ def exp(z):
     return 0.0 if vanishes else p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
-@inlined
-def linear(c, z):
-    return c * z
-
-
-@inlined
-def d_linear(c, z, a):
-    return c
-
-
-@inlined
-def relu(c, z):
-    return 0.0 if z < 0 else z  # in this order a NaN passes through
-
-
-@inlined
-def d_relu(c, z, a):
-    return 1.0 if z > 0 else 0.0
-
-
-@inlined
-def leaky_relu(c, z):
-    return z if z > 0 else c * z
-
-
-@inlined
-def d_leaky_relu(c, z, a):
-    return 1.0 if z > 0 else c
-
-
 @compiled
 def power(z, p):
     """z^p for an integer p ≥ 0 by repeated products: right for negative z, and vectorised."""
@@ -88,101 +56,8 @@ def power(z, p):
 
 
 @inlined
-def polynomial(c, z):
-    return z * z if c == 2 else power(z, int(c))
-
-
-@inlined
-def d_polynomial(c, z, a):
-    return c * z if c == 2 else c * power(z, int(c) - 1)
-
-
-# Powers and math.tanh are taken of doubles: those of single precision would be crude approximations on a GPU.
-
-
-@inlined
-def repu(c, z):
-    if z < 0:
-        return 0.0
-    return z * z if c == 2 else np.float64(z) ** c
-
-
-@inlined
-def d_repu(c, z, a):
-    if c == 2:
-        return c * z if z > 0 else 0.0
-    return c * np.float64(z) ** (c - 1) if z > 0 else 0.0
-
-
-@inlined
 def logistic(z):
     return 1 / (1 + exp(-z))
-
-
-@inlined
-def swish(c, z):
-    return z * logistic(c * z)
-
-
-@inlined
-def d_swish(c, z, a):
-    s = logistic(c * z)
-    return s + c * z * s * (1 - s)
-
-
-@inlined
-def swish_by_beta(c, z):
-    """∂/∂β of z·s(βz) at β = c."""
-    s = logistic(c * z)
-    return z * z * s * (1 - s)
-
-
-@inlined
-def tanh(c, z):
-    return math.tanh(np.float64(z))
-
-
-@inlined
-def d_tanh(c, z, a):
-    return 1 - a * a
-
-
-@inlined
-def in_place(code):
-    """Whether σ′(z) is a function of σ(z) alone, so that z need not be kept."""
-    return code == layout.LINEAR or code == layout.RELU or code == layout.LEAKY_RELU or code == layout.TANH
-
-
-@compiled
-def sigma(code, c, z):
-    """Return σ(z) of the activation with this code."""
-    if code == layout.LINEAR:
-        return linear(c, z)
-    if code == layout.RELU:
-        return relu(c, z)
-    if code == layout.LEAKY_RELU:
-        return leaky_relu(c, z)
-    if code == layout.POLYNOMIAL:
-        return polynomial(c, z)
-    if code == layout.REPU:
-        return repu(c, z)
-    return swish(c, z) if code == layout.SWISH else tanh(c, z)
-
-
-@compiled
-def d_sigma(code, c, z, a):
-    """Return σ′(z), with a = σ(z); z is not looked at where it need not be kept."""
-    if code == layout.LINEAR:
-        return d_linear(c, a, a)
-    if code == layout.RELU:
-        return d_relu(c, a, a)
-    if code == layout.LEAKY_RELU:
-        return d_leaky_relu(c, a, a)
-    if code == layout.POLYNOMIAL:
-        return d_polynomial(c, z, a)
-    if code == layout.REPU:
-        return d_repu(c, z, a)
-    return d_swish(c, z, a) if code == layout.SWISH else d_tanh(c, a, a)
 
 
 # Update rules of one coordinate; x is θ, v its velocity, g the gradient. Each is a function of its own, so that its sums are put in

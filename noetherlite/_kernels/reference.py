@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import layout, pointwise
+from .functions import ACTIVATIONS, LOSSES
 from .layout import EVALUATIONS, PHASE, STEPS_DONE
 from .reference_laws import generators, pair, quantity_rate, translation
 
@@ -24,48 +25,19 @@ A = NDArray[Any]
 
 def sigma(code: int, c: Any, z: A) -> A:
     """Return σ(z); c is a number, or the neurons' β of shape (n,)."""
-    if code == layout.LINEAR:
-        return np.asarray(c * z)
-    if code == layout.RELU:
-        return np.where(z.real < 0, 0, z)
-    if code == layout.LEAKY_RELU:
-        return np.where(z.real > 0, z, c * z)
-    if code == layout.POLYNOMIAL:
-        return np.asarray(z ** int(c))
-    if code == layout.REPU:
-        return np.where(z.real < 0, 0, z) ** (int(c) if c == int(c) else c)
-    if code == layout.SWISH:
-        return np.asarray(z / (1 + _exp(-c * z)))
-    return np.tanh(z)
+    return ACTIVATIONS[code].value_array(c, z)
 
 
 def d_sigma(code: int, c: Any, z: A) -> A:
     """Return σ′(z)."""
-    if code == layout.LINEAR:
-        return np.full_like(z, c)
-    if code == layout.RELU:
-        return np.where(z > 0, 1.0, 0.0)
-    if code == layout.LEAKY_RELU:
-        return np.where(z > 0, 1.0, c)
-    if code == layout.POLYNOMIAL:
-        return np.asarray(c * z ** int(c - 1))
-    if code == layout.REPU:
-        return np.where(z > 0, c * np.maximum(z, 0) ** (c - 1), 0.0)
-    if code == layout.SWISH:
-        s = 1 / (1 + _exp(-c * z))
-        return np.asarray(s + c * z * s * (1 - s))
-    return 1 - np.tanh(z) ** 2
+    return ACTIVATIONS[code].slope_array(c, z)
 
 
-def d_sigma_d_beta(beta: A, z: A) -> A:
-    """Return ∂σ/∂β of swish."""
-    s = 1 / (1 + _exp(-beta * z))
-    return z * z * s * (1 - s)
-
-
-def _exp(z: A) -> A:
-    with np.errstate(over="ignore"):  # exp(large) = inf gives the logistic function's limit 0
-        return np.asarray(np.exp(z))
+def d_sigma_d_beta(code: int, beta: A, z: A) -> A:
+    """Return ∂σ/∂β of an activation whose β is trained."""
+    derivative = ACTIVATIONS[code].d_parameter_array
+    assert derivative is not None
+    return derivative(beta, z)
 
 
 def layers(problem: layout.Problem, x: A) -> list[tuple[A, A | None, A | None]]:
@@ -104,7 +76,7 @@ def signals(problem: layout.Problem, x: A, zs: list[A], delta: A) -> Iterator[tu
         if h > 1:
             beta, z = blocks[h - 2][2], zs[h - 2]
             upstream = delta @ blocks[h - 1][0]
-            d_beta = None if beta is None else upstream * d_sigma_d_beta(beta, z)
+            d_beta = None if beta is None else upstream * d_sigma_d_beta(problem.activation[h - 2], beta, z)
             delta = upstream * d_sigma(problem.activation[h - 2], problem.parameter[h - 2] if beta is None else beta, z)
 
 
@@ -125,18 +97,9 @@ def backward(problem: layout.Problem, x: A, zs: list[A], activations: list[A], d
 
 def loss(problem: layout.Problem, f: A, chosen: Any = slice(None)) -> tuple[Any, A]:
     """Return U and ∂U/∂f for outputs f (N, n_L) of the samples `chosen`."""
-    N = f.shape[0]
-    if problem.loss == layout.MSE:
-        difference = f - problem.targets[chosen]
-        return (difference * difference).sum() / (2 * N), difference / N
-    labels, rows = problem.labels[chosen], np.arange(N)
-    top = f.real.max(axis=1, keepdims=True)
-    e = np.exp(f - top)
-    total = e.sum(axis=1, keepdims=True)
-    value = (np.log(total[:, 0]) + top[:, 0] - f[rows, labels]).sum() / N
-    delta = e / total
-    delta[rows, labels] -= 1
-    return value, delta / N
+    y = (problem.labels if problem.labels.size else problem.targets)[chosen]
+    values, delta = LOSSES[problem.loss].arrays(problem.parameter[-1], f, y)
+    return values.sum() / len(f), delta / len(f)
 
 
 def network_value(problem: layout.Problem, x: A) -> Any:

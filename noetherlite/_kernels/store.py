@@ -2,7 +2,7 @@
 
 numba knows a function by the file it is written in, but the code of a function holds that of all functions it calls and the
 constants of their files. Here a folder's name is a digest of all kernels' sources, of the versions and settings of what compiles
-them, and of the processor. A file begins with the digest of its own bytes: what is damaged counts as absent. No two functions and
+them, and of the processor; in the folder a function has its fingerprint, which says what was handed in from elsewhere. A file begins with the digest of its own bytes: what is damaged counts as absent. No two functions and
 no two signatures share a file, and files appear complete, so that processes which write at the same moment need no lock.
 """
 
@@ -28,6 +28,7 @@ import numpy as np
 from numba.core import caching, registry, serialize
 
 from .._base.files import replacing
+from . import fingerprint
 
 # A folder that no process has used for so many seconds is removed, when another is made beside it: 60 days.
 _UNUSED = 60 * 86400.0
@@ -133,10 +134,15 @@ class Files:
 
 
 def adopt(cache: Any) -> Any:
-    """Let a cache of numba's keep its files here; return it."""
-    implementation = cache._impl
+    """Let a cache of numba's keep its files here; return it, or one that keeps nothing where content cannot be told."""
+    implementation, function = cache._impl, cache._py_func
+    try:
+        fingerprint.of(function)
+    except TypeError:
+        return caching.NullCache()
     if _SOURCES is None:
         return caching.NullCache()
+    cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), fingerprint.of(function))
     cache._cache_file = Files(cache.cache_path, implementation.filename_base, implementation.locator.get_source_stamp())
     implementation.locator.ensure_cache_path = lambda: None  # `save` makes the folder, and says where it cannot
     return cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,7 +169,7 @@ class Gated:
             if h < len(self.blocks):
                 moved = self._slope(h, None) * out[-1]
                 if beta is not None:
-                    moved = moved + reference.d_sigma_d_beta(beta, self.zs[h - 1]) * d_beta
+                    moved = moved + self._by_beta(h, beta, None) * d_beta
         return self.loss.gather(out)
 
     def curvatures(self, v: Array, kinks: Sequence[Kink]) -> Float64Array:
@@ -200,6 +201,10 @@ class Gated:
         c = problem.parameter[h - 1] if beta is None else beta
         return reference.d_sigma(problem.activation[h - 1], c, z if rows is None else z[rows])
 
+    def _by_beta(self, h: int, beta: Array, rows: NDArray[np.int64] | None) -> NDArray[Any]:
+        z = self.zs[h - 1]
+        return reference.d_sigma_d_beta(self.loss.problem.activation[h - 1], beta, z if rows is None else z[rows])
+
     def _signals(
         self, seeds: Mapping[int, Array], rows: NDArray[np.int64] | None
     ) -> Iterator[tuple[int, Array, Array | None, Array | None]]:
@@ -214,9 +219,7 @@ class Gated:
                 through = above * self._slope(h, rows)
                 delta = through if delta is None else delta + through
                 if beta is not None:
-                    d_beta = above * reference.d_sigma_d_beta(
-                        beta, self.zs[h - 1] if rows is None else self.zs[h - 1][rows]
-                    )
+                    d_beta = above * self._by_beta(h, beta, rows)
             assert delta is not None  # the last layer is seeded, the others follow from it
             yield h, delta, above, d_beta
             above = delta @ self.blocks[h - 1][0] if h > 1 else None

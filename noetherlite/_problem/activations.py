@@ -1,4 +1,4 @@
-"""The catalogue of activations σ: what is known of each (theory: GU §4, Tables 2 and 3)."""
+"""An activation σ of a network: how it is written, and what follows from its entry in the catalogue (theory: GU §4, Tables 2 and 3)."""
 
 from __future__ import annotations
 
@@ -6,150 +6,12 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from .._base import checks
 from .._base.types import Float64Array
-from .._kernels import layout
-
-
-class Pieces(NamedTuple):
-    """σ(z) = high·z^degree for z > 0 and low·z^degree for z < 0."""
-
-    degree: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """What is known of the activations of one name, and need not be known anywhere else.
-
-    Attributes
-    ----------
-    code : int
-        The kernels' number. The scalar pair σ, σ′ is in `_kernels/pointwise.py`, for arrays in `_kernels/reference.py`.
-    examples : tuple of str
-        How it may be written.
-    parameter : callable or None
-        (c, as it is written, where) ↦ c, or a ValueError; None if it takes none.
-    default : float or None
-        c where none is written; None if it then has none.
-    required : bool
-        Whether c must be written.
-    trained : bool
-        Whether c is trained, one per neuron, where none is written; σ(c/λ, λz) = λσ(c, z) then.
-    pieces : callable or None
-        c ↦ σ on both sides of 0, if it is a power there.
-    value : callable or None
-        (c, z) ↦ σ of arrays, for those that have no pieces: initialisation averages it over normal z.
-    slope : callable or None
-        σ(z) ↦ σ′(z), where the kernel at infinite width is to be had by Gauss and Hermite's rule.
-    parity : int
-        1 where σ(−z) = σ(z), −1 where σ(−z) = −σ(z), 0 where neither holds; of those that have pieces these decide.
-    """
-
-    code: int
-    examples: tuple[str, ...]
-    parameter: Callable[[float, str, str], float] | None = None
-    default: float | None = None
-    required: bool = False
-    trained: bool = False
-    pieces: Callable[[float], Pieces] | None = None
-    value: Callable[[float, Float64Array], Float64Array] | None = None
-    slope: Callable[[Float64Array], Float64Array] | None = None
-    parity: int = 0
-
-    def __post_init__(self) -> None:
-        if (self.pieces is None) == (self.value is None):
-            raise TypeError(f"activation {self.examples[0]!r} lacks `pieces`, or `value` where it has none")
-
-    @property
-    def example(self) -> str:
-        """The first with a parameter."""
-        return next(e for e in self.examples if "(" in e)
-
-
-def _label(text: str) -> str:
-    return f"the parameter of activation {text!r}"
-
-
-def _any(value: float, inside: str, text: str) -> float:
-    return checks.real(value, _label(text))
-
-
-def _slope(value: float, inside: str, text: str) -> float:
-    value = checks.real(value, _label(text), minimum=0.0, strict=True)
-    if value >= 1:
-        raise ValueError(f"activation={text!r}: the slope must lie in 0 < a < 1")
-    return value
-
-
-def _power(value: float, inside: str, text: str) -> float:
-    return checks.real(value, _label(text), minimum=1.0)
-
-
-def _integer_power(value: float, inside: str, text: str) -> float:
-    value = _power(value, inside, text)
-    if value != int(value):
-        raise ValueError(
-            f"activation={text!r}: z^p needs an integer p, as z may be negative; repu({inside}) takes any p >= 1"
-        )
-    return value
-
-
-CATALOGUE = {
-    "linear": Kind(
-        code=layout.LINEAR,
-        examples=("linear", "linear(0.7)"),
-        parameter=_any,
-        default=1.0,
-        pieces=lambda c: Pieces(1.0, c, c),
-    ),
-    "relu": Kind(
-        code=layout.RELU,
-        examples=("relu",),
-        pieces=lambda _: Pieces(1.0, 0.0, 1.0),
-    ),
-    "leaky_relu": Kind(
-        code=layout.LEAKY_RELU,
-        examples=("leaky_relu(0.1)",),
-        parameter=_slope,
-        required=True,
-        pieces=lambda a: Pieces(1.0, a, 1.0),
-    ),
-    "polynomial": Kind(
-        code=layout.POLYNOMIAL,
-        examples=("polynomial(2)",),
-        parameter=_integer_power,
-        required=True,
-        pieces=lambda p: Pieces(p, 1.0, 1.0),
-    ),
-    "repu": Kind(
-        code=layout.REPU,
-        examples=("repu(3)",),
-        parameter=_power,
-        required=True,
-        pieces=lambda p: Pieces(p, 0.0, 1.0),
-    ),
-    "swish": Kind(
-        code=layout.SWISH,
-        examples=("swish", "swish(1.0)"),
-        parameter=_any,
-        trained=True,
-        value=lambda beta, z: 0.5 * z * (1 + np.tanh(0.5 * beta * z)),
-    ),
-    "tanh": Kind(
-        code=layout.TANH,
-        examples=("tanh",),
-        value=lambda _, z: np.tanh(z),
-        slope=lambda a: 1 - a**2,
-        parity=-1,
-    ),
-}
-EXAMPLES = tuple(example for kind in CATALOGUE.values() for example in kind.examples)
+from .catalogue import CATALOGUE, EXAMPLES, Kind, Pieces
 
 
 @dataclass(frozen=True)
@@ -220,12 +82,12 @@ class Activation:
     @property
     def has_limit(self) -> bool:
         """Whether the kernel at infinite width is known."""
-        return self.is_linear or self.is_kinked or self.kind.slope is not None
+        return self.is_linear or self.is_kinked or self.kind.has_smooth_limit
 
     @property
     def trainable(self) -> bool:
         """Whether the layer has a trainable β per neuron."""
-        return self.kind.trained and self.parameter is None
+        return self.kind.d_parameter is not None and self.parameter is None
 
     @property
     def code(self) -> int:
@@ -245,9 +107,8 @@ class Activation:
             if p == 1 and low != 0:
                 return both  # E[g²] = 1, of which Γ below is a rounding: kept for relu, so that its runs are the same to the bit
             return both * 2**p * math.gamma(p + 0.5) / math.sqrt(math.pi)  # E[|g|^{2p}]
-        value, c = self.kind.value, 1.0 if self.parameter is None else self.parameter
-        assert value is not None
-        return _gaussian_mean(lambda g: value(c, g) ** 2)
+        c = 1.0 if self.parameter is None else self.parameter
+        return _gaussian_mean(lambda g: self.kind.sigma_array(c, g) ** 2)
 
     def __str__(self) -> str:
         return self.name if self.parameter is None else f"{self.name}({self.parameter:g})"

@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 from .._base import checks
 from .._base.complete import require
 from .._base.types import Array, ArrayLike, Float64Array, IntArray
-from .._kernels import layout
+from .._kernels import functions, layout
+from .._kernels.jit import inlined
 
 
 class Loss(ABC):
     """U = (1/N) Σ ℓ(f, y) of outputs f (N, n_L).
 
-    A new one is a subclass with all of these members, and its line in `LOSSES`; the kernels find it by its code
-    (`docs/extending.md`).
+    A new one is a subclass with all of these members, and its line in `LOSSES` (`docs/extending.md`).
 
     Attributes
     ----------
+    functions : functions.Loss
+        ℓ and ∂ℓ/∂f of numbers for kernels, and of arrays for the oracle.
+    parameter : float
+        Their c.
     fewest_outputs : int
         Least n_L that makes sense.
     shift_invariant : bool
@@ -30,6 +34,7 @@ class Loss(ABC):
         Whether ∂ℓ/∂f is a difference of numbers up to 1, whose round-off stays where the difference fades.
     """
 
+    parameter = 1.0
     fewest_outputs = 1
     shift_invariant = False
     saturates = False
@@ -39,8 +44,13 @@ class Loss(ABC):
 
     @property
     @abstractmethod
+    def functions(self) -> functions.Loss:
+        """ℓ and ∂ℓ/∂f."""
+
+    @property
     def code(self) -> int:
         """The kernels' number."""
+        return functions.number(functions.LOSSES, self.functions)
 
     @abstractmethod
     def checked(self, y: ArrayLike, n_samples: int, n_outputs: int) -> Array | IntArray:
@@ -67,10 +77,28 @@ class Loss(ABC):
         return {}
 
 
+def _half_squares(c: float, f: Array, y: Array) -> tuple[Array, Array]:
+    difference = f - y
+    return 0.5 * (difference * difference), difference
+
+
+def _minus_log_softmax(c: float, f: Array, labels: IntArray) -> tuple[Array, Array]:
+    rows, top = np.arange(len(f)), f.real.max(axis=1, keepdims=True)
+    e = np.exp(f - top)
+    total = e.sum(axis=1, keepdims=True)
+    delta = e / total
+    delta[rows, labels] -= 1
+    return np.log(total[:, 0]) + top[:, 0] - f[rows, labels], delta
+
+
 class MeanSquaredError(Loss):
     """U = (1/2N) Σ |f − y|² for targets y (N, n_L)."""
 
-    code = layout.MSE
+    functions = functions.Loss(
+        value=inlined(lambda c, f, y: 0.5 * (f - y) * (f - y)),
+        slope=inlined(lambda c, f, y: f - y),
+        arrays=_half_squares,
+    )
 
     def checked(self, y: ArrayLike, n_samples: int, n_outputs: int) -> Array:
         """Return targets (N, n_L)."""
@@ -104,7 +132,7 @@ class MeanSquaredError(Loss):
 class NegativeLogLikelihood(Loss):
     """U = (1/N) Σ −log softmax(f)_y for integer labels y (N,)."""
 
-    code = layout.NLL
+    functions = functions.Loss(value=None, slope=None, arrays=_minus_log_softmax)
     fewest_outputs = 2
     shift_invariant = True
     saturates = True

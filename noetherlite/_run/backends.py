@@ -59,7 +59,7 @@ class Compiled:
             compiled.load(plan.problem, in_order, self.all_tiles)
         self.tiles = self.all_tiles if full else compiled.tiles(plan.problem, n, members)
         self.placed = {
-            "problem": Placed(plan.problem),
+            "problem": compiled.place(plan.problem),
             "tiles": Placed(self.tiles),
             "all_tiles": Placed(self.all_tiles),
         }

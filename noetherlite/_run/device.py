@@ -86,7 +86,7 @@ class Fleet:
             self.fresh = False
 
     def _launch(self, n_steps: int) -> None:
-        from .._kernels.cuda import block
+        from .._kernels.cuda import block, scalars
 
         assert self._device is not None
         settings, rates, state, scratch, records = self._device
@@ -97,7 +97,8 @@ class Fleet:
                 for e in np.flatnonzero(self.state.counts[:, layout.PHASE] != layout.DIVERGED):
                     self._conductor.advance(int(e), self.state.counts[e], n_steps)
             else:
-                launch = block.ADVANCE[placing.where][E, placing.threads, 0, placing.shared]
+                kernel = block.kernels(scalars.of(self._problem))[placing.where]
+                launch = kernel[E, placing.threads, 0, placing.shared]
                 launch(settings[0], rates, state, scratch, records, n_steps)
 
     def collect(self) -> None:
@@ -161,11 +162,11 @@ class Fleet:
             self.plan.n_samples, inputs, problem.X.reshape(-1), problem.labels, problem.targets.reshape(-1)
         )
 
-    def _batches(self) -> device_layout.Batches:
+    def _batches(self) -> device_layout.Shuffles:
         key = np.array([stream.key for stream in self.streams], np.uint64)
         if self.plan.drawn == self.plan.n_samples:
-            return device_layout.Batches(self.plan.drawn, key, np.zeros((len(key), 0), np.int64))
-        return device_layout.Batches(self.plan.drawn, key, np.stack([stream.order for stream in self.streams]))
+            return device_layout.Shuffles(self.plan.drawn, key, np.zeros((len(key), 0), np.int64))
+        return device_layout.Shuffles(self.plan.drawn, key, np.stack([stream.order for stream in self.streams]))
 
     def _scratch(self) -> tuple[tuple[tuple[int, ...], str], ...]:
         """Return the shapes and types of scratch memory."""

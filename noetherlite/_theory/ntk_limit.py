@@ -133,17 +133,15 @@ def _by_quadrature(
     cosine: Float64Array, one: Float64Array, other: Float64Array, activation: Activation
 ) -> tuple[Float64Array, Float64Array]:
     """Return the two for a smooth σ; `one` and `other` are standard deviations."""
-    value, slope, c = activation.kind.value, activation.kind.slope, activation.constant
-    assert value is not None
-    assert slope is not None
+    kind, c = activation.kind, activation.constant
     points, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     weights = weights / weights.sum()
     products, derivatives = np.zeros_like(cosine), np.zeros_like(cosine)
     across = np.sqrt(1 - cosine**2)[..., None] * points
     for point, weight in zip(points, weights, strict=True):
-        first, second = value(c, one * point), value(c, other[..., None] * (cosine[..., None] * point + across))
-        products += weight * first * (second @ weights)
-        derivatives += weight * slope(first) * (slope(second) @ weights)
+        z, others = one * point, other[..., None] * (cosine[..., None] * point + across)
+        products += weight * kind.sigma_array(c, z) * (kind.sigma_array(c, others) @ weights)
+        derivatives += weight * kind.d_sigma_array(c, z) * (kind.d_sigma_array(c, others) @ weights)
     return products, derivatives
 
 

@@ -12,6 +12,7 @@ from .. import layout, pointwise, schedule
 from ..jit import compiled, inlined, merged
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
 from ..schedule import OP, VECTOR, A, B, C
+from . import loops
 from .intrinsics import window
 from .laws import address_of_forms
 from .network import address_of_network, network
@@ -93,11 +94,17 @@ def load_at(problem_address, chosen, tiles_address, x):
             sample = chosen[min(tile * T + s, held.n - 1)]
             for j in range(problem.widths[0]):
                 held.inputs[tile, j, s] = problem.X[sample, j]
-            if problem.loss == layout.NLL:
+            if problem.labels.size > 0:
                 held.labels[tile, s] = problem.labels[sample]
-            else:
-                for j in range(problem.targets.shape[1]):
-                    held.targets[tile, j, s] = problem.targets[sample, j]
+            for j in range(problem.targets.shape[1]):
+                held.targets[tile, j, s] = problem.targets[sample, j]
+
+
+def place(problem: layout.Problem) -> Placed:
+    """Return a problem as kernels take it, with the addresses of the loops that its network calls."""
+    if problem.kind == layout.NETWORK:
+        problem = problem._replace(compiled=loops.addresses(problem))
+    return Placed(problem)
 
 
 def load(problem: layout.Problem, chosen: NDArray[np.int64], held: Tiles) -> None:
@@ -119,7 +126,7 @@ class Evaluation:
 
     def __init__(self, problem: layout.Problem, held: Tiles) -> None:
         self.problem, self.held = problem, held
-        self._problem, self._tiles = Placed(problem), Placed(held)
+        self._problem, self._tiles = place(problem), Placed(held)
         self._samples, self._number = np.arange(held.n), np.empty(0, problem.X.dtype)
 
     def __call__(self, x: NDArray[Any], gradient: NDArray[Any]) -> float:

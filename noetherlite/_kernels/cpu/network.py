@@ -14,17 +14,20 @@ import functools
 import numba
 import numpy as np
 
-from .. import layout, pointwise
+from .. import layout
 from ..jit import compiled, inlined, merged
-from ..pointwise import in_place
 from . import team
 from .intrinsics import window
-from .layers import activate, add, add_sums, combine, copy, correlate, d_activate, mse, nll, put, take
-from .placed import address_of_code, problem_at, tiles_at
+from .layers import add, add_sums, combine, copy, correlate, put, take
+from .placed import address_of_code, float64_at, none_at, problem_at, tiles_at
+
+# Columns of a problem's addresses, and of its last row.
+_VALUE, _SLOPE, _BY_BETA = range(3)
+_LOSS = 0
 
 
 @merged
-def own(memory, member):
+def row_of(memory, member):
     """Return a member's row of `memory`."""
     return window(memory, member * memory.shape[1], memory.shape[1])
 
@@ -39,83 +42,81 @@ def inputs_of(tiles):
 def forward(problem, x, tiles, tile, member):
     """Fill z and a with the layers' values on one tile: z_h = W_h a_{h−1} + b_h, a_h = σ_h(z_h)."""
     T, last = tiles.inputs.shape[2], problem.widths.size - 2
-    own_z, own_a = own(tiles.z, member), own(tiles.a, member)
+    all_z, all_a = row_of(tiles.z, member), row_of(tiles.a, member)
     A, a, z = inputs_of(tiles), tile * problem.widths[0] * T, np.int64(0)
     for h in range(last + 1):
         m, n = problem.widths[h], problem.widths[h + 1]
         W, bias, beta = problem.offsets[h, 0], problem.offsets[h, 1], problem.offsets[h, 2]
-        code, c = problem.activation[h], problem.parameter[h]
         if h == 0 and problem.dual >= 0:
-            take(x, W, np.int64(-1) if tiles.blas else bias, n, m, tile * T, T, own_z, z)
+            take(x, W, np.int64(-1) if tiles.blas else bias, n, m, tile * T, T, all_z, z)
         elif tiles.blas:
-            Z = window(own_z, z, n * T).reshape(n, T)
+            Z = window(all_z, z, n * T).reshape(n, T)
             np.dot(window(x, W, n * m).reshape(n, m), window(A, a, m * T).reshape(m, T), Z)
         else:
-            combine(x, W, m, np.int64(1), bias, n, m, A, a, T, own_z, z)
+            combine(x, W, m, np.int64(1), bias, n, m, A, a, T, all_z, z)
         # Neuron by neuron where BLAS has not added the bias, or each neuron has its own β.
         rows, size = (n, T) if tiles.blas or beta >= 0 else (np.int64(1), n * T)
         for i in range(rows if h < last or tiles.blas else 0):
-            row = window(own_z, z + i * size, size)
+            row = window(all_z, z + i * size, size)
             if tiles.blas and bias >= 0:
                 shift = x[bias + i]
                 for s in range(T):
                     row[s] += shift
             if h < last:
-                activate(code, x[beta + i] if beta >= 0 else c, row, window(own_a, z + i * size, size))
-        A, a = own_z if in_place(code) else own_a, z
+                c = x[beta + i] if beta >= 0 else problem.parameter[h]
+                none_at(problem.compiled[h, _VALUE], (c, row, window(all_a, z + i * size, size)))
+        A, a = all_z if h < last and problem.in_place[h] else all_a, z
         z += n * T
 
 
 @inlined
 def tile_loss(problem, tiles, tile, member):
     """Return the tile's share of U, its derivative by the outputs left in the last block of z; without a loss, the outputs in `targets`."""
-    n, T, own_z = problem.widths[-1], tiles.inputs.shape[2], own(tiles.z, member)
-    Z = window(own_z, own_z.size - n * T, n * T)
+    n, T, all_z = problem.widths[-1], tiles.inputs.shape[2], row_of(tiles.z, member)
+    Z = window(all_z, all_z.size - n * T, n * T)
     count = min(T, tiles.n - tile * T)
     if problem.loss == layout.NO_LOSS:
         copy(Z, window(tiles.targets, tile * n * T, n * T))
         return 0.0
-    if problem.loss == layout.NLL:
-        return nll(Z, window(tiles.labels, tile * T, T), n, T, count, tiles.n, own(tiles.scratch, member))
-    return mse(Z, window(tiles.targets, tile * n * T, n * T), n, T, count, tiles.n)
+    labels = window(tiles.labels, tile * tiles.labels.shape[1], tiles.labels.shape[1])
+    targets = window(tiles.targets, tile * tiles.targets.shape[1] * T, tiles.targets.shape[1] * T)
+    scratch, last = row_of(tiles.scratch, member), problem.parameter.size - 1
+    arguments = (problem.parameter[last], Z, labels, targets, scratch, T, count, tiles.n)
+    return float64_at(problem.compiled[last, _LOSS], arguments)
 
 
 @inlined
 def backward(problem, x, tiles, tile, member, fresh, gradient):
     """Add the tile's ∂U/∂θ to `gradient`, or write it there where `fresh`, from ∂U/∂z_L in z."""
-    T, own_z, own_a = tiles.inputs.shape[2], own(tiles.z, member), own(tiles.a, member)
-    z, memory = own_z.size, own(tiles.scratch, member)
+    T, all_z, all_a = tiles.inputs.shape[2], row_of(tiles.z, member), row_of(tiles.a, member)
+    z, memory = all_z.size, row_of(tiles.scratch, member)
     for h in range(problem.widths.size - 2, -1, -1):
         m, n = problem.widths[h], problem.widths[h + 1]
         W, bias = problem.offsets[h, 0], problem.offsets[h, 1]
         z -= n * T
-        A, a = (
-            (own_z if in_place(problem.activation[h - 1]) else own_a, z - m * T)
-            if h > 0
-            else (inputs_of(tiles), tile * m * T)
-        )
+        A, a = (all_z if problem.in_place[h - 1] else all_a, z - m * T) if h > 0 else (inputs_of(tiles), tile * m * T)
         if tiles.blas:
             G = window(gradient, W, n * m).reshape(n, m)
-            np.dot(window(own_z, z, n * T).reshape(n, T), window(A, a, m * T).reshape(m, T).T, G)
+            np.dot(window(all_z, z, n * T).reshape(n, T), window(A, a, m * T).reshape(m, T).T, G)
         else:
-            correlate(fresh, own_z, z, A, a, n, m, T, gradient, W)
+            correlate(fresh, all_z, z, A, a, n, m, T, gradient, W)
         if h == 0 and problem.dual >= 0:
-            put(fresh, own_z, z, n, m, tile * T, T, gradient, problem.dual)
+            put(fresh, all_z, z, n, m, tile * T, T, gradient, problem.dual)
         if bias >= 0:
-            add_sums(fresh, own_z, z, n, T, gradient, bias)
+            add_sums(fresh, all_z, z, n, T, gradient, bias)
         if h > 0:
             D = window(memory, 0, m * T)
             if tiles.blas:
-                np.dot(window(x, W, n * m).reshape(n, m).T, window(own_z, z, n * T).reshape(n, T), D.reshape(m, T))
+                np.dot(window(x, W, n * m).reshape(n, m).T, window(all_z, z, n * T).reshape(n, T), D.reshape(m, T))
             else:
-                combine(x, W, np.int64(1), m, np.int64(-1), m, n, own_z, z, T, D, np.int64(0))
+                combine(x, W, np.int64(1), m, np.int64(-1), m, n, all_z, z, T, D, np.int64(0))
             d_layer(
                 problem,
                 x,
                 h - 1,
                 D,
-                window(own_z, z - m * T, m * T),
-                window(own_a, z - m * T, m * T),
+                window(all_z, z - m * T, m * T),
+                window(all_a, z - m * T, m * T),
                 T,
                 fresh,
                 gradient,
@@ -124,17 +125,19 @@ def backward(problem, x, tiles, tile, member, fresh, gradient):
 
 @inlined
 def d_layer(problem, x, h, D, Z, A, T, fresh, gradient):
-    """Turn z of hidden layer h into ∂U/∂z, from D = ∂U/∂a; add ∂U/∂β where β is trained."""
-    code, c, beta, n = problem.activation[h], problem.parameter[h], problem.offsets[h, 2], problem.widths[h + 1]
+    """Turn z of hidden layer h into ∂U/∂z, from D = ∂U/∂a; add ∂U/∂β where β is trained.
+
+    D, Z and A are flat (n_h, T) matrices, x and gradient (P,).
+    """
+    c, beta, n = problem.parameter[h], problem.offsets[h, 2], problem.widths[h + 1]
     rows, size = (n, T) if beta >= 0 else (np.int64(1), n * T)
     for i in range(rows):
         d, z, a = window(D, i * size, size), window(Z, i * size, size), window(A, i * size, size)
         if beta >= 0:
-            c, by_beta = x[beta + i], gradient.dtype.type(0)
-            for s in range(T):
-                by_beta += d[s] * pointwise.swish_by_beta(c, z[s])
+            c = x[beta + i]
+            by_beta = gradient.dtype.type(float64_at(problem.compiled[h, _BY_BETA], (c, d, z)))
             gradient[beta + i] = by_beta if fresh else gradient[beta + i] + by_beta
-        d_activate(code, c, d, z, a)
+        none_at(problem.compiled[h, _SLOPE], (c, d, z, a))
 
 
 @inlined

@@ -72,8 +72,8 @@ class Placed:
     """
 
     def __init__(self, group: Any) -> None:
-        self._held = group, words(group)
-        self.address: Any = group if _settings.DISABLE_JIT else self._held[1].ctypes.data
+        self._group, self._words = group, words(group)
+        self.address: Any = group if _settings.DISABLE_JIT else self._words.ctypes.data
 
 
 class At(types.Type):
@@ -141,29 +141,29 @@ def address_of_code(function: Any, signature: tuple[Any, ...]) -> Any:
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
-@intrinsic
-def float64_at(typingctx, address, arguments):
-    """Call the compiled function at `address`, which returns a float64, with a tuple of arguments.
+def _call_returning(result: Any) -> Any:
+    """Return address, arguments ↦ what the compiled function at `address` returns, which is of type `result`.
 
     A function called by name is linked into its caller and optimised once more there, which for a network takes as long as
     compiling it.
     """
 
-    def codegen(context, builder, signature, args):
-        kinds = signature.args[1].types
-        convention = context.call_conv.get_function_type(types.float64, kinds)
-        pointer = builder.inttoptr(args[0], convention.as_pointer())
-        values = cgutils.unpack_tuple(builder, args[1], len(kinds))
-        _, result = context.call_conv.call_function(builder, pointer, types.float64, kinds, values)
-        return result
+    @intrinsic
+    def call(typingctx, address, arguments):
+        def codegen(context, builder, signature, args):
+            kinds = signature.args[1].types
+            convention = context.call_conv.get_function_type(result, kinds)
+            pointer = builder.inttoptr(args[0], convention.as_pointer())
+            values = cgutils.unpack_tuple(builder, args[1], len(kinds))
+            _, returned = context.call_conv.call_function(builder, pointer, result, kinds, values)
+            return returned
 
-    return types.float64(types.int64, arguments), codegen
+        return result(types.int64, arguments), codegen
+
+    return (lambda address, arguments: address(*arguments)) if _settings.DISABLE_JIT else call
 
 
-if _settings.DISABLE_JIT:
-
-    def float64_at(address, arguments):
-        return address(*arguments)
+float64_at, none_at = _call_returning(types.float64), _call_returning(types.none)
 
 
 def _problem(dtype: str) -> layout.Problem:

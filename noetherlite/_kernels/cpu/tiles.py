@@ -65,7 +65,7 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
         n=n,
         blas=blas,
         inputs=_aligned((n_tiles, int(widths[0]), T), dtype),
-        labels=np.zeros((n_tiles, T if problem.loss == layout.NLL else 0), np.int64),
+        labels=np.zeros((n_tiles, T if problem.labels.size else 0), np.int64),
         targets=_aligned((n_tiles, problem.targets.shape[1], T), dtype),
         z=_aligned((members, hidden * T), dtype),
         a=_aligned((members, hidden * T), dtype),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from numba import cuda
 
 from .. import layout, pointwise, schedule
@@ -49,22 +51,25 @@ def view_of(setting, counts, e, tile, which):
 
 
 @device
-def perform(row, step, setting, algorithm, own, state, records, e, first, stride):
+def perform(functions, row, step, setting, algorithm, own, state, records, e, first, stride):
     """Do a thread's share of one row of the program."""
     problem, data, tables, laws = setting.problem, setting.data, setting.tables, setting.laws
     op, a, b, c = row[OP], row[A], row[B], row[C]
     x, places = vector_of(own, row[VECTOR]), tables.places
     if op == schedule.FORWARD:
-        forward(problem, data, places, a, x, own.memory, view_of(setting, state.counts, e, b, c), first, stride)
+        forward(
+            functions, problem, data, places, a, x, own.memory, view_of(setting, state.counts, e, b, c), first, stride
+        )
     elif op == schedule.LOSS:
         delta = places[places.shape[0] - 1, 2]
-        loss(problem, data, delta, own.memory, own.values, view_of(setting, state.counts, e, a, b), first, stride)
+        view = view_of(setting, state.counts, e, a, b)
+        loss(functions, problem, data, delta, own.memory, own.values, view, first, stride)
     elif op == schedule.TOTAL:
         if first == stride - 1:
             add_up(own.values, view_of(setting, state.counts, e, a, b), own.losses, b, a)
     elif op == schedule.BACKWARD:
         view = view_of(setting, state.counts, e, b, c)
-        backward(problem, data, places, a, x, own.memory, own.gradient, view, first, stride)
+        backward(functions, problem, data, places, a, x, own.memory, own.gradient, view, first, stride)
     elif op == schedule.FORM:
         form(a, laws, tables, x, vector_of(own, b), c, own.pieces, first, stride)
     elif op == schedule.SETTLE:
@@ -154,7 +159,7 @@ def keep(state, own, e, first, stride):
 
 
 @device
-def train(setting, rates, own, state, records, e, n_steps):
+def train(functions, setting, rates, own, state, records, e, n_steps):
     """Advance one run by `n_steps` steps, recording on the way; the first call also makes and records the start."""
     program, step = setting.program, state.counts[e, STEPS_DONE]
     algorithm = with_rate(setting.algorithm, rates[e])
@@ -164,7 +169,8 @@ def train(setting, rates, own, state, records, e, n_steps):
         state.counts[e, PHASE] = layout.RUNNING
     r = 0 if i < 0 else program.step
     while i < n_steps:
-        perform(program.rows[r], step, setting, algorithm, own, state, records, e, cuda.threadIdx.x, cuda.blockDim.x)
+        first, stride = cuda.threadIdx.x, cuda.blockDim.x
+        perform(functions, program.rows[r], step, setting, algorithm, own, state, records, e, first, stride)
         if program.rows[r, MEET]:
             cuda.syncthreads()
         judged = program.rows[r, OP] == schedule.FINISH or program.rows[r, OP] == schedule.CHECK
@@ -183,7 +189,7 @@ def with_rate(a, h):
 
 
 @device
-def train_with_vectors(setting, rates, state, memory, doubles, vectors, records, e, n_steps):
+def train_with_vectors(functions, setting, rates, state, memory, doubles, vectors, records, e, n_steps):
     """Advance one run whose vectors are copied to `vectors` for as long."""
     first, stride, P = cuda.threadIdx.x, cuda.blockDim.x, state.x.shape[1]
     x, v, gradient, y = vectors[:P], vectors[P : 2 * P], vectors[2 * P : 3 * P], vectors[3 * P : 4 * P]
@@ -192,7 +198,7 @@ def train_with_vectors(setting, rates, state, memory, doubles, vectors, records,
     copy(state.v[e], v, first, stride)
     copy(state.gradient[e], gradient, first, stride)
     fetch(state, own, e, first, stride)
-    train(setting, rates, own, state, records, e, n_steps)
+    train(functions, setting, rates, own, state, records, e, n_steps)
     cuda.syncthreads()
     copy(x, state.x[e], first, stride)
     copy(v, state.v[e], first, stride)
@@ -210,24 +216,6 @@ def in_shared(setting, state, scratch):
     return doubles, numbers[begin : begin + 4 * P], numbers[begin + 4 * P :]
 
 
-@kernel(MOST_THREADS, 2)
-def advance_in_shared(setting, rates, state, scratch, records, n_steps):
-    """Advance every run by a block of its own, all that it works on in shared memory."""
-    e = cuda.blockIdx.x
-    if state.counts[e, PHASE] != layout.DIVERGED:
-        doubles, vectors, memory = in_shared(setting, state, scratch)
-        train_with_vectors(setting, rates, state, memory, doubles, vectors, records, e, n_steps)
-
-
-@kernel(MOST_THREADS, 2)
-def advance_with_vectors_in_shared(setting, rates, state, scratch, records, n_steps):
-    """Advance every run by a block of its own, its activations in global memory."""
-    e = cuda.blockIdx.x
-    if state.counts[e, PHASE] != layout.DIVERGED:
-        doubles, vectors, _ = in_shared(setting, state, scratch)
-        train_with_vectors(setting, rates, state, scratch.memory[e], doubles, vectors, records, e, n_steps)
-
-
 @written_out
 def in_global(setting, state, scratch, e):
     """Return the views of a run that is in global memory."""
@@ -237,20 +225,41 @@ def in_global(setting, state, scratch, e):
     )
 
 
-@kernel(MOST_THREADS, 2)
-def advance_in_global(setting, rates, state, scratch, records, n_steps):
-    """Advance every run by a block of its own, in global memory."""
-    e, first, stride = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
-    if state.counts[e, PHASE] != layout.DIVERGED:
-        own = in_global(setting, state, scratch, e)
-        fetch(state, own, e, first, stride)
-        train(setting, rates, own, state, records, e, n_steps)
-        cuda.syncthreads()
-        keep(state, own, e, first, stride)
+@functools.cache
+def kernels(functions):
+    """Return the kernels for a network of these functions, by where they have what they work on."""
 
+    @kernel(MOST_THREADS, 2)
+    def advance_in_shared(setting, rates, state, scratch, records, n_steps):
+        """Advance every run by a block of its own, all that it works on in shared memory."""
+        e = cuda.blockIdx.x
+        if state.counts[e, PHASE] != layout.DIVERGED:
+            doubles, vectors, memory = in_shared(setting, state, scratch)
+            train_with_vectors(functions, setting, rates, state, memory, doubles, vectors, records, e, n_steps)
 
-ADVANCE = {
-    IN_SHARED: advance_in_shared,
-    VECTORS_IN_SHARED: advance_with_vectors_in_shared,
-    IN_GLOBAL: advance_in_global,
-}
+    @kernel(MOST_THREADS, 2)
+    def advance_with_vectors_in_shared(setting, rates, state, scratch, records, n_steps):
+        """Advance every run by a block of its own, its activations in global memory."""
+        e = cuda.blockIdx.x
+        if state.counts[e, PHASE] != layout.DIVERGED:
+            doubles, vectors, _ = in_shared(setting, state, scratch)
+            train_with_vectors(
+                functions, setting, rates, state, scratch.memory[e], doubles, vectors, records, e, n_steps
+            )
+
+    @kernel(MOST_THREADS, 2)
+    def advance_in_global(setting, rates, state, scratch, records, n_steps):
+        """Advance every run by a block of its own, in global memory."""
+        e, first, stride = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
+        if state.counts[e, PHASE] != layout.DIVERGED:
+            own = in_global(setting, state, scratch, e)
+            fetch(state, own, e, first, stride)
+            train(functions, setting, rates, own, state, records, e, n_steps)
+            cuda.syncthreads()
+            keep(state, own, e, first, stride)
+
+    return {
+        IN_SHARED: advance_in_shared,
+        VECTORS_IN_SHARED: advance_with_vectors_in_shared,
+        IN_GLOBAL: advance_in_global,
+    }

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import layout, pointwise, schedule
+from .. import layout, schedule
 
 # Shared memory that every GPU gives a block without being asked, in bytes.
 SHARED = 48 * 1024
@@ -67,11 +67,11 @@ class Setting(NamedTuple):
     tables: Tables
     laws: layout.Laws
     algorithm: layout.Algorithm
-    batches: Batches
+    batches: Shuffles
     program: schedule.Program
 
 
-class Batches(NamedTuple):
+class Shuffles(NamedTuple):
     """The minibatches of E runs."""
 
     size: int
@@ -110,9 +110,8 @@ def tables(problem: layout.Problem, laws: layout.Laws, n_params: int, slots: int
     """Return the tables for passes in tiles of `slots` samples; rows that are padded are apart by an odd number."""
     ld = slots + 1 - slots % 2 if padded else slots
     places, end = np.full((len(problem.offsets), 3), -1, np.int64), 0
-    for h, code in enumerate(problem.activation[:-1]):
-        kept = (0,) if pointwise.in_place(code) else (0, 1)
-        for what in kept:
+    for h, in_place in enumerate(problem.in_place):
+        for what in (0,) if in_place else (0, 1):
             places[h, what], end = end, end + int(problem.widths[h + 1]) * ld
     # The δ of two layers that follow each other are needed at a time.
     for parity in range(2):

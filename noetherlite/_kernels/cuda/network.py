@@ -7,9 +7,6 @@ results do not depend on how many there are.
 
 from __future__ import annotations
 
-import math
-
-from .. import layout, pointwise
 from .jit import device
 
 
@@ -52,7 +49,7 @@ def four_by_two(W, w, row, column, n, i, A, a, step, left, right, m, out, o, ld,
 
 
 @device
-def forward(problem, data, places, h, x, memory, view, first, stride):
+def forward(functions, problem, data, places, h, x, memory, view, first, stride):
     """z_h = W_h a_{h−1} + b_h and a_h = σ_h(z_h), of one tile; z of the last layer lies where its δ will."""
     m, n = problem.widths[h], problem.widths[h + 1]
     W, last = problem.offsets[h, 0], h + 2 == problem.widths.size
@@ -68,11 +65,11 @@ def forward(problem, data, places, h, x, memory, view, first, stride):
         # What this thread has just written, in a loop of its own: σ is long, and there once.
         for r in range(i, min(i + 4, n)):
             for at in range(r * ld + s, r * ld + s + half + 1, half):
-                activate(problem, places, h, x, memory, r, at)
+                activate(functions, problem, places, h, x, memory, r, at)
 
 
 @device
-def activate(problem, places, h, x, memory, r, at):
+def activate(functions, problem, places, h, x, memory, r, at):
     """Add the bias of neuron r to its W_h a_{h−1} at one sample, and apply σ_h to it, but in the last layer."""
     a, z_out, bias, beta = places[h, 0], places[h, 1], problem.offsets[h, 1], problem.offsets[h, 2]
     last = h + 2 == problem.widths.size
@@ -83,44 +80,21 @@ def activate(problem, places, h, x, memory, r, at):
         return
     if z_out >= 0:
         memory[z_out + at] = z
-    memory[a + at] = pointwise.sigma(problem.activation[h], x[beta + r] if beta >= 0 else problem.parameter[h], z)
+    c = x[beta + r] if beta >= 0 else problem.parameter[h]
+    memory[a + at] = functions.sigma(problem.activation[h], c, z, z)
 
 
 @device
-def loss(problem, data, delta, memory, values, view, first, stride):
+def loss(functions, problem, data, delta, memory, values, view, first, stride):
     """Each sample's loss times N into `values`, and δ = ∂U/∂z_L in the place of z_L; samples beyond the end count for nothing."""
     n, ld, count = problem.widths[problem.widths.size - 1], view.ld, view.end - view.begin
-    N = view.total
+    c, N = problem.parameter[problem.parameter.size - 1], view.total
     for s in range(first, view.slots, stride):
-        if s >= count:
-            for i in range(n):
-                memory[delta + i * ld + s] = 0
-        elif problem.loss == layout.NLL:
-            values[s] = nll(n, data.labels[sample(view, s)], delta + s, ld, memory, N)
-        else:
-            number, value = sample(view, s), 0.0
-            for i in range(n):
-                difference = memory[delta + i * ld + s] - data.targets[number * n + i]
-                value += difference * difference
-                memory[delta + i * ld + s] = difference / N
-            values[s] = 0.5 * value
-
-
-@device
-def nll(n, label, z, ld, memory, N):
-    """Return −log softmax(z)_label; z ← (softmax(z) − 1_label) / N."""
-    top = memory[z]
-    for i in range(1, n):
-        top = max(top, memory[z + i * ld])
-    value, total = top - memory[z + label * ld], memory.dtype.type(0)
-    for i in range(n):
-        e = pointwise.exp(memory[z + i * ld] - top)
-        memory[z + i * ld] = e
-        total += e
-    for i in range(n):
-        memory[z + i * ld] *= 1 / (N * total)
-    memory[z + label * ld] -= 1 / N
-    return value + math.log(total)
+        if s < count:
+            values[s] = functions.loss(c, n, data, sample(view, s), memory, delta + s, ld, N)
+            continue
+        for i in range(n):
+            memory[delta + i * ld + s] = 0
 
 
 @device
@@ -133,7 +107,7 @@ def add_up(values, view, losses, which, tile):
 
 
 @device
-def backward(problem, data, places, h, x, memory, gradient, view, first, stride):
+def backward(functions, problem, data, places, h, x, memory, gradient, view, first, stride):
     """∂U/∂W_h, ∂U/∂b_h and ∂U/∂β_h from δ_h, added to those of earlier tiles; and δ_{h−1} = (W_hᵀ δ_h) σ′(z_{h−1})."""
     fresh = view.begin == 0
     weights(problem, data, places, h, memory, gradient, view, fresh, first, stride)
@@ -146,7 +120,7 @@ def backward(problem, data, places, h, x, memory, gradient, view, first, stride)
         if beta >= 0:  # the samples' shares lie where z was
             row_sum(memory, places[h, 1] + i * ld, view, gradient, beta + i, fresh)
     if h > 0:
-        deltas(problem, places, h, x, memory, view, first, stride)
+        deltas(functions, problem, places, h, x, memory, view, first, stride)
 
 
 @device
@@ -202,7 +176,7 @@ def put(gradient, where, value, fresh):
 
 
 @device
-def deltas(problem, places, h, x, memory, view, first, stride):
+def deltas(functions, problem, places, h, x, memory, view, first, stride):
     """δ_{h−1} = (W_hᵀ δ_h) σ′(z_{h−1}), and each sample's share of ∂U/∂β_{h−1} in the place of z_{h−1}."""
     m, n = problem.widths[h], problem.widths[h + 1]
     W, delta, half, ld = problem.offsets[h, 0], places[h - 1, 2], view.slots // 2, view.ld
@@ -211,15 +185,15 @@ def deltas(problem, places, h, x, memory, view, first, stride):
         four_by_two(x, W, 1, m, m, i, memory, places[h, 2], ld, s, t, n, memory, delta, ld, s, t)
         for r in range(i, min(i + 4, m)):
             for at in range(r * ld + s, r * ld + t + 1, half):
-                d_activate(problem, places, h - 1, x, memory, r, at)
+                d_activate(functions, problem, places, h - 1, x, memory, r, at)
 
 
 @device
-def d_activate(problem, places, h, x, memory, r, at):
+def d_activate(functions, problem, places, h, x, memory, r, at):
     """δ = d σ′(z) in the place of d, of neuron r of layer h at one sample; with a trained β, z ← d ∂σ/∂β."""
     a, z, delta, beta = places[h, 0], places[h, 1], places[h, 2], problem.offsets[h, 2]
     c = x[beta + r] if beta >= 0 else problem.parameter[h]
     d, value = memory[delta + at], memory[z + at] if z >= 0 else memory[a + at]
-    memory[delta + at] = d * pointwise.d_sigma(problem.activation[h], c, value, memory[a + at])
+    memory[delta + at] = d * functions.d_sigma(problem.activation[h], c, value, memory[a + at])
     if beta >= 0:
-        memory[z + at] = d * pointwise.swish_by_beta(c, value)
+        memory[z + at] = d * functions.d_parameter(problem.activation[h], c, value, value)

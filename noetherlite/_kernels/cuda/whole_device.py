@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .. import layout, pointwise, schedule
-from . import device_layout, products
+from . import device_layout, products, scalars
 from .jit import MOST_THREADS
-from .phases import activate_all, begin, d_activate_all, end, gather, phase, row_sums
+from .phases import begin, end, gather, kernels, row_sums
 from .products import Matrix
 
 # Blocks of a launch at the most: a few for each multiprocessor, whose threads then take many pieces each.
@@ -40,6 +40,7 @@ class Spread:
     ) -> None:
         self.problem, self.program, self.tables = problem, program, tables
         self.settings, self.rates, self.state, self.scratch, self.records = device
+        self.kernels = kernels(scalars.of(problem))
         self.product = products.by_cublas if products.has_cublas() else products.by_tiles
 
     def advance(self, e: int, counts: Any, n_steps: int) -> None:
@@ -74,7 +75,7 @@ class Spread:
                 which = b if op == schedule.LOSS else schedule.BATCH
                 blocks = 1 if op in _SINGLE else MOST_BLOCKS
                 arguments = (self.settings[which], self.rates, self.state, self.scratch, self.records, self.e, r, step)
-                phase[blocks, MOST_THREADS](*arguments)
+                self.kernels.phase[blocks, MOST_THREADS](*arguments)
                 self.evaluations += op == schedule.FINISH
 
     def _inputs(self, h: int, which: int) -> Matrix:
@@ -97,7 +98,8 @@ class Spread:
         out = Matrix(self.memory, int(tables.places[h, 2 if last else 0]), n, tables.ld)
         self.product(Matrix(x, W, n, m), self._inputs(h, which), out)
         setting = self.settings[which]
-        activate_all[MOST_BLOCKS, MOST_THREADS](setting.problem, setting.tables.places, h, x, self.memory, tables.ld)
+        arguments = (setting.problem, setting.tables.places, h, x, self.memory, tables.ld)
+        self.kernels.activate[MOST_BLOCKS, MOST_THREADS](*arguments)
 
     def _backward(self, h: int, which: int, vector: int) -> None:
         tables, x, setting = self.tables[which], self.vectors[vector], self.settings[which]
@@ -113,9 +115,8 @@ class Spread:
         if h > 0:
             before = Matrix(self.memory, int(tables.places[h - 1, 2]), m, tables.ld)
             self.product(Matrix(x, W, m, n, transposed=True), delta, before)
-            d_activate_all[MOST_BLOCKS, MOST_THREADS](
-                setting.problem, setting.tables.places, h - 1, x, self.memory, tables.ld
-            )
+            arguments = (setting.problem, setting.tables.places, h - 1, x, self.memory, tables.ld)
+            self.kernels.d_activate[MOST_BLOCKS, MOST_THREADS](*arguments)
 
     def _total(self, which: int) -> None:
         """The mean of the samples' losses, where `own_of` has them."""
