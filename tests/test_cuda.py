@@ -50,6 +50,7 @@ def few_threads(request, monkeypatch):
         monkeypatch.setattr(whole_device, "MOST_THREADS", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_jit
 @pytest.mark.skipif(SIMULATED, reason="is itself run by it")
 def test_in_the_simulator():

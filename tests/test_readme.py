@@ -87,8 +87,8 @@ def test_readme_has_two_commands():
     verb = re.fullmatch(re.escape(fresh) + r"\. && \.venv/bin/noetherlite (.*)\n", job)
     options = _parser().parse_args(shlex.split(verb[1]))
     assert (options.number, options.out) == (1, Path("out"))
-    assert tests == fresh + '".[test]" && .venv/bin/pytest\n'
-    assert re.search(r'^ *"\$bin/pytest"', (ROOT / ".ci/run").read_text("utf-8"), re.MULTILINE)
+    assert tests == fresh + '".[test]" && .venv/bin/pytest -n auto --dist worksteal\n'
+    assert re.search(r'/bin/pytest"$', (ROOT / ".ci/run").read_text("utf-8"), re.MULTILINE)
 
 
 def test_facts_are_true():
