@@ -13,9 +13,9 @@ import numpy as np
 import noetherlite as nl
 
 RUNS = {
-    "full batch, η = 0.2": (0.2, None, 30_000),
-    "batch of 8, η = 0.1": (0.1, 8, 300_000),
-    "batch of 4, η = 0.2": (0.2, 4, 300_000),
+    "full batch, η = 0.2": (0.2, None, 15_000),
+    "batch of 8, η = 0.1": (0.1, 8, 150_000),
+    "batch of 4, η = 0.2": (0.2, 4, 150_000),
 }
 COLOURS = ("#0072b2", "#009e73", "#d55e00")
 
