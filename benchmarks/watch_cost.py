@@ -43,6 +43,7 @@ def main() -> None:
     torch.set_num_threads(1)
     model = example["model"].float()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    params = dict(model.named_parameters())
     watch = nl.watch(example["found"].laws())
     rows = []
     for k in range(options.steps):
@@ -51,7 +52,7 @@ def main() -> None:
         optimizer.zero_grad()
         loss.backward()
         times.append((time.perf_counter(), time.process_time()))
-        watch(dict(model.named_parameters()), {name: p.grad for name, p in model.named_parameters()})
+        watch(params, {name: p.grad for name, p in params.items()})
         times.append((time.perf_counter(), time.process_time()))
         optimizer.step()
         times.append((time.perf_counter(), time.process_time()))

@@ -91,13 +91,14 @@ found.plot().figure.savefig(Path("laws_of_a_transformer.png"), dpi=120)
 model = model.float()
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
 watch = nl.watch(found.laws(), every=10)
+params = dict(model.named_parameters())
 for step, batch in enumerate(batches):
     loss = model(batch)
     optimizer.zero_grad()
     loss.backward()
     if step >= 60:
         model.layers[1].ln_2.weight.grad *= 0.5
-    for finding in watch(dict(model.named_parameters()), {name: p.grad for name, p in model.named_parameters()}):
+    for finding in watch(params, {name: p.grad for name, p in params.items()}):
         print(f"step {step}, loss {loss.item():.3f}: {finding}")
     optimizer.step()
 print(watch.report())

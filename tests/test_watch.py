@@ -3,13 +3,17 @@
 import copy
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from models import decoder, mlp
 
 import noetherlite as nl
+from noetherlite._tensors import defects
 from noetherlite._tensors.finding import judge
+from noetherlite._tensors.law import Law, Member
+from noetherlite._tensors.legs import Leg
 from noetherlite._tensors.localise import coverage
 
 
@@ -203,6 +207,48 @@ def test_every_other_step_costs_nothing(gpt):
         watch(params, planted(grads, h__0__ln_2__weight=0.5) if step > 3 else grads)
     assert [finding.step for finding in watch.findings] == [10]
     assert "2 of 20 steps checked" in watch.report()
+
+
+@pytest.mark.parametrize("small", [0, 40, 1 << 14])
+def test_all_laws_at_once_are_each_by_itself(gpt, monkeypatch, small):
+    """Whatever size of tensors is small, with a slice, pairs of axes and coefficients that are not one."""
+    _, laws, params, grads = gpt
+    cut = Leg("wte.weight", ((7,), (6,)), (1,), part=(0, 2, 5))
+    pairs = Leg("wpe.weight", ((4,), (6,)), (1,), arranged=(2, 3), components=(1,))
+    more = [
+        Law("translate", (Member(cut, 2.0),)),
+        Law("scale", (Member(pairs, 0.5), Member(replace(pairs, components=(1,)), -3.0))),
+    ]
+    monkeypatch.setattr(defects, "_SMALL", small)
+    alone = [law.total(params, grads).reshape(-1) for law in [*laws, *more]]
+    together = defects.Defects([*laws, *more], [part.size for part in alone]).totals(params, grads)
+    np.testing.assert_allclose(
+        together, np.concatenate(alone), atol=1e-15 * max(np.abs(g).max() for g in grads.values()) * 50
+    )
+    assert np.abs(alone[-1]).max() > 1e-3 * np.abs(grads["wpe.weight"]).max()  # they are no zeros
+
+
+def test_only_what_laws_look_at_must_be_finite(gpt):
+    """Shifts see no parameters; infinite ones are an error where a law multiplies them, and the step counts as unchecked."""
+    _, laws, params, grads = gpt
+    infinite = {name: np.where(np.arange(x.size).reshape(x.shape) == 1, np.inf, x) for name, x in params.items()}
+    shift = [law for law in laws if law.tensors == ("wpe.weight",)]
+    assert nl.watch(shift)(infinite, grads) == []
+    watch = nl.watch(laws)
+    watch(infinite, grads)
+    assert watch.n_checked == 0
+    assert "has entries that are not finite" in watch.problem
+    assert watch(params, grads) == []
+    assert watch.n_checked == 1
+
+
+def test_products_beyond_the_range_of_a_double_are_not_checked(gpt):
+    _, laws, params, grads = gpt
+    watch = nl.watch(laws)
+    with np.errstate(all="raise"):
+        watch({name: 1e30 * x for name, x in params.items()}, {name: 1e300 * g for name, g in grads.items()})
+    assert "products of params and grads are beyond the range of a double" in watch.problem
+    assert not watch.ok
 
 
 def test_each_law_is_told_once(gpt):

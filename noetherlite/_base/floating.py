@@ -8,12 +8,14 @@ import numpy as np
 
 from .types import Array, Float64Array
 
+_PIECE = 1 << 20  # entries of a large array that are squared at a time
+
 # Decorates public functions, so that under np.seterr(all="raise") results such as e^(−1000) = 0 are no error.
 # Overflow, division by zero and invalid operations are handled where they may occur.
 underflowing = np.errstate(under="ignore")
 
 
-# Decorates functions that check their result by `in_range`.
+# Decorates functions that look at their result for what is not finite, as by `in_range`.
 rangeless = np.errstate(over="ignore", under="ignore", invalid="ignore")
 
 
@@ -26,14 +28,19 @@ def in_range(K: Float64Array) -> Float64Array:
 
 def unit(x: Array) -> float:
     """Return the largest power of two ≤ max|x|, 1 if that is 0 or infinite: the squares of x/unit(x) do not overflow."""
-    top = float(np.abs(x).max(initial=0.0))
+    top = max(float(x.max(initial=0.0)), -float(x.min(initial=0.0)))
     return math.ldexp(1.0, math.frexp(top)[1] - 1) if 0 < top < math.inf else 1.0
 
 
 def rms(x: Array, axis: int | None = None) -> Array:
-    """Return the root mean square, scaled so that squares neither overflow nor underflow."""
+    """Return the root mean square in double precision, scaled so that squares neither overflow nor underflow."""
     scale = unit(x)
-    return np.asarray(scale * np.sqrt(np.mean(np.square(x / scale, dtype=np.float64), axis=axis)))
+    if axis is None and x.size > _PIECE:  # arrays of that size are not copied as a whole
+        pieces = map(np.asarray, np.nditer(x, ["external_loop", "buffered"], buffersize=_PIECE))
+        mean = sum(np.square(piece / scale, dtype=np.float64).sum() for piece in pieces) / x.size
+    else:
+        mean = np.mean(np.square(x / scale, dtype=np.float64), axis=axis)
+    return np.asarray(scale * np.sqrt(mean))
 
 
 def norm(x: Array) -> float:

@@ -13,7 +13,7 @@ from .._base.types import Array, IntArray
 from .finding import Finding, allowance
 from .law import Law, Member
 from .legs import Leg
-from .trees import array_of
+from .trees import all_finite, array_of
 
 _ROWS = 256  # of logits that are widened to double precision at a time
 _WHOLE = 1e-2  # relative distance within which a factor counts as a whole number
@@ -81,6 +81,8 @@ class Anchor:
             If logits are not finite, or labels are no integers below their last size, in the shape of the others.
         """
         z, logits_eps = array_of(logits, "logits")
+        if not all_finite(z):
+            raise ValueError("logits has entries that are not finite")
         classes = _checked_labels(labels, z, self.ignored)
         z = z.reshape(-1, z.shape[-1])
         law = self.law(x)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._base.floating import rms
 from .._base.types import Array, Float64Array
 from .law import Law
-from .legs import root_mean_square
 
 # Multiples of ε times the scale of a law that a correct gradient may leave; transformers in float32 and bfloat16 leave two.
 _ROUND_OFF = 8
@@ -27,13 +27,13 @@ def scale_of(law: Law, x: Mapping[str, Array], g: Mapping[str, Array]) -> Float6
     A gradient that should be zero has no scale of its own: it is that of the largest.
     """
     if law.kind == "null":
-        return np.full(law.size, max(root_mean_square(gradient) for gradient in g.values()))
+        return np.full(law.size, max(float(rms(gradient)) for gradient in g.values()))
     return law.scale(x, g)
 
 
 def ratio(defect: Float64Array, scale: Float64Array) -> Float64Array:
     """Return |defect|/scale, 0 where all terms are zero."""
-    return np.asarray(np.where(scale > 0, np.abs(defect) / np.maximum(scale, np.finfo(float).tiny), 0.0))
+    return np.asarray(np.abs(defect) / np.where(scale > 0, np.maximum(scale, np.finfo(float).tiny), np.inf))
 
 
 def allowance(law: Law, eps: float) -> float:

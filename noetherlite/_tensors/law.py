@@ -13,13 +13,11 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Array, Float64Array
-from .legs import Leg, gathered, summed, sums
+from .contraction import Contraction, Products, Sums
+from .legs import Leg
 
 Kind = Literal["scale", "gl", "rotate", "complex", "whole", "translate", "null"]
 SHIFTS = ("translate", "null")  # kinds whose generator is a constant ξ, so that ⟨g(x), m⟩ does not depend on x
-_WIDEST = 512  # components of a block whose matrix M is formed
-_PROJECTIONS = 8
-SAMPLE = 8  # components of each of two blocks that are tested first
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,11 @@ class Member:
     def tensor(self) -> str:
         """Name of the tensor."""
         return self.leg.tensor
+
+    @functools.cached_property
+    def signed(self) -> float:
+        """c_ℓ, or −c_ℓ where the inverse acts."""
+        return -self.coefficient if self.inverse else self.coefficient
 
     @property
     def axis(self) -> int | tuple[int, ...]:
@@ -155,9 +158,6 @@ class Law:
     ) -> tuple[Float64Array, Float64Array]:
         """Return Σ_ℓ c_ℓ M_ℓ of a gradient, which is zero for a correct one, and its scale Σ_ℓ |c_ℓ||X||G|, in one shape.
 
-        Round-off of a gradient's entries is relative to the typical size of its tensor, not to their own: |G|² is that of the
-        component and the mean over all.
-
         Parameters
         ----------
         params, grads : mapping of str to ndarray
@@ -175,10 +175,11 @@ class Law:
 
     def total(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, sampled: bool = False) -> Float64Array:
         """Return the first part of `defect` alone."""
-        terms = [
-            m.coefficient * self._contraction(m, *self._leg_arrays(m, params, grads, sampled)) for m in self.members
-        ]
-        M = functools.reduce(operator.add, terms)
+        M: Float64Array | float = 0.0
+        for name, c, contraction in self._contractions:
+            term = contraction.total(params[name], grads[name], sampled)
+            M = M + term if c == 1 else M - term if c == -1 else M + c * term
+        assert isinstance(M, np.ndarray)
         if self.kind != "complex":
             return M
         return np.stack([M[..., 0, 0] + M[..., 1, 1], M[..., 0, 1] - M[..., 1, 0]], axis=-1)  # the parts along 1 and i
@@ -186,77 +187,29 @@ class Law:
     def scale(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, sampled: bool = False) -> Float64Array:
         """Return the second part of `defect` alone."""
         terms = [
-            abs(m.coefficient) * self._contraction_size(m, *self._leg_arrays(m, params, grads, sampled))
-            for m in self.members
+            abs(c) * contraction.size(params[name], grads[name], sampled) for name, c, contraction in self._contractions
         ]
         size = functools.reduce(operator.add, terms)
         if self.kind != "complex":
             return size
         return np.stack([size[..., 0, 0] + size[..., 1, 1], size[..., 0, 1] + size[..., 1, 0]], axis=-1)
 
-    def _contraction(self, member: Member, x: Array, g: Array) -> Float64Array:
-        """Return the contraction of one member."""
-        if self.acting is None:
-            factors = (g,) if self.kind in SHIFTS else (g, x)
-            return gathered(member.leg, summed(member.leg, *factors))
-        width = x.shape[-2]
-        if width > _WIDEST:
-            left, right = _random_vectors(width, member.inverse)
-            M = _products(g, x, left, right)
-            M = M - _products(g, x, right, left) if self.kind == "rotate" else M
-        else:
-            M = g @ x.swapaxes(-1, -2)
-            if self.kind == "rotate":
-                return _above_diagonal(M - M.swapaxes(-1, -2))
-            M = M.swapaxes(-1, -2) if member.inverse else M
-        return -M if member.inverse else M
+    @functools.cached_property
+    def _contractions(self) -> tuple[tuple[str, float, Contraction], ...]:
+        """Tensor, signed coefficient and contraction of every member."""
+        return tuple((m.tensor, m.signed, self._contraction(m)) for m in self.members)
 
-    def _contraction_size(self, member: Member, x: Array, g: Array) -> Float64Array:
-        """Return |X||G| for each number of the contraction of one member."""
+    def _contraction(self, member: Member) -> Contraction:
         if self.acting is None:
-            field = "translate" if self.kind in SHIFTS else "scale"
-            _, g2, y2 = gathered(member.leg, sums(field, member.leg, x, g))
-            return np.asarray(np.sqrt((g2 + g2.mean()) * y2))
-        width = x.shape[-2]
-        if width > _WIDEST:
-            left, right = _random_vectors(width, member.inverse)
-            size = np.linalg.norm(left @ g, axis=-1) * np.linalg.norm(right @ x, axis=-1)
-            return np.asarray(2 * size if self.kind == "rotate" else size)
-        g2, x2 = np.square(g).sum(-1), np.square(x).sum(-1)
-        size = np.sqrt((g2 + g2.mean())[..., :, None] * x2[..., None, :])
-        if self.kind == "rotate":
-            return _above_diagonal(size + size.swapaxes(-1, -2))
-        return np.asarray(size.swapaxes(-1, -2) if member.inverse else size)
-
-    def _leg_arrays(
-        self, member: Member, params: Mapping[str, Array], grads: Mapping[str, Array], sampled: bool
-    ) -> tuple[Array, Array]:
-        """Return the part of a tensor and its gradient that a leg covers; as (blocks, acting, rest) for kinds that mix components."""
-        x, g = params[member.tensor], grads[member.tensor]
-        if self.acting is None:
-            return member.leg.seen(x), member.leg.seen(g)
-        return self._blocks_of(member, x, sampled), self._blocks_of(member, g, sampled)
-
-    def _blocks_of(self, member: Member, array: Array, sampled: bool) -> Float64Array:
-        assert self.acting is not None
-        width = self.blocks[self.acting]
-        if sampled:
-            places = np.moveaxis(np.arange(self.size).reshape(self.blocks), self.acting, -1).reshape(-1, width)
-            places = places[:2, np.linspace(0, width - 1, min(width, SAMPLE)).astype(int)]
-            rows = member.leg.some_rows(array, places.reshape(-1)).reshape(*places.shape, -1)
-        else:
-            rows = member.leg.rows(array).reshape(*self.blocks, -1)
-            if self.acting < len(self.blocks) - 1:
-                rows = np.moveaxis(rows, self.acting, -2)
-            rows = rows.reshape(-1, *rows.shape[-2:])
-        return rows.astype(np.float64, copy=False)
+            return Sums(member.leg, self.kind in SHIFTS)
+        return Products(member.leg, self.blocks, self.acting, member.inverse, self.kind == "rotate")
 
     @property
     def formula(self) -> str:
         """The identity as text: the contraction of each member's axis, minus where it is acted on by the inverse."""
         terms = []
         for member in self.members:
-            c = member.coefficient * (-1 if member.inverse else 1)
+            c = member.signed
             part, axis = member.leg.part, member.axis
             cut = f"{{{part[1]}:{part[2]}}}" if part else ""
             place = "" if axis == () else f"[{axis if isinstance(axis, int) else ', '.join(map(str, axis))}]"
@@ -282,19 +235,3 @@ def given(laws: Iterable[Law], fewest: int = 1) -> list[Law]:
     if wrong or len(items) < fewest:
         raise TypeError(f"laws must be {expected}; got {checks.describe(wrong[0] if wrong else items)}")
     return items
-
-
-def _above_diagonal(M: Float64Array) -> Float64Array:
-    rows, columns = np.triu_indices(M.shape[-1], 1)
-    return M[..., rows, columns]
-
-
-def _random_vectors(width: int, swapped: bool) -> tuple[Float64Array, Float64Array]:
-    """Return random vectors to take products with, those for Mᵀ where swapped; (_PROJECTIONS, width) each."""
-    left, right = np.random.default_rng(width).normal(size=(2, _PROJECTIONS, width))
-    return (right, left) if swapped else (left, right)
-
-
-def _products(g: Array, x: Array, left: Float64Array, right: Float64Array) -> Float64Array:
-    """Return leftᵀ M right for pairs of vectors, M = g xᵀ, shape (blocks, pairs)."""
-    return np.asarray(((left @ g) * (right @ x)).sum(-1))

@@ -92,15 +92,24 @@ class Leg:
     def seen(self, array: Array) -> Array:
         """Return the part of a tensor that the leg covers, with all axes."""
         view = array if array.ndim == len(self.shape) else array.reshape(self.shape)
-        if self.part:
-            axis, start, stop = self.part
-            view = view[(slice(None),) * axis + (slice(start, stop),)]
-        return view
+        return view[self._cut] if self.part else view
+
+    @functools.cached_property
+    def _cut(self) -> tuple[slice, ...]:
+        """The index of the slice."""
+        assert self.part
+        axis, start, stop = self.part
+        return (*(slice(None),) * axis, slice(start, stop))
+
+    @functools.cached_property
+    def _kept_first(self) -> tuple[int, ...] | None:
+        """The order of axes in which the kept ones come first; None if it is theirs."""
+        order = (*self.kept, *(axis for axis in range(len(self.shape)) if axis not in self.kept))
+        return None if order == tuple(range(len(order))) else order
 
     def rows(self, array: Array) -> Array:
         """Return a tensor as (components, rest)."""
-        first = tuple(range(len(self.kept)))
-        rows = self.seen(array) if self.kept == first else np.moveaxis(self.seen(array), self.kept, first)
+        rows = self.seen(array) if self._kept_first is None else self.seen(array).transpose(self._kept_first)
         if self.arranged:
             rows = np.moveaxis(rows.reshape(*self.arranged, -1), self.components, range(len(self.components)))
         return rows.reshape(self.size, -1)
@@ -198,12 +207,13 @@ def sums(field: str, leg: Leg, x: Array, g: Array) -> Float64Array:
 
 def summed(leg: Leg, *factors: Array) -> Float64Array:
     """Return the sum of a product over all axes that are not kept, in double precision; shape (entries of the kept axes,)."""
-    spec = _subscripts(factors[0].ndim, leg.kept, len(factors))
+    spec = subscripts(factors[0].ndim, leg.kept, len(factors))
     return np.asarray(np.einsum(spec, *factors, dtype=np.float64)).reshape(-1)
 
 
 @functools.lru_cache
-def _subscripts(ndim: int, kept: tuple[int, ...], factors: int) -> str:
+def subscripts(ndim: int, kept: tuple[int, ...], factors: int) -> str:
+    """Return the specification for `numpy.einsum` of a product of arrays, summed over all axes that are not kept."""
     axes = string.ascii_letters[:ndim]
     return ",".join([axes] * factors) + "->" + "".join(axes[k] for k in kept)
 
@@ -215,9 +225,3 @@ def gathered(leg: Leg, values: Float64Array) -> Float64Array:
     summed_axes = tuple(axis - len(leg.arranged) for axis in range(len(leg.arranged)) if axis not in leg.components)
     split = values.reshape(*values.shape[:-1], *leg.arranged)
     return np.asarray(split.sum(axis=summed_axes).reshape(*values.shape[:-1], -1))
-
-
-def root_mean_square(array: Array) -> float:
-    """Return √(mean of squares), summed in double precision."""
-    spec = _subscripts(array.ndim, (), 2)
-    return math.sqrt(np.einsum(spec, array, array, dtype=np.float64) / array.size)

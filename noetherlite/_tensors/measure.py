@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from .._base.floating import rms
 from .._base.types import Array, Float64Array, IntArray
 from .law import Law
-from .legs import Leg, gathered, root_mean_square, sums
+from .legs import Leg, gathered, sums
 
 Draw = tuple[Mapping[str, Array], Mapping[str, Array]]
 _COLUMNS = 8192  # of two tensors that are widened to double precision at a time
@@ -24,7 +25,7 @@ class Measurements:
 
     def size(self, leg: Leg) -> float:
         """Return the largest root mean square that the gradient of what a leg sees has."""
-        return max(root_mean_square(leg.seen(g[leg.tensor])) for _, g in self.draws)
+        return max(float(rms(leg.seen(g[leg.tensor]))) for _, g in self.draws)
 
     def column(self, field: str, leg: Leg) -> tuple[Float64Array, Float64Array]:
         """Return Σ_rest G_i X_i ("scale") or Σ_rest G_i ("translate") and its scale, shape (draws, components) each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,9 @@ _NARROW = ("bfloat16", "float16")
 Tree = Any
 
 
-def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> tuple[dict[str, Array], float]:
+def named_arrays(
+    tree: Tree, name: str, only: Container[str] | None = None, *, may_be_infinite: bool = False
+) -> tuple[dict[str, Array], float]:
     """Return the arrays of a tree by their dotted names, in the order of the tree, and the largest machine ε among them.
 
     Parameters
@@ -26,6 +29,10 @@ def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> t
         For example a `state_dict`, `dict(model.named_parameters())` or a tree of parameters of Flax or Equinox.
     name : str
         What the argument is called in messages.
+    only : container of str, optional
+        Names of the entries to read; all by default.
+    may_be_infinite : bool
+        Leave it to the caller to look for entries that are not finite, by `require_finite`.
 
     Returns
     -------
@@ -52,6 +59,8 @@ def named_arrays(tree: Tree, name: str, only: Container[str] | None = None) -> t
         arrays[key], eps = array, max(eps, leaf_eps)
     if not arrays:
         raise ValueError(f"{name} has no arrays")
+    if not may_be_infinite:
+        require_finite(arrays, name)
     return arrays, eps
 
 
@@ -81,22 +90,32 @@ def _dtype_name(dtype: Any) -> str:
 
 
 def array_of(leaf: Any, name: str) -> tuple[Array, float]:
-    """Return one array as `named_arrays` does, and machine ε of its numbers."""
+    """Return one array as `named_arrays` does, whose entries may be infinite, and machine ε of its numbers."""
     if leaf is None:
         raise ValueError(f"{name} is None: the gradient was not computed, or the tensor does not require one")
-    array = np.asarray(checks.to_numpy(leaf, name))
+    array = np.ascontiguousarray(checks.to_numpy(leaf, name))
     kind = _dtype_name(getattr(leaf, "dtype", ""))
-    if kind not in _NARROW and array.dtype.char not in "df":
-        kind = str(array.dtype)
-        if array.dtype == object or array.dtype.kind not in "fiu":
+    if array.dtype.char not in "df":
+        if kind not in _NARROW and array.dtype.kind not in "fiu":
             raise TypeError(f"{name} must be an array of real numbers, got {checks.describe(array)}")
         array = array.astype(np.float64)
     if not array.size:
         raise ValueError(f"{name} is empty")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} has entries that are not finite")
-    kind = kind if kind in _NARROW else "float64" if array.dtype.char == "d" else "float32"
-    return np.ascontiguousarray(array), EPSILON[kind]
+    if kind not in EPSILON:
+        kind = "float32" if array.dtype.char == "f" else "float64"
+    return array, EPSILON[kind]
+
+
+def require_finite(arrays: Mapping[str, Array], name: str) -> None:
+    """Raise ValueError if an entry is NaN or infinite."""
+    for key, array in arrays.items():
+        if not all_finite(array):
+            raise ValueError(f"{name}[{key!r}] has entries that are not finite")
+
+
+def all_finite(array: Array) -> bool:
+    """Return whether all entries are finite: their sum of squares, one pass without an array of bool, tells unless it overflows."""
+    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
 
 def matched(params: Mapping[str, Array], grads: Mapping[str, Array], called: str = "grads") -> dict[str, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import Array
 from .law import Law
-from .trees import Tree, matched, named_arrays
+from .trees import Tree, matched, named_arrays, require_finite
 
 
 def gathered_pair(
@@ -18,19 +18,24 @@ def gathered_pair(
 ) -> tuple[dict[str, Array], dict[str, Array], float]:
     """Return the arrays that laws name, and others, from trees that may have more, and machine ε of their numbers.
 
+    Entries that are not finite are left to be found in what the laws make of them, except in the others.
+
     Raises
     ------
     ValueError
         If a tensor is not there, or with another shape.
     """
     names = {*shapes, *others}
-    x, params_eps = named_arrays(params, "params", only=names)
-    g, grads_eps = named_arrays(grads, "grads", only=names)
+    x, params_eps = named_arrays(params, "params", only=names, may_be_infinite=True)
+    g, grads_eps = named_arrays(grads, "grads", only=names, may_be_infinite=True)
     fit(shapes, x)
     for name in others:
         if name not in x:
             raise ValueError(f"params has no {name!r}, which the anchor names{checks.suggestion(name, x)}")
-    return x, matched(x, g), max(params_eps, grads_eps)
+    g = matched(x, g)
+    for arrays, called in ((x, "params"), (g, "grads")):
+        require_finite({name: arrays[name] for name in others}, called)
+    return x, g, max(params_eps, grads_eps)
 
 
 def shapes_of(laws: Sequence[Law]) -> dict[str, tuple[int, ...]]:

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from .._base import checks, html
-from .._base.floating import underflowing
+from .._base.floating import rangeless
 from .._base.precision import EPSILON
-from .._base.types import Array, Float64Array
+from .._base.types import Array
 from .anchor import Anchor, AnchorCheck
 from .averaged import AverageCheck, Averaging, averaging_of
-from .finding import Finding, allowance, largest, ratio, scale_of, verdict
+from .defects import Defects
+from .finding import Finding, allowance, largest, ratio, scale_of, scaled, verdict
 from .law import Law, given
 from .localise import Factor, coverage, factors, terms
-from .trees import Tree
+from .trees import Tree, require_finite
 from .wanted import averages, gathered_pair, shapes_of
 
 
@@ -55,10 +56,8 @@ class Watch:
         self._worst = np.zeros(len(self.laws))
         self._tolerance = np.zeros(len(self.laws))
         self._factors = np.array([allowance(law, 1.0) for law in self.laws])
-        self._scales: list[Float64Array] = []  # for each component of each law, the largest size of its terms so far
-        self._starts = np.zeros(
-            0, dtype=np.int64
-        )  # index of the first component of each law in the concatenated arrays
+        self._defects = Defects([], [])
+        self._sizes = np.zeros(0)  # for each number of each law, the largest size of its terms so far
         self.n_calls = self.n_checked = 0
         self.problem = ""
         self._averages = None if averaging is None else AverageCheck(self.laws, averaging)
@@ -128,7 +127,7 @@ class Watch:
             raise AssertionError("\n".join(map(str, new)))
         return new
 
-    @underflowing
+    @rangeless
     def check(
         self,
         params: Tree,
@@ -172,23 +171,27 @@ class Watch:
         return new
 
     def _check(self, step: int, x: Mapping[str, Array], g: Mapping[str, Array], eps: float) -> list[Finding]:
-        defects = [np.abs(law.total(x, g)) for law in self.laws]
         if not self.n_checked:
-            self._scales = [scale_of(law, x, g) for law in self.laws]
-            self._starts = np.cumsum([0, *(defect.size for defect in defects[:-1])])
+            scales = [scale_of(law, x, g).reshape(-1) for law in self.laws]
+            self._sizes, self._defects = np.concatenate(scales), Defects(self.laws, [scale.size for scale in scales])
+        ratios = ratio(self._defects.totals(x, g), self._sizes)
+        worst, allowed = np.maximum.reduceat(ratios, self._defects.starts[:-1]), eps * self._factors
+        if not np.isfinite(worst).all():
+            require_finite(x, "params")
+            require_finite(g, "grads")
+            raise ValueError("products of params and grads are beyond the range of a double; scale the loss")
         self.n_checked += 1
-        flat, sizes = (np.concatenate([array.reshape(-1) for array in arrays]) for arrays in (defects, self._scales))
-        worst, allowed = np.maximum.reduceat(ratio(flat, sizes), self._starts), eps * self._factors
         new = []
         for i in np.flatnonzero(worst > allowed):
-            worst[i], finding = self._judge_again(int(i), step, x, g, defects[i], allowed[i])
+            worst[i], finding = self._judge_again(int(i), step, x, g, allowed[i])
             new += [finding] if finding else []
         larger = worst * self._tolerance >= self._worst * allowed
-        self._worst, self._tolerance = np.where(larger, (worst, allowed), (self._worst, self._tolerance))
+        if larger.any():
+            self._worst, self._tolerance = np.where(larger, (worst, allowed), (self._worst, self._tolerance))
         return self._with_reasons(new, x, g)
 
     def _judge_again(
-        self, i: int, step: int, x: Mapping[str, Array], g: Mapping[str, Array], defect: Float64Array, allowed: float
+        self, i: int, step: int, x: Mapping[str, Array], g: Mapping[str, Array], allowed: float
     ) -> tuple[float, Finding | None]:
         """Return the defect of a law relative to its largest terms so far, and a finding if it is broken.
 
@@ -196,16 +199,15 @@ class Watch:
         summands, which are not known and do not shrink. The terms are recomputed only for a law that seems to be broken.
         """
         law = self.laws[i]
-        worst, index = largest(ratio(defect, self._scales[i]))
-        if any(finding.law is law and finding.subject == "gradient" for finding in self.findings):
-            return worst, None
-        scale = scale_of(law, x, g)
-        self._scales[i] = np.maximum(self._scales[i], scale)
-        worst, index = largest(ratio(defect, self._scales[i]))
-        if worst <= allowed:
-            return worst, None
-        shrunk = float(self._scales[i][index] / scale[index]) if scale[index] else 1.0
-        return worst, Finding(law, step, index, worst * shrunk, allowed * shrunk)
+        defect, scale = scaled(law, x, g)
+        largest_so_far = self._sizes[self._defects.part(i)].reshape(scale.shape)  # a view
+        if not any(finding.law is law and finding.subject == "gradient" for finding in self.findings):
+            np.maximum(largest_so_far, scale, out=largest_so_far)
+            worst, index = largest(ratio(defect, largest_so_far))
+            if worst > allowed:
+                shrunk = float(largest_so_far[index] / scale[index]) if scale[index] else 1.0
+                return worst, Finding(law, step, index, worst * shrunk, allowed * shrunk)
+        return largest(ratio(defect, largest_so_far))[0], None
 
     def _with_reasons(self, new: list[Finding], x: Mapping[str, Array], g: Mapping[str, Array]) -> list[Finding]:
         if not new:
