@@ -14,7 +14,9 @@ PRIME = (1 << 61) - 1
 
 _P = np.uint64(PRIME)
 _LOW_30, _LOW_31 = np.uint64((1 << 30) - 1), np.uint64((1 << 31) - 1)
-_ONE, _30, _31, _61 = np.uint64(1), np.uint64(30), np.uint64(31), np.uint64(61)
+_ONE, _3, _27, _30, _31, _61 = np.uint64(1), np.uint64(3), np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(61)
+_CALL = np.uint64(1 << 32)
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @compiled
@@ -123,6 +125,151 @@ def add_gradient(widths, offsets, degrees, gates, x, c, theta, out):
                 add_product(delta[node], a[below + j], out[W + i * m + j])
                 if h > 0:
                     add_product(delta[node], theta[W + i * m + j], delta[below + j])
+
+
+# --- arrays of jets, for networks that are no chains of layers ---------------------------------------------------------
+
+
+@compiled
+def multiply_jets(a, b, out):
+    """out += ab for jets (L, 2ᵏ)."""
+    for i in range(a.shape[0]):
+        add_product(a[i], b[i], out[i])
+
+
+@compiled
+def multiply_matrices(a, b, out):
+    """out += ab for matrices of jets: (L, n, m, 2ᵏ), (L, m, q, 2ᵏ), (L, n, q, 2ᵏ)."""
+    for i in range(a.shape[0]):
+        for row in range(a.shape[1]):
+            for j in range(a.shape[2]):
+                for column in range(b.shape[2]):
+                    add_product(a[i, row, j], b[i, j, column], out[i, row, column])
+
+
+@compiled
+def invert(values):
+    """Invert residues in place, zeros excepted, with one inversion: 1/a = b·(1/ab), 1/b = a·(1/ab)."""
+    before, product = np.empty(values.size, np.uint64), _ONE
+    for i in range(values.size):
+        before[i] = product
+        if values[i]:
+            product = multiply(product, values[i])
+    rest = inverse(product)
+    for i in range(values.size - 1, -1, -1):
+        if values[i]:
+            value = values[i]
+            values[i] = multiply(rest, before[i])
+            rest = multiply(rest, value)
+
+
+@compiled
+def reciprocals(values, a, out):
+    """out = 1/a for jets (L, 2ᵏ), given the reciprocals of their values (L,): 1/(a + εb) = 1/a − ε b/a²."""
+    square, size = np.zeros(a.shape[1], np.uint64), a.shape[1]
+    for i in range(a.shape[0]):
+        out[i] = 0
+        out[i, 0] = values[i]
+        width = 1
+        while width < size:
+            square[:] = 0
+            add_product(out[i, :width], out[i, :width], square[:width])
+            add_product(square[:width], a[i, width : 2 * width], out[i, width : 2 * width])
+            for S in range(width, 2 * width):
+                out[i, S] = subtract(np.uint64(0), out[i, S])
+            width *= 2
+
+
+@compiled
+def primitives(values, slopes, a, out):
+    """out = f(a) for jets (L, 2ᵏ) where f has the value `values` (L,) and f′(a) = slopes: f(a + εb) = f(a) + ε f′(a) b."""
+    for i in range(a.shape[0]):
+        out[i] = 0
+        out[i, 0] = values[i]
+        width = 1
+        while width < a.shape[1]:
+            add_product(slopes[i, :width], a[i, width : 2 * width], out[i, width : 2 * width])
+            width *= 2
+
+
+@compiled
+def solutions(values, rates, a, out):
+    """out = f(a) for jets (L, 2ᵏ) where f has the value `values` (L,) and f′(a) = rates · f(a)."""
+    slope, size = np.zeros(a.shape[1], np.uint64), a.shape[1]
+    for i in range(a.shape[0]):
+        out[i] = 0
+        out[i, 0] = values[i]
+        width = 1
+        while width < size:
+            slope[:] = 0
+            add_product(rates[i, :width], out[i, :width], slope[:width])
+            add_product(slope[:width], a[i, width : 2 * width], out[i, width : 2 * width])
+            width *= 2
+
+
+@compiled
+def square_root(a):
+    """a^{(p+1)/4}, a square root of a if it has one: p = 3 mod 4."""
+    for _ in range(59):
+        a = multiply(a, a)
+    return a
+
+
+@compiled
+def square_roots(a, out, is_square):
+    """out = √a where a (L,) has one, and whether it has."""
+    for i in range(a.size):
+        out[i] = square_root(a[i])
+        is_square[i] = multiply(out[i], out[i]) == a[i]
+
+
+@compiled
+def scramble(a, key):
+    """An element of 1 … p − 1 that looks random, by `key` a function of a (the finaliser of SplitMix64, twice)."""
+    bits = a
+    for _ in range(2):
+        bits = bits ^ key
+        bits = (bits ^ (bits >> _30)) * _MIX_1
+        bits = (bits ^ (bits >> _27)) * _MIX_2
+        bits = bits ^ (bits >> _31)
+    residue = bits >> _3
+    return residue if 0 < residue < _P else _ONE
+
+
+@compiled
+def coins(keys, call, out):
+    """out (draws, n): fair coins, functions of a draw's key and of the number of the call."""
+    for draw in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[draw, i] = scramble(call * _CALL + np.uint64(i), keys[draw]) & _ONE
+
+
+@compiled
+def exponentials(a, key, out):
+    """out = E(a), a random function F_p → F_p∖{0} with E(0) = 1 and E(−a) E(a) = 1."""
+    inverses = np.zeros(a.size, np.uint64)
+    for i in range(a.size):
+        out[i] = _ONE
+        if a[i] > _P >> _ONE:
+            inverses[i] = scramble(_P - a[i], key)
+        elif a[i]:
+            out[i] = scramble(a[i], key)
+    invert(inverses)
+    for i in range(a.size):
+        if inverses[i]:
+            out[i] = inverses[i]
+
+
+@compiled
+def odd_functions(a, key, out):
+    """out = h(a), a random function F_p → F_p with h(−a) = −h(a)."""
+    for i in range(a.size):
+        if a[i] == 0:
+            out[i] = 0
+        elif a[i] <= _P >> _ONE:
+            out[i] = scramble(a[i], key)
+        else:
+            out[i] = _P - scramble(_P - a[i], key)
 
 
 @compiled

@@ -7,9 +7,9 @@ be evaluated without rounding: derivatives by jets, division by nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,17 @@ from .._problem.activations import Activation
 from .._problem.network import Network
 
 Residues = NDArray[np.uint64]
+F = TypeVar("F")
+
+
+class Bracketed(Protocol):
+    """A set of fields of which random brackets can be drawn."""
+
+    size: int
+    patience: int
+
+    def brackets(self, rng: np.random.Generator, point: Residues, depth: int) -> Iterator[Residues]:
+        """Yield brackets of `depth` random fields at a point of shape (size,), without end."""
 
 
 class Samples(NamedTuple):
@@ -49,6 +60,8 @@ class Fields:
     may be drawn from the whole field: one sample then stands for all inputs with all patterns. If `samples` are given,
     a field is a random combination of theirs.
     """
+
+    patience = 1  # random brackets in the span that show that all of their depth are
 
     def __init__(self, network: Network, momentum: bool, samples: Samples | None = None) -> None:
         self.samples = samples
@@ -80,20 +93,27 @@ class Fields:
             modular.scale(field.drift, point[self.n_params :], value[: self.n_params])
         return value
 
-    def bracket(self, fields: Sequence[Field], point: Residues) -> Residues:
-        """Return [Y_d, [… [Y_2, Y_1]]] at jets of shape (size, 2ᵏ), for `fields` (Y_1, …, Y_d), in that shape.
+    def brackets(self, rng: np.random.Generator, point: Residues, depth: int) -> Iterator[Residues]:
+        """Yield brackets of `depth` random fields at a point of shape (size,), without end."""
+        while True:
+            chain = [self.random(rng, drift=k > 0) for k in range(depth)]
+            yield bracket(self.at, chain, point[:, None])[:, 0]
 
-        With [Y, B] = B′Y − Y′B both derivatives are the ε-parts of B(x + εY(x)) and Y(x + εB(x)).
-        """
-        outer, inner = fields[-1], fields[:-1]
-        value = self.at(outer, point)
-        if not inner:
-            return value
-        width = point.shape[1]
-        moved = self.bracket(inner, np.concatenate([point, value], axis=1))
-        bracket, first = moved[:, :width], moved[:, width:]
-        second = self.at(outer, np.concatenate([point, bracket], axis=1))[:, width:]
-        return np.where(first >= second, first - second, first + (np.uint64(PRIME) - second))
+
+def bracket(at: Callable[[F, Residues], Residues], fields: Sequence[F], point: Residues) -> Residues:
+    """Return [Y_d, [… [Y_2, Y_1]]] at jets of shape (…, 2ᵏ), for `fields` (Y_1, …, Y_d), in that shape.
+
+    With [Y, B] = B′Y − Y′B both derivatives are the ε-parts of B(x + εY(x)) and Y(x + εB(x)).
+    """
+    outer, inner = fields[-1], fields[:-1]
+    value = at(outer, point)
+    if not inner:
+        return value
+    width = point.shape[-1]
+    moved = bracket(at, inner, np.concatenate([point, value], axis=-1))
+    brackets, first = moved[..., :width], moved[..., width:]
+    second = at(outer, np.concatenate([point, brackets], axis=-1))[..., width:]
+    return np.where(first >= second, first - second, first + (np.uint64(PRIME) - second))
 
 
 def _gate(activation: Activation) -> tuple[np.uint64, np.uint64]:
@@ -149,6 +169,12 @@ class Span:
         )
         self.dimension += bool(is_new)
         return bool(is_new)
+
+    def extend(self, vectors: Iterator[Residues], largest: int, patience: int) -> None:
+        """Add vectors up to `largest` dimensions, or until `patience` of them in a row were in the span."""
+        misses = 0
+        while self.dimension < largest and misses < patience:
+            misses = 0 if self.add(next(vectors)) else misses + 1
 
 
 def residues(rng: np.random.Generator, n: int) -> Residues:

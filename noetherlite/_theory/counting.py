@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
+from .._arch.block import Block
+from .._arch.model import Model
 from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import ArrayLike, Float64Array, Seed
@@ -17,7 +19,7 @@ from .._problem.activations import such_as
 from .._problem.network import Network
 from .._symmetry.linear_layer import LinearLayer
 from .._symmetry.scaling import NeuronScaling
-from .brackets import Fields, Residues, Samples, Span, occurring, residues
+from .brackets import Bracketed, Fields, Residues, Samples, Span, occurring, residues
 
 FLOWS = ("gradient", "momentum")
 ALL_PATTERNS = "every activation pattern occurs"
@@ -39,6 +41,8 @@ class LawCount(int):
         What is assumed: "every activation pattern occurs", or ''.
     n_samples : int
         Number of inputs that it was counted for, near given parameters; 0 if it is for every data set.
+    by_name : dict of str to int
+        How many of the `lower` laws each symmetry of an architecture gives, beside those named before it; {} for a Network.
     certified : bool
         Whether the two bounds meet and nothing is assumed: a proof, as both are ranks of integer matrices bounded from
         below modulo a prime.
@@ -60,6 +64,7 @@ class LawCount(int):
     flow: str
     assumption: str
     n_samples: int
+    by_name: dict[str, int]
 
     def __new__(
         cls,
@@ -70,6 +75,7 @@ class LawCount(int):
         closed: bool,
         assumption: str = "",
         n_samples: int = 0,
+        by_name: Mapping[str, int] | None = None,
     ) -> Self:
         """Make the count `n_dimensions` − the last of `depths`."""
         count = super().__new__(cls, n_dimensions - depths[-1])
@@ -80,7 +86,7 @@ class LawCount(int):
             lower,
             closed,
         )
-        count.assumption, count.n_samples = assumption, n_samples
+        count.assumption, count.n_samples, count.by_name = assumption, n_samples, dict(by_name or {})
         return count
 
     def __getnewargs__(self) -> tuple[Any, ...]:
@@ -92,6 +98,7 @@ class LawCount(int):
             self.closed,
             self.assumption,
             self.n_samples,
+            self.by_name,
         )
 
     @property
@@ -144,7 +151,7 @@ class LawCount(int):
 
 @underflowing
 def count_laws(
-    net: Network,
+    net: Network | Model | Block,
     flow: str = "gradient",
     rng: Seed = 0,
     memory: float = 2.0**32,
@@ -224,25 +231,45 @@ def count_laws(
     >>> nl.count_laws(nl.Network([1, 2, 1], "relu", bias=False, loss="mse"), theta=[1, -1, 2, 3], X=[[1.0], [-1.0]])
     <LawCount 2, gradient flow, 2 inputs, certified>
     """
+    if isinstance(net, Model | Block):
+        return _count_model(net, flow, rng, memory, theta, X)
     if not isinstance(net, Network):
-        raise TypeError(f"net must be a Network, got {checks.describe(net)}")
+        raise TypeError(f"net must be a Network or an architecture of nl.arch, got {checks.describe(net)}")
     _check_activations(net)
     momentum = checks.one_of(flow, "flow", FLOWS) == "momentum"
-    needed = 8.0 * (net.n_params * (1 + momentum)) ** 2
-    if needed > checks.real(memory, "memory", minimum=0.0):
-        raise ValueError(
-            f"net has {net.n_params} parameters; counting takes {needed / 1e9:.3g} GB, more than "
-            f"memory={memory / 1e9:.3g} GB; expected a smaller network or a larger memory"
-        )
+    _check_memory(net.n_params * (1 + momentum), memory)
     samples = _samples_near(net, theta, X)
     fields, generator = Fields(net, momentum, samples), checks.generator(rng)
     known_laws = Span(fields.size)
     x, p = generator.integers(1, _LARGEST_COORDINATE, (2, net.n_params)).astype(np.float64)
     for differential in _known_differentials(net, fields, x, p):
         known_laws.add(differential)
-    depths, closed = _bracket_closure(fields, fields.size - known_laws.dimension, generator)
+    depths, closed = bracket_closure(
+        fields, fields.size - known_laws.dimension, generator, residues(generator, fields.size)
+    )
     assumed, n_samples = (_assumption(net), 0) if samples is None else ("", len(samples.inputs))
     return LawCount(flow, fields.size, depths, known_laws.dimension, closed, assumed, n_samples)
+
+
+def _count_model(
+    net: Model | Block, flow: str, rng: Seed, memory: float, theta: ArrayLike | None, X: ArrayLike | None
+) -> LawCount:
+    from .model_counting import count  # which imports this file
+
+    if theta is not None or X is not None:
+        raise ValueError("theta and X are for a Network; expected none with an architecture")
+    model = net if isinstance(net, Model) else Model(net)
+    _check_memory(model.n_params * (1 + (flow == "momentum")), memory)
+    return count(model, flow, rng)
+
+
+def _check_memory(size: int, memory: float) -> None:
+    """Raise if a matrix of size² residues does not fit."""
+    if (needed := 8.0 * size**2) > checks.real(memory, "memory", minimum=0.0):
+        raise ValueError(
+            f"net has {size} dimensions of parameters and velocities; counting takes {needed / 1e9:.3g} GB, more than "
+            f"memory={memory / 1e9:.3g} GB; expected a smaller network or a larger memory"
+        )
 
 
 def _samples_near(net: Network, theta: ArrayLike | None, X: ArrayLike | None) -> Samples | None:
@@ -267,19 +294,18 @@ def _assumption(net: Network) -> str:
     return "" if len(piecewise) == 1 and linear_below and kinks_differ else ALL_PATTERNS
 
 
-def _bracket_closure(fields: Fields, largest: int, rng: np.random.Generator) -> tuple[tuple[int, ...], bool]:
+def bracket_closure(
+    fields: Bracketed, largest: int, rng: np.random.Generator, point: Residues
+) -> tuple[tuple[int, ...], bool]:
     """Return the dimensions of the spans of brackets up to depth 1, 2, …, and whether the last is that of the closure.
 
     The span cannot exceed `largest` dimensions.
     """
-    point = residues(rng, fields.size)[:, None]
     span, dimensions = Span(fields.size), []
     for depth in range(1, _DEEPEST + 1):
         previous = span.dimension
-        while span.dimension < largest:
-            chain = [fields.random(rng, drift=k > 0) for k in range(depth)]
-            if not span.add(fields.bracket(chain, point)[:, 0]):
-                break
+        if previous < largest:
+            span.extend(fields.brackets(rng, point, depth), largest, fields.patience)
         dimensions.append(span.dimension)
         if span.dimension in (previous, largest):
             return tuple(dimensions), True

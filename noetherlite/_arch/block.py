@@ -1,0 +1,203 @@
+"""What a block of an architecture is, and the two ways of putting blocks together: in a row, and beside an identity."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import IntArray
+from .tensor import Tensor
+from .wires import EVERYTHING, Generator, Leg, Wire
+
+T = TypeVar("T")
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Scope(Generic[T]):
+    """What a model has for its tensors' names, seen from inside of a block: names there are short."""
+
+    of_model: Mapping[str, T]
+    prefix: str = ""
+
+    def __getitem__(self, name: str) -> T:
+        return self.of_model[self.prefix + name]
+
+    def within(self, part: str) -> Scope[T]:
+        """Return the scope of a part."""
+        return Scope(self.of_model, f"{self.prefix}{part}.")
+
+    @property
+    def name(self) -> str:
+        """The block's name."""
+        return self.prefix.rstrip(".")
+
+
+@dataclass
+class Wiring:
+    """The wires of a model, as its blocks are walked through."""
+
+    wires: list[Wire] = field(default_factory=list)
+    shared: list[IntArray] = field(default_factory=list)  # parameters that are used twice
+
+    def wire(
+        self, name: str, size: int, *writers: Leg, actions: frozenset[str] = EVERYTHING, turning: Wire | None = None
+    ) -> Wire:
+        """Return a new wire, which turns with the wire `turning`."""
+        wire = Wire(name, size, list(writers), actions=actions, turning=turning)
+        self.wires.append(wire)
+        return wire
+
+    def join(self, stream: Wire, branch: Wire) -> None:
+        """Make the wire `branch` a part of `stream`."""
+        if branch is not stream:
+            stream.join(branch)
+            self.wires = [wire for wire in self.wires if wire is not branch]
+
+    def generators(self, n_params: int) -> Iterator[Generator]:
+        """Yield the generators of all symmetries."""
+        shared = np.concatenate([np.empty(0, np.int64), *(index.ravel() for index in self.shared)])
+        for wire in reversed(self.wires):
+            wire.hand_over()
+        for wire in self.wires:
+            writers = [leg for leg in wire.writers if not np.isin(leg.index, shared).any()]
+            if len(writers) < len(wire.writers) or any(np.isin(leg.index, shared).any() for leg in wire.readers):
+                wire.writers, wire.is_free = writers, False
+            yield from wire.generators(n_params)
+
+
+class Block:
+    """A part of an architecture: a function of activations of shape (samples, positions, features).
+
+    A subclass says which tensors it has, what it computes, and which weights write to and read the wires inside and at its
+    ends. Everything else follows: gradients, conservation laws and their number.
+    """
+
+    def tensors(self) -> dict[str, Shape]:
+        """Return the shapes of its tensors."""
+        return {}
+
+    def frozen(self) -> set[str]:
+        """Return the names of tensors that are not trained."""
+        return set()
+
+    def parts(self) -> tuple[Block, ...]:
+        """Return the blocks that it is made of."""
+        return ()
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        """Return its output for the input x."""
+        raise NotImplementedError
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        """Attach it to the wire that it reads, and return the one that it writes to."""
+        raise NotImplementedError
+
+    def positions(self, after: int) -> int:
+        """Return how many positions it needs in, for `after` of them out, to show all that it can do."""
+        return after
+
+    def features(self, before: int) -> int:
+        """Return how many features come out for `before` in; ValueError if it takes another number."""
+        return before
+
+
+def named(parts: tuple[Block, ...]) -> Iterator[tuple[str, Block]]:
+    """Yield parts with their names: the kind, and a number where there are several of a kind."""
+    kinds = [type(part).__name__.lower() for part in parts]
+    count, seen = Counter(kinds), Counter[str]()
+    for kind, part in zip(kinds, parts, strict=True):
+        seen[kind] += 1
+        yield kind + (str(seen[kind]) if count[kind] > 1 else ""), part
+
+
+@dataclass(frozen=True, init=False)
+class Chain(Block):
+    """Blocks one behind the other.
+
+    Parameters
+    ----------
+    *blocks : Block
+        In the order of evaluation.
+
+    Raises
+    ------
+    TypeError
+        If one is not a block.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.arch.Chain(nl.arch.Dense(2, 3), nl.arch.Activation("gelu"), nl.arch.Dense(3, 2)).parts()[0]
+    Dense(inputs=2, outputs=3, bias=False, tied='')
+    """
+
+    blocks: tuple[Block, ...]
+
+    def __init__(self, *blocks: Block) -> None:
+        for block in blocks:
+            checks.instance(block, "blocks", Block, "blocks of nl.arch")
+        object.__setattr__(self, "blocks", blocks)
+
+    def parts(self) -> tuple[Block, ...]:
+        return self.blocks
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        for name, part in named(self.blocks):
+            x = part.forward(scope.within(name), x)
+        return x
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        for name, part in named(self.blocks):
+            wire = part.connect(scope.within(name), wiring, wire)
+        return wire
+
+    def positions(self, after: int) -> int:
+        for part in reversed(self.blocks):
+            after = part.positions(after)
+        return after
+
+    def features(self, before: int) -> int:
+        for part in self.blocks:
+            before = part.features(before)
+        return before
+
+
+@dataclass(frozen=True, init=False)
+class Residual(Chain):
+    """x + f(x), where f is a chain of blocks.
+
+    Parameters
+    ----------
+    *blocks : Block
+        Of f, in the order of evaluation; as many features out as in.
+
+    Raises
+    ------
+    TypeError
+        If one is not a block.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.arch.Residual(nl.arch.RMSNorm(3), nl.arch.SwiGLU(3, 4)).features(3)
+    3
+    """
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        return x + super().forward(scope, x)
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        wiring.join(wire, super().connect(scope, wiring, wire))
+        return wire
+
+    def features(self, before: int) -> int:
+        after = super().features(before)
+        if after != before:
+            raise ValueError(f"blocks of a Residual return {after} features for {before}; expected as many")
+        return after

@@ -1,0 +1,430 @@
+"""Blocks that act on every position alike: linear maps and convolutions, activations, norms, gated and expert layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import IntArray
+from .block import Block, Scope, Shape, Wiring
+from .tensor import Tensor
+from .wires import POSITIVE, Leg, Wire
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda z: z,
+    "relu": lambda z: z.rectified(),
+    "gelu": lambda z: z * z.normal(),
+    "silu": lambda z: z * z.logistic(),
+    "tanh": lambda z: (z * 2).logistic() * 2 + -1,
+}
+GATES = ("softmax", "sigmoid", "normalised sigmoid")
+
+
+def sizes(block: Block, *names: str) -> None:
+    """Raise unless the fields `names` are positive integers."""
+    for name in names:
+        checks.integer(getattr(block, name), name, minimum=1)
+
+
+def along(index: IntArray, axis: int, is_kernel: bool = False) -> Leg:
+    """Return an axis of a tensor as a leg."""
+    return Leg(np.moveaxis(index, axis, 0).reshape(index.shape[axis], -1), is_kernel=is_kernel)
+
+
+def bias_leg(index: IntArray) -> Leg:
+    """Return a vector of constants as a leg."""
+    return Leg(index[:, None], is_bias=True)
+
+
+def row(x: Tensor) -> Tensor:
+    """Return a vector, one for all samples or one each, as (samples, 1, n)."""
+    return x.reshaped(x.shape[0], 1, x.shape[-1])
+
+
+def softmax(scores: Tensor, mask: np.ndarray | None = None) -> Tensor:  # type: ignore[type-arg]
+    """Return the softmax over the last axis, where `mask` is true."""
+    e = scores.shifted_down().exp()
+    e = e if mask is None else e.masked(mask)
+    return e * e.total().reciprocal()
+
+
+def expecting(before: int, inputs: int, block: Block) -> None:
+    """Raise unless as many features come in as the block takes."""
+    if before != inputs:
+        raise ValueError(f"{block!r} takes {inputs} features, but {before} come in")
+
+
+@dataclass(frozen=True)
+class Dense(Block):
+    """Wx + b.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Features; W has shape (outputs, inputs).
+    bias : bool
+        Whether there is b.
+    tied : str
+        Name of an embedding's W in the model, whose transpose is W here; '' for a W that is its own.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a size is not a positive integer.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.arch.Dense(2, 3, bias=True).tensors()
+    {'W': (3, 2), 'b': (3,)}
+    """
+
+    inputs: int
+    outputs: int
+    bias: bool = False
+    tied: str = ""
+
+    def __post_init__(self) -> None:
+        sizes(self, "inputs", "outputs")
+        checks.boolean(self.bias, "bias")
+
+    def tensors(self) -> dict[str, Shape]:
+        weight: dict[str, Shape] = {} if self.tied else {"W": (self.outputs, self.inputs)}
+        return weight | ({"b": (self.outputs,)} if self.bias else {})
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        y = x @ (scope.of_model[self.tied] if self.tied else scope["W"].T)
+        return y + row(scope["b"]) if self.bias else y
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        W = scope.of_model[self.tied].T if self.tied else scope["W"]
+        if self.tied:
+            wiring.shared.append(W)
+        wire.read_by(along(W, 1, is_kernel=self.outputs == 1))
+        biases = [bias_leg(scope["b"])] if self.bias else []
+        return wiring.wire(f"{scope.name} out", self.outputs, along(W, 0, is_kernel=self.inputs == 1), *biases)
+
+    def features(self, before: int) -> int:
+        expecting(before, self.inputs, self)
+        return self.outputs
+
+
+@dataclass(frozen=True)
+class LowRank(Block):
+    """(W_0 + BA)x with W_0 frozen: a low-rank adapter (LoRA).
+
+    Parameters
+    ----------
+    inputs, outputs, rank : int
+        A has shape (rank, inputs), B (outputs, rank).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a size is not a positive integer.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.count_laws(nl.arch.LowRank(3, 3, rank=2))
+    <LawCount 3, gradient flow, certified>
+    """
+
+    inputs: int
+    outputs: int
+    rank: int
+
+    def __post_init__(self) -> None:
+        sizes(self, "inputs", "outputs", "rank")
+
+    def tensors(self) -> dict[str, Shape]:
+        return {"A": (self.rank, self.inputs), "B": (self.outputs, self.rank), "W0": (self.outputs, self.inputs)}
+
+    def frozen(self) -> set[str]:
+        return {"W0"}
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        return x @ scope["W0"].T + x @ scope["A"].T @ scope["B"].T
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        wire.is_free = False
+        wiring.wire(f"{scope.name} rank", self.rank, along(scope["A"], 0)).read_by(along(scope["B"], 1))
+        out = wiring.wire(f"{scope.name} out", self.outputs, along(scope["B"], 0))
+        out.is_free = False
+        return out
+
+    def features(self, before: int) -> int:
+        expecting(before, self.inputs, self)
+        return self.outputs
+
+
+@dataclass(frozen=True)
+class Embedding(Block):
+    """Wx + p_t at position t, for x of any kind: one-hot tokens are a special case.
+
+    Parameters
+    ----------
+    inputs, d : int
+        W has shape (d, inputs).
+    positions_learned : int
+        Number of positions with a trained p_t; 0 for none.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a size is not a positive integer.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.arch.Embedding(5, 3, positions_learned=4).tensors()
+    {'W': (3, 5), 'p': (4, 3)}
+    """
+
+    inputs: int
+    d: int
+    positions_learned: int = 0
+
+    def __post_init__(self) -> None:
+        sizes(self, "inputs", "d")
+        checks.integer(self.positions_learned, "positions_learned", minimum=0)
+
+    def tensors(self) -> dict[str, Shape]:
+        return {"W": (self.d, self.inputs)} | ({"p": (self.positions_learned, self.d)} if self.positions_learned else {})
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        y = x @ scope["W"].T
+        return y + scope["p"].taken(np.arange(x.shape[1]), 1) if self.positions_learned else y
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        wire.read_by(along(scope["W"], 1))
+        positions = [along(scope["p"], 1)] if self.positions_learned else []
+        return wiring.wire(f"{scope.name} out", self.d, along(scope["W"], 0), *positions)
+
+    def positions(self, after: int) -> int:
+        return max(after, self.positions_learned)
+
+    def features(self, before: int) -> int:
+        expecting(before, self.inputs, self)
+        return self.d
+
+
+@dataclass(frozen=True)
+class Activation(Block):
+    """σ of every component.
+
+    Parameters
+    ----------
+    name : {"linear", "relu", "gelu", "silu", "tanh"}
+        gelu is zΦ(z), silu z/(1 + e⁻ᶻ).
+
+    Raises
+    ------
+    ValueError
+        If it is another name.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.arch.Activation("gelu")
+    Activation(name='gelu')
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        checks.one_of(self.name, "name", ACTIVATIONS)
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        return ACTIVATIONS[self.name](x)
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        if self.name == "relu":
+            wire.permit(POSITIVE)
+        elif self.name != "linear":
+            wire.permit(frozenset())
+        return wire
+
+
+@dataclass(frozen=True)
+class Convolution(Block):
+    """y_t = Σ_s W_s x_{t+s} (+ b), wherever the kernel fits; positions form a line or a square grid, row by row.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Channels.
+    kernel : int
+        Side of the kernel; W has shape (outputs, inputs, kernel^dimensions).
+    dimensions : int
+        1 or 2.
+    bias : bool
+        Whether there is b.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a size is not a positive integer; if positions form no square grid, or one smaller than the kernel.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.arch.Convolution(1, 4, kernel=3, dimensions=2).tensors()
+    {'W': (4, 1, 9)}
+    """
+
+    inputs: int
+    outputs: int
+    kernel: int
+    dimensions: int = 1
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        sizes(self, "inputs", "outputs", "kernel")
+        checks.integer(self.dimensions, "dimensions", minimum=1, maximum=2)
+        checks.boolean(self.bias, "bias")
+
+    def tensors(self) -> dict[str, Shape]:
+        kernel = (self.outputs, self.inputs, self.kernel**self.dimensions)
+        return {"W": kernel} | ({"b": (self.outputs,)} if self.bias else {})
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        patches = x.taken(self._patches(x.shape[1]), 1).swapped(2, 3)  # (samples, positions, inputs, kernel)
+        W = scope["W"]
+        y = patches.reshaped(*patches.shape[:2], -1) @ W.reshaped(W.shape[0], self.outputs, -1).T
+        return y + row(scope["b"]) if self.bias else y
+
+    def _patches(self, n: int) -> IntArray:
+        """Return the positions under the kernel for every output, shape (outputs, kernel^dimensions)."""
+        side = round(n ** (1 / self.dimensions))
+        if side**self.dimensions != n or side < self.kernel:
+            raise ValueError(f"X has {n} positions; expected s^{self.dimensions} of them, s at least the kernel's {self.kernel}")
+        grid = np.arange(n).reshape((side,) * self.dimensions)
+        windows = np.lib.stride_tricks.sliding_window_view(grid, (self.kernel,) * self.dimensions)
+        return np.asarray(windows.reshape(-1, self.kernel**self.dimensions))
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        W = scope["W"]
+        wire.read_by(along(W, 1, is_kernel=self.outputs == 1))
+        biases = [bias_leg(scope["b"])] if self.bias else []
+        return wiring.wire(f"{scope.name} out", self.outputs, along(W, 0, is_kernel=self.inputs == 1), *biases)
+
+    def positions(self, after: int) -> int:
+        return int((round(after ** (1 / self.dimensions)) + self.kernel - 1) ** self.dimensions)
+
+    def features(self, before: int) -> int:
+        expecting(before, self.inputs, self)
+        return self.outputs
+
+
+@dataclass(frozen=True)
+class SwiGLU(Block):
+    """D(silu(Gx) ⊙ Ux).
+
+    Parameters
+    ----------
+    d, hidden : int
+        Features in and out, and between.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a size is not a positive integer.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.count_laws(nl.arch.SwiGLU(2, 3))
+    <LawCount 3, gradient flow, certified>
+    """
+
+    d: int
+    hidden: int
+
+    def __post_init__(self) -> None:
+        sizes(self, "d", "hidden")
+
+    def tensors(self) -> dict[str, Shape]:
+        return {"G": (self.hidden, self.d), "U": (self.hidden, self.d), "D": (self.d, self.hidden)}
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        z = x @ scope["G"].T
+        return (z * z.logistic() * (x @ scope["U"].T)) @ scope["D"].T
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        wire.read_by(along(scope["G"], 1), along(scope["U"], 1))
+        hidden = wiring.wire(f"{scope.name} hidden", self.hidden, along(scope["U"], 0), actions=frozenset({"scale"}))
+        hidden.read_by(along(scope["D"], 1))
+        return wiring.wire(f"{scope.name} out", self.d, along(scope["D"], 0))
+
+    def features(self, before: int) -> int:
+        expecting(before, self.d, self)
+        return before
+
+
+@dataclass(frozen=True)
+class Experts(Block):
+    """Σ_e g_e(x) E_e(x) over SwiGLU experts E_e, with gates g of the logits Wx.
+
+    Parameters
+    ----------
+    d, hidden, experts : int
+        Features in and out, those inside an expert, and how many experts.
+    gate : {"softmax", "sigmoid", "normalised sigmoid"}
+        g: a softmax of the logits, logistic functions of them, or these divided by their sum.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a size is not a positive integer, or the gate is another.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.arch.Experts(2, 2, experts=2).tensors()["gate"]
+    (2, 2)
+    """
+
+    d: int
+    hidden: int
+    experts: int = 2
+    gate: str = "softmax"
+
+    def __post_init__(self) -> None:
+        sizes(self, "d", "hidden", "experts")
+        checks.one_of(self.gate, "gate", GATES)
+
+    def _expert(self) -> SwiGLU:
+        return SwiGLU(self.d, self.hidden)
+
+    def tensors(self) -> dict[str, Shape]:
+        every = {f"{e}.{name}": shape for e in range(self.experts) for name, shape in self._expert().tensors().items()}
+        return {"gate": (self.experts, self.d), **every}
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        logits = x @ scope["gate"].T
+        gates = softmax(logits) if self.gate == "softmax" else logits.logistic()
+        if self.gate == "normalised sigmoid":
+            gates = gates * gates.total().reciprocal()
+        terms = [gates.taken(np.array([e]), -1) * self._expert().forward(scope.within(str(e)), x) for e in range(self.experts)]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        wire.read_by(along(scope["gate"], 1))
+        blind = frozenset({"shift"}) if self.gate == "softmax" else frozenset[str]()
+        wiring.wire(f"{scope.name} gate", self.experts, along(scope["gate"], 0), actions=blind)
+        out = wiring.wire(f"{scope.name} out", self.d)
+        for e in range(self.experts):
+            wiring.join(out, self._expert().connect(scope.within(str(e)), wiring, wire))
+        return out
+
+    def features(self, before: int) -> int:
+        expecting(before, self.d, self)
+        return before

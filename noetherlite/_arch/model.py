@@ -1,0 +1,278 @@
+"""A model: blocks, their tensors by name, a loss; its values and gradients in float64."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import AnyArray, Array, ArrayLike, Float64Array, IntArray, Seed
+from .block import Block, Chain, Scope, Shape, Wiring, named
+from .numbers import Numbers, Real
+from .tensor import Tensor
+from .wires import Generator
+
+LOSSES = ("any", "mse", "nll")
+
+
+class Model:
+    """An architecture with a loss.
+
+    Parameters
+    ----------
+    *blocks : Block
+        In the order of evaluation.
+    loss : {"any", "mse", "nll"}
+        "mse": U = (1/2N) Σ |f − y|²; "nll": U = (1/N) Σ −log softmax(f)_y, over the N samples and positions. "any" has no value:
+        laws are those that hold whatever the loss.
+
+    Attributes
+    ----------
+    inputs, outputs : int
+        Features that come in and out.
+    n_params : int
+        P, the number of trained parameters.
+    shapes : dict of str to tuple of int
+        Of all tensors.
+    trained : tuple of str
+        Tensors that are trained.
+
+    Raises
+    ------
+    TypeError
+        If one is not a block.
+    ValueError
+        If the loss is not known, or a block returns other numbers of features than the next takes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import noetherlite as nl
+    >>> model = nl.arch.Model(nl.arch.Attention(3, head_width=2), loss="mse")
+    >>> X = np.random.default_rng(0).normal(size=(5, 4, 3))  # 5 samples of 4 positions
+    >>> params = model.init(rng=0)
+    >>> gradient = model.gradient(params, X, np.zeros_like(X))
+    >>> {name: array.shape for name, array in gradient.items()}
+    {'attention.Q': (2, 3), 'attention.K': (2, 3), 'attention.V': (2, 3), 'attention.O': (3, 2)}
+    """
+
+    def __init__(self, *blocks: Block, loss: str = "any") -> None:
+        self.loss = checks.one_of(loss, "loss", LOSSES)
+        self.chain = Chain(*blocks)
+        self.shapes = dict(_tensors(self.chain, ""))
+        frozen = set(_frozen(self.chain, ""))
+        self.trained = tuple(name for name in self.shapes if name not in frozen)
+        self.inputs = _first_inputs(self.chain)
+        self.outputs = self.chain.features(self.inputs)
+        self.index = _numbered({name: self.shapes[name] for name in self.trained})
+        self.n_params = sum(index.size for index in self.index.values())
+
+    def __repr__(self) -> str:
+        return f"Model({', '.join(map(repr, self.chain.blocks))}, loss={self.loss!r})"
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all blocks, with those inside of others."""
+
+        def within(block: Block) -> Iterator[Block]:
+            yield block
+            for part in block.parts():
+                yield from within(part)
+
+        return itertools.chain.from_iterable(within(block) for block in self.chain.blocks)
+
+    def generators(self) -> list[Generator]:
+        """Return the symmetries that the wiring shows: vector fields g with ⟨g, ∇U⟩ = 0 whatever the data."""
+        wiring = Wiring()
+        first = wiring.wire("input", self.inputs)
+        first.is_free = False
+        last = self.chain.connect(Scope(self.index), wiring, first)
+        last.permit(frozenset({"shift"} if self.loss == "nll" else ()))
+        return list(wiring.generators(self.n_params))
+
+    def evaluate(self, numbers: Numbers, tensors: Mapping[str, AnyArray], X: AnyArray) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the outputs, and the tensors as leaves.
+
+        `tensors` have an axis for the samples in front, of size 1 where all share them; X has the shape (samples, positions, inputs).
+        """
+        leaves = {name: Tensor(numbers, data) for name, data in tensors.items()}
+        return self.chain.forward(Scope(leaves), Tensor(numbers, X)), leaves
+
+    def init(self, rng: Seed = 0) -> dict[str, Float64Array]:
+        """Draw tensors: normal of variance 1/(size of the last axis), gains near 1.
+
+        Parameters
+        ----------
+        rng : int, SeedSequence or Generator
+            Source of the numbers.
+
+        Returns
+        -------
+        dict of str to array
+            Frozen tensors too.
+        """
+        draw = checks.generator(rng)
+        return {
+            name: draw.normal(size=shape) / math.sqrt(shape[-1]) + (name.rpartition(".")[2].startswith("gain"))
+            for name, shape in self.shapes.items()
+        }
+
+    def predict(self, params: Mapping[str, ArrayLike], X: ArrayLike) -> Array:
+        """Return f(x).
+
+        Parameters
+        ----------
+        params : mapping of str to array
+            Tensors by name, real or complex.
+        X : array, shape (N, positions, inputs) or (N, inputs)
+            Inputs.
+
+        Returns
+        -------
+        array, shape (N, positions, outputs) or (N, outputs)
+            Outputs.
+
+        Raises
+        ------
+        ValueError
+            If a tensor is missing or has another shape, or X has.
+        """
+        out, _ = self.evaluate(Real(), self._checked(params), self._inputs(X))
+        return np.asarray(out.data[:, 0] if np.ndim(X) == 2 else out.data)
+
+    def value_and_gradient(
+        self, params: Mapping[str, ArrayLike], X: ArrayLike, y: ArrayLike
+    ) -> tuple[Any, dict[str, Array]]:
+        """Return U and its derivatives by the trained tensors.
+
+        Parameters
+        ----------
+        params : mapping of str to array
+            Tensors by name, real or complex.
+        X : array, shape (N, positions, inputs) or (N, inputs)
+            Inputs.
+        y : array
+            Targets in the shape of f(X) for mse, labels of shape (N, positions) or (N,) for nll; for the loss "any" the
+            derivatives of U by f(X) themselves, and U is then their product with f(X).
+
+        Returns
+        -------
+        U : float or complex
+            The loss.
+        gradient : dict of str to array
+            Its derivatives.
+
+        Raises
+        ------
+        ValueError
+            If an array has the wrong shape, or a label is no class.
+        """
+        tensors = self._checked(params)
+        out, leaves = self.evaluate(Real(), tensors, self._inputs(X))
+        value, seed = self._loss(out.data, y)
+        found = out.cotangents(seed, [leaves[name] for name in self.trained])
+        return value, {name: array[0] for name, array in zip(self.trained, found, strict=True)}
+
+    def gradient(self, params: Mapping[str, ArrayLike], X: ArrayLike, y: ArrayLike) -> dict[str, Array]:
+        """Return the derivatives of U by the trained tensors: `value_and_gradient` without U.
+
+        Parameters
+        ----------
+        params, X, y
+            As in `value_and_gradient`.
+
+        Returns
+        -------
+        dict of str to array
+            The derivatives.
+        """
+        return self.value_and_gradient(params, X, y)[1]
+
+    def pack(self, params: Mapping[str, ArrayLike]) -> Array:
+        """Return the trained tensors as one vector θ.
+
+        Parameters
+        ----------
+        params : mapping of str to array
+            Tensors by name.
+
+        Returns
+        -------
+        array, shape (P,)
+            Their entries, one tensor behind the other.
+        """
+        return np.concatenate([np.ravel(np.asarray(params[name])) for name in self.trained])
+
+    # --- inputs -----------------------------------------------------------------------------------------------------------
+
+    def _checked(self, params: Mapping[str, ArrayLike]) -> dict[str, AnyArray]:
+        tensors = {}
+        for name, shape in self.shapes.items():
+            if name not in params:
+                raise ValueError(f"params lacks {name!r}; expected {', '.join(self.shapes)}")
+            array = np.asarray(params[name])
+            if array.shape != shape:
+                raise ValueError(f"params[{name!r}] has shape {array.shape}; expected {shape}")
+            tensors[name] = array[None]
+        return tensors
+
+    def _inputs(self, X: ArrayLike) -> AnyArray:
+        x = checks.array(X, "X", ndim=(2, 3))
+        if x.shape[-1] != self.inputs:
+            raise ValueError(f"X has {x.shape[-1]} features; expected {self.inputs}")
+        return x[:, None] if x.ndim == 2 else x
+
+    def _loss(self, outputs: AnyArray, y: ArrayLike) -> tuple[Any, AnyArray]:
+        """Return U and its derivatives by the outputs (N, positions, n)."""
+        n = outputs.shape[0] * outputs.shape[1]
+        if self.loss == "nll":
+            flat = outputs.reshape(n, -1)
+            labels = checks.labels(np.ravel(np.asarray(y)), "y", n_samples=n, n_classes=flat.shape[1])
+            shifted = flat - flat.real.max(axis=1, keepdims=True)
+            sums = np.exp(shifted).sum(axis=1, keepdims=True)
+            chosen = np.arange(flat.shape[1]) == labels[:, None]
+            value = (np.log(sums) - shifted[chosen][:, None]).sum() / n
+            return value, ((np.exp(shifted) / sums - chosen) / n).reshape(outputs.shape)
+        targets = np.asarray(y)
+        if targets.size != outputs.size:
+            raise ValueError(f"y has shape {targets.shape}; expected that of the outputs, {outputs.shape}")
+        targets = targets.reshape(outputs.shape)
+        if self.loss == "any":
+            return (targets * outputs).sum(), targets
+        return ((outputs - targets) ** 2).sum() / (2 * n), (outputs - targets) / n
+
+
+def _tensors(block: Block, prefix: str) -> Iterator[tuple[str, Shape]]:
+    for name, shape in block.tensors().items():
+        yield prefix + name, shape
+    for name, part in named(block.parts()):
+        yield from _tensors(part, f"{prefix}{name}.")
+
+
+def _frozen(block: Block, prefix: str) -> Iterator[str]:
+    yield from (prefix + name for name in block.frozen())
+    for name, part in named(block.parts()):
+        yield from _frozen(part, f"{prefix}{name}.")
+
+
+def _numbered(shapes: Mapping[str, Shape]) -> dict[str, IntArray]:
+    """Return consecutive numbers for the parameters of tensors of these shapes."""
+    ends = np.cumsum([0, *(math.prod(shape) for shape in shapes.values())])
+    return {
+        name: np.arange(start, end).reshape(shape)
+        for (name, shape), start, end in zip(shapes.items(), ends[:-1], ends[1:], strict=True)
+    }
+
+
+def _first_inputs(chain: Chain) -> int:
+    """Return how many features the first block takes that says so."""
+    for block in chain.blocks:
+        if isinstance(block, Chain):
+            return _first_inputs(block)
+        for name in ("inputs", "d"):
+            if hasattr(block, name):
+                return int(getattr(block, name))
+    raise ValueError("no block says how many features it takes; expected one of Dense, Embedding, Attention, …")

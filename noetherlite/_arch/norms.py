@@ -1,0 +1,176 @@
+"""Blocks that normalise: LayerNorm, RMSNorm and BatchNorm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import IntArray
+from .block import Block, Scope, Shape, Wiring
+from .layers import bias_leg, expecting, row, sizes
+from .tensor import Tensor
+from .wires import Wire
+
+_GAINS = frozenset({"scale"})  # the actions that a wire allows which starts with a gain for each component
+
+
+def rms_normalised(x: Tensor, eps: float, axis: int = -1) -> Tensor:
+    """Return x/√(mean x² + ε)."""
+    return x * ((x * x).mean(axis) + Fraction(eps)).root().reciprocal()
+
+
+def check_eps(eps: float) -> None:
+    """Raise unless ε is a number ≥ 0."""
+    checks.real(eps, "eps", minimum=0.0)
+
+
+@dataclass(frozen=True)
+class LayerNorm(Block):
+    """γ ⊙ (x − mean x)/√(var x + ε) + β.
+
+    Parameters
+    ----------
+    d : int
+        Features.
+    eps : float
+        ε; 0 gives one conservation law more.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If d is not a positive integer or eps is negative.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.arch.LayerNorm(3).tensors()
+    {'gain': (3,), 'shift': (3,)}
+    """
+
+    d: int
+    eps: float = 0.0
+
+    def __post_init__(self) -> None:
+        sizes(self, "d")
+        check_eps(self.eps)
+
+    def tensors(self) -> dict[str, Shape]:
+        return {"gain": (self.d,), "shift": (self.d,)}
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        return rms_normalised(x - x.mean(), self.eps) * row(scope["gain"]) + row(scope["shift"])
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        wire.permit(frozenset({"shift"} if self.eps else {"shift", "whole"}))
+        gains = bias_leg(scope["gain"]), bias_leg(scope["shift"])
+        return wiring.wire(f"{scope.name} out", self.d, *gains, actions=_GAINS)
+
+    def features(self, before: int) -> int:
+        expecting(before, self.d, self)
+        return before
+
+
+@dataclass(frozen=True)
+class RMSNorm(Block):
+    """γ ⊙ x/√(mean x² + ε).
+
+    Parameters
+    ----------
+    d : int
+        Features.
+    eps : float
+        ε; 0 gives one conservation law more.
+    gain : bool
+        Whether there is γ.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If d is not a positive integer or eps is negative.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.arch.RMSNorm(3).tensors()
+    {'gain': (3,)}
+    """
+
+    d: int
+    eps: float = 0.0
+    gain: bool = True
+
+    def __post_init__(self) -> None:
+        sizes(self, "d")
+        check_eps(self.eps)
+        checks.boolean(self.gain, "gain")
+
+    def tensors(self) -> dict[str, Shape]:
+        return {"gain": (self.d,)} if self.gain else {}
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        y = rms_normalised(x, self.eps)
+        return y * row(scope["gain"]) if self.gain else y
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        whole = frozenset[str]() if self.eps else frozenset({"whole"})
+        if self.gain:
+            wire.permit(whole)
+            return wiring.wire(f"{scope.name} out", self.d, bias_leg(scope["gain"]), actions=_GAINS)
+        wire.permit(whole | {"rotate"})
+        return wiring.wire(f"{scope.name} out", self.d, turning=wire)
+
+    def features(self, before: int) -> int:
+        expecting(before, self.d, self)
+        return before
+
+
+@dataclass(frozen=True)
+class BatchNorm(Block):
+    """γ ⊙ (x − mean x)/√(var x + ε) + β, mean and variance over the positions: each sample is one batch.
+
+    Parameters
+    ----------
+    d : int
+        Features.
+    eps : float
+        ε.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If d is not a positive integer or eps is negative.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.arch.BatchNorm(2).tensors()
+    {'gain': (2,), 'shift': (2,)}
+    """
+
+    d: int
+    eps: float = 0.0
+
+    def __post_init__(self) -> None:
+        sizes(self, "d")
+        check_eps(self.eps)
+
+    def tensors(self) -> dict[str, Shape]:
+        return {"gain": (self.d,), "shift": (self.d,)}
+
+    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        return rms_normalised(x - x.mean(axis=1), self.eps, axis=1) * row(scope["gain"]) + row(scope["shift"])
+
+    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
+        wire.permit(frozenset({"null"} if self.eps else {"null", "each"}))
+        gains = bias_leg(scope["gain"]), bias_leg(scope["shift"])
+        return wiring.wire(f"{scope.name} out", self.d, *gains, actions=_GAINS)
+
+    def positions(self, after: int) -> int:
+        return max(after, 3)
+
+    def features(self, before: int) -> int:
+        expecting(before, self.d, self)
+        return before

@@ -1,0 +1,167 @@
+"""Wires between weights, and the symmetries that everything that touches a wire leaves possible (theory §14).
+
+A wire is a vector of n components inside an architecture: `writers` are weights whose output it is, `readers` those whose
+input it is. A matrix A that acts on the wire acts on its writers, and by its inverse transpose on its readers. What lies on
+the wire (an activation, a norm, data, the loss) leaves some of the actions possible and rules the others out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from .._base.types import IntArray
+
+# The actions: on writers and readers …
+LINEAR = frozenset({"gl", "scale", "rotate"})
+# … and those on writers alone, which what reads the wire does not see: a multiple of (1, …, 1) added, everything multiplied by
+# one number, each component multiplied, a constant added to each component.
+BLIND = frozenset({"shift", "whole", "each", "null"})
+EVERYTHING = LINEAR | BLIND | {"complex", "pairs"}
+POSITIVE = frozenset({"scale", "whole", "each"})  # actions that a positively homogeneous activation lets through
+
+
+class Leg(NamedTuple):
+    """An axis of a tensor: flat numbers of its parameters, shape (n, rest)."""
+
+    index: IntArray
+    is_bias: bool = False  # n constants
+    is_kernel: bool = False  # n kernels of a convolution from or to one channel
+
+
+@dataclass(frozen=True)
+class Generator:
+    """The vector field g(θ) = Gθ + ξ with entries g[rows] += coefficients·θ[columns], θ[P] standing for 1.
+
+    Attributes
+    ----------
+    name : str
+        The wire and the action.
+    rows, columns, coefficients : arrays of int, of one length
+        The entries.
+    kind : {"symmetric", "skew", "constant"}
+        Of G: a symmetric one has the law Q = ½⟨θ, Gθ⟩ under gradient flow, a skew one ⟨Gθ, p⟩ with momentum, and a constant
+        field ⟨ξ, θ⟩ and ⟨ξ, p⟩.
+    """
+
+    name: str
+    rows: IntArray
+    columns: IntArray
+    coefficients: IntArray
+    kind: str
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether every parameter is multiplied by a number."""
+        return self.kind == "symmetric" and bool((self.rows == self.columns).all())
+
+
+@dataclass
+class Wire:
+    """A wire of `size` components."""
+
+    name: str
+    size: int
+    writers: list[Leg] = field(default_factory=list)
+    readers: list[Leg] = field(default_factory=list)
+    actions: frozenset[str] = EVERYTHING
+    is_free: bool = True  # whether all writers and readers are trained weights, each used once
+    turning: Wire | None = None  # a wire that this one is a multiple of: where that turns, its readers turn too
+
+    def permit(self, actions: frozenset[str]) -> None:
+        """Rule all other actions out."""
+        self.actions &= actions
+
+    def read_by(self, *legs: Leg) -> None:
+        """Add weights that read the wire."""
+        self.readers += legs
+        self.permit(LINEAR)
+
+    def join(self, other: Wire) -> None:
+        """Add another wire's components to this one's: a residual connection."""
+        self.writers += other.writers
+        self.readers += other.readers
+        self.is_free &= other.is_free
+        self.permit(other.actions)
+
+    def hand_over(self) -> None:
+        """Give the readers to the wire that this one turns with, if it can turn."""
+        if self.turning is not None:
+            if "rotate" not in self.actions or self.writers or not self.is_free:
+                self.turning.actions -= {"rotate"}
+            self.turning.readers += self.readers
+            self.readers, self.actions = [], frozenset()
+
+    def generators(self, n_params: int) -> Iterator[Generator]:
+        """Yield the generators of the actions that are left."""
+        pairs = list(itertools.combinations(range(self.size), 2))
+        diagonal = [[(i, i, 1)] for i in range(self.size)]
+        symmetric = [[(i, j, 1), (j, i, 1)] for i, j in pairs]
+        skew = [[(i, j, 1), (j, i, -1)] for i, j in pairs]
+        blocks = range(0, self.size - 1, 2)
+        traces = [[(j, j, 1), (j + 1, j + 1, 1)] for j in blocks]
+        families = {
+            "gl": (diagonal + symmetric, skew),
+            "scale": (diagonal, []),
+            "rotate": ([], skew),
+            "complex": (traces, [[(j, j + 1, 1), (j + 1, j, -1)] for j in blocks]),
+            "pairs": (traces, []),
+            "whole": ([[(i, i, 1) for i in range(self.size)]], []),
+            "each": (diagonal, []),
+        }
+        redundant = {"scale", "rotate"} if "gl" in self.actions else set()
+        for action in [name for name in families if name in self.actions - redundant] if self.is_free else []:
+            name = f"{self.name}: {action}"
+            for matrices, kind in zip(families[action], ("symmetric", "skew"), strict=True):
+                for matrix in matrices:
+                    legs = self.writers + ([] if action in BLIND else self.readers)
+                    if legs:
+                        yield self._linear(name, matrix, kind, action in BLIND)
+        if "gl" in self.actions and self.is_free:
+            yield from self._commuting()
+        if "shift" in self.actions:
+            for leg in self.writers:
+                for rest in leg.index.T:
+                    yield _constant(f"{self.name}: shift", rest, n_params)
+        if "null" in self.actions:
+            for leg in self.writers:
+                for component in leg.index if leg.is_bias else ():
+                    yield _constant(f"{self.name}: null", component, n_params)
+
+    def _linear(self, name: str, matrix: list[tuple[int, int, int]], kind: str, blind: bool) -> Generator:
+        """Return the action of a matrix Σ c E_ij on all legs, on readers by the inverse transpose; on writers alone if `blind`."""
+        entries = [
+            (leg.index[i], leg.index[j], c * sign)
+            for legs, sign in ((self.writers, 1), ([] if blind else self.readers, -1 if kind == "symmetric" else 1))
+            for leg in legs
+            for i, j, c in matrix
+        ]
+        return _gathered(name, entries, kind)
+
+    def _commuting(self) -> Iterator[Generator]:
+        """Yield what turns u_i and v_j of Σ u_i ∗ v_i into each other, for kernels of one size: u ∗ v = v ∗ u.
+
+        The sum is a form ⟨u, v⟩ of signature (n, n); GL(n) is only a part of its group O(n, n).
+        """
+        legs = self.writers + self.readers
+        if len(self.writers) != 1 or len(self.readers) != 1 or not all(leg.is_kernel for leg in legs):
+            return
+        u, v = (leg.index for leg in legs)
+        for i, j in itertools.combinations(range(self.size) if u.shape == v.shape else (), 2):
+            for sign, kind in ((1, "symmetric"), (-1, "skew")):
+                entries = [(u[i], v[j], 1), (u[j], v[i], -1), (v[j], u[i], sign), (v[i], u[j], -sign)]
+                yield _gathered(f"{self.name}: commuting", entries, kind)
+
+
+def _gathered(name: str, entries: Sequence[tuple[IntArray, IntArray, int]], kind: str) -> Generator:
+    """Return the generator of entries (rows, columns, one coefficient)."""
+    rows, columns = (np.concatenate([entry[k] for entry in entries]) for k in (0, 1))
+    return Generator(name, rows, columns, np.concatenate([np.full(row.size, c) for row, _, c in entries]), kind)
+
+
+def _constant(name: str, rows: IntArray, n_params: int) -> Generator:
+    return Generator(name, rows, np.full_like(rows, n_params), np.ones_like(rows), "constant")

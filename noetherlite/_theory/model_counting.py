@@ -1,0 +1,101 @@
+"""How many conservation laws an architecture has for every data set: brackets from above, its wiring from below (theory §14)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .._arch.layers import Activation, Convolution, Dense
+from .._arch.model import Model
+from .._arch.wires import Generator
+from .._base import checks
+from .._base.types import Seed
+from .._kernels import modular
+from .._kernels.modular import PRIME
+from .brackets import Residues, Span, residues
+from .counting import ALL_PATTERNS, LawCount, bracket_closure
+from .model_fields import ModelFields, products
+
+FLOWS = ("gradient", "momentum", "mirror")
+
+
+def count(model: Model, flow: str = "gradient", rng: Seed = 0, positions: int | None = None) -> LawCount:
+    """Count the laws of an architecture; see `count_laws`."""
+    generator = checks.generator(rng)
+    needed = model.chain.positions(1)
+    positions = needed if positions is None else checks.integer(positions, "positions", minimum=needed)
+    fields = ModelFields(model, checks.one_of(flow, "flow", FLOWS), positions, generator)
+    point = residues(generator, fields.size)
+    theta = point[: model.n_params]
+    fields.stock(generator, theta)
+    symmetries = model.generators()
+    _check(symmetries, fields, generator, theta)
+    known, names = Span(fields.size), dict[str, int]()
+    for symmetry in symmetries:
+        for differential in _differentials(symmetry, flow, point, model.n_params):
+            if known.add(differential):
+                names[symmetry.name] = names.get(symmetry.name, 0) + 1
+    depths, closed = bracket_closure(fields, fields.size - known.dimension, generator, point)
+    assumed = [*_patterns(model), *fields.assumptions(generator, theta)]
+    return LawCount(flow, fields.size, depths, known.dimension, closed, " and ".join(assumed), by_name=names)
+
+
+def _field(symmetry: Generator, theta: Residues) -> Residues:
+    """Return g(θ) = Gθ + ξ."""
+    coefficients = (symmetry.coefficients % PRIME).astype(np.uint64)
+    out = np.zeros(theta.size, np.uint64)
+    for row, value in zip(symmetry.rows, products(coefficients, np.append(theta, np.uint64(1))[symmetry.columns]), strict=True):
+        out[row] = modular.add(out[row], value)
+    return out
+
+
+def _differentials(symmetry: Generator, flow: str, point: Residues, n_params: int) -> Iterator[Residues]:
+    """Yield the differentials of the laws that a symmetry has under a flow, at a point.
+
+    Gradient flow keeps ½⟨θ, Gθ⟩ for symmetric G and ⟨ξ, θ⟩; momentum ⟨Gθ, p⟩ for skew G, ⟨ξ, p⟩ and, with a function of time,
+    ⟨ξ, θ⟩; the mirror flow of the entropy Σ_i G_ii θ_i for diagonal G and ⟨ξ, log θ⟩.
+    """
+    theta = point[:n_params]
+    constant = symmetry.kind == "constant"
+    if flow == "gradient":
+        if constant or symmetry.kind == "symmetric":
+            yield _field(symmetry, theta)
+    elif flow == "mirror":
+        if constant or symmetry.is_diagonal:
+            inverses = np.array([modular.inverse(t) for t in theta], np.uint64)
+            yield products(inverses, _field(symmetry, theta))
+    elif constant:
+        field, zero = _field(symmetry, theta), np.zeros(n_params, np.uint64)
+        yield np.concatenate([field, zero])
+        yield np.concatenate([zero, field])
+    elif symmetry.kind == "skew":
+        at_p = _field(symmetry, point[n_params:])
+        yield np.concatenate([np.where(at_p == 0, at_p, np.uint64(PRIME) - at_p), _field(symmetry, theta)])
+
+
+def _check(symmetries: list[Generator], fields: ModelFields, rng: np.random.Generator, theta: Residues) -> None:
+    """Assert ⟨g, ∇φ⟩ = 0 for a random field ∇φ: wrong with a probability of 1e-18, whatever the architecture."""
+    point = np.concatenate([theta, np.zeros(fields.size - theta.size, np.uint64)])
+    flow, fields.flow = fields.flow, "gradient"
+    force = fields.at(fields.random(rng, 1, drift=False), point[None, :, None])[0, -theta.size :, 0]
+    fields.flow = flow
+    for symmetry in symmetries:
+        total = sum(map(int, products(_field(symmetry, theta), force))) % PRIME
+        assert not total, f"{symmetry.name} is no symmetry"
+
+
+def _patterns(model: Model) -> list[str]:
+    """Return the assumption on activation patterns, [] where it is a theorem: one ReLU between linear layers.
+
+    The kinks are different hyperplanes of the inputs if there is more than one input or a bias below.
+    """
+    blocks = model.chain.blocks
+    kinked = [k for k, block in enumerate(blocks) if block == Activation("relu")]
+    if not any(block == Activation("relu") for block in model.blocks()):
+        return []
+    if len(kinked) == 1 and all(isinstance(block, Dense | Convolution) for block in blocks if block != Activation("relu")):
+        below = [block for block in blocks[: kinked[0]] if isinstance(block, Dense | Convolution)]
+        wide = all(block.bias or block.inputs * getattr(block, "kernel", 1) > 1 for block in below)
+        return [] if below and wide else [ALL_PATTERNS]
+    return [ALL_PATTERNS]

@@ -1,0 +1,188 @@
+"""The fields of an architecture's flow, by reverse mode over jets modulo the prime 2⁶¹ − 1, and what is assumed of them.
+
+A field is ∇_θ⟨c, f(θ; x)⟩ for a sample x of some positions and a derivative c of the loss by the outputs. Exponentials and roots are
+elements of the field of residues that obey their own algebraic relations and no others (theory §14); whether the true functions
+obey no others either is tested, see `assumptions`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from .._arch.block import Scope, named
+from .._arch.model import Model
+from .._arch.numbers import Jets
+from .._arch.tensor import Tensor
+from .._base.types import AnyArray, IntArray
+from .._kernels import modular
+from .._kernels.modular import PRIME
+from .brackets import Residues, Span, bracket, residues
+
+_TRIALS = 1024  # samples drawn at once
+_MOST_TRIALS = 2**22  # before it is given up to find samples whose radicands are squares
+_TOGETHER = 32  # brackets evaluated at once
+
+
+class Draws(NamedTuple):
+    """Fields, one for each entry of the first axis."""
+
+    x: Residues  # samples (B, positions, inputs)
+    c: Residues  # derivatives of the loss by the outputs (B, positions, outputs)
+    keys: Residues  # what the gates of ReLUs are drawn by (B,)
+    drift: Residues  # multiple of the free motion (B,)
+
+
+class ModelFields:
+    """The fields of a model's flow, near one random point θ.
+
+    With momentum the state is (θ, p); the mirror flow of the entropy moves θ along θ ⊙ ∇φ.
+    """
+
+    patience = 24  # samples are drawn again and again from a finite stock
+
+    def __init__(self, model: Model, flow: str, positions: int, rng: np.random.Generator) -> None:
+        self.model, self.flow, self.positions = model, flow, positions
+        self.n_params, self.momentum = model.n_params, flow == "momentum"
+        self.size = model.n_params * (2 if self.momentum else 1)
+        self.key = int(residues(rng, 1)[0])
+        self.frozen = {name: _drawn(rng, 1, *model.shapes[name]) for name in model.shapes if name not in model.trained}
+        self.seen: list[set[bool]] = []  # of each radicand, whether it was a square
+        self.x, self.keys = np.empty((0, positions, model.inputs), np.uint64), np.empty(0, np.uint64)
+        some = _drawn(rng, 1, positions, model.inputs)
+        out, _ = model.evaluate(Jets(0, residues(rng, 1)), self._tensors(_drawn(rng, 1, model.n_params)), some)
+        self.outputs = out.shape[1:]
+
+    def stock(self, rng: np.random.Generator, theta: Residues) -> None:
+        """Draw samples whose radicands are squares at θ."""
+        wanted = 8 + 3 * self.n_params // (2 * max(1, self._seeds()))
+        tensors = self._tensors(theta[None, :, None])
+        for _ in range(_MOST_TRIALS // _TRIALS):
+            x, keys = _drawn(rng, _TRIALS, self.positions, self.model.inputs)[..., 0], residues(rng, _TRIALS)
+            good = self._with_roots(tensors, x, keys)
+            self.x, self.keys = np.concatenate([self.x, x[good]]), np.concatenate([self.keys, keys[good]])
+            if len(self.x) >= wanted:
+                break
+        if len(self.x) < 2:
+            raise ValueError(f"net has too many square roots: none of {_MOST_TRIALS} samples has all of them modulo p")
+        self.x, self.keys = self.x[:wanted], self.keys[:wanted]
+
+    def _with_roots(self, tensors: dict[str, AnyArray], x: Residues, keys: Residues) -> IntArray:
+        """Return which samples have all radicands squares; after every block it goes on with those that had them so far."""
+        numbers, good = Jets(self.key, keys), np.arange(len(x))
+        scope = Scope({name: Tensor(numbers, data) for name, data in tensors.items()})
+        y = Tensor(numbers, x[..., None])
+        for name, block in named(self.model.chain.blocks):
+            y = block.forward(scope.within(name), y)
+            kept = np.flatnonzero(numbers.square)
+            good, y = good[kept], Tensor(numbers, y.data[kept])
+            numbers.keep(kept)
+            if not good.size:
+                break
+        self.seen = [a | b for a, b in itertools.zip_longest(self.seen, numbers.signs, fillvalue=set())]
+        return good
+
+    def _seeds(self) -> int:
+        """Return the number of independent derivatives of the loss by the outputs of one sample."""
+        positions, features = self.outputs
+        return positions * (features - (self.model.loss == "nll"))
+
+    def _tensors(self, theta: AnyArray) -> dict[str, AnyArray]:
+        """Return tensors of jets (B, …, 2ᵏ) for θ of shape (B, P, 2ᵏ)."""
+        found = {name: theta[:, index.ravel()].reshape(len(theta), *index.shape, -1) for name, index in self.model.index.items()}
+        return found | self.frozen
+
+    def at(self, draws: Draws, point: Residues) -> Residues:
+        """Return the fields at jets of shape (B, size, 2ᵏ), in that shape."""
+        theta, size = point[:, : self.n_params], point.shape[-1]
+        numbers = Jets(self.key, draws.keys)
+        out, leaves = self.model.evaluate(numbers, self._tensors(theta), draws.x[..., None])
+        found = out.cotangents(draws.c[..., None], [leaves[name] for name in self.model.trained])
+        force = np.zeros_like(theta)
+        for index, array in zip(self.model.index.values(), found, strict=True):
+            force[:, index.ravel(), : array.shape[-1]] = array.reshape(len(theta), -1, array.shape[-1])
+        if self.flow == "mirror":
+            return numbers.multiply(theta, force)
+        if not self.momentum:
+            return force
+        drift = np.broadcast_to(draws.drift[:, None, None], (*theta.shape[:2], 1))
+        return np.concatenate([numbers.multiply(drift, point[:, self.n_params :]), force], axis=1).reshape(-1, self.size, size)
+
+    def random(self, rng: np.random.Generator, n: int, drift: bool) -> Draws:
+        """Draw n fields; with `drift`, and momentum, they include the free motion."""
+        chosen = rng.integers(0, len(self.x), n)
+        c = _drawn(rng, n, *self.outputs)[..., 0]
+        if self.model.loss == "nll":  # p − y, whose entries sum to 0
+            c[..., -1] = [[-sum(map(int, row[:-1])) % PRIME for row in sample] for sample in c]
+        moving = residues(rng, n) if drift else np.zeros(n, np.uint64)
+        return Draws(self.x[chosen], c, self.keys[chosen], moving)
+
+    def brackets(self, rng: np.random.Generator, point: Residues, depth: int) -> Iterator[Residues]:
+        """Yield brackets of `depth` random fields at a point of shape (size,), without end."""
+        while True:
+            chain = [self.random(rng, _TOGETHER, drift=k > 0) for k in range(depth)]
+            yield from bracket(self.at, chain, np.tile(point[None, :, None], (_TOGETHER, 1, 1)))[..., 0]
+
+    def assumptions(self, rng: np.random.Generator, theta: Residues) -> list[str]:
+        """Return what tests of algebraic independence leave to be assumed.
+
+        Exponentials are algebraically independent over the field below if their arguments are linearly independent over Q, up to
+        functions of θ (Ax). A relation would hold between their derivatives by x, with the same coefficients at every θ and x: it is
+        excluded by the rank of a matrix of these. A radicand that is a square at some samples and none at others, where all before
+        it are squares, is no square of an element of the field below.
+        """
+        exponents = "exponentials of dependent arguments are independent"
+        found = [] if self._exponentials_independent(rng, theta) else [exponents]
+        return found + (["square roots are independent"] if any(len(signs) < 2 for signs in self.seen) else [])
+
+    def _exponentials_independent(self, rng: np.random.Generator, theta: Residues) -> bool:
+        """Return whether the derivatives of the exponents by x have a matrix of full rank: at θ, or else at θ drawn anew."""
+        shared = np.resize(np.arange(len(self.x)), 2 * _TOGETHER)
+        numbers = self._along(rng, self.x[shared], self.keys[shared], theta[None, :, None])
+        if _of_full_rank(numbers):
+            return True
+        x = _drawn(rng, _TRIALS, self.positions, self.model.inputs)[..., 0]
+        return _of_full_rank(self._along(rng, x, residues(rng, _TRIALS), _drawn(rng, _TRIALS, self.n_params)))
+
+    def _along(self, rng: np.random.Generator, x: Residues, keys: Residues, theta: Residues) -> Jets:
+        """Return the numbers of an evaluation at jets of random directions of x."""
+        numbers = Jets(self.key, keys)
+        moving = np.stack([x, residues(rng, x.size).reshape(x.shape)], axis=-1)
+        self.model.evaluate(numbers, self._tensors(theta), moving)
+        return numbers
+
+
+def _of_full_rank(numbers: Jets) -> bool:
+    """Return whether the derivatives of the exponents are linearly independent, for samples that had all roots."""
+    if not numbers.arguments:
+        return True
+    values, derivatives = (np.array(part)[:, numbers.square] for part in zip(*numbers.arguments, strict=True))
+    span = Span(values.shape[1])
+    return all(span.add(derivatives[k]) for k in _different(values))
+
+
+def _different(values: Residues) -> list[int]:
+    """Return numbers of rows such that every row is one of those, its negative, or zero: E(0) = 1, E(−a) E(a) = 1."""
+    seen: set[bytes] = set()
+    different = []
+    for k, row in enumerate(values):
+        negative = np.where(row == 0, row, np.uint64(PRIME) - row)
+        if row.any() and not seen & {row.tobytes(), negative.tobytes()}:
+            different.append(k)
+            seen.add(row.tobytes())
+    return different
+
+
+def _drawn(rng: np.random.Generator, *shape: int) -> Residues:
+    """Draw residues as jets of one coefficient."""
+    return residues(rng, int(np.prod(shape))).reshape(*shape, 1)
+
+
+def products(factor: Residues, vector: Residues) -> Residues:
+    """Return the residues of entrywise products of two vectors."""
+    out = np.zeros((vector.size, 1), np.uint64)
+    modular.multiply_jets(np.ascontiguousarray(factor)[:, None], np.ascontiguousarray(vector)[:, None], out)
+    return out[:, 0]
