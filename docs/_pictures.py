@@ -17,6 +17,7 @@ ROOMS = {
     "_show": "plots, the paper's figures, report pages",
     "_sweep": "a function over a grid, on any executor",
     "_theory": "tangent kernel, counting, discovery, drift",
+    "_arch": "architectures of blocks, and their wires",
     "_check": "recordings of other programs, judged",
     "_tensors": "laws of any model, found and watched",
     "_run": "plan, backends, driver, trajectory",

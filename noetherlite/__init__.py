@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ._base.versions import version
 
 if TYPE_CHECKING:
-    from . import bounds, convert, datasets, figures, lagrangian, ntk, plot, potentials, tensors, testing
+    from . import arch, bounds, convert, datasets, figures, lagrangian, ntk, plot, potentials, tensors, testing
     from ._base.gpu import DeviceError
     from ._check.check import check
     from ._check.monitor import Monitor
@@ -85,6 +85,7 @@ _HOMES = {
     "SweepMember": "_sweep.result",
     "Symmetry": "_symmetry.affine",
     "Trajectory": "_run.trajectory",
+    "arch": "",
     "bounds": "",
     "check": "_check.check",
     "convert": "",

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from ._arch.attention import Attention
 from ._arch.block import Block, Chain, Residual
-from ._arch.layers import Activation, Convolution, Dense, Embedding, Experts, LowRank, SwiGLU
+from ._arch.gated import Experts, SwiGLU
+from ._arch.layers import Activation, Convolution, Dense, Embedding, LowRank
 from ._arch.model import Model
 from ._arch.norms import BatchNorm, LayerNorm, RMSNorm
+from ._arch.transformer import MLP, Conv1d, Transformer
 
 __all__ = [
+    "MLP",
     "Activation",
     "Attention",
     "BatchNorm",
     "Block",
     "Chain",
+    "Conv1d",
     "Convolution",
     "Dense",
     "Embedding",
@@ -24,4 +28,5 @@ __all__ = [
     "RMSNorm",
     "Residual",
     "SwiGLU",
+    "Transformer",
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import noetherlite as nl
-from noetherlite import bounds, convert, datasets, figures, lagrangian, ntk, plot, potentials, tensors, testing
+from noetherlite import arch, bounds, convert, datasets, figures, lagrangian, ntk, plot, potentials, tensors, testing
 
 NET, MSE = nl.Network([2, 3, 2], "relu"), nl.Network([2, 3, 1], "relu", loss="mse")
 X, LABELS = np.random.default_rng(0).normal(size=(4, 2)), np.array([0, 1, 1, 0])
@@ -36,6 +36,9 @@ def flat(x):
 
 def square(lr, **_):
     return {"lr squared": lr**2}
+
+
+SMALL = arch.Model(arch.Dense(2, 2), loss="mse")
 
 
 def of_named(params):
@@ -64,6 +67,7 @@ tensors.dump(LAWS, FOLDER / "laws.json")
 MODULES = {
     "nl": nl, "datasets": datasets, "potentials": potentials, "plot": plot, "ntk": ntk, "figures": figures, "testing": testing,
     "lagrangian": lagrangian, "convert": convert, "bounds": bounds, "tensors": tensors,
+    "arch": arch,
 }  # fmt: skip
 # results and errors, which are not made by hand; kinds of which only others are made; and helpers without a place in the docs
 MADE_BY_THE_LIBRARY = {
@@ -209,5 +213,26 @@ CALLS = {
     "dump": (tensors.dump, dict(laws=LAWS, path=FOLDER / "laws.json")),
     "tensors.load": (tensors.load, dict(path=FOLDER / "laws.json")),
     "tensors.read": (tensors.read, dict(path=FOLDER / "weights.npz")),
+    "arch.Block": (arch.Block, {}),
+    "arch.Chain": (arch.Chain, {}),
+    "arch.Residual": (arch.Residual, {}),
+    "arch.Model": (arch.Model, dict(loss="any")),
+    "arch.Model.init": (SMALL.init, dict(rng=0)),
+    "arch.Model.predict": (SMALL.predict, dict(params=SMALL.init(0), X=X)),
+    "arch.Model.gradient": (SMALL.gradient, dict(params=SMALL.init(0), X=X, y=X)),
+    "arch.Activation": (arch.Activation, dict(name="gelu")),
+    "arch.Attention": (arch.Attention, dict(d=3, heads=2, head_width=2, kv_heads=1, outputs=2, bias=False, causal=False, rope=False, qk_norm=False, eps=0.0)),
+    "arch.BatchNorm": (arch.BatchNorm, dict(d=3, eps=0.0)),
+    "arch.LayerNorm": (arch.LayerNorm, dict(d=3, eps=0.0)),
+    "arch.RMSNorm": (arch.RMSNorm, dict(d=3, eps=0.0, gain=True)),
+    "arch.Convolution": (arch.Convolution, dict(inputs=1, outputs=2, kernel=2, dimensions=1, bias=False)),
+    "arch.Dense": (arch.Dense, dict(inputs=2, outputs=3, bias=False, tied="")),
+    "arch.Embedding": (arch.Embedding, dict(inputs=2, d=3, positions_learned=0)),
+    "arch.Experts": (arch.Experts, dict(d=2, hidden=2, experts=2, gate="softmax")),
+    "arch.LowRank": (arch.LowRank, dict(inputs=2, outputs=3, rank=1)),
+    "arch.SwiGLU": (arch.SwiGLU, dict(d=2, hidden=3)),
+    "arch.MLP": (arch.MLP, dict(widths=[2, 3, 2], activation="relu", gate=None, bias=False)),
+    "arch.Conv1d": (arch.Conv1d, dict(channels=[1, 2, 1], kernels=[2, 2], activation="relu")),
+    "arch.Transformer": (arch.Transformer, dict(d=3, heads=2, head_width=2, layers=1, mlp="gelu", mlp_width=2, norm="layer", eps=0.0, bias=True, embed=3, vocab=3, loss="nll", kv_heads=1, rope=False, qk_norm=False, causal=False, final_norm=True, residual=True, tied=False, positions_learned=0)),
 }  # fmt: skip
 SLOW = {name for name in CALLS if name.startswith("figures.")}  # seconds each: they train

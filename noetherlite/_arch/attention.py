@@ -94,7 +94,8 @@ class Attention(Block):
     def tensors(self) -> dict[str, Shape]:
         r, d = self.head_width, self.d
         rows = {"Q": self.heads * r, "K": self._groups * r, "V": self._groups * r}
-        shapes: dict[str, Shape] = {name: (n, d) for name, n in rows.items()} | {"O": (self._outputs, self.heads * r)}
+        shapes: dict[str, Shape] = {"O": (self._outputs, self.heads * r)}
+        shapes = {name: (n, d) for name, n in rows.items()} | shapes
         if self.bias:
             shapes |= {f"b{name}": (n,) for name, n in rows.items()} | {"bO": (self._outputs,)}
         if self.qk_norm:
@@ -157,7 +158,10 @@ class Attention(Block):
         heads = range(group * shared, (group + 1) * shared)
         queries, keys = [legs("Q", head) for head in heads], legs("K", group)
         if self.qk_norm:
-            for head, members in [*zip([f"query head {h}" for h in heads], queries, strict=True), (f"key head {group}", keys)]:
+            for head, members in [
+                *zip([f"query head {h}" for h in heads], queries, strict=True),
+                (f"key head {group}", keys),
+            ]:
                 whole = frozenset[str]() if self.eps else frozenset({"whole"})
                 wiring.wire(f"{scope.name} {head}", r, *members, actions=whole)
         else:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-import numpy as np
-
 from .._base import checks
 from .._base.types import IntArray
 from .tensor import Tensor
-from .wires import EVERYTHING, Generator, Leg, Wire
+from .wires import EVERYTHING, Generator, Leg, Wire, tied
 
 T = TypeVar("T")
 Shape = tuple[int, ...]
@@ -61,13 +60,13 @@ class Wiring:
 
     def generators(self, n_params: int) -> Iterator[Generator]:
         """Yield the generators of all symmetries."""
-        shared = np.concatenate([np.empty(0, np.int64), *(index.ravel() for index in self.shared)])
         for wire in reversed(self.wires):
             wire.hand_over()
+        for index in self.shared:
+            yield from tied(index, self.wires, n_params)
+        for index, wire in itertools.product(self.shared, self.wires):
+            wire.let_go(index)
         for wire in self.wires:
-            writers = [leg for leg in wire.writers if not np.isin(leg.index, shared).any()]
-            if len(writers) < len(wire.writers) or any(np.isin(leg.index, shared).any() for leg in wire.readers):
-                wire.writers, wire.is_free = writers, False
             yield from wire.generators(n_params)
 
 

@@ -1,15 +1,14 @@
-"""Blocks that act on every position alike: linear maps and convolutions, activations, norms, gated and expert layers."""
+"""Linear maps, adapters, embeddings, convolutions and activations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
 from .._base import checks
-from .._base.types import IntArray
+from .._base.types import BoolArray, IntArray
 from .block import Block, Scope, Shape, Wiring
 from .tensor import Tensor
 from .wires import POSITIVE, Leg, Wire
@@ -21,7 +20,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": lambda z: z * z.logistic(),
     "tanh": lambda z: (z * 2).logistic() * 2 + -1,
 }
-GATES = ("softmax", "sigmoid", "normalised sigmoid")
 
 
 def sizes(block: Block, *names: str) -> None:
@@ -45,7 +43,7 @@ def row(x: Tensor) -> Tensor:
     return x.reshaped(x.shape[0], 1, x.shape[-1])
 
 
-def softmax(scores: Tensor, mask: np.ndarray | None = None) -> Tensor:  # type: ignore[type-arg]
+def softmax(scores: Tensor, mask: BoolArray | None = None) -> Tensor:
     """Return the softmax over the last axis, where `mask` is true."""
     e = scores.shifted_down().exp()
     e = e if mask is None else e.masked(mask)
@@ -91,6 +89,7 @@ class Dense(Block):
     def __post_init__(self) -> None:
         sizes(self, "inputs", "outputs")
         checks.boolean(self.bias, "bias")
+        checks.instance(self.tied, "tied", str, "the name of a tensor")
 
     def tensors(self) -> dict[str, Shape]:
         weight: dict[str, Shape] = {} if self.tied else {"W": (self.outputs, self.inputs)}
@@ -194,7 +193,8 @@ class Embedding(Block):
         checks.integer(self.positions_learned, "positions_learned", minimum=0)
 
     def tensors(self) -> dict[str, Shape]:
-        return {"W": (self.d, self.inputs)} | ({"p": (self.positions_learned, self.d)} if self.positions_learned else {})
+        shapes: dict[str, Shape] = {"W": (self.d, self.inputs)}
+        return shapes | ({"p": (self.positions_learned, self.d)} if self.positions_learned else {})
 
     def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
         y = x @ scope["W"].T
@@ -302,7 +302,9 @@ class Convolution(Block):
         """Return the positions under the kernel for every output, shape (outputs, kernel^dimensions)."""
         side = round(n ** (1 / self.dimensions))
         if side**self.dimensions != n or side < self.kernel:
-            raise ValueError(f"X has {n} positions; expected s^{self.dimensions} of them, s at least the kernel's {self.kernel}")
+            raise ValueError(
+                f"X has {n} positions; expected s^{self.dimensions} of them, s at least the kernel's {self.kernel}"
+            )
         grid = np.arange(n).reshape((side,) * self.dimensions)
         windows = np.lib.stride_tricks.sliding_window_view(grid, (self.kernel,) * self.dimensions)
         return np.asarray(windows.reshape(-1, self.kernel**self.dimensions))
@@ -319,112 +321,3 @@ class Convolution(Block):
     def features(self, before: int) -> int:
         expecting(before, self.inputs, self)
         return self.outputs
-
-
-@dataclass(frozen=True)
-class SwiGLU(Block):
-    """D(silu(Gx) ⊙ Ux).
-
-    Parameters
-    ----------
-    d, hidden : int
-        Features in and out, and between.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a size is not a positive integer.
-
-    Examples
-    --------
-    >>> import noetherlite as nl
-    >>> nl.count_laws(nl.arch.SwiGLU(2, 3))
-    <LawCount 3, gradient flow, certified>
-    """
-
-    d: int
-    hidden: int
-
-    def __post_init__(self) -> None:
-        sizes(self, "d", "hidden")
-
-    def tensors(self) -> dict[str, Shape]:
-        return {"G": (self.hidden, self.d), "U": (self.hidden, self.d), "D": (self.d, self.hidden)}
-
-    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
-        z = x @ scope["G"].T
-        return (z * z.logistic() * (x @ scope["U"].T)) @ scope["D"].T
-
-    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
-        wire.read_by(along(scope["G"], 1), along(scope["U"], 1))
-        hidden = wiring.wire(f"{scope.name} hidden", self.hidden, along(scope["U"], 0), actions=frozenset({"scale"}))
-        hidden.read_by(along(scope["D"], 1))
-        return wiring.wire(f"{scope.name} out", self.d, along(scope["D"], 0))
-
-    def features(self, before: int) -> int:
-        expecting(before, self.d, self)
-        return before
-
-
-@dataclass(frozen=True)
-class Experts(Block):
-    """Σ_e g_e(x) E_e(x) over SwiGLU experts E_e, with gates g of the logits Wx.
-
-    Parameters
-    ----------
-    d, hidden, experts : int
-        Features in and out, those inside an expert, and how many experts.
-    gate : {"softmax", "sigmoid", "normalised sigmoid"}
-        g: a softmax of the logits, logistic functions of them, or these divided by their sum.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a size is not a positive integer, or the gate is another.
-
-    Examples
-    --------
-    >>> import noetherlite as nl
-    >>> nl.arch.Experts(2, 2, experts=2).tensors()["gate"]
-    (2, 2)
-    """
-
-    d: int
-    hidden: int
-    experts: int = 2
-    gate: str = "softmax"
-
-    def __post_init__(self) -> None:
-        sizes(self, "d", "hidden", "experts")
-        checks.one_of(self.gate, "gate", GATES)
-
-    def _expert(self) -> SwiGLU:
-        return SwiGLU(self.d, self.hidden)
-
-    def tensors(self) -> dict[str, Shape]:
-        every = {f"{e}.{name}": shape for e in range(self.experts) for name, shape in self._expert().tensors().items()}
-        return {"gate": (self.experts, self.d), **every}
-
-    def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
-        logits = x @ scope["gate"].T
-        gates = softmax(logits) if self.gate == "softmax" else logits.logistic()
-        if self.gate == "normalised sigmoid":
-            gates = gates * gates.total().reciprocal()
-        terms = [gates.taken(np.array([e]), -1) * self._expert().forward(scope.within(str(e)), x) for e in range(self.experts)]
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
-        return total
-
-    def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
-        wire.read_by(along(scope["gate"], 1))
-        blind = frozenset({"shift"}) if self.gate == "softmax" else frozenset[str]()
-        wiring.wire(f"{scope.name} gate", self.experts, along(scope["gate"], 0), actions=blind)
-        out = wiring.wire(f"{scope.name} out", self.d)
-        for e in range(self.experts):
-            wiring.join(out, self._expert().connect(scope.within(str(e)), wiring, wire))
-        return out
-
-    def features(self, before: int) -> int:
-        expecting(before, self.d, self)
-        return before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -68,11 +69,15 @@ class Model:
         self.trained = tuple(name for name in self.shapes if name not in frozen)
         self.inputs = _first_inputs(self.chain)
         self.outputs = self.chain.features(self.inputs)
-        self.index = _numbered({name: self.shapes[name] for name in self.trained})
-        self.n_params = sum(index.size for index in self.index.values())
+        self.n_params = sum(math.prod(self.shapes[name]) for name in self.trained)
 
     def __repr__(self) -> str:
         return f"Model({', '.join(map(repr, self.chain.blocks))}, loss={self.loss!r})"
+
+    @functools.cached_property
+    def index(self) -> dict[str, IntArray]:
+        """Flat numbers of each trained tensor's parameters, in its shape."""
+        return _numbered({name: self.shapes[name] for name in self.trained})
 
     def blocks(self) -> Iterator[Block]:
         """Yield all blocks, with those inside of others."""
@@ -93,7 +98,9 @@ class Model:
         last.permit(frozenset({"shift"} if self.loss == "nll" else ()))
         return list(wiring.generators(self.n_params))
 
-    def evaluate(self, numbers: Numbers, tensors: Mapping[str, AnyArray], X: AnyArray) -> tuple[Tensor, dict[str, Tensor]]:
+    def evaluate(
+        self, numbers: Numbers, tensors: Mapping[str, AnyArray], X: AnyArray
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the outputs, and the tensors as leaves.
 
         `tensors` have an axis for the samples in front, of size 1 where all share them; X has the shape (samples, positions, inputs).
@@ -209,13 +216,16 @@ class Model:
     # --- inputs -----------------------------------------------------------------------------------------------------------
 
     def _checked(self, params: Mapping[str, ArrayLike]) -> dict[str, AnyArray]:
+        checks.instance(params, "params", Mapping, "a mapping of names to arrays")
         tensors = {}
         for name, shape in self.shapes.items():
             if name not in params:
                 raise ValueError(f"params lacks {name!r}; expected {', '.join(self.shapes)}")
-            array = np.asarray(params[name])
-            if array.shape != shape:
-                raise ValueError(f"params[{name!r}] has shape {array.shape}; expected {shape}")
+            array = checks.numpy_array(params[name], f"params[{name!r}]")
+            if array.shape != shape or array.dtype.kind not in "fciu":
+                raise ValueError(
+                    f"params[{name!r}] has shape {array.shape} and type {array.dtype}; expected numbers, {shape}"
+                )
             tensors[name] = array[None]
         return tensors
 
@@ -236,7 +246,7 @@ class Model:
             chosen = np.arange(flat.shape[1]) == labels[:, None]
             value = (np.log(sums) - shifted[chosen][:, None]).sum() / n
             return value, ((np.exp(shifted) / sums - chosen) / n).reshape(outputs.shape)
-        targets = np.asarray(y)
+        targets = checks.array(y, "y", ndim=(2, 3))
         if targets.size != outputs.size:
             raise ValueError(f"y has shape {targets.shape}; expected that of the outputs, {outputs.shape}")
         targets = targets.reshape(outputs.shape)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-
 from .._base import checks
 from .._base.types import IntArray
 from .block import Block, Scope, Shape, Wiring

@@ -19,40 +19,40 @@ class Numbers(Protocol):
     tail: int
 
     def constant(self, value: Fraction | AnyArray) -> AnyArray:
-        """A number, or an array of fractions or of truth values."""
+        """Return a number, or an array of fractions or of truth values."""
 
     def add(self, a: AnyArray, b: AnyArray) -> AnyArray:
-        """a + b, broadcast."""
+        """Return a + b, broadcast."""
 
     def multiply(self, a: AnyArray, b: AnyArray) -> AnyArray:
-        """The product ab of components, broadcast."""
+        """Return the product ab of components, broadcast."""
 
     def matmul(self, a: AnyArray, b: AnyArray) -> AnyArray:
-        """The product ab of matrices, (…, n, m) and (…, m, q), broadcast."""
+        """Return the product ab of matrices, (…, n, m) and (…, m, q), broadcast."""
 
     def total(self, a: AnyArray, axis: int) -> AnyArray:
-        """The sum along an axis, which stays with size 1."""
+        """Return the sum along an axis, which stays with size 1."""
 
     def exp(self, a: AnyArray) -> AnyArray:
-        """eᵃ."""
+        """Return eᵃ."""
 
     def reciprocal(self, a: AnyArray) -> AnyArray:
-        """1/a."""
+        """Return 1/a."""
 
     def root(self, a: AnyArray) -> AnyArray:
-        """√a."""
+        """Return √a."""
 
     def normal(self, a: AnyArray) -> AnyArray:
-        """Φ(a), the distribution function of the normal distribution."""
+        """Return Φ(a), the distribution function of the normal distribution."""
 
     def normal_density(self, a: AnyArray) -> AnyArray:
-        """Φ′(a)."""
+        """Return Φ′(a)."""
 
     def gate(self, a: AnyArray) -> BoolArray:
-        """Whether a > 0."""
+        """Return whether a > 0."""
 
     def largest(self, a: AnyArray) -> AnyArray:
-        """A constant near the largest entries along the last axis, which a softmax may subtract."""
+        """Return a constant near the largest entries along the last axis, which a softmax may subtract."""
 
 
 class Real:
@@ -111,10 +111,10 @@ class Jets:
     ----------
     square : array of bool, shape (draws,)
         Whether every radicand so far had a root; what follows a radicand without one is meaningless.
-    signs : list of list
-        For each radicand, one a draw: whether it is a square, seen where all radicands before it are.
-    arguments : list of array
-        First-order coefficients of every argument of E, each of shape (draws,), where k = 1.
+    signs : list of set of bool
+        For each radicand, whether it is a square: what was seen in draws where all radicands before it are.
+    arguments : list of (array, array)
+        Value and first-order coefficient of every argument of E, each of shape (draws,), where k = 1.
     """
 
     tail = 1
@@ -226,7 +226,11 @@ def _residue(value: Fraction) -> int:
 
 def _wide(a: AnyArray, size: int) -> AnyArray:
     """Return jets of 2ᵏ coefficients for those of fewer."""
-    return a if a.shape[-1] == size else np.concatenate([a, np.zeros((*a.shape[:-1], size - a.shape[-1]), np.uint64)], axis=-1)
+    return (
+        a
+        if a.shape[-1] == size
+        else np.concatenate([a, np.zeros((*a.shape[:-1], size - a.shape[-1]), np.uint64)], axis=-1)
+    )
 
 
 def _flat(a: AnyArray) -> AnyArray:

@@ -69,36 +69,36 @@ class Tensor:
         )
 
     def masked(self, mask: BoolArray) -> Tensor:
-        """The product with zeros and ones."""
+        """Return the product with zeros and ones."""
         factor = self.numbers.constant(mask)
         return self._made(self.numbers.multiply(self.data, factor), (self, lambda c: self.numbers.multiply(c, factor)))
 
     def total(self, axis: int = -1) -> Tensor:
-        """The sum along an axis, which stays with size 1."""
+        """Return the sum along an axis, which stays with size 1."""
         axis %= self.ndim
         return self._made(self.numbers.total(self.data, axis), (self, lambda c: np.broadcast_to(c, self._like(c))))
 
     def mean(self, axis: int = -1) -> Tensor:
-        """The mean along an axis, which stays with size 1."""
+        """Return the mean along an axis, which stays with size 1."""
         return self.total(axis) * Fraction(1, self.shape[axis])
 
     @property
-    def T(self) -> Tensor:  # noqa: N802 - as in NumPy
+    def T(self) -> Tensor:
         """The last two axes exchanged."""
         return self.swapped(-1, -2)
 
     def swapped(self, a: int, b: int) -> Tensor:
-        """Two axes exchanged."""
+        """Return the tensor with two axes exchanged."""
         a, b = a % self.ndim, b % self.ndim
         return self._made(self.data.swapaxes(a, b), (self, lambda c: c.swapaxes(a, b)))
 
     def reshaped(self, *shape: int) -> Tensor:
-        """The same numbers in another shape."""
+        """Return the same numbers in another shape."""
         data = self.data.reshape(*shape, *self.data.shape[self.ndim :])
         return self._made(data, (self, lambda c: c.reshape(self._like(c))))
 
     def taken(self, index: AnyArray, axis: int) -> Tensor:
-        """The entries with numbers `index` along an axis, which the axes of `index` replace."""
+        """Return the entries with numbers `index` along an axis, which the axes of `index` replace."""
         axis %= self.ndim
 
         def pull(c: AnyArray) -> AnyArray:
@@ -114,33 +114,33 @@ class Tensor:
     # --- functions of each component, with the derivative in terms of the argument or the value -------------------------
 
     def exp(self) -> Tensor:
-        """eˣ."""
+        """Return eˣ."""
         return self._function(self.numbers.exp(self.data), lambda y: y)
 
     def reciprocal(self) -> Tensor:
-        """1/x."""
+        """Return 1/x."""
         return self._function(self.numbers.reciprocal(self.data), lambda y: (y * y) * -1)
 
     def root(self) -> Tensor:
-        """√x."""
+        """Return √x."""
         return self._function(self.numbers.root(self.data), lambda y: y.reciprocal() * Fraction(1, 2))
 
     def logistic(self) -> Tensor:
-        """1/(1 + e⁻ˣ)."""
+        """Return 1/(1 + e⁻ˣ)."""
         value = ((self * -1).exp() + 1).reciprocal().data
         return self._function(value, lambda y: y * (y * -1 + 1))
 
     def normal(self) -> Tensor:
-        """Φ(x)."""
+        """Return Φ(x)."""
         density = self.numbers.normal_density
         return self._function(self.numbers.normal(self.data), lambda y: Tensor(self.numbers, density(self.data)))
 
     def rectified(self) -> Tensor:
-        """max(x, 0)."""
+        """Return max(x, 0)."""
         return self.masked(self.numbers.gate(self.data))
 
     def shifted_down(self) -> Tensor:
-        """The last axis less a constant near its largest entry."""
+        """Return the last axis less a constant near its largest entry."""
         below = self.numbers.multiply(self.numbers.largest(self.data), self._constant(-1))
         return self._made(self.numbers.add(self.data, below), (self, lambda c: c))
 
@@ -151,7 +151,7 @@ class Tensor:
     # --- shapes -----------------------------------------------------------------------------------------------------------
 
     def _like(self, c: AnyArray) -> tuple[int, ...]:
-        """The shape of a cotangent: this tensor's axes, with as many coefficients as c has."""
+        """Return the shape of a cotangent: this tensor's axes, with as many coefficients as c has."""
         return (*self.shape, *c.shape[c.ndim - self.numbers.tail :])
 
     def _swapped(self, data: AnyArray) -> AnyArray:
@@ -169,7 +169,9 @@ class Tensor:
         found = {id(self): seed}
         for tensor in reversed(_in_order(self)):
             c = found.get(id(tensor))
-            for parent, pull in tensor.parents if c is not None else ():
+            if c is None:
+                continue
+            for parent, pull in tensor.parents:
                 part = pull(c)
                 known = found.get(id(parent))
                 found[id(parent)] = part if known is None else self.numbers.add(known, part)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
@@ -25,12 +24,17 @@ EVERYTHING = LINEAR | BLIND | {"complex", "pairs"}
 POSITIVE = frozenset({"scale", "whole", "each"})  # actions that a positively homogeneous activation lets through
 
 
-class Leg(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Leg:
     """An axis of a tensor: flat numbers of its parameters, shape (n, rest)."""
 
     index: IntArray
     is_bias: bool = False  # n constants
     is_kernel: bool = False  # n kernels of a convolution from or to one channel
+
+    def of(self, index: IntArray) -> bool:
+        """Return whether it is a leg of the tensor with these numbers."""
+        return bool(np.isin(self.index, index).all())
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,11 @@ class Wire:
             self.turning.readers += self.readers
             self.readers, self.actions = [], frozenset()
 
+    def let_go(self, index: IntArray) -> None:
+        """Take a tensor that is used elsewhere too out of the writers, and rule out what would act on it."""
+        self.is_free &= not any(leg.of(index) for leg in self.writers + self.readers)
+        self.writers = [leg for leg in self.writers if not leg.of(index)]
+
     def generators(self, n_params: int) -> Iterator[Generator]:
         """Yield the generators of the actions that are left."""
         pairs = list(itertools.combinations(range(self.size), 2))
@@ -126,11 +135,11 @@ class Wire:
         if "shift" in self.actions:
             for leg in self.writers:
                 for rest in leg.index.T:
-                    yield _constant(f"{self.name}: shift", rest, n_params)
+                    yield constant(f"{self.name}: shift", rest, n_params)
         if "null" in self.actions:
             for leg in self.writers:
                 for component in leg.index if leg.is_bias else ():
-                    yield _constant(f"{self.name}: null", component, n_params)
+                    yield constant(f"{self.name}: null", component, n_params)
 
     def _linear(self, name: str, matrix: list[tuple[int, int, int]], kind: str, blind: bool) -> Generator:
         """Return the action of a matrix Σ c E_ij on all legs, on readers by the inverse transpose; on writers alone if `blind`."""
@@ -163,5 +172,24 @@ def _gathered(name: str, entries: Sequence[tuple[IntArray, IntArray, int]], kind
     return Generator(name, rows, columns, np.concatenate([np.full(row.size, c) for row, _, c in entries]), kind)
 
 
-def _constant(name: str, rows: IntArray, n_params: int) -> Generator:
+def constant(name: str, rows: IntArray, n_params: int) -> Generator:
+    """Return the field that adds one number to the parameters `rows`."""
     return Generator(name, rows, np.full_like(rows, n_params), np.ones_like(rows), "constant")
+
+
+def tied(index: IntArray, wires: list[Wire], n_params: int) -> Iterator[Generator]:
+    """Yield what acts on a tensor that is used twice.
+
+    One number added to all its entries adds a multiple of (1, …, 1) to every wire that it writes to. Multiplied by a number
+    together with all that writes to a wire where this is not seen, it is compensated on the wire that it reads.
+    """
+    written = [wire for wire in wires if any(leg.of(index) for leg in wire.writers)]
+    read = [wire for wire in wires if any(leg.of(index) for leg in wire.readers)]
+    if all("shift" in wire.actions for wire in written):
+        yield constant("tied: shift", index.ravel(), n_params)
+    for stream, behind in itertools.product(written, read):
+        if "whole" in stream.actions and behind.actions & LINEAR - {"rotate"} and stream.is_free and behind.is_free:
+            entries = [(leg.index.ravel(), 1) for leg in stream.writers]
+            entries += [(leg.index.ravel(), -1) for leg in behind.writers]
+            entries += [(leg.index.ravel(), 1) for leg in behind.readers if not leg.of(index)]
+            yield _gathered("tied: whole", [(rows, rows, c) for rows, c in entries], "symmetric")

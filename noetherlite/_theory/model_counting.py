@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .._arch.block import Block, Chain, Residual
 from .._arch.layers import Activation, Convolution, Dense
 from .._arch.model import Model
 from .._arch.wires import Generator
@@ -17,6 +18,7 @@ from .brackets import Residues, Span, residues
 from .counting import ALL_PATTERNS, LawCount, bracket_closure
 from .model_fields import ModelFields, products
 
+RELU = Activation("relu")
 FLOWS = ("gradient", "momentum", "mirror")
 
 
@@ -45,7 +47,9 @@ def _field(symmetry: Generator, theta: Residues) -> Residues:
     """Return g(θ) = Gθ + ξ."""
     coefficients = (symmetry.coefficients % PRIME).astype(np.uint64)
     out = np.zeros(theta.size, np.uint64)
-    for row, value in zip(symmetry.rows, products(coefficients, np.append(theta, np.uint64(1))[symmetry.columns]), strict=True):
+    for row, value in zip(
+        symmetry.rows, products(coefficients, np.append(theta, np.uint64(1))[symmetry.columns]), strict=True
+    ):
         out[row] = modular.add(out[row], value)
     return out
 
@@ -90,12 +94,21 @@ def _patterns(model: Model) -> list[str]:
 
     The kinks are different hyperplanes of the inputs if there is more than one input or a bias below.
     """
-    blocks = model.chain.blocks
-    kinked = [k for k, block in enumerate(blocks) if block == Activation("relu")]
-    if not any(block == Activation("relu") for block in model.blocks()):
+    if not any(block == RELU for block in model.blocks()):
         return []
-    if len(kinked) == 1 and all(isinstance(block, Dense | Convolution) for block in blocks if block != Activation("relu")):
-        below = [block for block in blocks[: kinked[0]] if isinstance(block, Dense | Convolution)]
-        wide = all(block.bias or block.inputs * getattr(block, "kernel", 1) > 1 for block in below)
-        return [] if below and wide else [ALL_PATTERNS]
-    return [ALL_PATTERNS]
+    blocks = list(_in_a_row(model.chain))
+    linear = [block for block in blocks if isinstance(block, Dense | Convolution)]
+    if blocks.count(RELU) != 1 or len(linear) < len(blocks) - 1:
+        return [ALL_PATTERNS]
+    below = linear[: blocks.index(RELU)]
+    wide = all(block.bias or block.tensors()["W"][1:] != (1,) * (len(block.tensors()["W"]) - 1) for block in below)
+    return [] if below and wide else [ALL_PATTERNS]
+
+
+def _in_a_row(block: Block) -> Iterator[Block]:
+    """Yield the blocks of a chain, and of chains in it."""
+    if isinstance(block, Chain) and not isinstance(block, Residual):
+        for part in block.blocks:
+            yield from _in_a_row(part)
+    else:
+        yield block

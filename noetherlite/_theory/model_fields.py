@@ -82,7 +82,8 @@ class ModelFields:
             numbers.keep(kept)
             if not good.size:
                 break
-        self.seen = [a | b for a, b in itertools.zip_longest(self.seen, numbers.signs, fillvalue=set())]
+        none = set[bool]()
+        self.seen = [a | b for a, b in itertools.zip_longest(self.seen, numbers.signs, fillvalue=none)]
         return good
 
     def _seeds(self) -> int:
@@ -92,7 +93,10 @@ class ModelFields:
 
     def _tensors(self, theta: AnyArray) -> dict[str, AnyArray]:
         """Return tensors of jets (B, …, 2ᵏ) for θ of shape (B, P, 2ᵏ)."""
-        found = {name: theta[:, index.ravel()].reshape(len(theta), *index.shape, -1) for name, index in self.model.index.items()}
+        found = {
+            name: theta[:, index.ravel()].reshape(len(theta), *index.shape, -1)
+            for name, index in self.model.index.items()
+        }
         return found | self.frozen
 
     def at(self, draws: Draws, point: Residues) -> Residues:
@@ -109,7 +113,9 @@ class ModelFields:
         if not self.momentum:
             return force
         drift = np.broadcast_to(draws.drift[:, None, None], (*theta.shape[:2], 1))
-        return np.concatenate([numbers.multiply(drift, point[:, self.n_params :]), force], axis=1).reshape(-1, self.size, size)
+        return np.concatenate([numbers.multiply(drift, point[:, self.n_params :]), force], axis=1).reshape(
+            -1, self.size, size
+        )
 
     def random(self, rng: np.random.Generator, n: int, drift: bool) -> Draws:
         """Draw n fields; with `drift`, and momentum, they include the free motion."""
