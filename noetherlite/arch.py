@@ -8,10 +8,11 @@ from ._arch.gated import Experts, SwiGLU
 from ._arch.layers import Activation, Convolution, Dense, Embedding, LowRank
 from ._arch.model import Model
 from ._arch.norms import BatchNorm, LayerNorm, RMSNorm
-from ._arch.transformer import MLP, Conv1d, Transformer
+from ._arch.transformer import MLP, PRESETS, Conv1d, Transformer
 
 __all__ = [
     "MLP",
+    "PRESETS",
     "Activation",
     "Attention",
     "BatchNorm",

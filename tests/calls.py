@@ -227,12 +227,12 @@ CALLS = {
     "arch.RMSNorm": (arch.RMSNorm, dict(d=3, eps=0.0, gain=True)),
     "arch.Convolution": (arch.Convolution, dict(inputs=1, outputs=2, kernel=2, dimensions=1, bias=False)),
     "arch.Dense": (arch.Dense, dict(inputs=2, outputs=3, bias=False, tied="")),
-    "arch.Embedding": (arch.Embedding, dict(inputs=2, d=3, positions_learned=0)),
+    "arch.Embedding": (arch.Embedding, dict(inputs=2, d=3, positions_learned=0, tokens=False)),
     "arch.Experts": (arch.Experts, dict(d=2, hidden=2, experts=2, gate="softmax")),
     "arch.LowRank": (arch.LowRank, dict(inputs=2, outputs=3, rank=1)),
     "arch.SwiGLU": (arch.SwiGLU, dict(d=2, hidden=3)),
     "arch.MLP": (arch.MLP, dict(widths=[2, 3, 2], activation="relu", gate=None, bias=False)),
     "arch.Conv1d": (arch.Conv1d, dict(channels=[1, 2, 1], kernels=[2, 2], activation="relu")),
-    "arch.Transformer": (arch.Transformer, dict(d=3, heads=2, head_width=2, layers=1, mlp="gelu", mlp_width=2, norm="layer", eps=0.0, bias=True, embed=3, vocab=3, loss="nll", kv_heads=1, rope=False, qk_norm=False, causal=False, final_norm=True, residual=True, tied=False, positions_learned=0)),
+    "arch.Transformer": (arch.Transformer, dict(d=3, heads=2, head_width=2, layers=1, mlp="gelu", mlp_width=2, norm="layer", eps=0.0, bias=True, embed=3, vocab=3, loss="nll", kv_heads=1, rope=False, qk_norm=False, causal=False, final_norm=True, residual=True, tied=False, positions_learned=0, tokens=False)),
 }  # fmt: skip
 SLOW = {name for name in CALLS if name.startswith("figures.")}  # seconds each: they train

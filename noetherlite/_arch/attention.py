@@ -10,11 +10,12 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import IntArray
-from .block import Block, Scope, Shape, Wiring
+from .block import Block, Scope, Shape
 from .layers import along, bias_leg, expecting, row, sizes, softmax
 from .norms import check_eps, rms_normalised
 from .tensor import Tensor
 from .wires import Leg, Wire
+from .wiring import Wiring
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .._base import checks
 from .._base.types import IntArray
 from .tensor import Tensor
-from .wires import EVERYTHING, Generator, Leg, Wire, tied
+from .wires import Wire
+from .wiring import Wiring
 
 T = TypeVar("T")
 Shape = tuple[int, ...]
@@ -35,39 +35,6 @@ class Scope(Generic[T]):
     def name(self) -> str:
         """The block's name."""
         return self.prefix.rstrip(".")
-
-
-@dataclass
-class Wiring:
-    """The wires of a model, as its blocks are walked through."""
-
-    wires: list[Wire] = field(default_factory=list)
-    shared: list[IntArray] = field(default_factory=list)  # parameters that are used twice
-
-    def wire(
-        self, name: str, size: int, *writers: Leg, actions: frozenset[str] = EVERYTHING, turning: Wire | None = None
-    ) -> Wire:
-        """Return a new wire, which turns with the wire `turning`."""
-        wire = Wire(name, size, list(writers), actions=actions, turning=turning)
-        self.wires.append(wire)
-        return wire
-
-    def join(self, stream: Wire, branch: Wire) -> None:
-        """Make the wire `branch` a part of `stream`."""
-        if branch is not stream:
-            stream.join(branch)
-            self.wires = [wire for wire in self.wires if wire is not branch]
-
-    def generators(self, n_params: int) -> Iterator[Generator]:
-        """Yield the generators of all symmetries."""
-        for wire in reversed(self.wires):
-            wire.hand_over()
-        for index in self.shared:
-            yield from tied(index, self.wires, n_params)
-        for index, wire in itertools.product(self.shared, self.wires):
-            wire.let_go(index)
-        for wire in self.wires:
-            yield from wire.generators(n_params)
 
 
 class Block:

@@ -8,10 +8,11 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import IntArray
-from .block import Block, Scope, Shape, Wiring
+from .block import Block, Scope, Shape
 from .layers import along, expecting, sizes, softmax
 from .tensor import Tensor
 from .wires import Wire
+from .wiring import Wiring
 
 GATES = ("softmax", "sigmoid", "normalised sigmoid")
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import BoolArray, IntArray
-from .block import Block, Scope, Shape, Wiring
+from .block import Block, Scope, Shape
 from .tensor import Tensor
 from .wires import POSITIVE, Leg, Wire
+from .wiring import Wiring
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda z: z,
@@ -163,7 +164,7 @@ class LowRank(Block):
 
 @dataclass(frozen=True)
 class Embedding(Block):
-    """Wx + p_t at position t, for x of any kind: one-hot tokens are a special case.
+    """Wx + p_t at position t.
 
     Parameters
     ----------
@@ -171,6 +172,9 @@ class Embedding(Block):
         W has shape (d, inputs).
     positions_learned : int
         Number of positions with a trained p_t; 0 for none.
+    tokens : bool
+        Whether inputs are one-hot, which gives a law more for each feature: a vector added to all columns of W and subtracted
+        from all p_t.
 
     Raises
     ------
@@ -187,10 +191,12 @@ class Embedding(Block):
     inputs: int
     d: int
     positions_learned: int = 0
+    tokens: bool = False
 
     def __post_init__(self) -> None:
         sizes(self, "inputs", "d")
         checks.integer(self.positions_learned, "positions_learned", minimum=0)
+        checks.boolean(self.tokens, "tokens")
 
     def tensors(self) -> dict[str, Shape]:
         shapes: dict[str, Shape] = {"W": (self.d, self.inputs)}
@@ -202,6 +208,8 @@ class Embedding(Block):
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
         wire.read_by(along(scope["W"], 1))
+        if self.positions_learned and self.tokens:
+            wiring.tokens.append((scope["W"], scope["p"]))
         positions = [along(scope["p"], 1)] if self.positions_learned else []
         return wiring.wire(f"{scope.name} out", self.d, along(scope["W"], 0), *positions)
 

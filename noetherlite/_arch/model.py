@@ -12,10 +12,11 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import AnyArray, Array, ArrayLike, Float64Array, IntArray, Seed
-from .block import Block, Chain, Scope, Shape, Wiring, named
+from .block import Block, Chain, Scope, Shape, named
 from .numbers import Numbers, Real
 from .tensor import Tensor
 from .wires import Generator
+from .wiring import Wiring
 
 LOSSES = ("any", "mse", "nll")
 
@@ -91,12 +92,44 @@ class Model:
 
     def generators(self) -> list[Generator]:
         """Return the symmetries that the wiring shows: vector fields g with ⟨g, ∇U⟩ = 0 whatever the data."""
+        return list(self._wiring(self.index).generators(self.n_params))
+
+    def known_laws(self, flow: str = "gradient") -> dict[str, int]:
+        """Return how many independent laws the wiring gives near a generic point, by formula: for models of any size.
+
+        Parameters
+        ----------
+        flow : {"gradient", "momentum"}
+            As in `count_laws`.
+
+        Returns
+        -------
+        dict of str to int
+            Laws by wire. Their sum is the number of laws, as far as `count_laws` can count: it is compared on small models.
+
+        Raises
+        ------
+        ValueError
+            If the flow is not known.
+
+        Examples
+        --------
+        >>> import noetherlite as nl
+        >>> sum(nl.arch.Transformer(**nl.arch.PRESETS["llama-7b"]).known_laws().values())
+        9142272
+        """
+        checks.one_of(flow, "flow", ("gradient", "momentum"))
+        # one number stands for all parameters of a tensor: arrays of these sizes are only looked at
+        index = {name: np.broadcast_to(np.int64(k), self.shapes[name]) for k, name in enumerate(self.trained)}
+        return self._wiring(index).counts(flow == "momentum")
+
+    def _wiring(self, index: Mapping[str, IntArray]) -> Wiring:
         wiring = Wiring()
         first = wiring.wire("input", self.inputs)
         first.is_free = False
-        last = self.chain.connect(Scope(self.index), wiring, first)
+        last = self.chain.connect(Scope(index), wiring, first)
         last.permit(frozenset({"shift"} if self.loss == "nll" else ()))
-        return list(wiring.generators(self.n_params))
+        return wiring
 
     def evaluate(
         self, numbers: Numbers, tensors: Mapping[str, AnyArray], X: AnyArray

@@ -7,10 +7,11 @@ from fractions import Fraction
 
 from .._base import checks
 from .._base.types import IntArray
-from .block import Block, Scope, Shape, Wiring
+from .block import Block, Scope, Shape
 from .layers import bias_leg, expecting, row, sizes
 from .tensor import Tensor
 from .wires import Wire
+from .wiring import Wiring
 
 _GAINS = frozenset({"scale"})  # the actions that a wire allows which starts with a gain for each component
 

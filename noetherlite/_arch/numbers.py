@@ -186,14 +186,14 @@ class Jets:
 
     def normal(self, a: AnyArray) -> AnyArray:
         out = np.empty_like(a)
-        odd = self._random(modular.odd_functions, a)
+        odd = self._random(modular.odd_functions, a, other=1)
         half = self.constant(Fraction(1, 2))[0]
         values = self.add(odd[:, None], np.full((odd.size, 1), half))[:, 0]
         modular.primitives(values, _flat(self.normal_density(a)), _flat(a), out.reshape(-1, a.shape[-1]))
         return out
 
     def normal_density(self, a: AnyArray) -> AnyArray:
-        factor = np.array([modular.scramble(self.key, self.key + np.uint64(1))], np.uint64)
+        factor = self._random(modular.odd_functions, np.full((1, 1), 1, np.uint64), other=2)
         return self.multiply(factor, self.exp(self.multiply(self.multiply(a, a), self.constant(Fraction(-1, 2)))))
 
     def gate(self, a: AnyArray) -> BoolArray:
@@ -206,11 +206,11 @@ class Jets:
     def largest(self, a: AnyArray) -> AnyArray:
         return np.zeros_like(a[..., :1, :])
 
-    def _random(self, function: object, a: AnyArray) -> AnyArray:
-        """Return a random function of the values of jets, flat."""
+    def _random(self, function: object, a: AnyArray, other: int = 0) -> AnyArray:
+        """Return a random function of the values of jets, flat; `other` says which."""
         values = np.empty(a[..., 0].size, np.uint64)
         with np.errstate(over="ignore"):  # without the compiler
-            function(np.ascontiguousarray(a[..., 0]).ravel(), self.key, values)  # type: ignore[operator]
+            function(np.ascontiguousarray(a[..., 0]).ravel(), self.key ^ np.uint64(other), values)  # type: ignore[operator]
         return values
 
     def _solve(self, values: AnyArray, rates: AnyArray, a: AnyArray) -> AnyArray:

@@ -14,6 +14,17 @@ from .layers import ACTIVATIONS, Activation, Convolution, Dense, Embedding
 from .model import Model
 from .norms import LayerNorm, RMSNorm
 
+# Arguments of `Transformer` for models that everybody knows, biases of their layers included.
+PRESETS: dict[str, dict[str, Any]] = {
+    "gpt2": {
+        "d": 768, "heads": 12, "head_width": 64, "layers": 12, "mlp": "gelu", "mlp_width": 3072, "eps": 1e-5, "embed": 50257,
+        "vocab": 50257, "tied": True, "causal": True, "positions_learned": 1024, "tokens": True,
+    },
+    "llama-7b": {
+        "d": 4096, "heads": 32, "head_width": 128, "layers": 32, "mlp": "swiglu", "mlp_width": 11008, "norm": "rms", "eps": 1e-6,
+        "bias": False, "rope": True, "embed": 32000, "vocab": 32000, "causal": True, "tokens": True,
+    },
+}  # fmt: skip
 MLPS = (*ACTIVATIONS, "swiglu")
 NORMS: dict[str | None, Any] = {"layer": LayerNorm, "rms": RMSNorm}
 
@@ -124,8 +135,8 @@ class Transformer(Model):
     final_norm, residual, tied : bool
         Whether there is a norm before the logits; whether layers stand beside an identity; whether the logits use the embedding's
         weights (`embed` = `vocab`).
-    positions_learned : int
-        Number of positions with trained embeddings.
+    positions_learned, tokens
+        As in `Embedding`.
 
     Raises
     ------
@@ -161,6 +172,7 @@ class Transformer(Model):
         residual: bool = True,
         tied: bool = False,
         positions_learned: int = 0,
+        tokens: bool = False,
     ) -> None:
         checks.one_of(mlp, "mlp", MLPS)
         for name, size in (("embed", embed), ("vocab", vocab), ("mlp_width", mlp_width), ("layers", layers)):
@@ -177,7 +189,11 @@ class Transformer(Model):
         layer = [around(*norms, attention), around(*norms, hidden)]
         head = Dense(d, vocab, tied="embedding.W" if tied else "")
         super().__init__(
-            Embedding(embed, d, positions_learned), *layer * layers, *(norms if final_norm else []), head, loss=loss
+            Embedding(embed, d, positions_learned, tokens),
+            *layer * layers,
+            *(norms if final_norm else []),
+            head,
+            loss=loss,
         )
 
 

@@ -20,6 +20,7 @@ LINEAR = frozenset({"gl", "scale", "rotate"})
 # … and those on writers alone, which what reads the wire does not see: a multiple of (1, …, 1) added, everything multiplied by
 # one number, each component multiplied, a constant added to each component.
 BLIND = frozenset({"shift", "whole", "each", "null"})
+SHIFTS = frozenset({"shift", "null"})
 EVERYTHING = LINEAR | BLIND | {"complex", "pairs"}
 POSITIVE = frozenset({"scale", "whole", "each"})  # actions that a positively homogeneous activation lets through
 
@@ -34,7 +35,7 @@ class Leg:
 
     def of(self, index: IntArray) -> bool:
         """Return whether it is a leg of the tensor with these numbers."""
-        return bool(np.isin(self.index, index).all())
+        return bool(index.flat[0] <= self.index.flat[0] <= index.flat[-1])
 
 
 @dataclass(frozen=True)
@@ -122,16 +123,14 @@ class Wire:
             "whole": ([[(i, i, 1) for i in range(self.size)]], []),
             "each": (diagonal, []),
         }
-        redundant = {"scale", "rotate"} if "gl" in self.actions else set()
-        for action in [name for name in families if name in self.actions - redundant] if self.is_free else []:
+        for action in self._independent() if self.is_free else []:
             name = f"{self.name}: {action}"
             for matrices, kind in zip(families[action], ("symmetric", "skew"), strict=True):
                 for matrix in matrices:
                     legs = self.writers + ([] if action in BLIND else self.readers)
                     if legs:
                         yield self._linear(name, matrix, kind, action in BLIND)
-        if "gl" in self.actions and self.is_free:
-            yield from self._commuting()
+        yield from self._commuting()
         if "shift" in self.actions:
             for leg in self.writers:
                 for rest in leg.index.T:
@@ -141,6 +140,34 @@ class Wire:
                 for component in leg.index if leg.is_bias else ():
                     yield constant(f"{self.name}: null", component, n_params)
 
+    def _commutes(self) -> bool:
+        """Return whether the wire lies between kernels of one size, from one channel and to one."""
+        if "gl" not in self.actions or not self.is_free or len(self.writers) != 1 or len(self.readers) != 1:
+            return False
+        u, v = self.writers[0], self.readers[0]
+        return u.is_kernel and v.is_kernel and u.index.shape == v.index.shape
+
+    def count(self, momentum: bool) -> int:
+        """Return how many of the laws of this wire are independent near a generic point, by formula."""
+        n, legs = self.size, self.writers + self.readers
+        reach = sum(leg.index.shape[1] for leg in legs)  # columns of the matrix that the wire's group acts on
+        symmetric, skew = _symmetric_laws(n, reach), _skew_laws(n, reach)
+        if self._commutes():  # u + v and u − v turn by themselves
+            k = reach // 2
+            symmetric, skew = n * n if n <= k else 2 * k * n - k * k, 2 * _skew_laws(n, k)
+        one, pairs = (0, 0) if momentum else (1, n // 2)
+        linear = {"gl": skew if momentum else symmetric, "rotate": skew if momentum else 0, "scale": n * one}
+        linear |= {"complex": n // 2, "pairs": pairs, "whole": one, "each": n * one}
+        found = sum(linear[action] for action in self._independent()) if self.is_free and legs else 0
+        shifts = sum(leg.index.shape[1] for leg in self.writers) if "shift" in self.actions else 0
+        nulls = sum(n for leg in self.writers if leg.is_bias) if "null" in self.actions else 0
+        return found + (shifts + nulls) * (2 if momentum else 1)
+
+    def _independent(self) -> list[str]:
+        """Return the linear actions that are left and not a part of another."""
+        actions = self.actions - SHIFTS - ({"scale", "rotate"} if "gl" in self.actions else set())
+        return sorted(actions - BLIND if not self.writers else actions)
+
     def _linear(self, name: str, matrix: list[tuple[int, int, int]], kind: str, blind: bool) -> Generator:
         """Return the action of a matrix Σ c E_ij on all legs, on readers by the inverse transpose; on writers alone if `blind`."""
         entries = [
@@ -149,47 +176,41 @@ class Wire:
             for leg in legs
             for i, j, c in matrix
         ]
-        return _gathered(name, entries, kind)
+        return gathered(name, entries, kind)
 
     def _commuting(self) -> Iterator[Generator]:
         """Yield what turns u_i and v_j of Σ u_i ∗ v_i into each other, for kernels of one size: u ∗ v = v ∗ u.
 
         The sum is a form ⟨u, v⟩ of signature (n, n); GL(n) is only a part of its group O(n, n).
         """
-        legs = self.writers + self.readers
-        if len(self.writers) != 1 or len(self.readers) != 1 or not all(leg.is_kernel for leg in legs):
+        if not self._commutes():
             return
-        u, v = (leg.index for leg in legs)
-        for i, j in itertools.combinations(range(self.size) if u.shape == v.shape else (), 2):
+        u, v = self.writers[0].index, self.readers[0].index
+        for i, j in itertools.combinations(range(self.size), 2):
             for sign, kind in ((1, "symmetric"), (-1, "skew")):
                 entries = [(u[i], v[j], 1), (u[j], v[i], -1), (v[j], u[i], sign), (v[i], u[j], -sign)]
-                yield _gathered(f"{self.name}: commuting", entries, kind)
+                yield gathered(f"{self.name}: commuting", entries, kind)
 
 
-def _gathered(name: str, entries: Sequence[tuple[IntArray, IntArray, int]], kind: str) -> Generator:
+def _symmetric_laws(n: int, columns: int) -> int:
+    """Return the rank of the differentials of XXᵀ for X of shape (n, columns): theory §9."""
+    return n * (n + 1) // 2 if n <= columns else columns * (2 * n - columns + 1) // 2
+
+
+def _skew_laws(n: int, columns: int) -> int:
+    """Return the rank of the differentials of XPᵀ − PXᵀ for X and P of shape (n, columns): theory §9."""
+    return n * (n - 1) // 2 if n <= 2 * columns else 2 * n * columns - columns * (2 * columns + 1)
+
+
+def gathered(name: str, entries: Sequence[tuple[IntArray, IntArray, int]], kind: str) -> Generator:
     """Return the generator of entries (rows, columns, one coefficient)."""
     rows, columns = (np.concatenate([entry[k] for entry in entries]) for k in (0, 1))
     return Generator(name, rows, columns, np.concatenate([np.full(row.size, c) for row, _, c in entries]), kind)
 
 
-def constant(name: str, rows: IntArray, n_params: int) -> Generator:
-    """Return the field that adds one number to the parameters `rows`."""
-    return Generator(name, rows, np.full_like(rows, n_params), np.ones_like(rows), "constant")
-
-
-def tied(index: IntArray, wires: list[Wire], n_params: int) -> Iterator[Generator]:
-    """Yield what acts on a tensor that is used twice.
-
-    One number added to all its entries adds a multiple of (1, …, 1) to every wire that it writes to. Multiplied by a number
-    together with all that writes to a wire where this is not seen, it is compensated on the wire that it reads.
-    """
-    written = [wire for wire in wires if any(leg.of(index) for leg in wire.writers)]
-    read = [wire for wire in wires if any(leg.of(index) for leg in wire.readers)]
-    if all("shift" in wire.actions for wire in written):
-        yield constant("tied: shift", index.ravel(), n_params)
-    for stream, behind in itertools.product(written, read):
-        if "whole" in stream.actions and behind.actions & LINEAR - {"rotate"} and stream.is_free and behind.is_free:
-            entries = [(leg.index.ravel(), 1) for leg in stream.writers]
-            entries += [(leg.index.ravel(), -1) for leg in behind.writers]
-            entries += [(leg.index.ravel(), 1) for leg in behind.readers if not leg.of(index)]
-            yield _gathered("tied: whole", [(rows, rows, c) for rows, c in entries], "symmetric")
+def constant(name: str, rows: IntArray, n_params: int, minus: IntArray | None = None) -> Generator:
+    """Return the field that adds one number to the parameters `rows`, and subtracts it from those of `minus`."""
+    minus = rows[:0] if minus is None else minus
+    every = np.concatenate([rows, minus])
+    signs = np.repeat([1, -1], [rows.size, minus.size])
+    return Generator(name, every, np.full_like(every, n_params), signs, "constant")

@@ -90,16 +90,8 @@ class LawCount(int):
         return count
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        return (
-            self.flow,
-            self.n_dimensions,
-            self.depths,
-            self.lower,
-            self.closed,
-            self.assumption,
-            self.n_samples,
-            self.by_name,
-        )
+        numbers = self.flow, self.n_dimensions, self.depths, self.lower, self.closed
+        return (*numbers, self.assumption, self.n_samples, self.by_name)
 
     @property
     def count(self) -> int:
@@ -165,11 +157,13 @@ def count_laws(
 
     Parameters
     ----------
-    net : Network
-        Its activations are linear, relu, leaky_relu, polynomial, or repu of an integer degree; its loss is not used.
+    net : Network, arch.Model or arch.Block
+        The activations of a Network are linear, relu, leaky_relu, polynomial, or repu of an integer degree; its loss is not
+        used. Of an architecture (theory §14) the loss counts: "nll" has translations of the logits.
     flow : {"gradient", "momentum"}
         "gradient": functions h(θ) constant under θ̇ = −∇U. "momentum": functions h(t, θ, θ̇) constant under
-        mθ̈ + c(t)θ̇ + ∇U = 0, m > 0; their number is the same for every friction c.
+        mθ̈ + c(t)θ̇ + ∇U = 0, m > 0; their number is the same for every friction c. For an architecture also "mirror":
+        under the mirror flow of the entropy, θ̇ = −θ ⊙ ∇U.
     rng : int, SeedSequence or Generator
         Source of the random point and fields; the result depends on it with a probability below 1e-9.
     memory : float
@@ -232,12 +226,14 @@ def count_laws(
     <LawCount 2, gradient flow, 2 inputs, certified>
     """
     if isinstance(net, Model | Block):
-        return _count_model(net, flow, rng, memory, theta, X)
+        from .model_counting import count  # which imports this file
+
+        return count(net, flow, rng, memory, theta, X)
     if not isinstance(net, Network):
         raise TypeError(f"net must be a Network or an architecture of nl.arch, got {checks.describe(net)}")
     _check_activations(net)
     momentum = checks.one_of(flow, "flow", FLOWS) == "momentum"
-    _check_memory(net.n_params * (1 + momentum), memory)
+    check_memory(net.n_params, momentum, memory)
     samples = _samples_near(net, theta, X)
     fields, generator = Fields(net, momentum, samples), checks.generator(rng)
     known_laws = Span(fields.size)
@@ -251,23 +247,11 @@ def count_laws(
     return LawCount(flow, fields.size, depths, known_laws.dimension, closed, assumed, n_samples)
 
 
-def _count_model(
-    net: Model | Block, flow: str, rng: Seed, memory: float, theta: ArrayLike | None, X: ArrayLike | None
-) -> LawCount:
-    from .model_counting import count  # which imports this file
-
-    if theta is not None or X is not None:
-        raise ValueError("theta and X are for a Network; expected none with an architecture")
-    model = net if isinstance(net, Model) else Model(net)
-    _check_memory(model.n_params * (1 + (flow == "momentum")), memory)
-    return count(model, flow, rng)
-
-
-def _check_memory(size: int, memory: float) -> None:
-    """Raise if a matrix of size² residues does not fit."""
-    if (needed := 8.0 * size**2) > checks.real(memory, "memory", minimum=0.0):
+def check_memory(n_params: int, momentum: bool, memory: float) -> None:
+    """Raise if the closure of n_params parameters does not fit."""
+    if (needed := 8.0 * (n_params * (1 + momentum)) ** 2) > checks.real(memory, "memory", minimum=0.0):
         raise ValueError(
-            f"net has {size} dimensions of parameters and velocities; counting takes {needed / 1e9:.3g} GB, more than "
+            f"net has {n_params} parameters; counting takes {needed / 1e9:.3g} GB, more than "
             f"memory={memory / 1e9:.3g} GB; expected a smaller network or a larger memory"
         )
 

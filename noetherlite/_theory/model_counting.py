@@ -11,23 +11,31 @@ from .._arch.layers import Activation, Convolution, Dense
 from .._arch.model import Model
 from .._arch.wires import Generator
 from .._base import checks
-from .._base.types import Seed
+from .._base.types import ArrayLike, Seed
 from .._kernels import modular
 from .._kernels.modular import PRIME
 from .brackets import Residues, Span, residues
-from .counting import ALL_PATTERNS, LawCount, bracket_closure
+from .counting import ALL_PATTERNS, LawCount, bracket_closure, check_memory
 from .model_fields import ModelFields, products
 
 RELU = Activation("relu")
 FLOWS = ("gradient", "momentum", "mirror")
 
 
-def count(model: Model, flow: str = "gradient", rng: Seed = 0, positions: int | None = None) -> LawCount:
+def count(
+    net: Model | Block,
+    flow: str = "gradient",
+    rng: Seed = 0,
+    memory: float = 2.0**32,
+    theta: ArrayLike | None = None,
+    X: ArrayLike | None = None,
+) -> LawCount:
     """Count the laws of an architecture; see `count_laws`."""
-    generator = checks.generator(rng)
-    needed = model.chain.positions(1)
-    positions = needed if positions is None else checks.integer(positions, "positions", minimum=needed)
-    fields = ModelFields(model, checks.one_of(flow, "flow", FLOWS), positions, generator)
+    if theta is not None or X is not None:
+        raise ValueError("theta and X are for a Network; expected none with an architecture")
+    model, generator = net if isinstance(net, Model) else Model(net), checks.generator(rng)
+    check_memory(model.n_params, checks.one_of(flow, "flow", FLOWS) == "momentum", memory)
+    fields = ModelFields(model, flow, generator)
     point = residues(generator, fields.size)
     theta = point[: model.n_params]
     fields.stock(generator, theta)

@@ -42,17 +42,16 @@ class ModelFields:
     With momentum the state is (θ, p); the mirror flow of the entropy moves θ along θ ⊙ ∇φ.
     """
 
-    patience = 24  # samples are drawn again and again from a finite stock
-
-    def __init__(self, model: Model, flow: str, positions: int, rng: np.random.Generator) -> None:
-        self.model, self.flow, self.positions = model, flow, positions
+    def __init__(self, model: Model, flow: str, rng: np.random.Generator) -> None:
+        self.model, self.flow, self.positions = model, flow, model.chain.positions(1)
         self.n_params, self.momentum = model.n_params, flow == "momentum"
         self.size = model.n_params * (2 if self.momentum else 1)
         self.key = int(residues(rng, 1)[0])
         self.frozen = {name: _drawn(rng, 1, *model.shapes[name]) for name in model.shapes if name not in model.trained}
+        self.patience = 1  # set by the stock of samples, which are drawn again and again
         self.seen: list[set[bool]] = []  # of each radicand, whether it was a square
-        self.x, self.keys = np.empty((0, positions, model.inputs), np.uint64), np.empty(0, np.uint64)
-        some = _drawn(rng, 1, positions, model.inputs)
+        self.x, self.keys = np.empty((0, self.positions, model.inputs), np.uint64), np.empty(0, np.uint64)
+        some = _drawn(rng, 1, self.positions, model.inputs)
         out, _ = model.evaluate(Jets(0, residues(rng, 1)), self._tensors(_drawn(rng, 1, model.n_params)), some)
         self.outputs = out.shape[1:]
 
@@ -68,7 +67,7 @@ class ModelFields:
                 break
         if len(self.x) < 2:
             raise ValueError(f"net has too many square roots: none of {_MOST_TRIALS} samples has all of them modulo p")
-        self.x, self.keys = self.x[:wanted], self.keys[:wanted]
+        self.patience = 24 + 2 * min(len(self.x), 64)
 
     def _with_roots(self, tensors: dict[str, AnyArray], x: Residues, keys: Residues) -> IntArray:
         """Return which samples have all radicands squares; after every block it goes on with those that had them so far."""
@@ -119,7 +118,7 @@ class ModelFields:
 
     def random(self, rng: np.random.Generator, n: int, drift: bool) -> Draws:
         """Draw n fields; with `drift`, and momentum, they include the free motion."""
-        chosen = rng.integers(0, len(self.x), n)
+        chosen = rng.permutation(np.resize(np.arange(len(self.x)), max(n, len(self.x))))[:n]
         c = _drawn(rng, n, *self.outputs)[..., 0]
         if self.model.loss == "nll":  # p − y, whose entries sum to 0
             c[..., -1] = [[-sum(map(int, row[:-1])) % PRIME for row in sample] for sample in c]

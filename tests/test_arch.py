@@ -1,0 +1,335 @@
+"""Architectures of blocks: their gradients, the symmetries of their wiring, and exact counts of their laws (theory §14)."""
+
+import pickle
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import noetherlite as nl
+from noetherlite import arch
+from noetherlite._arch.numbers import Jets
+from noetherlite._kernels import modular
+from noetherlite._kernels.modular import PRIME
+from noetherlite._theory import count_table, model_counting
+from noetherlite._theory.brackets import Span, residues
+
+EPS = np.finfo(float).eps
+ATTENTION = {"plain": {}, "bias": {"bias": True}, "rope": {"rope": True}, "normed": {"rope": True, "qk_norm": True}}
+MODELS = {
+    "gpt": arch.Transformer(d=4, heads=2, mlp_width=5, positions_learned=6, causal=True),
+    "llama": arch.Transformer(d=4, heads=2, kv_heads=1, mlp="swiglu", norm="rms", bias=False, rope=True, qk_norm=True),
+    "tied": arch.Transformer(d=4, embed=3, tied=True, loss="nll"),
+    "no gain": arch.Model(arch.Embedding(2, 4), arch.Residual(arch.RMSNorm(4, gain=False), arch.Attention(4)), arch.RMSNorm(4, gain=False), arch.Dense(4, 3), loss="nll"),
+    "experts": arch.Model(arch.Embedding(2, 3), arch.Experts(3, 2, 3), arch.Dense(3, 2), loss="mse"),
+    "image": arch.Model(arch.Convolution(2, 3, 3, 2, bias=True), arch.Activation("relu"), arch.Convolution(3, 2, 2, 2), loss="mse"),
+    "kernels": arch.Model(arch.Conv1d([1, 3, 1], [3, 3], "linear"), loss="mse"),
+    "batch": arch.Model(arch.Dense(2, 3, bias=True), arch.BatchNorm(3), arch.Activation("relu"), arch.Dense(3, 2), loss="mse"),
+    "adapter": arch.Model(arch.LowRank(3, 4, 2), arch.Activation("tanh"), arch.Dense(4, 2), loss="mse"),
+    "stream": arch.Model(arch.Dense(2, 3), arch.Residual(arch.MLP([3, 4, 3], "relu", bias=True)), arch.Dense(3, 3), loss="nll"),
+}  # fmt: skip
+
+
+def problem(model, seed=0):
+    """Random parameters and data: (params, X, y), 16 positions for images and 6 else."""
+    rng = np.random.default_rng(seed)
+    params = model.init(rng)
+    X = rng.normal(size=(3, 16 if model is MODELS["image"] else 6, model.inputs))
+    shape = model.predict(params, X).shape
+    return params, X, rng.normal(size=shape) if model.loss != "nll" else rng.integers(0, model.outputs, shape[:2])
+
+
+def flat_field(model, generator, theta):
+    """g(θ) of a generator."""
+    field = np.zeros(model.n_params)
+    np.add.at(field, generator.rows, generator.coefficients * np.append(theta, 1.0)[generator.columns])
+    return field
+
+
+# --- evaluation in float64 -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_are_those_of_complex_steps(name):
+    model = MODELS[name]
+    params, X, y = problem(model)
+    gradient = model.pack(model.gradient(params, X, y))
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        direction = {name: rng.normal(size=params[name].shape) for name in model.trained}
+        moved = params | {name: params[name] + 1e-30j * direction[name] for name in model.trained}
+        slope = model.value_and_gradient(moved, X, y)[0].imag / 1e-30
+        along = model.pack(direction)
+        # two sums of P products, each of which is itself a sum of a few hundred
+        assert abs(slope - gradient @ along) <= 300 * EPS * (abs(gradient) @ abs(along))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_wiring_s_symmetries_leave_the_loss_alone(name):
+    model = MODELS[name]
+    params, X, y = problem(model)
+    theta, gradient = model.pack(params), model.pack(model.gradient(params, X, y))
+    fields = [flat_field(model, g, theta) for g in model.generators()]
+    assert fields
+    for g, field in zip(model.generators(), fields, strict=True):
+        assert abs(field @ gradient) <= 300 * EPS * (np.linalg.norm(field) * np.linalg.norm(gradient)), g.name
+    wrong = gradient * np.random.default_rng(2).uniform(0.5, 1.5, gradient.size)  # negative control: no gradient
+    assert max(abs(field @ wrong) / (np.linalg.norm(field) * np.linalg.norm(wrong)) for field in fields) > 1e-3
+
+
+def test_one_hot_tokens_have_a_symmetry_against_positions():
+    model = arch.Transformer(d=4, embed=3, tied=True, positions_learned=6, tokens=True, eps=0.1)
+    params, _, y = problem(model)
+    X = np.eye(3)[np.random.default_rng(0).integers(0, 3, (3, 6))]
+    opposite = [g for g in model.generators() if g.name.startswith("tokens")]
+    assert len(opposite) == 4
+    for inputs, is_law in ((X, True), (X + 0.1, False)):
+        gradient = model.pack(model.gradient(params, inputs, y))
+        fields = [flat_field(model, g, model.pack(params)) for g in opposite]
+        assert all((abs(f @ gradient) < 300 * EPS * np.linalg.norm(gradient)) == is_law for f in fields)
+
+
+@pytest.mark.parametrize("name", ["gpt", "no gain", "experts", "stream"])
+def test_scan_finds_the_wiring_without_a_framework(name):
+    """As many equations as the wiring has symmetries whose generators are legs of tensors; splits into heads are named."""
+    model = MODELS[name]
+    params, X, y = problem(model)
+    scan = nl.scan(lambda p: model.gradient(p, X, y), params)
+    wired = {g.name.rpartition(": ")[2] for g in model.generators()}
+    kinds = {"scale": "scale", "gl": "gl", "shift": "translate", "null": "null", "rotate": "rotate"}
+    found = {relation.kind for relation in scan.relations}
+    assert {kinds[kind] for kind in wired & set(kinds)} <= found
+    assert found - {"whole"} <= {kinds[kind] for kind in wired & set(kinds)}
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="takes 4 features, but 3 come in"):
+        arch.Model(arch.Dense(2, 3), arch.Dense(4, 2))
+    with pytest.raises(ValueError, match="Residual return 2 features for 3"):
+        arch.Model(arch.Residual(arch.Dense(3, 2)))
+    with pytest.raises(ValueError, match="no block says"):
+        arch.Model(arch.Activation("relu"))
+    with pytest.raises(ValueError, match="expected a divisor"):
+        arch.Attention(3, heads=3, kv_heads=2)
+    with pytest.raises(ValueError, match="even number with rope"):
+        arch.Attention(3, head_width=3, rope=True)
+    with pytest.raises(TypeError, match=r"blocks must be blocks of nl\.arch"):
+        arch.Chain(3)
+    model = arch.Model(arch.Convolution(1, 2, 3, 2), loss="mse")
+    with pytest.raises(ValueError, match=r"X has 5 positions; expected s\^2"):
+        model.predict(model.init(0), np.zeros((1, 5, 1)))
+    with pytest.raises(ValueError, match=r"params lacks 'convolution.W'"):
+        model.predict({}, np.zeros((1, 9, 1)))
+    with pytest.raises(ValueError, match="theta and X are for a Network"):
+        nl.count_laws(model, X=[[1.0]], theta=[0.0])
+    with pytest.raises(ValueError, match="counting takes"):
+        nl.count_laws(model, memory=10.0)
+
+
+# --- exact numbers ---------------------------------------------------------------------------------------------------
+
+
+def jets(rng, *shape):
+    return rng.integers(1, PRIME, shape, dtype=np.uint64)
+
+
+def test_functions_of_jets_obey_their_equations():
+    rng = np.random.default_rng(0)
+    numbers = Jets(3, jets(rng, 5))
+    a = jets(rng, 5, 2, 4)
+    one = np.zeros_like(a)
+    one[..., 0] = 1
+    e, opposite = numbers.exp(a), numbers.exp(numbers.multiply(a, numbers.constant(Fraction(-1))))
+    assert (numbers.multiply(e, opposite) == one).all()
+    assert (numbers.multiply(a, numbers.reciprocal(a)) == one).all()
+    squares = numbers.multiply(a, a)
+    root = numbers.root(squares)
+    assert (numbers.multiply(root, root) == squares).all()
+    assert numbers.square.all()
+    # Φ(x) + Φ(−x) = 1, and the first-order part of a function is its derivative times that of the argument
+    phi, minus = numbers.normal(a), numbers.normal(numbers.multiply(a, numbers.constant(Fraction(-1))))
+    assert (numbers.add(phi, minus) == one).all()
+    density = numbers.normal_density(a)
+    for value, slope in ((e, e), (phi, density)):
+        assert int(value[0, 0, 1]) == int(slope[0, 0, 0]) * int(a[0, 0, 1]) % PRIME
+
+
+def test_a_radicand_without_a_root_is_seen():
+    rng = np.random.default_rng(0)
+    numbers = Jets(3, jets(rng, 200))
+    a = jets(rng, 200, 1, 1)
+    root = numbers.root(a)
+    euler = np.array([pow(int(v), (PRIME - 1) // 2, PRIME) == 1 for v in a.ravel()])
+    assert (numbers.square == euler).all()
+    assert 60 < euler.sum() < 140
+    assert (numbers.multiply(root, root)[euler] == a[euler]).all()
+    assert numbers.signs == [{True, False}]
+
+
+def test_inversion_of_many_at_once():
+    values = np.array([3, 0, PRIME - 1, 7], np.uint64)
+    modular.invert(values)
+    assert values.tolist() == [pow(3, -1, PRIME), 0, PRIME - 1, pow(7, -1, PRIME)]
+
+
+def test_both_kinds_of_numbers_are_one_evaluation():
+    """A polynomial model at integers: its gradient modulo p is that in floats."""
+    model = arch.Model(arch.Conv1d([1, 2, 2], [2, 2], "linear"), arch.Residual(arch.Dense(2, 2, bias=True)))
+    rng = np.random.default_rng(0)
+    params = {name: rng.integers(-5, 5, shape).astype(float) for name, shape in model.shapes.items()}
+    X = rng.integers(-5, 5, (1, 4, 1)).astype(float)
+    seed = np.ones(model.predict(params, X).shape)
+    exact = {
+        name: (array.astype(np.int64) % PRIME).astype(np.uint64)[None, ..., None] for name, array in params.items()
+    }
+    x = (X.astype(np.int64) % PRIME).astype(np.uint64)[..., None]
+    out, leaves = model.evaluate(Jets(0, np.zeros(1, np.uint64)), exact, x)
+    found = out.cotangents(seed.astype(np.uint64)[..., None], [leaves[name] for name in model.trained])
+    for name, residue in zip(model.trained, found, strict=True):
+        integers = np.array([int(v) - PRIME if int(v) > PRIME // 2 else int(v) for v in residue.ravel()])
+        assert (integers == model.gradient(params, X, seed)[name].ravel()).all()
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+
+# laws of each row of the table: theory §14, where the rows stand in this order
+COUNTS = [
+    9, 5, 0, 0, 0, 0, 0, 0, 0, 4, 6, 3, 3, 0, 3,
+    6, 6, 8, 12, 12, 6, 4, 12, 4, 6, 7, 2, 6, 2, 8, 6,
+    9, 9, 11, 12, 12, 16,
+    29, 28, 49, 21, 19, 18, 31, 22, 28, 8,
+    6, 4, 4, 6, 4,
+    3, 6, 3, 4, 4, 9, 8, 3, 3, 3,
+]  # fmt: skip
+ROWS = list(zip(count_table.rows(), COUNTS, strict=True))
+ASSUMED = {"W, b – BatchNorm – relu – W, 2-2-2", "W, b – BatchNorm – gelu – W, 2-2-2"}
+
+
+def check_row(row, laws):
+    count = model_counting.count(row.model, row.flow)
+    assert (count.lower, count.upper) == (laws, laws), (row.text, repr(count))
+    assert count.certified == (row.text not in ASSUMED), (row.text, repr(count))
+
+
+@pytest.mark.needs_jit
+def test_counts_of_small_architectures():
+    for row, laws in ROWS:
+        if row.model.n_params < 30 and row.flow == "gradient":
+            check_row(row, laws)
+
+
+@pytest.mark.slow
+@pytest.mark.needs_jit
+def test_counts_of_the_whole_table():
+    for row, laws in ROWS:
+        if row.model.n_params >= 30 or row.flow != "gradient":
+            check_row(row, laws)
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("flow", ["gradient", "momentum"])
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+def test_counts_agree_with_those_of_networks(activation, flow, bias):
+    for widths in ([2, 3, 2], [2, 2, 2, 3], [3, 5, 1]):
+        network = nl.count_laws(nl.Network(widths, activation, bias=bias, loss="mse"), flow)
+        model = nl.count_laws(arch.MLP(widths, activation, bias=bias), flow)
+        assert (int(model), model.lower, model.assumption) == (int(network), network.lower, network.assumption)
+
+
+def test_the_count_carries_its_certificate():
+    count = nl.count_laws(arch.SwiGLU(2, 2))
+    assert repr(count) == "<LawCount 2, gradient flow, certified>"
+    assert count.by_name == {"swiglu hidden: scale": 2}
+    again = pickle.loads(pickle.dumps(count))
+    assert (again, again.by_name, again.certified) == (2, count.by_name, True)
+
+
+def test_a_law_that_is_none_stops_the_count(monkeypatch):
+    """Negative control: the wiring of a GELU taken for that of a ReLU."""
+    wrong = arch.Activation("gelu")
+    monkeypatch.setattr(arch.Activation, "connect", lambda self, scope, wiring, wire: wire.permit({"scale"}) or wire)
+    with pytest.raises(AssertionError, match=r"dense1 out: scale is no symmetry"):
+        nl.count_laws(arch.Chain(arch.Dense(2, 2), wrong, arch.Dense(2, 2)))
+
+
+def test_dependent_exponentials_are_found():
+    """In a batch that is normalised Σz = 0: the exponentials of a channel's logistic functions have a product without x."""
+    layers = arch.Dense(1, 1), arch.BatchNorm(1), arch.Activation("silu"), arch.Dense(1, 1)
+    assert nl.count_laws(arch.Chain(*layers)).assumption == "exponentials of dependent arguments are independent"
+    assert not nl.count_laws(arch.Chain(layers[0], *layers[2:])).assumption
+
+
+def test_mirror_flow_keeps_differences_of_sums():
+    """Exponentiated gradient: Σu − Σv for every rescaled neuron, and the logarithms' sums for translations."""
+    count = nl.count_laws(arch.MLP([2, 3, 2], "relu"), "mirror")
+    assert (int(count), count.lower) == (3, 3)
+
+
+# --- by formula ------------------------------------------------------------------------------------------------------
+
+
+def rank(model, flow):
+    """The rank of the differentials of the wiring's laws at a random point modulo p."""
+    span = Span(model.n_params * (2 if flow == "momentum" else 1))
+    point = residues(np.random.default_rng(0), model.n_params * (2 if flow == "momentum" else 1))
+    for generator in model.generators():
+        for differential in model_counting._differentials(generator, flow, point, model.n_params):
+            span.add(differential)
+    return span.dimension
+
+
+@pytest.mark.needs_jit
+def test_formulas_are_the_ranks():
+    tokens = {"positions_learned": 2, "tokens": True}
+    others = [
+        arch.Transformer(embed=3, tied=True, **tokens), arch.Transformer(embed=3, tied=True, eps=0.1, **tokens),
+        arch.Transformer(**tokens), arch.Model(arch.MLP([1, 9, 1], "linear")), arch.Model(arch.MLP([2, 5, 1], "linear")),
+    ]  # fmt: skip
+    for model in [row.model for row, _ in ROWS] + others:
+        for flow in ("gradient", "momentum"):
+            assert rank(model, flow) == sum(model.known_laws(flow).values()), (model, flow)
+
+
+def test_laws_of_models_that_everybody_knows():
+    llama, gpt2 = (arch.Transformer(**arch.PRESETS[name]) for name in ("llama-7b", "gpt2"))
+    assert (llama.n_params, gpt2.n_params) == (6_738_415_616, 124_439_808)
+    d, r, heads, hidden, layers = 4096, 128, 32, 11008, 32
+    by_hand = layers * (heads * r // 2 + heads * r * (r + 1) // 2 + hidden + 2 * d) + 2 * d
+    assert sum(llama.known_laws().values()) == by_hand == 9_142_272
+    d, r, heads, hidden, layers, positions = 768, 64, 12, 3072, 12, 1024
+    attention = heads * r * (r + 1) + 2 * heads * r  # heads; key biases and columns of O
+    by_hand = positions + layers * (attention + 2 * d + hidden + 2) + d  # the last d: tokens against positions
+    assert sum(gpt2.known_laws().values()) == by_hand == 674_584
+
+
+# --- where published statements differ ----------------------------------------------------------------------------------
+
+
+def test_normalised_sigmoid_gates_keep_no_sum():
+    """By hand: E1(e1) = 0, E2(e1) = e1, logits (0, ln 3), target 0: d/dt (W_11 + W_21) = 9/250 under ½|f|²."""
+    e1 = np.array([[[1.0, 0.0, 0.0]]])
+    zero, one = np.zeros((1, 3)), np.array([[1.0, 0.0, 0.0]])
+    silu = 1 / (1 + np.exp(-1.0))
+    experts = {"0.G": zero, "0.U": zero, "0.D": zero.T, "1.G": one, "1.U": one, "1.D": one.T / silu}
+    gate = np.array([[0.0, 0.0, 0.0], [np.log(3.0), 0.0, 0.0]])
+    for kind, rate in (("normalised sigmoid", 9 / 250), ("softmax", 0.0)):
+        model = arch.Model(arch.Experts(3, 1, 2, kind), loss="mse")
+        params = {"experts.gate": gate} | {f"experts.{name}": array for name, array in experts.items()}
+        gradient = model.gradient(params, e1, np.zeros_like(e1))["experts.gate"]
+        assert abs(-gradient[:, 0].sum() - rate) <= 20 * EPS
+
+
+def test_linear_convolutions_with_equal_kernels_keep_more():
+    """⟨u_0, v_1⟩ − ⟨u_1, v_0⟩ is conserved as u ∗ v = v ∗ u, whatever the data; not with a ReLU between."""
+    rng = np.random.default_rng(0)
+    for activation in ("linear", "relu"):
+        model = arch.Model(arch.Conv1d([1, 2, 1], [3, 3], activation), loss="mse")
+        params = model.init(rng)
+        X = rng.normal(size=(4, 9, 1))
+        gradient = model.gradient(params, X, rng.normal(size=model.predict(params, X).shape))
+        names = ("conv1d.convolution1.W", "conv1d.convolution2.W")
+        (u, v), (du, dv) = ([arrays[name].reshape(2, 3) for name in names] for arrays in (params, gradient))
+        rate = du[0] @ v[1] + u[0] @ dv[1] - du[1] @ v[0] - u[1] @ dv[0]
+        scale = np.linalg.norm(u) * np.linalg.norm(dv) + np.linalg.norm(v) * np.linalg.norm(du)
+        assert (abs(rate) <= 100 * EPS * scale) == (activation == "linear")
