@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.needs_jit,
     pytest.mark.skipif(bool(config.ENABLE_CUDASIM), reason="the simulator compiles nothing"),
 ]
+LEAPFROG = nl.Leapfrog(1e-3)
 cuda_code = pytest.importorskip("cuda_code", reason="needs the extra 'cuda'")
 
 
@@ -41,9 +42,9 @@ def arguments(monkeypatch):
         plan = _run.Plan(U, watched, **options)
         x = net.init(rng=0).astype(dtype)
         records, streams = plan.records(1, 5, 1, with_params=True), (_run.stream(plan, 0),)
-        runs = Runs(plan, (nl.Leapfrog(1e-3),), x[None], 0 * x[None], 0.0, records, streams)
+        runs = Runs(plan, (LEAPFROG,), x[None], 0 * x[None], 0.0, records, streams)
         fleet = device.Fleet(runs)
-        return fleet.placing, fleet._upload()[1], scalars.of(plan.problem)
+        return fleet.placing, fleet._upload()[1], scalars.of(plan.problem, LEAPFROG.method)
 
     return make
 
@@ -73,11 +74,11 @@ def check(code):
     ],
 )
 def test_a_blocks_kernel_spills_nothing(where, dtype, arguments):
-    from noetherlite._kernels.cuda import block as kernels
+    from noetherlite._kernels.cuda import block
 
     placing, (settings, *rest), functions = arguments(dtype)
     assert placing.where == device_layout.IN_SHARED  # the network that ensembles are timed with
-    check(cuda_code.assembled(kernels.kernels(functions)[where], typed(settings[0], *rest, 5)))
+    check(cuda_code.assembled(block.kernels(functions)[where], typed(settings[0], *rest, 5)))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -35,13 +35,13 @@ def plan(activation="swish", laws="all", batch_size=None, widths=(3, 5, 4, 2), n
 
 def rows(algorithm, batch_size=None, laws="all", tiles=1):
     p = plan(batch_size=batch_size, laws=laws)
-    kind = schedule.kind_of(algorithm.kernel(1.0), p.laws, minibatches=batch_size is not None)
+    kind = schedule.kind_of(algorithm.method, algorithm.kernel(1.0), p.laws, minibatches=batch_size is not None)
     found = schedule.program(kind, schedule.by_layers(p.problem, tiles, tiles))
     parts = np.split(found.rows, [found.step, found.record])
     return [[Row(*(int(field) for field in row)) for row in part] for part in parts]
 
 
-def touched(row):
+def touched(algorithm, row):
     """What a phase reads and what it writes, other threads' numbers among them; an update has its own only."""
     at = VECTORS[row.vector]
     h, slots = row.a, {f"slot {i}" for i in range(schedule.SLOTS)}
@@ -63,11 +63,7 @@ def touched(row):
     if row.op == schedule.SETTLE:
         return slots, SUMS
     if row.op == schedule.UPDATE:
-        moved = {
-            schedule.DESCEND: "x", schedule.MOMENTUM: "xvy", schedule.DRAG_KICK_DRIFT: "xv", schedule.KICK_DRAG: "v",
-            schedule.LOOK_AHEAD: "y",
-        }[row.a]  # fmt: skip
-        return {"g", "x", "v"}, set(moved)
+        return {"g", "x", "v", "y"}, set(algorithm.method.all_rules[row.a].writes)
     if row.op == schedule.NORMS:
         return {"x", "v"}, {"norms"}
     if row.op == schedule.WRITE:
@@ -75,11 +71,11 @@ def touched(row):
     return {"losses"}, {"evaluations"} if row.op == schedule.CHECK else {"steps"}
 
 
-def races(part):
+def races(algorithm, part):
     """Pairs of phases with no meeting between them, one of which writes what the other reads or writes."""
     found, together = [], []
     for row in part:
-        reads, writes = touched(row)
+        reads, writes = touched(algorithm, row)
         for other, (theirs, written) in together:
             if writes & (theirs | written) or written & reads:
                 found.append((other, row))
@@ -96,14 +92,17 @@ def races(part):
 def test_no_phase_touches_what_another_one_writes_before_threads_meet(algorithm, batch_size, laws, tiles):
     for part in rows(algorithm, batch_size, laws, tiles):
         assert part[-1].meet  # what comes next is another part
-        assert not races(part)
+        assert not races(algorithm, part)
 
 
 def test_a_missing_meeting_is_found():
     """Negative control: any of a step's meetings is needed, but after the last sums, and where a run may end."""
-    step = rows(nl.NAGD(0.1, weight_decay=0.1))[1]
+    algorithm = nl.NAGD(0.1, weight_decay=0.1)
+    step = rows(algorithm)[1]
     meetings = [i for i, row in enumerate(step[:-1]) if row.meet]
-    needless = [step[i].op for i in meetings if not races([*step[:i], step[i]._replace(meet=0), *step[i + 1 :]])]
+    needless = [
+        step[i].op for i in meetings if not races(algorithm, [*step[:i], step[i]._replace(meet=0), *step[i + 1 :]])
+    ]
     assert needless == [schedule.FINISH, schedule.SETTLE]
 
 

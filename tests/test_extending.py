@@ -6,7 +6,9 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+import symplectic_euler
 from problems import EPS, problem
+from symplectic_euler import SymplecticEuler
 
 import noetherlite as nl
 from noetherlite._kernels import fingerprint, functions, reference
@@ -48,7 +50,7 @@ def test_recipes_name_files_that_exist_and_count_them(title):
 
 
 def test_what_lacks_members_cannot_be_written():
-    with pytest.raises(TypeError, match=r"Half lacks what every algorithm has: code, .*exact_law, .*walk"):
+    with pytest.raises(TypeError, match=r"Half lacks what every algorithm has: .*exact_law, .*method, .*walk"):
 
         class Half(Algorithm):
             @property
@@ -158,6 +160,48 @@ def test_an_algorithm_is_the_same_compiled(case):
     compiled = nl.integrate(U, algorithm, run.params[0], STEPS, record_params=True)
     assert np.abs(compiled.params - run.params).max() <= 64 * STEPS * EPS * np.abs(run.params).max()
     assert {law.verdict for law in compiled.laws.values()} == {"holds"}
+
+
+# --- an algorithm as one file and one row -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def euler(monkeypatch):
+    """An algorithm that is not the package's, with its row in the table."""
+    monkeypatch.setitem(ALGORITHMS, "SymplecticEuler", SymplecticEuler)
+    return SymplecticEuler(0.01, weight_decay=0.1)
+
+
+@pytest.mark.parametrize("backend", [pytest.param("cpu", marks=pytest.mark.needs_jit), "reference"])
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_one_file_and_one_row_are_an_algorithm(euler, backend, batch_size, tmp_path):
+    _, U, x = problem("polynomial(2)", loss="nll", widths=(2, 3, 3), n=8)
+    options = {"backend": backend, "batch_size": batch_size, "rng": 0, "record_params": True}
+    run = nl.integrate(U, euler, x, STEPS, **options)
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    moved = np.abs(np.diff(run.laws["scaling:1"].charge, axis=0)).max()
+    assert np.abs(run.laws["scaling:1"].discrete_residual).max() < 1e-12 * moved  # and it is not that nothing moves
+    nl.integrate(U, specified(euler.specification()), x, STEPS, **options, checkpoint=tmp_path / "run.npz")
+    assert np.array_equal(nl.resume(tmp_path / "run.npz").x, run.x)
+    if batch_size is None:
+        assert nl.check(U, run.params, run.t, euler).ok
+        assert not nl.check(U, run.params, dynamics=SymplecticEuler(0.0101, weight_decay=0.1)).ok
+        other = nl.integrate(U, euler, x, STEPS, backend="reference", record_params=True)
+        assert np.abs(other.params - run.params).max() <= 64 * STEPS * EPS * np.abs(run.params).max()
+
+
+def test_a_wrong_law_of_ones_own_is_broken(euler, monkeypatch):
+    """Negative control: the law without its source."""
+
+    def plain(run, t):
+        symplectic_euler.plain(run, t)
+        run.state.balance[:] += run.algorithm.h * run.pair(run.state.v, run.state.v)
+
+    monkeypatch.setattr(SymplecticEuler, "method", symplectic_euler.METHOD._replace(plain=plain))
+    _, U, x = problem("polynomial(2)", loss="nll", widths=(2, 3, 3), n=8)
+    run = nl.integrate(U, euler, x, STEPS, backend="reference")
+    assert run.laws["translation:b"].verdict == "holds"
+    assert run.laws["scaling:1"].verdict == "broken"
 
 
 # --- activations: the catalogue against the kernels -----------------------------------------------------------------

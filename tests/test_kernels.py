@@ -193,7 +193,7 @@ def test_a_placed_tuple_reads_as_it_was_given(dtype):
 
     problem = layout.analytic(layout.NETWORK, np.empty((0, 0)), dtype)
     problem = problem._replace(X=np.arange(6, dtype=dtype).reshape(3, 2), dual=7)
-    algorithm = layout.Algorithm(layout.GD, 0.5, 2, 0.0, 0.0, 0.25, 0.0, 0.0)  # type: ignore[arg-type]  # 2 for 2.0
+    algorithm = layout.Algorithm(layout.OF_Q, 0.5, 2, 0.0, 0.0, 0.25, 0.0, 0.0)  # type: ignore[arg-type]  # 2 for 2.0
     batches = layout.Batches(1, np.uint64(2**64 - 3), np.array([5, 6, 7]))
     state = layout.views(layout.new_states(2, 3, 4, dtype), 1)
     state.v[1] = 0.125

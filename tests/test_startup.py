@@ -28,9 +28,9 @@ while time.time() < float(sys.argv[1]):
     pass
 U, x0 = nl.potentials.Radial(3), [1.4, 0.1, -0.2]
 x, v = np.array(x0), np.zeros(3)
-steps.drag_kick_drift(x, v, U.gradient(x), 0.1, 0.2, 0.3)
+steps.combine(0.1, v, 0.2, U.gradient(x), v)
 print(U.value(x0).hex(), nl.potentials.Harmonic(np.eye(3)).value(x0).hex(), *(a.hex() for a in (*x, *v)))
-print(sum(sum(f.stats.cache_misses.values()) for f in (compiled.radial, compiled.harmonic, steps.drag_kick_drift)))
+print(sum(sum(f.stats.cache_misses.values()) for f in (compiled.radial, compiled.harmonic, steps.combine)))
 print(compiled.radial.stats.cache_path)
 """
 
@@ -194,15 +194,20 @@ raise SystemExit(main.main(["warmup"]))
 
 
 def test_an_upgrade_brings_its_own_numbers(tmp_path):
-    """Another file of the kernels is changed by one line, as an upgrade in place does; the caller's own file is as it was."""
+    """The file of an algorithm is changed by one line, as an upgrade in place does; the loop made of it is in a file as it was."""
     copy = tmp_path / "site" / "noetherlite"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     code = """
-import numpy as np
-from noetherlite._kernels.cpu import steps
-x, v = np.zeros(3), np.ones(3)
-steps.drag_kick_drift(x, v, np.ones(3), 0.1, 0.2, 0.3)
-print(*(a.hex() for a in (*x, *v)), sum(steps.drag_kick_drift.stats.cache_misses.values()))
+import noetherlite as nl
+from noetherlite._kernels import layout
+from noetherlite._kernels.cpu.placed import Placed
+from noetherlite._kernels.cpu.rules import loop
+from noetherlite._motion.heavy_ball import MOVE
+state = layout.views(layout.new_states(1, 3, 0, "float64"), 0)
+state.v[:], state.gradient[:] = 1.0, 0.1
+numbers, arrays, step = Placed(nl.HeavyBall(0.3).kernel(0.0)), Placed(state), loop(MOVE, "float64")
+step(numbers.address, 0, arrays.address)
+print(*(a.hex() for a in (*state.x, *state.v)), sum(step.stats.cache_misses.values()))
 """
 
     def numbers(root):
@@ -212,13 +217,13 @@ print(*(a.hex() for a in (*x, *v)), sum(steps.drag_kick_drift.stats.cache_misses
     before = numbers(shared)
     assert before[0].endswith(" 1")
     assert numbers(shared) == [before[0].removesuffix("1") + "0"]  # found
-    file = copy / "_kernels" / "pointwise.py"
-    source, line = file.read_text(), "return v + (drag * v - kick * g)\n"
+    file = copy / "_motion" / "heavy_ball.py"
+    source, line = file.read_text(), "v = c.beta * at.v - at.g\n"
     assert source.count(line) == 1
     stamp = file.stat()
-    file.write_text(source.replace(line, line.replace("v +", "v -")))
+    file.write_text(source.replace(line, line.replace("- at.g", "+ at.g")))
     os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    shutil.rmtree(copy / "_kernels" / "__pycache__", ignore_errors=True)  # Python's own, which looks at times and sizes
+    shutil.rmtree(copy / "_motion" / "__pycache__", ignore_errors=True)  # Python's own, which looks at times and sizes
     after = numbers(shared)
     assert after == numbers(other)  # where nothing was kept before
     assert after != before

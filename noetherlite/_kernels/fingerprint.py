@@ -34,6 +34,7 @@ def _is_known(module: str | None) -> bool:
 
 
 def _described(value: Any, seen: list[Any]) -> str:
+    options = _options(value)
     value = getattr(value, "py_func", value)  # the function of a compiled one
     if isinstance(value, types.FunctionType):
         if _is_known(value.__module__) and value.__closure__ is None and "<" not in value.__qualname__:
@@ -41,7 +42,7 @@ def _described(value: Any, seen: list[Any]) -> str:
         if value in seen:
             return f"again {seen.index(value)}"
         seen.append(value)
-        return _of_function(value, seen)
+        return f"{options}{_of_function(value, seen)}"
     if isinstance(value, tuple | list | frozenset):
         parts = [_described(part, seen) for part in value]
         return f"{type(value).__name__}({', '.join(sorted(parts) if isinstance(value, frozenset) else parts)})"
@@ -50,9 +51,17 @@ def _described(value: Any, seen: list[Any]) -> str:
     if isinstance(value, np.generic | np.ndarray):
         return f"{value.dtype} {value.shape} {value.tobytes().hex()}"
     name = f"{getattr(value, '__module__', None)}:{getattr(value, '__qualname__', getattr(value, '__name__', ''))}"
+    if isinstance(value, type) and issubclass(value, tuple):  # the order of its fields
+        return f"{name} {getattr(value, '_fields', ())}"
     if isinstance(value, type | types.BuiltinFunctionType | np.ufunc) or _is_known(getattr(value, "__module__", None)):
         return name if isinstance(value, type | types.BuiltinFunctionType) else f"{name} {value!r}"
     raise TypeError(f"{value!r} is no function or constant whose content can be told")
+
+
+def _options(value: Any) -> str:
+    """Return what a compiled function is compiled with, '' for another one."""
+    options = getattr(value, "targetoptions", {})
+    return "".join(f"{k}={sorted(v) if isinstance(v, set) else v!r} " for k, v in sorted(options.items()))
 
 
 def _of_function(function: types.FunctionType, seen: list[Any]) -> str:

@@ -19,8 +19,8 @@ NETWORK, RADIAL, HARMONIC = range(3)
 # The loss where only the outputs are wanted; activations and losses have their numbers from functions.py.
 NO_LOSS = -1
 
-# Algorithms.
-GD, CONFORMAL, NAGD, HEAVY_BALL = range(4)
+# What an algorithm's exact laws balance: the quantity, as there is no velocity; the charge; the charge times μ(t).
+OF_Q, OF_J, OF_MU_J = range(3)
 
 # Laws.
 SCALING, LINEAR_LAYER, ROTATION, TRANSLATION, AFFINE = range(5)
@@ -58,14 +58,14 @@ class Problem(NamedTuple):
 class Algorithm(NamedTuple):
     """An update rule; times are t_k = t0 + k h."""
 
-    kind: int  # GD, CONFORMAL, NAGD or HEAVY_BALL
+    law: int  # OF_Q, OF_J or OF_MU_J
     h: float  # time per step
     mass: float
     gamma: float
     alpha: float
     t0: float
     weight_decay: float  # λ of U + ½λ|x|²
-    momentum: float  # β of HEAVY_BALL, else 0
+    momentum: float  # β of a velocity that every step multiplies by β, else 0
 
 
 class Laws(NamedTuple):
@@ -100,7 +100,7 @@ class State(NamedTuple):
     x: NDArray[Any]  # (P,)
     v: NDArray[Any]  # (P,)
     gradient: NDArray[Any]  # (P,), ∇U + λx of the last evaluation
-    y: NDArray[Any]  # (P,), scratch: where NAGD evaluates
+    y: NDArray[Any]  # (P,), scratch: where a gradient is wanted that is not at x
     counts: NDArray[np.int64]  # (3,): steps done, gradient evaluations, phase
     loss: NDArray[Any]  # (1,): value of the last evaluation
     origin: NDArray[np.float64]  # (K,): Q(t_0), or J(t_0) μ(t_0)/μ

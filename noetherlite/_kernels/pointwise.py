@@ -1,4 +1,4 @@
-"""Scalar mathematics, written once: what activations and losses are made of, update rules, and the shuffle of minibatches.
+"""Scalar mathematics, written once: what activations and losses are made of, and the shuffle of minibatches.
 
 Only what compiles for CPU and GPU alike appears here.
 """
@@ -58,35 +58,6 @@ def power(z, p):
 @inlined
 def logistic(z):
     return 1 / (1 + exp(-z))
-
-
-# Update rules of one coordinate; x is θ, v its velocity, g the gradient. Each is a function of its own, so that its sums are put in
-# one order, whatever stands around them.
-
-
-@compiled
-def move(x, v, h):
-    """x + hv."""
-    return x + h * v
-
-
-@compiled
-def drag_kick(v, g, drag, kick):
-    """v + (drag v − kick g)."""
-    return v + (drag * v - kick * g)
-
-
-@compiled
-def kick_drag(v, g, kick, drag):
-    """u + drag u with u = v − kick g."""
-    u = v - kick * g
-    return u + drag * u
-
-
-@compiled
-def push(v, g, beta, kick):
-    """βv − kick g."""
-    return beta * v - kick * g
 
 
 # Which samples a gradient is of, and which steps are recorded.

@@ -17,6 +17,7 @@ from . import layout, pointwise
 from .functions import ACTIVATIONS, LOSSES
 from .layout import EVALUATIONS, PHASE, STEPS_DONE
 from .reference_laws import generators, pair, quantity_rate, translation
+from .rules import Method
 
 A = NDArray[Any]
 
@@ -142,16 +143,17 @@ class Run:
     def __init__(
         self,
         evaluate: Callable[[A, Any], tuple[float, A]],
+        method: Method,
         algorithm: layout.Algorithm,
         laws: layout.Laws,
         batches: layout.Batches,
         state: layout.State,
         records: layout.Records,
     ) -> None:
-        self.evaluate, self.algorithm, self.laws, self.batches = evaluate, algorithm, laws, batches
+        self.evaluate, self.method, self.algorithm, self.laws, self.batches = evaluate, method, algorithm, laws, batches
         self.state, self.records = state, records
         self.full = batches.size == batches.order.size
-        self.mask = np.repeat(laws.symmetric, np.diff(laws.start)).astype(bool)
+        self.symmetric = np.repeat(laws.symmetric, np.diff(laws.start)).astype(bool)
 
     def fading(self, t: float, later: float) -> float:
         """Return μ(t)/μ(later) − 1."""
@@ -173,7 +175,12 @@ class Run:
         """Return λ⟨g(x), x⟩ of every law."""
         return self.algorithm.weight_decay * self.charge(x, x)
 
-    def _evaluate(self, x: A) -> None:
+    def pair(self, a: A, b: A) -> A:
+        """Return B(a, b) of every law."""
+        return pair(self.laws, a, b)
+
+    def take_gradient(self, x: A) -> None:
+        """Set the gradient to ∇U(x) + λx, and the loss to U(x), of the samples that are due."""
         s, batches = self.state, self.batches
         evaluation = int(s.counts[EVALUATIONS])
         chosen: Any = slice(None)
@@ -190,66 +197,24 @@ class Run:
             s.counts[PHASE] = layout.DIVERGED
 
     def _start(self) -> None:
-        s, a = self.state, self.algorithm
-        if a.kind != layout.NAGD:
-            self._evaluate(s.x)
+        s = self.state
+        if not self.method.looks_ahead:
+            self.take_gradient(s.x)
             if s.counts[PHASE] == layout.DIVERGED:
                 return
         s.counts[PHASE] = layout.RUNNING
-        if a.kind == layout.GD:
+        if self.algorithm.law == layout.OF_Q:
             s.origin[:] = self.quantity(s.x)
             return
         s.charge[:] = self.charge(s.x, s.v)
-        if a.kind == layout.HEAVY_BALL:
-            return
         s.source[:] = pair(self.laws, s.v, s.v)
         s.origin[:] = s.charge
 
     def _step(self) -> None:
         s, a = self.state, self.algorithm
-        t = a.t0 + s.counts[STEPS_DONE] * a.h
         if s.parts.size:
             self._attribute()
-        if a.kind == layout.GD:
-            drop = 0.5 * a.h**2 * pair(self.laws, s.gradient, s.gradient)
-            s.balance[:] += np.where(self.mask, drop, 0) - a.h * self.pull(s.x)
-            s.integral[:] -= np.where(self.mask, 0, a.h * self.charge(s.x, s.gradient))
-            s.x[:] -= a.h * s.gradient
-            self._evaluate(s.x)
-        elif a.kind == layout.HEAVY_BALL:
-            s.balance[:] += self.pull(s.x) - a.momentum * s.charge
-            s.v[:] = a.momentum * s.v - s.gradient
-            s.x[:] += a.h * s.v
-            s.charge[:] = self.charge(s.x, s.v)
-            s.balance[:] += s.charge - a.h * pair(self.laws, s.v, s.v)
-            s.integral[:] += a.h * s.charge
-            self._evaluate(s.x)
-        elif a.kind == layout.CONFORMAL:
-            middle, end = t + 0.5 * a.h, t + a.h
-            kick = 0.5 * a.h / a.mass
-            self._fade(t, middle, s.origin, s.balance)
-            s.balance[:] -= kick * self.pull(s.x)
-            s.v[:] += self.fading(t, middle) * s.v - kick * s.gradient
-            s.x[:] += a.h * s.v
-            s.balance[:] += a.h * pair(self.laws, s.v, s.v) - kick * self.pull(s.x)
-            self._evaluate(s.x)
-            self._fade(middle, end, s.origin, s.balance)
-            s.v[:] -= kick * s.gradient
-            s.v[:] += self.fading(middle, end) * s.v
-            self._integrate_source(t)
-        else:
-            k = a.t0 / a.h + s.counts[STEPS_DONE]
-            beta = (k - 1) / (k + a.alpha - 1)
-            y = s.x + beta * a.h * s.v
-            self._evaluate(y)
-            old = s.v.copy()
-            s.v[:] = beta * old - a.h * s.gradient
-            s.x[:] += a.h * s.v
-            predicted = pair(self.laws, s.v, s.v) - beta * pair(self.laws, old, s.v) + beta**2 * s.source
-            charge = self.charge(s.x, s.v)
-            s.balance[:] += charge - beta * s.charge - a.h * (predicted - self.pull(y))
-            s.charge[:] = charge
-            self._integrate_source(t)
+        self.method.plain(self, a.t0 + s.counts[STEPS_DONE] * a.h)
 
     def _attribute(self) -> None:
         s, a = self.state, self.algorithm
@@ -267,14 +232,15 @@ class Run:
         s.parts[layout.MOMENTUM] += a.h * a.momentum * quantity_rate(self.laws, s.charge)
         s.parts[layout.SOURCE] += a.h * moved
 
-    def _integrate_source(self, t: float) -> None:
+    def integrate_source(self, t: float) -> None:
+        """Add the step from t on to ∫ μS ds, by the trapezoidal rule."""
         s, h = self.state, self.algorithm.h
         source = pair(self.laws, s.v, s.v)
-        self._fade(t, t + h, s.integral, s.source)
+        self.fade(t, t + h, s.integral, s.source)
         s.integral[:] += 0.5 * h * (s.source + source)
         s.source[:] = source
 
-    def _fade(self, t: float, later: float, *sums: A) -> None:
+    def fade(self, t: float, later: float, *sums: A) -> None:
         """Bring sums in units of μ(t) to those of μ(later)."""
         for a in sums:
             a += self.fading(t, later) * a
@@ -283,7 +249,7 @@ class Run:
         s, a, r = self.state, self.algorithm, self.records
         step = int(s.counts[STEPS_DONE])
         row = step // r.every if step % r.every == 0 else r.step.size - 1
-        at_x = a.kind != layout.NAGD and self.full
+        at_x = not self.method.looks_ahead and self.full
         loss = s.loss[0] if at_x else self.evaluate(s.x, slice(None))[0]
         if not math.isfinite(loss):
             s.counts[PHASE] = layout.DIVERGED
@@ -292,7 +258,7 @@ class Run:
         x, v = s.x.astype(np.float64), s.v.astype(np.float64)
         r.excess[row] = 0.5 * (a.mass * (v @ v) + a.weight_decay * (x @ x))
         if s.sizes.size:
-            vectors, norm = (x if a.kind == layout.GD else v, s.gradient), generators(self.laws, x)
+            vectors, norm = (x if a.law == layout.OF_Q else v, s.gradient), generators(self.laws, x)
             s.sizes[:] = np.maximum(s.sizes, [norm * np.abs(b).max(initial=0.0) for b in vectors])
         if r.parts.shape[0]:
             r.parts[row] = s.parts
@@ -300,7 +266,7 @@ class Run:
             r.params[row] = s.x
         r.quantity[row] = self.quantity(s.x)
         r.integral[row] = s.integral
-        if a.kind == layout.GD:
+        if a.law == layout.OF_Q:
             r.charge[row] = self.charge(s.x, -s.gradient)
         else:
             r.charge[row] = self.charge(s.x, s.v)
@@ -310,9 +276,9 @@ class Run:
     def defect(self) -> A:
         """Return the exact discrete residual of every law at the present step."""
         s, a = self.state, self.algorithm
-        if a.kind == layout.GD:
-            return np.asarray(np.where(self.mask, self.quantity(s.x) - s.origin, s.integral) - s.balance)
-        if a.kind != layout.CONFORMAL:
+        if a.law == layout.OF_Q:
+            return np.asarray(np.where(self.symmetric, self.quantity(s.x) - s.origin, s.integral) - s.balance)
+        if a.law != layout.OF_MU_J:
             return s.balance.copy()  # the defects, summed step by step
         return np.asarray(self.charge(s.x, s.v) - s.origin - s.balance)
 

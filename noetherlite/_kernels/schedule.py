@@ -9,34 +9,32 @@ A row is (op, a, b, c, vector, meet). Vectors are x, v, the gradient and y, slot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import layout
+from .rules import Law, Method, Move
 
 # What a phase does; in brackets what a, b and c are, and `vector` where it is not x.
 FORWARD, LOSS, TOTAL, BACKWARD = range(4)  # (layer, tile, samples; at), (tile, samples), (tile, samples), as FORWARD
 ANALYTIC, ENERGY = range(4, 6)  # ∇U (; at) and U (samples; at) of the potentials without data
 PASS = 6  # U and its gradient in one phase (samples, vector for the gradient; at)
 SHUFFLE, FINISH = range(7, 9)  # the minibatch that is due; ∇U + λx (; at), and the end if U is not finite
-FORM, SETTLE = range(9, 11)  # (form, second vector, slot; first vector), (law): slots into the sums
+FORM, SETTLE = range(9, 11)  # (form, second vector, slot; first vector), (rule): slots into the sums
 UPDATE, COUNT = range(11, 13)  # (rule), a step is done
 ATTRIBUTE = 13  # what of the drift of Q the step that is due makes
 CHECK, NORMS, WRITE = range(14, 17)  # the end if U is not finite (samples); sizes of vectors; a record (samples)
-# Rules of UPDATE.
-DESCEND, MOMENTUM, DRAG_KICK_DRIFT, KICK_DRAG, LOOK_AHEAD, UNDECAYED = range(6)
-# What SETTLE enters: the start, or the exact discrete law of a step or half of one.
-ORIGIN, OF_GD, OF_HEAVY_BALL, OF_DRIFT, OF_KICK, OF_NAGD = range(6)
+UNDECAYED = 17  # y, ∇U of the last gradient
 # Vectors; NOWHERE for a gradient that is not wanted.
 X, V, G, Y = range(4)
 NOWHERE = -1
 # Forms: B(a, b), the charge B(a, b) + T(b), the quantity ½B(a, b) + T(b), and |g_c(a)|.
 PAIR, CHARGE, QUANTITY, GENERATOR = range(4)
-# Slots, and what SETTLE reads from each: B(d, d) or B(v, v), ⟨g(x), x⟩, the charge (at the start of gradient descent the
-# quantity), B(v, v') of the velocities before and after.
+# Slots, and what most laws have in each: B(d, d) or B(v, v), ⟨g(x), x⟩ (all of them), the charge (at the start of gradient
+# descent the quantity), B(v, v') of the velocities before and after.
 SLOTS = layout.SLOTS
 SQUARE, PULL, MOVED, CROSS = range(SLOTS)
 # What WRITE reads from each.
@@ -97,16 +95,11 @@ def by_layers(problem: layout.Problem, batch_tiles: int, all_tiles: int) -> Pass
     return passes
 
 
-def _met(parts: Sequence[list[Row]]) -> list[Row]:
-    """Return the rows of all parts, the last of them with a meeting after it."""
-    rows = [row for part in parts for row in part]
-    return [*rows[:-1], rows[-1]._replace(meet=1)] if rows else []
-
-
 class Kind(NamedTuple):
     """What of a run decides which phases it has."""
 
-    algorithm: int
+    method: Method
+    has_velocity: bool
     decays: bool  # weight decay is not 0
     laws: bool  # there are some
     skew: bool  # the G of one of them is not symmetric
@@ -114,60 +107,72 @@ class Kind(NamedTuple):
     parts: bool  # the drift of Q is attributed
 
 
-def kind_of(algorithm: layout.Algorithm, laws: layout.Laws, minibatches: bool, parts: bool = False) -> Kind:
+def kind_of(
+    method: Method, algorithm: layout.Algorithm, laws: layout.Laws, minibatches: bool, parts: bool = False
+) -> Kind:
     """Return the kind of a run."""
-    return Kind(
-        algorithm.kind, algorithm.weight_decay != 0, len(laws.kind) > 0, bool(laws.some_skew), minibatches, parts
-    )
+    has_velocity, decays = algorithm.law != layout.OF_Q, algorithm.weight_decay != 0
+    return Kind(method, has_velocity, decays, len(laws.kind) > 0, bool(laws.some_skew), minibatches, parts)
+
+
+class Phases:
+    """What makes the rows of a run, which an algorithm puts in order.
+
+    Parameters
+    ----------
+    kind : Kind
+        The run's.
+    passes : Passes
+        The rows of a gradient.
+    """
+
+    def __init__(self, kind: Kind, passes: Passes) -> None:
+        self._kind, self.passes = kind, passes
+
+    def evaluate(self, vector: int) -> list[Row]:
+        """∇U + λx at a vector; the run ends there if U is not finite."""
+        shuffle = [_row(SHUFFLE)] if self._kind.minibatches else []
+        return [*shuffle, *self.passes(BATCH, vector, G), _row(FINISH, vector=vector)]
+
+    def form(self, what: int, a: int, b: int, slot: int) -> list[Row]:
+        """A form of two vectors, if there are laws; threads do not meet after it."""
+        return [_row(FORM, what, b, slot, vector=a, meet=False)] if self._kind.laws else []
+
+    def pull(self, vector: int) -> list[Row]:
+        """⟨g(x), x⟩, which weight decay needs, before the vector moves."""
+        return _meeting(self.form(CHARGE, vector, vector, PULL)) if self._kind.decays else []
+
+    def move(self, rule: Move) -> list[Row]:
+        """An update of the vectors."""
+        return [_row(UPDATE, self._kind.method.number(rule))]
+
+    def settle(self, law: Law) -> list[Row]:
+        """The forms that a law reads, and what it makes of them."""
+        if not self._kind.laws:
+            return []
+        forms = [self.form(f.what, f.a, f.b, f.slot) for f in law.forms if self._kind.skew or not f.skew]
+        return [*_meeting([row for rows in forms for row in rows]), _row(SETTLE, self._kind.method.number(law))]
+
+
+def _meeting(rows: list[Row]) -> list[Row]:
+    """Return rows after the last of which threads meet."""
+    return [*rows[:-1], rows[-1]._replace(meet=1)] if rows else []
 
 
 def program(kind: Kind, passes: Passes) -> Program:
     """Return the rows of a run's start, its steps and its records."""
-    algorithm = kind.algorithm
-    moves = algorithm != layout.GD
-
-    def evaluate(vector: int) -> list[Row]:
-        """∇U + λx at a vector; the run ends there if U is not finite."""
-        shuffle = [_row(SHUFFLE)] if kind.minibatches else []
-        return [*shuffle, *passes(BATCH, vector, G), _row(FINISH, vector=vector)]
-
-    def form(what: int, a: int, b: int, slot: int) -> list[Row]:
-        return [_row(FORM, what, b, slot, vector=a, meet=False)] if kind.laws else []
-
-    def settle(how: int, *forms: list[Row]) -> list[Row]:
-        return [*_met(forms), _row(SETTLE, how)] if kind.laws else []
-
-    def pull(vector: int) -> list[Row]:
-        """⟨g(x), x⟩, which weight decay needs, before the vector moves."""
-        return _met([form(CHARGE, vector, vector, PULL)]) if kind.decays else []
-
-    start = [] if algorithm == layout.NAGD else evaluate(X)
+    p, method = Phases(kind, passes), kind.method
+    start = [*([] if method.looks_ahead else p.evaluate(X)), *p.settle(method.start)]
     step: list[Row] = []
     if kind.parts:
-        step += passes(ALL, X, Y) if kind.minibatches else [_row(UPDATE, UNDECAYED)]
+        step += passes(ALL, X, Y) if kind.minibatches else [_row(UNDECAYED)]
         step += [_row(ATTRIBUTE)]
-    if algorithm == layout.GD:
-        start += settle(ORIGIN, form(QUANTITY, X, X, MOVED))
-        orthogonal = form(CHARGE, X, G, MOVED) if kind.skew else []
-        step += [*pull(X), *settle(OF_GD, form(PAIR, G, G, SQUARE), orthogonal), _row(UPDATE, DESCEND), *evaluate(X)]
-    else:
-        start += settle(ORIGIN, form(CHARGE, X, V, MOVED), form(PAIR, V, V, SQUARE))
-        source, moved = form(PAIR, V, V, SQUARE), form(CHARGE, X, V, MOVED)
-        if algorithm == layout.HEAVY_BALL:
-            step += [*pull(X), _row(UPDATE, MOMENTUM), *settle(OF_HEAVY_BALL, moved, source), *evaluate(X)]
-        elif algorithm == layout.CONFORMAL:
-            step += [*pull(X), _row(UPDATE, DRAG_KICK_DRIFT), *settle(OF_DRIFT, source), *evaluate(X)]
-            step += [*pull(X), _row(UPDATE, KICK_DRAG), *settle(OF_KICK, source)]
-        else:  # y, where the gradient was wanted, then holds the velocity before
-            step += [_row(UPDATE, LOOK_AHEAD), *evaluate(Y), *pull(Y), _row(UPDATE, MOMENTUM)]
-            step += settle(OF_NAGD, moved, source, form(PAIR, Y, V, CROSS))
-
-    step.append(_row(COUNT))
-
-    known = algorithm != layout.NAGD and not kind.minibatches
+    step += [*method.step(p), _row(COUNT)]
+    known = not method.looks_ahead and not kind.minibatches
     record = [] if known else [*passes(ALL, X, NOWHERE), _row(CHECK, ALL)]
-    record += [*form(QUANTITY, X, X, RECORDED_QUANTITY), *form(CHARGE, X, V if moves else G, RECORDED_CHARGE)]
-    record += [*form(GENERATOR, X, X, RECORDED_SIZE), _row(NORMS), _row(WRITE, BATCH if known else ALL)]
+    record += p.form(QUANTITY, X, X, RECORDED_QUANTITY)
+    record += p.form(CHARGE, X, V if kind.has_velocity else G, RECORDED_CHARGE)
+    record += [*p.form(GENERATOR, X, X, RECORDED_SIZE), _row(NORMS), _row(WRITE, BATCH if known else ALL)]
     start = start or [_row(NORMS)]  # a part has a row at least
     rows: NDArray[Any] = np.array([*start, *step, *record], np.int64)
     return Program(rows, len(start), len(start) + len(step))

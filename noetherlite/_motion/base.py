@@ -13,6 +13,7 @@ from .._base import checks
 from .._base.complete import require
 from .._base.types import Float64Array, IntArray
 from .._kernels import layout
+from .._kernels.rules import Method
 from .dynamics import Dynamics
 
 Force = Callable[[int, Float64Array], Float64Array]  # (number of the evaluation, point y) ↦ ∇U(y) + λy
@@ -47,7 +48,7 @@ class Algorithm(ABC):
     A new one is a file beside this one, with a subclass that is a frozen dataclass, and its line in `algorithms.ALGORITHMS`.
     It has all abstract members of this class, without which it cannot be written down, and those that are not as here:
     `dt`, `singular_start`, `has_velocity`, `momentum`, `gradients_per_step`, `takes_velocity`, `undamped_first_step`,
-    `following`. Its `code` is the kernels' (`docs/extending.md`); everything else in the package asks these members.
+    `following`. Everything else in the package asks these members, the kernels its `method` (`docs/extending.md`).
     """
 
     lr: float
@@ -94,13 +95,13 @@ class Algorithm(ABC):
 
     @property
     @abstractmethod
-    def code(self) -> int:
-        """The kernels' number."""
+    def method(self) -> Method:
+        """Its rules, which the kernels are made of."""
 
     def kernel(self, t0: float) -> layout.Algorithm:
-        """Return the kernels' description of this algorithm started at t0."""
-        d = self.dynamics
-        return layout.Algorithm(self.code, self.dt, d.mass, d.gamma, d.alpha, t0, self.weight_decay, self.momentum)
+        """Return the numbers that its rules read, for a start at t0."""
+        d, law = self.dynamics, {"Q": layout.OF_Q, "J": layout.OF_J, "μJ": layout.OF_MU_J}[self.law_of]
+        return layout.Algorithm(law, self.dt, d.mass, d.gamma, d.alpha, t0, self.weight_decay, self.momentum)
 
     def specification(self) -> dict[str, Any]:
         """Return the name and the parameters, ready for JSON."""

@@ -3,14 +3,64 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .._base.types import Float64Array
 from .._kernels import layout
+from .._kernels.discrete_laws import FROM_QUANTITY, pulled
+from .._kernels.jit import scalar
+from .._kernels.reference import Run
+from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
+from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, G, Phases, Row, X
 from .base import Algorithm, Force, Gradients, Rounded, Terms
 from .dynamics import GF, Dynamics
+
+
+class _Step(NamedTuple):
+    h: float
+    pull: float
+
+
+@scalar
+def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
+    return _Step(algorithm.h, -algorithm.h * algorithm.weight_decay)
+
+
+@scalar
+def _descended(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return x − hd."""
+    return (at.x - c.h * at.g,)
+
+
+@scalar
+def _law(c: _Step, at: Component) -> tuple[float, ...]:
+    """Q' − Q = ½h² B(d, d) − hλC; where G is not symmetric ∫J ds takes the place of Q, with ⟨g(x), d⟩ = −J."""
+    balance = pulled(at.balance, c.pull, at.pull)
+    if at.symmetric:
+        return balance + 0.5 * c.h * c.h * at.square, at.integral
+    return balance, at.integral - c.h * at.moved
+
+
+DESCENT = Move(_of_step, _descended, ("x",))
+LAW = Law(_of_step, _law, ("balance", "integral"), (Form(SQUARE, PAIR, G, G), Form(MOVED, CHARGE, X, G, skew=True)))
+
+
+def _step(p: Phases) -> list[Row]:
+    return [*p.pull(X), *p.settle(LAW), *p.move(DESCENT), *p.evaluate(X)]
+
+
+def _plain(run: Run, t: float) -> None:
+    s, h = run.state, run.algorithm.h
+    drop = 0.5 * h**2 * run.pair(s.gradient, s.gradient)
+    s.balance[:] += np.where(run.symmetric, drop, 0) - h * run.pull(s.x)
+    s.integral[:] -= np.where(run.symmetric, 0, h * run.charge(s.x, s.gradient))
+    s.x[:] -= h * s.gradient
+    run.take_gradient(s.x)
+
+
+METHOD = Method(FROM_QUANTITY, (LAW, DESCENT), _step, _plain)
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,9 +101,9 @@ class GD(Algorithm):
         return 1
 
     @property
-    def code(self) -> int:
-        """The kernels' number."""
-        return layout.GD
+    def method(self) -> Method:
+        """Its rules."""
+        return METHOD
 
     @property
     def law_of(self) -> Literal["Q"]:

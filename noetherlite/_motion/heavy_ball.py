@@ -3,15 +3,67 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .._base import checks
 from .._base.types import Float64Array
 from .._kernels import layout
+from .._kernels.discrete_laws import FROM_CHARGE, pulled
+from .._kernels.jit import scalar
+from .._kernels.reference import Run
+from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
+from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X
 from .base import Algorithm, Force, Gradients, Rounded, Terms
 from .dynamics import Dynamics
+
+
+class _Step(NamedTuple):
+    h: float
+    beta: float
+    pull: float
+
+
+@scalar
+def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
+    return _Step(algorithm.h, algorithm.momentum, algorithm.weight_decay)
+
+
+@scalar
+def _moved(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return x + hv' and v' = βv − d."""
+    v = c.beta * at.v - at.g
+    return at.x + c.h * v, v
+
+
+@scalar
+def _law(c: _Step, at: Component) -> tuple[float, ...]:
+    """J' = βJ − λC + hB(v', v')."""
+    balance = pulled(at.balance, c.pull, at.pull) - c.beta * at.charge + at.moved - c.h * at.square
+    return balance, at.integral + c.h * at.moved, at.moved
+
+
+MOVE = Move(_of_step, _moved, ("x", "v"))
+LAW = Law(_of_step, _law, ("balance", "integral", "charge"), (Form(MOVED, CHARGE, X, V), Form(SQUARE, PAIR, V, V)))
+
+
+def _step(p: Phases) -> list[Row]:
+    return [*p.pull(X), *p.move(MOVE), *p.settle(LAW), *p.evaluate(X)]
+
+
+def _plain(run: Run, t: float) -> None:
+    s, a = run.state, run.algorithm
+    s.balance[:] += run.pull(s.x) - a.momentum * s.charge
+    s.v[:] = a.momentum * s.v - s.gradient
+    s.x[:] += a.h * s.v
+    s.charge[:] = run.charge(s.x, s.v)
+    s.balance[:] += s.charge - a.h * run.pair(s.v, s.v)
+    s.integral[:] += a.h * s.charge
+    run.take_gradient(s.x)
+
+
+METHOD = Method(FROM_CHARGE, (MOVE, LAW), _step, _plain)
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,9 +119,9 @@ class HeavyBall(Algorithm):
         return 1
 
     @property
-    def code(self) -> int:
-        """The kernels' number."""
-        return layout.HEAVY_BALL
+    def method(self) -> Method:
+        """Its rules."""
+        return METHOD
 
     @property
     def law_of(self) -> Literal["J"]:

@@ -2,13 +2,103 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .._base.types import Float64Array
 from .._kernels import layout
+from .._kernels.discrete_laws import FROM_CHARGE, drag_of_step, faded, fading, integrated, pulled
+from .._kernels.jit import rounded, scalar
+from .._kernels.reference import Run
+from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
+from .._kernels.schedule import PAIR, SQUARE, Phases, Row, V, X
 from .base import Algorithm, Force, Gradients, Rounded, Terms
+
+
+class _Half(NamedTuple):
+    h: float
+    kick: float  # h/2m, by which half a step multiplies the gradient
+    pull: float
+    drag: float  # by how much friction takes from the velocity in half a step, μ(t)/μ(t') − 1
+    whole_drag: float  # and in the step
+
+
+@scalar
+def _first_half(algorithm: layout.Algorithm, step: int) -> _Half:
+    half, kick = 0.5 * algorithm.h, 0.5 * algorithm.h / algorithm.mass
+    drag = fading(algorithm, half, step * algorithm.h + (algorithm.t0 + half))
+    return _Half(algorithm.h, kick, -kick * algorithm.weight_decay, drag, 0.0)
+
+
+@rounded
+def _drag_of_second_half(algorithm: layout.Algorithm, step: int) -> float:
+    drag: float = fading(algorithm, 0.5 * algorithm.h, step * algorithm.h + (algorithm.t0 + algorithm.h))
+    return drag
+
+
+@scalar
+def _second_half(algorithm: layout.Algorithm, step: int) -> _Half:
+    kick = 0.5 * algorithm.h / algorithm.mass
+    drag, whole_drag = _drag_of_second_half(algorithm, step), drag_of_step(algorithm, step)
+    return _Half(algorithm.h, kick, -kick * algorithm.weight_decay, drag, whole_drag)
+
+
+@scalar
+def _kicked_and_drifted(c: _Half, at: Coordinate) -> tuple[float, ...]:
+    """Return x + hv' and v' = v + drag v − kick d."""
+    v = at.v + c.drag * at.v - c.kick * at.g
+    return at.x + c.h * v, v
+
+
+@scalar
+def _kicked(c: _Half, at: Coordinate) -> tuple[float, ...]:
+    """Return u + drag u with u = v − kick d."""
+    u = at.v - c.kick * at.g
+    return (u + c.drag * u,)
+
+
+@scalar
+def _law_of_drift(c: _Half, at: Component) -> tuple[float, ...]:
+    """μ'J' − μJ = μ(τ) (hB(v, v) − (h/2m) λ (C + C')) at τ = t + h/2, all divided by μ at the time reached; first C."""
+    balance = pulled(faded(at.balance, c.drag), c.pull, at.pull)
+    return faded(at.origin, c.drag), balance + c.h * at.square
+
+
+@scalar
+def _law_of_kick(c: _Half, at: Component) -> tuple[float, ...]:
+    """C', and ∫ μS ds/μ."""
+    balance = faded(pulled(at.balance, c.pull, at.pull), c.drag)
+    return faded(at.origin, c.drag), balance, integrated(at, c.h, c.whole_drag), at.square
+
+
+_SOURCE = (Form(SQUARE, PAIR, V, V),)
+DRIFT, KICK = Move(_first_half, _kicked_and_drifted, ("x", "v")), Move(_second_half, _kicked, ("v",))
+LAW_OF_DRIFT = Law(_first_half, _law_of_drift, ("origin", "balance"), _SOURCE)
+LAW_OF_KICK = Law(_second_half, _law_of_kick, ("origin", "balance", "integral", "source"), _SOURCE)
+
+
+def _step(p: Phases) -> list[Row]:
+    first = [*p.pull(X), *p.move(DRIFT), *p.settle(LAW_OF_DRIFT), *p.evaluate(X)]
+    return [*first, *p.pull(X), *p.move(KICK), *p.settle(LAW_OF_KICK)]
+
+
+def _plain(run: Run, t: float) -> None:
+    s, a = run.state, run.algorithm
+    middle, end, kick = t + 0.5 * a.h, t + a.h, 0.5 * a.h / a.mass
+    run.fade(t, middle, s.origin, s.balance)
+    s.balance[:] -= kick * run.pull(s.x)
+    s.v[:] += run.fading(t, middle) * s.v - kick * s.gradient
+    s.x[:] += a.h * s.v
+    s.balance[:] += a.h * run.pair(s.v, s.v) - kick * run.pull(s.x)
+    run.take_gradient(s.x)
+    run.fade(middle, end, s.origin, s.balance)
+    s.v[:] -= kick * s.gradient
+    s.v[:] += run.fading(middle, end) * s.v
+    run.integrate_source(t)
+
+
+METHOD = Method(FROM_CHARGE, (DRIFT, LAW_OF_DRIFT, KICK, LAW_OF_KICK), _step, _plain)
 
 
 class KickDriftKick(Algorithm, abstract=True):
@@ -20,9 +110,9 @@ class KickDriftKick(Algorithm, abstract=True):
         return 2
 
     @property
-    def code(self) -> int:
-        """The kernels' number: without friction the two are the same."""
-        return layout.CONFORMAL
+    def method(self) -> Method:
+        """Its rules: without friction the two are the same."""
+        return METHOD
 
     @property
     def law_of(self) -> Literal["μJ"]:

@@ -3,19 +3,95 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .._base import checks
 from .._base.types import Float64Array
 from .._kernels import layout
+from .._kernels.discrete_laws import FROM_CHARGE, drag_of_step, integrated, pulled
+from .._kernels.jit import scalar
+from .._kernels.layout import STEPS_DONE
+from .._kernels.reference import Run
+from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
+from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, Phases, Row, V, X, Y
 from .base import Algorithm, Force, Gradients, Rounded, Terms
 from .dynamics import Dynamics
 
 # Quadratic terms of the law: with G = 0 there are none, with skew G only the second.
 _SQUARES = r"\langle Gv_{k+1}, v_{k+1}\rangle + \beta_k^2\langle Gv_k, v_k\rangle"
 _MIXED = r"\beta_k\langle Gv_k, v_{k+1}\rangle"
+
+
+class _Step(NamedTuple):
+    h: float
+    beta: float
+    reach: float
+    pull: float
+    drag: float
+
+
+@scalar
+def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
+    k = algorithm.t0 / algorithm.h + step
+    beta = (k - 1) / (k + algorithm.alpha - 1)
+    pull, drag = algorithm.h * algorithm.weight_decay, drag_of_step(algorithm, step)
+    return _Step(algorithm.h, beta, beta * algorithm.h, pull, drag)
+
+
+@scalar
+def _ahead(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Y = x + β_k hv, where the gradient is wanted."""
+    return (at.x + c.reach * at.v,)
+
+
+@scalar
+def _moved(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return x + hv', v' = β_k v − hd, and v for y."""
+    v = c.beta * at.v - c.h * at.g
+    return at.x + c.h * v, v, at.v
+
+
+@scalar
+def _law(c: _Step, at: Component) -> tuple[float, ...]:
+    """J' = βJ + h(B(v', v') − βB(v, v') + β²B(v, v) − λC(y)), and ∫ μS ds/μ."""
+    balance = pulled(at.balance, c.pull, at.pull)
+    balance = balance + c.h * (c.beta * at.cross - c.beta * c.beta * at.source) - c.beta * at.charge
+    return balance + at.moved - c.h * at.square, at.moved, integrated(at, c.h, c.drag), at.square
+
+
+LOOK = Move(_of_step, _ahead, ("y",))
+MOVE = Move(_of_step, _moved, ("x", "v", "y"))
+LAW = Law(
+    _of_step,
+    _law,
+    ("balance", "charge", "integral", "source"),
+    (Form(MOVED, CHARGE, X, V), Form(SQUARE, PAIR, V, V), Form(CROSS, PAIR, Y, V)),
+)
+
+
+def _step(p: Phases) -> list[Row]:
+    return [*p.move(LOOK), *p.evaluate(Y), *p.pull(Y), *p.move(MOVE), *p.settle(LAW)]
+
+
+def _plain(run: Run, t: float) -> None:
+    s, a = run.state, run.algorithm
+    k = a.t0 / a.h + s.counts[STEPS_DONE]
+    beta = (k - 1) / (k + a.alpha - 1)
+    y = s.x + beta * a.h * s.v
+    run.take_gradient(y)
+    old = s.v.copy()
+    s.v[:] = beta * old - a.h * s.gradient
+    s.x[:] += a.h * s.v
+    predicted = run.pair(s.v, s.v) - beta * run.pair(old, s.v) + beta**2 * s.source
+    charge = run.charge(s.x, s.v)
+    s.balance[:] += charge - beta * s.charge - a.h * (predicted - run.pull(y))
+    s.charge[:] = charge
+    run.integrate_source(t)
+
+
+METHOD = Method(FROM_CHARGE, (LOOK, MOVE, LAW), _step, _plain, looks_ahead=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,9 +132,9 @@ class NAGD(Algorithm):
         return 1
 
     @property
-    def code(self) -> int:
-        """The kernels' number."""
-        return layout.NAGD
+    def method(self) -> Method:
+        """Its rules."""
+        return METHOD
 
     @property
     def law_of(self) -> Literal["J"]:

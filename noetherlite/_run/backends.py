@@ -63,14 +63,14 @@ class Compiled:
             "tiles": Placed(self.tiles),
             "all_tiles": Placed(self.all_tiles),
         }
-        self.code = compiled.addresses(plan.problem)
+        self.code = compiled.addresses(plan.problem, runs.method)
 
     def prepare(self, group: slice) -> None:
         """Begin or continue a run."""
         runs, e = self.runs, group.start
         laws, algorithm, batches = runs.begin(e), runs.kernels[e], runs.streams[e]
         self.state, records = layout.views(runs.state, e), layout.views(runs.records, e)
-        kind = schedule.kind_of(algorithm, laws, batches.size < batches.order.size, records.parts.size > 0)
+        kind = schedule.kind_of(runs.method, algorithm, laws, batches.size < batches.order.size, records.parts.size > 0)
         of_this_run = {"algorithm": algorithm, "laws": laws, "batches": batches, "program": _program(kind)}
         of_this_run |= {"state": self.state, "records": records}
         self.placed |= {name: Placed(fields) for name, fields in of_this_run.items()}
@@ -113,7 +113,7 @@ class NumPy:
         runs, e = self.runs, group.start
         laws = runs.begin(e)
         state, records = layout.views(runs.state, e), layout.views(runs.records, e)
-        self.run = reference.Run(self._evaluate, runs.kernels[e], laws, runs.streams[e], state, records)
+        self.run = reference.Run(self._evaluate, runs.method, runs.kernels[e], laws, runs.streams[e], state, records)
 
     def advance(self, n_steps: int) -> None:
         """Take up to `n_steps` steps."""

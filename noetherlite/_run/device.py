@@ -73,12 +73,13 @@ class Fleet:
 
     def advance(self, n_steps: int) -> None:
         """Advance by `n_steps` steps; the first call also makes and records the start."""
-        from .._kernels.cuda import whole_device
+        from .._kernels.cuda import scalars, whole_device
 
         if self._device is None:
             program, self._device = self._upload()
             if self.spread:
-                self._conductor = whole_device.Spread(self._problem, program, self._tables(), self._device)
+                functions = scalars.of(self._problem, self.runs.method)
+                self._conductor = whole_device.Spread(self._problem, program, self._tables(), self._device, functions)
         with uninterrupted():
             self._launch(n_steps)
             for name in _SMALL:
@@ -97,7 +98,7 @@ class Fleet:
                 for e in np.flatnonzero(self.state.counts[:, layout.PHASE] != layout.DIVERGED):
                     self._conductor.advance(int(e), self.state.counts[e], n_steps)
             else:
-                kernel = block.kernels(scalars.of(self._problem))[placing.where]
+                kernel = block.kernels(scalars.of(self._problem, self.runs.method))[placing.where]
                 launch = kernel[E, placing.threads, 0, placing.shared]
                 launch(settings[0], rates, state, scratch, records, n_steps)
 
@@ -127,7 +128,7 @@ class Fleet:
         plan, slots = self.plan, self.placing.tables.slots
         batch_tiles = device_layout.n_tiles(plan.drawn, slots)
         all_tiles = 1 if self.spread else device_layout.n_tiles(plan.n_samples, slots)
-        kind = schedule.kind_of(self.algorithm, plan.laws, minibatches=plan.drawn < plan.n_samples)
+        kind = schedule.kind_of(self.runs.method, self.algorithm, plan.laws, minibatches=plan.drawn < plan.n_samples)
         program = schedule.program(kind, schedule.by_layers(self._problem, batch_tiles, all_tiles))
         batch, everything = self._tables()
         setting = device_layout.Setting(

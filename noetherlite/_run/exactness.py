@@ -31,7 +31,7 @@ def objection(runs: Runs, e: int) -> str:
     if state.counts[layout.PHASE] != layout.RUNNING or dual:
         return ""
     kernel, done = runs.kernels[e], int(state.counts[layout.STEPS_DONE])
-    oracle = reference.Run(_no_gradient, kernel, plan.laws, runs.streams[e], state, records)
+    oracle = reference.Run(_no_gradient, runs.method, kernel, plan.laws, runs.streams[e], state, records)
     with np.errstate(over="ignore", invalid="ignore"):
         defects = [("discrete residual", oracle.defect())]
         if algorithm.law_of == "J":  # which the kernels then keep from step to step

@@ -35,8 +35,10 @@ class Runs:
     ----------
     state : State
         The states, in the coordinates of the plan; zeros until `begin` is called for a new run.
+    method : rules.Method
+        The rules of the algorithms, which are of one class.
     kernels : tuple of E layout.Algorithms
-        The algorithms, as the kernels read them.
+        Their numbers, as the kernels read them.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Runs:
     ) -> None:
         self.plan, self.algorithms, self.x0, self.v0, self.t0 = plan, algorithms, x0, v0, t0
         self.records, self.streams = records, streams
+        self.method = algorithms[0].method
         self.kernels = tuple(a.kernel(t0) for a in algorithms)
         self.state = plan.state(len(algorithms), with_parts=records.parts.shape[1] > 0)
 

@@ -11,11 +11,14 @@ import numba
 from numba.core import event
 
 from .._base import checks
+from .._base.types import Array
 from .._kernels import store
 from .._kernels.cpu import compiled as cpu
+from .._kernels.cpu.rules import addresses_of_rules
+from .._motion.algorithms import ALGORITHMS
 from .._motion.gradient_descent import GD
 from .._problem.network import Network
-from .._problem.potentials import Harmonic, Radial
+from .._problem.potentials import Harmonic, Potential, Radial
 from .integrate import integrate
 
 
@@ -30,8 +33,8 @@ class Step(NamedTuple):
 def warmup() -> Iterator[Step]:
     """Compile all functions, step by step, and cache them on disk if a folder can be written.
 
-    A function is compiled once for each precision, whatever the network, algorithm and laws, so that the smallest run
-    compiles everything.
+    A function is compiled once for each precision, whatever the network and the laws, so that the smallest run compiles
+    everything but the rules of the other algorithms.
 
     Yields
     ------
@@ -52,7 +55,7 @@ def warmup() -> Iterator[Step]:
     yield _time_step("potentials without data", _evaluate_analytic)
     yield _time_step("predictions", partial(net.predict, theta, [[1.0]]))
     for dtype in checks.DTYPES:
-        yield _time_step(f"runs in {dtype}", partial(integrate, U, GD(0.1), theta, 1, dtype=dtype))
+        yield _time_step(f"runs in {dtype}", partial(_run, U, theta, dtype))
 
 
 def folder() -> str | None:
@@ -71,6 +74,12 @@ def refusal() -> str:
 def _evaluate_analytic() -> None:
     for U in (Radial(1), Harmonic([[1.0]])):
         U.value([1.0])
+
+
+def _run(U: Potential, theta: Array, dtype: str) -> None:
+    integrate(U, GD(0.1), theta, 1, dtype=dtype)
+    for kind in ALGORITHMS.values():
+        addresses_of_rules(kind(0.1).method, dtype)
 
 
 def _time_step(what: str, function: Callable[[], object]) -> Step:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .. import layout, pointwise, schedule
 from ..jit import compiled, inlined, merged
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
+from ..rules import Method
 from ..schedule import OP, VECTOR, A, B, C
 from . import loops
 from .intrinsics import window
@@ -28,7 +29,8 @@ from .placed import (
     state_at,
     tiles_at,
 )
-from .steps import attribute, combine, form, settle, slot, update, write
+from .rules import addresses_of_rules
+from .steps import attribute, combine, form, slot, write
 from .tiles import Tiles
 from .tiles import empty as tiles
 
@@ -47,14 +49,16 @@ class Run(NamedTuple):
     records: Any
     network: Any  # the compiled functions `network` and `forms`
     forms: Any
+    rules: Any  # those of the algorithm
 
 
-def addresses(problem: layout.Problem) -> dict[str, Any]:
+def addresses(problem: layout.Problem, method: Method) -> dict[str, Any]:
     """Return the addresses of the compiled functions that a run calls by them."""
     dtype = str(problem.X.dtype)
     return {
         "network": address_of_network(dtype) if problem.kind == layout.NETWORK else 0,
         "forms": address_of_forms(dtype),
+        "rules": addresses_of_rules(method, dtype),
     }
 
 
@@ -212,10 +216,8 @@ def advance(run, x, n_steps):
                 loss_of_all = value
         elif op == schedule.FORM:
             form(run, a, at, vector_of(state, row[B]), slot(state, row[C]))
-        elif op == schedule.SETTLE:
-            settle(a, algorithm, laws, state)
-        elif op == schedule.UPDATE:
-            update(a, algorithm, state)
+        elif op == schedule.UPDATE or op == schedule.SETTLE:
+            float64_at(run.rules[a], (run.algorithm, run.laws, run.state))
         elif op == schedule.FINISH:
             if algorithm.weight_decay != 0:
                 combine(1.0, state.gradient, algorithm.weight_decay, at, state.gradient)
@@ -225,6 +227,8 @@ def advance(run, x, n_steps):
             state.counts[STEPS_DONE] += 1
         elif op == schedule.SHUFFLE:
             draw(run, batches, state)
+        elif op == schedule.UNDECAYED:
+            combine(1.0, state.gradient, -algorithm.weight_decay, x, state.y)
         elif op == schedule.ATTRIBUTE:
             attribute(run, algorithm, laws, state)
         elif op == schedule.CHECK:

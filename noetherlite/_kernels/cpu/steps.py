@@ -1,4 +1,4 @@
-"""The phases of a step beside the evaluation of the gradient: updates, the laws' sums, the parts of a drift, records.
+"""The phases of a step beside the evaluation of the gradient: records, and the parts of a drift.
 
 With weight decay λ the gradient they are given is that of U + ½λ|x|², d = ∇U + λx.
 """
@@ -14,41 +14,6 @@ from .intrinsics import window
 from .layers import copy
 from .placed import float64_at
 
-# The loops of the updates are functions of their own: inlined among others they would not be vectorised.
-
-
-@merged
-def descend(x, g, h):
-    """x ← x − hg."""
-    for i in range(x.size):
-        x[i] = pointwise.move(x[i], g[i], -h)
-
-
-@merged
-def drag_kick_drift(x, v, g, drag, kick, h):
-    """v ← v + (drag v − kick g), x ← x + hv."""
-    for i in range(x.size):
-        u = pointwise.drag_kick(v[i], g[i], drag, kick)
-        v[i] = u
-        x[i] = pointwise.move(x[i], u, h)
-
-
-@merged
-def kick_drag(v, g, kick, drag):
-    """v ← v − kick g, v ← v + drag v."""
-    for i in range(v.size):
-        v[i] = pointwise.kick_drag(v[i], g[i], kick, drag)
-
-
-@merged
-def momentum_drift(x, v, g, beta, kick, h, old):
-    """old = v, v ← βv − kick g, x ← x + hv."""
-    for i in range(x.size):
-        u = pointwise.push(v[i], g[i], beta, kick)
-        old[i] = v[i]
-        v[i] = u
-        x[i] = pointwise.move(x[i], u, h)
-
 
 @merged
 def combine(a, x, b, y, out):
@@ -57,106 +22,11 @@ def combine(a, x, b, y, out):
         out[i] = a * x[i] + b * y[i]
 
 
-@inlined
-def update(rule, algorithm, state):
-    """Move x, v and y by a rule of schedule.py."""
-    x, v, g, y, h = state.x, state.v, state.gradient, state.y, algorithm.h
-    step = state.counts[STEPS_DONE]
-    if rule == schedule.DESCEND:
-        descend(x, g, h)
-    elif rule == schedule.DRAG_KICK_DRIFT:
-        drag = discrete_laws.drag_of_first_half(algorithm, step)
-        drag_kick_drift(x, v, g, drag, discrete_laws.kick_of_half(algorithm), h)
-    elif rule == schedule.KICK_DRAG:
-        drag = discrete_laws.drag_of_second_half(algorithm, step)
-        kick_drag(v, g, discrete_laws.kick_of_half(algorithm), drag)
-    elif rule == schedule.MOMENTUM:
-        nesterov = algorithm.kind == layout.NAGD
-        beta = discrete_laws.nagd_beta(algorithm, step) if nesterov else algorithm.momentum
-        momentum_drift(x, v, g, beta, h if nesterov else 1.0, h, y)
-    elif rule == schedule.LOOK_AHEAD:
-        combine(1.0, x, discrete_laws.nagd_beta(algorithm, step) * h, v, y)
-    else:
-        combine(1.0, g, -algorithm.weight_decay, x, y)
-
-
 @merged
 def slot(state, number):
     """Return the components of a form of the step."""
     K = state.balance.size
     return window(state.scratch, number * K, K)
-
-
-@merged
-def fade(a, drag):
-    """a ← a + drag a."""
-    if drag != 0:
-        for j in range(a.size):
-            a[j] = discrete_laws.faded(a[j], drag)
-
-
-@inlined
-def settle(law, algorithm, laws, state):
-    """Enter the forms of a step into the sums of every law's components."""
-    c, h = discrete_laws.coefficients(law, algorithm, state.counts[STEPS_DONE]), algorithm.h
-    square, pull = slot(state, schedule.SQUARE), slot(state, schedule.PULL)
-    moved, cross = slot(state, schedule.MOVED), slot(state, schedule.CROSS)
-    balance, integral, source, charge = state.balance, state.integral, state.source, state.charge
-    if law == schedule.OF_DRIFT:
-        fade(state.origin, c.drag)
-        fade(balance, c.drag)
-    if c.pull != 0:
-        for j in range(balance.size):
-            balance[j] = discrete_laws.pulled(balance[j], c.pull, pull[j])
-    if law == schedule.ORIGIN:
-        start(algorithm, state, moved, square)
-    elif law == schedule.OF_GD:
-        for l in range(laws.kind.size):
-            if laws.symmetric[l]:
-                for j in range(laws.start[l], laws.start[l + 1]):
-                    balance[j] = discrete_laws.after_gd(balance[j], h, square[j])
-            else:
-                for j in range(laws.start[l], laws.start[l + 1]):
-                    integral[j] = discrete_laws.after_gd_skew(integral[j], h, moved[j])
-    elif law == schedule.OF_HEAVY_BALL:
-        for j in range(balance.size):
-            balance[j] = discrete_laws.after_heavy_ball(balance[j], h, c.beta, charge[j], moved[j], square[j])
-            integral[j] += h * moved[j]
-        copy(moved, charge)
-    elif law == schedule.OF_DRIFT:
-        for j in range(balance.size):
-            balance[j] = discrete_laws.after_drift(balance[j], h, square[j])
-    elif law == schedule.OF_KICK:
-        fade(state.origin, c.drag)
-        fade(balance, c.drag)
-        integrate_source(h, c.whole_drag, integral, source, square)
-    else:
-        for j in range(balance.size):
-            balance[j] = discrete_laws.after_nagd(
-                balance[j], h, c.beta, charge[j], moved[j], source[j], cross[j], square[j]
-            )
-        copy(moved, charge)
-        integrate_source(h, c.whole_drag, integral, source, square)
-
-
-@inlined
-def start(algorithm, state, moved, square):
-    """Set what the laws are measured from."""
-    if algorithm.kind != layout.HEAVY_BALL:
-        copy(moved, state.origin)
-    if algorithm.kind != layout.GD:
-        copy(moved, state.charge)
-        copy(square, state.source)
-
-
-@merged
-def integrate_source(h, drag, integral, source, square):
-    """∫ μS ds/μ over the step by the trapezoidal rule, and S = B(v, v) at its end."""
-    fade(integral, drag)
-    fade(source, drag)
-    for j in range(source.size):
-        integral[j] = discrete_laws.trapezoid(integral[j], h, source[j], square[j])
-        source[j] = square[j]
 
 
 @inlined
@@ -188,7 +58,7 @@ def measure(algorithm, state):
     if K == 0:
         return
     norm = slot(state, schedule.RECORDED_SIZE)
-    sizes = largest(state.x if algorithm.kind == layout.GD else state.v), largest(state.gradient)
+    sizes = largest(state.x if algorithm.law == layout.OF_Q else state.v), largest(state.gradient)
     for i in range(2):
         row = window(state.sizes, i * K, K)
         for j in range(K):
@@ -219,9 +89,9 @@ def write(problem, algorithm, laws, state, records, loss):
         symmetric = laws.symmetric[l] != 0
         for j in range(laws.start[l], laws.start[l + 1]):
             quantity[j] = Q[j]
-            charge[j] = -J[j] if algorithm.kind == layout.GD else J[j]  # ẋ is minus the gradient
+            charge[j] = -J[j] if algorithm.law == layout.OF_Q else J[j]  # ẋ is minus the gradient
             discrete[j] = discrete_laws.defect(
-                algorithm.kind, symmetric, Q[j], J[j], state.origin[j], state.integral[j], state.balance[j]
+                algorithm.law, symmetric, Q[j], J[j], state.origin[j], state.integral[j], state.balance[j]
             )
 
 

@@ -25,7 +25,7 @@ from .device_layout import (
 from .jit import MOST_THREADS, device, kernel, written_out
 from .laws import form
 from .network import add_up, backward, forward, loss
-from .steps import analytic, energy, finish, judge, measure, norms, settle, update, write
+from .steps import analytic, energy, finish, judge, measure, norms, write
 
 
 @written_out
@@ -72,10 +72,8 @@ def perform(functions, row, step, setting, algorithm, own, state, records, e, fi
         backward(functions, problem, data, places, a, x, own.memory, own.gradient, view, first, stride)
     elif op == schedule.FORM:
         form(a, laws, tables, x, vector_of(own, b), c, own.pieces, first, stride)
-    elif op == schedule.SETTLE:
-        settle(a, algorithm, step, laws, tables, own, first, stride)
-    elif op == schedule.UPDATE:
-        update(a, algorithm, step, own, first, stride)
+    elif op == schedule.UPDATE or op == schedule.SETTLE:
+        functions.rules(a, algorithm, step, laws, tables, own, first, stride)
     elif op == schedule.ANALYTIC:
         analytic(problem, x, own.gradient, first, stride)
     elif op == schedule.FINISH:
@@ -83,7 +81,7 @@ def perform(functions, row, step, setting, algorithm, own, state, records, e, fi
     elif op == schedule.NORMS:
         norms(own, first, stride)
     elif op == schedule.WRITE:
-        measure(algorithm.kind, laws, tables, own, state.sizes, e, first, stride)
+        measure(algorithm.law, laws, tables, own, state.sizes, e, first, stride)
         write(own.losses[a], algorithm, step, laws, tables, own, records, e, first, stride)
     elif first == 0:  # what is for one thread
         if op == schedule.ENERGY:
@@ -185,7 +183,7 @@ def train(functions, setting, rates, own, state, records, e, n_steps):
 @device
 def with_rate(a, h):
     """Return the algorithm with its own time per step."""
-    return layout.Algorithm(a.kind, h, a.mass, a.gamma, a.alpha, a.t0, a.weight_decay, a.momentum)
+    return layout.Algorithm(a.law, h, a.mass, a.gamma, a.alpha, a.t0, a.weight_decay, a.momentum)
 
 
 @device

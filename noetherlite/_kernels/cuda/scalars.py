@@ -1,4 +1,4 @@
-"""The activations and the loss of a network as functions of the GPU, which kernels are compiled with: those in use, no other."""
+"""Activations, loss and rules of an algorithm as functions of the GPU, which kernels are compiled with: those in use, no other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from .. import layout, pointwise
 from ..functions import ACTIVATIONS, LOSSES, Scalar
+from ..rules import Method
 from .jit import device
+from .rules import numbered
 
 
 class Functions(NamedTuple):
@@ -18,16 +20,17 @@ class Functions(NamedTuple):
     sigma: Any  # (code, c, z, z) ↦ σ
     d_sigma: Any  # (code, c, z, a) ↦ σ′
     d_parameter: Any  # (code, c, z, z) ↦ ∂σ/∂c
+    rules: Any  # those of the algorithm, see rules.py
     loss: Any  # (c, n, data, number, memory, z, ld, N) ↦ ℓ of a sample, whose outputs become ∂ℓ/∂z / N
 
 
-def of(problem: layout.Problem) -> Functions:
-    """Return the functions of a problem's network."""
-    return _made(tuple(sorted({int(code) for code in problem.activation})), problem.loss)
+def of(problem: layout.Problem, method: Method) -> Functions:
+    """Return the functions of a problem's network and of an algorithm."""
+    return _made(tuple(sorted({int(code) for code in problem.activation})), problem.loss, method)
 
 
 @functools.cache
-def _made(codes: tuple[int, ...], loss: int) -> Functions:
+def _made(codes: tuple[int, ...], loss: int, method: Method) -> Functions:
     sigmas = [(code, ACTIVATIONS[code]) for code in codes]
     return Functions(
         sigma=_choice([(code, _of_three(sigma.value)) for code, sigma in sigmas]),
@@ -35,6 +38,7 @@ def _made(codes: tuple[int, ...], loss: int) -> Functions:
         d_parameter=_choice(
             [(code, _of_three(sigma.d_parameter)) for code, sigma in sigmas if sigma.d_parameter is not None]
         ),
+        rules=numbered(method.all_rules),
         loss=_loss(loss),
     )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from .. import layout, pointwise, schedule
-from . import device_layout, products, scalars
+from . import device_layout, products
 from .jit import MOST_THREADS
 from .phases import begin, end, gather, kernels, row_sums
 from .products import Matrix
+from .scalars import Functions
 
 # Blocks of a launch at the most: a few for each multiprocessor, whose threads then take many pieces each.
 MOST_BLOCKS = 1056
@@ -29,6 +30,8 @@ class Spread:
         Those of passes over a minibatch and over all samples, likewise.
     device : tuple
         What kernels are given: the two settings, rates, state, scratch, records.
+    functions : Functions
+        What they are compiled with.
     """
 
     def __init__(
@@ -37,10 +40,11 @@ class Spread:
         program: schedule.Program,
         tables: tuple[device_layout.Tables, device_layout.Tables],
         device: tuple[Any, ...],
+        functions: Functions,
     ) -> None:
         self.problem, self.program, self.tables = problem, program, tables
         self.settings, self.rates, self.state, self.scratch, self.records = device
-        self.kernels = kernels(scalars.of(problem))
+        self.kernels = kernels(functions)
         self.product = products.by_cublas if products.has_cublas() else products.by_tiles
 
     def advance(self, e: int, counts: Any, n_steps: int) -> None:

@@ -1,0 +1,70 @@
+"""The rules of an algorithm as loops over coordinates and components, compiled when a run uses them and called by address."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numba
+import numpy as np
+
+from .. import schedule
+from ..jit import compiled, merged
+from ..layout import STEPS_DONE
+from ..rules import Law, Method, Move, component_of, coordinate_of
+from .placed import address_of_code, algorithm_at, laws_at, state_at
+from .steps import slot
+
+
+@functools.cache
+def loop(rule: Move | Law, dtype: str) -> Any:
+    """Return the compiled function of a rule for parameters of this dtype: addresses of algorithm, laws and state ↦ 0.0."""
+    return compiled(_over_coordinates(rule, dtype) if isinstance(rule, Move) else _over_components(rule, dtype))
+
+
+def _over_coordinates(move: Move, dtype: str) -> Any:
+    coefficients, visit = move.coefficients, merged(coordinate_of(move))
+    number = np.empty(0, dtype)  # says what the parameters are
+
+    def over_coordinates(algorithm_address, laws_address, state_address):
+        algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
+        c = coefficients(algorithm, state.counts[STEPS_DONE])
+        x, v, g, y = state.x, state.v, state.gradient, state.y
+        for i in range(x.size):
+            visit(c, x, v, g, y, i)
+        return 0.0
+
+    return over_coordinates
+
+
+def _over_components(law: Law, dtype: str) -> Any:
+    coefficients, visit = law.coefficients, merged(component_of(law))
+    number, by_symmetry = np.empty(0, dtype), any(form.skew for form in law.forms)
+
+    def over_components(algorithm_address, laws_address, state_address):
+        algorithm, laws = algorithm_at(algorithm_address, number), laws_at(laws_address, number)
+        state = state_at(state_address, number)
+        c, decays = coefficients(algorithm, state.counts[STEPS_DONE]), algorithm.weight_decay != 0
+        square, pull = slot(state, schedule.SQUARE), slot(state, schedule.PULL)
+        moved, cross = slot(state, schedule.MOVED), slot(state, schedule.CROSS)
+        origin, integral, balance = state.origin, state.integral, state.balance
+        source, charge = state.source, state.charge
+        l, n = 0, laws.kind.size
+        while l < n:  # all laws at once, or those with the same kind of G, one after the other
+            symmetric, after = laws.symmetric[l], l + 1 if by_symmetry else n
+            while after < n and laws.symmetric[after] == symmetric:
+                after += 1
+            for j in range(laws.start[l], laws.start[after]):
+                forms = square[j], pull[j] if decays else 0.0, moved[j], cross[j]
+                visit(c, forms, symmetric != 0, origin, integral, balance, source, charge, j)
+            l = after
+        return 0.0
+
+    return over_components
+
+
+def addresses_of_rules(method: Method, dtype: str) -> Any:
+    """Return the addresses of an algorithm's rules in the order of their numbers, compiled or read from disk if need be."""
+    words = (numba.int64, numba.int64, numba.int64)
+    found = [address_of_code(loop(rule, dtype), words) for rule in method.all_rules]
+    return tuple(found) if numba.config.DISABLE_JIT else np.array(found, np.int64)

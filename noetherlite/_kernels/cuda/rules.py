@@ -1,0 +1,68 @@
+"""The rules of an algorithm as functions of the GPU, any number of threads going over the coordinates and the components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import schedule
+from ..rules import Law, Move, component_of, coordinate_of
+from .jit import device
+from .laws import total
+
+
+def numbered(rules: tuple[Move | Law, ...]) -> Any:
+    """Return number, algorithm, step, laws, tables, the run's arrays, first, stride ↦ None, which applies the rule with a number."""
+    if not rules:
+
+        @device
+        def none(number, algorithm, step, laws, tables, run, first, stride):
+            pass
+
+        return none
+    head, rest = _loop(rules[0]), numbered(rules[1:])
+
+    @device
+    def apply(number, algorithm, step, laws, tables, run, first, stride):
+        if number == 0:
+            head(algorithm, step, laws, tables, run, first, stride)
+        else:
+            rest(number - 1, algorithm, step, laws, tables, run, first, stride)
+
+    return apply
+
+
+def _loop(rule: Move | Law) -> Any:
+    return _over_coordinates(rule) if isinstance(rule, Move) else _over_components(rule)
+
+
+def _over_coordinates(move: Move) -> Any:
+    coefficients, visit = move.coefficients, device(coordinate_of(move))
+
+    @device
+    def over_coordinates(algorithm, step, laws, tables, run, first, stride):
+        c = coefficients(algorithm, step)
+        for i in range(first, run.x.size, stride):
+            visit(c, run.x, run.v, run.gradient, run.y, i)
+
+    return over_coordinates
+
+
+def _over_components(law: Law) -> Any:
+    coefficients, visit = law.coefficients, device(component_of(law))
+    slots = {form.slot for form in law.forms}
+    has_square, has_moved, has_cross = (slot in slots for slot in (schedule.SQUARE, schedule.MOVED, schedule.CROSS))
+
+    @device
+    def over_components(algorithm, step, laws, tables, run, first, stride):
+        c, decays = coefficients(algorithm, step), algorithm.weight_decay != 0
+        for l in range(laws.kind.size):
+            for j in range(first, laws.start[l + 1] - laws.start[l], stride):
+                at, pieces = laws.start[l] + j, run.pieces
+                square = total(laws, tables, schedule.SQUARE, l, j, pieces) if has_square else 0.0
+                pull = total(laws, tables, schedule.PULL, l, j, pieces) if decays else 0.0
+                moved = total(laws, tables, schedule.MOVED, l, j, pieces) if has_moved else 0.0
+                cross = total(laws, tables, schedule.CROSS, l, j, pieces) if has_cross else 0.0
+                forms, symmetric = (square, pull, moved, cross), laws.symmetric[l] != 0
+                visit(c, forms, symmetric, run.origin, run.integral, run.balance, run.source, run.charge, at)
+
+    return over_components

@@ -1,0 +1,147 @@
+"""What an algorithm gives to the kernels: its update rules, of one coordinate, and its exact laws, of one component.
+
+Kernels go over the coordinates and the components, on the CPU and on GPUs; the functions of numbers are the algorithm's own and
+stand in its file. All of them are compiled for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from . import reference, schedule
+
+
+class Coordinate(NamedTuple):
+    """What an update rule reads of one coordinate i."""
+
+    x: float
+    v: float
+    g: float  # of ∇U + λx, at the point of the last evaluation
+    y: float
+
+
+class Component(NamedTuple):
+    """What a law reads of one component: the forms of the step, in the order of the slots in schedule.py, and its sums."""
+
+    square: float
+    pull: float  # 0 without weight decay
+    moved: float
+    cross: float
+    symmetric: bool  # whether G is
+    origin: float
+    integral: float
+    balance: float
+    source: float
+    charge: float
+
+
+class Form(NamedTuple):
+    """A form of two vectors that a law reads, see schedule.py."""
+
+    slot: int
+    what: int
+    a: int
+    b: int
+    skew: bool = False  # read only where G is not symmetric; only laws with such forms are told whether it is
+
+
+class Move(NamedTuple):
+    """An update of the vectors, coordinate by coordinate."""
+
+    coefficients: Callable[..., Any]  # algorithm, step ↦ c, the same for all coordinates
+    rule: Callable[..., Any]  # c, Coordinate ↦ the new values, a tuple
+    writes: tuple[str, ...]  # what they are of: fields of Coordinate
+
+
+class Law(NamedTuple):
+    """An entry into the sums of the laws, component by component."""
+
+    coefficients: Callable[..., Any]  # algorithm, step ↦ c, the same for all components
+    rule: Callable[..., Any]  # c, Component ↦ the new values, a tuple
+    writes: tuple[str, ...]  # what they are of: fields of Component
+    forms: tuple[Form, ...]  # beside ⟨g(x), x⟩, which weight decay takes
+
+
+class Method(NamedTuple):
+    """All that kernels need to know of an algorithm beyond its numbers.
+
+    Parameters
+    ----------
+    start : Law
+        What the laws are measured from.
+    rules : tuple of Move and Law
+        Those of a step.
+    step : callable
+        schedule.Phases ↦ the rows of a step, which order the rules and the evaluations of the gradient.
+    plain : callable
+        reference.Run, t ↦ None: the step from time t on in plain NumPy, written for reading.
+    looks_ahead : bool
+        Whether the first gradient is that of the first step; else there is one of the start.
+    """
+
+    start: Law
+    rules: tuple[Move | Law, ...]
+    step: Callable[[schedule.Phases], list[schedule.Row]]
+    plain: Callable[[reference.Run, float], None]
+    looks_ahead: bool = False
+
+    def number(self, rule: Move | Law) -> int:
+        """Return the number of a rule, by which rows name it; that of the start is 0."""
+        return self.all_rules.index(rule)
+
+    @property
+    def all_rules(self) -> tuple[Move | Law, ...]:
+        """The start's and those of a step."""
+        return (self.start, *self.rules)
+
+
+def _place(writes: tuple[str, ...], name: str) -> tuple[bool, int]:
+    """Return whether a rule writes what has this name, and where among its values."""
+    return (True, writes.index(name)) if name in writes else (False, 0)
+
+
+# What is written is known when these are compiled, and the rest of them is left out.
+
+
+def coordinate_of(move: Move) -> Callable[..., None]:
+    """Return c, x, v, g, y (P,), i ↦ None, which applies a rule to coordinate i."""
+    rule = move.rule
+    (in_x, at_x), (in_v, at_v), (in_y, at_y) = (_place(move.writes, name) for name in "xvy")
+
+    def visit(c, x, v, g, y, i):
+        new = rule(c, Coordinate(x[i], v[i], g[i], y[i]))
+        if in_x:
+            x[i] = new[at_x]
+        if in_v:
+            v[i] = new[at_v]
+        if in_y:
+            y[i] = new[at_y]
+
+    return visit
+
+
+def component_of(law: Law) -> Callable[..., None]:
+    """Return c, forms, symmetric, the sums (K,), j ↦ None, which applies a law to component j; forms are four numbers."""
+    rule = law.rule
+    (in_origin, at_origin), (in_integral, at_integral) = _place(law.writes, "origin"), _place(law.writes, "integral")
+    (in_balance, at_balance), (in_source, at_source) = _place(law.writes, "balance"), _place(law.writes, "source")
+    in_charge, at_charge = _place(law.writes, "charge")
+
+    def visit(c, forms, symmetric, origin, integral, balance, source, charge, j):
+        square, pull, moved, cross = forms
+        sums = origin[j], integral[j], balance[j], source[j], charge[j]
+        new = rule(c, Component(square, pull, moved, cross, symmetric, *sums))
+        if in_origin:
+            origin[j] = new[at_origin]
+        if in_integral:
+            integral[j] = new[at_integral]
+        if in_balance:
+            balance[j] = new[at_balance]
+        if in_source:
+            source[j] = new[at_source]
+        if in_charge:
+            charge[j] = new[at_charge]
+
+    return visit
