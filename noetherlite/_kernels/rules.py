@@ -7,10 +7,7 @@ stand in its file. All of them are compiled for both.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from . import reference, schedule
+from typing import Any, NamedTuple
 
 
 class Coordinate(NamedTuple):
@@ -83,8 +80,8 @@ class Method(NamedTuple):
 
     start: Law
     rules: tuple[Move | Law, ...]
-    step: Callable[[schedule.Phases], list[schedule.Row]]
-    plain: Callable[[reference.Run, float], None]
+    step: Callable[[Any], Any]
+    plain: Callable[[Any, float], None]
     looks_ahead: bool = False
 
     def number(self, rule: Move | Law) -> int:
