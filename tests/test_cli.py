@@ -565,6 +565,28 @@ def test_laws_are_counted(capsys):
     assert "e^{0.5t}" in answer["laws"][1]["latex"]
 
 
+def test_laws_of_known_models(capsys):
+    assert main(["laws", "--model", "llama-7b", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["laws"] == 9_142_272
+    assert main(["laws", "--model", "gpt2", "--dynamics", "nagf"]) == 0
+    assert "694,832   of 124,439,808 parameters" in capsys.readouterr().out
+    assert main(["laws", "--model", "gpt3"]) == 2
+    assert "--model='gpt3' is not known" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["laws", "--model", "gpt2", "--widths", "2,3,2"])
+
+
+def test_the_table_of_counts(capsys, monkeypatch):
+    from noetherlite._theory import count_table
+
+    rows = list(count_table.rows())[:2]
+    monkeypatch.setattr(count_table, "rows", lambda: iter(rows))
+    assert main(["laws", "--table"]) == 0
+    assert "| linear 2-3-2, cross-entropy | gradient | 9 / 12 | certified |" in capsys.readouterr().out
+    assert main(["laws", "--table", "--json"]) == 0
+    assert [row["laws"] for row in json.loads(capsys.readouterr().out)] == [9, 5]
+
+
 def test_laws_of_what_cannot_be_counted_says_why(capsys):
     assert main(["laws", "--widths", "2,3,2", "--activation", "tanh", "--loss", "mse"]) == 0
     told = capsys.readouterr().out

@@ -45,7 +45,7 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="CONFIG.toml", help="take network, data and algorithm from its sections"
     )
-    network_flags(parser, required=False)
+    network_flags(parser)
     dynamics_flag(parser, default=None)
     parser.add_argument("--data", type=Path, metavar="DATA.npz", help="X and y (default: those in FILE)")
 

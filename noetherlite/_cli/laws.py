@@ -29,15 +29,19 @@ def add(verbs: Any) -> None:
         _run,
         help="say what a network's training conserves, and why",
         examples="--widths 784,128,10 --activation relu --dynamics nagf\n--widths 3,4,4,2 --activation linear,swish --loss mse\n"
-        "--widths 2,3,2 --activation linear --no-bias --dynamics 1,0.5,0 --json",
+        "--widths 2,3,2 --activation linear --no-bias --dynamics 1,0.5,0 --json\n"
+        "--model gpt2",
     )
-    network_flags(parser, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--model", metavar="NAME", help="gpt2 or llama-7b: how many laws it has, by formula")
+    what.add_argument("--table", action="store_true", help="count the laws of today's architectures, in half a minute")
+    network_flags(parser, what)
     dynamics_flag(parser, default="gf")
 
 
-def network_flags(parser: argparse.ArgumentParser, required: bool) -> None:
-    """Add the flags that describe a network."""
-    parser.add_argument("--widths", metavar="N,N,…", required=required, help="inputs, hidden layers, outputs")
+def network_flags(parser: argparse.ArgumentParser, choice: Any = None) -> None:
+    """Add the flags that describe a network, its widths to the group `choice` of alternatives if there is one."""
+    (choice or parser).add_argument("--widths", metavar="N,N,…", help="inputs, hidden layers, outputs")
     parser.add_argument(
         "--activation", metavar="NAME[,NAME…]", help="one for all hidden layers, or one each (default: relu)"
     )
@@ -95,6 +99,20 @@ def _parse_dynamics(text: str) -> Dynamics:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from . import laws_of_models  # of which most runs need nothing
+
+    if options.table:
+        return laws_of_models.print_table(options.json)
+    if options.model:
+        return laws_of_models.count_known(options.model, _flow(options.dynamics), options.json)
+    return _say_laws(options)
+
+
+def _flow(dynamics: Dynamics) -> str:
+    return "momentum" if dynamics.mass > 0 else "gradient"
+
+
+def _say_laws(options: argparse.Namespace) -> int:
     from .._symmetry.formulas import law
 
     net, flow = network(options), options.dynamics
@@ -136,13 +154,12 @@ def _count_laws(net: Network, flow: Dynamics) -> dict[str, Any]:
     """Return the number of independent laws for every data set, or the reason why they were not counted."""
     from .._theory.counting import count_laws
 
-    kind = "momentum" if flow.mass > 0 else "gradient"
     if net.n_params > _MOST_COUNTED:
         return {
             "why not": f"the network has {net.n_params} parameters, more than the {_MOST_COUNTED} that are counted here"
         }
     try:
-        count = count_laws(net, kind, rng=0)
+        count = count_laws(net, _flow(flow), rng=0)
     except ValueError as error:
         return {"why not": str(error)}
     return {
