@@ -17,6 +17,7 @@ from noetherlite._run.runs import Runs
 from noetherlite._symmetry.find import watched as families
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.needs_jit,
     pytest.mark.skipif(bool(config.ENABLE_CUDASIM), reason="the simulator compiles nothing"),
 ]
