@@ -341,7 +341,7 @@ def test_table_and_rows():
     assert [line.split()[0] for line in lines[2 : 2 + len(report.rows)]] == [row.name for row in report.rows]
     assert lines[2 + len(report.rows) :] == ["verdict: holds", *(f"· {limit}" for limit in report.limits)]
     assert repr(report) == "Report(ok)"
-    assert repr(report.laws["scaling:2"]) == "Row('scaling:2', holds)"
+    assert repr(report.laws["scaling:2"]) == "CheckRow('scaling:2', holds)"
     row = report.laws["scaling:1"]
     assert row.residual.shape == row.tolerance.shape == row.scale.shape == (20, 6)
     assert row.first == ()

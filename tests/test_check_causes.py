@@ -242,7 +242,7 @@ def test_batches_make_the_motion_checkable():
     blind = nl.check(
         mse, loop(mse, np.ones(mse.n_params), 0.01, 20, batches=few), dynamics=nl.GD(0.01), minibatches=True
     )
-    assert blind.limits[0].endswith("and what is done to b2")
+    assert blind.limits[0].endswith("and any error in b2")
     # a scaled gradient passes all laws, and not the motion
     tripled = rows(batches=BATCHES, change=lambda g, k: 3 * g)
     assert nl.check(U, tripled, dynamics=GD, minibatches=True).ok

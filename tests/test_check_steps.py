@@ -80,7 +80,7 @@ def test_a_row_from_which_steps_lead_nowhere_is_left_out():
     assert report.verdict == "broken"
     assert any("steps from row 10 were not checked, nor those to the next" in limit for limit in report.limits)
     assert report.motion["x"].tally.n == 18  # of 20, less those from rows 10 and 11
-    with pytest.raises(ValueError, match="from row 0 lead to what is not finite"):
+    with pytest.raises(ValueError, match="from row 0 lead to numbers that are not finite"):
         nl.check(V, 1e6 * run.params, run.t, nl.Leapfrog(0.01), every=5)
 
 

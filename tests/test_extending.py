@@ -20,7 +20,7 @@ from noetherlite._problem.activations import parse
 from noetherlite._problem.catalogue import CATALOGUE, EXAMPLES, Kind
 from noetherlite._problem.losses import LOSSES, Loss
 from noetherlite._symmetry.catalogue import FAMILIES, catalogue
-from noetherlite._symmetry.discrete import exact_law, explained
+from noetherlite._symmetry.discrete import exact_law, legend
 from noetherlite._symmetry.family import Family
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -138,7 +138,7 @@ def test_an_algorithms_recordings_are_checked(case, every):
 def test_an_algorithms_formulas_explain_their_letters(case):
     _, algorithm, _ = case
     for name in ("scaling:1", "rotation", "translation:b", "mine"):
-        formula, letters = exact_law(name, algorithm, has_quantity=name != "rotation"), explained(algorithm)
+        formula, letters = exact_law(name, algorithm, has_quantity=name != "rotation"), legend(algorithm)
         for letter in "JQhημτβλ":
             assert letter not in formula or re.search(rf"\b{letter}", letters), (formula, letters)
     all_terms = Terms(still=False, skew=False, has_quantity=True, decays=True)

@@ -16,7 +16,7 @@ import noetherlite as nl
 from noetherlite._cli.main import main
 from noetherlite._show.page_plots import _MOST_POINTS, _thinned
 from noetherlite._show.page_style import SCRIPT
-from noetherlite._symmetry.discrete import exact_law, explained
+from noetherlite._symmetry.discrete import exact_law, legend
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -167,7 +167,7 @@ def test_the_exact_laws_letters_are_explained_and_plain():
             text = exact_law(name, algorithm, has_quantity=name != "rotation")
             assert not re.search(r"[\\$]", text)
             for letter in set(re.findall("[ηβλhQJ]", text)):
-                assert letter in explained(algorithm)
+                assert letter in legend(algorithm)
 
 
 def test_an_ensemble(ensemble):

@@ -187,7 +187,7 @@ raise SystemExit(main.main(["warmup"]))
     assert process.returncode == 0, err
     assert out.splitlines()[-1].startswith("not kept: ")
     assert where in out.splitlines()[-1]
-    assert err.count("RuntimeWarning: compiled code cannot be kept in") == 1  # of two functions
+    assert err.count("RuntimeWarning: compiled code cannot be stored in") == 1  # of two functions
 
 
 # --- whose code it is ---------------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_files_that_cannot_be_read_count_as_absent(load, tmp_path):
     for path in code(tmp_path):
         path.unlink()
         path.mkdir()
-    with pytest.warns(RuntimeWarning, match="cannot be kept"):
+    with pytest.warns(RuntimeWarning, match="cannot be stored"):
         assert load().outer(4.0) == 30.0
 
 
@@ -122,7 +122,7 @@ def test_a_full_disk_is_said_once_and_is_no_failure(load, tmp_path, monkeypatch)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(store, "replacing", full)
-    with pytest.warns(RuntimeWarning, match=r"cannot be kept in .*No space left.*NUMBA_CACHE_DIR") as said:
+    with pytest.warns(RuntimeWarning, match=r"cannot be stored in .*No space left.*NUMBA_CACHE_DIR") as said:
         assert load().outer(4.0) == 30.0
     assert (len(asked), len(said)) == (3, 1)
     assert "No space left" in store.refusal()

@@ -1,6 +1,6 @@
-"""Assertions for the test suites of others: a gradient against the hand-written one, and a run against the laws.
+"""Assertions for test suites: a gradient against the hand-written one, and a recording against the laws.
 
-Both raise `AssertionError` with the block, the entry or the neuron that is furthest off, and the tolerance with its reason.
+Both raise `AssertionError` with the block, entry or neuron of the largest error, and the tolerance with its reason.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .check import check
 from .rows import blocks_of, distinct
 from .verdict import Report
 
-# Multiples of ε times the scale of a gradient that two correct evaluations may differ by; ours and PyTorch's differ by 1.
+# Tolerance in units of ε times the scale of the gradient; this library and PyTorch differ by 1.
 _ROUND_OFF = 32
 _DIRECTIONS, _POINTS = 3, 4
 
@@ -45,9 +45,9 @@ def assert_gradient(
     U : Potential
         For example `net.potential(data)`.
     gradient : callable or array_like
-        A function x (P,) ↦ ∇U (P,), or its values at `x`, in the layout of θ (`nl.convert` brings others into it).
+        A function x (P,) ↦ ∇U (P,), or its values at `x`, in the layout of θ (to which `nl.convert` converts others).
     x : array_like, shape (P,) or (K, P), optional
-        Points. With a function four random ones by default; values need the points they belong to.
+        Points; by default four random ones. Values need the points at which they were taken.
     rng : int, SeedSequence or Generator
         Source of the random points, and of the directions in which the scale is measured.
     precision : {"float64", "float32", "bfloat16", "float16", "autocast"}, optional
@@ -81,10 +81,10 @@ def assert_gradient(
         # copies, as the function may fill one buffer again and again
         raw = [np.array(checks.numpy_array(gradient(np.array(x, np.float64)), "gradient")) for x in points]
     else:
-        held = checks.numpy_array(gradient, "gradient")
-        if held.ndim not in (1, 2) or held.shape[-1] != U.n_params:
-            raise ValueError(f"gradient must have shape ({U.n_params},) or (K, {U.n_params}), got {held.shape}")
-        raw = list(held.reshape(-1, U.n_params))
+        array = checks.numpy_array(gradient, "gradient")
+        if array.ndim not in (1, 2) or array.shape[-1] != U.n_params:
+            raise ValueError(f"gradient must have shape ({U.n_params},) or (K, {U.n_params}), got {array.shape}")
+        raw = list(array.reshape(-1, U.n_params))
         if len(raw) != len(points):
             raise ValueError(f"gradient has {len(raw)} rows; expected {len(points)}, one for each row of x")
     for k, (point, value) in enumerate(zip(points, raw, strict=True)):
@@ -105,7 +105,7 @@ def assert_law_holds(
     motion: bool = False,
     **options: Any,
 ) -> Report:
-    """Assert that laws hold along a recording, to tolerances that could have shown otherwise.
+    """Assert that laws hold along a recording, to tolerances small enough to have shown an error.
 
     Parameters
     ----------
@@ -130,11 +130,11 @@ def assert_law_holds(
     """
     motion = checks.boolean(motion, "motion")
     report = check(U, params, t, dynamics, laws=laws, **options)
-    asked = report.rows if motion else list(report.laws.values())
-    failed = [row for row in asked if row.verdict != "holds"]
+    rows = report.rows if motion else list(report.laws.values())
+    failed = [row for row in rows if row.verdict != "holds"]
     if failed:
-        named = ", ".join(f"{row.name} ({row.verdict})" for row in failed)
-        raise AssertionError(f"does not hold: {named}\n{report}")
+        names = ", ".join(f"{row.name} ({row.verdict})" for row in failed)
+        raise AssertionError(f"does not hold: {names}\n{report}")
     return report
 
 
@@ -151,14 +151,14 @@ def _points(U: Potential, gradient: object, x: ArrayLike | None, generator: np.r
 
 
 def _wrong_blocks(U: Potential, x: Array, got: Array, eps: float, rng: np.random.Generator) -> list[str]:
-    """Return a line for each block that is off."""
+    """Return a line of the message for each block whose error is beyond the tolerance."""
     want = U.gradient(x)
-    nearby = [_bent(U, x, want, rng) for _ in range(_DIRECTIONS)]
+    changes = [_hessian_times_signs(U, x, want, rng) for _ in range(_DIRECTIONS)]
     lines = []
     for block in blocks_of(U):
         part = slice(block.start, block.stop)
         difference = np.abs(got[part] - want[part])
-        scale = np.linalg.norm(want[part]) + max(np.linalg.norm(bent[part]) for bent in nearby)
+        scale = np.linalg.norm(want[part]) + max(np.linalg.norm(change[part]) for change in changes)
         tolerance = _ROUND_OFF * eps * float(scale)
         if np.linalg.norm(difference) <= tolerance:
             continue
@@ -173,8 +173,8 @@ def _wrong_blocks(U: Potential, x: Array, got: Array, eps: float, rng: np.random
     return lines
 
 
-def _bent(U: Potential, x: Array, gradient: Array, rng: np.random.Generator) -> Array:
-    """Return H (x∘s) for random signs s, by a difference."""
+def _hessian_times_signs(U: Potential, x: Array, gradient: Array, rng: np.random.Generator) -> Array:
+    """Return H (x∘s) for random signs s, by a finite difference."""
     step = float(np.finfo(np.float64).eps) ** 0.5
     moved = x * (1 + step * rng.choice([-1.0, 1.0], x.size))
     return np.asarray((U.gradient(moved) - gradient) / step)

@@ -1,4 +1,4 @@
-"""A step that is off, with what is needed to tell why, and when a cause is said to explain it."""
+"""A wrong step with the data around it, and the criterion by which a cause explains it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,26 @@ from dataclasses import dataclass
 
 from .._base.types import Float64Array
 
-# What a cause may leave: this part of what is off where round-off hides the rest, and else next to nothing.
+# Largest relative remainder of an explained error: the first where round-off is as large as the remainder, the second elsewhere.
 EXPLAINED = 0.02
 EXACT = 1e-6
 
 
 @dataclass(frozen=True)
 class Case:
-    """One step that is off: the rows around it and their batches, where the gradient was taken, and what it was."""
+    """One wrong step.
+
+    Attributes
+    ----------
+    record : int
+        Row of the recording from which the step is taken.
+    rows, batches : ndarray and tuple
+        That row, the one before it (if `has_previous`) and the next, with their minibatches.
+    point, got, want : ndarray, shape (P,)
+        Where the gradient was taken, the gradient that the step implies, and ∇U.
+    noise : float
+        Round-off of |got|.
+    """
 
     record: int
     rows: Float64Array
@@ -31,10 +43,10 @@ class Case:
 
     @property
     def batch(self) -> object:
-        """The samples of the gradient; None where they are all, or not known."""
+        """The samples of the gradient; None for all samples, and where they are not known."""
         return self.batches[self.here]
 
 
-def explained(left: float, off: float, noise: float) -> bool:
-    """Return whether a cause that leaves this much of what is off is the cause."""
-    return left <= EXPLAINED * off and left <= max(2 * noise, EXACT * off)
+def explained(remainder: float, error: float, noise: float) -> bool:
+    """Return whether a cause that leaves this remainder of an error explains it."""
+    return remainder <= EXPLAINED * error and remainder <= max(2 * noise, EXACT * error)

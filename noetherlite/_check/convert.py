@@ -1,18 +1,18 @@
-"""Parameters between θ and the layouts of other frameworks, as plain arrays; none of those frameworks is imported.
+"""Conversion of parameters between θ and the layouts of other frameworks, as plain arrays; no framework is imported.
 
 Everything `np.asarray` takes is accepted, and JAX's and PyTorch's arrays of any floating-point type (also those that track
-gradients or live on a device). θ is float64 and holds their numbers exactly, bfloat16 and float16 included, so that `nl.check`
-sees by which precision to judge them. Gradients have the layout of parameters, and the same functions convert them. Arrays may
-have leading axes, as those that `jax.lax.scan` stacks; θ then has the shape (..., P). A list of recordings becomes (R, P) by
+gradients or live on a device). θ is float64 and represents their numbers exactly, bfloat16 and float16 included, so that
+`nl.check` can read off their precision. Gradients have the layout of parameters and are converted by the same functions. Arrays
+may have leading axes, as those that `jax.lax.scan` stacks; θ then has the shape (..., P). A list of recordings becomes (R, P) by
 
     np.stack([nl.convert.from_torch(net, state) for state in recorded])
 
 Weights are (out, in) in PyTorch and Equinox, as here, and (in, out) in Flax and Keras.
 
-The order of a mapping is never taken for that of the layers: JAX and safetensors sort names, PyTorch and Flax list modules as
-they are made. Layers are ordered by the numbers in their names, at every depth ("blocks.2.fc1", "blocks.10.fc1"; "linear",
-"linear_1"), and by shapes where these leave one order; otherwise `order` is asked for. Numbers need not tell the truth, and an
-architecture may be another than it seems: `like` compares the network's outputs with the model's.
+The order of a mapping is not taken as the order of the layers: JAX and safetensors sort names, PyTorch and Flax list modules
+in the order of their creation. Layers are ordered by the numbers in their names, at every depth ("blocks.2.fc1",
+"blocks.10.fc1"; "linear", "linear_1"), and by shapes where these leave one order; otherwise `order` is required. Names may
+mislead and architectures differ: `like` compares the network's outputs with the model's.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from . import layers as _layers
 from .layers import Leaf
 
 _NAMES = {"W": "weight", "b": "bias", "beta": "beta"}
-_ROUNDINGS = 4  # of a layer: its inputs, weights and sum, and its activation
-_RESOLUTION = 0.1  # of the largest output: a tolerance beyond that tells nothing
-_ENTRIES = 2**22  # of a Jacobian at a time
+_ROUNDINGS = 4  # per layer: its inputs, weights, sum and activation
+_RESOLUTION = 0.1  # largest tolerance that can show a difference, relative to the largest output
+_ENTRIES = 2**22  # entries of a block of the Jacobian
 
 
 def from_torch(
@@ -51,12 +51,12 @@ def from_torch(
     state_dict : mapping of str to array_like
         "<layer>.weight" (out, in), "<layer>.bias" (out,) and, where β is trained, "<module>.beta".
     order : sequence of str, optional
-        The modules' names from the input to the output, for example ["inner", "readout"]; each that holds a parameter, once.
-        By default their numbers and shapes tell.
+        Names of the modules with parameters, from the input to the output, for example ["inner", "readout"]. By default the
+        order follows from numbers in the names and from shapes.
     like : pair of array_like, optional
-        Inputs X (N, n_0) and the outputs (N, n_L) of the model at them, before any softmax: the network with the parameters
-        returned must have the same, to their precision. This finds layers in another order than their names say, square
-        weights that are transposed, residual connections, and other activations.
+        Inputs X (N, n_0) and the model's outputs (N, n_L) at them, before any softmax. The network with the returned
+        parameters must have the same outputs, to their precision. This detects a wrong order of layers, transposed square
+        weights, residual connections, and other activations.
 
     Returns
     -------
@@ -66,8 +66,8 @@ def from_torch(
     ------
     TypeError, ValueError
         If an array is missing, not expected, not finite, without numbers (meta, sparse, None), or of another shape; if the
-        order of the layers is not told; if the outputs differ from those in `like`, or are too coarse to tell. The message
-        has the names.
+        order of the layers is ambiguous; if the outputs differ from those in `like`, or are too coarse for a comparison. The
+        message names the arrays.
 
     Examples
     --------
@@ -81,14 +81,14 @@ def from_torch(
     True
     """
     _is_network(network)
-    found = _layers.leaves(_mapping(state_dict, "state_dict"))
-    return _same(network, _join(network, found, transposed=False, order=order), like)
+    leaves = _layers.leaves(_mapping(state_dict, "state_dict"))
+    return _same_outputs(network, _join(network, leaves, transposed=False, order=order), like)
 
 
 def to_torch(network: Network, theta: ArrayLike, *, order: Sequence[str] | None = None) -> dict[str, Float64Array]:
     """Return the arrays of θ (P,) under the names of `torch.nn.Sequential(Linear, activation, Linear, …)`.
 
-    `order` has the names of a model's own modules from the input to the output, those of a trained β among them.
+    `order` has the names of a model's modules from the input to the output, those of a trained β among them.
     """
     _is_network(network)
     return {f"{module}.{_NAMES[kind]}": a for module, kind, a in _modules(network, theta, order)}
@@ -108,23 +108,23 @@ def from_flax(
     Keras' {v.path: v for v in model.weights}. "params" may be left out. `order`, `like`, returns and errors as `from_torch`.
     """
     _is_network(network)
-    name, where = "tree", ""
+    name, prefix = "tree", ""
     if isinstance(tree, Mapping) and "params" in tree:
         if tree.get("batch_stats"):
             raise ValueError("tree['batch_stats'] is not expected; a Network has no batch normalisation")
-        name, where, tree = "tree['params']", "params.", tree["params"]
+        name, prefix, tree = "tree['params']", "params.", tree["params"]
     layers = isinstance(tree, list | tuple) and not any(hasattr(layer, "shape") for layer in tree)
     if not (layers or isinstance(tree, Mapping)):
         raise TypeError(
             f"{name} must be a mapping of names to arrays, or a sequence of layers, got {checks.describe(tree)}"
         )
-    return _same(network, _join(network, _layers.leaves(tree, where), transposed=True, order=order), like)
+    return _same_outputs(network, _join(network, _layers.leaves(tree, prefix), transposed=True, order=order), like)
 
 
 def to_flax(network: Network, theta: ArrayLike, *, order: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     """Return θ (P,) as a Flax tree with the names that `nn.compact` gives: Dense_0, Dense_1, …; β as Swish_0, ….
 
-    `order` has the names of a model's own modules, as in `to_torch`; "a.b" is module b inside of a.
+    `order` has the names of a model's modules, as in `to_torch`; "a.b" is module b inside of a.
     """
     _is_network(network)
     swishes = (f"Swish_{i}" for i in range(network.n_layers))
@@ -147,7 +147,7 @@ def from_equinox(network: Network, layers: Sequence[Any], *, like: tuple[ArrayLi
     _is_network(network)
     if isinstance(layers, Mapping | str) or not isinstance(layers, Sequence):
         raise TypeError(f"layers must be a sequence of layers, got {checks.describe(layers)}")
-    return _same(network, _join(network, _layers.leaves(layers, "layers."), transposed=False), like)
+    return _same_outputs(network, _join(network, _layers.leaves(layers, "layers."), transposed=False), like)
 
 
 def to_equinox(network: Network, theta: ArrayLike) -> list[dict[str, Float64Array]]:
@@ -163,8 +163,8 @@ def to_equinox(network: Network, theta: ArrayLike) -> list[dict[str, Float64Arra
 def from_keras(network: Network, weights: Sequence[Any], *, like: tuple[ArrayLike, Any] | None = None) -> Float64Array:
     """Return θ from the list that `model.get_weights()` gives in Keras: kernel (in, out), bias (out,), kernel, ….
 
-    With trained β it comes after the bias of its layer. The list has the layers in the order in which a model of one's own
-    sets them as attributes, which need not be that of its `call`: see `like`. That, returns and errors as `from_torch`.
+    A trained β comes after the bias of its layer. A subclassed model lists its layers in the order in which they were set as
+    attributes, which may differ from that of its `call`: see `like`. `like`, returns and errors as `from_torch`.
     """
     _is_network(network)
     if isinstance(weights, Mapping | str) or not isinstance(weights, Sequence):
@@ -174,7 +174,7 @@ def from_keras(network: Network, weights: Sequence[Any], *, like: tuple[ArrayLik
             f"weights has {len(weights)} arrays; expected {len(network.blocks)}, for {_names(network.blocks)}"
         )
     parts = [(b, f"weights[{i}]", a) for i, (b, a) in enumerate(zip(network.blocks, weights, strict=True))]
-    return _same(network, _concatenated([_part(b, name, a, transposed=True) for b, name, a in parts]), like)
+    return _same_outputs(network, _concatenated([_part(b, name, a, transposed=True) for b, name, a in parts]), like)
 
 
 def to_keras(network: Network, theta: ArrayLike) -> list[Float64Array]:
@@ -185,7 +185,7 @@ def to_keras(network: Network, theta: ArrayLike) -> list[Float64Array]:
 
 # --- from others: arrays in the order of the blocks ----------------------------------------------------------------------
 
-Part = tuple[Block, str, Float64Array]  # a block, what its array was called, and the array as (..., size)
+Part = tuple[Block, str, Float64Array]  # a block, the name of its array, and the array as (..., size)
 
 
 def _is_network(network: object) -> None:
@@ -193,34 +193,34 @@ def _is_network(network: object) -> None:
 
 
 def _join(
-    network: Network, found: Sequence[Leaf], transposed: bool, order: Sequence[str] | None = None
+    network: Network, leaves: Sequence[Leaf], transposed: bool, order: Sequence[str] | None = None
 ) -> Float64Array:
-    """Return θ from leaves: those of one kind are in the order of their layers the network's blocks of that kind."""
-    wanted = {kind: [b for b in network.blocks if _split(b.name)[0] == kind] for kind in _NAMES}
-    for kind, blocks in wanted.items():
-        names = [leaf.name for leaf in found if leaf.kind == kind]
+    """Return θ from leaves: the leaves of one kind, in the order of their layers, are the network's blocks of that kind."""
+    blocks_of_kind = {kind: [b for b in network.blocks if _split(b.name)[0] == kind] for kind in _NAMES}
+    for kind, blocks in blocks_of_kind.items():
+        names = [leaf.name for leaf in leaves if leaf.kind == kind]
         if len(names) != len(blocks):
             raise ValueError(
                 f"{len(names)} arrays for {kind} were given, {names}; expected {len(blocks)}, for {_names(network.blocks)}"
             )
-    read = {leaf.name: _array(leaf.value, leaf.name) for leaf in found}
-    given = None if order is None else _layers.in_given_order(found, order)
-    held = {(leaf.layer, leaf.kind): leaf.name for leaf in found}
+    read = {leaf.name: _array(leaf.value, leaf.name) for leaf in leaves}
+    ordered = None if order is None else _layers.in_given_order(leaves, order)
+    name_of = {(leaf.layer, leaf.kind): leaf.name for leaf in leaves}
     placed: list[_layers.Path] = []
     parts = []
-    for kind, blocks in wanted.items():
-        here = [leaf for leaf in found if leaf.kind == kind]
-        if given is not None:
-            layers = [layer for layer in given if (layer, kind) in held]
-        elif kind != "W" and {leaf.layer for leaf in here} <= set(placed):
-            layers = [layer for layer in placed if (layer, kind) in held]  # in one module with its weights
+    for kind, blocks in blocks_of_kind.items():
+        candidates = [leaf for leaf in leaves if leaf.kind == kind]
+        if ordered is not None:
+            layers = [layer for layer in ordered if (layer, kind) in name_of]
+        elif kind != "W" and {leaf.layer for leaf in candidates} <= set(placed):
+            layers = [layer for layer in placed if (layer, kind) in name_of]  # in one module with its weights
         else:
             ndim = 2 if kind == "W" else 1
-            shapes = {leaf.layer: read[leaf.name].shape[-ndim:][:: -1 if transposed else 1] for leaf in here}
-            layers = _layers.arranged([leaf.layer for leaf in here], shapes, blocks)
+            shapes = {leaf.layer: read[leaf.name].shape[-ndim:][:: -1 if transposed else 1] for leaf in candidates}
+            layers = _layers.arranged([leaf.layer for leaf in candidates], shapes, blocks)
         placed = placed or layers
         for block, layer in zip(blocks, layers, strict=True):
-            name = held[layer, kind]
+            name = name_of[layer, kind]
             parts.append(_part(block, name, read[name], transposed))
     return _concatenated(parts)
 
@@ -251,8 +251,8 @@ def _array(value: Any, name: str) -> Float64Array:
     return np.asarray(checks.array(value, name, ndim=tuple(range(1, 5))), dtype=np.float64)
 
 
-def _same(network: Network, theta: Float64Array, like: tuple[ArrayLike, Any] | None) -> Float64Array:
-    """Return θ if the network's outputs are those in `like`, up to what their precision makes of every layer's roundings."""
+def _same_outputs(network: Network, theta: Float64Array, like: tuple[ArrayLike, Any] | None) -> Float64Array:
+    """Return θ if the network's outputs equal those in `like`, up to the roundings of every layer in their precision."""
     if like is None:
         return theta
     if not isinstance(like, tuple | list) or len(like) != 2:
@@ -262,21 +262,21 @@ def _same(network: Network, theta: Float64Array, like: tuple[ArrayLike, Any] | N
     shape = (*theta.shape[:-1], X.shape[0], network.widths[-1])
     outputs = checks.shaped(raw, "like[1]", shape).reshape(-1, *shape[-2:])
     eps = precision(raw)
-    # Sums are made in float32 where their terms are of less; every term of every sum is one of J∘θ.
-    each = _ROUNDINGS * eps + max(network.widths) * min(eps, float(np.finfo(np.float32).eps))
-    for point, wanted in zip(theta.reshape(-1, theta.shape[-1]), outputs, strict=True):
-        got, allowed = network.predict(point, X), each * _terms(network, point, X)
-        excess = np.abs(got - wanted) - allowed
+    # Sums are accumulated in float32 or better; every term of every sum is an entry of J∘θ.
+    relative = _ROUNDINGS * eps + max(network.widths) * min(eps, float(np.finfo(np.float32).eps))
+    for point, expected in zip(theta.reshape(-1, theta.shape[-1]), outputs, strict=True):
+        got, allowed = network.predict(point, X), relative * _terms(network, point, X)
+        excess = np.abs(got - expected) - allowed
         if (excess > 0).any():
             i, j = (int(k) for k in np.unravel_index(np.argmax(excess), excess.shape))
             raise ValueError(
-                f"the network with these parameters is another than the model: output {j} of sample {i} is {got[i, j]:.6g}"
-                f" instead of {wanted[i, j]:.6g}, with a round-off of {allowed[i, j]:.1g}. Layers in another order, square"
-                " weights that are transposed, residual connections, normalisation or another activation make it so"
+                f"the network with these parameters differs from the model: output {j} of sample {i} is {got[i, j]:.6g}"
+                f" instead of {expected[i, j]:.6g}, with a round-off of {allowed[i, j]:.1g}. Possible causes: another order of the layers, transposed"
+                " square weights, residual connections, normalisation, another activation"
             )
-        if not (allowed < _RESOLUTION * np.abs(wanted).max()).any():
+        if not (allowed < _RESOLUTION * np.abs(expected).max()).any():
             raise ValueError(
-                f"like[1] cannot tell: outputs of up to {np.abs(wanted).max():.1g} have a round-off of {allowed.min():.1g};"
+                f"like[1] is too coarse: outputs of up to {np.abs(expected).max():.1g} have a round-off of {allowed.min():.1g};"
                 " give outputs of higher precision, or that are not zero"
             )
     return theta
@@ -299,7 +299,7 @@ def _mapping(value: Any, name: str) -> Mapping[str, Any]:
 
 
 def _slots(network: Network) -> list[tuple[int, bool]]:
-    """Return the modules that hold parameters, from the input to the output, as (h, whether it is the activation's β)."""
+    """Return the modules with parameters, from the input to the output, as (h, whether it is the activation with its β)."""
     return list(dict.fromkeys((h, kind == "beta") for kind, h in (_split(b.name) for b in network.blocks)))
 
 
@@ -322,8 +322,8 @@ def _modules(network: Network, theta: ArrayLike, order: Sequence[str] | None) ->
 
 
 def _copies(network: Network, theta: ArrayLike) -> dict[str, Float64Array]:
-    held = checks.numbers(theta, "theta")
-    return {name: np.array(a, np.float64) for name, a in network.unpack(held).items()}
+    numbers = checks.numbers(theta, "theta")
+    return {name: np.array(a, np.float64) for name, a in network.unpack(numbers).items()}
 
 
 def _split(name: str) -> tuple[str, int]:

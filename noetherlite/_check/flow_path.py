@@ -1,4 +1,4 @@
-"""The recording of a flow with its velocities and forces, piece by piece, so that what is needed beside it stays small."""
+"""The recording of a flow with velocities and forces, computed piece by piece to bound the memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PIECE = 1 << 16
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of a recording, the first of which is the last of the piece before.
+    """Consecutive rows of a recording; the first is the last of the piece before.
 
     Attributes
     ----------
@@ -43,22 +43,22 @@ class Piece:
 
     @property
     def rows(self) -> slice:
-        """The rows in the recording."""
+        """The slice of these rows in the recording."""
         return slice(self.low, self.low + self.t.size)
 
     @property
     def intervals(self) -> slice:
-        """The intervals between them; number k is from row k to row k + 1."""
+        """The slice of the intervals between them; interval k is from row k to row k + 1."""
         return slice(self.low, self.low + self.t.size - 1)
 
     @property
     def new(self) -> slice:
-        """Which of the rows were in no piece before."""
+        """The slice of the rows that are in no piece before."""
         return slice(int(self.low > 0), None)
 
 
 class Path:
-    """A recording of a flow; velocities are those given, else differences of second order in the spacing.
+    """A recording of a flow; without recorded velocities they are differences of second order in the spacing.
 
     Parameters
     ----------
@@ -97,16 +97,16 @@ class Path:
         elif t.size < 3:
             raise ValueError(f"params must have at least three rows for differences of second order, got {t.size}")
 
-    def pieces(self, chosen: BoolArray | None = None) -> Iterator[Piece]:
-        """Yield the pieces, or those of which an interval is `chosen`."""
+    def pieces(self, intervals: BoolArray | None = None) -> Iterator[Piece]:
+        """Yield all pieces, or those with one of the `intervals` (R − 1,)."""
         n, size = self.t.size, max(_PIECE // self.rows.shape[1], 1)
         for low in range(0, n - 1, size):
             high = min(low + size, n - 1)
-            if chosen is None or chosen[low:high].any():
+            if intervals is None or intervals[low:high].any():
                 yield self._piece(low, high + 1)
 
     def each(self, of: Callable[[Piece], Float64Array]) -> Float64Array:
-        """Return a number of every row, computed piece by piece."""
+        """Return one number per row, computed piece by piece."""
         return np.concatenate([of(piece)[piece.new] for piece in self.pieces()])
 
     def _piece(self, low: int, high: int) -> Piece:
@@ -115,7 +115,7 @@ class Path:
         if self.velocity is not None:
             v = np.asarray(self.velocity[low:high], dtype=np.float64)
             noise = eps * np.linalg.norm(v, axis=1)
-        else:  # a row more on either side, and three at least, for the differences
+        else:  # differences need one more row on either side, and at least three
             first = max(min(low - 1, self.t.size - 3), 0)
             last = min(max(high + 1, first + 3), self.t.size)
             inner = slice(low - first, high - first)

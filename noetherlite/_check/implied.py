@@ -1,8 +1,8 @@
 """The gradients that the steps of an algorithm imply: its update rule solved for ∇U (theory §6).
 
-Recorded positions alone fix, at every step, where the algorithm took its gradient and what that gradient was. A symmetry
-demands ⟨g(y_k), F_k⟩ = 0 of it, which is the exact discrete law whatever the step size or the minibatch; with full batches
-F_k is ∇U(y_k) itself. What the steps imply of weight decay, λy_k, is taken away.
+Recorded positions determine the point y_k at which each step took its gradient, and the gradient F_k. A symmetry implies
+⟨g(y_k), F_k⟩ = 0, the exact discrete law for any step size and any minibatch; with full batches F_k = ∇U(y_k). The weight
+decay λy_k is subtracted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .._motion.base import Algorithm
 
 @dataclass(frozen=True, eq=False)
 class Implied:
-    """What K steps of a recording say about the gradient.
+    """The gradients that K steps of a recording imply.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Implied:
 
 @dataclass(frozen=True)
 class Steps:
-    """What K steps of a recording say.
+    """K steps of a recording: implied and expected gradients, with their round-off.
 
     Attributes
     ----------
@@ -49,9 +49,9 @@ class Steps:
     want : ndarray, shape (K, P), or None
         The gradient of U; None where the batches are not known.
     noise : ndarray, shape (K,)
-        Round-off of |got|.
+        Round-off of |got|, the tolerance of |got − want|.
     span : ndarray, shape (K, P), or None
-        How far hidden steps lead; None where there are none and ⟨g, got⟩ = 0 exactly.
+        Displacement over the unrecorded steps; None without such steps, where ⟨g, got⟩ = 0 exactly.
     """
 
     record: IntArray
@@ -62,24 +62,24 @@ class Steps:
     noise: Float64Array
     span: Float64Array | None = None
 
-    def part(self, chosen: slice) -> Steps:
-        """Return some of the steps."""
+    def part(self, steps: slice) -> Steps:
+        """Return a slice of the steps."""
         return Steps(
-            self.record[chosen],
-            self.t[chosen],
-            self.points[chosen],
-            self.got[chosen],
-            None if self.want is None else self.want[chosen],
-            self.noise[chosen],
-            None if self.span is None else self.span[chosen],
+            self.record[steps],
+            self.t[steps],
+            self.points[steps],
+            self.got[steps],
+            None if self.want is None else self.want[steps],
+            self.noise[steps],
+            None if self.span is None else self.span[steps],
         )
 
 
 def implied(algorithm: Algorithm, x: Float64Array, t0: float, velocity: Float64Array | None = None) -> Implied:
     """Return the gradients that positions x (R, P), one row per step from time t0 on, imply.
 
-    `velocity` is that of a heavy ball at the first row; without it the first gradient is that of a start from rest where
-    t0 = 0, and is not told otherwise.
+    `velocity` is that of a heavy ball at the first row. Without it, a start at t0 = 0 is taken to be from rest, and a later
+    start implies no first gradient.
     """
     record, points, gradient = algorithm.implied_gradients(x, t0, velocity)
     return Implied(record, points, gradient - algorithm.weight_decay * points)

@@ -1,7 +1,7 @@
-"""Which array of a tree of parameters belongs to which layer: told by the numbers in names and by shapes, or not at all.
+"""The layer of each array in a tree of parameters, by the numbers in names and by shapes; ambiguity is an error.
 
-Frameworks sort trees by name, number modules as they are made and list them as they are registered, so the order of a
-mapping is none of the layers.
+Frameworks sort trees by name, number modules in the order of creation and list them in that of registration, so the order of
+a mapping is not that of the layers.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, NamedTuple
 from .._base import checks
 from .._problem.network import Block
 
-# What a leaf is called in one framework or another, and the kind of block it is.
+# Names of leaves in the frameworks, with the kind of block.
 KINDS = {
     "weight": "W", "weights": "W", "kernel": "W", "w": "W", "coefs": "W",
     "bias": "b", "biases": "b", "b": "b", "intercepts": "b",
     "beta": "beta",
 }  # fmt: skip
 _ATTRIBUTES = ("weight", "kernel", "bias", "beta")  # of a layer that is an object
-_MOST = 64  # sets of layers that may be the first ones, beyond which the order counts as not told
+_MOST_SETS = 64  # sets of first layers that are followed; with more the order counts as ambiguous
 
 Path = tuple[str, ...]
 Key = tuple[tuple[str, int], ...]  # the texts of a path, each with the number after it
 
 
 class Leaf(NamedTuple):
-    """An array, where it was found, and what it is."""
+    """An array of a tree, with its full name, its layer and its kind."""
 
     name: str
     layer: Path
@@ -36,20 +36,20 @@ class Leaf(NamedTuple):
     value: Any
 
 
-def leaves(tree: Any, where: str = "") -> list[Leaf]:
-    """Return the arrays of nested mappings and sequences; `where` precedes their names in messages.
+def leaves(tree: Any, prefix: str = "") -> list[Leaf]:
+    """Return the arrays of nested mappings and sequences; `prefix` precedes their names in messages.
 
     A path is split at "." and "/". In a sequence, layers are mappings, objects with `weight`, pairs (weight, bias) or
     arrays without bias.
     """
     out: list[Leaf] = []
     for path, value in _walk(tree, ()):
-        name = where + ".".join(path)
+        name = prefix + ".".join(path)
         layer, kind = _kind(path, name)
         out.append(Leaf(name, layer, kind, value))
-    seen: dict[tuple[Path, str], str] = {}
+    names: dict[tuple[Path, str], str] = {}
     for leaf in out:
-        other = seen.setdefault((leaf.layer, leaf.kind), leaf.name)
+        other = names.setdefault((leaf.layer, leaf.kind), leaf.name)
         if other != leaf.name:
             raise ValueError(f"{other} and {leaf.name} are both {leaf.kind} of one layer; expected one of them")
     return out
@@ -57,8 +57,8 @@ def leaves(tree: Any, where: str = "") -> list[Leaf]:
 
 def _walk(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     if isinstance(value, Mapping):
-        for name, held in value.items():
-            yield from _walk(held, (*path, *_segments(name)))
+        for name, item in value.items():
+            yield from _walk(item, (*path, *_segments(name)))
     elif isinstance(value, list | tuple) and not any(_stem(part) in KINDS for part in path):
         for i, layer in enumerate(value):
             yield from _walk(_parts(layer), (*path, str(i)))
@@ -70,7 +70,7 @@ def _walk(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def _parts(layer: Any) -> Mapping[Any, Any]:
-    """Return an entry of a sequence of layers as a mapping; a part that is None is none."""
+    """Return an entry of a sequence of layers as a mapping, without parts that are None."""
     if isinstance(layer, Mapping):
         return layer
     if isinstance(layer, tuple | list):
@@ -94,7 +94,7 @@ def _stem(part: str) -> str:
 
 
 def _kind(path: Path, name: str) -> tuple[Path, str]:
-    """Return the layer that a leaf belongs to and what it is there: (("net", "0"), "W") for net.0.weight, (("1",), "W") for W1."""
+    """Return the layer and the kind of a leaf: (("net", "0"), "W") for net.0.weight, (("1",), "W") for W1."""
     for i in range(len(path) - 1, max(len(path) - 3, -1), -1):
         stem = _stem(path[i])
         if stem in KINDS:
@@ -111,37 +111,39 @@ def arranged(layers: Sequence[Path], shapes: Mapping[Path, tuple[int, ...]], blo
     ValueError
         If names and shapes admit several orders, or none.
     """
-    before = [[_precedes(a, b) for a in layers] for b in layers]
-    fitting = _orders([sum(1 << i for i, p in enumerate(row) if p) for row in before],
+    precedes = [[_precedes(a, b) for a in layers] for b in layers]
+    fitting = _orders([sum(1 << i for i, p in enumerate(row) if p) for row in precedes],
                       [[shapes[layer] == block.shape for layer in layers] for block in blocks])  # fmt: skip
     if len(fitting) == 1:
         return [layers[i] for i in fitting[0]]
     listed = ", ".join(f"{label(layer)!r} {shapes[layer]}" for layer in sorted(layers))
     if fitting:
         raise ValueError(
-            f"the order of the layers {listed} is not told by their names and shapes;"
+            f"the order of the layers {listed} does not follow from their names and shapes;"
             " give their names from the input to the output, order=[…]"
         )
-    by_number = sorted(range(len(layers)), key=lambda j: sum(map(bool, before[j])))
-    if all(before[b][a] for a, b in itertools.pairwise(by_number)):
-        return [layers[j] for j in by_number]  # the order is told, and whoever compares shapes says which is wrong
-    wanted = ", ".join(f"{block.name} {block.shape}" for block in blocks)
+    by_number = sorted(range(len(layers)), key=lambda j: sum(map(bool, precedes[j])))
+    if all(precedes[b][a] for a, b in itertools.pairwise(by_number)):
+        return [
+            layers[j] for j in by_number
+        ]  # the order is unique; the caller compares the shapes and names the wrong one
+    expected = ", ".join(f"{block.name} {block.shape}" for block in blocks)
     raise ValueError(
-        f"the layers {listed} fit {wanted} in no order that agrees with the numbers in their names; if their numbers are not"
+        f"the layers {listed} fit {expected} in no order that agrees with the numbers in their names; if their numbers are not"
         " the order, give their names from the input to the output, order=[…]"
     )
 
 
-def in_given_order(found: Sequence[Leaf], order: Sequence[str]) -> list[Path]:
-    """Return the layers of the leaves in the order of names that the caller gives, which must be those of all layers."""
+def in_given_order(leaves: Sequence[Leaf], order: Sequence[str]) -> list[Path]:
+    """Return the layers of the leaves in the order that the caller gives, which must name each layer once."""
     if isinstance(order, str | Mapping) or not isinstance(order, Sequence):
         raise TypeError(f"order must be a sequence of names of layers, got {checks.describe(order)}")
-    given = [_segments(name) for name in order]
-    layers = list(dict.fromkeys(leaf.layer for leaf in found))
-    if sorted(given) != sorted(layers):
+    ordered = [_segments(name) for name in order]
+    layers = list(dict.fromkeys(leaf.layer for leaf in leaves))
+    if sorted(ordered) != sorted(layers):
         names = [label(layer) for layer in layers]
-        raise ValueError(f"order must hold each of {names} once, got {checks.describe(list(order))}")
-    return given
+        raise ValueError(f"order must name each of {names} once, got {checks.describe(list(order))}")
+    return ordered
 
 
 def label(layer: Path) -> str:
@@ -150,7 +152,7 @@ def label(layer: Path) -> str:
 
 
 def _precedes(a: Path, b: Path) -> bool:
-    """Whether the first difference between two names is a number, smaller in a; linear, linear_1, … begin with 0."""
+    """Return whether two names first differ in a number that is smaller in a; linear counts as linear_0."""
     for (text, number), (other, second) in zip(_key(a), _key(b), strict=False):
         if text != other:
             return False
@@ -165,9 +167,9 @@ def _key(layer: Path) -> Key:
 
 
 def _orders(before: Sequence[int], fits: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
-    """Return up to two orders in which layer j comes after those in the set before[j], and fits[i][j] at every place i.
+    """Return up to two orders in which layer j comes after those in the set before[j], with fits[i][j] at every place i.
 
-    Sets of layers are the bits of an integer. All orders are followed side by side, those of the same first layers as one.
+    A set of layers is an integer, one bit per layer. Partial orders of the same set of layers are extended together.
     """
     reached: dict[int, list[tuple[int, ...]]] = {0: [()]}
     for row in fits:
@@ -175,10 +177,10 @@ def _orders(before: Sequence[int], fits: Sequence[Sequence[bool]]) -> list[tuple
         for used, orders in reached.items():
             for j, fit in enumerate(row):
                 if fit and not used >> j & 1 and not before[j] & ~used:
-                    held = following.setdefault(used | 1 << j, [])
-                    held += [(*order, j) for order in orders]
-                    del held[2:]
-        if len(following) > _MOST:
+                    partial = following.setdefault(used | 1 << j, [])
+                    partial += [(*order, j) for order in orders]
+                    del partial[2:]
+        if len(following) > _MOST_SETS:
             return [(), ()]
         reached = following
     return [order for orders in reached.values() for order in orders][:2]

@@ -1,4 +1,4 @@
-"""`check` for runs in progress: rows come one by one, and none of them are kept."""
+"""`check` during a run: rows are added one by one and not stored."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from .._motion.base import Algorithm
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family, NoetherSymmetry
 from .check import report
-from .clock import start
+from .clock import start_time
 from .recording import batch_of_row, dtype_of, step_laws
 from .rows import blocks_of
-from .steps import Stepwise
+from .steps import StepCheck
 from .verdict import Report
 
 
 class Monitor:
-    """`check` while a run is running: rows come one by one, and none of them are kept.
+    """`check` during a run: rows are added one by one and not stored.
 
     Parameters
     ----------
     U, algorithm : Potential, Algorithm
-        What the run is supposed to descend, and by what steps.
+        The loss of the run, and the algorithm of its steps.
     precision, every, laws
-        As in `check`. Without `precision` it is what the rows so far show.
+        As in `check`. The default precision is read off the rows so far.
     minibatches : bool
-        The steps use minibatches that `step` is not told of.
+        The steps use minibatches that are not passed to `step`.
     t0 : float, optional
         Time of the first row, 0 by default; a conformal leapfrog with α > 0 needs it.
 
     Notes
     -----
-    Memory is that of a few rows and does not grow with their number. The verdicts are those of `check` on the same rows; of a
-    row's residuals only the one that is furthest beyond, or nearest to, its tolerance is kept.
+    The memory is that of a few rows, whatever the length of the run. Verdicts equal those of `check` on the same rows. Of the
+    residuals of a law or block, only the one with the largest |residual|/tolerance is stored.
 
     Examples
     --------
@@ -69,29 +69,29 @@ class Monitor:
         checks.instance(algorithm, "algorithm", Algorithm, "an Algorithm such as nl.GD(0.1)")
         minibatches = checks.boolean(minibatches, "minibatches")
         self._every = checks.integer(every, "every", minimum=1)
-        self._claim = U, algorithm, laws, minibatches, start(algorithm, t0)
+        self._claim = U, algorithm, laws, minibatches, start_time(algorithm, t0)
         self._families(batchwise=minibatches)
-        self._wanted = precision
+        self._requested_precision = precision
         self._precision = judged(np.empty(0), precision)
         self._with_batches: bool | None = None
         self._first: tuple[Array, object] | None = None
-        self._seen: Stepwise | None = None
+        self._checker: StepCheck | None = None
 
     @underflowing
     def step(self, theta: ArrayLike, batch: Any = None) -> None:
-        """Take the next row.
+        """Add the next row.
 
         Parameters
         ----------
         theta : array_like, shape (P,)
-            Parameters before a step, or, at the end, after the last one. They are copied.
+            Parameters before a step, or, at the end of the run, after the last one. They are copied.
         batch : array_like of int, optional
             Indices of the samples of the gradient that is taken at `theta`; all by default. With `every` = m a sequence of m such
             arrays. The row at the end has none.
         """
         U, algorithm, *_ = self._claim
-        held = widened(theta, "theta")
-        row = np.array(checks.shaped(held, "theta", (U.n_params,), dtype=dtype_of(held)))
+        array = widened(theta, "theta")
+        row = np.array(checks.shaped(array, "theta", (U.n_params,), dtype=dtype_of(array)))
         if batch is not None:
             batch = batch_of_row(U, batch, "batch", self._every, algorithm)
         if self._first is None:
@@ -99,17 +99,17 @@ class Monitor:
             return
         if batch is not None and not self._with_batches:
             raise ValueError("batch must be given for every row but the last, or for none; the first had none")
-        if self._seen is None:
+        if self._checker is None:
             self._begin(np.stack([self._first[0], row]))
-            self._seen_rows(*self._first)
-        self._seen_rows(row, batch)
+            self._add(*self._first)
+        self._add(row, batch)
 
     @underflowing
     def report(self) -> Report:
-        """Return what `check` says of the rows so far."""
-        if self._seen is None:
+        """Return the report on the rows so far, as `check` would."""
+        if self._checker is None:
             raise ValueError(f"there are {int(self._first is not None)} rows so far; expected at least two")
-        return report(self._seen, [])
+        return report(self._checker, [])
 
     def _families(self, batchwise: bool) -> list[Family]:
         U, algorithm, laws, _, _ = self._claim
@@ -117,20 +117,20 @@ class Monitor:
 
     def _begin(self, rows: Array) -> None:
         U, algorithm, _, minibatches, t0 = self._claim
-        self._precision = judged(rows, self._wanted, blocks_of(U))
+        self._precision = judged(rows, self._requested_precision, blocks_of(U))
         families = self._families(batchwise=minibatches or bool(self._with_batches))
         motion = not minibatches or bool(self._with_batches)
-        self._seen = Stepwise(
+        self._checker = StepCheck(
             U, algorithm, families, self._precision, t0=t0, every=self._every, motion=motion, keep=False
         )
 
-    def _seen_rows(self, row: Array, batch: object) -> None:
-        assert self._seen is not None
-        if self._wanted is None and self._precision.eps > of_dtype(row) and row.any():
+    def _add(self, row: Array, batch: object) -> None:
+        assert self._checker is not None
+        if self._requested_precision is None and self._precision.eps > of_dtype(row) and row.any():
             blocks = blocks_of(self._claim[0])
-            since = np.stack([self._seen.first_row.astype(row.dtype) if self._seen.n_rows else row, row])
+            since = np.stack([self._checker.first_row.astype(row.dtype) if self._checker.n_rows else row, row])
             both = self._precision.and_of(judged(since, None, blocks), blocks)
             if both != self._precision:
                 self._precision = both
-                self._seen.judge_by(both)
-        self._seen.add(row[None].astype(np.float64), [batch])
+                self._checker.judge_by(both)
+        self._checker.add(row[None].astype(np.float64), [batch])

@@ -1,4 +1,4 @@
-"""Rows that are not what they are taken for: running averages of the parameters, or rows that are other numbers of steps apart."""
+"""Rows that are running averages of the parameters, or another number of steps apart than declared."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .case import Case, explained
 from .replay import walk
 from .rounding import Rounding
 
-_FARTHEST = 32  # steps between rows that are tried
-# Weights of the newest parameters in an average that are tried first; between two of them Newton's steps find the way.
+_FARTHEST = 32  # largest number of steps between rows that is tried
+# Weights of the newest parameters in an average that are tried first; Newton's method refines the best of them.
 _WEIGHTS = np.geomspace(1e-4, 0.9, 25)
 _NEWTON = 12
-_NUDGE = 1e-6  # of the logarithm of the weight, for differences
+_NUDGE = 1e-6  # step in the logarithm of the weight, for differences
 
 _Weight = Callable[[int], float]  # number of a row ↦ weight of the newest parameters in it
 
@@ -25,34 +25,34 @@ _Weight = Callable[[int], float]  # number of a row ↦ weight of the newest par
 @np.errstate(over="ignore", invalid="ignore")
 def averages(U: Potential, algorithm: Algorithm, cases: Sequence[Case]) -> str:
     """Recognise averages e_k = e_{k−1} + w_k(x_k − e_{k−1}) of parameters x_k that take the steps of gradient descent."""
-    cases = [case for case in cases if case.record > 1]  # before that an average may begin otherwise
+    cases = [case for case in cases if case.record > 1]  # the first rows depend on how the average was initialised
     if algorithm.has_velocity or not cases:
         return ""
     rounding = Rounding(U, 0.0)
 
-    def left(case: Case, weight: _Weight) -> Float64Array:
-        """Return w(x_{k+1} − x_k + η∇U(x_k)) with the parameters that the rows are averages of."""
-        before, here, after = case.rows
-        now, then = weight(case.record), weight(case.record + 1)
-        x = before + (here - before) / now
+    def remainder(case: Case, weight: _Weight) -> Float64Array:
+        """Return w(x_{k+1} − x_k + η∇U(x_k)) for the parameters x of which the rows are averages."""
+        previous, current, following = case.rows
+        w, next_w = weight(case.record), weight(case.record + 1)
+        x = previous + (current - previous) / w
         if not np.isfinite(x).all():
             return np.full_like(x, np.inf)
         force = rounding.of(case.batch).gradient(x) + algorithm.weight_decay * x  # type: ignore[arg-type]
-        return np.asarray(then * (here - x + algorithm.dt * force) + after - here)
+        return np.asarray(next_w * (current - x + algorithm.dt * force) + following - current)
 
-    def all_are(weight: _Weight) -> bool:
-        off = [algorithm.dt * float(np.linalg.norm(case.got - case.want)) for case in cases]
+    def explains_all(weight: _Weight) -> bool:
+        errors = [algorithm.dt * float(np.linalg.norm(case.got - case.want)) for case in cases]
         return all(
-            explained(float(np.linalg.norm(left(case, weight))), size, algorithm.dt * case.noise)
-            for case, size in zip(cases, off, strict=True)
+            explained(float(np.linalg.norm(remainder(case, weight))), size, algorithm.dt * case.noise)
+            for case, size in zip(cases, errors, strict=True)
         )
 
     for first in (0, 1):
-        if all_are(lambda k, first=first: 1 / (k + first)):  # type: ignore[misc]
+        if explains_all(lambda k, first=first: 1 / (k + first)):  # type: ignore[misc]
             return "rows are means of all parameters so far, not the parameters themselves"
-    for of in (_constant, _corrected):
-        w = _fitted(lambda w, of=of: left(cases[0], of(w)))  # type: ignore[misc]
-        if w < 1 and all_are(of(w)):
+    for weights in (_constant, _corrected):
+        w = _fitted(lambda w, weights=weights: remainder(cases[0], weights(w)))  # type: ignore[misc]
+        if w < 1 and explains_all(weights(w)):
             return f"rows are running averages of the parameters with a decay of {1 - w:.4g}, not the parameters themselves"
     return ""
 
@@ -66,23 +66,23 @@ def _corrected(w: float) -> _Weight:
     return lambda k: w / (1 - (1 - w) ** k)
 
 
-def _fitted(left: Callable[[float], Float64Array]) -> float:
-    """Return the weight that leaves least, by Gauss and Newton's steps of its logarithm from the best of those tried."""
-    sizes = [float(np.linalg.norm(left(w))) for w in _WEIGHTS]
+def _fitted(remainder: Callable[[float], Float64Array]) -> float:
+    """Return the weight with the smallest remainder, by Gauss–Newton steps in its logarithm from the best of `_WEIGHTS`."""
+    sizes = [float(np.linalg.norm(remainder(w))) for w in _WEIGHTS]
     u = float(np.log(_WEIGHTS[int(np.argmin(sizes))]))
     for _ in range(_NEWTON):
-        here = left(float(np.exp(u)))
-        slope = (left(float(np.exp(u + _NUDGE))) - here) / _NUDGE
+        value = remainder(float(np.exp(u)))
+        slope = (remainder(float(np.exp(u + _NUDGE))) - value) / _NUDGE
         square = float(slope @ slope)
         if not 0 < square < np.inf:
             break
-        u -= float(np.clip(slope @ here / square, -1.0, 1.0))
+        u -= float(np.clip(slope @ value / square, -1.0, 1.0))
     return float(np.exp(u))
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def apart(U: Potential, algorithm: Algorithm, every: int, t0: float, cases: Sequence[Case]) -> str:
-    """Recognise rows that are all another number of steps apart; those of methods with a velocity from rest at row 0."""
+    """Recognise rows that are another number of steps apart; for methods with a velocity, only from rest at row 0."""
     if any(batch is not None for case in cases for batch in case.batches):
         return ""
     if not algorithm.has_velocity:
@@ -91,10 +91,10 @@ def apart(U: Potential, algorithm: Algorithm, every: int, t0: float, cases: Sequ
         starts = [(case, case.rows[0], case.rows[1:]) for case in cases[:1] if case.record == case.here]
     if not starts:
         return ""
-    found = set(range(1, max(_FARTHEST, 2 * every) + 1)) - {every}
+    numbers = set(range(1, max(_FARTHEST, 2 * every) + 1)) - {every}
     for case, start, following in starts:
-        found = _fitting(U, algorithm, every, t0, case, start, following, found)
-    return f"rows are {min(found)} steps apart, not {every}: every={min(found)}" if found else ""
+        numbers = _fitting(U, algorithm, every, t0, case, start, following, numbers)
+    return f"rows are {min(numbers)} steps apart, not {every}: every={min(numbers)}" if numbers else ""
 
 
 def _fitting(
@@ -105,17 +105,17 @@ def _fitting(
     case: Case,
     start: Float64Array,
     following: Float64Array,
-    tried: set[int],
+    numbers: set[int],
 ) -> set[int]:
-    """Return which of the numbers of steps lead from a row at rest to those that follow."""
-    if not tried:
-        return tried
+    """Return those of the numbers of steps that lead from a row at rest to the rows that follow."""
+    if not numbers:
+        return numbers
 
     def gradient(_: int, y: Float64Array) -> Float64Array:
         return U.gradient(y) if np.isfinite(y).all() else np.full_like(y, np.nan)
 
     x, v, path = start, np.zeros_like(start), {0: start}
-    for j in range(max(*tried, every) * len(following)):
+    for j in range(max(*numbers, every) * len(following)):
         x, v = walk(algorithm, x, v, t0 + j * algorithm.dt, 1, gradient)
         path[j + 1] = x
         if not np.isfinite(x).all():
@@ -127,7 +127,7 @@ def _fitting(
             return np.inf
         return float(np.linalg.norm([path[end] - row for end, row in zip(ends, following, strict=True)]))
 
-    off = miss(every)
-    if not np.isfinite(off):
+    error = miss(every)
+    if not np.isfinite(error):
         return set()
-    return {m for m in tried if explained(miss(m), off, case.noise * algorithm.reach * m)}
+    return {m for m in numbers if explained(miss(m), error, case.noise * algorithm.reach * m)}

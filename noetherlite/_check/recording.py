@@ -1,4 +1,4 @@
-"""What `check` and `Monitor` take: rows, batches, laws, brought into the form in which they are judged."""
+"""The arguments of `check` and `Monitor`: rows, minibatches and laws, validated and converted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .._symmetry.family import Family, NoetherSymmetry
 from .._symmetry.find import listed, watched
 
 
-def claimed(U: object, dynamics: object) -> None:
-    """Refuse what is no potential or follows nothing."""
+def check_claim(U: object, dynamics: object) -> None:
+    """Raise TypeError if U is no potential, or `dynamics` neither a Dynamics nor an Algorithm."""
     is_potential(U)
     if not isinstance(dynamics, Dynamics | Algorithm):
         raise TypeError(
@@ -28,33 +28,33 @@ def claimed(U: object, dynamics: object) -> None:
 
 
 def dtype_of(value: ArrayLike) -> str:
-    """Return the precision in which an array is kept: float32 for what is no longer than that."""
-    held = np.asarray(value)
-    return "float32" if held.dtype.kind == "f" and held.dtype.itemsize <= 4 else "float64"
+    """Return the type in which an array is stored: float32 for it and for shorter formats, else float64."""
+    array = np.asarray(value)
+    return "float32" if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else "float64"
 
 
-def recorded(U: Potential, params: ArrayLike) -> Array:
-    """Return the rows (R, P) of a recording, without a copy where none is needed."""
-    held = widened(params, "params")
-    x = checks.array(held, "params", ndim=2, dtype=dtype_of(held))
+def read_rows(U: Potential, params: ArrayLike) -> Array:
+    """Return the rows (R, P) of a recording; floats of 32 or 64 bits are not copied."""
+    array = widened(params, "params")
+    x = checks.array(array, "params", ndim=2, dtype=dtype_of(array))
     if x.shape[1] != U.n_params:
         raise ValueError(f"params must have shape (R, {U.n_params}), one row per time, got {x.shape}")
     return x
 
 
 def laws_of(U: Potential, laws: str | Sequence[str | NoetherSymmetry], batchwise: bool) -> tuple[list[Family], bool]:
-    """Return the families to check, and whether the law of energy is among those asked for."""
+    """Return the families to check, and whether to check the law of energy."""
     if laws == "all":
         return watched(U, "all", batchwise), True
-    wanted = listed(laws)
-    named = [item for item in wanted if item != "time"]
-    return watched(U, named, batchwise), len(named) < len(wanted)
+    requested = listed(laws)
+    named = [item for item in requested if item != "time"]
+    return watched(U, named, batchwise), len(named) < len(requested)
 
 
 def step_laws(
     U: Potential, algorithm: Algorithm, laws: str | Sequence[str | NoetherSymmetry], batchwise: bool
 ) -> list[Family]:
-    """Return the families that are checked along the steps of an algorithm."""
+    """Return the families to check along the steps of an algorithm."""
     families, energy = laws_of(U, laws, batchwise)
     if energy and laws != "all":
         raise ValueError(f"laws: energy has no exact law along the steps of {algorithm}; give its Dynamics for 'time'")
@@ -65,20 +65,24 @@ def batch_of(U: Potential, value: Any, name: str) -> IntArray:
     """Return the indices of a minibatch."""
     if not isinstance(U, NetworkPotential):
         raise ValueError(f"{name} needs a potential with samples, got {U!r}")
-    held: Array = checks.numpy_array(value, name)
-    if held.dtype.kind not in "iu" or held.ndim != 1 or held.size == 0:
-        raise ValueError(f"{name} must be a non-empty array of sample indices, got {checks.describe(held)}")
-    if int(held.min()) < 0 or int(held.max()) >= U.n_samples:
-        raise ValueError(f"{name} must hold indices in 0..{U.n_samples - 1}, got {int(held.min())}..{int(held.max())}")
-    return held.astype(np.int64)
+    indices: Array = checks.numpy_array(value, name)
+    if indices.dtype.kind not in "iu" or indices.ndim != 1 or indices.size == 0:
+        raise ValueError(f"{name} must be a non-empty array of sample indices, got {checks.describe(indices)}")
+    if int(indices.min()) < 0 or int(indices.max()) >= U.n_samples:
+        raise ValueError(
+            f"{name} must hold indices in 0..{U.n_samples - 1}, got {int(indices.min())}..{int(indices.max())}"
+        )
+    return indices.astype(np.int64)
 
 
 def batch_of_row(U: Potential, value: Any, name: str, every: int, algorithm: Algorithm) -> object:
-    """Return the minibatch of a row, or those of the steps that follow it."""
+    """Return the minibatch of a row, or with `every` > 1 those of the steps that follow it."""
     if every == 1:
         return batch_of(U, value, name)
     if algorithm.gradients_per_step > 1:
-        raise ValueError(f"{name} with every={every} is not known for {algorithm}, of which a step has two gradients")
+        raise ValueError(
+            f"{name} with every={every} is not supported for {algorithm}, which takes two gradients per step"
+        )
     if not isinstance(value, Sequence | np.ndarray) or len(value) != every:
         raise ValueError(
             f"{name} must have {every} arrays of sample indices, one per step, got {checks.describe(value)}"
@@ -86,18 +90,18 @@ def batch_of_row(U: Potential, value: Any, name: str, every: int, algorithm: Alg
     return tuple(batch_of(U, item, f"{name}[{j}]") for j, item in enumerate(value))
 
 
-def by_row(
+def batches_by_row(
     U: Potential, batches: Sequence[ArrayLike] | None, every: int, n: int, algorithm: Algorithm
 ) -> list[object] | None:
-    """Return the minibatches of n rows; the last has one only if it was given."""
+    """Return the minibatches of n rows; None for the last row unless `batches` has its own."""
     if batches is None:
         return None
-    held = checks.items(batches, "batches", "a sequence of arrays of sample indices")
-    if len(held) < every * (n - 1):
-        raise ValueError(f"batches must have one array per step, {every * (n - 1)} for {n} rows, got {len(held)}")
+    arrays = checks.items(batches, "batches", "a sequence of arrays of sample indices")
+    if len(arrays) < every * (n - 1):
+        raise ValueError(f"batches must have one array per step, {every * (n - 1)} for {n} rows, got {len(arrays)}")
     out: list[object] = []
     for k in range(n):
-        part = held[k * every : (k + 1) * every]
+        part = arrays[k * every : (k + 1) * every]
         if len(part) < every:
             out.append(None)
             break

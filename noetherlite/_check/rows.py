@@ -1,4 +1,4 @@
-"""The rows of a check: a law, or the motion of one block of parameters, and what was seen of it step by step."""
+"""The rows of a report: a law, or the motion of one block of parameters, with its residuals over all steps."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from .._problem.network import Block, NetworkPotential
 from .._problem.potentials import Potential
 from .._symmetry.family import Family
 
-# Round-off is allowed to be this many times ε|x|, carried through what is computed of it; runs of ours reach 0.14.
+# Tolerance for round-off, in units of ε|x| carried through the update rule; runs of this library reach 0.14.
 ROUND_OFF = 4
-# A row is decided where its tolerance is below this part of what breaking the law would give.
+# A row can be decided where its tolerance is below this fraction of its scale: of what a broken law would give.
 RESOLUTION = 0.1
-# Records that step over a kink of relu make single intervals err; a wrong gradient errs in more than this part of them.
+# Along a flow a kink of relu between two records makes single intervals exceed their tolerance; a wrong gradient makes more
+# than this fraction of them do so.
 PERSISTENT = 0.1
-# Residuals are counted in pieces of so many numbers.
+# Numbers in a piece of residuals, which are tallied piece by piece.
 _PIECE = 1 << 16
-# What may be left over, relatively, where a motion is said to be a multiple of the expected one: exact steps, and flows.
+# Largest relative remainder of a motion that is reported as a multiple of the expected one: along exact steps, and along flows.
 ALIKE = (0.02, 0.1)
 
 
@@ -30,7 +31,7 @@ def blocks_of(U: Potential) -> tuple[Block, ...]:
 
 
 def gradients(U: Potential, points: Float64Array, low: int = 0) -> Float64Array:
-    """Return ∇U at each row of `points`, the first of which is row `low` of the recording."""
+    """Return ∇U at each row of `points`; row 0 of them is row `low` of the recording, which messages name."""
     out = np.array([U.gradient(point) for point in points])
     finite = np.isfinite(out).all(axis=1)
     if not finite.all():
@@ -43,7 +44,7 @@ def norms(s: Family, points: Float64Array) -> Float64Array:
     return np.array([s.norm(point) for point in points])
 
 
-def times(a: Float64Array, b: Float64Array) -> Float64Array:
+def row_products(a: Float64Array, b: Float64Array) -> Float64Array:
     """Return a_k b_k for a of shape (K,) and b of shape (K, ...)."""
     return np.asarray(a.reshape(-1, *(1 for _ in b.shape[1:])) * b)
 
@@ -56,7 +57,7 @@ def ratio(residual: Float64Array, tolerance: Float64Array) -> Float64Array:
 
 
 def distinct(value: float, other: float, digits: int = 4) -> str:
-    """Return `value` with as many digits, at least `digits`, as tell it from `other`."""
+    """Return `value` as text with the fewest digits, at least `digits`, that distinguish it from `other`."""
     for n in range(digits, 17):
         text = f"{value:.{n}g}"
         if text != f"{other:.{n}g}":
@@ -66,24 +67,24 @@ def distinct(value: float, other: float, digits: int = 4) -> str:
 
 @dataclass
 class Tally:
-    """What the steps of one row showed so far, in memory that does not grow with their number.
+    """Statistics of a row's residuals over the steps so far; their size does not depend on the number of steps.
 
     Attributes
     ----------
     n, n_off : int
-        Steps, and those with a residual beyond its tolerance.
+        Number of steps, and of those with a residual beyond its tolerance.
     beyond : ndarray of bool, shape `shape`
-        Components that were beyond it somewhere.
+        Components with a residual beyond its tolerance at any step.
     first : tuple of int
         (step, *component) of the first residual beyond its tolerance, the largest of that step; () if none is.
     first_t : float
         Its time.
     decided : bool
-        Whether a tolerance was below a tenth of the scale somewhere.
+        Whether any tolerance was below a tenth of its scale.
     worst : tuple of float
-        The largest ratio, and its |residual|, tolerance and scale.
+        The largest |residual|/tolerance, with that |residual|, tolerance and scale.
     finest : tuple of float
-        The tolerance and the scale where their quotient was least.
+        The tolerance and the scale at the step and component with the smallest tolerance/scale.
     """
 
     n: int = 0
@@ -103,7 +104,7 @@ class Tally:
         scale: Float64Array,
         at_the_front: bool = False,
     ) -> None:
-        """Count steps at times t (K,), with residuals (K, *shape), after those so far or before them."""
+        """Add steps at times t (K,), with residuals (K, *shape): after the earlier ones, or before them if `at_the_front`."""
         if t.size == 0:
             return
         size = ratio(residual, tolerance)
@@ -129,25 +130,25 @@ class Tally:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Row:
-    """One law, or the motion of one block of parameters, along a recording; K times, components of shape `shape`.
+class CheckRow:
+    """One row of a `Report`: a law, or the motion of one block of parameters; K times, components of shape `shape`.
 
     Attributes
     ----------
     name : str
         The law, for example "scaling:1" or "time", or the block, for example "W1".
     t : ndarray, shape (K,)
-        Times; of a `Monitor` only the one where the residual was furthest beyond, or nearest to, its tolerance.
+        Times; a `Monitor` stores only the time of the largest |residual|/tolerance.
     residual : ndarray, shape (K, *shape)
-        The defect of the law, or the norm of the block's; see `check`.
+        The defect of the law, or the norm of the defect of the block's motion; see `check`.
     tolerance, scale : ndarray, broadcast to the shape of `residual`
-        What round-off and the step allow, and the residual that the same force gives in the worst direction.
+        The residual that round-off and the step size allow, and that which the same force gives in the worst direction.
     order : int
-        Order of the tolerance in the step; 0 where the law is exact.
+        Order of the tolerance in the step size; 0 where the law is exact.
     tally : Tally
-        What all steps showed.
+        Statistics over all steps.
     obstacle : str
-        Why the records are not close enough for the tolerance to bound what a method of that order can do; empty if they are.
+        Why the spacing of the records is too large for the tolerance to be a bound; empty where it is not.
     """
 
     name: str
@@ -169,8 +170,8 @@ class Row:
         scale: Float64Array,
         order: int,
         obstacle: str = "",
-    ) -> Row:
-        """Return the row whose every residual is given."""
+    ) -> CheckRow:
+        """Return the row with these residuals, of all steps."""
         tally = Tally()
         tolerance, scale = np.broadcast_to(tolerance, residual.shape), np.broadcast_to(scale, residual.shape)
         rows = max(_PIECE // max(residual[0].size, 1), 1)
@@ -185,14 +186,14 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """What this row shows: "holds", "broken" or "not decidable"."""
+        """The verdict: "holds", "broken" or "not decidable"."""
         if self._is_broken():
             return "not decidable" if self.obstacle else "broken"
         return "holds" if self.tally.decided else "not decidable"
 
     @property
     def reason(self) -> str:
-        """Why this row is not decidable, in words; empty if it is."""
+        """Why the verdict is "not decidable"; empty for the other verdicts."""
         if self.verdict != "not decidable":
             return ""
         if self.obstacle:
@@ -201,13 +202,13 @@ class Row:
             return "there are too few rows"
         tolerance, scale = self.tally.finest
         if scale == 0:
-            return "its expected gradient is zero at every row" if isinstance(self, Motion) else "nothing moves it"
+            return "its expected gradient is zero at every row" if isinstance(self, MotionRow) else "nothing moves it"
         if not np.isfinite(tolerance):
-            return (
-                "the records are too far apart" if self.order else "the velocity at row 0 cannot be told from the rows"
-            )
-        what = "round-off" if self.order == 0 else "what the records do not show between them"
-        return f"{what} may be {tolerance:.2g}, and a gradient in the worst direction gives {scale:.2g}"
+            return "the records are too far apart" if self.order else "the rows do not determine the velocity at row 0"
+        source = "round-off" if self.order == 0 else "unrecorded steps"
+        return (
+            f"{source} may make a residual of {tolerance:.2g}, and a gradient in the worst direction only {scale:.2g}"
+        )
 
     def _is_broken(self) -> bool:
         return self.tally.n_off > 0
@@ -219,7 +220,7 @@ class Row:
 
     @property
     def where(self) -> str:
-        """The first residual beyond its tolerance, in words; empty if none is."""
+        """Component and time of the first residual beyond its tolerance; empty if none is."""
         if not self.first:
             return ""
         beyond = self.tally.beyond
@@ -239,8 +240,11 @@ class Row:
 
 
 @dataclass
-class Moments:
-    """Sums over the steps at which the motion of a block is off, entry by entry: products of got, want and off = got − want."""
+class MotionSums:
+    """Entrywise sums over the steps at which a block's motion is beyond its tolerance: products of got, want and off = got − want.
+
+    `got` is the gradient that the recorded step implies, `want` is ∇U.
+    """
 
     off_want: Float64Array
     want_want: Float64Array
@@ -251,13 +255,13 @@ class Moments:
     entry: tuple[int, ...] = ()
 
     @classmethod
-    def empty(cls, block: Block) -> Moments:
-        """Return the sums of no step."""
+    def empty(cls, block: Block) -> MotionSums:
+        """Return sums over no steps."""
         n = block.stop - block.start
         return cls(np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool))
 
     def add(self, block: Block, got: Float64Array, want: Float64Array, tolerance: Float64Array) -> None:
-        """Add steps (K, n) of which the norms of got − want are beyond their tolerance (K,)."""
+        """Add K steps (K, n), each with |got − want| beyond its tolerance (K,)."""
         if tolerance.size == 0:
             return
         off = got - want
@@ -275,27 +279,27 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Motion(Row):
-    """How one block of parameters moved, beside how it should have; residuals are norms, of shape (K,).
+class MotionRow(CheckRow):
+    """The row of one block of parameters: its recorded motion against that by ∇U; residuals are norms, of shape (K,).
 
     Attributes
     ----------
     entry : tuple of int
-        The entry of the block that is furthest off where the motion first is; () where it never is.
+        Index of the entry with the largest error at the first step beyond tolerance; () if there is none.
     neurons : tuple of int
-        Rows of the block that are off somewhere: neurons of its layer.
+        Rows of the block (neurons of its layer) with an error beyond tolerance at any step.
     factor, remainder : float
-        The motion there is `factor` times the expected one, but for a remainder relative to that.
+        The wrong entries move `factor` times as far as ∇U says, up to a remainder relative to the latter.
     proportional : bool
-        Whether what moved is that multiple, but for a small part of what is off, or, along flows, for what their order allows.
+        Whether that remainder is small: 2 % of the error along exact steps, 10 % of the motion along flows.
     still : bool
-        Whether what is off does not move at all, to round-off.
+        Whether the wrong entries do not move at all, up to round-off.
     size : int
-        Rows of the block.
+        Number of rows of the block.
     steps : tuple of int
-        The first rows of the recording at which it is off, no more than eight.
+        Rows of the recording at which the first errors occur, at most eight.
     alone : bool
-        Whether `entry` is the only one that is off anywhere.
+        Whether `entry` is the only wrong entry.
     """
 
     entry: tuple[int, ...] = ()
@@ -309,7 +313,7 @@ class Motion(Row):
     alone: bool = False
 
     @classmethod
-    def moved(
+    def of_block(
         cls,
         block: Block,
         t: Float64Array,
@@ -318,28 +322,28 @@ class Motion(Row):
         scale: Float64Array,
         order: int,
         tally: Tally,
-        moments: Moments,
+        moments: MotionSums,
         obstacle: str = "",
         steps: tuple[int, ...] = (),
-    ) -> Motion:
-        """Return the row of a block from its tally and its sums."""
+    ) -> MotionRow:
+        """Return the row of a block from its tally and its entrywise sums."""
         size = block.shape[0]
         if not moments.entry:
             return cls(block.name, t, norm, tolerance, scale, order, tally, obstacle, size=size)
         off = moments.beyond
         sums = (moments.want_want, moments.off_want, moments.off_off, moments.got_got)
-        square, product, wrong, got = (float(a[off].sum()) for a in sums)
+        square, product, error, got = (float(a[off].sum()) for a in sums)
         factor = 1 + product / square if square > 0 else np.inf
-        left = max(wrong - product / square * product, 0.0) if square > 0 else np.inf
-        alike = left**0.5 <= ALIKE[0] * wrong**0.5 + moments.allowed**0.5
+        rest = max(error - product / square * product, 0.0) if square > 0 else np.inf
+        alike = rest**0.5 <= ALIKE[0] * error**0.5 + moments.allowed**0.5
         if order > 0:
-            alike = left**0.5 <= ALIKE[1] * square**0.5 * max(1.0, abs(factor))
+            alike = rest**0.5 <= ALIKE[1] * square**0.5 * max(1.0, abs(factor))
         return cls(
             *(block.name, t, norm, tolerance, scale, order, tally, obstacle),
             entry=moments.entry,
             neurons=tuple(np.flatnonzero(off.reshape(size, -1).any(axis=1)).tolist()),
             factor=factor,
-            remainder=(left / square) ** 0.5 if square > 0 else np.inf,
+            remainder=(rest / square) ** 0.5 if square > 0 else np.inf,
             proportional=alike and square > 0,
             still=got <= min(moments.allowed, RESOLUTION**2 * square),
             size=size,
@@ -352,32 +356,30 @@ class Motion(Row):
 
     @property
     def where(self) -> str:
-        """The entry that is furthest off where the motion first is, in words; empty if it never is."""
+        """Entry and time of the first error beyond tolerance; empty if there is none."""
         if not self.first:
             return ""
         return f"{self.name}[{', '.join(map(str, self.entry))}], t = {self.tally.first_t:.4g}"
 
     @property
     def finding(self) -> str:
-        """What is wrong with the motion of this block, in words."""
-        single = self.alone and len(self.entry) > 1  # one weight of its neuron's
-        what = f"{self.name}[{', '.join(map(str, self.entry))}]" if single else self.name
+        """A sentence about the error in this block's motion."""
+        single = self.alone and len(self.entry) > 1  # one weight, not a whole neuron
+        subject = f"{self.name}[{', '.join(map(str, self.entry))}]" if single else self.name
         if self.still:
-            text = f"{what} does not move: its gradient is missing"
+            text = f"{subject} does not move: its gradient is missing"
         elif self.proportional and abs(self.factor) > 2 * self.remainder:
-            text = f"{what} moves {distinct(self.factor, 1.0)} times as far as U asks"
+            text = f"{subject} moves {distinct(self.factor, 1.0)} times as far as U asks"
         else:
-            text = (
-                f"{what} does not move along -∇U (by {distinct(self.factor, 1.0, 3)} times as much in that direction)"
-            )
-        if what == self.name and len(self.neurons) < self.size:
+            text = f"{subject} does not move along -∇U (by {distinct(self.factor, 1.0, 3)} times as much in that direction)"
+        if subject == self.name and len(self.neurons) < self.size:
             shown = ", ".join(map(str, self.neurons[:8])) + (", …" if len(self.neurons) > 8 else "")
             text += f" (neuron{'s' if len(self.neurons) > 1 else ''} {shown} of {self.size})"
         return text + self.share
 
     @property
     def share(self) -> str:
-        """How many steps are off and which, in words; empty where most are."""
+        """The number of wrong steps and their rows, as text; empty if more than half of all steps are wrong."""
         if 2 * self.tally.n_off > self.tally.n:
             return ""
         rows = ", ".join(map(str, self.steps)) + (", …" if self.tally.n_off > len(self.steps) else "")

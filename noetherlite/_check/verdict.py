@@ -1,4 +1,4 @@
-"""What a check found: its rows, the verdict, what is wrong in words, and what could not be told."""
+"""The report of a check: rows, verdict, sentences about what is wrong, and about what was not checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._base import axes, html
 from .._base.axes import COLOURS
 from .._problem.potentials import Potential
 from .causes import counted
-from .rows import ALIKE, Motion, Row, distinct
+from .rows import ALIKE, CheckRow, MotionRow, distinct
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,25 +20,25 @@ _HEAD = ("residual", "tolerance", "scale", "order", "verdict", "first")
 
 
 class Report:
-    """The report of `check`, what it found; `print` it for the table. It is no page of a run, which `report` makes.
+    """The result of `check`; `print` it for the table. The function `report` is unrelated: it writes a page about a run.
 
     Attributes
     ----------
-    laws : dict of str to Row
+    laws : dict of str to CheckRow
         One per law, by its name.
-    motion : dict of str to Motion
+    motion : dict of str to MotionRow
         One per block of parameters, by its name.
     findings : list of str
-        What is wrong, in words: the motion of blocks and its cause where that is recognised, or the laws where the motion
-        was not or could not be told.
+        Sentences about what is wrong: the motion of blocks, with the cause where it is recognised; or the laws, where the
+        motion was not checked or is not decidable.
     limits : list of str
-        What was not or could not be checked, and why; never empty.
+        Sentences about what was not checked or is not decidable, and why; never empty.
     """
 
     def __init__(
         self,
-        laws: Sequence[Row],
-        motion: Sequence[Motion],
+        laws: Sequence[CheckRow],
+        motion: Sequence[MotionRow],
         title: str,
         findings: Sequence[str],
         limits: Sequence[str],
@@ -50,7 +50,7 @@ class Report:
         self._title = title
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[CheckRow]:
         """All rows, laws first."""
         return [*self.laws.values(), *self.motion.values()]
 
@@ -64,13 +64,13 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether the verdict is "holds": every row does, to a tolerance that could have shown otherwise."""
+        """Whether the verdict is "holds": every row holds, to a tolerance small enough to have shown an error."""
         return self.verdict == "holds"
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Plot every residual of a check in units of its tolerance against time: above 1 a law is broken.
 
-        One line for the largest component of each law, and one for the block of parameters whose motion is furthest off.
+        One line per law, for its largest component, and one for the block of parameters with the largest error.
 
         Parameters
         ----------
@@ -98,11 +98,11 @@ class Report:
         return [f"{', '.join(names)} not decidable: {reason}" for reason, names in reasons.items()]
 
     def _finest(self) -> list[str]:
-        """Return what passes unseen even where the rows hold."""
-        held = [row.tally.finest for row in self.motion.values() if row.verdict == "holds"]
-        if not held:
+        """Return a sentence about the smallest detectable error, where rows hold."""
+        finest = [row.tally.finest for row in self.motion.values() if row.verdict == "holds"]
+        if not finest:
             return []
-        least = max(tolerance / scale for tolerance, scale in held)
+        least = max(tolerance / scale for tolerance, scale in finest)
         return [f"a gradient that is wrong by less than {least:.1g} of its size in every block is not seen"]
 
     def _table(self) -> list[tuple[str, ...]]:
@@ -121,35 +121,35 @@ class Report:
         for name, *numbers, order, verdict, where in self._table():
             shown = " ".join(f"{number:>9}" for number in numbers)
             lines.append(f"{name:14} {shown} {order:>5}  {verdict:13}  {where}".rstrip())
-        told = [f"→ {finding}" for finding in self.findings] + [f"· {limit}" for limit in self.limits]
-        return "\n".join([*lines, f"verdict: {self.verdict}", *told])
+        notes = [f"→ {finding}" for finding in self.findings] + [f"· {limit}" for limit in self.limits]
+        return "\n".join([*lines, f"verdict: {self.verdict}", *notes])
 
     def __repr__(self) -> str:
         bad = [f"{row.name} {row.verdict}" for row in self.rows if row.verdict != "holds"]
         return f"Report({', '.join(bad) if bad else 'ok' if self.rows else 'nothing was checked'})"
 
     def _repr_html_(self) -> str:
-        told = [("wrong", finding) for finding in self.findings] + [("not seen", limit) for limit in self.limits]
+        notes = [("wrong", finding) for finding in self.findings] + [("not checked", limit) for limit in self.limits]
         table = html.table(f"{self._title}: {self.verdict}", self._table(), ("", *_HEAD))
-        return table + (html.table("", told) if told else "")
+        return table + (html.table("", notes) if notes else "")
 
 
-def motion_findings(U: Potential, motion: Sequence[Motion]) -> list[str]:
-    """Return what is wrong with the motion along a flow, in words."""
-    moved = [row for row in motion if row.verdict == "broken"]
-    if not moved:
+def motion_findings(U: Potential, motion: Sequence[MotionRow]) -> list[str]:
+    """Return sentences about what is wrong with the motion along a flow."""
+    broken = [row for row in motion if row.verdict == "broken"]
+    if not broken:
         return []
-    factors = np.array([row.factor for row in moved])
+    factors = np.array([row.factor for row in broken])
     factor = float(factors.mean())
-    together = len(moved) == len(motion) > 1 and bool((np.abs(factors - factor) <= ALIKE[1] * abs(factor)).all())
-    if not (together and all(row.proportional and not row.still for row in moved)):
-        return [row.finding for row in moved]
+    together = len(broken) == len(motion) > 1 and bool((np.abs(factors - factor) <= ALIKE[1] * abs(factor)).all())
+    if not (together and all(row.proportional and not row.still for row in broken)):
+        return [row.finding for row in broken]
     hint = counted(U, factor, ALIKE[1])
     return [
         f"every block moves {distinct(factor, 1.0)} times as far as U asks{hint}: its loss or its time is scaled by that"
     ]
 
 
-def law_findings(laws: Sequence[Row]) -> list[str]:
-    """Return which laws are broken, and where."""
+def law_findings(laws: Sequence[CheckRow]) -> list[str]:
+    """Return a sentence per broken law, with component and time."""
     return [f"{row.name} is broken: {row.where}" for row in laws if row.verdict == "broken"]

@@ -1,7 +1,7 @@
-"""The forms behind every conserved quantity, number by number: what CPU and GPU add up, each in the order that suits it.
+"""The entries of the forms behind every conserved quantity; CPU and GPU kernels sum them, each in its own order.
 
 B(a, b) = ⟨Ga, b⟩ and T(b) = ⟨ξ, b⟩ make   quantity Q = ½B(x, x) + T(x),   charge J = B(x, v) + T(v),   source S = B(v, v).
-Sums are of doubles whatever the vectors are.
+Sums are in double precision for vectors of any precision.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .jit import merged, scalar
 
 
 class Block(NamedTuple):
-    """Where in x a law's entries lie; −1 where absent. A row of layout.Laws.where."""
+    """Offsets and sizes of a law's blocks in x, −1 if absent: a row of layout.Laws.where."""
 
     n: int  # n_h, the neurons of layer h; for a user's symmetry the number of its G
     W: int  # W_h, rows of m
@@ -41,7 +41,7 @@ def product(a, i, b, j):
 
 @merged
 def turned(a, b, i, j):
-    """a_i b_j − b_i a_j, of which the angular momentum is made."""
+    """a_i b_j − b_i a_j, an entry of the angular momentum."""
     return np.float64(a[i]) * b[j] - np.float64(b[i]) * a[j]
 
 
@@ -63,7 +63,7 @@ def absolute(x, start, n, stride):
     return total
 
 
-# Sizes of generators, before what cancels within an entry: |g_c| = Σ_i |g_c(x)_i|.
+# Sizes of generators, before cancellation within an entry: |g_c| = Σ_i |g_c(x)_i|.
 
 
 @merged
@@ -85,7 +85,7 @@ def scaling_size(at, degree, i, x):
 
 @merged
 def incoming_size(at, i, x):
-    """What |g_ij| of a linear layer has of the incoming weights of neuron i; of the outgoing ones it has Σ_k |U_kj|."""
+    """The part of |g_ij| of a linear layer by the incoming weights of neuron i; the outgoing ones add Σ_k |U_kj|."""
     return neuron_size(at, i, x, absolute(x, at.W + i * at.m, at.m, 1))
 
 

@@ -34,7 +34,7 @@ def subtract(a, b):
 
 @compiled
 def multiply(a, b):
-    """ab mod p: halves of 31 bits, so that nothing overflows, and 2⁶¹ = 1."""
+    """ab mod p, in halves of 31 bits, which do not overflow, and with 2⁶¹ = 1."""
     a1, a0, b1, b0 = a >> _31, a & _LOW_31, b >> _31, b & _LOW_31
     middle = a1 * b0 + a0 * b1
     total = ((a1 * b1) << _ONE) + (middle >> _30) + ((middle & _LOW_30) << _31) + a0 * b0
@@ -81,7 +81,7 @@ def add_product(a, b, out):
 def add_gradient(widths, offsets, degrees, gates, x, c, theta, out):
     """out += ∂/∂θ of ⟨c, f(θ; x)⟩ at jets θ (P, 2ᵏ), for activations gate·z^degree with one gate a hidden neuron."""
     n_layers, size = widths.size - 1, theta.shape[1]
-    first = np.zeros(n_layers + 1, np.int64)  # where the neurons of each layer begin; inputs are layer 0
+    first = np.zeros(n_layers + 1, np.int64)  # index of each layer's first neuron; inputs are layer 0
     for h in range(n_layers):
         first[h + 1] = first[h] + widths[h]
     total = first[n_layers] + widths[n_layers]
@@ -114,7 +114,7 @@ def add_gradient(widths, offsets, degrees, gates, x, c, theta, out):
         W, bias, m, below = offsets[h, 0], offsets[h, 1], widths[h], first[h]
         for i in range(widths[h + 1]):
             node = first[h + 1] + i
-            if h < n_layers - 1:  # so far ∂/∂a, and now ∂/∂z
+            if h < n_layers - 1:  # delta is ∂/∂a here, and becomes ∂/∂z
                 wide[:] = 0
                 add_product(delta[node], slope[node], wide)
                 delta[node] = wide

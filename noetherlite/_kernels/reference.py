@@ -1,7 +1,7 @@
-"""The oracle: the same mathematics in plain NumPy, samples as rows, written for reading.
+"""The oracle: the mathematics of the kernels in plain NumPy, with samples as rows.
 
-Every compiled kernel is tested against this file. It also steps potentials given as Python functions, and its forward
-pass accepts complex θ, so that gradients can be checked by complex step.
+Every compiled kernel is tested against this file. It also integrates potentials given as Python functions, and its forward
+pass accepts complex θ, so that gradients can be tested by complex step.
 """
 
 from __future__ import annotations
@@ -96,9 +96,9 @@ def backward(problem: layout.Problem, x: A, zs: list[A], activations: list[A], d
     return gradient
 
 
-def loss(problem: layout.Problem, f: A, chosen: Any = slice(None)) -> tuple[Any, A]:
-    """Return U and ∂U/∂f for outputs f (N, n_L) of the samples `chosen`."""
-    y = (problem.labels if problem.labels.size else problem.targets)[chosen]
+def loss(problem: layout.Problem, f: A, samples: Any = slice(None)) -> tuple[Any, A]:
+    """Return U and ∂U/∂f for outputs f (N, n_L) of these samples."""
+    y = (problem.labels if problem.labels.size else problem.targets)[samples]
     values, delta = LOSSES[problem.loss].arrays(problem.parameter[-1], f, y)
     return values.sum() / len(f), delta / len(f)
 
@@ -108,16 +108,16 @@ def network_value(problem: layout.Problem, x: A) -> Any:
     return loss(problem, forward(problem, x, problem.X)[0][-1])[0]
 
 
-def value_and_gradient(problem: layout.Problem, x: A, chosen: Any = slice(None)) -> tuple[Any, A]:
-    """Return U(x) and ∇U(x), on the samples `chosen` of a network's data; complex for complex x."""
+def value_and_gradient(problem: layout.Problem, x: A, samples: Any = slice(None)) -> tuple[Any, A]:
+    """Return U(x) and ∇U(x), on these samples of a network's data; complex for complex x."""
     if problem.kind == layout.RADIAL:
         square = x @ x
         return 0.1 * (square - 1) ** 2 + 0.08, 0.4 * (square - 1) * x
     if problem.kind == layout.HARMONIC:
         force = problem.matrix @ x
         return 0.5 * (x @ force), force
-    zs, activations = forward(problem, x, problem.X[chosen])
-    value, delta = loss(problem, zs[-1], chosen)
+    zs, activations = forward(problem, x, problem.X[samples])
+    value, delta = loss(problem, zs[-1], samples)
     return value, backward(problem, x, zs, activations, delta)
 
 
@@ -137,7 +137,7 @@ def jacobian(problem: layout.Problem, x: A) -> A:
 class Run:
     """One run, step by step, with the same state, laws and records as the compiled one.
 
-    `evaluate` is x, chosen ↦ (U, ∇U) with `chosen` the samples of a minibatch, or all of them.
+    `evaluate` is x, samples ↦ (U, ∇U) with `samples` the indices of a minibatch, or a slice of all.
     """
 
     def __init__(
@@ -183,14 +183,14 @@ class Run:
         """Set the gradient to ∇U(x) + λx, and the loss to U(x), of the samples that are due."""
         s, batches = self.state, self.batches
         evaluation = int(s.counts[EVALUATIONS])
-        chosen: Any = slice(None)
+        samples: Any = slice(None)
         if not self.full:
             per_epoch = batches.order.size // batches.size
             position = evaluation % per_epoch
             if position == 0:
                 pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
-            chosen = batches.order[position * batches.size : (position + 1) * batches.size]
-        s.loss[0], gradient = self.evaluate(x, chosen)
+            samples = batches.order[position * batches.size : (position + 1) * batches.size]
+        s.loss[0], gradient = self.evaluate(x, samples)
         s.gradient[:] = gradient + self.algorithm.weight_decay * x
         s.counts[EVALUATIONS] = evaluation + 1
         if not math.isfinite(s.loss[0]):
@@ -241,7 +241,7 @@ class Run:
         s.source[:] = source
 
     def fade(self, t: float, later: float, *sums: A) -> None:
-        """Bring sums in units of μ(t) to those of μ(later)."""
+        """Convert sums in units of μ(t) to units of μ(later)."""
         for a in sums:
             a += self.fading(t, later) * a
 
@@ -271,7 +271,7 @@ class Run:
         else:
             r.charge[row] = self.charge(s.x, s.v)
         r.discrete[row] = self.defect()
-        r.step[row] = step  # the last: a row that has it is whole
+        r.step[row] = step  # written last: a row with its step is complete
 
     def defect(self) -> A:
         """Return the exact discrete residual of every law at the present step."""
@@ -283,24 +283,24 @@ class Run:
         return np.asarray(self.charge(s.x, s.v) - s.origin - s.balance)
 
     def advance(self, n_steps: int) -> None:
-        """Take `n_steps` steps, recording on the way; the first call also makes and records the start.
+        """Take `n_steps` steps and record; the first call also evaluates and records the start.
 
-        A step that an exception breaks off, Ctrl-C in a potential's own function among them, has not been taken.
+        A step that an exception interrupts, such as Ctrl-C in a user's potential, is undone.
         """
         s = self.state
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # a run that diverges says so in its phase
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # divergence is reported by the phase
             for i in range(-1 if s.counts[PHASE] == layout.NEW else 0, n_steps):
-                before = [array.copy() for array in s]
+                saved = [array.copy() for array in s]
                 try:
                     if not self._advance(at_start=i < 0):
                         return
                 except BaseException:
-                    for array, was in zip(s, before, strict=True):
-                        array[...] = was
+                    for array, values in zip(s, saved, strict=True):
+                        array[...] = values
                     raise
 
     def _advance(self, at_start: bool) -> bool:
-        """Make the start or take a step, and record it if it is due; return whether the run goes on."""
+        """Evaluate the start or take a step, and record it if it is due; return whether the run continues."""
         s, r = self.state, self.records
         if at_start:
             self._start()

@@ -1,4 +1,4 @@
-"""The oracle's forms behind every conserved quantity, as in cpu/laws.py, in plain NumPy."""
+"""The forms behind every conserved quantity in plain NumPy, for the oracle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ A = NDArray[Any]
 
 
 def pair(laws: layout.Laws, a: A, b: A) -> A:
-    """Return B(a, b) of every law, shape (K,), in doubles whatever a and b are."""
+    """Return B(a, b) of every law, shape (K,), in double precision for a and b of any precision."""
     a, b, parts = a.astype(np.float64), b.astype(np.float64), [np.zeros(0)]
     for l, kind in enumerate(laws.kind):
         n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l, :7])
@@ -61,7 +61,7 @@ def quantity_rate(laws: layout.Laws, J: A) -> A:
 
 
 def generators(laws: layout.Laws, x: A) -> A:
-    """Return |g_c| = Σ_i |g_c(x)_i| of every component c, before what cancels within an entry, shape (K,)."""
+    """Return |g_c| = Σ_i |g_c(x)_i| of every component c, before cancellation within an entry, shape (K,)."""
     x, parts = np.abs(x).astype(np.float64), [np.zeros(0)]
     for l, kind in enumerate(laws.kind):
         n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l, :7])

@@ -1,9 +1,10 @@
-"""Where machine code is kept: in a folder of exactly the sources, compilers and processor that it was made of.
+"""The cache of machine code: one folder for each set of sources, compiler versions and processor.
 
-numba knows a function by the file it is written in, but the code of a function holds that of all functions it calls and the
-constants of their files. Here a folder's name is a digest of all kernels' sources, of the versions and settings of what compiles
-them, and of the processor; in the folder a function has its fingerprint, which says what was handed in from elsewhere. A file begins with the digest of its own bytes: what is damaged counts as absent. No two functions and
-no two signatures share a file, and files appear complete, so that processes which write at the same moment need no lock.
+numba identifies a function by its source file, but its machine code contains all functions that it calls and the constants of
+their files. Here a folder's name is a digest of all kernels' sources, of the versions and settings of the compilers, and of the
+processor; within the folder a function has its fingerprint, which covers functions passed in from elsewhere. A file begins with the
+digest of its content; a damaged file counts as absent. Every function and signature has a file of its own, which is written
+atomically, so that processes that write simultaneously need no lock.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ from numba.core import caching, registry, serialize
 from .._base.files import replacing
 from . import fingerprint
 
-# A folder that no process has used for so many seconds is removed, when another is made beside it: 60 days.
+# Age in seconds after which an unused folder is removed when a new one is made beside it: 60 days.
 _UNUSED = 60 * 86400.0
 # numba's settings that change machine code; those of the processor are part of its description.
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "DISABLE_INTEL_SVML")
-_OURS = re.compile(r"noetherlite-[0-9a-f]{16}")
+_FOLDER_NAME = re.compile(r"noetherlite-[0-9a-f]{16}")
 _DIGEST = hashlib.sha256
-# Untyped.
+# These members of numba have no types.
 _dumps: Any = serialize.dumps
 _FunctionCache: Any = caching.FunctionCache
 
-# Why machine code could not be kept, the first time.
+# Reasons why machine code could not be stored; at most the first.
 _refusals: list[str] = []
 
 
@@ -54,13 +55,13 @@ def _digest_of(folder: str) -> str:
 
 
 def _sources() -> str | None:
-    """Return the digest of all kernels' sources, None where they are no files, as in a zip archive."""
+    """Return the digest of all kernels' sources; None if they are no files, as in a zip archive."""
     with contextlib.suppress(OSError):
         return _digest_of(os.path.dirname(__file__))
     return None
 
 
-# Now and not when something is compiled: an upgrade may come in between, and this process has the sources of before.
+# At import and not at the first compilation: an upgrade in between would change the files, but not the code of this process.
 _SOURCES = _sources()
 
 
@@ -73,21 +74,21 @@ def _name(target: tuple[str, ...]) -> str:
 
 
 def refusal() -> str | None:
-    """Return why machine code could not be kept in this process, None where it was, or none was made."""
+    """Return why machine code could not be stored in this process; None if it was stored, or none was compiled."""
     return _refusals[0] if _refusals else None
 
 
 class Files:
-    """The machine code of one function, a file for each signature and target; what numba takes for its index and data.
+    """The machine code of one function, one file per signature and target, with the interface of numba's index and data files.
 
     Parameters
     ----------
     place : str
-        The folder that numba has chosen; the folders of this library are in it.
+        numba's cache folder, in which the folders of this library are made.
     base : str
-        What the files' names begin with: module, function, line, Python.
+        Prefix of the file names: module, function, line, Python version.
     stamp : object
-        numba's of the function's own file, which need not be one of the kernels'.
+        numba's stamp of the source file of the function, which need not be one of the kernels'.
     """
 
     def __init__(self, place: str, base: str, stamp: object) -> None:
@@ -98,21 +99,21 @@ class Files:
         return self._place / _name(target)
 
     def load(self, key: tuple[Any, ...]) -> Any:
-        """Return what was saved for a key (signature, target, …); None where there is nothing, or it is damaged."""
+        """Return the data saved for a key (signature, target, …); None if there is none, or the file is damaged."""
         path = self._path(key)
         _use(path.parent)
         try:
-            kept = path.read_bytes()
+            stored = path.read_bytes()
         except OSError:
             return None
-        own, content = kept[: _DIGEST().digest_size], kept[_DIGEST().digest_size :]
-        if own != _DIGEST(content).digest():
+        digest, content = stored[: _DIGEST().digest_size], stored[_DIGEST().digest_size :]
+        if digest != _DIGEST(content).digest():
             return None
-        of, data = pickle.loads(content)
-        return data if of == (key, self._stamp) else None
+        saved_key, data = pickle.loads(content)
+        return data if saved_key == (key, self._stamp) else None
 
     def save(self, key: tuple[Any, ...], data: Any) -> None:
-        """Keep data for a key; where that cannot be, say so once."""
+        """Store data for a key; if that fails, warn once."""
         path, content = self._path(key), _dumps(((key, self._stamp), data))
         try:
             if not path.parent.is_dir():
@@ -121,11 +122,11 @@ class Files:
             with replacing(path) as file:
                 file.write(_DIGEST(content).digest() + content)
         except OSError as error:
-            if self.load(key) is None:  # else another process has kept the same, and holds the file open on Windows
-                _say_once(path.parent, error)
+            if self.load(key) is None:  # else another process has stored the same and, on Windows, has the file open
+                _warn_once(path.parent, error)
 
     def flush(self) -> None:
-        """Forget the function's code in all signatures."""
+        """Remove the function's code for all signatures."""
         for path in self._place.glob(f"noetherlite-*/{self._base}.*.nbc"):
             path.unlink(missing_ok=True)
 
@@ -134,7 +135,7 @@ class Files:
 
 
 def adopt(cache: Any) -> Any:
-    """Let a cache of numba's keep its files here; return it, or one that keeps nothing where content cannot be told."""
+    """Redirect a cache of numba to `Files`, and return it; without a fingerprint of the function, return one that stores nothing."""
     implementation, function = cache._impl, cache._py_func
     try:
         fingerprint.of(function)
@@ -144,12 +145,12 @@ def adopt(cache: Any) -> Any:
         return caching.NullCache()
     cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), fingerprint.of(function))
     cache._cache_file = Files(cache.cache_path, implementation.filename_base, implementation.locator.get_source_stamp())
-    implementation.locator.ensure_cache_path = lambda: None  # `save` makes the folder, and says where it cannot
+    implementation.locator.ensure_cache_path = lambda: None  # `save` makes the folder, and warns if it cannot
     return cache
 
 
 class Cache(caching._Cache):
-    """The cache of one function for the CPU, which looks for its folder when it is first needed: not at the import."""
+    """The cache of one function for the CPU; its folder is determined on first use, not at import."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -163,47 +164,47 @@ class Cache(caching._Cache):
 
     @property
     def cache_path(self) -> str | None:
-        """The folder for this machine's processor; None where no folder can be written."""
+        """The folder for this machine's processor; None if no folder can be written."""
         files = getattr(self._opened, "_cache_file", None)
         target = registry.cpu_target.target_context.codegen().magic_tuple()
         return None if files is None else str(files.folder(target))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the compiled function for a signature, None where it is not there."""
+        """Return the compiled function for a signature; None if it is not in the cache."""
         return self._opened.load_overload(sig, target_context)
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep the compiled function."""
+        """Store the compiled function."""
         self._opened.save_overload(sig, data)
 
     def enable(self) -> None:
-        """Keep files."""
+        """Enable the cache."""
         self._opened.enable()
 
     def disable(self) -> None:
-        """Keep none."""
+        """Disable the cache."""
         self._opened.disable()
 
     def flush(self) -> None:
-        """Forget what is kept."""
+        """Remove the stored code."""
         self._opened.flush()
 
 
 @functools.cache
 def _use(folder: Path) -> None:
-    """Note, once in a process, that a folder is in use: its time of change is now. New files do the same."""
-    with contextlib.suppress(OSError):  # there is none yet, or it is another user's
+    """Set the modification time of a folder to now, once per process, to mark it as used. New files do the same."""
+    with contextlib.suppress(OSError):  # it does not exist yet, or is another user's
         os.utime(folder)
 
 
 def _remove_unused(new: Path) -> None:
-    """Remove folders of ours beside a new one that have not been used for long.
+    """Remove folders of this library beside a new one that have not been used for long.
 
-    Should a process still have use for one, it finds its code absent and compiles it again. A folder that holds anything else
-    than machine code, and whatever has another name, stays.
+    A process that still needs one compiles its code again. Folders that contain anything else than machine code, or have
+    another name, are not removed.
     """
     for folder in new.parent.iterdir():
-        if _OURS.fullmatch(folder.name) and not folder.is_symlink():
+        if _FOLDER_NAME.fullmatch(folder.name) and not folder.is_symlink():
             with contextlib.suppress(OSError):  # another process may be removing it, or it is another user's
                 if time.time() - folder.stat().st_mtime > _UNUSED and _is_code(folder):
                     shutil.rmtree(folder)
@@ -213,11 +214,11 @@ def _is_code(folder: Path) -> bool:
     return all(path.suffix in (".nbc", ".tmp") and path.is_file() for path in folder.iterdir())
 
 
-def _say_once(folder: Path, error: OSError) -> None:
+def _warn_once(folder: Path, error: OSError) -> None:
     if not _refusals:
         _refusals.append(f"{folder}: {error.strerror or error}")
         warnings.warn(
-            f"compiled code cannot be kept in {folder} ({error.strerror or error}), so that every start compiles again; "
+            f"compiled code cannot be stored in {folder} ({error.strerror or error}), so that every start compiles again; "
             "NUMBA_CACHE_DIR names another folder",
             RuntimeWarning,
             stacklevel=2,

@@ -1,4 +1,4 @@
-"""What an algorithm is: its step, the time it takes, its exact discrete laws, and what its recorded steps imply."""
+"""The base class of algorithms: step, time step, exact discrete laws, and the inverse of the update for `check`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .._kernels.rules import Method
 from .dynamics import Dynamics
 
 Force = Callable[[int, Float64Array], Float64Array]  # (number of the evaluation, point y) ↦ ∇U(y) + λy
-Rounded = Callable[[Float64Array], Float64Array]  # x ↦ x as a recording holds it
-Gradients = tuple[IntArray, Float64Array, Float64Array]  # record (K,), points (K, P), ∇U + λy there (K, P)
+Rounded = Callable[[Float64Array], Float64Array]  # x ↦ x rounded to the precision of a recording
+Gradients = tuple[IntArray, Float64Array, Float64Array]  # record (K,), points y (K, P), ∇U + λy (K, P)
 
 
 class Terms(NamedTuple):
-    """Which terms the exact law of a symmetry g(x) = Gx + ξ has."""
+    """The properties that decide which terms the exact law of a symmetry g(x) = Gx + ξ has."""
 
     still: bool  # G = 0
-    skew: bool  # ⟨Gv, v⟩ = 0, of which G = 0 is a case
-    has_quantity: bool  # G is symmetric, so that there is a Q
-    decays: bool  # there is weight decay, and ⟨g(x), x⟩ ≠ 0
+    skew: bool  # ⟨Gv, v⟩ = 0, which G = 0 implies
+    has_quantity: bool  # G is symmetric, so that a quantity Q exists
+    decays: bool  # weight decay λ > 0 and ⟨g(x), x⟩ ≠ 0
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,22 +40,22 @@ class Algorithm(ABC):
         The paper's learning rate: η for gradient descent and heavy ball, s = h² for the others.
     weight_decay : float
         λ ≥ 0, for every algorithm: ∇U(x) + λx takes the place of ∇U(x), as if the potential were U + ½λ|x|². It breaks the
-        laws of scalings, linear layers and translations in the way that theory §10 says, which their exact discrete
-        forms take into account; those of rotations survive. Keyword only.
+        continuous laws of scalings, linear layers and translations (theory §10), but not those of rotations; the exact
+        discrete laws include it. Keyword only.
 
     Notes
     -----
-    A new one is a file beside this one, with a subclass that is a frozen dataclass, and its line in `algorithms.ALGORITHMS`.
-    It has all abstract members of this class, without which it cannot be written down, and those that are not as here:
-    `dt`, `singular_start`, `has_velocity`, `momentum`, `gradients_per_step`, `takes_velocity`, `undamped_first_step`,
-    `following`. Everything else in the package asks these members, the kernels its `method` (`docs/extending.md`).
+    A new algorithm is a file beside this one, with a subclass that is a frozen dataclass, and a row of
+    `algorithms.ALGORITHMS`. It defines all abstract members of this class and overrides the defaults that do not fit: `dt`,
+    `singular_start`, `has_velocity`, `momentum`, `gradients_per_step`, `takes_velocity`, `undamped_first_step`, `following`.
+    The kernels use its `method` (`docs/extending.md`), the rest of the package these members only.
     """
 
     lr: float
     weight_decay: float = field(default=0.0, kw_only=True)
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
-        """Refuse a class that lacks members, unless it is there to be inherited from."""
+        """Raise TypeError for a concrete class that lacks abstract members."""
         super().__init_subclass__()
         if not abstract:
             require(cls, "algorithm")
@@ -107,22 +107,22 @@ class Algorithm(ABC):
         """Return the name and the parameters, ready for JSON."""
         return {"name": type(self).__name__, **dataclasses.asdict(self)}
 
-    # --- its exact discrete laws (theory §6, §10) ----------------------------------------------------------------------
+    # --- exact discrete laws (theory §6, §10) -------------------------------------------------------------------------
 
     @property
     def momentum(self) -> float:
-        """β of a velocity that every step multiplies by the same β; 0 for the others."""
+        """β, for algorithms that multiply the velocity by the same β in every step; 0 for others."""
         return 0.0
 
     @property
     @abstractmethod
     def law_of(self) -> Literal["Q", "J", "μJ"]:
-        """What its exact laws balance from step to step: the quantity, the charge, or the charge times μ(t)."""
+        """What the exact laws balance from step to step: the quantity, the charge, or the charge times μ(t)."""
 
     @property
     @abstractmethod
     def push(self) -> float:
-        """What a step makes of a force of size 1: in Q, relative to |g(x)|, or in the velocity."""
+        """Effect of a unit force in one step: on Q, relative to |g(x)|, or on the velocity."""
 
     @abstractmethod
     def exact_law(self, terms: Terms) -> str:
@@ -130,23 +130,23 @@ class Algorithm(ABC):
 
     @abstractmethod
     def letters(self) -> dict[str, str]:
-        """Return what the letters of `exact_law` are that not all algorithms have."""
+        """Return the meanings of those letters in `exact_law` that differ between algorithms."""
 
-    # --- what its recorded steps imply, for `check` --------------------------------------------------------------------
+    # --- the inverse of the update, for `check` -----------------------------------------------------------------------
 
     @abstractmethod
     def fewest_rows(self, known_start: bool) -> int:
-        """Return how many rows a gradient takes; `known_start` is a start at t = 0, or with a known velocity."""
+        """Return the number of rows that determine a gradient; `known_start`: the start is at t = 0 or its velocity is known."""
 
     @property
     @abstractmethod
     def gain(self) -> float:
-        """Round-off ε|x| of positions makes up to ε·gain·|x| in the gradient that they imply."""
+        """Factor from the round-off ε|x| of positions to the round-off of the gradient that they imply."""
 
     @property
     @abstractmethod
     def reach(self) -> float:
-        """How far a force of size 1 moves x in a step."""
+        """Displacement of x by a unit force in one step."""
 
     @abstractmethod
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
@@ -166,31 +166,31 @@ class Algorithm(ABC):
         record : ndarray of int, shape (K,)
             Row that each gradient belongs to.
         points, gradients : ndarray, shape (K, P)
-            Where it was taken, and ∇U + λy there.
+            The points y where the gradients were taken, and ∇U + λy.
         """
 
     @abstractmethod
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        """Return x and v after so many steps from time t on, both `rounded` after each."""
+        """Return x and v after a number of steps from time t on, `rounded` after each step."""
 
     @property
     def gradients_per_step(self) -> int:
-        """1, or 2 where a step begins and ends with one."""
+        """1, or 2 for steps that begin and end with a gradient."""
         return 1
 
     @property
     def takes_velocity(self) -> bool:
-        """Whether the first of its steps is known only where the velocity at its start is: whose memory is a velocity alone."""
+        """Whether the first gradient is determined only together with the initial velocity."""
         return False
 
     @property
     def undamped_first_step(self) -> float:
-        """How many times as long the first step is where its dampening is left out of it."""
+        """Ratio of the first step without dampening, as in PyTorch, to that with it."""
         return 1.0
 
     @classmethod
     def following(cls, dynamics: Dynamics, dt: float, t0: float) -> Algorithm | None:
-        """Return the algorithm of this class that a recording of `dynamics`, dt apart from time t0 on, may be of, or None."""
+        """Return the algorithm of this class for `dynamics` with time step dt from t0 on, or None if there is none."""
         return None

@@ -1,4 +1,4 @@
-"""How fast a conserved quantity can be left behind: GU's bounds (33), (34), (49), and ★ with friction α/t (theory §5).
+"""Bounds on the rate of change of a quantity that momentum does not conserve: GU (33), (34), (49), and ★ with friction α/t (theory §5).
 
 All hold for unit mass unless stated, U ≥ 0, ẋ(0) = 0, t_0 = 0, γ = 0, and a scaling of degree p = 1, for a neuron or
 summed over a layer.
@@ -41,9 +41,9 @@ def charge_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     The energy ½|ẋ|² + U does not grow, so |ẋ|² ≤ 2U_0. The generator of a scaling of degree 1 has the eigenvalues 1, −1
     and 0, so |S| = |⟨Gẋ, ẋ⟩| ≤ |ẋ|². Integrating d/dt[t^α Q̇] = t^α S gives |Q̇| ≤ t^{−α} ∫ s^α 2U_0 ds.
 
-    The constant is the best possible for α = 0. Counting the energy that friction takes, α∫|ẋ|²/s ds + ½|ẋ|² ≤ U_0, the
-    best one is ((α + 1)/(2α))^{2α/(α−1)} times smaller, 8/27 for α = 3, and that of `quantity_bound`
-    (α + 1) α^{−2α/(α−1)} times, 4/27: a potential that releases U_0 at once after a long rest comes arbitrarily close.
+    The constant is sharp for α = 0. With the energy that friction takes, α∫|ẋ|²/s ds + ½|ẋ|² ≤ U_0, the sharp constant is
+    ((α + 1)/(2α))^{2α/(α−1)} times this one, 8/27 for α = 3, and for `quantity_bound` (α + 1) α^{−2α/(α−1)} times, 4/27: a
+    potential that releases U_0 at once after a long rest comes arbitrarily close.
     """
     U0, alpha, time = _checked(U0, t, alpha)
     return np.asarray(2 * U0 * time / (alpha + 1))
@@ -53,26 +53,8 @@ def charge_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
 def quantity_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     """Return the bound U_0t²/(α + 1) on |Q(t) − Q(0)| (GU (34) for α = 0), the integral of `charge_bound`.
 
-    For Nesterov's flow, α = 3, this is U_0t²/4, a case that GU leave open.
-
-    Parameters
-    ----------
-    U0 : float
-        Loss at the start, ≥ 0.
-    t : array_like
-        Times ≥ 0.
-    alpha : float
-        Friction α/t.
-
-    Returns
-    -------
-    ndarray
-        Shape of `t`.
-
-    Raises
-    ------
-    ValueError
-        If U0, t or alpha is negative or not finite.
+    For Nesterov's flow, α = 3, this is U_0t²/4, a case that GU leave open. Parameters, shapes and errors are those of
+    `charge_bound`.
     """
     U0, alpha, time = _checked(U0, t, alpha)
     return np.asarray(U0 * time**2 / (alpha + 1))
@@ -98,8 +80,8 @@ def mean_speed_bound(U0: float, n_params: int, mass: float = 1.0) -> float:
 
     Notes
     -----
-    ½m|ẋ|² ≤ U_0, as energy never grows whatever the friction (GU (35)), and Σ|ẋ_i| ≤ √P |ẋ| by Cauchy and Schwarz. The
-    bound falls with the width of a network: in wide networks no parameter needs to move far.
+    ½m|ẋ|² ≤ U_0, as the energy does not grow (GU (35)), and Σ|ẋ_i| ≤ √P |ẋ| by the Cauchy–Schwarz inequality. The bound
+    decreases with the width of a network: in wide networks parameters need not move far.
     """
     U0 = checks.real(U0, "U0", minimum=0.0)
     P = checks.integer(n_params, "n_params", minimum=1)

@@ -9,7 +9,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import ArrayLike, Float64Array
 
-_ORDINARY = 2.0**512
+_LARGEST_WEIGHT = 2.0**512  # half of the exponents of a double
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,18 @@ class Dynamics:
 
     def friction(self, t: ArrayLike) -> Float64Array:
         """Return c(t) = γ + α/t, shape of `t`; infinite at t = 0 when α > 0."""
-        time = _held(t, "t")
+        time = _numbers(t, "t")
         if self.alpha == 0:
             return np.full(time.shape, self.gamma)
         with np.errstate(divide="ignore"):
             return np.asarray(self.gamma + self.alpha / time)
 
     def integrating_factor(self, t: ArrayLike) -> Float64Array:
-        """Return μ(t) = t^{α/m} e^{γt/m}, shape of `t`; infinite or 0 where a double cannot hold it.
+        """Return μ(t) = t^{α/m} e^{γt/m}, shape of `t`; infinite or 0 beyond the range of a double.
 
-        NaN for m = 0, where none is needed. Where only ratios matter, `fading` has them at any time.
+        NaN for m = 0, which has none. `fading` computes ratios of μ at any times.
         """
-        time = _held(t, "t")
+        time = _numbers(t, "t")
         if self.mass == 0:
             return np.full(time.shape, np.nan)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -76,29 +76,29 @@ class Dynamics:
             product = power * growth
             if not np.isnan(product).any():
                 return np.asarray(product)
-            # 0 · ∞: neither factor is a double, though μ may be
+            # 0 · ∞: both factors are out of range, though μ may be in it
             exponent = self.alpha / self.mass * np.log(time) + self.gamma / self.mass * time
             return np.where(np.isnan(product), np.exp(exponent), product)
 
     def law_weight(self, t: ArrayLike) -> Float64Array:
-        """Return what multiplies the charges in the record of a law at the times t of a run, shape (..., R).
+        """Return the factor of the charges in a law's record at the times t of a run, shape (..., R).
 
-        It is μ(t), or 1 where μ leaves 2^±512, half of the exponents of a double, in the run: records are then divided by the
-        present μ(t). μ(0) = 0 does not count, with which a flow may start from rest. It is 1 for m = 0 too.
+        It is μ(t), or 1 if μ leaves 2^±512 during the run: records are then divided by the present μ(t). μ(0) = 0, at a
+        start from rest, is no such case. It is 1 for m = 0.
         """
-        time = _held(t, "t")
+        time = _numbers(t, "t")
         if self.mass == 0:
             return np.ones_like(time)
         mu = self.integrating_factor(time)
-        ordinary = ((mu >= 1 / _ORDINARY) & (mu <= _ORDINARY)) | (time == 0)
-        return np.where(ordinary.all(axis=-1, keepdims=True), mu, 1.0)
+        in_range = ((mu >= 1 / _LARGEST_WEIGHT) & (mu <= _LARGEST_WEIGHT)) | (time == 0)
+        return np.where(in_range.all(axis=-1, keepdims=True), mu, 1.0)
 
     def fading(self, t: ArrayLike, later: ArrayLike) -> Float64Array:
-        """Return μ(t)/μ(later) for times t ≤ later, by which friction reduces a velocity; NaN for m = 0.
+        """Return μ(t)/μ(later) ≤ 1 for times t ≤ later, the factor by which friction reduces a velocity; NaN for m = 0.
 
-        It is at most 1 and computed from the times' difference, so that it is right where μ itself over- or underflows.
+        It is computed from the difference of the times, and so is accurate where μ itself over- or underflows.
         """
-        start, end = _held(t, "t"), _held(later, "later")
+        start, end = _numbers(t, "t"), _numbers(later, "later")
         if self.mass == 0:
             return np.full(np.broadcast_shapes(start.shape, end.shape), np.nan)
         with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
@@ -110,23 +110,25 @@ class Dynamics:
 
     def lagrangian(self, t: ArrayLike, v: ArrayLike, potential_value: ArrayLike) -> Float64Array:
         """Return L = μ(t)(½m|v|² − U) for velocities of shape (..., P) (GU (23)); NaN for m = 0, which has none."""
-        return np.asarray(self.integrating_factor(t) * (self._kinetic(v) - _held(potential_value, "potential_value")))
+        return np.asarray(
+            self.integrating_factor(t) * (self._kinetic(v) - _numbers(potential_value, "potential_value"))
+        )
 
     def energy(self, v: ArrayLike, potential_value: ArrayLike) -> Float64Array:
         """Return E = ½m|v|² + U for velocities of shape (..., P)."""
-        return np.asarray(self._kinetic(v) + _held(potential_value, "potential_value"))
+        return np.asarray(self._kinetic(v) + _numbers(potential_value, "potential_value"))
 
     def energy_rate(self, t: ArrayLike, v: ArrayLike) -> Float64Array:
-        """Return Ė = −c(t)|v|² ≤ 0 for velocities of shape (..., P) (GU (35)); zero at rest, also where c is infinite."""
-        square = (_held(v, "v") ** 2).sum(axis=-1)
+        """Return Ė = −c(t)|v|² ≤ 0 for velocities of shape (..., P) (GU (35)); zero at rest, also for infinite c."""
+        square = (_numbers(v, "v") ** 2).sum(axis=-1)
         with np.errstate(invalid="ignore"):  # a flow from rest at t = 0 has |v| ∝ t, so that c|v|² → 0
             return np.where(square == 0, 0.0, -self.friction(t) * square)
 
     def _kinetic(self, v: ArrayLike) -> Float64Array:
-        return np.asarray(0.5 * self.mass * (_held(v, "v") ** 2).sum(axis=-1))
+        return np.asarray(0.5 * self.mass * (_numbers(v, "v") ** 2).sum(axis=-1))
 
 
-def _held(value: ArrayLike, name: str) -> Float64Array:
+def _numbers(value: ArrayLike, name: str) -> Float64Array:
     return checks.numbers(value, name).astype(np.float64, copy=False)
 
 

@@ -1,6 +1,6 @@
-"""The solution of a flow with kinks, smooth piece by smooth piece: DOP853 between the times at which the pattern changes.
+"""Integration of a flow with kinks by DOP853, piece by piece between the times at which the activation pattern changes.
 
-A piece's end is the first root of one of the motion's margins, a pre-activation for example, along a step's dense output.
+A piece ends at the first root of a margin (a pre-activation, for example) along the dense output of a step.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .kinks import PatternFlow, SlidingMode
 if TYPE_CHECKING:
     from scipy.integrate import DenseOutput
 
-_UNIT = 4 * float(np.finfo(np.float64).eps)  # how exactly a root is found
-_GRAZE = 0.1  # a step in which a margin may fall below this part of its ends' is looked at where it is smallest
+_UNIT = 4 * float(np.finfo(np.float64).eps)  # relative tolerance of a root
+_GRAZE = 0.1  # a margin whose interpolated minimum in a step is below this fraction of its ends is evaluated there
 
 
 class Solution(NamedTuple):
-    """States and what happened on the way."""
+    """States at the requested times, sliding modes, and the number of crossings."""
 
     y: Float64Array  # (R, n)
     rate: Float64Array  # ẏ, (R, n)
@@ -31,7 +31,7 @@ class Solution(NamedTuple):
 
 
 def solve(motion: PatternFlow, y: Float64Array, t: Float64Array) -> Solution:
-    """Return the states at the times `t`, of which none is before `motion.now`."""
+    """Return the states at the times `t` ≥ `motion.now`."""
     from scipy.integrate import DOP853
 
     states, rates = np.empty((2, t.size, y.size))
@@ -42,14 +42,14 @@ def solve(motion: PatternFlow, y: Float64Array, t: Float64Array) -> Solution:
         end = float(t[-1] - motion.now)
         first = None if step is None else min(step, end)
         solver = DOP853(motion.field, 0.0, y, end, rtol=motion.how.rtol, atol=motion.how.atol, first_step=first)
-        before, event = _Edge(motion, solver.y, solver.f), None
+        step_start, event = _Edge(motion, solver.y, solver.f), None
         while event is None and solver.status == "running":
             message = solver.step()
             if solver.status == "failed":
                 raise RuntimeError(f"DOP853 stopped after {done} of {t.size} times: {message}")
-            after = _Edge(motion, solver.y, solver.f)
-            path = cache(solver.dense_output)  # costs three gradients, where it is wanted
-            event = _first_event(motion, path, (solver.t_old, solver.t), before, after)
+            step_end = _Edge(motion, solver.y, solver.f)
+            path = cache(solver.dense_output)  # made on demand, as it takes three gradients
+            event = _first_event(motion, path, (solver.t_old, solver.t), step_start, step_end)
             u = solver.t if event is None else event
             ended = solver.status == "finished" and event is None
             passed = t.size if ended else int(np.searchsorted(t, motion.now + u, side="right"))
@@ -58,7 +58,7 @@ def solve(motion: PatternFlow, y: Float64Array, t: Float64Array) -> Solution:
                     states[k] = motion.onto(path()(min(t[k] - motion.now, u)))
                     rates[k] = motion.field(t[k] - motion.now, states[k])
                 done = passed
-            solver.y, before = motion.onto(solver.y), after
+            solver.y, step_start = motion.onto(solver.y), step_end
         if event is not None:
             y, step = path()(event), solver.h_abs
             margins = motion.margins(y)
@@ -70,7 +70,7 @@ def solve(motion: PatternFlow, y: Float64Array, t: Float64Array) -> Solution:
 
 
 class _Edge:
-    """A step's beginning or end: margins, and their rates where these are wanted."""
+    """The margins and their rates at the start or the end of a step."""
 
     def __init__(self, motion: PatternFlow, y: Float64Array, rate: Float64Array) -> None:
         self.margins = motion.margins(y)
@@ -78,53 +78,53 @@ class _Edge:
 
 
 def _first_event(
-    motion: PatternFlow, output: Callable[[], DenseOutput], step: tuple[float, float], before: _Edge, after: _Edge
+    motion: PatternFlow, output: Callable[[], DenseOutput], step: tuple[float, float], first: _Edge, last: _Edge
 ) -> float | None:
     """Return the first time in the step at which a margin is 0, or None."""
     from scipy.optimize import brentq
 
     start, end = step
-    if before.margins.min() <= 0:
+    if first.margins.min() <= 0:
         return start
-    closest = _closest(before, after, end - start)
-    if after.margins.min() > 0 and not closest:
+    minima = _minima(first, last, end - start)
+    if last.margins.min() > 0 and not minima:
         return None
-    path, n = output(), before.rates.size
-    # positions cost a gradient, and are looked at in between only if one has come to its end
-    margins = motion.margins if after.margins[n:].min(initial=1.0) <= 0 else motion.distances
+    path, n = output(), first.rates.size
+    # positions take a gradient, and are evaluated within the step only if one has reached its bound
+    margins = motion.margins if last.margins[n:].min(initial=1.0) <= 0 else motion.distances
 
     def root(k: int, late: float) -> float:
         def margin(u: float) -> float:
-            return motion.distance(path(u), k) if k < n else float(motion.holds(path(u))[k - n])
+            return motion.distance(path(u), k) if k < n else float(motion.position_margins(path(u))[k - n])
 
-        # one distance alone may differ by round-off from the same among all, and so be passed already, or not yet
-        first, last = margin(start), margin(late)
-        if first <= 0 or last >= 0:
-            return start if first <= 0 else late
+        # a distance computed alone may differ by round-off from the same computed with all, and so have another sign
+        at_start, at_end = margin(start), margin(late)
+        if at_start <= 0 or at_end >= 0:
+            return start if at_start <= 0 else late
         return float(brentq(margin, start, late, xtol=_UNIT * late, rtol=_UNIT))
 
-    finite = np.where(np.isfinite(before.margins), before.margins, 1.0)
+    finite = np.where(np.isfinite(first.margins), first.margins, 1.0)
     ended: list[int] = []
-    for late in [*(start + du for du in closest), end]:
-        # one margin has a smooth root; it is the event unless others are passed before, which are then looked at in turn
+    for late in [*(start + du for du in minima), end]:
+        # the root of one margin is the event, unless another margin is negative there, whose earlier root is then computed
         while (now := margins(path(late))).min() <= 0 and (k := int((now / finite[: now.size]).argmin())) not in ended:
             late = root(k, late)
             ended.append(k)
         if ended:
             return late
-    return None  # no margin is passed, or by round-off alone
+    return None  # margins are negative nowhere, or by round-off only
 
 
-def _closest(before: _Edge, after: _Edge, h: float) -> list[float]:
-    """Return the times after a step's beginning at which margins that fall first and rise later may be least.
+def _minima(first: _Edge, last: _Edge, h: float) -> list[float]:
+    """Return the times, from the start of a step, of small minima of margins that first decrease and then increase.
 
-    A margin is taken as the cubic of its values and rates at the step's two ends.
+    A margin is approximated by the cubic through its values and rates at the two ends of the step.
     """
-    n = before.rates.size
-    m0, m1, d0, d1 = before.margins[:n], after.margins[:n], h * before.rates, h * after.rates
+    n = first.rates.size
+    m0, m1, d0, d1 = first.margins[:n], last.margins[:n], h * first.rates, h * last.rates
     turning = np.flatnonzero((d0 < 0) & (d1 > 0) & np.isfinite(m0) & (np.minimum(m0, m1) > 0))
     m0, m1, d0, d1 = m0[turning], m1[turning], d0[turning], d1[turning]
-    # m = m0 + d0 s + q s² + c s³, at the root of its derivative at which it is least
+    # m = m0 + d0 s + q s² + c s³ at its minimum
     q, c = 3 * (m1 - m0) - 2 * d0 - d1, 2 * (m0 - m1) + d0 + d1
     s = np.clip(-d0 / (q + np.sqrt(np.maximum(q * q - 3 * c * d0, 0.0))), 0.0, 1.0)
     low = m0 + s * (d0 + s * (q + s * c)) < _GRAZE * np.minimum(m0, m1)

@@ -1,4 +1,4 @@
-"""The continuous dynamics themselves, by SciPy's DOP853 at tight tolerances: what the algorithms are measured against.
+"""Reference solutions of the continuous dynamics, by SciPy's DOP853 at tight tolerances.
 
 Networks with kinks (relu, leaky_relu) are integrated from kink to kink by `kinks`.
 """
@@ -22,11 +22,11 @@ from .events import solve
 from .gated import GatedLoss, kinked
 from .kinks import Descent, Inertia, Method, SlidingMode
 
-# The series at t = 0 is tried up to this fraction of the problem's own times, and halved until its defect is small.
+# The first interval tried for the series at t = 0, in units of the shortest time scale, and the number of halvings.
 _FRACTION, _HALVINGS = 0.01, 100
 
 _Gradient = Callable[[Array], Float64Array]
-_Force = Callable[[Array, Array], Float64Array]  # ∇U at (x, v): along kinks its multipliers depend on the velocity
+_Force = Callable[[Array, Array], Float64Array]  # ∇U at (x, v); along kinks it depends on the velocity
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +40,8 @@ class Flow:
     x, v : ndarray, shape (R, P)
         Position and velocity ẋ.
     sliding : tuple of SlidingMode
-        Stretches of the flow along kinks of a network: sample, layer, neuron, start and end. Empty where the loss is
-        smooth or momentum carries the flow across.
+        Sliding along kinks of a network: sample, layer, neuron, start and end. Empty for a smooth loss, and where momentum
+        carries the flow across.
     n_crossings : int
         Kinks crossed: pre-activations that changed sign on a sample.
     """
@@ -71,8 +71,8 @@ def reference_flow(
     Parameters
     ----------
     U : Potential
-        A network's loss, with kinks or without (see Notes), or any smooth function: at kinks of other potentials the
-        tolerance is not reached, and where a gradient flow slides along one the step size goes to zero.
+        A network's loss, with or without kinks (see Notes), or any smooth function. Kinks of other potentials are not
+        resolved: the tolerance is missed, and the step size goes to zero where a gradient flow slides along one.
     dynamics : Dynamics
         (m, γ, α).
     x0 : array_like, shape (P,)
@@ -86,7 +86,7 @@ def reference_flow(
     rtol, atol : float
         Tolerances of DOP853, rtol ≥ 2.3e-14.
     max_evaluations : int
-        Gradients after which to give up: an explicit method never ends where ∇U is far steeper than the times asked for.
+        Limit on the number of gradients; an explicit method would not finish a problem that is stiff on the scale of `t`.
 
     Returns
     -------
@@ -110,19 +110,19 @@ def reference_flow(
     tolerances: |R|ε²/m and |R|ε/m bound its errors.
 
     For networks with relu or leaky_relu ∇U jumps where a neuron's pre-activation on a sample is zero. The flow is integrated
-    between these kinks, at which the pattern of activations changes. Gradient flow is
-    Filippov's solution of ẋ ∈ −∂U [1]_, the limit of gradient descent with small steps: where the field points at a kink from
-    both sides, the neuron takes the slope on that sample, between those of its two sides, that leaves the pre-activation at
-    zero, and x slides along the kink until that slope reaches a side's. Any slopes leave the symmetries of U, so laws hold on
-    sliding stretches too; `Flow.sliding` lists these. At a concave kink, where the field points away on both sides, the
-    solution is not unique, and the neuron stays off.
+    between these kinks, at which the activation pattern changes. Gradient flow is
+    Filippov's solution of ẋ ∈ −∂U [1]_, the limit of gradient descent with small steps: where the field points towards a kink
+    from both sides, x slides along it. The neuron then has a slope on that sample, between those of the two sides, that keeps
+    the pre-activation at zero; sliding ends when that slope reaches one of theirs. U with any such slopes has the same
+    symmetries, so that laws hold while sliding too; `Flow.sliding` lists the intervals. At a concave kink, where the field
+    points away on both sides, the solution is not unique, and the neuron stays off.
 
-    Momentum crosses a kink wherever its pre-activation z has a rate ż ≠ 0. At z = ż = 0, as at a start at rest with biases of
-    zero, the same is decided for z̈ instead of ż, and where both sides pull towards the kink the flow slides along it. With
-    friction a flow beside such a kink oscillates about it ever faster and ever closer, without end.
+    Momentum crosses a kink whose pre-activation z has a rate ż ≠ 0. At z = ż = 0, as at a start from rest with biases of
+    zero, the same decision is made with z̈ in place of ż, and the flow slides if both sides pull towards the kink. With
+    friction, a flow near such a kink oscillates about it with ever smaller period and amplitude.
 
-    Each crossing costs some 23 gradients in NumPy. Gradient flow of 20-32-32-10 neurons on 120 samples to t = 2 crosses 417
-    kinks and slides along 41, in 5 seconds of one core.
+    Each crossing takes some 23 gradients in NumPy. Gradient flow of 20-32-32-10 neurons on 120 samples to t = 2 crosses 417
+    kinks and slides along 41, in 5 seconds on one core.
 
     References
     ----------
@@ -139,7 +139,7 @@ def reference_flow(
     is_potential(U)
     checks.instance(dynamics, "dynamics", Dynamics, "a Dynamics such as nl.GF")
     x = checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
-    rtol = checks.real(rtol, "rtol", minimum=100 * np.finfo(np.float64).eps)  # what SciPy can resolve
+    rtol = checks.real(rtol, "rtol", minimum=100 * np.finfo(np.float64).eps)  # SciPy's own limit
     atol = checks.real(atol, "atol", minimum=0.0, strict=True)
     times = checks.times(t)
     start = checks.real(t0, "t0", minimum=0.0)
@@ -210,7 +210,7 @@ def _from_rest(
     how: Method,
     go_on: Callable[[Float64Array, Float64Array, Float64Array, float], Flow],
 ) -> Flow:
-    """Return the flow from rest at t = 0 with friction α/t: the series first, as long as it stays `inside`, then `go_on`."""
+    """Return the flow from rest at t = 0 with friction α/t: the series first, while its states are `inside`, then `go_on`."""
     series = _series(lambda x: force(x, np.zeros_like(x)), dynamics, x)
     end = _series_end(force, inside, dynamics, series, how)
     early = t <= end
@@ -272,7 +272,7 @@ def _solve(
 def _series(gradient: _Gradient, dynamics: Dynamics, x: Array) -> Float64Array:
     """Return the coefficients of the powers of t in x(t) near t = 0, shape (6, P)."""
     m, gamma, alpha = dynamics.mass, dynamics.gamma, dynamics.alpha
-    # along kinks the part of a_4 and a_5 that the velocity adds is left out: the defect then ends the series earlier
+    # along kinks the terms of a_4 and a_5 that depend on the velocity are omitted: the larger defect shortens the series
     a2 = -gradient(x) / (2 * (m + alpha))
     a3 = -2 * gamma * a2 / (3 * (2 * m + alpha))
     a4 = -(3 * gamma * a3 + _hessian_times(gradient, x, a2)) / (4 * (3 * m + alpha))
@@ -296,11 +296,11 @@ def _series_end(
     series: Float64Array,
     how: Method,
 ) -> float:
-    """Return the time up to which the series is within the tolerances, and inside."""
+    """Return the time up to which the series is within the tolerances, and its states are `inside`."""
     x0, _, a2, *_ = series
     size, m = float(np.linalg.norm(a2)), dynamics.mass
     if size == 0:
-        return np.inf  # a critical point: nothing ever moves
+        return np.inf  # a critical point
     steepest = float(np.linalg.norm(_hessian_times(lambda x: force(x, np.zeros_like(x)), x0, a2)))
     rates = [dynamics.gamma / m, np.sqrt(steepest / (m * size)), np.sqrt(size)]
     for end in _FRACTION / max(rates) * 0.5 ** np.arange(_HALVINGS):
@@ -316,7 +316,7 @@ def _series_end(
 
 
 def _gradient(gradient: Callable[..., Float64Array], x: Array, *v: Array) -> Float64Array:
-    """Return ∇U(x), where the flow has got to; DOP853 itself would step from NaN to NaN without end."""
+    """Return ∇U(x); raise RuntimeError if x is not finite, as DOP853 would never end on NaN."""
     if not np.isfinite(x).all():
         raise RuntimeError("DOP853 stopped: ∇U is not finite on its way, or grows too fast")
     return gradient(x, *v)

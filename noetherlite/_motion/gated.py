@@ -1,8 +1,8 @@
-"""A network's loss where every kinked neuron has a given slope on every sample: smooth in θ, and equal to U on one pattern.
+"""A network's loss with given slopes of the kinked neurons: smooth in θ, and equal to U on one activation pattern.
 
-σ(z) = max(z, 0) + a min(z, 0) has slope a or 1. With the slopes s held, a = sz, the loss U_s is smooth; where s fits the
-signs of the pre-activations, U_s = U, ∇U_s = ∇U. A kink k is a sample and a neuron; all kinks form a matrix (N, H), with the
-neurons of the kinked layers one after the other.
+σ(z) = max(z, 0) + a min(z, 0) has slope a or 1. With fixed slopes s, σ(z) = sz, the loss U_s is smooth; where s agrees with
+the signs of the pre-activations, U_s = U and ∇U_s = ∇U. A kink is a pair of a sample and a neuron; all kinks form a matrix
+(N, H), whose H columns are the neurons of the kinked layers, layer by layer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .normals import LayerPart, Normals
 _Blocks = list[tuple[Array, Array | None, Array | None]]  # W, b and β of each layer
 Kink = tuple[int, int]  # row and column of the matrix (N, H)
 
-_COMPLEX_STEP = 1e-30  # of derivatives by f(x + ih)/h, which loses no digits
+_COMPLEX_STEP = 1e-30  # h of derivatives Im f(x + ih)/h, which have no cancellation
 
 
 class GatedLoss:
@@ -34,13 +34,13 @@ class GatedLoss:
     shape : tuple of int
         (N, H).
     low : ndarray, shape (H,)
-        Slope of each neuron where its pre-activation is negative.
+        Slope of each neuron for negative pre-activations.
     layer, neuron : ndarray, shape (H,)
         Hidden layer h = 1 … L−1 of each column, and the neuron in it.
     kinked : list of int
         Layers with kinks.
     columns : dict
-        Columns of each of these layers.
+        Slice of the columns of each of these layers.
     n_params : int
         P.
     calls : int
@@ -67,13 +67,13 @@ class GatedLoss:
         return int(kink[0]), int(self.layer[kink[1]]), int(self.neuron[kink[1]])
 
     def at(self, x: Array, slopes: Float64Array, rows: NDArray[np.int64] | None = None) -> Gated:
-        """Return U_s at the parameters x, on all samples or those of `rows`."""
+        """Return U_s at the parameters x, on all samples or on those of `rows`."""
         if rows is None:
             return Gated(self, x, slopes, self.problem.X)
         return Gated(self, x, slopes[rows], self.problem.X[rows])
 
     def pre_activations(self, x: Array) -> Float64Array:
-        """Return the true z of the kinked neurons, with the slopes that their own signs give."""
+        """Return z of the kinked neurons of the network itself, with slopes by the signs of the pre-activations."""
         return self.gather(reference.forward(self.problem, x, self.problem.X)[0])
 
     def gather(self, zs: Sequence[Array]) -> Float64Array:
@@ -82,7 +82,7 @@ class GatedLoss:
 
 
 class Gated:
-    """U_s at one θ: one forward pass, and what is asked of it.
+    """U_s at one θ: one forward pass; derivatives are computed on demand.
 
     Attributes
     ----------
@@ -113,17 +113,17 @@ class Gated:
 
     @cached_property
     def sizes(self) -> Float64Array:
-        """Sizes of what z is summed from, shape (N, H).
+        """Sizes of the terms that z is the sum of, shape (N, H): the scale of its round-off.
 
         The size is 0 where z = 0 for all parameters nearby: without a bias, and with no signal from the layer below.
         """
         sizes, below = [], self.activations[0]
-        least = np.abs(self.x).max()  # weights alone, on their way through zero, have the round-off of larger ones
+        largest = np.abs(self.x).max()  # weights that pass through zero have the round-off of larger values
         for h, (W, b, _) in enumerate(self.blocks[:-1], start=1):
             signal = _lengths(below)
-            if b is not None:  # a bias alone, on its way through zero, has the size of what others are summed from
+            if b is not None:  # a bias that passes through zero has the round-off of larger pre-activations
                 signal = np.full_like(signal, signal.max())
-            size = signal[:, None] * np.maximum(_lengths(W), least)
+            size = signal[:, None] * np.maximum(_lengths(W), largest)
             if h in self.loss.columns:
                 sizes.append(size if b is None else size + (np.abs(b) + np.finfo(np.float64).tiny))
                 below = sizes[-1] * self.slopes[:, self.loss.columns[h]]
@@ -156,11 +156,11 @@ class Gated:
 
     @property
     def upstream(self) -> Float64Array:
-        """∂U_s/∂a of the kinked neurons, shape (N, H): the slope's weight in ∇U_s."""
+        """∂U_s/∂a of the kinked neurons, shape (N, H), with which a change of the slope enters ∇U_s."""
         return self._pass_back[1]
 
     def rates(self, v: Array) -> Float64Array:
-        """Return ż of shape (N, H) where θ moves with velocity v."""
+        """Return ż of shape (N, H) for θ̇ = v."""
         out, moved = [], np.zeros_like(self.activations[0])
         moving = zip(self.blocks, reference.layers(self.loss.problem, v), strict=True)
         for h, ((W, _, beta), (dW, db, d_beta)) in enumerate(moving, start=1):
@@ -173,10 +173,10 @@ class Gated:
         return self.loss.gather(out)
 
     def curvatures(self, v: Array, kinks: Sequence[Kink]) -> Float64Array:
-        """Return z̈ = vᵀ(∇²z)v of K kinks where θ moves with constant velocity v."""
+        """Return z̈ = vᵀ(∇²z)v of K kinks for constant θ̇ = v."""
         rows = np.array([k[0] for k in kinks])
-        beside = Gated(self.loss, self.x + _COMPLEX_STEP * 1j * v, self.slopes[rows], self.activations[0][rows])
-        return np.asarray(beside.rates(v)[np.arange(rows.size), [k[1] for k in kinks]].imag / _COMPLEX_STEP)
+        displaced = Gated(self.loss, self.x + _COMPLEX_STEP * 1j * v, self.slopes[rows], self.activations[0][rows])
+        return np.asarray(displaced.rates(v)[np.arange(rows.size), [k[1] for k in kinks]].imag / _COMPLEX_STEP)
 
     def normals(self, kinks: Sequence[Kink]) -> Normals:
         """Return ∇z of K kinks."""
@@ -210,7 +210,7 @@ class Gated:
     ) -> Iterator[tuple[int, Array, Array | None, Array | None]]:
         """Yield h, ∂/∂z_h, ∂/∂a_h and ∂/∂β_h (or None) on the samples `rows` (None: all), from the last seeded layer to 1.
 
-        `seeds` are what the function differentiated depends on directly, by layer.
+        `seeds` are the direct derivatives of the differentiated function by z_h, for some layers h.
         """
         above: Array | None = None
         for h in range(max(seeds, default=1), 0, -1):
@@ -230,5 +230,5 @@ def _lengths(rows: Array) -> Array:
 
 
 def kinked(U: Potential) -> bool:
-    """Whether U is a network's loss with kinks."""
+    """Return whether U is a network's loss with kinks."""
     return isinstance(U, NetworkPotential) and any(a.is_kinked for a in U.network.activations)

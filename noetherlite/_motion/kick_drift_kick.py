@@ -1,4 +1,4 @@
-"""Kick–drift–kick steps: what leapfrog and conformal leapfrog share (theory §6)."""
+"""Kick–drift–kick steps: the base class of leapfrog and conformal leapfrog (theory §6)."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ METHOD = Method(FROM_CHARGE, (DRIFT, LAW_OF_DRIFT, KICK, LAW_OF_KICK), _step, _p
 
 
 class KickDriftKick(Algorithm, abstract=True):
-    """A step of half a kick, a drift and half a kick, between which friction acts; its dynamics has m > 0."""
+    """Steps of half a kick, a drift and half a kick, with friction in between, for dynamics with m > 0."""
 
     @property
     def order(self) -> int:
@@ -111,17 +111,17 @@ class KickDriftKick(Algorithm, abstract=True):
 
     @property
     def method(self) -> Method:
-        """Its rules: without friction the two are the same."""
+        """The rules of its step, the same with and without friction."""
         return METHOD
 
     @property
     def law_of(self) -> Literal["μJ"]:
-        """The charge times the integrating factor, which friction takes from it."""
+        """The charge times the integrating factor."""
         return "μJ"
 
     @property
     def push(self) -> float:
-        """h/m, in two halves."""
+        """h/m, in two half kicks."""
         return self.dt / self.dynamics.mass
 
     @property
@@ -132,20 +132,22 @@ class KickDriftKick(Algorithm, abstract=True):
         """Return μJ at t_{k+1} less that at t_k, with μ = 1 for Newtonian dynamics."""
         left = "J_{k+1} - J_k" if self._newtonian else r"\mu(t_{k+1})J_{k+1} - \mu(t_k)J_k"
         middle, mass = ("", "") if self._newtonian else (r"\mu(\tau)", "m")
-        made = "" if terms.skew else r"h\langle Gv, v\rangle"
+        source = "" if terms.skew else r"h\langle Gv, v\rangle"
         if terms.decays:
-            lost = rf"\frac{{h}}{{2{mass}}}\lambda(\langle g(x_k), x_k\rangle + \langle g(x_{{k+1}}), x_{{k+1}}\rangle)"
-            made = f"({made} - {lost})" if made else f"(-{lost})"
-        return f"{left} = {middle}{made}" if made else f"{left} = 0"
+            decay = (
+                rf"\frac{{h}}{{2{mass}}}\lambda(\langle g(x_k), x_k\rangle + \langle g(x_{{k+1}}), x_{{k+1}}\rangle)"
+            )
+            source = f"({source} - {decay})" if source else f"(-{decay})"
+        return f"{left} = {middle}{source}" if source else f"{left} = 0"
 
     def letters(self) -> dict[str, str]:
-        """Return what J, h and v are, and μ and τ where there is friction."""
-        told = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
-        told |= {"v": "the velocity of step k's drift from x_k to x_{k+1}"}
-        return told if self._newtonian else told | {"μ(t)": "the integrating factor", "τ": "t_k + h/2"}
+        """Return the meanings of J, h and v, and with friction of μ and τ."""
+        meanings = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
+        meanings |= {"v": "the velocity of step k's drift from x_k to x_{k+1}"}
+        return meanings if self._newtonian else meanings | {"μ(t)": "the integrating factor", "τ": "t_k + h/2"}
 
     def fewest_rows(self, known_start: bool) -> int:
-        """Return 3: the kicks before and after a position are told together."""
+        """Return 3: two differences of positions determine the sum of the half kicks between them."""
         return 3
 
     @property
@@ -170,7 +172,7 @@ class KickDriftKick(Algorithm, abstract=True):
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        """Return x and v after so many steps."""
+        """Return x and v after a number of steps."""
         h, dynamics = self.dt, self.dynamics
         kick = 0.5 * h / dynamics.mass
         at_x = force(0, x)

@@ -1,4 +1,4 @@
-"""The normals ∇z of kinks, layer by layer: no array has a row for every parameter and a column for every kink.
+"""The normals ∇z of kinks, layer by layer, without an array of one row per parameter and one column per kink.
 
 ∇z of kink k with respect to W_h is the outer product of δ_k = ∂z/∂z_h and the activations a_k below, so that the inner product
 of two normals is the sum over layers of (δ_k·δ_l)(a_k·a_l + 1), with 1 for the bias.
@@ -13,17 +13,17 @@ import numpy as np
 
 from .._base.types import Array, Float64Array
 
-# Below it the Gram matrix of unit normals, whose condition number is that of the normals squared, is not good enough.
+# Least eigenvalue bound of the Gram matrix of unit normals for which its inverse is used; below it, a QR factorisation is.
 _INDEPENDENT = 1e-6
-# Above it one projection is good enough; below, a second one brings the digits that the condition number has cost.
+# Bound above which one projection is accurate; below it a second one restores the digits lost to the condition number.
 _ORTHOGONAL = 0.1
-_ROWS = 256
+_ROWS = 256  # rows of a block in `triangle`
 
 
 class LayerPart(NamedTuple):
-    """One layer's part of K normals."""
+    """The components of K normals that belong to one layer."""
 
-    offsets: tuple[int, int, int]  # of W, b and β among the parameters; negative where there is none
+    offsets: tuple[int, int, int]  # of W, b and β in θ; negative where absent
     delta: Array  # ∂z/∂z_h, shape (K, n_h)
     below: Array  # activations, shape (K, n_(h−1))
     d_beta: Array | None  # ∂z/∂β_h, shape (K, n_h)
@@ -82,7 +82,7 @@ class Normals:
         return out
 
     def project(self, g: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Return the smallest w that makes |g + Nw| smallest, and g + Nw."""
+        """Return the w of least norm that minimises |g + Nw|, and g + Nw."""
         if self._solver is None:
             w = _least_squares(self.dense(), -g)
             return w, g + self.combined(w)
@@ -94,7 +94,7 @@ class Normals:
         return w, g
 
     def shift(self, rates: Float64Array) -> Float64Array:
-        """Return the smallest v with Nᵀv = `rates`."""
+        """Return the v of least norm with Nᵀv = `rates`."""
         if self._solver is None:
             R = triangle(self.dense())
             return self.combined(np.linalg.lstsq(R, np.linalg.lstsq(R.T, rates, rcond=None)[0], rcond=None)[0])
@@ -102,7 +102,7 @@ class Normals:
 
     @cached_property
     def _solver(self) -> tuple[Float64Array, int] | None:
-        """The inverse of the Gram matrix and how often to use it, or None where normals are too close to dependent."""
+        """The inverse of the Gram matrix and the number of projections, or None for normals that are nearly dependent."""
         sizes = np.sqrt(np.diagonal(self.gram))
         if not sizes.all():
             return None
@@ -111,7 +111,7 @@ class Normals:
             inverse = np.linalg.inv(self.gram / scale)
         except np.linalg.LinAlgError:
             return None
-        bound = np.abs(inverse).sum(axis=1).max(initial=0.0)  # at least 1/λ, with λ the smallest eigenvalue
+        bound = np.abs(inverse).sum(axis=1).max(initial=0.0)  # at least 1/λ, λ the smallest eigenvalue
         if not bound * _INDEPENDENT <= 1:
             return None
         return inverse / scale, 1 if bound * _ORTHOGONAL <= 1 else 2
@@ -120,7 +120,7 @@ class Normals:
 def triangle(A: Float64Array) -> Float64Array:
     """Return R of A = QR for many rows and few columns.
 
-    It is taken block by block of rows: BLAS shares larger ones among threads, whose waiting for each other costs far more.
+    Rows are factorised block by block: for larger blocks BLAS uses threads, whose synchronisation takes far longer.
     """
     n, K = A.shape
     rows = max(_ROWS, 4 * K)
@@ -133,7 +133,7 @@ def triangle(A: Float64Array) -> Float64Array:
 
 
 def _least_squares(A: Float64Array, b: Float64Array) -> Float64Array:
-    """Return the smallest w that makes |Aw − b| smallest, for many rows and few columns, of which some may depend on others."""
+    """Return the w of least norm that minimises |Aw − b|, for many rows and few, possibly dependent, columns."""
     K = A.shape[1]
     R = triangle(np.column_stack([A, b]))
     return np.asarray(np.linalg.lstsq(R[:K, :K], R[:K, K], rcond=None)[0])

@@ -1,10 +1,10 @@
-"""Motion along kinks: which of those at a point are crossed, which hold the flow, and the force along the latter.
+"""Sliding along kinks: which of the kinks at a point are crossed, along which the flow slides, and the force along these.
 
 At kink k the loss U_s has any slope s_k in [a, 1], and ∇U_s changes with it by (∂U/∂a_k) ∇z_k. Gradient flow solves
-ẋ ∈ −∂U(x) (Filippov, Utkin): a kink to which the field points from both sides takes the slope with ż_k = 0, so that x slides
-along z_k = 0; every other takes the slope of a side to which the field leads. If all ∂U/∂a_k > 0, that is the gradient
-of smallest norm among the slopes between a and 1. Where ∂U/∂a_k < 0 the kink is concave, and is crossed; a flow that starts
-there may have two solutions, and takes the one where the neuron is off. With momentum the same holds for z̈_k where z_k = ż_k = 0.
+ẋ ∈ −∂U(x) (Filippov, Utkin): if the field points towards a kink from both sides, the slope is that with ż_k = 0, and x slides
+along z_k = 0; otherwise it is the slope of a side into which the field points. If all ∂U/∂a_k > 0, this is the gradient of
+smallest norm among the slopes between a and 1. Where ∂U/∂a_k < 0 the kink is concave, and is crossed; a flow that starts
+there may have two solutions, of which the one with the neuron off is taken. With momentum, z̈_k replaces ż_k where z_k = ż_k = 0.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from .._base.types import Array, Float64Array
 from .gated import Gated, GatedLoss, Kink
 from .normals import Normals, triangle
 
-# What −∇U_s is added to before its part along normals decides: at a point, with the normals (P, K) of K kinks there.
+# A term added to ∇U_s before its components along the normals (P, K) of K kinks are compared.
 Load = Callable[[Gated, Sequence[Kink], Normals], Float64Array | float]
 
-_PARALLEL = 1e-12  # 1 − |cos| of normals that belong to one surface, as those of equal samples do
-_SNAP = 1e-12  # a position λ this close to 0 or 1 is a side
-_ROUNDS = 100  # of solving for kinks of one sample in several layers, whose slopes multiply
+_PARALLEL = 1e-12  # largest 1 − |cos| of normals that belong to one surface, as those of equal samples
+_SNAP = 1e-12  # a position λ this close to 0 or 1 is set to it
+_ROUNDS = 100  # iterations for kinks of one sample in several layers, whose slopes multiply
 
 
 class Surface(NamedTuple):
-    """Kinks that meet in one surface: equal samples, or samples on one line through the origin without biases."""
+    """Kinks with the same surface z = 0, as of equal samples, or of parallel samples without biases."""
 
     kinks: tuple[Kink, ...]
-    ratios: tuple[float, ...]  # of their ∇z to that of the first
+    ratios: tuple[float, ...]  # of their ∇z to ∇z of the first
 
     def signs(self, position: float) -> list[int]:
         """Return the signs of z of the kinks on the side `position`, 0 or 1."""
@@ -56,7 +56,7 @@ class Surfaces:
         return len(self.members)
 
     def place(self, slopes: Float64Array, positions: Float64Array) -> Float64Array:
-        """Return the slopes (N, H) with those of the kinks between their two sides."""
+        """Return the slopes (N, H), with those of the kinks on the surfaces interpolated by the positions."""
         if not self.members:
             return slopes
         out, position = slopes.copy(), positions[self._owner]
@@ -64,7 +64,7 @@ class Surfaces:
         return out
 
     def weights(self, upstream: Float64Array) -> Float64Array:
-        """Return c (K,), with c∇z of a surface's first kink the change of ∇U_s from position 0 to 1."""
+        """Return c (K,): ∇U_s changes by c∇z, ∇z of the surface's first kink, from position 0 to 1."""
         return np.bincount(self._owner, upstream[self._at] * self._weight, len(self.members)).astype(np.float64)
 
     @cached_property
@@ -74,7 +74,7 @@ class Surfaces:
         return len({row for row, _ in pairs}) < len(pairs)
 
     def onto(self, here: Gated) -> Float64Array:
-        """Return the parameters moved by round-off onto z = 0."""
+        """Return the parameters projected onto z = 0, from a distance of round-off."""
         x = np.asarray(here.x, np.float64)
         if not self.members:
             return x
@@ -85,7 +85,7 @@ def group(here: Gated, kinks: list[Kink]) -> Surfaces:
     """Return the surfaces that kinks at a point form."""
     gram = here.normals(kinks).gram if kinks else np.empty((0, 0))
     sizes = np.sqrt(np.diagonal(gram))
-    surfaces: dict[int, list[int]] = {}  # of the kinks by number, the first of each and all of them
+    surfaces: dict[int, list[int]] = {}  # number of the first kink ↦ numbers of all kinks
     for k in np.flatnonzero(sizes).tolist():
         for first, members in surfaces.items():
             if 1 - abs(gram[first, k]) / (sizes[first] * sizes[k]) < _PARALLEL:
@@ -105,26 +105,26 @@ def group(here: Gated, kinks: list[Kink]) -> Surfaces:
 
 
 def no_load(here: Gated, kinks: Sequence[Kink], normals: Normals) -> float:
-    """Return 0: gradient flow is led by −∇U_s alone."""
+    """Return 0, for gradient flow."""
     return 0.0
 
 
 def slide(
     here: Gated, slopes: Float64Array, surfaces: Surfaces, positions: Float64Array, load: Load
 ) -> tuple[Float64Array, Float64Array]:
-    """Return ∇U_s at the positions λ (K,) that leave z = 0 on all surfaces, and these; `here` is at the given λ.
+    """Return ∇U_s at the positions λ (K,) for which all surfaces keep z = 0, and these λ; `here` is U_s at the given λ.
 
-    At given weights and normals ∇U_s + load is a projection; these depend on λ where one sample has kinks in several layers.
+    For fixed weights and normals this is a projection of ∇U_s + load. They depend on λ if a sample has kinks in several layers.
     """
     for _ in range(_ROUNDS):
         normals = here.normals(surfaces.firsts)
         extra = load(here, surfaces.firsts, normals)
-        w, led = normals.project(here.gradient + extra)
-        with np.errstate(divide="ignore", invalid="ignore"):  # a weight of 0 holds nothing: λ leaves [0, 1]
+        w, projected = normals.project(here.gradient + extra)
+        with np.errstate(divide="ignore", invalid="ignore"):  # with a weight of 0, λ leaves [0, 1]
             change = np.where(w == 0, 0.0, w / surfaces.weights(here.upstream))
         positions = positions + change
         if not surfaces.coupled or not (_SNAP < np.abs(change).max() < np.inf):
-            return led - extra, positions
+            return projected - extra, positions
         here = here.loss.at(here.x, surfaces.place(slopes, positions))
     raise _unsettled(here.loss, surfaces)
 
@@ -132,13 +132,13 @@ def slide(
 def settle(
     loss: GatedLoss, x: Array, slopes: Float64Array, surfaces: Surfaces, positions: Float64Array, load: Load
 ) -> Float64Array:
-    """Return the positions λ (K,) at x: 0 and 1 for the sides that the field leads to, between where it slides."""
+    """Return the positions λ (K,) at x: 0 or 1 for a side into which the field points, between them for sliding."""
     for _ in range(_ROUNDS):
         here = loss.at(x, surfaces.place(slopes, positions))
         normals = here.normals(surfaces.firsts)
-        led = here.gradient + load(here, surfaces.firsts, normals)
+        gradient = here.gradient + load(here, surfaces.firsts, normals)
         weights = surfaces.weights(here.upstream)
-        new = _sides(led, normals.dense(), weights, positions)
+        new = _sides(gradient, normals.dense(), weights, positions)
         if (not surfaces.coupled and (weights > 0).all()) or np.abs(new - positions).max(initial=0.0) < _SNAP:
             return new
         positions = new
@@ -148,12 +148,12 @@ def settle(
 def _sides(
     gradient: Float64Array, normals: Float64Array, weights: Float64Array, positions: Float64Array
 ) -> Float64Array:
-    """Return λ where ∇U_s, the normals (P, K) and the weights are those at `positions`."""
+    """Return the new λ, from ∇U_s, the normals (P, K) and the weights at the present `positions`."""
     from scipy.optimize import lsq_linear
 
     new, jumps = positions.copy(), normals * weights
     sizes = np.linalg.norm(jumps, axis=0)
-    convex = (weights > 0) & (sizes > 0)  # of size 0 where no signal comes through another kink of the sample
+    convex = (weights > 0) & (sizes > 0)  # the size is 0 if another kink of the sample blocks the signal
     gradient = gradient - jumps[:, convex] @ positions[convex]
     if convex.any():
         sizes = sizes[convex]
@@ -162,13 +162,13 @@ def _sides(
         both = np.column_stack([jumps[:, convex] / sizes, -gradient / unit])
         R = triangle(both)  # the same problem with as many rows as columns
         best = lsq_linear(R[:, :-1], R[:, -1], (0, sizes / unit), method="bvls", tol=1e-15)
-        found = best.x * unit / sizes
-        found[(best.active_mask < 0) | (found < _SNAP)] = 0.0
-        found[(best.active_mask > 0) | (found > 1 - _SNAP)] = 1.0
-        new[convex] = found
-        gradient = gradient + jumps[:, convex] @ found
+        solution = best.x * unit / sizes
+        solution[(best.active_mask < 0) | (solution < _SNAP)] = 0.0
+        solution[(best.active_mask > 0) | (solution > 1 - _SNAP)] = 1.0
+        new[convex] = solution
+        gradient = gradient + jumps[:, convex] @ solution
     for k in np.flatnonzero(~convex):
-        # a side is kept while the field leads to it; judged here, as the positions of the others follow from it
+        # concave kinks stay on their side unless the field points away from it; convex ones are solved for given sides of these
         new[k] = np.round(positions[k])
         side = gradient + jumps[:, k] * (new[k] - positions[k])
         rate = -float(normals[:, k] @ side)  # ż, times γ
@@ -179,12 +179,12 @@ def _sides(
 
 def _unsettled(loss: GatedLoss, surfaces: Surfaces) -> RuntimeError:
     return RuntimeError(
-        f"no direction was found in which the flow leaves or follows the kinks of {named(loss, surfaces.kinks)}, which it has "
-        "reached at the same time; expected other initial parameters"
+        f"no direction was found in which the flow crosses or slides along the kinks of {named(loss, surfaces.kinks)}, which it "
+        "has reached simultaneously; expected other initial parameters"
     )
 
 
 def named(loss: GatedLoss, kinks: list[Kink]) -> str:
-    """Return kinks in words, the first few."""
+    """Return a text that names the first few kinks."""
     words = [f"sample {n} at neuron {i} of layer {h}" for n, h, i in map(loss.name, kinks[:4])]
     return ", ".join(words) + (f" and {len(kinks) - 4} more" if len(kinks) > 4 else "")

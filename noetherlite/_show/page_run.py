@@ -15,7 +15,7 @@ from .._motion.base import Algorithm
 from .._problem.network import Network
 from .._run.trajectory import Trajectory
 from .._symmetry.catalogue import catalogue
-from .._symmetry.discrete import exact_law, explained
+from .._symmetry.discrete import exact_law, legend
 from .._symmetry.family import Family
 from .._symmetry.formulas import law as law_of
 from .._symmetry.records import LawRecord
@@ -131,7 +131,7 @@ def _explanations(run: Trajectory, algorithm: Algorithm | None) -> list[str]:
         continuous += f". It carries the factor μ(t), which is {_span(weight)} here"
     decay = " where there is no weight decay" if algorithm.weight_decay else ""
     shrinks = f". It shrinks with the time per step to the power {algorithm.order} at a fixed final time{decay}."
-    return [*notes, explained(algorithm), continuous + shrinks]
+    return [*notes, legend(algorithm), continuous + shrinks]
 
 
 def _untested_notes(run: Trajectory) -> list[str]:

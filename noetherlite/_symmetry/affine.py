@@ -1,4 +1,4 @@
-"""Symmetries of one's own."""
+"""Symmetries that the user gives by G and ξ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .written import Coefficients, Entry, Formula
 class Symmetry(Family):
     """A symmetry given by the user: g(x) = Gx + ξ on any potential.
 
-    Where it is used it is measured, as `symmetry_defect` does: at a few random points, which is evidence and no proof.
+    It is verified where it is used, as by `symmetry_defect`: at a few random points, which is evidence and no proof.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Symmetry(Family):
         return np.asarray(self.G @ self._point(x) + self.xi)[None]
 
     def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
-        """Return x moved along the flow of g for the time `strength`, by the exponential of the affine map."""
+        """Return the flow of g from x at the time `strength`, by the exponential of the affine map."""
         P = self.n_params
         affine = np.zeros((P + 1, P + 1))
         affine[:P, :P], affine[:P, P] = self.G, self.xi
@@ -73,7 +73,7 @@ class Symmetry(Family):
         return np.array([norm(self.generator(x)[0, block])])
 
     def kernel(self) -> KernelLaw:
-        """Return the kernels' description; `where` is completed with the matrix's number."""
+        """Return the kernels' description; `records.table` adds the number of its matrix."""
         return KernelLaw(layout.AFFINE, (0, -1, 0, -1, -1, -1, 0))
 
     @property
@@ -85,16 +85,16 @@ class Symmetry(Family):
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return none: nothing is known of it by a name."""
+        """Return none: its name says nothing about its formula."""
         return {}
 
     def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
-        """Return the law in terms of G and ξ, those that are not zero."""
-        field = " + ".join(part for part, there in (("Gx", self.G.any()), (r"\xi", self.xi.any())) if there) or "0"
+        """Return the law in terms of G and ξ, as far as they are not zero."""
+        field = " + ".join(term for term, nonzero in (("Gx", self.G.any()), (r"\xi", self.xi.any())) if nonzero) or "0"
         source = "GU (16), (17)"
         if motion.first_order and self.symmetric:
-            parts = ((r"\frac{1}{2}\langle x, Gx\rangle", self.G.any()), (r"\langle \xi, x\rangle", self.xi.any()))
-            return (" + ".join(part for part, there in parts if there) or "0") + r" = \mathrm{const}", source
+            terms = ((r"\frac{1}{2}\langle x, Gx\rangle", self.G.any()), (r"\langle \xi, x\rangle", self.xi.any()))
+            return (" + ".join(term for term, nonzero in terms if nonzero) or "0") + r" = \mathrm{const}", source
         charge = rf"\langle {field}, \dot{{x}}\rangle"
         if motion.first_order:
             return rf"{charge} = 0", source

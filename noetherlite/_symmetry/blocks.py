@@ -19,7 +19,7 @@ def transposed(x: Array) -> Array:
 
 
 def required(network: Network, name: str) -> Block:
-    """Return a block of a network, or raise a ValueError where it has none of that name."""
+    """Return a block of a network; raise ValueError if it has none of that name."""
     block = network.block(name)
     if block is None:
         raise ValueError(f"{network!r} has no parameters {name}")

@@ -9,7 +9,7 @@ from .rotation import DataRotation
 from .scaling import NeuronScaling
 from .translation import OutputTranslation
 
-# By what names begin with, which is all that a recorded law says of its symmetry.
+# By the first part of the name, which is all that a recorded law stores of its symmetry.
 FAMILIES: dict[str, type[Family]] = {
     "scaling": NeuronScaling,
     "linear": LinearLayer,
@@ -21,7 +21,7 @@ FAMILIES: dict[str, type[Family]] = {
 def catalogue(network: Network) -> list[Family]:
     """Return all families whose parameters the network has, hidden layer by hidden layer, then those of the whole network.
 
-    `objection` marks those that are not symmetries.
+    Those that are not symmetries of this network say why in `objection`.
     """
-    found = [s for kind in FAMILIES.values() for s in kind.of(network)]
-    return sorted(found, key=lambda s: getattr(s, "h", network.n_layers))
+    families = [s for kind in FAMILIES.values() for s in kind.of(network)]
+    return sorted(families, key=lambda s: getattr(s, "h", network.n_layers))

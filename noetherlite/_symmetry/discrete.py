@@ -14,9 +14,9 @@ def exact_law(name: str, algorithm: Algorithm, has_quantity: bool = True) -> str
     Parameters
     ----------
     name : str
-        The symmetry's name, all that a record says of it; of those that are in no catalogue nothing is known.
+        The symmetry's name, which is all that a record stores of it; a name in no catalogue is taken for a `Symmetry`.
     algorithm : Algorithm
-        With its weight decay.
+        The algorithm, with its weight decay.
     has_quantity : bool
         Whether G is symmetric, so that there is a quantity Q.
     """
@@ -25,9 +25,9 @@ def exact_law(name: str, algorithm: Algorithm, has_quantity: bool = True) -> str
     return plain(algorithm.exact_law(Terms(family.still, family.skew, has_quantity, decays)))
 
 
-def explained(algorithm: Algorithm) -> str:
-    """Return what the letters of the exact laws of an algorithm are."""
-    told = {"k": "the step", "g(x) = Gx + ξ": "the symmetry's generator", **algorithm.letters()}
+def legend(algorithm: Algorithm) -> str:
+    """Return a sentence that defines the letters in the exact laws of an algorithm."""
+    meanings = {"k": "the step", "g(x) = Gx + ξ": "the symmetry's generator", **algorithm.letters()}
     if algorithm.weight_decay:
-        told["λ"] = f"{algorithm.weight_decay:g}, the weight decay"
-    return f"In the exact laws {'; '.join(f'{letter} is {what}' for letter, what in told.items())}."
+        meanings["λ"] = f"{algorithm.weight_decay:g}, the weight decay"
+    return f"In the exact laws {'; '.join(f'{letter} is {what}' for letter, what in meanings.items())}."

@@ -1,7 +1,7 @@
-"""What a symmetry offers, and what a family of affine ones g(x) = Gx + ξ with ⟨g(x), ∇U(x)⟩ = 0 shares (GU (16)).
+"""The base classes of symmetries, and of families of affine ones: g(x) = Gx + ξ with ⟨g(x), ∇U(x)⟩ = 0 (GU (16)).
 
-A family of generators shares one object: n_h scalings, n_h × n_h matrices, one field per output column. Component c has
-the generator g_c(x) = G_c x + ξ_c, and everything follows from the forms B_c(a, b) = ⟨G_c a, b⟩ and T_c(b) = ⟨ξ_c, b⟩:
+A family of generators is one object: n_h scalings, n_h × n_h matrices, one field per output column. Component c has the
+generator g_c(x) = G_c x + ξ_c, and everything follows from the forms B_c(a, b) = ⟨G_c a, b⟩ and T_c(b) = ⟨ξ_c, b⟩:
 
     quantity Q = ½B(x, x) + T(x) (G symmetric),   charge J = B(x, v) + T(v),   source S = B(v, v).
 """
@@ -23,18 +23,18 @@ from .written import Coefficients, Entry, Formula
 
 @underflowing
 def expm(A: Float64Array) -> Float64Array:
-    """exp(A); SciPy is imported when it is first needed, to keep the import of the package light."""
+    """Return exp(A). SciPy is imported on the first call, which keeps the import of the package fast."""
     from scipy.linalg import expm as scipy_expm
 
     return np.asarray(scipy_expm(A))
 
 
-# What every symmetry computes, whatever a program has told NumPy about underflow.
-_MEASURED = {"generator", "apply", "quantity", "charge", "source", "pair", "translation", "norm"}
+# Methods that ignore underflow, whatever `np.seterr` the program has set.
+_NUMERICAL = {"generator", "apply", "quantity", "charge", "source", "pair", "translation", "norm"}
 
 
 class KernelLaw(NamedTuple):
-    """A family as the kernels know it: a line of `layout.Laws`."""
+    """The kernels' description of a family: a row of `layout.Laws`."""
 
     kind: int
     where: tuple[int, ...]
@@ -42,7 +42,7 @@ class KernelLaw(NamedTuple):
 
 
 class NoetherSymmetry(ABC):
-    """What all symmetries share; x and v have shape (..., P), results (..., *shape).
+    """Base class of all symmetries; x and v have shape (..., P), results (..., *shape).
 
     Attributes
     ----------
@@ -53,8 +53,8 @@ class NoetherSymmetry(ABC):
     n_params : int
         P.
     measured : bool
-        Whether it rests on data or on the user's word, so that it can only be measured at random points; where False it is
-        a theorem about the activations, the loss or the equation of motion.
+        Whether it depends on the data, or is given by the user, and so can only be measured at random points; otherwise it
+        is a theorem about the activations, the loss or the equation of motion.
     """
 
     name: str
@@ -63,11 +63,11 @@ class NoetherSymmetry(ABC):
     measured = False
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
-        """Refuse a class that lacks members, unless it is there to be inherited from."""
+        """Raise TypeError for a concrete class that lacks abstract members."""
         super().__init_subclass__()
         if not abstract:
             require(cls, "symmetry")
-        for name in _MEASURED & vars(cls).keys():
+        for name in _NUMERICAL & vars(cls).keys():
             setattr(cls, name, underflowing(vars(cls)[name]))
 
     @property
@@ -98,7 +98,7 @@ class NoetherSymmetry(ABC):
     @classmethod
     @abstractmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return the formulas of members of which only a name is known, by that name without the layer's number."""
+        """Return formulas by name (without the layer's number), for symmetries of which only the name is given."""
 
     def _vectors(self, x: ArrayLike, name: str) -> Array:
         shape = np.shape(x)
@@ -115,7 +115,7 @@ class NoetherSymmetry(ABC):
 
     @classmethod
     def action(cls) -> str:
-        """Return the group action in words and symbols: the first line of the class's documentation."""
+        """Return a description of the group action: the first line of the class's docstring."""
         return (cls.__doc__ or "").partition("\n")[0]
 
     def _repr_html_(self) -> str:
@@ -136,24 +136,24 @@ class Family(NoetherSymmetry, abstract=True):
     Attributes
     ----------
     symmetric : bool
-        Whether the family has a quantity Q: the G_c are symmetric, Q̇ = J, or their symmetric parts are in the family too.
+        Whether the family has a quantity Q: the G_c are symmetric, so that Q̇ = J, or the family contains their symmetric parts.
     objection : str
-        Why this is not a symmetry of the network it was made for; empty where it is one.
+        Why this is not a symmetry of its network; empty if it is one.
     batchwise : bool
-        Whether it is a symmetry of the loss of every minibatch; rotations are one of the whole data set only.
+        Whether it is a symmetry of the loss of every minibatch; rotations need the whole data set.
     still, skew : bool
-        Whether G = 0 for all of the class, and whether ⟨Gv, v⟩ = 0, of which it is a case: terms that its exact laws have not.
+        Whether G = 0, and whether ⟨Gv, v⟩ = 0 (which G = 0 implies), for all of the class: such terms drop out of its laws.
     summable : bool
         Whether there is a law of the sum over the neurons of a layer.
     reducible : bool
-        Whether it can be followed where the first layer is trained in the span of the inputs.
+        Whether its law can be recorded where the first layer is trained in the span of the inputs.
     condition : str
-        What it needs of the data, in words; empty for what follows from the network.
+        A condition on the data, as text; empty if the symmetry follows from the network.
 
     Notes
     -----
-    A new family is a file beside this one, with a subclass that has all abstract members, and its line in
-    `catalogue.FAMILIES`; `docs/extending.md` says what else there is to do for the kernels.
+    A new family is a file beside this one, with a subclass that has all abstract members, and a row of
+    `catalogue.FAMILIES`; `docs/extending.md` describes its part in the kernels.
     """
 
     symmetric: bool
@@ -167,13 +167,13 @@ class Family(NoetherSymmetry, abstract=True):
 
     @classmethod
     def of(cls, network: Network) -> list[Self]:
-        """Return all of this class whose parameters a network has."""
+        """Return the members of this class whose parameters the network has."""
         return []
 
     @property
     @abstractmethod
     def quantity_degree(self) -> float | None:
-        """κ of ⟨g(x), x⟩ = κQ(x): 2 where Q is quadratic, 1 where it is linear, None where it is neither or there is none."""
+        """κ of ⟨g(x), x⟩ = κQ(x): 2 for quadratic Q, 1 for linear Q, None for neither and without Q."""
 
     @abstractmethod
     def pair(self, a: Array, b: Array) -> Float64Array:
@@ -188,10 +188,10 @@ class Family(NoetherSymmetry, abstract=True):
         """Return |g_c(x)|, shape `shape`, for x of shape (P,)."""
 
     def norm_within(self, x: Array, block: slice) -> Float64Array:
-        """Return the norm of g_c(x) over a block of parameters; where g is linear block by block it is that of x cut to it."""
-        alone = np.zeros_like(x)
-        alone[block] = x[block]
-        return self.norm(alone)
+        """Return the norm of g_c(x) over a block of parameters, for g that acts on each block separately."""
+        restricted = np.zeros_like(x)
+        restricted[block] = x[block]
+        return self.norm(restricted)
 
     @abstractmethod
     def kernel(self) -> KernelLaw:
@@ -209,7 +209,7 @@ class Family(NoetherSymmetry, abstract=True):
         return 0.5 * self.pair(x, x) + self.translation(x)
 
     def quantity_rate(self, charge: Float64Array) -> Float64Array:
-        """Return Q̇ = ⟨∇Q(x), v⟩ from the charge J(x, v): J itself, but for linear layers."""
+        """Return Q̇ = ⟨∇Q(x), v⟩ from the charge J(x, v): J itself, except for linear layers."""
         return charge
 
     def charge(self, x: ArrayLike, v: ArrayLike) -> Float64Array:

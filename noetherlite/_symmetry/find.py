@@ -1,7 +1,7 @@
-"""Symmetries of a potential: what applies to it, and how well a symmetry holds.
+"""The symmetries of a potential, and the defect of a supposed one.
 
-`find` takes scalings, linear layers and output translations from the activations and the loss, of which they are
-theorems, and measures the invariance under rotations, which is a matter of the data.
+Scalings, linear layers and output translations follow from the activations and the loss; invariance under rotations depends
+on the data and is measured.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
 
     Scalings, linear layers and output translations follow from the activations and the loss: they are theorems. Rotations
     depend on the data: if these claim `rotation_invariant`, or their mean is zero and their second moments are isotropic,
-    then ⟨W_1A, ∇U⟩ = 0 is measured at 8 random parameters. That is a measurement, not a theorem, and the symmetry says so
-    (`measured`): a potential that is invariant at all of these points and not elsewhere would pass.
+    then ⟨W_1A, ∇U⟩ = 0 is measured at 8 random parameters. That is a measurement, not a theorem, as the attribute
+    `measured` says: a potential that is invariant at these points only would pass.
 
     Parameters
     ----------
     U : Potential
         For potentials other than a network's, the result is time alone; see `Symmetry`.
     rng : int, SeedSequence or Generator
-        Source of the random parameters, which fit the scale of the data: in every layer pre-activations have size 1,
-        outputs the size of the targets, and the kinks of neurons lie amid the samples; at one point all biases are zero.
+        Source of the random parameters. They are scaled to the data: pre-activations of size 1 in every layer, outputs of
+        the size of the targets, and kinks of neurons among the samples; at one point all biases are zero.
 
     Returns
     -------
     list of NoetherSymmetry
         In the order "scaling:1", "linear:1", "scaling:2", …, "rotation", "translation:b", "translation:W", "time", as
-        far as they apply.
+        far as the potential has them.
 
     Raises
     ------
@@ -65,13 +65,13 @@ def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
     """
     is_potential(U)
     checks.generator(rng)
-    found: list[NoetherSymmetry] = []
+    symmetries: list[NoetherSymmetry] = []
     if isinstance(U, NetworkPotential):
-        found += [s for s in catalogue(U.network) if not s.objection]
-        rotation = next((s for s in found if isinstance(s, DataRotation)), None)
+        symmetries += [s for s in catalogue(U.network) if not s.objection]
+        rotation = next((s for s in symmetries if isinstance(s, DataRotation)), None)
         if rotation is not None and not _rotates(U, rotation, rng):
-            found.remove(rotation)
-    return [*found, Time(U)]
+            symmetries.remove(rotation)
+    return [*symmetries, Time(U)]
 
 
 @underflowing
@@ -79,23 +79,23 @@ def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> floa
     """Return max |⟨g(x), ∇U(x)⟩| / Σ_b |g_b(x)||∇_b U(x)| over 8 random points x and all components g of a symmetry.
 
     It is a measurement: a large defect disproves a symmetry, a small one does not prove it. The sum is over the blocks of a
-    network's parameters, W_1, b_1, …: in whatever units inputs and targets are, the defect is the same.
+    network's parameters, W_1, b_1, …, which makes the defect independent of the units of inputs and targets.
 
     Parameters
     ----------
     U : Potential
         Any potential.
     symmetry : NoetherSymmetry or str
-        A symmetry, true or supposed; or, for a network's potential, its name in the catalogue: "scaling:1", "linear:1",
+        A symmetry, supposed or known; or, for a network's potential, its name in the catalogue: "scaling:1", "linear:1",
         "rotation", "translation:b", "translation:W", whether it holds or not.
     rng : int, SeedSequence or Generator
         Source of the points: a network's random parameters, fitted to its data as in `symmetries`; for other potentials
-        normal x of several sizes around 1, whatever their own scale is.
+        normal x of several sizes around 1.
 
     Returns
     -------
     float
-        Round-off (below `TOLERANCE`) for a symmetry, up to 1 for what is none; 0 for time.
+        Round-off (below `TOLERANCE`) for a symmetry, otherwise up to 1; 0 for time.
 
     Raises
     ------
@@ -120,39 +120,39 @@ def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> floa
     generator = checks.generator(rng)
     whole = [slice(0, U.n_params)]
     blocks = [slice(b.start, b.stop) for b in U.network.blocks] if isinstance(U, NetworkPotential) else whole
-    worst = []
+    defects = []
     for k in range(POINTS):
         x = random_point(U, generator, zero_biases=k == 0)
         gradient = U.gradient(x)
         if np.isfinite(gradient).all():
             gradient = gradient / unit(gradient)
             product = sum(symmetry.norm_within(x, block) * norm(gradient[block]) for block in blocks)
-            worst.append(np.max(np.abs(symmetry.charge(x, gradient)) / np.where(product > 0, product, 1.0)))
-    if not worst:
+            defects.append(np.max(np.abs(symmetry.charge(x, gradient)) / np.where(product > 0, product, 1.0)))
+    if not defects:
         raise ValueError(f"the defect of {symmetry.name!r} cannot be measured: ∇U of {U!r} is not finite at random x")
-    return float(max(worst))
+    return float(max(defects))
 
 
 def watched(
-    U: Potential, wanted: str | Sequence[str | NoetherSymmetry] | None, minibatches: bool = False
+    U: Potential, laws: str | Sequence[str | NoetherSymmetry] | None, minibatches: bool = False
 ) -> list[Family]:
-    """Return the families that `laws=wanted` of `integrate` asks for, each one verified.
+    """Return the families that the argument `laws` of `integrate` selects, each one verified.
 
-    With `minibatches` "all" leaves out what is a symmetry of the whole data set only.
+    With `minibatches`, "all" omits symmetries of the whole data set only.
 
     Raises
     ------
     TypeError, ValueError
         If a name is unknown or comes twice, or a symmetry does not hold; the message has the measured defect.
     """
-    if wanted is None:
+    if laws is None:
         return []
-    if isinstance(wanted, str):
-        checks.one_of(wanted, "laws", ["all", *(s.name for s in _candidates(U))])
-    if wanted == "all":
+    if isinstance(laws, str):
+        checks.one_of(laws, "laws", ["all", *(s.name for s in _candidates(U))])
+    if laws == "all":
         return [s for s in find(U) if isinstance(s, Family) and (s.batchwise or not minibatches)]
     out = []
-    for item in listed(wanted):
+    for item in listed(laws):
         s = _resolve(U, item, "laws")
         if not isinstance(s, Family):
             raise ValueError("laws: the law of 'time' is the energy, which every run records in Trajectory.energy")
@@ -173,28 +173,28 @@ def watched(
 
 
 def listed(laws: str | NoetherSymmetry | Sequence[str | NoetherSymmetry]) -> list[str | NoetherSymmetry]:
-    """Return what `laws=` names, be it one or several."""
+    """Return the argument `laws` as a list."""
     if isinstance(laws, str | NoetherSymmetry):
         return [laws]
     return checks.items(laws, "laws", "'all', or a sequence of names and symmetries")
 
 
-def _resolve(U: Potential, wanted: str | NoetherSymmetry, argument: str) -> NoetherSymmetry:
-    """Return the symmetry, or the one of that name in the catalogue, whether it holds or not."""
-    if isinstance(wanted, NoetherSymmetry):
-        if wanted.n_params != U.n_params:
+def _resolve(U: Potential, symmetry: str | NoetherSymmetry, argument: str) -> NoetherSymmetry:
+    """Return the symmetry, or that of this name in the catalogue, whether it holds or not."""
+    if isinstance(symmetry, NoetherSymmetry):
+        if symmetry.n_params != U.n_params:
             raise ValueError(
-                f"{argument}: {wanted.name!r} acts on {wanted.n_params} parameters, the potential has {U.n_params}"
+                f"{argument}: {symmetry.name!r} acts on {symmetry.n_params} parameters, the potential has {U.n_params}"
             )
-        return wanted
-    if not isinstance(wanted, str):
-        raise TypeError(f"{argument} must hold names and symmetries, got {checks.describe(wanted)}")
+        return symmetry
+    if not isinstance(symmetry, str):
+        raise TypeError(f"{argument} must hold names and symmetries, got {checks.describe(symmetry)}")
     candidates = {s.name: s for s in _candidates(U)}
-    return candidates[checks.one_of(wanted, argument, candidates)]
+    return candidates[checks.one_of(symmetry, argument, candidates)]
 
 
 def _candidates(U: Potential) -> list[NoetherSymmetry]:
-    """Return what can be asked for by name, whether it holds or not."""
+    """Return the symmetries that can be selected by name, whether they hold or not."""
     return [*(catalogue(U.network) if isinstance(U, NetworkPotential) else ()), Time(U)]
 
 

@@ -1,4 +1,4 @@
-"""The laws as formulas: what each symmetry says under each dynamics, with where it stands in the paper (GU Tables 1–5).
+"""The laws as formulas: one per symmetry and dynamics, with its place in the paper (GU Tables 1–5).
 
 Formulas are written once, in LaTeX, by the symmetries themselves; `notation.plain` turns them into plain Unicode.
 """
@@ -28,7 +28,7 @@ FORMATS = ("text", "latex")
 
 @dataclass(frozen=True)
 class Law:
-    """What a symmetry says under a dynamics.
+    """The law of a symmetry under a dynamics, as a formula.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Law:
     latex : str
         The formula in LaTeX, without dollar signs.
     source : str
-        Table and equation numbers in GU, or the section of the theory notes for what GU does not have.
+        Table and equation numbers in GU, or the section of the theory notes for laws that GU does not have.
     """
 
     name: str
@@ -69,7 +69,7 @@ def law(symmetry: NoetherSymmetry | str, dynamics: Dynamics, summed: bool = Fals
     dynamics : Dynamics
         `GF`, `ND`, `NAGF`, or any `Dynamics(m, γ, α)`.
     summed : bool
-        For scalings: the law summed over the neurons of the layer, instead of neuron i's.
+        For scalings: the law summed over the neurons of the layer, instead of that of neuron i.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def law(symmetry: NoetherSymmetry | str, dynamics: Dynamics, summed: bool = Fals
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If the name is unknown, or `summed` is asked of a symmetry that is no scaling.
+        If the name is unknown, or `summed` is set for a symmetry that is no scaling.
 
     Examples
     --------
@@ -162,7 +162,7 @@ _Table = tuple[str, list[str], list[list[str]]]
 
 
 def _all_tables() -> list[_Table]:
-    """Return title, head and rows; formulas stand between dollar signs."""
+    """Return title, head and rows of each table; formulas are between dollar signs."""
     motions = [*(written(d) for d in (GF, ND, NAGF)), GENERAL]
 
     def rows(kind: str, *sums: bool, bias: bool = True) -> list[list[str]]:
@@ -219,5 +219,5 @@ def _layout(title: str, head: list[str], rows: list[list[str]], format: str) -> 
 
 
 def _unicode(cell: str) -> str:
-    """Return a cell with its formulas, which stand between dollar signs, in Unicode."""
+    """Return a cell with the formulas between dollar signs converted to Unicode."""
     return re.sub(r"\$([^$]*)\$", lambda m: plain(m[1]), cell)

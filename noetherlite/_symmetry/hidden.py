@@ -1,4 +1,4 @@
-"""What symmetries of a hidden layer share."""
+"""The base class of symmetries of a hidden layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .family import Family
 
 
 class Hidden(Family, abstract=True):
-    """What the symmetries of a hidden layer h share: the blocks W_h, b_h, β_h, W_{h+1} in θ."""
+    """Base class of the symmetries of hidden layer h, with its blocks W_h, b_h, β_h and W_{h+1} of θ."""
 
     def __init__(self, network: Network, h: int) -> None:
         self.h = checks.integer(h, "h", minimum=1, maximum=network.n_layers - 1)
@@ -21,7 +21,7 @@ class Hidden(Family, abstract=True):
 
     @classmethod
     def of(cls, network: Network) -> list[Self]:
-        """Return those of all hidden layers."""
+        """Return one for each hidden layer."""
         return [cls(network, h) for h in range(1, network.n_layers)]
 
     def _where(self) -> tuple[int, ...]:

@@ -19,18 +19,18 @@ class LinearLayer(Hidden):
     """GL(n_h) of a hidden layer with linear activation: (W_h, b_h, W_{h+1}) ↦ (AW_h, Ab_h, W_{h+1}A⁻¹) (GU §5, Table 4).
 
     Component (i, j) belongs to the matrix unit E_ij, so charges and sources are n_h × n_h matrices,
-    J = ẆWᵀ + ḃbᵀ − UᵀU̇ with W = W_h and U = W_{h+1}. Q = ½(WWᵀ + bbᵀ − UᵀU) is symmetric and Q̇ = ½(J + Jᵀ): that is J on the
-    diagonal; off it the skew part of J is of the generators E_ij − E_ji, rotations among neurons, which have no Q.
+    J = ẆWᵀ + ḃbᵀ − UᵀU̇ with W = W_h and U = W_{h+1}. Q = ½(WWᵀ + bbᵀ − UᵀU) is symmetric, and Q̇ = ½(J + Jᵀ). The skew
+    part of J belongs to the generators E_ij − E_ji, rotations among neurons, which have no Q.
 
     Parameters
     ----------
     network : Network
-        Its activation in layer h must be linear(c), or polynomial(1); `objection` is set where it is not.
+        Its activation in layer h must be linear(c), or polynomial(1); otherwise `objection` is set.
     h : int
         Hidden layer, 1 … L−1.
     """
 
-    symmetric = True  # Q is a symmetric matrix: for E_ij with i ≠ j it belongs to the symmetric part of the generator
+    symmetric = True  # Q is a symmetric matrix: entry (i, j) belongs to the symmetric part of the generator
     quantity_degree = 2.0
     reducible = True
 
@@ -91,7 +91,7 @@ class LinearLayer(Hidden):
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return the formulas of those known by name alone."""
+        """Return the formulas by name."""
         return {"linear": lambda motion, h, bias, _: entry(motion, h, bias)}
 
     def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:

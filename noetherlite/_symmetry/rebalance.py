@@ -1,4 +1,4 @@
-"""Moving along the orbit of a symmetry to chosen charges, without changing the function (theory §11)."""
+"""Transformation of parameters along the orbit of a symmetry to given charges, at unchanged function (theory §11)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .._base.types import ArrayLike, Float64Array
 from .._problem.network import Network
 from .scaling import NeuronScaling
 
-# Charges are met to this, relative to the squares that they are differences of, where no neuron is scaled by much.
+# Tolerance of the charges relative to the squares that they are differences of, for scalings of order one.
 _ROUND_OFF = 64 * float(np.finfo(np.float64).eps)
 _SWEEPS = 10_000
 _NEWTON_STEPS = 200
 _LARGEST_EXPONENT = 300.0  # p log λ of a search; e^{2·300} is still a number
-_COMPUTABLE = 600.0  # p log λ of a result: activations are λ^p times as large, and e^{600} leaves them 48 digits of a double's range
+_COMPUTABLE = 600.0  # p log λ of a result: activations are λ^p times as large, and the range of a double is e^{709}
 
 
 @underflowing
 def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLike]) -> Float64Array:
-    """Return parameters of the same function whose charges Q are as asked.
+    """Return parameters of the same function with given charges Q.
 
     Every neuron is scaled, (w, b, u) ↦ (λw, λb, λ^{−p}u) [β ↦ β/λ], by the one λ > 0 with
     ½(λ²(|w|² + b²) − pλ^{−2p}|u|² [− λ^{−2}β²]) = Q.
@@ -35,13 +35,13 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
     theta : array_like, shape (P,)
         Its parameters; they are not modified.
     targets : mapping of str to array_like
-        "scaling:h" ↦ Q of each neuron of hidden layer h, a number or an array of shape (n_h,); 0 balances. Charges of
-        layers that are not named move, where a neighbour is.
+        "scaling:h" ↦ Q of each neuron of hidden layer h, a number or an array of shape (n_h,); 0 balances. Charges of a
+        layer that is not named change if a neighbouring layer is named.
 
     Returns
     -------
     ndarray, shape (P,)
-        New parameters: the same function and the charges asked for, to round-off.
+        Parameters of the same function with these charges, to round-off.
 
     Raises
     ------
@@ -82,16 +82,16 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
         _check_reachable(layer, target, start)
     exponents = [np.zeros(layer.shape) for layer, _ in layers]
 
-    def moved() -> Float64Array:
+    def transformed() -> Float64Array:
         x = start.copy()
         for (layer, _), exponent in zip(layers, exponents, strict=True):
             x = layer.apply(x, exponent)
         return x
 
-    x = moved()
+    x = transformed()
     for sweep in itertools.count():
         misses = [_miss(layer, target, x) for layer, target in layers]
-        # exp turns the rounding of an exponent s into |s| times as much in λ, and p|s| times in λ^{−p}
+        # a relative rounding ε of an exponent s is one of |s|ε in λ = e^s, and of p|s|ε in λ^{−p}
         stretch = max(
             (layer.degree * np.abs(s).max() for (layer, _), s in zip(layers, exponents, strict=True)), default=0
         )
@@ -104,7 +104,7 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
             step = _exponent(layer, target, x)
             exponent += step
             x = layer.apply(x, step)
-        x = moved()  # in one go from the start: no round-off piles up
+        x = transformed()  # always from the start, so that round-off does not accumulate
     if met or len(layers) == 1:
         raise ValueError(
             f"targets={dict(targets)!r} need a λ with λ^p = e^±{stretch:.0f}, by which activations would leave the range of a double"
@@ -121,15 +121,15 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
 def _layers(network: Network, targets: Mapping[str, ArrayLike]) -> list[tuple[NeuronScaling, Float64Array]]:
     if not isinstance(targets, Mapping):
         raise TypeError(f"targets must map names such as 'scaling:1' to charges, got {checks.describe(targets)}")
-    known = {s.name: s for s in (NeuronScaling(network, h) for h in range(1, network.n_layers))}
+    scalings = {s.name: s for s in (NeuronScaling(network, h) for h in range(1, network.n_layers))}
     out = {}
     for name, value in targets.items():
-        if name in known and known[name].objection:
-            raise ValueError(f"targets: {name!r} is not a symmetry of {network!r}: {known[name].objection}")
-        holding = [s.name for s in known.values() if not s.objection]
-        if not holding:
+        if name in scalings and scalings[name].objection:
+            raise ValueError(f"targets: {name!r} is not a symmetry of {network!r}: {scalings[name].objection}")
+        symmetric_layers = [s.name for s in scalings.values() if not s.objection]
+        if not symmetric_layers:
             raise ValueError(f"targets={name!r} is not known; {network!r} has no scalings")
-        layer = known[checks.one_of(name, "targets", holding)]
+        layer = scalings[checks.one_of(name, "targets", symmetric_layers)]
         target = checks.array(value, f"targets[{name!r}]", ndim=(0, 1))
         if target.ndim == 1 and target.shape != layer.shape:
             raise ValueError(f"targets[{name!r}] must be a number or have shape {layer.shape}, got {target.shape}")
@@ -162,12 +162,12 @@ def _miss(layer: NeuronScaling, target: Float64Array, x: Float64Array) -> Float6
 def _exponent(layer: NeuronScaling, target: Float64Array, x: Float64Array) -> Float64Array:
     """Return log λ per neuron with f(λ²) = 0, f(y) = Ay − pBy^{−p} − C/y − 2Q.
 
-    f is increasing and concave: Newton's iterates rise to the root from any y where f(y) ≤ 0, and the first y here is
+    f is increasing and concave, so that Newton's iterates increase to the root from any y with f(y) ≤ 0. The initial y is
     such a one, of the root's order of magnitude.
     """
     A, B, C = layer.squares(x)
     p, twice = layer.degree, 2 * target
-    free = (A == 0) & (B + C == 0)  # nothing to scale
+    free = (A == 0) & (B + C == 0)  # all parameters of the neuron are zero
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         below = np.fmax((p * B / A) ** (1 / (p + 1)), np.sqrt(C / A))
         below = np.fmax(below, twice / A)

@@ -1,4 +1,4 @@
-"""The laws that follow from symmetries: what a run records of them, and their residuals.
+"""The recorded laws of a run, with their residuals.
 
 Pairing the equation of motion with g gives, for every dynamics (theory §3),
 
@@ -22,9 +22,9 @@ from .affine import Symmetry
 from .family import Family
 
 VERDICTS = ("holds", "broken", "not decidable")
-# Roundings of a balance's largest term that a step may leave in it.
+# Roundings per step that the tolerance of a balance allows, of its largest term.
 ROUNDINGS = 8
-# A law is tested where round-off is below this part of what a wrong gradient could have made of it.
+# A law is tested where the round-off is below this fraction of the effect that a wrong gradient could have had.
 RESOLUTION = 0.1
 
 
@@ -32,7 +32,7 @@ RESOLUTION = 0.1
 class LawRecord:
     """One symmetry's law along a run; R records, components of shape `shape`: (n_h,), (n_h, n_h), and so on.
 
-    In an ensemble every array has a leading axis of its networks.
+    In an ensemble every array has a leading axis of runs.
 
     Attributes
     ----------
@@ -46,29 +46,28 @@ class LawRecord:
         J = ⟨g(x), ẋ⟩; for gradient descent ẋ = −∇U(x), less λx with weight decay.
     source_integral : ndarray, shape (R, *shape)
         ∫ μS ds from t_0 by the trapezoidal rule over every step, S = ⟨Gẋ, ẋ⟩; NaN for gradient descent and heavy ball, whose
-        law has none.
+        laws have no source.
     residual : ndarray, shape (R, *shape)
         The Noether residual r(t) = μJ − μ(t_0)J(t_0) − ∫μS ds (m > 0), Q(t) − Q(t_0) (m = 0). It measures how well the
-        algorithm follows the continuous law and shrinks with the step. Weight decay is not in this law, so that the
-        residual is what the decay makes of it. For m = 0 and G not symmetric (rotations) gradient flow conserves nothing, it
-        only has J = 0: the residual is then ∫J ds, which is round-off whatever the step, and measures the gradient
-        instead of the algorithm.
+        algorithm follows the continuous law and decreases with the step size. This law has no weight decay, whose effect is
+        therefore part of the residual. For m = 0 and G not symmetric (rotations) gradient flow conserves no quantity and
+        has J = 0 alone: the residual is then ∫J ds, which is round-off for any step size, and tests the gradient.
     discrete_residual : ndarray, shape (R, *shape)
-        The signed per-step defects of the algorithm's own exact law (theory §6, §10), weight decay included, summed since the
-        start: round-off and nothing else, at any step size. For leapfrog and conformal leapfrog the law carries the factor μ;
-        it is one of Q for gradient descent, of J for the others.
+        Sum over the steps so far of the signed defects of the algorithm's exact discrete law (theory §6, §10), weight decay
+        included: pure round-off at any step size. It is a law of Q for gradient descent, of μJ for leapfrog and conformal
+        leapfrog, of J for the others.
     scale : ndarray, shape (R, *shape)
-        The largest term of the exact law's balance in the run, μ included and before what cancels: with |g| = Σ_i |g(x)_i|,
-        |g| max|x| for gradient descent, |g| max|ẋ| for the others, or what a step makes of |g| max|∇U| where that is more.
+        The largest term of the exact law's balance in the run, before cancellation and with μ: with |g| = Σ_i |g(x)_i|,
+        |g| max|x| for gradient descent, |g| max|ẋ| for the others, or the change of these by one step, if that is larger.
     tolerance : ndarray, shape (R, *shape)
-        How large round-off alone may have made `discrete_residual`: 8 ε (steps + √N) `scale`, with ε that of the parameters, as
-        every step rounds, and the sum over N samples in its gradient. Infinite where that is more than a tenth of what the
-        forces met, pulling in the worst direction, could have made of it: nothing was tested there.
+        Bound on the round-off in `discrete_residual`: 8 ε (steps + √N) `scale`, with ε that of the parameters, for the
+        rounding of every step and of the sum over N samples in its gradient. Infinite where it exceeds a tenth of the
+        defect that the same forces in the worst direction would have made: there the law is not tested.
 
     Notes
     -----
-    Where μ(t) leaves 2^±512 during a run, `residual`, `source_integral`, `discrete_residual` and `scale` are divided by the
-    present μ(t): r/μ = J − μ(t_0)/μ(t) J(t_0) − ∫ μ(s)/μ(t) S ds. `Dynamics.law_weight` is what they are multiplied by, μ(t) or 1.
+    If μ(t) leaves 2^±512 during a run, `residual`, `source_integral`, `discrete_residual` and `scale` are divided by the
+    present μ(t): r/μ = J − μ(t_0)/μ(t) J(t_0) − ∫ μ(s)/μ(t) S ds. `Dynamics.law_weight` is the factor, μ(t) or 1.
     """
 
     name: str
@@ -82,31 +81,31 @@ class LawRecord:
     tolerance: Float64Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        """Estimate what a record that was not made by a run does not say from what it does."""
-        given = vars(self)
-        if given["scale"] is None:
+        """Estimate `scale` and `tolerance` from the other arrays, for a record that was not made by a run."""
+        arrays = vars(self)
+        if arrays["scale"] is None:
             terms = np.nan_to_num(np.abs([self.quantity, self.charge, self.source_integral])).max(axis=0)
             largest = terms.max(axis=self.t.ndim - 1, keepdims=True, initial=0.0)
             object.__setattr__(self, "scale", np.broadcast_to(largest, self.charge.shape))
-        if given["tolerance"] is None:
+        if arrays["tolerance"] is None:
             allowed = ROUNDINGS * float(np.finfo(np.float64).eps) * self.t.shape[-1] * self.scale
             object.__setattr__(self, "tolerance", np.where(self.scale > 0, allowed, np.inf))
 
     @property
     def verdict(self) -> str:
-        """What the exact discrete law shows: "holds", "broken", or "not decidable".
+        """The verdict on the exact discrete law: "holds", "broken", or "not decidable".
 
-        A law is broken where its discrete residual is beyond `tolerance`, and holds if it nowhere is and somewhere could have
-        been. What was not tested is not decidable: without steps, without forces, with steps so many or so small that a
-        wrong gradient would not be seen, or where sums stopped being finite.
+        A law is broken if its discrete residual anywhere exceeds `tolerance`, and holds if it does not although it was
+        tested. A law that was not tested is not decidable: without steps, without forces, with so many or such small steps
+        that the effect of a wrong gradient is below the tolerance, or after sums have overflowed.
         """
         size = np.abs(self.discrete_residual)
-        known = np.isfinite(size)
-        if (known & (size > self.tolerance)).any():
+        finite = np.isfinite(size)
+        if (finite & (size > self.tolerance)).any():
             return "broken"
-        lost = bool((~known & np.isfinite(self.charge)).any())
-        tested = bool((known & np.isfinite(self.tolerance)).any())
-        return "holds" if tested and not lost else "not decidable"
+        overflowed = bool((~finite & np.isfinite(self.charge)).any())
+        tested = bool((finite & np.isfinite(self.tolerance)).any())
+        return "holds" if tested and not overflowed else "not decidable"
 
     @property
     def holds(self) -> bool:
@@ -121,7 +120,7 @@ class LawRecord:
         )
 
     def largest(self, what: str) -> float:
-        """Return the largest |entry| of one of the arrays, where it is finite; NaN where it is nowhere."""
+        """Return the largest finite |entry| of one of the arrays, named `what`; NaN if none is finite."""
         values = getattr(self, checks.one_of(what, "what", (*_SHOWN, "scale", "tolerance")))
         finite = np.abs(values[np.isfinite(values)])
         return float(finite.max()) if finite.size else float("nan")
@@ -141,27 +140,27 @@ _SHOWN = ("quantity", "charge", "source_integral", "residual", "discrete_residua
 
 
 def _along(a: Float64Array, like: Float64Array) -> Float64Array:
-    """Return a, whose axes are the first of `like`, with axes for its others."""
+    """Return a, whose axes are the first ones of `like`, with axes of length 1 appended for the others."""
     return a.reshape(*a.shape, *(1 for _ in like.shape[a.ndim :]))
 
 
 def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Laws:
-    """Return the kernels' table of the laws to watch; components lie one family after the other."""
+    """Return the kernels' table of the laws to watch; components are stored family by family."""
     rows = [s.kernel() for s in symmetries]
-    own = [s for s in symmetries if isinstance(s, Symmetry)]
+    user_given = [s for s in symmetries if isinstance(s, Symmetry)]
     where = np.full((len(rows), 8), -1, np.int64)
     for l, row in enumerate(rows):
         where[l] = (*row.where, row.where[1])
         if isinstance(s := symmetries[l], Symmetry):
-            where[l, 0] = own.index(s)
-    n = (len(own), n_params)
+            where[l, 0] = user_given.index(s)
+    n = (len(user_given), n_params)
     return layout.Laws(
         kind=np.array([row.kind for row in rows], np.int64),
         start=np.concatenate([[0], np.cumsum([s.n_generators for s in symmetries])]).astype(np.int64),
         where=where,
         degree=np.array([row.degree for row in rows], dtype),
-        G=np.array([s.G for s in own], np.float64).reshape(*n, n_params),
-        xi=np.array([s.xi for s in own], np.float64).reshape(n),
+        G=np.array([s.G for s in user_given], np.float64).reshape(*n, n_params),
+        xi=np.array([s.xi for s in user_given], np.float64).reshape(n),
         symmetric=np.array([s.symmetric for s in symmetries], np.int64),
         Z0=np.empty((0, 0), dtype),
         some_skew=int(not all(s.symmetric for s in symmetries)),
@@ -169,16 +168,16 @@ def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Law
 
 
 class _Course(NamedTuple):
-    """What the laws of a run have in common; arrays of shape (R,) or (E, R) but for `push`, whose last axis is 1."""
+    """Data that the laws of a run share; arrays of shape (R,) or (E, R), except `push`, whose last axis is 1."""
 
     dynamics: Dynamics
-    law_of: str  # what the exact laws balance: Q, J or μJ
+    law_of: str  # balanced by the exact laws: Q, J or μJ
     t: Float64Array
-    weight: Float64Array  # what stands for μ in the continuous law
-    exact: Float64Array  # and in the discrete one
+    weight: Float64Array  # factor μ (or 1) of the continuous law
+    exact: Float64Array  # and of the discrete one
     round_off: Float64Array
-    push: Float64Array  # what a step makes of a force
-    pushes: Float64Array  # how many of them a sum over the steps holds; friction lets it forget
+    push: Float64Array  # effect of a unit force in one step
+    pushes: Float64Array  # effective number of steps in a sum over steps, which friction limits
 
 
 def read(
@@ -189,22 +188,22 @@ def read(
     sizes: Float64Array,
     round_off: Float64Array,
 ) -> dict[str, LawRecord]:
-    """Return the law records from what the kernels wrote, one per symmetry.
+    """Return the law records, one per symmetry, from the kernels' arrays.
 
     Parameters
     ----------
     families : sequence of Family
         The symmetries, as in the kernels' table.
     algorithms : sequence of one Algorithm, or of E
-        Those of a run or of an ensemble's.
+        The algorithm, or those of the runs of an ensemble.
     t : ndarray, shape (R,) or (E, R)
         Times.
     records : Records
-        With quantities in the coordinates of θ.
+        The kernels' records, with quantities in the coordinates of θ.
     sizes : ndarray, shape (2, K) or (E, 2, K)
         `layout.State.sizes`.
     round_off : ndarray, shape (R,) or (E, R)
-        What round-off may have made of a law by each record, relative to its largest term; see `rounding`.
+        Bound on the round-off in a law at each record, relative to its largest term; see `rounding`.
     """
     course, out, stop = _course(algorithms, t, records.step, round_off), {}, 0
     for s in families:
@@ -221,7 +220,7 @@ def read(
 
 
 def rounding(step: IntArray, samples: int, dtype: str) -> Float64Array:
-    """Return 8 ε (steps + √N): every step rounds, and the sum over N samples in its gradient."""
+    """Return 8 ε (steps + √N), for the rounding of every step and of the sum over N samples in its gradient."""
     steps = np.maximum(step, 0).astype(np.float64)
     return np.asarray(ROUNDINGS * float(np.finfo(dtype).eps) * (steps + float(samples) ** 0.5))
 
@@ -251,14 +250,14 @@ def _record(
     largest: Float64Array,
     force: Float64Array,
 ) -> LawRecord:
-    """Return one law's record from sums in units of μ, which are written over."""
+    """Return one law's record from sums in units of μ, which are overwritten."""
     t, first = course.t, (*(slice(None) for _ in course.t.shape[1:]), slice(1))
     weight, exact, round_off, push, pushes = (_along(a, charge) for a in course[3:])
     if not s.symmetric:
         quantity[:] = np.nan
     if not s.symmetric and course.law_of == "Q":
-        largest = np.zeros_like(largest)  # it is one of Q
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the last records of a run that diverges
+        largest = np.zeros_like(largest)  # the exact law is one of Q, which does not exist
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # in the last records of a run that diverges
         discrete *= exact
         if course.dynamics.mass > 0:
             divided = (weight == 1).all(axis=t.ndim - 1, keepdims=True)
@@ -267,10 +266,10 @@ def _record(
             residual = weight * charge
             residual -= faded * charge[first]
             residual -= integral
-        else:  # where the kernels sum ∫J ds
+        else:  # for m = 0 the kernels accumulate ∫J ds
             residual = np.asarray(quantity - quantity[first]) if s.symmetric else integral
             integral = np.full_like(integral, np.nan)
-    # Numbers of a run that diverges overflow; without a step or a force nothing was tested.
+    # A run that diverges overflows; without a step or a force the quotients are 0/0, and nothing was tested.
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         size = np.maximum(largest, push * force)
         scale = exact * size

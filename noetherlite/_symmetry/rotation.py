@@ -17,7 +17,7 @@ from .written import Coefficients, Entry, Formula, dot
 
 
 class DataRotation(Family):
-    """Rotations of the input, W_1 ↦ W_1 R, R ∈ SO(n_0), where the data are invariant (GU §6, Table 5).
+    """Rotations of the input, W_1 ↦ W_1 R, R ∈ SO(n_0), for data that are invariant (GU §6, Table 5).
 
     J = W_1ᵀẆ_1 − Ẇ_1ᵀW_1, a skew n_0 × n_0 matrix; component (i, j) belongs to A = E_ij − E_ji. The source is zero.
 
@@ -41,7 +41,7 @@ class DataRotation(Family):
 
     @classmethod
     def of(cls, network: Network) -> list[Self]:
-        """Return the one there is, where there are two inputs or more."""
+        """Return the rotations of a network with two inputs or more."""
         return [cls(network)] if network.widths[0] > 1 else []
 
     def pair(self, a: Array, b: Array) -> Float64Array:
@@ -80,7 +80,7 @@ class DataRotation(Family):
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return the formulas of those known by name alone."""
+        """Return the formulas by name."""
         return {"rotation": lambda motion, *_: entry(motion)}
 
     def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:

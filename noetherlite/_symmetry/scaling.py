@@ -22,8 +22,8 @@ class NeuronScaling(Hidden):
     Parameters
     ----------
     network : Network
-        Its activation in layer h must be homogeneous of some degree p, or swish with trained β; p = 1 is taken, and
-        `objection` set, where it is not.
+        Its activation in layer h must be homogeneous of some degree p, or swish with trained β; otherwise `objection` is set
+        and p = 1.
     h : int
         Hidden layer, 1 … L−1.
     """
@@ -95,7 +95,7 @@ class NeuronScaling(Hidden):
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return the formulas of those known by name alone."""
+        """Return the formulas by name."""
         return {
             "scaling": lambda motion, h, bias, whole: entry(motion, h, "p", bias, False, whole),
             "swish": lambda motion, h, bias, whole: entry(motion, h, "1", bias, True, whole),
@@ -115,7 +115,7 @@ def entry(motion: Coefficients, h: str, p: str, bias: bool, swish: bool, whole_l
     terms += [("-" + ("" if p == "1" else p), u)]
     terms += [("-", rf"|{{}}\beta_{index(h)}|^2" if whole_layer else r"{}\beta_i^2")] * swish
     squares, speeds = summed(terms, still), summed(terms, dotted)
-    source = "GU Table 3" if bias else "GU Table 2"  # both have all activations, swish too
+    source = "GU Table 3" if bias else "GU Table 2"  # both contain swish too
     if motion.first_order:
         return rf"{squares} = \mathrm{{const}}", f"{source}, (31), (36), (37)"
     operator = r"\frac{d^2}{dt^2}"

@@ -48,7 +48,7 @@ class Time(NoetherSymmetry):
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return the formulas of those known by name alone."""
+        """Return the formulas by name."""
         return {"time": lambda motion, *_: entry(motion)}
 
     def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:

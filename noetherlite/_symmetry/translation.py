@@ -22,14 +22,14 @@ class OutputTranslation(Family):
     Parameters
     ----------
     network : Network
-        Its loss must be "nll"; `objection` is set where it is not.
+        Its loss must depend on differences of outputs only, as "nll" does; otherwise `objection` is set.
     block : {"b", "W"}
         Which parameters move: the last bias, or each column of the last weight matrix.
 
     Raises
     ------
     ValueError
-        If the network has no bias that could move.
+        If `block` is "b" and the network has no biases.
     """
 
     symmetric = True
@@ -50,7 +50,7 @@ class OutputTranslation(Family):
 
     @classmethod
     def of(cls, network: Network) -> list[Self]:
-        """Return those of all blocks that the network has."""
+        """Return one for each of the last layer's blocks."""
         return [cls(network, block) for block in (("b", "W") if network.bias else ("W",))]
 
     def pair(self, a: Array, b: Array) -> Float64Array:
@@ -62,7 +62,7 @@ class OutputTranslation(Family):
         return np.asarray(cut(b, self._block).sum(axis=-len(self._block.shape))).reshape(*np.shape(b)[:-1], *self.shape)
 
     def generator(self, x: ArrayLike) -> Float64Array:
-        """Return ξ of each component, shape (n_generators, P), whatever x is."""
+        """Return ξ of each component, shape (n_generators, P), for any x."""
         self._point(x)
         out = np.zeros((self.n_generators, self.n_params))
         columns = np.eye(self.n_generators)
@@ -82,7 +82,7 @@ class OutputTranslation(Family):
         return np.full(self.shape, self._block.shape[0] ** 0.5, dtype=np.float64)
 
     def norm_within(self, x: Array, block: slice) -> Float64Array:
-        """Return √n_L in the block that moves, zero in others."""
+        """Return √n_L for the block that is translated, zero for others."""
         return np.asarray(self.norm(x) * (block.start == self._block.start))
 
     def kernel(self) -> KernelLaw:
@@ -93,7 +93,7 @@ class OutputTranslation(Family):
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return the formulas of those known by name alone."""
+        """Return the formulas by name."""
         return {
             "translation:b": lambda motion, *_: entry(motion, "b"),
             "translation:W": lambda motion, *_: entry(motion, "W"),

@@ -1,4 +1,4 @@
-"""How the terms of laws are written: in LaTeX that matplotlib's mathtext understands."""
+"""LaTeX of the terms of laws, in the subset that matplotlib's mathtext supports."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from .._motion.dynamics import Dynamics
 
-Formula = tuple[str, str]  # a law in LaTeX, and where it stands in the paper
+Formula = tuple[str, str]  # a law in LaTeX, and its place in the paper
 
 
 @dataclass(frozen=True)
 class Coefficients:
-    """The coefficients of a dynamics as they are written.
+    """The coefficients of a dynamics as LaTeX.
 
     Attributes
     ----------
@@ -38,22 +38,22 @@ class Coefficients:
         return self.mass == "0"
 
     def conserved(self, charge: str) -> str:
-        """Return that μ times a charge is conserved."""
+        """Return the equation that μ times a charge is constant."""
         return rf"{self.factor}{group(charge, self.factor)} = \mathrm{{const}}"
 
     def balanced(self, charge: str, source: str) -> str:
-        """Return that μ times a charge changes by μ times a source."""
+        """Return the equation that μ times a charge changes at the rate μ times a source."""
         moving = group(charge, self.factor) if self.factor else charge
         return rf"\frac{{d}}{{dt}}[{self.factor}{moving}] = {self.factor}{group(source, self.factor)}"
 
 
-# (motion, layer, whether there are biases, whether it is the law of the whole layer) ↦ the law of a symmetry known by name alone
+# (motion, layer, whether there are biases, whether it is the law of the whole layer) ↦ formula
 Entry = Callable[[Coefficients, str, bool, bool], Formula]
 GENERAL = Coefficients("general", "m", "c", r"\mu ")
 
 
 def written(d: Dynamics) -> Coefficients:
-    """Return how the coefficients of a dynamics are written."""
+    """Return the coefficients of a dynamics as LaTeX."""
     if d.mass == 0:
         return Coefficients(d.name, "0", f"{d.gamma:g}", "")
     mass = "" if d.mass == 1 else f"{d.mass:g}"
@@ -69,7 +69,7 @@ def written(d: Dynamics) -> Coefficients:
 
 
 def index(h: str) -> str:
-    """Return the number of a layer as an index."""
+    """Return the number of a layer as a LaTeX index."""
     return h if len(h) == 1 else f"{{{h}}}"
 
 
@@ -95,12 +95,12 @@ def dot(symbol: str) -> str:
 
 
 def still(template: str) -> str:
-    """Return a template "{}x_i" as it is."""
+    """Return a template "{}x_i" without dots: x_i."""
     return template.replace("{}", "")
 
 
 def dotted(template: str) -> str:
-    """Return a template "{}x_i" with dots: the time derivative."""
+    """Return a template "{}x_i" with dots: its time derivative."""
     return re.sub(r"\{\}(\\beta|\w)", lambda m: rf"\dot{{{m[1]}}}", template)
 
 
@@ -113,5 +113,5 @@ def summed(terms: list[tuple[str, str]], write: Callable[[str], str]) -> str:
 
 
 def group(expression: str, factor: str = "(") -> str:
-    """Return the expression in parentheses if a factor stands before it and it is a sum."""
+    """Return the expression, in parentheses if it is a sum that follows a factor."""
     return f"({expression})" if factor and re.search(r" [+-] ", expression) else expression

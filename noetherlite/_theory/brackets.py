@@ -1,8 +1,8 @@
-"""Lie brackets of the vector fields that a network's flows are made of, at one point, modulo the prime 2⁶¹ − 1.
+"""Lie brackets of the vector fields of a network's flows at one point, modulo the prime 2⁶¹ − 1.
 
 A flow on one sample follows the gradient of φ = ⟨c, f(θ; x)⟩, with c the derivative of the loss. The fields ∇φ over all x,
-c and activation patterns span, at every θ, what data sets and losses can do. All are polynomials in θ, so their brackets can
-be evaluated without rounding: derivatives by jets, division by nothing.
+c and activation patterns span, at every θ, the fields of all data sets and losses. All are polynomials in θ, so that their
+brackets can be evaluated without rounding: derivatives are taken by jets, and nothing is divided.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Samples(NamedTuple):
     """Inputs and their activation patterns."""
 
     inputs: Residues  # x, shape (S, n_0)
-    gates: Residues  # a factor of σ for each hidden neuron, shape (S, n_1 + … + n_{L−1})
+    gates: Residues  # factor of σ for each hidden neuron, shape (S, n_1 + … + n_{L−1})
 
 
 class Field(NamedTuple):
-    """A vector field: Σ ∇φ over samples and, for momentum, `drift` times the free motion."""
+    """A vector field: Σ ∇φ over samples, plus, for momentum, `drift` times the free motion."""
 
     samples: Samples
     outputs: Residues  # c, shape (S, n_L)
@@ -52,13 +52,13 @@ class Field(NamedTuple):
 class Fields:
     """The fields of a network's flow.
 
-    Gradient flow moves θ along ∇φ. With momentum the state is (θ, p) with p = μẋ: ∇φ moves p, and p moves θ, up to factors
-    that depend on time alone, which change no span.
+    The field of gradient flow is ∇φ on θ. With momentum the state is (θ, p) with p = μẋ: ∇φ acts on p, and p on θ, up to
+    factors that depend on time alone, which do not change the span.
 
     On one side of zero σ(z) = gate·z^degree, with gate 0 or 1 (or the slope of a leaky ReLU) by the sample's activation
-    pattern. φ is affine in each gate, so that its values at any gates are combinations of those at patterns, and gates
-    may be drawn from the whole field: one sample then stands for all inputs with all patterns. If `samples` are given,
-    a field is a random combination of theirs.
+    pattern. φ is affine in each gate, so that φ at any gates is a combination of φ at patterns, and gates may be drawn from
+    the whole field F_p: one random sample represents all inputs with all patterns. If `samples` are given, a field is a
+    random combination of their fields.
     """
 
     patience = 1  # random brackets in the span that show that all of their depth are
@@ -122,13 +122,13 @@ def _gate(activation: Activation) -> tuple[np.uint64, np.uint64]:
     return residue(activation.pieces.high), residue(activation.pieces.low)
 
 
-def occurring(network: Network, theta: Float64Array, X: Float64Array) -> Samples:
-    """Return the inputs X and their activation patterns at θ, which are the same in a neighbourhood of θ.
+def samples_at(network: Network, theta: Float64Array, X: Float64Array) -> Samples:
+    """Return the inputs X and their activation patterns at θ, which are constant in a neighbourhood of θ.
 
     Raises
     ------
     ValueError
-        If a pre-activation is zero up to round-off, and would not be at parameters nearby.
+        If a pre-activation is zero up to round-off, but not identically zero near θ.
     """
     problem = network.problem(X, None, "float64")
     a, gates = X, []
@@ -155,7 +155,7 @@ def occurring(network: Network, theta: Float64Array, X: Float64Array) -> Samples
 
 
 class Span:
-    """A growing subspace of F_pⁿ, held in echelon form."""
+    """A growing subspace of F_pⁿ, stored in echelon form."""
 
     def __init__(self, size: int) -> None:
         self._rows = np.zeros((size, size), np.uint64)

@@ -1,4 +1,4 @@
-"""The continuous motion of a charge whose law is broken (Kunin et al. 2021; theory §10).
+"""The continuous-time equation of a quantity whose law is broken (Kunin et al. 2021; theory §10).
 
 Heavy ball at finite step h follows mẍ + (1 − β)ẋ + ∇U + λx = 0 with m = ½h(1 + β). Paired with g(x), where
 ⟨g, ∇U⟩ = 0 and ⟨g(x), x⟩ = κQ, that is the equation of a driven and damped oscillator,
@@ -54,15 +54,15 @@ def second_order(
     step : ndarray of int, shape (R,)
         Steps k, at times kh.
     start, rate : ndarray, shape (K,)
-        Q and ⟨∇Q, v⟩ at t_0, v the velocity that the first step starts with.
+        Q and ⟨∇Q, v⟩ at t_0, v the initial velocity.
     square : ndarray, shape (R − 1, K)
-        Mean of B(ẋ, ẋ) over each interval, which is taken to be constant there.
+        Mean of B(ẋ, ẋ) over each interval, taken as constant within it.
 
     Notes
     -----
-    An initial velocity v that differs from the slow motion's decays within a few steps. Meanwhile Q moves by hβ/(1 − β) times
-    the difference in the run, and by m/(1 − β) times it in the equation; Q̇(t_0) = (2β⟨∇Q, v⟩ − κλQ)/(1 + β) makes the two
-    equal.
+    The difference of the initial velocity v from that of the slow motion decays within a few steps. It displaces Q by
+    hβ/(1 − β) times itself in the run, and by m/(1 − β) times in the equation; the two agree for
+    Q̇(t_0) = (2β⟨∇Q, v⟩ − κλQ)/(1 + β).
     """
     m, friction, spring = constants(algorithm, kappa)
     beta = algorithm.momentum
@@ -84,9 +84,9 @@ def first_order(
 
 
 def _integrate(generator: Float64Array, step: IntArray, state: Float64Array, drive: Float64Array) -> Float64Array:
-    """Return the first component at all steps of dz/dk = generator (z, f), z = state (n, K) at first, f = drive[r] in interval r.
+    """Return the first component at all steps of dz/dk = generator (z, f), from z = state (n, K), with f = drive[r] in interval r.
 
-    One matrix exponential per interval length, the same for the three kinds of damping.
+    It takes one matrix exponential per interval length, for any damping.
     """
     n, intervals = len(state), np.diff(step)
     flow = {k: expm(generator * k)[:n] for k in np.unique(intervals)}

@@ -19,38 +19,38 @@ from .._problem.activations import such_as
 from .._problem.network import Network
 from .._symmetry.linear_layer import LinearLayer
 from .._symmetry.scaling import NeuronScaling
-from .brackets import Bracketed, Fields, Residues, Samples, Span, occurring, residues
+from .brackets import Bracketed, Fields, Residues, Samples, Span, residues, samples_at
 
 FLOWS = ("gradient", "momentum")
 ALL_PATTERNS = "every activation pattern occurs"
-_DEEPEST = 12  # a bracket of depth d costs 3^d; no network we met needed more than 11
+_DEEPEST = 12  # a bracket of depth d costs 3^d; the deepest closure met so far has depth 11
 _LARGEST_COORDINATE = 2**20  # of the integer point where the known laws are differentiated: exact in float64
 
 
 class LawCount(int):
-    """The number of independent conservation laws: an int that carries its certificate.
+    """The number of independent conservation laws: an int with its certificate.
 
     Attributes
     ----------
     count, upper : int
-        The number itself: dimensions of the state minus that of the closure found. An upper bound, under
-        the `assumption` if there is one.
+        The number: dimension of the state minus that of the closure. It is an upper bound, under the `assumption` if
+        there is one.
     lower : int
         Rank of the differentials of the laws that are theorems: a lower bound.
     assumption : str
-        What is assumed: "every activation pattern occurs", or ''.
+        "every activation pattern occurs", or '' if nothing is assumed.
     n_samples : int
-        Number of inputs that it was counted for, near given parameters; 0 if it is for every data set.
+        Number of inputs for which it holds, near given parameters; 0 for every data set.
     by_name : dict of str to int
-        How many of the `lower` laws each symmetry of an architecture gives, beside those named before it; {} for a Network.
+        Number of the `lower` laws that each symmetry of an architecture adds to those named before it; {} for a Network.
     certified : bool
-        Whether the two bounds meet and nothing is assumed: a proof, as both are ranks of integer matrices bounded from
-        below modulo a prime.
+        Whether the two bounds meet and nothing is assumed. This is a proof: both are ranks of integer matrices, which ranks
+        modulo a prime bound from below.
     closed : bool
         Whether brackets of the next depth added nothing at the random point. Then `upper` is the exact number, even if
-        `lower` is smaller, up to a coincidence among 2⁶¹ residues of probability below 1e-9.
+        `lower` is smaller, except with a probability below 1e-9.
     depths : tuple of int
-        Dimension of the span of all brackets up to depth 1, 2, …; it ends early where `lower` is met.
+        Dimension of the span of all brackets up to depth 1, 2, …; it ends where `lower` is reached.
     n_dimensions : int
         P for gradient flow, 2P with momentum.
     flow : str
@@ -110,7 +110,7 @@ class LawCount(int):
 
     @property
     def method(self) -> str:
-        """Method, range of validity and certainty of the number, in words."""
+        """A sentence on the method, validity and certainty of the number."""
         closure = (
             f"{self.n_dimensions} dimensions − {self.depths[-1]} of the closure, by brackets to depth {len(self.depths)} "
             "modulo 2^61 − 1"
@@ -169,8 +169,8 @@ def count_laws(
     memory : float
         Limit in bytes; about 8P² are used, with momentum 32P².
     theta, X : array_like, shapes (P,) and (N, n_0), optional
-        Parameters and inputs, given together: only the activation patterns that the inputs show at θ then count, and only
-        the inputs' span. Time grows with N.
+        Parameters and inputs, given together: only the activation patterns of the inputs at θ count then, and only the span
+        of the inputs. Time grows with N.
 
     Returns
     -------
@@ -188,23 +188,23 @@ def count_laws(
     Notes
     -----
     A function is conserved if its differential vanishes on the fields of the flow, hence on all their Lie brackets; by
-    Frobenius' theorem there are as many independent ones as dimensions that the brackets leave free [1]_. The fields
+    Frobenius' theorem the number of independent ones is the codimension of the span of the brackets [1]_. The fields
     are ∇_θ⟨c, f(θ; x)⟩ for all x, c and activation patterns; with momentum they act on the velocities, and the free
-    motion joins them [2]_. Right-normed brackets of random fields are evaluated at a random point modulo p = 2⁶¹ − 1: one
-    that lies in the span of the shallower ones shows that all of its depth do, and a depth that adds nothing is the
-    last. Ranks modulo p are never above the true ones.
+    motion is added to them [2]_. Right-normed brackets of random fields are evaluated at a random point modulo
+    p = 2⁶¹ − 1. If a random bracket lies in the span of the earlier ones, so do all of its depth, except with small
+    probability; a depth that adds nothing is the last. Ranks modulo p never exceed the true ones.
 
-    The known laws: neuron scalings and linear layers (their antisymmetric parts, with momentum). Between two layers of
-    width one, without biases and piecewise activations, the network is one scalar function s of the weights
-    between, which then move along ∇s alone: all but one of them are local laws. With momentum and one linear layer
-    between, s = ⟨u, w⟩ has the rotations of u + w and of u − w. A network with scalar input and output is such a case.
+    The known laws are those of neuron scalings and linear layers (of their antisymmetric parts, with momentum). Between two
+    layers of width one, without biases and piecewise activations, the network is one scalar function s of the weights
+    in between, which move along ∇s only: k weights have k − 1 local laws. With momentum and one linear layer in between,
+    s = ⟨u, w⟩ has the rotations of u + w and of u − w. A network with scalar input and output is such a case.
 
-    Every activation pattern is taken to occur in the data. For a single piecewise layer that is a theorem, if the layers
+    Every activation pattern is taken to occur in the data. For a single piecewise layer this is a theorem if the layers
     below are linear and either have more than one neuron each (inputs included) or there are biases: the kinks are then
-    different hyperplanes of the inputs, and data on both sides of each show what its neuron alone does. In other networks
-    it is an assumption, which `assumption` names, and false on open sets of parameters: where W_2 > 0, no neuron of the
-    second layer of [2, 3, 2, 2] without biases is ever off beside one that is on, and there is a law more. On scalar
-    inputs without biases there are but two patterns. Give θ and X to count for the patterns that do occur.
+    different hyperplanes of the inputs, and data on both sides of each determine the field of its neuron. For other networks
+    it is an assumption, which `assumption` names, and false on open sets of parameters: where W_2 > 0, all neurons of the
+    second layer of [2, 3, 2, 2] without biases are on or off together, and there is one more law. Scalar inputs without
+    biases have two patterns only. Give θ and X to count for the patterns that do occur.
 
     References
     ----------
@@ -236,15 +236,15 @@ def count_laws(
     check_memory(net.n_params, momentum, memory)
     samples = _samples_near(net, theta, X)
     fields, generator = Fields(net, momentum, samples), checks.generator(rng)
-    known_laws = Span(fields.size)
+    theorems = Span(fields.size)
     x, p = generator.integers(1, _LARGEST_COORDINATE, (2, net.n_params)).astype(np.float64)
     for differential in _known_differentials(net, fields, x, p):
-        known_laws.add(differential)
+        theorems.add(differential)
     depths, closed = bracket_closure(
-        fields, fields.size - known_laws.dimension, generator, residues(generator, fields.size)
+        fields, fields.size - theorems.dimension, generator, residues(generator, fields.size)
     )
     assumed, n_samples = (_assumption(net), 0) if samples is None else ("", len(samples.inputs))
-    return LawCount(flow, fields.size, depths, known_laws.dimension, closed, assumed, n_samples)
+    return LawCount(flow, fields.size, depths, theorems.dimension, closed, assumed, n_samples)
 
 
 def check_memory(n_params: int, momentum: bool, memory: float) -> None:
@@ -264,7 +264,7 @@ def _samples_near(net: Network, theta: ArrayLike | None, X: ArrayLike | None) ->
     if theta is None or X is None:
         return None
     point = checks.shaped(theta, "theta", (net.n_params,)).astype(np.float64)
-    return occurring(net, point, net.inputs(X).astype(np.float64))
+    return samples_at(net, point, net.inputs(X).astype(np.float64))
 
 
 def _assumption(net: Network) -> str:
@@ -344,7 +344,7 @@ def _segment_gradient(fields: Fields, a: int, b: int, theta: Residues) -> Residu
 
 
 def _orthogonal_to(g: Residues) -> Iterator[Residues]:
-    """Yield g_k e_j − g_j e_k, a basis of what is orthogonal to g among the parameters that g moves."""
+    """Yield g_k e_j − g_j e_k, a basis of the complement of g within the span of its nonzero coordinates."""
     moved = np.flatnonzero(g)
     for j in moved[1:]:
         vector = np.zeros_like(g)
@@ -353,7 +353,7 @@ def _orthogonal_to(g: Residues) -> Iterator[Residues]:
 
 
 def _opposite_rotations(fields: Fields, a: int, x: Float64Array, p: Float64Array) -> Iterator[Residues]:
-    """Yield the differentials for w ↦ Tu, u ↦ Tw, T skew, which leaves ⟨u, w⟩ alone: u + w and u − w turn oppositely."""
+    """Yield the differentials for w ↦ Tu, u ↦ Tw, T skew, which preserves ⟨u, w⟩: u + w and u − w rotate oppositely."""
     n, w, u = fields.widths[a + 1], fields.offsets[a, 0], fields.offsets[a + 1, 0]
     for i, j in itertools.combinations(range(n), 2):
         vectors = []

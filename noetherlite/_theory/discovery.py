@@ -1,4 +1,4 @@
-"""All affine symmetries of a potential, found numerically and compared with the catalogue (theory §8)."""
+"""All affine symmetries of a potential, computed numerically and compared with the catalogue (theory §8)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .._symmetry.catalogue import catalogue
 from .._symmetry.family import Family
 from .._symmetry.find import TOLERANCE
 
-_OVERSAMPLING = 2  # points per unknown: as many as unknowns would do but for round-off
-_CHECKS = 16  # points at which what was found is tested, not among those it was found from
-_INDEPENDENT = 1e-6  # sine of the angle above which a generator is new: far from round-off and from any true angle
-_FAILURES = 100  # points without a finite gradient, in a row, after which there is no use in going on
+_OVERSAMPLING = 2  # points per unknown; 1 would be enough without round-off
+_CHECKS = 16  # fresh points at which the generators are tested
+_INDEPENDENT = 1e-6  # sine of the least angle of a generator to the span of others: far above round-off
+_FAILURES = 100  # consecutive points without a finite gradient after which sampling fails
 _TINY = float(np.finfo(np.float64).tiny)
-_WORKSPACE = 12  # arrays of n × n numbers held at once by the factorisations
+_WORKSPACE = 12  # arrays of n × n numbers in memory during the factorisations
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,15 +41,15 @@ class Discovery:
         A basis, orthonormal in units of the parameters in which the data have size 1; `generators[k][:, :P]` is G and
         `generators[k][:, P]` is ξ.
     labels : tuple of str, length dimension
-        What explains each generator: the name of the catalogue's symmetry in whose span it lies together with the ones
-        before it, "multiple of " a translation, or "new …".
+        Origin of each generator: the name of the catalogue's symmetry whose span, with that of the earlier ones, contains
+        it; "multiple of " a translation; or "new …".
     singular_values : ndarray, shape (P(P + 1),)
         Of the sampled map, decreasing, relative to the first.
     gap : float
-        The smallest singular value above the tolerance over the largest below (at least round-off): what the dimension
-        rests on. Trust 1e6 and more.
+        The smallest singular value above the tolerance over the largest below it (at least round-off), on which the
+        dimension depends; it is reliable from 1e6 on.
     defect : float
-        Largest |⟨g, ∇U⟩|/(|g||∇U|) of the generators at points that they were not found from.
+        Largest |⟨g, ∇U⟩|/(|g||∇U|) of the generators at fresh points.
     rank : int
         Number of directions that the generators span at one generic point.
     """
@@ -88,25 +88,25 @@ class Discovery:
 
 @underflowing
 def discover(U: Potential, rng: Seed = 0, memory: float = 2.0**32) -> Discovery:
-    """Find all affine symmetries of a potential: the (G, ξ) with ⟨Gx + ξ, ∇U(x)⟩ = 0 for all x.
+    """Compute all affine symmetries of a potential: the (G, ξ) with ⟨Gx + ξ, ∇U(x)⟩ = 0 for all x.
 
-    These are the null space of a linear map, sampled at 2P(P + 1) random points and factorised. Nothing is assumed about
-    U; only afterwards is the null space compared with the catalogue (`symmetries`).
+    They are the null space of a linear map, which is sampled at 2P(P + 1) random points and factorised. Nothing is assumed
+    about U; afterwards the null space is compared with the catalogue (`symmetries`).
 
     Parameters
     ----------
     U : Potential
-        Any potential. Symmetries of its data count: a direction in which no sample lies leaves U unchanged too.
+        Any potential. Symmetries by the data count too, such as translations along inputs that are zero in all samples.
     rng : int, SeedSequence or Generator
-        Source of the points: a network's random parameters, scaled so that every layer's input and the output have the
-        size of the data's; for other potentials normal x of several sizes around 1.
+        Source of the points: a network's random parameters, scaled so that the inputs of every layer and the outputs have
+        the size of the data; for other potentials normal x of several sizes around 1.
     memory : float
         Limit in bytes; about 96 P²(P + 1)² are needed.
 
     Returns
     -------
     Discovery
-        The generators, what explains them, and the singular values.
+        The generators, their origin, and the singular values.
 
     Raises
     ------
@@ -121,9 +121,8 @@ def discover(U: Potential, rng: Seed = 0, memory: float = 2.0**32) -> Discovery:
     equal norms, so that neither large gradients nor large parameters decide. The dimension is the number of singular
     values below `symmetries.TOLERANCE` times the largest.
 
-    A translation ξ makes every ℓ(x)ξ with ℓ linear a symmetry as well. These multiples count in the dimension, as they are
-    affine fields, but they point in the same direction, so `rank` leaves them out; under gradient flow they give no law of
-    their own. For a softmax output with n inputs of the last layer there are (n + 1)(P + 1) of both.
+    With a translation ξ, every ℓ(x)ξ with ℓ linear is a symmetry too. These multiples count in the dimension, as they are
+    affine fields, but not in `rank`, as they have the same direction; under gradient flow they give no further law. For a softmax output with n inputs of the last layer there are (n + 1)(P + 1) of both.
 
     Examples
     --------
@@ -184,7 +183,9 @@ def _gradients(
     while failures < _FAILURES:
         x = random_point(U, rng) / sizes
         if isinstance(U, NetworkPotential):
-            for block in U.network.blocks:  # so that no two layers have the same size
+            for block in (
+                U.network.blocks
+            ):  # layers of different sizes, as equal ones might show symmetries that do not hold in general
                 x[block.start : block.stop] *= np.exp(rng.uniform(-0.7, 0.7))
         gradient = U.gradient(x * sizes)
         if np.isfinite(gradient).all():
@@ -200,13 +201,13 @@ def _null_space(
 ) -> tuple[Float64Array, Float64Array]:
     """Return the relative singular values of (G, ξ) ↦ ⟨Gx + ξ, ∇U(x)⟩ and an orthonormal basis of its null space, in rows.
 
-    The matrix is held as its triangular factor R, to which a block of rows is added at a time.
+    The matrix is stored as its triangular factor R, to which blocks of rows are added.
     """
     R = np.zeros((0, unknowns))
     for _ in range(_OVERSAMPLING):
         rows = [_sample_row(x, gradient) for x, gradient in itertools.islice(points, unknowns)]
         R = np.asarray(np.linalg.qr(np.concatenate([R, np.array(rows)]), mode="r"))
-    # A column of round-off alone is a symmetry: it must not be scaled up to size 1.
+    # A column that is pure round-off is a symmetry, and must not be scaled up to size 1.
     norms = np.linalg.norm(R, axis=0)
     scale = np.where(norms > TOLERANCE * norms.max(), norms, max(norms.max(), _TINY))
     _, values, V = np.linalg.svd(R / scale)

@@ -1,4 +1,4 @@
-"""Drift of laws that finite steps, minibatches, weight decay and momentum break: its parts and its prediction (theory §10)."""
+"""Drift of quantities by finite steps, minibatches, weight decay and momentum: its parts and its prediction (theory §10)."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class LawDrift:
     lr, noise, decay, momentum : ndarray, shape (R, *shape)
         The parts of Q − Q_0; their sum is all of it, to round-off.
     first_order, second_order : ndarray, shape (R, *shape)
-        Q as the continuous-time formulas have it, to first order in the step and with the inertia that finite steps
-        have; NaN for weight decay and a symmetry of one's own with both G and ξ, whose ⟨g(x), x⟩ is no multiple of Q.
+        Q by the continuous-time formulas, to first order in the step and with the inertia of finite steps; NaN for weight
+        decay and a user's symmetry with both G and ξ, whose ⟨g(x), x⟩ is no multiple of Q.
     damping : str
-        "overdamped", "critically damped" or "underdamped", of the second; "unknown" where they are NaN.
+        "overdamped", "critically damped" or "underdamped", of the second formula; "unknown" where it is NaN.
     """
 
     name: str
@@ -63,9 +63,8 @@ class LawDrift:
     @property
     def change(self) -> Float64Array:
         """Q − Q_0, shape (R, *shape)."""
-        return np.asarray(
-            self.quantity - self.quantity[:1]
-        )  # nothing is recorded where the first gradient is not finite
+        # without any record, as where the first gradient is not finite, the slice is empty
+        return np.asarray(self.quantity - self.quantity[:1])
 
     @property
     def parts(self) -> dict[str, Float64Array]:
@@ -93,13 +92,13 @@ class Drift(Mapping[str, LawDrift]):
     step : ndarray of int, shape (R,)
         Steps.
     loss : ndarray, shape (R,)
-        U over all samples.
+        U on all samples.
     laws : mapping of str to LawDrift
         One per symmetry.
     x : ndarray, shape (P,)
         Final parameters.
     status, message : str
-        How the run ended, as in `Trajectory`.
+        The end of the run, as in `Trajectory`.
     """
 
     algorithm: Algorithm
@@ -170,17 +169,17 @@ def drift(
     backend: str = "auto",
     n_threads: int | None = None,
 ) -> Drift:
-    """Run gradient descent or the heavy ball and split each law's drift into its causes.
+    """Run gradient descent or the heavy ball, and split the drift of each law's quantity into its causes.
 
-    Gradient flow conserves Q. What a run's steps add to it is, exactly and step by step,
+    Gradient flow conserves Q. A step of the run changes it exactly by
 
         Q' − Q = ½r²B(ḡ, ḡ)                                lr: the gradient ḡ of all samples at a finite rate r,
                + ½r²(B(g, g) − B(ḡ, ḡ))                    noise, of the minibatch's gradient g,
                + ½r²(B(d, d) − B(g, g)) − rλ⟨g(x), x⟩      weight decay, d = g + λx,
                + hβQ̇ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩       momentum, v' = βv − d and Q̇ = ⟨∇Q(x), v⟩,
 
-    where every step is taken for one of gradient descent at the rate r = h/(1 − β) that momentum adds up to, and the part
-    of momentum is what its memory does beyond that. Q̇ is the charge J = ⟨g(x), v⟩, and ½(J + Jᵀ) for a linear layer, whose Q
+    where r = h/(1 − β) is the effective rate with momentum: the first three parts are those of gradient descent at the rate r,
+    and the last is the deviation of momentum from it. Q̇ is the charge J = ⟨g(x), v⟩, and ½(J + Jᵀ) for a linear layer, whose Q
     belongs to the symmetric part of its generators; in a slow motion it makes B(d, d) larger by (1 + β)/(1 − β).
 
     Parameters
@@ -188,24 +187,24 @@ def drift(
     U : Potential
         The potential.
     algorithm : GD or HeavyBall
-        With its `weight_decay`; the others follow flows that do not conserve Q.
+        The algorithm, with its `weight_decay`; the flows of other algorithms do not conserve Q.
     x0 : array_like, shape (P,)
-        Where to start.
+        Initial parameters.
     steps : int
         Number of steps, ≥ 0.
     velocity : array_like, shape (P,), optional
         Initial velocity of the heavy ball, zero by default.
     record_every : int
-        Record step 0, every so many steps, and the last. The predictions take B(ẋ, ẋ) for constant in between.
+        Record step 0, every `record_every` steps, and the last. The predictions take B(ẋ, ẋ) as constant in between.
     laws : "all", or a sequence of names and symmetries
-        As for `integrate`, of those that have a Q: rotations have none.
+        As for `integrate`, except rotations, which have no Q.
     batch_size, rng, backend, n_threads
-        As for `integrate`. With minibatches every step costs a gradient of all samples besides.
+        As for `integrate`. With minibatches every step takes an additional gradient on all samples.
 
     Returns
     -------
     Drift
-        ``drift["scaling:1"].change``, its parts ``.lr``, ``.noise``, ``.decay``, ``.momentum``, and what is predicted for it.
+        ``drift["scaling:1"].change``, its parts ``.lr``, ``.noise``, ``.decay``, ``.momentum``, and the predictions ``.first_order`` and ``.second_order``.
 
     Raises
     ------
@@ -277,7 +276,7 @@ def _law_drift(
 
 
 def _with_quantity(families: list[Family], laws: object) -> list[Family]:
-    """Return the families that have a Q; raise ValueError for one that was asked for by name and has none."""
+    """Return the families with a quantity Q; raise ValueError for one without Q that was selected by name."""
     for s in families:
         if laws != "all" and not s.symmetric:
             raise ValueError(

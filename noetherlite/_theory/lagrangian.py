@@ -1,6 +1,6 @@
-"""From groups to generators to charges: Noether's theorem for a Lagrangian L(t, x, v) (GU §2, Appendices A and B).
+"""Noether's theorem for a Lagrangian L(t, x, v): groups, generators, charges (GU §2, Appendices A and B).
 
-A generator is a function (t, x) ↦ (τ, ξ): time moves by ετ, position by εξ. Derivatives are taken by complex step, exact to
+A generator is a function (t, x) ↦ (τ, ξ), for t ↦ t + ετ and x ↦ x + εξ. Derivatives are taken by complex step, exact to
 round-off, so Lagrangians, generators and groups must be analytic expressions of their arguments: sums, products and
 functions such as np.exp, with x @ x for |x|² (not np.linalg.norm, nor abs).
 """
@@ -20,7 +20,7 @@ Lagrangian: TypeAlias = Callable[[Any, Any, Any], Any]  # (t, x (P,), v (P,)) �
 Generator: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]  # (t, x (P,)) ↦ (τ, ξ (P,))
 Group: TypeAlias = Callable[[Any, Any, Any], tuple[Any, Any]]  # (ε, t, x (P,)) ↦ (t', x' (P,))
 
-_STEP = 1e-100  # a complex step subtracts nothing, so it can be as small as one likes
+_STEP = 1e-100  # of complex steps, which have no cancellation
 _STENCIL, _SPACING = (4 / 5, -1 / 5, 4 / 105, -1 / 280), 2.0**-5  # central differences of order 8
 
 

@@ -1,4 +1,4 @@
-"""The tangent kernel of a network, and the residual that it predicts (theory §7)."""
+"""The tangent kernel of a network, and the residual of the linearised network (theory §7)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .._motion.flow import reference_flow
 from .._problem.network import Network
 from .._problem.potentials import Callable
 
-# Rows (samples × outputs) of a block of the kernel, or as many as the widest layer has neurons: enough that forming the
-# block takes longer than the backward passes it needs, so that repeating these for every block at most doubles the work.
+# Least number of rows (samples × outputs) of a block of the kernel; the width of the widest layer, if that is more. Forming
+# such a block takes longer than its backward passes, whose repetition for every block at most doubles the work.
 _ROWS = 256
 # Up to this α/m the factors of the Bessel formula, Γ(ν + 1) and J_ν, are far from overflow and underflow.
 _LARGEST_CLOSED = 100.0
@@ -63,9 +63,9 @@ def kernel(net: Network, theta: ArrayLike, X1: ArrayLike, X2: ArrayLike | None =
 
         K = Σ_h ⟨δ_h, δ_h′⟩ (⟨a_{h−1}, a_{h−1}′⟩ + 1) [+ ⟨∂f/∂β_h, ∂f/∂β_h′⟩],
 
-    the 1 with biases only. The Jacobian of N n_L rows and P columns is never formed. K is filled in blocks of B rows and
-    columns, B = max(256, n_1, …, n_L) or fewer; besides K itself at most B (12 Σ_h n_h + 2 n_0 + 4 B) numbers are held
-    (h ≥ 1), whatever N.
+    where the 1 is for biases. The Jacobian of N n_L rows and P columns is never formed. K is filled in blocks of B rows and
+    columns, B = max(256, n_1, …, n_L) or fewer; besides K itself at most B (12 Σ_h n_h + 2 n_0 + 4 B) numbers are
+    stored (h ≥ 1), for any N.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def predict(
     kernel : array_like, shape (M, M)
         The tangent kernel K of the training set, M = N n_L: symmetric and positive semi-definite to round-off.
     u0 : array_like, shape (N, n_L) or (M,)
-        Residual at the start, which is at rest at t = 0.
+        Residual at t = 0; the start is at rest.
     t : array_like, shape (R,) or a number
         Times ≥ 0, in any order.
     dynamics : Dynamics
@@ -166,9 +166,9 @@ def predict(
 
         e^{−Γt}(cos Ωt + Γt sin(Ωt)/Ωt) with Ω² = ω²/m − Γ², and cosh, sinh of √(−Ω²)t where that is negative.
 
-    These are right to the rounding of their arguments, ε(1 + z) of u(0). With γ > 0 and α > 0, and for α > 100m, `reference_flow`
-    solves the equation of all eigenvalues with a relative tolerance of 1e-12 a step: errors add up over the periods, to some 1e-10
-    at z = 10⁴.
+    Their error is the rounding of the arguments, ε(1 + z) of u(0). With γ > 0 and α > 0, and for α > 100m, `reference_flow`
+    solves the equation of all eigenvalues with a relative tolerance of 1e-12 per step; errors accumulate over the periods, to
+    about 1e-10 at z = 10⁴.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def predict(
 
 def _modes(A: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return the eigenvalues ω² ≥ 0 and eigenvectors of K/N."""
-    # A kernel is a sum of products: symmetric up to the rounding of each, and its eigenvalues of zero are as uncertain.
+    # A kernel is a sum of products, symmetric up to their rounding; this is also the error of its zero eigenvalues.
     uncertain = 16 * len(A) * np.finfo(np.float64).eps * np.abs(A).max()
     skew = np.abs(A - A.T).max()
     if skew > uncertain:
@@ -229,11 +229,11 @@ def _decay(squares: Float64Array, t: Float64Array, dynamics: Dynamics) -> Float6
 
 
 def _damped(frequency: Float64Array, friction: float, t: Float64Array) -> Float64Array:
-    """Return u(t) of ü + 2Γu̇ + ω²u = 0 from u = 1 at rest, shape (R, M); no term is a difference of large ones."""
+    """Return u(t) of ü + 2Γu̇ + ω²u = 0 from u = 1 at rest, shape (R, M), without cancellation."""
     square = (frequency - friction) * (frequency + friction)
     root = np.sqrt(np.abs(square))
     oscillating = np.exp(-friction * t) * (np.cos(root * t) + friction * t * np.sinc(root * t / np.pi))
-    # e^{−Γt}(cosh st + Γt sinh(st)/st) with the slow exponential, of the rate Γ − s = ω²/(Γ + s), taken out
+    # e^{−Γt}(cosh st + Γt sinh(st)/st) with the slower exponential, of rate Γ − s = ω²/(Γ + s), factored out
     decay = 2 * root * t
     mean = np.divide(-np.expm1(-decay), decay, out=np.ones_like(decay), where=decay > 0)
     overdamped = np.exp(-(frequency**2) / (friction + root) * t) * (0.5 * (1 + np.exp(-decay)) + friction * t * mean)

@@ -20,7 +20,7 @@ def infinite_width(
     scheme: str = "lecun",
     bias_std: float = 0.0,
 ) -> Float64Array:
-    """Return the tangent kernel that `kernel` approaches at θ drawn by ``net.init`` as the hidden layers widen.
+    """Return the limit of the tangent kernel, at θ drawn by ``net.init``, as the hidden layers widen.
 
     Parameters
     ----------

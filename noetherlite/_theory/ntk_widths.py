@@ -1,4 +1,4 @@
-"""How training approaches that of the linearised network as hidden layers widen (theory §7)."""
+"""Deviation of training from that of the linearised network, against the width of the hidden layers (theory §7)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SCHEME = "ntk"  # pre-activations have the variance |x|²/n_0, whatever depth a
 
 @dataclass(frozen=True, eq=False)
 class WidthStudy:
-    """What `width_study` measured; W widths, S seeds each, and the three dynamics in the order of `dynamics`.
+    """The measurements of `width_study`: W widths, S seeds each, and three dynamics in the order of `dynamics`.
 
     Attributes
     ----------
