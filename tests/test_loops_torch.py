@@ -44,6 +44,14 @@ def mlp(dtype=torch.float64, between=(), activation=torch.nn.ReLU):
     return model.to(dtype)
 
 
+def evaluated_norm():
+    """A frozen BatchNorm in evaluation mode, with running statistics of other data."""
+    norm = torch.nn.BatchNorm1d(WIDTHS[1])
+    norm.running_mean.copy_(torch.linspace(-0.3, 0.5, WIDTHS[1]))
+    norm.running_var.copy_(torch.linspace(0.5, 2.0, WIDTHS[1]))
+    return norm.eval().requires_grad_(False)
+
+
 def snapshot(model):
     """θ of the linear layers, whatever is between them."""
     state = {name: a for name, a in model.named_parameters() if a.ndim == 2 or f"{name[:-4]}weight" in WEIGHTS(model)}
@@ -342,6 +350,8 @@ WRONG = [
     loop("noise on the gradient", BROKEN, "W1 does not move along", before=noisy),
     loop("dropout", BROKEN, OTHER, model=lambda: mlp(between=[torch.nn.Dropout(0.2)])),
     loop("batch normalisation", BROKEN, "no step changes the length of any neuron's weights in W1", model=lambda: mlp(between=[torch.nn.BatchNorm1d(WIDTHS[1])])),
+    loop("batch normalisation in evaluation mode", BROKEN, "batch normalisation in evaluation mode", model=lambda: mlp(between=[evaluated_norm()])),
+    loop("layer normalisation", BROKEN, "length of W1 with its biases .*layer normalisation", model=lambda: mlp(between=[torch.nn.LayerNorm(WIDTHS[1], eps=1e-9)])),
     loop("minibatches, untold", BROKEN, OTHER, batches=SMALL),
     loop("minibatches in order, untold", BROKEN, OTHER, batches=in_order(6)),
     loop("minibatches where no law is, untold", BROKEN, "every step is along the gradient of 6 of the 24 samples", batches=SMALL,

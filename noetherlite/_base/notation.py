@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _SYMBOLS = {
     r"\alpha": "α", r"\beta ": "β", r"\beta": "β", r"\gamma": "γ", r"\mu ": "μ", r"\mu": "μ", r"\xi": "ξ", r"\eta": "η", r"\lambda": "λ", r"\tau": "τ", r"\nabla ": "∇",
@@ -33,3 +34,14 @@ def _parenthesised(part: str) -> str:
 def width(text: str) -> int:
     """Return the number of columns of `text`; combining characters take none."""
     return sum(not unicodedata.combining(character) for character in text)
+
+
+def aligned(rows: Sequence[Sequence[str]], right: bool = False) -> list[str]:
+    """Return the rows of a table as lines, with columns two spaces apart and padded to the width of their widest cell."""
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+
+    def padded(cell: str, columns: int) -> str:
+        blank = " " * (columns - width(cell))
+        return blank + cell if right else cell + blank
+
+    return ["  ".join(map(padded, row, widths)).rstrip() for row in rows]

@@ -9,11 +9,13 @@ import numpy as np
 from .._base.types import Float64Array
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
-from .case import Case, explained
+from .._symmetry.scaling import NeuronScaling
+from .case import EXPLAINED, Case, explained
 
 _NUMBERS = 1 << 22  # most numbers in the gradients sample by sample
 # Largest cosine between a normalised neuron's weights and its gradient; the ε of the normalisation makes it differ from zero.
 _LEVEL = 1e-3
+_FEWEST_STEPS = 3  # to which one constant per neuron is fitted
 _USUAL = 0.05  # least cosine of ∇U for which a smaller one is evidence
 
 
@@ -42,31 +44,83 @@ def some_samples(U: Potential, cases: Sequence[Case]) -> str:
 
 
 def normalised(U: Potential, cases: Sequence[Case]) -> str:
-    """Recognise layers whose gradient is orthogonal to the weights of every neuron, which is so where their length is divided out."""
+    """Recognise a normalisation in or after a hidden layer by its effect on the gradient of the layer's parameters."""
     if not isinstance(U, NetworkPotential) or not cases:
         return ""
-    layers = []
-    for layer in range(1, U.network.n_layers):
-        got, want = (_along(U, layer, [(c.point, getattr(c, of)) for c in cases]) for of in ("got", "want"))
-        if got <= _LEVEL and want >= _USUAL:
-            layers.append(layer)
-    if not layers:
-        return ""
-    names = ", ".join(f"W{layer}" for layer in layers)
-    return f"no step changes the length of any neuron's weights in {names} to first order, as with batch normalisation, which divides it out: no gradient of U"
+    for recognise, sentence in (
+        (_keeps_length_of_neurons, _BATCH_NORMALISED),
+        (_keeps_length_of_layer, _LAYER_NORMALISED),
+        (_has_shifted_laws, _SHIFTED),
+    ):
+        if layers := [f"W{layer}" for layer in range(1, U.network.n_layers) if recognise(U, layer, cases)]:
+            return sentence.format(", ".join(layers))
+    return ""
 
 
-def _along(U: NetworkPotential, layer: int, pairs: Sequence[tuple[Float64Array, Float64Array]]) -> float:
-    """Return the cosine between a layer's weights (with biases), neuron by neuron, and their gradients, over all neurons."""
+_BATCH_NORMALISED = (
+    "no step changes the length of any neuron's weights in {} to first order, as with batch normalisation, which divides it "
+    "out: no gradient of U"
+)
+_LAYER_NORMALISED = (
+    "no step changes the length of {} with its biases to first order, as with layer normalisation, which divides out the scale "
+    "of a layer: no gradient of U"
+)
+_SHIFTED = (
+    "the scaling laws of {} are off by what constants added to its neurons make of them, as with batch normalisation in "
+    "evaluation mode: no gradient of U"
+)
+
+
+def _keeps_length_of_neurons(U: NetworkPotential, layer: int, cases: Sequence[Case]) -> bool:
+    got, want = (_radial(U, layer, [(c.point, getattr(c, name)) for c in cases], axis=1) for name in ("got", "want"))
+    return got <= _LEVEL and want >= _USUAL
+
+
+def _keeps_length_of_layer(U: NetworkPotential, layer: int, cases: Sequence[Case]) -> bool:
+    got, want = (_radial(U, layer, [(c.point, getattr(c, name)) for c in cases], axis=None) for name in ("got", "want"))
+    return got <= _LEVEL and want >= _USUAL
+
+
+def _radial(
+    U: NetworkPotential, layer: int, pairs: Sequence[tuple[Float64Array, Float64Array]], axis: int | None
+) -> float:
+    """Return the cosine between weights with biases and their gradients: neuron by neuron (axis 1), or of the layer (None)."""
     products, sizes = [], []
     for x, gradient in pairs:
-        weights, gradients = U.network.unpack(x), U.network.unpack(gradient)
-        names = [name for name in (f"W{layer}", f"b{layer}") if name in weights]
-        w, g = (
-            np.concatenate([a[name].reshape(a[name].shape[0], -1) for name in names], axis=1)
-            for a in (weights, gradients)
-        )
-        products.append((w * g).sum(axis=1))
-        sizes.append(np.linalg.norm(w, axis=1) * np.linalg.norm(g, axis=1))
+        w, g = _with_bias(U, layer, x), _with_bias(U, layer, gradient)
+        products.append((w * g).sum(axis=axis))
+        sizes.append(np.sqrt((w * w).sum(axis=axis) * (g * g).sum(axis=axis)))
     size = float(np.linalg.norm(sizes))
     return float(np.linalg.norm(products)) / size if size > 0 else np.inf
+
+
+def _with_bias(U: NetworkPotential, layer: int, x: Float64Array) -> Float64Array:
+    """Return (W_h, b_h) with one row per neuron."""
+    arrays = U.network.unpack(x)
+    names = [name for name in (f"W{layer}", f"b{layer}") if name in arrays]
+    return np.concatenate([arrays[name].reshape(arrays[name].shape[0], -1) for name in names], axis=1)
+
+
+def _has_shifted_laws(U: NetworkPotential, layer: int, cases: Sequence[Case]) -> bool:
+    """Return whether the law ⟨g_i, F⟩ = 0 of neuron i has a residual that a constant added to the neuron explains.
+
+    A constant c in σ(z_i + c) makes it −c ∂U/∂b_i, one in σ(z_i) + c makes it −c⟨u_i, ∂U/∂b_{h+1}⟩ (p = 1). The constants
+    are fitted over the steps. A residual that is nearly constant over the steps is no evidence.
+    """
+    law = NeuronScaling(U.network, layer)
+    if law.objection or not U.network.bias or len(cases) < _FEWEST_STEPS:
+        return False
+    parts = [(U.network.unpack(c.point), U.network.unpack(c.got)) for c in cases]
+    residual = np.array([law.charge(c.point, c.got) for c in cases])
+    size, variation = (float(np.linalg.norm(a)) for a in (residual, residual - residual.mean(axis=0)))
+    noise = max(c.noise * float(np.linalg.norm(law.norm(c.point))) for c in cases)
+    for term in (
+        np.array([gradient[f"b{layer}"] for _, gradient in parts]),
+        np.array([gradient[f"b{layer + 1}"] @ x[f"W{layer + 1}"] for x, gradient in parts]),
+    ):
+        square = (term * term).sum(axis=0)
+        constant = np.divide((residual * term).sum(axis=0), square, out=np.zeros_like(square), where=square > 0)
+        remainder = float(np.linalg.norm(residual - constant * term))
+        if explained(remainder, size, noise) and remainder <= EXPLAINED * variation:
+            return True
+    return False

@@ -13,7 +13,7 @@ import numpy as np
 from .jit import merged, scalar
 
 
-class Block(NamedTuple):
+class LawBlock(NamedTuple):
     """Offsets and sizes of a law's blocks in x, −1 if absent: a row of layout.Laws.where."""
 
     n: int  # n_h, the neurons of layer h; for a user's symmetry the number of its G
@@ -30,7 +30,7 @@ class Block(NamedTuple):
 def block(laws, l):
     """Return the block of law l."""
     at = laws.where
-    return Block(at[l, 0], at[l, 1], at[l, 2], at[l, 3], at[l, 4], at[l, 5], at[l, 6], at[l, 7])
+    return LawBlock(at[l, 0], at[l, 1], at[l, 2], at[l, 3], at[l, 4], at[l, 5], at[l, 6], at[l, 7])
 
 
 @scalar

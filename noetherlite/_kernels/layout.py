@@ -73,7 +73,7 @@ class Laws(NamedTuple):
 
     kind: NDArray[np.int64]  # (n,)
     start: NDArray[np.int64]  # (n+1,): components of law l are start[l] … start[l+1]
-    where: NDArray[np.int64]  # (n, 8): where in x their entries lie, rows of forms.Block
+    where: NDArray[np.int64]  # (n, 8): where in x their entries lie, rows of forms.LawBlock
     degree: NDArray[Any]  # (n,): p
     G: NDArray[Any]  # (m, P, P) of the user's symmetries
     xi: NDArray[Any]  # (m, P)

@@ -12,16 +12,18 @@ Either is the same mathematics as without, up to round-off, and the laws' charge
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
+from .._base.products import times_transposed
 from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.cpu import tiles
 from .._problem.network import Network, NetworkPotential
 from .._symmetry.family import Family
 from .._symmetry.find import watched as find_watched
+from .._symmetry.hidden import Hidden
 from .._symmetry.records import table
 
 # A reduction pays if its preparation costs at most _WORTH of a run's work in layer 1, and the rank is at least the fraction
@@ -62,7 +64,7 @@ class Reduction:
         self.B = X if by_samples else _orthonormal_rows(X)
         net = U.network
         reduced = Network([len(self.B), *net.widths[1:]], list(net.activations), net.bias, net.loss)
-        self.U = NetworkPotential(reduced, _product(U.X, self.B), U.y)
+        self.U = NetworkPotential(reduced, times_transposed(U.X, self.B), U.y)
         self.dual = reduced.n_params if by_samples else -1
         self.n_params = reduced.n_params + (net.widths[1] * len(self.B) if by_samples else 0)
         self.size = net.widths[1] * net.widths[0]  # of W_1, the first block of θ
@@ -78,7 +80,7 @@ class Reduction:
 
     def enter(self, theta: Array) -> Start:
         """Return the start of a run from θ."""
-        return Start(theta, _product(self._weights(theta), self.B))
+        return Start(theta, times_transposed(self._weights(theta), self.B))
 
     def coordinates(self, start: Start) -> Array:
         """Return the reduced coordinates of the start."""
@@ -98,7 +100,7 @@ class Reduction:
         """Return (C − origin) B, flat."""
         C = y[..., -self.block :] if self.by_samples else y[..., : self.block]
         C = (C.reshape(*y.shape[:-1], -1, len(self.B)) - origin).reshape(-1, len(self.B))
-        return _product(C, self.B.T).reshape(*y.shape[:-1], self.size)
+        return times_transposed(C, self.B.T).reshape(*y.shape[:-1], self.size)
 
     def _rest(self, y: Array) -> Array:
         return y[..., self.block : self.dual if self.by_samples else y.shape[-1]]
@@ -106,36 +108,28 @@ class Reduction:
     def table(self, watched: list[Family], dtype: str) -> layout.Laws:
         """Return the laws in reduced coordinates; `Z0` is set by each run."""
         laws = table(find_watched(self.U, [s.name for s in watched], minibatches=False), self.U.n_params, dtype)
-        for row, s in zip(laws.where, watched, strict=True):
-            if self.by_samples and s.name in ("scaling:1", "linear:1"):
-                row[7] = self.dual
+        if self.by_samples:
+            for row, s in zip(laws.where, watched, strict=True):
+                if _of_first_layer(s):
+                    row[7] = self.dual
         return laws
 
     def constants(self, watched: list[Family], start: Start) -> Float64Array:
         """Return Q in θ minus Q in reduced coordinates: ½(W_1W_1ᵀ − C_1C_1ᵀ) at the start, C_1 = 0 for samples."""
-        W, C = self._weights(start.theta), start.C if not self.by_samples else np.zeros((1, 1))
-        parts = []
-        for s in watched:
-            if s.name == "scaling:1":
-                parts.append(0.5 * ((W**2).sum(axis=1) - (C**2).sum(axis=1)))
-            elif s.name == "linear:1":
-                parts.append(0.5 * (_product(W, W) - _product(C, C)).ravel())
-            else:
-                parts.append(np.zeros(s.n_generators))
+        W, C = self._weights(start.theta), np.zeros((self.network.widths[1], 1)) if self.by_samples else start.C
+        parts = [
+            s.incoming_quantity(W) - s.incoming_quantity(C) if _of_first_layer(s) else np.zeros(s.n_generators)
+            for s in watched
+        ]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def _weights(self, theta: Array) -> Float64Array:
         return np.asarray(theta[: self.size], np.float64).reshape(-1, self.network.widths[0])
 
 
-def _product(A: Array, B: Array) -> Float64Array:
-    """Return A Bᵀ by SciPy's BLAS, which the kernels use.
-
-    NumPy has another one, whose threads spin for a tenth of a second after a product and slow down those of the first.
-    """
-    from scipy.linalg.blas import dgemm
-
-    return np.asarray(dgemm(1.0, B.T, A.T, trans_a=True).T)
+def _of_first_layer(s: Family) -> TypeGuard[Hidden]:
+    """Return whether a law is one of hidden layer 1, so that its Q contains W_1."""
+    return isinstance(s, Hidden) and s.h == 1
 
 
 def _orthonormal_rows(X: Float64Array) -> Float64Array:

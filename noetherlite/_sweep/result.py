@@ -14,6 +14,7 @@ from .._base import axes, checks
 from .._base.axes import COLOURS
 from .._base.by_name import ByName
 from .._base.html import table
+from .._base.notation import aligned
 from .task import Outcome
 
 if TYPE_CHECKING:
@@ -185,10 +186,7 @@ class Sweep:
         """Return the table as text, followed by the failures with their parameters."""
         columns = {name: [_format_cell(entry) for entry in column.tolist()] for name, column in self.table().items()}
         rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows[: _SHOWN + 1]
-        ]
+        lines = aligned(rows, right=True)[: _SHOWN + 1]
         if len(rows) > len(lines):
             lines.append(f"… and {len(rows) - len(lines)} more")
         failed = [f"failed: {_describe_parameters(m.parameters)}: {m.error.splitlines()[0]}" for m in self.failures]

@@ -9,7 +9,7 @@ from .._base.floating import norm
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .family import Family, KernelLaw, expm
-from .written import Coefficients, Entry, Formula
+from .written import DynamicsNotation, Entry, Formula
 
 
 class Symmetry(Family):
@@ -88,7 +88,7 @@ class Symmetry(Family):
         """Return none: its name says nothing about its formula."""
         return {}
 
-    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: DynamicsNotation, whole_layer: bool = False) -> Formula:
         """Return the law in terms of G and ξ, as far as they are not zero."""
         field = " + ".join(term for term, nonzero in (("Gx", self.G.any()), (r"\xi", self.xi.any())) if nonzero) or "0"
         source = "GU (16), (17)"

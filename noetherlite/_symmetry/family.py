@@ -18,7 +18,7 @@ from .._base.complete import require
 from .._base.floating import underflowing
 from .._base.types import Array, ArrayLike, Float64Array
 from .._problem.network import Network
-from .written import Coefficients, Entry, Formula
+from .written import DynamicsNotation, Entry, Formula
 
 
 @underflowing
@@ -92,7 +92,7 @@ class NoetherSymmetry(ABC):
         """Return the source S(v)."""
 
     @abstractmethod
-    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: DynamicsNotation, whole_layer: bool = False) -> Formula:
         """Return the law under a dynamics, in LaTeX, with its source; where `summable`, that of the whole layer if asked for."""
 
     @classmethod

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .._base import checks
-from .._base.notation import plain, width
+from .._base.notation import aligned, plain, width
 from .._motion.dynamics import GF, NAGF, ND, Dynamics
 from .catalogue import FAMILIES
 from .family import Family, NoetherSymmetry
@@ -203,9 +203,8 @@ def _all_tables() -> list[_Table]:
 def _layout(title: str, head: list[str], rows: list[list[str]], format: str) -> str:
     if format == "text":
         [title], *cells = [[_unicode(cell) for cell in row] for row in ([title], head, *rows)]
-        widths = [max(width(row[j]) for row in cells) for j in range(len(head))]
-        lines = ["  ".join(c + " " * (w - width(c)) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]
-        return "\n".join([title, lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+        rule = ["-" * max(map(width, column)) for column in zip(*cells, strict=True)]
+        return "\n".join([title, *aligned([cells[0], rule, *cells[1:]])])
     if format == "markdown":
         cells = [
             head,

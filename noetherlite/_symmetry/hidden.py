@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Self
 
 from .._base import checks
+from .._base.types import Array, Float64Array
 from .._problem.network import Network
 from .blocks import required
 from .family import Family
@@ -23,6 +25,10 @@ class Hidden(Family, abstract=True):
     def of(cls, network: Network) -> list[Self]:
         """Return one for each hidden layer."""
         return [cls(network, h) for h in range(1, network.n_layers)]
+
+    @abstractmethod
+    def incoming_quantity(self, W: Array) -> Float64Array:
+        """Return the part of Q by the incoming weights W (n_h, m), for any m; shape (n_generators,)."""
 
     def _where(self) -> tuple[int, ...]:
         n, m = self._W.shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._base.floating import unit
+from .._base.products import times_transposed
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .._problem.network import Network
@@ -12,7 +13,7 @@ from . import written
 from .blocks import cut, transposed
 from .family import KernelLaw, expm
 from .hidden import Hidden
-from .written import Coefficients, Entry, Formula, dot, following, index, weights
+from .written import DynamicsNotation, Entry, Formula, dot, following, index, weights
 
 
 class LinearLayer(Hidden):
@@ -75,6 +76,10 @@ class LinearLayer(Hidden):
             cut(out, self._b)[:] = A @ cut(x, self._b)
         return out
 
+    def incoming_quantity(self, W: Array) -> Float64Array:
+        """Return ½WWᵀ, flat."""
+        return np.asarray(0.5 * times_transposed(W, W)).ravel()
+
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return (|w_j|² + b_j² + |u_i|²)^½ for E_ij, with w_j row j of W and u_i column i of U."""
         x = self._point(x)
@@ -94,12 +99,12 @@ class LinearLayer(Hidden):
         """Return the formulas by name."""
         return {"linear": lambda motion, h, bias, _: entry(motion, h, bias)}
 
-    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: DynamicsNotation, whole_layer: bool = False) -> Formula:
         """Return the law of all matrix units."""
         return entry(motion, str(self.h), self.network.bias)
 
 
-def entry(motion: Coefficients, h: str, bias: bool) -> Formula:
+def entry(motion: DynamicsNotation, h: str, bias: bool) -> Formula:
     """Return the law of all matrix units."""
     W, U, b = weights(h), weights(following(h)), f"b_{index(h)}"
     dW, dU, db = (dot(a) for a in (W, U, b))

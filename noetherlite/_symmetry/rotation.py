@@ -13,7 +13,7 @@ from .._problem.network import Network
 from . import written
 from .blocks import cut, required, transposed
 from .family import Family, KernelLaw, expm
-from .written import Coefficients, Entry, Formula, dot
+from .written import DynamicsNotation, Entry, Formula, dot
 
 
 class DataRotation(Family):
@@ -83,12 +83,12 @@ class DataRotation(Family):
         """Return the formulas by name."""
         return {"rotation": lambda motion, *_: entry(motion)}
 
-    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: DynamicsNotation, whole_layer: bool = False) -> Formula:
         """Return the law of all rotations."""
         return entry(motion)
 
 
-def entry(motion: Coefficients) -> Formula:
+def entry(motion: DynamicsNotation) -> Formula:
     """Return the law of all rotations."""
     W, dW = "W_1", dot("W_1")
     if motion.first_order:

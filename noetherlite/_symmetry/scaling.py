@@ -11,7 +11,7 @@ from .._problem.network import Network
 from .blocks import cut
 from .family import KernelLaw
 from .hidden import Hidden
-from .written import Coefficients, Entry, Formula, dotted, following, group, index, still, summed, weights
+from .written import DynamicsNotation, Entry, Formula, dotted, following, group, index, still, summed, weights
 
 
 class NeuronScaling(Hidden):
@@ -82,6 +82,10 @@ class NeuronScaling(Hidden):
         incoming, outgoing = (cut(x, self._W) ** 2).sum(axis=1) + b**2, (cut(x, self._U) ** 2).sum(axis=0)
         return np.asarray(incoming), np.asarray(outgoing), np.asarray(beta**2)
 
+    def incoming_quantity(self, W: Array) -> Float64Array:
+        """Return ½|w|² per neuron."""
+        return np.asarray(0.5 * (W**2).sum(axis=1))
+
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return (|w|² + b² + p²|u|² [+ β²])^½ per neuron."""
         x = self._point(x)
@@ -101,13 +105,13 @@ class NeuronScaling(Hidden):
             "swish": lambda motion, h, bias, whole: entry(motion, h, "1", bias, True, whole),
         }
 
-    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: DynamicsNotation, whole_layer: bool = False) -> Formula:
         """Return the law of neuron i, or of the whole layer."""
         swish = self._beta is not None
         return entry(motion, str(self.h), f"{self.degree:g}", self.network.bias, swish, whole_layer)
 
 
-def entry(motion: Coefficients, h: str, p: str, bias: bool, swish: bool, whole_layer: bool) -> Formula:
+def entry(motion: DynamicsNotation, h: str, p: str, bias: bool, swish: bool, whole_layer: bool) -> Formula:
     """Return the law of neuron i, or of the whole layer."""
     u = rf"\|{{}}{weights(following(h))}\|_F^2" if whole_layer else "|{}u_i|^2"
     terms = [("+", rf"\|{{}}{weights(h)}\|_F^2" if whole_layer else "|{}w_i|^2")]

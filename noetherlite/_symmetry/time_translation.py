@@ -8,7 +8,7 @@ from .._base import checks
 from .._base.types import ArrayLike, Float64Array
 from .._problem.potentials import Potential
 from .family import NoetherSymmetry
-from .written import Coefficients, Entry, Formula, group
+from .written import DynamicsNotation, Entry, Formula, group
 
 
 class Time(NoetherSymmetry):
@@ -51,12 +51,12 @@ class Time(NoetherSymmetry):
         """Return the formulas by name."""
         return {"time": lambda motion, *_: entry(motion)}
 
-    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: DynamicsNotation, whole_layer: bool = False) -> Formula:
         """Return the law of energy."""
         return entry(motion)
 
 
-def entry(motion: Coefficients) -> Formula:
+def entry(motion: DynamicsNotation) -> Formula:
     """Return the law of energy."""
     half = r"\frac{1}{2}" if not motion.mass else rf"\frac{{{motion.mass}}}{{2}}"
     energy = r"\,U" if motion.first_order else rf"{half}|\dot{{x}}|^2 + U"

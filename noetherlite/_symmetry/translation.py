@@ -13,7 +13,7 @@ from .._problem.losses import LOSSES
 from .._problem.network import Network
 from .blocks import cut, required
 from .family import Family, KernelLaw
-from .written import Coefficients, Entry, Formula, dotted, still
+from .written import DynamicsNotation, Entry, Formula, dotted, still
 
 
 class OutputTranslation(Family):
@@ -99,12 +99,12 @@ class OutputTranslation(Family):
             "translation:W": lambda motion, *_: entry(motion, "W"),
         }
 
-    def formula(self, motion: Coefficients, whole_layer: bool = False) -> Formula:
+    def formula(self, motion: DynamicsNotation, whole_layer: bool = False) -> Formula:
         """Return the law of the sum of the biases, or of a column of weights."""
         return entry(motion, self.name[-1])
 
 
-def entry(motion: Coefficients, block: str) -> Formula:
+def entry(motion: DynamicsNotation, block: str) -> Formula:
     """Return the law of the sum of the biases, or of a column of weights."""
     entry = r"\sum_i {}b_{L,i}" if block == "b" else r"\sum_i {}W_{L,ij}"
     source = "theory §4.4, not in GU"

@@ -12,7 +12,7 @@ Formula = tuple[str, str]  # a law in LaTeX, and its place in the paper
 
 
 @dataclass(frozen=True)
-class Coefficients:
+class DynamicsNotation:
     """The coefficients of a dynamics as LaTeX.
 
     Attributes
@@ -48,14 +48,14 @@ class Coefficients:
 
 
 # (motion, layer, whether there are biases, whether it is the law of the whole layer) ↦ formula
-Entry = Callable[[Coefficients, str, bool, bool], Formula]
-GENERAL = Coefficients("general", "m", "c", r"\mu ")
+Entry = Callable[[DynamicsNotation, str, bool, bool], Formula]
+GENERAL = DynamicsNotation("general", "m", "c", r"\mu ")
 
 
-def written(d: Dynamics) -> Coefficients:
+def written(d: Dynamics) -> DynamicsNotation:
     """Return the coefficients of a dynamics as LaTeX."""
     if d.mass == 0:
-        return Coefficients(d.name, "0", f"{d.gamma:g}", "")
+        return DynamicsNotation(d.name, "0", f"{d.gamma:g}", "")
     mass = "" if d.mass == 1 else f"{d.mass:g}"
     parts = [f"{d.gamma:g}"] * (d.gamma > 0) + [rf"\frac{{{d.alpha:g}}}{{t}}"] * (d.alpha > 0)
     friction = f"({' + '.join(parts)})" if len(parts) > 1 else "".join(parts)
@@ -65,7 +65,7 @@ def written(d: Dynamics) -> Coefficients:
     )
     if rate > 0:
         factor += r"\,e^{t}" if rate == 1 else rf"\,e^{{{rate:g}t}}"
-    return Coefficients(d.name, mass, friction, factor)
+    return DynamicsNotation(d.name, mass, friction, factor)
 
 
 def index(h: str) -> str:

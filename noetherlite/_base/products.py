@@ -1,0 +1,17 @@
+"""Matrix products by the BLAS that the kernels use."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .types import Array, Float64Array
+
+
+def times_transposed(A: Array, B: Array) -> Float64Array:
+    """Return A Bᵀ by SciPy's BLAS, which the kernels use.
+
+    NumPy has a BLAS of its own, whose threads spin for a tenth of a second after a product and slow down those of SciPy's.
+    """
+    from scipy.linalg.blas import dgemm
+
+    return np.asarray(dgemm(1.0, B.T, A.T, trans_a=True).T)
