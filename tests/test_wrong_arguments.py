@@ -36,6 +36,8 @@ RIGHT = {
     "name": "text", "checkpoint": "None text", "out": "None text", "path": "text", "root": "None text", "folder": "text",
     "n": "None", "component": "0", "Network.widths": "row-", "Network.block.name": " ".join(WRONG),
     "Network.unpack.theta": "of-complex with-nan of-text", "ensemble.X0": "row-", "reference_flow.t": "row-",
+    "CommitteeMachine.teacher_readout": "None", "CommitteeMachine.trained_readout": "True", "LogSumExp.A": "row-",
+    "MatrixFactorization.target": "row-", "PhaseRetrieval.A": "of-complex", "TensorDecomposition.target": "axis+ row-",
     "anchor": "None", "Anchor.weight": "text", "Anchor.bias": "None text", "Anchor.ignored": "-1 0",
     "Averaging.beta": "0", "Averaging.weight": "None " + POSITIVE, "Averaging.decay": NOT_NEGATIVE,
     "arch.Dense.tied": "text", "positions_learned": "0", "kv_heads": "None", "arch.Attention.outputs": "None", "eps": NOT_NEGATIVE,

@@ -13,9 +13,11 @@ import numpy as np
 from .._base import checks
 from .._base.floating import norm, underflowing, unit
 from .._base.types import Array, Seed
+from .._problem.analytic import Analytic
 from .._problem.network import NetworkPotential
 from .._problem.points import random_point
 from .._problem.potentials import Potential, is_potential
+from .affine import Symmetry
 from .catalogue import catalogue
 from .family import Family, NoetherSymmetry
 from .rotation import DataRotation
@@ -38,7 +40,7 @@ def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
     Parameters
     ----------
     U : Potential
-        For potentials other than a network's, the result is time alone; see `Symmetry`.
+        A network's, or one of `nl.potentials` with known symmetries; of others the result is time alone, see `Symmetry`.
     rng : int, SeedSequence or Generator
         Source of the random parameters. They are scaled to the data: pre-activations of size 1 in every layer, outputs of
         the size of the targets, and kinks of neurons among the samples; at one point all biases are zero.
@@ -71,6 +73,8 @@ def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
         rotation = next((s for s in symmetries if isinstance(s, DataRotation)), None)
         if rotation is not None and not _rotates(U, rotation, rng):
             symmetries.remove(rotation)
+    elif isinstance(U, Analytic):
+        symmetries += known(U)
     return [*symmetries, Time(U)]
 
 
@@ -195,7 +199,16 @@ def _resolve(U: Potential, symmetry: str | NoetherSymmetry, argument: str) -> No
 
 def _candidates(U: Potential) -> list[NoetherSymmetry]:
     """Return the symmetries that can be selected by name, whether they hold or not."""
-    return [*(catalogue(U.network) if isinstance(U, NetworkPotential) else ()), Time(U)]
+    return [*known(U), Time(U)]
+
+
+def known(U: Potential) -> list[Family]:
+    """Return the catalogue of a network, whether its members hold or not, or the symmetries of an analytic potential."""
+    if isinstance(U, NetworkPotential):
+        return catalogue(U.network)
+    if isinstance(U, Analytic):
+        return [Symmetry(g[:, :-1], g[:, -1], name) for name, g in U.generators().items()]
+    return []
 
 
 def _rotates(U: NetworkPotential, rotation: DataRotation, rng: Seed) -> bool:
