@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ._base.versions import version
 
 if TYPE_CHECKING:
-    from . import arch, bounds, convert, datasets, figures, lagrangian, ntk, plot, potentials, tensors, testing
+    from . import arch, bounds, convert, datasets, exact, figures, lagrangian, ntk, plot, potentials, tensors, testing
     from ._base.gpu import DeviceError
     from ._check.check import check
     from ._check.monitor import Monitor
@@ -95,6 +95,7 @@ _HOMES = {
     "discrete_symmetries": "_symmetry.finite",
     "drift": "_theory.drift",
     "ensemble": "_run.ensemble",
+    "exact": "",
     "figures": "",
     "hessian_product": "_theory.sharpness",
     "integrate": "_run.integrate",

@@ -282,7 +282,7 @@ def test_a_model_of_flax_linen():
     X = np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)
     variables = Backwards().init(jax.random.key(0), X)
     out = Backwards().apply(variables, X)
-    with pytest.raises(ValueError, match="Layers in another order"):
+    with pytest.raises(ValueError, match="another order of the layers"):
         convert.from_flax(net, variables, like=(X, out))
     theta = convert.from_flax(net, variables, order=[f"Dense_{i}" for i in (3, 2, 1, 0)], like=(X, out))
     np.testing.assert_allclose(net.predict(theta, X), out, atol=1e-5)
@@ -345,6 +345,6 @@ def test_a_model_of_keras():
     other = Model()
     like = (X, np.asarray(other(X)))
     weights = other.get_weights()
-    with pytest.raises(ValueError, match="Layers in another order"):
+    with pytest.raises(ValueError, match="another order of the layers"):
         convert.from_keras(net, weights, like=like)
     convert.from_keras(net, [*weights[2:], *weights[:2]], like=like)

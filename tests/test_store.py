@@ -175,7 +175,7 @@ def test_every_maker_counts(owner, name, value, monkeypatch):
     monkeypatch.setattr(owner, name, value)
     names.add(store._name.__wrapped__(target))
     assert len(names) == 4
-    assert all(store._OURS.fullmatch(name) for name in names)
+    assert all(store._FOLDER_NAME.fullmatch(name) for name in names)
 
 
 def test_all_that_is_compiled_is_among_the_sources():
