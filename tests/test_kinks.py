@@ -447,5 +447,5 @@ def test_a_margin_that_dips_within_a_step_is_found():
 
     # (s − 0.3)² − 0.01 on [0, 2] in units of the step, s = u/2
     m, d = lambda u: (u / 2 - 0.3) ** 2 - 0.01, lambda u: u / 2 - 0.3
-    assert events._closest(Edge(m(0), d(0)), Edge(m(2), d(2)), 2.0) == pytest.approx([0.6])
-    assert events._closest(Edge(m(0) + 1, d(0)), Edge(m(2) + 1, d(2)), 2.0) == []
+    assert events._minima(Edge(m(0), d(0)), Edge(m(2), d(2)), 2.0) == pytest.approx([0.6])
+    assert events._minima(Edge(m(0) + 1, d(0)), Edge(m(2) + 1, d(2)), 2.0) == []
