@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 import noetherlite as nl
-from noetherlite import arch, bounds, convert, datasets, figures, lagrangian, ntk, plot, potentials, tensors, testing
+from noetherlite import arch, bounds, convert, datasets, exact, figures, lagrangian, ntk, plot, potentials, tensors, testing
 
 NET, MSE = nl.Network([2, 3, 2], "relu"), nl.Network([2, 3, 1], "relu", loss="mse")
 X, LABELS = np.random.default_rng(0).normal(size=(4, 2)), np.array([0, 1, 1, 0])
 U, THETA = NET.potential(X, LABELS), NET.init(rng=0)
 RADIAL, POINT = potentials.Radial(2), np.array([1.0, 0.5])
+SCALAR = nl.Network([2, 1, 1], "relu", bias=False, loss="mse").potential(X[:2], np.ones((2, 1)))
 
 
 def kinetic(t, x, v):
@@ -66,14 +67,13 @@ tensors.dump(LAWS, FOLDER / "laws.json")
 
 MODULES = {
     "nl": nl, "datasets": datasets, "potentials": potentials, "plot": plot, "ntk": ntk, "figures": figures, "testing": testing,
-    "lagrangian": lagrangian, "convert": convert, "bounds": bounds, "tensors": tensors,
-    "arch": arch,
+    "lagrangian": lagrangian, "convert": convert, "bounds": bounds, "tensors": tensors, "arch": arch, "exact": exact,
 }  # fmt: skip
 # results and errors, which are not made by hand; kinds of which only others are made; and helpers without a place in the docs
 MADE_BY_THE_LIBRARY = {
     "Algorithm", "Audit", "Charge", "Check", "CheckpointError", "Coverage", "DeviceError", "DiscreteSymmetry", "Discovery",
     "DivergenceError",    "Drift", "Finding", "Flow", "Law", "LawCount", "LawRecord", "Leg", "Member", "Potential", "Report", "Scan", "SlidingMode",
-    "Snapshot", "Sweep", "SweepMember", "Trajectory", "Watch", "WidthStudy",
+    "BalancedFlow", "FlowSolution", "Snapshot", "Sweep", "SweepMember", "Trajectory", "Watch", "WidthStudy",
     "is_potential", "owned", "new_axes", "spans_a_decade",
 }  # fmt: skip
 # a right call of each: the function, and its arguments by name
@@ -195,6 +195,15 @@ CALLS = {
     "assert_symmetric": (testing.assert_symmetric, dict(params=TREE, grads=GRADIENT, laws=LAWS, precision=None)),
     "assert_gradient": (testing.assert_gradient, dict(U=RADIAL, gradient=RADIAL.gradient, x=POINT, rng=0, precision=None)),
     "assert_law_holds": (testing.assert_law_holds, dict(U=RADIAL, params=RUN.params, t=RUN.t, dynamics=nl.GD(0.1), laws="all", motion=False)),
+    "balanced_linear": (exact.balanced_linear, dict(W1=np.eye(2), W2=np.eye(2), target=np.eye(2), t=[0.0, 1.0])),
+    "decoupled_modes": (exact.decoupled_modes, dict(singular_values=[2.0, 1.0], start=0.1, t=[0.0, 1.0], depth=2)),
+    "function_space_velocity": (exact.function_space_velocity, dict(z=np.ones((1, 1, 2)), charge=[1.0], force=np.ones((1, 1, 2)))),
+    "modified_field": (exact.modified_field, dict(U=RADIAL, x=POINT, lr=0.1, order=1)),
+    "modified_flow": (exact.modified_flow, dict(U=RADIAL, x0=POINT, lr=0.1, t=[0.0, 1.0], order=1, rtol=1e-6)),
+    "neuron_products": (exact.neuron_products, dict(U=NET.potential(X, LABELS), x=THETA)),
+    "relu_function_flow": (exact.relu_function_flow, dict(U=SCALAR, x0=[0.5, 0.1, 1.0], t=[0.0, 0.1], rtol=1e-6, atol=1e-6)),
+    "scalar_network": (exact.scalar_network, dict(weights=[1.0, 0.5], target=1.0)),
+    "scale_invariant_norm": (exact.scale_invariant_norm, dict(lr=0.1, weight_decay=0.1, gradient_square=1.0)),
     "lagrangian.momentum": (lagrangian.momentum, dict(L=kinetic, t=0.0, x=POINT, v=POINT)),
     "lagrangian.hamiltonian": (lagrangian.hamiltonian, dict(L=kinetic, t=0.0, x=POINT, v=POINT)),
     "lagrangian.rund_trautmann": (lagrangian.rund_trautmann, dict(L=kinetic, generator=still, t=0.0, x=POINT, v=POINT)),

@@ -124,7 +124,9 @@ def test_names_without_an_order_are_asked_for():
     theta, order = drawn(SQUARE), ["inner", "middle", "readout"]
     state = named(SQUARE, theta, order)
     for tree in (state, dict(sorted(state.items())), dict(reversed(state.items()))):
-        with pytest.raises(ValueError, match=r"'inner' \(4, 4\).*'middle'.*'readout'.*does not follow from.*order=\[…\]"):
+        with pytest.raises(
+            ValueError, match=r"'inner' \(4, 4\).*'middle'.*'readout'.*does not follow from.*order=\[…\]"
+        ):
             convert.from_torch(SQUARE, tree)
         np.testing.assert_array_equal(convert.from_torch(SQUARE, tree, order=order), theta)
 
