@@ -10,7 +10,20 @@ from pathlib import Path
 import numpy as np
 
 import noetherlite as nl
-from noetherlite import arch, bounds, convert, datasets, exact, figures, lagrangian, ntk, plot, potentials, tensors, testing
+from noetherlite import (
+    arch,
+    bounds,
+    convert,
+    datasets,
+    exact,
+    figures,
+    lagrangian,
+    ntk,
+    plot,
+    potentials,
+    tensors,
+    testing,
+)
 
 NET, MSE = nl.Network([2, 3, 2], "relu"), nl.Network([2, 3, 1], "relu", loss="mse")
 X, LABELS = np.random.default_rng(0).normal(size=(4, 2)), np.array([0, 1, 1, 0])
