@@ -271,6 +271,30 @@ def test_single_precision():
     assert single.eps == np.finfo(np.float32).eps
 
 
+def test_near_an_initialiser_points_are_drawn_where_laws_show():
+    """Weights of 0.02, zero biases and unit gains in single precision: near them, laws are missing, which is said."""
+    model = decoder()
+    rng = np.random.default_rng(0)
+    params = {
+        name: (0.02 * rng.normal(size=x.shape) if x.ndim > 1 else np.full(x.shape, not name.endswith("bias"))).astype(
+            "f4"
+        )
+        for name, x in model.params.items()
+    }
+
+    def gradient(point):
+        return {name: g.astype("f4") for name, g in model.gradient(point).items()}
+
+    scan = nl.scan(gradient, params, draws=8)
+    assert formulas(scan) == CATALOGUE["GPT"][1]
+    assert "weights were scaled to 1/√inputs" in scan.limits[0]
+    assert "wte.weight, wpe.weight, h.0.attn.q.weight and 6 more" in scan.limits[0]
+    near = nl.scan(gradient, params, draws=8, spread=0.1)
+    assert formulas(near) != CATALOGUE["GPT"][1]
+    assert "laws may be missing, or sums of others" in near.limits[0]
+    assert not any("1/√inputs" in sentence for sentence in found(model, draws=8).limits)
+
+
 def test_views_name_what_shapes_do_not_tell():
     """Queries, keys and values of different sizes in one axis, as heads: told by a view of each third of it."""
     model = decoder(fused=True, bias=False, heads=2, width=3)

@@ -69,10 +69,16 @@ def trained():
 
 
 def times(**factors):
-    return lambda grads: {name: g * factors.get(name.replace(".", "_"), 1) for name, g in grads.items()}
+    return lambda grads, params: {name: g * factors.get(name.replace(".", "_"), 1) for name, g in grads.items()}
+
+
+def decayed(fewest_axes):
+    """Weight decay folded into the gradient, of tensors with that many axes."""
+    return lambda grads, params: {n: g + 0.1 * params[n].detach() * (g.ndim >= fewest_axes) for n, g in grads.items()}
 
 
 ROW = torch.where(torch.arange(VOCABULARY) == 3, 0.99, 1.0).double()[:, None]
+HEAD = torch.where(torch.arange(WIDTH) < WIDTH // HEADS, 1.0, 0.9).double()[:, None]
 FAULTS = {
     "a norm's gain is a partial sum": (times(ln_2_weight=0.5), "the gradient of ln_2.weight is 0.5 times what the other tensors ask for: a partial sum?"),
     "a block is counted twice": (times(up_weight=2, up_bias=2, down_weight=2, down_bias=2), "the gradient of up.weight is 2 times what the other tensors ask for: counted twice?"),
@@ -80,7 +86,10 @@ FAULTS = {
     "keys are 10 % small": (times(k_weight=0.9, k_bias=0.9), "the gradient of k.weight is 0.9 times"),
     "one vocabulary row is 1 % small": (times(head_weight=ROW), "shift of head.weight is broken"),
     "a sum where a mean is meant": (times(**dict.fromkeys([n.replace(".", "_") for n, _ in GPT().named_parameters()], 8)), "is 8 times what the logits ask for: summed"),
-    "clipping tensor by tensor": (lambda grads: {n: g / g.norm().clamp(min=1e-2) for n, g in grads.items()}, "is broken"),
+    "keys of one head are 10 % small": (times(k_weight=HEAD, k_bias=HEAD[:, 0]), "queries and keys (2 heads) is broken since step 0, block 1"),
+    "clipping tensor by tensor": (lambda grads, _: {n: g / g.norm().clamp(min=1e-2) for n, g in grads.items()}, "clipped tensor by tensor?"),
+    "weight decay": (decayed(1), "the gradient has 0.1 times the parameters added to it: weight decay?"),
+    "weight decay of matrices": (decayed(2), "the gradient has 0.1 times the parameters of matrices added to it: weight decay?"),
 }  # fmt: skip
 
 
@@ -92,8 +101,24 @@ def test_planted_faults_are_named(trained, name):
     right = nl.watch(laws, anchor=anchor)
     assert right(params, grads, logits=logits, labels=labels) == []
     wrong = nl.watch(laws, anchor=anchor)
-    assert said in "\n".join(map(str, wrong(params, change(grads), logits=logits, labels=labels)))
+    assert said in "\n".join(map(str, wrong(params, change(grads, params), logits=logits, labels=labels)))
     assert not wrong.ok
+
+
+def test_one_number_that_explains_one_defect_is_no_decay(trained):
+    laws, params, grads, _, _ = trained
+    (shift,) = [law for law in laws if law.tensors == ("o.bias",)]
+    (finding,) = nl.watch([shift])(params, {name: g + 1e-3 for name, g in grads.items()})
+    assert not finding.reason
+
+
+def test_what_no_law_of_axes_sees_is_in_the_coverage(trained):
+    """The bias of the output is tied to that of the values by g_v = Oᵀ g_o, which acts on no axis: a factor on it goes unseen."""
+    laws, params, grads, _, _ = trained
+    watch = nl.watch(laws)
+    assert watch(params, times(o_bias=2)(grads, params)) == []
+    assert "o.bias" in watch.coverage.free
+    assert "o.bias" in watch.report().partition("locked to no other: ")[2]
 
 
 @pytest.mark.slow

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._base import checks, html
-from .._base.floating import rms, underflowing, unit
-from .._base.types import Array, Seed
+from .._base.floating import underflowing, unit
+from .._base.types import Seed
 from .hypotheses import Shapes
 from .law import Law
 from .measure import Draw, Measurements
 from .names import named
+from .points import enlarged, random_point, small_weights
 from .scan import Search, draws_needed
 from .trees import Tree, matched, named_arrays
 from .views import splits_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FEW, _MOST_DRAWS = 3, 64
+_SPREAD = 0.1
 _ORDER = ("gl", "complex", "rotate", "scale", "whole", "translate", "null")  # in which laws are listed
 _LARGE = 10_000_000  # parameters, beyond which no more draws are taken than were asked for
 
@@ -96,7 +98,7 @@ def scan(
     *,
     rng: Seed = 0,
     draws: int | None = None,
-    spread: float = 0.1,
+    spread: float | None = None,
     views: dict[str, dict[str, Any]] | None = None,
 ) -> Scan:
     """Find all symmetries of a loss that act on axes of its tensors, from gradients at random points.
@@ -118,8 +120,10 @@ def scan(
         Number of gradients. Three are enough for most relations, those between whole tensors need more than there are tensors. By
         default as many as every relation needs, up to 64; three with more than ten million parameters. `limits` says what the
         number was too small for.
-    spread : float
-        How far the points lie from `params`, relative to the root mean square of each tensor.
+    spread : float, optional
+        How far the points lie from `params`, relative to the root mean square of each tensor. By default 0.1; matrices that are
+        much smaller than 1/√inputs, as an initialiser may leave them, are scaled to that before, and `limits` says so. The laws
+        are those of the model, not of the point.
     views : mapping, optional
         {"attn.c_attn.weight": {"axis": 0, "shape": (3, heads, width)}}: axes that are several. Equal parts of fused axes, heads,
         groups of heads and pairs of rotary positions are tried without being told.
@@ -153,19 +157,21 @@ def scan(
         raise TypeError(f"gradient must be a function of params, got {checks.describe(gradient)}")
     if draws is not None:
         draws = checks.integer(draws, "draws", minimum=2)
-    spread = checks.real(spread, "spread", minimum=0, strict=True)
+    distance = _SPREAD if spread is None else checks.real(spread, "spread", minimum=0, strict=True)
     start, eps = named_arrays(params, "params")
+    small = small_weights(start)
+    start = enlarged(start, small) if spread is None else start
     shapes = Shapes(splits_of({name: x.shape for name, x in start.items()}, views))
     large = sum(x.size for x in start.values()) > _LARGE
     count = draws or (_FEW if large else min(max(_FEW, draws_needed(shapes)), _MOST_DRAWS))
     generator = checks.generator(rng)
     pairs = []
     for _ in range(count):
-        point = _random_point(start, spread, generator)
+        point = random_point(start, distance, generator)
         grads, grads_eps = named_arrays(gradient({name: x.copy() for name, x in point.items()}), "gradient(params)")
         pairs.append((point, {name: g.copy() for name, g in matched(point, grads).items()}))
         eps = max(eps, grads_eps)
-    return _search(shapes, pairs, eps)
+    return _search(shapes, pairs, eps, _about_points(small, spread))
 
 
 @underflowing
@@ -209,19 +215,6 @@ def scan_pairs(pairs: Iterable[tuple[Tree, Tree]], *, views: dict[str, dict[str,
     return _search(shapes, recorded, eps)
 
 
-def _random_point(start: dict[str, Array], spread: float, rng: np.random.Generator) -> dict[str, Array]:
-    """Return a random point near `start`; tensors that are zero move by the typical size of the others."""
-    sizes = {name: float(rms(x)) for name, x in start.items()}
-    typical = float(np.median([size for size in sizes.values() if size > 0] or [1.0]))
-    point: dict[str, Array] = {}
-    for name, x in start.items():
-        size = sizes[name] or typical
-        scale = unit(np.array(size))  # which float32 may not reach
-        step = spread * (size / scale) * rng.standard_normal(x.shape, dtype=np.float32)
-        point[name] = x + step.astype(x.dtype) * x.dtype.type(scale)
-    return point
-
-
 def _scaled_draws(draws: Sequence[Draw]) -> Sequence[Draw]:
     """Return draws scaled so that squares neither overflow nor underflow; relations are homogeneous in both arrays."""
     scales = [max(unit(a) for draw in draws for a in draw[k].values()) for k in (0, 1)]
@@ -234,10 +227,23 @@ def _scaled_draws(draws: Sequence[Draw]) -> Sequence[Draw]:
     ]
 
 
-def _search(shapes: Shapes, draws: Sequence[Draw], eps: float) -> Scan:
+def _about_points(small: Mapping[str, float], spread: float | None) -> list[str]:
+    """Return what is to be said of points near parameters of which some are small."""
+    if not small:
+        return []
+    names = ", ".join([*small][:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
+    if spread is None:
+        return [f"weights were scaled to 1/√inputs, as gradients near small ones are partly round-off: {names}"]
+    return [
+        f"weights are much smaller than 1/√inputs, so that some gradients may be little but round-off: {names}; laws may be"
+        " missing, or sums of others: leave out spread, or give larger params"
+    ]
+
+
+def _search(shapes: Shapes, draws: Sequence[Draw], eps: float, notes: Sequence[str] = ()) -> Scan:
     search = Search(shapes, Measurements(_scaled_draws(draws), eps))
     laws = search.run()
-    limits = _near_relations(search, laws)
+    limits = [*notes, *_near_relations(search, laws)]
     if search.skipped:
         limits.append(
             f"relations between more legs than {len(draws)} gradients give equations for, among them those between whole"

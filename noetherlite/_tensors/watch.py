@@ -14,10 +14,11 @@ from .._base.precision import EPSILON
 from .._base.types import Array
 from .anchor import Anchor, AnchorCheck
 from .averaged import AverageCheck, Averaging, averaging_of
+from .causes import reasons
 from .defects import Defects
 from .finding import Finding, allowance, largest, ratio, scale_of, scaled, verdict
 from .law import Law, given
-from .localise import Factor, coverage, factors, terms
+from .localise import coverage
 from .trees import Tree, require_finite
 from .wanted import averages, gathered_pair, shapes_of
 
@@ -188,7 +189,10 @@ class Watch:
         larger = worst * self._tolerance >= self._worst * allowed
         if larger.any():
             self._worst, self._tolerance = np.where(larger, (worst, allowed), (self._worst, self._tolerance))
-        return self._with_reasons(new, x, g)
+        if not new:
+            return new
+        why = reasons([finding.law for finding in new], self.laws, self.coverage, self.names, x, g, eps)
+        return [replace(finding, reason=reason) for finding, reason in zip(new, why, strict=True)]
 
     def _judge_again(
         self, i: int, step: int, x: Mapping[str, Array], g: Mapping[str, Array], allowed: float
@@ -208,12 +212,6 @@ class Watch:
                 shrunk = float(largest_so_far[index] / scale[index]) if scale[index] else 1.0
                 return worst, Finding(law, step, index, worst * shrunk, allowed * shrunk)
         return largest(ratio(defect, largest_so_far))[0], None
-
-    def _with_reasons(self, new: list[Finding], x: Mapping[str, Array], g: Mapping[str, Array]) -> list[Finding]:
-        if not new:
-            return new
-        wrong = factors(terms(self.laws, self.names, x, g), self.names, self.coverage, g)
-        return [replace(finding, reason=_reason(finding.law, wrong)) for finding in new]
 
     def report(self) -> str:
         """Return the table of laws, the findings and the coverage as text."""
@@ -308,33 +306,6 @@ def watch(
     if anchor is not None:
         checks.instance(anchor, "anchor", Anchor, "an nl.tensors.Anchor")
     return Watch(laws, checks.integer(every, "every", minimum=1), raise_on_broken, eps, how, anchor)
-
-
-def _reason(law: Law, factors: Mapping[str, Factor]) -> str:
-    """Return, in words, the tensors and factors that would explain a broken law."""
-    texts = []
-    for name in (name for name in factors if name in law.tensors):
-        value, other_names = factors[name].value, factors[name].others
-        hint = (
-            ": a partial sum?"
-            if 0 < value < 1 and _is_whole_number(1 / value)
-            else ": counted twice?"
-            if _is_whole_number(value)
-            else ""
-        )
-        if value == 0:
-            texts.append(f"{name} gets no gradient: detached?")
-        elif len(other_names) == 1:
-            texts.append(
-                f"the gradient of {name} is {value:.4g} times what that of {other_names[0]} asks for, or one of both is wrong"
-            )
-        else:
-            texts.append(f"the gradient of {name} is {value:.4g} times what the other tensors ask for{hint}")
-    return ", ".join(texts[:3])
-
-
-def _is_whole_number(value: float) -> bool:
-    return value > 1.5 and abs(value - round(value)) < 0.01 * value
 
 
 def assert_symmetric(params: Tree, grads: Tree, laws: Iterable[Law], *, precision: str | None = None) -> None:
