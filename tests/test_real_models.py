@@ -320,6 +320,34 @@ def test_a_transformer_of_flax_and_adam_of_optax(jax64):
     assert watch.ok, watch.report()
 
 
+def test_a_model_of_equinox_is_a_tree(jax64):
+    """Its modules are dataclasses; what is no array in them, such as an activation, is none of the parameters."""
+    eqx = pytest.importorskip("equinox")
+    model = eqx.nn.MLP(3, 2, 5, 1, activation=jax64.nn.relu, key=jax64.random.key(0))
+    model = jax64.tree.map(lambda a: np.asarray(a, float) if eqx.is_array(a) else a, model)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 2))
+    arrays, rest = eqx.partition(model, eqx.is_array_like)
+    order = jax64.tree.structure(arrays)
+    gradient = jax64.jit(jax64.grad(lambda arrays: ((jax64.vmap(eqx.combine(arrays, rest))(X) - y) ** 2).mean()))
+    scan = nl.scan(lambda flat: gradient(jax64.tree.unflatten(order, [*flat.values()])), model)
+    assert list(scan.shapes) == [f"layers.{k}.{part}" for k in range(2) for part in ("weight", "bias")]
+    assert names_of(scan) == ["neurons between layers.0 and layers.1: R₊^5"]
+    watch = nl.watch(scan.laws())
+    for _ in range(5):
+        grads = gradient(arrays)
+        watch(arrays, grads)
+        arrays = jax64.tree.map(lambda x, g: x - 0.1 * np.asarray(g), arrays, grads)
+    assert watch.ok
+    grads = gradient(arrays)
+    (finding, *_) = watch(
+        arrays, eqx.tree_at(lambda tree: tree.layers[1].weight, grads, 0.5 * np.asarray(grads.layers[1].weight))
+    )
+    assert "layers.1.weight" in finding.reason
+    watch(arrays, eqx.tree_at(lambda tree: tree.layers[1].weight, grads, None))
+    assert "grads has no entry for 'layers.1.weight'" in watch.problem
+
+
 def test_keras_on_jax(jax64):
     """Keras normalises layers in single precision whatever they have: what that breaks is said, not called a law."""
     scan = keras_scan()

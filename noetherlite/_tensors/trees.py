@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ def named_arrays(
 
     Parameters
     ----------
-    tree : mapping, sequence, or nested ones of array_like
-        For example a `state_dict`, `dict(model.named_parameters())` or a tree of parameters of Flax or Equinox.
+    tree : mapping, sequence, dataclass, or nested ones of array_like
+        For example a `state_dict`, `dict(model.named_parameters())`, a tree of parameters of Flax or a model of Equinox.
     name : str
         What the argument is called in messages.
     only : container of str, optional
@@ -46,7 +47,7 @@ def named_arrays(
     TypeError, ValueError
         If an entry is None, sparse, empty, not an array of real numbers, or not finite.
     """
-    if not isinstance(tree, Mapping | Sequence) or isinstance(tree, str | bytes):
+    if hasattr(tree, "dtype") or _children(tree) is None:
         raise TypeError(f"{name} must be a mapping of names to arrays, got {checks.describe(tree)}")
     arrays: dict[str, Array] = {}
     eps = 0.0
@@ -64,24 +65,34 @@ def named_arrays(
     return arrays, eps
 
 
-def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield what a tree holds by its dotted names."""
+def leaves(tree: Tree, prefix: str = "", in_module: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield what a tree holds by its dotted names; of dataclasses, such as the modules of Equinox, arrays alone."""
     if hasattr(tree, "dtype"):
         yield prefix, tree
         return
-    if isinstance(tree, Mapping):
-        children = tree.items()
-    elif isinstance(tree, Sequence) and not isinstance(tree, str | bytes):
-        children = enumerate(tree)  # type: ignore[assignment]
-    else:
-        yield prefix, tree
+    children = _children(tree)
+    if children is None:
+        if not in_module:  # where functions, sizes and None stand beside arrays
+            yield prefix, tree
         return
+    in_module = in_module or not isinstance(tree, Mapping | Sequence)
     for key, value in children:
         name = f"{prefix}.{key}" if prefix else str(key)
         if hasattr(value, "dtype"):  # most children are arrays
             yield name, value
         else:
-            yield from leaves(value, name)
+            yield from leaves(value, name, in_module)
+
+
+def _children(tree: Tree) -> Iterable[tuple[Any, Any]] | None:
+    """Return the names and values that a tree has; None if it is a leaf."""
+    if isinstance(tree, Mapping):
+        return tree.items()
+    if isinstance(tree, Sequence) and not isinstance(tree, str | bytes):
+        return enumerate(tree)
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        return [(field.name, getattr(tree, field.name)) for field in dataclasses.fields(tree)]
+    return None
 
 
 @functools.lru_cache

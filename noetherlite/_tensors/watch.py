@@ -184,7 +184,7 @@ class Watch:
         self.n_checked += 1
         new = []
         for i in np.flatnonzero(worst > allowed):
-            worst[i], finding = self._judge_again(int(i), step, x, g, allowed[i])
+            worst[i], finding = self._judge_again(int(i), step, x, g, float(allowed[i]))
             new += [finding] if finding else []
         larger = worst * self._tolerance >= self._worst * allowed
         if larger.any():
