@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ._theory.counting import LawCount, count_laws
     from ._theory.discovery import Discovery, discover
     from ._theory.drift import Drift, drift
+    from ._theory.polynomials import ConservedPolynomial, conserved_polynomials
     from ._theory.sharpness import hessian_product, sharpness
 
 __version__ = version()
@@ -63,6 +64,7 @@ _HOMES = {
     "Algorithm": "_motion.base",
     "CheckpointError": "_run.checkpoint",
     "ConformalLeapfrog": "_motion.conformal_leapfrog",
+    "ConservedPolynomial": "_theory.polynomials",
     "Dataset": "_problem.dataset",
     "DeviceError": "_base.gpu",
     "Discovery": "_theory.discovery",
@@ -88,6 +90,7 @@ _HOMES = {
     "arch": "",
     "bounds": "",
     "check": "_check.check",
+    "conserved_polynomials": "_theory.polynomials",
     "convert": "",
     "count_laws": "_theory.counting",
     "datasets": "",

@@ -84,7 +84,7 @@ MODULES = {
 }  # fmt: skip
 # results and errors, which are not made by hand; kinds of which only others are made; and helpers without a place in the docs
 MADE_BY_THE_LIBRARY = {
-    "Algorithm", "Audit", "Charge", "Check", "CheckpointError", "Coverage", "DeviceError", "DiscreteSymmetry", "Discovery",
+    "Algorithm", "Audit", "Charge", "Check", "CheckpointError", "ConservedPolynomial", "Coverage", "DeviceError", "DiscreteSymmetry", "Discovery",
     "DivergenceError",    "Drift", "Finding", "Flow", "Law", "LawCount", "LawRecord", "Leg", "Member", "Potential", "Report", "Scan", "SlidingMode",
     "BalancedFlow", "FlowSolution", "Snapshot", "Sweep", "SweepMember", "Trajectory", "Watch", "WidthStudy",
     "is_potential", "owned", "new_axes", "spans_a_decade",
@@ -130,6 +130,7 @@ CALLS = {
     "Trajectory.plot_law": (LAWFUL.plot_law, dict(name="scaling:1", what="residual", ax=None)),
     "LawRecord.largest": (LAWFUL.laws["scaling:1"].largest, dict(what="residual")),
     "check": (nl.check, dict(U=RADIAL, params=RUN.params, t=RUN.t, dynamics=nl.GD(0.1), velocity=None, laws="all", minibatches=False, batches=None, precision=None, every=1)),
+    "conserved_polynomials": (nl.conserved_polynomials, dict(net=SMALL, degree=2, flow="gradient", rng=0)),
     "count_laws": (nl.count_laws, dict(net=MSE, flow="gradient", rng=0, memory=2.0**32, theta=None, X=None)),
     "discrete_symmetries": (nl.discrete_symmetries, dict(U=U)),
     "hessian_product": (nl.hessian_product, dict(U=U, x=THETA, v=THETA)),

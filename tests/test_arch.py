@@ -303,6 +303,57 @@ def test_laws_of_models_that_everybody_knows():
     assert sum(gpt2.known_laws().values()) == by_hand == 674_584
 
 
+# --- the polynomials themselves ----------------------------------------------------------------------------------------
+
+
+def mse(widths, activation, bias=False):
+    return nl.Network(widths, activation, bias=bias, loss="mse")
+
+
+FORMULAS = [
+    (mse([2, 2, 2], "linear"), 2, ["|W1[0,:]|² − |W2[:,0]|²", "⟨W1[0,:], W1[1,:]⟩ − ⟨W2[:,0], W2[:,1]⟩", "|W1[1,:]|² − |W2[:,1]|²"]),
+    (mse([2, 1, 1], "relu", bias=True), 2, ["|W1[0,:]|² + b1[0]² − W2[0,0]²"]),
+    (mse([2, 1, 1], "repu(3)"), 4, ["|W1[0,:]|² − 3 W2[0,0]²"]),
+    (arch.Model(arch.MLP([1, 1, 2], "tanh", bias=True), loss="nll"), 3, ["mlp.dense2.W[0,0] + mlp.dense2.W[1,0]", "mlp.dense2.b[0] + mlp.dense2.b[1]"]),
+    (arch.Chain(arch.RMSNorm(1, eps=0.5), arch.Dense(1, 1)), 2, ["rmsnorm.gain[0]² − dense.W[0,0]²"]),
+    (arch.MLP([2, 2, 1], "gelu"), 3, []),
+]  # fmt: skip
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("case", range(len(FORMULAS)))
+def test_conserved_polynomials_are_those_of_theory_4(case):
+    net, degree, expected = FORMULAS[case]
+    assert [str(h) for h in nl.conserved_polynomials(net, degree)] == expected
+
+
+@pytest.mark.needs_jit
+def test_conserved_polynomials_are_as_many_as_the_laws():
+    """Of quadratic and linear laws; with momentum, angular momenta."""
+    for net, flow in (
+        (arch.Conv1d([1, 2, 1], [3, 3], "linear"), "gradient"),
+        (arch.Attention(2, 1, 2, outputs=1, bias=True), "gradient"),
+        (arch.Conv1d([2, 2, 1], [2, 2], "linear"), "momentum"),
+    ):
+        assert len(nl.conserved_polynomials(net, flow=flow)) == nl.count_laws(net, flow)
+    (law,) = nl.conserved_polynomials(mse([2, 2, 1], "linear"), flow="momentum")
+    assert str(law) == "⟨W1[0,:], p(W1)[1,:]⟩ − ⟨W1[1,:], p(W1)[0,:]⟩ + W2[0,0] p(W2)[0,1] − W2[0,1] p(W2)[0,0]"
+
+
+@pytest.mark.needs_jit
+def test_a_conserved_polynomial_is_a_function():
+    model = arch.Model(arch.Conv1d([1, 2, 1], [3, 3], "linear"), loss="mse")
+    params, X, y = problem(model)
+    theta, gradient = model.pack(params), model.pack(model.gradient(params, X, y))
+    law = nl.conserved_polynomials(model)[0]
+    u, v = theta.reshape(2, 2, 3)
+    assert law.degree == 2
+    assert abs(law.value(theta) - (u[0] @ v[1] - u[1] @ v[0])) <= 20 * EPS * np.linalg.norm(theta) ** 2
+    assert abs(law.gradient(theta) @ gradient) <= 100 * EPS * np.linalg.norm(theta) * np.linalg.norm(gradient)
+    with pytest.raises(ValueError, match="degree=4 has 5984 monomials of 17 variables"):
+        nl.conserved_polynomials(arch.MLP([2, 3, 2], "relu", bias=True), 4)
+
+
 # --- where published statements differ ----------------------------------------------------------------------------------
 
 

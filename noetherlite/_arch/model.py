@@ -64,7 +64,7 @@ class Model:
 
     def __init__(self, *blocks: Block, loss: str = "any") -> None:
         self.loss = checks.one_of(loss, "loss", LOSSES)
-        self.chain = Chain(*blocks)
+        self.chain = blocks[0] if len(blocks) == 1 and type(blocks[0]) is Chain else Chain(*blocks)
         self.shapes = dict(_tensors(self.chain, ""))
         frozen = set(_frozen(self.chain, ""))
         self.trained = tuple(name for name in self.shapes if name not in frozen)

@@ -288,3 +288,17 @@ def insert(rows, pivots, rank, vector):
             pivots[rank] = pivot
             return True
     return False
+
+
+@compiled
+def null_space(rows, pivots, rank, free, out):
+    """out (len(free), n): the vectors orthogonal to the `rank` rows of an echelon form, one for each column without a pivot."""
+    for k in range(free.size):
+        out[k] = 0
+        out[k, free[k]] = _ONE
+        for r in range(rank - 1, -1, -1):  # a row is zero at the pivots of those before it
+            total = np.uint64(0)
+            for j in range(out.shape[1]):
+                if rows[r, j] and out[k, j]:
+                    total = add(total, multiply(rows[r, j], out[k, j]))
+            out[k, pivots[r]] = subtract(np.uint64(0), total)

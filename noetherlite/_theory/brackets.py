@@ -33,6 +33,9 @@ class Bracketed(Protocol):
     def brackets(self, rng: np.random.Generator, point: Residues, depth: int) -> Iterator[Residues]:
         """Yield brackets of `depth` random fields at a point of shape (size,), without end."""
 
+    def motions(self, rng: np.random.Generator) -> Iterator[tuple[Residues, Residues]]:
+        """Yield random points and a field at each, both of shape (n, size), without end."""
+
 
 class Samples(NamedTuple):
     """Inputs and their activation patterns."""
@@ -98,6 +101,12 @@ class Fields:
         while True:
             chain = [self.random(rng, drift=k > 0) for k in range(depth)]
             yield bracket(self.at, chain, point[:, None])[:, 0]
+
+    def motions(self, rng: np.random.Generator) -> Iterator[tuple[Residues, Residues]]:
+        """Yield random points and a field at each, both of shape (n, size), without end."""
+        while True:
+            point = residues(rng, self.size)
+            yield point[None], self.at(self.random(rng, drift=True), point[:, None])[None, :, 0]
 
 
 def bracket(at: Callable[[F, Residues], Residues], fields: Sequence[F], point: Residues) -> Residues:
@@ -169,6 +178,13 @@ class Span:
         )
         self.dimension += bool(is_new)
         return bool(is_new)
+
+    def orthogonal(self) -> Residues:
+        """Return a basis of the vectors orthogonal to the span: one for each coordinate that is not a pivot, and 1 there."""
+        free = np.setdiff1d(np.arange(len(self._rows)), self._pivots[: self.dimension])
+        basis = np.empty((free.size, len(self._rows)), np.uint64)
+        modular.null_space(self._rows, self._pivots, self.dimension, free, basis)
+        return basis
 
     def extend(self, vectors: Iterator[Residues], largest: int, patience: int) -> None:
         """Add vectors up to `largest` dimensions, or until `patience` of them in a row were in the span."""

@@ -54,6 +54,7 @@ class ModelFields:
         some = _drawn(rng, 1, self.positions, model.inputs)
         out, _ = model.evaluate(Jets(0, residues(rng, 1)), self._tensors(_drawn(rng, 1, model.n_params)), some)
         self.outputs = out.shape[1:]
+        self.had_roots = np.ones(1, bool)  # of the samples of the last evaluation
 
     def stock(self, rng: np.random.Generator, theta: Residues) -> None:
         """Draw samples whose radicands are squares at θ."""
@@ -103,6 +104,7 @@ class ModelFields:
         theta, size = point[:, : self.n_params], point.shape[-1]
         numbers = Jets(self.key, draws.keys)
         out, leaves = self.model.evaluate(numbers, self._tensors(theta), draws.x[..., None])
+        self.had_roots = numbers.square
         found = out.cotangents(draws.c[..., None], [leaves[name] for name in self.model.trained])
         force = np.zeros_like(theta)
         for index, array in zip(self.model.index.values(), found, strict=True):
@@ -119,17 +121,33 @@ class ModelFields:
     def random(self, rng: np.random.Generator, n: int, drift: bool) -> Draws:
         """Draw n fields; with `drift`, and momentum, they include the free motion."""
         chosen = rng.permutation(np.resize(np.arange(len(self.x)), max(n, len(self.x))))[:n]
+        return self._fields(rng, self.x[chosen], self.keys[chosen], drift)
+
+    def _fields(self, rng: np.random.Generator, x: Residues, keys: Residues, drift: bool) -> Draws:
+        n = len(x)
         c = _drawn(rng, n, *self.outputs)[..., 0]
         if self.model.loss == "nll":  # p − y, whose entries sum to 0
             c[..., -1] = [[-sum(map(int, row[:-1])) % PRIME for row in sample] for sample in c]
         moving = residues(rng, n) if drift else np.zeros(n, np.uint64)
-        return Draws(self.x[chosen], c, self.keys[chosen], moving)
+        return Draws(x, c, keys, moving)
 
     def brackets(self, rng: np.random.Generator, point: Residues, depth: int) -> Iterator[Residues]:
         """Yield brackets of `depth` random fields at a point of shape (size,), without end."""
         while True:
             chain = [self.random(rng, _TOGETHER, drift=k > 0) for k in range(depth)]
             yield from bracket(self.at, chain, np.tile(point[None, :, None], (_TOGETHER, 1, 1)))[..., 0]
+
+    def motions(self, rng: np.random.Generator) -> Iterator[tuple[Residues, Residues]]:
+        """Yield random points and a field at each, both of shape (n, size), where all roots exist, without end."""
+        for _ in range(_MOST_TRIALS // _TOGETHER):
+            x, keys = _drawn(rng, _TOGETHER, *self.x.shape[1:])[..., 0], residues(rng, _TOGETHER)
+            draws = self._fields(rng, x, keys, drift=True)
+            points = _drawn(rng, _TOGETHER, self.size)
+            values = self.at(draws, points)
+            good = self.had_roots
+            if good.any():
+                yield points[good, :, 0], values[good, :, 0]
+        raise ValueError(f"net has too many square roots: too few of {_MOST_TRIALS} samples have all of them modulo p")
 
     def assumptions(self, rng: np.random.Generator, theta: Residues) -> list[str]:
         """Return what tests of algebraic independence leave to be assumed.
