@@ -23,6 +23,7 @@ class Model:
 
     params: dict[str, np.ndarray]
     loss: Any
+    many: bool = False  # whether the loss takes several points at once, along a first axis of every tensor
     kept: dict[bytes, dict[str, np.ndarray]] = field(default_factory=dict)
 
     def gradient(self, params):
@@ -33,6 +34,9 @@ class Model:
         return {name: g.copy() for name, g in self.kept[key].items()}
 
     def _complex_steps(self, params):
+        if self.many:
+            point = {name: array.astype(complex)[None] for name, array in params.items()}
+            return {name: self._step_each(point, name).reshape(array.shape) for name, array in params.items()}
         point = {name: array.astype(complex) for name, array in params.items()}
         out = {}
         for name, array in point.items():
@@ -43,6 +47,11 @@ class Model:
                 flat[i] = flat[i].real
             out[name] = grad.reshape(array.shape)
         return out
+
+    def _step_each(self, point, name):
+        """Return ∂U/∂X for one tensor, whose entries are moved one at a time in points that are taken at once."""
+        steps = 1j * STEP * np.eye(point[name].size)
+        return self.loss(point | {name: point[name] + steps.reshape(-1, *point[name].shape[1:])}).imag / STEP
 
 
 def relu(z):
@@ -77,10 +86,12 @@ def softmax(z):
 
 
 def cross_entropy(logits, labels):
+    """The mean over the labels; logits may have more axes before those of the labels."""
+    over_labels = tuple(range(-labels.ndim, 0))
     shifted = logits - logits.real.max(-1, keepdims=True)
     log_norm = np.log(np.exp(shifted).sum(-1))
-    chosen = np.take_along_axis(shifted, labels[..., None], -1)[..., 0]
-    return (log_norm - chosen).mean()
+    index = labels.reshape((1,) * (logits.ndim - 1 - labels.ndim) + labels.shape)[..., None]
+    return (log_norm - np.take_along_axis(shifted, index, -1)[..., 0]).mean(over_labels)
 
 
 def norm(x, kind, eps):
@@ -197,13 +208,20 @@ def _built(
     mask = np.where(np.tri(time, dtype=bool) | bool(classes), 0.0, -1e9)
 
     def U(p):
+        """The loss at several points: every tensor has an axis of points before its own, and x is (points, batch, time, d)."""
+
+        def beside(name, ndim, default):
+            a = p.get(name)
+            return default if a is None else a.reshape(len(a), *(1,) * (ndim - a.ndim), *a.shape[1:])
+
         def affine(x, name):
-            return x @ p[f"{name}.weight"].T + p.get(f"{name}.bias", 0)
+            weight = beside(f"{name}.weight", x.ndim, None)
+            return x @ weight.swapaxes(-1, -2) + beside(f"{name}.bias", x.ndim, 0)
 
         def normed(x, name):
-            return norm(x, norm_kind, eps) * p.get(f"{name}.weight", 1) + p.get(f"{name}.bias", 0)
+            return norm(x, norm_kind, eps) * beside(f"{name}.weight", 4, 1) + beside(f"{name}.bias", 4, 0)
 
-        x = p["wte.weight"][tokens] + p.get("wpe.weight", 0)
+        x = p["wte.weight"][:, tokens] + beside("wpe.weight", 4, 0)
         for l in range(layers):
             h = f"h.{l}"
             y = normed(x, f"{h}.ln_1")
@@ -211,31 +229,31 @@ def _built(
                 q, k, v = np.split(affine(y, f"{h}.attn.c_attn"), [heads * width, (heads + kv) * width], -1)
             else:
                 q, k, v = (affine(y, f"{h}.attn.{part}") for part in "qkv")
-            q, k, v = (z.reshape(batch, time, -1, width).swapaxes(1, 2) for z in (q, k, v))
+            q, k, v = (z.reshape(len(z), batch, time, -1, width).swapaxes(2, 3) for z in (q, k, v))
             if qk_norm:
-                q = norm(q, "rms", eps) * p[f"{h}.attn.q_norm.weight"]
-                k = norm(k, "rms", eps) * p[f"{h}.attn.k_norm.weight"]
+                q = norm(q, "rms", eps) * beside(f"{h}.attn.q_norm.weight", 5, 1)
+                k = norm(k, "rms", eps) * beside(f"{h}.attn.k_norm.weight", 5, 1)
             if rope:
                 q, k = rotated(q, rope), rotated(k, rope)
-            k, v = (np.repeat(z, heads // kv, axis=1) for z in (k, v))
+            k, v = (np.repeat(z, heads // kv, axis=2) for z in (k, v))
             weights = softmax(q @ k.swapaxes(-1, -2) / np.sqrt(width) + mask)
-            x = x + affine((weights @ v).swapaxes(1, 2).reshape(batch, time, -1), f"{h}.attn.o")
+            mixed = (weights @ v).swapaxes(2, 3)
+            x = x + affine(mixed.reshape(len(mixed), batch, time, -1), f"{h}.attn.o")
             y = normed(x, f"{h}.ln_2")
             if mlp == "moe":
-                g = softmax(y @ p[f"{h}.gate.weight"].T)
-                a = silu(np.einsum("efd,btd->btef", p[f"{h}.experts.gate"], y))
-                a = a * np.einsum("efd,btd->btef", p[f"{h}.experts.up"], y)
-                x = x + np.einsum("edf,btef,bte->btd", p[f"{h}.experts.down"], a, g)
+                g = softmax(affine(y, f"{h}.gate"))
+                a = silu(np.einsum("pefd,pbtd->pbtef", p[f"{h}.experts.gate"], y))
+                a = a * np.einsum("pefd,pbtd->pbtef", p[f"{h}.experts.up"], y)
+                x = x + np.einsum("pedf,pbtef,pbte->pbtd", p[f"{h}.experts.down"], a, g)
             elif mlp == "swiglu":
                 x = x + affine(silu(affine(y, f"{h}.mlp.gate")) * affine(y, f"{h}.mlp.up"), f"{h}.mlp.down")
             else:
                 x = x + affine(ACTIVATIONS[mlp](affine(y, f"{h}.mlp.up")), f"{h}.mlp.down")
         x = normed(x, "ln_f")
-        head = p["wte.weight"] if tied else p["lm_head.weight"]
-        logits = (x.mean(1) if classes else x) @ head.T + p.get("lm_head.bias", 0)
-        return cross_entropy(logits, labels)
+        x = x.mean(2) if classes else x
+        return cross_entropy(affine(x, "wte" if tied else "lm_head"), labels)
 
-    return Model(_fill(rng, shapes), U)
+    return Model(_fill(rng, shapes), U, many=True)
 
 
 def convnet(
