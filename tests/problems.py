@@ -10,7 +10,7 @@ SMOOTH = ["linear(0.7)", "polynomial(2)", "polynomial(3)", "swish", "swish(1.3)"
 KINKED = ["relu", "leaky_relu(0.1)", "repu(2)", "repu(1.5)"]
 for example in EXAMPLES:  # of the catalogue, those of another name
     if parse(example).name not in {parse(a).name for a in SMOOTH + KINKED}:
-        (KINKED if parse(example).is_piecewise else SMOOTH).append(example)
+        (KINKED if parse(example).is_piecewise or parse(example).has_other_kinks else SMOOTH).append(example)
 ACTIVATIONS = SMOOTH + KINKED
 HOMOGENEOUS = [a for a in ACTIVATIONS if parse(a).degree is not None]
 LOSSES = ["mse", "nll"]

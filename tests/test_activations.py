@@ -9,6 +9,7 @@ from scipy import integrate as quadrature
 
 from noetherlite._kernels import reference
 from noetherlite._problem.activations import Activation, parse
+from noetherlite._problem.catalogue import EXAMPLES
 
 SPELLINGS = {
     "linear": Activation("linear", 1.0),
@@ -24,6 +25,11 @@ SPELLINGS = {
     "swish": Activation("swish"),
     "swish(1.3)": Activation("swish", 1.3),
     "tanh": Activation("tanh"),
+    "silu": Activation("swish", 1.0),
+    "sigmoid": Activation("logistic"),
+    "elu": Activation("elu", 1.0),
+    "celu(0.5)": Activation("celu", 0.5),
+    "gelu_tanh": Activation("gelu_tanh"),
     "  repu ( 2.5 ) ": Activation("repu", 2.5),
 }
 DEGREES = {
@@ -35,6 +41,7 @@ DEGREES = {
     "repu(1.5)": 1.5,
     "repu(2)": 2,
     "swish": 1,
+    "abs": 1,
 }
 
 
@@ -66,10 +73,10 @@ def test_degree_is_the_homogeneity_measured(text, degree, scale):
     assert np.abs(there - scale ** (degree + 0.01) * sigma(text, z, beta)).max() > 1e-4
 
 
-@pytest.mark.parametrize("text", ["tanh", "swish(1.3)"])
+@pytest.mark.parametrize("text", ["tanh", "swish(1.3)", "elu", "hard_tanh", "exp", "sin"])
 def test_no_degree_without_homogeneity(text):
     assert parse(text).degree is None
-    z = np.linspace(0.5, 3, 11)
+    z = np.array([-3.0, -1.0, -0.4, 0.4, 1.0, 3.0])
     # were it homogeneous, the ratio would be the same everywhere
     assert np.ptp(sigma(text, 2 * z) / sigma(text, z)) > 0.1
 
@@ -79,24 +86,36 @@ def test_only_plain_swish_is_trainable(text):
     assert parse(text).trainable == (text == "swish")
 
 
-@pytest.mark.parametrize("text", [*DEGREES, "linear(-2)", "repu(3)", "swish(1.3)", "swish(40)", "tanh"])
+@pytest.mark.parametrize("text", [*dict.fromkeys([*DEGREES, *EXAMPLES, "linear(-2)", "swish(1.3)", "swish(40)"])])
 def test_second_moment(text):
     beta = 1.0 if text == "swish" else None
 
     def integrand(g):
         return float(sigma(text, np.array(g), beta)) ** 2 * math.exp(-g * g / 2) / math.sqrt(2 * math.pi)
 
-    # the kink at 0 is an end of both intervals; beyond 14 lies less than 1e-40
-    expected = sum(quadrature.quad(integrand, *ends, epsabs=1e-14)[0] for ends in [(-14, 0), (0, 14)])
+    # kinks are ends of intervals; beyond 14 lies less than 1e-30
+    expected = sum(quadrature.quad(integrand, *ends, epsabs=1e-14)[0] for ends in [(-14, -1), (-1, 0), (0, 1), (1, 14)])
     assert parse(text).second_moment() == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("text", ["gelu", "Relu", "relu()x", "", 3, None])
+@pytest.mark.parametrize("text", ["mish", "Relu", "relu()x", "", 3, None])
 def test_unknown_activation_lists_the_known(text):
     with pytest.raises(ValueError, match="activation=") as caught:
         parse(text)
     for known in ["linear", "relu", "leaky_relu(0.1)", "polynomial(2)", "repu(3)", "swish", "swish(1.0)", "tanh"]:
         assert repr(known) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_parity_and_jumps_of_the_slope_are_those_measured(text):
+    a = parse(text)
+    c, z = 1.0 if a.trainable else a.constant, np.array([0.3, 0.9, 1.7])
+    right, left = a.kind.sigma_array(c, z), a.kind.sigma_array(c, -z)
+    parity = int(np.allclose(left, right)) - int(np.allclose(left, -right))
+    assert a.parity == parity
+    edges = np.array([-1.0, 0.0, 1.0])
+    jumps = a.kind.d_sigma_array(c, edges + 1e-9) - a.kind.d_sigma_array(c, edges - 1e-9)
+    assert (np.abs(jumps).max() > 1e-3) == (a.is_kinked or a.has_other_kinks)
 
 
 def test_misspelt_activation_gets_a_suggestion():

@@ -428,4 +428,4 @@ def test_bad_input():
 def test_piecewise_activations():
     from noetherlite._problem.activations import EXAMPLES, parse
 
-    assert {parse(text).name for text in EXAMPLES if parse(text).is_piecewise} == {"relu", "leaky_relu", "repu"}
+    assert {parse(text).name for text in EXAMPLES if parse(text).is_piecewise} == {"relu", "leaky_relu", "repu", "abs"}

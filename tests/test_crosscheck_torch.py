@@ -21,6 +21,20 @@ def torch_sigma(activation, z, beta):
         "repu": lambda: torch.relu(z) ** c,
         "swish": lambda: z * torch.sigmoid(c * z),
         "tanh": lambda: torch.tanh(z),
+        "erf": lambda: torch.erf(z),
+        "gelu": lambda: torch.nn.functional.gelu(z),
+        "gelu_tanh": lambda: torch.nn.functional.gelu(z, approximate="tanh"),
+        "softplus": lambda: torch.nn.functional.softplus(z, threshold=1e9),  # by default linear from 20 on
+        "logistic": lambda: torch.sigmoid(z),
+        "sin": lambda: torch.sin(z),
+        "cos": lambda: torch.cos(z),
+        "elu": lambda: torch.nn.functional.elu(z, c),
+        "celu": lambda: torch.nn.functional.celu(z, c),
+        "softsign": lambda: torch.nn.functional.softsign(z),
+        "hard_tanh": lambda: torch.nn.functional.hardtanh(z),
+        "abs": lambda: torch.abs(z),
+        "exp": lambda: torch.exp(z),
+        "gaussian": lambda: torch.exp(-(z**2)),
     }[activation.name]()
 
 

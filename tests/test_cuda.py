@@ -18,6 +18,7 @@ from problems import problem
 import noetherlite as nl
 from noetherlite._base import gpu
 from noetherlite._kernels.cuda import device_layout
+from noetherlite._problem.catalogue import EXAMPLES
 from noetherlite._run import device
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
@@ -95,6 +96,15 @@ def test_every_algorithm_activation_and_law_is_the_cpus(activation, algorithm):
     loss = "mse" if activation in ("relu", "swish", "polynomial(2)") else "nll"
     _, U, x = problem(activation, loss, widths=(2, 3, 2, 2), n=5)
     assert_equal_runs(*both(U, algorithm, x, batch_size=batch_size, rng=3, input_reduction=False), n=5)
+
+
+@here
+@pytest.mark.parametrize("half", [0, 1])
+def test_the_other_activations_are_the_cpus(half):
+    """A layer each, in two networks whose kernels choose among them."""
+    others = [text for text in EXAMPLES if text not in ACTIVATIONS][half::2]
+    _, U, x = problem(others, "nll", widths=(2, *[2] * len(others), 2), n=3)
+    assert_equal_runs(*both(U, nl.GD(1e-3), 0.5 * x), n=5)
 
 
 @here

@@ -17,7 +17,8 @@ from noetherlite._motion.algorithms import ALGORITHMS, specified
 from noetherlite._motion.base import Algorithm, Terms
 from noetherlite._motion.dynamics import GF, NAGF, ND
 from noetherlite._problem.activations import parse
-from noetherlite._problem.catalogue import CATALOGUE, EXAMPLES, Kind
+from noetherlite._problem.catalogue import CATALOGUE, EXAMPLES
+from noetherlite._problem.kind import Kind
 from noetherlite._problem.losses import LOSSES, Loss
 from noetherlite._symmetry.catalogue import FAMILIES, catalogue
 from noetherlite._symmetry.discrete import exact_law, legend

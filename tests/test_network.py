@@ -1,5 +1,7 @@
 """Networks: the layout of θ, initialisation, evaluation."""
 
+import math
+
 import numpy as np
 import pytest
 from problems import ACTIVATIONS, EPS, problem
@@ -31,6 +33,20 @@ def plain_sigma(activation, z, beta):
         "repu": lambda: np.maximum(z, 0) ** c,
         "swish": lambda: 0.5 * z * (1 + np.tanh(0.5 * c * z)),
         "tanh": lambda: np.tanh(z),
+        "erf": lambda: np.array([math.erf(v) for v in z]),
+        "gelu": lambda: np.array([0.5 * v * math.erfc(-v / math.sqrt(2)) for v in z]),
+        "gelu_tanh": lambda: z / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))),
+        "softplus": lambda: np.logaddexp(0, z),
+        "logistic": lambda: 0.5 * (1 + np.tanh(0.5 * z)),
+        "sin": lambda: np.exp(1j * z).imag,
+        "cos": lambda: np.exp(1j * z).real,
+        "elu": lambda: np.maximum(z, 0) + c * np.expm1(np.minimum(z, 0)),
+        "celu": lambda: np.maximum(z, 0) + c * np.expm1(np.minimum(z, 0) / c),
+        "softsign": lambda: np.sign(z) * (1 - 1 / (1 + np.abs(z))),
+        "hard_tanh": lambda: np.clip(z, -1, 1),
+        "abs": lambda: np.hypot(z, 0),
+        "exp": lambda: np.exp(z),
+        "gaussian": lambda: np.exp(-np.square(z)),
     }[activation.name]()
 
 

@@ -1,7 +1,10 @@
 """The reference flow against closed forms, from regular and from singular starts."""
 
+import re
+
 import numpy as np
 import pytest
+from problems import problem
 from scipy.special import gamma as gamma_function
 from scipy.special import jv
 
@@ -158,3 +161,10 @@ def test_gives_up_where_the_flow_is_far_too_steep():
     steep = nl.potentials.Harmonic(np.diag([1e12, 1.0]))
     with pytest.raises(RuntimeError, match=r"needs more than max_evaluations=1000 and is at t = \d"):
         nl.reference_flow(steep, nl.GF, [1.0, 1.0], [1.0], max_evaluations=1000)
+
+
+@pytest.mark.parametrize("activation", ["hard_tanh", "elu(0.5)"])
+def test_kinks_that_are_not_followed_are_refused(activation):
+    _, U, x = problem(activation, widths=(2, 2, 2), n=3)
+    with pytest.raises(ValueError, match=re.escape(f"activation {activation!r}, whose kinks")):
+        nl.reference_flow(U, nl.GF, x, [0.1])

@@ -10,14 +10,14 @@ import math
 import numba
 import numpy as np
 
-from .jit import compiled, compiled_strictly, inlined
+from .jit import compiled, inlined, scalar
 
 _LOG2_E = 1 / math.log(2)
 # ln 2 in two parts, the first with so few digits that n·_LN2_HIGH is exact.
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
 
-@compiled_strictly
+@scalar
 def exp(z):
     """e^z without branches or calls, so that loops over it are vectorised; relative error below 2 ε.
 

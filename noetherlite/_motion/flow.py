@@ -19,7 +19,7 @@ from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential, is_potential
 from .dynamics import Dynamics
 from .events import solve
-from .gated import GatedLoss, kinked
+from .gated import GatedLoss, kinked, other_kinks
 from .kinks import Descent, Inertia, Method, SlidingMode
 
 # The first interval tried for the series at t = 0, in units of the shortest time scale, and the number of halvings.
@@ -95,7 +95,8 @@ def reference_flow(
     Raises
     ------
     ValueError
-        If an argument is out of range, or a velocity is given where friction is infinite (α > 0, t0 = 0).
+        If an argument is out of range, a velocity is given where friction is infinite (α > 0, t0 = 0), or U has kinks other than
+        those at z = 0 between two straight lines ("hard_tanh", "elu(0.5)").
     RuntimeError
         If DOP853 fails, for example where ∇U is not finite, or needs more than `max_evaluations`.
 
@@ -155,6 +156,11 @@ def reference_flow(
     if dynamics.mass > 0 and dynamics.alpha > 0 and start == 0 and v.any():
         raise ValueError(
             "velocity must be zero at t0 = 0 where the friction α/t is infinite; give t0 > 0 to start moving"
+        )
+    if (other := other_kinks(U)) is not None:
+        raise ValueError(
+            f"U has the activation {other!r}, whose kinks reference_flow does not follow; expected smooth ones, or kinks at "
+            "z = 0 between two straight lines, such as 'relu'"
         )
     if kinked(U):
         return _across_kinks(GatedLoss(cast(NetworkPotential, U)), dynamics, x, v, times, start, how)

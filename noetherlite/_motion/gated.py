@@ -232,3 +232,10 @@ def _lengths(rows: Array) -> Array:
 def kinked(U: Potential) -> bool:
     """Return whether U is a network's loss with kinks."""
     return isinstance(U, NetworkPotential) and any(a.is_kinked for a in U.network.activations)
+
+
+def other_kinks(U: Potential) -> str | None:
+    """Return an activation of U whose kinks are others than one at z = 0 between straight lines, None where there is none."""
+    if not isinstance(U, NetworkPotential):
+        return None
+    return next((str(a) for a in U.network.activations if a.has_other_kinks), None)

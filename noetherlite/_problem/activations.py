@@ -11,7 +11,8 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Float64Array
-from .catalogue import CATALOGUE, EXAMPLES, Kind, Pieces
+from .catalogue import CATALOGUE, EXAMPLES, SYNONYMS
+from .kind import Kind, Pieces
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,9 @@ class Activation:
     Attributes
     ----------
     name : str
-        "linear", "relu", "leaky_relu", "polynomial", "repu", "swish" or "tanh".
+        "linear", "relu", "tanh", …: a name of the catalogue.
     parameter : float or None
-        c of linear(c), a of leaky_relu(a), p of polynomial(p) and repu(p), β of swish(β); None where there is none,
+        c of linear(c), a of leaky_relu(a), p of polynomial(p) and repu(p), α of elu(α) and celu(α), β of swish(β); None where there is none,
         in particular for "swish", whose β is trained, one per neuron.
     """
 
@@ -67,6 +68,11 @@ class Activation:
         return self.is_piecewise and self.degree == 1
 
     @property
+    def has_other_kinks(self) -> bool:
+        """Whether σ′ jumps somewhere, and σ is not a power of z on either side of 0."""
+        return self.kind.kinked is not None and self.kind.kinked(self.constant)
+
+    @property
     def is_polynomial(self) -> bool:
         """Whether σ is a polynomial on either side of 0."""
         return self.pieces is not None and self.pieces.degree % 1 == 0
@@ -77,7 +83,8 @@ class Activation:
         pieces = self.pieces
         if pieces is None:
             return self.kind.parity
-        return 0 if self.is_piecewise else -1 if pieces.degree % 2 else 1
+        mirrored = pieces.low * (-1) ** int(pieces.degree) if pieces.degree % 1 == 0 else math.nan
+        return int(mirrored == pieces.high) - int(mirrored == -pieces.high)
 
     @property
     def has_limit(self) -> bool:
@@ -108,7 +115,8 @@ class Activation:
                 return both  # E[g²] = 1, of which Γ below is a rounding: kept for relu, so that its runs are the same to the bit
             return both * 2**p * math.gamma(p + 0.5) / math.sqrt(math.pi)  # E[|g|^{2p}]
         c = 1.0 if self.parameter is None else self.parameter
-        return _gaussian_mean(lambda g: self.kind.sigma_array(c, g) ** 2)
+        mean = _gaussian_mean if self.kind.analytic else _gaussian_mean_by_pieces
+        return mean(lambda g: self.kind.sigma_array(c, g) ** 2)
 
     def __str__(self) -> str:
         return self.name if self.parameter is None else f"{self.name}({self.parameter:g})"
@@ -118,6 +126,13 @@ def _gaussian_mean(f: Callable[[Float64Array], Float64Array]) -> float:
     """E[f(g)] for a standard normal g by the trapezoidal rule: exact to round-off for f analytic within 0.01 of the axis."""
     nodes, step = np.linspace(-14, 14, 2**14 + 1, retstep=True)
     return float(np.sum(f(nodes) * np.exp(-0.5 * nodes**2)) * step / math.sqrt(2 * math.pi))
+
+
+def _gaussian_mean_by_pieces(f: Callable[[Float64Array], Float64Array]) -> float:
+    """E[f(g)] by Gauss and Legendre's rule between integers, where f may have kinks."""
+    points, weights = np.polynomial.legendre.leggauss(32)
+    nodes = np.arange(-14, 14)[:, None] + 0.5 * (1 + points)
+    return float(np.sum(0.5 * weights * f(nodes) * np.exp(-0.5 * nodes**2)) / math.sqrt(2 * math.pi))
 
 
 def such_as(fits: Callable[[Activation], bool]) -> str:
@@ -137,6 +152,8 @@ def parse(text: str | Activation) -> Activation:
     if isinstance(text, Activation):
         return text
     match = re.fullmatch(r"\s*([a-z_]+)\s*(?:\(\s*([^()]*?)\s*\))?\s*", text) if isinstance(text, str) else None
+    if match is not None and match[2] is None and match[1] in SYNONYMS:
+        return parse(SYNONYMS[match[1]])
     if match is None or match[1] not in CATALOGUE:
         meant = match[1] if match else getattr(text, "__name__", None)  # a function, such as numpy.tanh
         hint = checks.suggestion(meant, CATALOGUE) if isinstance(meant, str) else ""

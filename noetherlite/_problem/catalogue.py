@@ -9,102 +9,13 @@ checked by complex step.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._base import checks
-from .._kernels import functions, pointwise
-from .._kernels.jit import inlined
-
-Array = NDArray[Any]
-
-
-class Pieces(NamedTuple):
-    """σ(z) = high·z^degree for z > 0 and low·z^degree for z < 0."""
-
-    degree: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """What is known of the activations of one name, and need not be known anywhere else.
-
-    Attributes
-    ----------
-    examples : tuple of str
-        How it may be written.
-    sigma, d_sigma : callable
-        σ(c, z) and σ′(c, z, a) of numbers, a = σ(c, z); c is the parameter.
-    sigma_array, d_sigma_array : callable
-        (c, z) ↦ σ and (c, z) ↦ σ′ of arrays, the oracle's.
-    in_place : bool
-        Whether σ′ is a function of σ alone, so that z is not kept: d_sigma then gets a in the place of z.
-    parameter : callable or None
-        (c, as it is written, where) ↦ c, or a ValueError; None if it takes none.
-    default : float or None
-        c where none is written; None if it then has none.
-    required : bool
-        Whether c must be written.
-    d_parameter, d_parameter_array : callable or None
-        (c, z) ↦ ∂σ/∂c of numbers and of arrays, where c is trained, one per neuron, if none is written; σ(c/λ, λz) = λσ(c, z)
-        then.
-    pieces : callable or None
-        c ↦ σ on both sides of 0, if it is a power there.
-    has_smooth_limit : bool
-        Whether the kernel at infinite width is to be had by Gauss and Hermite's rule.
-    parity : int
-        1 where σ(−z) = σ(z), −1 where σ(−z) = −σ(z), 0 where neither holds; of those that have pieces these decide.
-    """
-
-    examples: tuple[str, ...]
-    sigma: functions.Scalar
-    d_sigma: functions.Scalar
-    sigma_array: Callable[[Any, Array], Array]
-    d_sigma_array: Callable[[Any, Array], Array]
-    in_place: bool = False
-    parameter: Callable[[float, str, str], float] | None = None
-    default: float | None = None
-    required: bool = False
-    d_parameter: functions.Scalar | None = None
-    d_parameter_array: Callable[[Any, Array], Array] | None = None
-    pieces: Callable[[float], Pieces] | None = None
-    has_smooth_limit: bool = False
-    parity: int = 0
-
-    def __post_init__(self) -> None:
-        if (self.d_parameter is None) != (self.d_parameter_array is None):
-            raise TypeError(
-                f"activation {self.examples[0]!r} needs both of d_parameter and d_parameter_array, or neither"
-            )
-
-    @cached_property
-    def code(self) -> int:
-        """The kernels' number."""
-        return functions.number(
-            functions.ACTIVATIONS,
-            functions.Sigma(
-                inlined(self.sigma),
-                inlined(self.d_sigma),
-                None if self.d_parameter is None else inlined(self.d_parameter),
-                self.in_place,
-                self.sigma_array,
-                self.d_sigma_array,
-                self.d_parameter_array,
-            ),
-        )
-
-    @property
-    def example(self) -> str:
-        """The first with a parameter."""
-        return next(e for e in self.examples if "(" in e)
-
+from .._kernels import elementary, pointwise
+from .kind import Array, Kind, Pieces
 
 # --- parameters ---
 
@@ -115,6 +26,10 @@ def _label(text: str) -> str:
 
 def _any(value: float, inside: str, text: str) -> float:
     return checks.real(value, _label(text))
+
+
+def _positive(value: float, inside: str, text: str) -> float:
+    return checks.real(value, _label(text), minimum=0.0, strict=True)
 
 
 def _slope(value: float, inside: str, text: str) -> float:
@@ -182,6 +97,56 @@ def _swish_by_beta_array(c: Any, z: Array) -> Array:
     return np.asarray(z * z * s * (1 - s))
 
 
+_CUBIC, _SCALE = 0.044715, math.sqrt(2 / math.pi)  # of GELU's approximation by tanh
+_HALF_ROOT, _NORMAL, _TWO_OVER_ROOT_PI = math.sqrt(0.5), math.sqrt(0.5 / math.pi), 2 / math.sqrt(math.pi)
+
+
+def _gelu(c: float, z: float) -> Any:
+    return 0.5 * z * (1 + elementary.erf(_HALF_ROOT * z))
+
+
+def _d_gelu(c: float, z: float, a: float) -> Any:
+    return 0.5 * (1 + elementary.erf(_HALF_ROOT * z)) + _NORMAL * z * pointwise.exp(-0.5 * z * z)
+
+
+def _gelu_tanh(c: float, z: float) -> Any:
+    return 0.5 * z * (1 + elementary.tanh(_SCALE * (z + _CUBIC * z * z * z)))
+
+
+def _d_gelu_tanh(c: float, z: float, a: float) -> Any:
+    t = elementary.tanh(_SCALE * (z + _CUBIC * z * z * z))
+    return 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * _SCALE * (1 + 3 * _CUBIC * z * z)
+
+
+def _erf(z: Array) -> Array:
+    from scipy import special  # here: importing it takes a while
+
+    return np.asarray(special.erf(z))
+
+
+def _density(z: Array) -> Array:
+    return np.asarray(np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi))
+
+
+def _gelu_tanh_array(z: Array) -> Array:
+    return np.asarray(np.tanh(_SCALE * (z + 0.044715 * z**3)))
+
+
+def _d_gelu_tanh_array(c: Any, z: Array) -> Array:
+    t = _gelu_tanh_array(z)
+    return np.asarray((1 + t) / 2 + z / 2 * (1 - t**2) * _SCALE * (1 + 3 * 0.044715 * z**2))
+
+
+def _softplus_array(c: Any, z: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return np.where(z.real > 0, z + np.log1p(np.exp(-z)), np.log1p(np.exp(z)))
+
+
+def _exponential_side(c: Any, z: Array) -> Array:
+    """Return e^z − 1 for z < 0, else 0."""
+    return np.where(z.real < 0, np.expm1(np.where(z.real < 0, z, 0)), 0)
+
+
 CATALOGUE = {
     "linear": Kind(
         examples=("linear", "linear(0.7)"),
@@ -246,7 +211,7 @@ CATALOGUE = {
     ),
     "tanh": Kind(
         examples=("tanh",),
-        sigma=lambda c, z: math.tanh(np.float64(z)),
+        sigma=lambda c, z: elementary.tanh(z),
         d_sigma=lambda c, z, a: 1 - a * a,
         sigma_array=lambda c, z: np.tanh(z),
         d_sigma_array=lambda c, z: 1 - np.tanh(z) ** 2,
@@ -254,5 +219,127 @@ CATALOGUE = {
         has_smooth_limit=True,
         parity=-1,
     ),
+    "erf": Kind(
+        examples=("erf",),
+        sigma=lambda c, z: elementary.erf(z),
+        d_sigma=lambda c, z, a: _TWO_OVER_ROOT_PI * pointwise.exp(-z * z),
+        sigma_array=lambda c, z: _erf(z),
+        d_sigma_array=lambda c, z: _TWO_OVER_ROOT_PI * np.exp(-(z**2)),
+        parity=-1,
+    ),
+    "gelu": Kind(
+        examples=("gelu",),
+        sigma=_gelu,
+        d_sigma=_d_gelu,
+        sigma_array=lambda c, z: z * (1 + _erf(z / math.sqrt(2))) / 2,
+        d_sigma_array=lambda c, z: (1 + _erf(z / math.sqrt(2))) / 2 + z * _density(z),
+    ),
+    "gelu_tanh": Kind(
+        examples=("gelu_tanh",),
+        sigma=_gelu_tanh,
+        d_sigma=_d_gelu_tanh,
+        sigma_array=lambda c, z: z * (1 + _gelu_tanh_array(z)) / 2,
+        d_sigma_array=_d_gelu_tanh_array,
+    ),
+    "softplus": Kind(
+        examples=("softplus",),
+        sigma=lambda c, z: elementary.softplus(z),
+        d_sigma=lambda c, z, a: elementary.logistic(z),
+        sigma_array=_softplus_array,
+        d_sigma_array=lambda c, z: _logistic(z),
+    ),
+    "logistic": Kind(
+        examples=("logistic",),
+        sigma=lambda c, z: elementary.logistic(z),
+        d_sigma=lambda c, z, a: a * (1 - a),
+        sigma_array=lambda c, z: _logistic(z),
+        d_sigma_array=lambda c, z: _logistic(z) * _logistic(-z),
+        in_place=True,
+    ),
+    "sin": Kind(
+        examples=("sin",),
+        sigma=lambda c, z: elementary.sin(z),
+        d_sigma=lambda c, z, a: elementary.cos(z),
+        sigma_array=lambda c, z: np.sin(z),
+        d_sigma_array=lambda c, z: np.cos(z),
+        parity=-1,
+    ),
+    "cos": Kind(
+        examples=("cos",),
+        sigma=lambda c, z: elementary.cos(z),
+        d_sigma=lambda c, z, a: -elementary.sin(z),
+        sigma_array=lambda c, z: np.cos(z),
+        d_sigma_array=lambda c, z: -np.sin(z),
+        parity=1,
+    ),
+    "elu": Kind(
+        examples=("elu", "elu(0.5)"),
+        sigma=lambda c, z: z if z > 0 else c * elementary.expm1(z),
+        d_sigma=lambda c, z, a: 1.0 if a > 0 else a + c,
+        sigma_array=lambda c, z: np.where(z.real > 0, z, c * _exponential_side(c, z)),
+        d_sigma_array=lambda c, z: np.where(z > 0, 1.0, c * np.exp(np.minimum(z, 0))),
+        in_place=True,
+        parameter=_positive,
+        default=1.0,
+        analytic=False,
+        kinked=lambda c: c != 1,
+    ),
+    "celu": Kind(
+        examples=("celu", "celu(0.5)"),
+        sigma=lambda c, z: z if z > 0 else c * elementary.expm1(z / c),
+        d_sigma=lambda c, z, a: 1.0 if a > 0 else 1 + a / c,
+        sigma_array=lambda c, z: np.where(z.real > 0, z, c * _exponential_side(c, z / c)),
+        d_sigma_array=lambda c, z: np.exp(np.minimum(z, 0) / c),
+        in_place=True,
+        parameter=_positive,
+        default=1.0,
+        analytic=False,
+    ),
+    "softsign": Kind(
+        examples=("softsign",),
+        sigma=lambda c, z: z / (1 + abs(z)),
+        d_sigma=lambda c, z, a: 1 / ((1 + abs(z)) * (1 + abs(z))),
+        sigma_array=lambda c, z: z / (1 + np.where(z.real < 0, -z, z)),
+        d_sigma_array=lambda c, z: (1 + np.abs(z)) ** -2.0,
+        analytic=False,
+        parity=-1,
+    ),
+    "hard_tanh": Kind(
+        examples=("hard_tanh",),
+        sigma=lambda c, z: 1.0 if z > 1 else (-1.0 if z < -1 else z),
+        d_sigma=lambda c, z, a: 1.0 if abs(a) < 1 else 0.0,
+        sigma_array=lambda c, z: np.where(np.abs(z.real) > 1, np.sign(z.real), z),
+        d_sigma_array=lambda c, z: np.where(np.abs(z) < 1, 1.0, 0.0),
+        in_place=True,
+        analytic=False,
+        kinked=lambda _: True,
+        parity=-1,
+    ),
+    "abs": Kind(
+        examples=("abs",),
+        sigma=lambda c, z: -z if z < 0 else z,
+        d_sigma=lambda c, z, a: 1.0 if z > 0 else (-1.0 if z < 0 else 0.0),
+        sigma_array=lambda c, z: np.where(z.real < 0, -z, z),
+        d_sigma_array=lambda c, z: np.sign(z),
+        pieces=lambda _: Pieces(1.0, -1.0, 1.0),
+    ),
+    "exp": Kind(
+        examples=("exp",),
+        sigma=lambda c, z: pointwise.exp(z),
+        d_sigma=lambda c, z, a: a,
+        sigma_array=lambda c, z: np.exp(z),
+        d_sigma_array=lambda c, z: np.exp(z),
+        in_place=True,
+    ),
+    "gaussian": Kind(
+        examples=("gaussian",),
+        sigma=lambda c, z: pointwise.exp(-z * z),
+        d_sigma=lambda c, z, a: -2 * z * a,
+        sigma_array=lambda c, z: np.exp(-(z**2)),
+        d_sigma_array=lambda c, z: -2 * z * np.exp(-(z**2)),
+        parity=1,
+    ),
 }
 EXAMPLES = tuple(example for kind in CATALOGUE.values() for example in kind.examples)
+# Other names, and what they mean.
+SYNONYMS = {"silu": "swish(1.0)", "sigmoid": "logistic"}

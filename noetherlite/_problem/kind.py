@@ -1,0 +1,103 @@
+"""What an entry of the catalogue of activations says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from .._kernels import functions
+from .._kernels.jit import inlined
+
+Array = NDArray[Any]
+
+
+class Pieces(NamedTuple):
+    """σ(z) = high·z^degree for z > 0 and low·z^degree for z < 0."""
+
+    degree: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What is known of the activations of one name, and need not be known anywhere else.
+
+    Attributes
+    ----------
+    examples : tuple of str
+        How it may be written.
+    sigma, d_sigma : callable
+        σ(c, z) and σ′(c, z, a) of numbers, a = σ(c, z); c is the parameter.
+    sigma_array, d_sigma_array : callable
+        (c, z) ↦ σ and (c, z) ↦ σ′ of arrays, the oracle's.
+    in_place : bool
+        Whether σ′ is a function of σ alone, so that z is not kept: d_sigma then gets a in the place of z.
+    parameter : callable or None
+        (c, as it is written, where) ↦ c, or a ValueError; None if it takes none.
+    default : float or None
+        c where none is written; None if it then has none.
+    required : bool
+        Whether c must be written.
+    d_parameter, d_parameter_array : callable or None
+        (c, z) ↦ ∂σ/∂c of numbers and of arrays, where c is trained, one per neuron, if none is written; σ(c/λ, λz) = λσ(c, z)
+        then.
+    pieces : callable or None
+        c ↦ σ on both sides of 0, if it is a power there.
+    has_smooth_limit : bool
+        Whether the kernel at infinite width is to be had by Gauss and Hermite's rule.
+    analytic : bool
+        Whether σ is smooth for all z, so that averages over a normal z converge at once.
+    kinked : callable or None
+        c ↦ whether σ′ jumps somewhere, of those that have no pieces, which else decide.
+    parity : int
+        1 where σ(−z) = σ(z), −1 where σ(−z) = −σ(z), 0 where neither holds; of those that have pieces these decide.
+    """
+
+    examples: tuple[str, ...]
+    sigma: functions.Scalar
+    d_sigma: functions.Scalar
+    sigma_array: Callable[[Any, Array], Array]
+    d_sigma_array: Callable[[Any, Array], Array]
+    in_place: bool = False
+    parameter: Callable[[float, str, str], float] | None = None
+    default: float | None = None
+    required: bool = False
+    d_parameter: functions.Scalar | None = None
+    d_parameter_array: Callable[[Any, Array], Array] | None = None
+    pieces: Callable[[float], Pieces] | None = None
+    has_smooth_limit: bool = False
+    analytic: bool = True
+    kinked: Callable[[float], bool] | None = None
+    parity: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.d_parameter is None) != (self.d_parameter_array is None):
+            raise TypeError(
+                f"activation {self.examples[0]!r} needs both of d_parameter and d_parameter_array, or neither"
+            )
+
+    @cached_property
+    def code(self) -> int:
+        """The kernels' number."""
+        return functions.number(
+            functions.ACTIVATIONS,
+            functions.Sigma(
+                inlined(self.sigma),
+                inlined(self.d_sigma),
+                None if self.d_parameter is None else inlined(self.d_parameter),
+                self.in_place,
+                self.sigma_array,
+                self.d_sigma_array,
+                self.d_parameter_array,
+            ),
+        )
+
+    @property
+    def example(self) -> str:
+        """The first with a parameter."""
+        return next(e for e in self.examples if "(" in e)
