@@ -46,7 +46,9 @@ class Network:
         n_0 … n_L: inputs, hidden layers, outputs; at least two numbers.
     activation : str or sequence of str
         One for all hidden layers, or one per hidden layer: "linear", "linear(0.7)", "relu", "leaky_relu(0.1)",
-        "polynomial(2)", "repu(3)", "swish" (trainable β per neuron), "swish(1.0)" (fixed β), "tanh".
+        "polynomial(2)", "repu(3)", "swish" (trainable β per neuron), "swish(1.0)" (fixed β, also called "silu"), "tanh", "erf", "gelu", "gelu_tanh",
+        "softplus", "logistic" ("sigmoid"), "sin", "cos", "elu(1.0)", "celu(1.0)", "softsign", "hard_tanh", "abs", "exp",
+        "gaussian" (e^(−z²)).
     bias : bool
         Whether every layer has a bias b_h.
     loss : {"nll", "mse"}
