@@ -248,6 +248,7 @@ CALLS = {
     "arch.Chain": (arch.Chain, {}),
     "arch.Residual": (arch.Residual, {}),
     "arch.Model": (arch.Model, dict(loss="any")),
+    "arch.Model.on_symmetric_data": (SMALL.on_symmetric_data, dict(matrix=[[0.0, 1.0], [1.0, 0.0]])),
     "arch.Model.init": (SMALL.init, dict(rng=0)),
     "arch.Model.predict": (SMALL.predict, dict(params=SMALL.init(0), X=X)),
     "arch.Model.gradient": (SMALL.gradient, dict(params=SMALL.init(0), X=X, y=X)),

@@ -266,6 +266,36 @@ def test_mirror_flow_keeps_differences_of_sums():
     assert (int(count), count.lower) == (3, 3)
 
 
+@pytest.mark.needs_jit
+def test_symmetric_data_have_laws_of_their_own():
+    """A linear model keeps the direction of its weights in every plane that the data's rotations turn, under ½|f − y|²."""
+
+    def laws(*blocks, turned_by):
+        return int(nl.count_laws(arch.Model(*blocks, loss="mse").on_symmetric_data(turned_by)))
+
+    cycle3, cycle5 = (np.roll(np.eye(n), 1, axis=0) for n in (3, 5))
+    assert nl.count_laws(arch.Model(arch.Dense(3, 1), loss="mse")) == 0
+    assert laws(arch.Dense(3, 1), turned_by=cycle3) == 1
+    assert laws(arch.Dense(3, 2), turned_by=cycle3) == 3  # one rate for the four weights of the plane
+    assert laws(arch.Dense(5, 1), turned_by=cycle5) == 2
+    assert laws(arch.Dense(2, 1), turned_by=[[0, -1], [1, 0]]) == 1
+    assert laws(arch.Dense(3, 1), turned_by=-np.eye(3)) == 0
+    assert laws(arch.MLP([3, 2, 1], "tanh"), turned_by=cycle3) == 0
+
+
+def test_the_direction_is_kept_by_the_gradient():
+    """The law of cyclic data on R³, in float64: the gradient's part across (1, 1, 1) is along that of the weights."""
+    rng = np.random.default_rng(0)
+    model = arch.Model(arch.Dense(3, 1), loss="mse")
+    params, orbit = model.init(rng), rng.normal(size=(4, 3))
+    X = np.concatenate([np.roll(orbit, k, axis=1) for k in range(3)])
+    y = np.tile(rng.normal(size=(4, 1)), (3, 1))
+    for inputs, is_law in ((X, True), (X + rng.normal(size=X.shape), False)):
+        w, g = (a["dense.W"][0] - a["dense.W"].mean() for a in (params, model.gradient(params, inputs, y)))
+        area = np.linalg.norm(np.cross(w, g))
+        assert (area <= 100 * EPS * np.linalg.norm(w) * np.linalg.norm(g)) == is_law
+
+
 # --- by formula ------------------------------------------------------------------------------------------------------
 
 

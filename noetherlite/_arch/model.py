@@ -18,6 +18,7 @@ from .tensor import Tensor
 from .wires import Generator
 from .wiring import Wiring
 
+Orbit = list[tuple[IntArray, IntArray]]
 LOSSES = ("any", "mse", "nll")
 
 
@@ -70,6 +71,7 @@ class Model:
         self.trained = tuple(name for name in self.shapes if name not in frozen)
         self.inputs = _first_inputs(self.chain)
         self.outputs = self.chain.features(self.inputs)
+        self.orbit: Orbit = [(np.arange(self.inputs), np.ones(self.inputs, np.int64))]  # of the data: features and signs
         self.n_params = sum(math.prod(self.shapes[name]) for name in self.trained)
 
     def __repr__(self) -> str:
@@ -93,6 +95,38 @@ class Model:
     def generators(self) -> list[Generator]:
         """Return the symmetries that the wiring shows: vector fields g with ⟨g, ∇U⟩ = 0 whatever the data."""
         return list(self._wiring(self.index).generators(self.n_params))
+
+    def on_symmetric_data(self, matrix: ArrayLike) -> Model:
+        """Return the model for data that a symmetry maps to data of the same target: `count_laws` counts for these.
+
+        Parameters
+        ----------
+        matrix : array_like, shape (inputs, inputs)
+            A permutation of the features, signs allowed; the loss must be "mse".
+
+        Returns
+        -------
+        Model
+            The same architecture.
+
+        Raises
+        ------
+        ValueError
+            If the matrix is no such permutation or the loss is another.
+
+        Examples
+        --------
+        >>> import noetherlite as nl
+        >>> model = nl.arch.Model(nl.arch.Dense(3, 1), loss="mse")
+        >>> turned = model.on_symmetric_data([[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+        >>> int(nl.count_laws(model)), int(nl.count_laws(turned))
+        (0, 1)
+        """
+        if self.loss != "mse":
+            raise ValueError(f"matrix needs a model with the loss 'mse', got {self.loss!r}")
+        other = Model(*self.chain.blocks, loss=self.loss)
+        other.orbit = _powers(matrix, self.inputs)
+        return other
 
     def known_laws(self, flow: str = "gradient") -> dict[str, int]:
         """Return how many independent laws the wiring gives near a generic point, by formula: for models of any size.
@@ -286,6 +320,21 @@ class Model:
         if self.loss == "any":
             return (targets * outputs).sum(), targets
         return ((outputs - targets) ** 2).sum() / (2 * n), (outputs - targets) / n
+
+
+def _powers(matrix: ArrayLike, n: int) -> Orbit:
+    """Return the powers of a signed permutation up to the identity, as (features, signs): gx = signs·x[features]."""
+    features, signs = np.arange(n), np.ones(n, np.int64)
+    g = checks.shaped(matrix, "matrix", (n, n))
+    if not np.isin(g, (-1, 0, 1)).all() or not np.array_equal(g @ g.T, np.eye(n)):
+        raise ValueError(f"matrix is {g.tolist()}; expected one entry 1 or −1 in every row and column, and zeros")
+    moved, sign = np.abs(g).argmax(axis=1), g.sum(axis=1).astype(np.int64)
+    found: Orbit = [(features, signs)]
+    while True:
+        features, signs = features[moved], sign * signs[moved]
+        if np.array_equal(features, np.arange(n)) and (signs == 1).all():
+            return found
+        found.append((features, signs))
 
 
 def _tensors(block: Block, prefix: str) -> Iterator[tuple[str, Shape]]:

@@ -106,7 +106,7 @@ def _patterns(model: Model) -> list[str]:
         return []
     blocks = list(_in_a_row(model.chain))
     linear = [block for block in blocks if isinstance(block, Dense | Convolution)]
-    if blocks.count(RELU) != 1 or len(linear) < len(blocks) - 1:
+    if len(model.orbit) > 1 or blocks.count(RELU) != 1 or len(linear) < len(blocks) - 1:
         return [ALL_PATTERNS]
     below = linear[: blocks.index(RELU)]
     wide = all(block.bias or block.tensors()["W"][1:] != (1,) * (len(block.tensors()["W"]) - 1) for block in below)

@@ -49,7 +49,9 @@ class ModelFields:
         self.key = int(residues(rng, 1)[0])
         self.frozen = {name: _drawn(rng, 1, *model.shapes[name]) for name in model.shapes if name not in model.trained}
         self.patience = 1  # set by the stock of samples, which are drawn again and again
-        self.seen: list[set[bool]] = []  # of each radicand, whether it was a square
+        self.seen: dict[
+            int, list[set[bool]]
+        ] = {}  # of each radicand, by power of the data's symmetry: was it a square?
         self.x, self.keys = np.empty((0, self.positions, model.inputs), np.uint64), np.empty(0, np.uint64)
         some = _drawn(rng, 1, self.positions, model.inputs)
         out, _ = model.evaluate(Jets(0, residues(rng, 1)), self._tensors(_drawn(rng, 1, model.n_params)), some)
@@ -62,7 +64,9 @@ class ModelFields:
         tensors = self._tensors(theta[None, :, None])
         for _ in range(_MOST_TRIALS // _TRIALS):
             x, keys = _drawn(rng, _TRIALS, self.positions, self.model.inputs)[..., 0], residues(rng, _TRIALS)
-            good = self._with_roots(tensors, x, keys)
+            good = np.arange(_TRIALS)
+            for k in range(len(self.model.orbit)):
+                good = good[self._with_roots(tensors, self._moved(x[good], k), keys[good] ^ np.uint64(k), k)]
             self.x, self.keys = np.concatenate([self.x, x[good]]), np.concatenate([self.keys, keys[good]])
             if len(self.x) >= wanted:
                 break
@@ -70,8 +74,14 @@ class ModelFields:
             raise ValueError(f"net has too many square roots: none of {_MOST_TRIALS} samples has all of them modulo p")
         self.patience = 24 + 2 * min(len(self.x), 64)
 
-    def _with_roots(self, tensors: dict[str, AnyArray], x: Residues, keys: Residues) -> IntArray:
-        """Return which samples have all radicands squares; after every block it goes on with those that had them so far."""
+    def _moved(self, x: Residues, k: int) -> Residues:
+        """Return samples moved by the k-th power of the data's symmetry."""
+        features, signs = self.model.orbit[k]
+        x = x[:, :, features]
+        return np.where((signs < 0).reshape(-1, *[1] * (x.ndim - 3)) & (x > 0), np.uint64(PRIME) - x, x)
+
+    def _with_roots(self, tensors: dict[str, AnyArray], x: Residues, keys: Residues, k: int) -> IntArray:
+        """Return which samples, moved k times, have all radicands squares; after every block it goes on with those alone."""
         numbers, good = Jets(self.key, keys), np.arange(len(x))
         scope = Scope({name: Tensor(numbers, data) for name, data in tensors.items()})
         y = Tensor(numbers, x[..., None])
@@ -83,7 +93,8 @@ class ModelFields:
             if not good.size:
                 break
         none = set[bool]()
-        self.seen = [a | b for a, b in itertools.zip_longest(self.seen, numbers.signs, fillvalue=none)]
+        seen = itertools.zip_longest(self.seen.get(k, []), numbers.signs, fillvalue=none)
+        self.seen[k] = [a | b for a, b in seen]
         return good
 
     def _seeds(self) -> int:
@@ -102,13 +113,20 @@ class ModelFields:
     def at(self, draws: Draws, point: Residues) -> Residues:
         """Return the fields at jets of shape (B, size, 2ᵏ), in that shape."""
         theta, size = point[:, : self.n_params], point.shape[-1]
-        numbers = Jets(self.key, draws.keys)
-        out, leaves = self.model.evaluate(numbers, self._tensors(theta), draws.x[..., None])
-        self.had_roots = numbers.square
-        found = out.cotangents(draws.c[..., None], [leaves[name] for name in self.model.trained])
-        force = np.zeros_like(theta)
-        for index, array in zip(self.model.index.values(), found, strict=True):
-            force[:, index.ravel(), : array.shape[-1]] = array.reshape(len(theta), -1, array.shape[-1])
+        numbers, force = Jets(self.key, draws.keys), np.zeros_like(theta)
+        self.had_roots = np.ones(len(theta), bool)
+        for k in range(len(self.model.orbit)):
+            numbers = Jets(self.key, draws.keys ^ np.uint64(k))
+            out, leaves = self.model.evaluate(numbers, self._tensors(theta), self._moved(draws.x, k)[..., None])
+            seed = draws.c[..., None]
+            if len(self.model.orbit) > 1:  # f − y, with one target y for the orbit
+                seed = numbers.add(out.data, seed)
+            self.had_roots &= numbers.square
+            found = out.cotangents(seed, [leaves[name] for name in self.model.trained])
+            for index, array in zip(self.model.index.values(), found, strict=True):
+                part = force[:, index.ravel(), : array.shape[-1]]
+                flat = array.reshape(len(theta), -1, array.shape[-1])
+                force[:, index.ravel(), : array.shape[-1]] = numbers.add(part, flat)
         if self.flow == "mirror":
             return numbers.multiply(theta, force)
         if not self.momentum:
@@ -159,7 +177,11 @@ class ModelFields:
         """
         exponents = "exponentials of dependent arguments are independent"
         found = [] if self._exponentials_independent(rng, theta) else [exponents]
-        return found + (["square roots are independent"] if any(len(signs) < 2 for signs in self.seen) else [])
+        return found + (
+            ["square roots are independent"]
+            if any(len(signs) < 2 for signs in itertools.chain(*self.seen.values()))
+            else []
+        )
 
     def _exponentials_independent(self, rng: np.random.Generator, theta: Residues) -> bool:
         """Return whether the derivatives of the exponents by x have a matrix of full rank: at θ, or else at θ drawn anew."""
@@ -171,10 +193,11 @@ class ModelFields:
         return _of_full_rank(self._along(rng, x, residues(rng, _TRIALS), _drawn(rng, _TRIALS, self.n_params)))
 
     def _along(self, rng: np.random.Generator, x: Residues, keys: Residues, theta: Residues) -> Jets:
-        """Return the numbers of an evaluation at jets of random directions of x."""
+        """Return the numbers of an evaluation at jets of random directions of x, of whole orbits."""
         numbers = Jets(self.key, keys)
         moving = np.stack([x, residues(rng, x.size).reshape(x.shape)], axis=-1)
-        self.model.evaluate(numbers, self._tensors(theta), moving)
+        for k in range(len(self.model.orbit)):
+            self.model.evaluate(numbers, self._tensors(theta), self._moved(moving, k))
         return numbers
 
 
