@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ._check.check import check
     from ._check.monitor import Monitor
     from ._check.verdict import Report
+    from ._motion.adagrad import AdaGrad
+    from ._motion.adam import Adam
     from ._motion.base import Algorithm
     from ._motion.conformal_leapfrog import ConformalLeapfrog
     from ._motion.dynamics import GF, NAGF, ND, Dynamics
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
     from ._motion.heavy_ball import HeavyBall
     from ._motion.kinks import SlidingMode
     from ._motion.leapfrog import Leapfrog
+    from ._motion.lion import Lion
     from ._motion.nesterov import NAGD
+    from ._motion.nesterov_momentum import Nesterov
+    from ._motion.rmsprop import RMSProp
+    from ._motion.sign_descent import SignGD
     from ._problem.dataset import Dataset
     from ._problem.network import Network
     from ._run.checkpoint import CheckpointError
@@ -61,6 +67,8 @@ _HOMES = {
     "NAGD": "_motion.nesterov",
     "NAGF": "_motion.dynamics",
     "ND": "_motion.dynamics",
+    "AdaGrad": "_motion.adagrad",
+    "Adam": "_motion.adam",
     "Algorithm": "_motion.base",
     "CheckpointError": "_run.checkpoint",
     "ConformalLeapfrog": "_motion.conformal_leapfrog",
@@ -78,9 +86,13 @@ _HOMES = {
     "LawCount": "_theory.counting",
     "LawRecord": "_symmetry.records",
     "Leapfrog": "_motion.leapfrog",
+    "Lion": "_motion.lion",
     "Monitor": "_check.monitor",
+    "Nesterov": "_motion.nesterov_momentum",
     "Network": "_problem.network",
+    "RMSProp": "_motion.rmsprop",
     "Report": "_check.verdict",
+    "SignGD": "_motion.sign_descent",
     "SlidingMode": "_motion.kinks",
     "Snapshot": "_run.watch",
     "Sweep": "_sweep.result",

@@ -92,6 +92,12 @@ MADE_BY_THE_LIBRARY = {
 # a right call of each: the function, and its arguments by name
 CALLS = {
     "GD": (nl.GD, dict(lr=0.1, weight_decay=0.0)),
+    "AdaGrad": (nl.AdaGrad, dict(lr=0.1, initial_accumulator=0.0, eps=1e-10, weight_decay=0.0)),
+    "Adam": (nl.Adam, dict(lr=0.1, betas=(0.9, 0.999), eps=1e-8, decoupled=False, weight_decay=0.0)),
+    "Lion": (nl.Lion, dict(lr=0.1, betas=(0.9, 0.99), weight_decay=0.0)),
+    "Nesterov": (nl.Nesterov, dict(lr=0.1, momentum=0.9, weight_decay=0.0)),
+    "RMSProp": (nl.RMSProp, dict(lr=0.1, alpha=0.99, eps=1e-8, weight_decay=0.0)),
+    "SignGD": (nl.SignGD, dict(lr=0.1, momentum=0.0, weight_decay=0.0)),
     "NAGD": (nl.NAGD, dict(lr=0.1, alpha=3.0, weight_decay=0.0)),
     "Leapfrog": (nl.Leapfrog, dict(lr=0.1, weight_decay=0.0)),
     "HeavyBall": (nl.HeavyBall, dict(lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.0)),

@@ -182,14 +182,20 @@ def _stepwise(
         raise ValueError(
             f"minibatches=True with every={every} needs batches=, the samples of every step between the rows"
         )
+    if every > 1 and not algorithm.starts_anywhere:
+        raise ValueError(
+            f"every={every} is not possible with {algorithm}, whose steps depend on averages of gradients; record every step"
+        )
     families = step_laws(U, algorithm, laws, minibatches or batches is not None)
     t0, limitations = start_time(algorithm, None) if t is None else 0.0, []
+    if not algorithm.implies_gradients:
+        limitations = [f"positions do not tell the gradients of {algorithm}: nothing was checked"]
     if t is not None:
         row_times, eps = read_times(t, len(rows))
         t0 = float(row_times[0])
         if last_interval_is_short(row_times, algorithm, every, eps):
             rows = rows[:-1]
-            limitations = [f"the last row is fewer than {every} steps after the one before it, and was not checked"]
+            limitations += [f"the last row is fewer than {every} steps after the one before it, and was not checked"]
     known_start = t0 == 0 or velocity is not None
     fewest = algorithm.fewest_rows(known_start)
     if len(rows) < (fewest if every == 1 else 2):

@@ -29,6 +29,10 @@ SCALING, LINEAR_LAYER, ROTATION, TRANSLATION, AFFINE = range(5)
 NEW, RUNNING, DIVERGED = range(3)
 
 
+# Numbers of its own that an algorithm has at the most.
+N_CONSTANTS = 6
+
+
 class Problem(NamedTuple):
     """A potential U(x): a network with its data, or an analytic one."""
 
@@ -66,6 +70,7 @@ class Algorithm(NamedTuple):
     t0: float
     weight_decay: float  # λ of U + ½λ|x|²
     momentum: float  # β of a velocity that every step multiplies by β, else 0
+    constants: tuple[float, ...] = (0.0,) * N_CONSTANTS  # numbers that its own rules read
 
 
 class Laws(NamedTuple):
@@ -100,6 +105,7 @@ class State(NamedTuple):
     x: NDArray[Any]  # (P,)
     v: NDArray[Any]  # (P,)
     gradient: NDArray[Any]  # (P,), ∇U + λx of the last evaluation
+    moment: NDArray[Any]  # (P,), what the algorithm keeps beside v, or empty where that is nothing
     y: NDArray[Any]  # (P,), scratch: where a gradient is wanted that is not at x
     counts: NDArray[np.int64]  # (3,): steps done, gradient evaluations, phase
     loss: NDArray[Any]  # (1,): value of the last evaluation
@@ -152,7 +158,7 @@ def views(group: _Group, index: int | None) -> _Group:
     return group._replace(**found)
 
 
-def new_states(E: int, P: int, K: int, dtype: str, with_parts: bool = False) -> State:
+def new_states(E: int, P: int, K: int, dtype: str, with_parts: bool = False, with_moment: bool = False) -> State:
     """Return the states of E runs that have not begun: zeros."""
 
     def parameters() -> NDArray[Any]:
@@ -165,6 +171,7 @@ def new_states(E: int, P: int, K: int, dtype: str, with_parts: bool = False) -> 
         x=parameters(),
         v=parameters(),
         gradient=parameters(),
+        moment=np.zeros((E, P * with_moment), dtype),
         y=parameters(),
         counts=np.zeros((E, 3), np.int64),
         loss=np.zeros((E, 1)),

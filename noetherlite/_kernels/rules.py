@@ -17,6 +17,7 @@ class Coordinate(NamedTuple):
     v: float
     g: float  # of ∇U + λx, at the point of the last evaluation
     y: float
+    moment: float  # the algorithm's own, such as the average of the gradient's squares; 0 where it has none
 
 
 class Component(NamedTuple):
@@ -50,6 +51,7 @@ class Move(NamedTuple):
     coefficients: Callable[..., Any]  # algorithm, step ↦ c, the same for all coordinates
     rule: Callable[..., Any]  # c, Coordinate ↦ the new values, a tuple
     writes: tuple[str, ...]  # what they are of: fields of Coordinate
+    moment: bool = False  # whether it reads or writes the moment
 
 
 class Law(NamedTuple):
@@ -76,6 +78,10 @@ class Method(NamedTuple):
         reference.Run, t ↦ None: the step from time t on in plain NumPy, written for reading.
     looks_ahead : bool
         Whether the first gradient is that of the first step; else there is one of the start.
+    has_moment : bool
+        Whether it keeps a moment beside x and v.
+    update : callable, optional
+        The step of x and of what the algorithm keeps, in NumPy; see `_motion/averaged.py`.
     """
 
     start: Law
@@ -83,6 +89,8 @@ class Method(NamedTuple):
     step: Callable[[Any], Any]
     plain: Callable[[Any, float], None]
     looks_ahead: bool = False
+    has_moment: bool = False
+    update: Callable[..., Any] | None = None
 
     def number(self, rule: Move | Law) -> int:
         """Return the number of a rule, by which rows name it; that of the start is 0."""
@@ -103,18 +111,21 @@ def _place(writes: tuple[str, ...], name: str) -> tuple[bool, int]:
 
 
 def coordinate_of(move: Move) -> Callable[..., None]:
-    """Return c, x, v, g, y (P,), i ↦ None, which applies a rule to coordinate i."""
-    rule = move.rule
+    """Return c, x, v, g, y (P,), moment (P,) or empty, i ↦ None, which applies a rule to coordinate i."""
+    rule, has_moment = move.rule, move.moment
+    in_moment, at_moment = _place(move.writes, "moment")
     (in_x, at_x), (in_v, at_v), (in_y, at_y) = (_place(move.writes, name) for name in "xvy")
 
-    def visit(c, x, v, g, y, i):
-        new = rule(c, Coordinate(x[i], v[i], g[i], y[i]))
+    def visit(c, x, v, g, y, moment, i):
+        new = rule(c, Coordinate(x[i], v[i], g[i], y[i], moment[i] if has_moment else 0.0))
         if in_x:
             x[i] = new[at_x]
         if in_v:
             v[i] = new[at_v]
         if in_y:
             y[i] = new[at_y]
+        if in_moment:
+            moment[i] = new[at_moment]
 
     return visit
 

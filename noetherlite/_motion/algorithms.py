@@ -6,15 +6,34 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._base import checks
+from .adagrad import AdaGrad
+from .adam import Adam
 from .base import Algorithm
 from .conformal_leapfrog import ConformalLeapfrog
 from .gradient_descent import GD
 from .heavy_ball import HeavyBall
 from .leapfrog import Leapfrog
+from .lion import Lion
 from .nesterov import NAGD
+from .nesterov_momentum import Nesterov
+from .rmsprop import RMSProp
+from .sign_descent import SignGD
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
-    kind.__name__: kind for kind in (GD, HeavyBall, Leapfrog, NAGD, ConformalLeapfrog)
+    kind.__name__: kind
+    for kind in (
+        GD,
+        HeavyBall,
+        Leapfrog,
+        NAGD,
+        ConformalLeapfrog,
+        Nesterov,
+        Adam,
+        RMSProp,
+        AdaGrad,
+        Lion,
+        SignGD,
+    )
 }
 
 

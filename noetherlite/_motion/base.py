@@ -101,7 +101,34 @@ class Algorithm(ABC):
     def kernel(self, t0: float) -> layout.Algorithm:
         """Return the numbers that its rules read, for a start at t0."""
         d, law = self.dynamics, {"Q": layout.OF_Q, "J": layout.OF_J, "μJ": layout.OF_MU_J}[self.law_of]
-        return layout.Algorithm(law, self.dt, d.mass, d.gamma, d.alpha, t0, self.weight_decay, self.momentum)
+        numbers = self.dt, d.mass, d.gamma, d.alpha, t0, self.coupled_decay, self.momentum
+        constants = (*map(float, self.constants), *[0.0] * layout.N_CONSTANTS)[: layout.N_CONSTANTS]
+        return layout.Algorithm(law, *numbers, constants)
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """Numbers that its own rules read, beyond those that all have; `layout.N_CONSTANTS` at the most."""
+        return ()
+
+    @property
+    def coupled_decay(self) -> float:
+        """λ of ∇U(x) + λx: the weight decay, where it is not one of x itself."""
+        return self.weight_decay
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether a step is linear in the gradient, so that steps stay in the span of gradients."""
+        return True
+
+    @property
+    def implies_gradients(self) -> bool:
+        """Whether recorded positions give the gradients back."""
+        return True
+
+    @property
+    def starts_anywhere(self) -> bool:
+        """Whether positions and the velocity between them are all that its next steps depend on."""
+        return True
 
     def specification(self) -> dict[str, Any]:
         """Return the name and the parameters, ready for JSON."""

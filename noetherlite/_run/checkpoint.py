@@ -18,6 +18,7 @@ from .._base.files import suffixed
 from .._base.types import Array
 from .._base.versions import versions
 from .._kernels import layout
+from .._kernels.rules import Method
 from .._motion.algorithms import specified
 from .._problem.dataset import Dataset
 from .._problem.network import Network, NetworkPotential
@@ -34,6 +35,11 @@ UNWRITTEN = "a checkpoint that could not be written"  # the cause of a stop, in 
 _SECONDS = 60.0
 _STATE = tuple(name for name in layout.State._fields if name not in ("y", "scratch", "parts"))
 _ROWS = ("step", *layout.RECORDED, "params")
+
+
+def _saved(method: Method) -> tuple[str, ...]:
+    """Return the arrays of the states of an algorithm's runs that a checkpoint holds."""
+    return tuple(name for name in _STATE if method.has_moment or name != "moment")
 
 
 class CheckpointError(OSError):
@@ -74,7 +80,7 @@ class CheckpointWriter:
         self.runs, self.single, self.error = runs, single, ""
         # Copies of the states, because runs in other threads continue while a checkpoint is written. Rows of the records that
         # are later than the copied state are ignored by `Runs.restore`.
-        self._copies = runs.state._replace(**{name: getattr(runs.state, name).copy() for name in _STATE})
+        self._copies = runs.state._replace(**{name: getattr(runs.state, name).copy() for name in _saved(runs.method)})
         self._lock = threading.RLock()
         self.header, self.fixed = _specify_start(runs, single)
         self.header["checkpoint_every"] = self.every
@@ -105,14 +111,14 @@ class CheckpointWriter:
     def take(self, group: slice) -> None:
         """Copy the states of a group of runs."""
         with self._lock:
-            for name in _STATE:
+            for name in _saved(self.runs.method):
                 getattr(self._copies, name)[group] = getattr(self.runs.state, name)[group]
 
     def save(self) -> None:
         """Write a checkpoint; one thread at a time."""
         with self._lock:
             arrays = dict(self.fixed)
-            for name in _STATE:
+            for name in _saved(self.runs.method):
                 arrays[f"state/{name}"] = getattr(self._copies, name)
             for name in _ROWS:
                 rows = getattr(self.runs.records, name)
@@ -277,24 +283,30 @@ def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], po
     )
     records = plan.records(len(algorithms), arguments["steps"], arguments["record_every"], arguments["record_params"])
     rows = {name: arrays[f"records/{name}"][None] if header["single"] else arrays[f"records/{name}"] for name in _ROWS}
-    _check_arrays(path, {**arrays, **{f"records/{name}": array for name, array in rows.items()}}, plan, records)
+    _check_arrays(
+        path,
+        {**arrays, **{f"records/{name}": array for name, array in rows.items()}},
+        plan,
+        records,
+        algorithms[0].method,
+    )
     for name, array in rows.items():
         getattr(records, name)[...] = array
     streams = tuple(stream(plan, key) for key in arrays["keys"])
     runs = Runs(plan, algorithms, arrays["start/x"], arrays["start/v"], arguments["t0"], records, streams)
-    runs.restore({name: arrays[f"state/{name}"] for name in _STATE})
+    runs.restore({name: arrays[f"state/{name}"] for name in _saved(runs.method)})
     return runs
 
 
-def _check_arrays(path: Path, arrays: Mapping[str, Any], plan: Plan, records: layout.Records) -> None:
+def _check_arrays(path: Path, arrays: Mapping[str, Any], plan: Plan, records: layout.Records, method: Method) -> None:
     """Raise ValueError unless the arrays of a checkpoint fit the runs that its header specifies."""
     E = len(records.step)
-    blank = plan.state(E)
+    blank = plan.state(E, with_moment=method.has_moment)
     try:
         for name in ("start/x", "start/v"):
             schema.expect(arrays, name, "f", (E, plan.U.n_params))
         schema.expect(arrays, "keys", "u", (E,))
-        for group, names, template in (("records", _ROWS, records), ("state", _STATE, blank)):
+        for group, names, template in (("records", _ROWS, records), ("state", _saved(method), blank)):
             for name in names:
                 expected = getattr(template, name)
                 schema.expect(arrays, f"{group}/{name}", expected.dtype.kind, expected.shape)

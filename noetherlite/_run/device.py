@@ -23,7 +23,7 @@ SPREAD_FROM = 1e8
 
 # Arrays of the states that are copied to the host after each call, and those of states and records copied on request.
 _SMALL = ("counts", "loss")
-_LARGE = ("x", "v", "gradient", "origin", "integral", "balance", "source", "charge", "sizes")
+_LARGE = ("x", "v", "gradient", "moment", "origin", "integral", "balance", "source", "charge", "sizes")
 _RECORDS = ("step", *layout.RECORDED, "params")
 
 

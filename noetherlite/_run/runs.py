@@ -55,7 +55,7 @@ class Runs:
         self.records, self.streams = records, streams
         self.method = algorithms[0].method
         self.kernels = tuple(a.kernel(t0) for a in algorithms)
-        self.state = plan.state(len(algorithms), with_parts=records.parts.shape[1] > 0)
+        self.state = plan.state(len(algorithms), records.parts.shape[1] > 0, self.method.has_moment)
 
     def __len__(self) -> int:
         return len(self.algorithms)

@@ -43,6 +43,12 @@ def start(
     record_params = checks.boolean(record_params, "record_params")
     E, first = len(algorithms), algorithms[0]
     v, begin = motion(first, x0.shape, velocity, t0)
+    if not first.is_linear:
+        if input_reduction is True:
+            raise ValueError(
+                f"input_reduction=True is not possible here: a step of {first} is not linear in the gradient"
+            )
+        input_reduction = False if input_reduction is None else input_reduction
     plan = Plan(
         U,
         watched(U, laws, minibatches=batch_size is not None),

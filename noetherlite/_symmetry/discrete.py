@@ -21,7 +21,7 @@ def exact_law(name: str, algorithm: Algorithm, has_quantity: bool = True) -> str
         Whether G is symmetric, so that there is a quantity Q.
     """
     family = FAMILIES.get(name.partition(":")[0], Symmetry)
-    decays = algorithm.weight_decay > 0 and (family.still or not family.skew)  # else ⟨g(x), x⟩ = ⟨Gx, x⟩ = 0
+    decays = algorithm.coupled_decay > 0 and (family.still or not family.skew)  # else ⟨g(x), x⟩ = ⟨Gx, x⟩ = 0
     return plain(algorithm.exact_law(Terms(family.still, family.skew, has_quantity, decays)))
 
 

@@ -226,7 +226,7 @@ def drift(
     True
     """
     check_problem(U, algorithm)
-    if algorithm.dynamics.mass > 0:
+    if algorithm.dynamics.mass > 0 or not algorithm.starts_anywhere:
         raise ValueError(f"algorithm must be GD or HeavyBall, whose flow conserves Q; got {algorithm}")
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)

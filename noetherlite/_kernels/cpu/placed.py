@@ -33,7 +33,7 @@ def _floats(kind: type) -> frozenset[str]:
 
 
 def words(group: NamedTuple) -> NDArray[np.int64]:
-    """Return a tuple of arrays, integers and floats as numba has it in memory, without references to the arrays.
+    """Return a tuple of arrays, integers and floats as numba has it in memory (of tuples, those of floats), without references to the arrays.
 
     An array is: two pointers to its owner, which are null here, size, size of an item, pointer to the data, shape, strides.
     """
@@ -50,6 +50,8 @@ def words(group: NamedTuple) -> NDArray[np.int64]:
                 *value.shape,
                 *value.strides,
             )
+        elif isinstance(value, tuple):
+            out += [int(np.float64(part).view(np.int64)) for part in value]
         elif name in floats:
             out.append(int(np.float64(value).view(np.int64)))
         else:
@@ -187,7 +189,7 @@ def _laws(dtype: str) -> layout.Laws:
 
 problem_at = _tuple_at(_problem)
 tiles_at = _tuple_at(lambda dtype: empty(_problem(dtype), 1))
-algorithm_at = _tuple_at(lambda dtype: layout.Algorithm(0, *[0.0] * 7))
+algorithm_at = _tuple_at(lambda dtype: layout.Algorithm(0, *[0.0] * 7, (0.0,) * layout.N_CONSTANTS))
 laws_at = _tuple_at(_laws)
 batches_at = _tuple_at(lambda dtype: layout.Batches(1, np.uint64(0), np.empty(1, np.int64)))
 program_at = _tuple_at(lambda dtype: schedule.Program(np.empty((1, 6), np.int64), 0, 0))

@@ -29,9 +29,9 @@ def _over_coordinates(move: Move, dtype: str) -> Any:
     def over_coordinates(algorithm_address, laws_address, state_address):
         algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
         c = coefficients(algorithm, state.counts[STEPS_DONE])
-        x, v, g, y = state.x, state.v, state.gradient, state.y
+        x, v, g, y, moment = state.x, state.v, state.gradient, state.y, state.moment
         for i in range(x.size):
-            visit(c, x, v, g, y, i)
+            visit(c, x, v, g, y, moment, i)
         return 0.0
 
     return over_coordinates

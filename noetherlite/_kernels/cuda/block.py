@@ -103,7 +103,7 @@ def shuffle(batches, counts, e):
 
 
 @written_out
-def own_of(x, v, gradient, y, memory, doubles, K, tables):
+def own_of(x, v, gradient, moment, y, memory, doubles, K, tables):
     """Return the views that belong to one run; `doubles` holds all that is float64 whatever the parameters are."""
     pieces, losses = N_SUMS * K, tables.losses
     norms = pieces + schedule.SLOTS * tables.slot
@@ -111,6 +111,7 @@ def own_of(x, v, gradient, y, memory, doubles, K, tables):
         x,
         v,
         gradient,
+        moment,
         y,
         memory,
         doubles[ORIGIN * K : (ORIGIN + 1) * K],
@@ -183,7 +184,7 @@ def train(functions, setting, rates, own, state, records, e, n_steps):
 @device
 def with_rate(a, h):
     """Return the algorithm with its own time per step."""
-    return layout.Algorithm(a.law, h, a.mass, a.gamma, a.alpha, a.t0, a.weight_decay, a.momentum)
+    return layout.Algorithm(a.law, h, a.mass, a.gamma, a.alpha, a.t0, a.weight_decay, a.momentum, a.constants)
 
 
 @device
@@ -191,7 +192,7 @@ def train_with_vectors(functions, setting, rates, state, memory, doubles, vector
     """Advance one run whose vectors are copied to `vectors` for as long."""
     first, stride, P = cuda.threadIdx.x, cuda.blockDim.x, state.x.shape[1]
     x, v, gradient, y = vectors[:P], vectors[P : 2 * P], vectors[2 * P : 3 * P], vectors[3 * P : 4 * P]
-    own = own_of(x, v, gradient, y, memory, doubles, state.origin.shape[1], setting.tables)
+    own = own_of(x, v, gradient, state.moment[e], y, memory, doubles, state.origin.shape[1], setting.tables)
     copy(state.x[e], x, first, stride)
     copy(state.v[e], v, first, stride)
     copy(state.gradient[e], gradient, first, stride)

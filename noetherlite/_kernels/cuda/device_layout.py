@@ -85,6 +85,7 @@ class Own(NamedTuple):
     x: NDArray[Any]  # (P,)
     v: NDArray[Any]
     gradient: NDArray[Any]
+    moment: NDArray[Any]  # (P,), or empty; in global memory
     y: NDArray[Any]
     memory: NDArray[Any]  # (tables.memory,)
     origin: NDArray[np.float64]  # (K,)

@@ -42,7 +42,7 @@ def _over_coordinates(move: Move) -> Any:
     def over_coordinates(algorithm, step, laws, tables, run, first, stride):
         c = coefficients(algorithm, step)
         for i in range(first, run.x.size, stride):
-            visit(c, run.x, run.v, run.gradient, run.y, i)
+            visit(c, run.x, run.v, run.gradient, run.y, run.moment, i)
 
     return over_coordinates
 

@@ -1,0 +1,187 @@
+"""Optimisers that keep an average of the gradient: what they share, and their exact law in x and the average.
+
+With m_{k+1} = βm_k + a(∇U(x_k) + λx_k), and x_{k+1} made of it by whatever rule, Q has no law, but the average has one: as the
+force is orthogonal to g at the point where it was taken, ⟨g(x_k), m_{k+1}⟩ = β⟨g(x_k), m_k⟩ + aλ⟨g(x_k), x_k⟩ for every affine
+symmetry g(x) = Gx + ξ. The velocity of the kernels is −m.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from .._base.types import Array, Float64Array
+from .._kernels import layout
+from .._kernels.discrete_laws import FROM_CHARGE, pulled
+from .._kernels.jit import scalar
+from .._kernels.layout import STEPS_DONE
+from .._kernels.reference import Run
+from .._kernels.rules import Component, Form, Law, Method, Move
+from .._kernels.schedule import CHARGE, MOVED, Phases, Row, V, X
+from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .dynamics import GF, Dynamics
+
+# numbers, step k, x, m, the average of the squares, ∇U + λx ↦ the new x, m and average of the squares, in NumPy
+Update = Callable[[layout.Algorithm, int, Array, Array, Array, Array], tuple[Array, Array, Array]]
+
+
+class _Step(NamedTuple):
+    h: float
+    beta: float
+    pull: float
+
+
+@scalar
+def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
+    return _Step(algorithm.h, algorithm.momentum, algorithm.constants[0] * algorithm.weight_decay)
+
+
+@scalar
+def _law_of_average(c: _Step, at: Component) -> tuple[float, ...]:
+    """⟨g(x), v'⟩ = β⟨g(x), v⟩ − aλC with v = −m, at the x of the gradient."""
+    return (pulled(at.balance, c.pull, at.pull) + at.moved - c.beta * at.charge,)
+
+
+@scalar
+def _law_of_step(c: _Step, at: Component) -> tuple[float, ...]:
+    """Return J = ⟨g(x'), v'⟩, which the next step starts from, and its sum."""
+    return at.moved, at.integral + c.h * at.moved
+
+
+_CHARGE = (Form(MOVED, CHARGE, X, V),)
+LAW_OF_AVERAGE = Law(_of_step, _law_of_average, ("balance",), _CHARGE)
+LAW_OF_STEP = Law(_of_step, _law_of_step, ("charge", "integral"), _CHARGE)
+
+
+def method_of(average: Move, step: Move, update: Update, has_moment: bool = False) -> Method:
+    """Return the rules of an optimiser.
+
+    Parameters
+    ----------
+    average, step : Move
+        What the gradient makes of the average and of the moment, and what they make of x.
+    update : Update
+        Both in NumPy.
+    has_moment : bool
+        Whether it keeps an average of the gradient's squares.
+    """
+
+    def rows(p: Phases) -> list[Row]:
+        first = [*p.pull(X), *p.move(average), *p.settle(LAW_OF_AVERAGE)]
+        return [*first, *p.move(step), *p.settle(LAW_OF_STEP), *p.evaluate(X)]
+
+    def plain(run: Run, t: float) -> None:
+        s, a = run.state, run.algorithm
+        x, m, moment = update(a, int(s.counts[STEPS_DONE]), s.x, -s.v, s.moment, s.gradient)
+        s.balance[:] += a.constants[0] * run.pull(s.x) - a.momentum * s.charge + run.charge(s.x, -m)
+        s.x[:], s.v[:], s.moment[:] = x, -m, moment
+        s.charge[:] = run.charge(s.x, s.v)
+        s.integral[:] += a.h * s.charge
+        run.take_gradient(s.x)
+
+    return Method(
+        FROM_CHARGE, (average, LAW_OF_AVERAGE, step, LAW_OF_STEP), rows, plain, update=update, has_moment=has_moment
+    )
+
+
+class Averaged(Algorithm, abstract=True):
+    """An optimiser of x and an average of the gradient, `momentum` β and `averaging` a."""
+
+    @property
+    def averaging(self) -> float:
+        """What a gradient is multiplied by in the average, a."""
+        return 1 - self.momentum
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """What the average multiplies a gradient by, and the numbers of the rules after it."""
+        return (self.averaging, *self.own_constants)
+
+    @property
+    def own_constants(self) -> tuple[float, ...]:
+        """The numbers that its rules read."""
+        return ()
+
+    @property
+    def dt(self) -> float:
+        """Time per step, η."""
+        return self.lr
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """Gradient flow, whose laws of Q it breaks: it follows the flow of no metric that is constant."""
+        return GF
+
+    @property
+    def order(self) -> int:
+        """0: the laws of gradient flow are not approached as η → 0."""
+        return 0
+
+    @property
+    def is_linear(self) -> bool:
+        """False: a step is no linear function of the gradient."""
+        return False
+
+    @property
+    def law_of(self) -> Literal["J"]:
+        """The charge, ⟨g(x), v⟩ with v = −m."""
+        return "J"
+
+    @property
+    def push(self) -> float:
+        """a: m_{k+1} = βm_k + aF."""
+        return self.averaging
+
+    def exact_law(self, terms: Terms) -> str:
+        """Return the law of the average at the point of the gradient."""
+        right = r"\beta\langle g(x_k), m_k\rangle" if self.momentum else ""
+        if terms.decays:
+            right += (" + " if right else "") + r"a\lambda\langle g(x_k), x_k\rangle"
+        return r"\langle g(x_k), m_{k+1}\rangle = " + (right or "0")
+
+    def letters(self) -> dict[str, str]:
+        """Return what m, β and a are."""
+        told = {"m": "the average of the gradient, less the velocity of the records"}
+        told |= {"β": f"{self.momentum:g}"} if self.momentum else {}
+        return told | ({"a": f"{self.averaging:g}"} if self.coupled_decay else {})
+
+    def fewest_rows(self, known_start: bool) -> int:
+        """Return 2."""
+        return 2
+
+    @property
+    def gain(self) -> float:
+        """Infinite: positions do not give the gradient back."""
+        return float("inf")
+
+    @property
+    def reach(self) -> float:
+        """η."""
+        return self.lr
+
+    @property
+    def starts_anywhere(self) -> bool:
+        """False: they depend on the average."""
+        return False
+
+    @property
+    def implies_gradients(self) -> bool:
+        """False: the size of a gradient is divided out of a step."""
+        return False
+
+    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
+        """Return none."""
+        return np.arange(0), x[:0], x[:0]
+
+    def walk(
+        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return x and v after so many steps from the start of a run."""
+        numbers, m, moment = self.kernel(t), -v, np.zeros_like(x)
+        update: Any = self.method.update
+        for j in range(steps):
+            x, m, moment = update(numbers, j, x, m, moment, force(j, x))
+            x = rounded(x)
+        return x, -m

@@ -1,0 +1,97 @@
+"""Lion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .._base.types import Array
+from .._kernels import layout
+from .._kernels.jit import scalar
+from .._kernels.rules import Coordinate, Method, Move
+from .adam import fractions
+from .averaged import Averaged, method_of
+
+
+class _Step(NamedTuple):
+    h: float
+    a: float
+    mixed: float  # 1 − β₁
+    shrink: float  # 1 − ηλ
+
+
+@scalar
+def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
+    a, mixed, decay = algorithm.constants[0], algorithm.constants[1], algorithm.constants[2]
+    return _Step(algorithm.h, a, mixed, 1 - algorithm.h * decay)
+
+
+@scalar
+def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return v' = v − a(d + v), and in y the direction v − (1 − β₁)(d + v)."""
+    return at.v - c.a * (at.g + at.v), at.v - c.mixed * (at.g + at.v)
+
+
+@scalar
+def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return (1 − ηλ)x + η sgn y; NaN stays."""
+    sign = 1.0 if at.y > 0 else (-1.0 if at.y < 0 else at.y)
+    return (c.shrink * at.x + c.h * sign,)
+
+
+def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
+    a, mixed, decay = numbers.constants[:3]
+    direction = np.sign((1 - mixed) * m + mixed * d)
+    return x - numbers.h * decay * x - numbers.h * direction, (1 - a) * m + a * d, s
+
+
+METHOD = method_of(Move(_of_step, _averaged, ("v", "y")), Move(_of_step, _stepped, ("x",)), _update)
+
+
+@dataclass(frozen=True, repr=False)
+class Lion(Averaged):
+    """Lion (Chen et al. 2023), as `optax.lion` has it.
+
+    x_{k+1} = (1 − ηλ)x_k − η sgn(β₁m_k + (1 − β₁)∇U(x_k)),  m_{k+1} = β₂m_k + (1 − β₂)∇U(x_k), m_0 = 0.
+
+    Parameters
+    ----------
+    lr : float
+        η > 0.
+    betas : (float, float)
+        0 ≤ β₁, β₂ < 1.
+    weight_decay : float
+        λ ≥ 0, decoupled, keyword only.
+
+    Notes
+    -----
+    Its sign breaks the laws of Q. The exact law is one of x and the buffer: ⟨g(x_k), m_{k+1}⟩ = β₂⟨g(x_k), m_k⟩.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.99)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "betas", fractions(self.betas, "betas"))
+
+    @property
+    def method(self) -> Method:
+        """Its rules."""
+        return METHOD
+
+    @property
+    def momentum(self) -> float:
+        """β₂."""
+        return self.betas[1]
+
+    @property
+    def coupled_decay(self) -> float:
+        """0."""
+        return 0.0
+
+    @property
+    def own_constants(self) -> tuple[float, ...]:
+        """1 − β₁ and λ."""
+        return 1 - self.betas[0], self.weight_decay

@@ -1,0 +1,132 @@
+"""Nesterov's momentum, as PyTorch writes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import Array, Float64Array
+from .._kernels import layout
+from .._kernels.jit import scalar
+from .._kernels.rules import Coordinate, Method, Move
+from .averaged import Averaged, method_of
+from .base import Gradients
+from .dynamics import Dynamics
+
+
+class _Step(NamedTuple):
+    h: float
+    beta: float
+
+
+@scalar
+def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
+    return _Step(algorithm.h, algorithm.momentum)
+
+
+@scalar
+def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return v' = βv − d."""
+    return (c.beta * at.v - at.g,)
+
+
+@scalar
+def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return x + η(βv' − d)."""
+    return (at.x + c.h * (c.beta * at.v - at.g),)
+
+
+def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
+    m = numbers.momentum * m + d
+    return x - numbers.h * (d + numbers.momentum * m), m, s
+
+
+METHOD = method_of(Move(_of_step, _averaged, ("v",)), Move(_of_step, _stepped, ("x",)), _update)
+
+
+@dataclass(frozen=True, repr=False)
+class Nesterov(Averaged):
+    """Gradient descent with Nesterov's momentum, as `torch.optim.SGD(nesterov=True)` and `optax.sgd(nesterov=True)` have it.
+
+    u_{k+1} = βu_k + d_k,  x_{k+1} = x_k − η(d_k + βu_{k+1}), d_k = ∇U(x_k) + λx_k, u_0 = 0.
+
+    Parameters
+    ----------
+    lr : float
+        η > 0.
+    momentum : float
+        0 ≤ β < 1.
+    weight_decay : float
+        λ ≥ 0, keyword only.
+
+    Notes
+    -----
+    Sutskever's form of the method, at the points where gradients are taken, with a constant β; `NAGD` is that of Su, Boyd & Candès.
+    The exact law: ⟨g(x_k), u_{k+1}⟩ = β⟨g(x_k), u_k⟩ + λ⟨g(x_k), x_k⟩. The velocity of a run is −u. As η → 0 it follows
+    (1 − β)ẋ = −∇U to first order.
+    """
+
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        value = checks.real(self.momentum, "momentum", minimum=0.0)
+        if value >= 1:
+            raise ValueError(f"momentum={value:g} is out of range; expected >= 0 and < 1")
+        object.__setattr__(self, "momentum", value)
+
+    @property
+    def method(self) -> Method:
+        """Its rules."""
+        return METHOD
+
+    @property
+    def averaging(self) -> float:
+        """1."""
+        return 1.0
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """Gradient flow (1 − β)ẋ = −∇U."""
+        return Dynamics(0.0, 1 - self.momentum, 0.0)
+
+    @property
+    def order(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def is_linear(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def implies_gradients(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def takes_velocity(self) -> bool:
+        """True: the gradients follow from x and the velocity at the start."""
+        return True
+
+    @property
+    def gain(self) -> float:
+        """4/η + λ: 2/η of a step, and twice as much of those before it, whose weight halves from step to step."""
+        return 4 / self.lr + self.weight_decay
+
+    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
+        """Solve x_{k+1} = x_k + η(βv_{k+1} − F), v_{k+1} = βv_k − F for F, from a known v_0 on: zero at t = 0."""
+        beta, v = self.momentum, velocity
+        if v is None:
+            if t0 != 0:
+                return np.arange(0), x[:0], x[:0]
+            v = np.zeros_like(x[0])
+        moved, forces = np.diff(x, axis=0) / self.lr, np.empty_like(x[1:])
+        for k, step in enumerate(moved):
+            forces[k] = (beta**2 * v - step) / (1 + beta)
+            v = beta * v - forces[k]
+        return np.arange(len(forces)), x[:-1], forces

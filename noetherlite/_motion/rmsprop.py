@@ -1,0 +1,98 @@
+"""RMSProp."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import Array
+from .._kernels import layout
+from .._kernels.jit import scalar
+from .._kernels.rules import Coordinate, Method, Move
+from .averaged import Averaged, method_of
+
+
+class _Step(NamedTuple):
+    h: float
+    b: float
+    eps: float
+
+
+@scalar
+def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
+    return _Step(algorithm.h, algorithm.constants[1], algorithm.constants[2])
+
+
+@scalar
+def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return v' = −d and s' = s + b(d² − s)."""
+    return -at.g, at.moment + c.b * (at.g * at.g - at.moment)
+
+
+@scalar
+def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return x + hv/(√s + ε)."""
+    return (at.x + c.h * at.v / (math.sqrt(at.moment) + c.eps),)
+
+
+def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
+    b, eps = numbers.constants[1:3]
+    s = (1 - b) * s + b * d**2
+    return x - numbers.h * d / (np.sqrt(s) + eps), d, s
+
+
+METHOD = method_of(
+    Move(_of_step, _averaged, ("v", "moment"), moment=True),
+    Move(_of_step, _stepped, ("x",), moment=True),
+    _update,
+    has_moment=True,
+)
+
+
+@dataclass(frozen=True, repr=False)
+class RMSProp(Averaged):
+    """RMSProp (Hinton 2012) without momentum, as `torch.optim.RMSprop` has it.
+
+    s_{k+1} = αs_k + (1 − α)d_k²,  x_{k+1} = x_k − ηd_k/(√s_{k+1} + ε), s_0 = 0.
+
+    Parameters
+    ----------
+    lr : float
+        η > 0.
+    alpha : float
+        0 ≤ α < 1.
+    eps : float
+        ε ≥ 0, added to the root (optax adds it below the root unless `eps_in_sqrt=False`).
+    weight_decay : float
+        λ ≥ 0 of d = ∇U + λx, keyword only.
+
+    Notes
+    -----
+    Its preconditioner breaks the laws of Q. The exact law is ⟨g(x_k), (√s_{k+1} + ε) ⊙ (x_k − x_{k+1})/η⟩ = λ⟨g(x_k), x_k⟩: what
+    is paired with g is the gradient. The velocity of a run is minus the last gradient that was stepped by.
+    """
+
+    alpha: float = 0.99
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        alpha = checks.real(self.alpha, "alpha", minimum=0.0)
+        if alpha >= 1:
+            raise ValueError(f"alpha={alpha:g} is out of range; expected >= 0 and < 1")
+        object.__setattr__(self, "alpha", alpha)
+        object.__setattr__(self, "eps", checks.real(self.eps, "eps", minimum=0.0))
+
+    @property
+    def method(self) -> Method:
+        """Its rules."""
+        return METHOD
+
+    @property
+    def own_constants(self) -> tuple[float, ...]:
+        """1 − α and ε."""
+        return 1 - self.alpha, self.eps

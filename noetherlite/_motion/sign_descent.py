@@ -1,0 +1,80 @@
+"""Descent along the sign of the gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import Array
+from .._kernels import layout
+from .._kernels.jit import scalar
+from .._kernels.rules import Coordinate, Method, Move
+from .averaged import Averaged, method_of
+
+
+class _Step(NamedTuple):
+    h: float
+    a: float
+
+
+@scalar
+def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
+    return _Step(algorithm.h, algorithm.constants[0])
+
+
+@scalar
+def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return v' = v − a(d + v)."""
+    return (at.v - c.a * (at.g + at.v),)
+
+
+@scalar
+def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return x + η sgn v; NaN stays."""
+    sign = 1.0 if at.v > 0 else (-1.0 if at.v < 0 else at.v)
+    return (at.x + c.h * sign,)
+
+
+def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
+    a = numbers.constants[0]
+    m = (1 - a) * m + a * d
+    return x - numbers.h * np.sign(m), m, s
+
+
+METHOD = method_of(Move(_of_step, _averaged, ("v",)), Move(_of_step, _stepped, ("x",)), _update)
+
+
+@dataclass(frozen=True, repr=False)
+class SignGD(Averaged):
+    """Sign descent x_{k+1} = x_k − η sgn(m_{k+1}), m_{k+1} = βm_k + (1 − β)d_k (signSGD and Signum, Bernstein et al. 2018).
+
+    Parameters
+    ----------
+    lr : float
+        η > 0.
+    momentum : float
+        0 ≤ β < 1; with 0 it is `optax.sign_sgd`.
+    weight_decay : float
+        λ ≥ 0 of d = ∇U + λx, keyword only.
+
+    Notes
+    -----
+    The sign breaks the laws of Q. The exact law is one of x and m: ⟨g(x_k), m_{k+1}⟩ = β⟨g(x_k), m_k⟩ + (1 − β)λ⟨g(x_k), x_k⟩.
+    """
+
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        value = checks.real(self.momentum, "momentum", minimum=0.0)
+        if value >= 1:
+            raise ValueError(f"momentum={value:g} is out of range; expected >= 0 and < 1")
+        object.__setattr__(self, "momentum", value)
+
+    @property
+    def method(self) -> Method:
+        """Its rules."""
+        return METHOD
