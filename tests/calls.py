@@ -100,7 +100,7 @@ CALLS = {
     "SignGD": (nl.SignGD, dict(lr=0.1, momentum=0.0, weight_decay=0.0)),
     "NAGD": (nl.NAGD, dict(lr=0.1, alpha=3.0, weight_decay=0.0)),
     "Leapfrog": (nl.Leapfrog, dict(lr=0.1, weight_decay=0.0)),
-    "HeavyBall": (nl.HeavyBall, dict(lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.0)),
+    "HeavyBall": (nl.HeavyBall, dict(lr=0.1, momentum=0.9, dampening=0.0, first_step_damped=True, weight_decay=0.0)),
     "ConformalLeapfrog": (nl.ConformalLeapfrog, dict(lr=0.1, mass=1.0, gamma=0.0, alpha=0.0, weight_decay=0.0)),
     "Dynamics": (nl.Dynamics, dict(mass=1.0, gamma=1.0, alpha=0.0)),
     "Dynamics.friction": (nl.NAGF.friction, dict(t=[1.0])),

@@ -112,7 +112,7 @@ def test_an_algorithms_laws_hold(case):
 def test_an_algorithms_walk_is_its_run(case):
     U, algorithm, run = case
     x, v = run.params[0].astype(float), np.zeros(U.n_params)
-    decay = algorithm.weight_decay
+    decay = algorithm.coupled_decay
     there = algorithm.walk(x, v, run.t[0], STEPS, lambda _, y: U.gradient(y) + decay * y, lambda a: a)[0]
     assert np.abs(there - run.x).max() <= 8 * STEPS * EPS * np.abs(run.x).max()
 
@@ -120,6 +120,9 @@ def test_an_algorithms_walk_is_its_run(case):
 def test_an_algorithms_steps_imply_its_gradients(case):
     U, algorithm, run = case
     record, points, force = algorithm.implied_gradients(run.params, run.t[0], None)
+    if not algorithm.implies_gradients:
+        assert record.size == 0
+        return
     assert record[0] == algorithm.fewest_rows(known_start=True) - 2
     want = np.array([U.gradient(y) + algorithm.weight_decay * y for y in points])
     allowed = 8 * EPS * algorithm.gain * np.linalg.norm(points, axis=1)
@@ -131,6 +134,15 @@ def test_an_algorithms_steps_imply_its_gradients(case):
 @pytest.mark.parametrize("every", [1, 3])
 def test_an_algorithms_recordings_are_checked(case, every):
     U, algorithm, run = case
+    if not algorithm.implies_gradients and every == 1:
+        report = nl.check(U, run.params, run.t, algorithm)
+        assert report.verdict == "not decidable"
+        assert "do not tell the gradients" in str(report.limits)
+        return
+    if not algorithm.starts_anywhere and every > 1:
+        with pytest.raises(ValueError, match="record every step"):
+            nl.check(U, run.params[::every], run.t[::every], algorithm, every=every)
+        return
     assert nl.check(U, run.params[::every], run.t[::every], algorithm, every=every).ok
     other = type(algorithm)(0.0101, weight_decay=0.1)
     assert not nl.check(U, run.params[::every], dynamics=other, every=every).ok

@@ -65,7 +65,7 @@ class Algorithm(ABC):
         object.__setattr__(self, "weight_decay", checks.real(self.weight_decay, "weight_decay", minimum=0.0))
 
     def __repr__(self) -> str:
-        shown = {name: value for name, value in dataclasses.asdict(self).items() if name != "weight_decay" or value}
+        shown = {name: value for name, value in dataclasses.asdict(self).items() if name not in self._left_out}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
@@ -132,7 +132,16 @@ class Algorithm(ABC):
 
     def specification(self) -> dict[str, Any]:
         """Return the name and the parameters, ready for JSON."""
-        return {"name": type(self).__name__, **dataclasses.asdict(self)}
+        left_out = self._left_out - {"weight_decay"}
+        return {
+            "name": type(self).__name__,
+            **{name: value for name, value in dataclasses.asdict(self).items() if name not in left_out},
+        }
+
+    @property
+    def _left_out(self) -> set[str]:
+        """The keyword arguments that are as they are by default."""
+        return {f.name for f in dataclasses.fields(self) if f.kw_only and getattr(self, f.name) == f.default}
 
     # --- exact discrete laws (theory §6, §10) -------------------------------------------------------------------------
 

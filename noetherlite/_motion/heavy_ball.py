@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from .._base.types import Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import FROM_CHARGE, pulled
 from .._kernels.jit import scalar
+from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X
@@ -22,18 +23,20 @@ from .dynamics import Dynamics
 class _Step(NamedTuple):
     h: float
     beta: float
+    kick: float  # 1, in an undamped first step 1/(1 − a)
     pull: float
 
 
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
-    return _Step(algorithm.h, algorithm.momentum, algorithm.weight_decay)
+    kick = algorithm.constants[0] if step == 0 else 1.0
+    return _Step(algorithm.h, algorithm.momentum, kick, kick * algorithm.weight_decay)
 
 
 @scalar
 def _moved(c: _Step, at: Coordinate) -> tuple[float, ...]:
-    """Return x + hv' and v' = βv − d."""
-    v = c.beta * at.v - at.g
+    """Return x + hv' and v' = βv − d, in an undamped first step βv − d/(1 − a)."""
+    v = c.beta * at.v - c.kick * at.g
     return at.x + c.h * v, v
 
 
@@ -54,8 +57,9 @@ def _step(p: Phases) -> list[Row]:
 
 def _plain(run: Run, t: float) -> None:
     s, a = run.state, run.algorithm
-    s.balance[:] += run.pull(s.x) - a.momentum * s.charge
-    s.v[:] = a.momentum * s.v - s.gradient
+    kick = a.constants[0] if s.counts[STEPS_DONE] == 0 else 1.0
+    s.balance[:] += kick * run.pull(s.x) - a.momentum * s.charge
+    s.v[:] = a.momentum * s.v - kick * s.gradient
     s.x[:] += a.h * s.v
     s.charge[:] = run.charge(s.x, s.v)
     s.balance[:] += s.charge - a.h * run.pair(s.v, s.v)
@@ -80,6 +84,8 @@ class HeavyBall(Algorithm):
         0 ≤ β < 1.
     dampening : float
         0 ≤ a < 1.
+    first_step_damped : bool
+        Whether the first step is dampened as all others are; PyTorch's is not: u_1 = ∇U(x_0) + λx_0. Keyword only.
     weight_decay : float
         λ ≥ 0, keyword only.
 
@@ -89,11 +95,12 @@ class HeavyBall(Algorithm):
     x_{k+1} = x_k + hv_{k+1}. As h → 0 it follows (1 − β)ẋ = −∇U, gradient flow that is faster by 1/(1 − β); at finite h more
     closely ½h(1 + β)ẍ + (1 − β)ẋ = −∇U, see `noetherlite.drift`. Exact law: J_{k+1} = βJ_k − λ⟨g(x_k), x_k⟩ + h⟨Gv_{k+1}, v_{k+1}⟩.
 
-    With β = 0 and a = 0 it is `GD`, bit for bit. PyTorch's first step leaves the dampening out; all others are the same.
+    With β = 0 and a = 0 it is `GD`, bit for bit. `torch.optim.SGD` with dampening is `first_step_damped=False`.
     """
 
     momentum: float = 0.9
     dampening: float = 0.0
+    first_step_damped: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,6 +109,7 @@ class HeavyBall(Algorithm):
             if value >= 1:
                 raise ValueError(f"{name}={value:g} is out of range; expected >= 0 and < 1")
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "first_step_damped", checks.boolean(self.first_step_damped, "first_step_damped"))
 
     @property
     def dt(self) -> float:
@@ -165,14 +173,18 @@ class HeavyBall(Algorithm):
         if start is not None:
             v = np.concatenate([start[None], v])
         record = np.arange(start is None, x.shape[0] - 1)
-        return record, x[record], self.momentum * v[:-1] - v[1:]
+        kicked = self.momentum * v[:-1] - v[1:]
+        if t0 == 0 and start is not None:
+            kicked[:1] /= self._first_kick
+        return record, x[record], kicked
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
         """Return x and v after so many steps."""
         for j in range(steps):
-            v = rounded(self.momentum * v - force(j, x))
+            kick = self._first_kick if t == 0 and j == 0 else 1.0
+            v = rounded(self.momentum * v - kick * force(j, x))
             x = rounded(x + self.dt * v)
         return x, v
 
@@ -183,5 +195,14 @@ class HeavyBall(Algorithm):
 
     @property
     def undamped_first_step(self) -> float:
-        """1/(1 − a)."""
-        return 1 / (1 - self.dampening)
+        """1/(1 − a); 1 where that is declared."""
+        return 1 / (1 - self.dampening) if self.first_step_damped else 1.0
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """What the first step multiplies the gradient by."""
+        return (self._first_kick,)
+
+    @property
+    def _first_kick(self) -> float:
+        return 1.0 if self.first_step_damped else 1 / (1 - self.dampening)
