@@ -28,6 +28,10 @@ ALGORITHMS = [
     nl.GD(0.005, weight_decay=0.1), nl.HeavyBall(0.005, 0.5, weight_decay=0.1), nl.Leapfrog(1e-3), nl.NAGD(1e-3),
     nl.ConformalLeapfrog(1e-3, mass=2.0, gamma=0.3, alpha=2.0, weight_decay=0.1),
 ]  # fmt: skip
+OPTIMISERS = [
+    nl.Nesterov(0.005, 0.5, weight_decay=0.1), nl.Adam(0.005, weight_decay=0.1), nl.RMSProp(0.005), nl.AdaGrad(0.005, 0.1),
+    nl.Lion(0.005, weight_decay=0.1), nl.SignGD(0.005, 0.5), nl.HeavyBall(0.005, 0.5, 0.2, first_step_damped=False),
+]  # fmt: skip
 ACTIVATIONS = [
     "linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(2)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.3)", "tanh",
 ]  # fmt: skip
@@ -113,6 +117,15 @@ def test_the_other_activations_are_the_cpus(half):
 def test_in_single_precision(bias, algorithm):
     _, U, x = problem("swish", "nll", widths=(2, 3, 2), n=5, bias=bias)
     assert_equal_runs(*both(U, algorithm, x, dtype="float32", peer="reference"), n=5, eps=np.finfo(np.float32).eps)
+
+
+@here
+@pytest.mark.parametrize("spread", [False, True])
+@pytest.mark.parametrize("algorithm", OPTIMISERS, ids=lambda a: type(a).__name__)
+def test_optimisers_are_the_cpus(algorithm, spread, monkeypatch):
+    monkeypatch.setattr(device, "SPREAD_FROM", 0 if spread else 1e12)
+    _, U, x = problem("swish", "nll", widths=(2, 3, 3), n=5)
+    assert_equal_runs(*both(U, algorithm, x, peer="reference", batch_size=2, rng=3), n=5)
 
 
 @here
