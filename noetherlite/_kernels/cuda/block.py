@@ -219,9 +219,8 @@ def in_shared(setting, state, scratch):
 def in_global(setting, state, scratch, e):
     """Return the views of a run that is in global memory."""
     memory, doubles = scratch.memory[e], scratch.doubles[e]
-    return own_of(
-        state.x[e], state.v[e], state.gradient[e], state.y[e], memory, doubles, state.origin.shape[1], setting.tables
-    )
+    x, v, gradient, moment, y = state.x[e], state.v[e], state.gradient[e], state.moment[e], state.y[e]
+    return own_of(x, v, gradient, moment, y, memory, doubles, state.origin.shape[1], setting.tables)
 
 
 @functools.cache
