@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+import noetherlite as nl
 from noetherlite._problem.network import Network
 from noetherlite._symmetry.rebalance import rebalance
 from noetherlite._symmetry.scaling import NeuronScaling
@@ -129,7 +130,8 @@ NET = Network([2, 3, 3, 2], ["relu", "tanh"])
             "'scaling:2' is not a symmetry.*'tanh' is not homogeneous",
         ),
         ((NET, np.ones(29), {"scalin:1": 0.0}), ValueError, r"targets='scalin:1' is not known \(did you mean"),
-        ((NET, np.ones(29), {"linear:1": 0.0}), ValueError, "targets='linear:1' is not known.*one of 'scaling:1'"),
+        ((NET, np.ones(29), {"linear:1": 0.0}), ValueError, "'linear:1' is not a symmetry.*'relu' is not linear"),
+        ((NET, np.ones(29), {"rotation": 0.0}), ValueError, "targets='rotation' is not known.*one of 'scaling:1'"),
         ((NET, np.ones(29), {3: 0.0}), ValueError, "targets=3 is not known"),
         (
             (NET, np.ones(29), {"scaling:1": [1.0, 2.0]}),
@@ -147,3 +149,73 @@ NET = Network([2, 3, 3, 2], ["relu", "tanh"])
 def test_bad_input(arguments, error, message):
     with pytest.raises(error, match=message):
         rebalance(*arguments)
+
+
+LINEAR = nl.Network([4, 3, 3, 5], ["linear", "linear"], loss="mse")
+
+
+@pytest.mark.parametrize("charge", [0.0, 0.4, -0.3])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_layer_becomes_balanced(charge, bias):
+    """Q = cI after a matrix of GL(n), at the same function; scalings of its neurons alone leave the other entries."""
+    net = nl.Network([4, 3, 5], "linear", bias=bias, loss="mse")
+    theta, X = net.init(rng=1, bias_std=0.5), np.eye(4)
+    law = next(s for s in nl.symmetries(net.potential(X, np.ones((4, 5)))) if s.name == "linear:1")
+    moved = nl.rebalance(net, theta, {"linear:1": charge})
+    np.testing.assert_allclose(law.quantity(moved), charge * np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(net.predict(moved, X), net.predict(theta, X), atol=1e-12)
+    scaled = law.quantity(nl.rebalance(net, theta, {"scaling:1": charge}))
+    assert np.abs(scaled - charge * np.eye(3)).max() > 0.01
+    np.testing.assert_allclose(np.diag(scaled), charge, atol=1e-12)
+
+
+def test_the_geometric_mean_of_a_balanced_layer():
+    """A symmetric A is the root of P⁻¹ # R, with P # R = P^½(P^{−½}RP^{−½})^½P^½ by another formula: A P A = A⁻¹ R A⁻¹."""
+    net = nl.Network([4, 3, 5], "linear", bias=False, loss="mse")
+    theta = net.init(rng=2)
+    W, U = (net.unpack(theta)[name] for name in ("W1", "W2"))
+    moved = net.unpack(nl.rebalance(net, theta, {"linear:1": 0}))
+    A = moved["W1"] @ np.linalg.pinv(W)
+    np.testing.assert_allclose(A, A.T, atol=1e-12)
+    P, R = W @ W.T, U.T @ U
+    # P⁻¹ # R = P⁻¹(PR)^½
+    values, vectors = np.linalg.eig(P @ R)
+    mean = np.linalg.inv(P) @ (vectors * np.sqrt(values)) @ np.linalg.inv(vectors)
+    np.testing.assert_allclose(A @ A, mean.real, atol=1e-11)
+    # the smallest parameters of the function
+    assert sum((a**2).sum() for a in moved.values()) < sum((a**2).sum() for a in (W, U))
+    singular = np.linalg.svd(U @ W, compute_uv=False)[:3]
+    assert (moved["W1"] ** 2).sum() == pytest.approx(singular.sum())
+
+
+def test_linear_layers_that_share_weights():
+    theta, X = LINEAR.init(rng=3, bias_std=0.1), np.eye(4)
+    moved = nl.rebalance(LINEAR, theta, {"linear:1": 0.0, "linear:2": 0.0})
+    laws = [s for s in nl.symmetries(LINEAR.potential(X, np.ones((4, 5)))) if s.name in ("linear:1", "linear:2")]
+    for law in laws:
+        np.testing.assert_allclose(law.quantity(moved), 0, atol=1e-11)
+    np.testing.assert_allclose(LINEAR.predict(moved, X), LINEAR.predict(theta, X), atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("widths", "targets", "message"),
+    [
+        ([2, 3, 3], {"linear:1": 0.0}, r"targets\['linear:1'\]: the layer cannot reach 0 .*: W1 and b1 have rank 2"),
+        ([3, 3, 2], {"linear:1": -1.0}, "W2 have rank 2"),
+        ([3, 3, 3], {"linear:1": [0.0, 1.0]}, r"targets\['linear:1'\]"),
+        ([3, 3, 3], {"linear:1": 0.0, "scaling:1": 0.0}, "targets name layer 1 twice"),
+    ],
+)
+def test_linear_targets_that_cannot_be(widths, targets, message):
+    net = nl.Network(widths, "linear", bias=False, loss="mse")
+    with pytest.raises((ValueError, TypeError), match=message):
+        nl.rebalance(net, net.init(rng=0), targets)
+
+
+def test_a_rank_that_is_enough_for_one_sign():
+    net = nl.Network([2, 3, 3], "linear", bias=False, loss="mse")
+    theta = net.init(rng=0)
+    moved = nl.rebalance(net, theta, {"linear:1": -0.2})
+    W, U = (net.unpack(moved)[name] for name in ("W1", "W2"))
+    np.testing.assert_allclose(0.5 * (W @ W.T - U.T @ U), -0.2 * np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(net.predict(moved, np.eye(2)), net.predict(theta, np.eye(2)), atol=1e-12)

@@ -67,14 +67,23 @@ class LinearLayer(Hidden):
 
     def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
         """Return x with the layer transformed by A = exp(strength), strength an n_h × n_h matrix."""
-        x, exponent = self._point(x), self._strength(strength)
-        A, inverse = expm(exponent), expm(-exponent)
+        exponent = self._strength(strength)
+        return self.transformed(self._point(x), expm(exponent), expm(-exponent))
+
+    def transformed(self, x: Array, A: Array, inverse: Array) -> Float64Array:
+        """Return x with the layer transformed by a matrix A, given with its inverse."""
         out = x.astype(np.float64)
         cut(out, self._W)[:] = A @ cut(x, self._W)
         cut(out, self._U)[:] = cut(x, self._U) @ inverse
         if self._b is not None:
             cut(out, self._b)[:] = A @ cut(x, self._b)
         return out
+
+    def grams(self, x: Array) -> tuple[Float64Array, Float64Array]:
+        """Return WWᵀ + bbᵀ and UᵀU, of which Q is half the difference."""
+        W, U = cut(x, self._W), cut(x, self._U)
+        incoming = W @ W.T if self._b is None else W @ W.T + np.outer(cut(x, self._b), cut(x, self._b))
+        return np.asarray(incoming, np.float64), np.asarray(U.T @ U, np.float64)
 
     def incoming_quantity(self, W: Array) -> Float64Array:
         """Return ½WWᵀ, flat."""
