@@ -63,7 +63,7 @@ def test_a_velocity_at_the_first_row_is_found_or_given():
     run = recorded(U, nl.Leapfrog(1e-3), 300, 10, velocity=v)
     found = nl.check(U, run.params, run.t, nl.Leapfrog(1e-3), every=10)
     assert found.verdict == "holds"
-    assert "they gave the velocity" in found.limits[0]
+    assert "the velocity is not recorded" in found.limits[0]
     given = nl.check(U, run.params, run.t, nl.Leapfrog(1e-3), every=10, velocity=v)
     assert given.verdict == "holds"
     assert "velocity" not in given.limits[0]
@@ -327,7 +327,7 @@ def test_three_verdicts():
         ({"batches": [[0]] * 3}, "batches must have one array per step, 20 for 21 rows, got 3"),
         ({"batches": [[30]] * 20}, r"batches\[0\] must hold indices in 0..29, got 30..30"),
         ({"batches": [[0.5]] * 20}, r"batches\[0\] must be a non-empty array of sample indices"),
-        ({"batches": [[0]] * 40, "every": 2, "dynamics": nl.Leapfrog(0.01)}, "of which a step has two gradients"),
+        ({"batches": [[0]] * 40, "every": 2, "dynamics": nl.Leapfrog(0.01)}, "which takes two gradients per step"),
         ({"dynamics": nl.GF, "every": 2}, "every=2 needs an Algorithm"),
         ({"dynamics": nl.GF, "t": np.arange(21.0), "batches": [[0]] * 20}, "minibatches=True needs an Algorithm"),
         ({"dynamics": nl.Leapfrog(0.01), "velocity": X0}, "velocity is not used with Leapfrog"),
