@@ -31,7 +31,9 @@ def modes(ax: plt.Axes) -> None:
     weights = [net.unpack(theta) for theta in run.params]
     values = np.array([np.diag(left.T @ W["W2"] @ W["W1"] @ right) for W in weights])
     exact = nl.exact.decoupled_modes(SINGULAR_VALUES, START, run.t)
-    print(f"modes: furthest from the closed form by {np.abs(values - exact).max():.3f}, of which GD's step of {LR} is the cause")
+    print(
+        f"modes: furthest from the closed form by {np.abs(values - exact).max():.3f}, of which GD's step of {LR} is the cause"
+    )
     for k, colour in enumerate(COLOURS):
         ax.plot(run.t, values[:, k], "o", ms=3, color=colour, label=f"s = {SINGULAR_VALUES[k]:g}")
         ax.plot(run.t, exact[:, k], color=colour)

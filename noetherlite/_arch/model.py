@@ -71,7 +71,9 @@ class Model:
         self.trained = tuple(name for name in self.shapes if name not in frozen)
         self.inputs = _first_inputs(self.chain)
         self.outputs = self.chain.features(self.inputs)
-        self.orbit: Orbit = [(np.arange(self.inputs), np.ones(self.inputs, np.int64))]  # of the data: features and signs
+        self.orbit: Orbit = [
+            (np.arange(self.inputs), np.ones(self.inputs, np.int64))
+        ]  # of the data: features and signs
         self.n_params = sum(math.prod(self.shapes[name]) for name in self.trained)
 
     def __repr__(self) -> str:
