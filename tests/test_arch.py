@@ -122,6 +122,8 @@ def test_what_does_not_fit_is_refused():
         model.predict({}, np.zeros((1, 9, 1)))
     with pytest.raises(ValueError, match="theta and X are for a Network"):
         nl.count_laws(model, X=[[1.0]], theta=[0.0])
+    with pytest.raises(ValueError, match="net has inputs that are one-hot"):
+        nl.count_laws(arch.Transformer(positions_learned=2, tokens=True))
     with pytest.raises(ValueError, match="counting takes"):
         nl.count_laws(model, memory=10.0)
 

@@ -174,7 +174,7 @@ class Embedding(Block):
         Number of positions with a trained p_t; 0 for none.
     tokens : bool
         Whether inputs are one-hot, which gives a law more for each feature: a vector added to all columns of W and subtracted
-        from all p_t.
+        from all p_t. `Model.known_laws` has them; `count_laws` counts for inputs of any kind.
 
     Raises
     ------

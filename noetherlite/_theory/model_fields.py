@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._arch.block import Scope, named
+from .._arch.layers import Embedding
 from .._arch.model import Model
 from .._arch.numbers import Jets
 from .._arch.tensor import Tensor
@@ -43,6 +44,11 @@ class ModelFields:
     """
 
     def __init__(self, model: Model, flow: str, rng: np.random.Generator) -> None:
+        if any(isinstance(block, Embedding) and block.tokens for block in model.blocks()):
+            raise ValueError(
+                "net has inputs that are one-hot, and laws are counted for inputs of any kind; expected an embedding without "
+                "tokens=True, or known_laws() of the model"
+            )
         self.model, self.flow, self.positions = model, flow, model.chain.positions(1)
         self.n_params, self.momentum = model.n_params, flow == "momentum"
         self.size = model.n_params * (2 if self.momentum else 1)
