@@ -105,7 +105,15 @@ def keep_formulas(app: object, what: str, name: str, obj: object, options: objec
 
 # --- gallery: the examples, run in a copy, with the figures they write ---------------------------------------------------
 
-NEEDS = {"any_model": "torch", "check_torch": "torch", "check_jax": "jax"}
+NEEDS = {
+    "any_model": "torch",
+    "check_jax": "jax",
+    "check_torch": "torch",
+    "flax_adam": "optax",
+    "hugging_face": "transformers",
+    "keras_jax": "keras",
+    "resnet": "torch",
+}
 EXAMPLES = DOCS / "_build" / "examples"
 shutil.rmtree(EXAMPLES, ignore_errors=True)
 shutil.copytree(ROOT / "examples", EXAMPLES)

@@ -61,6 +61,7 @@ class GPT(nn.Module):
         return nn.functional.cross_entropy(self.head(self.ln_f(x)).flatten(0, 1), text[:, 1:].flatten())
 
 
+torch.set_num_threads(1)  # a model this small waits for other threads otherwise
 torch.manual_seed(0)
 letters = sorted(set(TEXT))
 data = torch.tensor([letters.index(letter) for letter in TEXT])

@@ -24,10 +24,22 @@ SLOW = {
     "discover",
     "edge_of_stability",
     "figures",
+    "flax_adam",
+    "hugging_face",
+    "keras_jax",
     "neuron_collapse",
     "ntk",
+    "resnet",
 }
-NEEDS = {"any_model": "torch", "check_torch": "torch", "check_jax": "jax"}
+NEEDS = {
+    "any_model": "torch",
+    "check_jax": "jax",
+    "check_torch": "torch",
+    "flax_adam": "optax",
+    "hugging_face": "transformers",
+    "keras_jax": "keras",
+    "resnet": "torch",
+}
 
 
 def is_missing(path):

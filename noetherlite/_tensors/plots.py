@@ -12,13 +12,19 @@ from .law import Law
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LONGEST = 50  # letters of a law's name beside the axis
+
 
 def incidence(laws: Sequence[Law], tensors: Sequence[str], ax: Axes | None) -> Axes:
     """Plot which tensors each law ties together: a row a tensor, a column a law, blue for +, orange for −."""
     import matplotlib.pyplot as plt
 
+    names = [law.name or law.kind for law in laws]
+    names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
     if ax is None:
-        _, ax = plt.subplots(figsize=(2.5 + 0.3 * len(laws), 1.2 + 0.22 * len(tensors)), layout="constrained")
+        left, below = (0.075 * max(map(len, labels), default=0) for labels in (tensors, names))  # inches of text
+        size = (1 + left + 0.5 * below + 0.3 * len(laws), 1 + 0.9 * below + 0.22 * len(tensors))
+        _, ax = plt.subplots(figsize=size, layout="constrained")
     row = {name: i for i, name in enumerate(tensors)}
     for column, law in enumerate(laws):
         rows = np.array([row[m.tensor] for m in law.members])
@@ -29,7 +35,7 @@ def incidence(laws: Sequence[Law], tensors: Sequence[str], ax: Axes | None) -> A
         for which, color, label in ((~inverse, "#0072B2", "acted on"), (inverse, "#E69F00", "acted on by the inverse")):
             ax.scatter(places[which], rows[which], s=28, zorder=2, color=color, label=None if column else label)
     ax.set_yticks(range(len(tensors)), tensors, fontsize=8)
-    ax.set_xticks(range(len(laws)), [law.name or law.kind for law in laws], rotation=60, ha="right", fontsize=8)
+    ax.set_xticks(range(len(laws)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     ax.set_ylim(len(tensors) - 0.5, -0.5)
     ax.set_xlim(-0.5, len(laws) - 0.5)
     ax.grid(axis="y", color="0.92")
