@@ -4,11 +4,12 @@ from ._problem.committee import CommitteeMachine
 from ._problem.field_potentials import DiagonalLinear, LogSumExp, PhaseRetrieval, TensorDecomposition
 from ._problem.linear_products import MatrixCompletion, MatrixFactorization, MatrixSensing
 from ._problem.network import NetworkPotential
-from ._problem.potentials import Callable, Harmonic, Potential, Radial
+from ._problem.potentials import Callable, Compiled, Harmonic, Potential, Radial
 
 __all__ = [
     "Callable",
     "CommitteeMachine",
+    "Compiled",
     "DiagonalLinear",
     "Harmonic",
     "LogSumExp",

@@ -44,6 +44,15 @@ def moved(e, t, x):
     return t, x + e
 
 
+def square_length(x):
+    return x[0] * x[0] + x[1] * x[1]
+
+
+def double(x, out):
+    for i in range(x.size):
+        out[i] = 2 * x[i]
+
+
 def flat(x):
     return 0.0, 0 * x
 
@@ -176,6 +185,7 @@ CALLS = {
     "NetworkPotential": (potentials.NetworkPotential, dict(network=NET, data=X, y=LABELS)),
     "Radial": (potentials.Radial, dict(n_params=3)),
     "Harmonic": (potentials.Harmonic, dict(A=np.eye(2))),
+    "potentials.Compiled": (potentials.Compiled, dict(value=square_length, gradient=double, n_params=2)),
     "Callable": (potentials.Callable, dict(value_and_gradient=flat, n_params=2)),
     "CommitteeMachine": (potentials.CommitteeMachine, dict(teacher=np.eye(2), width=2, activation="relu", teacher_readout=[1.0, 2.0], trained_readout=False)),
     "DiagonalLinear": (potentials.DiagonalLinear, dict(X=np.ones((3, 2)), y=np.ones(3))),

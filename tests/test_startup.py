@@ -23,14 +23,14 @@ SMALL = """
 import sys, time
 import numpy as np
 import noetherlite as nl
-from noetherlite._kernels.cpu import compiled, steps
+from noetherlite._kernels.cpu import analytic, steps
 time.sleep(max(0.0, float(sys.argv[1]) - time.time()))
 U, x0 = nl.potentials.Radial(3), [1.4, 0.1, -0.2]
 x, v = np.array(x0), np.zeros(3)
 steps.combine(0.1, v, 0.2, U.gradient(x), v)
 print(U.value(x0).hex(), nl.potentials.Harmonic(np.eye(3)).value(x0).hex(), *(a.hex() for a in (*x, *v)))
-print(sum(sum(f.stats.cache_misses.values()) for f in (compiled.radial, compiled.harmonic, steps.combine)))
-print(compiled.radial.stats.cache_path)
+print(sum(sum(f.stats.cache_misses.values()) for f in (analytic.radial, analytic.harmonic, steps.combine)))
+print(analytic.radial.stats.cache_path)
 """
 
 

@@ -1,4 +1,4 @@
-"""The activations and losses that kernels are given: functions of numbers, and their counterparts in NumPy.
+"""The functions that kernels are given: activations and losses, of numbers and in NumPy, and potentials.
 
 The catalogues of the rooms above register them here, and a Problem holds their numbers. Loops over them are compiled for
 those in use alone: on the CPU each by itself, called by its address; on a GPU a kernel for each selection.
@@ -38,8 +38,16 @@ class Loss(NamedTuple):
     arrays: Callable[..., tuple[NDArray[Any], NDArray[Any]]]  # (c, f, y) ↦ ℓ, of samples or of outputs, and ∂ℓ/∂f
 
 
+class Analytic(NamedTuple):
+    """A potential without data; both functions compile for the CPU, and are called as Python functions by the oracle."""
+
+    value: Callable[..., Any]  # x (P,) ↦ U(x)
+    gradient: Callable[..., Any]  # x, out (P,) ↦ None: out ← ∇U(x)
+
+
 ACTIVATIONS: list[Sigma] = []
 LOSSES: list[Loss] = []
+POTENTIALS: list[Analytic] = []
 
 
 def number(table: list[Any], functions: Any) -> int:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-# Potentials.
-NETWORK, RADIAL, HARMONIC = range(3)
+# Potentials; those of functions.POTENTIALS are GIVEN and the numbers after it.
+NETWORK, RADIAL, HARMONIC, GIVEN = range(4)
 
 # The loss where only the outputs are wanted; activations and losses have their numbers from functions.py.
 NO_LOSS = -1
@@ -36,7 +36,7 @@ N_CONSTANTS = 6
 class Problem(NamedTuple):
     """A potential U(x): a network with its data, or an analytic one."""
 
-    kind: int  # NETWORK, RADIAL or HARMONIC
+    kind: int  # NETWORK, RADIAL, HARMONIC, or GIVEN + n for number n of functions.POTENTIALS
     widths: NDArray[np.int64]  # (L+1,)
     offsets: NDArray[np.int64]  # (L, 3): where W_h, b_h, β_h start in θ; −1 where absent
     activation: NDArray[np.int64]  # (L−1,): numbers of σ_h in functions.ACTIVATIONS; the last layer has none

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import layout, pointwise
-from .functions import ACTIVATIONS, LOSSES
+from .functions import ACTIVATIONS, LOSSES, POTENTIALS
 from .layout import EVALUATIONS, PHASE, STEPS_DONE
 from .reference_laws import generators, pair, quantity_rate, translation
 from .rules import Method
@@ -116,6 +116,10 @@ def value_and_gradient(problem: layout.Problem, x: A, samples: Any = slice(None)
     if problem.kind == layout.HARMONIC:
         force = problem.matrix @ x
         return 0.5 * (x @ force), force
+    if problem.kind >= layout.GIVEN:
+        given, force = POTENTIALS[problem.kind - layout.GIVEN], np.empty_like(x)
+        given.gradient(x, force)
+        return given.value(x), force
     zs, activations = forward(problem, x, problem.X[samples])
     value, delta = loss(problem, zs[-1], samples)
     return value, backward(problem, x, zs, activations, delta)

@@ -27,7 +27,7 @@ FORM, SETTLE = range(9, 11)  # (form, second vector, slot; first vector), (rule)
 UPDATE, COUNT = range(11, 13)  # (rule), a step is done
 ATTRIBUTE = 13  # what of the drift of Q the step that is due makes
 CHECK, NORMS, WRITE = range(14, 17)  # the end if U is not finite (samples); sizes of vectors; a record (samples)
-UNDECAYED = 17  # y, ∇U of the last gradient
+UNDECAYED, STRETCH = range(17, 19)  # y, ∇U of the last gradient; the steps up to a record, compiled as one function
 # Vectors; NOWHERE for a gradient that is not wanted.
 X, V, G, Y = range(4)
 NOWHERE = -1
@@ -176,3 +176,9 @@ def program(kind: Kind, passes: Passes) -> Program:
     start = start or [_row(NORMS)]  # a part has a row at least
     rows: NDArray[Any] = np.array([*start, *step, *record], np.int64)
     return Program(rows, len(start), len(start) + len(step))
+
+
+def stretched(whole: Program) -> Program:
+    """Return a program with one row in the place of those of a step, which takes all steps up to the next record."""
+    rows = [*whole.rows[: whole.step], _row(STRETCH), *whole.rows[whole.record :]]
+    return Program(np.array(rows, np.int64), whole.step, whole.step + 1)

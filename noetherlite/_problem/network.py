@@ -15,7 +15,7 @@ from .._kernels import layout, reference
 from .._kernels.cpu import compiled
 from .activations import Activation, parse
 from .losses import LOSSES, Loss
-from .potentials import Compiled, owned
+from .potentials import KernelPotential, owned
 
 if TYPE_CHECKING:
     from .dataset import Dataset
@@ -311,7 +311,7 @@ def _blocks(widths: Sequence[int], activations: Sequence[Activation], bias: bool
     return blocks
 
 
-class NetworkPotential(Compiled):
+class NetworkPotential(KernelPotential):
     """The loss of a network on a training set, U(θ) ≥ 0.
 
     Parameters

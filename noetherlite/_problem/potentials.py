@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from .._base import checks
 from .._base.floating import underflowing
+from .._base.identity import UnidentifiedError, digest
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout, reference
 from .._kernels.cpu import compiled
+from .._kernels.functions import POTENTIALS, Analytic, number
 
 _settings: Any = numba.config
 T = TypeVar("T", bound=NDArray[Any])
@@ -50,8 +52,8 @@ class Potential(Protocol):
         """Return what identifies this potential, ready for JSON."""
 
 
-class Compiled:
-    """A potential the compiled kernels know."""
+class KernelPotential:
+    """A potential that kernels evaluate."""
 
     n_params: int
     n_samples = 1
@@ -100,11 +102,13 @@ class Compiled:
 
 # The memory that each potential was evaluated in last, beside what the potential was made of; a thread takes it out while it
 # uses it. What is larger than 256 KiB takes longer to pass through than to make, and is given back.
-_FREE: weakref.WeakKeyDictionary[Compiled, tuple[tuple[Any, ...], compiled.Evaluation]] = weakref.WeakKeyDictionary()
+_FREE: weakref.WeakKeyDictionary[KernelPotential, tuple[tuple[Any, ...], compiled.Evaluation]] = (
+    weakref.WeakKeyDictionary()
+)
 _SMALL = 1 << 18
 
 
-class Radial(Compiled):
+class Radial(KernelPotential):
     """U(w) = (|w|² − 1)²/10 + 2/25, the potential of GU's Figures 3–6.
 
     One neuron with activation z² on the twelve icosahedron vertices with label 3/5 has exactly this loss.
@@ -130,7 +134,7 @@ class Radial(Compiled):
         return f"Radial(n_params={self.n_params})"
 
 
-class Harmonic(Compiled):
+class Harmonic(KernelPotential):
     """U(x) = ½⟨x, Ax⟩.
 
     Parameters
@@ -155,6 +159,98 @@ class Harmonic(Compiled):
 
     def __repr__(self) -> str:
         return f"Harmonic({self.n_params}×{self.n_params})"
+
+
+class Compiled(KernelPotential):
+    """A potential given by two functions that numba compiles; runs step through it without Python.
+
+    Parameters
+    ----------
+    value : callable
+        x of shape (P,) ↦ U(x), a number. A function that numba compiles: arithmetic, `math`, loops over x; functions that it calls
+        must be jitted.
+    gradient : callable
+        x, out, both of shape (P,) ↦ None: writes ∇U(x) into `out`.
+    n_params : int
+        P.
+
+    Raises
+    ------
+    TypeError
+        If a function is none, refers to something whose content cannot be told, or cannot be compiled.
+    ValueError
+        If `gradient` is not that of `value`, compared at three random points with differences of U; or a number is out of range.
+
+    Notes
+    -----
+    The machine code is kept on disk by what the functions are made of, and a checkpoint knows them by a digest of it: to resume, they must
+    be given again. No GPU runs them; without the compiler, and for `backend="reference"`, they are called as Python functions.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> def value(x):
+    ...     return 0.25 * (x[0] ** 2 + x[1] ** 2 - 1) ** 2
+    >>> def gradient(x, out):
+    ...     force = x[0] ** 2 + x[1] ** 2 - 1
+    ...     out[0], out[1] = force * x[0], force * x[1]
+    >>> U = nl.potentials.Compiled(value, gradient, 2)
+    >>> U.gradient([2.0, 0.0])
+    array([6., 0.])
+    """
+
+    def __init__(
+        self,
+        value: Function[[Float64Array], float],
+        gradient: Function[[Float64Array, Float64Array], None],
+        n_params: int,
+    ) -> None:
+        checks.function(value, "value")
+        checks.function(gradient, "gradient")
+        self.n_params = checks.integer(n_params, "n_params", minimum=1)
+        functions = Analytic(getattr(value, "py_func", value), getattr(gradient, "py_func", gradient))
+        try:
+            self._digest = digest(functions)
+        except UnidentifiedError as error:
+            raise TypeError(f"value and gradient must be functions whose content can be told: {error}") from None
+        self._functions, self._number = functions, number(POTENTIALS, functions)
+        self._verify()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Compiled, (*self._functions, self.n_params)  # another process has other numbers
+
+    def _verify(self) -> None:
+        """Compare the gradient with central differences of U along a random direction, at three random points."""
+        rng = np.random.default_rng(0)
+        for _ in range(3):
+            x, direction = rng.standard_normal((2, self.n_params))
+            try:
+                slope = float(self.gradient(x) @ direction)
+                ahead, behind = (self.value(x + s * _STEP * direction) for s in (1, -1))
+            except numba.core.errors.NumbaError as error:
+                raise TypeError(f"value and gradient must be functions that numba compiles: {error}") from None
+            expected, size = (ahead - behind) / (2 * _STEP), np.abs(self.gradient(x)) @ np.abs(direction)
+            if not abs(slope - expected) <= _MISMATCH * (size + abs(expected)):  # NaN, too
+                raise ValueError(
+                    f"gradient is not that of value: at x={x.round(3).tolist()} along {direction.round(3).tolist()} "
+                    f"it says {slope:.6g}, and differences of value say {expected:.6g}"
+                )
+
+    def problem(self, dtype: str = "float64") -> layout.Problem:
+        """Return the kernels' description."""
+        return layout.analytic(layout.GIVEN + self._number, np.empty((0, 0)), dtype)
+
+    def specification(self) -> dict[str, Any]:
+        """Return the kind, the dimension, and the digest of the functions, which are not saved."""
+        return {"kind": "compiled", "n_params": self.n_params, "functions": self._digest}
+
+    def __repr__(self) -> str:
+        return f"Compiled(n_params={self.n_params})"
+
+
+# Differences of U over 2e-5 have an error of 1e-10 |∇³U| and ε|U|/1e-5; a wrong gradient differs by more than a thousandth.
+_STEP = 1e-5
+_MISMATCH = 1e-3
 
 
 class Callable:

@@ -11,7 +11,8 @@ import numpy as np
 
 from .._base.types import Array
 from .._kernels import layout, reference, schedule
-from .._kernels.cpu import compiled, team
+from .._kernels.cpu import compiled, stretch, team
+from .._kernels.cpu.network import network
 from .._kernels.cpu.placed import Placed
 from .._problem.potentials import Potential
 from .device import Fleet
@@ -50,7 +51,7 @@ class Compiled:
     def __init__(self, runs: Runs, members: int) -> None:
         plan = self.plan = runs.plan
         assert plan.problem is not None
-        self.runs = runs
+        self.runs, self.problem = runs, plan.problem
         N, n = plan.n_samples, plan.drawn
         full = n == N
         self.all_tiles = compiled.tiles(plan.problem, N, members if full else 1)
@@ -71,10 +72,17 @@ class Compiled:
         laws, algorithm, batches = runs.begin(e), runs.kernels[e], runs.streams[e]
         self.state, records = layout.views(runs.state, e), layout.views(runs.records, e)
         kind = schedule.kind_of(runs.method, algorithm, laws, batches.size < batches.order.size, records.parts.size > 0)
-        of_this_run = {"algorithm": algorithm, "laws": laws, "batches": batches, "program": _program(kind)}
+        problem, P, program, steps = self.problem, self.state.x.size, _program(kind), 0
+        if stretch.applies(problem, kind, P, runs.records.last):
+            rows = tuple(map(tuple, program.rows[program.step : program.record].tolist()))
+            steps = stretch.address_of_stretch(runs.method, problem.kind, P, self.plan.dtype, rows)
+            program = schedule.stretched(program)
+        of_this_run = {"algorithm": algorithm, "laws": laws, "batches": batches, "program": program}
         of_this_run |= {"state": self.state, "records": records}
         self.placed |= {name: Placed(fields) for name, fields in of_this_run.items()}
-        self.run = compiled.Run(**{name: placed.address for name, placed in self.placed.items()}, **self.code)
+        self.run = compiled.Run(
+            **{name: placed.address for name, placed in self.placed.items()}, **self.code, stretch=steps
+        )
 
     def advance(self, n_steps: int) -> None:
         """Take up to `n_steps` steps, with the team's other threads where there are any."""
@@ -83,7 +91,7 @@ class Compiled:
             compiled.advance(self.run, x, n_steps)
             return
         door, assist = self.tiles.team, (self.run.problem, self.run.tiles)
-        others = [threading.Thread(target=compiled.network, args=(*assist, m, x, x[:0])) for m in range(1, members)]
+        others = [threading.Thread(target=network, args=(*assist, m, x, x[:0])) for m in range(1, members)]
         started: list[threading.Thread] = []
         door[team.OPEN] = team.CLOSED
         try:

@@ -347,7 +347,9 @@ def _restore_potential(
     if kind == "harmonic" and "data/A" in arrays:
         return Harmonic(arrays["data/A"])
     reason = (
-        "its data are larger than a checkpoint takes along" if kind != "callable" else "a Python function is not saved"
+        "a Python function is not saved"
+        if kind in ("callable", "compiled")
+        else "its data are larger than a checkpoint takes along"
     )
     raise ValueError(f"potential must be given to resume {str(path)!r}: {reason}")
 

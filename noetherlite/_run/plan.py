@@ -15,7 +15,7 @@ from .._base.versions import versions
 from .._kernels import layout
 from .._motion.base import Algorithm
 from .._problem.network import NetworkPotential
-from .._problem.potentials import Potential, is_potential
+from .._problem.potentials import Compiled, Potential, is_potential
 from .._symmetry.family import Family
 from .._symmetry.records import table
 from .reduction import choose, objection
@@ -61,6 +61,10 @@ class Plan:
         in_python = not hasattr(U, "problem")
         if in_python and backend in ("cpu", "cuda"):
             raise ValueError(f"backend={backend!r} cannot compile {U!r}; use backend='reference' or 'auto'")
+        if backend == "cuda" and isinstance(U, Compiled):
+            raise ValueError(
+                f"backend={backend!r} cannot run {U!r}, whose functions are compiled for the CPU; use 'cpu' or 'auto'"
+            )
         if backend == "cuda":
             gpu.require()
         if in_python and dtype != "float64":

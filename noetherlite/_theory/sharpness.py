@@ -8,7 +8,7 @@ from .._base import checks
 from .._base.floating import underflowing, unit
 from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._kernels import layout, reference
-from .._problem.potentials import Compiled, Potential, is_potential
+from .._problem.potentials import KernelPotential, Potential, is_potential
 
 # The imaginary step, in units of |x|: its square is below round-off, and what is proportional to it far above the smallest number.
 _STEP = 1e-30
@@ -141,7 +141,7 @@ def _largest(U: Potential, x: Array, k: int, rtol: float, start: Float64Array) -
 def _problem(U: Potential) -> layout.Problem:
     """Return the kernels' description of a potential, or raise a TypeError."""
     is_potential(U)
-    if not isinstance(U, Compiled):
+    if not isinstance(U, KernelPotential):
         raise TypeError(
             f"U={U!r} is given as a function, which has no Hessian here; expected the potential of a network"
         )

@@ -14,9 +14,9 @@ from ..layout import EVALUATIONS, PHASE, STEPS_DONE
 from ..rules import Method
 from ..schedule import OP, VECTOR, A, B, C
 from . import loops
+from .analytic import address_of_potential, function_of
 from .intrinsics import window
 from .laws import address_of_forms
-from .network import address_of_network, network
 from .placed import (
     Placed,
     algorithm_at,
@@ -47,45 +47,20 @@ class Run(NamedTuple):
     program: Any
     state: Any
     records: Any
-    network: Any  # the compiled functions `network` and `forms`
+    potential: Any  # the compiled functions of the potential and of `forms`
     forms: Any
     rules: Any  # those of the algorithm
+    stretch: Any  # what STRETCH calls, if the program has it
 
 
 def addresses(problem: layout.Problem, method: Method) -> dict[str, Any]:
     """Return the addresses of the compiled functions that a run calls by them."""
     dtype = str(problem.X.dtype)
     return {
-        "network": address_of_network(dtype) if problem.kind == layout.NETWORK else 0,
+        "potential": address_of_potential(problem.kind, dtype),
         "forms": address_of_forms(dtype),
         "rules": addresses_of_rules(method, dtype),
     }
-
-
-@compiled
-def harmonic(A, x, gradient):
-    """U = ½⟨x, Ax⟩, A symmetric."""
-    total = 0.0
-    for i in range(x.size):
-        row = window(A, i * x.size, x.size)
-        product = x.dtype.type(0)
-        for j in range(x.size):
-            product += row[j] * x[j]
-        if gradient.size > 0:
-            gradient[i] = product
-        total += product * x[i]
-    return 0.5 * total
-
-
-@compiled
-def radial(x, gradient):
-    """U(|x|²) of pointwise.radial."""
-    square = 0.0
-    for i in range(x.size):
-        square += x[i] * x[i]
-    for i in range(gradient.size):
-        gradient[i] = pointwise.d_radial(square, x[i])
-    return pointwise.radial(square)
 
 
 @compiled
@@ -135,12 +110,10 @@ class Evaluation:
 
     def __call__(self, x: NDArray[Any], gradient: NDArray[Any]) -> float:
         """Return U(x) and write ∇U(x), unless `gradient` is empty."""
-        if self.problem.kind == layout.RADIAL:
-            return float(radial(x, gradient))
-        if self.problem.kind == layout.HARMONIC:
-            return float(harmonic(self.problem.matrix, x, gradient))
-        load_at(self._problem.address, self._samples, self._tiles.address, self._number)
-        return float(network(self._problem.address, self._tiles.address, 0, x, gradient))
+        if self.problem.kind == layout.NETWORK:
+            load_at(self._problem.address, self._samples, self._tiles.address, self._number)
+        potential = function_of(self.problem.kind)
+        return float(potential(self._problem.address, self._tiles.address, 0, x, gradient))
 
 
 def predict(problem: layout.Problem, x: NDArray[Any]) -> NDArray[Any]:
@@ -150,16 +123,6 @@ def predict(problem: layout.Problem, x: NDArray[Any]) -> NDArray[Any]:
     held = tiles(problem, N)
     Evaluation(problem, held)(x, x[:0])
     return held.targets.transpose(0, 2, 1).reshape(-1, n)[:N]
-
-
-@inlined
-def potential(run, problem, held, x, gradient):
-    """Return U(x) on the samples of the tiles at `held`; write ∇U(x) into `gradient`, unless that is empty."""
-    if problem.kind == layout.NETWORK:
-        return float64_at(run.network, (run.problem, held, np.int64(0), x, gradient))
-    if problem.kind == layout.RADIAL:
-        return radial(x, gradient)
-    return harmonic(problem.matrix, x, gradient)
 
 
 @inlined
@@ -207,9 +170,8 @@ def advance(run, x, n_steps):
         row = window(program.rows, r * schedule.COLUMNS, schedule.COLUMNS)
         op, a, at = row[OP], row[A], vector_of(state, row[VECTOR])
         if op == schedule.PASS:
-            value = potential(
-                run, problem, run.tiles if a == schedule.BATCH else run.all_tiles, at, vector_of(state, row[B])
-            )
+            samples = run.tiles if a == schedule.BATCH else run.all_tiles
+            value = float64_at(run.potential, (run.problem, samples, np.int64(0), at, vector_of(state, row[B])))
             if a == schedule.BATCH:
                 state.loss[0] = value
             else:
@@ -225,6 +187,11 @@ def advance(run, x, n_steps):
             judge(state.loss[0], state)
         elif op == schedule.COUNT:
             state.counts[STEPS_DONE] += 1
+        elif op == schedule.STRETCH:
+            done = state.counts[STEPS_DONE]
+            n = min(n_steps - i, records.last - done, records.every - done % records.every)
+            float64_at(run.stretch, (run.algorithm, run.problem, run.state, n))
+            i += n - 1
         elif op == schedule.SHUFFLE:
             draw(run, batches, state)
         elif op == schedule.UNDECAYED:

@@ -9,9 +9,6 @@ Where σ′ is a function of σ alone a_h takes the place of z_h.
 
 from __future__ import annotations
 
-import functools
-
-import numba
 import numpy as np
 
 from .. import layout
@@ -19,7 +16,7 @@ from ..jit import compiled, inlined, merged
 from . import team
 from .intrinsics import window
 from .layers import add, add_sums, combine, copy, correlate, put, take
-from .placed import address_of_code, float64_at, none_at, problem_at, tiles_at
+from .placed import float64_at, none_at, problem_at, tiles_at
 
 # Columns of a problem's addresses, and of its last row.
 _VALUE, _SLOPE, _BY_BETA = range(3)
@@ -191,10 +188,3 @@ def network(problem_address, tiles_address, member, x, gradient):
         for part in range(n_parts):
             value += tiles.values[part]
     return value
-
-
-@functools.lru_cache
-def address_of_network(dtype: str) -> int:
-    """Return where the machine code of `network` for parameters of this dtype lies, compiled or read from disk if need be."""
-    vector = numba.typeof(np.empty(0, dtype))
-    return address_of_code(network, (numba.int64, numba.int64, numba.int64, vector, vector))

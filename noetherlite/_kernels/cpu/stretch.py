@@ -1,0 +1,143 @@
+"""Many steps of a potential of few parameters at a time, with its state in registers.
+
+A step of a few dependent operations takes less time than to read the rows of a schedule. Here the rows of a step are put together
+when they are compiled, for an algorithm, a potential and a number of parameters; loops over these are unrolled.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .. import layout, schedule
+from ..jit import compiled, inlined, merged
+from ..layout import EVALUATIONS, PHASE, STEPS_DONE
+from ..rules import Method, Move, coordinate_of
+from .analytic import function_of
+from .placed import address_of_code, algorithm_at, state_at
+
+MOST = 16  # parameters
+LONG = 1 << 17  # steps of a run that are worth the second that compiling takes
+
+Rows = tuple[tuple[int, ...], ...]
+# algorithm, address of the problem, counts, x, v, g, y (P,), loss ↦ the loss after a phase
+Phase = Callable[..., float]
+
+
+def applies(problem: layout.Problem, kind: schedule.Kind, n_params: int, steps: int) -> bool:
+    """Return whether a run is stepped in this way: a potential without data, few parameters, no laws to sum, many steps."""
+    plain = problem.kind != layout.NETWORK and not (kind.laws or kind.parts)
+    return plain and n_params <= MOST and steps >= LONG
+
+
+@functools.cache
+def _array(P: int, dtype: str) -> Any:
+    """Return a function that returns an array of P numbers on the stack of its caller, which LLVM can keep in registers."""
+    if numba.config.DISABLE_JIT:
+        return lambda: np.empty(P, dtype)
+    kind = numba.typeof(np.empty(0, dtype))
+
+    @intrinsic
+    def array(typingctx):
+        def codegen(context, builder, signature, args):
+            from numba.np.arrayobj import (
+                populate_array,  # here: only compiling needs it, and importing it takes a while
+            )
+
+            data = cgutils.alloca_once(builder, context.get_data_type(kind.dtype), size=P)
+            out = context.make_array(kind)(context, builder)
+            itemsize = context.get_constant(numba.types.intp, np.dtype(dtype).itemsize)
+            shape = [context.get_constant(numba.types.intp, P)]
+            populate_array(out, data=data, shape=shape, strides=[itemsize], itemsize=itemsize, meminfo=None)
+            return out._getvalue()
+
+        return kind(), codegen
+
+    return array
+
+
+def _move(move: Move, P: int) -> Phase:
+    coefficients, visit = move.coefficients, merged(coordinate_of(move))
+
+    def phase(algorithm, problem, counts, x, v, g, y, loss):
+        c = coefficients(algorithm, counts[STEPS_DONE])
+        for i in range(P):
+            visit(c, x, v, g, y, i)
+        return loss
+
+    return phase
+
+
+def _evaluation(kind: int, at_y: bool, P: int) -> Phase:
+    function = function_of(kind)
+    potential = inlined(getattr(function, "py_func", function))
+
+    def phase(algorithm, problem, counts, x, v, g, y, loss):
+        at = y if at_y else x
+        loss = potential(problem, 0, 0, at, g)
+        if algorithm.weight_decay != 0:
+            for i in range(P):
+                g[i] += algorithm.weight_decay * at[i]
+        counts[EVALUATIONS] += 1
+        return loss
+
+    return phase
+
+
+def _then(first: Phase, second: Phase) -> Phase:
+    def both(algorithm, problem, counts, x, v, g, y, loss):
+        loss = first(algorithm, problem, counts, x, v, g, y, loss)
+        return second(algorithm, problem, counts, x, v, g, y, loss) if math.isfinite(loss) else loss
+
+    return both
+
+
+def _step(method: Method, kind: int, P: int, rows: Rows) -> Phase:
+    """Return the phases of a step one after the other, until the loss is not finite."""
+    phases = []
+    for row in rows:
+        if row[schedule.OP] == schedule.UPDATE:
+            rule = method.all_rules[row[schedule.A]]
+            assert isinstance(rule, Move)
+            phases.append(inlined(_move(rule, P)))
+        elif row[schedule.OP] == schedule.PASS:
+            phases.append(inlined(_evaluation(kind, row[schedule.VECTOR] == schedule.Y, P)))
+    return functools.reduce(lambda first, second: inlined(_then(first, second)), phases)
+
+
+@functools.cache
+def stretch(method: Method, kind: int, P: int, dtype: str, rows: Rows) -> Any:
+    """Return the compiled function of many steps: addresses of algorithm, problem and state, number of steps ↦ 0.0."""
+    step, array, number = _step(method, kind, P, rows), _array(P, dtype), np.empty(0, dtype)
+
+    @compiled
+    def steps(algorithm_address, problem_address, state_address, n):
+        algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
+        x, v, g, y, counts, loss = array(), array(), array(), array(), state.counts, state.loss[0]
+        for i in range(P):
+            x[i], v[i], g[i], y[i] = state.x[i], state.v[i], state.gradient[i], state.y[i]
+        for _ in range(n):
+            loss = step(algorithm, problem_address, counts, x, v, g, y, loss)
+            if not math.isfinite(loss):
+                counts[PHASE] = layout.DIVERGED
+                break
+            counts[STEPS_DONE] += 1
+        for i in range(P):
+            state.x[i], state.v[i], state.gradient[i], state.y[i] = x[i], v[i], g[i], y[i]
+        state.loss[0] = loss
+        return 0.0
+
+    return steps
+
+
+def address_of_stretch(method: Method, kind: int, P: int, dtype: str, rows: Rows) -> Any:
+    """Return where the machine code of a stretch of steps lies, compiled or read from disk if need be."""
+    i = numba.int64
+    return address_of_code(stretch(method, kind, P, dtype, rows), (i, i, i, i))
