@@ -12,8 +12,10 @@ from numba.core import event
 
 from .._base import checks
 from .._base.types import Array
-from .._kernels import store
+from .._kernels import functions, layout, store
 from .._kernels.cpu import compiled as cpu
+from .._kernels.cpu import loops
+from .._kernels.cpu.analytic import address_of_potential
 from .._kernels.cpu.rules import addresses_of_rules
 from .._motion.algorithms import ALGORITHMS
 from .._motion.gradient_descent import GD
@@ -33,8 +35,8 @@ class Step(NamedTuple):
 def warmup() -> Iterator[Step]:
     """Compile all functions, step by step, and cache them on disk if a folder can be written.
 
-    A function is compiled once for each precision, whatever the network and the laws, so that the smallest run compiles
-    everything but the rules of the other algorithms.
+    A function is compiled once for each precision, whatever the network and the laws: the smallest run compiles everything but
+    the other activations, losses and potentials, and the rules of the other algorithms.
 
     Yields
     ------
@@ -78,8 +80,14 @@ def _evaluate_analytic() -> None:
 
 def _run(U: Potential, theta: Array, dtype: str) -> None:
     integrate(U, GD(0.1), theta, 1, dtype=dtype)
-    for kind in ALGORITHMS.values():
-        addresses_of_rules(kind(0.1).method, dtype)
+    for kind in (layout.RADIAL, layout.HARMONIC):
+        address_of_potential(kind, dtype)
+    for code, sigma in enumerate(functions.ACTIVATIONS):
+        loops.activation(code, dtype, sigma.d_parameter is not None)
+    for code in range(len(functions.LOSSES)):
+        loops.loss(code, dtype)
+    for algorithm in ALGORITHMS.values():
+        addresses_of_rules(algorithm(0.1).method, dtype)
 
 
 def _time_step(what: str, function: Callable[[], object]) -> Step:

@@ -26,14 +26,15 @@ from .placed import address_of_code, algorithm_at, state_at
 MOST = 16  # parameters
 LONG = 1 << 17  # steps of a run that are worth the second that compiling takes
 
+KNOWN = {schedule.PASS, schedule.FINISH, schedule.UPDATE, schedule.COUNT}
 Rows = tuple[tuple[int, ...], ...]
-# algorithm, address of the problem, counts, x, v, g, y (P,), loss ↦ the loss after a phase
+# algorithm, address of the problem, counts, x, v, g, y, moment (P,), loss ↦ the loss after a phase
 Phase = Callable[..., float]
 
 
-def applies(problem: layout.Problem, kind: schedule.Kind, n_params: int, steps: int) -> bool:
+def applies(problem: layout.Problem, rows: Rows, n_params: int, steps: int) -> bool:
     """Return whether a run is stepped in this way: a potential without data, few parameters, no laws to sum, many steps."""
-    plain = problem.kind != layout.NETWORK and not (kind.laws or kind.parts)
+    plain = problem.kind != layout.NETWORK and all(row[schedule.OP] in KNOWN for row in rows)
     return plain and n_params <= MOST and steps >= LONG
 
 
@@ -66,10 +67,10 @@ def _array(P: int, dtype: str) -> Any:
 def _move(move: Move, P: int) -> Phase:
     coefficients, visit = move.coefficients, merged(coordinate_of(move))
 
-    def phase(algorithm, problem, counts, x, v, g, y, loss):
+    def phase(algorithm, problem, counts, x, v, g, y, moment, loss):
         c = coefficients(algorithm, counts[STEPS_DONE])
         for i in range(P):
-            visit(c, x, v, g, y, i)
+            visit(c, x, v, g, y, moment, i)
         return loss
 
     return phase
@@ -79,7 +80,7 @@ def _evaluation(kind: int, at_y: bool, P: int) -> Phase:
     function = function_of(kind)
     potential = inlined(getattr(function, "py_func", function))
 
-    def phase(algorithm, problem, counts, x, v, g, y, loss):
+    def phase(algorithm, problem, counts, x, v, g, y, moment, loss):
         at = y if at_y else x
         loss = potential(problem, 0, 0, at, g)
         if algorithm.weight_decay != 0:
@@ -92,9 +93,9 @@ def _evaluation(kind: int, at_y: bool, P: int) -> Phase:
 
 
 def _then(first: Phase, second: Phase) -> Phase:
-    def both(algorithm, problem, counts, x, v, g, y, loss):
-        loss = first(algorithm, problem, counts, x, v, g, y, loss)
-        return second(algorithm, problem, counts, x, v, g, y, loss) if math.isfinite(loss) else loss
+    def both(algorithm, problem, counts, x, v, g, y, moment, loss):
+        loss = first(algorithm, problem, counts, x, v, g, y, moment, loss)
+        return second(algorithm, problem, counts, x, v, g, y, moment, loss) if math.isfinite(loss) else loss
 
     return both
 
@@ -120,17 +121,21 @@ def stretch(method: Method, kind: int, P: int, dtype: str, rows: Rows) -> Any:
     @compiled
     def steps(algorithm_address, problem_address, state_address, n):
         algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
-        x, v, g, y, counts, loss = array(), array(), array(), array(), state.counts, state.loss[0]
+        counts, loss, has_moment = state.counts, state.loss[0], state.moment.size > 0
+        x, v, g, y, moment = array(), array(), array(), array(), array()
         for i in range(P):
             x[i], v[i], g[i], y[i] = state.x[i], state.v[i], state.gradient[i], state.y[i]
+            moment[i] = state.moment[i] if has_moment else 0
         for _ in range(n):
-            loss = step(algorithm, problem_address, counts, x, v, g, y, loss)
+            loss = step(algorithm, problem_address, counts, x, v, g, y, moment, loss)
             if not math.isfinite(loss):
                 counts[PHASE] = layout.DIVERGED
                 break
             counts[STEPS_DONE] += 1
         for i in range(P):
             state.x[i], state.v[i], state.gradient[i], state.y[i] = x[i], v[i], g[i], y[i]
+            if has_moment:
+                state.moment[i] = moment[i]
         state.loss[0] = loss
         return 0.0
 
