@@ -12,13 +12,15 @@ from numba.core import event
 
 from .._base import checks
 from .._base.types import Array
-from .._kernels import functions, layout, store
+from .._kernels import layout, store
 from .._kernels.cpu import compiled as cpu
 from .._kernels.cpu import loops
 from .._kernels.cpu.analytic import address_of_potential
 from .._kernels.cpu.rules import addresses_of_rules
 from .._motion.algorithms import ALGORITHMS
 from .._motion.gradient_descent import GD
+from .._problem.catalogue import CATALOGUE
+from .._problem.losses import LOSSES
 from .._problem.network import Network
 from .._problem.potentials import Harmonic, Potential, Radial
 from .integrate import integrate
@@ -82,10 +84,10 @@ def _run(U: Potential, theta: Array, dtype: str) -> None:
     integrate(U, GD(0.1), theta, 1, dtype=dtype)
     for kind in (layout.RADIAL, layout.HARMONIC):
         address_of_potential(kind, dtype)
-    for code, sigma in enumerate(functions.ACTIVATIONS):
-        loops.activation(code, dtype, sigma.d_parameter is not None)
-    for code in range(len(functions.LOSSES)):
-        loops.loss(code, dtype)
+    for activation in CATALOGUE.values():
+        loops.activation(activation.code, dtype, activation.d_parameter is not None)
+    for loss in LOSSES.values():
+        loops.loss(loss.code, dtype)
     for algorithm in ALGORITHMS.values():
         addresses_of_rules(algorithm(0.1).method, dtype)
 
