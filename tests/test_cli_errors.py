@@ -320,7 +320,7 @@ def prepared(tmp_path_factory):
 
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("line", EXAMPLES)
-def test_every_example_of_every_help_runs(line, prepared, monkeypatch, capsys):
+def test_every_example_of_every_help_runs(line, prepared, monkeypatch, capsys, request):
     monkeypatch.chdir(prepared)
     words = shlex.split(line.partition("|")[0])[1:]
     assert words
@@ -329,6 +329,7 @@ def test_every_example_of_every_help_runs(line, prepared, monkeypatch, capsys):
     if "--dask" in words:
         distributed = pytest.importorskip("distributed")
         cluster = distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None)
+        request.addfinalizer(cluster.close)  # else its threads work beside all tests that follow
         words[words.index("--dask") + 1] = cluster.scheduler_address
     if words[:2] == ["check", "recording.npz"]:
         words[1] = f"{words[words.index('--dynamics') + 1]}.npz"

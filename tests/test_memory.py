@@ -13,6 +13,15 @@ from noetherlite._base import limits
 OBJECTS, OBJECTS_EACH = 1 << 17, 1 << 12
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen():
+    """What other tests have left behind is not gone through by every collection of garbage here."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def peak(function):
     """Return the peak of memory in a second call, and what it returned; the first compiles and imports."""
     function()
