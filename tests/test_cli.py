@@ -592,7 +592,7 @@ def test_laws_of_what_cannot_be_counted_says_why(capsys):
     told = capsys.readouterr().out
     assert "not counted, as net: activation 'tanh'" in told
     assert "no scaling:1: activation 'tanh' is not homogeneous" in told
-    assert "no translation:b: it needs loss='nll'" in told
+    assert "no translation:b: it needs loss='nll' or loss='cross_entropy'" in told
 
 
 @pytest.mark.parametrize("arguments", [["--dynamics", "nag"], ["--dynamics", "1,x,2"], ["--dynamics", "0,1,3"]])

@@ -232,7 +232,7 @@ plots = "loss"
         "(did you mean 'activation'?); expected widths, activation, bias, loss",
         'bias = "yes": expected true or false',
         "widths[1]=-5 is out of range; expected an integer >= 1",
-        "loss='nl' is not known (did you mean 'nll'?); expected one of 'mse', 'nll'",
+        "loss='nl' is not known (did you mean 'nll'?); expected one of 'mse', 'nll', 'mse_mean', ",
         "n_features = 4.5: expected an integer",
         'lr = "0.1": expected a number',
         "alpha=2 is out of range",

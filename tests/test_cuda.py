@@ -112,6 +112,17 @@ def test_the_other_activations_are_the_cpus(half):
 
 
 @here
+@pytest.mark.parametrize("loss", ["huber(1.0)", "logistic", "nll(0.1)"])
+def test_the_other_losses_are_the_cpus(loss):
+    """One of each loop: targets, signs, probabilities."""
+    net = nl.Network([2, 3, 2], loss=loss)
+    rng = np.random.default_rng(0)
+    y = {"huber(1.0)": 2 * rng.standard_normal((5, 2)), "logistic": rng.choice([-1, 1], (5, 2))}
+    U = net.potential(rng.standard_normal((5, 2)), y.get(loss, rng.integers(0, 2, 5)))
+    assert_equal_runs(*both(U, nl.GD(1e-2), net.init(rng=0)), n=5)
+
+
+@here
 @by_name
 @pytest.mark.parametrize("bias", [True, False])
 def test_in_single_precision(bias, algorithm):

@@ -109,7 +109,7 @@ def test_every_activation_is_code_of_a_gpu(dtype, arguments):
 
     _, (settings, _, state, scratch, _), _ = arguments(dtype, spread=True)
     net = nl.Network([2] * (len(EXAMPLES) + 2), EXAMPLES)  # all of them in one kernel
-    functions = scalars.of(net.potential(np.zeros((1, 2)), [0]).problem(dtype))
+    functions = scalars.of(net.potential(np.zeros((1, 2)), [0]).problem(dtype), LEAPFROG.method)
     of_network = phases.kernels(functions)
     layer = (settings[0].problem, settings[0].tables.places, 1, state.x[0], scratch.memory[0], 64)
     check(cuda_code.assembled(of_network.activate, typed(*layer)))

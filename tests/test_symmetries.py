@@ -305,7 +305,7 @@ def test_a_false_claim_is_refused_with_the_defect():
         ("tanh", "nll", "scaling:1", "'tanh' is not homogeneous"),
         ("swish(1.0)", "mse", "scaling:2", "not homogeneous"),
         ("relu", "mse", "linear:1", "'relu' is not linear"),
-        ("relu", "mse", "translation:b", "needs loss='nll', the network has 'mse'"),
+        ("relu", "mse", "translation:b", "needs loss='nll' or loss='cross_entropy', the network has 'mse'"),
         ("relu", "mse", "translation:W", "needs loss='nll'"),
         ("relu", "mse", "rotation", ""),
     ],

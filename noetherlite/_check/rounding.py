@@ -66,5 +66,6 @@ class Rounding:
         """Return the effect of errors of ε in softmax(f) − y on the gradient, estimated by the gradient for other labels."""
         if not isinstance(V, NetworkPotential) or not V.network.loss_function.saturates:
             return 0.0
-        other = V.network.potential(V.X, (V.y + 1) % V.network.widths[-1]).gradient(x)
+        others = V.network.loss_function.others(V.y, V.network.widths[-1])
+        other = V.network.potential(V.X, others).gradient(x)
         return ROUND_OFF * self.eps * float(np.linalg.norm(other - want))

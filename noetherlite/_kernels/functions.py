@@ -31,9 +31,9 @@ class Sigma(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A loss ℓ of a sample's outputs f: Σ_i value(c, f_i, y_i) for targets y, or one of softmax(f) and a label."""
+    """A loss ℓ of a sample's outputs f: Σ_i value(c, f_i, y_i), or −Σ_i y_i log softmax(f)_i; there y may be a label."""
 
-    value: Scalar | None  # (c, f, y) ↦ ℓ of one output; None for the loss of softmax(f)
+    value: Scalar | None  # (c, f, y) ↦ ℓ of one output; None for that of softmax(f)
     slope: Scalar | None  # (c, f, y) ↦ ∂ℓ/∂f of one output
     arrays: Callable[..., tuple[NDArray[Any], NDArray[Any]]]  # (c, f, y) ↦ ℓ, of samples or of outputs, and ∂ℓ/∂f
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from .._base import checks
 from .._base.complete import require
 from .._base.types import Array, ArrayLike, Float64Array, IntArray
-from .._kernels import functions, layout
+from .._kernels import elementary, functions, layout, pointwise
 from .._kernels.jit import inlined
 
 
@@ -25,7 +26,7 @@ class Loss(ABC):
     functions : functions.Loss
         ℓ and ∂ℓ/∂f of numbers for kernels, and of arrays for the oracle.
     parameter : float
-        Their c.
+        c of "huber(c)" and of "nll(c)", as they are written; else not used.
     fewest_outputs : int
         Least n_L that makes sense.
     shift_invariant : bool
@@ -34,10 +35,14 @@ class Loss(ABC):
         Whether ∂ℓ/∂f is a difference of numbers up to 1, whose round-off stays where the difference fades.
     """
 
-    parameter = 1.0
+    parameter: float
+    example: ClassVar[str]  # how it is written
     fewest_outputs = 1
     shift_invariant = False
     saturates = False
+
+    def __init__(self, parameter: float = 1.0) -> None:
+        self.parameter = parameter
 
     def __init_subclass__(cls) -> None:
         require(cls, "loss")
@@ -46,6 +51,10 @@ class Loss(ABC):
     @abstractmethod
     def functions(self) -> functions.Loss:
         """ℓ and ∂ℓ/∂f."""
+
+    def constant(self, n_outputs: int) -> float:
+        """Return the kernels' c."""
+        return self.parameter
 
     @property
     def code(self) -> int:
@@ -61,7 +70,7 @@ class Loss(ABC):
         """Return a y for where only f is wanted."""
 
     @abstractmethod
-    def arrays(self, y: NDArray[Any], dtype: str) -> tuple[NDArray[np.int64], Array]:
+    def arrays(self, y: NDArray[Any], n_outputs: int, dtype: str) -> tuple[NDArray[np.int64], Array]:
         """Return the kernels' labels (N,) and targets (N, n_L), of which the one that is not used is empty."""
 
     @abstractmethod
@@ -72,14 +81,84 @@ class Loss(ABC):
         """Return the targets as vectors y_s (N, n_L), if ℓ(Sf, Sy) = ℓ(f, y) for every orthogonal S that permutes them; else None."""
         return None
 
+    def others(self, y: NDArray[Any], n_outputs: int) -> NDArray[Any]:
+        """Return other targets or labels of the same kind, of a loss that saturates."""
+        raise NotImplementedError
+
     def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
         """Return by which factors besides N other programs multiply this loss, and how they come to them."""
         return {}
 
 
+class _OfTargets:
+    """What losses of real targets y (N, n_L) have in common."""
+
+    def checked(self, y: ArrayLike, n_samples: int, n_outputs: int) -> Array:
+        """Return targets (N, n_L)."""
+        return checks.shaped(y, "y", (n_samples, n_outputs))
+
+    def blank(self, n_samples: int, n_outputs: int) -> Float64Array:
+        """Return zeros (N, n_L)."""
+        return np.zeros((n_samples, n_outputs))
+
+    def arrays(self, y: NDArray[Any], n_outputs: int, dtype: str) -> tuple[NDArray[np.int64], Array]:
+        """Return no labels, and y."""
+        return np.empty(0, np.int64), layout.plain(y, dtype)
+
+    def aimed_at(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the targets."""
+        return y
+
+    def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
+        """Return the factor of a mean over outputs."""
+        return {1.0 / n_outputs: f"1/{n_outputs}, as where the loss is averaged over samples and outputs"}
+
+
+class _OfSigns(_OfTargets):
+    """What losses of margins yf have in common: labels y = ±1 (N, n_L), for one output also (N,)."""
+
+    def checked(self, y: ArrayLike, n_samples: int, n_outputs: int) -> Array:
+        """Return labels ±1 (N, n_L)."""
+        given = checks.numpy_array(y, "y")
+        if given.ndim == 1 and n_outputs == 1:
+            given = given[:, None]
+        out = checks.shaped(given, "y", (n_samples, n_outputs))
+        if (wrong := np.argwhere(np.abs(out) != 1)).size:
+            raise ValueError(f"y must hold -1 or 1, got {float(out[tuple(wrong[0])])!r} at {tuple(wrong[0].tolist())}")
+        return out
+
+
+# --- ℓ and ∂ℓ/∂f of arrays, for the oracle; complex f is a step for derivatives ---
+
+
 def _half_squares(c: float, f: Array, y: Array) -> tuple[Array, Array]:
     difference = f - y
-    return 0.5 * (difference * difference), difference
+    return 0.5 * c * (difference * difference), c * difference
+
+
+def _huber(c: float, f: Array, y: Array) -> tuple[Array, Array]:
+    difference = f - y
+    sign, near = np.sign(difference.real), np.abs(difference.real) <= c
+    value = np.where(near, difference**2 / 2, c * (sign * difference - c / 2))
+    return value, np.where(near, difference, c * sign)
+
+
+def _logistic(c: float, f: Array, y: Array) -> tuple[Array, Array]:
+    margin = y * f
+    small = np.exp(np.where(margin.real > 0, -margin, margin))  # e^−|yf|
+    value = np.where(margin.real > 0, 0, -margin) + np.log1p(small)
+    return value, -y * np.where(margin.real > 0, small, 1) / (1 + small)
+
+
+def _exponential(c: float, f: Array, y: Array) -> tuple[Array, Array]:
+    value = np.exp(-y * f)
+    return value, -y * value
+
+
+def _squared_hinge(c: float, f: Array, y: Array) -> tuple[Array, Array]:
+    short = 1 - y * f
+    short = np.where(short.real > 0, short, 0)
+    return short**2, -2 * y * short
 
 
 def _minus_log_softmax(c: float, f: Array, labels: IntArray) -> tuple[Array, Array]:
@@ -91,30 +170,22 @@ def _minus_log_softmax(c: float, f: Array, labels: IntArray) -> tuple[Array, Arr
     return np.log(total[:, 0]) + top[:, 0] - f[rows, labels], delta
 
 
-class MeanSquaredError(Loss):
+def _cross_entropy(c: float, f: Array, y: Array) -> tuple[Array, Array]:
+    top = f.real.max(axis=1, keepdims=True)
+    e = np.exp(f - top)
+    total = e.sum(axis=1, keepdims=True)
+    return np.log(total[:, 0]) - (y * (f - top)).sum(axis=1), e / total - y
+
+
+class MeanSquaredError(_OfTargets, Loss):
     """U = (1/2N) Σ |f − y|² for targets y (N, n_L)."""
 
+    example = "mse"
     functions = functions.Loss(
-        value=inlined(lambda c, f, y: 0.5 * (f - y) * (f - y)),
-        slope=inlined(lambda c, f, y: f - y),
+        value=inlined(lambda c, f, y: 0.5 * c * (f - y) * (f - y)),
+        slope=inlined(lambda c, f, y: c * (f - y)),
         arrays=_half_squares,
     )
-
-    def checked(self, y: ArrayLike, n_samples: int, n_outputs: int) -> Array:
-        """Return targets (N, n_L)."""
-        return checks.shaped(y, "y", (n_samples, n_outputs))
-
-    def blank(self, n_samples: int, n_outputs: int) -> Float64Array:
-        """Return zeros (N, n_L)."""
-        return np.zeros((n_samples, n_outputs))
-
-    def arrays(self, y: NDArray[Any], dtype: str) -> tuple[NDArray[np.int64], Array]:
-        """Return no labels, and y."""
-        return np.empty(0, np.int64), layout.plain(y, dtype)
-
-    def aimed_at(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return the targets."""
-        return y
 
     def vectors(self, y: NDArray[Any], n_outputs: int) -> Float64Array:
         """Return the targets: |f − y|² is invariant under all orthogonal S."""
@@ -129,9 +200,76 @@ class MeanSquaredError(Loss):
         }
 
 
+class MeanOfSquares(MeanSquaredError):
+    """U = (1/N n_L) Σ |f − y|², the mean over samples and outputs that PyTorch takes."""
+
+    example = "mse_mean"
+
+    def constant(self, n_outputs: int) -> float:
+        """Return 2/n_L, by which this is larger than `MeanSquaredError`."""
+        return 2.0 / n_outputs
+
+    def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
+        """Return the factors of the sum over outputs, with a ½ and without."""
+        return {
+            n_outputs / 2.0: f"{n_outputs}/2, as where squares are summed over outputs and halved",
+            float(n_outputs): "as where squares are summed over outputs",
+        }
+
+
+class Huber(_OfTargets, Loss):
+    """U = (1/N) Σ h(f − y), h(d) = ½d² for |d| ≤ c and c(|d| − ½c) beyond, for targets y (N, n_L)."""
+
+    example = "huber(1.0)"
+    functions = functions.Loss(
+        value=inlined(lambda c, f, y: 0.5 * (f - y) * (f - y) if abs(f - y) <= c else c * (abs(f - y) - 0.5 * c)),
+        slope=inlined(lambda c, f, y: c if f - y > c else (-c if f - y < -c else f - y)),
+        arrays=_huber,
+    )
+
+
+class Logistic(_OfSigns, Loss):
+    """U = (1/N) Σ log(1 + e^(−yf)) for labels y = ±1 (N, n_L)."""
+
+    example = "logistic"
+    saturates = True
+    functions = functions.Loss(
+        value=inlined(lambda c, f, y: elementary.softplus(-y * f)),
+        slope=inlined(lambda c, f, y: -y * elementary.logistic(-y * f)),
+        arrays=_logistic,
+    )
+
+    def others(self, y: NDArray[Any], n_outputs: int) -> NDArray[Any]:
+        """Return the other labels."""
+        return -y
+
+
+class Exponential(_OfSigns, Loss):
+    """U = (1/N) Σ e^(−yf) for labels y = ±1 (N, n_L)."""
+
+    example = "exponential"
+    functions = functions.Loss(
+        value=inlined(lambda c, f, y: pointwise.exp(-y * f)),
+        slope=inlined(lambda c, f, y: -y * pointwise.exp(-y * f)),
+        arrays=_exponential,
+    )
+
+
+class SquaredHinge(_OfSigns, Loss):
+    """U = (1/N) Σ max(0, 1 − yf)² for labels y = ±1 (N, n_L)."""
+
+    example = "squared_hinge"
+    functions = functions.Loss(
+        value=inlined(lambda c, f, y: 0.0 if y * f > 1 else (1 - y * f) * (1 - y * f)),
+        slope=inlined(lambda c, f, y: 0.0 if y * f > 1 else -2 * y * (1 - y * f)),
+        arrays=_squared_hinge,
+    )
+
+
 class NegativeLogLikelihood(Loss):
     """U = (1/N) Σ −log softmax(f)_y for integer labels y (N,)."""
 
+    example = "nll"
     functions = functions.Loss(value=None, slope=None, arrays=_minus_log_softmax)
     fewest_outputs = 2
     shift_invariant = True
@@ -145,7 +283,7 @@ class NegativeLogLikelihood(Loss):
         """Return zeros (N,)."""
         return np.zeros(n_samples, np.int64)
 
-    def arrays(self, y: NDArray[Any], dtype: str) -> tuple[NDArray[np.int64], Array]:
+    def arrays(self, y: NDArray[Any], n_outputs: int, dtype: str) -> tuple[NDArray[np.int64], Array]:
         """Return y, and no targets."""
         return layout.plain(y, "int64"), np.empty((0, 0), dtype)
 
@@ -157,5 +295,105 @@ class NegativeLogLikelihood(Loss):
         """Return unit vectors e_y: S permutes classes."""
         return np.asarray(np.eye(n_outputs)[y])
 
+    def others(self, y: NDArray[Any], n_outputs: int) -> NDArray[Any]:
+        """Return the next labels."""
+        return (y + 1) % n_outputs
 
-LOSSES: dict[str, Loss] = {"mse": MeanSquaredError(), "nll": NegativeLogLikelihood()}
+
+class SmoothedLikelihood(NegativeLogLikelihood):
+    """U = (1/N) Σ_s −Σ_i q_i log softmax(f)_i with q = (1 − c) e_y + c/n_L: labels y (N,), smoothed."""
+
+    example = "nll(0.1)"
+    functions = functions.Loss(value=None, slope=None, arrays=_cross_entropy)
+
+    def arrays(self, y: NDArray[Any], n_outputs: int, dtype: str) -> tuple[NDArray[np.int64], Array]:
+        """Return no labels, and q (N, n_L)."""
+        q = (1 - self.parameter) * np.eye(n_outputs)[y] + self.parameter / n_outputs
+        return np.empty(0, np.int64), layout.plain(q, dtype)
+
+
+class CrossEntropy(_OfTargets, Loss):
+    """U = (1/N) Σ_s −Σ_i y_i log softmax(f)_i for probabilities y (N, n_L), which sum to 1."""
+
+    example = "cross_entropy"
+    functions = functions.Loss(value=None, slope=None, arrays=_cross_entropy)
+    fewest_outputs = 2
+    shift_invariant = True
+    saturates = True
+
+    def checked(self, y: ArrayLike, n_samples: int, n_outputs: int) -> Array:
+        """Return probabilities (N, n_L)."""
+        out = checks.shaped(y, "y", (n_samples, n_outputs))
+        off = np.maximum(np.abs(out.sum(axis=1) - 1), -out.min(axis=1, initial=0.0))
+        allowed = 4 * n_outputs * np.finfo(np.float32 if out.dtype == np.float32 else np.float64).eps
+        if off.max(initial=0.0) > allowed:
+            row = int(off.argmax())
+            raise ValueError(
+                f"y must hold probabilities that sum to 1 in each row, got {out[row].tolist()} in row {row}"
+            )
+        return out
+
+    def aimed_at(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return 1, at which softmax is neither even nor saturated."""
+        return np.ones(1)
+
+    def others(self, y: NDArray[Any], n_outputs: int) -> NDArray[Any]:
+        """Return each class's probability for the next one."""
+        return np.roll(y, 1, axis=1)
+
+    def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
+        """Return nothing: a mean over classes is not in use."""
+        return {}
+
+
+def _between_0_and_1(value: float, text: str) -> float:
+    value = checks.real(value, f"the parameter of loss {text!r}", minimum=0.0, strict=True)
+    if value >= 1:
+        raise ValueError(f"loss={text!r}: the smoothing must lie in 0 < c < 1")
+    return value
+
+
+def _threshold(value: float, text: str) -> float:
+    return checks.real(value, f"the parameter of loss {text!r}", minimum=0.0, strict=True)
+
+
+LOSSES: dict[str, Loss] = {
+    loss.example: loss
+    for loss in (
+        MeanSquaredError(),
+        NegativeLogLikelihood(),
+        MeanOfSquares(),
+        CrossEntropy(),
+        Logistic(),
+        Exponential(),
+        SquaredHinge(),
+    )
+}
+# Those that are written with a number, and what it may be.
+WITH_PARAMETER = {"nll": (SmoothedLikelihood, _between_0_and_1), "huber": (Huber, _threshold)}
+EXAMPLES = (*LOSSES, *(kind.example for kind, _ in WITH_PARAMETER.values()))
+
+
+def parse(text: str) -> tuple[str, Loss]:
+    """Return a loss, and how it is written.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the name is not known (the message lists the known ones) or the parameter is missing or out of range.
+    """
+    if isinstance(text, str) and text in LOSSES:
+        return text, LOSSES[text]
+    match = re.fullmatch(r"\s*([a-z_]+)\s*\(\s*([^()]*?)\s*\)\s*", text) if isinstance(text, str) else None
+    if match is None or match[1] not in WITH_PARAMETER:
+        return parse(checks.one_of(text, "loss", EXAMPLES))  # which raises
+    kind, checked = WITH_PARAMETER[match[1]]
+    try:
+        value = checked(float(match[2]), text)
+    except ValueError as error:
+        if "could not convert" not in str(error):
+            raise
+        raise ValueError(
+            f"loss={text!r}: {match[2]!r} is not a number; expected for example {kind.example!r}"
+        ) from None
+    return f"{match[1]}({value:g})", kind(value)

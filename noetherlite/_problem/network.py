@@ -14,7 +14,8 @@ from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._kernels import layout, reference
 from .._kernels.cpu import compiled
 from .activations import Activation, parse
-from .losses import LOSSES, Loss
+from .losses import Loss
+from .losses import parse as parse_loss
 from .potentials import KernelPotential, owned
 
 if TYPE_CHECKING:
@@ -51,9 +52,14 @@ class Network:
         "gaussian" (e^(−z²)).
     bias : bool
         Whether every layer has a bias b_h.
-    loss : {"nll", "mse"}
-        "nll": U = (1/N) Σ −log softmax(f)_y for integer labels y of shape (N,);
-        "mse": U = (1/2N) Σ |f − y|² for targets y of shape (N, n_L).
+    loss : str
+        U = (1/N) Σ ℓ over N samples, of f and
+        integer labels y (N,): "nll", ℓ = −log softmax(f)_y; "nll(0.1)", the same with labels smoothed by 0.1;
+        probabilities y (N, n_L): "cross_entropy", ℓ = −Σ_i y_i log softmax(f)_i;
+        targets y (N, n_L): "mse", ℓ = ½|f − y|²; "mse_mean", ℓ = |f − y|²/n_L; "huber(1.0)", ℓ = Σ_i h(f_i − y_i) with
+        h(d) = ½d² for |d| ≤ 1 and |d| − ½ beyond;
+        labels y = ±1 (N, n_L), or (N,) for one output: "logistic", ℓ = Σ_i log(1 + e^(−y_i f_i)); "exponential",
+        Σ_i e^(−y_i f_i); "squared_hinge", Σ_i max(0, 1 − y_i f_i)².
 
     Attributes
     ----------
@@ -98,7 +104,7 @@ class Network:
                 f"activation has {len(self.activations)} entries; expected one, or one for each of {hidden} hidden layers"
             )
         self.bias = checks.boolean(bias, "bias")
-        self.loss = checks.one_of(loss, "loss", LOSSES)
+        self.loss, self._loss = parse_loss(loss)
         if self.widths[-1] < (fewest := self.loss_function.fewest_outputs):
             raise ValueError(f"loss={self.loss!r} needs at least {fewest} outputs, got widths={list(self.widths)}")
         self.blocks = tuple(_blocks(self.widths, self.activations, self.bias))
@@ -107,7 +113,7 @@ class Network:
     @property
     def loss_function(self) -> Loss:
         """What is known of its loss."""
-        return LOSSES[self.loss]
+        return self._loss
 
     @property
     def n_layers(self) -> int:
@@ -277,14 +283,16 @@ class Network:
             offsets[int(b.name[len(kind) :]) - 1, ("W", "b", "beta").index(kind)] = b.start
         if y is None:
             y = self.loss_function.blank(X.shape[0], self.widths[-1])
-        labels, targets = self.loss_function.arrays(y, dtype)
+        labels, targets = self.loss_function.arrays(y, self.widths[-1], dtype)
         return layout.Problem(
             kind=layout.NETWORK,
             widths=np.array(self.widths, np.int64),
             offsets=offsets,
             activation=np.array([a.code for a in self.activations], np.int64),
             in_place=np.array([a.kind.in_place for a in self.activations], np.int64),
-            parameter=np.array([*(a.constant for a in self.activations), self.loss_function.parameter], dtype),
+            parameter=np.array(
+                [*(a.constant for a in self.activations), self.loss_function.constant(self.widths[-1])], dtype
+            ),
             compiled=np.empty((0, 3), np.int64),
             loss=self.loss_function.code,
             X=layout.plain(X, dtype),

@@ -142,6 +142,37 @@ def softmax_loss(c, Z, labels, targets, scratch, T, count, N):
     return loss / N
 
 
+@compiled
+def cross_entropy(c, Z, labels, targets, scratch, T, count, N):
+    """−Σ_s Σ_i y_i log softmax(z)_i / N over the first `count` samples; z ← (softmax(z) − y) / N, zero for the others.
+
+    Z and targets are flat (n, T) matrices, scratch holds 2 T numbers at least; c and labels are not used.
+    """
+    n = Z.size // T
+    top, total = window(scratch, 0, T), window(scratch, T, T)
+    for s in range(T):
+        top[s] = Z[s]
+        total[s] = 0
+    for i in range(1, n):
+        z = window(Z, i * T, T)
+        for s in range(T):
+            top[s] = max(top[s], z[s])
+    loss = 0.0
+    for i in range(n):
+        z, y = window(Z, i * T, T), window(targets, i * T, T)
+        for s in range(T):
+            loss += y[s] * (top[s] - z[s]) if s < count else 0.0
+            z[s] = pointwise.exp(z[s] - top[s])
+            total[s] += z[s]
+    for s in range(count):
+        loss += math.log(total[s])
+    for i in range(n):
+        z, y = window(Z, i * T, T), window(targets, i * T, T)
+        for s in range(T):
+            z[s] = (z[s] / total[s] - y[s]) / N if s < count else 0.0
+    return loss / N
+
+
 @functools.cache
 def activation(code: int, dtype: str, trained: bool) -> tuple[Any, Any, Any]:
     """Return the addresses of the loops of an activation for numbers of this dtype; 0 for what is not trained."""
@@ -155,11 +186,12 @@ def activation(code: int, dtype: str, trained: bool) -> tuple[Any, Any, Any]:
 
 
 @functools.cache
-def loss(code: int, dtype: str) -> Any:
-    """Return the address of a loss for numbers of this dtype."""
+def loss(code: int, dtype: str, of_labels: bool) -> Any:
+    """Return the address of a loss of labels or of targets, for numbers of this dtype."""
     record, number, vector = LOSSES[code], numba.from_dtype(np.dtype(dtype)), numba.typeof(np.empty(0, dtype))
     one_by_one = record.value is not None and record.slope is not None
-    function = sum_over_outputs(record.value, record.slope) if one_by_one else softmax_loss
+    of_softmax = softmax_loss if of_labels else cross_entropy
+    function = sum_over_outputs(record.value, record.slope) if one_by_one else of_softmax
     labels = numba.typeof(np.empty(0, np.int64))
     return address_of_code(function, (number, vector, labels, vector, vector, *(numba.int64,) * 3))
 
@@ -171,5 +203,5 @@ def addresses(problem: layout.Problem) -> NDArray[Any]:
         activation(int(code), dtype, bool(beta >= 0))
         for code, beta in zip(problem.activation, problem.offsets[:, 2], strict=False)
     ]
-    rows.append((0 if problem.loss == layout.NO_LOSS else loss(problem.loss, dtype), 0, 0))
+    rows.append((0 if problem.loss == layout.NO_LOSS else loss(problem.loss, dtype, problem.labels.size > 0), 0, 0))
     return np.array(rows, object if _settings.DISABLE_JIT else np.int64)

@@ -26,11 +26,12 @@ class Functions(NamedTuple):
 
 def of(problem: layout.Problem, method: Method) -> Functions:
     """Return the functions of a problem's network and of an algorithm."""
-    return _made(tuple(sorted({int(code) for code in problem.activation})), problem.loss, method)
+    codes = tuple(sorted({int(code) for code in problem.activation}))
+    return _made(codes, problem.loss, problem.labels.size > 0, method)
 
 
 @functools.cache
-def _made(codes: tuple[int, ...], loss: int, method: Method) -> Functions:
+def _made(codes: tuple[int, ...], loss: int, of_labels: bool, method: Method) -> Functions:
     sigmas = [(code, ACTIVATIONS[code]) for code in codes]
     return Functions(
         sigma=_choice([(code, _of_three(sigma.value)) for code, sigma in sigmas]),
@@ -39,7 +40,7 @@ def _made(codes: tuple[int, ...], loss: int, method: Method) -> Functions:
             [(code, _of_three(sigma.d_parameter)) for code, sigma in sigmas if sigma.d_parameter is not None]
         ),
         rules=numbered(method.all_rules),
-        loss=_loss(loss),
+        loss=_loss(loss, of_labels),
     )
 
 
@@ -79,12 +80,12 @@ def _choice(choices: list[tuple[int, Scalar]]) -> Callable[..., Any]:
     return choice
 
 
-def _loss(code: int) -> Callable[..., Any]:
+def _loss(code: int, of_labels: bool) -> Callable[..., Any]:
     if code == layout.NO_LOSS:
         return _no_loss
     record = LOSSES[code]
     if record.value is None or record.slope is None:
-        return _softmax_loss
+        return _softmax_loss if of_labels else _cross_entropy
     return _sum_over_outputs(record.value, record.slope)
 
 
@@ -123,4 +124,21 @@ def _softmax_loss(c, n, data, number, memory, z, ld, N):
     for i in range(n):
         memory[z + i * ld] *= 1 / (N * total)
     memory[z + label * ld] -= 1 / N
+    return value + math.log(total)
+
+
+@device
+def _cross_entropy(c, n, data, number, memory, z, ld, N):
+    """−Σ_i y_i log softmax(z)_i of sample `number`, whose n outputs lie at z, ld apart; z ← (softmax(z) − y) / N."""
+    top = memory[z]
+    for i in range(1, n):
+        top = max(top, memory[z + i * ld])
+    value, total = 0.0, memory.dtype.type(0)
+    for i in range(n):
+        value += data.targets[number * n + i] * (top - memory[z + i * ld])
+        e = pointwise.exp(memory[z + i * ld] - top)
+        memory[z + i * ld] = e
+        total += e
+    for i in range(n):
+        memory[z + i * ld] = (memory[z + i * ld] / total - data.targets[number * n + i]) / N
     return value + math.log(total)
