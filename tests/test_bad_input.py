@@ -52,7 +52,7 @@ CASES = {
     "targets with NaN": (lambda: MSE.potential(X, NAN), ValueError, ["y must be finite", "index (2, 1)"]),
     # networks
     "loss": (lambda: Network([2, 2], loss="mse2"), ValueError, ["loss='mse2'", "did you mean 'mse'", "'nll'"]),
-    "activation": (lambda: Network([2, 3, 2], "gelu"), ValueError, ["activation='mish'", "'swish'"]),
+    "activation": (lambda: Network([2, 3, 2], "mish"), ValueError, ["activation='mish'", "'swish'"]),
     "theta": (lambda: NET.predict(THETA[1:], X), ValueError, ["theta must have shape (17,)", "got (16,)"]),
     "theta with NaN": (lambda: NET.predict(THETA * np.nan, X), ValueError, ["theta must be finite", "nan"]),
     # potentials
