@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ._symmetry.formulas import Law, law
     from ._symmetry.rebalance import rebalance
     from ._symmetry.records import LawRecord
-    from ._tensors.found import scan, scan_pairs
+    from ._tensors.scan import scan, scan_pairs
     from ._tensors.watch import watch
     from ._theory.counting import LawCount, count_laws
     from ._theory.discovery import Discovery, discover
@@ -126,8 +126,8 @@ _HOMES = {
     "reference_flow": "_motion.flow",
     "report": "_show.page",
     "resume": "_run.resume",
-    "scan": "_tensors.found",
-    "scan_pairs": "_tensors.found",
+    "scan": "_tensors.scan",
+    "scan_pairs": "_tensors.scan",
     "sharpness": "_theory.sharpness",
     "sweep": "_sweep.sweep",
     "symmetries": "_symmetry.find:find",

@@ -6,11 +6,11 @@ from ._tensors.anchor import Anchor
 from ._tensors.audit import Audit, Charge, Check, audit
 from ._tensors.averaged import Averaging
 from ._tensors.finding import Finding
-from ._tensors.found import Scan
 from ._tensors.law import Law, Member
 from ._tensors.law_file import dump, load
 from ._tensors.legs import Leg
 from ._tensors.localise import Coverage
+from ._tensors.scan import Scan
 from ._tensors.watch import Watch
 from ._tensors.weights_file import read
 

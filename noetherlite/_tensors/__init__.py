@@ -1,1 +1,1 @@
-"""Laws of any model, on named tensors: symmetries found from gradients, watched while training, kept in files."""
+"""Laws of any model, on named tensors: symmetries found from gradients, watched while training, saved in files."""

@@ -16,12 +16,12 @@ from .._base.precision import EPSILON
 from .._base.types import Array
 from .averaged import Averaging, averaging_of
 from .finding import Finding, largest, ratio, verdict
-from .law import Kind, Law, Member, given
+from .inputs import require_shapes, shapes_of
+from .law import Kind, Law, Member, law_list
 from .legs import Leg
 from .names import named
 from .states import aligned, averages_in
 from .trees import Tree, leaves, matched, named_arrays
-from .wanted import fit, shapes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -204,7 +204,7 @@ def audit(
         raise ValueError("following needs state, the averages one step before")
     tensors = dict(leaves(params))
     averages = None if state is None else averages_in(state, list(tensors), "state")
-    audited = None if laws is None else given(laws)
+    audited = None if laws is None else law_list(laws)
     x, eps_params = named_arrays(aligned(tensors, _tensors_to_audit(audited, tensors, averages), "params"), "params")
     m, eps_state = _matched_averages(x, averages, "state")
     next_averages = None if following is None else averages_in(following, list(tensors), "following")
@@ -213,7 +213,7 @@ def audit(
     limits: list[str] = []
     if audited is None:
         audited, limits = _laws_shown_by(m, how, eps)
-    fit(shapes_of(audited), x)
+    require_shapes(shapes_of(audited), x)
     checks, findings = _check_laws(audited, x, m, m_next, how, eps)
     limits += _undecided(audited, checks, how)
     return Audit(checks, _charges(audited, x), findings, tuple(limits))

@@ -51,10 +51,10 @@ def _decay(laws: Sequence[Law], x: Mapping[str, Array], g: Mapping[str, Array], 
 
 
 def _clipping(group: Sequence[str], wrong: Mapping[str, Factor]) -> str:
-    """Return that the tensors of a group have factors of their own, if most have one that no other has."""
+    """Return that the gradients of a group have different factors, if most have one that no other has."""
     values = [wrong[name].value for name in group if name in wrong and wrong[name].value > 0]
-    own = sum(np.isclose(values, value, rtol=1e-2).sum() == 1 for value in values)
-    if own < _FEWEST or 2 * own <= len(group):
+    distinct = sum(np.isclose(values, value, rtol=1e-2).sum() == 1 for value in values)
+    if distinct < _FEWEST or 2 * distinct <= len(group):
         return ""
     return (
         f"gradients have factors of their own, from {min(values):.3g} to {max(values):.3g} of what the other tensors ask for:"

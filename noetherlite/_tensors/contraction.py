@@ -24,8 +24,8 @@ class Contraction(Protocol):
     def size(self, x: Array, g: Array, sampled: bool = False) -> Float64Array:
         """Return |X||G| for each number of it.
 
-        Round-off of a gradient's entries is relative to the typical size of its tensor, not to their own: |G|² is that of the
-        component and the mean over all.
+        Round-off of a gradient's entries is relative to the typical size of the whole tensor: |G|² is that of the component plus
+        the mean over all components.
         """
 
 

@@ -11,7 +11,9 @@ from scipy.sparse import csr_array
 from .._base.types import Array, Float64Array, IntArray
 from .law import SHIFTS, Law
 
-_SMALL = 1 << 14  # entries of a tensor: a call of NumPy costs more than its work there, and an index for each is cheap
+_SMALL = (
+    1 << 14
+)  # entries of a tensor: below it, a call of NumPy costs more than its work, and an index for each entry is cheap
 
 
 class Defects:

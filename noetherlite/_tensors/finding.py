@@ -24,7 +24,7 @@ def scaled(law: Law, x: Mapping[str, Array], g: Mapping[str, Array]) -> tuple[Fl
 def scale_of(law: Law, x: Mapping[str, Array], g: Mapping[str, Array]) -> Float64Array:
     """Return the scale of a law's defect.
 
-    A gradient that should be zero has no scale of its own: it is that of the largest.
+    For a gradient that should be zero, it is the root mean square of the largest gradient.
     """
     if law.kind == "null":
         return np.full(law.size, max(float(rms(gradient)) for gradient in g.values()))

@@ -50,7 +50,7 @@ class Member:
 
     @property
     def axis(self) -> int | tuple[int, ...]:
-        """The tensor's own axis that is acted on; several where components are pairs, () where it is acted on as a whole."""
+        """The axis of the tensor that is acted on; several where components are pairs, () where it is acted on as a whole."""
         axes = self.leg.axes
         return axes[0] if len(axes) == 1 else axes
 
@@ -103,7 +103,7 @@ class Law:
         return tuple(dict.fromkeys(member.tensor for member in self.members))
 
     def restricted(self, tensor: str) -> Law:
-        """Return the terms of one tensor, as a law of its own."""
+        """Return a law with the terms of one tensor alone."""
         return replace(self, members=tuple(m for m in self.members if m.tensor == tensor))
 
     @property
@@ -221,7 +221,7 @@ class Law:
         return f"{self.name or self.kind}: {self.formula}"
 
 
-def given(laws: Iterable[Law], fewest: int = 1) -> list[Law]:
+def law_list(laws: Iterable[Law], fewest: int = 1) -> list[Law]:
     """Return the argument `laws` as a list.
 
     Raises

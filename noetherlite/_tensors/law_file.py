@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from .._base import checks, files
-from .law import Kind, Law, Member, given
+from .law import Kind, Law, Member, law_list
 from .legs import Leg
 
 _SCHEMA = 1
@@ -29,7 +29,7 @@ def dump(laws: Iterable[Law], path: str | Path) -> Path:
     Path
         The file.
     """
-    document = {"schema": _SCHEMA, "laws": [_as_dict(law) for law in given(laws, fewest=0)]}
+    document = {"schema": _SCHEMA, "laws": [_as_dict(law) for law in law_list(laws, fewest=0)]}
     target = checks.path(path)
     with files.replacing(target) as file:
         file.write(json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8"))

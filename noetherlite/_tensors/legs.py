@@ -31,7 +31,7 @@ class Leg:
     tensor : str
         Its name.
     splits : tuple of tuple of int
-        The sizes that each axis of the tensor is seen as: its own size alone, or those of a view.
+        For each axis of the tensor, the sizes that a view splits it into, or its size alone.
     kept : tuple of int
         Axes, after the splits, along which entries are distinguished, in order.
     part : (int, int, int) or None
@@ -80,7 +80,7 @@ class Leg:
 
     @functools.cached_property
     def axes(self) -> tuple[int, ...]:
-        """The tensor's own axes that the components lie along."""
+        """The axes of the tensor that the components lie along."""
         axis_of = [axis for axis, sizes in enumerate(self.splits) for _ in sizes]
         return tuple(dict.fromkeys(axis_of[k] for k in self.kept))
 
@@ -103,7 +103,7 @@ class Leg:
 
     @functools.cached_property
     def _kept_first(self) -> tuple[int, ...] | None:
-        """The order of axes in which the kept ones come first; None if it is theirs."""
+        """The order of axes in which the kept ones come first; None if they do already."""
         order = (*self.kept, *(axis for axis in range(len(self.shape)) if axis not in self.kept))
         return None if order == tuple(range(len(order))) else order
 
@@ -153,7 +153,7 @@ class Leg:
 
     @functools.cached_property
     def involved(self) -> tuple[int, ...]:
-        """The tensor's own axes that the components or the slice depend on."""
+        """The axes of the tensor that the components or the slice depend on."""
         axis_of = [axis for axis, sizes in enumerate(self.splits) for _ in sizes]
         return tuple(sorted({*self.axes, *((axis_of[self.part[0]],) if self.part else ())}))
 

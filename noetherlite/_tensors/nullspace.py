@@ -17,7 +17,7 @@ NEARLY = 1e-6  # singular values below that are no round-off are those of what n
 
 
 @dataclass(frozen=True)
-class Found:
+class NullSpace:
     """Relations Σ_ℓ c_ℓ column_ℓ = 0 that no given relation implies.
 
     Attributes
@@ -38,7 +38,7 @@ class Found:
     nearly_to: float = 0.0
 
 
-def relations(columns: Float64Array, scales: Float64Array, eps: float, implied: Float64Array) -> Found:
+def relations(columns: Float64Array, scales: Float64Array, eps: float, implied: Float64Array) -> NullSpace:
     """Find all linear relations between columns.
 
     Parameters
@@ -65,10 +65,10 @@ def relations(columns: Float64Array, scales: Float64Array, eps: float, implied: 
     basis = right / length
     exact = sparse_basis(basis[n_columns - null :], implied, max(_SMALL, 10 * float(np.sqrt(eps)), 100 / gap))
     if close <= null:
-        return Found(exact, gap, np.zeros((0, n_columns)))
+        return NullSpace(exact, gap, np.zeros((0, n_columns)))
     known_relations = np.concatenate([implied, exact])
     near = sparse_basis(basis[n_columns - close : n_columns - null], known_relations, 1e3 * NEARLY)
-    return Found(exact, gap, near, float(singular[n_columns - close]))
+    return NullSpace(exact, gap, near, float(singular[n_columns - close]))
 
 
 def _svd(matrix: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -97,7 +97,7 @@ def _unit(rows: Float64Array) -> Float64Array:
 
 
 def _eliminate(rows: Float64Array, small: float) -> list[tuple[int, Float64Array]]:
-    """Return the reduced echelon form with full pivoting: (pivot column, row with 1 there), each other row 0 there."""
+    """Return the reduced echelon form with full pivoting: (pivot column, row with 1 in it), all other rows 0 in it."""
     rows = rows.copy()
     done: list[tuple[int, Float64Array]] = []
     while rows.size:

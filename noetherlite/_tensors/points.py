@@ -1,4 +1,4 @@
-"""The points at which a scan takes gradients: random ones near given parameters, or where those say too little."""
+"""The points at which a scan takes gradients: random ones near given parameters, whose weights are enlarged if too small."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _SMALL = 0.25  # of 1/√inputs
 def small_weights(params: Mapping[str, Array]) -> dict[str, float]:
     """Return the matrices whose entries are far below 1/√inputs, and that size.
 
-    An initialiser's weights of 0.02 in a narrow model are: attention is nearly uniform there, and what queries and keys receive is
-    a small part of the other gradients, down to their round-off.
+    An initialiser's weights of 0.02 in a narrow model are. Attention is then nearly uniform, and the gradients of queries and keys
+    are a small part of the others, down to their round-off.
     """
     sizes = {
         name: 1 / math.sqrt(min(x.size // x.shape[0], x.size // x.shape[-1]))

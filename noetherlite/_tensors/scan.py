@@ -1,340 +1,279 @@
-"""Find all symmetries of a loss that act on axes of its tensors, from gradients at random points (theory §12).
-
-Relations between contractions are the null space of what was measured. Hypotheses are tried from fine to coarse, and of each only
-what the laws found before do not imply is kept. Relations between single components are then tried as parts of larger groups,
-GL(r) and complex numbers, block by block. Last, rotations are sought that scale nothing.
-"""
+"""`scan`: the laws of a model from its gradients at random points, and what it returns."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._base.types import Float64Array, IntArray
-from .hypotheses import Shapes, divisors, primes
-from .law import Kind, Law, Member
-from .legs import Leg, coarsening
-from .measure import Measurements
-from .nullspace import relations
+from .._base import checks, html
+from .._base.floating import underflowing, unit
+from .._base.types import Seed
+from .hypotheses import Shapes
+from .law import Law
+from .measure import Draw, Measurements
+from .names import named
+from .points import enlarged, random_point, small_weights
+from .search import Search, draws_needed
+from .trees import Tree, matched, named_arrays
+from .views import splits_of
 
-Column = tuple[Float64Array, Float64Array]  # what was measured, and what it would be without cancellation
-_NEARLY = 1e-4  # relations that hold to this fraction of their terms, but not to round-off, are reported
-_NEARLY_NULL = (
-    1e-6  # so is a gradient that is this part of the others', as round-off of float32 within float64 leaves it
-)
-_ROUND_OFF = 128
-_ROWS = 1000  # equations that are used of more, chosen at random, beside four a column
-_SPARE = 2  # equations beyond the number of columns
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FEW, _MOST_DRAWS = 3, 64
+_SPREAD = 0.1
+_ORDER = ("gl", "complex", "rotate", "scale", "whole", "translate", "null")  # in which laws are listed
+_LARGE = 10_000_000  # parameters, beyond which no more draws are taken than were asked for
 
 
-def draws_needed(shapes: Shapes) -> int:
-    """Return the number of draws that give every hypothesis more equations than columns.
+@dataclass(frozen=True, repr=False)
+class Scan:
+    """The result of `scan`.
 
-    All legs of one tensor have the same sum over their components, so that n components are n − 1 equations.
+    Attributes
+    ----------
+    relations : list of Law
+        One per symmetry, none implied by another; each has `.kind`, `.group`, `.name`, `.members`, `.residual` and `.gap`.
+    n_draws : int
+        Number of gradients that were used.
+    eps : float
+        Machine ε of the numbers.
+    limits : tuple of str
+        What was not searched for, and why.
     """
-    hypotheses = [*shapes.shifts(), *shapes.scalings()]
-    return max(-(-(len(legs) + _SPARE) // max(1, legs[0].size - 1)) for legs in hypotheses)
 
+    relations: list[Law]
+    shapes: dict[str, tuple[int, ...]]
+    n_draws: int
+    eps: float
+    limits: tuple[str, ...] = ()
 
-class Search:
-    """The search for all laws of tensors of given shapes, from measured gradients."""
+    def laws(self) -> list[Law]:
+        """Return the laws, to be watched or saved."""
+        return list(self.relations)
 
-    def __init__(self, shapes: Shapes, measured: Measurements) -> None:
-        self.shapes, self.measured, self.eps = shapes, measured, measured.eps
-        self.laws: list[Law] = []
-        self.nearly: list[tuple[Leg, float]] = []  # legs that are almost relations by themselves
-        self.nearly_between: list[tuple[list[Leg], float]] = []  # legs that are almost a relation together
-        self.skipped = False  # whether a hypothesis had more columns than equations
-        self._null: dict[Leg, bool] = {}
-        sizes = {leg: measured.size(leg) for leg in shapes.whole.values()}
-        typical = float(np.median([size for size in sizes.values() if size > 0] or [0.0]))
-        self._floor = (
-            float(np.sqrt(self.eps)) * typical
-        )  # gradients below it are round-off of the others and count as zero
-        self.nearly += [
-            (leg, size / typical) for leg, size in sizes.items() if self._floor < size < _NEARLY_NULL * typical
+    @property
+    def free(self) -> list[str]:
+        """Names of tensors that no law reaches."""
+        reached = {name for law in self.relations for name in law.tensors}
+        return [name for name in self.shapes if name not in reached]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Plot which tensors each law ties together: a row a tensor, a column a law."""
+        from .plots import incidence
+
+        return incidence(self.relations, list(self.shapes), ax)
+
+    def _rows(self) -> list[tuple[str, str, str, str, float]]:
+        return [(law.name, law.kind, law.group, law.formula, law.residual) for law in self.relations]
+
+    def __str__(self) -> str:
+        n_params = sum(int(np.prod(shape)) for shape in self.shapes.values())
+        lines = [
+            f"{len(self.relations)} laws of {len(self.shapes)} tensors, {n_params} parameters,"
+            f" from {self.n_draws} gradients of precision {self.eps:.0e}"
         ]
+        for name, kind, group, formula, residual in self._rows():
+            lines.append(f"{name}\n    {kind}, {group}: {formula} = 0   ({residual:.0e} of its terms)")
+        if self.free:
+            lines.append(f"no law reaches {', '.join(self.free)}")
+        return "\n".join([*lines, *self.limits])
 
-    def run(self) -> list[Law]:
-        """Return all laws, in the order in which they were found."""
-        for legs in self.shapes.shifts():
-            self._solve("translate", legs)
-        for legs in self.shapes.scalings():
-            self._solve("scale", legs)
-        self.laws = [self._enlarged(law) for law in self.laws]
-        for n in self.shapes.sizes:
-            self._solve_rotations(n)
-        return self.laws
+    def __repr__(self) -> str:
+        return f"<Scan: {len(self.relations)} laws of {len(self.shapes)} tensors>"
 
-    # Relations between components that are scaled or shifted.
-
-    def _solve(self, field: str, legs: list[Leg]) -> None:
-        """Add the relations between these legs that are implied by none found before."""
-
-        def column(leg: Leg) -> Column | None:
-            if not self._is_null(leg):
-                return self.measured.column(field, leg)
-            all_entries = field == "translate" and leg.size == np.prod(leg.seen_shape)
-            return (np.zeros(1), np.ones(1)) if all_entries else None
-
-        equations = max(1, legs[0].size - 1) * len(self.measured.draws)
-        for row, gap in self._relations(legs, column, self._implied(field, legs), equations):
-            self._add(field, legs, row, gap)
-
-    def _relations(
-        self, legs: list[Leg], column: Callable[[Leg], Column | None], implied: Float64Array, equations: int
-    ) -> Iterator[tuple[Float64Array, float]]:
-        """Yield the coefficients of relations between legs that are not implied, and their gaps; None is no column."""
-        columns, scales, used = [], [], []
-        for i, leg in enumerate(legs):
-            measured = column(leg)
-            if measured is None:
-                continue
-            value, scale = measured[0].reshape(-1), float(np.linalg.norm(measured[1]))
-            ratio = float(np.linalg.norm(value)) / max(scale, np.finfo(float).tiny)
-            if ratio > self._tolerance(leg):
-                if ratio < _NEARLY:
-                    self.nearly.append((leg, ratio))
-                columns.append(value)
-                scales.append(scale)
-                used.append(i)
-                continue
-            single = np.eye(len(legs))[i]
-            if not _spans(implied, single):
-                yield single, np.inf
-                implied = np.concatenate([implied, single[None]])
-        if len(columns) < 2:
-            return
-        if len(columns) + _SPARE > equations:
-            self.skipped = True
-            return
-        matrix = np.stack(columns, axis=1)
-        count = _ROWS + 4 * len(columns)
-        if matrix.shape[0] > count:
-            matrix = matrix[np.random.default_rng(0).choice(matrix.shape[0], count, replace=False)]
-        result = relations(matrix, np.array(scales), self.eps, implied[:, used])
-        for coefficients in result.nearly:
-            self.nearly_between.append(
-                ([legs[i] for i, c in zip(used, coefficients, strict=True) if c], result.nearly_to)
-            )
-        for coefficients in result.relations:
-            row = np.zeros(len(legs))
-            row[used] = coefficients
-            yield row, result.gap
-
-    def _is_null(self, leg: Leg) -> bool:
-        """Return whether a tensor, or the slice of it, has no gradient: nothing but round-off of the others'."""
-        key = replace(leg, kept=(), arranged=(), components=())
-        if key not in self._null:
-            self._null[key] = self.measured.size(key) <= self._floor
-        return self._null[key]
-
-    def _tolerance(self, leg: Leg) -> float:
-        """Return the part of a law's terms that round-off may leave, well below what two random tensors have in common."""
-        rest = math.prod(leg.shape) / leg.size
-        return float(_ROUND_OFF * self.eps * (1 + math.log2(1 + rest) / 8))
-
-    def _add(self, field: str, legs: list[Leg], coefficients: Float64Array, gap: float) -> None:
-        used = self._ordered_members(legs, coefficients)
-        law = Law(cast(Kind, field), tuple(Member(leg, c) for leg, c in used), gap=gap)
-        leg = used[0][0]
-        if field == "translate" and len(used) == 1 and leg.size == np.prod(leg.seen_shape) and self._is_null(leg):
-            law = replace(law, kind="null")
-        if field == "scale" and leg.size == 1:
-            law = replace(law, kind="whole")
-        self.laws.append(replace(law, residual=0.0) if law.kind == "null" else self._with_residual(law))
-
-    def _ordered_members(self, legs: list[Leg], coefficients: Float64Array) -> list[tuple[Leg, float]]:
-        """Return the legs that a relation has and their coefficients: positive ones first, in the order of the tensors.
-
-        Biases and gains are positive, or the first leg where there are none.
-        """
-        place = {name: i for i, name in enumerate(self.shapes.whole)}
-        used = [(leg, float(c)) for leg, c in zip(legs, coefficients, strict=True) if c]
-        used.sort(key=lambda pair: (len(pair[0].splits), place[pair[0].tensor]))
-        sign = np.sign(used[0][1])
-        return sorted(
-            ((leg, float(sign * c)) for leg, c in used), key=lambda pair: (pair[1] < 0, place[pair[0].tensor])
+    def _repr_html_(self) -> str:
+        return html.table(
+            f"{len(self.relations)} laws", self._rows(), ("name", "kind", "group", "identity", "residual")
         )
 
-    def _implied(self, field: str, legs: list[Leg]) -> Float64Array:
-        """Return the relations between these legs that the laws found so far imply, as rows of coefficients."""
-        by_tensor: dict[str, list[int]] = {}
-        for i, leg in enumerate(legs):
-            by_tensor.setdefault(leg.tensor, []).append(i)
-        reached: dict[tuple[float, ...], dict[tuple[int, int], bytes]] = {}
-        for law in self.laws:
-            if (law.kind in ("translate", "null")) != (field == "translate") or law.kind == "rotate":
-                continue
-            maps = [
-                {i: c for i in by_tensor.get(member.tensor, []) if (c := coarsening(member.leg, legs[i]))}
-                for member in law.members
-            ]
-            for f in {f for coarsenings in maps for f, _ in coarsenings.values()}:
-                hits = [[i for i, (g, _) in coarsenings.items() if g == f] for coarsenings in maps]
-                if not all(hits):
-                    continue
-                row = np.zeros(len(legs))
-                for member, indices_of_member in zip(law.members, hits, strict=True):
-                    row[indices_of_member] += member.coefficient
-                entries = reached.setdefault(tuple(row), {})
-                for coarsenings, indices in zip(maps, hits, strict=True):
-                    for i in indices:
-                        mask = coarsenings[i][1]  # of one length for laws that depend on the same axes
-                        entries[i, len(mask)] = _union(entries.get((i, len(mask))), mask)
-        rows = []
-        for coefficients, entries in reached.items():
-            complete = {i for (i, _), mask in entries.items() if 0 not in mask}
-            if complete.issuperset(i for i, _ in entries):
-                rows.append(coefficients)
-        return np.array(rows).reshape(-1, len(legs))
 
-    # Larger groups.
+@underflowing
+def scan(
+    gradient: Callable[[dict[str, Any]], Tree],
+    params: Tree,
+    *,
+    rng: Seed = 0,
+    draws: int | None = None,
+    spread: float | None = None,
+    views: dict[str, dict[str, Any]] | None = None,
+) -> Scan:
+    """Find all symmetries of a loss that act on axes of its tensors, from gradients at random points.
 
-    def _enlarged(self, law: Law) -> Law:
-        """Return the law of the largest group that contains that of a relation between single components."""
-        size = np.abs([member.coefficient for member in law.members])
-        if law.kind != "scale" or (size != size[0]).any():
-            return law
-        members = tuple(replace(m, coefficient=1.0, inverse=m.coefficient < 0) for m in law.members)
-        if law.members[0].leg.arranged and law.members[0].leg.arranged[-2:-1] == (2,):
-            return self._as_complex(law, members)
-        last = {m.leg.sizes[-1] for m in members if len(m.leg.sizes) > 1}
+    Nothing of the model is known but its tensors' names and shapes. A symmetry of the loss is a linear relation between
+    contractions of parameters with their gradients; all are found at once as a null space, with a gap of singular values that
+    tells them from what only nearly holds.
 
-        def blocks_of(r: int) -> Iterator[Law]:
-            """Yield the laws that mix the components of blocks of r: neighbours, or those that are n/r apart."""
-            for blocks, acting in [((law.size // r, r), 1), ((r, law.size // r), 0)][: 1 if r == law.size else 2]:
-                yield replace(law, kind="gl", members=members, blocks=blocks, acting=acting)
+    Parameters
+    ----------
+    gradient : callable
+        A function {name: array} ↦ {name: ∂U/∂array}, of one fixed batch and without dropout's noise or with; in any framework.
+        It is given arrays of the dtypes of `params`.
+    params : mapping, or nested ones, of str to array_like
+        Parameters near which the points lie. Trees are flattened to dotted names.
+    rng : int, SeedSequence or Generator
+        Source of the points.
+    draws : int, optional
+        Number of gradients. Three are enough for most relations, those between whole tensors need more than there are tensors. By
+        default as many as every relation needs, up to 64; three with more than ten million parameters. `limits` says what the
+        number was too small for.
+    spread : float, optional
+        How far the points lie from `params`, relative to the root mean square of each tensor. By default 0.1; matrices that are
+        much smaller than 1/√inputs, as an initialiser may leave them, are scaled to that before, and `limits` says so. The laws
+        are those of the model, not of the point.
+    views : mapping, optional
+        {"attn.c_attn.weight": {"axis": 0, "shape": (3, heads, width)}}: axes that are several. Equal parts of fused axes, heads,
+        groups of heads and pairs of rotary positions are tried without being told.
 
-        sizes = [r for r in divisors(law.size)[1:] if not any(n % r for n in last)]
-        # What holds within blocks of r holds within those of its prime factors, which take few entries to rule out.
-        if not any(self._may_hold(trial) for r in primes(sizes) for trial in blocks_of(r)):
-            return law
-        for larger in (trial for r in reversed(sizes) for trial in blocks_of(r)):
-            if self._may_hold(larger) and self._holds(measured := self._with_residual(larger)):
-                return measured
-        return law
+    Returns
+    -------
+    Scan
+        `print` it; ``.relations``, ``.laws()``, ``.plot()``, ``.limits``.
 
-    def _as_complex(self, law: Law, members: tuple[Member, ...]) -> Law:
-        """Return the complex law whose traces a relation between pairs is, or the relation where it is not."""
-        paired = []
-        for m in members:
-            if m.leg.arranged[-2:-1] != (2,):
-                return law
-            pair = len(m.leg.arranged) - 2
-            paired.append(replace(m, leg=replace(m.leg, components=(*m.leg.components[:-1], pair, pair + 1))))
-        trial = self._with_residual(
-            replace(law, kind="complex", members=tuple(paired), blocks=paired[0].leg.sizes, acting=1)
+    Raises
+    ------
+    TypeError, ValueError
+        If names or shapes of gradients do not match, or an array is None, sparse or not finite.
+
+    Notes
+    -----
+    Symmetries that mix parameters of different tensors with each other's values, such as a norm's shift with its readers' biases,
+    do not act on axes and are not looked for. What holds at random points to round-off is a measurement, not a proof.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> net = nl.Network([3, 4, 2], "relu")
+    >>> U = net.potential(nl.datasets.gaussian_classes(n=20, n_features=3, n_classes=2, rng=0))
+    >>> def gradient(params):
+    ...     return net.unpack(U.gradient(net.pack(params)))
+    >>> print(nl.scan(gradient, net.unpack(net.init(rng=0, bias_std=1))).relations[0].formula)
+    W1[0] + b1[0] − W2[1]
+    """
+    if not callable(gradient):
+        raise TypeError(f"gradient must be a function of params, got {checks.describe(gradient)}")
+    if draws is not None:
+        draws = checks.integer(draws, "draws", minimum=2)
+    distance = _SPREAD if spread is None else checks.real(spread, "spread", minimum=0, strict=True)
+    start, eps = named_arrays(params, "params")
+    small = small_weights(start)
+    start = enlarged(start, small) if spread is None else start
+    shapes = Shapes(splits_of({name: x.shape for name, x in start.items()}, views))
+    large = sum(x.size for x in start.values()) > _LARGE
+    count = draws or (_FEW if large else min(max(_FEW, draws_needed(shapes)), _MOST_DRAWS))
+    generator = checks.generator(rng)
+    pairs = []
+    for _ in range(count):
+        point = random_point(start, distance, generator)
+        grads, grads_eps = named_arrays(gradient({name: x.copy() for name, x in point.items()}), "gradient(params)")
+        pairs.append((point, {name: g.copy() for name, g in matched(point, grads).items()}))
+        eps = max(eps, grads_eps)
+    return _search(shapes, pairs, eps, _about_points(small, spread))
+
+
+@underflowing
+def scan_pairs(pairs: Iterable[tuple[Tree, Tree]], *, views: dict[str, dict[str, Any]] | None = None) -> Scan:
+    """Find the symmetries of a loss from recorded pairs of parameters and gradients.
+
+    Parameters
+    ----------
+    pairs : iterable of (params, grads)
+        As in `scan`. The parameters should be in general position: recorded points of one run satisfy relations, such as that
+        of a balanced start, which are no laws.
+    views : mapping, optional
+        As in `scan`.
+
+    Returns
+    -------
+    Scan
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `scan`, and if there are fewer than two pairs or their names or shapes differ.
+    """
+    recorded: list[Draw] = []
+    eps = 0.0
+    if not isinstance(pairs, Iterable):
+        raise TypeError(f"pairs must be pairs of parameters and gradients, got {checks.describe(pairs)}")
+    for k, pair in enumerate(pairs):
+        if not isinstance(pair, Sequence) or len(pair) != 2:
+            raise TypeError(f"pairs[{k}] must be a pair of parameters and gradients, got {checks.describe(pair)}")
+        x, g = pair
+        params, params_eps = named_arrays(x, f"pairs[{k}][0]")
+        grads, grads_eps = named_arrays(g, f"pairs[{k}][1]")
+        if recorded and {n: a.shape for n, a in params.items()} != {n: a.shape for n, a in recorded[0][0].items()}:
+            raise ValueError(f"pairs[{k}] must have the names and shapes of pairs[0]")
+        recorded.append((params, matched(params, grads)))
+        eps = max(eps, params_eps, grads_eps)
+    if len(recorded) < 2:
+        raise ValueError(f"pairs must have at least two entries, got {len(recorded)}")
+    shapes = Shapes(splits_of({name: a.shape for name, a in recorded[0][0].items()}, views))
+    return _search(shapes, recorded, eps)
+
+
+def _scaled_draws(draws: Sequence[Draw]) -> Sequence[Draw]:
+    """Return draws scaled so that squares neither overflow nor underflow; relations are homogeneous in both arrays."""
+    scales = [max(unit(a) for draw in draws for a in draw[k].values()) for k in (0, 1)]
+    if all(2.0**-300 < scale < 2.0**300 for scale in scales):
+        return draws  # not copied, as they may be large
+    params_scale, grads_scale = scales
+    return [
+        ({name: x / params_scale for name, x in p.items()}, {name: g / grads_scale for name, g in q.items()})
+        for p, q in draws
+    ]
+
+
+def _about_points(small: Mapping[str, float], spread: float | None) -> list[str]:
+    """Return what is to be said of points near parameters of which some are small."""
+    if not small:
+        return []
+    names = ", ".join([*small][:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
+    if spread is None:
+        return [f"weights were scaled to 1/√inputs, as gradients near small ones are partly round-off: {names}"]
+    return [
+        f"weights are much smaller than 1/√inputs, so that some gradients may be little but round-off: {names}; laws may be"
+        " missing, or sums of others: leave out spread, or give larger params"
+    ]
+
+
+def _search(shapes: Shapes, draws: Sequence[Draw], eps: float, notes: Sequence[str] = ()) -> Scan:
+    search = Search(shapes, Measurements(_scaled_draws(draws), eps))
+    laws = search.run()
+    limits = [*notes, *_near_relations(search, laws)]
+    if search.skipped:
+        limits.append(
+            f"relations between more legs than {len(draws)} gradients give equations for, among them those between whole"
+            f" tensors, were not looked for; draws={draws_needed(shapes)} would"
         )
-        return trial if self._holds(trial) else law
-
-    def _with_residual(self, law: Law) -> Law:
-        return replace(law, residual=max(self.measured.residuals(law)))
-
-    def _holds(self, law: Law) -> bool:
-        return law.residual < max(self._tolerance(member.leg) for member in law.members)
-
-    def _may_hold(self, law: Law) -> bool:
-        """Return whether a law holds for a few of its components."""
-        tolerance = max(self._tolerance(member.leg) for member in law.members)
-        return all(worst < tolerance for worst in self.measured.residuals(law, sampled=True))
-
-    # Rotations.
-
-    def _solve_rotations(self, n: int) -> None:
-        """Add the relations between rotations of n components, in blocks, that are implied by none found before."""
-        legs = self.shapes.single(n)
-        sizes = divisors(n)[1:]
-        blocks = {(n // r, r): r in primes(sizes) for r in reversed(sizes)}
-        paired = [(n // r, 2, r // 2) for r in reversed(sizes) if r > 2 and r % 2 == 0]
-        n_pairs = -(-2 * (len(legs) + _SPARE) // len(self.measured.draws))
-        pairs_of = {arranged: _pairs_within(arranged, n_pairs) for arranged in [*blocks, *paired]}
-        pairs = np.concatenate([*pairs_of.values()], axis=1)
-        ends = dict(zip(pairs_of, np.cumsum([columns.shape[1] for columns in pairs_of.values()]), strict=True))
-
-        def relations_of(arranged: tuple[int, ...]) -> list[tuple[Float64Array, float]]:
-            count = pairs_of[arranged].shape[1]
-            columns = slice(ends[arranged] - count, ends[arranged])
-
-            def column(leg: Leg) -> Column | None:
-                if self._is_null(leg):
-                    return None
-                value, scale = self.measured.skew(leg, pairs)
-                return value[:, columns], scale[:, columns]
-
-            implied, equations = self._implied_rotations(legs, arranged, 1), count * len(self.measured.draws)
-            return list(self._relations(legs, column, implied, equations))
-
-        # Rotations of larger blocks contain those of blocks of their prime factors: where there is nothing new, there is none.
-        new = any(relations_of(arranged) for arranged, prime in blocks.items() if prime)
-        for arranged in [*(blocks if new else ()), *paired]:
-            for row, gap in relations_of(arranged):
-                self._add_rotation(legs, row, arranged, 1, gap)
-
-    def _add_rotation(self, legs: list[Leg], c: Float64Array, blocks: tuple[int, ...], acting: int, gap: float) -> None:
-        members = tuple(Member(leg, value) for leg, value in self._ordered_members(legs, c))
-        law = self._with_residual(Law("rotate", members, blocks, acting, gap=gap))
-        if self._holds(law):
-            self.laws.append(law)
-
-    def _implied_rotations(self, legs: list[Leg], blocks: tuple[int, ...], acting: int) -> Float64Array:
-        rows = []
-        for law in self.laws:
-            rotated = _rotated_legs(law, legs[0].size, blocks, acting)
-            row = np.zeros(len(legs))
-            for member, leg_of_member in zip(law.members, rotated, strict=False):
-                row += [member.coefficient * (leg == leg_of_member) for leg in legs]
-            if rotated and np.count_nonzero(row) == len(law.members):
-                rows.append(row)
-        return np.array(rows).reshape(-1, len(legs))
+    sizes = {name: array.shape for name, array in draws[0][0].items()}
+    place = {name: i for i, name in enumerate(sizes)}
+    laws.sort(key=lambda law: (_ORDER.index(law.kind), place[law.members[0].tensor]))
+    return Scan([replace(law, name=named(law)) for law in laws], sizes, len(draws), eps, tuple(limits))
 
 
-def _rotated_legs(law: Law, size: int, blocks: tuple[int, ...], acting: int) -> list[Leg]:
-    """Return the legs of that size whose rotations in blocks a law contains, one for each of its members; none if it has none."""
-    if law.acting is None:
-        return []
-    if law.size == size:
-        return [m.leg.plain for m in law.members] if _contains(law, blocks, acting) else []
-    # Where heads are an axis of their own, turning the components of all heads at once is a part of turning those of each.
-    axis = law.acting
-    if law.blocks[axis] != size or any(m.leg.arranged or m.leg.kept_sizes != law.blocks for m in law.members):
-        return []
-    return [replace(m.leg, kept=(m.leg.kept[axis],)) for m in law.members]
-
-
-def _pairs_within(blocks: tuple[int, ...], count: int) -> IntArray:
-    """Return pairs of components that are mixed, (2, m): of few blocks and few of their components, but `wanted` where they can."""
-    places = np.moveaxis(np.arange(math.prod(blocks)).reshape(blocks), 1, -1)
-    places = places.reshape(-1, places.shape[-1])
-    width = min(places.shape[1], 2 + math.isqrt(2 * count))
-    i, j = np.triu_indices(width, 1)
-    places = places[: -(-count // i.size)]
-    return np.stack([places[:, i].reshape(-1), places[:, j].reshape(-1)])
-
-
-def _union(a: bytes | None, b: bytes) -> bytes:
-    return b if a is None else (np.frombuffer(a, bool) | np.frombuffer(b, bool)).tobytes()
-
-
-def _contains(law: Law, blocks: tuple[int, ...], acting: int) -> bool:
-    """Return whether every block of an arrangement lies in one block of a law."""
-    law_blocks = _block_of_component(law.blocks, law.acting or 0)
-    trial_blocks = _block_of_component(blocks, acting)
-    return all(np.unique(law_blocks[trial_blocks == b]).size == 1 for b in np.unique(trial_blocks))
-
-
-def _block_of_component(blocks: tuple[int, ...], acting: int) -> Float64Array:
-    index = np.arange(int(np.prod(blocks))).reshape(blocks)
-    return np.broadcast_to(index.min(axis=acting, keepdims=True), blocks).reshape(-1)
-
-
-def _spans(rows: Float64Array, vector: Float64Array) -> bool:
-    """Return whether a vector lies in the span of rows."""
-    if not rows.size:
-        return False
-    fit = rows.T @ np.linalg.lstsq(rows.T, vector, rcond=None)[0]
-    return bool(np.abs(fit - vector).max() < 1e-9)
+def _near_relations(search: Search, laws: Sequence[Law]) -> list[str]:
+    """Return a sentence for every relation that holds far better than chance, but not to round-off."""
+    reached = {law.members[0].tensor for law in laws if len(law.members) == 1}
+    worst: dict[str, float] = {}
+    for leg, ratio in search.nearly:
+        if leg.tensor not in reached:
+            worst[leg.tensor] = min(ratio, worst.get(leg.tensor, np.inf))
+    tensors_of_laws = {frozenset(law.tensors) for law in laws}
+    singles = [frozenset([name]) for name in worst]
+    several: dict[frozenset[str], float] = {}
+    for legs, ratio in search.nearly_between:
+        tensors = frozenset(leg.tensor for leg in legs)
+        if tensors not in tensors_of_laws and not any(smaller <= tensors for smaller in [*singles, *several]):
+            several[tensors] = ratio
+    why = "broken by an ε of a norm, or by a part of the computation in lower precision"
+    texts = [
+        f"a symmetry of {name} alone nearly holds, to {ratio:.0e} of its terms: {why}" for name, ratio in worst.items()
+    ]
+    return texts + [
+        f"a symmetry of {' and '.join(sorted(tensors))} nearly holds, to {ratio:.0e} of what it could be: {why}"
+        for tensors, ratio in several.items()
+    ]

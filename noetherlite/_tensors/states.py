@@ -1,4 +1,4 @@
-"""Tensors found by the names of a model in checkpoints that may call them a little differently."""
+"""Tensors of checkpoints by the names of a model, whatever prefix or optimiser slot the checkpoint adds to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AVERAGES = ("exp_avg", "momentum_buffer", "mu", "trace")  # what PyTorch and Opt
 
 
 def aligned(tree: Mapping[str, Any], names: Sequence[str], called: str) -> dict[str, Any]:
-    """Return the wanted entries by their names, whatever prefix all of them have: "model.", "module.".
+    """Return the entries with these names, whatever prefix all of them have: "model.", "module.".
 
     Raises
     ------
@@ -43,14 +43,14 @@ def averages_in(state: Tree, names: Sequence[str], called: str) -> dict[str, Any
         Averages by the names of parameters; a `state_dict` of an optimiser of PyTorch, or a part of a checkpoint; or entries
         called `NAME.exp_avg`, `exp_avg.NAME`, `0.mu.NAME` and the like, with dots or slashes.
     names : sequence of str
-        Names of all parameters in the order of the model, which is what PyTorch counts by where it kept no names.
+        Names of all parameters in the order of the model, by which PyTorch numbers them if it has no names.
     called : str
         What the argument is called in messages.
 
     Raises
     ------
     ValueError
-        If there are none, or it cannot be told whose they are.
+        If there are no averages, or their parameters cannot be told.
     """
     torch_state = _torch_state(state)
     if torch_state is not None:
@@ -63,7 +63,7 @@ def averages_in(state: Tree, names: Sequence[str], called: str) -> dict[str, Any
 
 
 def _torch_state(tree: Tree) -> Mapping[str, Any] | None:
-    """Return the state of an optimiser of PyTorch in a tree, if there is one."""
+    """Return the state of an optimiser of PyTorch that a tree contains, None if it has none."""
     if not isinstance(tree, Mapping):
         return None
     if "state" in tree and "param_groups" in tree:

@@ -17,10 +17,10 @@ from .averaged import AverageCheck, Averaging, averaging_of
 from .causes import reasons
 from .defects import Defects
 from .finding import Finding, allowance, largest, ratio, scale_of, scaled, verdict
-from .law import Law, given
+from .inputs import averages, read_pair, shapes_of
+from .law import Law, law_list
 from .localise import coverage
 from .trees import Tree, require_finite
-from .wanted import averages, gathered_pair, shapes_of
 
 
 class Watch:
@@ -37,7 +37,7 @@ class Watch:
     n_calls, n_checked : int
         Number of calls, and of those that were checked.
     problem : str
-        Why the first unchecked step could not be checked; '' if there is none.
+        Why a step could not be checked, of the first such step; '' if all could.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class Watch:
         AssertionError
             If a law is broken and `raise_on_broken` was asked for.
         TypeError, ValueError
-            As `assert_symmetric` with `raise_on_broken`; else what is wrong is kept for `report` and training goes on.
+            With `raise_on_broken`, as `assert_symmetric`; otherwise `problem` and `report` say it, and training goes on.
         """
         if state is not None and self._averages is None:
-            raise TypeError("state was given to a watch that knows nothing of it; expected nl.watch(laws, averaging=β)")
+            raise TypeError("state needs a watch of averages; expected nl.watch(laws, averaging=β)")
         if logits is not None and (self._anchor is None or labels is None):
             raise TypeError(
                 "logits need labels, and a watch that knows the head: nl.watch(laws, anchor=nl.tensors.Anchor(…))"
@@ -160,7 +160,7 @@ class Watch:
         """
         call, self.n_calls = self.n_calls, self.n_calls + 1
         step = call if step is None else step
-        x, g, eps = gathered_pair(self._shapes, params, grads, self._anchor.anchor.names if self._anchor else ())
+        x, g, eps = read_pair(self._shapes, params, grads, self._anchor.anchor.names if self._anchor else ())
         m = None if state is None else averages(x, state)
         eps = max(eps, self._eps)
         new = self._check(step, x, g, eps)
@@ -299,7 +299,7 @@ def watch(
     >>> watch.ok
     True
     """
-    laws = given(laws)
+    laws = law_list(laws)
     raise_on_broken = checks.boolean(raise_on_broken, "raise_on_broken")
     eps = 0.0 if precision is None else EPSILON[checks.one_of(precision, "precision", EPSILON)]
     how = None if averaging is None else averaging_of(averaging)

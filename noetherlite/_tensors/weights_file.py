@@ -35,7 +35,7 @@ def read(path: str | Path) -> Tree:
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     RuntimeError
         If the package that reads it is not installed.
     ValueError

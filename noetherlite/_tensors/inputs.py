@@ -13,22 +13,22 @@ from .law import Law
 from .trees import Tree, matched, named_arrays, require_finite
 
 
-def gathered_pair(
+def read_pair(
     shapes: Mapping[str, tuple[int, ...]], params: Tree, grads: Tree, others: Sequence[str] = ()
 ) -> tuple[dict[str, Array], dict[str, Array], float]:
-    """Return the arrays that laws name, and others, from trees that may have more, and machine ε of their numbers.
+    """Return parameters and gradients of the tensors that laws name, and of others, and machine ε of their numbers.
 
-    Entries that are not finite are left to be found in what the laws make of them, except in the others.
+    Whether entries are finite is not checked, except in the others: the defects of the laws tell it.
 
     Raises
     ------
     ValueError
-        If a tensor is not there, or with another shape.
+        If a tensor is missing or has another shape.
     """
     names = {*shapes, *others}
     x, params_eps = named_arrays(params, "params", only=names, may_be_infinite=True)
     g, grads_eps = named_arrays(grads, "grads", only=names, may_be_infinite=True)
-    fit(shapes, x)
+    require_shapes(shapes, x)
     for name in others:
         if name not in x:
             raise ValueError(f"params has no {name!r}, which the anchor names{checks.suggestion(name, x)}")
@@ -43,8 +43,8 @@ def shapes_of(laws: Sequence[Law]) -> dict[str, tuple[int, ...]]:
     return {m.tensor: tuple(math.prod(sizes) for sizes in m.leg.splits) for law in laws for m in law.members}
 
 
-def fit(shapes: Mapping[str, tuple[int, ...]], x: Mapping[str, Array]) -> None:
-    """Raise ValueError if a tensor that a law names is not there, or with another shape."""
+def require_shapes(shapes: Mapping[str, tuple[int, ...]], x: Mapping[str, Array]) -> None:
+    """Raise ValueError if a tensor that a law names is missing or has another shape."""
     for name, shape in shapes.items():
         if name not in x:
             raise ValueError(f"params has no {name!r}, which a law names{checks.suggestion(name, x)}")
