@@ -91,6 +91,13 @@ def test_the_modified_field_of_a_quadratic_and_a_cubic():
     assert exact.modified_field(cubic, [0.0], 1.0)[0] == 0
 
 
+def test_exact_passes_and_differences_agree():
+    _, U, x0 = problem("tanh", loss="mse", widths=(2, 3, 1), n=8)
+    function = potentials.Callable(U.value_and_gradient, U.n_params)
+    exactly, nearly = (exact.modified_field(V, x0, 0.5) for V in (U, function))
+    np.testing.assert_allclose(nearly, exactly, atol=1e-9 * np.abs(exactly).max())
+
+
 def test_sharpness_of_the_flow_solution():
     w, s = np.array([1.5, -0.4, -0.8, 0.3]), 2.0
     solution = exact.scalar_network(w, s)

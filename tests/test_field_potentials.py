@@ -54,9 +54,12 @@ def test_the_gradient_is_the_derivative_of_the_value(case):
     step = EPS ** (1 / 3)
     differences = np.array([(U.value(x + step * e) - U.value(x - step * e)) / (2 * step) for e in np.eye(x.size)])
     np.testing.assert_allclose(gradient, differences, atol=1e-8 * (1 + abs(value)), rtol=0)
-    if "relu" not in case:  # an analytic expression: by complex step, without cancellation
-        steps = np.array([U._evaluate(x + 1e-30j * e)[0].imag / 1e-30 for e in np.eye(x.size)])
-        np.testing.assert_allclose(gradient, steps, atol=64 * EPS * np.abs(gradient).max(), rtol=0)
+    steps = np.array([U.evaluate(x + 1e-30j * e)[0].imag / 1e-30 for e in np.eye(x.size)])  # without cancellation
+    np.testing.assert_allclose(gradient, steps, atol=64 * EPS * np.abs(gradient).max(), rtol=0)
+    hessian = np.array([nl.hessian_product(U, x, e) for e in np.eye(x.size)])
+    step = EPS ** (1 / 3)
+    differences = np.array([(U.gradient(x + step * e) - U.gradient(x - step * e)) / (2 * step) for e in np.eye(x.size)])
+    np.testing.assert_allclose(hessian, differences, atol=1e-8 * (1 + np.abs(hessian).max()), rtol=0)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -89,6 +92,19 @@ def test_runs_record_their_laws():
             run = nl.integrate(U, algorithm, 0.3 * point(U), 200, record_every=50)
             assert len(run.laws) == COUNTS[case]
             assert all(law.holds for law in run.laws.values())
+
+
+def test_a_checkpoint_knows_the_data(tmp_path):
+    """A run is resumed with its potential alone: another target has the same sizes."""
+    U = CASES["factorization"]
+    path = tmp_path / "run.npz"
+    nl.integrate(U, nl.GD(0.01), point(U), 20, checkpoint=path, checkpoint_every=5)
+    assert nl.resume(path, potential=U).status == "completed"
+    other = potentials.MatrixFactorization(U.target + 1e-9, 2)
+    with pytest.raises(ValueError, match="its data have another SHA-256"):
+        nl.resume(path, potential=other)
+    with pytest.raises(ValueError, match=r"potential must be given.*a matrix factorization is not made"):
+        nl.resume(path)
 
 
 def test_known_minima():

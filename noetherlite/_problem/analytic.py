@@ -27,8 +27,8 @@ class Analytic(ABC):
     n_params: int
 
     @abstractmethod
-    def _evaluate(self, x: Array) -> tuple[Any, Array]:
-        """Return U(x) and ∇U(x) for real or complex x (P,); an analytic expression, so that complex steps differentiate it."""
+    def evaluate(self, x: Array) -> tuple[Any, Array]:
+        """Return U(x) and ∇U(x) for real or complex x (P,): an analytic expression, which complex steps differentiate."""
 
     @abstractmethod
     def generators(self) -> dict[str, Float64Array]:
@@ -43,6 +43,10 @@ class Analytic(ABC):
     def specification(self) -> dict[str, Any]:
         """Return the kind and the sizes, ready for JSON."""
 
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays that identify the potential beside its sizes."""
+        return {name: value for name, value in sorted(vars(self).items()) if isinstance(value, np.ndarray)}
+
     def value(self, x: ArrayLike) -> float:
         """Return U(x) for x of shape (P,)."""
         return self.value_and_gradient(x)[0]
@@ -56,7 +60,7 @@ class Analytic(ABC):
         """Return U(x) and ∇U(x) of shape (P,)."""
         x = checks.shaped(x, "x", (self.n_params,)).astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges
-            value, gradient = self._evaluate(x)
+            value, gradient = self.evaluate(x)
         finite = bool(np.isfinite(value))
         return float(value), np.asarray(gradient if finite else np.full(self.n_params, np.nan), np.float64)
 

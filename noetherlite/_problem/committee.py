@@ -71,7 +71,8 @@ class CommitteeMachine(Analytic):
         self.trained_readout = checks.boolean(trained_readout, "trained_readout")
         self.n_params = self.width * (self.n_inputs + self.trained_readout)
 
-    def _evaluate(self, x: Array) -> tuple[Any, Array]:
+    def evaluate(self, x: Array) -> tuple[Any, Array]:
+        """Return U(x) and ∇U(x), for real or complex x."""
         K, d = self.width, self.n_inputs
         readout = x[K * d :] if self.trained_readout else np.ones(K)
         vectors = np.concatenate([x[: K * d].reshape(K, d), self.teacher])
@@ -129,9 +130,11 @@ def _relu_moments(C: Array) -> tuple[Array, Array, Array]:
     """Return E[σ_pσ_q] for covariances C (n, n), and its derivatives by C_pq and by C_pp."""
     D = C.diagonal()
     product = D[:, None] * D
-    root = np.sqrt(np.maximum(product - C * C, 0.0))
-    np.fill_diagonal(root, 0.0)
-    angle = np.arctan2(root, C)  # 0 where both vectors are parallel
+    square = product - C * C
+    apart = (square.real > 0) & ~np.eye(len(C), dtype=bool)  # vectors that are not parallel
+    root = np.sqrt(np.where(apart, square, 0.0))
+    slope = np.divide(C, root, out=np.zeros_like(C), where=apart)
+    angle = np.where(apart, np.pi / 2 - np.arctan(slope), np.where(C.real < 0, np.pi, 0.0))
     mean = (root + (np.pi - angle) * C) / (2 * np.pi)
-    by_variance = np.divide(root, 4 * np.pi * D[:, None], out=np.zeros_like(C), where=D[:, None] > 0)
+    by_variance = np.divide(root, 4 * np.pi * D[:, None], out=np.zeros_like(C), where=D.real[:, None] > 0)
     return mean, (np.pi - angle) / (2 * np.pi), by_variance

@@ -56,7 +56,8 @@ class PhaseRetrieval(Analytic):
             raise ValueError(f"y must hold intensities >= 0, got {self.y.min():g}")
         self.n_params = self._rows.shape[2]
 
-    def _evaluate(self, x: Array) -> tuple[Any, Array]:
+    def evaluate(self, x: Array) -> tuple[Any, Array]:
+        """Return U(x) and ∇U(x), for real or complex x."""
         parts = self._rows @ x
         error = (parts * parts).sum(axis=0) - self.y
         gradient = np.einsum("k,pk,pkj->j", error, parts, self._rows) / error.size
@@ -126,7 +127,8 @@ class TensorDecomposition(Analytic):
         shape = self.target.shape
         return [x[a : a + self.rank * n].reshape(self.rank, n) for a, n in zip(self._starts, shape, strict=True)]
 
-    def _evaluate(self, x: Array) -> tuple[Any, Array]:
+    def evaluate(self, x: Array) -> tuple[Any, Array]:
+        """Return U(x) and ∇U(x), for real or complex x."""
         factors, letters = self.factors(x), self._letters
         terms = [f"r{letter}" for letter in letters]
         error = np.einsum(f"{','.join(terms)}->{letters}", *factors) - self.target
@@ -206,7 +208,8 @@ class DiagonalLinear(Analytic):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(0.5 * np.arcsinh(u * v / np.abs(0.5 * (u - v) * (u + v))))
 
-    def _evaluate(self, x: Array) -> tuple[Any, Array]:
+    def evaluate(self, x: Array) -> tuple[Any, Array]:
+        """Return U(x) and ∇U(x), for real or complex x."""
         u, v = np.split(x, 2)
         error = self.X @ (u * v) - self.y
         force = self.X.T @ error / error.size
@@ -262,7 +265,8 @@ class LogSumExp(Analytic):
             raise ValueError(f"A must not be empty, got shape {self.A.shape}")
         self.n_params = self.A.shape[1]
 
-    def _evaluate(self, x: Array) -> tuple[Any, Array]:
+    def evaluate(self, x: Array) -> tuple[Any, Array]:
+        """Return U(x) and ∇U(x), for real or complex x."""
         z = -(self.A @ x)
         top = z.real.max()
         weights = np.exp(z - top)

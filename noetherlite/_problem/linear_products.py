@@ -53,7 +53,8 @@ class LinearProduct(Analytic):
             raise ValueError(f"x must have shape (..., {self.n_params}), got {array.shape}")
         return np.asarray(reduce(lambda below, W: W @ below, self.matrices(array)))
 
-    def _evaluate(self, x: Array) -> tuple[Any, Array]:
+    def evaluate(self, x: Array) -> tuple[Any, Array]:
+        """Return U(x) and ∇U(x), for real or complex x."""
         W = self.matrices(x)
         below = [np.eye(self.widths[0])]  # W_{h−1} ⋯ W_1
         for matrix in W:

@@ -20,6 +20,7 @@ from .._base.versions import versions
 from .._kernels import layout
 from .._kernels.rules import Method
 from .._motion.algorithms import specified
+from .._problem.analytic import Analytic
 from .._problem.dataset import Dataset
 from .._problem.network import Network, NetworkPotential
 from .._problem.potentials import Harmonic, Potential, Radial, is_potential
@@ -250,6 +251,8 @@ def _potential_arrays(U: Potential) -> dict[str, Array]:
     """Return the arrays that a potential is made of."""
     if isinstance(U, NetworkPotential):
         return {"X": U.X, "y": np.asarray(U.y)}
+    if isinstance(U, Analytic):
+        return U.arrays()
     return {"A": U.A} if isinstance(U, Harmonic) else {}
 
 
@@ -346,11 +349,13 @@ def _restore_potential(
         return Radial(spec["n_params"])
     if kind == "harmonic" and "data/A" in arrays:
         return Harmonic(arrays["data/A"])
-    reason = (
-        "a Python function is not saved"
-        if kind in ("callable", "compiled")
-        else "its data are larger than a checkpoint takes along"
-    )
+    reasons = {
+        "network": "its data are larger than a checkpoint takes along",
+        "harmonic": "its matrix is larger than a checkpoint takes along",
+        "callable": "a Python function is not saved",
+        "compiled": "a Python function is not saved",
+    }
+    reason = reasons.get(kind, f"a {kind} is not made from a checkpoint")
     raise ValueError(f"potential must be given to resume {str(path)!r}: {reason}")
 
 

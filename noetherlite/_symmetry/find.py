@@ -74,7 +74,7 @@ def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
         if rotation is not None and not _rotates(U, rotation, rng):
             symmetries.remove(rotation)
     elif isinstance(U, Analytic):
-        symmetries += known(U)
+        symmetries += known_symmetries(U)
     return [*symmetries, Time(U)]
 
 
@@ -199,16 +199,23 @@ def _resolve(U: Potential, symmetry: str | NoetherSymmetry, argument: str) -> No
 
 def _candidates(U: Potential) -> list[NoetherSymmetry]:
     """Return the symmetries that can be selected by name, whether they hold or not."""
-    return [*known(U), Time(U)]
+    return [*known_symmetries(U), Time(U)]
 
 
-def known(U: Potential) -> list[Family]:
+def known_symmetries(U: Potential) -> list[Family]:
     """Return the catalogue of a network, whether its members hold or not, or the symmetries of an analytic potential."""
     if isinstance(U, NetworkPotential):
         return catalogue(U.network)
     if isinstance(U, Analytic):
-        return [Symmetry(g[:, :-1], g[:, -1], name) for name, g in U.generators().items()]
+        return [_theorem(name, generator) for name, generator in U.generators().items()]
     return []
+
+
+def _theorem(name: str, generator: Array) -> Symmetry:
+    """Return the symmetry of a generator (G, ξ) that needs no measurement."""
+    symmetry = Symmetry(generator[:, :-1], generator[:, -1], name)
+    symmetry.measured = False
+    return symmetry
 
 
 def _rotates(U: NetworkPotential, rotation: DataRotation, rng: Seed) -> bool:

@@ -18,7 +18,7 @@ from .._problem.points import random_point
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.affine import Symmetry
 from .._symmetry.family import Family
-from .._symmetry.find import TOLERANCE, known
+from .._symmetry.find import TOLERANCE, known_symmetries
 
 _OVERSAMPLING = 2  # points per unknown; 1 would be enough without round-off
 _CHECKS = 16  # fresh points at which the generators are tested
@@ -243,7 +243,7 @@ def _explain(U: Potential, null: Float64Array, to_parameters: Float64Array) -> t
 
     translations: list[tuple[str, Float64Array]] = []
     # A linear layer's symmetries include its neurons' scalings, so it comes first, unless it has an objection.
-    for family in sorted(known(U), key=lambda f: (bool(f.objection), -f.n_generators)):
+    for family in sorted(known_symmetries(U), key=lambda f: (bool(f.objection), -f.n_generators)):
         candidates = (affine(family) / to_parameters).reshape(family.n_generators, -1)
         candidates /= np.ldexp(1.0, np.frexp(np.abs(candidates).max(axis=1, keepdims=True))[1] - 1)
         candidates = candidates[_in_null_space(candidates, null)]

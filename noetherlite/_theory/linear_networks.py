@@ -151,7 +151,7 @@ def decoupled_modes(singular_values: ArrayLike, start: ArrayLike, t: ArrayLike, 
     >>> import noetherlite as nl
     >>> nl.exact.decoupled_modes([2.0, 1.0], 0.01, [0.0, 2.0, 10.0]).round(3)
     array([[0.01 , 0.01 ],
-           [1.874, 0.355],
+           [1.875, 0.355],
            [2.   , 1.   ]])
     """
     s = checks.array(singular_values, "singular_values", ndim=1).astype(np.float64)

@@ -64,8 +64,8 @@ def scalar_network(weights: ArrayLike, target: float) -> FlowSolution:
     --------
     >>> import noetherlite as nl
     >>> solution = nl.exact.scalar_network([2.0, 0.25], 1.0)
-    >>> round(solution.sharpness, 3), round(solution.weights[0] * solution.weights[1], 12)
-    (4.413, 1.0)
+    >>> round(solution.sharpness, 3), round(float(solution.weights[0] * solution.weights[1]), 12)
+    (4.416, 1.0)
     """
     from scipy.optimize import brentq
 

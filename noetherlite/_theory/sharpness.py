@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .._base import checks
 from .._base.floating import underflowing, unit
 from .._base.types import Array, ArrayLike, Float64Array, Seed
-from .._kernels import layout, reference
+from .._kernels import reference
+from .._problem.analytic import Analytic
 from .._problem.potentials import KernelPotential, Potential, is_potential
 
 # The imaginary step, in units of |x|: its square is below round-off, and what is proportional to it far above the smallest number.
@@ -25,7 +28,7 @@ def hessian_product(U: Potential, x: ArrayLike, v: ArrayLike) -> Float64Array:
     Parameters
     ----------
     U : Potential
-        A network's potential, `potentials.Radial` or `potentials.Harmonic`.
+        A network's potential, or one of `nl.potentials` other than `Callable`.
     x, v : array_like, shape (P,)
         The point and the direction. Where U has kinks, they are taken to be where x is, not crossed by it.
 
@@ -55,12 +58,11 @@ def hessian_product(U: Potential, x: ArrayLike, v: ArrayLike) -> Float64Array:
     >>> nl.hessian_product(U, [0.5, 0.0], [1.0, 0.0])
     array([2., 1.])
     """
-    problem = _problem(U)
+    gradient_of = complex_gradient(U)
     x = checks.shaped(x, "x", (U.n_params,))
     v = checks.shaped(v, "v", (U.n_params,))
     step, size = _STEP * unit(x), unit(v)
-    gradient = reference.value_and_gradient(problem, x + 1j * step * (v / size))[1]
-    return np.asarray(gradient.imag / step * size)
+    return np.asarray(gradient_of(x + 1j * step * (v / size)).imag / step * size)
 
 
 @underflowing
@@ -73,7 +75,7 @@ def sharpness(U: Potential, x: ArrayLike, k: int = 1, rtol: float = 1e-8, rng: S
     Parameters
     ----------
     U : Potential
-        A network's potential, `potentials.Radial` or `potentials.Harmonic`.
+        A network's potential, or one of `nl.potentials` other than `Callable`.
     x : array_like, shape (P,) or (R, P)
         The point, or many: `Trajectory.params`.
     k : int, default 1
@@ -105,7 +107,7 @@ def sharpness(U: Potential, x: ArrayLike, k: int = 1, rtol: float = 1e-8, rng: S
     >>> nl.sharpness(nl.potentials.Harmonic([[2.0, 0.0], [0.0, 3.0]]), [1.0, 1.0], k=2)
     array([3., 2.])
     """
-    _problem(U)
+    complex_gradient(U)
     points = checks.array(x, "x", ndim=(1, 2))
     if points.shape[-1] != U.n_params:
         raise ValueError(f"x must have shape ({U.n_params},) or (R, {U.n_params}), got {points.shape}")
@@ -138,11 +140,14 @@ def _largest(U: Potential, x: Array, k: int, rtol: float, start: Float64Array) -
     return values[order], vectors[:, order[0]]
 
 
-def _problem(U: Potential) -> layout.Problem:
-    """Return the kernels' description of a potential, or raise a TypeError."""
+def complex_gradient(U: Potential) -> Callable[[Array], Array]:
+    """Return ∇U as a function of complex x, or raise a TypeError."""
     is_potential(U)
+    if isinstance(U, Analytic):
+        return lambda x: U.evaluate(x)[1]
     if not isinstance(U, KernelPotential):
         raise TypeError(
             f"U={U!r} is given as a function, which has no Hessian here; expected the potential of a network"
         )
-    return U.problem()
+    problem = U.problem()
+    return lambda x: np.asarray(reference.value_and_gradient(problem, x)[1])
