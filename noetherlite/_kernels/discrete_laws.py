@@ -15,6 +15,12 @@ from .jit import rounded, scalar
 from .rules import Form, Law
 
 
+@scalar
+def rate(algorithm, step):
+    """Return the time per step, of this one where there is a schedule."""
+    return algorithm.rates[step] if algorithm.rates.size > 0 else algorithm.h
+
+
 @rounded
 def fading(algorithm, duration, later):
     """Return μ(t)/μ(t') − 1 from t = t' − duration to t' = later; it never overflows and is 0 without friction.

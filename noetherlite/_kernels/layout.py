@@ -29,6 +29,7 @@ SCALING, LINEAR_LAYER, ROTATION, TRANSLATION, AFFINE = range(5)
 NEW, RUNNING, DIVERGED = range(3)
 
 
+_CONSTANT = np.empty(0)
 # Numbers of its own that an algorithm has at the most.
 N_CONSTANTS = 6
 
@@ -71,6 +72,7 @@ class Algorithm(NamedTuple):
     weight_decay: float  # λ of U + ½λ|x|²
     momentum: float  # β of a velocity that every step multiplies by β, else 0
     constants: tuple[float, ...] = (0.0,) * N_CONSTANTS  # numbers that its own rules read
+    rates: NDArray[np.float64] = _CONSTANT  # (steps,): the time per step of each, or empty where it is h
 
 
 class Laws(NamedTuple):

@@ -167,6 +167,12 @@ class Run:
         fading = alpha / m * math.log1p((t - later) / later) if alpha > 0 else 0.0
         return math.expm1(gamma / m * (t - later) + fading)
 
+    @property
+    def rate(self) -> float:
+        """The time per step, of this one where there is a schedule."""
+        a, step = self.algorithm, self.state.counts[STEPS_DONE]
+        return float(a.rates[step]) if a.rates.size else a.h
+
     def charge(self, x: A, v: A) -> A:
         """Return J of every law."""
         return pair(self.laws, x, v) + translation(self.laws, v)

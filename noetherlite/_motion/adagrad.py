@@ -11,6 +11,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import Array
 from .._kernels import layout
+from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Method, Move
 from .averaged import Averaged, method_of
@@ -24,7 +25,7 @@ class _Step(NamedTuple):
 
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
-    return _Step(algorithm.h, algorithm.constants[1], algorithm.constants[2])
+    return _Step(rate(algorithm, step), algorithm.constants[1], algorithm.constants[2])
 
 
 @scalar

@@ -11,6 +11,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import Array
 from .._kernels import layout
+from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Method, Move
 from .averaged import Averaged, method_of
@@ -29,7 +30,8 @@ class _Step(NamedTuple):
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
     a, b, eps, decay = algorithm.constants[0], algorithm.constants[1], algorithm.constants[2], algorithm.constants[3]
     first, second = 1 - (1 - a) ** (step + 1), 1 - (1 - b) ** (step + 1)
-    return _Step(a, b, eps, algorithm.h / first, math.sqrt(second), 1 - algorithm.h * decay)
+    h = rate(algorithm, step)
+    return _Step(a, b, eps, h / first, math.sqrt(second), 1 - h * decay)
 
 
 @scalar

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._base.types import Array, Float64Array
 from .._kernels import layout
-from .._kernels.discrete_laws import FROM_CHARGE, pulled
+from .._kernels.discrete_laws import FROM_CHARGE, pulled, rate
 from .._kernels.jit import scalar
 from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
@@ -35,7 +35,7 @@ class _Step(NamedTuple):
 
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
-    return _Step(algorithm.h, algorithm.momentum, algorithm.constants[0] * algorithm.weight_decay)
+    return _Step(rate(algorithm, step), algorithm.momentum, algorithm.constants[0] * algorithm.weight_decay)
 
 
 @scalar
@@ -73,7 +73,7 @@ def method_of(average: Move, step: Move, update: Update, has_moment: bool = Fals
         return [*first, *p.move(step), *p.settle(LAW_OF_STEP), *p.evaluate(X)]
 
     def plain(run: Run, t: float) -> None:
-        s, a = run.state, run.algorithm
+        s, a = run.state, run.algorithm._replace(h=run.rate)
         x, m, moment = update(a, int(s.counts[STEPS_DONE]), s.x, -s.v, s.moment, s.gradient)
         s.balance[:] += a.constants[0] * run.pull(s.x) - a.momentum * s.charge + run.charge(s.x, -m)
         s.x[:], s.v[:], s.moment[:] = x, -m, moment
@@ -123,6 +123,11 @@ class Averaged(Algorithm, abstract=True):
     def is_linear(self) -> bool:
         """False: a step is no linear function of the gradient."""
         return False
+
+    @property
+    def takes_schedule(self) -> bool:
+        """True."""
+        return True
 
     @property
     def law_of(self) -> Literal["J"]:

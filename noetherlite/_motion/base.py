@@ -9,11 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from .._base import checks
 from .._base.complete import require
 from .._base.types import Float64Array, IntArray
 from .._kernels import layout
 from .._kernels.rules import Method
+from . import rates
 from .dynamics import Dynamics
 
 Force = Callable[[int, Float64Array], Float64Array]  # (number of the evaluation, point y) ↦ ∇U(y) + λy
@@ -37,7 +40,11 @@ class Algorithm(ABC):
     Attributes
     ----------
     lr : float
-        The paper's learning rate: η for gradient descent and heavy ball, s = h² for the others.
+        The paper's learning rate: η for gradient descent, heavy ball and the optimisers, s = h² for the others. Where
+        `takes_schedule`, an array with a rate for each step, or a function of the step that is evaluated before a run, is taken
+        too; `lr` is then the largest of them.
+    rates : tuple of float
+        Those of each step; empty where they are the same.
     weight_decay : float
         λ ≥ 0, for every algorithm: ∇U(x) + λx takes the place of ∇U(x), as if the potential were U + ½λ|x|². It breaks the
         continuous laws of scalings, linear layers and translations (theory §10), but not those of rotations; the exact
@@ -53,6 +60,8 @@ class Algorithm(ABC):
 
     lr: float
     weight_decay: float = field(default=0.0, kw_only=True)
+    rates: tuple[float, ...] = field(default=(), init=False)
+    _schedule: Callable[[int], Any] | None = field(default=None, init=False)
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         """Raise TypeError for a concrete class that lacks abstract members."""
@@ -61,11 +70,18 @@ class Algorithm(ABC):
             require(cls, "algorithm")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lr", checks.real(self.lr, "lr", minimum=0.0, strict=True))
+        lr = rates.read(self.lr)
+        object.__setattr__(self, "lr", lr.largest)
+        object.__setattr__(self, "rates", lr.each)
+        object.__setattr__(self, "_schedule", lr.function)
+        if (lr.each or lr.function) and not self.takes_schedule:
+            raise ValueError(f"lr must be a number for {type(self).__name__}, all of whose steps take the same time")
         object.__setattr__(self, "weight_decay", checks.real(self.weight_decay, "weight_decay", minimum=0.0))
 
     def __repr__(self) -> str:
-        shown = {name: value for name, value in dataclasses.asdict(self).items() if name not in self._left_out}
+        shown = {name: value for name, value in self._settings().items() if name not in self._left_out}
+        if self.has_schedule:
+            shown["lr"] = f"<{f'{len(self.rates)} rates' if self.rates else 'function of the step'}>"
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
@@ -103,7 +119,9 @@ class Algorithm(ABC):
         d, law = self.dynamics, {"Q": layout.OF_Q, "J": layout.OF_J, "μJ": layout.OF_MU_J}[self.law_of]
         numbers = self.dt, d.mass, d.gamma, d.alpha, t0, self.coupled_decay, self.momentum
         constants = (*map(float, self.constants), *[0.0] * layout.N_CONSTANTS)[: layout.N_CONSTANTS]
-        return layout.Algorithm(law, *numbers, constants)
+        if self._schedule is not None:
+            raise ValueError("lr is a function of the step, which only nl.integrate and nl.ensemble evaluate")
+        return layout.Algorithm(law, *numbers, constants, self._each_dt)
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -132,11 +150,52 @@ class Algorithm(ABC):
 
     def specification(self) -> dict[str, Any]:
         """Return the name and the parameters, ready for JSON."""
-        left_out = self._left_out - {"weight_decay"}
-        return {
-            "name": type(self).__name__,
-            **{name: value for name, value in dataclasses.asdict(self).items() if name not in left_out},
-        }
+        left_out, settings = self._left_out - {"weight_decay"}, self._settings()
+        return {"name": type(self).__name__, **{name: settings[name] for name in settings if name not in left_out}}
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what it is made with."""
+        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+        return settings | ({"lr": list(self.rates)} if self.rates else {})
+
+    def over(self, steps: int) -> Algorithm:
+        """Return the algorithm of a run of so many steps, a function of the step evaluated.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer rates than steps.
+        """
+        if self._schedule is not None:
+            each = rates.evaluated(self._schedule, steps)
+            return type(self)(**{**self._settings(), "lr": each})
+        if 0 < len(self.rates) < steps:
+            raise ValueError(f"lr has {len(self.rates)} rates, one for each step; expected {steps} or more")
+        return self
+
+    def differs_by_lr(self, other: Algorithm) -> bool:
+        """Return whether an algorithm is this one, but for the rate."""
+        return type(self) is type(other) and {**self._settings(), "lr": 0} == {**other._settings(), "lr": 0}
+
+    def times(self, t0: float, step: IntArray | int) -> Float64Array:
+        """Return the times of steps, counted from a start at t0."""
+        if not self.rates:
+            return np.asarray(t0 + step * self.dt)
+        return np.asarray(t0 + np.concatenate([[0.0], np.cumsum(self._each_dt)])[step])
+
+    @property
+    def _each_dt(self) -> Float64Array:
+        return np.array(self.rates) * (self.dt / self.lr)
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the rate may differ from step to step."""
+        return bool(self.rates) or self._schedule is not None
+
+    @property
+    def takes_schedule(self) -> bool:
+        """Whether the rate may change from step to step: its law is one of single steps, whatever time they take."""
+        return False
 
     @property
     def _left_out(self) -> set[str]:

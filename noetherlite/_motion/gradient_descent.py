@@ -9,7 +9,7 @@ import numpy as np
 
 from .._base.types import Float64Array
 from .._kernels import layout
-from .._kernels.discrete_laws import FROM_QUANTITY, pulled
+from .._kernels.discrete_laws import FROM_QUANTITY, pulled, rate
 from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
@@ -25,7 +25,8 @@ class _Step(NamedTuple):
 
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
-    return _Step(algorithm.h, -algorithm.h * algorithm.weight_decay)
+    h = rate(algorithm, step)
+    return _Step(h, -h * algorithm.weight_decay)
 
 
 @scalar
@@ -52,7 +53,7 @@ def _step(p: Phases) -> list[Row]:
 
 
 def _plain(run: Run, t: float) -> None:
-    s, h = run.state, run.algorithm.h
+    s, h = run.state, run.rate
     drop = 0.5 * h**2 * run.pair(s.gradient, s.gradient)
     s.balance[:] += np.where(run.symmetric, drop, 0) - h * run.pull(s.x)
     s.integral[:] -= np.where(run.symmetric, 0, h * run.charge(s.x, s.gradient))
@@ -104,6 +105,11 @@ class GD(Algorithm):
     def method(self) -> Method:
         """Its rules."""
         return METHOD
+
+    @property
+    def takes_schedule(self) -> bool:
+        """True."""
+        return True
 
     @property
     def law_of(self) -> Literal["Q"]:

@@ -10,7 +10,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import Float64Array
 from .._kernels import layout
-from .._kernels.discrete_laws import FROM_CHARGE, pulled
+from .._kernels.discrete_laws import FROM_CHARGE, pulled, rate
 from .._kernels.jit import scalar
 from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
@@ -30,7 +30,7 @@ class _Step(NamedTuple):
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
     kick = algorithm.constants[0] if step == 0 else 1.0
-    return _Step(algorithm.h, algorithm.momentum, kick, kick * algorithm.weight_decay)
+    return _Step(rate(algorithm, step), algorithm.momentum, kick, kick * algorithm.weight_decay)
 
 
 @scalar
@@ -56,14 +56,14 @@ def _step(p: Phases) -> list[Row]:
 
 
 def _plain(run: Run, t: float) -> None:
-    s, a = run.state, run.algorithm
+    s, a, h = run.state, run.algorithm, run.rate
     kick = a.constants[0] if s.counts[STEPS_DONE] == 0 else 1.0
     s.balance[:] += kick * run.pull(s.x) - a.momentum * s.charge
     s.v[:] = a.momentum * s.v - kick * s.gradient
-    s.x[:] += a.h * s.v
+    s.x[:] += h * s.v
     s.charge[:] = run.charge(s.x, s.v)
-    s.balance[:] += s.charge - a.h * run.pair(s.v, s.v)
-    s.integral[:] += a.h * s.charge
+    s.balance[:] += s.charge - h * run.pair(s.v, s.v)
+    s.integral[:] += h * s.charge
     run.take_gradient(s.x)
 
 
@@ -130,6 +130,11 @@ class HeavyBall(Algorithm):
     def method(self) -> Method:
         """Its rules."""
         return METHOD
+
+    @property
+    def takes_schedule(self) -> bool:
+        """True."""
+        return True
 
     @property
     def law_of(self) -> Literal["J"]:

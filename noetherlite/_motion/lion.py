@@ -9,6 +9,7 @@ import numpy as np
 
 from .._base.types import Array
 from .._kernels import layout
+from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Method, Move
 from .adam import fractions
@@ -25,7 +26,8 @@ class _Step(NamedTuple):
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
     a, mixed, decay = algorithm.constants[0], algorithm.constants[1], algorithm.constants[2]
-    return _Step(algorithm.h, a, mixed, 1 - algorithm.h * decay)
+    h = rate(algorithm, step)
+    return _Step(h, a, mixed, 1 - h * decay)
 
 
 @scalar

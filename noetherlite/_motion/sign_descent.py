@@ -10,6 +10,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import Array
 from .._kernels import layout
+from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Method, Move
 from .averaged import Averaged, method_of
@@ -22,7 +23,7 @@ class _Step(NamedTuple):
 
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
-    return _Step(algorithm.h, algorithm.constants[0])
+    return _Step(rate(algorithm, step), algorithm.constants[0])
 
 
 @scalar

@@ -54,6 +54,8 @@ class Fleet:
         self.runs, self.state, self.records = runs, runs.state, runs.records
         self.algorithm, self.streams = runs.kernels[0], runs.streams
         self.rates = np.array([a.h for a in runs.kernels])
+        if any(not np.array_equal(a.rates, self.algorithm.rates) for a in runs.kernels):
+            raise ValueError("lr must be the same schedule for all networks with backend='cuda'")
         self.spread = _uses_whole_device(plan, len(runs))
         self.placing = device_layout.place(plan.problem, plan.laws, plan.n_params, plan.drawn, self.spread)
         self.fresh = True  # whether the host has the state of the device
@@ -136,7 +138,7 @@ class Fleet:
             up(self._data()),
             up(batch),
             up(plan.laws),
-            self.algorithm,
+            up(self.algorithm),
             up(self._batches()),
             up(program),
         )

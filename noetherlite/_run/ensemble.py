@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -130,7 +129,7 @@ def _algorithms(algorithm: Algorithm | Sequence[Algorithm], E: int) -> list[Algo
     for e, a in enumerate(algorithms):
         if not isinstance(a, Algorithm):
             raise TypeError(f"algorithm[{e}] must be an Algorithm, got {checks.describe(a)}")
-        if type(a) is not type(algorithms[0]) or dataclasses.replace(a, lr=algorithms[0].lr) != algorithms[0]:
+        if type(a) is not type(algorithms[0]) or not a.differs_by_lr(algorithms[0]):
             raise ValueError(f"algorithm[{e}]={a} must differ from algorithm[0]={algorithms[0]} by its lr only")
     if len(algorithms) != E:
         raise ValueError(f"algorithm must be one for all or {E}, one for each start in X0; got {len(algorithms)}")

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .._base.types import Float64Array
 from .._kernels import layout
 from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
 from .._kernels.pointwise import is_recorded
@@ -56,7 +55,7 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
         params[records.step < 0] = np.nan  # a new file holds zeros
     step = np.minimum(np.arange(records.step.shape[1]) * records.every, records.last)[None].repeat(E, axis=0)
     with np.errstate(over="ignore"):  # times of records after a divergence may be infinite
-        t: Float64Array = runs.t0 + step * np.array([a.dt for a in runs.algorithms])[:, None]
+        t = np.stack([a.times(runs.t0, row) for a, row in zip(runs.algorithms, step, strict=True)])
     blew_up = sum(BLEW_UP in m.message for m in members)
     message = ", ".join(f"{count[s]} {s}" for s in ("completed", "diverged", "stopped") if count[s])
     x, v = runs.ends()

@@ -41,6 +41,7 @@ def start(
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
     record_params = checks.boolean(record_params, "record_params")
+    algorithms = [algorithm.over(steps) for algorithm in algorithms]
     E, first = len(algorithms), algorithms[0]
     v, begin = motion(first, x0.shape, velocity, t0)
     if not first.is_linear:

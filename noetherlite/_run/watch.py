@@ -128,6 +128,7 @@ class Watch:
                 self._bar.set_postfix_str(f"loss {loss:.4g}, laws to {defect:.0e}", refresh=False)
 
     def _snapshot(self, e: int) -> Snapshot:
-        runs, kernel = self.runs, self.runs.kernels[e]
+        runs = self.runs
         done = int(runs.state.counts[e, STEPS_DONE])
-        return Snapshot(done, kernel.t0 + done * kernel.h, float(runs.state.loss[e, 0]), runs.x(e), runs.velocity(e))
+        time = float(runs.algorithms[e].times(runs.t0, done))
+        return Snapshot(done, time, float(runs.state.loss[e, 0]), runs.x(e), runs.velocity(e))

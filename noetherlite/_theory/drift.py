@@ -228,6 +228,8 @@ def drift(
     check_problem(U, algorithm)
     if algorithm.dynamics.mass > 0 or not algorithm.starts_anywhere:
         raise ValueError(f"algorithm must be GD or HeavyBall, whose flow conserves Q; got {algorithm}")
+    if algorithm.has_schedule:
+        raise ValueError(f"lr must be a number, the parts of a drift are those of one rate; got {algorithm}")
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
     x = checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64)

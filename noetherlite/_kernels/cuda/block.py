@@ -184,7 +184,7 @@ def train(functions, setting, rates, own, state, records, e, n_steps):
 @device
 def with_rate(a, h):
     """Return the algorithm with its own time per step."""
-    return layout.Algorithm(a.law, h, a.mass, a.gamma, a.alpha, a.t0, a.weight_decay, a.momentum, a.constants)
+    return layout.Algorithm(a.law, h, a.mass, a.gamma, a.alpha, a.t0, a.weight_decay, a.momentum, a.constants, a.rates)
 
 
 @device

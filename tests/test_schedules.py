@@ -1,0 +1,106 @@
+"""Learning rates that change from step to step: as an array, as a function, resumed, beside PyTorch's, with their exact laws."""
+
+import math
+
+import numpy as np
+import pytest
+from problems import EPS, problem
+
+import noetherlite as nl
+
+NET, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
+STEPS = 60
+WARM_UP = [0.05 * min(k / 10, 1.0) * (1 + math.cos(math.pi * k / STEPS)) / 2 for k in range(STEPS)]  # 0 at first
+SCHEDULED = [
+    nl.GD(WARM_UP, weight_decay=0.1),
+    nl.HeavyBall(WARM_UP, 0.9, 0.5, first_step_damped=False, weight_decay=0.1),
+    nl.Nesterov(WARM_UP, 0.8),
+    nl.Adam(WARM_UP, decoupled=True, weight_decay=0.1),
+    nl.RMSProp(WARM_UP),
+    nl.AdaGrad(WARM_UP, 0.1),
+]
+BACKENDS = ["reference", pytest.param("cpu", marks=pytest.mark.needs_jit)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("algorithm", SCHEDULED, ids=lambda a: type(a).__name__)
+def test_steps_are_pytorchs_and_the_laws_hold(algorithm, backend):
+    torch = pytest.importorskip("torch")
+    run = nl.integrate(U, algorithm, X0, STEPS, backend=backend)
+    p, decay = torch.tensor(X0.copy(), dtype=torch.float64, requires_grad=True), algorithm.weight_decay
+    optimiser = {
+        nl.GD: lambda: torch.optim.SGD([p], 1.0, weight_decay=decay),
+        nl.HeavyBall: lambda: torch.optim.SGD([p], 1.0, 0.9, 0.5, weight_decay=decay),
+        nl.Nesterov: lambda: torch.optim.SGD([p], 1.0, 0.8, nesterov=True),
+        nl.Adam: lambda: torch.optim.AdamW([p], 1.0, weight_decay=decay),
+        nl.RMSProp: lambda: torch.optim.RMSprop([p], 1.0),
+        nl.AdaGrad: lambda: torch.optim.Adagrad([p], 1.0, initial_accumulator_value=0.1),
+    }[type(algorithm)]()
+    for rate in WARM_UP:
+        p.grad = torch.tensor(U.gradient(p.detach().numpy()))
+        optimiser.param_groups[0]["lr"] = rate
+        optimiser.step()
+    assert np.abs(p.detach().numpy() - run.x).max() <= 64 * STEPS * EPS * np.abs(run.x).max()
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    factor = 0.5 if isinstance(algorithm, nl.HeavyBall) else 1.0
+    np.testing.assert_allclose(run.t, factor * np.concatenate([[0.0], np.cumsum(WARM_UP)]), rtol=8 * EPS)
+
+
+@pytest.mark.parametrize("kind", [nl.GD, nl.HeavyBall, nl.Nesterov, nl.Adam])
+def test_a_constant_schedule_is_the_number(kind):
+    runs = [nl.integrate(U, kind(lr), X0, 20, backend="reference") for lr in (0.01, [0.01] * 20, lambda k: 0.01)]
+    for run in runs[1:]:
+        assert np.array_equal(run.x, runs[0].x)
+        for name, law in run.laws.items():
+            assert np.array_equal(law.discrete_residual, runs[0].laws[name].discrete_residual)
+
+
+@pytest.mark.needs_jit
+def test_the_law_holds_over_ten_thousand_steps_and_the_last_rate_counts():
+    rates = 0.02 * (1 + np.sin(np.arange(10_000.0)))
+    run = nl.integrate(U, nl.GD(rates), X0, 10_000, record_every=1000, batch_size=4, rng=0)
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    assert np.isfinite(run.laws["scaling:1"].tolerance).any()
+    other = nl.integrate(U, nl.GD([*rates[:-1], 0.0]), X0, 10_000, record_every=1000, batch_size=4, rng=0)
+    assert not np.array_equal(other.x, run.x)  # negative control: every rate is used
+    assert np.array_equal(other.loss[:-1], run.loss[:-1])
+
+
+@pytest.mark.needs_jit
+def test_a_run_with_a_function_is_resumed_without_it(tmp_path):
+    algorithm = nl.Adam(lambda k: 0.01 / (1 + k), weight_decay=0.1)
+    whole = nl.integrate(U, algorithm, X0, 21, record_every=4)
+    options = {"checkpoint": tmp_path / "run", "checkpoint_every": 4, "callback": lambda snapshot: snapshot.step == 12}
+    assert nl.integrate(U, algorithm, X0, 21, record_every=4, **options).status == "stopped"
+    resumed = nl.resume(tmp_path / "run")
+    assert np.array_equal(resumed.x, whole.x)
+    assert resumed.specification["algorithm"]["lr"] == [0.01 / (1 + k) for k in range(21)]
+    np.testing.assert_array_equal(resumed.t, whole.t)
+
+
+@pytest.mark.needs_jit
+def test_members_of_an_ensemble_have_schedules_of_their_own():
+    algorithms = [nl.GD(0.1), nl.GD(WARM_UP), nl.GD(np.array(WARM_UP) / 2)]
+    members = nl.ensemble(U, algorithms, np.stack([X0] * 3), STEPS)
+    for e, algorithm in enumerate(algorithms):
+        alone = nl.integrate(U, algorithm, X0, STEPS)
+        assert np.array_equal(members.x[e], alone.x)
+        assert np.array_equal(members.t[e], alone.t)
+
+
+def test_what_is_no_schedule_is_refused():
+    with pytest.raises(ValueError, match="lr has 3 rates, one for each step; expected 4 or more"):
+        nl.integrate(U, nl.GD([0.1, 0.1, 0.1]), X0, 4)
+    with pytest.raises(ValueError, match="lr must be a number for Leapfrog"):
+        nl.Leapfrog([0.1, 0.1])
+    for wrong in ([], [0.1, -0.1], [0.0, 0.0], [0.1, np.nan]):
+        with pytest.raises(ValueError, match="lr"):
+            nl.GD(wrong)
+    with pytest.raises(ValueError, match=r"lr\(2\)=-1"):
+        nl.integrate(U, nl.GD(lambda k: 1 - k), X0, 4)
+    with pytest.raises(ValueError, match="lr must be a number, recordings with a schedule are not checked"):
+        nl.check(U, np.stack([X0, X0]), dynamics=nl.GD([0.1, 0.1]))
+    with pytest.raises(ValueError, match="lr must be a number, the parts of a drift"):
+        nl.drift(U, nl.GD([0.1, 0.1]), X0, 2)
+    assert "60 rates" in repr(nl.GD(WARM_UP))
+    assert "function" in repr(nl.GD(lambda k: 0.1))
