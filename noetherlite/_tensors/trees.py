@@ -58,7 +58,7 @@ def named_arrays(
             raise ValueError(f"{name} has two entries called {key!r}")
         array, leaf_eps = array_of(leaf, f"{name}[{key!r}]")
         arrays[key], eps = array, max(eps, leaf_eps)
-    if not arrays:
+    if not arrays and only is None:
         raise ValueError(f"{name} has no arrays")
     if not may_be_infinite:
         require_finite(arrays, name)
