@@ -289,7 +289,9 @@ def test_a_missing_tensor_is_named(gpt):
     _, laws, params, grads = gpt
     with pytest.raises(ValueError, match=r"params has no 'wte.weight', which a law names"):
         nl.testing.assert_symmetric({n: x for n, x in params.items() if n != "wte.weight"}, grads, laws)
-    with pytest.raises(ValueError, match=r"grads has no entry for 'wte.weight', .* and 15 more; both must have the same"):
+    with pytest.raises(
+        ValueError, match=r"grads has no entry for 'wte.weight', .* and 15 more; both must have the same"
+    ):
         nl.testing.assert_symmetric(params, {f"model.{n}": g for n, g in grads.items()}, laws)
     with pytest.raises(TypeError, match="laws must be laws"):
         nl.watch([])
