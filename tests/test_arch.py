@@ -262,6 +262,13 @@ def test_dependent_exponentials_are_found():
     assert not nl.count_laws(arch.Chain(layers[0], *layers[2:])).assumption
 
 
+@pytest.mark.needs_jit
+def test_a_radicand_that_only_theta_decides_is_an_assumption():
+    """x/|x| of a number: whether the radicand is a square does not depend on the sample."""
+    layers = arch.Embedding(1, 2), arch.RMSNorm(2), arch.Dense(2, 1)
+    assert nl.count_laws(arch.Chain(*layers)).assumption == "square roots are independent"
+
+
 def test_mirror_flow_keeps_differences_of_sums():
     """Exponentiated gradient: Σu − Σv for every rescaled neuron, and the logarithms' sums for translations."""
     count = nl.count_laws(arch.MLP([2, 3, 2], "relu"), "mirror")

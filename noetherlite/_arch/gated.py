@@ -11,7 +11,7 @@ from .._base.types import IntArray
 from .block import Block, Scope, Shape
 from .layers import along, expecting, sizes, softmax
 from .tensor import Tensor
-from .wires import Wire
+from .wires import DIAGONAL, SAME_FOR_ALL, Wire
 from .wiring import Wiring
 
 GATES = ("softmax", "sigmoid", "normalised sigmoid")
@@ -53,7 +53,7 @@ class SwiGLU(Block):
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
         wire.read_by(along(scope["G"], 1), along(scope["U"], 1))
-        hidden = wiring.wire(f"{scope.name} hidden", self.hidden, along(scope["U"], 0), actions=frozenset({"scale"}))
+        hidden = wiring.wire(f"{scope.name} hidden", self.hidden, along(scope["U"], 0), actions=DIAGONAL)
         hidden.read_by(along(scope["D"], 1))
         return wiring.wire(f"{scope.name} out", self.d, along(scope["D"], 0))
 
@@ -117,7 +117,7 @@ class Experts(Block):
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
         wire.read_by(along(scope["gate"], 1))
-        blind = frozenset({"shift"}) if self.gate == "softmax" else frozenset[str]()
+        blind = SAME_FOR_ALL if self.gate == "softmax" else frozenset[str]()
         wiring.wire(f"{scope.name} gate", self.experts, along(scope["gate"], 0), actions=blind)
         out = wiring.wire(f"{scope.name} out", self.d)
         for e in range(self.experts):

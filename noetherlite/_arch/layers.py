@@ -102,11 +102,12 @@ class Dense(Block):
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
         W = scope.of_model[self.tied].T if self.tied else scope["W"]
-        if self.tied:
-            wiring.shared.append(W)
         wire.read_by(along(W, 1, is_kernel=self.outputs == 1))
         biases = [bias_leg(scope["b"])] if self.bias else []
-        return wiring.wire(f"{scope.name} out", self.outputs, along(W, 0, is_kernel=self.inputs == 1), *biases)
+        out = wiring.wire(f"{scope.name} out", self.outputs, along(W, 0, is_kernel=self.inputs == 1), *biases)
+        if self.tied:
+            wiring.shared.append((W, wire, out))
+        return out
 
     def features(self, before: int) -> int:
         expecting(before, self.inputs, self)

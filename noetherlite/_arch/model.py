@@ -15,7 +15,7 @@ from .._base.types import AnyArray, Array, ArrayLike, Float64Array, IntArray, Se
 from .block import Block, Chain, Scope, Shape, named
 from .numbers import Numbers, Real
 from .tensor import Tensor
-from .wires import Generator
+from .wires import SAME_FOR_ALL, Generator
 from .wiring import Wiring
 
 Orbit = list[tuple[IntArray, IntArray]]
@@ -164,7 +164,7 @@ class Model:
         first = wiring.wire("input", self.inputs)
         first.is_free = False
         last = self.chain.connect(Scope(index), wiring, first)
-        last.permit(frozenset({"shift"} if self.loss == "nll" else ()))
+        last.permit(SAME_FOR_ALL if self.loss == "nll" else frozenset())
         return wiring
 
     def evaluate(

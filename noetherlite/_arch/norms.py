@@ -10,10 +10,10 @@ from .._base.types import IntArray
 from .block import Block, Scope, Shape
 from .layers import bias_leg, expecting, row, sizes
 from .tensor import Tensor
-from .wires import Wire
+from .wires import DIAGONAL, SAME_FOR_ALL, Wire
 from .wiring import Wiring
 
-_GAINS = frozenset({"scale"})  # the actions that a wire allows which starts with a gain for each component
+SIZES = frozenset({"whole", "factor"})  # a norm without ε does not see these
 
 
 def rms_normalised(x: Tensor, eps: float, axis: int = -1) -> Tensor:
@@ -63,9 +63,9 @@ class LayerNorm(Block):
         return rms_normalised(x - x.mean(), self.eps) * row(scope["gain"]) + row(scope["shift"])
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
-        wire.permit(frozenset({"shift"} if self.eps else {"shift", "whole"}))
+        wire.permit(SAME_FOR_ALL | (set() if self.eps else SIZES))
         gains = bias_leg(scope["gain"]), bias_leg(scope["shift"])
-        return wiring.wire(f"{scope.name} out", self.d, *gains, actions=_GAINS)
+        return wiring.wire(f"{scope.name} out", self.d, *gains, actions=DIAGONAL)
 
     def features(self, before: int) -> int:
         expecting(before, self.d, self)
@@ -114,10 +114,10 @@ class RMSNorm(Block):
         return y * row(scope["gain"]) if self.gain else y
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
-        whole = frozenset[str]() if self.eps else frozenset({"whole"})
+        whole = frozenset[str]() if self.eps else SIZES
         if self.gain:
             wire.permit(whole)
-            return wiring.wire(f"{scope.name} out", self.d, bias_leg(scope["gain"]), actions=_GAINS)
+            return wiring.wire(f"{scope.name} out", self.d, bias_leg(scope["gain"]), actions=DIAGONAL)
         wire.permit(whole | {"rotate"})
         return wiring.wire(f"{scope.name} out", self.d, turning=wire)
 
@@ -163,9 +163,9 @@ class BatchNorm(Block):
         return rms_normalised(x - x.mean(axis=1), self.eps, axis=1) * row(scope["gain"]) + row(scope["shift"])
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
-        wire.permit(frozenset({"null"} if self.eps else {"null", "each"}))
+        wire.permit(frozenset({"null"} if self.eps else SIZES | {"null", "each"}))
         gains = bias_leg(scope["gain"]), bias_leg(scope["shift"])
-        return wiring.wire(f"{scope.name} out", self.d, *gains, actions=_GAINS)
+        return wiring.wire(f"{scope.name} out", self.d, *gains, actions=DIAGONAL)
 
     def positions(self, after: int) -> int:
         return max(after, 3)

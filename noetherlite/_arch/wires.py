@@ -15,14 +15,20 @@ import numpy as np
 
 from .._base.types import IntArray
 
-# The actions: on writers and readers …
-LINEAR = frozenset({"gl", "scale", "rotate"})
+# The actions: on writers and readers, by any matrix, a diagonal or an orthogonal one, the matrix of ones, a number …
+LINEAR = frozenset({"gl", "scale", "rotate", "ones", "factor"})
 # … and those on writers alone, which what reads the wire does not see: a multiple of (1, …, 1) added, everything multiplied by
 # one number, each component multiplied, a constant added to each component.
 BLIND = frozenset({"shift", "whole", "each", "null"})
 SHIFTS = frozenset({"shift", "null"})
 EVERYTHING = LINEAR | BLIND | {"complex", "pairs"}
-POSITIVE = frozenset({"scale", "whole", "each"})  # actions that a positively homogeneous activation lets through
+DIAGONAL = frozenset({"scale", "factor"})
+POSITIVE = DIAGONAL | {"whole", "each"}  # a positively homogeneous activation lets these through
+SAME_FOR_ALL = frozenset({"shift", "ones"})  # a softmax, or what subtracts the mean, lets these through
+_PARTS = {
+    "gl": {"scale", "rotate", "ones", "factor"}, "scale": {"factor"}, "shift": {"ones"}, "whole": {"factor"},
+    "each": {"whole", "factor"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +105,7 @@ class Wire:
             if "rotate" not in self.actions or self.writers or not self.is_free:
                 self.turning.actions -= {"rotate"}
             self.turning.readers += self.readers
+            self.turning.actions -= {"factor"}  # of what is behind a norm
             self.readers, self.actions = [], frozenset()
 
     def let_go(self, index: IntArray) -> None:
@@ -122,6 +129,8 @@ class Wire:
             "pairs": (traces, []),
             "whole": ([[(i, i, 1) for i in range(self.size)]], []),
             "each": (diagonal, []),
+            "factor": ([[(i, i, 1) for i in range(self.size)]], []),
+            "ones": ([[(i, j, 1) for i in range(self.size) for j in range(self.size)]], []),
         }
         for action in self._independent() if self.is_free else []:
             name = f"{self.name}: {action}"
@@ -147,10 +156,13 @@ class Wire:
         u, v = self.writers[0], self.readers[0]
         return u.is_kernel and v.is_kernel and u.index.shape == v.index.shape
 
-    def count(self, momentum: bool) -> int:
-        """Return how many of the laws of this wire are independent near a generic point, by formula."""
+    def count(self, momentum: bool, shifted: int = 0) -> int:
+        """Return how many of the laws of this wire are independent near a generic point, by formula.
+
+        `shifted` columns of what reads the wire are laws by themselves.
+        """
         n, legs = self.size, self.writers + self.readers
-        reach = sum(leg.index.shape[1] for leg in legs)  # columns of the matrix that the wire's group acts on
+        reach = sum(leg.index.shape[1] for leg in legs) - shifted  # columns of the matrix that the wire's group acts on
         symmetric, skew = _symmetric_laws(n, reach), _skew_laws(n, reach)
         if self._commutes():  # u + v and u − v turn by themselves
             k = reach // 2
@@ -158,6 +170,7 @@ class Wire:
         one, pairs = (0, 0) if momentum else (1, n // 2)
         linear = {"gl": skew if momentum else symmetric, "rotate": skew if momentum else 0, "scale": n * one}
         linear |= {"complex": n // 2, "pairs": pairs, "whole": one, "each": n * one}
+        linear |= {"factor": one, "ones": one}
         found = sum(linear[action] for action in self._independent()) if self.is_free and legs else 0
         shifts = sum(leg.index.shape[1] for leg in self.writers) if "shift" in self.actions else 0
         nulls = sum(n for leg in self.writers if leg.is_bias) if "null" in self.actions else 0
@@ -165,7 +178,7 @@ class Wire:
 
     def _independent(self) -> list[str]:
         """Return the linear actions that are left and not a part of another."""
-        actions = self.actions - SHIFTS - ({"scale", "rotate"} if "gl" in self.actions else set())
+        actions = self.actions - SHIFTS - set[str]().union(*(_PARTS.get(action, set()) for action in self.actions))
         return sorted(actions - BLIND if not self.writers else actions)
 
     def _linear(self, name: str, matrix: list[tuple[int, int, int]], kind: str, blind: bool) -> Generator:

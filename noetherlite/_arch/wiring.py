@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .._base.types import IntArray
-from .wires import EVERYTHING, LINEAR, Generator, Leg, Wire, constant, gathered
+from .wires import EVERYTHING, LINEAR, Generator, Leg, Wire, constant
 
 
 @dataclass
@@ -15,7 +15,9 @@ class Wiring:
     """The wires of a model, as its blocks are walked through."""
 
     wires: list[Wire] = field(default_factory=list)
-    shared: list[IntArray] = field(default_factory=list)  # tensors that are used twice
+    shared: list[tuple[IntArray, Wire, Wire]] = field(
+        default_factory=list
+    )  # used twice: W, what it reads here, what it writes
     tokens: list[tuple[IntArray, IntArray]] = field(
         default_factory=list
     )  # embeddings of one-hot tokens and of positions
@@ -35,27 +37,36 @@ class Wiring:
             self.wires = [wire for wire in self.wires if wire is not branch]
 
     def close(self) -> Shared:
-        """Settle what acts on each wire, once all blocks are connected, and return what acts on tensors with two uses."""
+        """Settle what acts on each wire, once all blocks are connected, and return the translations of tensors with two uses."""
         for wire in reversed(self.wires):
             wire.hand_over()
         shared = Shared(
-            [index for index in self.shared if all("shift" in wire.actions for wire in self._written(index))],
-            [pair for index in self.shared for pair in self._compensating(index)],
+            [W for W, _, _ in self.shared if all("shift" in wire.actions for wire in self._written(W))],
             [pair for pair in self.tokens if self._blind_behind(*pair)],
         )
-        for index, wire in itertools.product(self.shared, self.wires):
-            wire.let_go(index)
+        merged = [(W, wire) for W, behind, out in self.shared for wire in self._merged(W, behind, out)]
+        for (W, _, _), wire in itertools.product(self.shared, self.wires):
+            wire.let_go(W)
+        for (own, wire), (W, _, _) in itertools.product(merged, self.shared):
+            if W is not own:
+                wire.let_go(W)
+        self.wires += [wire for _, wire in merged]
         return shared
 
     def _written(self, index: IntArray) -> list[Wire]:
         return [wire for wire in self.wires if any(leg.of(index) for leg in wire.writers)]
 
-    def _compensating(self, index: IntArray) -> Iterator[tuple[IntArray, Wire, Wire]]:
-        """Yield a tensor, the wire that it writes to and may be multiplied on, and the one that it reads from."""
-        read = [wire for wire in self.wires if any(leg.of(index) for leg in wire.readers)]
-        for stream, behind in itertools.product(self._written(index), read):
-            if "whole" in stream.actions and behind.actions & LINEAR - {"rotate"} and stream.is_free and behind.is_free:
-                yield index, Wire("", 0, list(stream.writers)), Wire("", 0, list(behind.writers), list(behind.readers))
+    def _merged(self, W: IntArray, behind: Wire, out: Wire) -> Iterator[Wire]:
+        """Yield the wire that acts on a tensor which writes to one wire and reads the wire `behind`, whose sides it exchanges.
+
+        Both allow the action; or the first does not see a common factor of its writers, and the second compensates for it.
+        """
+        others = [leg for leg in behind.readers if not leg.of(W)]
+        for stream in self._written(W) if behind.is_free else ():
+            both = stream.actions & behind.actions & LINEAR
+            if stream is not out and stream.is_free and both:
+                readers = [] if "whole" in stream.actions else stream.readers
+                yield Wire("tied", behind.size, [*stream.writers, *others], [*readers, *behind.writers], both)
 
     def _blind_behind(self, W: IntArray, p: IntArray) -> bool:
         """Return whether the wires that the embeddings W of tokens write to, but not p, do not see a multiple of (1, …, 1)."""
@@ -73,38 +84,34 @@ class Wiring:
         shared = self.close()
         found = {"shared tensors": shared.count(self.wires, momentum)}
         for wire in self.wires:
-            found[wire.name] = found.get(wire.name, 0) + wire.count(momentum)
+            found[wire.name] = found.get(wire.name, 0) + wire.count(momentum, self._shifted_legs(wire))
         return {name: number for name, number in found.items() if number}
+
+    def _shifted_legs(self, wire: Wire) -> int:
+        """Return how many legs of a wire are of tensors whose columns have constant sums: these are laws by themselves."""
+        blind = [leg for other in self.wires if "shift" in other.actions for leg in other.writers]
+        return sum(any(one.index.flat[0] == leg.index.flat[0] for one in blind) for leg in wire.readers)
 
 
 @dataclass
 class Shared:
-    """What acts on tensors that are used twice, and on those of tokens and positions that are added.
+    """The translations of tensors that are used twice, and of those of tokens and positions that are added.
 
     Attributes
     ----------
     shifted : list
         Tensors that one number may be added to: all wires that they write to do not see a multiple of (1, …, 1).
-    multiplied : list
-        Tensors that may be multiplied by a number, with all that writes to their first wire: it is compensated on the wire that
-        they read.
     opposite : list
         Embeddings of one-hot tokens and of positions: a vector added to all of these and subtracted from all of those.
     """
 
     shifted: list[IntArray]
-    multiplied: list[tuple[IntArray, Wire, Wire]]
     opposite: list[tuple[IntArray, IntArray]]
 
     def generators(self, n_params: int) -> Iterator[Generator]:
         """Yield the generators."""
         for index in self.shifted:
             yield constant("tied: shift", index.ravel(), n_params)
-        for index, stream, behind in self.multiplied:
-            entries = [(leg.index.ravel(), 1) for leg in stream.writers]
-            entries += [(leg.index.ravel(), -1) for leg in behind.writers]
-            entries += [(leg.index.ravel(), 1) for leg in behind.readers if not leg.of(index)]
-            yield gathered("tied: whole", [(rows, rows, c) for rows, c in entries], "symmetric")
         for W, p in self.opposite:
             for of_tokens, of_positions in zip(W, p.T, strict=True):
                 yield constant("tokens against positions: shift", of_tokens, n_params, minus=of_positions)
@@ -115,4 +122,4 @@ class Shared:
         for W, p in self.opposite:  # their sum over all components is known where each column may be shifted
             known = any(leg.of(p) and "shift" in wire.actions for wire in wires for leg in wire.writers)
             shifts += len(W) - known
-        return 2 * shifts if momentum else shifts + len(self.multiplied)
+        return 2 * shifts if momentum else shifts

@@ -14,7 +14,7 @@ from .._base import checks
 from .._base.types import ArrayLike, Seed
 from .._kernels import modular
 from .._kernels.modular import PRIME
-from .brackets import Residues, Span, residues
+from .brackets import Residues, Span
 from .counting import ALL_PATTERNS, LawCount, bracket_closure, check_memory
 from .model_fields import ModelFields, products
 
@@ -36,9 +36,8 @@ def count(
     model, generator = net if isinstance(net, Model) else Model(net), checks.generator(rng)
     check_memory(model.n_params, checks.one_of(flow, "flow", FLOWS) == "momentum", memory)
     fields = ModelFields(model, flow, generator)
-    point = residues(generator, fields.size)
+    point = fields.point(generator)
     theta = point[: model.n_params]
-    fields.stock(generator, theta)
     symmetries = model.generators()
     _check(symmetries, fields, generator, theta)
     known, names = Span(fields.size), dict[str, int]()

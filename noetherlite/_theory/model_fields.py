@@ -25,6 +25,7 @@ from .brackets import Residues, Span, bracket, residues
 
 _TRIALS = 1024  # samples drawn at once
 _MOST_TRIALS = 2**22  # before it is given up to find samples whose radicands are squares
+_MOST_POINTS = 32  # where the samples decide nothing about a radicand, half of the points have a root
 _TOGETHER = 32  # brackets evaluated at once
 
 
@@ -64,21 +65,28 @@ class ModelFields:
         self.outputs = out.shape[1:]
         self.had_roots = np.ones(1, bool)  # of the samples of the last evaluation
 
-    def stock(self, rng: np.random.Generator, theta: Residues) -> None:
-        """Draw samples whose radicands are squares at θ."""
+    def point(self, rng: np.random.Generator) -> Residues:
+        """Draw a point of the flow, shape (size,), and a stock of samples whose radicands are squares there."""
+        for _ in range(_MOST_POINTS):
+            point = residues(rng, self.size)
+            if self._stock(rng, point[: self.n_params]):
+                return point
+        raise ValueError("net has too many square roots: no samples were found that have all of them modulo p")
+
+    def _stock(self, rng: np.random.Generator, theta: Residues) -> bool:
+        """Draw samples whose radicands are squares at θ, and return whether there are several."""
         wanted = 8 + 3 * self.n_params // (2 * max(1, self._seeds()))
         tensors = self._tensors(theta[None, :, None])
-        for _ in range(_MOST_TRIALS // _TRIALS):
+        for trials in range(0, _MOST_TRIALS, _TRIALS):
             x, keys = _drawn(rng, _TRIALS, self.positions, self.model.inputs)[..., 0], residues(rng, _TRIALS)
             good = np.arange(_TRIALS)
             for k in range(len(self.model.orbit)):
                 good = good[self._with_roots(tensors, self._moved(x[good], k), keys[good] ^ np.uint64(k), k)]
             self.x, self.keys = np.concatenate([self.x, x[good]]), np.concatenate([self.keys, keys[good]])
-            if len(self.x) >= wanted:
+            if len(self.x) >= wanted or (trials > _MOST_TRIALS // 64 and not len(self.x)):
                 break
-        if len(self.x) < 2:
-            raise ValueError(f"net has too many square roots: none of {_MOST_TRIALS} samples has all of them modulo p")
         self.patience = 24 + 2 * min(len(self.x), 64)
+        return len(self.x) > 1
 
     def _moved(self, x: Residues, k: int) -> Residues:
         """Return samples moved by the k-th power of the data's symmetry."""
