@@ -342,6 +342,28 @@ def test_laws_of_models_that_everybody_knows():
     assert sum(gpt2.known_laws().values()) == by_hand == 674_584
 
 
+# Weights that are used twice, and streams that norms and weights read, whose laws are none of those of theory §12.
+UNUSUAL = [
+    ({"eps": 0.1, "bias": False, "final_norm": False, "loss": "any"}, "gradient", "embedding out: ones"),
+    ({"norm": "rms", "bias": False, "final_norm": False, "loss": "any"}, "gradient", "embedding out: factor"),
+    ({"embed": 3, "tied": True}, "gradient", "tied: factor"),
+    ({"embed": 3, "tied": True, "norm": None, "residual": False, "loss": "any"}, "gradient", "tied: gl"),
+    ({"embed": 3, "tied": True, "norm": None, "bias": False, "loss": "any"}, "momentum", "tied: rotate"),
+    ({"embed": 3, "tied": True, "norm": "layer", "residual": False, "final_norm": False, "eps": 0.1, "loss": "any"}, "gradient", "tied: ones"),
+]  # fmt: skip
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("case", range(len(UNUSUAL)))
+def test_counts_of_unusual_transformers(case):
+    options, flow, name = UNUSUAL[case]
+    model = arch.Transformer(**options)
+    count = nl.count_laws(model, flow)
+    assert count.certified, repr(count)
+    assert count == sum(model.known_laws(flow).values())
+    assert count.by_name[name] > 0
+
+
 # --- the polynomials themselves ----------------------------------------------------------------------------------------
 
 

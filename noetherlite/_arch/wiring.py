@@ -63,6 +63,12 @@ class Wiring:
         """
         others = [leg for leg in behind.readers if not leg.of(W)]
         for stream in self._written(W) if behind.is_free else ():
+            if (
+                stream is behind and "rotate" in stream.actions
+            ):  # by A as its writer and A⁻ᵀ as its reader, which must be one
+                yield Wire("tied", stream.size, list(stream.writers), others, frozenset({"rotate"}))
+            if stream is behind:
+                continue
             both = stream.actions & behind.actions & LINEAR
             if stream is not out and stream.is_free and both:
                 readers = [] if "whole" in stream.actions else stream.readers
