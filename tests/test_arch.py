@@ -251,7 +251,7 @@ def test_a_law_that_is_none_stops_the_count(monkeypatch):
     """Negative control: the wiring of a GELU taken for that of a ReLU."""
     wrong = arch.Activation("gelu")
     monkeypatch.setattr(arch.Activation, "connect", lambda self, scope, wiring, wire: wire.permit({"scale"}) or wire)
-    with pytest.raises(AssertionError, match=r"dense1 out: scale is no symmetry"):
+    with pytest.raises(ValueError, match=r"'dense1 out: scale', which is no symmetry"):
         nl.count_laws(arch.Chain(arch.Dense(2, 2), wrong, arch.Dense(2, 2)))
 
 

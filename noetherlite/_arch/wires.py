@@ -71,7 +71,7 @@ class Generator:
         return self.kind == "symmetric" and bool((self.rows == self.columns).all())
 
 
-@dataclass
+@dataclass(eq=False)
 class Wire:
     """A wire of `size` components."""
 

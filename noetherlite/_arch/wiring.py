@@ -12,15 +12,21 @@ from .wires import EVERYTHING, LINEAR, Generator, Leg, Wire, constant
 
 @dataclass
 class Wiring:
-    """The wires of a model, as its blocks are walked through."""
+    """The wires of a model, as its blocks are walked through.
+
+    Attributes
+    ----------
+    wires : list of Wire
+        All wires so far.
+    shared : list of (array, Wire, Wire)
+        Tensors that are used a second time, with the wire that they read there and the one that they write to.
+    tokens : list of (array, array)
+        Embeddings of one-hot tokens, and of the positions that are added.
+    """
 
     wires: list[Wire] = field(default_factory=list)
-    shared: list[tuple[IntArray, Wire, Wire]] = field(
-        default_factory=list
-    )  # used twice: W, what it reads here, what it writes
-    tokens: list[tuple[IntArray, IntArray]] = field(
-        default_factory=list
-    )  # embeddings of one-hot tokens and of positions
+    shared: list[tuple[IntArray, Wire, Wire]] = field(default_factory=list)
+    tokens: list[tuple[IntArray, IntArray]] = field(default_factory=list)
 
     def wire(
         self, name: str, size: int, *writers: Leg, actions: frozenset[str] = EVERYTHING, turning: Wire | None = None
@@ -61,16 +67,14 @@ class Wiring:
 
         Both allow the action; or the first does not see a common factor of its writers, and the second compensates for it.
         """
+        if not behind.is_free:
+            return
         others = [leg for leg in behind.readers if not leg.of(W)]
-        for stream in self._written(W) if behind.is_free else ():
-            if (
-                stream is behind and "rotate" in stream.actions
-            ):  # by A as its writer and A⁻ᵀ as its reader, which must be one
-                yield Wire("tied", stream.size, list(stream.writers), others, frozenset({"rotate"}))
-            if stream is behind:
-                continue
+        for stream in self._written(W):
             both = stream.actions & behind.actions & LINEAR
-            if stream is not out and stream.is_free and both:
+            if stream is behind:  # A acts on the writer, A⁻ᵀ on the reader, which are one: A is orthogonal
+                yield Wire("tied", stream.size, list(stream.writers), others, both & {"rotate"})
+            elif stream is not out and stream.is_free:
                 readers = [] if "whole" in stream.actions else stream.readers
                 yield Wire("tied", behind.size, [*stream.writers, *others], [*readers, *behind.writers], both)
 
