@@ -177,3 +177,8 @@ def test_wrong_problems_are_refused():
             exact.relu_function_flow(other.potential(np.ones((2, 2)), np.ones((2, widths[-1]))), other.init(0), [1.0])
     with pytest.raises(TypeError, match="U must be"):
         exact.neuron_products(potentials.Radial(2), [1.0, 1.0])
+
+
+def test_a_stiff_modified_equation_gives_up():
+    with pytest.raises(RuntimeError, match="max_evaluations=100"):
+        exact.modified_flow(potentials.Radial(2), [3.0, 1.0], 10.0, [50.0], max_evaluations=100)

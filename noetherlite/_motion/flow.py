@@ -229,7 +229,7 @@ def _from_rest(
 
 
 def _first_order(U: Potential, dynamics: Dynamics, x: Array, t: Float64Array, t0: float, how: Method) -> Flow:
-    path = _solve(lambda _, x: -_gradient(U.gradient, x) / dynamics.gamma, x, t, t0, how)
+    path = solve_smooth(lambda _, x: -_gradient(U.gradient, x) / dynamics.gamma, x, t, t0, how)
     return Flow(t, path, np.array([-U.gradient(point) / dynamics.gamma for point in path]))
 
 
@@ -243,11 +243,11 @@ def _second_order(
         force = -_gradient(U.gradient, state[:P]) - float(dynamics.friction(time)) * velocity
         return np.concatenate([velocity, force / dynamics.mass])
 
-    path = _solve(motion, np.concatenate([x, v]), t, t0, how)
+    path = solve_smooth(motion, np.concatenate([x, v]), t, t0, how)
     return Flow(t, path[:, :P], path[:, P:])
 
 
-def _solve(
+def solve_smooth(
     motion: Callable[[float, Float64Array], Float64Array],
     start: Array,
     t: Float64Array,

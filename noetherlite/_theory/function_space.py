@@ -6,7 +6,9 @@ import numpy as np
 
 from .._base import checks
 from .._base.floating import underflowing
-from .._base.types import Array, ArrayLike, Float64Array
+from .._base.types import ArrayLike, Float64Array
+from .._motion.flow import solve_smooth
+from .._motion.kinks import Method
 from .._problem.network import NetworkPotential
 from .._symmetry.scaling import NeuronScaling
 
@@ -90,7 +92,13 @@ def function_space_velocity(z: ArrayLike, charge: ArrayLike, force: ArrayLike) -
 
 @underflowing
 def relu_function_flow(
-    U: NetworkPotential, x0: ArrayLike, t: ArrayLike, *, rtol: float = 1e-9, atol: float = 1e-11
+    U: NetworkPotential,
+    x0: ArrayLike,
+    t: ArrayLike,
+    *,
+    rtol: float = 1e-9,
+    atol: float = 1e-11,
+    max_evaluations: int = 100_000,
 ) -> Float64Array:
     """Return the products z_j(t) of a two-layer network under gradient flow, from the equation in function space alone.
 
@@ -104,6 +112,8 @@ def relu_function_flow(
         Increasing times ≥ 0.
     rtol, atol : float
         Tolerances of DOP853. Kinks are not located: the error grows at every sample that changes sides.
+    max_evaluations : int
+        Limit on the number of gradients.
 
     Returns
     -------
@@ -114,7 +124,7 @@ def relu_function_flow(
     TypeError, ValueError
         If U is not of such a network, or x0 is not as described.
     RuntimeError
-        If DOP853 fails.
+        If DOP853 fails, or needs more than `max_evaluations`.
 
     See Also
     --------
@@ -129,8 +139,6 @@ def relu_function_flow(
     >>> bool(np.abs(np.maximum(z[-1, :, 0] @ np.eye(2), 0).sum(axis=0) - 1).max() < 1e-6)
     True
     """
-    from scipy.integrate import solve_ivp
-
     net = _two_layers(U).network
     if net.bias or net.widths[-1] != 1:
         raise ValueError(f"U must be of a network without biases and with one output, got {net!r}")
@@ -138,6 +146,11 @@ def relu_function_flow(
     times = checks.times(t)
     if times.size == 0 or times[0] < 0:
         raise ValueError(f"t must hold times >= 0, got {checks.describe(t)}")
+    how = Method(
+        checks.real(rtol, "rtol", minimum=100 * np.finfo(np.float64).eps),
+        checks.real(atol, "atol", minimum=0.0, strict=True),
+        checks.integer(max_evaluations, "max_evaluations", minimum=1),
+    )
     v, u = net.unpack(x)["W1"], net.unpack(x)["W2"][0]
     charge = u**2 - (v**2).sum(axis=1)
     if (charge < 0).any() or not v.any(axis=1).all():
@@ -147,7 +160,7 @@ def relu_function_flow(
         )
     sign, shape = np.sign(u), (v.shape[0], 1, v.shape[1])
 
-    def velocity(_: float, state: Array) -> Array:
+    def velocity(_: float, state: Float64Array) -> Float64Array:
         z = state.reshape(shape)
         # parameters with these products and charges: |u|² = (λ + s)/2
         size = np.sqrt(0.5 * (charge + np.sqrt(charge**2 + 4 * (z**2).sum(axis=(1, 2)))))
@@ -158,13 +171,8 @@ def relu_function_flow(
         force = net.unpack(gradient)["W1"] / readout[:, None]
         return np.asarray(function_space_velocity(z, charge, force[:, None]).ravel())
 
-    start = (u[:, None] * v).ravel()
-    if times[-1] == 0:
-        return np.asarray(start.reshape(1, *shape))
-    solution = solve_ivp(velocity, (0.0, times[-1]), start, "DOP853", times, rtol=rtol, atol=atol)
-    if not solution.success:
-        raise RuntimeError(f"DOP853 stopped after {solution.t.size} of {times.size} times: {solution.message}")
-    return np.asarray(solution.y.T.reshape(-1, *shape), np.float64)
+    states = solve_smooth(velocity, (u[:, None] * v).ravel(), times, 0.0, how)
+    return states.reshape(-1, *shape)
 
 
 def _two_layers(U: NetworkPotential) -> NetworkPotential:
