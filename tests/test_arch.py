@@ -1,5 +1,6 @@
 """Architectures of blocks: their gradients, the symmetries of their wiring, and exact counts of their laws (theory §14)."""
 
+import dataclasses
 import pickle
 from fractions import Fraction
 
@@ -8,7 +9,9 @@ import pytest
 
 import noetherlite as nl
 from noetherlite import arch
+from noetherlite._arch.layers import along
 from noetherlite._arch.numbers import Jets
+from noetherlite._arch.wires import DIAGONAL
 from noetherlite._kernels import modular
 from noetherlite._kernels.modular import PRIME
 from noetherlite._theory import count_table, model_counting
@@ -340,6 +343,33 @@ def test_laws_of_models_that_everybody_knows():
     attention = heads * r * (r + 1) + 2 * heads * r  # heads; key biases and columns of O
     by_hand = positions + layers * (attention + 2 * d + hidden + 2) + d  # the last d: tokens against positions
     assert sum(gpt2.known_laws().values()) == by_hand == 674_584
+
+
+@dataclasses.dataclass(frozen=True)
+class Bilinear(arch.Block):
+    """D(Ax ⊙ Bx): the block of docs/extending.md."""
+
+    d: int
+    hidden: int
+
+    def tensors(self):
+        return {"A": (self.hidden, self.d), "B": (self.hidden, self.d), "D": (self.d, self.hidden)}
+
+    def forward(self, scope, x):
+        return ((x @ scope["A"].T) * (x @ scope["B"].T)) @ scope["D"].T
+
+    def connect(self, scope, wiring, wire):
+        wire.read_by(along(scope["A"], 1), along(scope["B"], 1))
+        for name in "AB":
+            inside = wiring.wire(f"{scope.name} {name}", self.hidden, along(scope[name], 0), actions=DIAGONAL)
+            inside.read_by(along(scope["D"], 1))
+        return wiring.wire(f"{scope.name} out", self.d, along(scope["D"], 0))
+
+
+def test_a_block_of_one_s_own():
+    """Ax, Bx and D of a neuron are scaled with the product 1: two laws each; and with a norm before, its gains."""
+    assert repr(nl.count_laws(Bilinear(2, 2))) == "<LawCount 4, gradient flow, certified>"
+    assert repr(nl.count_laws(arch.Chain(arch.RMSNorm(2), Bilinear(2, 2)))) == "<LawCount 6, gradient flow, certified>"
 
 
 # Weights that are used twice, and streams that norms and weights read, whose laws are none of those of theory §12.
