@@ -29,7 +29,7 @@ ALGORITHMS = [
     nl.ConformalLeapfrog(1e-3, mass=2.0, gamma=0.3, alpha=2.0, weight_decay=0.1),
 ]  # fmt: skip
 OPTIMISERS = [
-    nl.Nesterov([0.005, 0.0, 0.01], 0.5, weight_decay=0.1), nl.Adam(0.005, weight_decay=0.1), nl.RMSProp(0.005), nl.AdaGrad(0.005, 0.1),
+    nl.Nesterov([0.005, 0.0, 0.01], 0.5, weight_decay=0.1), nl.Adam(0.005, weight_decay=0.1, clip=0.05), nl.RMSProp(0.005), nl.AdaGrad(0.005, 0.1),
     nl.Lion(0.005, weight_decay=0.1), nl.SignGD(0.005, 0.5), nl.HeavyBall(0.005, 0.5, 0.2, first_step_damped=False),
 ]  # fmt: skip
 ACTIVATIONS = [

@@ -20,7 +20,7 @@ from noetherlite._symmetry.find import watched
 
 ALGORITHMS = [
     nl.GD(0.1), nl.GD(0.1, weight_decay=0.1), nl.HeavyBall(0.1), nl.HeavyBall(0.1, weight_decay=0.1), nl.Leapfrog(0.1), nl.NAGD(0.1),
-    nl.NAGD(0.1, weight_decay=0.1), nl.ConformalLeapfrog(0.1, gamma=1.0, weight_decay=0.1),
+    nl.NAGD(0.1, weight_decay=0.1, clip=0.1), nl.ConformalLeapfrog(0.1, gamma=1.0, weight_decay=0.1),
 ]  # fmt: skip
 VECTORS = "xvgy"
 SUMS = {"origin", "integral", "balance", "source", "charge"}
@@ -56,6 +56,10 @@ def touched(algorithm, row):
         return {at, f"δ{h}", f"a{h - 1}", f"z{h}", "order", "evaluations"}, {f"δ{h - 1}", f"z{h - 1}", "g"}
     if row.op == schedule.SHUFFLE:
         return {"evaluations"}, {"order"}
+    if row.op == schedule.GRADIENT_NORM:
+        return {"g"}, {"norms"}
+    if row.op == schedule.CLIP:
+        return {"norms"}, {"g"}
     if row.op == schedule.FINISH:
         return {at, "losses"}, {"g", "evaluations"}
     if row.op == schedule.FORM:

@@ -182,6 +182,8 @@ def _stepwise(
         raise ValueError(
             f"minibatches=True with every={every} needs batches=, the samples of every step between the rows"
         )
+    if algorithm.clip is not None:
+        raise ValueError(f"clip must be None, recordings with clipped gradients are not checked; got {algorithm}")
     if algorithm.has_schedule:
         raise ValueError(f"lr must be a number, recordings with a schedule are not checked; got {algorithm}")
     if every > 1 and not algorithm.starts_anywhere:

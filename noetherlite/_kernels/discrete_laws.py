@@ -21,6 +21,12 @@ def rate(algorithm, step):
     return algorithm.rates[step] if algorithm.rates.size > 0 else algorithm.h
 
 
+@scalar
+def clipping(square, most):
+    """Return what a gradient of this |∇U|² is multiplied by, as `torch.nn.utils.clip_grad_norm_` has it; 1 or more: nothing."""
+    return most / (math.sqrt(square) + 1e-6)
+
+
 @rounded
 def fading(algorithm, duration, later):
     """Return μ(t)/μ(t') − 1 from t = t' − duration to t' = later; it never overflows and is 0 without friction.

@@ -72,6 +72,7 @@ class Algorithm(NamedTuple):
     weight_decay: float  # λ of U + ½λ|x|²
     momentum: float  # β of a velocity that every step multiplies by β, else 0
     constants: tuple[float, ...] = (0.0,) * N_CONSTANTS  # numbers that its own rules read
+    clip: float = np.inf  # the largest |∇U| of a step
     rates: NDArray[np.float64] = _CONSTANT  # (steps,): the time per step of each, or empty where it is h
 
 

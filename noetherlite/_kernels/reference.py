@@ -201,6 +201,8 @@ class Run:
                 pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
             samples = batches.order[position * batches.size : (position + 1) * batches.size]
         s.loss[0], gradient = self.evaluate(x, samples)
+        if math.isfinite(self.algorithm.clip):
+            gradient = gradient * min(1.0, self.algorithm.clip / (float(np.linalg.norm(gradient)) + 1e-6))
         s.gradient[:] = gradient + self.algorithm.weight_decay * x
         s.counts[EVALUATIONS] = evaluation + 1
         if not math.isfinite(s.loss[0]):

@@ -27,6 +27,7 @@ FORM, SETTLE = range(9, 11)  # (form, second vector, slot; first vector), (rule)
 UPDATE, COUNT = range(11, 13)  # (rule), a step is done
 ATTRIBUTE = 13  # what of the drift of Q the step that is due makes
 CHECK, NORMS, WRITE = range(14, 17)  # the end if U is not finite (samples); sizes of vectors; a record (samples)
+GRADIENT_NORM, CLIP = range(19, 21)  # the size of ∇U; ∇U no longer than the algorithm says
 UNDECAYED, STRETCH = range(17, 19)  # y, ∇U of the last gradient; the steps up to a record, compiled as one function
 # Vectors; NOWHERE for a gradient that is not wanted.
 X, V, G, Y = range(4)
@@ -105,14 +106,16 @@ class Kind(NamedTuple):
     skew: bool  # the G of one of them is not symmetric
     minibatches: bool
     parts: bool  # the drift of Q is attributed
+    clips: bool  # gradients have a largest norm
 
 
 def kind_of(
     method: Method, algorithm: layout.Algorithm, laws: layout.Laws, minibatches: bool, parts: bool = False
 ) -> Kind:
     """Return the kind of a run."""
+    clips = bool(np.isfinite(algorithm.clip))
     has_velocity, decays = algorithm.law != layout.OF_Q, algorithm.weight_decay != 0
-    return Kind(method, has_velocity, decays, len(laws.kind) > 0, bool(laws.some_skew), minibatches, parts)
+    return Kind(method, has_velocity, decays, len(laws.kind) > 0, bool(laws.some_skew), minibatches, parts, clips)
 
 
 class Phases:
@@ -132,7 +135,8 @@ class Phases:
     def evaluate(self, vector: int) -> list[Row]:
         """∇U + λx at a vector; the run ends there if U is not finite."""
         shuffle = [_row(SHUFFLE)] if self._kind.minibatches else []
-        return [*shuffle, *self.passes(BATCH, vector, G), _row(FINISH, vector=vector)]
+        clip = [_row(GRADIENT_NORM), _row(CLIP)] if self._kind.clips else []
+        return [*shuffle, *self.passes(BATCH, vector, G), *clip, _row(FINISH, vector=vector)]
 
     def form(self, what: int, a: int, b: int, slot: int) -> list[Row]:
         """A form of two vectors, if there are laws; threads do not meet after it."""

@@ -43,6 +43,10 @@ class Algorithm(ABC):
         The paper's learning rate: η for gradient descent, heavy ball and the optimisers, s = h² for the others. Where
         `takes_schedule`, an array with a rate for each step, or a function of the step that is evaluated before a run, is taken
         too; `lr` is then the largest of them.
+    clip : float or None
+        The largest norm c of ∇U: a longer one is multiplied by c/(|∇U| + 10⁻⁶) before λx is added, as
+        `torch.nn.utils.clip_grad_norm_` does (`optax.clip_by_global_norm` has no 10⁻⁶). All exact laws hold with it, as the
+        gradient stays orthogonal to g. Keyword only.
     rates : tuple of float
         Those of each step; empty where they are the same.
     weight_decay : float
@@ -60,6 +64,7 @@ class Algorithm(ABC):
 
     lr: float
     weight_decay: float = field(default=0.0, kw_only=True)
+    clip: float | None = field(default=None, kw_only=True)
     rates: tuple[float, ...] = field(default=(), init=False)
     _schedule: Callable[[int], Any] | None = field(default=None, init=False)
 
@@ -76,6 +81,8 @@ class Algorithm(ABC):
         object.__setattr__(self, "_schedule", lr.function)
         if (lr.each or lr.function) and not self.takes_schedule:
             raise ValueError(f"lr must be a number for {type(self).__name__}, all of whose steps take the same time")
+        if self.clip is not None:
+            object.__setattr__(self, "clip", checks.real(self.clip, "clip", minimum=0.0, strict=True))
         object.__setattr__(self, "weight_decay", checks.real(self.weight_decay, "weight_decay", minimum=0.0))
 
     def __repr__(self) -> str:
@@ -121,7 +128,8 @@ class Algorithm(ABC):
         constants = (*map(float, self.constants), *[0.0] * layout.N_CONSTANTS)[: layout.N_CONSTANTS]
         if self._schedule is not None:
             raise ValueError("lr is a function of the step, which only nl.integrate and nl.ensemble evaluate")
-        return layout.Algorithm(law, *numbers, constants, self._each_dt)
+        clip = math.inf if self.clip is None else self.clip
+        return layout.Algorithm(law, *numbers, constants, clip, self._each_dt)
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -135,8 +143,8 @@ class Algorithm(ABC):
 
     @property
     def is_linear(self) -> bool:
-        """Whether a step is linear in the gradient, so that steps stay in the span of gradients."""
-        return True
+        """Whether a step is linear in the gradient, so that it is the same in other coordinates."""
+        return self.clip is None
 
     @property
     def implies_gradients(self) -> bool:

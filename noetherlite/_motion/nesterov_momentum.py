@@ -101,8 +101,8 @@ class Nesterov(Averaged):
 
     @property
     def is_linear(self) -> bool:
-        """True."""
-        return True
+        """True, unless gradients are clipped."""
+        return self.clip is None
 
     @property
     def implies_gradients(self) -> bool:

@@ -228,6 +228,8 @@ def drift(
     check_problem(U, algorithm)
     if algorithm.dynamics.mass > 0 or not algorithm.starts_anywhere:
         raise ValueError(f"algorithm must be GD or HeavyBall, whose flow conserves Q; got {algorithm}")
+    if algorithm.clip is not None:
+        raise ValueError(f"clip must be None, the parts of a drift are those of the whole gradient; got {algorithm}")
     if algorithm.has_schedule:
         raise ValueError(f"lr must be a number, the parts of a drift are those of one rate; got {algorithm}")
     steps = checks.integer(steps, "steps", minimum=0)

@@ -30,7 +30,7 @@ from .placed import (
     tiles_at,
 )
 from .rules import addresses_of_rules
-from .steps import attribute, combine, form, slot, write
+from .steps import attribute, clip, combine, form, slot, write
 from .tiles import Tiles
 from .tiles import empty as tiles
 
@@ -180,6 +180,8 @@ def advance(run, x, n_steps):
             form(run, a, at, vector_of(state, row[B]), slot(state, row[C]))
         elif op == schedule.UPDATE or op == schedule.SETTLE:
             float64_at(run.rules[a], (run.algorithm, run.laws, run.state))
+        elif op == schedule.CLIP:
+            clip(algorithm.clip, state.gradient)
         elif op == schedule.FINISH:
             if algorithm.weight_decay != 0:
                 combine(1.0, state.gradient, algorithm.weight_decay, at, state.gradient)

@@ -23,6 +23,18 @@ def combine(a, x, b, y, out):
 
 
 @merged
+def clip(most, gradient):
+    """Shrink ∇U to the norm `most` where it is longer."""
+    total = 0.0
+    for i in range(gradient.size):
+        total += np.float64(gradient[i]) * gradient[i]
+    factor = discrete_laws.clipping(total, most)
+    if factor < 1:
+        for i in range(gradient.size):
+            gradient[i] = factor * gradient[i]
+
+
+@merged
 def slot(state, number):
     """Return the components of a form of the step."""
     K = state.balance.size

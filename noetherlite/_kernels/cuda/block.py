@@ -25,7 +25,7 @@ from .device_layout import (
 from .jit import MOST_THREADS, device, kernel, written_out
 from .laws import form
 from .network import add_up, backward, forward, loss
-from .steps import analytic, energy, finish, judge, measure, norms, write
+from .steps import analytic, clip, energy, finish, gradient_norm, judge, measure, norms, write
 
 
 @written_out
@@ -76,6 +76,10 @@ def perform(functions, row, step, setting, algorithm, own, state, records, e, fi
         functions.rules(a, algorithm, step, laws, tables, own, first, stride)
     elif op == schedule.ANALYTIC:
         analytic(problem, x, own.gradient, first, stride)
+    elif op == schedule.GRADIENT_NORM:
+        gradient_norm(own, first, stride)
+    elif op == schedule.CLIP:
+        clip(algorithm.clip, own, first, stride)
     elif op == schedule.FINISH:
         finish(algorithm, x, own, state.counts, e, first, stride)
     elif op == schedule.NORMS:
@@ -184,7 +188,9 @@ def train(functions, setting, rates, own, state, records, e, n_steps):
 @device
 def with_rate(a, h):
     """Return the algorithm with its own time per step."""
-    return layout.Algorithm(a.law, h, a.mass, a.gamma, a.alpha, a.t0, a.weight_decay, a.momentum, a.constants, a.rates)
+    return layout.Algorithm(
+        a.law, h, a.mass, a.gamma, a.alpha, a.t0, a.weight_decay, a.momentum, a.constants, a.clip, a.rates
+    )
 
 
 @device

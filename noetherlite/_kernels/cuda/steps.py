@@ -31,6 +31,29 @@ def norms(own, first, stride):
 
 
 @device
+def gradient_norm(own, first, stride):
+    """Leave the pieces of |∇U|²."""
+    n = own.norms.size // N_NORMS
+    for c in range(first, n, stride):
+        total = 0.0
+        for i in range(c, own.gradient.size, n):
+            total += np.float64(own.gradient[i]) * own.gradient[i]
+        own.norms[c] = total
+
+
+@device
+def clip(most, own, first, stride):
+    """Shrink ∇U to the norm `most` where it is longer, of the pieces that `gradient_norm` left."""
+    total = 0.0
+    for c in range(own.norms.size // N_NORMS):
+        total += own.norms[c]
+    factor = discrete_laws.clipping(total, most)
+    if factor < 1:
+        for i in range(first, own.gradient.size, stride):
+            own.gradient[i] = factor * own.gradient[i]
+
+
+@device
 def write(loss, algorithm, step, laws, tables, own, records, e, first, stride):
     """Write one row of the records."""
     row = pointwise.row_of(step, records.every, records.step.shape[1])
