@@ -148,9 +148,9 @@ class Averaged(Algorithm, abstract=True):
 
     def letters(self) -> dict[str, str]:
         """Return what m, β and a are."""
-        told = {"m": "the average of the gradient, less the velocity of the records"}
-        told |= {"β": f"{self.momentum:g}"} if self.momentum else {}
-        return told | ({"a": f"{self.averaging:g}"} if self.coupled_decay else {})
+        meanings = {"m": "the average of the gradient, less the velocity of the records"}
+        meanings |= {"β": f"{self.momentum:g}"} if self.momentum else {}
+        return meanings | ({"a": f"{self.averaging:g}"} if self.coupled_decay else {})
 
     def fewest_rows(self, known_start: bool) -> int:
         """Return 2."""

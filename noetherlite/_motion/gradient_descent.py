@@ -134,8 +134,8 @@ class GD(Algorithm):
 
     def letters(self) -> dict[str, str]:
         """Return what Q, η and d are."""
-        told = {"Q": "its quantity", "η": f"{self.lr:g}"}
-        return told | ({"d": "∇U + λx"} if self.weight_decay else {})
+        meanings = {"Q": "its quantity", "η": f"{self.lr:g}"}
+        return meanings | ({"d": "∇U + λx"} if self.weight_decay else {})
 
     def fewest_rows(self, known_start: bool) -> int:
         """Return 2: there is nothing else to know."""

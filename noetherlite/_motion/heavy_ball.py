@@ -154,8 +154,8 @@ class HeavyBall(Algorithm):
 
     def letters(self) -> dict[str, str]:
         """Return what J, h, β and v are."""
-        told = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
-        return told | {"β": f"{self.momentum:g}", "v": "v_{k+1}"}
+        meanings = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
+        return meanings | {"β": f"{self.momentum:g}", "v": "v_{k+1}"}
 
     def fewest_rows(self, known_start: bool) -> int:
         """Return 2 where the velocity before the first step is known, else 3."""

@@ -154,8 +154,8 @@ class NAGD(Algorithm):
 
     def letters(self) -> dict[str, str]:
         """Return what J, h and β_k are."""
-        told = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
-        return told | {"β_k": "(k − 1)/(k + 2)"}
+        meanings = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
+        return meanings | {"β_k": "(k − 1)/(k + 2)"}
 
     def fewest_rows(self, known_start: bool) -> int:
         """Return 2 from rest, else 3."""

@@ -136,13 +136,13 @@ def counted(rows: Iterator[Row], rng: int = 0) -> Iterator[tuple[Row, LawCount]]
         yield row, count(row.model, row.flow, rng)
 
 
-def markdown(row: Row, found: LawCount) -> str:
+def markdown(row: Row, law_count: LawCount) -> str:
     """Return a row of the table: the laws, the dimensions that they are of, and what is certain."""
-    if found.lower < found.upper:
-        certainty = f"at least {found.lower}"
+    if law_count.lower < law_count.upper:
+        certainty = f"at least {law_count.lower}"
     else:
-        certainty = f"if {found.assumption}" if found.assumption else "certified"
-    return f"| {row.text} | {row.flow} | {found.count} / {found.n_dimensions} | {certainty} |"
+        certainty = f"if {law_count.assumption}" if law_count.assumption else "certified"
+    return f"| {row.text} | {row.flow} | {law_count.count} / {law_count.n_dimensions} | {certainty} |"
 
 
 HEADER = "| architecture | flow | laws / dimensions | |\n|---|---|---|---|"

@@ -157,10 +157,10 @@ def decoupled_modes(singular_values: ArrayLike, start: ArrayLike, t: ArrayLike, 
     s = checks.array(singular_values, "singular_values", ndim=1).astype(np.float64)
     if (s <= 0).any():
         raise ValueError(f"singular_values must be positive, got {s.min():g}")
-    given = checks.array(start, "start", ndim=(0, 1))
-    if given.shape not in ((), s.shape):
-        raise ValueError(f"start must be a number or have shape {s.shape}, got {given.shape}")
-    a0 = np.broadcast_to(given, s.shape).astype(np.float64)
+    initial = checks.array(start, "start", ndim=(0, 1))
+    if initial.shape not in ((), s.shape):
+        raise ValueError(f"start must be a number or have shape {s.shape}, got {initial.shape}")
+    a0 = np.broadcast_to(initial, s.shape).astype(np.float64)
     if ((a0 <= 0) | (a0 >= s)).any():
         raise ValueError(f"start must be between 0 and the singular values, got {checks.describe(start)}")
     times, L = _times(t)[:, None], checks.integer(depth, "depth", minimum=1)
