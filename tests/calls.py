@@ -283,4 +283,6 @@ CALLS = {
     "arch.Conv1d": (arch.Conv1d, dict(channels=[1, 2, 1], kernels=[2, 2], activation="relu")),
     "arch.Transformer": (arch.Transformer, dict(d=3, heads=2, head_width=2, layers=1, mlp="gelu", mlp_width=2, norm="layer", eps=0.0, bias=True, embed=3, vocab=3, loss="nll", kv_heads=1, rope=False, qk_norm=False, causal=False, final_norm=True, residual=True, tied=False, positions_learned=0, tokens=False)),
 }  # fmt: skip
-SLOW = {name for name in CALLS if name.startswith("figures.")} | {"modified_flow"}  # they train; a stiff equation at large rates
+SLOW = {name for name in CALLS if name.startswith("figures.")} | {
+    "modified_flow"
+}  # they train; a stiff equation at large rates

@@ -5,7 +5,7 @@ import pytest
 from problems import problem
 from scipy.integrate import solve_ivp
 
-from noetherlite import GD, NAGD, ConformalLeapfrog, HeavyBall, Leapfrog, integrate
+from noetherlite import GD, NAGD, ConformalLeapfrog, HeavyBall, Leapfrog, Nesterov, integrate
 
 pytestmark = pytest.mark.needs_jit
 
@@ -13,6 +13,7 @@ pytestmark = pytest.mark.needs_jit
 CASES = {
     "GD": (GD, 2.0, 0.0, [100, 200, 400, 800, 1600], 1),
     "HeavyBall": (lambda lr: HeavyBall(1.25 * lr, 0.6, 0.2), 1.0, 0.0, [200, 400, 800, 1600], 1),
+    "Nesterov": (lambda lr: Nesterov(lr, 0.5), 1.0, 0.0, [200, 400, 800, 1600], 1),
     "Leapfrog": (Leapfrog, 2.0, 0.0, [40, 80, 160, 320, 640], 2),
     "NAGD": (NAGD, 2.0, 0.0, [200, 400, 800, 1600, 3200], 1),
     "Conformal": (lambda lr: ConformalLeapfrog(lr, mass=2, gamma=0.5, alpha=1), 2.0, 1.0, [40, 80, 160, 320], 2),
@@ -51,7 +52,7 @@ def errors(name, activation, law="scaling:1"):
     _, U, x0 = problem(activation, "mse", widths=(2, 3, 2), n=6)
     x0 = 0.5 * x0
     sizes = duration / np.array(counts)
-    algorithms = [make(dt if name in ("GD", "HeavyBall") else dt**2) for dt in sizes]
+    algorithms = [make(dt if name in ("GD", "HeavyBall", "Nesterov") else dt**2) for dt in sizes]
     exact = solve(U, algorithms[0].dynamics, x0, t0, duration)
     runs = [integrate(U, a, x0, n, t0=t0, record_every=n // counts[0]) for a, n in zip(algorithms, counts, strict=True)]
     endpoint = np.array([np.linalg.norm(r.x - exact) for r in runs])

@@ -131,7 +131,7 @@ def coordinate_of(move: Move) -> Callable[..., None]:
 
 
 def component_of(law: Law) -> Callable[..., None]:
-    """Return c, forms, symmetric, the sums (K,), j ↦ None, which applies a law to component j; forms are four numbers."""
+    """Return c, forms (4 numbers), symmetric, the five sums (K,) each, j ↦ None, which applies a law to component j."""
     rule = law.rule
     (in_origin, at_origin), (in_integral, at_integral) = _place(law.writes, "origin"), _place(law.writes, "integral")
     (in_balance, at_balance), (in_source, at_source) = _place(law.writes, "balance"), _place(law.writes, "source")

@@ -19,7 +19,7 @@ from .device_layout import (
     ORIGIN,
     SOURCE,
     VECTORS_IN_SHARED,
-    Own,
+    RunArrays,
     View,
 )
 from .jit import MOST_THREADS, device, kernel, written_out
@@ -29,13 +29,13 @@ from .steps import analytic, clip, energy, finish, gradient_norm, judge, measure
 
 
 @written_out
-def vector_of(own, code):
+def vector_of(run, code):
     """Return x, v, the gradient or y."""
     if code == schedule.X:
-        return own.x
+        return run.x
     if code == schedule.V:
-        return own.v
-    return own.gradient if code == schedule.G else own.y
+        return run.v
+    return run.gradient if code == schedule.G else run.y
 
 
 @written_out
@@ -51,49 +51,52 @@ def view_of(setting, counts, e, tile, which):
 
 
 @device
-def perform(functions, row, step, setting, algorithm, own, state, records, e, first, stride):
-    """Do a thread's share of one row of the program."""
+def perform(functions, row, step, setting, algorithm, run, state, records, e, first, stride):
+    """Do a thread's share of one row (6,) of the program at a step of run e; `run` are its arrays, a RunArrays.
+
+    `state` and `records` are of all runs, (E, …); the thread takes the coordinates first, first + stride, ….
+    """
     problem, data, tables, laws = setting.problem, setting.data, setting.tables, setting.laws
     op, a, b, c = row[OP], row[A], row[B], row[C]
-    x, places = vector_of(own, row[VECTOR]), tables.places
+    x, places = vector_of(run, row[VECTOR]), tables.places
     if op == schedule.FORWARD:
         forward(
-            functions, problem, data, places, a, x, own.memory, view_of(setting, state.counts, e, b, c), first, stride
+            functions, problem, data, places, a, x, run.memory, view_of(setting, state.counts, e, b, c), first, stride
         )
     elif op == schedule.LOSS:
         delta = places[places.shape[0] - 1, 2]
         view = view_of(setting, state.counts, e, a, b)
-        loss(functions, problem, data, delta, own.memory, own.values, view, first, stride)
+        loss(functions, problem, data, delta, run.memory, run.values, view, first, stride)
     elif op == schedule.TOTAL:
         if first == stride - 1:
-            add_up(own.values, view_of(setting, state.counts, e, a, b), own.losses, b, a)
+            add_up(run.values, view_of(setting, state.counts, e, a, b), run.losses, b, a)
     elif op == schedule.BACKWARD:
         view = view_of(setting, state.counts, e, b, c)
-        backward(functions, problem, data, places, a, x, own.memory, own.gradient, view, first, stride)
+        backward(functions, problem, data, places, a, x, run.memory, run.gradient, view, first, stride)
     elif op == schedule.FORM:
-        form(a, laws, tables, x, vector_of(own, b), c, own.pieces, first, stride)
+        form(a, laws, tables, x, vector_of(run, b), c, run.pieces, first, stride)
     elif op == schedule.UPDATE or op == schedule.SETTLE:
-        functions.rules(a, algorithm, step, laws, tables, own, first, stride)
+        functions.rules(a, algorithm, step, laws, tables, run, first, stride)
     elif op == schedule.ANALYTIC:
-        analytic(problem, x, own.gradient, first, stride)
+        analytic(problem, x, run.gradient, first, stride)
     elif op == schedule.GRADIENT_NORM:
-        gradient_norm(own, first, stride)
+        gradient_norm(run, first, stride)
     elif op == schedule.CLIP:
-        clip(algorithm.clip, own, first, stride)
+        clip(algorithm.clip, run, first, stride)
     elif op == schedule.FINISH:
-        finish(algorithm, x, own, state.counts, e, first, stride)
+        finish(algorithm, x, run, state.counts, e, first, stride)
     elif op == schedule.NORMS:
-        norms(own, first, stride)
+        norms(run, first, stride)
     elif op == schedule.WRITE:
-        measure(algorithm.law, laws, tables, own, state.sizes, e, first, stride)
-        write(own.losses[a], algorithm, step, laws, tables, own, records, e, first, stride)
+        measure(algorithm.law, laws, tables, run, state.sizes, e, first, stride)
+        write(run.losses[a], algorithm, step, laws, tables, run, records, e, first, stride)
     elif first == 0:  # what is for one thread
         if op == schedule.ENERGY:
-            own.losses[a] = energy(problem, x, own.gradient)
+            run.losses[a] = energy(problem, x, run.gradient)
         elif op == schedule.SHUFFLE:
             shuffle(setting.batches, state.counts, e)
         elif op == schedule.CHECK:
-            judge(own.losses[a], state.counts, e)
+            judge(run.losses[a], state.counts, e)
         else:
             state.counts[e, STEPS_DONE] += 1
 
@@ -107,11 +110,14 @@ def shuffle(batches, counts, e):
 
 
 @written_out
-def own_of(x, v, gradient, moment, y, memory, doubles, K, tables):
-    """Return the views that belong to one run; `doubles` holds all that is float64 whatever the parameters are."""
+def arrays_of(x, v, gradient, moment, y, memory, doubles, K, tables):
+    """Return the views that belong to one run: vectors (P,), memory of a pass (tables.memory,), doubles (tables.doubles,).
+
+    `doubles` holds all that is float64 whatever the parameters are; K is the number of law components.
+    """
     pieces, losses = N_SUMS * K, tables.losses
     norms = pieces + schedule.SLOTS * tables.slot
-    return Own(
+    return RunArrays(
         x,
         v,
         gradient,
@@ -138,31 +144,31 @@ def copy(a, out, first, stride):
 
 
 @device
-def fetch(state, own, e, first, stride):
+def fetch(state, run, e, first, stride):
     """Take the laws' sums from the state."""
-    copy(state.origin[e], own.origin, first, stride)
-    copy(state.integral[e], own.integral, first, stride)
-    copy(state.balance[e], own.balance, first, stride)
-    copy(state.source[e], own.source, first, stride)
-    copy(state.charge[e], own.charge, first, stride)
+    copy(state.origin[e], run.origin, first, stride)
+    copy(state.integral[e], run.integral, first, stride)
+    copy(state.balance[e], run.balance, first, stride)
+    copy(state.source[e], run.source, first, stride)
+    copy(state.charge[e], run.charge, first, stride)
     if first == 0:
-        own.losses[0] = state.loss[e, 0]
+        run.losses[0] = state.loss[e, 0]
 
 
 @device
-def keep(state, own, e, first, stride):
+def keep(state, run, e, first, stride):
     """Bring the laws' sums to the state."""
-    copy(own.origin, state.origin[e], first, stride)
-    copy(own.integral, state.integral[e], first, stride)
-    copy(own.balance, state.balance[e], first, stride)
-    copy(own.source, state.source[e], first, stride)
-    copy(own.charge, state.charge[e], first, stride)
+    copy(run.origin, state.origin[e], first, stride)
+    copy(run.integral, state.integral[e], first, stride)
+    copy(run.balance, state.balance[e], first, stride)
+    copy(run.source, state.source[e], first, stride)
+    copy(run.charge, state.charge[e], first, stride)
     if first == 0:
-        state.loss[e, 0] = own.losses[0]
+        state.loss[e, 0] = run.losses[0]
 
 
 @device
-def train(functions, setting, rates, own, state, records, e, n_steps):
+def train(functions, setting, rates, run, state, records, e, n_steps):
     """Advance one run by `n_steps` steps, recording on the way; the first call also makes and records the start."""
     program, step = setting.program, state.counts[e, STEPS_DONE]
     algorithm = with_rate(setting.algorithm, rates[e])
@@ -173,7 +179,7 @@ def train(functions, setting, rates, own, state, records, e, n_steps):
     r = 0 if i < 0 else program.step
     while i < n_steps:
         first, stride = cuda.threadIdx.x, cuda.blockDim.x
-        perform(functions, program.rows[r], step, setting, algorithm, own, state, records, e, first, stride)
+        perform(functions, program.rows[r], step, setting, algorithm, run, state, records, e, first, stride)
         if program.rows[r, MEET]:
             cuda.syncthreads()
         judged = program.rows[r, OP] == schedule.FINISH or program.rows[r, OP] == schedule.CHECK
@@ -198,17 +204,17 @@ def train_with_vectors(functions, setting, rates, state, memory, doubles, vector
     """Advance one run whose vectors are copied to `vectors` for as long."""
     first, stride, P = cuda.threadIdx.x, cuda.blockDim.x, state.x.shape[1]
     x, v, gradient, y = vectors[:P], vectors[P : 2 * P], vectors[2 * P : 3 * P], vectors[3 * P : 4 * P]
-    own = own_of(x, v, gradient, state.moment[e], y, memory, doubles, state.origin.shape[1], setting.tables)
+    run = arrays_of(x, v, gradient, state.moment[e], y, memory, doubles, state.origin.shape[1], setting.tables)
     copy(state.x[e], x, first, stride)
     copy(state.v[e], v, first, stride)
     copy(state.gradient[e], gradient, first, stride)
-    fetch(state, own, e, first, stride)
-    train(functions, setting, rates, own, state, records, e, n_steps)
+    fetch(state, run, e, first, stride)
+    train(functions, setting, rates, run, state, records, e, n_steps)
     cuda.syncthreads()
     copy(x, state.x[e], first, stride)
     copy(v, state.v[e], first, stride)
     copy(gradient, state.gradient[e], first, stride)
-    keep(state, own, e, first, stride)
+    keep(state, run, e, first, stride)
 
 
 @written_out
@@ -226,7 +232,7 @@ def in_global(setting, state, scratch, e):
     """Return the views of a run that is in global memory."""
     memory, doubles = scratch.memory[e], scratch.doubles[e]
     x, v, gradient, moment, y = state.x[e], state.v[e], state.gradient[e], state.moment[e], state.y[e]
-    return own_of(x, v, gradient, moment, y, memory, doubles, state.origin.shape[1], setting.tables)
+    return arrays_of(x, v, gradient, moment, y, memory, doubles, state.origin.shape[1], setting.tables)
 
 
 @functools.cache
@@ -256,11 +262,11 @@ def kernels(functions):
         """Advance every run by a block of its own, in global memory."""
         e, first, stride = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
         if state.counts[e, PHASE] != layout.DIVERGED:
-            own = in_global(setting, state, scratch, e)
-            fetch(state, own, e, first, stride)
-            train(functions, setting, rates, own, state, records, e, n_steps)
+            run = in_global(setting, state, scratch, e)
+            fetch(state, run, e, first, stride)
+            train(functions, setting, rates, run, state, records, e, n_steps)
             cuda.syncthreads()
-            keep(state, own, e, first, stride)
+            keep(state, run, e, first, stride)
 
     return {
         IN_SHARED: advance_in_shared,

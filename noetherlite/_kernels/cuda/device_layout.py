@@ -13,7 +13,7 @@ from .. import layout, schedule
 SHARED = 48 * 1024
 # Where what a block holds lies: everything in shared memory, all but the activations, or nothing.
 IN_SHARED, VECTORS_IN_SHARED, IN_GLOBAL = range(3)
-# Sums of the laws that a run keeps, see Own; parts of its norms.
+# Sums of the laws that a run keeps, see RunArrays; parts of its norms.
 ORIGIN, INTEGRAL, BALANCE, SOURCE, CHARGE = range(5)
 N_SUMS = 5
 VELOCITY_SQUARED, X_SQUARED, LARGEST_X, LARGEST_V, LARGEST_G = range(5)
@@ -79,7 +79,7 @@ class Shuffles(NamedTuple):
     order: NDArray[np.int64]  # (E, N), or (E, 0) without minibatches
 
 
-class Own(NamedTuple):
+class RunArrays(NamedTuple):
     """What belongs to one run: views, into shared memory where it fits."""
 
     x: NDArray[Any]  # (P,)
@@ -175,12 +175,12 @@ def place(problem: layout.Problem, laws: layout.Laws, n_params: int, n: int, spr
     sizes = sorted({-(-whole // parts) for parts in range(1, whole // SMALLEST_TILE + 1)} | {whole}, reverse=True)
     for slots in (size + size % 2 for size in sizes):
         found = tables(problem, laws, n_params, slots, padded=True)
-        held = 8 * found.doubles + itemsize * 4 * n_params
-        if held + itemsize * found.memory <= SHARED:
-            return Placing(found, IN_SHARED, held + itemsize * found.memory, _threads(problem, slots, n_params))
+        shared = 8 * found.doubles + itemsize * 4 * n_params
+        if shared + itemsize * found.memory <= SHARED:
+            return Placing(found, IN_SHARED, shared + itemsize * found.memory, _threads(problem, slots, n_params))
     found = tables(problem, laws, n_params, whole, padded=True)
-    held = 8 * found.doubles + itemsize * 4 * n_params
-    where, shared = (VECTORS_IN_SHARED, held) if held <= SHARED else (IN_GLOBAL, 0)
+    shared = 8 * found.doubles + itemsize * 4 * n_params
+    where, shared = (VECTORS_IN_SHARED, shared) if shared <= SHARED else (IN_GLOBAL, 0)
     return Placing(found, where, shared, _threads(problem, whole, n_params))
 
 

@@ -69,9 +69,9 @@ def kernels(functions):
     def phase(setting, rates, state, scratch, records, e, r, step):
         """Do row r of the program of run e, by all threads of the device."""
         if state.counts[e, PHASE] != layout.DIVERGED:
-            own, algorithm = in_global(setting, state, scratch, e), with_rate(setting.algorithm, rates[e])
+            run, algorithm = in_global(setting, state, scratch, e), with_rate(setting.algorithm, rates[e])
             row, first, stride = setting.program.rows[r], cuda.grid(1), cuda.gridsize(1)
-            perform(functions, row, step, setting, algorithm, own, state, records, e, first, stride)
+            perform(functions, row, step, setting, algorithm, run, state, records, e, first, stride)
 
     @kernel(MOST_THREADS, 2)
     def activate_all(problem, places, h, x, memory, ld):

@@ -13,94 +13,94 @@ from .laws import total
 
 
 @device
-def norms(own, first, stride):
+def norms(run, first, stride):
     """Leave the pieces of |v|² and |x|², and of the largest |x_i|, |v_i| and |∇U_i|."""
-    n = own.norms.size // N_NORMS
+    n = run.norms.size // N_NORMS
     for c in range(first, n, stride):
         vv = xx = 0.0
         x = v = g = 0.0
-        for i in range(c, own.x.size, n):
-            vv += np.float64(own.v[i]) * own.v[i]
-            xx += np.float64(own.x[i]) * own.x[i]
-            x, v, g = max(x, abs(own.x[i])), max(v, abs(own.v[i])), max(g, abs(own.gradient[i]))
-        own.norms[VELOCITY_SQUARED * n + c] = vv
-        own.norms[X_SQUARED * n + c] = xx
-        own.norms[LARGEST_X * n + c] = x
-        own.norms[LARGEST_V * n + c] = v
-        own.norms[LARGEST_G * n + c] = g
+        for i in range(c, run.x.size, n):
+            vv += np.float64(run.v[i]) * run.v[i]
+            xx += np.float64(run.x[i]) * run.x[i]
+            x, v, g = max(x, abs(run.x[i])), max(v, abs(run.v[i])), max(g, abs(run.gradient[i]))
+        run.norms[VELOCITY_SQUARED * n + c] = vv
+        run.norms[X_SQUARED * n + c] = xx
+        run.norms[LARGEST_X * n + c] = x
+        run.norms[LARGEST_V * n + c] = v
+        run.norms[LARGEST_G * n + c] = g
 
 
 @device
-def gradient_norm(own, first, stride):
+def gradient_norm(run, first, stride):
     """Leave the pieces of |∇U|²."""
-    n = own.norms.size // N_NORMS
+    n = run.norms.size // N_NORMS
     for c in range(first, n, stride):
         total = 0.0
-        for i in range(c, own.gradient.size, n):
-            total += np.float64(own.gradient[i]) * own.gradient[i]
-        own.norms[c] = total
+        for i in range(c, run.gradient.size, n):
+            total += np.float64(run.gradient[i]) * run.gradient[i]
+        run.norms[c] = total
 
 
 @device
-def clip(most, own, first, stride):
+def clip(most, run, first, stride):
     """Shrink ∇U to the norm `most` where it is longer, of the pieces that `gradient_norm` left."""
     total = 0.0
-    for c in range(own.norms.size // N_NORMS):
-        total += own.norms[c]
+    for c in range(run.norms.size // N_NORMS):
+        total += run.norms[c]
     factor = discrete_laws.clipping(total, most)
     if factor < 1:
-        for i in range(first, own.gradient.size, stride):
-            own.gradient[i] = factor * own.gradient[i]
+        for i in range(first, run.gradient.size, stride):
+            run.gradient[i] = factor * run.gradient[i]
 
 
 @device
-def write(loss, algorithm, step, laws, tables, own, records, e, first, stride):
-    """Write one row of the records."""
+def write(loss, algorithm, step, laws, tables, run, records, e, first, stride):
+    """Write one row of the records of run e: vectors (P,) and sums (K,) of `run`; `records` are of all runs, (E, R, …)."""
     row = pointwise.row_of(step, records.every, records.step.shape[1])
     if first == 0:
         vv = xx = 0.0
-        n = own.norms.size // N_NORMS
+        n = run.norms.size // N_NORMS
         for c in range(n):
-            vv += own.norms[VELOCITY_SQUARED * n + c]
-            xx += own.norms[X_SQUARED * n + c]
+            vv += run.norms[VELOCITY_SQUARED * n + c]
+            xx += run.norms[X_SQUARED * n + c]
         records.step[e, row] = step
         records.loss[e, row] = loss
         records.excess[e, row] = 0.5 * algorithm.mass * vv + 0.5 * algorithm.weight_decay * xx
     if records.params.shape[1] > 0:
-        for i in range(first, own.x.size, stride):
-            records.params[e, row, i] = own.x[i]
+        for i in range(first, run.x.size, stride):
+            records.params[e, row, i] = run.x[i]
     for l in range(laws.kind.size):
         for j in range(first, laws.start[l + 1] - laws.start[l], stride):
             at = laws.start[l] + j
-            Q = total(laws, tables, schedule.RECORDED_QUANTITY, l, j, own.pieces)
-            J = total(laws, tables, schedule.RECORDED_CHARGE, l, j, own.pieces)
+            Q = total(laws, tables, schedule.RECORDED_QUANTITY, l, j, run.pieces)
+            J = total(laws, tables, schedule.RECORDED_CHARGE, l, j, run.pieces)
             symmetric = laws.symmetric[l] != 0
             records.quantity[e, row, at] = Q
             records.charge[e, row, at] = -J if algorithm.law == layout.OF_Q else J  # ẋ is minus the gradient
-            records.integral[e, row, at] = own.integral[at]
+            records.integral[e, row, at] = run.integral[at]
             records.discrete[e, row, at] = discrete_laws.defect(
-                algorithm.law, symmetric, Q, J, own.origin[at], own.integral[at], own.balance[at]
+                algorithm.law, symmetric, Q, J, run.origin[at], run.integral[at], run.balance[at]
             )
 
 
 @device
-def measure(law, laws, tables, own, sizes, e, first, stride):
+def measure(law, laws, tables, run, sizes, e, first, stride):
     """Enter the sizes of the laws' terms into `sizes` (E, 2, K): |g_c| times the largest |x_i| or |v_i|, and |∇U_i|."""
     for row in range(2):
-        longest = largest(own, LARGEST_G if row == layout.FORCE else LARGEST_X if law == layout.OF_Q else LARGEST_V)
+        longest = largest(run, LARGEST_G if row == layout.FORCE else LARGEST_X if law == layout.OF_Q else LARGEST_V)
         for l in range(laws.kind.size):
             for at in range(laws.start[l] + first, laws.start[l + 1], stride):
-                norm = total(laws, tables, schedule.RECORDED_SIZE, l, at - laws.start[l], own.pieces)
+                norm = total(laws, tables, schedule.RECORDED_SIZE, l, at - laws.start[l], run.pieces)
                 sizes[e, row, at] = max(sizes[e, row, at], longest * norm)
 
 
 @device
-def largest(own, part):
+def largest(run, part):
     """The largest of the pieces that `norms` left in a part."""
-    n = own.norms.size // N_NORMS
+    n = run.norms.size // N_NORMS
     out = 0.0
     for c in range(part * n, (part + 1) * n):
-        out = max(out, own.norms[c])
+        out = max(out, run.norms[c])
     return out
 
 
@@ -135,14 +135,14 @@ def energy(problem, x, gradient):
 
 
 @device
-def finish(algorithm, x, own, counts, e, first, stride):
+def finish(algorithm, x, run, counts, e, first, stride):
     """∇U + λx, and the end of the run if U is not finite."""
     if algorithm.weight_decay != 0:
         for i in range(first, x.size, stride):
-            own.gradient[i] = own.gradient[i] + algorithm.weight_decay * x[i]
+            run.gradient[i] = run.gradient[i] + algorithm.weight_decay * x[i]
     if first == 0:
         counts[e, layout.EVALUATIONS] += 1
-        judge(own.losses[schedule.BATCH], counts, e)
+        judge(run.losses[schedule.BATCH], counts, e)
 
 
 @device

@@ -123,7 +123,7 @@ class Spread:
             self.kernels.d_activate[MOST_BLOCKS, MOST_THREADS](*arguments)
 
     def _total(self, which: int) -> None:
-        """The mean of the samples' losses, where `own_of` has them."""
+        """The mean of the samples' losses, where `arrays_of` has them."""
         tables = self.tables[which]
         losses = tables.losses
         row_sums[1, MOST_THREADS](self.doubles, losses + 2, tables.ld, self.doubles, losses + which, 1 / tables.ld)
