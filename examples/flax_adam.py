@@ -3,8 +3,8 @@ Laws of a transformer in Flax, and of Adam's averages
 =====================================================
 
 The symmetries of a transformer in Flax are found in double precision and watched while Optax's Adam trains it. Adam has no
-conserved quantities in the parameters alone, but its averaged gradients obey an exact law, whatever the update does with them. From
-step 40 on, an optimiser with decay folded into the gradient takes over: the gradients are right, and the averages show it.
+conserved quantities in the parameters alone, but its averaged gradients obey an exact law, whatever the update does XX
+half of the steps, an optimiser with decay folded into the gradient takes over: the gradients are right, and the averages show it.
 """
 
 import sys
@@ -26,7 +26,9 @@ except ImportError:
     sys.exit(0)
 
 jax.config.update("jax_enable_x64", True)
-LETTERS, TIME, WIDTH, STEPS, BUG = 7, 5, 8, 80, 40
+LETTERS, TIME, WIDTH = 7, 5, 8
+STEPS = int(sys.argv[1]) if sys.argv[1:] else 80  # more by an argument
+BUG = STEPS // 2
 Tree = Any
 
 

@@ -3,8 +3,8 @@ Laws of Hugging Face's transformers
 ===================================
 
 GPT-2, Llama, Qwen 3, Mixtral, BERT and ViT, as `transformers` has them and initialises them, are scanned without a word about what
-they compute. A small Mixtral is then trained with experts whose gradients are counted twice from step 40 on, as where two devices
-hold the same expert: the loss curve of AdamW does not show it, the laws do at once.
+they compute. A small Mixtral is then trained with experts whose gradients are counted twice after half of the steps, as where two
+devices hold the same expert: the loss curve of AdamW does not show it, the laws do at once.
 """
 
 import sys
@@ -28,7 +28,9 @@ warnings.filterwarnings("ignore", module="transformers")  # of tensors that a cl
 torch.set_num_threads(1)  # models this small wait for each other otherwise
 torch.manual_seed(0)
 
-VOCABULARY, TIME, STEPS, BUG = 11, 6, 80, 40
+VOCABULARY, TIME = 11, 6
+STEPS = int(sys.argv[1]) if sys.argv[1:] else 80  # more by an argument
+BUG = STEPS // 2
 SMALL = {
     "vocab_size": VOCABULARY, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12,
     "max_position_embeddings": TIME, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "attn_implementation": "eager",

@@ -2,8 +2,8 @@
 Laws of a Keras model on JAX
 ============================
 
-A small convolutional network in Keras, with JAX as its backend, is scanned and watched in a loop of its own. From step 40 on, one
-kernel receives half of its gradient; the loss falls all the same.
+A small convolutional network in Keras, with JAX as its backend, is scanned and watched in a loop of its own. After half of the
+steps, one kernel receives half of its gradient; the loss falls all the same.
 """
 
 import os
@@ -26,7 +26,9 @@ if keras.backend.backend() != "jax":
     print("skipped: this example needs Keras with the backend JAX, which was imported with another one")
     sys.exit(0)
 
-CLASSES, SIZE, STEPS, BUG, RATE = 3, 8, 80, 40, 0.05
+CLASSES, SIZE, RATE = 3, 8, 0.05
+STEPS = int(sys.argv[1]) if sys.argv[1:] else 80  # more by an argument
+BUG = STEPS // 2
 layers = keras.layers
 keras.utils.set_random_seed(0)
 keras.backend.clear_session()  # names are not numbered then

@@ -3,8 +3,8 @@ Laws of a residual network with BatchNorm
 =========================================
 
 A small ResNet in PyTorch learns the direction of stripes. BatchNorm makes the size of every filter before it a symmetry: gradients
-are orthogonal to filters, so that SGD can only lengthen them. The laws and the averages of SGD's momentum are watched; from
-step 40 on, the gradient is clipped tensor by tensor between the backward pass and the step, which the averages show.
+are orthogonal to filters, so that SGD can only lengthen them. The laws and the averages of SGD's momentum are watched; after
+half of the steps, the gradient is clipped tensor by tensor between the backward pass and the step, which the averages show.
 """
 
 import sys
@@ -22,7 +22,9 @@ except ImportError:
     sys.exit(0)
 
 torch.set_num_threads(1)  # a model this small waits for other threads otherwise
-CHANNELS, SIZE, CLASSES, STEPS, BUG = 6, 8, 3, 80, 40
+CHANNELS, SIZE, CLASSES = 6, 8, 3
+STEPS = int(sys.argv[1]) if sys.argv[1:] else 80  # more by an argument
+BUG = STEPS // 2
 
 
 class ResNet(nn.Module):
