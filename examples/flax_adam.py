@@ -3,7 +3,7 @@ Laws of a transformer in Flax, and of Adam's averages
 =====================================================
 
 The symmetries of a transformer in Flax are found in double precision and watched while Optax's Adam trains it. Adam has no
-conserved quantities in the parameters alone, but its averaged gradients obey an exact law, whatever the update does XX
+conserved quantities in the parameters alone, but its averaged gradients obey an exact law, whatever the update does with them. After
 half of the steps, an optimiser with decay folded into the gradient takes over: the gradients are right, and the averages show it.
 """
 
