@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import noetherlite as nl
 
@@ -65,6 +66,8 @@ def same(one, other):
     """Whether all attributes are equal, arrays bit for bit."""
     if isinstance(one, np.ndarray):
         return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    if scipy.sparse.issparse(one):
+        return one.shape == other.shape and (one != other).nnz == 0
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
