@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._motion.nesterov_momentum import Nesterov
     from ._motion.rmsprop import RMSProp
     from ._motion.sign_descent import SignGD
+    from ._problem.activations import Activation
     from ._problem.dataset import Dataset
     from ._problem.network import Network
     from ._run.checkpoint import CheckpointError
@@ -67,6 +68,7 @@ _HOMES = {
     "NAGD": "_motion.nesterov",
     "NAGF": "_motion.dynamics",
     "ND": "_motion.dynamics",
+    "Activation": "_problem.activations",
     "AdaGrad": "_motion.adagrad",
     "Adam": "_motion.adam",
     "Algorithm": "_motion.base",

@@ -32,6 +32,14 @@ RADIAL, POINT = potentials.Radial(2), np.array([1.0, 0.5])
 SCALAR = nl.Network([2, 1, 1], "relu", bias=False, loss="mse").potential(X[:2], np.ones((2, 1)))
 
 
+def cube(z):
+    return z * z * z
+
+
+def of_cube(z):
+    return 3 * z * z
+
+
 def kinetic(t, x, v):
     return v @ v / 2
 
@@ -120,6 +128,8 @@ CALLS = {
     "Dynamics.energy": (nl.NAGF.energy, dict(v=[1.0], potential_value=1.0)),
     "Dynamics.energy_rate": (nl.NAGF.energy_rate, dict(t=1.0, v=[1.0])),
     "Dataset": (nl.Dataset, dict(X=X, y=LABELS, name="mine", rotation_invariant=False)),
+    "Activation": (nl.Activation, dict(name="leaky_relu", parameter=0.1)),
+    "Activation.custom": (nl.Activation.custom, dict(f=cube, df=of_cube)),
     "Network": (nl.Network, dict(widths=[2, 3, 2], activation="relu", bias=True, loss="nll")),
     "Network.unpack": (NET.unpack, dict(theta=THETA)),
     "Network.pack": (NET.pack, dict(arrays=NET.unpack(THETA))),

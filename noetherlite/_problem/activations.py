@@ -11,6 +11,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Float64Array
+from . import custom
 from .catalogue import CATALOGUE, EXAMPLES, SYNONYMS
 from .kind import Kind, Pieces
 
@@ -26,15 +27,76 @@ class Activation:
     parameter : float or None
         c of linear(c), a of leaky_relu(a), p of polynomial(p) and repu(p), α of elu(α) and celu(α), β of swish(β); None where there is none,
         in particular for "swish", whose β is trained, one per neuron.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the name is not known, or the parameter is missing or out of range.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.Activation("leaky_relu", 0.1).degree
+    1.0
     """
 
     name: str
     parameter: float | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or self.name not in custom.CUSTOM:
+            checks.one_of(self.name, "name", CATALOGUE)
+        kind, value = self.kind, self.parameter
+        if value is None:
+            if kind.required:
+                raise ValueError(f"parameter=None: {self.name} needs one, for example {kind.example!r}")
+            object.__setattr__(self, "parameter", kind.default)
+            return
+        if kind.parameter is None:
+            raise ValueError(f"parameter={checks.describe(value)}: {self.name} takes none")
+        value = checks.real(value, "parameter")
+        object.__setattr__(self, "parameter", kind.parameter(value, f"{value:g}", f"{self.name}({value:g})"))
+
+    @classmethod
+    def custom(cls, f: Callable[[float], float], df: Callable[[float], float]) -> Activation:
+        """Return an activation of one's own.
+
+        Parameters
+        ----------
+        f, df : callable
+            σ(z) and σ′(z) of one number, which numba can compile: `math`, NumPy's functions of numbers, conditions. They are
+            compiled into the same loops as the others, and kept on disk by their content.
+
+        Returns
+        -------
+        Activation
+            For `Network(widths, activation=...)`. Its name says the function's and a digest of all that f and df refer to, so
+            that a checkpoint goes on with the same functions alone. It is taken to be smooth, and to have no scaling symmetry.
+
+        Raises
+        ------
+        ValueError
+            If df is not the derivative of f (measured by differences at 32 points), f is not finite there, or f(nan) is not nan.
+        TypeError
+            If one is no function, numba does not compile it, or it refers to an object whose content cannot be told.
+
+        Examples
+        --------
+        >>> import math, noetherlite as nl
+        >>> def mexican_hat(z):
+        ...     return (1 - z * z) * math.exp(-z * z / 2)
+        >>> def slope(z):
+        ...     return z * (z * z - 3) * math.exp(-z * z / 2)
+        >>> net = nl.Network([2, 3, 2], nl.Activation.custom(mexican_hat, slope))
+        >>> str(net.activations[0]).rpartition(":")[0]
+        'custom:mexican_hat'
+        """
+        return cls(custom.register(f, df))
+
     @property
     def kind(self) -> Kind:
         """Its row of the catalogue."""
-        return CATALOGUE[self.name]
+        return CATALOGUE.get(self.name) or custom.CUSTOM[self.name]
 
     @property
     def pieces(self) -> Pieces | None:
@@ -152,6 +214,13 @@ def parse(text: str | Activation) -> Activation:
     if isinstance(text, Activation):
         return text
     match = re.fullmatch(r"\s*([a-z_]+)\s*(?:\(\s*([^()]*?)\s*\))?\s*", text) if isinstance(text, str) else None
+    if isinstance(text, str) and text.startswith(custom.PREFIX):
+        if text not in custom.CUSTOM:
+            raise ValueError(
+                f"activation={text!r} is a function of one's own, of which only a digest is known; expected "
+                "nl.Activation.custom to have been called with the same functions before"
+            )
+        return Activation(text)
     if match is not None and match[2] is None and match[1] in SYNONYMS:
         return parse(SYNONYMS[match[1]])
     if match is None or match[1] not in CATALOGUE:

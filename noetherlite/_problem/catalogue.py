@@ -35,7 +35,7 @@ def _positive(value: float, inside: str, text: str) -> float:
 def _slope(value: float, inside: str, text: str) -> float:
     value = checks.real(value, _label(text), minimum=0.0, strict=True)
     if value >= 1:
-        raise ValueError(f"activation={text!r}: the slope must lie in 0 < a < 1")
+        raise ValueError(f"activation={text!r}: the parameter, a slope, must lie in 0 < a < 1")
     return value
 
 
@@ -47,7 +47,7 @@ def _integer_power(value: float, inside: str, text: str) -> float:
     value = _power(value, inside, text)
     if value != int(value):
         raise ValueError(
-            f"activation={text!r}: z^p needs an integer p, as z may be negative; repu({inside}) takes any p >= 1"
+            f"activation={text!r}: z^p needs an integer parameter p, as z may be negative; repu({inside}) takes any p >= 1"
         )
     return value
 
