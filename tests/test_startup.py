@@ -217,10 +217,10 @@ print(*(a.hex() for a in (*state.x, *state.v)), sum(step.stats.cache_misses.valu
     assert before[0].endswith(" 1")
     assert numbers(shared) == [before[0].removesuffix("1") + "0"]  # found
     file = copy / "_motion" / "heavy_ball.py"
-    source, line = file.read_text(), "v = c.beta * at.v - at.g\n"
+    source, line = file.read_text(), "v = c.beta * at.v - c.kick * at.g\n"
     assert source.count(line) == 1
     stamp = file.stat()
-    file.write_text(source.replace(line, line.replace("- at.g", "+ at.g")))
+    file.write_text(source.replace(line, line.replace("- c.kick", "+ c.kick")))
     os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     shutil.rmtree(copy / "_motion" / "__pycache__", ignore_errors=True)  # Python's own, which looks at times and sizes
     after = numbers(shared)

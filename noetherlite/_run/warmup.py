@@ -25,6 +25,10 @@ from .._problem.network import Network
 from .._problem.potentials import Harmonic, Potential, Radial
 from .integrate import integrate
 
+# Those of GU's tables; any other is compiled by the first run that has it, in half a second.
+_ACTIVATIONS = ("linear", "relu", "leaky_relu", "polynomial", "repu", "swish", "tanh")
+_LOSSES = ("mse", "nll")
+
 
 class Step(NamedTuple):
     """A group of functions, the seconds it took, and the number of functions compiled; the others were loaded from disk."""
@@ -35,7 +39,7 @@ class Step(NamedTuple):
 
 
 def warmup() -> Iterator[Step]:
-    """Compile all functions, step by step, and cache them on disk if a folder can be written.
+    """Compile all functions, of activations and losses those of GU's tables, and cache them on disk if a folder can be written.
 
     A function is compiled once for each precision, whatever the network and the laws: the smallest run compiles everything but
     the other activations, losses and potentials, and the rules of the other algorithms.
@@ -84,10 +88,11 @@ def _run(U: Potential, theta: Array, dtype: str) -> None:
     integrate(U, GD(0.1), theta, 1, dtype=dtype)
     for kind in (layout.RADIAL, layout.HARMONIC):
         address_of_potential(kind, dtype)
-    for activation in CATALOGUE.values():
+    for name in _ACTIVATIONS:
+        activation = CATALOGUE[name]
         loops.activation(activation.code, dtype, activation.d_parameter is not None)
-    for loss in LOSSES.values():
-        loops.loss(loss.code, dtype)
+    for loss in _LOSSES:
+        loops.loss(LOSSES[loss].code, dtype, of_labels=loss == "nll")
     for algorithm in ALGORITHMS.values():
         addresses_of_rules(algorithm(0.1).method, dtype)
 
