@@ -50,6 +50,7 @@ def test_the_measure_sees_three_units():
     assert units("tanh", lambda z: elementary.tanh(z) * (1 + 3 * np.finfo(float).eps)) > 2
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_is_not_finite(name):
     f, ends = getattr(elementary, name), FUNCTIONS[name][2]

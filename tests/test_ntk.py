@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import tracemalloc
 
 import numpy as np
@@ -10,7 +11,8 @@ from problems import ACTIVATIONS, EPS, point
 
 import noetherlite as nl
 from noetherlite import ntk
-from noetherlite._theory import ntk_kernel
+from noetherlite._problem.activations import parse
+from noetherlite._theory import ntk_kernel, ntk_limit
 from noetherlite._theory.ntk_limit import _moments
 
 
@@ -436,3 +438,27 @@ def test_infinite_width_of_tanh_against_its_mean():
     limit = ntk.infinite_width(net, X, scheme="ntk")
     assert (np.abs(many.mean(axis=0) - limit) < 5 * error).all()
     assert (error < 0.01 * np.abs(limit).max()).all()
+
+
+@pytest.mark.parametrize("activation", ["erf", "sin", "cos", "exp", "abs", "gelu", "softplus"])
+def test_infinite_width_against_the_mean(activation):
+    """As for tanh, narrower."""
+    net = nl.Network([3, 100, 1], activation, loss="mse")
+    X = np.array([[0.6, 0.3, -0.2], [0.5, -0.7, 0.4]])
+    many = np.array([ntk.kernel(net, net.init(seed, "ntk"), X) for seed in range(60)])
+    error = many.std(axis=0, ddof=1) / math.sqrt(60)
+    limit = ntk.infinite_width(net, X, scheme="ntk")
+    assert (np.abs(many.mean(axis=0) - limit) < 5 * error).all()
+    assert (error < 0.05 * np.abs(limit).max()).all()
+
+
+@pytest.mark.parametrize("activation", ["erf", "sin", "cos", "exp"])
+def test_closed_forms_are_what_the_quadrature_gives(activation):
+    kind = parse(activation)
+    one, other = np.array([[0.1], [1.0]]) + np.zeros(2), np.array([0.2, 0.7]) + np.zeros((2, 1))
+    for cosine in (-0.9, 0.0, 0.6, 1.0):
+        covariance = cosine * np.sqrt(one * other)
+        closed = kind.kind.expectations(covariance, one, other)
+        summed = ntk_limit._by_quadrature(np.full((2, 2), cosine), np.sqrt(one), np.sqrt(other), kind)
+        for a, b in zip(closed, summed, strict=True):
+            assert np.abs(a - b).max() <= 1e-10

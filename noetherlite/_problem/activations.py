@@ -151,7 +151,8 @@ class Activation:
     @property
     def has_limit(self) -> bool:
         """Whether the kernel at infinite width is known."""
-        return self.is_linear or self.is_kinked or self.kind.has_smooth_limit
+        smooth = self.kind.has_smooth_limit or self.kind.expectations is not None
+        return self.is_linear or self.is_kinked or smooth
 
     @property
     def trainable(self) -> bool:

@@ -147,6 +147,25 @@ def _exponential_side(c: Any, z: Array) -> Array:
     return np.where(z.real < 0, np.expm1(np.where(z.real < 0, z, 0)), 0)
 
 
+# E[σ(z)σ(z′)] and E[σ′(z)σ′(z′)] of normal z, z′ with variances a, b and covariance k.
+
+
+def _of_erf(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    """Williams 1997."""
+    one, other = 1 + 2 * a, 1 + 2 * b
+    return 2 / math.pi * np.arcsin(2 * k / np.sqrt(one * other)), 4 / math.pi / np.sqrt(one * other - 4 * k * k)
+
+
+def _of_sin(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    fading = np.exp(-(a + b) / 2)
+    return fading * np.sinh(k), fading * np.cosh(k)
+
+
+def _of_exp(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    value = np.exp((a + b) / 2 + k)
+    return value, value
+
+
 CATALOGUE = {
     "linear": Kind(
         examples=("linear", "linear(0.7)"),
@@ -221,6 +240,7 @@ CATALOGUE = {
     ),
     "erf": Kind(
         examples=("erf",),
+        expectations=_of_erf,
         sigma=lambda c, z: elementary.erf(z),
         d_sigma=lambda c, z, a: _TWO_OVER_ROOT_PI * pointwise.exp(-z * z),
         sigma_array=lambda c, z: _erf(z),
@@ -229,6 +249,7 @@ CATALOGUE = {
     ),
     "gelu": Kind(
         examples=("gelu",),
+        has_smooth_limit=True,
         sigma=_gelu,
         d_sigma=_d_gelu,
         sigma_array=lambda c, z: z * (1 + _erf(z / math.sqrt(2))) / 2,
@@ -236,6 +257,7 @@ CATALOGUE = {
     ),
     "gelu_tanh": Kind(
         examples=("gelu_tanh",),
+        has_smooth_limit=True,
         sigma=_gelu_tanh,
         d_sigma=_d_gelu_tanh,
         sigma_array=lambda c, z: z * (1 + _gelu_tanh_array(z)) / 2,
@@ -243,6 +265,7 @@ CATALOGUE = {
     ),
     "softplus": Kind(
         examples=("softplus",),
+        has_smooth_limit=True,
         sigma=lambda c, z: elementary.softplus(z),
         d_sigma=lambda c, z, a: elementary.logistic(z),
         sigma_array=_softplus_array,
@@ -250,6 +273,7 @@ CATALOGUE = {
     ),
     "logistic": Kind(
         examples=("logistic",),
+        has_smooth_limit=True,
         sigma=lambda c, z: elementary.logistic(z),
         d_sigma=lambda c, z, a: a * (1 - a),
         sigma_array=lambda c, z: _logistic(z),
@@ -258,6 +282,7 @@ CATALOGUE = {
     ),
     "sin": Kind(
         examples=("sin",),
+        expectations=_of_sin,
         sigma=lambda c, z: elementary.sin(z),
         d_sigma=lambda c, z, a: elementary.cos(z),
         sigma_array=lambda c, z: np.sin(z),
@@ -266,6 +291,7 @@ CATALOGUE = {
     ),
     "cos": Kind(
         examples=("cos",),
+        expectations=lambda k, a, b: _of_sin(k, a, b)[::-1],
         sigma=lambda c, z: elementary.cos(z),
         d_sigma=lambda c, z, a: -elementary.sin(z),
         sigma_array=lambda c, z: np.cos(z),
@@ -325,6 +351,7 @@ CATALOGUE = {
     ),
     "exp": Kind(
         examples=("exp",),
+        expectations=_of_exp,
         sigma=lambda c, z: pointwise.exp(z),
         d_sigma=lambda c, z, a: a,
         sigma_array=lambda c, z: np.exp(z),

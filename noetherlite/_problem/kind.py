@@ -50,6 +50,8 @@ class Kind:
         c ↦ σ on both sides of 0, if it is a power there.
     has_smooth_limit : bool
         Whether the kernel at infinite width is to be had by Gauss and Hermite's rule.
+    expectations : callable or None
+        (Σ(x, x′), Σ(x, x), Σ(x′, x′)) ↦ E[σ(z)σ(z′)] and E[σ′(z)σ′(z′)] of normal (z, z′), where they have a closed form.
     analytic : bool
         Whether σ is smooth for all z, so that averages over a normal z converge at once.
     kinked : callable or None
@@ -71,6 +73,7 @@ class Kind:
     d_parameter_array: Callable[[Any, Array], Array] | None = None
     pieces: Callable[[float], Pieces] | None = None
     has_smooth_limit: bool = False
+    expectations: Callable[[Array, Array, Array], tuple[Array, Array]] | None = None
     analytic: bool = True
     kinked: Callable[[float], bool] | None = None
     parity: int = 0

@@ -105,7 +105,7 @@ def width_study(
     hidden_layers : int
         Their number, at least 1.
     activation : str
-        One that has an `infinite_width` kernel: relu, leaky_relu, linear or tanh.
+        One that has an `infinite_width` kernel, such as relu, linear, tanh, erf or gelu.
     lr : float
         Learning rate in units of 1/λ, 0 < lr ≤ 1, λ the largest eigenvalue of K_∞/N.
     steps : int
