@@ -1,6 +1,9 @@
 """Learning rates that change from step to step: as an array, as a function, resumed, beside PyTorch's, with their exact laws."""
 
+import copy
+import dataclasses
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -102,5 +105,13 @@ def test_what_is_no_schedule_is_refused():
         nl.check(U, np.stack([X0, X0]), dynamics=nl.GD([0.1, 0.1]))
     with pytest.raises(ValueError, match="lr must be a number, the parts of a drift"):
         nl.drift(U, nl.GD([0.1, 0.1]), X0, 2)
+    changed = dataclasses.replace(nl.GD(WARM_UP), weight_decay=0.1)  # which keeps the schedule
+    assert changed == nl.GD(WARM_UP, weight_decay=0.1) != nl.GD([*WARM_UP[:-1], 0.0], weight_decay=0.1)
+    assert (
+        copy.deepcopy(changed)
+        == pickle.loads(pickle.dumps(changed))
+        == changed
+        != nl.GD(max(WARM_UP), weight_decay=0.1)
+    )
     assert "60 rates" in repr(nl.GD(WARM_UP))
     assert "function" in repr(nl.GD(lambda k: 0.1))

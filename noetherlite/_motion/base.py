@@ -16,7 +16,7 @@ from .._base.complete import require
 from .._base.types import Float64Array, IntArray
 from .._kernels import layout
 from .._kernels.rules import Method
-from . import rates
+from . import rates as schedules
 from .dynamics import Dynamics
 
 Force = Callable[[int, Float64Array], Float64Array]  # (number of the evaluation, point y) ↦ ∇U(y) + λy
@@ -47,8 +47,6 @@ class Algorithm(ABC):
         The largest norm c of ∇U: a longer one is multiplied by c/(|∇U| + 10⁻⁶) before λx is added, as
         `torch.nn.utils.clip_grad_norm_` does (`optax.clip_by_global_norm` has no 10⁻⁶). All exact laws hold with it, as the
         gradient stays orthogonal to g. Keyword only.
-    rates : tuple of float
-        Those of each step; empty where they are the same.
     weight_decay : float
         λ ≥ 0, for every algorithm: ∇U(x) + λx takes the place of ∇U(x), as if the potential were U + ½λ|x|². It breaks the
         continuous laws of scalings, linear layers and translations (theory §10), but not those of rotations; the exact
@@ -65,8 +63,6 @@ class Algorithm(ABC):
     lr: float
     weight_decay: float = field(default=0.0, kw_only=True)
     clip: float | None = field(default=None, kw_only=True)
-    rates: tuple[float, ...] = field(default=(), init=False)
-    _schedule: Callable[[int], Any] | None = field(default=None, init=False)
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         """Raise TypeError for a concrete class that lacks abstract members."""
@@ -75,11 +71,8 @@ class Algorithm(ABC):
             require(cls, "algorithm")
 
     def __post_init__(self) -> None:
-        lr = rates.read(self.lr)
-        object.__setattr__(self, "lr", lr.largest)
-        object.__setattr__(self, "rates", lr.each)
-        object.__setattr__(self, "_schedule", lr.function)
-        if (lr.each or lr.function) and not self.takes_schedule:
+        object.__setattr__(self, "lr", schedules.read(self.lr))
+        if self.has_schedule and not self.takes_schedule:
             raise ValueError(f"lr must be a number for {type(self).__name__}, all of whose steps take the same time")
         if self.clip is not None:
             object.__setattr__(self, "clip", checks.real(self.clip, "clip", minimum=0.0, strict=True))
@@ -124,7 +117,7 @@ class Algorithm(ABC):
     def kernel(self, t0: float) -> layout.Algorithm:
         """Return the numbers that its rules read, for a start at t0."""
         d, law = self.dynamics, {"Q": layout.OF_Q, "J": layout.OF_J, "μJ": layout.OF_MU_J}[self.law_of]
-        numbers = self.dt, d.mass, d.gamma, d.alpha, t0, self.coupled_decay, self.momentum
+        numbers = float(self.dt), d.mass, d.gamma, d.alpha, t0, self.coupled_decay, self.momentum
         constants = (*map(float, self.constants), *[0.0] * layout.N_CONSTANTS)[: layout.N_CONSTANTS]
         if self._schedule is not None:
             raise ValueError("lr is a function of the step, which only nl.integrate and nl.ensemble evaluate")
@@ -175,7 +168,7 @@ class Algorithm(ABC):
             If there are fewer rates than steps.
         """
         if self._schedule is not None:
-            each = rates.evaluated(self._schedule, steps)
+            each = schedules.evaluated(self._schedule, steps)
             return type(self)(**{**self._settings(), "lr": each})
         if 0 < len(self.rates) < steps:
             raise ValueError(f"lr has {len(self.rates)} rates, one for each step; expected {steps} or more")
@@ -196,9 +189,18 @@ class Algorithm(ABC):
         return np.array(self.rates) * (self.dt / self.lr)
 
     @property
+    def rates(self) -> tuple[float, ...]:
+        """The rates of each step; empty where they are the same."""
+        return self.lr.each if isinstance(self.lr, schedules.Schedule) else ()
+
+    @property
+    def _schedule(self) -> Callable[[int], Any] | None:
+        return self.lr.function if isinstance(self.lr, schedules.Schedule) else None
+
+    @property
     def has_schedule(self) -> bool:
         """Whether the rate may differ from step to step."""
-        return bool(self.rates) or self._schedule is not None
+        return isinstance(self.lr, schedules.Schedule)
 
     @property
     def takes_schedule(self) -> bool:
