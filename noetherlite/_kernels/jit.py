@@ -22,11 +22,6 @@ def compiled(function: Callable[..., Any]) -> Any:
     return _compile(function, _RELAXED)
 
 
-def compiled_strictly(function: Callable[..., Any]) -> Any:
-    """Compile `function` with its sums in the order they are written."""
-    return _compile(function, {"contract"})
-
-
 def scalar(function: Callable[..., Any]) -> Any:
     """Compile a function of numbers into its callers, its sums in the order they are written whatever stands around them."""
     return _compile(function, {"contract"}, forceinline=True)
