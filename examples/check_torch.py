@@ -29,13 +29,12 @@ def train(
     reduction: str = "mean",
 ) -> np.ndarray:
     """Return the parameters (R, P) at every step; `spoil` may change the gradients before they are used."""
-    torch.set_default_dtype(torch.float64)
     width = net.widths
     model = torch.nn.Sequential(
         torch.nn.Linear(width[0], width[1]), torch.nn.ReLU(),
         torch.nn.Linear(width[1], width[2]), torch.nn.ReLU(),
         torch.nn.Linear(width[2], width[3]),
-    )  # fmt: skip
+    ).double()  # fmt: skip
     model.load_state_dict({name: torch.from_numpy(a) for name, a in nl.convert.to_torch(net, theta).items()})
     X, y = torch.from_numpy(data.X), torch.from_numpy(data.y)
     optimiser = torch.optim.SGD(model.parameters(), lr=LR)

@@ -52,7 +52,7 @@ def stripes(rng: np.random.Generator, size: int = 32) -> tuple[torch.Tensor, tor
 
 
 torch.manual_seed(0)
-model = ResNet()
+model = ResNet().float()
 batch, labels = stripes(np.random.default_rng(0))
 
 # %%
