@@ -45,7 +45,11 @@ def always(monkeypatch):
 
 def run(algorithm, steps=60, potential=U, **arguments):
     return nl.integrate(
-        potential, algorithm, X0[: potential.n_params], steps, **{"record_every": 7, "record_params": True, **arguments}
+        potential,
+        algorithm,
+        X0[: potential.n_params],
+        steps,
+        **{"record_every": 7, "record_params": True, "backend": "cpu", **arguments},
     )
 
 
@@ -103,7 +107,6 @@ def test_a_checkpoint_knows_its_functions(tmp_path):
     np.testing.assert_array_equal(nl.resume(path, potential=U).params, whole.params)
 
 
-@pytest.mark.needs_jit
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in ("GD", "NAGD") else pytest.mark.slow) for name in ALGORITHMS]
 )
@@ -123,7 +126,6 @@ def test_a_stretch_of_steps_is_the_steps(name, monkeypatch):
     np.testing.assert_array_equal(every.params[taken.step], taken.params)
 
 
-@pytest.mark.needs_jit
 def test_other_potentials_and_precisions_in_stretches(always):
     A = np.diag([1.0, 2, 3]) + 0.1
     for potential in (nl.potentials.Harmonic(A), nl.potentials.Radial(3)):
