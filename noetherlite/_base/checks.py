@@ -77,6 +77,14 @@ def real(
     return number
 
 
+def fraction(value: object, name: str) -> float:
+    """Return a float in [0, 1)."""
+    number = real(value, name, minimum=0.0)
+    if number >= 1:
+        raise ValueError(f"{name}={number:g} is out of range; expected >= 0 and < 1")
+    return number
+
+
 def integer(value: object, name: str, *, minimum: int, maximum: int | None = None) -> int:
     """Return an int in [minimum, maximum]; floats are refused even when they are whole."""
     if isinstance(value, bool | np.bool_):

@@ -14,7 +14,7 @@ from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Method, Move
-from .averaged import Averaged, method_of
+from .averaged import Averaged, method_of, two_fractions
 
 
 class _Step(NamedTuple):
@@ -104,7 +104,7 @@ class Adam(Averaged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "betas", fractions(self.betas, "betas"))
+        object.__setattr__(self, "betas", two_fractions(self.betas, "betas"))
         object.__setattr__(self, "eps", checks.real(self.eps, "eps", minimum=0.0))
         object.__setattr__(self, "decoupled", checks.boolean(self.decoupled, "decoupled"))
 
@@ -127,14 +127,3 @@ class Adam(Averaged):
     def own_constants(self) -> tuple[float, ...]:
         """1 − β₂, ε and the decoupled λ."""
         return 1 - self.betas[1], self.eps, self.weight_decay - self.coupled_decay
-
-
-def fractions(values: object, name: str) -> tuple[float, float]:
-    """Return two numbers, 0 ≤ β < 1, or raise ValueError or TypeError."""
-    if not isinstance(values, tuple | list) or len(values) != 2:
-        raise TypeError(f"{name} must be two numbers, got {checks.describe(values)}")
-    first, second = (checks.real(value, f"{name}[{i}]", minimum=0.0) for i, value in enumerate(values))
-    for i, value in enumerate((first, second)):
-        if value >= 1:
-            raise ValueError(f"{name}[{i}]={value:g} is out of range; expected >= 0 and < 1")
-    return first, second

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from .._base import checks
 from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import FROM_CHARGE, pulled, rate
@@ -190,3 +191,11 @@ class Averaged(Algorithm, abstract=True):
             x, m, moment = update(numbers, j, x, m, moment, force(j, x))
             x = rounded(x)
         return x, -m
+
+
+def two_fractions(values: object, name: str) -> tuple[float, float]:
+    """Return two numbers, 0 ≤ β < 1, or raise ValueError or TypeError."""
+    if not isinstance(values, tuple | list) or len(values) != 2:
+        raise TypeError(f"{name} must be two numbers, got {checks.describe(values)}")
+    first, second = (checks.fraction(value, f"{name}[{i}]") for i, value in enumerate(values))
+    return first, second

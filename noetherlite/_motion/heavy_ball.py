@@ -105,10 +105,7 @@ class HeavyBall(Algorithm):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("momentum", "dampening"):
-            value = checks.real(getattr(self, name), name, minimum=0.0)
-            if value >= 1:
-                raise ValueError(f"{name}={value:g} is out of range; expected >= 0 and < 1")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, checks.fraction(getattr(self, name), name))
         object.__setattr__(self, "first_step_damped", checks.boolean(self.first_step_damped, "first_step_damped"))
 
     @property

@@ -12,8 +12,7 @@ from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Method, Move
-from .adam import fractions
-from .averaged import Averaged, method_of
+from .averaged import Averaged, method_of, two_fractions
 
 
 class _Step(NamedTuple):
@@ -76,7 +75,7 @@ class Lion(Averaged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "betas", fractions(self.betas, "betas"))
+        object.__setattr__(self, "betas", two_fractions(self.betas, "betas"))
 
     @property
     def method(self) -> Method:

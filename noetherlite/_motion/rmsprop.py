@@ -82,10 +82,7 @@ class RMSProp(Averaged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        alpha = checks.real(self.alpha, "alpha", minimum=0.0)
-        if alpha >= 1:
-            raise ValueError(f"alpha={alpha:g} is out of range; expected >= 0 and < 1")
-        object.__setattr__(self, "alpha", alpha)
+        object.__setattr__(self, "alpha", checks.fraction(self.alpha, "alpha"))
         object.__setattr__(self, "eps", checks.real(self.eps, "eps", minimum=0.0))
 
     @property

@@ -70,10 +70,7 @@ class SignGD(Averaged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        value = checks.real(self.momentum, "momentum", minimum=0.0)
-        if value >= 1:
-            raise ValueError(f"momentum={value:g} is out of range; expected >= 0 and < 1")
-        object.__setattr__(self, "momentum", value)
+        object.__setattr__(self, "momentum", checks.fraction(self.momentum, "momentum"))
 
     @property
     def method(self) -> Method:
