@@ -12,10 +12,8 @@ import math
 import numpy as np
 
 from .jit import scalar
-from .pointwise import exp
+from .pointwise import LOG2_E, exp, exponential_tail, remainder
 
-_LOG2_E = 1 / math.log(2)
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # in two parts: n·_LN2_HIGH is exact
 # 1.5·2^52: z + _ROUND is z rounded to an integer, which its last bits hold.
 _ROUND = 6755399441055744.0
 # π/2 in three parts, the first two of 33 bits: their multiples by n < 2^20 are exact.
@@ -25,23 +23,11 @@ _PI_HALF, _PI_HALF_2, _PI_HALF_3 = 1.5707963267341256, 6.077100506303966e-11, 2.
 @scalar
 def _parts(z):
     """Return 2^n and e^r − 1 with z = n ln 2 + r, |r| ≤ ½ ln 2: Taylor's series of degree 13."""
-    rounded = z * _LOG2_E + _ROUND
+    rounded = z * LOG2_E + _ROUND
     n = rounded - _ROUND
-    r = (z - n * _LN2_HIGH) - n * _LN2_LOW
-    p = 1 / 6227020800
-    p = p * r + 1 / 479001600
-    p = p * r + 1 / 39916800
-    p = p * r + 1 / 3628800
-    p = p * r + 1 / 362880
-    p = p * r + 1 / 40320
-    p = p * r + 1 / 5040
-    p = p * r + 1 / 720
-    p = p * r + 1 / 120
-    p = p * r + 1 / 24
-    p = p * r + 1 / 6
-    p = p * r + 0.5
+    r = remainder(z, n)
     power = np.int64((np.float64(rounded).view(np.int64) + 1023) << 52).view(np.float64)
-    return power, p * (r * r) + r
+    return power, exponential_tail(r) * (r * r) + r
 
 
 @scalar

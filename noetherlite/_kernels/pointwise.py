@@ -12,9 +12,32 @@ import numpy as np
 
 from .jit import compiled, inlined, scalar
 
-_LOG2_E = 1 / math.log(2)
+LOG2_E = 1 / math.log(2)
 # ln 2 in two parts, the first with so few digits that n·_LN2_HIGH is exact.
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+
+
+@scalar
+def remainder(z, n):
+    """r = z − n ln 2."""
+    return (z - n * _LN2_HIGH) - n * _LN2_LOW
+
+
+@scalar
+def exponential_tail(r):
+    """(e^r − 1 − r)/r² for |r| ≤ ½ ln 2: Taylor's series of e^r to degree 13."""
+    p = 1 / 6227020800
+    p = p * r + 1 / 479001600
+    p = p * r + 1 / 39916800
+    p = p * r + 1 / 3628800
+    p = p * r + 1 / 362880
+    p = p * r + 1 / 40320
+    p = p * r + 1 / 5040
+    p = p * r + 1 / 720
+    p = p * r + 1 / 120
+    p = p * r + 1 / 24
+    p = p * r + 1 / 6
+    return p * r + 0.5
 
 
 @scalar
@@ -27,21 +50,9 @@ def exp(z):
     """
     vanishes = z < -700.0
     z = -700.0 if vanishes else (709.0 if z > 709.0 else z)
-    n = math.floor(z * _LOG2_E + 0.5)
-    r = (z - n * _LN2_HIGH) - n * _LN2_LOW
-    p = 1 / 6227020800
-    p = p * r + 1 / 479001600
-    p = p * r + 1 / 39916800
-    p = p * r + 1 / 3628800
-    p = p * r + 1 / 362880
-    p = p * r + 1 / 40320
-    p = p * r + 1 / 5040
-    p = p * r + 1 / 720
-    p = p * r + 1 / 120
-    p = p * r + 1 / 24
-    p = p * r + 1 / 6
-    p = p * r + 0.5
-    p = p * r + 1.0
+    n = math.floor(z * LOG2_E + 0.5)
+    r = remainder(z, n)
+    p = exponential_tail(r) * r + 1.0
     p = p * r + 1.0
     return 0.0 if vanishes else p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
