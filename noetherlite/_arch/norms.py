@@ -27,7 +27,35 @@ def check_eps(eps: float) -> None:
 
 
 @dataclass(frozen=True)
-class LayerNorm(Block):
+class _Norm(Block):
+    """A norm of d features with a gain and a shift for each."""
+
+    d: int
+    eps: float = 0.0
+
+    def __post_init__(self) -> None:
+        sizes(self, "d")
+        check_eps(self.eps)
+
+    def tensors(self) -> dict[str, Shape]:
+        return {"gain": (self.d,), "shift": (self.d,)}
+
+    def scaled(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
+        """Return γ ⊙ x + β."""
+        return x * row(scope["gain"]) + row(scope["shift"])
+
+    def out(self, scope: Scope[IntArray], wiring: Wiring) -> Wire:
+        """Return the wire that γ and β write to."""
+        gains = bias_leg(scope["gain"]), bias_leg(scope["shift"])
+        return wiring.wire(f"{scope.name} out", self.d, *gains, actions=DIAGONAL)
+
+    def features(self, before: int) -> int:
+        expecting(before, self.d, self)
+        return before
+
+
+@dataclass(frozen=True)
+class LayerNorm(_Norm):
     """γ ⊙ (x − mean x)/√(var x + ε) + β.
 
     Parameters
@@ -49,27 +77,12 @@ class LayerNorm(Block):
     {'gain': (3,), 'shift': (3,)}
     """
 
-    d: int
-    eps: float = 0.0
-
-    def __post_init__(self) -> None:
-        sizes(self, "d")
-        check_eps(self.eps)
-
-    def tensors(self) -> dict[str, Shape]:
-        return {"gain": (self.d,), "shift": (self.d,)}
-
     def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
-        return rms_normalised(x - x.mean(), self.eps) * row(scope["gain"]) + row(scope["shift"])
+        return self.scaled(scope, rms_normalised(x - x.mean(), self.eps))
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
         wire.permit(SAME_FOR_ALL | (set() if self.eps else SIZES))
-        gains = bias_leg(scope["gain"]), bias_leg(scope["shift"])
-        return wiring.wire(f"{scope.name} out", self.d, *gains, actions=DIAGONAL)
-
-    def features(self, before: int) -> int:
-        expecting(before, self.d, self)
-        return before
+        return self.out(scope, wiring)
 
 
 @dataclass(frozen=True)
@@ -127,7 +140,7 @@ class RMSNorm(Block):
 
 
 @dataclass(frozen=True)
-class BatchNorm(Block):
+class BatchNorm(_Norm):
     """γ ⊙ (x − mean x)/√(var x + ε) + β, mean and variance over the positions: each sample is one batch.
 
     Parameters
@@ -149,27 +162,12 @@ class BatchNorm(Block):
     {'gain': (2,), 'shift': (2,)}
     """
 
-    d: int
-    eps: float = 0.0
-
-    def __post_init__(self) -> None:
-        sizes(self, "d")
-        check_eps(self.eps)
-
-    def tensors(self) -> dict[str, Shape]:
-        return {"gain": (self.d,), "shift": (self.d,)}
-
     def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
-        return rms_normalised(x - x.mean(axis=1), self.eps, axis=1) * row(scope["gain"]) + row(scope["shift"])
+        return self.scaled(scope, rms_normalised(x - x.mean(axis=1), self.eps, axis=1))
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
         wire.permit(frozenset({"null"} if self.eps else SIZES | {"null", "each"}))
-        gains = bias_leg(scope["gain"]), bias_leg(scope["shift"])
-        return wiring.wire(f"{scope.name} out", self.d, *gains, actions=DIAGONAL)
+        return self.out(scope, wiring)
 
     def positions(self, after: int) -> int:
         return max(after, 3)
-
-    def features(self, before: int) -> int:
-        expecting(before, self.d, self)
-        return before
