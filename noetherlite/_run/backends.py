@@ -73,8 +73,7 @@ class Compiled:
         self.state, records = layout.views(runs.state, e), layout.views(runs.records, e)
         kind = schedule.kind_of(runs.method, algorithm, laws, batches.size < batches.order.size, records.parts.size > 0)
         problem, P, program, steps = self.problem, self.state.x.size, _program(kind), 0
-        rows = tuple(map(tuple, program.rows[program.step : program.record].tolist()))
-        if stretch.applies(problem, rows, P, runs.records.last):
+        if rows := stretch.rows_of(problem, program, P, runs.records.last):
             steps = stretch.address_of_stretch(runs.method, problem.kind, P, self.plan.dtype, rows)
             program = schedule.stretched(program)
         of_this_run = {"algorithm": algorithm, "laws": laws, "batches": batches, "program": program}

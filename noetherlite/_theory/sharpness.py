@@ -61,6 +61,11 @@ def hessian_product(U: Potential, x: ArrayLike, v: ArrayLike) -> Float64Array:
     gradient_of = complex_gradient(U)
     x = checks.shaped(x, "x", (U.n_params,))
     v = checks.shaped(v, "v", (U.n_params,))
+    return _product(gradient_of, x, v)
+
+
+def _product(gradient_of: Callable[[Array], Array], x: Array, v: Array) -> Float64Array:
+    """Return ∇²U(x) v of the gradient of complex points."""
     step, size = _STEP * unit(x), unit(v)
     return np.asarray(gradient_of(x + 1j * step * (v / size)).imag / step * size)
 
@@ -107,7 +112,7 @@ def sharpness(U: Potential, x: ArrayLike, k: int = 1, rtol: float = 1e-8, rng: S
     >>> nl.sharpness(nl.potentials.Harmonic([[2.0, 0.0], [0.0, 3.0]]), [1.0, 1.0], k=2)
     array([3., 2.])
     """
-    complex_gradient(U)
+    gradient_of = complex_gradient(U)
     points = checks.array(x, "x", ndim=(1, 2))
     if points.shape[-1] != U.n_params:
         raise ValueError(f"x must have shape ({U.n_params},) or (R, {U.n_params}), got {points.shape}")
@@ -116,20 +121,22 @@ def sharpness(U: Potential, x: ArrayLike, k: int = 1, rtol: float = 1e-8, rng: S
     start = checks.generator(rng).standard_normal(U.n_params)
     out = np.empty((len(np.atleast_2d(points)), k))
     for row, point in zip(out, np.atleast_2d(points), strict=True):
-        row[:], start = _largest(U, point, k, rtol, start)
+        row[:], start = _largest(gradient_of, point, k, rtol, start)
     return out.reshape(*points.shape[:-1], k)
 
 
-def _largest(U: Potential, x: Array, k: int, rtol: float, start: Float64Array) -> tuple[Float64Array, Float64Array]:
+def _largest(
+    gradient_of: Callable[[Array], Array], x: Array, k: int, rtol: float, start: Float64Array
+) -> tuple[Float64Array, Float64Array]:
     """Return the k largest eigenvalues and the eigenvector of the largest."""
-    P = U.n_params
+    P = x.size
     if P <= _DENSE or k > P // 2:
-        columns = np.array([hessian_product(U, x, e) for e in np.eye(P)])
+        columns = np.array([_product(gradient_of, x, e) for e in np.eye(P)])
         values, vectors = np.linalg.eigh((columns + columns.T) / 2)
         return values[::-1][:k], vectors[:, -1]
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-    hessian = LinearOperator((P, P), matvec=lambda v: hessian_product(U, x, v.ravel()), dtype=np.float64)
+    hessian = LinearOperator((P, P), matvec=lambda v: _product(gradient_of, x, v.ravel()), dtype=np.float64)
     try:
         values, vectors = eigsh(hessian, k, which="LA", v0=start, tol=rtol)
     except ArpackNoConvergence as error:

@@ -32,10 +32,15 @@ Rows = tuple[tuple[int, ...], ...]
 Phase = Callable[..., float]
 
 
-def applies(problem: layout.Problem, rows: Rows, n_params: int, steps: int) -> bool:
-    """Return whether a run is stepped in this way: a potential without data, few parameters, no laws to sum, many steps."""
-    plain = problem.kind != layout.NETWORK and all(row[schedule.OP] in KNOWN for row in rows)
-    return plain and n_params <= MOST and steps >= LONG
+def rows_of(problem: layout.Problem, program: schedule.Program, n_params: int, steps: int) -> Rows:
+    """Return the rows of a step, empty if runs are not stepped in this way.
+
+    They are if the potential has no data and few parameters, there are no laws to sum, and steps are many.
+    """
+    if problem.kind == layout.NETWORK or n_params > MOST or steps < LONG:
+        return ()
+    rows = tuple(map(tuple, program.rows[program.step : program.record].tolist()))
+    return rows if all(row[schedule.OP] in KNOWN for row in rows) else ()
 
 
 @functools.cache
