@@ -475,3 +475,18 @@ def test_linear_convolutions_with_equal_kernels_keep_more():
         rate = du[0] @ v[1] + u[0] @ dv[1] - du[1] @ v[0] - u[1] @ dv[0]
         scale = np.linalg.norm(u) * np.linalg.norm(dv) + np.linalg.norm(v) * np.linalg.norm(du)
         assert (abs(rate) <= 100 * EPS * scale) == (activation == "linear")
+
+
+@pytest.mark.slow
+@pytest.mark.needs_jit
+def test_the_formulas_of_gpt_and_llama_against_exact_counts():
+    """Certified where LayerNorm has three features; with two, of which one number is left, there are more laws."""
+    gpt = {"heads": 2, "head_width": 1, "eps": 1e-5, "causal": True, "embed": 3, "vocab": 3}
+    models = [arch.Transformer(d=3, tied=tied, positions_learned=n, **gpt) for tied in (True, False) for n in (0, 2)]
+    llama = {"norm": "rms", "mlp": "swiglu", "bias": False, "rope": True, "causal": True, "heads": 2, "eps": 1e-6}
+    models += [arch.Transformer(d=d, kv_heads=kv, **llama) for d in (2, 3) for kv in (1, 2)]
+    for model in models:
+        count = nl.count_laws(model)
+        assert (int(count), count.certified) == (sum(model.known_laws().values()), True), model
+    degenerate = arch.Transformer(d=2, **gpt)
+    assert int(nl.count_laws(degenerate)) > sum(degenerate.known_laws().values())
