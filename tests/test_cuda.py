@@ -123,6 +123,16 @@ def test_the_other_losses_are_the_cpus(loss):
 
 
 @here
+@pytest.mark.parametrize("loss", ["huber(1.0)", "nll"])
+def test_weights_of_samples_are_the_cpus(loss):
+    net = nl.Network([2, 3, 2], loss=loss)
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 5) if loss == "nll" else 2 * rng.standard_normal((5, 2))
+    U = net.potential(rng.standard_normal((5, 2)), y, sample_weight=rng.uniform(0, 2, 5))
+    assert_equal_runs(*both(U, nl.GD(1e-2), net.init(rng=0), batch_size=2, rng=0), n=5)
+
+
+@here
 @by_name
 @pytest.mark.parametrize("bias", [True, False])
 def test_in_single_precision(bias, algorithm):

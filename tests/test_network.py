@@ -8,7 +8,8 @@ from problems import ACTIVATIONS, EPS, problem
 
 from noetherlite._kernels import reference
 from noetherlite._problem.activations import parse
-from noetherlite._problem.network import SCHEMES, Network
+from noetherlite._problem.initial import SCHEMES
+from noetherlite._problem.network import Network
 
 
 def plain_forward(net, theta, X):

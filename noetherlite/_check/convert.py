@@ -25,7 +25,8 @@ import numpy as np
 from .._base import checks
 from .._base.precision import precision
 from .._base.types import ArrayLike, Float64Array
-from .._problem.network import Block, Network
+from .._problem.blocks import Block
+from .._problem.network import Network
 from . import layers as _layers
 from .layers import Leaf
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .._base.types import BoolArray, Float64Array
-from .._problem.network import Block
+from .._problem.blocks import Block
 from .._symmetry.family import Family
 from .flow_path import Path, Piece
 from .rows import ROUND_OFF, CheckRow, MotionRow, MotionSums, Tally, blocks_of, norms, row_products

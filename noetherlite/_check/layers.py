@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .._base import checks
-from .._problem.network import Block
+from .._problem.blocks import Block
 
 # Names of leaves in the frameworks, with the kind of block.
 KINDS = {

@@ -27,7 +27,7 @@ def some_samples(U: Potential, cases: Sequence[Case]) -> str:
         return ""
     batches = []
     for case in cases:
-        columns = np.stack([U.network.potential(U.X[[i]], U.y[[i]]).gradient(case.point) for i in range(U.n_samples)])
+        columns = np.stack([U.part([i]).gradient(case.point) for i in range(U.n_samples)])
         share = np.linalg.lstsq(columns.T, case.got, rcond=None)[0]
         batch = np.flatnonzero(share > share.max() / 2)
         remainder = float(np.linalg.norm(columns[batch].mean(axis=0) - case.got))

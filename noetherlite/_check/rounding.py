@@ -34,7 +34,7 @@ class Rounding:
         U = self.U
         if batch is None or not isinstance(U, NetworkPotential):
             return U
-        return U.network.potential(U.X[batch], U.y[batch])
+        return U.part(batch)
 
     def nearest(
         self, x: Float64Array, want: Float64Array, got: Float64Array, noise: float, batch: IntArray | None
@@ -67,5 +67,5 @@ class Rounding:
         if not isinstance(V, NetworkPotential) or not V.network.loss_function.saturates:
             return 0.0
         others = V.network.loss_function.others(V.y, V.network.widths[-1])
-        other = V.network.potential(V.X, others).gradient(x)
+        other = V.part(slice(None), others).gradient(x)
         return ROUND_OFF * self.eps * float(np.linalg.norm(other - want))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .._base.types import BoolArray, Float64Array
-from .._problem.network import Block, NetworkPotential
+from .._problem.blocks import Block
+from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
 from .._symmetry.family import Family
 

@@ -10,7 +10,7 @@ import numpy as np
 from .._base.precision import Precision
 from .._base.types import BoolArray, Float64Array
 from .._motion.base import Algorithm
-from .._problem.network import Block
+from .._problem.blocks import Block
 from .._problem.potentials import Potential
 from .._symmetry.family import Family
 from .causes import Evidence

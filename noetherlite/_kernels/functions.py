@@ -36,6 +36,7 @@ class Loss(NamedTuple):
     value: Scalar | None  # (c, f, y) ↦ ℓ of one output; None for that of softmax(f)
     slope: Scalar | None  # (c, f, y) ↦ ∂ℓ/∂f of one output
     arrays: Callable[..., tuple[NDArray[Any], NDArray[Any]]]  # (c, f, y) ↦ ℓ, of samples or of outputs, and ∂ℓ/∂f
+    weighted: bool = False  # whether targets have one column more: what ℓ of a sample is multiplied by
 
 
 class Analytic(NamedTuple):

@@ -49,7 +49,7 @@ class Problem(NamedTuple):
     loss: int  # its number in functions.LOSSES, or NO_LOSS
     X: NDArray[Any]  # (N, n_0)
     labels: NDArray[np.int64]  # (N,) for a loss of labels, else empty
-    targets: NDArray[Any]  # (N, n_L) for a loss of targets, else empty
+    targets: NDArray[Any]  # (N, n_L) for a loss of targets, else empty; a column more, of weights, where it is weighted
     matrix: NDArray[Any]  # (P, P) for HARMONIC, else empty
     dual: int  # where C starts in x if layer 1 is in sample coordinates, see below; else −1
 

@@ -99,8 +99,13 @@ def backward(problem: layout.Problem, x: A, zs: list[A], activations: list[A], d
 def loss(problem: layout.Problem, f: A, samples: Any = slice(None)) -> tuple[Any, A]:
     """Return U and ∂U/∂f for outputs f (N, n_L) of these samples."""
     y = (problem.labels if problem.labels.size else problem.targets)[samples]
-    values, delta = LOSSES[problem.loss].arrays(problem.parameter[-1], f, y)
-    return values.sum() / len(f), delta / len(f)
+    record = LOSSES[problem.loss]
+    if not record.weighted:
+        values, delta = record.arrays(problem.parameter[-1], f, y)
+        return values.sum() / len(f), delta / len(f)
+    weight = y[:, -1:]
+    values, delta = record.arrays(problem.parameter[-1], f, y[:, :-1])
+    return (values.reshape(len(f), -1) * weight).sum() / len(f), weight * delta / len(f)
 
 
 def network_value(problem: layout.Problem, x: A) -> Any:

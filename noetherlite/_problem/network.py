@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._base import checks, html
 from .._base.floating import underflowing
-from .._base.types import Array, ArrayLike, Float64Array, Seed
+from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .._kernels import layout, reference
 from .._kernels.cpu import compiled
+from . import initial
 from .activations import Activation, parse
+from .blocks import Block, blocks
 from .losses import Loss
 from .losses import parse as parse_loss
 from .potentials import KernelPotential, owned
+from .weights import weights
 
 if TYPE_CHECKING:
     from .dataset import Dataset
 
 _WIDEST = 10**9  # so that products of two widths are integers of 64 bits
-SCHEMES = ("lecun", "he", "xavier", "ntk")
-
-
-class Block(NamedTuple):
-    """A named array inside θ."""
-
-    name: str  # "W1", "b1", "beta1", "W2", …
-    start: int
-    shape: tuple[int, ...]
-
-    @property
-    def stop(self) -> int:
-        """One past the block's last entry."""
-        return self.start + math.prod(self.shape)
 
 
 class Network:
@@ -107,7 +96,7 @@ class Network:
         self.loss, self._loss = parse_loss(loss)
         if self.widths[-1] < (fewest := self.loss_function.fewest_outputs):
             raise ValueError(f"loss={self.loss!r} needs at least {fewest} outputs, got widths={list(self.widths)}")
-        self.blocks = tuple(_blocks(self.widths, self.activations, self.bias))
+        self.blocks = tuple(blocks(self.widths, self.activations, self.bias))
         self.n_params = self.blocks[-1].stop
 
     @property
@@ -205,38 +194,31 @@ class Network:
         bias_std : float
             Standard deviation of the biases; they are zero by default.
         """
-        generator = checks.generator(rng)
-        scheme = checks.one_of(scheme, "scheme", SCHEMES)
+        scheme = checks.one_of(scheme, "scheme", initial.SCHEMES)
         bias_std = checks.real(bias_std, "bias_std", minimum=0.0)
-        theta = np.empty(self.n_params)
-        for b in self.blocks:
-            part = theta[b.start : b.stop]
-            if b.name.startswith("W"):
-                part[:] = generator.standard_normal(part.size) * self.weight_std(int(b.name[1:]), scheme)
-            elif b.name.startswith("beta"):
-                part[:] = 1.0
-            else:
-                part[:] = bias_std * generator.standard_normal(part.size) if bias_std else 0.0
-        return theta
+        return initial.draw(self.blocks, self.activations, checks.generator(rng), scheme, bias_std)
 
     def weight_std(self, h: int, scheme: str) -> float:
         """Return the standard deviation of the entries of W_h, h = 1 … L, in `init` with this scheme."""
         h = checks.integer(h, "h", minimum=1, maximum=self.n_layers)
-        fan_out, fan_in = self.widths[h], self.widths[h - 1]
-        below = self.activations[h - 2].second_moment() if h > 1 else 1.0
-        variance = {
-            "lecun": 1 / fan_in,
-            "he": 2 / fan_in,
-            "xavier": 2 / (fan_in + fan_out),
-            "ntk": 1 / (fan_in * below),
-        }
-        return float(np.sqrt(variance[checks.one_of(scheme, "scheme", SCHEMES)]))
+        scheme = checks.one_of(scheme, "scheme", initial.SCHEMES)
+        return initial.weight_std((self.widths[h], self.widths[h - 1]), self.activations[: h - 1], scheme)
 
     # --- evaluation --------------------------------------------------------------------------------------------------
 
-    def potential(self, data: Dataset | ArrayLike, y: ArrayLike | None = None) -> NetworkPotential:
-        """Return the potential U(θ) of this network on a `Dataset`, or on inputs X (N, n_0) and targets y."""
-        return NetworkPotential(self, data, y)
+    def potential(
+        self,
+        data: Dataset | ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        class_weight: ArrayLike | None = None,
+    ) -> NetworkPotential:
+        """Return the potential U(θ) of this network on a `Dataset`, or on inputs X (N, n_0) and targets y.
+
+        The arguments are those of `potentials.NetworkPotential`.
+        """
+        return NetworkPotential(self, data, y, sample_weight=sample_weight, class_weight=class_weight)
 
     @underflowing
     def predict(self, theta: ArrayLike, X: ArrayLike) -> Float64Array:
@@ -303,22 +285,6 @@ class Network:
         )
 
 
-def _blocks(widths: Sequence[int], activations: Sequence[Activation], bias: bool) -> list[Block]:
-    blocks: list[Block] = []
-    start = 0
-    for h in range(1, len(widths)):
-        n = widths[h]
-        shapes: dict[str, tuple[int, ...]] = {f"W{h}": (n, widths[h - 1])}
-        if bias:
-            shapes[f"b{h}"] = (n,)
-        if h <= len(activations) and activations[h - 1].trainable:
-            shapes[f"beta{h}"] = (n,)
-        for name, shape in shapes.items():
-            blocks.append(Block(name, start, shape))
-            start = blocks[-1].stop
-    return blocks
-
-
 class NetworkPotential(KernelPotential):
     """The loss of a network on a training set, U(θ) ≥ 0.
 
@@ -330,6 +296,11 @@ class NetworkPotential(KernelPotential):
         A data set, whose arrays are shared, or inputs X of shape (N, n_0), which are copied.
     y : array_like, optional
         With inputs given as an array: labels (N,) for "nll", targets (N, n_L) for "mse"; copied.
+    sample_weight : array_like, shape (N,), optional
+        Weights v_s ≥ 0 of the samples: U = Σ_s v_s ℓ_s / Σ_s v_s.
+    class_weight : array_like, shape (n_L,), optional
+        Weights c_i ≥ 0 of the classes, for "nll", "nll(c)" and "cross_entropy": U = Σ_s v_s ℓ_s / D with ℓ_s = −Σ_i c_i y_si log softmax(f)_i.
+        D is Σ_s v_s c_{y_s} for labels and Σ_s v_s for probabilities, as in PyTorch's CrossEntropyLoss(weight=c).
 
     Attributes
     ----------
@@ -339,10 +310,23 @@ class NetworkPotential(KernelPotential):
     Raises
     ------
     ValueError, TypeError
-        If shapes do not fit the network, a label is out of range, or an entry is NaN or infinite.
+        If shapes do not fit the network, a label is out of range, a weight is negative, or an entry is NaN or infinite.
+
+    Notes
+    -----
+    Minibatches of n samples have the loss Σ_s w_s ℓ_s / n with weights w_s of mean 1 over *all* samples, so that its mean over an epoch is U;
+    PyTorch divides by the weights of the minibatch, whose gradients are no unbiased estimates.
     """
 
-    def __init__(self, network: Network, data: Dataset | ArrayLike, y: ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        data: Dataset | ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        class_weight: ArrayLike | None = None,
+    ) -> None:
         held: Any = data
         self.dataset = ""
         self.rotation_invariant = False
@@ -363,10 +347,25 @@ class NetworkPotential(KernelPotential):
         if held is data:
             self.X, self.y = owned(self.X, held), owned(self.y, y)
         self.n_params = network.n_params
+        self.weights = weights(network.loss_function, self.y, network.widths[-1], sample_weight, class_weight)
+        self.given_weights = {
+            name: np.array(given, np.float64)
+            for name, given in (("sample_weight", sample_weight), ("class_weight", class_weight))
+            if given is not None
+        }
 
     def problem(self, dtype: str = "float64") -> layout.Problem:
         """Return the kernels' description of the network on its data."""
-        return self.network.problem(self.X, self.y, dtype)
+        problem = self.network.problem(self.X, self.y, dtype)
+        return problem if self.weights is None else self.weights.enter(problem)
+
+    def part(self, samples: Any, y: Array | IntArray | None = None) -> NetworkPotential:
+        """Return the potential of some of the samples, weighted as they are in this one; `y` takes the place of their labels."""
+        out = copy.copy(self)
+        out.X, out.y = self.X[samples], self.y[samples] if y is None else y
+        out.n_samples = len(out.X)
+        out.weights = None if self.weights is None else self.weights.of(samples)
+        return out
 
     def specification(self) -> dict[str, Any]:
         """Return the network's specification and the data's name and size."""
@@ -375,6 +374,7 @@ class NetworkPotential(KernelPotential):
             "network": self.network.specification(),
             "dataset": self.dataset,
             "n_samples": self.n_samples,
+            **({"weights": sorted(self.given_weights)} if self.given_weights else {}),
         }
 
     def __repr__(self) -> str:

@@ -250,7 +250,7 @@ def _specify_start(runs: Runs, single: bool) -> tuple[dict[str, Any], dict[str, 
 def _potential_arrays(U: Potential) -> dict[str, Array]:
     """Return the arrays that a potential is made of."""
     if isinstance(U, NetworkPotential):
-        return {"X": U.X, "y": np.asarray(U.y)}
+        return {"X": U.X, "y": np.asarray(U.y), **U.given_weights}
     if isinstance(U, Analytic):
         return U.arrays()
     return {"A": U.A} if isinstance(U, Harmonic) else {}
@@ -341,10 +341,11 @@ def _restore_potential(
     kind = spec["kind"]
     if kind == "network" and "data/X" in arrays:
         net = Network(**spec["network"])
+        weights = {name: arrays[f"data/{name}"] for name in spec.get("weights", ())}
         if not spec["dataset"]:
-            return NetworkPotential(net, arrays["data/X"], arrays["data/y"])
+            return NetworkPotential(net, arrays["data/X"], arrays["data/y"], **weights)
         data = Dataset(arrays["data/X"], arrays["data/y"], spec["dataset"], header["rotation_invariant"])
-        return NetworkPotential(net, data)
+        return NetworkPotential(net, data, **weights)
     if kind == "radial":
         return Radial(spec["n_params"])
     if kind == "harmonic" and "data/A" in arrays:

@@ -43,7 +43,7 @@ def memory(
 
         tiles = s (n_T T (n_0 + n_L) + m T (2 Σ_h n_h + max_h n_h) + (q + 1) P) + 8 n_T T,
 
-    n_L for "mse" and the last term, labels, for "nll", P where q > 1; twice with minibatches. In float32 the data are
+    n_L for "mse" (n_L + 1 with weights) and the last term, labels, for "nll", P where q > 1; twice with minibatches. In float32 the data are
     converted: s N (n_0 + n_L) more. `input_reduction` puts r coordinates in the place of n_0 inputs: fewer parameters in b, and
     8r (N + 3n_1) + 8 (n_0 n_1 + P) more, and 8r n_0 for a basis that is not the samples. U itself and code are not counted.
 
@@ -125,9 +125,13 @@ def _array_bytes(arrays: tuple[object, ...]) -> int:
 
 
 def _converted_bytes(plan: Plan) -> int:
-    """Return the bytes of the data converted to float32, and of the laws' matrices."""
-    data = _array_bytes((plan.problem.X, plan.problem.targets)) if plan.problem and plan.dtype != "float64" else 0
-    return data + _array_bytes((plan.laws.G, plan.laws.xi))
+    """Return the bytes of the data converted to float32, of targets with their weights, and of the laws' matrices."""
+    data = _array_bytes((plan.laws.G, plan.laws.xi))
+    if plan.problem and (plan.dtype != "float64" or getattr(plan.U, "weights", None)):
+        data += plan.problem.targets.nbytes
+    if plan.problem and plan.dtype != "float64":
+        data += plan.problem.X.nbytes
+    return data
 
 
 def _reduction_bytes(plan: Plan, records: int) -> int:

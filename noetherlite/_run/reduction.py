@@ -64,7 +64,7 @@ class Reduction:
         self.B = X if by_samples else _orthonormal_rows(X)
         net = U.network
         reduced = Network([len(self.B), *net.widths[1:]], list(net.activations), net.bias, net.loss)
-        self.U = NetworkPotential(reduced, times_transposed(U.X, self.B), U.y)
+        self.U = NetworkPotential(reduced, times_transposed(U.X, self.B), U.y, **U.given_weights)
         self.dual = reduced.n_params if by_samples else -1
         self.n_params = reduced.n_params + (net.widths[1] * len(self.B) if by_samples else 0)
         self.size = net.widths[1] * net.widths[0]  # of W_1, the first block of θ

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._base.types import Array
-from .._problem.network import Block, Network
+from .._problem.blocks import Block
+from .._problem.network import Network
 
 
 def cut(x: Array, block: Block) -> Array:

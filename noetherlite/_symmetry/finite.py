@@ -167,8 +167,10 @@ class DataAutomorphism(DiscreteSymmetry):
     def __init__(self, U: NetworkPotential) -> None:
         self.network, self.n_params = U.network, U.n_params
         m = U.network.widths[-1]
-        Y = U.network.loss_function.vectors(U.y, m)
-        X, Y, colours = _distinct(U.X, np.asarray(U.y, np.float64).reshape(len(U.X), -1), Y)
+        Y, y = U.network.loss_function.vectors(U.y, m), np.asarray(U.y, np.float64).reshape(len(U.X), -1)
+        if U.weights is not None and U.weights.classes is not None:
+            Y = None
+        X, Y, colours = _distinct(U.X, y, Y, np.ones(len(y)) if U.weights is None else U.weights.relative)
         group = automorphisms(X, Y, colours)
         self.name, self.group, self.order = "data", f"{len(group.generators)} generators", group.order
         self.shape = (len(group.generators),)
@@ -241,15 +243,18 @@ def discrete_symmetries(U: Potential) -> list[DiscreteSymmetry]:
     return [*out, of_data] if of_data.order > 1 else out
 
 
-def _distinct(X: Array, y: Float64Array, vectors: Float64Array | None) -> tuple[Array, Float64Array, IntArray]:
+def _distinct(
+    X: Array, y: Float64Array, vectors: Float64Array | None, weights: Float64Array
+) -> tuple[Array, Float64Array, IntArray]:
     """Return each sample once: inputs, target vectors, and a colour that tells apart what no map may exchange.
 
-    These are samples with another number of copies and, where there are no target vectors, with other targets.
+    These are samples with another number of copies or another weight and, where there are no target vectors, with other targets.
     """
-    pairs, first, copies = np.unique(np.c_[X, y], axis=0, return_index=True, return_counts=True)
+    pairs, first, copies = np.unique(np.c_[X, y, weights], axis=0, return_index=True, return_counts=True)
+    copies = np.c_[copies, pairs[:, -1]]
     if vectors is None:
         vectors = np.empty((len(X), 0))
-        copies = np.c_[copies, pairs[:, X.shape[1] :]]
+        copies = np.c_[copies, pairs[:, X.shape[1] : -1]]
     colours = np.unique(copies.reshape(len(first), -1), axis=0, return_inverse=True)[1].reshape(-1)
     return X[first], vectors[first], colours
 

@@ -77,21 +77,22 @@ def parameter_slope(df: Scalar) -> Callable[..., float]:
     return d_parameter
 
 
-def sum_over_outputs(f: Scalar, df: Scalar) -> Callable[..., float]:
+def sum_over_outputs(f: Scalar, df: Scalar, weighted: bool) -> Callable[..., float]:
     """Return the loop of a loss ℓ = Σ_i f(c, z_i, y_i)."""
 
     @compiled
     def loss(c, Z, labels, targets, scratch, T, count, N):
-        """Σ_s ℓ_s / N over the first `count` samples; z ← ∂ℓ/∂z / N, zero for the others.
+        """Σ_s w_s ℓ_s / N over the first `count` samples; z ← w ∂ℓ/∂z / N, zero for the others.
 
-        Z and targets are flat (n, T) matrices, labels and scratch are not used.
+        Z and targets are flat (n, T) matrices, weights w the last row of targets, labels and scratch are not used.
         """
-        total = 0.0
+        total, weight = 0.0, window(targets, targets.size - T, T)
         for i in range(Z.size // T):
             z, y = window(Z, i * T, T), window(targets, i * T, T)
             for s in range(T):
-                total += f(c, z[s], y[s]) if s < count else 0.0
-                z[s] = df(c, z[s], y[s]) / N if s < count else 0.0
+                w = weight[s] if weighted else 1.0
+                total += w * f(c, z[s], y[s]) if s < count else 0.0
+                z[s] = w * df(c, z[s], y[s]) / N if s < count else 0.0
         return total / N
 
     return loss
@@ -142,35 +143,43 @@ def softmax_loss(c, Z, labels, targets, scratch, T, count, N):
     return loss / N
 
 
-@compiled
-def cross_entropy(c, Z, labels, targets, scratch, T, count, N):
-    """−Σ_s Σ_i y_i log softmax(z)_i / N over the first `count` samples; z ← (softmax(z) − y) / N, zero for the others.
+def cross_entropy(weighted: bool) -> Callable[..., float]:
+    """Return the loop of the loss of probabilities."""
 
-    Z and targets are flat (n, T) matrices, scratch holds 2 T numbers at least; c and labels are not used.
-    """
-    n = Z.size // T
-    top, total = window(scratch, 0, T), window(scratch, T, T)
-    for s in range(T):
-        top[s] = Z[s]
-        total[s] = 0
-    for i in range(1, n):
-        z = window(Z, i * T, T)
+    @compiled
+    def loss_of_probabilities(c, Z, labels, targets, scratch, T, count, N):
+        """−Σ_s w_s Σ_i y_i log softmax(z)_i / N over the first `count` samples; z ← w (softmax(z) − y) / N, zero for the others.
+
+        Z and targets are flat (n, T) matrices, weights w the last row of targets, scratch holds 2 T numbers at least; c and
+        labels are not used.
+        """
+        n, weight = Z.size // T, window(targets, targets.size - T, T)
+        top, total = window(scratch, 0, T), window(scratch, T, T)
         for s in range(T):
-            top[s] = max(top[s], z[s])
-    loss = 0.0
-    for i in range(n):
-        z, y = window(Z, i * T, T), window(targets, i * T, T)
-        for s in range(T):
-            loss += y[s] * (top[s] - z[s]) if s < count else 0.0
-            z[s] = pointwise.exp(z[s] - top[s])
-            total[s] += z[s]
-    for s in range(count):
-        loss += math.log(total[s])
-    for i in range(n):
-        z, y = window(Z, i * T, T), window(targets, i * T, T)
-        for s in range(T):
-            z[s] = (z[s] / total[s] - y[s]) / N if s < count else 0.0
-    return loss / N
+            top[s] = Z[s]
+            total[s] = 0
+        for i in range(1, n):
+            z = window(Z, i * T, T)
+            for s in range(T):
+                top[s] = max(top[s], z[s])
+        loss = 0.0
+        for i in range(n):
+            z, y = window(Z, i * T, T), window(targets, i * T, T)
+            for s in range(T):
+                w = weight[s] if weighted else 1.0
+                loss += w * y[s] * (top[s] - z[s]) if s < count else 0.0
+                z[s] = pointwise.exp(z[s] - top[s])
+                total[s] += z[s]
+        for s in range(count):
+            loss += (weight[s] if weighted else 1.0) * math.log(total[s])
+        for i in range(n):
+            z, y = window(Z, i * T, T), window(targets, i * T, T)
+            for s in range(T):
+                w = weight[s] if weighted else 1.0
+                z[s] = w * (z[s] / total[s] - y[s]) / N if s < count else 0.0
+        return loss / N
+
+    return loss_of_probabilities
 
 
 @functools.cache
@@ -189,9 +198,10 @@ def activation(code: int, dtype: str, trained: bool) -> tuple[Any, Any, Any]:
 def loss(code: int, dtype: str, of_labels: bool) -> Any:
     """Return the address of a loss of labels or of targets, for numbers of this dtype."""
     record, number, vector = LOSSES[code], numba.from_dtype(np.dtype(dtype)), numba.typeof(np.empty(0, dtype))
-    one_by_one = record.value is not None and record.slope is not None
-    of_softmax = softmax_loss if of_labels else cross_entropy
-    function = sum_over_outputs(record.value, record.slope) if one_by_one else of_softmax
+    if record.value is not None and record.slope is not None:
+        function = sum_over_outputs(record.value, record.slope, record.weighted)
+    else:
+        function = softmax_loss if of_labels else cross_entropy(record.weighted)
     labels = numba.typeof(np.empty(0, np.int64))
     return address_of_code(function, (number, vector, labels, vector, vector, *(numba.int64,) * 3))
 

@@ -85,8 +85,8 @@ def _loss(code: int, of_labels: bool) -> Callable[..., Any]:
         return _no_loss
     record = LOSSES[code]
     if record.value is None or record.slope is None:
-        return _softmax_loss if of_labels else _cross_entropy
-    return _sum_over_outputs(record.value, record.slope)
+        return _softmax_loss if of_labels else _cross_entropy(record.weighted)
+    return _sum_over_outputs(record.value, record.slope, record.weighted)
 
 
 @device
@@ -95,15 +95,16 @@ def _no_loss(c, n, data, number, memory, z, ld, N):
     return 0.0
 
 
-def _sum_over_outputs(f: Scalar, df: Scalar) -> Callable[..., Any]:
+def _sum_over_outputs(f: Scalar, df: Scalar, weighted: bool) -> Callable[..., Any]:
     @device
     def loss(c, n, data, number, memory, z, ld, N):
-        """Σ_i f(c, z_i, y_i) of sample `number`, whose n outputs lie at z, ld apart; z ← ∂ℓ/∂z / N."""
-        value = 0.0
+        """w Σ_i f(c, z_i, y_i) of sample `number`, whose n outputs lie at z, ld apart; z ← w ∂ℓ/∂z / N, w after its targets."""
+        value, first = 0.0, number * (n + weighted)
+        w = data.targets[first + n] if weighted else 1.0
         for i in range(n):
-            output, target = memory[z + i * ld], data.targets[number * n + i]
-            value += f(c, output, target)
-            memory[z + i * ld] = df(c, output, target) / N
+            output, target = memory[z + i * ld], data.targets[first + i]
+            value += w * f(c, output, target)
+            memory[z + i * ld] = w * df(c, output, target) / N
         return value
 
     return loss
@@ -127,18 +128,22 @@ def _softmax_loss(c, n, data, number, memory, z, ld, N):
     return value + math.log(total)
 
 
-@device
-def _cross_entropy(c, n, data, number, memory, z, ld, N):
-    """−Σ_i y_i log softmax(z)_i of sample `number`, whose n outputs lie at z, ld apart; z ← (softmax(z) − y) / N."""
-    top = memory[z]
-    for i in range(1, n):
-        top = max(top, memory[z + i * ld])
-    value, total = 0.0, memory.dtype.type(0)
-    for i in range(n):
-        value += data.targets[number * n + i] * (top - memory[z + i * ld])
-        e = pointwise.exp(memory[z + i * ld] - top)
-        memory[z + i * ld] = e
-        total += e
-    for i in range(n):
-        memory[z + i * ld] = (memory[z + i * ld] / total - data.targets[number * n + i]) / N
-    return value + math.log(total)
+def _cross_entropy(weighted: bool) -> Callable[..., Any]:
+    @device
+    def loss(c, n, data, number, memory, z, ld, N):
+        """−w Σ_i y_i log softmax(z)_i of sample `number`, whose n outputs lie at z, ld apart; z ← w (softmax(z) − y) / N."""
+        top, first = memory[z], number * (n + weighted)
+        w = data.targets[first + n] if weighted else 1.0
+        for i in range(1, n):
+            top = max(top, memory[z + i * ld])
+        value, total = 0.0, memory.dtype.type(0)
+        for i in range(n):
+            value += data.targets[first + i] * (top - memory[z + i * ld])
+            e = pointwise.exp(memory[z + i * ld] - top)
+            memory[z + i * ld] = e
+            total += e
+        for i in range(n):
+            memory[z + i * ld] = w * (memory[z + i * ld] / total - data.targets[first + i]) / N
+        return w * (value + math.log(total))
+
+    return loss
