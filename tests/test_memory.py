@@ -8,6 +8,8 @@ import pytest
 
 import noetherlite as nl
 from noetherlite._base import limits
+from noetherlite._run.plan import Plan
+from noetherlite._run.runs import Runs
 
 # What Python's own objects take: in a run, and in each network of an ensemble.
 OBJECTS, OBJECTS_EACH = 1 << 17, 1 << 12
@@ -63,6 +65,7 @@ SMALL, MIDDLE, LARGE = [4, 8, 8, 3], [64, 64, 32, 10], [784, 256, 128, 10]
         (MIDDLE, 64, 300, {"laws": ["scaling:1"], "record_params": True}),
         (LARGE, 64, 3, {"input_reduction": False}),
         (LARGE, 64, 3, {"input_reduction": False, "laws": None, "dtype": "float32"}),
+        (LARGE, 64, 3, {"input_reduction": False, "laws": None, "algorithm": nl.Adam(1e-4)}),
         (LARGE, 64, 3, {"input_reduction": True}),
         (LARGE, 900, 3, {"input_reduction": True, "laws": None, "rank": 8}),
         (MIDDLE, 32, 100, {"input_reduction": True, "laws": None, "record_params": True}),
@@ -76,12 +79,12 @@ def test_formula_against_tracemalloc(widths, n, steps, options):
     options = dict(options)
     U, x0 = problem(widths, n, options.pop("loss", "nll"), options.pop("rank", None))
     expected = nl.memory(U, steps, **options)
-    networks = options.pop("networks", None)
+    networks, algorithm = options.pop("networks", None), options.pop("algorithm", nl.Leapfrog(1e-4))
     if networks is None:
-        seen, _ = peak(lambda: nl.integrate(U, nl.Leapfrog(1e-4), x0, steps, rng=0, **options))
+        seen, _ = peak(lambda: nl.integrate(U, algorithm, x0, steps, rng=0, **options))
     else:
         starts = np.tile(x0, (networks, 1))
-        seen, _ = peak(lambda: nl.ensemble(U, nl.Leapfrog(1e-4), starts, steps, rng=0, **options))
+        seen, _ = peak(lambda: nl.ensemble(U, algorithm, starts, steps, rng=0, **options))
     assert seen - OBJECTS - OBJECTS_EACH * (networks or 0) <= expected <= 1.2 * seen
 
 
@@ -96,6 +99,32 @@ def test_every_argument_counts():
     ):  # fmt: skip
         assert nl.memory(U, 20, **{"n_threads": 1, **options}) != plain, options
     assert nl.memory(U, 2000, n_threads=1) > 1.9 * nl.memory(U, 1000, n_threads=1) - 2**20
+
+
+MOMENTS = {
+    nl.Adam: 1,
+    nl.RMSProp: 1,
+    nl.AdaGrad: 1,
+    nl.Lion: 0,
+    nl.SignGD: 0,
+    nl.Nesterov: 0,
+    nl.HeavyBall: 0,
+    nl.GD: 0,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("networks", [None, 3])
+@pytest.mark.parametrize("kind", MOMENTS, ids=lambda kind: kind.__name__)
+def test_a_second_moment_is_counted_as_it_is_allocated(kind, networks, dtype):
+    U, x0 = problem(SMALL, 8)
+    options = {"networks": networks, "laws": None, "dtype": dtype}
+    more = nl.memory(U, 4, algorithm=kind(0.01), **options) - nl.memory(U, 4, algorithm=nl.Leapfrog(0.01), **options)
+    plan = Plan(U, [], batch_size=None, backend="auto", dtype=dtype, steps=4, reduce=False, moving=False)
+    E = networks or 1
+    records = plan.records(E, 4, 1, with_params=False)
+    runs = Runs(plan, (kind(0.01),) * E, np.tile(x0, (E, 1)), np.zeros((E, x0.size)), 0.0, records, ())
+    assert more == runs.state.moment.nbytes == MOMENTS[kind] * E * x0.size * np.dtype(dtype).itemsize
 
 
 @pytest.mark.parametrize("U", [nl.potentials.Radial(3), nl.potentials.Callable(lambda x: (x @ x / 2, x), 3)], ids=repr)

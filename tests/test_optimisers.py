@@ -146,11 +146,9 @@ def test_a_quadratic_bowl_has_the_fixed_point(algorithm):
     np.testing.assert_allclose(first.x, [0.99, -0.99], rtol=1e-9)
 
 
-def test_input_reduction_and_drift_are_refused():
+def test_input_reduction_is_refused():
     with pytest.raises(ValueError, match="input_reduction=True is not possible here"):
         nl.integrate(U, nl.Adam(0.01), X0, 1, input_reduction=True)
-    with pytest.raises(ValueError, match="algorithm must be GD or HeavyBall"):
-        nl.drift(U, nl.Adam(0.01), X0, 1)
     wide = nl.Network([40, 3, 2]).potential(
         *(lambda r: (r.standard_normal((5, 40)), r.integers(0, 2, 5)))(np.random.default_rng(0))
     )

@@ -264,7 +264,8 @@ class Config:
         def check(**values: Any) -> _RunSection:
             problem: Potential = Radial() if U is None else U
             accepted = keys(memory, _PROBLEM_KEYS if U is None else ())
-            n_bytes = memory(problem, networks=networks, **{key: values[key] for key in values if key in accepted})
+            given = {key: values[key] for key in values if key in accepted}
+            n_bytes = memory(problem, networks=networks, algorithm=algorithms[0] if algorithms else None, **given)
             refuse_beyond_memory(n_bytes)
             if algorithms:
                 plan.motion(algorithms[0], (problem.n_params,), None, values.get("t0"))

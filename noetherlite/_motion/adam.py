@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._base import checks
-from .._base.types import Array
+from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
@@ -117,6 +117,10 @@ class Adam(Averaged):
     def momentum(self) -> float:
         """β₁."""
         return self.betas[0]
+
+    def settled(self, force: Float64Array, step: int) -> Float64Array:
+        """Return minus the average of a constant ∇U + λx over the steps so far, which the bias correction divides by as much."""
+        return -(1 - self.momentum**step) * force
 
     @property
     def coupled_decay(self) -> float:

@@ -135,6 +135,18 @@ class Algorithm(ABC):
         return self.weight_decay
 
     @property
+    def without_decay(self) -> Algorithm:
+        """The algorithm without weight decay."""
+        return dataclasses.replace(self, weight_decay=0.0)
+
+    def settled(self, force: Float64Array, step: int) -> Float64Array:
+        """Return the velocity before a step to which a constant ∇U + λx has led: momentum then adds nothing of its own.
+
+        Zero where no β says how long a gradient is remembered.
+        """
+        return -self.push / (1 - self.momentum) * force if self.momentum else np.zeros_like(force)
+
+    @property
     def is_linear(self) -> bool:
         """Whether a step is linear in the gradient, so that it is the same in other coordinates."""
         return self.clip is None

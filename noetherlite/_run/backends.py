@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from .._kernels.cpu.network import network
 from .._kernels.cpu.placed import Placed
 from .._problem.potentials import Potential
 from .device import Fleet
+from .plan import Plan
 from .runs import Runs
 
 
@@ -120,7 +122,8 @@ class NumPy:
         runs, e = self.runs, group.start
         laws = runs.begin(e)
         state, records = layout.views(runs.state, e), layout.views(runs.records, e)
-        self.run = reference.Run(self._evaluate, runs.method, runs.kernels[e], laws, runs.streams[e], state, records)
+        evaluate = in_numpy(runs.plan)
+        self.run = reference.Run(evaluate, runs.method, runs.kernels[e], laws, runs.streams[e], state, records)
 
     def advance(self, n_steps: int) -> None:
         """Take up to `n_steps` steps."""
@@ -129,16 +132,16 @@ class NumPy:
     def collect(self) -> None:
         """Do nothing: the reference uses the host's arrays."""
 
-    def _evaluate(self, x: Array, samples: Any) -> tuple[float, Array]:
-        problem = self.runs.plan.problem
-        return (
-            _evaluate_function(self.runs.plan.U, x)
-            if problem is None
-            else reference.value_and_gradient(problem, x, samples)
-        )
-
 
 KINDS: dict[str, type[Compiled | NumPy | Fleet]] = {"cpu": Compiled, "reference": NumPy, "cuda": Fleet}
+
+
+def in_numpy(plan: Plan) -> Callable[[Array, Any], tuple[float, Array]]:
+    """Return x, samples ↦ (U, ∇U) in NumPy."""
+    problem, U = plan.problem, plan.U
+    if problem is None:
+        return lambda x, samples: _evaluate_function(U, x)
+    return functools.partial(reference.value_and_gradient, problem)
 
 
 def _evaluate_function(U: Potential, x: Array) -> tuple[float, Array]:

@@ -9,6 +9,7 @@ import numpy as np
 from .._base import checks, limits
 from .._base.threads import threads
 from .._kernels.cpu import tiles
+from .._motion.base import Algorithm
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import NoetherSymmetry
 from .._symmetry.find import watched
@@ -27,6 +28,7 @@ def memory(
     dtype: str = "float64",
     n_threads: int | None = None,
     input_reduction: bool | None = None,
+    algorithm: Algorithm | None = None,
 ) -> int:
     """Return the peak memory of a compiled run from rest, in bytes.
 
@@ -45,7 +47,8 @@ def memory(
 
     n_L for "mse" (n_L + 1 with weights) and the last term, labels, for "nll", P where q > 1; twice with minibatches. In float32 the data are
     converted: s N (n_0 + n_L) more. `input_reduction` puts r coordinates in the place of n_0 inputs: fewer parameters in b, and
-    8r (N + 3n_1) + 8 (n_0 n_1 + P) more, and 8r n_0 for a basis that is not the samples. U itself and code are not counted.
+    8r (N + 3n_1) + 8 (n_0 n_1 + P) more, and 8r n_0 for a basis that is not the samples. An `algorithm` with a second moment, such as
+    `Adam`, has sP more in b. U itself and code are not counted.
 
     Parameters
     ----------
@@ -58,6 +61,8 @@ def memory(
     record_every, record_params, laws, batch_size, dtype, n_threads, input_reduction
         As for `integrate` and `ensemble`. Laws given as objects, and "rotation", are verified, and the reduction is chosen, as
         they do: this takes as long as the preparation of a run.
+    algorithm : Algorithm, optional
+        That of the run. `Adam`, `RMSProp` and `AdaGrad` keep a number more for each parameter, which is counted where it is given.
 
     Returns
     -------
@@ -82,6 +87,8 @@ def memory(
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
     is_potential(U)
+    if algorithm is not None:
+        checks.instance(algorithm, "algorithm", Algorithm, "an Algorithm such as nl.GD(0.1)")
     available = threads(n_threads)
     record_params = checks.boolean(record_params, "record_params")
     E = 1 if networks is None else checks.integer(networks, "networks", minimum=1)
@@ -102,7 +109,8 @@ def memory(
     params = R * s * plan.n_params if record_params else 0
     in_memory = params if E * params <= limits.PARAMS_IN_MEMORY else 0
     streams = 8 * plan.n_samples * (E if plan.batch else 1)  # without minibatches it is one for all
-    run = 16 * P + _array_bytes(plan.state(1)) + R * (24 + 32 * K) + in_memory
+    state = plan.state(1, with_moment=algorithm is not None and algorithm.method.has_moment)
+    run = 16 * P + _array_bytes(state) + R * (24 + 32 * K) + in_memory
     result = R * (74 + 56 * K + 10 * int(components.max())) + 2 * s * P
     common = _converted_bytes(plan) + _reduction_bytes(plan, E * R if record_params else 0)
     return common + streams + E * run + max(lanes * _tile_bytes(plan, available // lanes), E * result)

@@ -17,7 +17,7 @@ from .._motion.nesterov import NAGD
 from .._problem import datasets, drawn
 from .._problem.network import Network, NetworkPotential
 from .._run.integrate import integrate
-from .._theory.drift import PARTS, drift
+from .._theory.drift import drift
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _EPS = float(np.finfo(np.float64).eps)
 _MARKERS = ("o", "s", "^", "D", "v", "x")
 _BETA = 0.9
+_PARTS = ("lr", "noise", "decay", "momentum")  # of a drift: steps along gradients have no other
 _DECAY = 0.01
 
 # (title, lr ↦ algorithm, final time, start, learning rates): the same time for every rate.
@@ -142,15 +143,15 @@ def batch_size_figure(seeds: int) -> tuple[Figure, dict[str, Any]]:
     for ax, (title, algorithm) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
         drifts = np.array([[_drift_sizes(U, algorithm, steps, int(B), seed) for seed in range(seeds)] for B in sizes])
         mean, error = drifts.mean(axis=1), drifts.std(axis=1, ddof=1) / np.sqrt(seeds)
-        numbers[type(algorithm).__name__] = {"mean": mean, "error": error, "columns": ["change", *PARTS]}
-        for i, part in enumerate(["all", *PARTS]):
+        numbers[type(algorithm).__name__] = {"mean": mean, "error": error, "columns": ["change", *_PARTS]}
+        for i, part in enumerate(["all", *_PARTS]):
             if mean[:, i].any():
                 shown = np.where(mean[:, i] > 0, mean[:, i], np.nan)  # batches of all samples have no noise
                 style = {"color": (COLOURS[6], *COLOURS)[i], "marker": _MARKERS[i], "markersize": 4, "capsize": 2}
                 ax.errorbar(sizes, shown, error[:, i], label=part, linewidth=2.0 if i == 0 else 1.0, **style)
         below = sizes[:-1]  # a batch of all samples has no noise
         law = (n - below) / (below * (n - 1.0))
-        guide = law * np.exp(np.mean(np.log(mean[:-1, 1 + PARTS.index("noise")] / law)))
+        guide = law * np.exp(np.mean(np.log(mean[:-1, 1 + _PARTS.index("noise")] / law)))
         ax.plot(below, guide, color="0.5", linestyle=":", label=r"$\propto\frac{N-B}{B(N-1)}$", zorder=0)
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
@@ -173,4 +174,4 @@ def _drift_sizes(U: NetworkPotential, algorithm: GD | HeavyBall, steps: int, bat
     x0 = U.network.init(rng=seed)
     run = drift(U, algorithm, x0, steps, record_every=steps, laws=["scaling:1"], batch_size=batch_size, rng=seed)
     law = run["scaling:1"]
-    return [float(np.linalg.norm(a[-1])) for a in (law.change, *law.parts.values())]
+    return [float(np.linalg.norm(a[-1])) for a in (law.change, *(law.parts[part] for part in _PARTS))]

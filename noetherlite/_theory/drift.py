@@ -17,6 +17,8 @@ from .._base.threads import threads
 from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .._kernels import layout
 from .._motion.base import Algorithm
+from .._motion.gradient_descent import GD
+from .._motion.heavy_ball import HeavyBall
 from .._problem.potentials import Potential
 from .._run.drive import drive
 from .._run.outcome import member
@@ -26,6 +28,7 @@ from .._run.watch import Watch
 from .._symmetry.family import Family, NoetherSymmetry
 from .._symmetry.find import watched
 from . import charge_flow
+from .drift_steps import DriftWatch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,11 +44,12 @@ class LawDrift:
         The symmetry's name, for example "scaling:1".
     quantity : ndarray, shape (R, *shape)
         Q, as measured.
-    lr, noise, decay, momentum : ndarray, shape (R, *shape)
+    lr, noise, decay, momentum, direction : ndarray, shape (R, *shape)
         The parts of Q − Q_0; their sum is all of it, to round-off.
     first_order, second_order : ndarray, shape (R, *shape)
         Q by the continuous-time formulas, to first order in the step and with the inertia of finite steps; NaN for weight
-        decay and a user's symmetry with both G and ξ, whose ⟨g(x), x⟩ is no multiple of Q.
+        decay and a user's symmetry with both G and ξ, whose ⟨g(x), x⟩ is no multiple of Q, and for algorithms other than
+        `GD` and `HeavyBall` at one rate without clipping.
     damping : str
         "overdamped", "critically damped" or "underdamped", of the second formula; "unknown" where it is NaN.
     """
@@ -56,6 +60,7 @@ class LawDrift:
     noise: Float64Array
     decay: Float64Array
     momentum: Float64Array
+    direction: Float64Array
     first_order: Float64Array
     second_order: Float64Array
     damping: str
@@ -76,7 +81,8 @@ class LawDrift:
         return f"LawDrift({self.name!r}, max |Q - Q0| {np.abs(self.change).max(initial=0.0):.3g} of {sizes})"
 
 
-PARTS = ("lr", "noise", "decay", "momentum")
+# In the order of the rows of `DriftWatch.parts`, and those but the last in the order of the kernels'.
+PARTS = ("lr", "noise", "decay", "momentum", "direction")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,7 +91,7 @@ class Drift(Mapping[str, LawDrift]):
 
     Attributes
     ----------
-    algorithm : GD or HeavyBall
+    algorithm : Algorithm
         The algorithm.
     t : ndarray, shape (R,)
         Times, in units of the algorithm's step.
@@ -146,9 +152,10 @@ class Drift(Mapping[str, LawDrift]):
         ax.plot(self.t, one(law.change), **axes.style_of(style, color="black", linewidth=3.0, label="$Q-Q_0$"))
         for i, (label, part) in enumerate(law.parts.items()):
             if part.any():
-                ax.plot(self.t, one(part), color=COLOURS[i], linewidth=1.0, label=label)
-        predicted = one(law.second_order - law.quantity[0])
-        ax.plot(self.t, predicted, color=COLOURS[4], linestyle="--", label="continuous-time formula")
+                ax.plot(self.t, one(part), color=COLOURS[i + (i > 3)], linewidth=1.0, label=label)
+        predicted = one(law.second_order - law.quantity[:1])
+        if not np.isnan(predicted).all():
+            ax.plot(self.t, predicted, color=COLOURS[4], linestyle="--", label="continuous-time formula")
         ax.set(xlabel="time $t$", ylabel="drift of $Q$", title=f"{name}, component {component}")
         axes.legend_above(ax, rows=3)
         return ax
@@ -162,6 +169,7 @@ def drift(
     steps: int,
     *,
     velocity: ArrayLike | None = None,
+    t0: float | None = None,
     record_every: int = 1,
     laws: str | Sequence[str | NoetherSymmetry] = "all",
     batch_size: int | None = None,
@@ -169,42 +177,60 @@ def drift(
     backend: str = "auto",
     n_threads: int | None = None,
 ) -> Drift:
-    """Run gradient descent or the heavy ball, and split the drift of each law's quantity into its causes.
+    """Run an algorithm, and split the drift of each law's quantity into its causes.
 
-    Gradient flow conserves Q. A step of the run changes it exactly by
+    Gradient flow conserves Q. A step that moves x by D changes it by Q̇(D) + ½B(D, D), exactly, with Q̇(D) = ⟨∇Q(x), D⟩. The same
+    step is taken again, from the same x, without one cause after the other:
 
-        Q' − Q = ½r²B(ḡ, ḡ)                                lr: the gradient ḡ of all samples at a finite rate r,
-               + ½r²(B(g, g) − B(ḡ, ḡ))                    noise, of the minibatch's gradient g,
-               + ½r²(B(d, d) − B(g, g)) − rλ⟨g(x), x⟩      weight decay, d = g + λx,
-               + hβQ̇ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩       momentum, v' = βv − d and Q̇ = ⟨∇Q(x), v⟩,
+        D_1    with the gradient ḡ of all samples, without weight decay, and with a velocity to which ḡ alone has led,
+        D_2    with the minibatch's gradient g in the place of ḡ,
+        D_3    with weight decay too, coupled or not,
 
-    where r = h/(1 − β) is the effective rate with momentum: the first three parts are those of gradient descent at the rate r,
-    and the last is the deviation of momentum from it. Q̇ is the charge J = ⟨g(x), v⟩, and ½(J + Jᵀ) for a linear layer, whose Q
-    belongs to the symmetric part of its generators; in a slow motion it makes B(d, d) larger by (1 + β)/(1 − β).
+    and with c(D) = Q̇(D) + ½B(D, D) the parts are
+
+        direction    Q̇(D_1), of first order in the step: what a preconditioner, a sign or a gradient of another point does;
+                     zero for steps along the gradient at x, which is orthogonal to g(x),
+        lr           ½B(D_1, D_1), of second order: the finite rate,
+        noise        c(D_2) − c(D_1),
+        decay        c(D_3) − c(D_2),
+        momentum     c(D) − c(D_3): what the velocity carries beyond the present gradient; for Newtonian dynamics all of it.
+
+    A preconditioner is the one that the step has with its gradient: squares of gradients so far are the run's. For gradient
+    descent and the heavy ball with r = h/(1 − β), d = g + λx, v' = βv − d this is
+
+        lr = ½r²B(ḡ, ḡ),   noise = ½r²(B(g, g) − B(ḡ, ḡ)),   decay = ½r²(B(d, d) − B(g, g)) − rλ⟨g(x), x⟩,
+        momentum = hβQ̇(v) + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩,
+
+    which kernels add up. Q̇(v) is the charge J = ⟨g(x), v⟩, and ½(J + Jᵀ) for a linear layer, whose Q belongs to the symmetric
+    part of its generators; in a slow motion momentum makes B(d, d) larger by (1 + β)/(1 − β).
 
     Parameters
     ----------
     U : Potential
         The potential.
-    algorithm : GD or HeavyBall
-        The algorithm, with its `weight_decay`; the flows of other algorithms do not conserve Q.
+    algorithm : Algorithm
+        Any, with its `weight_decay`, `clip` and schedule.
     x0 : array_like, shape (P,)
         Initial parameters.
     steps : int
         Number of steps, ≥ 0.
     velocity : array_like, shape (P,), optional
-        Initial velocity of the heavy ball, zero by default.
+        Initial velocity, zero by default.
+    t0 : float, optional
+        Initial time, as for `integrate`.
     record_every : int
         Record step 0, every `record_every` steps, and the last. The predictions take B(ẋ, ẋ) as constant in between.
     laws : "all", or a sequence of names and symmetries
         As for `integrate`, except rotations, which have no Q.
     batch_size, rng, backend, n_threads
-        As for `integrate`. With minibatches every step takes an additional gradient on all samples.
+        As for `integrate`. With minibatches every step takes an additional gradient on all samples; with algorithms other than
+        `GD` and `HeavyBall` at one rate, every step is taken up to four times, three times of them in NumPy.
 
     Returns
     -------
     Drift
-        ``drift["scaling:1"].change``, its parts ``.lr``, ``.noise``, ``.decay``, ``.momentum``, and the predictions ``.first_order`` and ``.second_order``.
+        ``drift["scaling:1"].change``, its parts ``.lr``, ``.noise``, ``.decay``, ``.momentum``, ``.direction``, and the
+        predictions ``.first_order`` and ``.second_order``.
 
     Raises
     ------
@@ -224,18 +250,17 @@ def drift(
     >>> law = run["scaling:1"]
     >>> bool(np.allclose(law.change, law.lr + law.noise + law.decay + law.momentum, rtol=0, atol=1e-13))
     True
+    >>> law = nl.drift(U, nl.Adam(0.01), net.init(rng=0), 200)["scaling:1"]
+    >>> bool(np.allclose(law.change, sum(law.parts.values()), rtol=0, atol=1e-13))
+    True
     """
     check_problem(U, algorithm)
-    if algorithm.dynamics.mass > 0 or not algorithm.starts_anywhere:
-        raise ValueError(f"algorithm must be GD or HeavyBall, whose flow conserves Q; got {algorithm}")
-    if algorithm.clip is not None:
-        raise ValueError(f"clip must be None, the parts of a drift are those of the whole gradient; got {algorithm}")
-    if algorithm.has_schedule:
-        raise ValueError(f"lr must be a number, the parts of a drift are those of one rate; got {algorithm}")
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
+    algorithm = algorithm.over(steps)
     x = checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
-    v, start = motion(algorithm, x.shape, velocity, None)
+    v, start = motion(algorithm, x.shape, velocity, t0)
+    in_kernels = _in_kernels(algorithm)
     plan = Plan(
         U,
         _with_quantity(watched(U, laws, minibatches=batch_size is not None), laws),
@@ -246,37 +271,53 @@ def drift(
         reduce=False,
         moving=True,
     )
-    records = plan.records(1, steps, every, with_params=False, with_parts=True)
+    records = plan.records(1, steps, every, with_params=False, with_parts=in_kernels)
     runs = Runs(plan, (algorithm,), x[None], v[None], start, records, (minibatches(plan, rng),))
-    watch = Watch(runs)
+    watch = Watch(runs) if in_kernels else DriftWatch(runs)
     drive(runs, watch, threads(n_threads))
     status, message, _ = member(runs, 0, watch.stopped[0])
     written = records.step[0] >= 0
     step = records.step[0, written]
+    all_parts = watch.parts if isinstance(watch, DriftWatch) else _of_kernels(records.parts[0])
     drifts, stop = {}, 0
     for s in plan.watched:
         begin, stop = stop, stop + s.n_generators
-        Q, J, parts = (a[0, written, ..., begin:stop] for a in (records.quantity, records.charge, records.parts))
-        moving = algorithm.has_velocity and step.size > 0
-        rate = s.quantity_rate(J[0].reshape(s.shape)).ravel() if moving else np.zeros(s.n_generators)
-        drifts[s.name] = _law_drift(s, algorithm, step, Q, rate, parts)
-    t = np.asarray(algorithm.dt * step, dtype=np.float64)
+        Q, parts = records.quantity[0, written, begin:stop], all_parts[written, :, begin:stop]
+        first = second = np.full_like(Q, np.nan)
+        kind = "unknown"
+        if in_kernels and step.size:
+            J, source = (a[0, written, ..., begin:stop] for a in (records.charge, records.parts[:, :, layout.SOURCE]))
+            rate = s.quantity_rate(J[0].reshape(s.shape)).ravel() * algorithm.has_velocity
+            first, second, kind = _predicted(s, algorithm, step, Q, rate, source)
+        arrays = [a.reshape(step.size, *s.shape) for a in (Q, *np.moveaxis(parts, 1, 0), first, second)]
+        drifts[s.name] = LawDrift(s.name, *arrays, kind)  # type: ignore[call-arg]
+    t = algorithm.times(start, step)
     return Drift(algorithm, t, step, records.loss[0, written], ByName(drifts, "law"), runs.x(0), status, message)
 
 
-def _law_drift(
-    s: Family, algorithm: Algorithm, step: IntArray, Q: Float64Array, rate: Float64Array, parts: Float64Array
-) -> LawDrift:
-    columns = [parts[:, part] for part in (layout.LR, layout.NOISE, layout.DECAY, layout.MOMENTUM)]
-    first = second = np.full_like(Q, np.nan)
-    kappa, kind = s.quantity_degree if algorithm.weight_decay else 0.0, "unknown"
-    if kappa is not None and step.size:
-        kind = charge_flow.damping(algorithm, kappa)
-        square = np.diff(parts[:, layout.SOURCE], axis=0) / (algorithm.dt * np.diff(step)[:, None])
-        first = charge_flow.first_order(algorithm, kappa, step, Q[0], square)
-        second = charge_flow.second_order(algorithm, kappa, step, Q[0], rate, square)
-    arrays = [a.reshape(step.size, *s.shape) for a in (Q, *columns, first, second)]
-    return LawDrift(s.name, *arrays, kind)  # type: ignore[call-arg, arg-type]
+def _in_kernels(algorithm: Algorithm) -> bool:
+    """Return whether kernels attribute the drift: gradient descent and the heavy ball at one rate, with all of the gradient."""
+    plain = isinstance(algorithm, GD | HeavyBall) and algorithm.is_linear and not algorithm.has_schedule
+    return plain and set(algorithm.constants) <= {1.0}  # no first step is longer than the others
+
+
+def _of_kernels(parts: Float64Array) -> Float64Array:
+    """Return the parts that kernels have added up, and zeros for the direction, which is the gradient's."""
+    columns = parts[:, [layout.LR, layout.NOISE, layout.DECAY, layout.MOMENTUM]]
+    return np.concatenate([columns, np.zeros_like(columns[:, :1])], axis=1)
+
+
+def _predicted(
+    s: Family, algorithm: Algorithm, step: IntArray, Q: Float64Array, rate: Float64Array, source: Float64Array
+) -> tuple[Float64Array, Float64Array, str]:
+    """Return Q by the formulas of first and second order, and the kind of damping."""
+    kappa = s.quantity_degree if algorithm.weight_decay else 0.0
+    if kappa is None:
+        return np.full_like(Q, np.nan), np.full_like(Q, np.nan), "unknown"
+    square = np.diff(source, axis=0) / (algorithm.dt * np.diff(step)[:, None])
+    first = charge_flow.first_order(algorithm, kappa, step, Q[0], square)
+    second = charge_flow.second_order(algorithm, kappa, step, Q[0], rate, square)
+    return first, second, charge_flow.damping(algorithm, kappa)
 
 
 def _with_quantity(families: list[Family], laws: object) -> list[Family]:
