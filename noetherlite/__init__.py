@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._check.verdict import Report
     from ._motion.adagrad import AdaGrad
     from ._motion.adam import Adam
+    from ._motion.baoab import BAOAB
     from ._motion.base import Algorithm
     from ._motion.conformal_leapfrog import ConformalLeapfrog
     from ._motion.dynamics import GF, NAGF, ND, Dynamics
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ._motion.gradient_descent import GD
     from ._motion.heavy_ball import HeavyBall
     from ._motion.kinks import SlidingMode
+    from ._motion.langevin import SGLD
     from ._motion.leapfrog import Leapfrog
     from ._motion.lion import Lion
     from ._motion.nesterov import NAGD
@@ -63,11 +65,13 @@ __version__ = version()
 
 # Every public name and where it is, imported when it is first asked for: "room.file", "room.file:name there", or "" for a face.
 _HOMES = {
+    "BAOAB": "_motion.baoab",
     "GD": "_motion.gradient_descent",
     "GF": "_motion.dynamics",
     "NAGD": "_motion.nesterov",
     "NAGF": "_motion.dynamics",
     "ND": "_motion.dynamics",
+    "SGLD": "_motion.langevin",
     "Activation": "_problem.activations",
     "AdaGrad": "_motion.adagrad",
     "Adam": "_motion.adam",

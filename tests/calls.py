@@ -110,6 +110,8 @@ MADE_BY_THE_LIBRARY = {
 CALLS = {
     "GD": (nl.GD, dict(lr=0.1, weight_decay=0.0, clip=None)),
     "AdaGrad": (nl.AdaGrad, dict(lr=0.1, initial_accumulator=0.0, eps=1e-10, weight_decay=0.0, clip=None)),
+    "BAOAB": (nl.BAOAB, dict(lr=0.1, temperature=1.0, gamma=1.0, mass=1.0, weight_decay=0.0, clip=None)),
+    "SGLD": (nl.SGLD, dict(lr=0.1, temperature=1.0, weight_decay=0.0, clip=None)),
     "Adam": (nl.Adam, dict(lr=0.1, betas=(0.9, 0.999), eps=1e-8, decoupled=False, weight_decay=0.0, clip=None)),
     "Lion": (nl.Lion, dict(lr=0.1, betas=(0.9, 0.99), weight_decay=0.0, clip=None)),
     "Nesterov": (nl.Nesterov, dict(lr=0.1, momentum=0.9, weight_decay=0.0, clip=None)),

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 _SYMBOLS = {
-    r"\alpha": "α", r"\beta ": "β", r"\beta": "β", r"\gamma": "γ", r"\mu ": "μ", r"\mu": "μ", r"\xi": "ξ", r"\eta": "η", r"\lambda": "λ", r"\tau": "τ", r"\nabla ": "∇",
+    r"\alpha": "α", r"\beta ": "β", r"\beta": "β", r"\gamma": "γ", r"\mu ": "μ", r"\mu": "μ", r"\xi": "ξ", r"\eta": "η", r"\lambda": "λ", r"\tau": "τ", r"\sigma": "σ", r"\rho ": "ρ", r"\rho": "ρ", r"\Delta": "Δ", r"\nabla ": "∇",
     r"\sum": "Σ", r"\langle ": "⟨", r"\rangle": "⟩", r"\|": "‖", r"^{\top}": "ᵀ", "^2": "²", "^3": "³", "-": "−",
     r"\times": "×", r"\int ": "∫", r"\to ": "→ ", r"\,": " ",
 }  # fmt: skip

@@ -188,7 +188,7 @@ def _stepwise(
         raise ValueError(f"lr must be a number, recordings with a schedule are not checked; got {algorithm}")
     if every > 1 and not algorithm.starts_anywhere:
         raise ValueError(
-            f"every={every} is not possible with {algorithm}, whose steps depend on averages of gradients; record every step"
+            f"every={every} is not possible with {algorithm}, whose steps depend on more than positions; record every step"
         )
     families = step_laws(U, algorithm, laws, minibatches or batches is not None)
     t0, limitations = start_time(algorithm, None) if t is None else 0.0, []

@@ -91,7 +91,7 @@ class Laws(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """Minibatches: evaluation number e takes `size` samples from a shuffle that is a function of (key, epoch)."""
+    """Minibatches: evaluation number e takes `size` samples from a shuffle that is a function of (key, epoch); the key is the noise's, too."""
 
     size: int  # N for the full batch
     key: np.uint64

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import layout, pointwise
+from . import layout, noise, pointwise
 from .functions import ACTIVATIONS, LOSSES, POTENTIALS
 from .layout import EVALUATIONS, PHASE, STEPS_DONE
 from .reference_laws import generators, pair, quantity_rate, translation
@@ -212,6 +212,10 @@ class Run:
         s.counts[EVALUATIONS] = evaluation + 1
         if not math.isfinite(s.loss[0]):
             s.counts[PHASE] = layout.DIVERGED
+
+    def draw_noise(self) -> None:
+        """Set y to the normal numbers of the step."""
+        noise.draw(self.batches.key, int(self.state.counts[STEPS_DONE]), self.state.y)
 
     def _start(self) -> None:
         s = self.state

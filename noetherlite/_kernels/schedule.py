@@ -28,6 +28,7 @@ UPDATE, COUNT = range(11, 13)  # (rule), a step is done
 ATTRIBUTE = 13  # what of the drift of Q the step that is due makes
 CHECK, NORMS, WRITE = range(14, 17)  # the end if U is not finite (samples); sizes of vectors; a record (samples)
 GRADIENT_NORM, CLIP = range(19, 21)  # the size of ∇U; ∇U no longer than the algorithm says
+NOISE = 21  # y: normal numbers of the step
 UNDECAYED, STRETCH = range(17, 19)  # y, ∇U of the last gradient; the steps up to a record, compiled as one function
 # Vectors; NOWHERE for a gradient that is not wanted.
 X, V, G, Y = range(4)
@@ -137,6 +138,10 @@ class Phases:
         shuffle = [_row(SHUFFLE)] if self._kind.minibatches else []
         clip = [_row(GRADIENT_NORM), _row(CLIP)] if self._kind.clips else []
         return [*shuffle, *self.passes(BATCH, vector, G), *clip, _row(FINISH, vector=vector)]
+
+    def noise(self) -> list[Row]:
+        """Normal numbers of the step in y."""
+        return [_row(NOISE, vector=Y)]
 
     def form(self, what: int, a: int, b: int, slot: int) -> list[Row]:
         """A form of two vectors, if there are laws; threads do not meet after it."""

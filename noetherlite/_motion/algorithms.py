@@ -8,10 +8,12 @@ from typing import Any
 from .._base import checks
 from .adagrad import AdaGrad
 from .adam import Adam
+from .baoab import BAOAB
 from .base import Algorithm
 from .conformal_leapfrog import ConformalLeapfrog
 from .gradient_descent import GD
 from .heavy_ball import HeavyBall
+from .langevin import SGLD
 from .leapfrog import Leapfrog
 from .lion import Lion
 from .nesterov import NAGD
@@ -33,6 +35,8 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         AdaGrad,
         Lion,
         SignGD,
+        SGLD,
+        BAOAB,
     )
 }
 

@@ -152,6 +152,11 @@ class Algorithm(ABC):
         return self.clip is None
 
     @property
+    def has_noise(self) -> bool:
+        """Whether steps draw random numbers, from a key that a run makes of its `rng`."""
+        return False
+
+    @property
     def implies_gradients(self) -> bool:
         """Whether recorded positions give the gradients back."""
         return True

@@ -58,7 +58,7 @@ def ensemble(
     velocity : array_like, shape (E, P), optional
         Initial velocities, zero by default.
     rng : int, SeedSequence or Generator
-        Seeds the minibatches: run e uses the e-th child, `numpy.random.SeedSequence(rng).spawn(E)[e]`. To repeat the runs from
+        Seeds the minibatches and the noise: run e uses the e-th child, `numpy.random.SeedSequence(rng).spawn(E)[e]`. To repeat the runs from
         e on in another ensemble, give `rng=numpy.random.SeedSequence(rng, n_children_spawned=e)`.
     n_threads : int, optional
         Threads that the runs are distributed over, by default numba's number (NUMBA_NUM_THREADS). Results do not depend on
@@ -103,7 +103,7 @@ def ensemble(
         U,
         algorithms,
         starts,
-        [None] * E if batch_size is None else _spawn(rng, E),
+        _spawn(rng, E) if batch_size is not None or algorithms[0].has_noise else [None] * E,
         steps,
         velocity=velocity,
         t0=t0,

@@ -85,7 +85,7 @@ def integrate(
         by default. The laws of scalings, linear layers and translations hold for every batch; rotations are not
         watched, and a user's `Symmetry` is verified on all samples only.
     rng : int, SeedSequence or Generator
-        Seeds the minibatches; unused without `batch_size`.
+        Seeds the minibatches, and the noise of `SGLD` and `BAOAB`; unused without either.
     backend : {"auto", "cpu", "reference", "cuda"}
         "cpu" is compiled; "reference" is NumPy, and the only one for `potentials.Callable`; "cuda" runs on an NVIDIA GPU
         and needs the extra `cuda`. "auto" is "cpu", or "reference" if U cannot be compiled or with NUMBA_DISABLE_JIT=1.

@@ -60,7 +60,8 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
     message = ", ".join(f"{count[s]} {s}" for s in ("completed", "diverged", "stopped") if count[s])
     x, v = runs.ends()
     x[~begun] = v[~begun] = np.nan
-    keys = None if plan.batch is None else [int(stream.key) for stream in runs.streams]
+    seeded = plan.batch is not None or runs.algorithms[0].has_noise
+    keys = [int(stream.key) for stream in runs.streams] if seeded else None
     return Trajectory(
         t=t,
         step=step,

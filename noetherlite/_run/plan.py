@@ -149,14 +149,14 @@ def motion(
     return v, start
 
 
-def minibatches(plan: Plan, rng: Seed) -> layout.Batches:
-    """Return the stream of minibatches with a key drawn from `rng`."""
+def minibatches(plan: Plan, rng: Seed, noise: bool = False) -> layout.Batches:
+    """Return the stream of minibatches and noise with a key drawn from `rng`, if there are any."""
     generator = checks.generator(rng)
-    return stream(plan, 0 if plan.batch is None else generator.integers(2**63))
+    return stream(plan, generator.integers(2**63) if noise or plan.batch is not None else 0)
 
 
 def stream(plan: Plan, key: Any) -> layout.Batches:
-    """Return the stream of minibatches with this key."""
+    """Return the stream of minibatches and noise with this key."""
     return layout.Batches(plan.drawn, np.uint64(key), np.arange(plan.n_samples))
 
 

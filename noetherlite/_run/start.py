@@ -47,7 +47,7 @@ def start(
     if not first.is_linear:
         if input_reduction is True:
             raise ValueError(
-                f"input_reduction=True is not possible here: a step of {first} is not linear in the gradient"
+                f"input_reduction=True is not possible here: a step of {first} is another in other coordinates"
             )
         input_reduction = False if input_reduction is None else input_reduction
     plan = Plan(
@@ -60,8 +60,9 @@ def start(
         reduce=False if input_reduction is None and record_params else input_reduction,
         moving=bool(v.any()) or first.weight_decay > 0,
     )
-    # Without minibatches the stream is not used, and all runs share one.
-    streams = (stream(plan, 0),) * E if plan.batch is None else tuple(minibatches(plan, seed) for seed in seeds)
+    # Without minibatches and noise the stream is not used, and all runs share one.
+    seeded = plan.batch is not None or first.has_noise
+    streams = tuple(minibatches(plan, seed, first.has_noise) for seed in seeds) if seeded else (stream(plan, 0),) * E
     records = plan.records(E, steps, every, record_params)
     return Runs(plan, tuple(algorithms), x0.reshape(E, -1), v.reshape(E, -1), begin, records, streams)
 

@@ -46,9 +46,10 @@ class LawRecord:
         J = ⟨g(x), ẋ⟩; for gradient descent ẋ = −∇U(x), less λx with weight decay.
     source_integral : ndarray, shape (R, *shape)
         ∫ μS ds from t_0 by the trapezoidal rule over every step, S = ⟨Gẋ, ẋ⟩; NaN for gradient descent and heavy ball, whose
-        laws have no source.
+        laws have no source. Noise is a source: what it has made of μJ (`BAOAB`) is part of it, and for `SGLD` it is what noise
+        has made of Q, or of ∫⟨g(x), dx⟩ where there is no Q.
     residual : ndarray, shape (R, *shape)
-        The Noether residual r(t) = μJ − μ(t_0)J(t_0) − ∫μS ds (m > 0), Q(t) − Q(t_0) (m = 0). It measures how well the
+        The Noether residual r(t) = μJ − μ(t_0)J(t_0) − ∫μS ds (m > 0), Q(t) − Q(t_0) (m = 0), less the source of `SGLD`. It measures how well the
         algorithm follows the continuous law and decreases with the step size. This law has no weight decay, whose effect is
         therefore part of the residual. For m = 0 and G not symmetric (rotations) gradient flow conserves no quantity and
         has J = 0 alone: the residual is then ∫J ds, which is round-off for any step size, and tests the gradient.
@@ -172,6 +173,7 @@ class _Course(NamedTuple):
 
     dynamics: Dynamics
     law_of: str  # balanced by the exact laws: Q, J or μJ
+    noise: bool
     t: Float64Array
     weight: Float64Array  # factor μ (or 1) of the continuous law
     exact: Float64Array  # and of the discrete one
@@ -237,7 +239,7 @@ def _course(algorithms: Sequence[Algorithm], t: Float64Array, step: IntArray, ro
         exact = weight
         with np.errstate(divide="ignore"):
             pushes = np.minimum(pushes, dynamics.mass / (dynamics.friction(t) * dt))
-    return _Course(dynamics, law_of, t, weight, exact, round_off, push, pushes)
+    return _Course(dynamics, law_of, algorithms[0].has_noise, t, weight, exact, round_off, push, pushes)
 
 
 def _record(
@@ -252,10 +254,10 @@ def _record(
 ) -> LawRecord:
     """Return one law's record from sums in units of μ, which are overwritten."""
     t, first = course.t, (*(slice(None) for _ in course.t.shape[1:]), slice(1))
-    weight, exact, round_off, push, pushes = (_along(a, charge) for a in course[3:])
+    weight, exact, round_off, push, pushes = (_along(a, charge) for a in course[4:])
     if not s.symmetric:
         quantity[:] = np.nan
-    if not s.symmetric and course.law_of == "Q":
+    if not s.symmetric and course.law_of == "Q" and not course.noise:
         largest = np.zeros_like(largest)  # the exact law is one of Q, which does not exist
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # in the last records of a run that diverges
         discrete *= exact
@@ -266,6 +268,8 @@ def _record(
             residual = weight * charge
             residual -= faded * charge[first]
             residual -= integral
+        elif course.noise:  # the kernels sum what it makes of Q, and ∫⟨g(x), dx⟩ where there is none
+            residual = np.asarray(quantity - quantity[first] - integral) if s.symmetric else discrete.copy()
         else:  # for m = 0 the kernels accumulate ∫J ds
             residual = np.asarray(quantity - quantity[first]) if s.symmetric else integral
             integral = np.full_like(integral, np.nan)

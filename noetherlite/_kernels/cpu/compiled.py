@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import layout, pointwise, schedule
+from .. import layout, noise, pointwise, schedule
 from ..jit import compiled, inlined, merged
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
 from ..rules import Method
@@ -196,6 +196,8 @@ def advance(run, x, n_steps):
             i += n - 1
         elif op == schedule.SHUFFLE:
             draw(run, batches, state)
+        elif op == schedule.NOISE:
+            noise.draw(batches.key, state.counts[STEPS_DONE], at)
         elif op == schedule.UNDECAYED:
             combine(1.0, state.gradient, -algorithm.weight_decay, x, state.y)
         elif op == schedule.ATTRIBUTE:

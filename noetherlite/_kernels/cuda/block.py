@@ -6,7 +6,7 @@ import functools
 
 from numba import cuda
 
-from .. import layout, pointwise, schedule
+from .. import layout, noise, pointwise, schedule
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
 from ..schedule import ALL, MEET, OP, VECTOR, A, B, C
 from .device_layout import (
@@ -83,6 +83,8 @@ def perform(functions, row, step, setting, algorithm, run, state, records, e, fi
         gradient_norm(run, first, stride)
     elif op == schedule.CLIP:
         clip(algorithm.clip, run, first, stride)
+    elif op == schedule.NOISE:
+        draw(setting.batches.key[e], step, x, first, stride)
     elif op == schedule.FINISH:
         finish(algorithm, x, run, state.counts, e, first, stride)
     elif op == schedule.NORMS:
@@ -107,6 +109,14 @@ def shuffle(batches, counts, e):
     epoch, position = pointwise.minibatch(counts[e, EVALUATIONS], batches.size, batches.order.shape[1])
     if position == 0:
         pointwise.shuffle(batches.key[e], epoch, batches.order[e])
+
+
+@device
+def draw(key, step, out, first, stride):
+    """A thread's share of the normal numbers of a step."""
+    bits = noise.stream(key, step)
+    for i in range(first, out.size, stride):
+        out[i] = noise.normal(bits, i)
 
 
 @written_out

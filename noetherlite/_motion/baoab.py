@@ -1,0 +1,292 @@
+"""Langevin dynamics with inertia, by BAOAB steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import Float64Array
+from .._kernels import layout
+from .._kernels.discrete_laws import FROM_CHARGE, drag_of_step, faded, pulled
+from .._kernels.jit import scalar
+from .._kernels.reference import Run
+from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
+from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X, Y
+from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .dynamics import Dynamics
+
+
+class _Half(NamedTuple):
+    half: float  # h/2
+    kick: float  # h/2m
+    pull: float
+
+
+class _Middle(NamedTuple):
+    half: float
+    drag: float  # e^{−γh/m} − 1
+    noise: float  # √((1 − e^{−2γh/m}) T/m)
+
+
+@scalar
+def _of_half(algorithm: layout.Algorithm, step: int) -> _Half:
+    kick = 0.5 * algorithm.h / algorithm.mass
+    return _Half(0.5 * algorithm.h, kick, -kick * algorithm.weight_decay)
+
+
+@scalar
+def _of_middle(algorithm: layout.Algorithm, step: int) -> _Middle:
+    drag = drag_of_step(algorithm, step)
+    spread = -drag * (2.0 + drag) * algorithm.constants[0] / algorithm.mass
+    return _Middle(0.5 * algorithm.h, drag, math.sqrt(spread))
+
+
+@scalar
+def _kicked_and_drifted(c: _Half, at: Coordinate) -> tuple[float, ...]:
+    """Return x + (h/2)v' and v' = v − (h/2m)d."""
+    v = at.v - c.kick * at.g
+    return at.x + c.half * v, v
+
+
+@scalar
+def _rubbed_and_drifted(c: _Middle, at: Coordinate) -> tuple[float, ...]:
+    """Return x + (h/2)v' and v' = e^{−γh/m} v + noise, with ξ in y."""
+    v = at.v + c.drag * at.v + c.noise * at.y
+    return at.x + c.half * v, v
+
+
+@scalar
+def _kicked(c: _Half, at: Coordinate) -> tuple[float, ...]:
+    """Return v − (h/2m)d."""
+    return (at.v - c.kick * at.g,)
+
+
+@scalar
+def _law_of_first_half(c: _Half, at: Component) -> tuple[float, ...]:
+    """J' = J − (h/2m)λC + (h/2)B(v', v')."""
+    return (pulled(at.balance, c.pull, at.pull) + c.half * at.square,)
+
+
+@scalar
+def _law_of_noise(c: _Middle, at: Component) -> tuple[float, ...]:
+    """J' = e^{−γh/m} J + noise ⟨g(x), ξ⟩, divided by μ at the end of the step; of ∫ μS ds/μ the half at its start."""
+    made = c.noise * at.moved
+    integral = faded(at.integral + c.half * at.source, c.drag) + made
+    return faded(at.origin, c.drag), faded(at.balance, c.drag) + made, integral
+
+
+@scalar
+def _law_of_drift(c: _Half, at: Component) -> tuple[float, ...]:
+    """J' = J + (h/2)B(v, v)."""
+    return (at.balance + c.half * at.square,)
+
+
+@scalar
+def _law_of_kick(c: _Half, at: Component) -> tuple[float, ...]:
+    """J' = J − (h/2m)λC; of ∫ μS ds/μ the half at the end."""
+    return pulled(at.balance, c.pull, at.pull), at.integral + c.half * at.square, at.square
+
+
+_SOURCE = (Form(SQUARE, PAIR, V, V),)
+FIRST_HALF = Move(_of_half, _kicked_and_drifted, ("x", "v"))
+SECOND_HALF = Move(_of_middle, _rubbed_and_drifted, ("x", "v"))
+KICK = Move(_of_half, _kicked, ("v",))
+LAW_OF_FIRST_HALF = Law(_of_half, _law_of_first_half, ("balance",), _SOURCE)
+LAW_OF_NOISE = Law(_of_middle, _law_of_noise, ("origin", "balance", "integral"), (Form(MOVED, CHARGE, X, Y),))
+LAW_OF_DRIFT = Law(_of_half, _law_of_drift, ("balance",), _SOURCE)
+LAW_OF_KICK = Law(_of_half, _law_of_kick, ("balance", "integral", "source"), _SOURCE)
+
+
+def _step(p: Phases) -> list[Row]:
+    first = [*p.pull(X), *p.move(FIRST_HALF), *p.settle(LAW_OF_FIRST_HALF), *p.noise(), *p.settle(LAW_OF_NOISE)]
+    second = [*p.move(SECOND_HALF), *p.settle(LAW_OF_DRIFT), *p.evaluate(X)]
+    return [*first, *second, *p.pull(X), *p.move(KICK), *p.settle(LAW_OF_KICK)]
+
+
+def _plain(run: Run, t: float) -> None:
+    s, a = run.state, run.algorithm
+    kick, decay = 0.5 * a.h / a.mass, a.gamma * a.h / a.mass
+    noise = math.sqrt(-math.expm1(-2 * decay) * a.constants[0] / a.mass)
+    s.balance[:] -= kick * run.pull(s.x)
+    s.v[:] -= kick * s.gradient
+    s.x[:] += 0.5 * a.h * s.v
+    s.balance[:] += 0.5 * a.h * run.pair(s.v, s.v)
+    run.draw_noise()
+    made = noise * run.charge(s.x, s.y)
+    s.integral[:] += 0.5 * a.h * s.source
+    run.fade(t, t + a.h, s.origin, s.balance, s.integral)
+    s.balance[:] += made
+    s.integral[:] += made
+    s.v[:] = math.exp(-decay) * s.v + noise * s.y
+    s.x[:] += 0.5 * a.h * s.v
+    s.balance[:] += 0.5 * a.h * run.pair(s.v, s.v)
+    run.take_gradient(s.x)
+    s.balance[:] -= kick * run.pull(s.x)
+    s.v[:] -= kick * s.gradient
+    s.source[:] = run.pair(s.v, s.v)
+    s.integral[:] += 0.5 * a.h * s.source
+
+
+METHOD = Method(
+    FROM_CHARGE,
+    (FIRST_HALF, LAW_OF_FIRST_HALF, LAW_OF_NOISE, SECOND_HALF, LAW_OF_DRIFT, KICK, LAW_OF_KICK),
+    _step,
+    _plain,
+)
+
+
+@dataclass(frozen=True, repr=False)
+class BAOAB(Algorithm):
+    """Langevin dynamics m dẋ = −∇U dt − γẋ dt + √(2γT) dW by BAOAB steps (Leimkuhler & Matthews 2013), h = √lr.
+
+    v ← v − (h/2m)∇U(x); x ← x + (h/2)v; v ← e^{−γh/m}v + √((1 − e^{−2γh/m})T/m) ξ; x ← x + (h/2)v; v ← v − (h/2m)∇U(x).
+
+    Parameters
+    ----------
+    lr : float
+        h² > 0.
+    temperature : float
+        T ≥ 0. For small h the run samples e^{−(½m|ẋ|² + U)/T}, of a harmonic potential the positions at any stable h.
+    gamma, mass : float
+        γ ≥ 0, m > 0.
+    weight_decay : float
+        λ ≥ 0, keyword only.
+
+    Notes
+    -----
+    The noise is a function of a run's key, the step and the coordinate, as that of `SGLD`. Second order, with γ = 0 the
+    leapfrog. The exact law is one of μJ, μ = e^{γt/m}, with the noise √((1 − e^{−2γh/m})T/m) μ⟨g(x), ξ⟩ at the middle of a step, which is
+    part of the `source_integral` of a record. Its expectation is 0: that of μJ is conserved for rotations, and obeys
+    d/dt E[μJ] = μ E⟨Gẋ, ẋ⟩ for scalings, where E⟨Gẋ, ẋ⟩ = (T/m) tr G once velocities are in equilibrium.
+
+    Examples
+    --------
+    >>> import numpy as np, noetherlite as nl
+    >>> run = nl.integrate(nl.potentials.Harmonic(np.eye(2)), nl.BAOAB(0.25, 0.5), [1.0, 0.0], 20000, rng=0)
+    >>> bool(abs(run.loss[2000:].mean() - 0.5) < 0.05)
+    True
+    """
+
+    temperature: float = 1.0
+    gamma: float = 1.0
+    mass: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("temperature", "gamma"):
+            object.__setattr__(self, name, checks.real(getattr(self, name), name, minimum=0.0))
+        object.__setattr__(self, "mass", checks.real(self.mass, "mass", minimum=0.0, strict=True))
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """The dynamics (m, γ, 0), which it follows for T = 0."""
+        return Dynamics(self.mass, self.gamma, 0.0)
+
+    @property
+    def has_noise(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def order(self) -> int:
+        """2."""
+        return 2
+
+    @property
+    def method(self) -> Method:
+        """Its rules."""
+        return METHOD
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """T."""
+        return (self.temperature,)
+
+    @property
+    def is_linear(self) -> bool:
+        """False: the noise of other coordinates is another."""
+        return False
+
+    @property
+    def law_of(self) -> Literal["μJ"]:
+        """The charge times the integrating factor."""
+        return "μJ"
+
+    @property
+    def push(self) -> float:
+        """h/m, in two half kicks."""
+        return self.dt / self.mass
+
+    def exact_law(self, terms: Terms) -> str:
+        """Return J at t_{k+1} less e^{−γh/m} times that at t_k."""
+        source = "" if terms.skew else r" + \frac{1}{2}h(\rho\langle Gv, v\rangle + \langle Gv', v'\rangle)"
+        if terms.decays:
+            source += r" - \frac{h}{2m}\lambda(\rho\langle g(x_k), x_k\rangle + \langle g(x_{k+1}), x_{k+1}\rangle)"
+        return rf"J_{{k+1}} = \rho J_k + \sigma\langle g(y), \xi_k\rangle{source}"
+
+    def letters(self) -> dict[str, str]:
+        """Return what J, h, ρ, σ, ξ, y, v and v' are."""
+        rho = math.exp(-self.gamma * self.dt / self.mass)
+        sigma = math.sqrt((1 - rho**2) * self.temperature / self.mass)
+        return {
+            "J = ⟨g(x), ẋ⟩": "its charge",
+            "h": f"{self.dt:.4g}, the time per step",
+            "m": f"{self.mass:g}",
+            "ρ": f"{rho:.4g}, e^(−γh/m)",
+            "σ": f"{sigma:.4g}, √((1 − ρ²)T/m)",
+            "ξ_k": "the noise of the step",
+            "y": "the point where it acts",
+            "v, v'": "the velocities before and after it",
+        }
+
+    def fewest_rows(self, known_start: bool) -> int:
+        """Return 3."""
+        return 3
+
+    @property
+    def gain(self) -> float:
+        """Infinite: positions do not give the gradient back."""
+        return float("inf")
+
+    @property
+    def reach(self) -> float:
+        """h²/m."""
+        return self.dt**2 / self.mass
+
+    @property
+    def implies_gradients(self) -> bool:
+        """False: noise is added to them."""
+        return False
+
+    @property
+    def starts_anywhere(self) -> bool:
+        """False: they depend on the noise of their number."""
+        return False
+
+    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
+        """Return none."""
+        return np.arange(0), x[:0], x[:0]
+
+    def walk(
+        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return x and v after so many steps without noise."""
+        h, kick = self.dt, 0.5 * self.dt / self.mass
+        at_x = force(0, x)
+        for j in range(steps):
+            v = v - kick * at_x
+            x = x + 0.5 * h * v
+            v = math.exp(-self.gamma * h / self.mass) * v
+            x = rounded(x + 0.5 * h * v)
+            at_x = force(j + 1, x)
+            v = rounded(v - kick * at_x)
+        return x, v
+
+    @property
+    def gradients_per_step(self) -> int:
+        """2."""
+        return 2
