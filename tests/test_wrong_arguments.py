@@ -22,7 +22,7 @@ ANY_ARRAY = "-1 0 nan inf [] 1.5 axis+ row- with-nan"
 POSITIVE, NOT_NEGATIVE, REAL = "10**20 1.5", "0 10**20 1.5", "-1 0 10**20 1.5"
 # what is right for an argument of this name wherever it comes, and what is for one of a certain call
 RIGHT = {
-    "lr": POSITIVE, "weight_decay": NOT_NEGATIVE, "gamma": NOT_NEGATIVE, "alpha": NOT_NEGATIVE, "mass": NOT_NEGATIVE,
+    "lr": POSITIVE, "weight_decay": NOT_NEGATIVE, "gamma": NOT_NEGATIVE, "alpha": NOT_NEGATIVE, "mass": NOT_NEGATIVE, "temperature": NOT_NEGATIVE,
     "separation": NOT_NEGATIVE, "noise": NOT_NEGATIVE, "turns": POSITIVE, "spectrum": "row-", "bias_std": NOT_NEGATIVE, "rtol": POSITIVE, "atol": POSITIVE, "spread": POSITIVE,
     "memory": POSITIVE, "momentum": "0", "dampening": "0", "strength": REAL, "label": "-1 0 1.5", "U0": NOT_NEGATIVE,
     "rng": "None 0 [] 10**20", "steps": "0", "t0": "None " + NOT_NEGATIVE, "checkpoint_every": "None 1.5",
