@@ -262,7 +262,5 @@ def test_what_is_refused():
         nl.BAOAB(0.1, mass=0.0)
     with pytest.raises(ValueError, match="input_reduction=True is not possible here"):
         nl.integrate(U, nl.SGLD(0.01), X0, 1, input_reduction=True)
-    with pytest.raises(ValueError, match="algorithm must be GD or HeavyBall"):
-        nl.drift(U, nl.SGLD(0.01), X0, 1)
     run = nl.integrate(U, nl.SGLD(0.01, 0.1), X0, 5, record_params=True, backend="reference", rng=0)
     assert nl.check(U, run.params, run.t, nl.SGLD(0.01, 0.1)).verdict == "not decidable"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -190,6 +191,11 @@ class BAOAB(Algorithm):
     def has_noise(self) -> bool:
         """True."""
         return True
+
+    @property
+    def without_noise(self) -> Algorithm:
+        """The algorithm at T = 0."""
+        return dataclasses.replace(self, temperature=0.0)
 
     @property
     def order(self) -> int:

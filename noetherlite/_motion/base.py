@@ -139,6 +139,11 @@ class Algorithm(ABC):
         """The algorithm without weight decay."""
         return dataclasses.replace(self, weight_decay=0.0)
 
+    @property
+    def without_noise(self) -> Algorithm:
+        """The algorithm without random numbers."""
+        return self
+
     def settled(self, force: Float64Array, step: int) -> Float64Array:
         """Return the velocity before a step to which a constant ∇U + λx has led: momentum then adds nothing of its own.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -152,6 +153,11 @@ class SGLD(Algorithm):
     def dynamics(self) -> Dynamics:
         """Gradient flow, which it follows for T = 0."""
         return GF
+
+    @property
+    def without_noise(self) -> Algorithm:
+        """The algorithm at T = 0."""
+        return dataclasses.replace(self, temperature=0.0)
 
     @property
     def order(self) -> int:

@@ -183,7 +183,7 @@ def drift(
     step is taken again, from the same x, without one cause after the other:
 
         D_1    with the gradient ḡ of all samples, without weight decay, and with a velocity to which ḡ alone has led,
-        D_2    with the minibatch's gradient g in the place of ḡ,
+        D_2    with the minibatch's gradient g in the place of ḡ, and with Langevin noise,
         D_3    with weight decay too, coupled or not,
 
     and with c(D) = Q̇(D) + ½B(D, D) the parts are
@@ -272,7 +272,7 @@ def drift(
         moving=True,
     )
     records = plan.records(1, steps, every, with_params=False, with_parts=in_kernels)
-    runs = Runs(plan, (algorithm,), x[None], v[None], start, records, (minibatches(plan, rng),))
+    runs = Runs(plan, (algorithm,), x[None], v[None], start, records, (minibatches(plan, rng, algorithm.has_noise),))
     watch = Watch(runs) if in_kernels else DriftWatch(runs)
     drive(runs, watch, threads(n_threads))
     status, message, _ = member(runs, 0, watch.stopped[0])

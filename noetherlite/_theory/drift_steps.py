@@ -3,7 +3,7 @@
 A step moves x by D and Q by Q̇(D) + ½B(D, D), exactly, with Q̇(D) = ⟨∇Q(x), D⟩. The same step, from the same x, moves it by
 
     D_1 with the gradient of all samples, no weight decay, and a velocity to which that gradient alone has led,
-    D_2 with the gradient of the minibatch, and the velocity to which it has led,
+    D_2 with the gradient of the minibatch, the velocity to which it has led, and the noise of Langevin dynamics,
     D_3 with the weight decay too,
 
 and the differences of what these do to Q are the parts of its drift. All come from the algorithm's step in NumPy, which every
@@ -42,7 +42,8 @@ class DriftWatch(Watch):
         self.parts: Float64Array = np.full((runs.records.step.shape[1], N_PARTS, int(plan.laws.start[-1])), np.nan)
         self._sum = np.zeros(self.parts.shape[1:])
         self._algorithm, self._undecayed = algorithm, algorithm.without_decay
-        self._kernels = runs.kernels[0], self._undecayed.kernel(runs.t0)
+        quiet = self._undecayed.without_noise
+        self._kernels = runs.kernels[0], self._undecayed.kernel(runs.t0), quiet.kernel(runs.t0)
         self._no_laws = table([], plan.n_params, plan.dtype)
         self._evaluate = in_numpy(plan)
         self._before: list[Float64Array] = []  # x, D_1, D_2, D_3 of the step that is due
@@ -81,10 +82,10 @@ class DriftWatch(Watch):
 
     def _displacements(self, state: layout.State, done: int) -> list[Float64Array]:
         """Return x and the displacements D_1, D_2, D_3 from there."""
-        plan, numbers, bare = self.runs.plan, *self._kernels
-        some, decays = plan.drawn < plan.n_samples, self._algorithm.weight_decay > 0
+        plan, (numbers, bare, quiet) = self.runs.plan, self._kernels
+        some, decays = plan.drawn < plan.n_samples or self._algorithm.has_noise, self._algorithm.weight_decay > 0
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            everything = self._taken(state, done, bare, None)
+            everything = self._taken(state, done, quiet, None)
             drawn = self._taken(state, done, bare, state.gradient - numbers.weight_decay * state.x)
             bare_step = drawn if some else everything
             decayed = self._taken(state, done, numbers, state.gradient) if decays else bare_step
