@@ -25,8 +25,8 @@ def main() -> None:
     start = net.init(rng=0)
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.4), layout="constrained")
     for eta, colour in RATES.items():
-        run = nl.integrate(U, nl.GD(eta), start, round(400 / eta), record_every=round(8 / eta), record_params=True)
-        values = nl.sharpness(U, run.params, rtol=1e-3)[:, 0]
+        run = nl.integrate(U, nl.GD(eta), start, round(400 / eta), record_every=round(8 / eta), record_sharpness=1)
+        values = run.observed["sharpness"][:, 0]
         drift = np.abs(run.laws["scaling:1"].quantity - run.laws["scaling:1"].quantity[0]).max(axis=1)
         print(
             f"η = {eta}: 2/η = {2 / eta:5.1f}, sharpness in the last quarter {np.median(values[38:]):5.1f}, Q moved by {drift[-1]:.1e}"

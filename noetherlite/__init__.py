@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ._problem.activations import Activation
     from ._problem.dataset import Dataset
     from ._problem.network import Network
+    from ._problem.sharpness import hessian_product, sharpness
     from ._run.checkpoint import CheckpointError
     from ._run.ensemble import ensemble
     from ._run.integrate import DivergenceError, integrate
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
     from ._theory.discovery import Discovery, discover
     from ._theory.drift import Drift, drift
     from ._theory.polynomials import ConservedPolynomial, conserved_polynomials
-    from ._theory.sharpness import hessian_product, sharpness
 
 __version__ = version()
 
@@ -118,7 +118,7 @@ _HOMES = {
     "ensemble": "_run.ensemble",
     "exact": "",
     "figures": "",
-    "hessian_product": "_theory.sharpness",
+    "hessian_product": "_problem.sharpness",
     "integrate": "_run.integrate",
     "lagrangian": "",
     "law": "_symmetry.formulas",
@@ -134,7 +134,7 @@ _HOMES = {
     "resume": "_run.resume",
     "scan": "_tensors.scan",
     "scan_pairs": "_tensors.scan",
-    "sharpness": "_theory.sharpness",
+    "sharpness": "_problem.sharpness",
     "sweep": "_sweep.sweep",
     "symmetries": "_symmetry.find:find",
     "symmetry_defect": "_symmetry.find:defect",

@@ -85,6 +85,7 @@ GRADIENT = of_named(TREE)
 LAWS = nl.scan(of_named, TREE).laws()
 RUN = nl.integrate(RADIAL, nl.GD(0.1), POINT, 3, record_params=True, backend="reference")
 LAWFUL = nl.integrate(U, nl.Leapfrog(0.1), THETA, 3, backend="reference")
+OBSERVED = nl.integrate(RADIAL, nl.GD(0.1), POINT, 3, observe={"size": np.linalg.norm}, backend="reference")
 STUDY = ntk.width_study(widths=(2, 3), n_seeds=2, steps=1)
 RUN.save(FOLDER / "run")
 nl.integrate(RADIAL, nl.GD(0.1), POINT, 3, checkpoint=FOLDER / "checkpoint", backend="reference")
@@ -154,6 +155,7 @@ CALLS = {
     "Symmetry.norm": (nl.Symmetry(ROTATION).norm, dict(x=POINT)),
     "Monitor": (nl.Monitor, dict(U=U, algorithm=nl.GD(0.1), precision=None, every=1, laws="all", minibatches=False, t0=None)),
     "Monitor.step": (lambda theta, batch: nl.Monitor(U, nl.GD(0.1)).step(theta, batch), dict(theta=THETA, batch=[0, 1])),
+    "Trajectory.plot_observed": (OBSERVED.plot_observed, dict(name="size", ax=None)),
     "Trajectory.plot_law": (LAWFUL.plot_law, dict(name="scaling:1", what="residual", ax=None)),
     "LawRecord.largest": (LAWFUL.laws["scaling:1"].largest, dict(what="residual")),
     "check": (nl.check, dict(U=RADIAL, params=RUN.params, t=RUN.t, dynamics=nl.GD(0.1), velocity=None, laws="all", minibatches=False, batches=None, precision=None, every=1)),
@@ -164,8 +166,8 @@ CALLS = {
     "sharpness": (nl.sharpness, dict(U=RADIAL, x=POINT, k=1, rtol=1e-8, rng=0)),
     "discover": (nl.discover, dict(U=RADIAL, rng=0, memory=2.0**32)),
     "drift": (nl.drift, dict(U=U, algorithm=nl.GD(0.1), x0=THETA, steps=2, velocity=None, t0=None, record_every=1, laws="all", batch_size=None, rng=0, backend="reference", n_threads=None)),
-    "ensemble": (nl.ensemble, dict(U=RADIAL, algorithm=nl.Leapfrog(0.1), X0=[POINT, POINT], steps=2, velocity=None, t0=None, record_every=1, record_params=False, laws="all", batch_size=None, rng=0, backend="reference", dtype="float64", progress=False, n_threads=None, input_reduction=None, checkpoint=None, checkpoint_every=None)),
-    "integrate": (nl.integrate, dict(U=RADIAL, algorithm=nl.Leapfrog(0.1), x0=POINT, steps=2, velocity=None, t0=None, record_every=1, record_params=False, laws="all", batch_size=None, rng=0, backend="reference", dtype="float64", progress=False, callback=None, on_divergence="record", n_threads=None, input_reduction=None, checkpoint=None, checkpoint_every=None)),
+    "ensemble": (nl.ensemble, dict(U=RADIAL, algorithm=nl.Leapfrog(0.1), X0=[POINT, POINT], steps=2, velocity=None, t0=None, record_every=1, record_params=False, record_sharpness=1, observe={"size": np.linalg.norm}, laws="all", batch_size=None, rng=0, backend="reference", dtype="float64", progress=False, n_threads=None, input_reduction=None, checkpoint=None, checkpoint_every=None)),
+    "integrate": (nl.integrate, dict(U=RADIAL, algorithm=nl.Leapfrog(0.1), x0=POINT, steps=2, velocity=None, t0=None, record_every=1, record_params=False, record_sharpness=1, observe={"size": np.linalg.norm}, laws="all", batch_size=None, rng=0, backend="reference", dtype="float64", progress=False, callback=None, on_divergence="record", n_threads=None, input_reduction=None, checkpoint=None, checkpoint_every=None)),
     "law": (nl.law, dict(symmetry="scaling:1", dynamics=nl.ND, summed=False)),
     "Law.formula": (nl.law(nl.Symmetry(ROTATION), nl.ND).formula, dict(format="text")),
     "memory": (nl.memory, dict(U=U, steps=2, networks=None, record_every=1, record_params=False, laws="all", batch_size=None, dtype="float64", n_threads=None, input_reduction=None, algorithm=nl.Adam(0.1))),
@@ -174,7 +176,7 @@ CALLS = {
     "report": (nl.report, dict(what=RUN, title="mine")),
     "load": (nl.load, dict(path=FOLDER / "run.npz")),
     "load_sweep": (nl.load_sweep, dict(path=FOLDER / "sweep")),
-    "resume": (nl.resume, dict(path=FOLDER / "checkpoint.npz", potential=None, checkpoint_every=None, progress=False, callback=None, n_threads=None)),
+    "resume": (nl.resume, dict(path=FOLDER / "checkpoint.npz", potential=None, steps=3, observe=None, checkpoint_every=None, progress=False, callback=None, n_threads=None)),
     "scan": (nl.scan, dict(gradient=of_named, params=TREE, rng=0, draws=None, spread=0.1, views=None)),
     "scan_pairs": (nl.scan_pairs, dict(pairs=[(TREE, GRADIENT)] * 3, views=None)),
     "sweep": (nl.sweep, dict(function=square, grid={"lr": [0.1]}, executor=None, out=None, rng=0, key=None, progress=False)),

@@ -84,6 +84,7 @@ def test_runs_are_the_oracles_and_their_laws_hold(loss):
     assert ("translation:b" in run.laws) == (loss in TRANSLATED)
 
 
+@pytest.mark.needs_jit
 def test_a_checkpoint_and_input_reduction_keep_the_weights(tmp_path):
     U, x = weighted("nll", (40, 5, 4), 6)
     options = {"steps": 12, "laws": ["translation:b"]}

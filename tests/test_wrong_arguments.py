@@ -28,7 +28,7 @@ RIGHT = {
     "rng": "None 0 [] 10**20", "steps": "0", "t0": "None " + NOT_NEGATIVE, "checkpoint_every": "None 1.5",
     "velocity": "None", "laws": "None []", "batch_size": "None", "batches": "None", "precision": "None", "networks": "None",
     "n_threads": "None", "input_reduction": "None True", "callback": "None", "ax": "None", "views": "None", "draws": "None",
-    "potential": "None", "sample_weight": "None", "class_weight": "None", "executor": "None", "key": "None text", "title": "None text", "order": "None", "like": "None",
+    "potential": "None", "sample_weight": "None", "observe": "None", "record_sharpness": "None", "resume.steps": "None", "class_weight": "None", "executor": "None", "key": "None text", "title": "None text", "order": "None", "like": "None",
     "averaging": "None 0", "state": "None", "following": "None", "theta": "None", "n_samples": "None", "data": "None",
     "dtype": "None", "X2": "None row-", "X1": "row-", "X": "None row-", "xi": "None", "t": "None", "batch": "None row-",
     "progress": "True", "record_params": "True", "minibatches": "True", "motion": "True", "summed": "True", "bias": "True",

@@ -70,6 +70,9 @@ def trajectory(header: Mapping[str, Any], arrays: Mapping[str, Any], law_arrays:
     expect(arrays, "v", "f", point)
     if "params" in arrays:
         expect(arrays, "params", "f", (*records, point[-1]))
+    for name in header.get("observed", ()):
+        values = np.shape(arrays.get(f"observed/{name}", ()))
+        expect(arrays, f"observed/{name}", "f", (*records, *values[len(records) :]))
     for law in header["laws"]:
         first = f"laws/{law}/{law_arrays[0]}"
         shape = np.shape(arrays.get(first, ()))

@@ -44,7 +44,18 @@ PLOTS = ("loss", "energy", "residuals")
 # Not allowed in a configuration, which may come from others: folders of this machine, and downloads.
 NOT_IN_DATA = ("root", "download")
 # Arguments that come from the other sections or from the command line.
-NOT_IN_RUN = ("U", "algorithm", "x0", "X0", "velocity", "callback", "progress", "on_divergence", "checkpoint")
+NOT_IN_RUN = (
+    "U",
+    "algorithm",
+    "x0",
+    "X0",
+    "velocity",
+    "callback",
+    "observe",
+    "progress",
+    "on_divergence",
+    "checkpoint",
+)
 # The key of [run] that is no argument of `ensemble`: the number of networks, each with its own initial parameters.
 MEMBERS = {"members": Parameter("members", Parameter.KEYWORD_ONLY, default=None, annotation=int | None)}
 _PROBLEM_KEYS = ("laws", "batch_size", "input_reduction")
@@ -273,6 +284,8 @@ class Config:
             checks.generator(values.get("rng", 0))
             if "checkpoint_every" in values:
                 interval(values["checkpoint_every"])
+            if (k := values.get("record_sharpness")) is not None:
+                checks.integer(k, "record_sharpness", minimum=1, maximum=problem.n_params)
             laws = watched(problem, values.get("laws", "all"), "batch_size" in values) if U is not None else []
             return _RunSection(values, [s.name for s in laws], n_bytes)
 

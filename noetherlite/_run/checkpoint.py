@@ -13,21 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from .._base import checks, schema
+from .._base import checks
 from .._base.files import suffixed
 from .._base.types import Array
 from .._base.versions import versions
 from .._kernels import layout
 from .._kernels.rules import Method
-from .._motion.algorithms import specified
 from .._problem.analytic import Analytic
-from .._problem.dataset import Dataset
-from .._problem.network import Network, NetworkPotential
-from .._problem.potentials import Harmonic, Potential, Radial, is_potential
+from .._problem.network import NetworkPotential
+from .._problem.potentials import Harmonic, Potential
 from .._symmetry.affine import Symmetry
-from .._symmetry.find import watched
 from . import checkpoint_file
-from .plan import Plan, stream
 from .runs import Runs
 from .trajectory import Trajectory
 
@@ -35,10 +31,10 @@ EMBEDDED = 64_000_000  # data of up to this many bytes are stored in the checkpo
 UNWRITTEN = "a checkpoint that could not be written"  # the cause of a stop, in `Watch.stopped`
 _SECONDS = 60.0
 _STATE = tuple(name for name in layout.State._fields if name not in ("y", "scratch", "parts"))
-_ROWS = ("step", *layout.RECORDED, "params")
+ROWS = ("step", *layout.RECORDED, "params")
 
 
-def _saved(method: Method) -> tuple[str, ...]:
+def saved(method: Method) -> tuple[str, ...]:
     """Return the arrays of the states of an algorithm's runs that a checkpoint holds."""
     return tuple(name for name in _STATE if method.has_moment or name != "moment")
 
@@ -81,7 +77,7 @@ class CheckpointWriter:
         self.runs, self.single, self.error = runs, single, ""
         # Copies of the states, because runs in other threads continue while a checkpoint is written. Rows of the records that
         # are later than the copied state are ignored by `Runs.restore`.
-        self._copies = runs.state._replace(**{name: getattr(runs.state, name).copy() for name in _saved(runs.method)})
+        self._copies = runs.state._replace(**{name: getattr(runs.state, name).copy() for name in saved(runs.method)})
         self._lock = threading.RLock()
         self.header, self.fixed = _specify_start(runs, single)
         self.header["checkpoint_every"] = self.every
@@ -112,18 +108,19 @@ class CheckpointWriter:
     def take(self, group: slice) -> None:
         """Copy the states of a group of runs."""
         with self._lock:
-            for name in _saved(self.runs.method):
+            for name in saved(self.runs.method):
                 getattr(self._copies, name)[group] = getattr(self.runs.state, name)[group]
 
     def save(self) -> None:
         """Write a checkpoint; one thread at a time."""
         with self._lock:
             arrays = dict(self.fixed)
-            for name in _saved(self.runs.method):
+            for name in saved(self.runs.method):
                 arrays[f"state/{name}"] = getattr(self._copies, name)
-            for name in _ROWS:
+            for name in ROWS:
                 rows = getattr(self.runs.records, name)
                 arrays[f"records/{name}"] = rows[0] if self.single else rows
+            arrays |= {f"observed/{name}": values for name, values in self.runs.observed.items()}
             checkpoint_file.write(self.path, self.header, arrays)
             self.began = time.monotonic()
 
@@ -231,6 +228,8 @@ def _specify_start(runs: Runs, single: bool) -> tuple[dict[str, Any], dict[str, 
         "algorithms": [a.specification() for a in runs.algorithms],
         "laws": [s.name for s in plan.watched],
         "own": [s.name for s in objects],
+        "observe": [] if runs.observables is None else list(runs.observables.named),
+        "record_sharpness": None if runs.observables is None else runs.observables.record_sharpness,
         "arguments": {
             "steps": records.last,
             "record_every": records.every,
@@ -263,111 +262,3 @@ def fingerprint(U: Potential) -> str:
         sha.update(f"{name} {a.dtype.str} {a.shape}".encode())
         sha.update(np.ascontiguousarray(a).data)
     return sha.hexdigest()
-
-
-def restart(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], potential: Potential | None) -> Runs:
-    """Return the runs of a checkpoint in their stored states."""
-    U = _restore_potential(path, header, arrays, potential)
-    laws = [
-        Symmetry(arrays[f"laws/{name}/G"], arrays[f"laws/{name}/xi"], name) if name in header["own"] else name
-        for name in header["laws"]
-    ]
-    arguments = header["arguments"]
-    algorithms = tuple(specified(a) for a in header["algorithms"])
-    plan = Plan(
-        U,
-        watched(U, laws, minibatches=arguments["batch_size"] is not None),
-        batch_size=arguments["batch_size"],
-        backend=arguments.get("backend", "cpu" if arguments["compiled"] else "reference"),
-        dtype=arguments["dtype"],
-        steps=arguments["steps"],
-        reduce=arguments["input_reduction"],
-        moving=False,
-    )
-    records = plan.records(len(algorithms), arguments["steps"], arguments["record_every"], arguments["record_params"])
-    rows = {name: arrays[f"records/{name}"][None] if header["single"] else arrays[f"records/{name}"] for name in _ROWS}
-    _check_arrays(
-        path,
-        {**arrays, **{f"records/{name}": array for name, array in rows.items()}},
-        plan,
-        records,
-        algorithms[0].method,
-    )
-    for name, array in rows.items():
-        getattr(records, name)[...] = array
-    streams = tuple(stream(plan, key) for key in arrays["keys"])
-    runs = Runs(plan, algorithms, arrays["start/x"], arrays["start/v"], arguments["t0"], records, streams)
-    runs.restore({name: arrays[f"state/{name}"] for name in _saved(runs.method)})
-    return runs
-
-
-def _check_arrays(path: Path, arrays: Mapping[str, Any], plan: Plan, records: layout.Records, method: Method) -> None:
-    """Raise ValueError unless the arrays of a checkpoint fit the runs that its header specifies."""
-    E = len(records.step)
-    blank = plan.state(E, with_moment=method.has_moment)
-    try:
-        for name in ("start/x", "start/v"):
-            schema.expect(arrays, name, "f", (E, plan.U.n_params))
-        schema.expect(arrays, "keys", "u", (E,))
-        for group, names, template in (("records", _ROWS, records), ("state", _saved(method), blank)):
-            for name in names:
-                expected = getattr(template, name)
-                schema.expect(arrays, f"{group}/{name}", expected.dtype.kind, expected.shape)
-    except ValueError as error:
-        raise ValueError(f"path={str(path)!r} is not a checkpoint: {error}") from error
-
-
-def _restore_potential(
-    path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any], potential: Potential | None
-) -> Potential:
-    spec = header["potential"]
-    if potential is not None:
-        is_potential(potential, "potential")
-        given_spec = potential.specification()
-        if "dataset" in spec:  # the name is not compared: the data are
-            given_spec["dataset"] = spec["dataset"]
-        if json.loads(json.dumps(given_spec)) != spec:
-            differing = [
-                f"{k}={given_spec.get(k)!r} (was {spec.get(k)!r})"
-                for k in {**spec, **given_spec}
-                if given_spec.get(k) != spec.get(k)
-            ]
-            raise ValueError(f"potential={potential!r} is not that of {str(path)!r}: {', '.join(differing)}")
-        if fingerprint(potential) != header["data"]:
-            raise ValueError(f"potential={potential!r} is not that of {str(path)!r}: its data have another SHA-256")
-        if spec["kind"] == "callable":
-            _compare_start_value(path, arrays, potential)
-        return potential
-    kind = spec["kind"]
-    if kind == "network" and "data/X" in arrays:
-        net = Network(**spec["network"])
-        weights = {name: arrays[f"data/{name}"] for name in spec.get("weights", ())}
-        if not spec["dataset"]:
-            return NetworkPotential(net, arrays["data/X"], arrays["data/y"], **weights)
-        data = Dataset(arrays["data/X"], arrays["data/y"], spec["dataset"], header["rotation_invariant"])
-        return NetworkPotential(net, data, **weights)
-    if kind == "radial":
-        return Radial(spec["n_params"])
-    if kind == "harmonic" and "data/A" in arrays:
-        return Harmonic(arrays["data/A"])
-    reasons = {
-        "network": "its data are larger than a checkpoint takes along",
-        "harmonic": "its matrix is larger than a checkpoint takes along",
-        "callable": "a Python function is not saved",
-        "compiled": "a Python function is not saved",
-    }
-    reason = reasons.get(kind, f"a {kind} is not made from a checkpoint")
-    raise ValueError(f"potential must be given to resume {str(path)!r}: {reason}")
-
-
-def _compare_start_value(path: Path, arrays: Mapping[str, Any], potential: Potential) -> None:
-    """Raise ValueError if a Python function's value at the start differs from the recorded one: code has no fingerprint."""
-    x, recorded = (arrays[name].reshape(len(arrays["keys"]), -1)[0] for name in ("start/x", "records/loss"))
-    if not (arrays["state/counts"][0, layout.PHASE] != layout.NEW and np.isfinite(recorded[0])):
-        return
-    value, recorded_value = potential.value(x), float(recorded[0])
-    # The tolerance √ε allows for the rounding of another machine; another function differs by more.
-    if not abs(value - recorded_value) <= np.sqrt(np.finfo(x.dtype).eps) * max(1.0, abs(recorded_value)):
-        raise ValueError(
-            f"potential={potential!r} is not that of {str(path)!r}: at the start it is {value!r}, and {recorded_value!r} was recorded"
-        )

@@ -16,6 +16,7 @@ from .._motion.base import Algorithm
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
 from .checkpoint import checkpoint_writer
+from .observe import Observe
 from .plan import check_problem
 from .start import conduct, start
 from .trajectory import Trajectory
@@ -32,6 +33,8 @@ def ensemble(
     t0: float | None = None,
     record_every: int = 1,
     record_params: bool = False,
+    record_sharpness: int | None = None,
+    observe: Observe | None = None,
     laws: str | Sequence[str | NoetherSymmetry] | None = "all",
     batch_size: int | None = None,
     rng: Seed = None,
@@ -64,7 +67,7 @@ def ensemble(
         Threads that the runs are distributed over, by default numba's number (NUMBA_NUM_THREADS). Results do not depend on
         it, and are bit-identical to those of `integrate` for each run; for networks whose layers use BLAS, if its number
         of threads is the same.
-    t0, record_every, record_params, laws, batch_size, backend, dtype, progress, input_reduction
+    t0, record_every, record_params, record_sharpness, observe, laws, batch_size, backend, dtype, progress, input_reduction
         As for `integrate`.
     checkpoint, checkpoint_every
         As for `integrate`, with one file for all runs. An int counts the steps of each run.
@@ -109,6 +112,8 @@ def ensemble(
         t0=t0,
         record_every=record_every,
         record_params=record_params,
+        record_sharpness=record_sharpness,
+        observe=observe,
         laws=laws,
         batch_size=batch_size,
         backend=backend,

@@ -14,6 +14,7 @@ from .._motion.base import Algorithm
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
 from .checkpoint import checkpoint_writer
+from .observe import Observe
 from .plan import check_problem
 from .start import conduct, start
 from .trajectory import Trajectory
@@ -43,6 +44,8 @@ def integrate(
     t0: float | None = None,
     record_every: int = 1,
     record_params: bool = False,
+    record_sharpness: int | None = None,
+    observe: Observe | None = None,
     laws: str | Sequence[str | NoetherSymmetry] | None = "all",
     batch_size: int | None = None,
     rng: Seed = None,
@@ -77,6 +80,12 @@ def integrate(
         Steps between records; step 0 and the last step are always recorded.
     record_params : bool
         Also record x; beyond 1 GiB in a memory-mapped temporary file.
+    record_sharpness : int, optional
+        Also record this many of the largest eigenvalues of the Hessian ∇²U(x), as `Trajectory.observed["sharpness"]`: each record costs
+        some hundred gradients (`nl.sharpness`). NaN where Lanczos' method does not converge.
+    observe : mapping of str to callable, optional
+        Functions of x, of shape (P,), that return a number or an array of one shape: a test loss, an accuracy, singular values. They are
+        evaluated at every record; `Trajectory.observed` has the values by name.
     laws : "all", None, or a sequence of names and symmetries
         Symmetries to watch; "all": those that `nl.symmetries(U)` finds, with "time" as `Trajectory.energy`.
         Symmetries given as objects, and "rotation", are verified by measuring `nl.symmetry_defect`.
@@ -160,6 +169,8 @@ def integrate(
         t0=t0,
         record_every=record_every,
         record_params=record_params,
+        record_sharpness=record_sharpness,
+        observe=observe,
         laws=laws,
         batch_size=batch_size,
         backend=backend,

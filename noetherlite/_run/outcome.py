@@ -83,6 +83,7 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
         n_gradients=sum(m.n_gradients for m in members),
         specification=specify(plan, runs.algorithms, records.last, runs.t0, records.every, batch_keys=keys),
         members=members,
+        observed=runs.observed,
     )
 
 

@@ -11,7 +11,9 @@ from .._base.floating import underflowing
 from .._base.threads import threads
 from .._problem.potentials import Potential, is_potential
 from . import checkpoint_file, exactness
-from .checkpoint import checkpoint_writer, restart
+from .checkpoint import checkpoint_writer
+from .observe import Observe
+from .restart import restart
 from .start import conduct
 from .trajectory import Trajectory
 from .watch import Snapshot
@@ -22,6 +24,8 @@ def resume(
     path: str | os.PathLike[str],
     potential: Potential | None = None,
     *,
+    steps: int | None = None,
+    observe: Observe | None = None,
     checkpoint_every: float | None = None,
     progress: bool = False,
     callback: Callable[[Snapshot], object] | None = None,
@@ -36,6 +40,11 @@ def resume(
     potential : Potential, optional
         The potential, if the checkpoint does not contain it: a `potentials.Callable`, or a network on data of more than
         64 MB, which are compared by their SHA-256.
+    steps : int, optional
+        Number of steps of the whole run, if that is to be more than it was: a finished run goes on. It is then the run of so many steps, bit for
+        bit; a record of its old end is left out where that is no multiple of `record_every`.
+    observe : mapping of str to callable, optional
+        The functions given as `observe` before, by the same names: a checkpoint has their values only.
     checkpoint_every : int or float, optional
         As in `integrate`; by default the interval of the checkpoint.
     progress, callback, n_threads
@@ -51,8 +60,8 @@ def resume(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not an intact checkpoint, if the potential is missing or differs, or if a state in the file does not
-        satisfy the algorithm's exact laws.
+        If the file is not an intact checkpoint, if the potential is missing or differs, if functions of `observe` are missing, if `steps`
+        are fewer than the run has or more than its schedule, or if a state in the file does not satisfy the algorithm's exact laws.
     OSError, CheckpointError
         As for `integrate`.
 
@@ -79,7 +88,9 @@ def resume(
     threads(n_threads)
     target = present(path)
     header, arrays = checkpoint_file.read(target)
-    runs = restart(target, header, arrays, potential)
+    if steps is not None:
+        steps = checks.integer(steps, "steps", minimum=header["arguments"]["steps"])
+    runs = restart(target, header, arrays, potential, observe, steps)
     if callback is not None and not header["single"]:
         raise ValueError(f"callback is for single runs; {str(target)!r} is of an ensemble")
     for e in range(len(runs)):

@@ -10,6 +10,7 @@ from .._base.types import Array, Float64Array
 from .._kernels import layout, pointwise
 from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
 from .._motion.base import Algorithm
+from .observe import Observables
 from .plan import Plan
 
 
@@ -30,6 +31,8 @@ class Runs:
         The records that they write.
     streams : tuple of E Batches
         The minibatches of each run.
+    observables : Observables, optional
+        Functions of x to be recorded.
 
     Attributes
     ----------
@@ -39,6 +42,8 @@ class Runs:
         The rules of the algorithms, which are of one class.
     kernels : tuple of E layout.Algorithms
         Their numbers, as the kernels read them.
+    observed : dict of str to ndarray, shape (E, R, …)
+        The values of the observables, NaN where they are not known yet.
     """
 
     def __init__(
@@ -50,9 +55,12 @@ class Runs:
         t0: float,
         records: layout.Records,
         streams: tuple[layout.Batches, ...],
+        observables: Observables | None = None,
     ) -> None:
         self.plan, self.algorithms, self.x0, self.v0, self.t0 = plan, algorithms, x0, v0, t0
         self.records, self.streams = records, streams
+        self.observables = observables
+        self.observed: dict[str, Array] = {} if observables is None else observables.empty(*records.step.shape)
         self.method = algorithms[0].method
         self.kernels = tuple(a.kernel(t0) for a in algorithms)
         self.state = plan.state(len(algorithms), records.parts.shape[1] > 0, self.method.has_moment)
@@ -83,11 +91,14 @@ class Runs:
         begun = saved["counts"][:, PHASE] != layout.NEW
         for name, array in saved.items():
             getattr(self.state, name)[begun] = array[begun]
-        for counts, records, batches in zip(self.state.counts, self.each_record(), self.streams, strict=True):
+        for e, (records, batches) in enumerate(zip(self.each_record(), self.streams, strict=True)):
+            counts = self.state.counts[e]
             done, evaluations = int(counts[STEPS_DONE]), int(counts[EVALUATIONS])
             records.step[records.step > (-1 if counts[PHASE] == layout.NEW else done)] = -1
             for name in layout.RECORDED:
                 getattr(records, name)[records.step < 0] = np.nan
+            for values in self.observed.values():
+                values[e, records.step < 0] = np.nan
             epoch, first = pointwise.minibatch(evaluations, batches.size, batches.order.size)
             if first:
                 pointwise.shuffle(batches.key, epoch, batches.order)
@@ -109,11 +120,23 @@ class Runs:
         done = self.steps_done(group)
         return bool(pointwise.is_recorded(done, self.records.every, self.records.last))
 
+    def row(self, e: int) -> int:
+        """Return the row of the present or the last record of run e."""
+        done = int(self.state.counts[e, STEPS_DONE])
+        return -1 if done == self.records.last else done // self.records.every
+
     def defect(self, e: int) -> float:
         """Return the largest exact discrete residual of run e's last record, 0 without laws."""
-        done = int(self.state.counts[e, STEPS_DONE])
-        row = -1 if done == self.records.last else done // self.records.every
-        return float(np.abs(self.records.discrete[e, row]).max(initial=0.0))
+        return float(np.abs(self.records.discrete[e, self.row(e)]).max(initial=0.0))
+
+    def observe(self, group: slice) -> None:
+        """Record the observables of a group at its present step, which is a recorded one."""
+        if self.observables is None:
+            return
+        for e in range(group.start, group.stop):
+            if self.state.counts[e, PHASE] == layout.RUNNING:
+                for name, value in self.observables.values(self.x(e)).items():
+                    self.observed[name][e, self.row(e)] = value
 
     def x(self, e: int) -> Array:
         """Return a copy of the present parameters of run e."""

@@ -13,6 +13,7 @@ from .._symmetry.family import NoetherSymmetry
 from .._symmetry.find import watched
 from .checkpoint import CheckpointWriter
 from .drive import drive
+from .observe import Observables, Observe
 from .outcome import alone, trajectory
 from .plan import BACKENDS, Plan, minibatches, motion, stream
 from .runs import Runs
@@ -31,6 +32,8 @@ def start(
     t0: float | None,
     record_every: int,
     record_params: bool,
+    record_sharpness: int | None,
+    observe: Observe | None,
     laws: str | Sequence[str | NoetherSymmetry] | None,
     batch_size: int | None,
     backend: str,
@@ -50,6 +53,7 @@ def start(
                 f"input_reduction=True is not possible here: a step of {first} is another in other coordinates"
             )
         input_reduction = False if input_reduction is None else input_reduction
+    observables = Observables(U, x0.reshape(E, -1)[0], observe, record_sharpness)
     plan = Plan(
         U,
         watched(U, laws, minibatches=batch_size is not None),
@@ -57,14 +61,14 @@ def start(
         backend=checks.one_of(backend, "backend", BACKENDS),
         dtype=checks.dtype_name(dtype),
         steps=steps * E,
-        reduce=False if input_reduction is None and record_params else input_reduction,
+        reduce=False if input_reduction is None and (record_params or observables.shapes) else input_reduction,
         moving=bool(v.any()) or first.weight_decay > 0,
     )
     # Without minibatches and noise the stream is not used, and all runs share one.
     seeded = plan.batch is not None or first.has_noise
     streams = tuple(minibatches(plan, seed, first.has_noise) for seed in seeds) if seeded else (stream(plan, 0),) * E
     records = plan.records(E, steps, every, record_params)
-    return Runs(plan, tuple(algorithms), x0.reshape(E, -1), v.reshape(E, -1), begin, records, streams)
+    return Runs(plan, tuple(algorithms), x0.reshape(E, -1), v.reshape(E, -1), begin, records, streams, observables)
 
 
 def conduct(

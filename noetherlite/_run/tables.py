@@ -18,11 +18,11 @@ def _import(name: str) -> Any:
 
 
 def _columns(run: Trajectory) -> dict[str, Any]:
-    """Return the arrays with an axis of records: t, step, loss, energy and those of the laws."""
+    """Return the arrays with an axis of records: t, step, loss, energy, those of the laws, and what was observed."""
     columns: dict[str, Any] = {name: getattr(run, name) for name in ("t", "step", "loss", "energy")}
     for name, law in run.laws.items():
         columns |= {f"{name}.{field}": getattr(law, field) for field in LAW_ARRAYS}
-    return columns
+    return {**columns, **run.observed}
 
 
 def frame(run: Trajectory) -> Any:
@@ -47,8 +47,8 @@ def dataset(run: Trajectory) -> Any:
     first = ("member", "record") if run.members else ("record",)
     variables: dict[str, Any] = {}
     for name, values in _columns(run).items():
-        law = name.rpartition(".")[0]
-        variables[name] = ((*first, *(f"{law}[{i}]" for i in range(values.ndim - len(first)))), values)
+        owner = name if name in run.observed else name.rpartition(".")[0]
+        variables[name] = ((*first, *(f"{owner}[{i}]" for i in range(values.ndim - len(first)))), values)
     if run.params is not None:
         variables["params"] = ((*first, "parameter"), run.params)
     for name in ("x", "v"):

@@ -69,6 +69,8 @@ class Trajectory:
         Potential, algorithm and arguments of the run, ready for JSON.
     members : tuple of Member
         How each run of an ensemble ended: `status`, `message`, `n_gradients`; empty for a single run.
+    observed : mapping of str to ndarray, shape (R, …)
+        Values of the functions given as `observe`, and "sharpness" with `record_sharpness`.
     """
 
     t: Float64Array
@@ -84,10 +86,12 @@ class Trajectory:
     n_gradients: int
     specification: Mapping[str, Any] = field(default_factory=dict)
     members: tuple[Member, ...] = ()
+    observed: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "laws", ByName(self.laws, "law"))
         object.__setattr__(self, "specification", ByName(self.specification, "entry"))
+        object.__setattr__(self, "observed", ByName(self.observed, "observable"))
 
     def __bool__(self) -> bool:
         """Return True: without this, `bool` would call `__len__`, which a single run does not have."""
@@ -119,6 +123,7 @@ class Trajectory:
             params=None if self.params is None else self.params[e][rows],
             **self.members[e]._asdict(),
             specification=specification,
+            observed={name: values[e][rows] for name, values in self.observed.items()},
         )
 
     def _require_ensemble(self) -> None:
@@ -257,6 +262,32 @@ class Trajectory:
             ax.legend(frameon=False, fontsize="small")
         return ax
 
+    def plot_observed(self, name: str, ax: Axes | None = None, **style: Any) -> Axes:
+        """Plot one of `observed` against time, one line per component.
+
+        Parameters
+        ----------
+        name : str
+            A key of `observed`, for example "sharpness".
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **style
+            Passed to `Axes.plot`.
+
+        Raises
+        ------
+        ValueError
+            If the trajectory is an ensemble, or nothing of this name was observed.
+        """
+        name = checks.one_of(name, "name", self.observed)
+        self.require_single()
+        ax = axes.new_axes(ax)
+        values = self.observed[name].reshape(self.t.size, -1)
+        for c, line in enumerate(values.T):
+            ax.plot(self.t, line, **axes.style_of(style, color=COLOURS[c % len(COLOURS)]))
+        ax.set(xlabel="time $t$", ylabel=name)
+        return ax
+
     def require_single(self) -> None:
         """Raise a ValueError where this is an ensemble."""
         if self.members:
@@ -279,10 +310,12 @@ class Trajectory:
         arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
         for name, law in self.laws.items():
             arrays |= {f"laws/{name}/{field}": getattr(law, field) for field in LAW_ARRAYS}
+        arrays |= {f"observed/{name}": values for name, values in self.observed.items()}
         header = {
             "format": "noetherlite trajectory",
             "schema": SCHEMA,
             "laws": list(self.laws),
+            "observed": list(self.observed),
             "status": self.status,
             "message": self.message,
             "n_gradients": self.n_gradients,
@@ -335,6 +368,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
             n_gradients=header["n_gradients"],
             specification=header["specification"],
             members=tuple(Member(*m) for m in header.get("members", ())),
+            observed={name: data[f"observed/{name}"] for name in header.get("observed", ())},
         )
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"path={str(target)!r} is not a noetherlite trajectory: missing or damaged {error}") from error

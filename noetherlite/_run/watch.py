@@ -61,7 +61,7 @@ class Watch:
         self.stopped: dict[int, str] = {}
         self.halted = False
         self._interrupt = Interrupt()
-        self._bar_lock = threading.Lock()
+        self._lock = threading.Lock()
         self._bar: Any = None
         if progress:  # "compiling" is shown until the first call: for seconds on the first run ever, else for no time
             self._bar = progress_bar(len(runs) * runs.records.last, "step")
@@ -83,8 +83,12 @@ class Watch:
         """Process a group of runs after `taken` steps, 0 at first; return the cause if it must stop, else ''."""
         runs, writer = self.runs, self.writer
         at_record, several = runs.at_record(group), group.stop - group.start > 1
-        if (self._bar is not None and not several) or (self.callback is not None and at_record):
+        looks = at_record and (self.callback is not None or bool(runs.observed))
+        if (self._bar is not None and not several) or looks:
             backend.collect()
+        if looks:
+            with self._lock:  # functions of the user's are called by one thread at a time
+                runs.observe(group)
         if self._bar is not None:
             self._update_bar(group, taken * (group.stop - group.start))
         finished = runs.steps_done(group) == runs.records.last
@@ -98,7 +102,7 @@ class Watch:
 
     def pauses(self) -> tuple[int, ...]:
         """Return step intervals: `look` must be called at every multiple of each."""
-        at_records = self.callback is not None or self._interrupt.requested
+        at_records = self.callback is not None or bool(self.runs.observed) or self._interrupt.requested
         grid = () if self.writer is None else self.writer.grid
         return (*grid, self.runs.records.every) if at_records else grid
 
@@ -115,7 +119,7 @@ class Watch:
         self.halted = self.halted or bool(stopped) or self._interrupt.requested
 
     def _update_bar(self, group: slice, taken: int) -> None:
-        with self._bar_lock:
+        with self._lock:
             if self._compiling:
                 self._compiling = False
                 self._bar.set_description("")

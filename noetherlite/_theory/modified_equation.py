@@ -13,7 +13,7 @@ from .._motion.flow import solve_smooth
 from .._motion.kinks import Method
 from .._problem.analytic import Analytic
 from .._problem.potentials import KernelPotential, Potential, is_potential
-from .sharpness import hessian_product
+from .._problem.sharpness import hessian_product
 
 # Central differences of order 8 along a direction, for the first and the second derivative, and their spacing.
 _FIRST = (4 / 5, -1 / 5, 4 / 105, -1 / 280)

@@ -10,8 +10,8 @@ from .._base import checks
 from .._base.floating import underflowing, unit
 from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._kernels import reference
-from .._problem.analytic import Analytic
-from .._problem.potentials import KernelPotential, Potential, is_potential
+from .analytic import Analytic
+from .potentials import KernelPotential, Potential, is_potential
 
 # The imaginary step, in units of |x|: its square is below round-off, and what is proportional to it far above the smallest number.
 _STEP = 1e-30
