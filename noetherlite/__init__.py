@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._motion.base import Algorithm
     from ._motion.conformal_leapfrog import ConformalLeapfrog
     from ._motion.dynamics import GF, NAGF, ND, Dynamics
+    from ._motion.exponentiated_gradient import ExponentiatedGradient
     from ._motion.flow import Flow, reference_flow
     from ._motion.gradient_descent import GD
     from ._motion.heavy_ball import HeavyBall
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ._motion.nesterov_momentum import Nesterov
     from ._motion.rmsprop import RMSProp
     from ._motion.sign_descent import SignGD
+    from ._motion.steepest_descent import SteepestDescent
     from ._problem.activations import Activation
     from ._problem.dataset import Dataset
     from ._problem.network import Network
@@ -86,6 +88,7 @@ _HOMES = {
     "DivergenceError": "_run.integrate",
     "Drift": "_theory.drift",
     "Dynamics": "_motion.dynamics",
+    "ExponentiatedGradient": "_motion.exponentiated_gradient",
     "Flow": "_motion.flow",
     "HeavyBall": "_motion.heavy_ball",
     "Law": "_symmetry.formulas",
@@ -101,6 +104,7 @@ _HOMES = {
     "SignGD": "_motion.sign_descent",
     "SlidingMode": "_motion.kinks",
     "Snapshot": "_run.watch",
+    "SteepestDescent": "_motion.steepest_descent",
     "Sweep": "_sweep.result",
     "SweepMember": "_sweep.result",
     "Symmetry": "_symmetry.affine",

@@ -118,6 +118,8 @@ CALLS = {
     "Nesterov": (nl.Nesterov, dict(lr=0.1, momentum=0.9, weight_decay=0.0, clip=None)),
     "RMSProp": (nl.RMSProp, dict(lr=0.1, alpha=0.99, eps=1e-8, weight_decay=0.0, clip=None)),
     "SignGD": (nl.SignGD, dict(lr=0.1, momentum=0.0, weight_decay=0.0, clip=None)),
+    "ExponentiatedGradient": (nl.ExponentiatedGradient, dict(lr=0.1, momentum=0.0, weight_decay=0.0, clip=None)),
+    "SteepestDescent": (nl.SteepestDescent, dict(lr=0.1, p=2.0, weight_decay=0.0, clip=None)),
     "NAGD": (nl.NAGD, dict(lr=0.1, alpha=3.0, weight_decay=0.0, clip=None)),
     "Leapfrog": (nl.Leapfrog, dict(lr=0.1, weight_decay=0.0, clip=None)),
     "HeavyBall": (nl.HeavyBall, dict(lr=0.1, momentum=0.9, dampening=0.0, first_step_damped=True, weight_decay=0.0, clip=None)),

@@ -31,6 +31,7 @@ ALGORITHMS = [
 OPTIMISERS = [
     nl.Nesterov([0.005, 0.0, 0.01], 0.5, weight_decay=0.1), nl.Adam(0.005, weight_decay=0.1, clip=0.05), nl.RMSProp(0.005), nl.AdaGrad(0.005, 0.1),
     nl.Lion(0.005, weight_decay=0.1), nl.SignGD(0.005, 0.5), nl.HeavyBall(0.005, 0.5, 0.2, first_step_damped=False),
+    nl.SteepestDescent(0.005, 3.0), nl.ExponentiatedGradient(0.005, 0.5, weight_decay=0.1),
     nl.SGLD([0.005, 0.01, 0.005], 0.1, weight_decay=0.1), nl.BAOAB(1e-3, 0.1, 0.3, 2.0, weight_decay=0.1),
 ]  # fmt: skip
 ACTIVATIONS = [

@@ -32,11 +32,13 @@ CASES = [
     nl.Lion(0.003, weight_decay=DECAY),
     nl.SignGD(0.003),
     nl.SignGD(WARM_UP, 0.9, weight_decay=DECAY),
+    nl.ExponentiatedGradient(WARM_UP, 0.8, weight_decay=DECAY),
+    nl.SteepestDescent(0.003, 3.0),
     nl.SGLD(WARM_UP, 0.01, weight_decay=DECAY),
     nl.BAOAB(1e-3, 0.01, weight_decay=DECAY),
     SymplecticEuler(1e-3, weight_decay=DECAY),  # an algorithm of one's own has a drift without another word
 ]
-AVERAGED = (nl.Adam, nl.RMSProp, nl.AdaGrad, nl.Lion, nl.SignGD)
+AVERAGED = (nl.Adam, nl.RMSProp, nl.AdaGrad, nl.Lion, nl.SignGD, nl.ExponentiatedGradient, nl.SteepestDescent)
 
 
 def bound(run, steps=STEPS):
@@ -70,7 +72,9 @@ def test_parts_add_up_to_the_whole(algorithm, batch_size):
     assert there["noise"] == (batch_size is not None or algorithm.has_noise)
     assert there["decay"] == (algorithm.weight_decay > 0)
     # a velocity that carries nothing over leaves nothing to momentum, though that is measured and not left out
-    forgets = isinstance(algorithm, nl.GD | nl.RMSProp | nl.AdaGrad | nl.SGLD) or algorithm == nl.SignGD(0.003)
+    forgets = isinstance(
+        algorithm, nl.GD | nl.RMSProp | nl.AdaGrad | nl.SGLD | nl.SteepestDescent
+    ) or algorithm == nl.SignGD(0.003)
     assert there["momentum"] == (not forgets)
     # a step along the gradient at x is orthogonal to g(x); a preconditioned one is not
     assert there["direction"] == isinstance(algorithm, AVERAGED)

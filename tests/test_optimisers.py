@@ -18,9 +18,13 @@ ALL = [
     nl.Lion(0.001, weight_decay=0.1),
     nl.SignGD(0.001),
     nl.SignGD(0.001, 0.9, weight_decay=0.1),
+    nl.SteepestDescent(0.003, 3.0, weight_decay=0.1),
+    nl.ExponentiatedGradient(0.01, weight_decay=0.1),
+    nl.ExponentiatedGradient(0.01, 0.9),
     nl.Nesterov(0.05, 0.9, weight_decay=0.1),
     nl.HeavyBall(0.05, 0.9, 0.5, first_step_damped=False, weight_decay=0.1),
 ]
+NOT_IN_TORCH = nl.Lion | nl.SignGD | nl.SteepestDescent | nl.ExponentiatedGradient
 BACKENDS = ["reference", pytest.param("cpu", marks=pytest.mark.needs_jit)]
 
 
@@ -44,7 +48,7 @@ def by_torch(algorithm):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("algorithm", [a for a in ALL if not isinstance(a, nl.Lion | nl.SignGD)], ids=str)
+@pytest.mark.parametrize("algorithm", [a for a in ALL if not isinstance(a, NOT_IN_TORCH)], ids=str)
 def test_steps_are_pytorchs(algorithm, backend):
     torch = pytest.importorskip("torch")
     run = nl.integrate(U, algorithm, X0, STEPS, backend=backend)

@@ -11,6 +11,7 @@ from .adam import Adam
 from .baoab import BAOAB
 from .base import Algorithm
 from .conformal_leapfrog import ConformalLeapfrog
+from .exponentiated_gradient import ExponentiatedGradient
 from .gradient_descent import GD
 from .heavy_ball import HeavyBall
 from .langevin import SGLD
@@ -20,6 +21,7 @@ from .nesterov import NAGD
 from .nesterov_momentum import Nesterov
 from .rmsprop import RMSProp
 from .sign_descent import SignGD
+from .steepest_descent import SteepestDescent
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     kind.__name__: kind
@@ -35,6 +37,8 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         AdaGrad,
         Lion,
         SignGD,
+        SteepestDescent,
+        ExponentiatedGradient,
         SGLD,
         BAOAB,
     )

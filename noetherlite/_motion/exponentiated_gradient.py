@@ -1,0 +1,99 @@
+"""Exponentiated gradient: mirror descent of the entropy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import Array
+from .._kernels import layout
+from .._kernels.discrete_laws import rate
+from .._kernels.jit import scalar
+from .._kernels.pointwise import exp
+from .._kernels.rules import Coordinate, Method, Move
+from .averaged import Averaged, method_of
+
+
+class _Step(NamedTuple):
+    h: float
+    a: float
+
+
+@scalar
+def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
+    return _Step(rate(algorithm, step), algorithm.constants[0])
+
+
+@scalar
+def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return v' = v − a(d + v)."""
+    return (at.v - c.a * (at.g + at.v),)
+
+
+@scalar
+def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return x e^{ηv sgn x}."""
+    return (at.x * exp(c.h * np.float64(at.v) * math.copysign(1.0, at.x)),)
+
+
+def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
+    a = numbers.constants[0]
+    m = (1 - a) * m + a * d
+    return x * np.exp(-numbers.h * np.sign(x) * m), m, s
+
+
+METHOD = method_of(Move(_of_step, _averaged, ("v",)), Move(_of_step, _stepped, ("x",)), _update)
+
+
+@dataclass(frozen=True, repr=False)
+class ExponentiatedGradient(Averaged):
+    """Exponentiated gradient x_{k+1} = x_k e^{−η m_{k+1} sgn x_k}, m_{k+1} = βm_k + (1 − β)d_k (Kivinen & Warmuth 1997).
+
+    Mirror descent of the entropy ψ(x) = Σ_i |x_i| log|x_i| − |x_i|: ∇ψ(x_{k+1}) = ∇ψ(x_k) − η m_{k+1}. It follows the mirror flow
+    d/dt ∇ψ(x) = −∇U, that is ẋ = −|x| ⊙ ∇U. No coordinate changes its sign, and those that are 0 stay 0.
+
+    Parameters
+    ----------
+    lr : float
+        η > 0.
+    momentum : float
+        0 ≤ β < 1.
+    weight_decay : float
+        λ ≥ 0 of d = ∇U + λx, keyword only.
+
+    Notes
+    -----
+    Its laws are others than those of Q (theory §6): for a diagonal generator G the flow keeps Σ_i G_ii|x_i|, of a neuron of
+    degree p Σ|w| + |b| − pΣ|u|, and without momentum a step changes it by exactly Σ_i G_ii KL_i, where KL_i = x_i log(x_i/x'_i) − x_i + x'_i of
+    |x|, less ηλ⟨g(x), x⟩. The law that a run records is that of the average, ⟨g(x_k), m_{k+1}⟩ = β⟨g(x_k), m_k⟩ +
+    (1 − β)λ⟨g(x_k), x_k⟩, for every generator.
+
+    Examples
+    --------
+    >>> import numpy as np, noetherlite as nl
+    >>> net = nl.Network([4, 2, 3], "linear", bias=False, loss="mse")
+    >>> X = np.eye(4)
+    >>> U = net.potential(X, X @ np.arange(12.0).reshape(4, 3) / 12)
+    >>> x0 = np.abs(net.init(rng=0))
+    >>> run = nl.integrate(U, nl.ExponentiatedGradient(0.01), x0, 200)
+    >>> def sums(x):
+    ...     parts = net.unpack(x)
+    ...     return parts["W1"].sum(axis=1) - parts["W2"].sum(axis=0)
+    >>> bool(np.abs(sums(run.x) - sums(x0)).max() < 0.02), bool(np.abs(run.laws["scaling:1"].residual).max() > 0.02)
+    (True, True)
+    """
+
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "momentum", checks.fraction(self.momentum, "momentum"))
+
+    @property
+    def method(self) -> Method:
+        """Its rules."""
+        return METHOD

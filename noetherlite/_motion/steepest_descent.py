@@ -1,0 +1,95 @@
+"""Steepest descent in the ℓ_p norms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import Array
+from .._kernels import layout
+from .._kernels.discrete_laws import rate
+from .._kernels.jit import scalar
+from .._kernels.rules import Coordinate, Method, Move
+from .averaged import Averaged, method_of
+
+
+class _Step(NamedTuple):
+    h: float
+    power: float  # q − 1
+
+
+@scalar
+def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
+    return _Step(rate(algorithm, step), algorithm.constants[1])
+
+
+@scalar
+def _forgotten(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return v' = −d."""
+    return (-at.g,)
+
+
+@scalar
+def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return x + η sgn v |v|^{q−1}; NaN stays."""
+    size = abs(at.v) ** c.power
+    return (at.x + c.h * (size if at.v > 0 else -size),)
+
+
+def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
+    return x - numbers.h * np.sign(d) * np.abs(d) ** numbers.constants[1], d, s
+
+
+METHOD = method_of(Move(_of_step, _forgotten, ("v",)), Move(_of_step, _stepped, ("x",)), _update)
+
+
+@dataclass(frozen=True, repr=False)
+class SteepestDescent(Averaged):
+    """Steepest descent in the norm ℓ_p, x_{k+1} = x_k − η sgn(d)|d|^{q−1} coordinate by coordinate, 1/p + 1/q = 1.
+
+    It follows the flow ẋ = −sgn(∇U)|∇U|^{q−1}, the direction in which U falls fastest for its ℓ_p length; p = 2 is gradient
+    descent, and p → ∞ sign descent (`SignGD`).
+
+    Parameters
+    ----------
+    lr : float
+        η > 0.
+    p : float
+        p > 1.
+    weight_decay : float
+        λ ≥ 0 of d = ∇U + λx, keyword only.
+
+    Notes
+    -----
+    But for p = 2 it breaks the laws of Q. The exact law is one of the gradient at its point, ⟨g(x_k), d_k⟩ = λ⟨g(x_k), x_k⟩, where
+    |d|^{q−1} is what x moves by. Where single weights multiply each other, as in U(w_1w_2…), the flow keeps |w_i|^q − |w_j|^q, and a step
+    takes A = |w_i|^q to A|1 − ηr/A|^q with the same r for all i.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> U = nl.potentials.DiagonalLinear([[1.0]], [2.0])  # ½(uv − 2)²
+    >>> run = nl.integrate(U, nl.SteepestDescent(1e-4, p=3), [1.0, 0.5], 10_000)
+    >>> u, v = run.x
+    >>> bool(abs((u**1.5 - v**1.5) - (1 - 0.5**1.5)) < 1e-3), bool(abs((u**2 - v**2) - (1 - 0.5**2)) > 1e-2)
+    (True, True)
+    """
+
+    p: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "p", checks.real(self.p, "p", minimum=1.0, strict=True))
+
+    @property
+    def method(self) -> Method:
+        """Its rules."""
+        return METHOD
+
+    @property
+    def own_constants(self) -> tuple[float, ...]:
+        """q − 1."""
+        return (1 / (self.p - 1),)
