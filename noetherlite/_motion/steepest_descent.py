@@ -91,5 +91,5 @@ class SteepestDescent(Averaged):
 
     @property
     def own_constants(self) -> tuple[float, ...]:
-        """q − 1."""
+        """The power q − 1."""
         return (1 / (self.p - 1),)
