@@ -160,7 +160,7 @@ class BAOAB(Algorithm):
     Notes
     -----
     The noise is a function of a run's key, the step and the coordinate, as that of `SGLD`. Second order, with γ = 0 the
-    leapfrog. The exact law is one of μJ, μ = e^{γt/m}, with the noise √((1 − e^{−2γh/m})T/m) μ⟨g(x), ξ⟩ at the middle of a step, which is
+    leapfrog. The exact law is one of μJ, μ = e^{γt/m}, with the noise √((1 − e^{−2γh/m})T/m) μ⟨g(x), ξ⟩ at the middle of a step,
     part of the `source_integral` of a record. Its expectation is 0: that of μJ is conserved for rotations, and obeys
     d/dt E[μJ] = μ E⟨Gẋ, ẋ⟩ for scalings, where E⟨Gẋ, ẋ⟩ = (T/m) tr G once velocities are in equilibrium.
 

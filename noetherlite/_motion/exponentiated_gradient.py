@@ -67,9 +67,9 @@ class ExponentiatedGradient(Averaged):
 
     Notes
     -----
-    Its laws are others than those of Q (theory §6): for a diagonal generator G the flow keeps Σ_i G_ii|x_i|, of a neuron of
-    degree p Σ|w| + |b| − pΣ|u|, and without momentum a step changes it by exactly Σ_i G_ii KL_i, where KL_i = x_i log(x_i/x'_i) − x_i + x'_i of
-    |x|, less ηλ⟨g(x), x⟩. The law that a run records is that of the average, ⟨g(x_k), m_{k+1}⟩ = β⟨g(x_k), m_k⟩ +
+    Its laws are others than those of Q (theory §6): for a diagonal generator G the flow keeps Σ_i G_ii|x_i|, which is
+    `symmetry.charge(x, np.sign(x))`; of a neuron of degree p it is Σ|w| + |b| − pΣ|u|. Without momentum a step changes it by exactly
+    Σ_i G_ii KL_i − ηλ⟨g(x), x⟩, where KL_i = x_i log(x_i/x'_i) − x_i + x'_i of |x| and |x'|. The law that a run records is that of the average, ⟨g(x_k), m_{k+1}⟩ = β⟨g(x_k), m_k⟩ +
     (1 − β)λ⟨g(x_k), x_k⟩, for every generator.
 
     Examples
@@ -79,11 +79,11 @@ class ExponentiatedGradient(Averaged):
     >>> X = np.eye(4)
     >>> U = net.potential(X, X @ np.arange(12.0).reshape(4, 3) / 12)
     >>> x0 = np.abs(net.init(rng=0))
-    >>> run = nl.integrate(U, nl.ExponentiatedGradient(0.01), x0, 200)
-    >>> def sums(x):
-    ...     parts = net.unpack(x)
-    ...     return parts["W1"].sum(axis=1) - parts["W2"].sum(axis=0)
-    >>> bool(np.abs(sums(run.x) - sums(x0)).max() < 0.02), bool(np.abs(run.laws["scaling:1"].residual).max() > 0.02)
+    >>> scaling = {s.name: s for s in nl.symmetries(U)}["scaling:1"]
+    >>> observe = {"sums": lambda x: scaling.charge(x, np.sign(x))}
+    >>> run = nl.integrate(U, nl.ExponentiatedGradient(0.01), x0, 200, observe=observe)
+    >>> sums, squares = run.observed["sums"], run.laws["scaling:1"].residual
+    >>> bool(np.abs(sums - sums[0]).max() < 0.02), bool(np.abs(squares).max() > 0.02)
     (True, True)
     """
 

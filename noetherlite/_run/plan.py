@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from .._base import checks, gpu, limits
 from .._base.types import ArrayLike, Float64Array, Seed
@@ -99,6 +101,11 @@ class Plan:
         """Samples that gradients are drawn from."""
         return self.U.n_samples if isinstance(self.U, NetworkPotential) else 1
 
+    @functools.cached_property
+    def in_order(self) -> NDArray[np.int64]:
+        """The numbers of the samples, shared by runs that take all of them."""
+        return np.arange(self.n_samples)
+
     @property
     def drawn(self) -> int:
         """Samples per gradient; if that is all of them they are taken in order, as without minibatches."""
@@ -157,7 +164,8 @@ def minibatches(plan: Plan, rng: Seed, noise: bool = False) -> layout.Batches:
 
 def stream(plan: Plan, key: Any) -> layout.Batches:
     """Return the stream of minibatches and noise with this key."""
-    return layout.Batches(plan.drawn, np.uint64(key), np.arange(plan.n_samples))
+    order = plan.in_order if plan.batch is None else np.arange(plan.n_samples)
+    return layout.Batches(plan.drawn, np.uint64(key), order)
 
 
 def _check_batch_size(U: Potential, batch_size: int | None) -> int | None:

@@ -236,5 +236,5 @@ def _code(run: Trajectory) -> str:
     )
     lines += [f"algorithm = nl.{algorithm['name']}({settings})", f"run = {call}"]
     keys = {key: arguments[key] for key in ("batch_key", "batch_keys") if arguments.get(key) is not None}
-    lines += [f"# the stream of minibatches: {key} {checks.describe(value)}" for key, value in keys.items()]
+    lines += [f"# minibatches and noise: {key} {checks.describe(value)}" for key, value in keys.items()]
     return "\n".join(lines)
