@@ -227,6 +227,7 @@ CALLS = {
     "infinite_width": (ntk.infinite_width, dict(net=MSE, X1=X, X2=X, scheme="ntk", bias_std=0.0)),
     "kernel": (ntk.kernel, dict(net=NET, theta=THETA, X1=X, X2=X)),
     "ntk.predict": (ntk.predict, dict(kernel=np.eye(2), u0=np.ones((2, 1)), t=[1.0], dynamics=nl.GF, n_samples=2)),
+    "predict_parameters": (ntk.predict_parameters, dict(net=MSE, theta=MSE.init(rng=0), X=X, y=np.ones((4, 1)), t=[1.0], dynamics=nl.GF)),
     "width_study": (ntk.width_study, dict(data=None, widths=(2, 3), n_seeds=2, hidden_layers=1, activation="relu", lr=0.1, steps=1, rng=0, progress=False)),
     "figures.figure1": (figures.figure1, dict(n_samples=512, steps=10, lr=0.1, rng=0, progress=False)),
     "figures.figure2": (figures.figure2, dict(n_samples=512, steps=10, lr=0.1, rng=0, progress=False)),

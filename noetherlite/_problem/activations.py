@@ -151,8 +151,8 @@ class Activation:
     @property
     def has_limit(self) -> bool:
         """Whether the kernel at infinite width is known."""
-        smooth = self.kind.has_smooth_limit or self.kind.expectations is not None
-        return self.is_linear or self.is_kinked or smooth
+        known = self.kind.mean_rule or self.kind.expectations is not None or self.pieces is not None
+        return bool(known) and not self.trainable
 
     @property
     def trainable(self) -> bool:

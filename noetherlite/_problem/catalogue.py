@@ -15,6 +15,7 @@ import numpy as np
 
 from .._base import checks
 from .._kernels import elementary, pointwise
+from . import normal_means
 from .kind import Array, Kind, Pieces
 
 # --- parameters ---
@@ -147,25 +148,6 @@ def _exponential_side(c: Any, z: Array) -> Array:
     return np.where(z.real < 0, np.expm1(np.where(z.real < 0, z, 0)), 0)
 
 
-# E[σ(z)σ(z′)] and E[σ′(z)σ′(z′)] of normal z, z′ with variances a, b and covariance k.
-
-
-def _of_erf(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    """Williams 1997."""
-    one, other = 1 + 2 * a, 1 + 2 * b
-    return 2 / math.pi * np.arcsin(2 * k / np.sqrt(one * other)), 4 / math.pi / np.sqrt(one * other - 4 * k * k)
-
-
-def _of_sin(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    fading = np.exp(-(a + b) / 2)
-    return fading * np.sinh(k), fading * np.cosh(k)
-
-
-def _of_exp(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    value = np.exp((a + b) / 2 + k)
-    return value, value
-
-
 CATALOGUE = {
     "linear": Kind(
         examples=("linear", "linear(0.7)"),
@@ -227,6 +209,7 @@ CATALOGUE = {
         d_parameter=_swish_by_beta,
         d_parameter_array=_swish_by_beta_array,
         parameter=_any,
+        mean_rule="trapezoidal",
     ),
     "tanh": Kind(
         examples=("tanh",),
@@ -235,12 +218,12 @@ CATALOGUE = {
         sigma_array=lambda c, z: np.tanh(z),
         d_sigma_array=lambda c, z: 1 - np.tanh(z) ** 2,
         in_place=True,
-        has_smooth_limit=True,
+        mean_rule="hermite",
         parity=-1,
     ),
     "erf": Kind(
         examples=("erf",),
-        expectations=_of_erf,
+        expectations=normal_means.of_erf,
         sigma=lambda c, z: elementary.erf(z),
         d_sigma=lambda c, z, a: _TWO_OVER_ROOT_PI * pointwise.exp(-z * z),
         sigma_array=lambda c, z: _erf(z),
@@ -249,7 +232,7 @@ CATALOGUE = {
     ),
     "gelu": Kind(
         examples=("gelu",),
-        has_smooth_limit=True,
+        mean_rule="hermite",
         sigma=_gelu,
         d_sigma=_d_gelu,
         sigma_array=lambda c, z: z * (1 + _erf(z / math.sqrt(2))) / 2,
@@ -257,7 +240,7 @@ CATALOGUE = {
     ),
     "gelu_tanh": Kind(
         examples=("gelu_tanh",),
-        has_smooth_limit=True,
+        mean_rule="hermite",
         sigma=_gelu_tanh,
         d_sigma=_d_gelu_tanh,
         sigma_array=lambda c, z: z * (1 + _gelu_tanh_array(z)) / 2,
@@ -265,7 +248,7 @@ CATALOGUE = {
     ),
     "softplus": Kind(
         examples=("softplus",),
-        has_smooth_limit=True,
+        mean_rule="hermite",
         sigma=lambda c, z: elementary.softplus(z),
         d_sigma=lambda c, z, a: elementary.logistic(z),
         sigma_array=_softplus_array,
@@ -273,7 +256,7 @@ CATALOGUE = {
     ),
     "logistic": Kind(
         examples=("logistic",),
-        has_smooth_limit=True,
+        mean_rule="hermite",
         sigma=lambda c, z: elementary.logistic(z),
         d_sigma=lambda c, z, a: a * (1 - a),
         sigma_array=lambda c, z: _logistic(z),
@@ -282,7 +265,7 @@ CATALOGUE = {
     ),
     "sin": Kind(
         examples=("sin",),
-        expectations=_of_sin,
+        expectations=normal_means.of_sin,
         sigma=lambda c, z: elementary.sin(z),
         d_sigma=lambda c, z, a: elementary.cos(z),
         sigma_array=lambda c, z: np.sin(z),
@@ -291,7 +274,7 @@ CATALOGUE = {
     ),
     "cos": Kind(
         examples=("cos",),
-        expectations=lambda k, a, b: _of_sin(k, a, b)[::-1],
+        expectations=lambda k, a, b: normal_means.of_sin(k, a, b)[::-1],
         sigma=lambda c, z: elementary.cos(z),
         d_sigma=lambda c, z, a: -elementary.sin(z),
         sigma_array=lambda c, z: np.cos(z),
@@ -308,6 +291,7 @@ CATALOGUE = {
         parameter=_positive,
         default=1.0,
         analytic=False,
+        mean_rule="split",
         kinked=lambda c: c != 1,
     ),
     "celu": Kind(
@@ -320,6 +304,7 @@ CATALOGUE = {
         parameter=_positive,
         default=1.0,
         analytic=False,
+        mean_rule="split",
     ),
     "softsign": Kind(
         examples=("softsign",),
@@ -328,10 +313,12 @@ CATALOGUE = {
         sigma_array=lambda c, z: z / (1 + np.where(z.real < 0, -z, z)),
         d_sigma_array=lambda c, z: (1 + np.abs(z)) ** -2.0,
         analytic=False,
+        mean_rule="split",
         parity=-1,
     ),
     "hard_tanh": Kind(
         examples=("hard_tanh",),
+        expectations=normal_means.of_hard_tanh,
         sigma=lambda c, z: 1.0 if z > 1 else (-1.0 if z < -1 else z),
         d_sigma=lambda c, z, a: 1.0 if abs(a) < 1 else 0.0,
         sigma_array=lambda c, z: np.where(np.abs(z.real) > 1, np.sign(z.real), z),
@@ -351,7 +338,7 @@ CATALOGUE = {
     ),
     "exp": Kind(
         examples=("exp",),
-        expectations=_of_exp,
+        expectations=normal_means.of_exp,
         sigma=lambda c, z: pointwise.exp(z),
         d_sigma=lambda c, z, a: a,
         sigma_array=lambda c, z: np.exp(z),
@@ -360,6 +347,7 @@ CATALOGUE = {
     ),
     "gaussian": Kind(
         examples=("gaussian",),
+        expectations=normal_means.of_gaussian,
         sigma=lambda c, z: pointwise.exp(-z * z),
         d_sigma=lambda c, z, a: -2 * z * a,
         sigma_array=lambda c, z: np.exp(-(z**2)),

@@ -48,8 +48,9 @@ class Kind:
         then.
     pieces : callable or None
         c ↦ σ on both sides of 0, if it is a power there.
-    has_smooth_limit : bool
-        Whether the kernel at infinite width is to be had by Gauss and Hermite's rule.
+    mean_rule : {"", "hermite", "trapezoidal", "split"}
+        The rule by which E[σ(z)σ(z′)] of normal (z, z′) is summed: Gauss and Hermite's; the trapezoidal one, for σ with poles at ±iπ/c;
+        one that is split at 0, where σ is another analytic function on either side.
     expectations : callable or None
         (Σ(x, x′), Σ(x, x), Σ(x′, x′)) ↦ E[σ(z)σ(z′)] and E[σ′(z)σ′(z′)] of normal (z, z′), where they have a closed form.
     analytic : bool
@@ -72,7 +73,7 @@ class Kind:
     d_parameter: functions.Scalar | None = None
     d_parameter_array: Callable[[Any, Array], Array] | None = None
     pieces: Callable[[float], Pieces] | None = None
-    has_smooth_limit: bool = False
+    mean_rule: str = ""
     expectations: Callable[[Array, Array, Array], tuple[Array, Array]] | None = None
     analytic: bool = True
     kinked: Callable[[float], bool] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .._base import checks
@@ -25,8 +27,7 @@ def infinite_width(
     Parameters
     ----------
     net : Network
-        Its hidden activations must be relu, leaky_relu, abs, linear, erf, sin, cos, exp, tanh, gelu, gelu_tanh, softplus or
-        logistic.
+        Its hidden activations may be any of the catalogue, but for swish with trained β and functions of one's own.
     X1 : array_like, shape (N1, n_0)
         Inputs.
     X2 : array_like, shape (N2, n_0), optional
@@ -58,9 +59,12 @@ def infinite_width(
     with expectations over (z, z′) ~ N(0, Σ_h), K = K_L, and the 1 and σ_b with biases only (Jacot et al. 2018 [1]_, in this library's
     parametrisation). At the angle φ between two inputs, cos φ = Σ(x, x′)/√(Σ(x, x)Σ(x′, x′)), the arc-cosine kernels of
     Cho & Saul 2009 [2]_ give E[relu(z)relu(z′)] = √(Σ(x, x)Σ(x′, x′)) (sin φ + (π − φ) cos φ)/2π and
-    P(z > 0, z′ > 0) = (π − φ)/2π; those of erf (Williams 1997), sin, cos and exp are closed forms too. Expectations of tanh,
-    GELU, softplus and the logistic function are sums over 64² points of Gauss and Hermite's rule, for variances up to 1 right
-    to 1e-7 for tanh and to 1e-12 for the others.
+    P(z > 0, z′ > 0) = (π − φ)/2π; those of erf (Williams 1997), sin, cos, exp and gaussian are closed forms too. For powers of degree p
+    E[relu(z)^p relu(z′)^p] = (4Σ(x, x)Σ(x′, x′))^{p/2} Γ(p + 1)/2π ∫ (sin(T + t) sin(T − t))^p dt over |t| < T = (π − φ)/2, and for hard_tanh an
+    integral over an angle remains: both are summed to 1e-13 of the size. Expectations of tanh, GELU, softplus and the logistic function are
+    sums over 64² points of Gauss and Hermite's rule, for variances up to 1 right to 1e-7 for tanh and to 1e-12 for the others. Those of
+    swish(β) are by the trapezoidal rule, with more points where β² times the variance is larger, to 1e-10; those of elu, celu and softsign in
+    polar coordinates, whose angles are cut where z or z′ changes sign, to 1e-11 for variances from 0 to 100.
 
     Weights here have variance ∝ 1/width and no factor in front, so entries of K grow with the widths, which are those of
     `net`; the ratio to them tends to 1. For one hidden layer this is the mean of the kernel at any width. Between
@@ -123,9 +127,15 @@ def _expectations(
     """Return E[σ(z)σ(z′)] and E[σ′(z)σ′(z′)], z of variance `one`, z′ of variance `other`."""
     if activation.kind.expectations is not None:
         return activation.kind.expectations(covariance, one, other)
-    if activation.pieces is None:
-        return _by_quadrature(_cosine(covariance, one, other), np.sqrt(one), np.sqrt(other), activation)
-    return _moments(covariance, one, other, activation.pieces.low, activation.pieces.high)
+    pieces = activation.pieces
+    if pieces is not None and pieces.degree == 1:
+        return _moments(covariance, one, other, pieces.low, pieces.high)
+    cosine, one, other = _cosine(covariance, one, other), np.sqrt(one), np.sqrt(other)
+    if pieces is not None:
+        return _of_powers(cosine, one * other, *pieces)
+    if activation.kind.mean_rule == "split":
+        return _split_at_zero(cosine, one, other, activation)
+    return _by_quadrature(cosine, one, other, activation)
 
 
 def _cosine(covariance: Float64Array, one: Float64Array, other: Float64Array) -> Float64Array:
@@ -138,7 +148,10 @@ def _by_quadrature(
 ) -> tuple[Float64Array, Float64Array]:
     """Return the two for a smooth σ; `one` and `other` are standard deviations."""
     kind, c = activation.kind, activation.constant
-    points, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    if kind.mean_rule == "trapezoidal":
+        points, weights = _trapezoidal(abs(c) * max(one.max(initial=0.0), other.max(initial=0.0)))
+    else:
+        points, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     weights = weights / weights.sum()
     products, derivatives = np.zeros_like(cosine), np.zeros_like(cosine)
     across = np.sqrt(1 - cosine**2)[..., None] * points
@@ -146,6 +159,76 @@ def _by_quadrature(
         z, others = one * point, other[..., None] * (cosine[..., None] * point + across)
         products += weight * kind.sigma_array(c, z) * (kind.sigma_array(c, others) @ weights)
         derivatives += weight * kind.d_sigma_array(c, z) * (kind.d_sigma_array(c, others) @ weights)
+    return products, derivatives
+
+
+def _trapezoidal(steepness: float) -> tuple[Float64Array, Float64Array]:
+    """Return points and weights for a normal variable and a function with poles at ±iπ/steepness: an error of e^(−2π²/(step · steepness))."""
+    step = min(0.5, 2 * np.pi**2 / (_DIGITS * steepness)) if steepness > 0 else 0.5
+    points = step * np.arange(-np.ceil(_FARTHEST / step), np.ceil(_FARTHEST / step) + 1)
+    return points, np.exp(-(points**2) / 2)
+
+
+_DIGITS, _FARTHEST = 34.0, 9.0  # e^−34 and e^−40 are below round-off
+
+
+def _double_exponential(n: int = 60) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return x, 1 − x and weights of ∫_0^1 f dx by tanh–sinh, which takes singularities at the ends."""
+    y = np.linspace(-3.3, 3.3, n)
+    bend = np.pi * np.sinh(y)
+    return (
+        1 / (1 + np.exp(-bend)),
+        1 / (1 + np.exp(bend)),
+        (y[1] - y[0]) * np.pi * np.cosh(y) / (4 * np.cosh(bend / 2) ** 2),
+    )
+
+
+def _of_powers(
+    cosine: Float64Array, size: Float64Array, degree: float, low: float, high: float
+) -> tuple[Float64Array, Float64Array]:
+    """Return the two for σ(z) = high z^p for z > 0 and low z^p for z < 0, p > 1; `size` is √(Σ(x, x)Σ(x′, x′))."""
+    below = low * (-1) ** int(degree) if degree % 1 == 0 else 0.0
+    out = []
+    for p, sign in ((degree, 1.0), (degree - 1, -1.0)):
+        angle = np.arccos(cosine)
+        same, opposite = (_arc_cosine(a, p) for a in (angle, np.pi - angle))
+        factor = 1.0 if sign > 0 else degree**2
+        out.append(factor * size**p * ((high**2 + below**2) * same + 2 * sign * high * below * opposite))
+    return out[0], out[1]
+
+
+def _arc_cosine(angle: Float64Array, p: float) -> Float64Array:
+    """Return E[relu(z)^p relu(z′)^p] of z, z′ of variance 1 at an angle: Cho & Saul 2009, for any p ≥ 0."""
+    T, total = (np.pi - angle) / 2, np.zeros_like(angle)
+    for x, rest, weight in zip(*_double_exponential(), strict=True):
+        total += weight * (np.sin(2 * T * x) * np.sin(2 * T * rest)) ** p
+    return np.asarray(2**p * math.gamma(p + 1) / (2 * np.pi) * 2 * T * total)
+
+
+def _split_at_zero(
+    cosine: Float64Array, one: Float64Array, other: Float64Array, activation: Activation
+) -> tuple[Float64Array, Float64Array]:
+    """Return the two for a σ that is analytic on either side of 0; `one` and `other` are standard deviations.
+
+    With z = s r cos θ and z′ = s′ r cos(θ − φ) the signs change with θ alone. r = exp(y − e^−y) has a trapezoidal rule that converges doubly
+    exponentially for what falls like e^(−r²/2).
+    """
+    kind, c, angle = activation.kind, activation.constant, np.arccos(cosine)
+    y = np.linspace(-3.8, 2.6, 72)
+    r = np.exp(y - np.exp(-y))
+    radial = (y[1] - y[0]) * r * (1 + np.exp(-y)) * r * np.exp(-(r**2) / 2) / (2 * np.pi)
+    products, derivatives = np.zeros_like(cosine), np.zeros_like(cosine)
+    # Sectors between the zeros of cos θ and cos(θ − φ), of width φ or π − φ: the signs of z and z′ in them, and where they begin.
+    sectors = ((-1, 1, np.pi / 2, angle), (1, 1, angle - np.pi / 2, np.pi - angle))
+    for sign, sign_other, start, width in sectors:
+        for x, _, weight in zip(*_double_exponential(48), strict=True):
+            first, second = np.abs(np.cos(start + width * x)), np.abs(np.cos(start + width * x - angle))
+            share = width * weight
+            for way in (1, -1):  # a sector and the one opposite to it
+                z = (way * sign * one * first)[..., None] * r
+                others = (way * sign_other * other * second)[..., None] * r
+                products += share * ((kind.sigma_array(c, z) * kind.sigma_array(c, others)) @ radial)
+                derivatives += share * ((kind.d_sigma_array(c, z) * kind.d_sigma_array(c, others)) @ radial)
     return products, derivatives
 
 
