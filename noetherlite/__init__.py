@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._motion.flow import Flow, reference_flow
     from ._motion.gradient_descent import GD
     from ._motion.heavy_ball import HeavyBall
+    from ._motion.implicit_midpoint import ImplicitMidpoint
     from ._motion.kinks import SlidingMode
     from ._motion.langevin import SGLD
     from ._motion.leapfrog import Leapfrog
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from ._motion.nesterov import NAGD
     from ._motion.nesterov_momentum import Nesterov
     from ._motion.rmsprop import RMSProp
+    from ._motion.runge_kutta import RK4
     from ._motion.sign_descent import SignGD
     from ._motion.steepest_descent import SteepestDescent
+    from ._motion.yoshida import Yoshida
     from ._problem.activations import Activation
     from ._problem.dataset import Dataset
     from ._problem.network import Network
@@ -73,6 +76,7 @@ _HOMES = {
     "NAGD": "_motion.nesterov",
     "NAGF": "_motion.dynamics",
     "ND": "_motion.dynamics",
+    "RK4": "_motion.runge_kutta",
     "SGLD": "_motion.langevin",
     "Activation": "_problem.activations",
     "AdaGrad": "_motion.adagrad",
@@ -91,6 +95,7 @@ _HOMES = {
     "ExponentiatedGradient": "_motion.exponentiated_gradient",
     "Flow": "_motion.flow",
     "HeavyBall": "_motion.heavy_ball",
+    "ImplicitMidpoint": "_motion.implicit_midpoint",
     "Law": "_symmetry.formulas",
     "LawCount": "_theory.counting",
     "LawRecord": "_symmetry.records",
@@ -109,6 +114,7 @@ _HOMES = {
     "SweepMember": "_sweep.result",
     "Symmetry": "_symmetry.affine",
     "Trajectory": "_run.trajectory",
+    "Yoshida": "_motion.yoshida",
     "arch": "",
     "bounds": "",
     "check": "_check.check",

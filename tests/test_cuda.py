@@ -34,6 +34,10 @@ OPTIMISERS = [
     nl.SteepestDescent(0.005, 3.0), nl.ExponentiatedGradient(0.005, 0.5, weight_decay=0.1),
     nl.SGLD([0.005, 0.01, 0.005], 0.1, weight_decay=0.1), nl.BAOAB(1e-3, 0.1, 0.3, 2.0, weight_decay=0.1),
 ]  # fmt: skip
+INTEGRATORS = [
+    nl.Yoshida(1e-3, weight_decay=0.1), nl.Yoshida(1e-3, 6, gamma=0.3, alpha=1.0), nl.RK4(0.01, weight_decay=0.1),
+    nl.ImplicitMidpoint(0.01, iterations=3, weight_decay=0.1), nl.ImplicitMidpoint(1e-3, "ND", 3, weight_decay=0.1),
+]  # fmt: skip
 ACTIVATIONS = [
     "linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(2)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.3)", "tanh",
 ]  # fmt: skip
@@ -140,6 +144,18 @@ def test_weights_of_samples_are_the_cpus(loss):
 def test_in_single_precision(bias, algorithm):
     _, U, x = problem("swish", "nll", widths=(2, 3, 2), n=5, bias=bias)
     assert_equal_runs(*both(U, algorithm, x, dtype="float32", peer="reference"), n=5, eps=np.finfo(np.float32).eps)
+
+
+@here
+@pytest.mark.parametrize("algorithm", INTEGRATORS, ids=str)
+def test_integrators_are_the_cpus(algorithm):
+    _, U, x = problem(["swish", "linear(0.7)"], "nll", widths=(2, 3, 2, 2), n=3)
+    cuda, peer = both(U, algorithm, x, steps=2, peer="reference", input_reduction=False)
+    assert_equal_runs(cuda, peer, n=5)
+    assert {law.verdict for law in cuda.laws.values()} <= {"holds", "not decidable"}
+    if algorithm.is_implicit:
+        assert abs(cuda.solver_residual - peer.solver_residual) <= 64 * EPS
+        assert peer.solver_residual > 1e3 * EPS
 
 
 @here

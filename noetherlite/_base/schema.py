@@ -68,6 +68,8 @@ def trajectory(header: Mapping[str, Any], arrays: Mapping[str, Any], law_arrays:
         expect(arrays, name, "f", records)
     point = expect(arrays, "x", "f", (*leading, None)).shape
     expect(arrays, "v", "f", point)
+    if "solver_residual" in arrays:
+        expect(arrays, "solver_residual", "f", leading)
     if "params" in arrays:
         expect(arrays, "params", "f", (*records, point[-1]))
     for name in header.get("observed", ()):

@@ -253,9 +253,9 @@ class Run:
         s.parts[layout.MOMENTUM] += a.h * a.momentum * quantity_rate(self.laws, s.charge)
         s.parts[layout.SOURCE] += a.h * moved
 
-    def integrate_source(self, t: float) -> None:
-        """Add the step from t on to ∫ μS ds, by the trapezoidal rule."""
-        s, h = self.state, self.algorithm.h
+    def integrate_source(self, t: float, h: float) -> None:
+        """Add the step from t to t + h to ∫ μS ds, by the trapezoidal rule."""
+        s = self.state
         source = pair(self.laws, s.v, s.v)
         self.fade(t, t + h, s.integral, s.source)
         s.integral[:] += 0.5 * h * (s.source + source)

@@ -14,14 +14,17 @@ from .conformal_leapfrog import ConformalLeapfrog
 from .exponentiated_gradient import ExponentiatedGradient
 from .gradient_descent import GD
 from .heavy_ball import HeavyBall
+from .implicit_midpoint import ImplicitMidpoint
 from .langevin import SGLD
 from .leapfrog import Leapfrog
 from .lion import Lion
 from .nesterov import NAGD
 from .nesterov_momentum import Nesterov
 from .rmsprop import RMSProp
+from .runge_kutta import RK4
 from .sign_descent import SignGD
 from .steepest_descent import SteepestDescent
+from .yoshida import Yoshida
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     kind.__name__: kind
@@ -31,6 +34,9 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         Leapfrog,
         NAGD,
         ConformalLeapfrog,
+        Yoshida,
+        ImplicitMidpoint,
+        RK4,
         Nesterov,
         Adam,
         RMSProp,

@@ -162,6 +162,11 @@ class Algorithm(ABC):
         return False
 
     @property
+    def is_implicit(self) -> bool:
+        """Whether a step is the solution of an equation; its moment then holds the largest error that the solver has left."""
+        return False
+
+    @property
     def implies_gradients(self) -> bool:
         """Whether recorded positions give the gradients back."""
         return True

@@ -10,8 +10,32 @@ from .dynamics import Dynamics
 from .kick_drift_kick import KickDriftKick
 
 
+class Damped(KickDriftKick, abstract=True):
+    """Kick–drift–kick steps with friction, of any dynamics (m, γ, α) with mass; its classes have these as fields."""
+
+    mass: float
+    gamma: float
+    alpha: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "mass", checks.real(self.mass, "mass", minimum=0.0, strict=True))
+        for name in ("gamma", "alpha"):
+            object.__setattr__(self, name, checks.real(getattr(self, name), name, minimum=0.0))
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """The dynamics (m, γ, α)."""
+        return Dynamics(self.mass, self.gamma, self.alpha)
+
+    @property
+    def singular_start(self) -> bool:
+        """True when α > 0."""
+        return self.alpha > 0
+
+
 @dataclass(frozen=True, repr=False)
-class ConformalLeapfrog(KickDriftKick):
+class ConformalLeapfrog(Damped):
     """Conformal leapfrog for m ẍ + (γ + α/t) ẋ + ∇U = 0, step h = √lr (theory §6).
 
     v ← v μ(t)/μ(τ); v ← v − (h/2m)∇U(x); x ← x + hv; v ← v − (h/2m)∇U(x); v ← v μ(τ)/μ(t+h), with τ = t + h/2.
@@ -34,22 +58,6 @@ class ConformalLeapfrog(KickDriftKick):
     mass: float = 1.0
     gamma: float = 0.0
     alpha: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "mass", checks.real(self.mass, "mass", minimum=0.0, strict=True))
-        for name in ("gamma", "alpha"):
-            object.__setattr__(self, name, checks.real(getattr(self, name), name, minimum=0.0))
-
-    @property
-    def dynamics(self) -> Dynamics:
-        """The dynamics (m, γ, α)."""
-        return Dynamics(self.mass, self.gamma, self.alpha)
-
-    @property
-    def singular_start(self) -> bool:
-        """True when α > 0."""
-        return self.alpha > 0
 
     @classmethod
     def following(cls, dynamics: Dynamics, dt: float, t0: float) -> Algorithm | None:

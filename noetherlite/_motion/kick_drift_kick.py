@@ -1,14 +1,15 @@
-"""Kick–drift–kick steps: the base class of leapfrog and conformal leapfrog (theory §6)."""
+"""Kick–drift–kick steps and their compositions: the base class of leapfrog, conformal leapfrog and Yoshida (theory §6)."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .._base.types import Float64Array
 from .._kernels import layout
-from .._kernels.discrete_laws import FROM_CHARGE, drag_of_step, faded, fading, integrated, pulled
+from .._kernels.discrete_laws import FROM_CHARGE, faded, fading, integrated, pulled
 from .._kernels.jit import rounded, scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
@@ -24,24 +25,13 @@ class _Half(NamedTuple):
     whole_drag: float  # and in the step
 
 
-@scalar
-def _first_half(algorithm: layout.Algorithm, step: int) -> _Half:
-    half, kick = 0.5 * algorithm.h, 0.5 * algorithm.h / algorithm.mass
-    drag = fading(algorithm, half, step * algorithm.h + (algorithm.t0 + half))
-    return _Half(algorithm.h, kick, -kick * algorithm.weight_decay, drag, 0.0)
+class _Substep(NamedTuple):
+    """The rules of one kick–drift–kick step among those that a step is composed of."""
 
-
-@rounded
-def _drag_of_second_half(algorithm: layout.Algorithm, step: int) -> float:
-    drag: float = fading(algorithm, 0.5 * algorithm.h, step * algorithm.h + (algorithm.t0 + algorithm.h))
-    return drag
-
-
-@scalar
-def _second_half(algorithm: layout.Algorithm, step: int) -> _Half:
-    kick = 0.5 * algorithm.h / algorithm.mass
-    drag, whole_drag = _drag_of_second_half(algorithm, step), drag_of_step(algorithm, step)
-    return _Half(algorithm.h, kick, -kick * algorithm.weight_decay, drag, whole_drag)
+    drift: Move
+    law_of_drift: Law
+    kick: Move
+    law_of_kick: Law
 
 
 @scalar
@@ -73,32 +63,82 @@ def _law_of_kick(c: _Half, at: Component) -> tuple[float, ...]:
 
 
 _SOURCE = (Form(SQUARE, PAIR, V, V),)
-DRIFT, KICK = Move(_first_half, _kicked_and_drifted, ("x", "v")), Move(_second_half, _kicked, ("v",))
-LAW_OF_DRIFT = Law(_first_half, _law_of_drift, ("origin", "balance"), _SOURCE)
-LAW_OF_KICK = Law(_second_half, _law_of_kick, ("origin", "balance", "integral", "source"), _SOURCE)
 
 
-def _step(p: Phases) -> list[Row]:
-    first = [*p.pull(X), *p.move(DRIFT), *p.settle(LAW_OF_DRIFT), *p.evaluate(X)]
-    return [*first, *p.pull(X), *p.move(KICK), *p.settle(LAW_OF_KICK)]
+def _substep(weight: float, begin: float, end: float) -> _Substep:
+    """Return the rules of a substep of `weight` h, from t + `begin` h to t + `end` h where a step begins at t."""
+
+    @scalar
+    def first_half(algorithm: layout.Algorithm, step: int) -> _Half:
+        h = weight * algorithm.h
+        half, kick = 0.5 * h, 0.5 * h / algorithm.mass
+        drag = fading(algorithm, half, step * algorithm.h + (algorithm.t0 + (begin * algorithm.h + half)))
+        return _Half(h, kick, -kick * algorithm.weight_decay, drag, 0.0)
+
+    @rounded
+    def drag_since(algorithm: layout.Algorithm, step: int, duration: float) -> float:
+        drag: float = fading(algorithm, duration, step * algorithm.h + (algorithm.t0 + end * algorithm.h))
+        return drag
+
+    @scalar
+    def second_half(algorithm: layout.Algorithm, step: int) -> _Half:
+        h = weight * algorithm.h
+        kick = 0.5 * h / algorithm.mass
+        drag, whole_drag = drag_since(algorithm, step, 0.5 * h), drag_since(algorithm, step, h)
+        return _Half(h, kick, -kick * algorithm.weight_decay, drag, whole_drag)
+
+    return _Substep(
+        Move(first_half, _kicked_and_drifted, ("x", "v")),
+        Law(first_half, _law_of_drift, ("origin", "balance"), _SOURCE),
+        Move(second_half, _kicked, ("v",)),
+        Law(second_half, _law_of_kick, ("origin", "balance", "integral", "source"), _SOURCE),
+    )
 
 
-def _plain(run: Run, t: float) -> None:
+def _plain(run: Run, t: float, h: float) -> None:
     s, a = run.state, run.algorithm
-    middle, end, kick = t + 0.5 * a.h, t + a.h, 0.5 * a.h / a.mass
+    middle, end, kick = t + 0.5 * h, t + h, 0.5 * h / a.mass
     run.fade(t, middle, s.origin, s.balance)
     s.balance[:] -= kick * run.pull(s.x)
     s.v[:] += run.fading(t, middle) * s.v - kick * s.gradient
-    s.x[:] += a.h * s.v
-    s.balance[:] += a.h * run.pair(s.v, s.v) - kick * run.pull(s.x)
+    s.x[:] += h * s.v
+    s.balance[:] += h * run.pair(s.v, s.v) - kick * run.pull(s.x)
     run.take_gradient(s.x)
     run.fade(middle, end, s.origin, s.balance)
     s.v[:] -= kick * s.gradient
     s.v[:] += run.fading(middle, end) * s.v
-    run.integrate_source(t)
+    run.integrate_source(t, h)
 
 
-METHOD = Method(FROM_CHARGE, (DRIFT, LAW_OF_DRIFT, KICK, LAW_OF_KICK), _step, _plain)
+def _ends(weights: tuple[float, ...]) -> list[float]:
+    """Return where substeps begin, and where the last one ends, in parts of a step."""
+    return [math.fsum(weights[:i]) for i in range(len(weights) + 1)]
+
+
+def _as_it_is(x: Float64Array) -> Float64Array:
+    return x
+
+
+def method_of(weights: tuple[float, ...]) -> Method:
+    """Return the rules of a step composed of kick–drift–kick steps that take these parts of its time."""
+    ends = _ends(weights)
+    substeps = [_substep(weight, *ends[i : i + 2]) for i, weight in enumerate(weights)]
+
+    def rows(p: Phases) -> list[Row]:
+        out: list[Row] = []
+        for s in substeps:
+            out += [*p.pull(X), *p.move(s.drift), *p.settle(s.law_of_drift), *p.evaluate(X)]
+            out += [*p.pull(X), *p.move(s.kick), *p.settle(s.law_of_kick)]
+        return out
+
+    def plain(run: Run, t: float) -> None:
+        for weight, begin in zip(weights, ends[:-1], strict=True):
+            _plain(run, t + begin * run.algorithm.h, weight * run.algorithm.h)
+
+    return Method(FROM_CHARGE, tuple(rule for s in substeps for rule in s), rows, plain)
+
+
+METHOD = method_of((1.0,))
 
 
 class KickDriftKick(Algorithm, abstract=True):
@@ -120,8 +160,13 @@ class KickDriftKick(Algorithm, abstract=True):
         return "μJ"
 
     @property
+    def weights(self) -> tuple[float, ...]:
+        """The parts of its time that the kick–drift–kick steps take of which a step is composed."""
+        return (1.0,)
+
+    @property
     def push(self) -> float:
-        """h/m, in two half kicks."""
+        """h/m, in half kicks."""
         return self.dt / self.dynamics.mass
 
     @property
@@ -173,18 +218,20 @@ class KickDriftKick(Algorithm, abstract=True):
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
         """Return x and v after a number of steps."""
-        h, dynamics = self.dt, self.dynamics
-        kick = 0.5 * h / dynamics.mass
-        at_x = force(0, x)
+        dynamics, weights, at_x = self.dynamics, self.weights, force(0, x)
+        begins, last = _ends(weights)[:-1], len(weights) - 1
         for j in range(steps):
-            start, middle, end = (t + (j + part) * h for part in (0.0, 0.5, 1.0))
-            v = dynamics.fading(start, middle) * v - kick * at_x
-            x = rounded(x + h * v)
-            at_x = force(j + 1, x)
-            v = rounded(dynamics.fading(middle, end) * (v - kick * at_x))
+            for i, (weight, begin) in enumerate(zip(weights, begins, strict=True)):
+                h, each = weight * self.dt, rounded if i == last else _as_it_is
+                kick = 0.5 * h / dynamics.mass
+                start, middle, end = (t + (j + begin + part * weight) * self.dt for part in (0.0, 0.5, 1.0))
+                v = dynamics.fading(start, middle) * v - kick * at_x
+                x = each(x + h * v)
+                at_x = force(j * len(weights) + i + 1, x)
+                v = each(dynamics.fading(middle, end) * (v - kick * at_x))
         return x, v
 
     @property
     def gradients_per_step(self) -> int:
-        """2."""
-        return 2
+        """Those at the ends of the substeps, 2 of leapfrog."""
+        return 1 + len(self.weights)

@@ -88,7 +88,7 @@ def _plain(run: Run, t: float) -> None:
     charge = run.charge(s.x, s.v)
     s.balance[:] += charge - beta * s.charge - a.h * (predicted - run.pull(y))
     s.charge[:] = charge
-    run.integrate_source(t)
+    run.integrate_source(t, run.algorithm.h)
 
 
 METHOD = Method(FROM_CHARGE, (LOOK, MOVE, LAW), _step, _plain, looks_ahead=True)

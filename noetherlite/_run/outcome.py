@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .._base.types import Float64Array
 from .._kernels import layout
 from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
 from .._kernels.pointwise import is_recorded
@@ -32,7 +33,15 @@ def member(runs: Runs, e: int, stopped: str) -> Member:
         blew_up = blown_up(runs.plan, runs.algorithms[e], runs.x0[e], records)
         how = "" if runs.plan.reduction is None else f", layer 1 in {runs.plan.reduction}"
         status, message = "completed", f"completed {steps} steps{how}{f', {blew_up}' if blew_up else ''}"
+        if runs.algorithms[e].is_implicit:
+            message += f", its equations solved to {_left_by_solver(runs)[e]:.1e}"
     return Member(status, message, int(counts[EVALUATIONS]))
+
+
+def _left_by_solver(runs: Runs) -> Float64Array:
+    """Return the largest error that the solver of implicit steps has left in each run, infinite for those that diverged."""
+    left = runs.state.moment.max(axis=1).astype(np.float64)
+    return np.where(runs.state.counts[:, PHASE] == layout.DIVERGED, np.inf, left)
 
 
 def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
@@ -84,6 +93,7 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
         specification=specify(plan, runs.algorithms, records.last, runs.t0, records.every, batch_keys=keys),
         members=members,
         observed=runs.observed,
+        solver_residual=_left_by_solver(runs) if runs.algorithms[0].is_implicit else None,
     )
 
 

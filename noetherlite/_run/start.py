@@ -47,6 +47,10 @@ def start(
     algorithms = [algorithm.over(steps) for algorithm in algorithms]
     E, first = len(algorithms), algorithms[0]
     v, begin = motion(first, x0.shape, velocity, t0)
+    if first.is_implicit and batch_size is not None:
+        raise ValueError(
+            f"batch_size must be None for {first}, whose steps solve an equation for one gradient; got {batch_size}"
+        )
     if not first.is_linear:
         if input_reduction is True:
             raise ValueError(

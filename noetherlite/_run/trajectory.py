@@ -71,6 +71,9 @@ class Trajectory:
         How each run of an ensemble ended: `status`, `message`, `n_gradients`; empty for a single run.
     observed : mapping of str to ndarray, shape (R, …)
         Values of the functions given as `observe`, and "sharpness" with `record_sharpness`.
+    solver_residual : float, or None
+        For `ImplicitMidpoint` the largest error that its solver has left in a coordinate of a step's midpoint, infinite for a run
+        that diverged, and an ndarray (E,) for an ensemble; None for explicit algorithms.
     """
 
     t: Float64Array
@@ -87,6 +90,7 @@ class Trajectory:
     specification: Mapping[str, Any] = field(default_factory=dict)
     members: tuple[Member, ...] = ()
     observed: Mapping[str, Array] = field(default_factory=dict)
+    solver_residual: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "laws", ByName(self.laws, "law"))
@@ -124,6 +128,7 @@ class Trajectory:
             **self.members[e]._asdict(),
             specification=specification,
             observed={name: values[e][rows] for name, values in self.observed.items()},
+            solver_residual=None if self.solver_residual is None else float(self.solver_residual[e]),
         )
 
     def _require_ensemble(self) -> None:
@@ -322,6 +327,8 @@ class Trajectory:
             "specification": dict(self.specification),
             "members": self.members,
         }
+        if self.solver_residual is not None:
+            arrays["solver_residual"] = np.asarray(self.solver_residual, np.float64)
         arrays["header"] = np.array(json.dumps(header))
         with replacing(target) as file:
             np.savez(file, **arrays)
@@ -359,6 +366,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
             name: LawRecord(name, data["t"], **{field: data[f"laws/{name}/{field}"] for field in LAW_ARRAYS})
             for name in header["laws"]
         }
+        residual = data.get("solver_residual")
         return Trajectory(
             **{name: data[name] for name in _ARRAYS if name != "params"},
             params=data.get("params"),
@@ -369,6 +377,7 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
             specification=header["specification"],
             members=tuple(Member(*m) for m in header.get("members", ())),
             observed={name: data[f"observed/{name}"] for name in header.get("observed", ())},
+            solver_residual=None if residual is None else residual if residual.ndim else float(residual),
         )
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"path={str(target)!r} is not a noetherlite trajectory: missing or damaged {error}") from error

@@ -1,0 +1,281 @@
+"""Yoshida, ImplicitMidpoint, RK4: steps against independent ones, their exact laws, what they keep, and what they do not."""
+
+import numpy as np
+import pytest
+from problems import EPS, problem
+from scipy.optimize import root
+
+import noetherlite as nl
+from noetherlite._cli.main import main
+from noetherlite._motion import runge_kutta
+from noetherlite._motion.yoshida import WEIGHTS
+
+NET, U, X0 = problem(["swish", "linear(0.7)"], loss="nll", widths=(3, 4, 3, 3), n=12)
+STEPS = 20
+ALL = [
+    nl.Yoshida(0.01),
+    nl.Yoshida(0.01, 6, weight_decay=0.1),
+    nl.Yoshida(0.01, 4, mass=2.0, gamma=0.3, alpha=1.0, weight_decay=0.1),
+    nl.ImplicitMidpoint(0.05),
+    nl.ImplicitMidpoint(0.05, iterations=2, weight_decay=0.1),
+    nl.ImplicitMidpoint(0.01, "ND"),
+    nl.ImplicitMidpoint(0.01, "ND", iterations=2, weight_decay=0.1),
+    nl.RK4(0.05),
+    nl.RK4(0.05, weight_decay=0.1),
+]
+BACKENDS = ["reference", pytest.param("cpu", marks=pytest.mark.needs_jit)]
+
+
+def start(algorithm):
+    return {"t0": 1.0} if algorithm.singular_start else {}
+
+
+def velocity(algorithm, x=X0):
+    return 0.1 * np.cos(np.arange(x.size)) if algorithm.has_velocity else None
+
+
+# --- steps ---------------------------------------------------------------------------------------------------------
+
+
+def a_step_of(algorithm, x, v, t):
+    """A step by its textbook, with SciPy's solver for the implicit ones: (x', v')."""
+
+    def force(y):
+        return U.gradient(y) + algorithm.weight_decay * y
+
+    h, m = algorithm.dt, algorithm.dynamics.mass
+    if isinstance(algorithm, nl.Yoshida):
+        mu = algorithm.dynamics.integrating_factor
+        for w in WEIGHTS[algorithm.order]:
+            middle, end = t + 0.5 * w * h, t + w * h
+            v = v * mu(t) / mu(middle) - 0.5 * w * h / m * force(x)
+            x = x + w * h * v
+            v, t = (v - 0.5 * w * h / m * force(x)) * mu(middle) / mu(end), end
+        return x, v
+    if isinstance(algorithm, nl.RK4):
+        k1 = force(x)
+        k2 = force(x - h / 2 * k1)
+        k3 = force(x - h / 2 * k2)
+        k4 = force(x - h * k3)
+        return x - h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), v
+    if m == 0:
+        return root(lambda z: z - x + h * force((x + z) / 2), x, tol=1e-14).x, v
+
+    def equations(z):
+        to, fast = np.split(z, 2)
+        return np.concatenate([to - x - h * (v + fast) / 2, fast - v + h * force((x + to) / 2)])
+
+    return tuple(np.split(root(equations, np.concatenate([x, v]), tol=1e-14).x, 2))
+
+
+CONVERGED = [a for a in ALL if not a.is_implicit or a.iterations > 2]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("algorithm", CONVERGED, ids=str)
+def test_steps_are_the_textbooks(algorithm, backend):
+    x, v = X0, velocity(algorithm)
+    run = nl.integrate(U, algorithm, X0, STEPS, velocity=v, backend=backend, **start(algorithm))
+    for k in range(STEPS):
+        x, v = a_step_of(algorithm, x, v, run.t[k])
+    allowed = 64 * STEPS * algorithm.gradients_per_step * EPS * np.abs(x).max()
+    assert np.abs(run.x - x).max() <= allowed
+    assert algorithm.dynamics.mass == 0 or np.abs(run.v - v).max() <= allowed
+    other = type(algorithm)(**{**settings(algorithm), "lr": 1.001 * algorithm.lr})  # the control
+    assert (
+        np.abs(nl.integrate(U, other, X0, STEPS, velocity=velocity(other), backend=backend, **start(other)).x - x).max()
+        > allowed
+    )
+
+
+def test_weights_satisfy_the_order_conditions():
+    """Σw = 1, Σw³ = 0; Σw⁵ = 0 of order 6 alone, which is the control."""
+    for order, weights in WEIGHTS.items():
+        w = np.array(weights)
+        assert np.array_equal(w, w[::-1])
+        assert abs(w.sum() - 1) <= 4 * EPS
+        assert abs((w**3).sum()) <= 8 * EPS * np.abs(w**3).sum()
+        fifth = abs((w**5).sum()) / np.abs(w**5).sum()
+        assert fifth <= 8 * EPS if order == 6 else fifth > 0.01
+
+
+# --- laws ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("algorithm", ALL, ids=str)
+def test_the_exact_law_holds_over_ten_thousand_steps(algorithm):
+    batch = None if algorithm.is_implicit else 5
+    small = type(algorithm)(**{**settings(algorithm), "lr": algorithm.lr / 10})
+    run = nl.integrate(U, small, X0, 10_000, record_every=1000, batch_size=batch, rng=0, **start(algorithm))
+    assert np.ptp(run.loss) > 1e-2 * run.loss[0]
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    for law in run.laws.values():
+        assert np.abs(law.discrete_residual).max() <= law.tolerance.max()
+
+
+def settings(algorithm):
+    return {name: value for name, value in algorithm.specification().items() if name != "name"}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_implicit_midpoint_keeps_every_quantity_and_the_others_do_not(backend):
+    """The control is that RK4 and gradient descent do not."""
+    drift = {}
+    for algorithm in (nl.ImplicitMidpoint(0.2, iterations=30), nl.RK4(0.2), nl.GD(0.2)):
+        run = nl.integrate(U, algorithm, X0, 100, backend=backend)
+        assert {law.verdict for law in run.laws.values()} == {"holds"}
+        drift[type(algorithm)] = max(law.largest("residual") for law in run.laws.values())
+    assert drift[nl.ImplicitMidpoint] <= 8 * 100 * EPS * np.abs(X0).sum()
+    assert drift[nl.RK4] > 1e-7
+    assert drift[nl.GD] > 1e-3
+
+
+@pytest.mark.parametrize(
+    "algorithm", [nl.Yoshida(0.02), nl.Yoshida(0.02, 6), nl.ImplicitMidpoint(0.02, "ND", 40)], ids=str
+)
+def test_angular_momenta_are_kept_outright_and_runs_can_be_reversed(algorithm):
+    data = nl.datasets.icosahedron()
+    net = nl.Network([3, 2, 1], "polynomial(2)", bias=False, loss="mse")
+    potential, x = net.potential(data), net.init(rng=0)
+    v = velocity(algorithm, x)
+    run = nl.integrate(potential, algorithm, x, 50, velocity=v, backend="reference")
+    assert run.laws["rotation"].largest("residual") <= 8 * 350 * EPS
+    assert np.abs(run.laws["rotation"].charge).max() > 0.01
+    assert run.laws["scaling:1"].largest("residual") > 1e-9
+    back = nl.integrate(potential, algorithm, run.x, 50, velocity=-run.v, backend="reference")
+    assert np.abs(back.x - x).max() <= 64 * 350 * EPS
+    assert np.abs(back.v + v).max() <= 64 * 350 * EPS
+    damped = nl.Yoshida(0.02, gamma=0.1)  # the control
+    run = nl.integrate(potential, damped, x, 50, velocity=v, backend="reference")
+    assert np.abs(nl.integrate(potential, damped, run.x, 50, velocity=-run.v, backend="reference").x - x).max() > 1e-3
+
+
+def test_a_law_without_one_of_its_terms_is_broken(monkeypatch):
+    """Negative control: RK4's law with the wrong weight of a stage."""
+
+    def plain(run, t):
+        before = run.state.gradient.copy()
+        runge_kutta._plain(run, t)
+        run.state.balance[:] += 1e-6 * run.pair(before, before)
+
+    monkeypatch.setattr(nl.RK4, "method", runge_kutta.METHOD._replace(plain=plain))
+    run = nl.integrate(U, nl.RK4(0.1), X0, STEPS, backend="reference")
+    assert run.laws["scaling:1"].verdict == "broken"
+    assert run.laws["translation:b"].verdict == "holds"
+
+
+# --- the solver ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dynamics", ["GF", nl.ND], ids=str)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_the_solver_leaves_is_said_and_is_in_the_law(backend, dynamics):
+    """Few iterations, then too large a step for any number of them."""
+    residuals, drift = [], []
+    for iterations in (2, 5, 40):
+        run = nl.integrate(U, nl.ImplicitMidpoint(0.1, dynamics, iterations), X0, STEPS, backend=backend)
+        assert {law.verdict for law in run.laws.values()} == {"holds"}
+        assert f"its equations solved to {run.solver_residual:.1e}" in run.message
+        residuals.append(run.solver_residual)
+        drift.append(run.laws["scaling:1"].largest("residual"))
+    assert residuals[0] > 10 * residuals[1] > 1e3 * residuals[2]
+    assert residuals[2] <= 8 * EPS * np.abs(X0).max()
+    assert dynamics == nl.ND or drift[0] > 10 * drift[1] > 1e3 * drift[2]
+    far = nl.integrate(U, nl.ImplicitMidpoint(1.0, dynamics), X0, STEPS, backend=backend)  # it does not converge
+    assert far.solver_residual > 0.01
+    assert f"its equations solved to {far.solver_residual:.1e}" in far.message
+    assert {law.verdict for law in far.laws.values()} == {"holds"}
+    assert far.laws["scaling:1"].largest("residual") > 1e-3
+
+
+def test_iterations_that_overflow_end_the_run():
+    U = nl.potentials.Harmonic(np.diag([1.0, 1e200]))
+    run = nl.integrate(U, nl.ImplicitMidpoint(1.0), [1.0, 1.0], 5, backend="reference")
+    assert (run.status, run.solver_residual) == ("diverged", np.inf)
+    assert np.isfinite(run.loss).all()
+
+
+def test_an_ensemble_and_a_file_have_the_residuals_of_each(tmp_path):
+    algorithms = [nl.ImplicitMidpoint(lr, iterations=3) for lr in (0.1, 0.2)]
+    runs = nl.ensemble(U, algorithms, [X0, X0], 5, backend="reference")
+    alone = [nl.integrate(U, a, X0, 5, backend="reference").solver_residual for a in algorithms]
+    assert runs.solver_residual.tolist() == alone
+    assert [runs[e].solver_residual for e in range(2)] == alone
+    assert nl.load(runs.save(tmp_path / "runs")).solver_residual.tolist() == alone
+    assert nl.load(runs[1].save(tmp_path / "run")).solver_residual == alone[1]
+    explicit = nl.integrate(U, nl.RK4(0.1), X0, 5, backend="reference")
+    assert explicit.solver_residual is nl.load(explicit.save(tmp_path / "run")).solver_residual is None
+
+
+# --- the rest of a run ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("algorithm", [ALL[2], ALL[4], ALL[6], ALL[8]], ids=str)
+def test_a_resumed_run_is_the_run(algorithm, tmp_path):
+    options = {"velocity": velocity(algorithm), **start(algorithm)}
+    whole = nl.integrate(U, algorithm, X0, STEPS, **options)
+    nl.integrate(
+        U,
+        algorithm,
+        X0,
+        STEPS,
+        **options,
+        checkpoint=tmp_path / "a",
+        checkpoint_every=3,
+        callback=lambda s: s.step == 9,
+    )
+    resumed = nl.resume(tmp_path / "a")
+    for name in ("x", "v", "loss", "solver_residual"):
+        assert np.array_equal(getattr(whole, name), getattr(resumed, name))
+    for name, law in whole.laws.items():
+        assert np.array_equal(law.discrete_residual, resumed.laws[name].discrete_residual)
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize(
+    "algorithm", [nl.ImplicitMidpoint(0.1), nl.ImplicitMidpoint(0.01, "ND"), nl.RK4(0.1), nl.Yoshida(0.01)], ids=str
+)
+def test_the_first_layer_in_the_span_of_the_inputs_is_the_same_run(algorithm):
+    _, potential, x = problem("relu", loss="nll", widths=(20, 4, 3), n=5)
+    runs = [nl.integrate(potential, algorithm, x, STEPS, input_reduction=reduce) for reduce in (True, False)]
+    assert np.abs(runs[0].x - runs[1].x).max() <= 64 * STEPS * 20 * EPS * np.abs(x).max()
+    assert {law.verdict for run in runs for law in run.laws.values()} == {"holds"}
+
+
+def test_a_schedule_changes_the_step():
+    for kind in (nl.RK4, nl.ImplicitMidpoint):
+        run = nl.integrate(U, kind([0.05, 0.1]), X0, 2, backend="reference", record_params=True)
+        x = [
+            nl.integrate(U, kind(lr), y, 1, backend="reference").x
+            for lr, y in zip((0.05, 0.1), run.params, strict=False)
+        ]
+        assert np.array_equal(run.params[1:], x)
+
+
+def test_arguments_are_named():
+    with pytest.raises(ValueError, match="order must be one of 4, 6; got 5"):
+        nl.Yoshida(0.1, 5)
+    with pytest.raises(ValueError, match=r"t0 must be > 0\.111 for Yoshida.*got t0=0\.1"):
+        nl.integrate(U, nl.Yoshida(0.1, alpha=1.0), X0, 1, t0=0.1, backend="reference")
+    with pytest.raises(ValueError, match=r"dynamics must be nl\.GF or nl\.ND.*NAGF"):
+        nl.ImplicitMidpoint(0.1, "NAGF")
+    with pytest.raises(ValueError, match="iterations=1 is out of range; expected an integer >= 2"):
+        nl.ImplicitMidpoint(0.1, iterations=1)
+    with pytest.raises(ValueError, match=r"batch_size must be None for ImplicitMidpoint.*got 4"):
+        nl.integrate(U, nl.ImplicitMidpoint(0.1), X0, 1, batch_size=4)
+    with pytest.raises(ValueError, match="lr must be a number for ImplicitMidpoint"):
+        nl.ImplicitMidpoint([0.1, 0.2], "ND")
+
+
+def test_a_configuration_names_them(tmp_path, capsys):
+    text = '[network]\nwidths = [3, 4, 2]\n[data]\nsource = "gaussian_classes"\nn = 9\nn_features = 3\nn_classes = 2\n[run]\nsteps = 3\n'
+    for algorithm in ('name = "ImplicitMidpoint"\ndynamics = "ND"', 'name = "Yoshida"\norder = 6', 'name = "RK4"'):
+        (tmp_path / "run.toml").write_text(f"{text}[algorithm]\nlr = 0.01\n{algorithm}\n")
+        out = tmp_path / f"out{len(algorithm)}"
+        assert main(["run", str(tmp_path / "run.toml"), "--out", str(out)]) == 0
+        run = nl.load(out / "run.npz")
+        assert run.specification["algorithm"]["name"] in algorithm
+        assert {law.verdict for law in run.laws.values()} == {"holds"}
+    capsys.readouterr()
