@@ -29,7 +29,7 @@ CASES = {
     "NAGD": (NAGD, 2.0, 0.0, [200, 400, 800, 1600, 3200], 1),
     "Midpoint": (ImplicitMidpoint, 2.0, 0.0, [40, 80, 160, 320], 2),
     "Midpoint of ND": (lambda lr: ImplicitMidpoint(lr, "ND"), 2.0, 0.0, [40, 80, 160, 320], 2),
-    "RK4": (RK4, 2.0, 0.0, [10, 16, 24, 36], 4),
+    "RK4": (RK4, 2.0, 0.0, [14, 20, 28, 40], 4),
     "Yoshida 4": (Yoshida, 2.0, 0.0, [12, 24, 48, 96], 4),
     "Yoshida 6": (lambda lr: Yoshida(lr, 6), 4.0, 0.0, [8, 16, 24, 32], 6),
     "Damped Yoshida 4": (lambda lr: Yoshida(lr, mass=2, gamma=0.5, alpha=1), 2.0, 1.0, [6, 12, 24, 48], 4),
