@@ -209,9 +209,12 @@ def test_every_other_step_costs_nothing(gpt):
     assert "2 of 20 steps checked" in watch.report()
 
 
+MIXED = [("gl", 0), ("gl", 1), ("rotate", 0), ("rotate", 1), ("complex", 0)]
+
+
 @pytest.mark.parametrize("small", [0, 40, 1 << 14])
 def test_all_laws_at_once_are_each_by_itself(gpt, monkeypatch, small):
-    """Whatever size of tensors is small, with a slice, pairs of axes and coefficients that are not one."""
+    """Whatever size of tensors is small, with a slice, pairs of axes, components mixed in all ways and coefficients that are not one."""
     _, laws, params, grads = gpt
     cut = Leg("wte.weight", ((7,), (6,)), (1,), part=(0, 2, 5))
     pairs = Leg("wpe.weight", ((4,), (6,)), (1,), arranged=(2, 3), components=(1,))
@@ -219,6 +222,11 @@ def test_all_laws_at_once_are_each_by_itself(gpt, monkeypatch, small):
         Law("translate", (Member(cut, 2.0),)),
         Law("scale", (Member(pairs, 0.5), Member(replace(pairs, components=(1,)), -3.0))),
     ]
+    stream = (
+        Member(Leg("wte.weight", ((7,), (6,)), (1,)), 2.0),
+        Member(Leg("wpe.weight", ((4,), (6,)), (1,)), 1.5, True),
+    )
+    more = [*(Law(kind, stream, (2, 3), acting) for kind, acting in MIXED), *more]
     monkeypatch.setattr(defects, "_SMALL", small)
     alone = [law.total(params, grads).reshape(-1) for law in [*laws, *more]]
     together = defects.Defects([*laws, *more], [part.size for part in alone]).totals(params, grads)
@@ -283,6 +291,31 @@ def test_a_watch_never_stops_training(gpt, change, message):
     assert message in watch.report()
     with pytest.raises(ValueError, match=message):
         nl.testing.assert_symmetric(params, grads | change, laws)
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "message"),
+    [
+        ({}, {"state": {}}, r"expected nl\.watch\(laws, averaging=β\)"),
+        ({}, {"logits": np.ones((3, 7)), "labels": np.ones(3, int)}, "a watch that knows the head"),
+        ({"anchor": nl.tensors.Anchor("lm_head.weight")}, {"logits": np.ones((3, 7))}, "logits need labels"),
+    ],
+)
+def test_what_a_watch_was_not_set_up_for_is_said_once(gpt, options, given, message):
+    """It neither stops training nor hides: a warning, the report, and the laws are checked all the same."""
+    _, laws, params, grads = gpt
+    watch = nl.watch(laws, **options)
+    with pytest.warns(UserWarning, match=message):
+        assert watch(params, grads, **given) == []
+    assert watch(params, grads, **given) == []
+    assert (watch.n_checked, watch.ok) == (2, False)
+    assert watch.problem in watch.report()
+    (finding,) = watch(params, planted(grads, h__0__ln_2__weight=0.5), **given)
+    assert "partial sum" in str(finding)
+    with pytest.raises(TypeError, match=message):
+        nl.watch(laws, raise_on_broken=True, **options)(params, grads, **given)
+    with pytest.raises(TypeError, match=message):
+        watch.check(params, grads, **given)
 
 
 def test_a_missing_tensor_is_named(gpt):
@@ -423,8 +456,6 @@ def test_wrong_logits_are_named(gpt, logits, labels, message):
 
 def test_an_anchor_needs_its_words(gpt):
     _, laws, params, grads = gpt
-    with pytest.raises(TypeError, match="logits need labels"):
-        nl.watch(laws)(params, grads, logits=np.ones((3, 7)), labels=np.ones(3, int))
     with pytest.raises(ValueError, match="reduction"):
         nl.tensors.Anchor("lm_head.weight", reduction="median")
     watch = nl.watch(laws, anchor=nl.tensors.Anchor("head"))

@@ -53,6 +53,14 @@ def test_a_verdict_for_every_step_in_order(run, capsys):
     assert "3 of 3 steps checked" in out
 
 
+def test_the_number_of_summands_is_told(run, capsys):
+    """A defect that sums over many samples would leave holds with their number, and breaks its law without."""
+    run(("params_1.npz", "grads_1.npz"), factor=1 + 1e-13)
+    assert main([*WORDS, "--once"]) == 3
+    assert "then give summands" in capsys.readouterr().out
+    assert main([*WORDS, "--once", "--summands", "1000000"]) == 0
+
+
 def test_correct_steps_end_with_0(run, capsys):
     run(("step_1/params.npz", "step_1/grads.npz"))
     run(("step_2/model.npz", "step_2/gradients.npz"))

@@ -181,8 +181,8 @@ def to_numpy(value: Any, name: str) -> Any:
     """
     try:
         if hasattr(value, "detach"):  # a PyTorch tensor, which NumPy takes only without gradient and from the CPU
-            value = value.detach().cpu()
-            value = (value if _numpy_has(value.dtype) else value.double()).numpy()
+            readable = value if _numpy_has(value.dtype) else value.detach().cpu().double()
+            value = readable.numpy(force=True)
         elif hasattr(value, "__array__") and not isinstance(value, np.ndarray):
             value = np.asarray(value)
     except Exception as error:

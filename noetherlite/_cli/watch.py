@@ -30,7 +30,7 @@ def add(verbs: Any) -> None:
         "watch",
         _watch,
         help="hold parameters and gradients that a run writes to files against laws",
-        examples="laws.json --from dumps --once --json\nlaws.json --from dumps --poll 0.1 --timeout 1 --page watch.html",
+        examples="laws.json --from dumps --once --json\nlaws.json --from dumps --poll 0.1 --timeout 1 --summands 4096 --page watch.html",
         notes=_NOTES,
     )
     parser.add_argument("laws", metavar="LAWS.json", type=Path, help="of nl.tensors.dump(nl.scan(…).laws(), …)")
@@ -39,6 +39,9 @@ def add(verbs: Any) -> None:
     parser.add_argument("--timeout", type=float, metavar="S", help="end when nothing new came for S seconds")
     parser.add_argument("--poll", type=float, default=1.0, metavar="S", help="seconds between two looks (default: 1)")
     say.precision_flag(parser)
+    parser.add_argument(
+        "--summands", type=int, metavar="N", help="samples × positions that a gradient sums (default: few)"
+    )
     parser.add_argument("--page", metavar="PAGE.html", type=Path, help="write the report as a page")
 
 
@@ -51,7 +54,7 @@ def _watch(options: argparse.Namespace) -> int:
         raise say.UsageError("--once ends at once: give no --timeout")
     if options.poll <= 0:
         raise say.UsageError(f"--poll must be above 0, got {options.poll:g}")
-    monitor = watch(tensors.load(options.laws), precision=options.precision)
+    monitor = watch(tensors.load(options.laws), precision=options.precision, summands=options.summands)
     folder = Folder(options.folder)
     failed, last = False, time.monotonic()
     try:

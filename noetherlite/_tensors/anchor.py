@@ -60,7 +60,13 @@ class Anchor:
         return (self.weight,) if self.bias is None else (self.weight, self.bias)
 
     def judge(
-        self, x: Mapping[str, Array], g: Mapping[str, Array], logits: Any, labels: Any, eps: float
+        self,
+        x: Mapping[str, Array],
+        g: Mapping[str, Array],
+        logits: Any,
+        labels: Any,
+        eps: float,
+        summands: int | None = None,
     ) -> tuple[float, float, float]:
         """Return the defect of the identity relative to its terms, what round-off allows, and the ratio of both sides.
 
@@ -74,6 +80,8 @@ class Anchor:
             Classes.
         eps : float
             Machine ε of the computation; that of the logits where it is larger.
+        summands : int, optional
+            Number of samples, times positions, that the gradient sums.
 
         Raises
         ------
@@ -93,7 +101,8 @@ class Anchor:
             terms, sizes = _logit_terms(z[start : start + _ROWS], classes[start : start + _ROWS], self.ignored)
             from_logits, size = from_logits + terms / count, size + sizes / count
         ratio = abs(from_gradient - from_logits) / size if size else 0.0
-        return ratio, allowance(law, max(eps, logits_eps)), from_gradient / from_logits if from_logits else np.inf
+        tolerance = allowance(law, max(eps, logits_eps), summands)
+        return ratio, tolerance, from_gradient / from_logits if from_logits else np.inf
 
     def law(self, x: Mapping[str, Array]) -> Law:
         """Return ⟨U, ∂L/∂U⟩ + ⟨b, ∂L/∂b⟩ as the law of a common scaling of U and b."""
@@ -111,8 +120,8 @@ class Anchor:
 class AnchorCheck:
     """An anchor in the calls of a watch: the worst ratio and what was allowed."""
 
-    def __init__(self, anchor: Anchor) -> None:
-        self.anchor = anchor
+    def __init__(self, anchor: Anchor, summands: int | None) -> None:
+        self.anchor, self._summands = anchor, summands
         self.law: Law | None = None
         self.worst, self.tolerance = 0.0, 0.0
         self._broken = False
@@ -122,7 +131,7 @@ class AnchorCheck:
     ) -> list[Finding]:
         """Return a finding where the identity is broken for the first time."""
         self.law = self.anchor.law(x)
-        ratio, tolerance, factor = self.anchor.judge(x, g, logits, labels, eps)
+        ratio, tolerance, factor = self.anchor.judge(x, g, logits, labels, eps, self._summands)
         if ratio * self.tolerance >= self.worst * tolerance:
             self.worst, self.tolerance = ratio, tolerance
         if ratio <= tolerance or self._broken:

@@ -12,6 +12,7 @@ from .._base import checks
 from .._base.types import Array, Float64Array
 from .finding import Finding, allowance, largest, ratio, scaled
 from .law import SHIFTS, Law
+from .round_off import Levels
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,20 @@ class Averaging:
         return defect, scale
 
     def judge(
-        self, law: Law, x: Mapping[str, Array], m: Mapping[str, Array], m_next: Mapping[str, Array], eps: float
+        self,
+        law: Law,
+        x: Mapping[str, Array],
+        m: Mapping[str, Array],
+        m_next: Mapping[str, Array],
+        eps: float,
+        summands: int | None = None,
     ) -> tuple[Float64Array, float]:
         """Return |defect|/scale of every component for one step, and the ratio that round-off allows."""
-        return ratio(*self.defect(law, x, m, m_next)), allowance(law, eps)
+        return ratio(*self.defect(law, x, m, m_next)), allowance(law, eps, summands)
 
-    def judge_sum(self, law: Law, m: Mapping[str, Array], eps: float) -> tuple[Float64Array, float] | None:
+    def judge_sum(
+        self, law: Law, m: Mapping[str, Array], eps: float, summands: int | None = None
+    ) -> tuple[Float64Array, float] | None:
         """Return the same for one average alone; None for laws that do not constrain it.
 
         ⟨ξ, m⟩ = 0 at all times for translations, if the average began at zero and no decay enters it. Round-off is that of the
@@ -103,7 +112,7 @@ class Averaging:
         """
         if law.kind not in SHIFTS or self.decay:
             return None
-        return ratio(*scaled(law, m, m)), self.enlarged * allowance(law, eps)
+        return ratio(*scaled(law, m, m)), self.enlarged * allowance(law, eps, summands)
 
 
 def averaging_of(value: object) -> Averaging:
@@ -116,11 +125,10 @@ def averaging_of(value: object) -> Averaging:
 class AverageCheck:
     """The laws of averages between consecutive calls; keeps a copy of parameters and averages of the last one."""
 
-    def __init__(self, laws: Sequence[Law], averaging: Averaging) -> None:
-        self._laws, self._averaging = laws, averaging
+    def __init__(self, laws: Sequence[Law], averaging: Averaging, summands: int | None) -> None:
+        self._laws, self._averaging, self._summands = laws, averaging, summands
         self._last: tuple[int, dict[str, Array], dict[str, Array]] | None = None
-        self.worst = np.zeros(len(laws))
-        self.tolerance = np.zeros(len(laws))
+        self.levels = Levels(len(laws))
 
     def check(
         self, step: int, x: Mapping[str, Array], m: Mapping[str, Array], eps: float, broken: Sequence[Law]
@@ -128,16 +136,20 @@ class AverageCheck:
         """Return findings of the laws that the averages break, except those in `broken`."""
         last = self._last
         new = []
+        judged: dict[int, tuple[Float64Array, float]] = {}
         for i, law in enumerate(self._laws):
-            judged = self._averaging.judge_sum(law, m, eps)
-            if judged is None and last and last[0] == step - 1:
-                judged = self._averaging.judge(law, last[1], last[2], m, eps)
-            if judged is None:
-                continue
-            worst, index = largest(judged[0])
-            self.worst[i], self.tolerance[i] = max(self.worst[i], worst), judged[1]
-            if worst > judged[1] and law not in broken:
-                new.append(Finding(law, step, index, worst, judged[1], WHY, "averaged gradient"))
+            result = self._averaging.judge_sum(law, m, eps, self._summands)
+            if result is None and last and last[0] == step - 1:
+                result = self._averaging.judge(law, last[1], last[2], m, eps, self._summands)
+            if result is not None:
+                judged[i] = result
+        places, worst = [*judged], [largest(ratios) for ratios, _ in judged.values()]
+        tolerances = np.array([tolerance for _, tolerance in judged.values()])
+        allowed = self.levels.allowed(tolerances, places)
+        self.levels.add(np.array([size for size, _ in worst]), tolerances, allowed, places)
+        for i, (size, index), limit in zip(places, worst, allowed.tolist(), strict=True):
+            if size > limit and self._laws[i] not in broken:
+                new.append(Finding(self._laws[i], step, index, size, limit, WHY, "averaged gradient"))
         self._last = (step, _copy_arrays(x), _copy_arrays(m))
         return new
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .._base.types import Array
-from .finding import allowance, scale_of
+from .._base.types import Array, Float64Array
+from .finding import scale_of
 from .law import Law
 from .localise import Coverage, Factor, factors, terms
 
@@ -21,10 +21,10 @@ def reasons(
     tensors: Sequence[str],
     x: Mapping[str, Array],
     g: Mapping[str, Array],
-    eps: float,
+    tolerances: Float64Array,
 ) -> list[str]:
     """Return for each broken law what would explain it, from the terms of all laws; "" where nothing does."""
-    decay = _decay(laws, x, g, eps)
+    decay = _decay(laws, x, g, tolerances)
     if decay:
         return [decay] * len(broken)
     wrong = factors(terms(laws, tensors, x, g), tensors, coverage, g)
@@ -32,11 +32,11 @@ def reasons(
     return [next((scaled_apart[n] for n in law.tensors if n in scaled_apart), _factors(law, wrong)) for law in broken]
 
 
-def _decay(laws: Sequence[Law], x: Mapping[str, Array], g: Mapping[str, Array], eps: float) -> str:
+def _decay(laws: Sequence[Law], x: Mapping[str, Array], g: Mapping[str, Array], tolerances: Float64Array) -> str:
     """Return that g is a correct gradient with λx added, if all laws agree on λ: the defect of each is λ times that of x itself."""
     scale = np.concatenate([scale_of(law, x, g).reshape(-1) for law in laws])
-    allowed = eps * np.concatenate([np.full(law.total(x, g).size, allowance(law, 1.0)) for law in laws])
-    defect = np.concatenate([law.total(x, g).reshape(-1) for law in laws])
+    totals = [law.total(x, g).reshape(-1) for law in laws]
+    allowed, defect = np.repeat(tolerances, [total.size for total in totals]), np.concatenate(totals)
     used = scale > 0
     for which, decayed in (("", x), (" of matrices", {name: a if a.ndim > 1 else 0 * a for name, a in x.items()})):
         change = np.concatenate([law.total(x, decayed).reshape(-1) for law in laws])
@@ -45,7 +45,8 @@ def _decay(laws: Sequence[Law], x: Mapping[str, Array], g: Mapping[str, Array], 
         factor = float(d @ q / (q @ q)) if q.any() else 0.0
         round_off = 2 * allowed[used] * (1 + abs(factor) * size[used] / scale[used])
         several = np.count_nonzero(np.abs(d) > allowed[used]) >= _FEWEST  # one number explains one by chance
-        if several and (np.abs(d - factor * q) <= round_off).all():
+        explained = np.linalg.norm(d - factor * q) <= np.linalg.norm(d) / 2  # of round-off alone, little is
+        if several and explained and (np.abs(d - factor * q) <= round_off).all():
             return f"the gradient has {factor:.4g} times the parameters{which} added to it: weight decay?"
     return ""
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
-from typing import Protocol
+import math
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._base.types import Array, Float64Array, IntArray
 from .legs import Leg, gathered, subscripts, sums
 
-_WIDEST = 512  # components of a block whose matrix M is formed
+WIDEST = 512  # components of a block whose matrix M is formed
 _PROJECTIONS = 8
 _SAMPLE = 8  # components of each of two blocks that are tested first
+_Number = TypeVar("_Number", bound=np.number[Any])
 
 
 class Contraction(Protocol):
@@ -81,27 +84,32 @@ class Products:
     def total(self, x: Array, g: Array, sampled: bool = False) -> Float64Array:
         """Return the contraction, shape (blocks, width, width), (blocks, pairs) for rotations, or (blocks, products)."""
         x, g = self._blocks(x, sampled), self._blocks(g, sampled)
-        if x.shape[-2] > _WIDEST:
+        if x.shape[-2] > WIDEST:
             left, right = self._vectors
             M = _product(g, x, left, right)
             return M - _product(g, x, right, left) if self._skew else M
         M = g @ x.swapaxes(-1, -2)
         if self._skew:
-            return _above_diagonal(M - M.swapaxes(-1, -2))
+            return above_diagonal(M - M.swapaxes(-1, -2))
         return M.swapaxes(-1, -2) if self._inverse else M
 
     def size(self, x: Array, g: Array, sampled: bool = False) -> Float64Array:
         """Return the size of its terms, in the same shape."""
         x, g = self._blocks(x, sampled), self._blocks(g, sampled)
-        if x.shape[-2] > _WIDEST:
+        if x.shape[-2] > WIDEST:
             left, right = self._vectors
             size = np.linalg.norm(left @ g, axis=-1) * np.linalg.norm(right @ x, axis=-1)
             return np.asarray(2 * size if self._skew else size)
         g2, x2 = np.square(g).sum(-1), np.square(x).sum(-1)
         size = np.sqrt((g2 + g2.mean())[..., :, None] * x2[..., None, :])
         if self._skew:
-            return _above_diagonal(size + size.swapaxes(-1, -2))
+            return above_diagonal(size + size.swapaxes(-1, -2))
         return np.asarray(size.swapaxes(-1, -2) if self._inverse else size)
+
+    def places(self) -> IntArray:
+        """Return where in the flattened tensor the entries of its blocks are, shape (blocks, width, rest)."""
+        shape = self._leg.shape
+        return self._blocks(np.arange(math.prod(shape), dtype=float).reshape(shape), sampled=False).astype(np.int64)
 
     def _blocks(self, array: Array, sampled: bool) -> Float64Array:
         """Return a tensor as (blocks, width, rest), or a few of its components."""
@@ -114,7 +122,8 @@ class Products:
         return rows.astype(np.float64, copy=False)
 
 
-def _above_diagonal(M: Float64Array) -> Float64Array:
+def above_diagonal(M: NDArray[_Number]) -> NDArray[_Number]:
+    """Return the entries of matrices above their diagonals, shape (..., pairs)."""
     rows, columns = _pairs(M.shape[-1])
     return M[..., rows, columns]
 

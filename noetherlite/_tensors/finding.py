@@ -11,9 +11,9 @@ import numpy as np
 from .._base.floating import rms
 from .._base.types import Array, Float64Array
 from .law import Law
+from .round_off import relative
 
-# Multiples of ε times the scale of a law that a correct gradient may leave; transformers in float32 and bfloat16 leave two.
-_ROUND_OFF = 8
+_TINY = float(np.finfo(float).tiny)
 
 
 def scaled(law: Law, x: Mapping[str, Array], g: Mapping[str, Array]) -> tuple[Float64Array, Float64Array]:
@@ -33,16 +33,21 @@ def scale_of(law: Law, x: Mapping[str, Array], g: Mapping[str, Array]) -> Float6
 
 def ratio(defect: Float64Array, scale: Float64Array) -> Float64Array:
     """Return |defect|/scale, 0 where all terms are zero."""
-    return np.asarray(np.abs(defect) / np.where(scale > 0, np.maximum(scale, np.finfo(float).tiny), np.inf))
+    return np.asarray(np.abs(defect) / divisors(scale))
 
 
-def allowance(law: Law, eps: float) -> float:
-    """Return the ratio that round-off allows.
+def divisors(scale: Float64Array) -> Float64Array:
+    """Return what a defect is divided by: its scale, infinity where that is zero."""
+    return np.where(scale > 0, np.maximum(scale, _TINY), np.inf)
+
+
+def allowance(law: Law, eps: float, summands: int | None = None) -> float:
+    """Return the ratio that round-off allows, of gradients that are sums of so many terms.
 
     Signs of rounding errors are as good as random: sums of n have √n of them, and a norm of n entries √n/n of that.
     """
-    summands = max(math.prod(m.leg.seen_shape) / m.leg.size for m in law.members)
-    return _ROUND_OFF * eps * (1 + math.log2(1 + summands) / 8)
+    terms = max(math.prod(m.leg.seen_shape) / m.leg.size for m in law.members)
+    return relative(eps, summands, vanishing=law.kind == "null") * (1 + math.log2(1 + terms) / 8)
 
 
 def verdict(ratio: float, tolerance: float) -> str:

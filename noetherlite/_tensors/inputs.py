@@ -10,7 +10,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import Array
 from .law import Law
-from .trees import Tree, matched, named_arrays, require_finite
+from .trees import Tree, leaves, matched, named_arrays, require_finite
 
 
 def read_pair(
@@ -36,6 +36,12 @@ def read_pair(
     for arrays, called in ((x, "params"), (g, "grads")):
         require_finite({name: arrays[name] for name in others}, called)
     return x, g, max(params_eps, grads_eps)
+
+
+def with_gradient(params: Tree, grads: Tree) -> list[str]:
+    """Return the names of all parameters that have a gradient."""
+    names = {name for name, leaf in leaves(params) if hasattr(leaf, "dtype")}
+    return [name for name, leaf in leaves(grads) if hasattr(leaf, "dtype") and name in names]
 
 
 def shapes_of(laws: Sequence[Law]) -> dict[str, tuple[int, ...]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from .._base import checks
-from .._base.types import Array, Float64Array
+from .._base.types import Array, Float64Array, IntArray
 from .contraction import Contraction, Products, Sums
 from .legs import Leg
 
@@ -203,6 +203,12 @@ class Law:
         if self.acting is None:
             return Sums(member.leg, self.kind in SHIFTS)
         return Products(member.leg, self.blocks, self.acting, member.inverse, self.kind == "rotate")
+
+    def places(self) -> Iterator[IntArray]:
+        """Yield for every member of a law that mixes components where in its flattened tensor they are, (blocks, width, rest)."""
+        for _, _, contraction in self._contractions:
+            assert isinstance(contraction, Products)
+            yield contraction.places()
 
     @property
     def formula(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,15 +12,16 @@ import numpy as np
 from .._base import checks, html
 from .._base.floating import rangeless
 from .._base.precision import EPSILON
-from .._base.types import Array
+from .._base.types import Array, Float64Array
 from .anchor import Anchor, AnchorCheck
 from .averaged import AverageCheck, Averaging, averaging_of
 from .causes import reasons
 from .defects import Defects
-from .finding import Finding, allowance, largest, ratio, scale_of, scaled, verdict
-from .inputs import averages, read_pair, shapes_of
+from .finding import Finding, allowance, divisors, largest, ratio, scale_of, scaled, verdict
+from .inputs import averages, read_pair, shapes_of, with_gradient
 from .law import Law, law_list
 from .localise import coverage
+from .round_off import Levels, checked_summands, many_summands
 from .trees import Tree, require_finite
 
 
@@ -46,23 +48,25 @@ class Watch:
         every: int,
         raise_on_broken: bool,
         eps: float,
+        summands: int | None = None,
         averaging: Averaging | None = None,
         anchor: Anchor | None = None,
     ) -> None:
         self.laws = list(laws)
         self.findings: list[Finding] = []
-        self._every, self._raise, self._eps = every, raise_on_broken, eps
+        self._every, self._raise, self._eps, self._summands = every, raise_on_broken, eps, summands
         self._shapes = shapes_of(self.laws)
         self.coverage = coverage(self.laws, self.names)
-        self._worst = np.zeros(len(self.laws))
-        self._tolerance = np.zeros(len(self.laws))
-        self._factors = np.array([allowance(law, 1.0) for law in self.laws])
+        # Gradients that should vanish are compared with others: with all that there are, where laws name no other.
+        self._vanishing = all(law.kind == "null" for law in self.laws)
+        self._levels, self._tolerances = Levels(len(self.laws)), dict[float, Float64Array]()
         self._defects = Defects([], [])
         self._sizes = np.zeros(0)  # for each number of each law, the largest size of its terms so far
+        self._divisors = np.zeros(0)  # the same, infinite where it is zero
         self.n_calls = self.n_checked = 0
         self.problem = ""
-        self._averages = None if averaging is None else AverageCheck(self.laws, averaging)
-        self._anchor = None if anchor is None else AnchorCheck(anchor)
+        self._averages = None if averaging is None else AverageCheck(self.laws, averaging, summands)
+        self._anchor = None if anchor is None else AnchorCheck(anchor, summands)
 
     @property
     def broken(self) -> list[Law]:
@@ -106,17 +110,18 @@ class Watch:
         AssertionError
             If a law is broken and `raise_on_broken` was asked for.
         TypeError, ValueError
-            With `raise_on_broken`, as `assert_symmetric`; otherwise `problem` and `report` say it, and training goes on.
+            With `raise_on_broken`, as `assert_symmetric`, or if the watch was not set up for `state` or `logits`. Otherwise `problem`
+            and `report` say it, and training goes on; of `state` and `logits`, a warning says it once.
         """
-        if state is not None and self._averages is None:
-            raise TypeError("state needs a watch of averages; expected nl.watch(laws, averaging=β)")
-        if logits is not None and (self._anchor is None or labels is None):
-            raise TypeError(
-                "logits need labels, and a watch that knows the head: nl.watch(laws, anchor=nl.tensors.Anchor(…))"
-            )
         if self.n_calls % self._every:
             self.n_calls += 1
             return []
+        unexpected = self._unexpected(state, logits, labels)
+        if unexpected and not self._raise:
+            if not self.problem:
+                warnings.warn(f"{unexpected}; not looked at", stacklevel=2)
+            self.problem = self.problem or unexpected
+            state, logits = None if self._averages is None else state, None
         try:
             new = self.check(params, grads, state, logits=logits, labels=labels)
         except (TypeError, ValueError) as error:
@@ -156,11 +161,17 @@ class Watch:
         Raises
         ------
         TypeError, ValueError
-            If an array is missing, None, sparse, not finite, or of another shape than the law was found with.
+            If an array is missing, None, sparse, not finite, or of another shape than the law was found with, or if the watch was
+            not set up for `state` or `logits`.
         """
+        if unexpected := self._unexpected(state, logits, labels):
+            raise TypeError(unexpected)
         call, self.n_calls = self.n_calls, self.n_calls + 1
         step = call if step is None else step
-        x, g, eps = read_pair(self._shapes, params, grads, self._anchor.anchor.names if self._anchor else ())
+        others = [*self._anchor.anchor.names] if self._anchor else []
+        if self._vanishing:
+            others += with_gradient(params, grads)
+        x, g, eps = read_pair(self._shapes, params, grads, others)
         m = None if state is None else averages(x, state)
         eps = max(eps, self._eps)
         new = self._check(step, x, g, eps)
@@ -171,28 +182,45 @@ class Watch:
         self.findings += new
         return new
 
+    def _unexpected(self, state: Tree | None, logits: Any, labels: Any) -> str:
+        """Return what is wrong with arguments that the watch was not set up for; "" if nothing is."""
+        if state is not None and self._averages is None:
+            return "state needs a watch of averages; expected nl.watch(laws, averaging=β)"
+        if logits is not None and (self._anchor is None or labels is None):
+            return "logits need labels, and a watch that knows the head: nl.watch(laws, anchor=nl.tensors.Anchor(…))"
+        return ""
+
     def _check(self, step: int, x: Mapping[str, Array], g: Mapping[str, Array], eps: float) -> list[Finding]:
         if not self.n_checked:
             scales = [scale_of(law, x, g).reshape(-1) for law in self.laws]
             self._sizes, self._defects = np.concatenate(scales), Defects(self.laws, [scale.size for scale in scales])
-        ratios = ratio(self._defects.totals(x, g), self._sizes)
-        worst, allowed = np.maximum.reduceat(ratios, self._defects.starts[:-1]), eps * self._factors
+            self._divisors = divisors(self._sizes)
+        ratios = np.abs(self._defects.totals(x, g)) / self._divisors
+        worst, tolerances = np.maximum.reduceat(ratios, self._defects.starts[:-1]), self._tolerances_at(eps)
+        allowed = self._levels.allowed(tolerances)
         if not np.isfinite(worst).all():
             require_finite(x, "params")
             require_finite(g, "grads")
             raise ValueError("products of params and grads are beyond the range of a double; scale the loss")
         self.n_checked += 1
-        new = []
-        for i in np.flatnonzero(worst > allowed):
-            worst[i], finding = self._judge_again(int(i), step, x, g, float(allowed[i]))
-            new += [finding] if finding else []
-        larger = worst * self._tolerance >= self._worst * allowed
-        if larger.any():
-            self._worst, self._tolerance = np.where(larger, (worst, allowed), (self._worst, self._tolerance))
+        new: dict[int, Finding] = {}
+        for i in map(int, np.flatnonzero(worst > allowed)):
+            worst[i], finding = self._judge_again(i, step, x, g, float(allowed[i]))
+            new |= {i: finding} if finding else {}
+        self._levels.add(worst, tolerances, allowed)
         if not new:
-            return new
-        why = reasons([finding.law for finding in new], self.laws, self.coverage, self.names, x, g, eps)
-        return [replace(finding, reason=reason) for finding, reason in zip(new, why, strict=True)]
+            return []
+        why = reasons([finding.law for finding in new.values()], self.laws, self.coverage, self.names, x, g, tolerances)
+        if self._summands is None:
+            excess = (worst / tolerances)[[*new]]
+            why = [reason or many_summands(float(size), eps) for reason, size in zip(why, excess, strict=True)]
+        return [replace(finding, reason=reason) for finding, reason in zip(new.values(), why, strict=True)]
+
+    def _tolerances_at(self, eps: float) -> Float64Array:
+        """Return the ratios that round-off of a single check allows, for each law."""
+        if eps not in self._tolerances:
+            self._tolerances[eps] = np.array([allowance(law, eps, self._summands) for law in self.laws])
+        return self._tolerances[eps]
 
     def _judge_again(
         self, i: int, step: int, x: Mapping[str, Array], g: Mapping[str, Array], allowed: float
@@ -207,6 +235,7 @@ class Watch:
         largest_so_far = self._sizes[self._defects.part(i)].reshape(scale.shape)  # a view
         if not any(finding.law is law and finding.subject == "gradient" for finding in self.findings):
             np.maximum(largest_so_far, scale, out=largest_so_far)
+            self._divisors[self._defects.part(i)] = divisors(largest_so_far).reshape(-1)
             worst, index = largest(ratio(defect, largest_so_far))
             if worst > allowed:
                 shrunk = float(largest_so_far[index] / scale[index]) if scale[index] else 1.0
@@ -235,10 +264,12 @@ class Watch:
 
     def rows(self) -> Iterator[tuple[str, Law, float, float]]:
         """Yield (name, law, worst ratio, tolerance) of every law, then of the laws of averages, then of the anchor."""
-        for law, worst, allowed in zip(self.laws, self._worst, self._tolerance, strict=True):
+        for law, worst, allowed in zip(self.laws, self._levels.worst, self._levels.tolerance, strict=True):
             yield law.name or law.formula, law, float(worst), float(allowed)
         if self._averages:
-            for law, worst, allowed in zip(self.laws, self._averages.worst, self._averages.tolerance, strict=True):
+            for law, worst, allowed in zip(
+                self.laws, self._averages.levels.worst, self._averages.levels.tolerance, strict=True
+            ):
                 if allowed:
                     yield f"{law.name or law.formula}, in the average", law, float(worst), float(allowed)
         if self._anchor and self._anchor.law:
@@ -251,6 +282,7 @@ def watch(
     raise_on_broken: bool = False,
     *,
     precision: str | None = None,
+    summands: int | None = None,
     averaging: Averaging | float | None = None,
     anchor: Anchor | None = None,
 ) -> Watch:
@@ -266,6 +298,10 @@ def watch(
         Raise AssertionError at the first broken law, for test suites. A watch never stops a training run otherwise.
     precision : {"float64", "float32", "bfloat16", "float16"}, optional
         Of the computation, where it is not that of the arrays: "bfloat16" under autocast, whose gradients are float32.
+    summands : int, optional
+        Number N of samples, times positions, that a gradient sums: √N ε is added to the 8 ε that are allowed. If it is not given,
+        what the first check may leave is that of few summands, which are some thousands in practice, and later ones may grow
+        from it (Notes).
     averaging : Averaging or float, optional
         How the optimiser averages gradients, or β alone: Adam's first. The averages are then watched, too, in calls with
         `state=`: what happened between the gradient and the average, such as clipping tensor by tensor, breaks their laws.
@@ -282,6 +318,13 @@ def watch(
     ------
     TypeError, ValueError
         If `laws` has none, or entries that are no laws.
+
+    Notes
+    -----
+    A defect is compared with the largest terms that its law had so far. Near a minimum the terms cancel: round-off is that of what
+    they are differences of, which are not known, and grows gradually. A law is therefore broken where its defect exceeds what
+    round-off of one step allows, and eight times the largest defect before; or 256 times that allowance. Gradients that should
+    vanish are nothing but round-off: unless `summands` tells their number, 2²⁰ are assumed of these.
 
     Examples
     --------
@@ -305,10 +348,18 @@ def watch(
     how = None if averaging is None else averaging_of(averaging)
     if anchor is not None:
         checks.instance(anchor, "anchor", Anchor, "an nl.tensors.Anchor")
-    return Watch(laws, checks.integer(every, "every", minimum=1), raise_on_broken, eps, how, anchor)
+    counted = checked_summands(summands)
+    return Watch(laws, checks.integer(every, "every", minimum=1), raise_on_broken, eps, counted, how, anchor)
 
 
-def assert_symmetric(params: Tree, grads: Tree, laws: Iterable[Law], *, precision: str | None = None) -> None:
+def assert_symmetric(
+    params: Tree,
+    grads: Tree,
+    laws: Iterable[Law],
+    *,
+    precision: str | None = None,
+    summands: int | None = None,
+) -> None:
     """Assert that a gradient obeys laws to the precision of its numbers.
 
     Parameters
@@ -319,6 +370,8 @@ def assert_symmetric(params: Tree, grads: Tree, laws: Iterable[Law], *, precisio
         Of `nl.scan`, or read by `nl.tensors.load`.
     precision : {"float64", "float32", "bfloat16", "float16"}, optional
         Of the computation, where it is not that of the arrays.
+    summands : int, optional
+        Number of samples, times positions, that the gradient sums, as in `nl.watch`; few if it is not given.
 
     Raises
     ------
@@ -339,4 +392,4 @@ def assert_symmetric(params: Tree, grads: Tree, laws: Iterable[Law], *, precisio
     >>> laws = nl.scan(gradient, params).laws()
     >>> nl.testing.assert_symmetric(params, gradient(params), laws)
     """
-    watch(laws, raise_on_broken=True, precision=precision)(params, grads)
+    watch(laws, raise_on_broken=True, precision=precision, summands=summands)(params, grads)

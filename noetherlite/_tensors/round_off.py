@@ -1,0 +1,96 @@
+"""What round-off may leave of a law: of sums over samples and positions, and of terms that cancel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .._base import checks
+from .._base.precision import EPSILON
+from .._base.types import Float64Array
+
+_NUMBERS = 8  # multiples of ε times the scale of a law that a correct gradient may leave; transformers leave two
+# Summands of a gradient that should vanish, where their number is not known: nothing but their round-off is left of it.
+_UNKNOWN = 1 << 20
+_GROWTH = 8  # of round-off between two checks; what grows by more is a fault
+_MOST = 256  # times the tolerance, at most, that round-off may have grown to
+_ALL = slice(None)
+
+
+def relative(eps: float, summands: int | None, *, vanishing: bool) -> float:
+    """Return the round-off of a gradient relative to its size.
+
+    That of a sum of N terms, one after the other, has the standard deviation ε√N/√24 relative to the sum: N roundings of partial
+    sums S_k of size √(k/N) |S_N|, whose signs are as good as random, each uniform within ε|S_k|/2. Five of these are allowed. What
+    is narrower than single precision is summed in single precision.
+
+    Parameters
+    ----------
+    eps : float
+        Machine ε of the numbers.
+    summands : int or None
+        N; if None, 2²⁰ for a gradient that should vanish, and few for others.
+    vanishing : bool
+        Whether the gradient should vanish.
+    """
+    n = summands if summands is not None else _UNKNOWN if vanishing else 0
+    return _NUMBERS * eps + min(eps, EPSILON["float32"]) * math.sqrt(n)
+
+
+def many_summands(excess: float, eps: float) -> str:
+    """Return how many summands would explain a ratio that is `excess` times the tolerance; "" if no gradient has so many."""
+    count = math.ceil((_NUMBERS * (excess - 1)) ** 2)
+    if eps > EPSILON["float32"] or count > _UNKNOWN:
+        return ""
+    return f"round-off is as large if gradients sum over {count:,} samples and positions or more: then give summands"
+
+
+def checked_summands(summands: object) -> int | None:
+    """Return the argument `summands`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither None nor a positive integer.
+    """
+    return None if summands is None else checks.integer(summands, "summands", minimum=1)
+
+
+class Levels:
+    """The round-off of laws in a run so far, and what it may be in the next check.
+
+    A gradient near a minimum is a sum of terms that cancel, and its round-off is that of the terms, which are not known. It grows
+    gradually while they do, or while what it is compared with shrinks; a fault comes from one check to the next.
+
+    Attributes
+    ----------
+    worst, tolerance : ndarray, shape (laws,)
+        The ratio that was largest relative to what was allowed, and what was allowed; zeros before the first check.
+    """
+
+    def __init__(self, n_laws: int) -> None:
+        self.worst, self.tolerance = np.zeros(n_laws), np.zeros(n_laws)
+        self._level = np.zeros(n_laws)  # the largest ratio that was allowed, in tolerances of one check
+        self._factor = np.ones(n_laws)  # tolerances of one check that are allowed
+
+    def allowed(self, tolerances: Float64Array, which: Sequence[int] | slice = _ALL) -> Float64Array:
+        """Return the ratios that are allowed some laws now, from the tolerances of a single check."""
+        return tolerances * self._factor[which]
+
+    def add(
+        self,
+        ratios: Float64Array,
+        tolerances: Float64Array,
+        allowed: Float64Array,
+        which: Sequence[int] | slice = _ALL,
+    ) -> None:
+        """Take the ratios of a check into account; those beyond what is allowed are no round-off."""
+        worst, tolerance, level = self.worst[which], self.tolerance[which], self._level[which]
+        larger = ratios * tolerance >= worst * allowed
+        if larger.any():
+            self.worst[which], self.tolerance[which] = np.where(larger, (ratios, allowed), (worst, tolerance))
+        if (ratios > level * tolerances).any():
+            self._level[which] = np.where(ratios <= allowed, np.maximum(level, ratios / tolerances), level)
+            self._factor[which] = np.clip(_GROWTH * self._level[which], 1, _MOST)
