@@ -326,6 +326,7 @@ def test_formulas_are_the_ranks():
     tokens = {"positions_learned": 2, "tokens": True}
     others = [
         arch.Transformer(embed=3, tied=True, **tokens), arch.Transformer(embed=3, tied=True, eps=0.1, **tokens),
+        arch.Transformer(d=2, eps=0.1), arch.Transformer(d=2, eps=0.1, embed=3, tied=True, **tokens),
         arch.Transformer(**tokens), arch.Model(arch.MLP([1, 9, 1], "linear")), arch.Model(arch.MLP([2, 5, 1], "linear")),
     ]  # fmt: skip
     for model in [row.model for row, _ in ROWS] + others:
@@ -343,6 +344,38 @@ def test_laws_of_models_that_everybody_knows():
     attention = heads * r * (r + 1) + 2 * heads * r  # heads; key biases and columns of O
     by_hand = positions + layers * (attention + 2 * d + hidden + 2) + d  # the last d: tokens against positions
     assert sum(gpt2.known_laws().values()) == by_hand == 674_584
+
+
+def test_known_laws_say_what_they_are():
+    """A dict with its sum; with one-hot tokens a lower bound, in all that is printed."""
+    tokens, any_kind = (arch.Transformer(embed=4, tokens=t).known_laws() for t in (True, False))
+    assert tokens == any_kind == dict(tokens)
+    assert tokens.total == sum(tokens.values())
+    assert repr(tokens) == f"<KnownLaws: at least {tokens.total} laws of 89 parameters, gradient flow, by formula>"
+    assert "a lower bound: with one-hot tokens" in str(tokens)
+    assert "residual1.attention values" in str(tokens)
+    for text in (repr(any_kind), str(any_kind), any_kind.limit):
+        assert "lower bound" not in text
+        assert "at least" not in text
+    again = pickle.loads(pickle.dumps(tokens))
+    assert (again, repr(again)) == (tokens, repr(tokens))
+
+
+@pytest.mark.needs_jit
+def test_layernorm_of_two_features_keeps_more():
+    """It leaves a multiple of (1, −1), so that any matrix acts on γ ⊙ (1, −1) and β: a law more, certified, and in a gradient."""
+    chain = arch.Chain(arch.Dense(3, 2), arch.LayerNorm(2, 1e-5), arch.Dense(2, 3))
+    assert repr(nl.count_laws(chain)) == "<LawCount 6, gradient flow, certified>"
+    three = arch.Chain(arch.Dense(3, 3), arch.LayerNorm(3, 1e-5), arch.Dense(3, 3))
+    rng = np.random.default_rng(0)
+    for block, is_law in ((chain, True), (three, False)):
+        model = arch.Model(block, loss="mse")
+        params, X = model.init(rng), rng.normal(size=(5, 1, 3))
+        gradient = model.gradient(params, X, rng.normal(size=(5, 1, 3)))
+        pairs = [(params[name], gradient[name]) for name in ("dense2.W", "layernorm.gain", "layernorm.shift")]
+        rates = [np.sum(x[..., 0] * g[..., 1] + x[..., 1] * g[..., 0]) for x, g in pairs]
+        terms = [*rates[:2], -rates[2]]
+        assert (abs(sum(terms)) <= 100 * EPS * sum(map(abs, terms))) == is_law
 
 
 @dataclasses.dataclass(frozen=True)
@@ -480,13 +513,17 @@ def test_linear_convolutions_with_equal_kernels_keep_more():
 @pytest.mark.slow
 @pytest.mark.needs_jit
 def test_the_formulas_of_gpt_and_llama_against_exact_counts():
-    """Certified where LayerNorm has three features; with two, of which one number is left, there are more laws."""
+    """Certified, also where LayerNorm has two features, of which it leaves one number."""
     gpt = {"heads": 2, "head_width": 1, "eps": 1e-5, "causal": True, "embed": 3, "vocab": 3}
-    models = [arch.Transformer(d=3, tied=tied, positions_learned=n, **gpt) for tied in (True, False) for n in (0, 2)]
+    models = [
+        arch.Transformer(d=d, tied=tied, positions_learned=n, **gpt)
+        for d in (2, 3)
+        for tied in (True, False)
+        for n in (0, 2)
+    ]
+    models.append(arch.Transformer(d=2, layers=2, **gpt))
     llama = {"norm": "rms", "mlp": "swiglu", "bias": False, "rope": True, "causal": True, "heads": 2, "eps": 1e-6}
     models += [arch.Transformer(d=d, kv_heads=kv, **llama) for d in (2, 3) for kv in (1, 2)]
     for model in models:
         count = nl.count_laws(model)
         assert (int(count), count.certified) == (sum(model.known_laws().values()), True), model
-    degenerate = arch.Transformer(d=2, **gpt)
-    assert int(nl.count_laws(degenerate)) > sum(degenerate.known_laws().values())

@@ -26,7 +26,7 @@ RIGHT = {
     "separation": NOT_NEGATIVE, "noise": NOT_NEGATIVE, "turns": POSITIVE, "spectrum": "row-", "bias_std": NOT_NEGATIVE, "rtol": POSITIVE, "atol": POSITIVE, "spread": POSITIVE,
     "memory": POSITIVE, "momentum": "0", "dampening": "0", "strength": REAL, "label": "-1 0 1.5", "U0": NOT_NEGATIVE,
     "rng": "None 0 [] 10**20", "steps": "0", "t0": "None " + NOT_NEGATIVE, "checkpoint_every": "None 1.5",
-    "velocity": "None", "laws": "None []", "batch_size": "None", "batches": "None", "precision": "None", "networks": "None",
+    "velocity": "None", "laws": "None []", "batch_size": "None", "batches": "None", "precision": "None", "networks": "None", "summands": "None 10**20",
     "n_threads": "None", "input_reduction": "None True", "callback": "None", "ax": "None", "views": "None", "draws": "None",
     "potential": "None", "sample_weight": "None", "observe": "None", "record_sharpness": "None", "resume.steps": "None", "class_weight": "None", "executor": "None", "key": "None text", "title": "None text", "order": "None", "like": "None",
     "averaging": "None 0", "state": "None", "following": "None", "theta": "None", "n_samples": "None", "data": "None",

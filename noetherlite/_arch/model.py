@@ -13,6 +13,8 @@ import numpy as np
 from .._base import checks
 from .._base.types import AnyArray, Array, ArrayLike, Float64Array, IntArray, Seed
 from .block import Block, Chain, Scope, Shape, named
+from .known_laws import KnownLaws
+from .layers import Embedding
 from .numbers import Numbers, Real
 from .tensor import Tensor
 from .wires import SAME_FOR_ALL, Generator
@@ -130,7 +132,7 @@ class Model:
         other.orbit = _powers(matrix, self.inputs)
         return other
 
-    def known_laws(self, flow: str = "gradient") -> dict[str, int]:
+    def known_laws(self, flow: str = "gradient") -> KnownLaws:
         """Return how many independent laws the wiring gives near a generic point, by formula: for models of any size.
 
         Parameters
@@ -140,8 +142,9 @@ class Model:
 
         Returns
         -------
-        dict of str to int
-            Laws by wire. Their sum is the number of laws, as far as `count_laws` can count: it is compared on small models.
+        KnownLaws
+            A dict of laws by wire, with their sum ``.total``. It is the number of laws, as far as `count_laws` can count: it is compared
+            on small models. With one-hot tokens it is a lower bound, which ``.limit`` and `print` say.
 
         Raises
         ------
@@ -151,13 +154,14 @@ class Model:
         Examples
         --------
         >>> import noetherlite as nl
-        >>> sum(nl.arch.Transformer(**nl.arch.PRESETS["llama-7b"]).known_laws().values())
-        9142272
+        >>> nl.arch.Transformer(**nl.arch.PRESETS["llama-7b"]).known_laws()
+        <KnownLaws: at least 9,142,272 laws of 6,738,415,616 parameters, gradient flow, by formula>
         """
         checks.one_of(flow, "flow", ("gradient", "momentum"))
         # one number stands for all parameters of a tensor: arrays of these sizes are only looked at
         index = {name: np.broadcast_to(np.int64(k), self.shapes[name]) for k, name in enumerate(self.trained)}
-        return self._wiring(index).counts(flow == "momentum")
+        tokens = any(isinstance(block, Embedding) and block.tokens for block in self.blocks())
+        return KnownLaws(self._wiring(index).counts(flow == "momentum"), self.n_params, flow, tokens)
 
     def _wiring(self, index: Mapping[str, IntArray]) -> Wiring:
         wiring = Wiring()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from .._base import checks
@@ -10,7 +10,7 @@ from .._base.types import IntArray
 from .block import Block, Scope, Shape
 from .layers import bias_leg, expecting, row, sizes
 from .tensor import Tensor
-from .wires import DIAGONAL, SAME_FOR_ALL, Wire
+from .wires import DIAGONAL, LINEAR, SAME_FOR_ALL, Wire
 from .wiring import Wiring
 
 SIZES = frozenset({"whole", "factor"})  # a norm without ε does not see these
@@ -82,7 +82,11 @@ class LayerNorm(_Norm):
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
         wire.permit(SAME_FOR_ALL | (set() if self.eps else SIZES))
-        return self.out(scope, wiring)
+        if self.d != 2:
+            return self.out(scope, wiring)
+        # What is normalised is a multiple of (1, −1): γ ⊙ (1, −1) and β are two columns of weights, on which any matrix acts.
+        gain = replace(bias_leg(scope["gain"]), signs=(1, -1))
+        return wiring.wire(f"{scope.name} out", self.d, gain, bias_leg(scope["shift"]), actions=LINEAR)
 
 
 @dataclass(frozen=True)

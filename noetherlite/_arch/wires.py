@@ -38,6 +38,7 @@ class Leg:
     index: IntArray
     is_bias: bool = False  # n constants
     is_kernel: bool = False  # n kernels of a convolution from or to one channel
+    signs: tuple[int, ...] | None = None  # of its components, where not all are 1
 
     def of(self, index: IntArray) -> bool:
         """Return whether it is a leg of the tensor with these numbers."""
@@ -184,7 +185,7 @@ class Wire:
     def _linear(self, name: str, matrix: list[tuple[int, int, int]], kind: str, blind: bool) -> Generator:
         """Return the action of a matrix Σ c E_ij on all legs, on readers by the inverse transpose; on writers alone if `blind`."""
         entries = [
-            (leg.index[i], leg.index[j], c * sign)
+            (leg.index[i], leg.index[j], c * sign * (leg.signs[i] * leg.signs[j] if leg.signs else 1))
             for legs, sign in ((self.writers, 1), ([] if blind else self.readers, -1 if kind == "symmetric" else 1))
             for leg in legs
             for i, j, c in matrix

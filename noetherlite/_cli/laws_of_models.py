@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from .._arch.known_laws import KnownLaws
 from .._arch.transformer import PRESETS, Transformer
 from .._base import checks
 from . import say
@@ -16,17 +17,16 @@ def count_known(name: str, flow: str, as_json: bool) -> int:
         model = Transformer(**PRESETS[checks.one_of(name, "--model", PRESETS)])
     except ValueError as error:
         raise say.UsageError(str(error)) from None
-    found = Counter[str]()
-    for wire, laws in model.known_laws(flow).items():
+    known = model.known_laws(flow)
+    found = Counter[str]()  # of all layers together
+    for wire, laws in known.items():
         found[re.sub(r"\s*\d+", "", wire)] += laws
-    total = sum(found.values())
+    every = KnownLaws(found, model.n_params, flow, known.tokens)
     if as_json:
-        say.answer({"model": name, "parameters": model.n_params, "flow": flow, "laws": total, "by wire": dict(found)})
-        return say.FINE
-    width = max(map(len, found))
-    for wire, laws in found.items():
-        print(f"{wire:<{width}}  {laws:>12,}")
-    print(f"{f'{name}, {flow} flow':<{width}}  {total:>12,}   of {model.n_params:,} parameters")
+        numbers = {"parameters": model.n_params, "flow": flow, "laws": every.total, "by wire": dict(every)}
+        say.answer({"model": name, **numbers, "lower bound": bool(every.limit), "limit": every.limit})
+    else:
+        print(f"{name}:\n{every}")
     return say.FINE
 
 
