@@ -124,13 +124,14 @@ class Watch:
             state, logits = None if self._averages is None else state, None
         try:
             new = self.check(params, grads, state, logits=logits, labels=labels)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # whatever it is, training goes on
             if self._raise:
                 raise
-            self.problem = self.problem or f"step {self.n_calls - 1} could not be checked: {error}"
+            reason = str(error) if isinstance(error, TypeError | ValueError) else repr(error)
+            self.problem = self.problem or f"step {self.n_calls - 1} could not be checked: {reason}"
             return []
         if new and self._raise:
-            raise AssertionError("\n".join(map(str, new)))
+            raise AssertionError("\n".join(map(str, [*new, self.coverage])))
         return new
 
     @rangeless
