@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from ._symmetry.formulas import Law, law
     from ._symmetry.rebalance import rebalance
     from ._symmetry.records import LawRecord
+    from ._symmetry.teleport import noise_equilibrium, teleport
     from ._tensors.scan import scan, scan_pairs
     from ._tensors.watch import watch
     from ._theory.counting import LawCount, count_laws
@@ -135,6 +136,7 @@ _HOMES = {
     "load": "_run.trajectory",
     "load_sweep": "_sweep.sweep",
     "memory": "_run.memory",
+    "noise_equilibrium": "_symmetry.teleport",
     "ntk": "",
     "plot": "",
     "potentials": "",
@@ -148,6 +150,7 @@ _HOMES = {
     "sweep": "_sweep.sweep",
     "symmetries": "_symmetry.find:find",
     "symmetry_defect": "_symmetry.find:defect",
+    "teleport": "_symmetry.teleport",
     "tensors": "",
     "testing": "",
     "watch": "_tensors.watch",

@@ -177,6 +177,8 @@ CALLS = {
     "Law.formula": (nl.law(nl.Symmetry(ROTATION), nl.ND).formula, dict(format="text")),
     "memory": (nl.memory, dict(U=U, steps=2, networks=None, record_every=1, record_params=False, laws="all", batch_size=None, dtype="float64", n_threads=None, input_reduction=None, algorithm=nl.Adam(0.1))),
     "rebalance": (nl.rebalance, dict(network=NET, theta=THETA, targets={"scaling:1": np.zeros(3)})),
+    "noise_equilibrium": (nl.noise_equilibrium, dict(U=U, theta=THETA)),
+    "teleport": (nl.teleport, dict(U=U, theta=THETA, gradient_norm=2.0)),
     "reference_flow": (nl.reference_flow, dict(U=RADIAL, dynamics=nl.ND, x0=POINT, t=[0.0, 0.1], velocity=None, t0=0.0, rtol=1e-6, atol=1e-6, max_evaluations=1000)),
     "report": (nl.report, dict(what=RUN, title="mine")),
     "load": (nl.load, dict(path=FOLDER / "run.npz")),

@@ -182,7 +182,7 @@ class LayerMove(Move):
         """Multiply by A = M^½."""
         P, R = self.layer.grams(x)
         # K = M⁻¹ solves KRK + 2cK − P = 0, the same equation for −c
-        M = _riccati(P, R, self.target) if self.target >= 0 else _riccati(R, P, -self.target)
+        M = riccati(P, R, self.target) if self.target >= 0 else riccati(R, P, -self.target)
         values, vectors = np.linalg.eigh(M)
         root, inverse = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
         step, step_inverse = (root, inverse) if self.target >= 0 else (inverse, root)
@@ -204,7 +204,7 @@ class LayerMove(Move):
         return float(len(self.A) * np.linalg.cond(self.A))
 
 
-def _riccati(P: Array, R: Array, c: float) -> Float64Array:
+def riccati(P: Array, R: Array, c: float) -> Float64Array:
     """Return the positive M with MPM − 2cM − R = 0 for P > 0, R ≥ 0, c ≥ 0: P^{−½}(c + (c² + P^½RP^½)^½)P^{−½}."""
     values, vectors = np.linalg.eigh(P)
     root, inverse = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
@@ -212,6 +212,17 @@ def _riccati(P: Array, R: Array, c: float) -> Float64Array:
     middle = (modes * (c + np.sqrt(c**2 + np.maximum(squares, 0.0)))) @ modes.T
     M = inverse @ middle @ inverse
     return np.asarray(0.5 * (M + M.T))
+
+
+def balanced(network: Network) -> list[str]:
+    """Return the symmetries of the hidden layers that can be balanced: GL of linear ones, scalings of homogeneous ones."""
+    out = []
+    for h in range(1, network.n_layers):
+        for layer in (LinearLayer(network, h), NeuronScaling(network, h)):
+            if not layer.objection:
+                out.append(layer.name)
+                break
+    return out
 
 
 def moves(network: Network, targets: dict[str, ArrayLike]) -> list[Move]:

@@ -11,15 +11,16 @@ from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import ArrayLike, Float64Array
 from .._problem.network import Network
-from .orbit_moves import ROUND_OFF, moves
+from .orbit_moves import ROUND_OFF, balanced, moves
 
+MINIMAL_NORM = "minimal norm"
 _SWEEPS = 10_000
 _LARGEST_EXPONENT = 300.0  # p log λ of a search; e^{2·300} is still a number
 _COMPUTABLE = 600.0  # p log λ of a result: activations are λ^p times as large, and the range of a double is e^{709}
 
 
 @underflowing
-def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLike]) -> Float64Array:
+def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLike] | str) -> Float64Array:
     """Return parameters of the same function with given charges Q.
 
     Every neuron is scaled, (w, b, u) ↦ (λw, λb, λ^{−p}u) [β ↦ β/λ], by the one λ > 0 with
@@ -32,10 +33,11 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
         A network with homogeneous activations, swish with trained β, or linear ones in the layers named.
     theta : array_like, shape (P,)
         Its parameters; they are not modified.
-    targets : mapping of str to array_like
+    targets : mapping of str to array_like, or "minimal norm"
         "scaling:h" ↦ Q of each neuron of hidden layer h, a number or an array of shape (n_h,); 0 balances. Charges of a
         layer that is not named change if a neighbouring layer is named. "linear:h" ↦ c, a number: 0 balances the
-        layer, and other values make it λ-balanced, λ = 2c.
+        layer, and other values make it λ-balanced, λ = 2c. "minimal norm" balances all layers that can be: of all parameters of the
+        orbit the result has the least |θ|.
 
     Returns
     -------
@@ -77,8 +79,12 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
     if not isinstance(network, Network):
         raise TypeError(f"network must be a Network, got {checks.describe(network)}")
     start = checks.shaped(theta, "theta", (network.n_params,)).astype(np.float64)
+    if isinstance(targets, str) and targets == MINIMAL_NORM:
+        targets = dict.fromkeys(balanced(network), 0.0)
     if not isinstance(targets, Mapping):
-        raise TypeError(f"targets must map names such as 'scaling:1' to charges, got {checks.describe(targets)}")
+        raise TypeError(
+            f"targets must map names such as 'scaling:1' to charges, or be {MINIMAL_NORM!r}, got {checks.describe(targets)}"
+        )
     layers = moves(network, dict(targets))
     with np.errstate(over="ignore"):
         if not np.isfinite(np.square(start).sum()):

@@ -1,0 +1,224 @@
+"""Points of an orbit that gradients choose: where SGD's noise moves no charge, and where the gradient has a wanted norm (theory §11)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._base import checks
+from .._base.floating import underflowing
+from .._base.types import ArrayLike, Float64Array
+from .._kernels import reference
+from .._problem.network import Network, NetworkPotential
+from .linear_layer import LinearLayer
+from .orbit_moves import riccati
+from .scaling import NeuronScaling
+
+_SWEEPS = 10_000
+_STILL = 64 * float(np.finfo(np.float64).eps)  # the largest move, as a logarithm, of a last sweep
+_BISECTIONS = 200
+_LARGEST_EXPONENT = 300.0  # of what entries are multiplied by: squares are numbers still
+
+
+@underflowing
+def noise_equilibrium(U: NetworkPotential, theta: ArrayLike) -> Float64Array:
+    """Return parameters of the same function where the noise of minibatches moves no charge on average.
+
+    A step of SGD changes Q by ½η²⟨g, Gg⟩ on average, g the gradient of the minibatch: the covariance Σ of its noise contributes ½η² tr(GΣ).
+    For a neuron of degree p this vanishes after (w, b, u) ↦ (e^s w, e^s b, e^{−ps} u), s = ln(tr Σ_wb / p tr Σ_u)/2(p + 1) [1]_; for a linear
+    layer after A with AᵀA = C_U⁻¹ # C_W, the geometric mean of C_U = E[∇_Uᵀ∇_U] and C_W = E[∇_W∇_Wᵀ + ∇_b∇_bᵀ].
+
+    Parameters
+    ----------
+    U : NetworkPotential
+        The loss of a network on its samples, whose gradients are the noise. Its size falls out, and with it that of the minibatches.
+    theta : array_like, shape (P,)
+        Parameters; they are not modified.
+
+    Returns
+    -------
+    ndarray, shape (P,)
+        Parameters of the same function. Of their orbit these have the least noise, tr Σ, which is a convex function of the logarithms.
+
+    Raises
+    ------
+    TypeError
+        If U is not the potential of a network.
+    ValueError
+        If the network has neither scalings nor linear layers, the noise of a neuron's incoming or outgoing weights alone vanishes, or that of a
+        linear layer has too low a rank.
+
+    Notes
+    -----
+    Layers that share weights are solved in turn until none moves. N P numbers are stored.
+
+    References
+    ----------
+    .. [1] L. Ziyin, M. Wang, H. Li, L. Wu, "Parameter symmetry and noise equilibrium of stochastic gradient descent", NeurIPS 2024.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> net = nl.Network([3, 4, 1], "relu", loss="mse")
+    >>> data = nl.datasets.linear_regression(n=30, noise=1.0, rng=0)
+    >>> U, theta = net.potential(data), net.init(rng=0)
+    >>> x = nl.noise_equilibrium(U, theta)
+    >>> bool(abs(U.value(x) - U.value(theta)) < 1e-14)
+    True
+    """
+    network, start = _checked(U, theta)
+    layers = _layers(network, linear=True)
+    problem = U.problem()
+    each = np.stack([reference.value_and_gradient(problem, start, slice(s, s + 1))[1] for s in range(U.n_samples)])
+    x, noise = start, each - each.mean(axis=0)
+    for _ in range(_SWEEPS):
+        largest = 0.0
+        for layer in layers:
+            x, noise, moved = _balance(layer, x, noise)
+            largest = max(largest, moved)
+        if largest <= _STILL * len(x):
+            return x
+    raise ValueError(f"theta: layers that share weights still move by {largest:.1g} after {_SWEEPS} sweeps")
+
+
+@underflowing
+def teleport(U: NetworkPotential, theta: ArrayLike, gradient_norm: float) -> Float64Array:
+    """Return parameters of the same function where the gradient has a wanted norm.
+
+    Scalings of neurons move θ along its orbit, the loss stays, and |∇U|² is a convex function of their logarithms s, with a single minimum s*.
+    The way is the straight line from the minimum through θ [1]_: towards s* for a smaller norm, away from it for a larger one.
+
+    Parameters
+    ----------
+    U : NetworkPotential
+        The loss of a network with homogeneous activations, or swish with trained β.
+    theta : array_like, shape (P,)
+        Parameters; they are not modified.
+    gradient_norm : float
+        |∇U|, positive.
+
+    Returns
+    -------
+    ndarray, shape (P,)
+
+    Raises
+    ------
+    TypeError
+        If U is not the potential of a network.
+    ValueError
+        If the norm is smaller than the least of the orbit (the message has it), the network has no scalings, or a neuron's incoming or outgoing
+        gradient alone vanishes.
+
+    References
+    ----------
+    .. [1] B. Zhao, N. Dehmamy, R. Walters, R. Yu, "Symmetry teleportation for accelerated optimization", NeurIPS 2022.
+
+    Examples
+    --------
+    >>> import numpy as np, noetherlite as nl
+    >>> net = nl.Network([3, 4, 2], "relu")
+    >>> U = net.potential(nl.datasets.gaussian_classes(n=30, n_features=3, n_classes=2, rng=0))
+    >>> x = nl.teleport(U, net.init(rng=0), 2.0)
+    >>> round(float(np.linalg.norm(U.gradient(x))), 12)
+    2.0
+    """
+    network, start = _checked(U, theta)
+    wanted = checks.real(gradient_norm, "gradient_norm", minimum=0.0, strict=True)
+    layers = [layer for layer in _layers(network, linear=False) if isinstance(layer, NeuronScaling)]
+    gradient = reference.value_and_gradient(U.problem(), start)[1]
+    least = _to_the_minimum(layers, gradient)
+
+    def norm(way: float) -> float:
+        return float(np.linalg.norm(_scaled(layers, gradient, [-way * s for s in least])))
+
+    if not norm(1.0) <= wanted * (1 + _STILL):
+        raise ValueError(f"gradient_norm={wanted:g} is less than the least of this orbit, {norm(1.0):g}")
+    if not any(s.any() for s in least):  # θ is the minimum: all directions are alike
+        least = [np.ones(s.shape) for s in least]
+    inside, outside = (1.0, 0.0) if wanted <= norm(0.0) else (0.0, -1.0)
+    steepest = max(layer.degree * float(np.abs(s).max()) for layer, s in zip(layers, least, strict=True))
+    while norm(outside) < wanted:
+        if -2 * outside * steepest > _LARGEST_EXPONENT:
+            raise ValueError(f"gradient_norm={wanted:g} is beyond the range of a double on this orbit")
+        inside, outside = outside, 2 * outside
+    for _ in range(_BISECTIONS):
+        middle = (inside + outside) / 2
+        if middle in (inside, outside):
+            break
+        inside, outside = (inside, middle) if norm(middle) >= wanted else (middle, outside)
+    return _scaled(layers, start, [outside * s for s in least])
+
+
+def _checked(U: object, theta: ArrayLike) -> tuple[Network, Float64Array]:
+    if not isinstance(U, NetworkPotential):
+        raise TypeError(
+            f"U must be the potential of a network, for example net.potential(data), got {checks.describe(U)}"
+        )
+    return U.network, checks.shaped(theta, "theta", (U.n_params,)).astype(np.float64)
+
+
+def _layers(network: Network, linear: bool) -> list[NeuronScaling | LinearLayer]:
+    """Return the symmetries of the hidden layers: GL of linear ones where `linear`, scalings of the others."""
+    out: list[NeuronScaling | LinearLayer] = []
+    for h in range(1, network.n_layers):
+        scaling, whole = NeuronScaling(network, h), LinearLayer(network, h)
+        if linear and not whole.objection:
+            out.append(whole)
+        elif not scaling.objection:
+            out.append(scaling)
+    if not out:
+        raise ValueError(f"U must be of a network with scalings or linear layers, got {network!r}")
+    return out
+
+
+def _balance(
+    layer: NeuronScaling | LinearLayer, x: Float64Array, noise: Float64Array
+) -> tuple[Float64Array, Float64Array, float]:
+    """Return x and its noise (N, P) after the group element that balances a layer, and the size of its logarithm."""
+    if isinstance(layer, NeuronScaling):
+        s = _balancing_strength(layer, noise)
+        return layer.apply(x, s), np.stack([layer.apply(g, -s) for g in noise]), float(np.abs(s).max())
+    C_W, C_U = (np.sum(part, axis=0) for part in zip(*(layer.grams(g) for g in noise), strict=True))
+    for matrix, name in ((C_W, f"W{layer.h}"), (C_U, f"W{layer.h + 1}")):
+        rank = int(np.linalg.matrix_rank(matrix, hermitian=True))
+        if rank < len(matrix):
+            raise ValueError(
+                f"theta: the noise of {name} has rank {rank}, fewer than the {len(matrix)} neurons of {layer.name!r}"
+            )
+    values, vectors = np.linalg.eigh(riccati(C_U, C_W, 0.0))
+    A, inverse = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
+    moved = np.stack([layer.transformed(g, inverse, A) for g in noise])  # A is symmetric
+    return layer.transformed(x, A, inverse), moved, float(np.abs(np.log(values)).max()) / 2
+
+
+def _balancing_strength(layer: NeuronScaling, vectors: Float64Array) -> Float64Array:
+    """Return s of each neuron, at which Σ|g_wb|² = p Σ|g_u|² + Σ g_β² of the vectors scaled by −s; 0 where all vanish."""
+    incoming, outgoing, beta = (np.sum(part, axis=0) for part in zip(*map(layer.squares, vectors), strict=True))
+    p = layer.degree
+    other = p * outgoing + beta
+    alone = (incoming == 0) != (other == 0)
+    if alone.any():
+        i = int(np.argmax(alone))
+        side = "outgoing" if incoming[i] == 0 else "incoming"
+        raise ValueError(f"theta: {layer.name!r}, neuron {i}: gradients of its {side} parameters alone do not vanish")
+    ratio = np.divide(incoming, other, out=np.ones_like(incoming), where=incoming > 0)
+    return np.asarray(np.log(ratio) / (2 * (p + 1)))
+
+
+def _to_the_minimum(layers: list[NeuronScaling], gradient: Float64Array) -> list[Float64Array]:
+    """Return the strengths for each layer at which the gradient is shortest."""
+    total = [np.zeros(layer.shape) for layer in layers]
+    for _ in range(_SWEEPS):
+        largest = 0.0
+        for i, layer in enumerate(layers):
+            s = _balancing_strength(layer, gradient[None])
+            gradient, total[i] = layer.apply(gradient, -s), total[i] + s
+            largest = max(largest, float(np.abs(s).max()))
+        if largest <= _STILL * len(gradient):
+            break
+    return total
+
+
+def _scaled(layers: list[NeuronScaling], x: Float64Array, strengths: list[Float64Array]) -> Float64Array:
+    for layer, s in zip(layers, strengths, strict=True):
+        x = layer.apply(x, s)
+    return x

@@ -1,0 +1,176 @@
+"""Points of an orbit that gradients choose: formulas, minima, SGD ensembles, and what cannot be."""
+
+import numpy as np
+import pytest
+from problems import EPS, problem
+
+import noetherlite as nl
+from noetherlite._kernels import reference
+
+CASES = [("relu", True), ("relu", False), ("polynomial(2)", True), ("swish", True), ("repu(1.5)", False)]
+
+
+def spread(U, x):
+    """The trace of the covariance of the samples' gradients."""
+    each = np.stack([reference.value_and_gradient(U.problem(), x, slice(s, s + 1))[1] for s in range(U.n_samples)])
+    return (each - each.mean(axis=0)).ravel() @ (each - each.mean(axis=0)).ravel()
+
+
+def noise_of_charges(U, x, law):
+    """⟨g, Gg⟩ of every component, summed over the samples' gradients less their mean."""
+    each = np.stack([reference.value_and_gradient(U.problem(), x, slice(s, s + 1))[1] for s in range(U.n_samples)])
+    each -= each.mean(axis=0)
+    return sum(law.pair(g, g) for g in each)
+
+
+@pytest.mark.parametrize(("activation", "bias"), CASES)
+def test_noise_moves_no_charge_at_its_equilibrium(activation, bias):
+    net, U, x = problem(activation, bias=bias, widths=(3, 4, 3, 2), n=15)
+    found = nl.noise_equilibrium(U, x)
+    np.testing.assert_allclose(net.predict(found, U.X), net.predict(x, U.X), rtol=0, atol=1e-12 * 50)
+    laws = [s for s in nl.symmetries(U) if s.name.startswith("scaling")]
+    assert laws
+    for law in laws:
+        size = spread(U, found)
+        assert np.abs(noise_of_charges(U, found, law)).max() <= 1e-11 * size
+        assert np.abs(noise_of_charges(U, x, law)).max() > 1e-3 * spread(U, x)
+
+
+def test_one_neuron_by_the_formula():
+    net, U, x = problem("polynomial(2)", bias=True, widths=(3, 1, 2), n=15)
+    noise = np.stack([U.part([s]).gradient(x) for s in range(15)])
+    noise -= noise.mean(axis=0)
+    variance = net.unpack((noise**2).sum(axis=0))
+    p = 2
+    s = np.log((variance["W1"].sum() + variance["b1"].sum()) / (p * variance["W2"].sum())) / (2 * (p + 1))
+    (law,) = [law for law in nl.symmetries(U) if law.name == "scaling:1"]
+    np.testing.assert_allclose(nl.noise_equilibrium(U, x), law.apply(x, [s]), rtol=64 * EPS)
+
+
+def test_it_is_the_least_noise_of_the_orbit():
+    _, U, x = problem("relu", widths=(3, 4, 3, 2), n=15)
+    found = nl.noise_equilibrium(U, x)
+    least, rng = spread(U, found), np.random.default_rng(0)
+    assert least < 0.99 * spread(U, x)
+    for law in (s for s in nl.symmetries(U) if s.name.startswith("scaling")):
+        for _ in range(5):
+            assert spread(U, law.apply(found, 0.01 * rng.normal(size=law.shape))) > least
+
+
+def test_a_linear_layer_by_the_geometric_mean():
+    net, U, x = problem("linear", bias=True, widths=(4, 3, 3), n=20)
+    found = nl.noise_equilibrium(U, x)
+    np.testing.assert_allclose(net.predict(found, U.X), net.predict(x, U.X), rtol=0, atol=1e-12)
+    (law,) = [s for s in nl.symmetries(U) if s.name == "linear:1"]
+    size = spread(U, found)
+    assert np.abs(noise_of_charges(U, found, law)).max() <= 1e-11 * size
+    assert np.abs(noise_of_charges(U, x, law)).max() > 1e-2 * size
+
+
+@pytest.mark.parametrize(("activation", "bias"), CASES)
+@pytest.mark.parametrize("factor", [0.999, 1.5, 30.0])
+def test_a_gradient_of_wanted_norm(activation, bias, factor):
+    _, U, x = problem(activation, bias=bias, widths=(3, 4, 3, 2), n=15)
+    wanted = factor * np.linalg.norm(U.gradient(x))
+    found = nl.teleport(U, x, wanted)
+    assert np.linalg.norm(U.gradient(found)) == pytest.approx(wanted, rel=1e-11)
+    assert U.value(found) == pytest.approx(U.value(x), rel=1e-11)
+    assert np.abs(found - x).max() > 1e-5
+
+
+def test_the_least_gradient_of_the_orbit():
+    _, U, x = problem("relu", widths=(3, 4, 3, 2), n=15)
+    with pytest.raises(ValueError, match="is less than the least of this orbit, ") as caught:
+        nl.teleport(U, x, 1e-3)
+    least = float(str(caught.value).rsplit(" ", 1)[1])
+    found = nl.teleport(U, x, least * (1 + 1e-5))
+    rng = np.random.default_rng(0)
+    for law in (s for s in nl.symmetries(U) if s.name.startswith("scaling")):
+        for _ in range(5):
+            other = law.apply(found, 0.3 * rng.normal(size=law.shape))
+            assert np.linalg.norm(U.gradient(other)) > least
+    again = nl.teleport(U, found, 2 * least)  # from near the minimum too
+    assert np.linalg.norm(U.gradient(again)) == pytest.approx(2 * least, rel=1e-11)
+
+
+def test_the_least_parameters():
+    net, _, x = problem("relu", widths=(3, 4, 3, 2))
+    found = nl.rebalance(net, x, "minimal norm")
+    np.testing.assert_array_equal(found, nl.rebalance(net, x, {"scaling:1": 0.0, "scaling:2": 0.0}))
+    linear, _, z = problem("linear", widths=(3, 3, 3))
+    np.testing.assert_array_equal(nl.rebalance(linear, z, "minimal norm"), nl.rebalance(linear, z, {"linear:1": 0.0}))
+    with pytest.raises(TypeError, match="or be 'minimal norm', got 'smallest'"):
+        nl.rebalance(net, x, "smallest")
+
+
+@pytest.mark.slow
+@pytest.mark.needs_jit
+def test_sgd_drifts_to_the_equilibrium():
+    """Q of a neuron in ensembles of SGD against the formula, to five standard errors.
+
+    The stationary mean is off by O(η), which two rates tell: 2Q(η/2) − Q(η) is off by O(η²).
+    """
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 2)) * [1.5, 0.5]
+    y = X @ [1.0, 1.0] + 0.5 * rng.normal(size=100)
+    net = nl.Network([2, 1, 1], "linear", bias=False, loss="mse")
+    U = net.potential(X, y[:, None])
+    x = np.r_[np.linalg.lstsq(X, y, rcond=None)[0], 1.0]
+    (law,) = [s for s in nl.symmetries(U) if s.name == "scaling:1"]
+    expected = float(law.quantity(nl.noise_equilibrium(U, x))[0])
+    balanced, found = nl.rebalance(net, x, "minimal norm"), []
+    for lr in (0.06, 0.03):
+        steps = round(20 / lr**2)
+        options = {"batch_size": 1, "rng": 1, "record_every": steps // 40, "laws": ["scaling:1"]}
+        runs = nl.ensemble(U, nl.GD(lr), np.tile(balanced, (32, 1)), steps, **options)
+        late = runs.laws["scaling:1"].quantity[:, 20:, 0].mean(axis=1)
+        found.append((late.mean(), late.std(ddof=1) / 32**0.5))
+    (coarse, coarse_error), (fine, fine_error) = found
+    error = float(np.hypot(2 * fine_error, coarse_error))
+    assert abs(2 * fine - coarse - expected) <= 5 * error
+    assert error < 0.01 * expected
+    assert abs(expected - law.quantity(balanced)[0]) > 50 * error  # where it began
+    assert abs(expected - law.quantity(x)[0]) > 20 * error
+
+
+def silent(U, x):
+    """The parameters with a neuron that nothing reads."""
+    out = x.copy()
+    U.network.unpack(out)["W3"][:, 1] = 0
+    return out
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda U, x: nl.noise_equilibrium(nl.potentials.Radial(2), [1.0, 2.0]),
+            TypeError,
+            "U must be the potential of a network",
+        ),
+        (lambda U, x: nl.teleport(U, x[1:], 1.0), ValueError, "theta must have shape"),
+        (lambda U, x: nl.teleport(U, x, 0.0), ValueError, "gradient_norm"),
+        (lambda U, x: nl.teleport(U, x, 1e300), ValueError, "beyond the range of a double"),
+        (
+            lambda U, x: nl.noise_equilibrium(U, silent(U, x)),
+            ValueError,
+            "theta: 'scaling:2', neuron 1: gradients of its outgoing",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(call, error, message):
+    _, U, x = problem("leaky_relu(0.1)")
+    with pytest.raises(error, match=message):
+        call(U, x)
+
+
+def test_networks_without_scalings_are_refused():
+    _, U, x = problem("tanh")
+    with pytest.raises(ValueError, match="with scalings or linear layers"):
+        nl.teleport(U, x, 1.0)
+
+
+def test_a_linear_layer_of_too_little_noise_is_refused():
+    _, U, x = problem("linear", widths=(3, 4, 1), bias=False)
+    with pytest.raises(ValueError, match="the noise of W1 has rank 1, fewer than the 4 neurons of 'linear:1'"):
+        nl.noise_equilibrium(U, x)
