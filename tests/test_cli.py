@@ -676,3 +676,47 @@ def test_numbers_that_json_does_not_have_become_null(capsys):
 def test_columns_line_up_whatever_marks_letters_carry():
     rows = say.columns([("ẇ", "1"), ("long", "10")], right=(1,)).splitlines()
     assert rows == ["  ẇ" + " " * 3 + "   1", "  long  10"]
+
+
+def test_settings_take_the_place_of_the_configurations(config, tmp_path, capsys):
+    path = config()
+    changed = ("--set", "algorithm.lr=0.05", "--set", "run.steps = 7", "--set", "output.name=fast")
+    assert run(path, tmp_path, *changed) == 0
+    found = nl.load(tmp_path / "out" / "fast.npz")
+    assert (found.specification["algorithm"]["lr"], found.step[-1]) == (0.05, 7)
+    assert found.specification["command"].endswith(
+        "--set algorithm.lr=0.05 --set 'run.steps = 7' --set output.name=fast"
+    )
+    assert "# --set algorithm.lr=0.05" in found.specification["configuration"]
+    assert run(path, tmp_path, *changed) == 0  # the same run again
+    capsys.readouterr()
+    assert run(path, tmp_path, *changed[:2], *changed[4:]) == 1
+    assert "has results of another run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("algorithm.lr", "expected SECTION.KEY=VALUE"),
+        ("lr=0.1", "expected SECTION.KEY=VALUE"),
+        ("algorithm.lr=fast", "[algorithm] lr"),
+        ("algorithm.rate=1", "rate"),
+        ("nothing.lr=1", "[nothing]"),
+    ],
+)
+def test_wrong_settings_are_refused(setting, message, config, tmp_path, capsys):
+    assert run(config(), tmp_path, "--set", setting) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_run_goes_on(config, tmp_path):
+    path = config(("steps = 20", "steps = 10\ncheckpoint_every = 5"))
+    assert run(path, tmp_path) == 0
+    out = tmp_path / "out"
+    assert main(["resume", str(out / "it.ckpt.npz"), "--steps", "20", "--no-progress"]) == 0
+    longer = nl.load(out / "it.npz")
+    job = Config(Path(config(("steps = 20", "steps = 20"), name="long.toml"))).job()
+    whole = nl.integrate(job.U, job.algorithm, job.start, **job.arguments)
+    np.testing.assert_array_equal(longer.x, whole.x)
+    assert longer.step.tolist() == whole.step.tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +26,7 @@ from .._run.resume import resume
 from .._run.trajectory import BLEW_UP, Trajectory, stored_specification
 from .._show import plots
 from .._symmetry.records import VERDICTS
-from . import config, say
+from . import config, say, settings
 from .config import MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output, file_name
 from .signatures import keys
 
@@ -45,10 +46,19 @@ def add(verbs: Any) -> None:
         _run,
         help="train as a configuration file says, and watch the laws",
         examples="examples/gradient_descent.toml\nexamples/nesterov.toml --out results --no-progress\n"
-        "my.toml --dry-run\nmy.toml --json | jq .laws",
+        "my.toml --dry-run\nmy.toml --json | jq .laws\n"
+        "my.toml --set algorithm.lr=0.1 --set output.name=fast",
         notes=_describe_sections(),
     )
     run.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to run; see examples/")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="settings",
+        help="another value of a key, as in TOML: --set algorithm.lr=0.1 --set run.steps=2000; may be repeated",
+    )
     run.add_argument("--dry-run", action="store_true", help="only check the file, and say what would be run")
     add_output_options(run, "out")
     go_on = say.verb(
@@ -65,6 +75,9 @@ def add(verbs: Any) -> None:
         metavar="CONFIG.toml",
         type=Path,
         help="the run's configuration, for data that were too large for the checkpoint, and for its plots",
+    )
+    go_on.add_argument(
+        "--steps", type=int, metavar="N", help="steps of the whole run, if more than it had: a finished run goes on"
     )
     add_output_options(go_on, None)
 
@@ -110,7 +123,9 @@ written again, those of another only with --force.
 
 def _run(options: argparse.Namespace) -> int:
     text = config.text(options.config)
-    content = config.parse(options.config, text)
+    values = settings.parsed(options.settings)
+    content = settings.changed(config.parse(options.config, text), values)
+    text += "".join(f"\n# --set {setting}" for setting in options.settings)
     job = Config(options.config, content=content).job()
     several = job.start.ndim == 2
     title = (
@@ -127,7 +142,10 @@ def _run(options: argparse.Namespace) -> int:
         else:
             print("\n".join([title, f"laws: {', '.join(job.laws) or 'none'}", *([note] if note else [])]))
         return say.FINE
-    origin: dict[str, Any] = {"command": f"noetherlite run {options.config}", "configuration": text}
+    command = shlex.join(
+        ["noetherlite", "run", str(options.config), *(w for s in options.settings for w in ("--set", s))]
+    )
+    origin: dict[str, Any] = {"command": command, "configuration": text}
     origin |= {"files": files} if (files := config.digests(options.config, content)) else {}
     checkpoint = None
     if "checkpoint_every" in job.arguments:
@@ -161,7 +179,7 @@ def _resume(options: argparse.Namespace) -> int:
     options.out = options.out or options.file.parent
     _refuse_to_overwrite(options, name, partial(begun_as, options.file))
     _check_writable(options.out)
-    go_on = partial(resume, options.file, potential=None if job is None else job.U)
+    go_on = partial(resume, options.file, potential=None if job is None else job.U, steps=options.steps)
     output = Output(name) if job is None else replace(job.output, name=name)
     return _run_and_report(go_on, options, output, options.file, origin)
 

@@ -17,7 +17,7 @@ from .._run.integrate import integrate
 from .._show import plots
 from .._sweep.result import Sweep
 from .._sweep.sweep import sweep as _sweep
-from . import say
+from . import say, settings
 from .config import Config, ConfigError, Job, digests, read
 from .run import summary
 from .signatures import printable, shown
@@ -161,12 +161,7 @@ def _check_column(name: str, columns: Mapping[str, list[Any]], kind: Any) -> Non
 
 def _member_job(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
     """Return the run of one member."""
-    changed = dict(content)
-    for name, value in parameters.items():
-        section, key = name.split(".")
-        inner = changed.get(section, {})
-        changed[section] = {**inner, key: value} if isinstance(inner, dict) else inner
-    job = Config(path, content=changed).job()
+    job = Config(path, content=settings.changed(content, parameters)).job()
     if job.start.ndim == 2:
         raise ConfigError(
             f"{path}: a member of a sweep is one run: expected no [run] members and no list for [algorithm] lr"
