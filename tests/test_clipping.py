@@ -53,8 +53,6 @@ def test_what_never_clips_changes_nothing_and_the_rest_is_refused():
     assert np.array_equal(plain.x, loose.x)
     with pytest.raises(ValueError, match="input_reduction=True is not possible here"):
         nl.integrate(U, nl.GD(0.1, clip=1.0), X0, 1, input_reduction=True)
-    with pytest.raises(ValueError, match="clip must be None, recordings"):
-        nl.check(U, np.stack([X0, X0]), dynamics=nl.GD(0.1, clip=1.0))
     with pytest.raises(ValueError, match="clip=0 is out of range"):
         nl.GD(0.1, clip=0)
     assert "clip=1.0" in repr(nl.GD(0.1, clip=1.0))

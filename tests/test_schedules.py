@@ -101,8 +101,8 @@ def test_what_is_no_schedule_is_refused():
             nl.GD(wrong)
     with pytest.raises(ValueError, match=r"lr\(2\)=-1"):
         nl.integrate(U, nl.GD(lambda k: 1 - k), X0, 4)
-    with pytest.raises(ValueError, match="lr must be a number, recordings with a schedule are not checked"):
-        nl.check(U, np.stack([X0, X0]), dynamics=nl.GD([0.1, 0.1]))
+    with pytest.raises(ValueError, match="lr has 1 rates, one for each step; expected 2 or more"):
+        nl.check(U, np.stack([X0, X0, X0]), dynamics=nl.GD([0.1]))
     with pytest.raises(ValueError, match="lr has 2 rates, one for each step; expected 3 or more"):
         nl.drift(U, nl.GD([0.1, 0.1]), X0, 3)
     changed = dataclasses.replace(nl.GD(WARM_UP), weight_decay=0.1)  # which keeps the schedule

@@ -42,6 +42,7 @@ RIGHT = {
     "CommitteeMachine.teacher_readout": "None", "CommitteeMachine.trained_readout": "True", "LogSumExp.A": "row-",
     "MatrixFactorization.target": "row-", "PhaseRetrieval.A": "of-complex", "TensorDecomposition.target": "axis+ row-",
     "initial_accumulator": NOT_NEGATIVE, "gradient_norm": POSITIVE, "clip": "None " + POSITIVE, "decoupled": "True", "first_step_damped": "True",
+    "momentum_buffer": "None", "exp_avg": "None", "exp_avg_sq": "None",
     "memory.algorithm": "None", "SteepestDescent.p": POSITIVE, "anchor": "None", "Anchor.weight": "text", "Anchor.bias": "None text", "Anchor.ignored": "-1 0",
     "Averaging.beta": "0", "Averaging.weight": "None " + POSITIVE, "Averaging.decay": NOT_NEGATIVE,
     "arch.Dense.tied": "text", "positions_learned": "0", "kv_heads": "None", "arch.Attention.outputs": "None", "eps": NOT_NEGATIVE,

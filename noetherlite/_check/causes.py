@@ -9,6 +9,7 @@ import numpy as np
 
 from .._base.types import Array, Float64Array
 from .._motion.base import Algorithm
+from .._motion.recorded import clipped
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
 from .case import EXACT, EXPLAINED, Case, explained
@@ -134,7 +135,11 @@ class Evidence:
         repeated = [c.record + 1 for c in self.cases if np.array_equal(c.rows[c.here], c.rows[c.here + 1])]
         if repeated:
             return f"row{'s' if len(repeated) > 1 else ''} {', '.join(map(str, repeated))} repeat{'' if len(repeated) > 1 else 's'} the row before{self._share()}"
-        if self.algorithm.has_velocity or any(batch is not None for c in self.cases for batch in c.batches):
+        if (
+            self.algorithm.has_velocity
+            or self.algorithm.has_schedule
+            or any(batch is not None for c in self.cases for batch in c.batches)
+        ):
             return ""
         for case in self.cases:
             x, following = case.rows[case.here : case.here + 2]
@@ -183,7 +188,7 @@ class Evidence:
         rounding = Rounding(self.U, 0.0)
         for shift, words in ((1, "the step before"), (-1, "the step after")):
             if all(
-                self._is(c, rounding.of(c.batches[1 + shift]).gradient(c.point))  # type: ignore[arg-type]
+                self._is(c, clipped(self.algorithm, rounding.of(c.batches[1 + shift]).gradient(c.point)))  # type: ignore[arg-type]
                 for c in cases
             ):
                 return f"batches are one step off: each row has the batch of {words}; batches[k] is that of the gradient taken at row k"
@@ -197,7 +202,8 @@ class Evidence:
 
     def _coefficients(self, entries: Array, of_blocks: str) -> str:
         """Recognise weight decay, an L1 penalty, momentum and Nesterov's momentum: combinations of ∇U, x, sign(x) and the last step."""
-        momentum = self.algorithm.dynamics.mass == 0 and self.every == 1
+        at_one_rate = self.algorithm.starts_anywhere and not self.algorithm.has_schedule
+        momentum = self.algorithm.dynamics.mass == 0 and self.every == 1 and at_one_rate
         cases = [c for c in self.cases if c.has_previous] if momentum else self.cases
         if not cases:
             return ""
@@ -230,7 +236,8 @@ class Evidence:
 
     def _previous_gradient(self, case: Case) -> Float64Array:
         """Return ∇U at the row before the step."""
-        return Rounding(self.U, 0.0).of(case.batches[0]).gradient(case.rows[0])  # type: ignore[arg-type]
+        gradient = Rounding(self.U, 0.0).of(case.batches[0]).gradient(case.rows[0])  # type: ignore[arg-type]
+        return clipped(self.algorithm, gradient)
 
     def _described(self, coefficients: dict[str, float], of_blocks: str) -> str:
         """Return the sentence for these coefficients."""
@@ -238,7 +245,7 @@ class Evidence:
         declared = self.algorithm.momentum
         beta = declared + coefficients.get("momentum", 0.0)
         if "decay" in coefficients:
-            decay = self.algorithm.weight_decay
+            decay = self.algorithm.coupled_decay
             actual = decay + coefficients["decay"]
             instead = f", where {decay:g} is declared" if decay else " that is not declared"
             parts.append(
@@ -249,7 +256,7 @@ class Evidence:
         if "change" in coefficients:
             if "f" in coefficients or abs(coefficients["change"] - beta) > _SAME * abs(beta):
                 return ""
-            parts.append(f"Nesterov's momentum of {beta:.4g}, which no algorithm here has")
+            parts.append(f"Nesterov's momentum of {beta:.4g}: nl.Nesterov has it")
         elif "momentum" in coefficients:
             parts.append(f"a momentum of {beta:.4g}, where {declared:g} is declared: nl.HeavyBall has it")
         if "f" in coefficients:
@@ -298,11 +305,11 @@ class Evidence:
             )
         # The first step of Adam and RMSProp has the same length in every entry; later ones need not.
         if even and (all(even) or (self.cases[0].record == 0 and even[0])):
-            return "steps are about equally long in every entry, as those of an adaptive optimiser (Adam, RMSProp, signs) are: no steps along a gradient"
+            return "steps are about equally long in every entry, as those of an adaptive optimiser (Adam, RMSProp, signs) are: nl.Adam and its like take those"
         if even and all(blocks):
             return "every block moves in the right direction at a rate of its own that varies, as where gradients are clipped block by block"
         if even and all(signs):
-            return "every entry moves downhill at a rate of its own, as with an adaptive optimiser (RMSProp, AdaGrad): no steps along a gradient"
+            return "every entry moves downhill at a rate of its own, as with an adaptive optimiser (RMSProp, AdaGrad): nl.RMSProp and nl.AdaGrad take those"
         return ""
 
     def _coarse(self) -> str:

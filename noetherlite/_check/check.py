@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,19 +11,28 @@ from .._base import checks
 from .._base.floating import underflowing
 from .._base.precision import Precision, judged
 from .._base.precision import precision as precision
-from .._base.types import Array, ArrayLike
-from .._motion.base import Algorithm
+from .._base.types import Array, ArrayLike, Float64Array
+from .._motion.base import Algorithm, Memory
 from .._motion.dynamics import GF, Dynamics
+from .._motion.recorded import from_step
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
-from .clock import candidates, evenly_spaced, last_interval_is_short, read_times, start_time
+from .clock import (
+    candidates,
+    check_schedule,
+    evenly_spaced,
+    first_step,
+    last_interval_is_short,
+    read_times,
+    start_time,
+)
 from .flow import HIDDEN, check_flow
 from .flow_path import Path
 from .limits import limits
-from .recording import batches_by_row, check_claim, laws_of, read_rows, step_laws
+from .recording import batches_by_row, check_claim, laws_of, read_rows, states_of, step_laws
 from .rows import blocks_of
 from .steps import StepCheck
-from .verdict import Report, law_findings, motion_findings
+from .verdict import Report, law_findings, motion_findings, step_findings
 
 # Numbers in a piece of rows: the recording is checked piece by piece, which bounds the memory.
 _PIECE = 1 << 16
@@ -42,6 +52,9 @@ def check(
     batches: Sequence[ArrayLike] | None = None,
     precision: str | None = None,
     every: int = 1,
+    momentum_buffer: ArrayLike | None = None,
+    exp_avg: ArrayLike | None = None,
+    exp_avg_sq: ArrayLike | None = None,
 ) -> Report:
     """Compare a recorded trajectory with every law of a potential and with its equation of motion.
 
@@ -75,6 +88,11 @@ def check(
         default it is read off the numbers, block by block: float64 arrays may contain float32 or bfloat16 numbers only.
     every : int
         Steps of the `Algorithm` between rows. They are replayed from every row, and the results compared with the next.
+    momentum_buffer, exp_avg, exp_avg_sq : array_like, shape (R, P), optional
+        What PyTorch's optimiser keeps under these names, at every row: row k is before the step from there, zero at the start.
+        `exp_avg_sq` stands for `square_avg` of RMSprop and `sum` of Adagrad too. An `Adam` needs `exp_avg` for its laws,
+        `Lion` and a `SignGD` with momentum too, `RMSProp` and `AdaGrad` need `exp_avg_sq`; `Nesterov` and `HeavyBall` take
+        `momentum_buffer`.
 
     Returns
     -------
@@ -98,6 +116,12 @@ def check(
     both zero up to the round-off ε|x| of the record carried through the rule: ⟨g(y_k), F_k⟩ for every law, which is theory
     §6's exact law divided by the step, and |F_k − ∇U(y_k)| for every block of parameters. A residual beyond that round-off is
     compared with gradients at points y_k rounded at random, which measure the conditioning of ∇U and find kinks nearby.
+
+    The positions of `Adam`, `RMSProp`, `AdaGrad`, `Lion` and `SignGD` do not tell F_k. An average m' = βm + aF that was recorded before
+    and after a step does, and so do recorded squares s with x_{k+1} = x_k − ηF/(√s + ε). Without them the laws and the motion
+    are "not decidable". The rows "step of W1" are a check of its own, that of the rule: the step is taken again from row k, with
+    its averages and F_k, and compared with row k + 1; averages that are not recorded are carried along from the start of a
+    run, where need be with ∇U in the place of F_k. Rates of a schedule are those of a run: the first is that of the step from t = 0.
 
     With `every` > 1, F_k − ∇U is the distance by which the replayed steps miss the next row, expressed as a constant error
     of the force. Round-off is measured by replays that are rounded at random after every step, the effect of an unknown
@@ -133,10 +157,17 @@ def check(
     every = checks.integer(every, "every", minimum=1)
     rows = read_rows(U, params)
     p = judged(rows, precision, blocks_of(U))
+    states = {"momentum_buffer": momentum_buffer, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
     if isinstance(dynamics, Algorithm):
-        checker, selected, limitations = _stepwise(U, rows, t, dynamics, p, every, velocity, laws, minibatches, batches)
-        _add_rows(checker, selected, batches_by_row(U, batches, every, len(rows), dynamics))
+        fields = states_of(dynamics, states, rows.shape)
+        checker, selected, limitations = _stepwise(
+            U, rows, t, dynamics, p, every, velocity, laws, minibatches, batches, tuple(fields)
+        )
+        memory = Memory(fields.get("m"), fields.get("s"))
+        _add_rows(checker, selected, batches_by_row(U, batches, every, len(rows), dynamics), memory=memory)
         return report(checker, limitations)
+    for name in (name for name, values in states.items() if values is not None):
+        raise ValueError(f"{name} needs an Algorithm such as nl.Adam(0.1), which has it")
     if minibatches or batches is not None:
         raise ValueError("minibatches=True needs an Algorithm such as nl.GD(0.1), whose every step was recorded")
     if every > 1:
@@ -172,32 +203,36 @@ def _stepwise(
     laws: str | Sequence[str | NoetherSymmetry],
     minibatches: bool,
     batches: Sequence[ArrayLike] | None,
+    recorded: tuple[str, ...],
 ) -> tuple[StepCheck, Array, list[str]]:
     """Return the checker of the steps, the rows to add to it, and sentences about rows left out."""
     if velocity is not None:
         if not algorithm.has_velocity or (every == 1 and not algorithm.takes_velocity):
             raise ValueError(f"velocity is not used with {algorithm}: its steps are checked from params alone")
+        if "m" in recorded:
+            raise ValueError("velocity and momentum_buffer say the same: give one of them")
         velocity = checks.shaped(velocity, "velocity", (U.n_params,)).astype(np.float64)
     if minibatches and batches is None and every > 1:
         raise ValueError(
             f"minibatches=True with every={every} needs batches=, the samples of every step between the rows"
         )
-    if algorithm.clip is not None:
-        raise ValueError(f"clip must be None, recordings with clipped gradients are not checked; got {algorithm}")
-    if algorithm.has_schedule:
-        raise ValueError(f"lr must be a number, recordings with a schedule are not checked; got {algorithm}")
+    if every > 1 and recorded:
+        raise ValueError(f"every={every} is not possible with recorded averages, which are those of single steps")
     if every > 1 and not algorithm.starts_anywhere:
         raise ValueError(
             f"every={every} is not possible with {algorithm}, whose steps depend on more than positions; record every step"
         )
     families = step_laws(U, algorithm, laws, minibatches or batches is not None)
-    t0, limitations = start_time(algorithm, None) if t is None else 0.0, []
-    if not algorithm.implies_gradients:
+    t0, first, limitations = start_time(algorithm, None) if t is None else 0.0, 0, []
+    if not algorithm.implies_gradients and algorithm.method.update is None:
         limitations = [f"positions do not tell the gradients of {algorithm}: nothing was checked"]
-    if t is not None:
-        row_times, eps = read_times(t, len(rows))
+    if t is None:
+        algorithm = algorithm.over(every * (len(rows) - 1))
+    else:
+        row_times, eps = read_times(t, len(rows), algorithm.has_schedule)
         t0 = float(row_times[0])
-        if last_interval_is_short(row_times, algorithm, every, eps):
+        algorithm, first = _from(algorithm, row_times, every, eps)
+        if not algorithm.has_schedule and last_interval_is_short(row_times, algorithm, every, eps):
             rows = rows[:-1]
             limitations += [f"the last row is fewer than {every} steps after the one before it, and was not checked"]
     known_start = t0 == 0 or velocity is not None
@@ -205,16 +240,38 @@ def _stepwise(
     if len(rows) < (fewest if every == 1 else 2):
         raise ValueError(f"params has {len(rows)} rows, too few for one step of {algorithm}")
     motion = not minibatches or batches is not None
-    checker = StepCheck(U, algorithm, families, p, t0=t0, every=every, velocity=velocity, motion=motion)
-    return checker, rows, limitations
+    options: dict[str, Any] = {"velocity": velocity, "motion": motion, "first": first, "recorded": recorded}
+    return StepCheck(U, algorithm, families, p, t0=t0, every=every, **options), rows, limitations
 
 
-def _add_rows(checker: StepCheck, rows: Array, batches: list[object] | None, until_broken: bool = False) -> bool:
+def _from(algorithm: Algorithm, row_times: Float64Array, every: int, eps: float) -> tuple[Algorithm, int]:
+    """Return the algorithm with the rates of the steps from the first row on, and the number of the first of them."""
+    steps = every * (row_times.size - 1)
+    if algorithm.has_schedule and not algorithm.rates and row_times[0] > 0:
+        raise ValueError(
+            "lr must be an array where the first row is not the start of the run, not a function of the step"
+        )
+    algorithm = algorithm.over(steps)
+    first = first_step(algorithm, float(row_times[0]), eps)
+    algorithm = from_step(algorithm.over(first + steps), first)
+    if algorithm.has_schedule:
+        check_schedule(row_times, algorithm, every, eps)
+    return algorithm, first
+
+
+def _add_rows(
+    checker: StepCheck,
+    rows: Array,
+    batches: list[object] | None,
+    until_broken: bool = False,
+    memory: Memory | None = None,
+) -> bool:
     """Check all rows, or those up to the first broken one; return whether the motion of some block holds and of none is broken."""
     piece = max(_PIECE // rows.shape[1], 1)
     for low in range(0, len(rows), piece):
         part = slice(low, low + piece)
-        checker.add(np.asarray(rows[part], dtype=np.float64), None if batches is None else batches[part])
+        there = Memory(*(None if a is None else a[part] for a in memory or ()))
+        checker.add(np.asarray(rows[part], dtype=np.float64), None if batches is None else batches[part], there)
         if until_broken and checker.broken:
             return False
     verdicts = {row.verdict for row in checker.rows()[1]}
@@ -224,18 +281,20 @@ def _add_rows(checker: StepCheck, rows: Array, batches: list[object] | None, unt
 def report(checker: StepCheck, limitations: list[str]) -> Report:
     """Return the report on the steps checked so far; `limitations` are added to those that the checker knows."""
     laws, motion = checker.rows()
-    law = law_findings(laws)
+    steps, law = checker.step_rows(), law_findings(laws)
     broken_motion = any(row.verdict == "broken" for row in motion)
     decided = any(row.verdict == "holds" for row in laws)
     findings = checker.evidence.findings(motion, decided and not law) if broken_motion else law
+    if not broken_motion:
+        findings = [*findings, *step_findings(steps)]
     if not checker.any_change and checker.n_rows > 1 and np.any(checker.U.gradient(checker.first_row)):
         findings = [_ALIASED]
-    last = checker.t0 + (checker.n_rows - 1) * checker.every * checker.algorithm.dt
+    last = float(checker.algorithm.times(checker.t0, (checker.n_rows - 1) * checker.every))
     interval = "one step" if checker.every == 1 else f"{checker.every} steps"
     title = (
         f"{_title(checker.n_rows, checker.precision, checker.t0, last)}: every row {interval} of {checker.algorithm}"
     )
-    return Report(laws, motion, title, findings, [*limitations, *limits(checker)])
+    return Report(laws, [*motion, *steps], title, findings, [*limitations, *limits(checker)])
 
 
 def _title(n: int, p: Precision, first: float, last: float) -> str:

@@ -14,9 +14,11 @@ from .._motion.dynamics import Dynamics
 _DOUBLE = float(np.finfo(np.float64).eps)
 
 
-def read_times(t: ArrayLike | None, n: int) -> tuple[Float64Array, float]:
-    """Return the times of n rows, and the machine ε of their numbers."""
-    row_times = checks.times(t)  # type: ignore[arg-type]
+def read_times(t: ArrayLike | None, n: int, may_pause: bool = False) -> tuple[Float64Array, float]:
+    """Return the times of n rows, and the machine ε of their numbers; the same twice only where a rate may be zero."""
+    row_times: Float64Array = np.asarray(checks.array(t, "t", ndim=1), np.float64) if may_pause else checks.times(t)  # type: ignore[arg-type]
+    if row_times.size and (row_times[0] < 0 or (np.diff(row_times) < 0).any()):
+        raise ValueError(f"t must be non-negative and not decrease, got {checks.describe(t)}")
     if row_times.size != n:
         raise ValueError(f"t must have one time for each of the {n} rows of params, got {row_times.size}")
     if n < 2:
@@ -45,6 +47,34 @@ def evenly_spaced(t: Float64Array, eps: float) -> Float64Array:
     if eps <= _DOUBLE or (np.abs(np.diff(t) - dt) > time_tolerance(dt, t, eps)).any():
         return t
     return np.asarray(t[0] + dt * np.arange(t.size))
+
+
+def first_step(algorithm: Algorithm, t0: float, eps: float) -> int:
+    """Return the number of the step from a row at time t0, counted from the start of a run at 0.
+
+    Raises
+    ------
+    ValueError
+        If the times of a schedule do not pass t0.
+    """
+    if not algorithm.rates:
+        return round(t0 / algorithm.dt)
+    times = algorithm.times(0.0, np.arange(len(algorithm.rates) + 1))
+    first = int(np.argmin(np.abs(times - t0)))
+    if abs(times[first] - t0) > 1e-6 * algorithm.dt + 4 * eps * t0:
+        raise ValueError(f"t must begin with a time of the schedule, a sum of its first rates; got t[0] = {t0:.9g}")
+    return first
+
+
+def check_schedule(t: Float64Array, algorithm: Algorithm, every: int, eps: float) -> None:
+    """Raise ValueError unless the rows are `every` steps of a schedule apart, the first rate of which is the first row's."""
+    times = algorithm.times(float(t[0]), every * np.arange(t.size))
+    wrong = np.abs(t - times) > 1e-6 * algorithm.dt + 4 * eps * t
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        raise ValueError(
+            f"t must be the sums of the rates of {algorithm}, {every} a row: t[{k}] = {times[k]:.9g}; got {t[k]:.9g}"
+        )
 
 
 def last_interval_is_short(t: Float64Array, algorithm: Algorithm, every: int, eps: float) -> bool:

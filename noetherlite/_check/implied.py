@@ -82,4 +82,4 @@ def implied(algorithm: Algorithm, x: Float64Array, t0: float, velocity: Float64A
     start implies no first gradient.
     """
     record, points, gradient = algorithm.implied_gradients(x, t0, velocity)
-    return Implied(record, points, gradient - algorithm.weight_decay * points)
+    return Implied(record, points, gradient - algorithm.coupled_decay * points)

@@ -10,13 +10,14 @@ import numpy as np
 from .._base import checks
 from .._base.floating import underflowing
 from .._base.precision import judged, of_dtype, widened
-from .._base.types import Array, ArrayLike
-from .._motion.base import Algorithm
+from .._base.types import Array, ArrayLike, Float64Array
+from .._motion.base import Algorithm, Memory
+from .._motion.recorded import from_step
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family, NoetherSymmetry
 from .check import report
-from .clock import start_time
-from .recording import batch_of_row, dtype_of, step_laws
+from .clock import first_step, start_time
+from .recording import batch_of_row, dtype_of, states_of, step_laws
 from .rows import blocks_of
 from .steps import StepCheck
 from .verdict import Report
@@ -35,6 +36,11 @@ class Monitor:
         The steps use minibatches that are not passed to `step`.
     t0 : float, optional
         Time of the first row, 0 by default; a conformal leapfrog with α > 0 needs it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; a schedule must be an array.
 
     Notes
     -----
@@ -69,16 +75,28 @@ class Monitor:
         checks.instance(algorithm, "algorithm", Algorithm, "an Algorithm such as nl.GD(0.1)")
         minibatches = checks.boolean(minibatches, "minibatches")
         self._every = checks.integer(every, "every", minimum=1)
-        self._claim = U, algorithm, laws, minibatches, start_time(algorithm, t0)
+        if algorithm.has_schedule and not algorithm.rates:
+            raise ValueError("lr must be an array with a rate for each step, as nobody knows how many there will be")
+        start = start_time(algorithm, t0)
+        self._step = first_step(algorithm, start, float(np.finfo(np.float64).eps))
+        self._claim = U, from_step(algorithm, self._step), laws, minibatches, start
         self._families(batchwise=minibatches)
         self._requested_precision = precision
         self._precision = judged(np.empty(0), precision)
         self._with_batches: bool | None = None
-        self._first: tuple[Array, object] | None = None
+        self._first: tuple[Array, object, dict[str, Float64Array]] | None = None
         self._checker: StepCheck | None = None
 
     @underflowing
-    def step(self, theta: ArrayLike, batch: Any = None) -> None:
+    def step(
+        self,
+        theta: ArrayLike,
+        batch: Any = None,
+        *,
+        momentum_buffer: ArrayLike | None = None,
+        exp_avg: ArrayLike | None = None,
+        exp_avg_sq: ArrayLike | None = None,
+    ) -> None:
         """Add the next row.
 
         Parameters
@@ -88,21 +106,35 @@ class Monitor:
         batch : array_like of int, optional
             Indices of the samples of the gradient that is taken at `theta`; all by default. With `every` = m a sequence of m such
             arrays. The row at the end has none.
+        momentum_buffer, exp_avg, exp_avg_sq : array_like, shape (P,), optional
+            What the optimiser has at `theta`, as for `check`: for every row the same of them.
         """
         U, algorithm, *_ = self._claim
         array = widened(theta, "theta")
         row = np.array(checks.shaped(array, "theta", (U.n_params,), dtype=dtype_of(array)))
         if batch is not None:
             batch = batch_of_row(U, batch, "batch", self._every, algorithm)
+        states = {"momentum_buffer": momentum_buffer, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+        memory = states_of(algorithm, states, row.shape)
+        if memory and self._every > 1:
+            raise ValueError(
+                f"every={self._every} is not possible with recorded averages, which are those of single steps"
+            )
         if self._first is None:
-            self._first, self._with_batches = (row, batch), batch is not None
+            self._first, self._with_batches = (row, batch, memory), batch is not None
             return
+        if self._first[2].keys() != memory.keys():
+            raise ValueError(
+                f"{' and '.join(algorithm.states)} must be given for every row or for none, as for the first"
+            )
+        if self._checker is not None:
+            algorithm.over(self._every * self._checker.n_rows)  # refused where the schedule has ended
         if batch is not None and not self._with_batches:
             raise ValueError("batch must be given for every row but the last, or for none; the first had none")
         if self._checker is None:
             self._begin(np.stack([self._first[0], row]))
             self._add(*self._first)
-        self._add(row, batch)
+        self._add(row, batch, memory)
 
     @underflowing
     def report(self) -> Report:
@@ -120,11 +152,13 @@ class Monitor:
         self._precision = judged(rows, self._requested_precision, blocks_of(U))
         families = self._families(batchwise=minibatches or bool(self._with_batches))
         motion = not minibatches or bool(self._with_batches)
+        assert self._first is not None
+        more: dict[str, Any] = {"first": self._step, "recorded": tuple(self._first[2])}
         self._checker = StepCheck(
-            U, algorithm, families, self._precision, t0=t0, every=self._every, motion=motion, keep=False
+            U, algorithm, families, self._precision, t0=t0, every=self._every, motion=motion, keep=False, **more
         )
 
-    def _add(self, row: Array, batch: object) -> None:
+    def _add(self, row: Array, batch: object, memory: dict[str, Float64Array]) -> None:
         assert self._checker is not None
         if self._requested_precision is None and self._precision.eps > of_dtype(row) and row.any():
             blocks = blocks_of(self._claim[0])
@@ -133,4 +167,5 @@ class Monitor:
             if both != self._precision:
                 self._precision = both
                 self._checker.judge_by(both)
-        self._checker.add(row[None].astype(np.float64), [batch])
+        there = Memory(**{field: values[None] for field, values in memory.items()})
+        self._checker.add(row[None].astype(np.float64), [batch], there)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .._base import checks
 from .._base.precision import widened
-from .._base.types import Array, ArrayLike, IntArray
+from .._base.types import Array, ArrayLike, Float64Array, IntArray
 from .._motion.base import Algorithm
 from .._motion.dynamics import Dynamics
 from .._problem.network import NetworkPotential
@@ -59,6 +59,22 @@ def step_laws(
     if energy and laws != "all":
         raise ValueError(f"laws: energy has no exact law along the steps of {algorithm}; give its Dynamics for 'time'")
     return families
+
+
+def states_of(
+    algorithm: Algorithm, states: Mapping[str, ArrayLike | None], shape: tuple[int, ...]
+) -> dict[str, Float64Array]:
+    """Return the fields of `Memory` that are recorded, in the units of the algorithm."""
+    fields = {}
+    for name, values in states.items():
+        if values is None:
+            continue
+        if name not in algorithm.states:
+            has = f"it has {' and '.join(algorithm.states)}" if algorithm.states else "it has none"
+            raise ValueError(f"{name} is not used with {algorithm}: of these states {has}")
+        array = checks.shaped(widened(values, name), name, shape).astype(np.float64)
+        fields[algorithm.states[name]] = algorithm.memory_of(name, array)
+    return fields
 
 
 def batch_of(U: Potential, value: Any, name: str) -> IntArray:

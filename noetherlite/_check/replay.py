@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from .._base.precision import Precision
 from .._base.types import Float64Array
 from .._motion.base import Algorithm
+from .._motion.recorded import clipped, from_step, gains
 from .._problem.potentials import Potential
 from .implied import Steps
 from .rounding import Rounding
@@ -43,8 +45,8 @@ def walk(
     rounded: Callable[[Float64Array], Float64Array] = lambda x: x,
 ) -> tuple[Float64Array, Float64Array]:
     """Return x and v after a number of steps of the algorithm from time t on (theory §6); `rounded` is applied after each step."""
-    decay = algorithm.weight_decay
-    return algorithm.walk(x, v, t, steps, lambda j, y: gradient(j, y) + decay * y, rounded)
+    decay = algorithm.coupled_decay
+    return algorithm.walk(x, v, t, steps, lambda j, y: clipped(algorithm, gradient(j, y)) + decay * y, rounded)
 
 
 class Replay:
@@ -74,6 +76,8 @@ class Replay:
         self.U, self.algorithm, self.precision, self.t0, self.every = U, algorithm, precision, t0, every
         self.solved = False  # whether the velocity was solved from the first rows
         self.lost: list[int] = []  # rows whose replay with the tracked velocity was not finite
+        self._here = algorithm  # with the rates from the present row on
+        self._gain = algorithm.gain
         self._fresh = True  # whether the next replay is the first, or the first after a lost row
         self._known = velocity
         self._rounding = Rounding(U, precision.gradient)
@@ -101,8 +105,12 @@ class Replay:
         return Steps(record, t, points, got, want, noise, span)
 
     def _between(self, k: int, x: Float64Array, following: Float64Array, batch: object) -> tuple[Any, ...] | None:
-        t = self.t0 + k * self.every * self.algorithm.dt
+        t = float(self.algorithm.times(self.t0, k * self.every))
+        self._here = from_step(self.algorithm, k * self.every)
+        self._gain = float(gains(self.algorithm, np.arange(k * self.every, (k + 1) * self.every)).max())
         a, b, c, d = self._response(t)
+        if b == 0 and not (following - x).any():
+            return None  # rates of zero
         if self._fresh:
             self._twins = [self._rounded(x) for _ in range(_TWINS)]
         judged = not self._fresh or self._begin(x, following, t, batch, a, b)
@@ -200,7 +208,7 @@ class Replay:
 
     def _round_off(self, x: Float64Array, mean: Float64Array) -> float:
         p = self.precision
-        return float(self.algorithm.gain * p.length(x) + p.gradient * np.linalg.norm(mean))
+        return float(self._gain * p.length(x) + p.gradient * np.linalg.norm(mean))
 
     def _begin(self, x: Float64Array, following: Float64Array, t: float, batch: object, a: float, b: float) -> bool:
         """Set the velocity at the first row; return whether the steps from there can be checked (False if they determined it)."""
@@ -245,13 +253,20 @@ class Replay:
             return out
 
         with np.errstate(over="ignore", invalid="ignore"):
-            x, v = walk(self.algorithm, x, v, t, self.every, gradient, rounded)
+            x, v = walk(self._here, x, v, t, self.every, gradient, rounded)
         return x, v, total / count
 
     def _response(self, t: float) -> tuple[float, float, float, float]:
         """Return a, b, c, d: x and v after the steps from v = 1 without force, and from v = 0 with gradient 1."""
         unit = np.array([0.0, 1.0])
-        x, v = walk(self.algorithm, np.zeros(2), np.array([1.0, 0.0]), t, self.every, lambda *_: unit)
+        x, v = walk(
+            dataclasses.replace(self._here, clip=None),
+            np.zeros(2),
+            np.array([1.0, 0.0]),
+            t,
+            self.every,
+            lambda *_: unit,
+        )
         return float(x[0]), float(x[1]), float(v[0]), float(v[1])
 
     def _rounded(self, x: Float64Array) -> Float64Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .._base.types import Float64Array, IntArray
@@ -24,10 +26,14 @@ class Rounding:
         The potential.
     eps : float
         Machine ε of the forward and backward pass.
+    clip : callable
+        What is done to a gradient before it is compared.
     """
 
-    def __init__(self, U: Potential, eps: float) -> None:
-        self.U, self.eps = U, eps
+    def __init__(
+        self, U: Potential, eps: float, clip: Callable[[Float64Array], Float64Array] = lambda gradient: gradient
+    ) -> None:
+        self.U, self.eps, self.clip = U, eps, clip
 
     def of(self, batch: IntArray | None) -> Potential:
         """Return the potential on these samples; None means all."""
@@ -51,7 +57,7 @@ class Rounding:
         best, distance = want, float(np.linalg.norm(got - want))
         smallest_change = np.inf
         for trial in range(_TRIALS):
-            gradient = V.gradient(x * (1 + ROUND_OFF * self.eps * rng.uniform(-1, 1, x.size)))
+            gradient = self.clip(V.gradient(x * (1 + ROUND_OFF * self.eps * rng.uniform(-1, 1, x.size))))
             if not np.isfinite(gradient).all():
                 continue
             if trial < _PROBES:
@@ -67,5 +73,5 @@ class Rounding:
         if not isinstance(V, NetworkPotential) or not V.network.loss_function.saturates:
             return 0.0
         others = V.network.loss_function.others(V.y, V.network.widths[-1])
-        other = V.part(slice(None), others).gradient(x)
+        other = self.clip(V.part(slice(None), others).gradient(x))
         return ROUND_OFF * self.eps * float(np.linalg.norm(other - want))

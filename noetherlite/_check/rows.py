@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -326,7 +327,7 @@ class MotionRow(CheckRow):
         moments: MotionSums,
         obstacle: str = "",
         steps: tuple[int, ...] = (),
-    ) -> MotionRow:
+    ) -> Self:
         """Return the row of a block from its tally and its entrywise sums."""
         size = block.shape[0]
         if not moments.entry:

@@ -2,57 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from .._base.precision import Precision
 from .._base.types import BoolArray, Float64Array
-from .._motion.base import Algorithm
+from .._motion.base import Algorithm, Memory
+from .._motion.recorded import clipped, from_step, gains
 from .._problem.blocks import Block
 from .._problem.potentials import Potential
 from .._symmetry.family import Family
+from .averages import AverageSteps, unknown
 from .causes import Evidence
 from .implied import Steps, implied
 from .replay import Replay
 from .rounding import Rounding
-from .rows import ROUND_OFF, CheckRow, MotionRow, MotionSums, Tally, blocks_of, norms, ratio, row_products
+from .rows import ROUND_OFF, CheckRow, MotionRow, MotionSums, blocks_of, norms, ratio, row_products
+from .series import Series, StepRow
 
 # After this many consecutive errors that rounding does not explain, no more are tried: each costs up to 16 gradients.
 _MAX_UNEXPLAINED = 32
 
 
-_Numbers = tuple[Float64Array, Float64Array, Float64Array, Float64Array]  # t, residual, tolerance, scale
+_LATER = float(np.finfo(np.float64).tiny)  # a time after the start
 _Law = tuple[Float64Array, Float64Array, Float64Array]
-
-
-@dataclass
-class _RowSeries:
-    """One row of the report, added step by step: its tally, and the numbers of all steps or of the worst one."""
-
-    tally: Tally = field(default_factory=Tally)
-    numbers: list[_Numbers] = field(default_factory=list)
-
-    def add(self, store_all: bool, at_the_front: bool, numbers: _Numbers) -> None:
-        """Add the numbers of steps, at the front or at the end; store all of them, or those of the worst step so far."""
-        worst = self.tally.worst[0]
-        self.tally.add(*numbers, at_the_front)
-        if store_all:
-            self.numbers.insert(0 if at_the_front else len(self.numbers), numbers)
-        elif self.tally.worst[0] > worst:
-            size = ratio(numbers[1], numbers[2]).reshape(numbers[0].size, -1).max(axis=1)
-            k = int(np.argmax(size))
-            t, residual, tolerance, scale = (a[k : k + 1].copy() for a in numbers)
-            self.numbers = [(t, residual, tolerance, scale)]
-
-    def arrays(self, shape: tuple[int, ...]) -> _Numbers:
-        """Return t, residual, tolerance and scale of the stored steps."""
-        if not self.numbers:
-            empty = np.empty((0, *shape))
-            return np.empty(0), empty, empty, empty
-        t, residual, tolerance, scale = (np.concatenate(parts) for parts in zip(*self.numbers, strict=True))
-        return t, residual, tolerance, scale
 
 
 class StepCheck:
@@ -76,6 +52,10 @@ class StepCheck:
         Check the motion too, which needs the minibatches of every step.
     keep : bool
         Store the residuals of every step, for `CheckRow.residual` and figures.
+    first : int
+        Number of the step from the first row, counted from the start of the run; the first rate of a schedule is that of this step.
+    recorded : tuple of str
+        Fields of `Memory` that are recorded too.
     """
 
     def __init__(
@@ -90,11 +70,14 @@ class StepCheck:
         velocity: Float64Array | None = None,
         motion: bool = True,
         keep: bool = True,
+        first: int = 0,
+        recorded: tuple[str, ...] = (),
     ) -> None:
         self.U, self.algorithm, self.families, self.precision = U, algorithm, list(families), precision
         self.every, self.t0, self.velocity, self.motion, self.keep = every, t0, velocity, motion, keep
-        self.rounding = Rounding(U, precision.gradient)
+        self.rounding = Rounding(U, precision.gradient, functools.partial(clipped, algorithm))
         self.evidence = Evidence(U, algorithm, every, t0)
+        self._recorded = recorded
         self.n_rows = 0
         self.any_change = False  # whether any row differs from the first
         self.first_row = np.empty(0)
@@ -106,9 +89,16 @@ class StepCheck:
             None  # a wrong first step, as long as it is the only one: there may have been a velocity
         )
         self.replay = Replay(U, algorithm, precision, t0, every, velocity) if every > 1 else None
-        self._law_series = [_RowSeries() for _ in self.families]
-        self._motion_series: list[tuple[Block, _RowSeries, MotionSums, list[int]]] = [
-            (block, _RowSeries(), MotionSums.empty(block), []) for block in (blocks_of(U) if motion else ())
+        self.averages: AverageSteps | None = None
+        if every == 1 and algorithm.method.update is not None and (recorded or not algorithm.starts_anywhere):
+            nothing = np.zeros(U.n_params)
+            start = Memory(nothing, nothing) if t0 == 0 else unknown(algorithm, U.n_params)
+            start = start if velocity is None else start._replace(m=-velocity)
+            options: Any = {"first": first, "t0": t0, "start": start, "recorded": recorded}
+            self.averages = AverageSteps(U, algorithm, precision, **options, motion=motion, keep=keep)
+        self._law_series = [Series() for _ in self.families]
+        self._motion_series: list[tuple[Block, Series, MotionSums, list[int]]] = [
+            (block, Series(), MotionSums.empty(block), []) for block in (blocks_of(U) if motion else ())
         ]
 
     @property
@@ -117,15 +107,24 @@ class StepCheck:
         series = [*self._law_series, *(entry[1] for entry in self._motion_series)]
         return any(row.tally.n_off > 0 for row in series)
 
+    @property
+    def obstacle(self) -> str:
+        """Why steps imply no gradients; empty where they do."""
+        return self.averages.obstacle if self.averages is not None else ""
+
     def judge_by(self, precision: Precision) -> None:
         """Use another precision for the rows that follow."""
         self.precision = precision
         self.rounding.eps = precision.gradient
-        if self.replay is not None:
-            self.replay.precision = precision
+        for part in (self.replay, self.averages):
+            if part is not None:
+                part.precision = precision
 
-    def add(self, rows: Float64Array, batches: Sequence[object] | None = None) -> None:
-        """Check the steps that lead to `rows` (n, P), in float64; `batches` has the samples of the gradient taken at each row."""
+    def add(self, rows: Float64Array, batches: Sequence[object] | None = None, memory: Memory | None = None) -> None:
+        """Check the steps that lead to `rows` (n, P), in float64.
+
+        `batches` has the samples of the gradient taken at each row, `memory` what the optimiser has at it, as far as that is recorded.
+        """
         if self.n_rows == 0:
             self.first_row = rows[0].copy()
         self.any_change = self.any_change or bool((rows != self.first_row).any())
@@ -135,7 +134,10 @@ class StepCheck:
         self.n_rows += len(rows)
         # the round-off of a run that diverges is infinite, so that its steps are not decidable
         with np.errstate(over="ignore", invalid="ignore"):
-            steps = self._steps(x, low)
+            if self.averages is not None:
+                steps = self.averages.add(rows, memory or Memory(), self._batches[-len(rows) :])
+            else:
+                steps = self._steps(x, low)
             if steps is not None and steps.record.size:
                 self._judge(steps, x, low)
                 self._last_step = int(steps.record[-1])
@@ -149,8 +151,10 @@ class StepCheck:
         known_start = low == 0 and (self.t0 == 0 or self.velocity is not None)
         if x.shape[0] < self.algorithm.fewest_rows(known_start):
             return None
-        t = self.t0 + low * self.algorithm.dt
-        gradients = implied(self.algorithm, x, t, self.velocity if low == 0 else None)
+        # at a rate of zero time stands still, but only row 0 is the start
+        t = float(self.algorithm.times(self.t0, low)) or low * _LATER
+        algorithm = from_step(self.algorithm, low)
+        gradients = implied(algorithm, x, t, self.velocity if low == 0 else None)
         new = gradients.record + low > self._last_step
         record, points, got = gradients.record[new] + low, gradients.points[new], gradients.gradient[new]
         want = None
@@ -159,15 +163,15 @@ class StepCheck:
                 [self._gradient(point, k - low, int(k)) for point, k in zip(points, record, strict=True)]
             ).reshape(points.shape)
         p = self.precision
-        noise = self.algorithm.gain * p.length(points) + p.gradient * np.linalg.norm(got, axis=1)
-        times: Float64Array = np.asarray(self.t0 + record * self.algorithm.dt, np.float64)
+        noise = gains(self.algorithm, record) * p.length(points) + p.gradient * np.linalg.norm(got, axis=1)
+        times: Float64Array = np.asarray(self.algorithm.times(self.t0, record), np.float64)
         return Steps(record, times, points, got, want, ROUND_OFF * noise)
 
     def _gradient(self, point: Float64Array, i: int, row: int) -> Float64Array:
         gradient = self.rounding.of(self._batches[i]).gradient(point)  # type: ignore[arg-type]
         if not np.isfinite(gradient).all():
             raise ValueError(f"params: ∇U is not finite at row {row}")
-        return gradient
+        return self.rounding.clip(gradient)
 
     def _judge(self, steps: Steps, x: Float64Array, low: int) -> None:
         """Separate wrong steps from those that rounding explains, and add both to the rows."""
@@ -178,7 +182,12 @@ class StepCheck:
                 self._explain(steps, laws, int(k), x, low)
                 off[k] = self._off(steps.part(slice(k, k + 1)), _cut(laws, slice(k, k + 1)))[0]
                 self._unexplained = self._unexplained + 1 if off[k] else 0
-        free = self.algorithm.takes_velocity and self.velocity is None and self.algorithm.momentum > 0
+        free = (
+            self.algorithm.takes_velocity
+            and self.velocity is None
+            and self.algorithm.momentum > 0
+            and not self._recorded
+        )
         may_have_velocity = bool(free and steps.record[0] == 0 and off[0] and self.every == 1)
         if may_have_velocity:
             self.pending = steps.part(slice(0, 1))
@@ -235,10 +244,12 @@ class StepCheck:
     def _allowed(self, steps: Steps, block: Block) -> Float64Array:
         """Return the tolerance of a block's motion; blocks may have a precision of their own."""
         p = self.precision
-        if not p.finer:
+        if not p.finer or self.averages is not None:
             return steps.noise
         size = p.of(block.name) * np.linalg.norm(steps.points[:, block.start : block.stop], axis=1)
-        return np.asarray(steps.noise + ROUND_OFF * self.algorithm.gain * (size - p.length(steps.points)))
+        return np.asarray(
+            steps.noise + ROUND_OFF * gains(self.algorithm, self.every * steps.record) * (size - p.length(steps.points))
+        )
 
     def _explain(self, steps: Steps, laws: list[_Law], k: int, x: Float64Array, low: int) -> None:
         """Replace the expected gradient and the noise of step k by those that rounding of its point allows."""
@@ -247,7 +258,7 @@ class StepCheck:
         if steps.want is None or steps.span is not None:
             if steps.span is not None:  # the row from which the steps start; the next one may be far away
                 point = x[int(steps.record[k]) - low]
-            want = self.U.gradient(point)
+            want = self.rounding.clip(self.U.gradient(point))
             _, steps.noise[k] = self.rounding.nearest(point, want, want, noise, None)
         else:
             steps.want[k], steps.noise[k] = self.rounding.nearest(point, steps.want[k], steps.got[k], noise, batch)  # type: ignore[arg-type]
@@ -271,14 +282,18 @@ class StepCheck:
     def rows(self) -> tuple[list[CheckRow], list[MotionRow]]:
         """Return the rows of the report: those of the laws, and those of the motion."""
         laws = [
-            CheckRow(s.name, *series.arrays(s.shape), 0, series.tally)
+            CheckRow(s.name, *series.arrays(s.shape), 0, series.tally, self.obstacle)
             for s, series in zip(self.families, self._law_series, strict=True)
         ]
         motion = [
-            MotionRow.of_block(block, *series.arrays(()), 0, series.tally, sums, steps=tuple(first_rows))
+            MotionRow.of_block(block, *series.arrays(()), 0, series.tally, sums, self.obstacle, tuple(first_rows))
             for block, series, sums, first_rows in self._motion_series
         ]
         return laws, motion
+
+    def step_rows(self) -> list[StepRow]:
+        """Return the rows of an optimiser's steps themselves."""
+        return [] if self.averages is None else self.averages.rows()
 
 
 def _cut(laws: Sequence[_Law], part: slice) -> list[_Law]:

@@ -12,6 +12,7 @@ from .._base.axes import COLOURS
 from .._problem.potentials import Potential
 from .causes import counted
 from .rows import ALIKE, CheckRow, MotionRow, distinct
+from .series import StepRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,6 +149,17 @@ def motion_findings(U: Potential, motion: Sequence[MotionRow]) -> list[str]:
     return [
         f"every block moves {distinct(factor, 1.0)} times as far as U asks{hint}: its loss or its time is scaled by that"
     ]
+
+
+def step_findings(rows: Sequence[StepRow]) -> list[str]:
+    """Return sentences about what is wrong with an optimiser's steps, from the averages and gradients that it had."""
+    broken = [row for row in rows if row.verdict == "broken"]
+    factors = np.array([row.factor for row in broken])
+    together = len(broken) == len(rows) > 1 and all(row.proportional for row in broken)
+    if together and np.ptp(factors) <= ALIKE[0] * abs(factors.mean()):
+        factor = distinct(float(factors.mean()), 1.0)
+        return [f"every step is {factor} times as long as the algorithm's: its rate is scaled by that"]
+    return [row.finding for row in broken]
 
 
 def law_findings(laws: Sequence[CheckRow]) -> list[str]:

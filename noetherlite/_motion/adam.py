@@ -85,8 +85,8 @@ class Adam(Averaged):
     Notes
     -----
     Its preconditioner breaks the laws of Q. The exact law is one of x and m: ⟨g(x_k), m_{k+1}⟩ = β₁⟨g(x_k), m_k⟩ +
-    (1 − β₁)λ⟨g(x_k), x_k⟩, the last term for coupled decay alone. The velocity of a run is −m. `nl.check` cannot tell
-    gradients from recorded positions.
+    (1 − β₁)λ⟨g(x_k), x_k⟩, the last term for coupled decay alone. The velocity of a run is −m. `nl.check` needs the recorded
+    `exp_avg` for the law, as positions do not tell the gradients.
 
     Examples
     --------
@@ -121,6 +121,11 @@ class Adam(Averaged):
     def settled(self, force: Float64Array, step: int) -> Float64Array:
         """Return minus the average of a constant ∇U + λx over the steps so far, which the bias correction divides by as much."""
         return -(1 - self.momentum**step) * force
+
+    @property
+    def average_name(self) -> str:
+        """PyTorch's, whatever β₁ is."""
+        return "exp_avg"
 
     @property
     def coupled_decay(self) -> float:

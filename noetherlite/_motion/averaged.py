@@ -21,7 +21,7 @@ from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, Phases, Row, V, X
-from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .base import Algorithm, Force, Gradients, Memory, Rounded, Terms
 from .dynamics import GF, Dynamics
 
 # numbers, step k, x, m, the average of the squares, ∇U + λx ↦ the new x, m and average of the squares, in NumPy
@@ -173,6 +173,25 @@ class Averaged(Algorithm, abstract=True):
         return False
 
     @property
+    def average_name(self) -> str:
+        """PyTorch's name of m: that of an average, or of a sum; empty without momentum."""
+        return ("momentum_buffer" if self.averaging == 1 else "exp_avg") if self.momentum else ""
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Those of m and of the squares, as far as it has them; "exp_avg_sq" also for `square_avg` and `sum`."""
+        names = {self.average_name: "m"} if self.average_name else {}
+        return names | ({"exp_avg_sq": "s"} if self.method.has_moment else {})
+
+    def implied_force(
+        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
+    ) -> Float64Array | None:
+        """Solve m' = βm + aF, where m' is recorded."""
+        if now.m is None or later.m is None:
+            return None
+        return (later.m - self.momentum * now.m) / self.averaging
+
+    @property
     def implies_gradients(self) -> bool:
         """False: the size of a gradient is divided out of a step."""
         return False
@@ -187,8 +206,8 @@ class Averaged(Algorithm, abstract=True):
         """Return x and v after so many steps from the start of a run."""
         numbers, m, moment = self.kernel(t), -v, np.zeros_like(x)
         update: Any = self.method.update
-        for j in range(steps):
-            x, m, moment = update(numbers, j, x, m, moment, force(j, x))
+        for j, h in enumerate(self.step_times(steps)):
+            x, m, moment = update(numbers._replace(h=h), j, x, m, moment, force(j, x))
             x = rounded(x)
         return x, -m
 

@@ -24,6 +24,13 @@ Rounded = Callable[[Float64Array], Float64Array]  # x ↦ x rounded to the preci
 Gradients = tuple[IntArray, Float64Array, Float64Array]  # record (K,), points y (K, P), ∇U + λy (K, P)
 
 
+class Memory(NamedTuple):
+    """What an optimiser keeps beside x, as its `update` takes it; None where it is not known."""
+
+    m: Float64Array | None = None  # the average of the gradient
+    s: Float64Array | None = None  # and of its squares
+
+
 class Terms(NamedTuple):
     """The properties that decide which terms the exact law of a symmetry g(x) = Gx + ξ has."""
 
@@ -211,6 +218,10 @@ class Algorithm(ABC):
             return np.asarray(t0 + step * self.dt)
         return np.asarray(t0 + np.concatenate([[0.0], np.cumsum(self._each_dt)])[step])
 
+    def step_times(self, steps: int) -> Float64Array:
+        """Return the times that the first steps take, shape (steps,)."""
+        return self._each_dt[:steps] if self.rates else np.full(steps, self.dt)
+
     @property
     def _each_dt(self) -> Float64Array:
         return np.array(self.rates) * (self.dt / self.lr)
@@ -306,6 +317,21 @@ class Algorithm(ABC):
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
         """Return x and v after a number of steps from time t on, `rounded` after each step."""
+
+    @property
+    def states(self) -> dict[str, str]:
+        """PyTorch's names of what it keeps, with the field of `Memory` that they are of; empty where `check` takes none."""
+        return {}
+
+    def memory_of(self, name: str, values: Float64Array) -> Float64Array:
+        """Return the field of `Memory` that a recorded state is of."""
+        return values
+
+    def implied_force(
+        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
+    ) -> Float64Array | None:
+        """Return ∇U + λx of step k from x and the averages `now` to `following` and those recorded `later`; None if nothing implies it."""
+        return None
 
     @property
     def gradients_per_step(self) -> int:

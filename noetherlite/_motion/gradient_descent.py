@@ -16,6 +16,7 @@ from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, G, Phases, Row, X
 from .base import Algorithm, Force, Gradients, Rounded, Terms
 from .dynamics import GF, Dynamics
+from .recorded import intervals
 
 
 class _Step(NamedTuple):
@@ -153,14 +154,16 @@ class GD(Algorithm):
 
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve x_{k+1} = x_k − ηF(x_k)."""
-        return np.arange(x.shape[0] - 1), x[:-1], (x[:-1] - x[1:]) / self.lr
+        h, idle = intervals(self, x)
+        record = np.flatnonzero(~idle)
+        return record, x[record], ((x[:-1] - x[1:]) / h[:, None])[record]
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
         """Return x after so many steps, and v as it was."""
-        for j in range(steps):
-            x = rounded(x - self.dt * force(j, x))
+        for j, h in enumerate(self.step_times(steps)):
+            x = rounded(x - h * force(j, x))
         return x, v
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from .._base import checks
-from .._base.types import Float64Array
+from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import FROM_CHARGE, pulled, rate
 from .._kernels.jit import scalar
@@ -16,8 +16,9 @@ from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X
-from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .base import Algorithm, Force, Gradients, Memory, Rounded, Terms
 from .dynamics import Dynamics
+from .recorded import intervals
 
 
 class _Step(NamedTuple):
@@ -67,7 +68,12 @@ def _plain(run: Run, t: float) -> None:
     run.take_gradient(s.x)
 
 
-METHOD = Method(FROM_CHARGE, (MOVE, LAW), _step, _plain)
+def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
+    m = numbers.momentum * m + (numbers.constants[0] if k == 0 else 1.0) * d
+    return x - numbers.h * m, m, s
+
+
+METHOD = Method(FROM_CHARGE, (MOVE, LAW), _step, _plain, update=_update)
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,24 +177,43 @@ class HeavyBall(Algorithm):
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve v_{k+1} = βv_k − F(x_k) with v_k = (x_k − x_{k−1})/h, and v_0 where it is known: zero from t = 0 on."""
         start = np.zeros_like(x[0]) if velocity is None and t0 == 0 else velocity
-        v = np.diff(x, axis=0) / self.dt
+        h, idle = intervals(self, x)
+        v = np.diff(x, axis=0) / h[:, None]
         if start is not None:
             v = np.concatenate([start[None], v])
         record = np.arange(start is None, x.shape[0] - 1)
         kicked = self.momentum * v[:-1] - v[1:]
         if t0 == 0 and start is not None:
             kicked[:1] /= self._first_kick
-        return record, x[record], kicked
+        known = ~(idle[record] | (idle[record - 1] & (record > 0)))  # a rate of zero hides a velocity from two steps
+        return record[known], x[record[known]], kicked[known]
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
         """Return x and v after so many steps."""
-        for j in range(steps):
+        for j, h in enumerate(self.step_times(steps)):
             kick = self._first_kick if t == 0 and j == 0 else 1.0
             v = rounded(self.momentum * v - kick * force(j, x))
-            x = rounded(x + self.dt * v)
+            x = rounded(x + h * v)
         return x, v
+
+    @property
+    def states(self) -> dict[str, str]:
+        """PyTorch's buffer u."""
+        return {"momentum_buffer": "m"}
+
+    def memory_of(self, name: str, values: Float64Array) -> Float64Array:
+        """Return −v = u/(1 − a)."""
+        return values / (1 - self.dampening)
+
+    def implied_force(
+        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
+    ) -> Float64Array | None:
+        """Solve −v' = −βv + F, where v' is recorded."""
+        if now.m is None or later.m is None:
+            return None
+        return (later.m - self.momentum * now.m) / (self._first_kick if k == 0 else 1.0)
 
     @property
     def takes_velocity(self) -> bool:

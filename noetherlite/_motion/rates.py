@@ -36,6 +36,12 @@ class Schedule(float):
         """Return what copies are made of."""
         return self.each, self.function
 
+    def later(self, step: int) -> Schedule:
+        """Return the rates from a step on; the largest is that of all."""
+        schedule = float.__new__(Schedule, self)
+        schedule.each, schedule.function = self.each[step:], self.function
+        return schedule
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schedule) and (self.each, self.function) == (other.each, other.function)
 

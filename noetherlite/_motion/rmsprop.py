@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from .._base import checks
-from .._base.types import Array
+from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Method, Move
 from .averaged import Averaged, method_of
+from .base import Memory
 
 
 class _Step(NamedTuple):
@@ -89,6 +90,14 @@ class RMSProp(Averaged):
     def method(self) -> Method:
         """Its rules."""
         return METHOD
+
+    def implied_force(
+        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
+    ) -> Float64Array | None:
+        """Solve the step for d, where the squares after it are recorded."""
+        if later.s is None or numbers.h == 0:
+            return None
+        return (x - following) / numbers.h * (np.sqrt(later.s) + self.eps)
 
     @property
     def own_constants(self) -> tuple[float, ...]:

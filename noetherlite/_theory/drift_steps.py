@@ -86,8 +86,8 @@ class DriftWatch(Watch):
         some, decays = plan.drawn < plan.n_samples or self._algorithm.has_noise, self._algorithm.weight_decay > 0
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             everything = self._taken(state, done, quiet, None)
-            drawn = self._taken(state, done, bare, state.gradient - numbers.weight_decay * state.x)
-            bare_step = drawn if some else everything
+            undecayed = state.gradient - numbers.weight_decay * state.x
+            bare_step = self._taken(state, done, bare, undecayed) if some else everything
             decayed = self._taken(state, done, numbers, state.gradient) if decays else bare_step
         return [state.x.copy(), everything, bare_step, decayed]
 

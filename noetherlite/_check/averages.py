@@ -1,0 +1,209 @@
+"""Steps of optimisers with averages of gradients, taken again from what was recorded (theory §13).
+
+Positions do not give a gradient back where its size is divided out of a step. What an optimiser keeps does: an average
+m' = βm + aF, recorded before and after a step, implies F, which the laws and ∇U are compared with. The step itself is then taken
+again, from the row with its averages and with this F, and compared with the next row; averages that were not recorded are carried along from the start
+of the run, with ∇U in the place of F where nothing implies it.
+
+Round-off is measured by twins: the same from numbers that are rounded at random, as in `replay`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._base.precision import Precision
+from .._base.types import Float64Array
+from .._motion.base import Algorithm, Memory
+from .._motion.recorded import clipped
+from .._problem.blocks import Block
+from .._problem.potentials import Potential
+from .implied import Steps
+from .rounding import Rounding
+from .rows import ROUND_OFF, MotionSums, blocks_of
+from .series import Series, StepRow
+
+_TWINS = 6  # as in `replay`: all of them are beside the true error with probability 2e-10
+_MOST_ROWS = 8  # wrong rows that are named
+
+
+class _Taken(NamedTuple):
+    """A step taken again: F, the next x by the rule, and the averages after it; None where it is not known."""
+
+    force: Float64Array | None
+    x: Float64Array | None
+    memory: Memory
+
+
+def unknown(algorithm: Algorithm, n_params: int) -> Memory:
+    """Return what is known of an optimiser's averages where nothing is: zeros for those that it does not have."""
+    fields = algorithm.states.values()
+    return Memory(*(None if name in fields else np.zeros(n_params) for name in Memory._fields))
+
+
+class AverageSteps:
+    """The steps of an optimiser between the rows of a recording, which are added one after the other.
+
+    Parameters
+    ----------
+    U, algorithm, precision
+        As for `StepCheck`.
+    first, t0 : int, float
+        Number of the step from row 0, and its time.
+    start : Memory
+        The averages before that step where they are known: zero at the start of a run.
+    recorded : tuple of str
+        Fields of `Memory` that are recorded.
+    motion : bool
+        Whether the samples of every step are known, so that ∇U is.
+    keep : bool
+        Whether the residuals of every step are stored.
+    """
+
+    def __init__(
+        self,
+        U: Potential,
+        algorithm: Algorithm,
+        precision: Precision,
+        *,
+        first: int,
+        t0: float,
+        start: Memory,
+        recorded: tuple[str, ...],
+        motion: bool,
+        keep: bool,
+    ) -> None:
+        self.U, self.algorithm, self.precision, self.first, self.t0 = U, algorithm, precision, first, t0
+        self.recorded, self.motion, self.keep = recorded, motion, keep
+        self.implies = False  # whether any gradient was implied
+        self._numbers = algorithm.kernel(0.0)
+        self._unknown = unknown(algorithm, U.n_params)
+        self._rounding = Rounding(U, precision.gradient)
+        self._rng = np.random.default_rng(0)
+        self._carried = [start] * (1 + _TWINS)
+        self._row: tuple[Float64Array, Memory, object] | None = None  # the last one
+        self._twins: list[tuple[Float64Array, Memory]] = []
+        self._next = 0
+        self._series = [(block, Series(), MotionSums.empty(block), list[int]()) for block in blocks_of(U)]
+        # What follows from positions alone is no test of them.
+        self.tests_steps = not algorithm.implies_gradients or "m" in recorded
+
+    def add(self, rows: Float64Array, memory: Memory, batches: Sequence[object]) -> Steps | None:
+        """Check the steps that lead to `rows` (n, P); return the gradients that they imply."""
+        found: list[tuple[Any, ...]] = []
+        for i, x in enumerate(rows):
+            here = Memory(*(None if a is None else a[i] for a in memory))
+            twins = [self._rounded_row(x, here) for _ in range(_TWINS)]
+            if self._row is not None:
+                self._between([self._row[:2], *self._twins], [(x, here), *twins], self._row[2], found)
+                self._next += 1
+            self._row, self._twins = (x, here, batches[i]), twins
+        if not found:
+            return None
+        self.implies = True
+        record, t, points, got, want, noise = zip(*found, strict=True)
+        expected = np.array(want) if self.motion else None
+        return Steps(np.array(record), np.array(t), np.array(points), np.array(got), expected, np.array(noise))
+
+    def rows(self) -> list[StepRow]:
+        """Return the rows of the report about the steps themselves."""
+        rows = []
+        for block, series, sums, first_rows in self._series if self.tests_steps else ():
+            named = Block(f"step of {block.name}", block.start, block.shape)
+            rows.append(
+                StepRow.of_block(named, *series.arrays(()), 0, series.tally, sums, self._why(), tuple(first_rows))
+            )
+        return rows
+
+    def _why(self) -> str:
+        """Return why no step was taken again, where that is so."""
+        if self._series[0][1].tally.n:
+            return ""
+        if not self.motion and not self.implies:
+            return "the samples of the steps are not known, and nothing recorded implies their gradients"
+        return f"the averages of {self.algorithm} before the first row are not known: it is not the start of the run"
+
+    @property
+    def obstacle(self) -> str:
+        """Why no gradient is implied; empty where some are."""
+        if self.implies:
+            return ""
+        names = [f"{name}=" for name, field in self.algorithm.states.items() if field not in self.recorded]
+        how = f": {names[0]} takes what tells them" if names else ", but their signs alone"
+        return f"positions do not tell the gradients of {self.algorithm}{how}"
+
+    def _between(
+        self,
+        rows: Sequence[tuple[Float64Array, Memory]],
+        following: Sequence[tuple[Float64Array, Memory]],
+        batch: object,
+        found: list[tuple[Any, ...]],
+    ) -> None:
+        """Take the step between two rows again, and as the twins; add what it implies to `found`."""
+        k, p = self._next, self.precision
+        V = self._rounding.of(batch)  # type: ignore[arg-type]
+        taken = [
+            self._taken(V, k, carried, row, after)
+            for carried, row, after in zip(self._carried, rows, following, strict=True)
+        ]
+        self._carried = [step.memory for step in taken]
+        (x, _), (after, _), (force, end, _) = rows[0], following[0], taken[0]
+        if force is not None:
+            spread = max(float(np.linalg.norm(other.force - force)) for other in taken[1:] if other.force is not None)
+            noise = ROUND_OFF * (spread + p.gradient * float(np.linalg.norm(force)))
+            want = clipped(self.algorithm, V.gradient(x)) if self.motion else None
+            found.append((k, self._time(k), x, force - self.algorithm.coupled_decay * x, want, noise))
+        if end is not None and self.tests_steps:
+            misses = [row - step.x for (row, _), step in zip(following, taken, strict=True) if step.x is not None]
+            self._count(k, after - x, end - x, np.array(misses) - misses[0], p.each(after))
+
+    def _taken(
+        self,
+        V: Potential,
+        k: int,
+        carried: Memory,
+        row: tuple[Float64Array, Memory],
+        following: tuple[Float64Array, Memory],
+    ) -> _Taken:
+        """Take a step again, with the gradient that the rows imply or else that of V."""
+        (x, recorded), (after, later), algorithm, n = row, following, self.algorithm, self.first + k
+        now = Memory(*(old if new is None else new for old, new in zip(carried, recorded, strict=True)))
+        numbers = self._numbers._replace(
+            h=float(self._numbers.rates[k]) if self._numbers.rates.size else self._numbers.h
+        )
+        force = algorithm.implied_force(numbers, n, x, after, now, later)
+        if force is None and not self.motion:
+            return _Taken(None, None, self._unknown)
+        used = force if force is not None else clipped(algorithm, V.gradient(x)) + algorithm.coupled_decay * x
+        if now.m is None or now.s is None:
+            return _Taken(force, None, self._unknown)
+        update: Any = algorithm.method.update
+        end, m, s = update(numbers, n, x, now.m, now.s, used)
+        return _Taken(force, end, Memory(m, s))
+
+    def _count(self, k: int, got: Float64Array, want: Float64Array, spread: Float64Array, each: Float64Array) -> None:
+        """Compare the displacement of a step with that of the rule, block by block."""
+        t = np.array([self._time(k)])
+        for block, series, sums, first_rows in self._series:
+            part = slice(block.start, block.stop)
+            off = np.linalg.norm(spread[:, part], axis=1).max() + np.linalg.norm(each[part])
+            allowed = np.array([ROUND_OFF * off])
+            miss = np.array([np.linalg.norm(got[part] - want[part])])
+            series.add(self.keep, False, (t, miss, allowed, np.array([np.linalg.norm(want[part])])))
+            if miss[0] > allowed[0]:
+                sums.add(block, got[None, part], want[None, part], allowed)
+                first_rows.extend([k] * (len(first_rows) < _MOST_ROWS))
+
+    def _time(self, k: int) -> float:
+        return float(self.algorithm.times(self.t0, k))
+
+    def _rounded_row(self, x: Float64Array, memory: Memory) -> tuple[Float64Array, Memory]:
+        """Return a row whose numbers have random relative errors of up to ROUND_OFF ε."""
+        rounded = [None if a is None else self._rounded(a) for a in (x, *memory)]
+        return rounded[0], Memory(*rounded[1:])  # type: ignore[return-value]
+
+    def _rounded(self, x: Float64Array) -> Float64Array:
+        return np.asarray(x + ROUND_OFF * self.precision.each(x) * self._rng.uniform(-1, 1, x.size))

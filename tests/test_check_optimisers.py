@@ -1,0 +1,281 @@
+"""`check` of recordings of every optimiser, with PyTorch's steps and states: schedules, clipping, minibatches, what is recorded and what not."""
+
+import numpy as np
+import pytest
+from problems import problem
+
+import noetherlite as nl
+
+NET, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
+STEPS = 200
+WARM_UP = np.minimum(np.arange(STEPS) / 20, 1) * np.linspace(1, 0.1, STEPS)  # the first rate is zero
+BATCHES = [np.random.default_rng(k).permutation(12)[:5] for k in range(STEPS)]
+PYTORCHS = ("momentum_buffer", "exp_avg", "exp_avg_sq", "square_avg", "sum")
+
+
+def by_torch(a):
+    """The optimiser of PyTorch that an algorithm is."""
+    torch = pytest.importorskip("torch")
+    lr, decay = float(a.lr), a.weight_decay
+    if isinstance(a, nl.Adam):
+        kind = torch.optim.AdamW if a.decoupled else torch.optim.Adam
+        return lambda p: kind(p, lr, a.betas, a.eps, decay)
+    if isinstance(a, nl.RMSProp):
+        return lambda p: torch.optim.RMSprop(p, lr, a.alpha, a.eps, decay)
+    if isinstance(a, nl.AdaGrad):
+        return lambda p: torch.optim.Adagrad(
+            p, lr, weight_decay=decay, initial_accumulator_value=a.initial_accumulator, eps=a.eps
+        )
+    nesterov = isinstance(a, nl.Nesterov)
+    return lambda p: torch.optim.SGD(p, lr, a.momentum, 0 if nesterov else a.dampening, decay, nesterov)
+
+
+def recorded(a, steps=STEPS, dtype="float64", batches=None, gradient=None):
+    """PyTorch's rows and states, in NumPy: those of row k are from before step k."""
+    torch = pytest.importorskip("torch")
+    p = torch.tensor(X0, dtype=getattr(torch, dtype), requires_grad=True)
+    optimiser, rows, states = by_torch(a)([p]), [], {name: [] for name in PYTORCHS}
+    start = np.full(X0.size, getattr(a, "initial_accumulator", 0.0))
+    for k in range(steps + 1):
+        rows.append(p.detach().numpy().copy())
+        for name in PYTORCHS:
+            value = optimiser.state[p].get(name) if k else None
+            states[name].append(start if value is None else value.detach().numpy().copy())
+        if k == steps:
+            break
+        V = U if batches is None else U.part(batches[k])
+        p.grad = torch.tensor((gradient or V.gradient)(rows[-1].astype(float)), dtype=p.dtype)
+        if a.clip:
+            torch.nn.utils.clip_grad_norm_([p], a.clip)
+        optimiser.param_groups[0]["lr"] = a.rates[k] if a.rates else a.lr
+        optimiser.step()
+    states = {name: np.array(values) for name, values in states.items()}
+    squares = {nl.RMSProp: "square_avg", nl.AdaGrad: "sum"}.get(type(a))
+    if squares:
+        states["exp_avg_sq"] = states[squares]
+    return np.array(rows), {name: states[name] for name in a.states if a.momentum or not name.startswith("momentum")}
+
+
+CASES = [
+    nl.Adam(0.003),
+    nl.Adam(0.003 * WARM_UP, (0.8, 0.99), 1e-6, weight_decay=0.1, clip=0.2),
+    nl.Adam(0.003, decoupled=True, weight_decay=0.1),
+    nl.RMSProp(0.003 * WARM_UP, weight_decay=0.1),
+    nl.AdaGrad(0.05, 0.1, weight_decay=0.1, clip=0.2),
+    nl.Nesterov(0.05 * WARM_UP, 0.9, weight_decay=0.1, clip=0.2),
+    nl.HeavyBall(0.05 * WARM_UP, 0.9, 0.5, first_step_damped=False, weight_decay=0.1, clip=0.2),
+    nl.HeavyBall(0.05 * WARM_UP, 0.0, weight_decay=0.1, clip=0.2),
+]
+
+
+@pytest.mark.parametrize(("dtype", "batches"), [("float64", None), ("float32", BATCHES)], ids=["all", "minibatches"])
+@pytest.mark.parametrize("algorithm", CASES, ids=str)
+def test_pytorchs_steps_are_recognised(algorithm, batches, dtype):
+    rows, states = recorded(algorithm, dtype=dtype, batches=batches)
+    report = nl.check(U, rows, dynamics=algorithm, batches=batches, **states)
+    assert report.ok, str(report)
+    assert {"scaling:1", "W1"} <= {row.name for row in report.rows}
+    assert ("step of W1" in report.motion) == bool(states)
+    finest = max(row.tally.finest[1] / row.tally.finest[0] for row in report.motion.values())
+    assert finest > (1e7 if dtype == "float64" else 100)
+    # without the samples: the laws, from what the averages imply, and the steps
+    if batches is not None:
+        report = nl.check(U, rows, dynamics=algorithm, minibatches=True, **states)
+        assert report.ok
+        assert "W1" not in report.motion
+        assert ("step of W1" in report.motion) == bool(states)
+
+
+def changed(a, **settings):
+    return type(a)(**{**a._settings(), **settings})
+
+
+WRONG = [
+    (nl.Adam(0.003), {"lr": 0.003003}, "every step is 0.999 times as long as the algorithm's"),
+    (nl.Adam(0.003), {"betas": (0.91, 0.999)}, ""),
+    (nl.Adam(0.003), {"betas": (0.9, 0.998)}, "step of W1: not the algorithm's"),
+    (nl.Adam(0.003), {"eps": 1e-4}, "step of W1: not the algorithm's"),
+    (nl.Adam(0.003, weight_decay=0.1), {"weight_decay": 0.0}, "a weight decay of 0.1 that is not declared"),
+    (nl.Adam(0.003, weight_decay=0.1), {"decoupled": True}, "a weight decay of 0.1 that is not declared"),
+    (nl.Adam(0.003, weight_decay=0.1, decoupled=True), {"decoupled": False}, "no weight decay, where 0.1 is declared"),
+    (nl.RMSProp(0.003), {"lr": 0.006}, "every block moves 0.5 times as far as U asks"),
+    (nl.RMSProp(0.003), {"alpha": 0.98}, "step of W1: not the algorithm's"),
+    (nl.AdaGrad(0.05, 0.1), {"eps": 1e-3}, ""),
+    (nl.Nesterov(0.05), {"lr": 0.1}, "every step is 0.5 times as long"),
+    (nl.HeavyBall(0.05), {"momentum": 0.8}, ""),
+    (nl.GD(0.05, clip=0.2), {"clip": None}, "gradients longer than 0.2 are clipped to that length"),
+    (nl.GD(0.05), {"clip": 0.2}, "every block moves"),
+    (nl.GD(0.05 * (1 + WARM_UP)), {"lr": 0.05}, "a schedule of the learning rate"),
+    (nl.GD(0.05 * (1 + WARM_UP)), {"lr": 0.05 * (1 + WARM_UP[::-1])}, "every block moves"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("algorithm", "settings", "words"), WRONG, ids=lambda value: str(value))
+def test_another_setting_is_broken_and_named(algorithm, settings, words):
+    ball = nl.HeavyBall(algorithm.lr, 0.0, clip=algorithm.clip) if isinstance(algorithm, nl.GD) else algorithm
+    rows, states = recorded(ball, steps=60)
+    states = states if ball is algorithm else {}
+    assert nl.check(U, rows, dynamics=algorithm, **states).ok
+    report = nl.check(U, rows, dynamics=changed(algorithm, **settings), **states)
+    assert report.verdict == "broken"
+    assert words in "; ".join(report.findings), report.findings
+
+
+@pytest.mark.parametrize(
+    "algorithm", [nl.Adam(0.003), nl.RMSProp(0.003), nl.Nesterov(0.05), nl.HeavyBall(0.05)], ids=str
+)
+def test_a_wrong_gradient_is_found_in_the_averages(algorithm):
+    def spoilt(x):
+        gradient = U.gradient(x)
+        NET.unpack(gradient)["W1"][2] *= 1 + 1e-4
+        return gradient
+
+    rows, states = recorded(algorithm, steps=40, gradient=spoilt)
+    report = nl.check(U, rows, dynamics=algorithm, **states)
+    assert report.laws["scaling:1"].verdict == "broken"
+    assert report.laws["scaling:1"].tally.beyond.tolist() == [False, False, True, False]
+    assert report.motion["W1"].neurons == (2,)
+    assert (
+        report.motion["W2"].verdict == report.motion["step of W1"].verdict == "holds"
+    )  # the optimiser is not to blame
+
+
+RUNS = [
+    (nl.Lion(0.001, weight_decay=0.1), "exp_avg"),
+    (nl.SignGD(0.001, 0.9, weight_decay=0.1), "exp_avg"),
+    (nl.SignGD(0.001), ""),
+    (nl.Adam(0.003), "exp_avg"),
+    (nl.RMSProp(0.003), "exp_avg_sq"),
+    (nl.AdaGrad(0.05), "exp_avg_sq"),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "name"), RUNS, ids=str)
+def test_positions_alone_are_not_decidable_but_their_steps_are(algorithm, name):
+    """Signs included: what is not decidable is the gradient, of which they are all that can be recovered."""
+    run = nl.integrate(U, algorithm, X0, 60, record_params=True, backend="reference", laws=None)
+    report = nl.check(U, run.params, run.t, algorithm)
+    assert report.verdict == "not decidable"
+    assert {row.verdict for row in report.laws.values()} == {"not decidable"}
+    assert report.motion["W1"].verdict == "not decidable"
+    assert report.motion["step of W1"].verdict == "holds"
+    said = f"do not tell the gradients of {algorithm}" + (f": {name}= takes" if name else ", but their signs alone")
+    assert said in report.limits[0]
+    other = changed(algorithm, lr=1.001 * algorithm.lr)
+    assert nl.check(U, run.params, dynamics=other).verdict == "broken"
+    # unknown samples: nothing says what the steps should be
+    blind = nl.check(U, run.params, run.t, algorithm, minibatches=True)
+    assert {row.verdict for row in blind.rows} == {"not decidable"}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "beta"), [(nl.Lion(0.001, weight_decay=0.1), 0.99), (nl.SignGD(0.001, 0.9), 0.9)]
+)
+def test_averages_of_signs_imply_gradients(algorithm, beta):
+    """The peer: the rules in NumPy. PyTorch has neither."""
+    x, m, rows, averages = X0.copy(), np.zeros_like(X0), [X0], [np.zeros_like(X0)]
+    for k in range(STEPS):
+        g = U.part(BATCHES[k]).gradient(x)
+        mixed = 0.9 * m + 0.1 * g if isinstance(algorithm, nl.Lion) else beta * m + (1 - beta) * g
+        m, x = beta * m + (1 - beta) * g, x - 0.001 * (np.sign(mixed) + algorithm.weight_decay * x)
+        rows, averages = [*rows, x], [*averages, m]
+    rows, averages = np.array(rows), np.array(averages)
+    assert nl.check(U, rows, dynamics=algorithm, batches=BATCHES, exp_avg=averages).ok
+    assert nl.check(U, rows, dynamics=algorithm, minibatches=True, exp_avg=averages).ok
+    report = nl.check(U, rows, dynamics=algorithm, batches=BATCHES[::-1], exp_avg=averages)
+    assert report.motion["W1"].verdict == "broken"
+    assert report.motion["step of W1"].verdict == "holds"
+
+
+def test_a_recording_that_begins_later():
+    algorithm = nl.Adam(0.003 * WARM_UP)
+    rows, states = recorded(algorithm, steps=60)
+    t = algorithm.times(0.0, np.arange(61))
+    late = {name: values[30:] for name, values in states.items()}
+    assert nl.check(U, rows[30:], t[30:], algorithm, **late).ok
+    assert nl.check(U, rows[30:], t[25:56], algorithm, **late).verdict == "broken"  # at other rates
+    part = nl.check(U, rows[30:], t[30:], algorithm, exp_avg=late["exp_avg"])  # the squares are not known
+    assert part.motion["W1"].verdict == part.laws["scaling:1"].verdict == "holds"
+    assert "it is not the start of the run" in str(part.limits)
+    with pytest.raises(ValueError, match="t must begin with a time of the schedule"):
+        nl.check(U, rows[30:], t[30:] + 1, algorithm, **late)
+    with pytest.raises(ValueError, match=r"t must be the sums of the rates of Adam.*t\[1\]"):
+        nl.check(U, rows, np.linspace(0, t[60], 61), algorithm, **states)
+    with pytest.raises(ValueError, match="lr must be an array where the first row is not the start"):
+        nl.check(U, rows[30:], t[30:], nl.Adam(lambda k: 0.003), **late)
+    assert nl.check(U, rows, dynamics=nl.Adam(lambda k: 0.003 * WARM_UP[k]), **states).ok
+
+
+@pytest.mark.parametrize(
+    "algorithm", [nl.GD(0.05 * WARM_UP[:60], clip=0.2), nl.HeavyBall(0.02 * WARM_UP[:60], clip=0.2)]
+)
+def test_schedules_and_clipping_between_rows(algorithm):
+    run = nl.integrate(U, algorithm, X0, 60, record_every=5, record_params=True, backend="reference", laws=None)
+    assert nl.check(U, run.params, run.t, algorithm, every=5).ok
+    for other in (changed(algorithm, clip=None), changed(algorithm, lr=[*algorithm.rates[:-1], 0.1])):
+        assert nl.check(U, run.params, dynamics=other, every=5).verdict == "broken"
+
+
+def test_a_step_at_a_rate_of_zero_must_not_move():
+    rates = np.array([0.05, 0.0, 0.05, 0.05])
+    run = nl.integrate(U, nl.GD(rates), X0, 4, record_params=True, backend="reference", laws=None)
+    assert nl.check(U, run.params, dynamics=nl.GD(rates)).ok
+    moved = run.params.copy()
+    moved[2:] += 1e-6
+    assert nl.check(U, moved, dynamics=nl.GD(rates)).verdict == "broken"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dynamics": nl.GD(0.1), "exp_avg": [X0, X0]}, "exp_avg is not used with GD.*of these states it has none"),
+        ({"dynamics": nl.Adam(0.1), "momentum_buffer": [X0, X0]}, "it has exp_avg and exp_avg_sq"),
+        ({"dynamics": nl.Adam(0.1), "exp_avg": [X0]}, "exp_avg must have shape"),
+        ({"dynamics": nl.Adam(0.1), "exp_avg": [X0, X0 * np.nan]}, "exp_avg"),
+        ({"t": [0, 1], "exp_avg": [X0, X0]}, "exp_avg needs an Algorithm"),
+        ({"dynamics": nl.HeavyBall(0.1), "momentum_buffer": [X0, X0], "velocity": X0}, "give one of them"),
+        ({"dynamics": nl.HeavyBall(0.1), "momentum_buffer": [X0, X0], "every": 2}, "every=2 is not possible with recorded"),
+        ({"dynamics": nl.GD([0.1, 0.1]), "t": [0.0, 0.2]}, "t must be the sums"),
+        ({"dynamics": nl.GD([0.1]), "t": [0.1, 0.2]}, "lr has 1 rates"),
+    ],
+)  # fmt: skip
+def test_states_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        nl.check(U, [X0, X0], **options)
+
+
+@pytest.mark.parametrize(
+    "algorithm", [nl.Adam(0.003 * WARM_UP, clip=0.2), nl.Nesterov(0.05 * WARM_UP, clip=0.2)], ids=str
+)
+def test_a_monitor_sees_the_same(algorithm):
+    run = nl.integrate(U, algorithm, X0, 60, record_params=True, backend="reference", laws=None)
+    rows, states = run.params, {}
+    if isinstance(algorithm, nl.Adam):
+        rows, states = recorded(algorithm, steps=60)
+    for at in (None, 40):
+        spoilt = rows.copy()
+        if at:
+            spoilt[at:] += 1e-6
+        watch = nl.Monitor(U, algorithm)
+        for k, row in enumerate(spoilt):
+            watch.step(row, **{name: values[k] for name, values in states.items()})
+        one_by_one, together = watch.report(), nl.check(U, spoilt, dynamics=algorithm, **states)
+        assert [row.verdict for row in one_by_one.rows] == [row.verdict for row in together.rows]
+        assert one_by_one.ok == (at is None)
+        assert {row.tally.n for row in one_by_one.rows} <= {59, 60}  # all, those at a rate of zero aside
+    with pytest.raises(ValueError, match="lr must be an array with a rate for each step"):
+        nl.Monitor(U, nl.Adam(lambda k: 0.1))
+    short = nl.Monitor(U, nl.GD([0.1, 0.1]))
+    for _ in range(3):
+        short.step(X0)
+    with pytest.raises(ValueError, match="lr has 2 rates"):
+        short.step(X0)
+
+
+def test_a_monitor_is_given_the_same_states_for_every_row():
+    watch = nl.Monitor(U, nl.Adam(0.1))
+    watch.step(X0, exp_avg=X0)
+    with pytest.raises(ValueError, match="exp_avg and exp_avg_sq must be given for every row or for none"):
+        watch.step(X0)
+    with pytest.raises(ValueError, match="every=2 is not possible with recorded averages"):
+        nl.Monitor(U, nl.HeavyBall(0.1), every=2).step(X0, momentum_buffer=X0)
