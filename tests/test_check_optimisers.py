@@ -159,7 +159,7 @@ def test_positions_alone_are_not_decidable_but_their_steps_are(algorithm, name):
     assert {row.verdict for row in report.laws.values()} == {"not decidable"}
     assert report.motion["W1"].verdict == "not decidable"
     assert report.motion["step of W1"].verdict == "holds"
-    said = f"do not tell the gradients of {algorithm}" + (f": {name}= takes" if name else ", but their signs alone")
+    said = f"do not tell the gradients of {algorithm}" + (f": {name}= takes" if name else ", but their signs at most")
     assert said in report.limits[0]
     other = changed(algorithm, lr=1.001 * algorithm.lr)
     assert nl.check(U, run.params, dynamics=other).verdict == "broken"
@@ -185,6 +185,42 @@ def test_averages_of_signs_imply_gradients(algorithm, beta):
     report = nl.check(U, rows, dynamics=algorithm, batches=BATCHES[::-1], exp_avg=averages)
     assert report.motion["W1"].verdict == "broken"
     assert report.motion["step of W1"].verdict == "holds"
+
+
+POSITIVE = np.abs(X0) + 0.01
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "x0"),
+    [
+        (nl.SteepestDescent(0.02, p=1.5, weight_decay=0.1), X0),
+        (nl.SteepestDescent(0.02 * WARM_UP, p=3.0, clip=0.2), X0),
+        (nl.ExponentiatedGradient(0.02 * WARM_UP, weight_decay=0.1), POSITIVE),
+        (nl.ExponentiatedGradient(0.02, 0.8), POSITIVE),
+    ],
+    ids=str,
+)
+def test_positions_tell_the_gradients_of_other_flows(algorithm, x0):
+    run = nl.integrate(U, algorithm, x0, 60, record_params=True, backend="reference", laws=None)
+    assert nl.check(U, run.params, run.t, algorithm).ok
+    assert (
+        nl.check(
+            U, run.params, dynamics=changed(algorithm, lr=1.001 * np.array(algorithm.rates or algorithm.lr))
+        ).verdict
+        == "broken"
+    )
+    if isinstance(algorithm, nl.ExponentiatedGradient):
+        run = nl.integrate(U, algorithm, x0 * (x0 > 0.2), 60, record_params=True, backend="reference", laws=None)
+        report = nl.check(U, run.params, run.t, algorithm)  # a coordinate that is zero says nothing
+        assert report.laws["scaling:1"].verdict == "not decidable"
+        assert report.motion["step of W1"].verdict == "holds"
+
+
+def test_noise_is_not_taken_for_a_gradient():
+    run = nl.integrate(U, nl.SGLD(0.01, 0.1), X0, 20, record_params=True, backend="reference", laws=None, rng=0)
+    report = nl.check(U, run.params, run.t, nl.SGLD(0.01, 0.1))
+    assert report.verdict == "not decidable"
+    assert "do not tell the gradients of SGLD" in report.limits[0]
 
 
 def test_a_recording_that_begins_later():

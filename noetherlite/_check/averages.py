@@ -88,8 +88,6 @@ class AverageSteps:
         self._twins: list[tuple[Float64Array, Memory]] = []
         self._next = 0
         self._series = [(block, Series(), MotionSums.empty(block), list[int]()) for block in blocks_of(U)]
-        # What follows from positions alone is no test of them.
-        self.tests_steps = not algorithm.implies_gradients or "m" in recorded
 
     def add(self, rows: Float64Array, memory: Memory, batches: Sequence[object]) -> Steps | None:
         """Check the steps that lead to `rows` (n, P); return the gradients that they imply."""
@@ -111,7 +109,7 @@ class AverageSteps:
     def rows(self) -> list[StepRow]:
         """Return the rows of the report about the steps themselves."""
         rows = []
-        for block, series, sums, first_rows in self._series if self.tests_steps else ():
+        for block, series, sums, first_rows in self._series if self.recorded or not self.implies else ():
             named = Block(f"step of {block.name}", block.start, block.shape)
             rows.append(
                 StepRow.of_block(named, *series.arrays(()), 0, series.tally, sums, self._why(), tuple(first_rows))
@@ -132,7 +130,7 @@ class AverageSteps:
         if self.implies:
             return ""
         names = [f"{name}=" for name, field in self.algorithm.states.items() if field not in self.recorded]
-        how = f": {names[0]} takes what tells them" if names else ", but their signs alone"
+        how = f": {names[0]} takes what tells them" if names else ", but their signs at most"
         return f"positions do not tell the gradients of {self.algorithm}{how}"
 
     def _between(
@@ -156,7 +154,7 @@ class AverageSteps:
             noise = ROUND_OFF * (spread + p.gradient * float(np.linalg.norm(force)))
             want = clipped(self.algorithm, V.gradient(x)) if self.motion else None
             found.append((k, self._time(k), x, force - self.algorithm.coupled_decay * x, want, noise))
-        if end is not None and self.tests_steps:
+        if end is not None and (force is None or self.recorded):  # what follows from positions alone is no test of them
             misses = [row - step.x for (row, _), step in zip(following, taken, strict=True) if step.x is not None]
             self._count(k, after - x, end - x, np.array(misses) - misses[0], p.each(after))
 

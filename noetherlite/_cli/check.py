@@ -23,6 +23,7 @@ _NOTES = """FILE is an .npz file, never unpickled, with
   t        times, shape (R,): kη for gradient descent, kh for second order
   params   parameters in the layout of this library, shape (R, P); or
   W1, b1, W2, … (and beta1, … of swish)    those of each layer, stacked over the records: (R, n_1, n_0), (R, n_1), …
+  exp_avg, exp_avg_sq, momentum_buffer    what PyTorch's optimiser keeps under these names, as params, shape (R, P)
   X, y     the training data, unless --data or --config gives them
 A file that `noetherlite run` wrote with record_params = true is one.
 
@@ -65,12 +66,18 @@ def _check(options: argparse.Namespace) -> int:
                 f"{options.file}: runs by minibatches are checked step by step, and here there are steps of {motion.dt:g} "
                 "between the records; record every step"
             )
+        if not motion.starts_anywhere:
+            raise ValueError(
+                f"{options.file}: every step of {motion} is needed, and here there are steps of {motion.dt:g} between the records"
+            )
         if motion.weight_decay:
             # Flows have no weight decay: the steps between the records are replayed.
             every = max(round(float(t[1] - t[0]) / motion.dt), 1) if t.size > 1 else 1
         else:
             motion = motion.dynamics  # there are steps between the records
-    report = check(U, params, t, motion, minibatches=minibatches, every=every)
+    names = motion.states if isinstance(motion, Algorithm) else ()
+    states = {name: recording[name] for name in names if name in recording}
+    report = check(U, params, t, motion, minibatches=minibatches, every=every, **states)
     broken = [row.name for row in report.rows if row.verdict == "broken"]
     if options.json:
         rows = [

@@ -9,13 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .._base import checks
-from .._base.types import Array
+from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.pointwise import exp
 from .._kernels.rules import Coordinate, Method, Move
 from .averaged import Averaged, method_of
+from .base import Memory
 
 
 class _Step(NamedTuple):
@@ -97,3 +98,11 @@ class ExponentiatedGradient(Averaged):
     def method(self) -> Method:
         """Its rules."""
         return METHOD
+
+    def implied_force(
+        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
+    ) -> Float64Array | None:
+        """Solve m' = βm + aF; where m' is not recorded, positions tell it unless one of them is zero, or changes its sign."""
+        if later.m is None and numbers.h > 0 and (x * following > 0).all():
+            later = later._replace(m=-np.sign(x) * np.log(following / x) / numbers.h)
+        return super().implied_force(numbers, k, x, following, now, later)

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from .._base import checks
-from .._base.types import Array
+from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Method, Move
 from .averaged import Averaged, method_of
+from .base import Memory
 
 
 class _Step(NamedTuple):
@@ -88,6 +89,15 @@ class SteepestDescent(Averaged):
     def method(self) -> Method:
         """Its rules."""
         return METHOD
+
+    def implied_force(
+        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
+    ) -> Float64Array | None:
+        """Solve the step for d, which positions alone tell."""
+        if numbers.h == 0:
+            return None
+        moved = (x - following) / numbers.h
+        return np.asarray(np.sign(moved) * np.abs(moved) ** (self.p - 1))
 
     @property
     def own_constants(self) -> tuple[float, ...]:
