@@ -5,6 +5,7 @@ import pytest
 from problems import problem
 
 import noetherlite as nl
+from noetherlite._cli.main import main
 
 NET, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
 STEPS = 200
@@ -315,3 +316,26 @@ def test_a_monitor_is_given_the_same_states_for_every_row():
         watch.step(X0)
     with pytest.raises(ValueError, match="every=2 is not possible with recorded averages"):
         nl.Monitor(U, nl.HeavyBall(0.1), every=2).step(X0, momentum_buffer=X0)
+
+
+def test_the_command_takes_recorded_averages(tmp_path, capsys):
+    (tmp_path / "run.toml").write_text(
+        '[network]\nwidths = [3, 4, 3]\nactivation = "swish"\n[data]\nsource = "gaussian_classes"\nn = 12\nn_features = 3\n'
+        'n_classes = 3\nrng = 0\n[initial]\nrng = 0\n[algorithm]\nname = "Adam"\nlr = 0.003\n[run]\nsteps = 40\n[output]\nname = "run"\n',
+        "utf-8",
+    )
+    data, algorithm = nl.datasets.gaussian_classes(n=12, n_features=3, n_classes=3, rng=0), nl.Adam(0.003)
+    V = nl.Network([3, 4, 3], "swish").potential(data)
+    x0 = V.network.init(rng=0)
+    ends = [nl.integrate(V, algorithm, x0, k, backend="reference", laws=None) for k in range(12)]
+    params, averages = np.array([run.x for run in ends]), np.array([-run.v for run in ends])
+    recording, t = {"params": params, "exp_avg": averages}, algorithm.times(0.0, np.arange(12))
+    arguments = ["check", str(tmp_path / "it.npz"), "--config", str(tmp_path / "run.toml")]
+    np.savez(tmp_path / "it.npz", t=t, **recording)
+    assert main(arguments) == 0
+    assert "verdict: holds" in capsys.readouterr().out
+    np.savez(tmp_path / "it.npz", t=t, **recording | {"exp_avg": 1.01 * averages})
+    assert main(arguments) == 3
+    np.savez(tmp_path / "it.npz", t=t[::2], **{name: values[::2] for name, values in recording.items()})
+    assert main(arguments) == 1
+    assert "every step of Adam" in capsys.readouterr().err
