@@ -202,8 +202,8 @@ def test_growth_has_an_end():
 
 def test_what_is_narrow_is_summed_in_single_precision():
     eps = 2.0**-8
-    assert round_off.relative(eps, 10**6, vanishing=False) < 1.1 * round_off.relative(eps, None, vanishing=False)
-    assert round_off.relative(1e-16, 10**6, vanishing=False) > 100 * round_off.relative(1e-16, None, vanishing=False)
+    assert round_off.relative(eps, 10**6) < 1.1 * round_off.relative(eps, 0)
+    assert round_off.relative(1e-16, 10**6) > 100 * round_off.relative(1e-16, 0)
 
 
 @pytest.mark.parametrize("summands", [0, 2.5, "many"])

@@ -15,7 +15,7 @@ from .._base.floating import underflowing
 from .._base.precision import EPSILON
 from .._base.types import Array
 from .averaged import Averaging, averaging_of
-from .finding import Finding, largest, ratio, verdict
+from .finding import Finding, allowance, largest, ratio, verdict
 from .inputs import require_shapes, shapes_of
 from .law import Kind, Law, Member, law_list
 from .legs import Leg
@@ -306,9 +306,10 @@ def _laws_shown_by(m: Mapping[str, Array], how: Averaging, eps: float) -> tuple[
             candidates += [("translate", kept_axes) for kept_axes in itertools.combinations(axes, len(axes) - 1)]
         for kind, kept_axes in candidates:
             law = Law(kind, (Member(Leg(name, splits, kept_axes), 1.0),))
-            judged = how.judge_sum(law, m, eps, summands=1)  # small gradients are not zero
+            judged = how.judge_sum(law, m, eps)
             assert judged is not None
-            if largest(judged[0])[0] <= judged[1]:
+            few = how.enlarged * allowance(replace(law, kind="translate"), eps)  # small averages are not zero
+            if largest(judged[0])[0] <= few:
                 laws.append(law)
                 if kind == "null":
                     break  # the sums of zeros add nothing

@@ -11,7 +11,7 @@ import numpy as np
 from .._base.floating import rms
 from .._base.types import Array, Float64Array
 from .law import Law
-from .round_off import relative
+from .round_off import MANY, relative
 
 _TINY = float(np.finfo(float).tiny)
 
@@ -44,10 +44,11 @@ def divisors(scale: Float64Array) -> Float64Array:
 def allowance(law: Law, eps: float, summands: int | None = None) -> float:
     """Return the ratio that round-off allows, of gradients that are sums of so many terms.
 
-    Signs of rounding errors are as good as random: sums of n have √n of them, and a norm of n entries √n/n of that.
+    Signs of rounding errors are as good as random: sums of n have √n of them, and a norm of n entries √n/n of that. A gradient that
+    should vanish is nothing but round-off, of terms that may be much larger than the gradients it is compared with.
     """
     terms = max(math.prod(m.leg.seen_shape) / m.leg.size for m in law.members)
-    return relative(eps, summands, vanishing=law.kind == "null") * (1 + math.log2(1 + terms) / 8)
+    return relative(eps, max(summands or 0, MANY if law.kind == "null" else 0)) * (1 + math.log2(1 + terms) / 8)
 
 
 def verdict(ratio: float, tolerance: float) -> str:

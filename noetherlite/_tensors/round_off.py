@@ -12,14 +12,13 @@ from .._base.precision import EPSILON
 from .._base.types import Float64Array
 
 _NUMBERS = 8  # multiples of ε times the scale of a law that a correct gradient may leave; transformers leave two
-# Summands of a gradient that should vanish, where their number is not known: nothing but their round-off is left of it.
-_UNKNOWN = 1 << 20
+MANY = 1 << 20  # summands: as many are assumed of gradients that should vanish, and no gradient is taken to have more
 _GROWTH = 8  # of round-off between two checks; what grows by more is a fault
 _MOST = 256  # times the tolerance, at most, that round-off may have grown to
 _ALL = slice(None)
 
 
-def relative(eps: float, summands: int | None, *, vanishing: bool) -> float:
+def relative(eps: float, summands: int) -> float:
     """Return the round-off of a gradient relative to its size.
 
     That of a sum of N terms, one after the other, has the standard deviation ε√N/√24 relative to the sum: N roundings of partial
@@ -30,19 +29,16 @@ def relative(eps: float, summands: int | None, *, vanishing: bool) -> float:
     ----------
     eps : float
         Machine ε of the numbers.
-    summands : int or None
-        N; if None, 2²⁰ for a gradient that should vanish, and few for others.
-    vanishing : bool
-        Whether the gradient should vanish.
+    summands : int
+        N; 0 for some thousands, whose sum libraries take in blocks.
     """
-    n = summands if summands is not None else _UNKNOWN if vanishing else 0
-    return _NUMBERS * eps + min(eps, EPSILON["float32"]) * math.sqrt(n)
+    return _NUMBERS * eps + min(eps, EPSILON["float32"]) * math.sqrt(summands)
 
 
 def many_summands(excess: float, eps: float) -> str:
     """Return how many summands would explain a ratio that is `excess` times the tolerance; "" if no gradient has so many."""
     count = math.ceil((_NUMBERS * (excess - 1)) ** 2)
-    if eps > EPSILON["float32"] or count > _UNKNOWN:
+    if eps > EPSILON["float32"] or count > MANY:
         return ""
     return f"round-off is as large if gradients sum over {count:,} samples and positions or more: then give summands"
 

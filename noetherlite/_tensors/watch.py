@@ -325,7 +325,7 @@ def watch(
     A defect is compared with the largest terms that its law had so far. Near a minimum the terms cancel: round-off is that of what
     they are differences of, which are not known, and grows gradually. A law is therefore broken where its defect exceeds what
     round-off of one step allows, and eight times the largest defect before; or 256 times that allowance. Gradients that should
-    vanish are nothing but round-off: unless `summands` tells their number, 2²⁰ are assumed of these.
+    vanish are nothing but round-off: of these, 2²⁰ summands are assumed at least.
 
     Examples
     --------
