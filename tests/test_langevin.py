@@ -186,6 +186,22 @@ def test_the_mean_of_a_scaling_charge_with_inertia():
 
 
 @compiled
+def test_the_mean_of_a_scaling_with_inertia_grows_like_t_trace_g_over_friction():
+    """Of a network's neurons, whose forces are small beside friction: E[Q − Q_0] is the integral of the E[J] above."""
+    T, gamma, steps = 0.2, 5.0, 200
+    _, potential, x = problem("leaky_relu(0.1)", loss="nll", widths=(8, 2, 2), n=12)
+    algorithm, traces = nl.BAOAB(1e-3, T, gamma), trace((8, 2, 2)).sum()
+    runs = nl.ensemble(potential, algorithm, np.tile(x, (E, 1)), steps, record_every=steps, rng=5)
+    law, t = runs.laws["scaling:1"], runs.t[0, -1]
+    mean, error = mean_and_error((law.quantity[:, -1] - law.quantity[:, 0]).sum(axis=1))
+    fading = math.exp(-gamma * t)
+    grown = T / gamma * (t - 2 * (1 - fading) / gamma + (1 - fading**2) / (2 * gamma)) * traces
+    assert abs(mean - grown) < ERRORS * error
+    assert error < 0.05 * grown
+    assert abs(mean - T * t * traces) > ERRORS * error  # a control: without inertia and friction
+
+
+@compiled
 def test_harmonic_positions_have_the_temperature_at_any_step():
     """BAOAB: variance T/k exactly, also at h√k = 1; SGLD: T/(k(1 − ηk/2)), which a leapfrog with friction around it would have at η = h²/2."""
     P, k, T = 200, 2.0, 0.3
