@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ._problem.activations import Activation
     from ._problem.dataset import Dataset
     from ._problem.network import Network
+    from ._problem.parametrization import Setup, parametrization
     from ._problem.sharpness import hessian_product, sharpness
     from ._run.checkpoint import CheckpointError
     from ._run.ensemble import ensemble
@@ -107,6 +108,7 @@ _HOMES = {
     "Network": "_problem.network",
     "RMSProp": "_motion.rmsprop",
     "Report": "_check.verdict",
+    "Setup": "_problem.parametrization",
     "SignGD": "_motion.sign_descent",
     "SlidingMode": "_motion.kinks",
     "Snapshot": "_run.watch",
@@ -138,6 +140,7 @@ _HOMES = {
     "memory": "_run.memory",
     "noise_equilibrium": "_symmetry.teleport",
     "ntk": "",
+    "parametrization": "_problem.parametrization",
     "plot": "",
     "potentials": "",
     "rebalance": "_symmetry.rebalance",

@@ -103,7 +103,7 @@ MODULES = {
 # results and errors, which are not made by hand; kinds of which only others are made; and helpers without a place in the docs
 MADE_BY_THE_LIBRARY = {
     "Algorithm", "Audit", "Charge", "Check", "CheckpointError", "ConservedPolynomial", "Coverage", "DeviceError", "DiscreteSymmetry", "Discovery",
-    "DivergenceError",    "Drift", "Finding", "Flow", "Law", "LawCount", "LawRecord", "Leg", "Member", "Potential", "Report", "Scan", "SlidingMode",
+    "DivergenceError",    "Drift", "Finding", "Flow", "Law", "LawCount", "LawRecord", "Leg", "Member", "Potential", "Report", "Scan", "Setup", "SlidingMode",
     "BalancedFlow", "FlowSolution", "Snapshot", "Sweep", "SweepMember", "Trajectory", "Watch", "WidthStudy",
     "is_potential", "owned", "new_axes", "spans_a_decade",
 }  # fmt: skip
@@ -142,7 +142,7 @@ CALLS = {
     "Network.unpack": (NET.unpack, dict(theta=THETA)),
     "Network.pack": (NET.pack, dict(arrays=NET.unpack(THETA))),
     "Network.block": (NET.block, dict(name="W1")),
-    "Network.init": (NET.init, dict(rng=0, scheme="lecun", bias_std=0.0)),
+    "Network.init": (NET.init, dict(rng=0, scheme="lecun", bias_std=0.0, scale=1.0)),
     "Network.weight_std": (NET.weight_std, dict(h=1, scheme="ntk")),
     "Network.potential": (NET.potential, dict(data=X, y=LABELS, sample_weight=np.ones(4), class_weight=[1.0, 2.0])),
     "Network.predict": (NET.predict, dict(theta=THETA, X=X)),
@@ -179,6 +179,7 @@ CALLS = {
     "Law.formula": (nl.law(nl.Symmetry(ROTATION), nl.ND).formula, dict(format="text")),
     "memory": (nl.memory, dict(U=U, steps=2, networks=None, record_every=1, record_params=False, laws="all", batch_size=None, dtype="float64", n_threads=None, input_reduction=None, algorithm=nl.Adam(0.1))),
     "rebalance": (nl.rebalance, dict(network=NET, theta=THETA, targets={"scaling:1": np.zeros(3)})),
+    "parametrization": (nl.parametrization, dict(network=MSE, kind="mup", lr=0.1, rng=0, scheme="lecun", bias_std=0.0)),
     "noise_equilibrium": (nl.noise_equilibrium, dict(U=U, theta=THETA)),
     "teleport": (nl.teleport, dict(U=U, theta=THETA, gradient_norm=2.0)),
     "reference_flow": (nl.reference_flow, dict(U=RADIAL, dynamics=nl.ND, x0=POINT, t=[0.0, 0.1], velocity=None, t0=0.0, rtol=1e-6, atol=1e-6, max_evaluations=1000)),
@@ -231,7 +232,7 @@ CALLS = {
     "plot.singular_values": (plot.singular_values, dict(discovery=nl.discover(RADIAL), ax=None)),
     "plot.closure": (plot.closure, dict(count=nl.count_laws(MSE), ax=None)),
     "plot.sweep": (plot.sweep, dict(members=nl.sweep(square, {"lr": [0.1]}), x="lr", y="lr squared", ax=None)),
-    "infinite_width": (ntk.infinite_width, dict(net=MSE, X1=X, X2=X, scheme="ntk", bias_std=0.0)),
+    "infinite_width": (ntk.infinite_width, dict(net=MSE, X1=X, X2=X, scheme="ntk", bias_std=0.0, parametrization="ntk")),
     "kernel": (ntk.kernel, dict(net=NET, theta=THETA, X1=X, X2=X)),
     "ntk.predict": (ntk.predict, dict(kernel=np.eye(2), u0=np.ones((2, 1)), t=[1.0], dynamics=nl.GF, n_samples=2)),
     "predict_parameters": (ntk.predict_parameters, dict(net=MSE, theta=MSE.init(rng=0), X=X, y=np.ones((4, 1)), t=[1.0], dynamics=nl.GF)),

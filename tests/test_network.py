@@ -159,6 +159,7 @@ def test_std_of_the_schemes(activation, scheme):
         "he": (2 / N_IN, 2 / N_HIDDEN),
         "xavier": (2 / (N_IN + N_HIDDEN), 2 / (N_HIDDEN + N_OUT)),
         "ntk": (1 / N_IN, 1 / (N_HIDDEN * moment)),
+        "orthogonal": (1 / max(N_IN, N_HIDDEN), 1 / max(N_HIDDEN, N_OUT)),
     }[scheme]
     for name, variance in zip(["W1", "W2"], expected, strict=True):
         W = arrays[name]

@@ -10,7 +10,7 @@ from .._base.types import Float64Array
 from .activations import Activation
 from .blocks import Block
 
-SCHEMES = ("lecun", "he", "xavier", "ntk")
+SCHEMES = ("lecun", "he", "xavier", "ntk", "orthogonal")
 
 
 def draw(
@@ -19,15 +19,18 @@ def draw(
     generator: np.random.Generator,
     scheme: str,
     bias_std: float,
+    scale: float,
 ) -> Float64Array:
-    """Return θ: normal weights and biases, swish's β = 1."""
+    """Return θ: normal or orthogonal weights times `scale`, normal biases, swish's β = 1."""
     theta = np.empty(blocks[-1].stop)
     for b in blocks:
         part = theta[b.start : b.stop]
         if b.name.startswith("W"):
-            part[:] = generator.standard_normal(part.size) * weight_std(
-                b.shape, activations[: int(b.name[1:]) - 1], scheme
-            )
+            part[:] = generator.standard_normal(part.size)
+            if scheme == "orthogonal":
+                part[:] = scale * _orthogonal(part.reshape(b.shape)).ravel()
+            else:
+                part *= scale * weight_std(b.shape, activations[: int(b.name[1:]) - 1], scheme)
         elif b.name.startswith("beta"):
             part[:] = 1.0
         else:
@@ -44,5 +47,14 @@ def weight_std(shape: tuple[int, ...], below: Sequence[Activation], scheme: str)
         "he": 2 / fan_in,
         "xavier": 2 / (fan_in + fan_out),
         "ntk": 1 / (fan_in * moment),
+        "orthogonal": 1 / max(fan_in, fan_out),
     }
     return float(np.sqrt(variance[scheme]))
+
+
+def _orthogonal(normal: Float64Array) -> Float64Array:
+    """Return orthonormal rows or columns, whichever are fewer, uniformly distributed if the entries are normal."""
+    tall = normal if normal.shape[0] >= normal.shape[1] else normal.T
+    Q, R = np.linalg.qr(tall)
+    Q = Q * np.where(np.diag(R) < 0, -1.0, 1.0)
+    return np.asarray(Q if tall is normal else Q.T)

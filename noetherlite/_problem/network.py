@@ -179,24 +179,34 @@ class Network:
         """Return the block called `name`, or None where the network has none."""
         return next((b for b in self.blocks if b.name == name), None)
 
-    def init(self, rng: Seed = None, scheme: str = "lecun", bias_std: float = 0.0) -> Float64Array:
-        """Draw initial parameters θ of shape (P,): normal weights, swish's β = 1.
+    def init(self, rng: Seed = None, scheme: str = "lecun", bias_std: float = 0.0, scale: float = 1.0) -> Float64Array:
+        """Draw initial parameters θ of shape (P,): normal or orthogonal weights, swish's β = 1.
 
         Parameters
         ----------
         rng : int, SeedSequence or Generator
             Where the randomness comes from (SPEC 7).
-        scheme : {"lecun", "he", "xavier", "ntk"}
+        scheme : {"lecun", "he", "xavier", "ntk", "orthogonal"}
             Variance of a weight: 1/fan_in, 2/fan_in, 2/(fan_in + fan_out), or (ntk) 1/(fan_in E[σ(g)²]) with σ the
             activation below and g standard normal: every pre-activation then has unit variance at infinite width. There is no factor in front of the weights, so that
             the share of W_1 in the tangent kernel of one hidden layer falls with its width n like 1/n, some 17 % at n = 64 and
             0.1 % at 16,384: such a network tends to random features, of which the last layer alone is trained.
+            `nl.parametrization` has the rates by block with which it tends to other kernels, or to none. "orthogonal": W_h has orthonormal rows or
+            columns (Saxe et al. 2014).
         bias_std : float
             Standard deviation of the biases; they are zero by default.
+        scale : float
+            What weights are multiplied by besides, positive: small ones make features move ("rich"), large ones keep them ("lazy").
+
+        Notes
+        -----
+        A balanced start is `nl.rebalance(net, net.init(), "minimal norm")`, a λ-balanced one of linear layers `nl.rebalance(net, net.init(),
+        {"linear:1": λ/2})`.
         """
         scheme = checks.one_of(scheme, "scheme", initial.SCHEMES)
         bias_std = checks.real(bias_std, "bias_std", minimum=0.0)
-        return initial.draw(self.blocks, self.activations, checks.generator(rng), scheme, bias_std)
+        scale = checks.real(scale, "scale", minimum=0.0, strict=True)
+        return initial.draw(self.blocks, self.activations, checks.generator(rng), scheme, bias_std, scale)
 
     def weight_std(self, h: int, scheme: str) -> float:
         """Return the standard deviation of the entries of W_h, h = 1 … L, in `init` with this scheme."""

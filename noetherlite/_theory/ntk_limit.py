@@ -21,6 +21,7 @@ def infinite_width(
     *,
     scheme: str = "lecun",
     bias_std: float = 0.0,
+    parametrization: str = "standard",
 ) -> Float64Array:
     """Return the limit of the tangent kernel, at θ drawn by ``net.init``, as the hidden layers widen.
 
@@ -36,6 +37,9 @@ def infinite_width(
         Variance v_h of the entries of W_h, as in ``net.init``.
     bias_std : float
         Standard deviation of the biases, ≥ 0, as in ``net.init``; unused without biases.
+    parametrization : {"standard", "ntk"}
+        "ntk": the kernel with the rates of `nl.parametrization(net, "ntk")`, Σ_b lr_b J_b J_bᵀ over the blocks: A_h/n_h takes the place of the A_h
+        that is added to K, which then tends to a limit.
 
     Returns
     -------
@@ -97,12 +101,13 @@ def infinite_width(
     # A_h between the samples and, for the angles, of each sample with itself.
     A = first @ second.T
     squares = [A.diagonal()] * 2 if X2 is None else [(X**2).sum(axis=1) for X in (first, second)]
-    K = A + bias_term
+    by_width = checks.one_of(parametrization, "parametrization", ("standard", "ntk")) == "ntk"
+    K = A / (net.widths[0] if by_width else 1) + bias_term
     for v, v_next, n, activation in zip(variance, variance[1:], net.widths[1:], activations, strict=False):
         one, other = (v * s + bias_variance for s in squares)
         products, derivatives = _expectations(v * A + bias_variance, one[:, None], other, activation)
         A, squares = n * products, [n * _expectations(s, s, s, activation)[0] for s in (one, other)]
-        K = v_next * n * derivatives * K + A + bias_term
+        K = v_next * n * derivatives * K + A / (n if by_width else 1) + bias_term
     if X2 is None:
         K = (K + K.T) / 2  # the errors of Gauss and Hermite's rule for (x, x′) and (x′, x) differ
     return in_range(np.asarray(np.kron(K, np.eye(net.widths[-1])), dtype=np.float64))
