@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ._motion.lion import Lion
     from ._motion.nesterov import NAGD
     from ._motion.nesterov_momentum import Nesterov
+    from ._motion.projected_descent import ProjectedGD
     from ._motion.rmsprop import RMSProp
     from ._motion.runge_kutta import RK4
     from ._motion.sign_descent import SignGD
@@ -106,6 +107,7 @@ _HOMES = {
     "Monitor": "_check.monitor",
     "Nesterov": "_motion.nesterov_momentum",
     "Network": "_problem.network",
+    "ProjectedGD": "_motion.projected_descent",
     "RMSProp": "_motion.rmsprop",
     "Report": "_check.verdict",
     "Setup": "_problem.parametrization",

@@ -126,6 +126,7 @@ CALLS = {
     "ConformalLeapfrog": (nl.ConformalLeapfrog, dict(lr=0.1, mass=1.0, gamma=0.0, alpha=0.0, weight_decay=0.0, clip=None)),
     "Yoshida": (nl.Yoshida, dict(lr=0.1, order=4, mass=1.0, gamma=0.0, alpha=0.0, weight_decay=0.0, clip=None)),
     "ImplicitMidpoint": (nl.ImplicitMidpoint, dict(lr=0.1, dynamics="GF", iterations=16, weight_decay=0.0, clip=None)),
+    "ProjectedGD": (nl.ProjectedGD, dict(lr=0.1, weight_decay=0.0, clip=None)),
     "RK4": (nl.RK4, dict(lr=0.1, weight_decay=0.0, clip=None)),
     "Dynamics": (nl.Dynamics, dict(mass=1.0, gamma=1.0, alpha=0.0)),
     "Dynamics.friction": (nl.NAGF.friction, dict(t=[1.0])),

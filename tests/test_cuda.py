@@ -36,7 +36,7 @@ OPTIMISERS = [
 ]  # fmt: skip
 INTEGRATORS = [
     nl.Yoshida(1e-3, weight_decay=0.1), nl.Yoshida(1e-3, 6, gamma=0.3, alpha=1.0), nl.RK4(0.01, weight_decay=0.1),
-    nl.ImplicitMidpoint(0.01, iterations=3, weight_decay=0.1), nl.ImplicitMidpoint(1e-3, "ND", 3, weight_decay=0.1),
+    nl.ProjectedGD(0.01, weight_decay=0.1), nl.ImplicitMidpoint(0.01, iterations=3, weight_decay=0.1), nl.ImplicitMidpoint(1e-3, "ND", 3, weight_decay=0.1),
 ]  # fmt: skip
 ACTIVATIONS = [
     "linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(2)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.3)", "tanh",

@@ -1,4 +1,4 @@
-"""Yoshida, ImplicitMidpoint, RK4: steps against independent ones, their exact laws, what they keep, and what they do not."""
+"""Yoshida, ImplicitMidpoint, RK4, ProjectedGD: steps against independent ones, their exact laws, what they keep, and what they do not."""
 
 import numpy as np
 import pytest
@@ -22,6 +22,8 @@ ALL = [
     nl.ImplicitMidpoint(0.01, "ND", iterations=2, weight_decay=0.1),
     nl.RK4(0.05),
     nl.RK4(0.05, weight_decay=0.1),
+    nl.ProjectedGD(0.05),
+    nl.ProjectedGD(0.05, weight_decay=0.1),
 ]
 BACKENDS = ["reference", pytest.param("cpu", marks=pytest.mark.needs_jit)]
 
@@ -52,6 +54,9 @@ def a_step_of(algorithm, x, v, t):
             x = x + w * h * v
             v, t = (v - 0.5 * w * h / m * force(x)) * mu(middle) / mu(end), end
         return x, v
+    if isinstance(algorithm, nl.ProjectedGD):
+        targets = {s.name: s.quantity(X0) for s in nl.symmetries(U) if s.name.startswith("scaling")}
+        return nl.rebalance(NET, x - h * force(x), targets), v
     if isinstance(algorithm, nl.RK4):
         k1 = force(x)
         k2 = force(x - h / 2 * k1)
@@ -151,6 +156,33 @@ def test_angular_momenta_are_kept_outright_and_runs_can_be_reversed(algorithm):
     assert np.abs(nl.integrate(potential, damped, run.x, 50, velocity=-run.v, backend="reference").x - x).max() > 1e-3
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_projected_descent_stays_on_the_levels_of_scalings_at_the_loss_of_descent(backend):
+    """What it does not project is the control: translations of W_L, the matrix of the linear layer, and all of it without."""
+    run, descent = (nl.integrate(U, a, X0, 50, backend=backend) for a in (nl.ProjectedGD(0.1), nl.GD(0.1)))
+    for name in ("scaling:1", "scaling:2"):
+        assert run.laws[name].largest("residual") <= 64 * EPS * np.abs(run.laws[name].quantity).max()
+        assert descent.laws[name].largest("residual") > 1e-4
+    for name in ("linear:2", "translation:W"):
+        assert run.laws[name].largest("residual") > 1e-5
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    one = [nl.integrate(U, kind(0.1), X0, 1, backend=backend) for kind in (nl.ProjectedGD, nl.GD)]
+    assert abs(one[0].loss[1] - one[1].loss[1]) <= 8 * EPS * one[0].loss[1]
+    assert np.abs(one[0].x - one[1].x).max() > 1e-6
+
+
+def test_a_neuron_that_cannot_reach_its_level_is_left_alone():
+    net = nl.Network([2, 2, 1], "relu", loss="mse")
+    potential, x = net.potential(np.eye(2), [[1.0], [2.0]]), net.init(rng=0)
+    parts = net.unpack(x)
+    parts["W1"][0], parts["b1"][0], parts["W2"][0, 0] = 0, 0, 0
+    for backend in ("reference", "auto"):
+        run = nl.integrate(potential, nl.ProjectedGD(0.1), net.pack(parts), 20, backend=backend)
+        assert run.status == "completed"
+        assert run.laws["scaling:1"].largest("residual") <= 64 * EPS
+        assert not net.unpack(run.x)["W1"][0].any()
+
+
 def test_a_law_without_one_of_its_terms_is_broken(monkeypatch):
     """Negative control: RK4's law with the wrong weight of a stage."""
 
@@ -212,7 +244,7 @@ def test_an_ensemble_and_a_file_have_the_residuals_of_each(tmp_path):
 
 
 @pytest.mark.needs_jit
-@pytest.mark.parametrize("algorithm", [ALL[2], ALL[4], ALL[6], ALL[8]], ids=str)
+@pytest.mark.parametrize("algorithm", [ALL[2], ALL[4], ALL[6], ALL[8], ALL[9]], ids=str)
 def test_a_resumed_run_is_the_run(algorithm, tmp_path):
     options = {"velocity": velocity(algorithm), **start(algorithm)}
     whole = nl.integrate(U, algorithm, X0, STEPS, **options)
@@ -265,13 +297,23 @@ def test_arguments_are_named():
         nl.ImplicitMidpoint(0.1, iterations=1)
     with pytest.raises(ValueError, match=r"batch_size must be None for ImplicitMidpoint.*got 4"):
         nl.integrate(U, nl.ImplicitMidpoint(0.1), X0, 1, batch_size=4)
+    for laws in (None, ["scaling:1"]):
+        with pytest.raises(ValueError, match=r"laws must have \[.*'scaling:2'\] too for ProjectedGD"):
+            nl.integrate(U, nl.ProjectedGD(0.1), X0, 1, laws=laws)
+    with pytest.raises(ValueError, match="algorithm must not project"):
+        nl.drift(U, nl.ProjectedGD(0.1), X0, 1)
     with pytest.raises(ValueError, match="lr must be a number for ImplicitMidpoint"):
         nl.ImplicitMidpoint([0.1, 0.2], "ND")
 
 
 def test_a_configuration_names_them(tmp_path, capsys):
     text = '[network]\nwidths = [3, 4, 2]\n[data]\nsource = "gaussian_classes"\nn = 9\nn_features = 3\nn_classes = 2\n[run]\nsteps = 3\n'
-    for algorithm in ('name = "ImplicitMidpoint"\ndynamics = "ND"', 'name = "Yoshida"\norder = 6', 'name = "RK4"'):
+    for algorithm in (
+        'name = "ImplicitMidpoint"\ndynamics = "ND"',
+        'name = "Yoshida"\norder = 6',
+        'name = "RK4"',
+        'name = "ProjectedGD"',
+    ):
         (tmp_path / "run.toml").write_text(f"{text}[algorithm]\nlr = 0.01\n{algorithm}\n")
         out = tmp_path / f"out{len(algorithm)}"
         assert main(["run", str(tmp_path / "run.toml"), "--out", str(out)]) == 0

@@ -14,6 +14,7 @@ from noetherlite import (
     ImplicitMidpoint,
     Leapfrog,
     Nesterov,
+    ProjectedGD,
     Yoshida,
     integrate,
 )
@@ -29,14 +30,15 @@ CASES = {
     "NAGD": (NAGD, 2.0, 0.0, [200, 400, 800, 1600, 3200], 1),
     "Midpoint": (ImplicitMidpoint, 2.0, 0.0, [40, 80, 160, 320], 2),
     "Midpoint of ND": (lambda lr: ImplicitMidpoint(lr, "ND"), 2.0, 0.0, [40, 80, 160, 320], 2),
+    "Projected": (ProjectedGD, 2.0, 0.0, [100, 200, 400, 800], 1),
     "RK4": (RK4, 2.0, 0.0, [14, 20, 28, 40], 4),
     "Yoshida 4": (Yoshida, 2.0, 0.0, [12, 24, 48, 96], 4),
     "Yoshida 6": (lambda lr: Yoshida(lr, 6), 4.0, 0.0, [8, 16, 24, 32], 6),
     "Damped Yoshida 4": (lambda lr: Yoshida(lr, mass=2, gamma=0.5, alpha=1), 2.0, 1.0, [6, 12, 24, 48], 4),
     "Conformal": (lambda lr: ConformalLeapfrog(lr, mass=2, gamma=0.5, alpha=1), 2.0, 1.0, [40, 80, 160, 320], 2),
 }
-FIRST_ORDER = ("GD", "HeavyBall", "Nesterov", "Midpoint", "RK4")  # the flow is: lr is the time per step
-KEEPS = ("Midpoint",)  # Q, to round-off
+FIRST_ORDER = ("GD", "HeavyBall", "Nesterov", "Midpoint", "Projected", "RK4")  # the flow is: lr is the time per step
+KEEPS = ("Midpoint", "Projected")  # Q, to round-off
 
 
 def solve(U, dynamics, x0, t0, duration):

@@ -50,6 +50,45 @@ def translation(laws: layout.Laws, b: A) -> A:
     return out
 
 
+def projected(laws: layout.Laws, x: A, levels: A) -> A:
+    """Return x with the neurons of all scaling laws scaled to their charges, layer after layer until all have them."""
+    x = x.copy()
+    for _ in range(64):
+        largest = 0.0
+        for l in np.flatnonzero(laws.kind == layout.SCALING):
+            n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l, :7])
+            p, of_law = float(laws.degree[l]), slice(laws.start[l], laws.start[l + 1])
+            blocks = [(x[W : W + n * m].reshape(n, m).T, 1.0), (x[U : U + q * n].reshape(q, n), -p)]
+            blocks += [(x[at : at + n][None], sign) for at, sign in ((bias, 1.0), (beta, -1.0)) if at >= 0]
+            powers = [(power, np.square(block.astype(np.float64)).sum(axis=0)) for block, power in blocks]
+            s = _exponents(powers, levels[of_law])
+            for block, power in blocks:
+                block *= np.exp(power * s)
+            largest = max(largest, float(np.abs(s).max()))
+        if not largest > 2 * np.finfo(x.dtype).eps:
+            break
+    return x
+
+
+def _exponents(powers: list[tuple[float, A]], level: A) -> A:
+    """Return s (n,) with ½ Σ_c c e^{2cs} S_c = Q for the powers c and sums of squares S_c (n,); 0 where all c have one sign.
+
+    By Newton's method for y = e^{2s}: the left side is increasing and concave in y, so that it converges from any y with too small a Q.
+    """
+    c, S = (np.array(column) for column in zip(*powers, strict=True))
+    c = c[:, None]
+    reached = ((c > 0) & (S > 0)).any(axis=0) & ((c < 0) & (S > 0)).any(axis=0)
+    y = np.ones(level.shape)
+    for _ in range(50):
+        terms = c * S * y**c
+        missing, slope = 2 * level - terms.sum(axis=0), (c * terms).sum(axis=0) / y
+        step = np.where(reached, missing / np.where(reached, slope, 1.0), 0.0)
+        y = np.maximum(y + step, 0.1 * y)
+        if np.all(np.abs(step) <= 1e-9 * y):
+            break
+    return np.asarray(0.5 * np.log(y))
+
+
 def quantity_rate(laws: layout.Laws, J: A) -> A:
     """Return Q̇ of every law with a quantity: J, and ½(J + Jᵀ) for linear layers, whose Q is a symmetric matrix."""
     out = J.copy()

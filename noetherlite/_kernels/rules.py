@@ -63,6 +63,15 @@ class Law(NamedTuple):
     forms: tuple[Form, ...]  # beside ⟨g(x), x⟩, which weight decay takes
 
 
+class Projection(NamedTuple):
+    """A change of x by all of it and the laws, as one thread makes it; runs without laws leave it out."""
+
+    rule: Callable[..., Any]  # laws, x, what the laws are measured from (K,) ↦ None
+
+
+Rule = Move | Law | Projection
+
+
 class Method(NamedTuple):
     """All that kernels need to know of an algorithm beyond its numbers.
 
@@ -70,7 +79,7 @@ class Method(NamedTuple):
     ----------
     start : Law
         What the laws are measured from.
-    rules : tuple of Move and Law
+    rules : tuple of Move, Law and Projection
         Those of a step.
     step : callable
         schedule.Phases ↦ the rows of a step, which order the rules and the evaluations of the gradient.
@@ -85,19 +94,19 @@ class Method(NamedTuple):
     """
 
     start: Law
-    rules: tuple[Move | Law, ...]
+    rules: tuple[Rule, ...]
     step: Callable[[Any], Any]
     plain: Callable[[Any, float], None]
     looks_ahead: bool = False
     has_moment: bool = False
     update: Callable[..., Any] | None = None
 
-    def number(self, rule: Move | Law) -> int:
+    def number(self, rule: Rule) -> int:
         """Return the number of a rule, by which rows name it; that of the start is 0."""
         return self.all_rules.index(rule)
 
     @property
-    def all_rules(self) -> tuple[Move | Law, ...]:
+    def all_rules(self) -> tuple[Rule, ...]:
         """The start's and those of a step."""
         return (self.start, *self.rules)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import layout
-from .rules import Law, Method, Move
+from .rules import Law, Method, Move, Projection
 
 # What a phase does; in brackets what a, b and c are, and `vector` where it is not x.
 FORWARD, LOSS, TOTAL, BACKWARD = range(4)  # (layer, tile, samples; at), (tile, samples), (tile, samples), as FORWARD
@@ -154,6 +154,10 @@ class Phases:
     def move(self, rule: Move) -> list[Row]:
         """An update of the vectors."""
         return [_row(UPDATE, self._kind.method.number(rule))]
+
+    def project(self, rule: Projection) -> list[Row]:
+        """A change of x by the laws, if there are some."""
+        return [_row(UPDATE, self._kind.method.number(rule))] if self._kind.laws else []
 
     def settle(self, law: Law) -> list[Row]:
         """The forms that a law reads, and what it makes of them."""

@@ -20,6 +20,7 @@ from .leapfrog import Leapfrog
 from .lion import Lion
 from .nesterov import NAGD
 from .nesterov_momentum import Nesterov
+from .projected_descent import ProjectedGD
 from .rmsprop import RMSProp
 from .runge_kutta import RK4
 from .sign_descent import SignGD
@@ -37,6 +38,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         Yoshida,
         ImplicitMidpoint,
         RK4,
+        ProjectedGD,
         Nesterov,
         Adam,
         RMSProp,

@@ -174,6 +174,11 @@ class Algorithm(ABC):
         return False
 
     @property
+    def projects(self) -> bool:
+        """Whether steps end on the levels of the scaling laws, all of which a run then has to watch."""
+        return False
+
+    @property
     def implies_gradients(self) -> bool:
         """Whether recorded positions give the gradients back."""
         return True

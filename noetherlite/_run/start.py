@@ -10,7 +10,7 @@ from .._base.types import ArrayLike, Float64Array, Seed
 from .._motion.base import Algorithm
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
-from .._symmetry.find import watched
+from .._symmetry.find import scalings, watched
 from .checkpoint import CheckpointWriter
 from .drive import drive
 from .observe import Observables, Observe
@@ -57,10 +57,13 @@ def start(
                 f"input_reduction=True is not possible here: a step of {first} is another in other coordinates"
             )
         input_reduction = False if input_reduction is None else input_reduction
+    families = watched(U, laws, minibatches=batch_size is not None)
+    if first.projects and (lacking := sorted(set(scalings(U)) - {s.name for s in families})):
+        raise ValueError(f"laws must have {lacking} too for {first}, which projects onto their levels; got {laws!r}")
     observables = Observables(U, x0.reshape(E, -1)[0], observe, record_sharpness)
     plan = Plan(
         U,
-        watched(U, laws, minibatches=batch_size is not None),
+        families,
         batch_size=batch_size,
         backend=checks.one_of(backend, "backend", BACKENDS),
         dtype=checks.dtype_name(dtype),

@@ -21,11 +21,18 @@ from .affine import Symmetry
 from .catalogue import catalogue
 from .family import Family, NoetherSymmetry
 from .rotation import DataRotation
+from .scaling import NeuronScaling
 from .time_translation import Time
 
 # A symmetry holds where its defect is below this: 2^14 units of round-off, or 4e-12.
 TOLERANCE = 2**14 * float(np.finfo(np.float64).eps)
 POINTS = 8
+
+
+def scalings(U: Potential) -> list[str]:
+    """Return the names of the scaling symmetries of a potential."""
+    families = catalogue(U.network) if isinstance(U, NetworkPotential) else []
+    return [s.name for s in families if isinstance(s, NeuronScaling) and not s.objection]
 
 
 @underflowing

@@ -255,6 +255,8 @@ def drift(
     True
     """
     check_problem(U, algorithm)
+    if algorithm.projects:
+        raise ValueError(f"algorithm must not project, as that takes the drift of Q back; got {algorithm}")
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
     algorithm = algorithm.over(steps)

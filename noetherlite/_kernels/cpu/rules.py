@@ -11,15 +11,28 @@ import numpy as np
 from .. import schedule
 from ..jit import compiled, merged
 from ..layout import STEPS_DONE
-from ..rules import Law, Method, Move, component_of, coordinate_of
+from ..rules import Law, Method, Move, Projection, Rule, component_of, coordinate_of
 from .placed import address_of_code, algorithm_at, laws_at, state_at
 from .steps import slot
 
 
 @functools.cache
-def loop(rule: Move | Law, dtype: str) -> Any:
+def loop(rule: Rule, dtype: str) -> Any:
     """Return the compiled function of a rule for parameters of this dtype: addresses of algorithm, laws and state ↦ 0.0."""
+    if isinstance(rule, Projection):
+        return compiled(_of_all(rule, dtype))
     return compiled(_over_coordinates(rule, dtype) if isinstance(rule, Move) else _over_components(rule, dtype))
+
+
+def _of_all(projection: Projection, dtype: str) -> Any:
+    rule, number = projection.rule, np.empty(0, dtype)
+
+    def of_all(algorithm_address, laws_address, state_address):
+        state = state_at(state_address, number)
+        rule(laws_at(laws_address, number), state.x, state.origin)
+        return 0.0
+
+    return of_all
 
 
 def _over_coordinates(move: Move, dtype: str) -> Any:

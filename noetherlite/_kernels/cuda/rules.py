@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from .. import schedule
-from ..rules import Law, Move, component_of, coordinate_of
+from ..rules import Law, Move, Projection, Rule, component_of, coordinate_of
 from .jit import device
 from .laws import total
 
 
-def numbered(rules: tuple[Move | Law, ...]) -> Any:
+def numbered(rules: tuple[Rule, ...]) -> Any:
     """Return number, algorithm, step, laws, tables, the run's arrays, first, stride ↦ None, which applies the rule with a number."""
     if not rules:
 
@@ -31,8 +31,21 @@ def numbered(rules: tuple[Move | Law, ...]) -> Any:
     return apply
 
 
-def _loop(rule: Move | Law) -> Any:
+def _loop(rule: Rule) -> Any:
+    if isinstance(rule, Projection):
+        return _of_all(rule)
     return _over_coordinates(rule) if isinstance(rule, Move) else _over_components(rule)
+
+
+def _of_all(projection: Projection) -> Any:
+    rule = projection.rule
+
+    @device
+    def of_all(algorithm, step, laws, tables, run, first, stride):
+        if first == 0:
+            rule(laws, run.x, run.origin)
+
+    return of_all
 
 
 def _over_coordinates(move: Move) -> Any:
