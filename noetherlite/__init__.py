@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from ._symmetry.find import find as symmetries
     from ._symmetry.finite import DiscreteSymmetry, discrete_symmetries
     from ._symmetry.formulas import Law, law
+    from ._symmetry.invariant import Invariant, InvariantRecord, invariants
     from ._symmetry.rebalance import rebalance
     from ._symmetry.records import LawRecord
     from ._symmetry.teleport import noise_equilibrium, teleport
@@ -99,6 +100,8 @@ _HOMES = {
     "Flow": "_motion.flow",
     "HeavyBall": "_motion.heavy_ball",
     "ImplicitMidpoint": "_motion.implicit_midpoint",
+    "Invariant": "_symmetry.invariant",
+    "InvariantRecord": "_symmetry.invariant",
     "Law": "_symmetry.formulas",
     "LawCount": "_theory.counting",
     "LawRecord": "_symmetry.records",
@@ -135,6 +138,7 @@ _HOMES = {
     "figures": "",
     "hessian_product": "_problem.sharpness",
     "integrate": "_run.integrate",
+    "invariants": "_symmetry.invariant",
     "lagrangian": "",
     "law": "_symmetry.formulas",
     "load": "_run.trajectory",

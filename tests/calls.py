@@ -29,6 +29,7 @@ NET, MSE = nl.Network([2, 3, 2], "relu"), nl.Network([2, 3, 1], "relu", loss="ms
 X, LABELS = np.random.default_rng(0).normal(size=(4, 2)), np.array([0, 1, 1, 0])
 U, THETA = NET.potential(X, LABELS), NET.init(rng=0)
 RADIAL, POINT = potentials.Radial(2), np.array([1.0, 0.5])
+ORTHOGONAL = nl.Network([2, 3, 1], "tanh", bias=False, loss="mse").potential(np.eye(2), np.ones((2, 1)))
 SCALAR = nl.Network([2, 1, 1], "relu", bias=False, loss="mse").potential(X[:2], np.ones((2, 1)))
 
 
@@ -104,7 +105,7 @@ MODULES = {
 MADE_BY_THE_LIBRARY = {
     "Algorithm", "Audit", "Charge", "Check", "CheckpointError", "ConservedPolynomial", "Coverage", "DeviceError", "DiscreteSymmetry", "Discovery",
     "DivergenceError",    "Drift", "Finding", "Flow", "Law", "LawCount", "LawRecord", "Leg", "Member", "Potential", "Report", "Scan", "Setup", "SlidingMode",
-    "BalancedFlow", "FlowSolution", "Snapshot", "Sweep", "SweepMember", "Trajectory", "Watch", "WidthStudy",
+    "BalancedFlow", "FlowSolution", "InvariantRecord", "Snapshot", "Sweep", "SweepMember", "Trajectory", "Watch", "WidthStudy",
     "is_potential", "owned", "new_axes", "spans_a_decade",
 }  # fmt: skip
 # a right call of each: the function, and its arguments by name
@@ -181,6 +182,13 @@ CALLS = {
     "memory": (nl.memory, dict(U=U, steps=2, networks=None, record_every=1, record_params=False, laws="all", batch_size=None, dtype="float64", n_threads=None, input_reduction=None, algorithm=nl.Adam(0.1))),
     "rebalance": (nl.rebalance, dict(network=NET, theta=THETA, targets={"scaling:1": np.zeros(3)})),
     "parametrization": (nl.parametrization, dict(network=MSE, kind="mup", lr=0.1, rng=0, scheme="lecun", bias_std=0.0)),
+    "invariants": (nl.invariants, dict(U=ORTHOGONAL)),
+    "Invariant": (nl.Invariant, dict(field=np.zeros_like, quantity=np.sum, name="mine")),
+    "Invariant.field": (nl.invariants(ORTHOGONAL)[0].field, dict(x=np.ones(ORTHOGONAL.n_params))),
+    "Invariant.quantity": (nl.invariants(ORTHOGONAL)[0].quantity, dict(x=np.ones(ORTHOGONAL.n_params))),
+    "Invariant.defects": (nl.invariants(ORTHOGONAL)[0].defects, dict(U=ORTHOGONAL, rng=0)),
+    "Invariant.verify": (nl.invariants(ORTHOGONAL)[0].verify, dict(U=ORTHOGONAL)),
+    "Invariant.record": (nl.invariants(ORTHOGONAL)[0].record, dict(U=ORTHOGONAL, params=np.ones((2, ORTHOGONAL.n_params)))),
     "noise_equilibrium": (nl.noise_equilibrium, dict(U=U, theta=THETA)),
     "teleport": (nl.teleport, dict(U=U, theta=THETA, gradient_norm=2.0)),
     "reference_flow": (nl.reference_flow, dict(U=RADIAL, dynamics=nl.ND, x0=POINT, t=[0.0, 0.1], velocity=None, t0=0.0, rtol=1e-6, atol=1e-6, max_evaluations=1000)),

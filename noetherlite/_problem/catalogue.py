@@ -148,6 +148,16 @@ def _exponential_side(c: Any, z: Array) -> Array:
     return np.where(z.real < 0, np.expm1(np.where(z.real < 0, z, 0)), 0)
 
 
+def _ratio_of_exponential(c: Any, z: Array) -> Array:
+    """Return σ/σ′ of z for z > 0 and c(e^{z/c} − 1), or a multiple of it, for z < 0."""
+    return np.where(z > 0, z, -c * np.expm1(-np.minimum(z, 0) / c))
+
+
+def _integral_of_exponential(c: Any, z: Array) -> Array:
+    low = np.minimum(z, 0)
+    return np.where(z > 0, z**2 / 2, c * low + c**2 * np.expm1(-low / c))
+
+
 CATALOGUE = {
     "linear": Kind(
         examples=("linear", "linear(0.7)"),
@@ -213,6 +223,8 @@ CATALOGUE = {
     ),
     "tanh": Kind(
         examples=("tanh",),
+        over_slope=lambda c, z: np.sinh(z) * np.cosh(z),
+        over_slope_integral=lambda c, z: np.sinh(z) ** 2 / 2,
         sigma=lambda c, z: elementary.tanh(z),
         d_sigma=lambda c, z, a: 1 - a * a,
         sigma_array=lambda c, z: np.tanh(z),
@@ -256,6 +268,8 @@ CATALOGUE = {
     ),
     "logistic": Kind(
         examples=("logistic",),
+        over_slope=lambda c, z: 1 + np.exp(z),
+        over_slope_integral=lambda c, z: z + np.expm1(z),
         mean_rule="hermite",
         sigma=lambda c, z: elementary.logistic(z),
         d_sigma=lambda c, z, a: a * (1 - a),
@@ -283,6 +297,8 @@ CATALOGUE = {
     ),
     "elu": Kind(
         examples=("elu", "elu(0.5)"),
+        over_slope=lambda c, z: _ratio_of_exponential(1.0, z),
+        over_slope_integral=lambda c, z: _integral_of_exponential(1.0, z),
         sigma=lambda c, z: z if z > 0 else c * elementary.expm1(z),
         d_sigma=lambda c, z, a: 1.0 if a > 0 else a + c,
         sigma_array=lambda c, z: np.where(z.real > 0, z, c * _exponential_side(c, z)),
@@ -296,6 +312,8 @@ CATALOGUE = {
     ),
     "celu": Kind(
         examples=("celu", "celu(0.5)"),
+        over_slope=_ratio_of_exponential,
+        over_slope_integral=_integral_of_exponential,
         sigma=lambda c, z: z if z > 0 else c * elementary.expm1(z / c),
         d_sigma=lambda c, z, a: 1.0 if a > 0 else 1 + a / c,
         sigma_array=lambda c, z: np.where(z.real > 0, z, c * _exponential_side(c, z / c)),
@@ -308,6 +326,8 @@ CATALOGUE = {
     ),
     "softsign": Kind(
         examples=("softsign",),
+        over_slope=lambda c, z: z * (1 + np.abs(z)),
+        over_slope_integral=lambda c, z: z**2 / 2 + np.abs(z) ** 3 / 3,
         sigma=lambda c, z: z / (1 + abs(z)),
         d_sigma=lambda c, z, a: 1 / ((1 + abs(z)) * (1 + abs(z))),
         sigma_array=lambda c, z: z / (1 + np.where(z.real < 0, -z, z)),
@@ -338,6 +358,8 @@ CATALOGUE = {
     ),
     "exp": Kind(
         examples=("exp",),
+        over_slope=lambda c, z: np.ones_like(z),
+        over_slope_integral=lambda c, z: z,
         expectations=normal_means.of_exp,
         sigma=lambda c, z: pointwise.exp(z),
         d_sigma=lambda c, z, a: a,

@@ -53,6 +53,8 @@ class Kind:
         one that is split at 0, where σ is another analytic function on either side.
     expectations : callable or None
         (Σ(x, x′), Σ(x, x), Σ(x′, x′)) ↦ E[σ(z)σ(z′)] and E[σ′(z)σ′(z′)] of normal (z, z′), where they have a closed form.
+    over_slope, over_slope_integral : callable or None
+        (c, z) ↦ σ/σ′ and ∫_0^z σ/σ′ of arrays, where they are known: what gradient flow conserves on orthogonal samples is made of them.
     analytic : bool
         Whether σ is smooth for all z, so that averages over a normal z converge at once.
     kinked : callable or None
@@ -75,6 +77,8 @@ class Kind:
     pieces: Callable[[float], Pieces] | None = None
     mean_rule: str = ""
     expectations: Callable[[Array, Array, Array], tuple[Array, Array]] | None = None
+    over_slope: Callable[[Any, Array], Array] | None = None
+    over_slope_integral: Callable[[Any, Array], Array] | None = None
     analytic: bool = True
     kinked: Callable[[float], bool] | None = None
     parity: int = 0

@@ -1,0 +1,118 @@
+"""Laws of gradient flow that are not affine: found on orthogonal samples, or given; orders in the learning rate; what is none."""
+
+import numpy as np
+import pytest
+from problems import EPS, point
+
+import noetherlite as nl
+
+KNOWN = ["tanh", "logistic", "exp", "softsign", "elu(1.0)", "elu(0.5)", "celu(0.5)"]
+
+
+def orthogonal(n, n_0, rng, bias=False):
+    """Samples of several lengths, orthogonal to each other, with a 1 behind them where there is a bias."""
+    Q = np.linalg.qr(rng.normal(size=(n_0 + bias, n_0 + bias)))[0][:n]
+    if not bias:
+        return Q * rng.uniform(0.5, 2.0, (n, 1))
+    return Q[:, :-1] / Q[:, -1:]
+
+
+def problem(activation, bias=False, loss="mse", widths=(5, 3, 2), n=4, seed=0):
+    rng = np.random.default_rng(seed)
+    net = nl.Network(widths, activation, bias=bias, loss=loss)
+    X = orthogonal(n, widths[0], rng, bias)
+    y = rng.integers(0, widths[-1], n) if loss == "nll" else rng.normal(size=(n, widths[-1]))
+    return net.potential(X, y), 0.5 * point(net, rng)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("activation", KNOWN)
+def test_gradient_flow_conserves_them(activation, bias):
+    U, x = problem(activation, bias)
+    (law,) = nl.invariants(U)
+    law.verify(U)
+    flow = nl.reference_flow(U, nl.GF, x, np.linspace(0, 2, 5)) if activation != "elu(0.5)" else None
+    if flow is not None:
+        Q = np.array([law.quantity(x) for x in flow.x])
+        moved = np.abs(flow.x[-1] - x).max()
+        assert moved > 0.1
+        np.testing.assert_allclose(Q, Q[:1].repeat(5, axis=0), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("widths", "loss", "activations"),
+    [
+        ((5, 3, 4, 2), "nll", ["tanh", "relu"]),
+        ((5, 3, 2), "nll", ["logistic"]),
+        ((5, 3, 3, 1), "mse", ["tanh", "gelu"]),
+    ],
+)
+def test_whatever_reads_the_layer(widths, loss, activations):
+    U, x = problem(activations, bias=True, loss=loss, widths=widths)
+    (law,) = nl.invariants(U)
+    law.verify(U)
+    run = nl.integrate(U, nl.GD(0.05), x, 40, batch_size=2, rng=0, record_params=True)
+    record = law.record(U, run.params)
+    assert np.abs(record.exact).max() <= 1e-13
+    assert np.abs(record.residual).max() > 1e-6
+
+
+def test_orders_in_the_learning_rate():
+    """Over the same time the drift is of first order, and of second where the bend of the field is taken away."""
+    U, x = problem("tanh")
+    (law,) = nl.invariants(U)
+    drifts, rests = [], []
+    rates = [0.04, 0.02, 0.01, 0.005]
+    for lr in rates:
+        run = nl.integrate(U, nl.GD(lr), x, round(2 / lr), record_params=True)
+        record = law.record(U, run.params)
+        assert np.abs(record.exact).max() <= 1e3 * EPS * np.abs(record.quantity).max()
+        drifts.append(np.linalg.norm(record.residual[-1]))
+        rests.append(np.linalg.norm(record.second_order[-1]))
+    slope = [np.polyfit(np.log(rates), np.log(values), 1)[0] for values in (drifts, rests)]
+    assert abs(slope[0] - 1) < 0.15
+    assert abs(slope[1] - 2) < 0.15
+
+
+def test_one_neuron_by_hand():
+    net = nl.Network([1, 1, 1], "tanh", bias=False, loss="mse")
+    U = net.potential([[2.0]], [[0.5]])
+    (law,) = nl.invariants(U)
+    w, u = 0.3, 0.7
+    assert law.quantity([w, u])[0] == pytest.approx(u**2 / 2 - np.sinh(2 * w) ** 2 / 2 / 4, rel=8 * EPS)
+
+
+def test_none_where_samples_are_not_orthogonal():
+    U, x = problem("tanh")
+    X = U.X.copy()
+    X[0] += 1e-6 * X[1]
+    near = U.network.potential(X, U.y)
+    assert nl.invariants(near) == []
+    (law,) = nl.invariants(U)
+    with pytest.raises(ValueError, match="'orthogonal samples:1' is no invariant"):
+        law.verify(near)
+    crowded = nl.datasets.gaussian_classes(n=9, n_features=5, n_classes=2, rng=0)
+    assert nl.invariants(nl.Network([5, 3, 2], "tanh").potential(crowded)) == []
+    assert nl.invariants(nl.Network([5, 3, 2], "gelu", bias=False, loss="mse").potential(U.X, U.y)) == []
+    assert nl.invariants(nl.potentials.Radial(2)) == []
+    flow = nl.reference_flow(U.network.potential(U.X + 0.3, U.y), nl.GF, x, np.linspace(0, 2, 5))
+    assert np.ptp([law.quantity(x) for x in flow.x], axis=0).max() > 1e-3
+
+
+def test_one_of_ones_own():
+    def value_and_gradient(x):
+        e = x[0] * np.exp(x[1]) - 2
+        return e * e / 2, e * np.exp(x[1]) * np.array([1, x[0]])
+
+    U = nl.potentials.Callable(value_and_gradient, 2)
+    law = nl.Invariant(lambda x: np.array([x[0], -1.0]), lambda x: x[0] ** 2 / 2 - x[1])
+    assert law.defects(U)[0] < 1e-14
+    law.verify(U)
+    with pytest.raises(ValueError, match="is not the gradient of its quantity"):
+        nl.Invariant(lambda x: np.array([x[0], -1.0]), lambda x: x[0] ** 2 / 2 + x[1]).verify(U)
+    with pytest.raises(ValueError, match="is no invariant"):
+        nl.Invariant(lambda x: np.array([x[0], 1.0]), lambda x: x[0] ** 2 / 2 + x[1]).verify(U)
+    with pytest.raises(ValueError, match="must have 1 components"):
+        nl.Invariant(lambda x: np.array([x[0], -1.0]), lambda x: x).verify(U)
+    with pytest.raises(ValueError, match=r"must return shape \(n, 2\)"):
+        nl.Invariant(lambda x: np.ones(3), lambda x: 0.0).verify(U)
