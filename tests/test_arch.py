@@ -326,7 +326,7 @@ def test_formulas_are_the_ranks():
     tokens = {"positions_learned": 2, "tokens": True}
     others = [
         arch.Transformer(embed=3, tied=True, **tokens), arch.Transformer(embed=3, tied=True, eps=0.1, **tokens),
-        arch.Transformer(d=2, eps=0.1), arch.Transformer(d=2, eps=0.1, embed=3, tied=True, **tokens),
+        arch.Transformer(d=2, eps=0.1), arch.Transformer(final_norm=False, layers=2, **tokens), arch.Transformer(d=2, eps=0.1, embed=3, tied=True, **tokens),
         arch.Transformer(**tokens), arch.Model(arch.MLP([1, 9, 1], "linear")), arch.Model(arch.MLP([2, 5, 1], "linear")),
     ]  # fmt: skip
     for model in [row.model for row, _ in ROWS] + others:
@@ -409,6 +409,8 @@ def test_a_block_of_one_s_own():
 UNUSUAL = [
     ({"eps": 0.1, "bias": False, "final_norm": False, "loss": "any"}, "gradient", "embedding out: ones"),
     ({"norm": "rms", "bias": False, "final_norm": False, "loss": "any"}, "gradient", "embedding out: factor"),
+    ({"eps": 0.1, "final_norm": False, "positions_learned": 2, "loss": "any"}, "gradient", "constants of a stream: shift"),
+    ({"eps": 0.1, "final_norm": False, "layers": 2}, "momentum", "constants of a stream: shift"),
     ({"embed": 3, "tied": True}, "gradient", "tied: factor"),
     ({"embed": 3, "tied": True, "norm": None, "residual": False, "loss": "any"}, "gradient", "tied: gl"),
     ({"embed": 3, "tied": True, "norm": None, "bias": False, "loss": "any"}, "momentum", "tied: rotate"),

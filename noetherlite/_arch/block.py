@@ -159,7 +159,7 @@ class Residual(Chain):
         return x + super().forward(scope, x)
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
-        wiring.join(wire, super().connect(scope, wiring, wire))
+        wiring.add(wire, super().connect(scope, wiring, wire))
         return wire
 
     def features(self, before: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -211,7 +211,7 @@ class Embedding(Block):
         wire.read_by(along(scope["W"], 1))
         if self.positions_learned and self.tokens:
             wiring.tokens.append((scope["W"], scope["p"]))
-        positions = [along(scope["p"], 1)] if self.positions_learned else []
+        positions = [replace(along(scope["p"], 1), is_positions=True)] if self.positions_learned else []
         return wiring.wire(f"{scope.name} out", self.d, along(scope["W"], 0), *positions)
 
     def positions(self, after: int) -> int:

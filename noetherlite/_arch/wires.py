@@ -37,6 +37,7 @@ class Leg:
 
     index: IntArray
     is_bias: bool = False  # n constants
+    is_positions: bool = False  # n constants for each position
     is_kernel: bool = False  # n kernels of a convolution from or to one channel
     signs: tuple[int, ...] | None = None  # of its components, where not all are 1
 

@@ -22,11 +22,14 @@ class Wiring:
         Tensors that are used a second time, with the wire that they read there and the one that they write to.
     tokens : list of (array, array)
         Embeddings of one-hot tokens, and of the positions that are added.
+    added : list of (Leg, Leg)
+        Constants that are added to one stream, of which what lies between does not see a multiple of (1, …, 1).
     """
 
     wires: list[Wire] = field(default_factory=list)
     shared: list[tuple[IntArray, Wire, Wire]] = field(default_factory=list)
     tokens: list[tuple[IntArray, IntArray]] = field(default_factory=list)
+    added: list[tuple[Leg, Leg]] = field(default_factory=list)
 
     def wire(
         self, name: str, size: int, *writers: Leg, actions: frozenset[str] = EVERYTHING, turning: Wire | None = None
@@ -42,6 +45,13 @@ class Wiring:
             stream.join(branch)
             self.wires = [wire for wire in self.wires if wire is not branch]
 
+    def add(self, stream: Wire, branch: Wire) -> None:
+        """Make the output of a residual block, the wire `branch`, a part of `stream`."""
+        if branch is not stream and "shift" in stream.actions and branch.actions == EVERYTHING:
+            constants, more = ([leg for leg in w.writers if leg.is_bias or leg.is_positions] for w in (stream, branch))
+            self.added += itertools.product(constants[:1], more)
+        self.join(stream, branch)
+
     def close(self) -> Shared:
         """Settle what acts on each wire, once all blocks are connected, and return the translations of tensors with two uses."""
         for wire in reversed(self.wires):
@@ -49,6 +59,11 @@ class Wiring:
         shared = Shared(
             [W for W, _, _ in self.shared if all("shift" in wire.actions for wire in self._written(W))],
             [pair for pair in self.tokens if self._blind_behind(*pair)],
+            [
+                (a.index, b.index)
+                for a, b in self.added
+                if not all("shift" in w.actions for w in self._written(a.index))
+            ],
         )
         merged = [(W, wire) for W, behind, out in self.shared for wire in self._merged(W, behind, out)]
         for (W, _, _), wire in itertools.product(self.shared, self.wires):
@@ -113,10 +128,13 @@ class Shared:
         Tensors that one number may be added to: all wires that they write to do not see a multiple of (1, …, 1).
     opposite : list
         Embeddings of one-hot tokens and of positions: a vector added to all of these and subtracted from all of those.
+    exchanged : list of (array, array)
+        Constants of one stream: one number added to all entries of these and subtracted from all of those.
     """
 
     shifted: list[IntArray]
     opposite: list[tuple[IntArray, IntArray]]
+    exchanged: list[tuple[IntArray, IntArray]]
 
     def generators(self, n_params: int) -> Iterator[Generator]:
         """Yield the generators."""
@@ -125,10 +143,12 @@ class Shared:
         for W, p in self.opposite:
             for of_tokens, of_positions in zip(W, p.T, strict=True):
                 yield constant("tokens against positions: shift", of_tokens, n_params, minus=of_positions)
+        for one, other in self.exchanged:
+            yield constant("constants of a stream: shift", one.ravel(), n_params, minus=other.ravel())
 
     def count(self, wires: list[Wire], momentum: bool) -> int:
         """Return how many of the laws are independent of each other and of those of the wires."""
-        shifts = len(self.shifted)
+        shifts = len(self.shifted) + len(self.exchanged)
         for W, p in self.opposite:  # their sum over all components is known where each column may be shifted
             known = any(leg.of(p) and "shift" in wire.actions for wire in wires for leg in wire.writers)
             shifts += len(W) - known
