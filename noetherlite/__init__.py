@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ._motion.projected_descent import ProjectedGD
     from ._motion.rmsprop import RMSProp
     from ._motion.runge_kutta import RK4
+    from ._motion.sam import SAM
     from ._motion.sign_descent import SignGD
     from ._motion.steepest_descent import SteepestDescent
     from ._motion.yoshida import Yoshida
@@ -81,6 +82,7 @@ _HOMES = {
     "NAGF": "_motion.dynamics",
     "ND": "_motion.dynamics",
     "RK4": "_motion.runge_kutta",
+    "SAM": "_motion.sam",
     "SGLD": "_motion.langevin",
     "Activation": "_problem.activations",
     "AdaGrad": "_motion.adagrad",

@@ -118,6 +118,7 @@ CALLS = {
     "Lion": (nl.Lion, dict(lr=0.1, betas=(0.9, 0.99), weight_decay=0.0, clip=None)),
     "Nesterov": (nl.Nesterov, dict(lr=0.1, momentum=0.9, weight_decay=0.0, clip=None)),
     "RMSProp": (nl.RMSProp, dict(lr=0.1, alpha=0.99, eps=1e-8, weight_decay=0.0, clip=None)),
+    "SAM": (nl.SAM, dict(base=nl.GD(0.1), rho=0.05)),
     "SignGD": (nl.SignGD, dict(lr=0.1, momentum=0.0, weight_decay=0.0, clip=None)),
     "ExponentiatedGradient": (nl.ExponentiatedGradient, dict(lr=0.1, momentum=0.0, weight_decay=0.0, clip=None)),
     "SteepestDescent": (nl.SteepestDescent, dict(lr=0.1, p=2.0, weight_decay=0.0, clip=None)),
@@ -317,6 +318,9 @@ CALLS = {
     "arch.Conv1d": (arch.Conv1d, dict(channels=[1, 2, 1], kernels=[2, 2], activation="relu")),
     "arch.Transformer": (arch.Transformer, dict(d=3, heads=2, head_width=2, layers=1, mlp="gelu", mlp_width=2, norm="layer", eps=0.0, bias=True, embed=3, vocab=3, loss="nll", kv_heads=1, rope=False, qk_norm=False, causal=False, final_norm=True, residual=True, tied=False, positions_learned=0, tokens=False)),
 }  # fmt: skip
+for function, arguments in CALLS.values():  # what all algorithms take
+    if isinstance(function, type) and issubclass(function, nl.Algorithm):
+        arguments |= {"grad_accumulation": 1, "sam": 0.0}
 SLOW = {name for name in CALLS if name.startswith("figures.")} | {
     "modified_flow"
 }  # they train; a stiff equation at large rates

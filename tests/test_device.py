@@ -21,8 +21,10 @@ from noetherlite._symmetry.find import watched
 ALGORITHMS = [
     nl.GD(0.1), nl.GD(0.1, weight_decay=0.1), nl.HeavyBall(0.1), nl.HeavyBall(0.1, weight_decay=0.1), nl.Leapfrog(0.1), nl.NAGD(0.1),
     nl.NAGD(0.1, weight_decay=0.1, clip=0.1), nl.ConformalLeapfrog(0.1, gamma=1.0, weight_decay=0.1),
+    nl.GD({"W1": 0.2, "rest": 0.1}, weight_decay={"W1": 0.1}), nl.NAGD({"W1": 0.2, "rest": 0.1}, weight_decay=0.1),
+    nl.SAM(nl.GD(0.1, weight_decay=0.1)), nl.SAM(nl.Adam(0.1, clip=0.1)), nl.HeavyBall(0.1, grad_accumulation=3),
 ]  # fmt: skip
-VECTORS = "xvgy"
+VECTORS = "xvgyw"
 SUMS = {"origin", "integral", "balance", "source", "charge"}
 
 
@@ -35,7 +37,9 @@ def plan(activation="swish", laws="all", batch_size=None, widths=(3, 5, 4, 2), n
 
 def rows(algorithm, batch_size=None, laws="all", tiles=1):
     p = plan(batch_size=batch_size, laws=laws)
-    kind = schedule.kind_of(algorithm.method, algorithm.kernel(1.0), p.laws, minibatches=batch_size is not None)
+    kind = schedule.kind_of(
+        algorithm.method, algorithm.kernel(1.0, p.U.network.blocks), p.laws, minibatches=batch_size is not None
+    )
     found = schedule.program(kind, schedule.by_layers(p.problem, tiles, tiles))
     parts = np.split(found.rows, [found.step, found.record])
     return [[Row(*(int(field) for field in row)) for row in part] for part in parts]
@@ -60,6 +64,18 @@ def touched(algorithm, row):
         return {"g"}, {"norms"}
     if row.op == schedule.CLIP:
         return {"norms"}, {"g"}
+    if row.op == schedule.ASCEND:
+        return {"x", "g", "norms"}, {"y"}
+    if row.op == schedule.RETURN:
+        return {"x"}, {"y"}
+    if row.op == schedule.GATHER:
+        return {"w"}, {"w", "g", "evaluations"}
+    if row.op == schedule.SCALE:
+        return set(), {"g"}
+    if row.op == schedule.WEIGH:
+        return {at}, {"w"}
+    if row.op == schedule.UNDECAYED:
+        return {"x", "g"}, {"w"}
     if row.op == schedule.FINISH:
         return {at, "losses"}, {"g", "evaluations"}
     if row.op == schedule.FORM:

@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 from problems import EPS, problem
+from symplectic_euler import SymplecticEuler
 
 import noetherlite as nl
 
@@ -47,6 +48,87 @@ def test_steps_are_pytorchs_and_the_laws_hold(algorithm, backend):
     assert {law.verdict for law in run.laws.values()} == {"holds"}
     factor = 0.5 if isinstance(algorithm, nl.HeavyBall) else 1.0
     np.testing.assert_allclose(run.t, factor * np.concatenate([[0.0], np.cumsum(WARM_UP)]), rtol=8 * EPS)
+
+
+def by_hand(algorithm, rates, t0):
+    """Kick, drift and kick with friction between, or Nesterov's steps, each of its own h = √s."""
+    x, v, t, decay = X0, np.zeros_like(X0), t0, algorithm.weight_decay
+    m, gamma, alpha = algorithm.dynamics.mass, algorithm.dynamics.gamma, algorithm.dynamics.alpha
+
+    def force(x):
+        return U.gradient(x) + decay * x
+
+    def slowed(start, end):
+        return math.exp(-gamma / m * (end - start)) * (start / end) ** (alpha / m)
+
+    for h in np.sqrt(rates):
+        if isinstance(algorithm, nl.NAGD):
+            beta = (t - h) / (t + (alpha - 1) * h) if h else 1.0
+            v = beta * v - h * force(x + beta * h * v)
+            x = x + h * v
+        elif h:
+            v = slowed(t, t + h / 2) * v - h / (2 * m) * force(x) if t else v - h / (2 * m) * force(x)
+            x = x + h * v
+            v = slowed(t + h / 2, t + h) * (v - h / (2 * m) * force(x))
+        t += h
+    return x, v
+
+
+SECOND_ORDER = [
+    nl.Leapfrog(WARM_UP, weight_decay=0.1),
+    nl.ConformalLeapfrog(WARM_UP, mass=2.0, gamma=0.3, alpha=1.5, weight_decay=0.1),
+    nl.NAGD(WARM_UP, weight_decay=0.1),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("algorithm", SECOND_ORDER, ids=lambda a: type(a).__name__)
+def test_second_order_steps_have_a_time_step_each(algorithm, backend):
+    t0 = 0.5 if algorithm.singular_start else 0.0
+    run = nl.integrate(U, algorithm, X0, STEPS, backend=backend, t0=t0)
+    x, v = by_hand(algorithm, WARM_UP, t0)
+    assert np.abs(run.x - x).max() <= 64 * STEPS * EPS * np.abs(x).max()
+    assert np.abs(run.v - v).max() <= 64 * STEPS * EPS * max(np.abs(v).max(), np.abs(x).max())
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    np.testing.assert_allclose(run.t, t0 + np.concatenate([[0.0], np.cumsum(np.sqrt(WARM_UP))]), rtol=8 * EPS)
+
+
+@pytest.mark.parametrize(
+    ("make", "order"),
+    [
+        (lambda rates: nl.Leapfrog(rates), 2),
+        (lambda rates: nl.ConformalLeapfrog(rates, gamma=0.3, alpha=3.0), 2),
+        (lambda rates: nl.NAGD(rates), 1),
+    ],
+)
+def test_the_order_is_kept_with_steps_that_differ(make, order):
+    """h of a smooth function of time: the end and the continuous law approach the flow's, once or twice as fast."""
+    ends, laws = [], []
+    for n in (40, 80, 160):
+        h = 2 / n * (1 + 0.5 * np.sin(2 * np.pi * (np.arange(n) + 0.5) / n))
+        run = nl.integrate(U, make(h**2), X0, n, backend="reference", t0=1.0)
+        ends.append(run.x)
+        laws.append(np.abs(run.laws["scaling:1"].residual[-1]).max())
+    ratio = np.linalg.norm(ends[0] - ends[1]) / np.linalg.norm(ends[1] - ends[2])
+    assert 0.8 * 2**order < ratio < 1.25 * 2**order
+    assert 0.8 * 2**order < laws[1] / laws[2] < 1.25 * 2**order
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("kind", [nl.Leapfrog, nl.ConformalLeapfrog, nl.NAGD])
+def test_the_laws_of_second_order_hold_over_ten_thousand_steps(kind):
+    rates = 1e-3 * (1 + np.sin(np.arange(10_000.0)))
+    run = nl.integrate(U, kind(rates), X0, 10_000, record_every=1000, batch_size=4, rng=0)
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    assert np.isfinite(run.laws["scaling:1"].tolerance).any()
+    other = nl.integrate(U, kind([*rates[:-1], 0.0]), X0, 10_000, record_every=1000, batch_size=4, rng=0)
+    assert not np.array_equal(other.x, run.x)  # negative control: every rate is used
+
+
+def test_a_constant_schedule_of_leapfrog_is_the_number():
+    runs = [nl.integrate(U, nl.Leapfrog(lr), X0, 20, backend="reference") for lr in (0.01, [0.01] * 20, lambda k: 0.01)]
+    for run in runs[1:]:
+        assert np.array_equal(run.x, runs[0].x)
 
 
 @pytest.mark.parametrize("kind", [nl.GD, nl.HeavyBall, nl.Nesterov, nl.Adam])
@@ -94,8 +176,8 @@ def test_members_of_an_ensemble_have_schedules_of_their_own():
 def test_what_is_no_schedule_is_refused():
     with pytest.raises(ValueError, match="lr has 3 rates, one for each step; expected 4 or more"):
         nl.integrate(U, nl.GD([0.1, 0.1, 0.1]), X0, 4)
-    with pytest.raises(ValueError, match="lr must be a number for Leapfrog"):
-        nl.Leapfrog([0.1, 0.1])
+    with pytest.raises(ValueError, match="lr must be a number for SymplecticEuler"):
+        SymplecticEuler([0.1, 0.1])
     for wrong in ([], [0.1, -0.1], [0.0, 0.0], [0.1, np.nan]):
         with pytest.raises(ValueError, match="lr"):
             nl.GD(wrong)

@@ -218,6 +218,7 @@ def _stepwise(
         )
     if every > 1 and recorded:
         raise ValueError(f"every={every} is not possible with recorded averages, which are those of single steps")
+    algorithm.refuse_beyond_numbers("recordings to be checked")
     if every > 1 and not algorithm.starts_anywhere:
         raise ValueError(
             f"every={every} is not possible with {algorithm}, whose steps depend on more than positions; record every step"

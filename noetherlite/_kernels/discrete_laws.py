@@ -27,6 +27,12 @@ def clipping(square, most):
     return most / (math.sqrt(square) + 1e-6)
 
 
+@scalar
+def ascending(square, rho):
+    """Return what a gradient of this |∇U|² is multiplied by on the way to x + ρ∇U/|∇U|; 0 where it vanishes."""
+    return rho / math.sqrt(square) if square > 0 else 0.0
+
+
 @rounded
 def fading(algorithm, duration, later):
     """Return μ(t)/μ(t') − 1 from t = t' − duration to t' = later; it never overflows and is 0 without friction.
@@ -45,9 +51,18 @@ def fading(algorithm, duration, later):
 
 
 @rounded
+def time_in(algorithm, step, after):
+    """Return the time `after` later than the beginning of a step."""
+    if algorithm.times.size > 0:
+        return algorithm.times[step] + after
+    return step * algorithm.h + (algorithm.t0 + after)
+
+
+@rounded
 def drag_of_step(algorithm, step):
     """Return μ(t)/μ(t + h) − 1."""
-    return fading(algorithm, algorithm.h, step * algorithm.h + (algorithm.t0 + algorithm.h))
+    h = rate(algorithm, step)
+    return fading(algorithm, h, time_in(algorithm, step, h))
 
 
 @scalar

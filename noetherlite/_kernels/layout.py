@@ -74,6 +74,13 @@ class Algorithm(NamedTuple):
     constants: tuple[float, ...] = (0.0,) * N_CONSTANTS  # numbers that its own rules read
     clip: float = np.inf  # the largest |∇U| of a step
     rates: NDArray[np.float64] = _CONSTANT  # (steps,): the time per step of each, or empty where it is h
+    times: NDArray[np.float64] = _CONSTANT  # (steps,): when each begins, or empty where that is t0 + k h
+    metric: int = 0  # 1: `shares` multiply the gradient, and the laws are those of the metric 1/`shares`
+    shares: NDArray[np.float64] = _CONSTANT  # (P,): a coordinate's rate over the largest, or empty
+    decays: NDArray[np.float64] = _CONSTANT  # (P,): a coordinate's λ, likewise
+    ascent: float = 0.0  # ρ: gradients are taken at x + ρ∇U/|∇U|; 0 at x
+    pull: float = 0.0  # what the laws multiply ⟨g(x), x⟩ by: λ, or 1 where the forces at x + ρ∇U/|∇U| are in it
+    accumulated: int = 1  # minibatches of a gradient
 
 
 class Laws(NamedTuple):
@@ -109,7 +116,8 @@ class State(NamedTuple):
     v: NDArray[Any]  # (P,)
     gradient: NDArray[Any]  # (P,), ∇U + λx of the last evaluation
     moment: NDArray[Any]  # (P,), what the algorithm keeps beside v, or empty where that is nothing
-    y: NDArray[Any]  # (P,), scratch: where a gradient is wanted that is not at x
+    y: NDArray[Any]  # (P,), scratch: where a gradient is wanted that is not at x; with an ascent, the way there
+    work: NDArray[Any]  # (P,), scratch of phases, or empty where none needs it
     counts: NDArray[np.int64]  # (3,): steps done, gradient evaluations, phase
     loss: NDArray[Any]  # (1,): value of the last evaluation
     origin: NDArray[np.float64]  # (K,): Q(t_0), or J(t_0) μ(t_0)/μ
@@ -161,7 +169,9 @@ def views(group: _Group, index: int | None) -> _Group:
     return group._replace(**found)
 
 
-def new_states(E: int, P: int, K: int, dtype: str, with_parts: bool = False, with_moment: bool = False) -> State:
+def new_states(
+    E: int, P: int, K: int, dtype: str, with_parts: bool = False, with_moment: bool = False, work: int = 0
+) -> State:
     """Return the states of E runs that have not begun: zeros."""
 
     def parameters() -> NDArray[Any]:
@@ -176,6 +186,7 @@ def new_states(E: int, P: int, K: int, dtype: str, with_parts: bool = False, wit
         gradient=parameters(),
         moment=np.zeros((E, P * with_moment), dtype),
         y=parameters(),
+        work=np.zeros((E, work), dtype),
         counts=np.zeros((E, 3), np.int64),
         loss=np.zeros((E, 1)),
         origin=components(),

@@ -178,44 +178,74 @@ class Run:
         a, step = self.algorithm, self.state.counts[STEPS_DONE]
         return float(a.rates[step]) if a.rates.size else a.h
 
+    @property
+    def time(self) -> float:
+        """When the step that is due begins."""
+        a, step = self.algorithm, self.state.counts[STEPS_DONE]
+        return float(a.times[step]) if a.times.size else a.t0 + step * a.h
+
+    def weighed(self, b: A) -> A:
+        """Return a vector in the metric: b_i over the share of rate i."""
+        return b / self.algorithm.shares if self.algorithm.metric else b
+
     def charge(self, x: A, v: A) -> A:
         """Return J of every law."""
-        return pair(self.laws, x, v) + translation(self.laws, v)
+        return self.pair(x, v) + translation(self.laws, self.weighed(v))
 
     def quantity(self, x: A) -> A:
         """Return Q of every law."""
-        return 0.5 * pair(self.laws, x, x) + translation(self.laws, x)
+        return 0.5 * self.pair(x, x) + translation(self.laws, self.weighed(x))
+
+    def decayed(self, x: A) -> A:
+        """Return x by the shares of λ."""
+        return self.algorithm.decays * x if self.algorithm.decays.size else x
 
     def pull(self, x: A) -> A:
-        """Return λ⟨g(x), x⟩ of every law."""
-        return self.algorithm.weight_decay * self.charge(x, x)
+        """Return λ⟨g(x), x⟩ of every law, and with an ascent all of ⟨g(x), d⟩ = λ⟨g(x), x⟩ − ⟨Gδ, d − λx⟩, δ = ρ∇U/|∇U|."""
+        s, decay, decayed = self.state, self.algorithm.weight_decay, self.decayed(x)
+        lost = decay * (pair(self.laws, x, decayed) + translation(self.laws, decayed))
+        return lost - pair(self.laws, s.y, s.gradient - decay * decayed) if self.algorithm.ascent else lost
 
     def pair(self, a: A, b: A) -> A:
         """Return B(a, b) of every law."""
-        return pair(self.laws, a, b)
+        return pair(self.laws, a, self.weighed(b))
 
     def take_gradient(self, x: A) -> None:
         """Set the gradient to ∇U(x) + λx, and the loss to U(x), of the samples that are due."""
-        s, batches = self.state, self.batches
-        evaluation = int(s.counts[EVALUATIONS])
-        samples: Any = slice(None)
-        if not self.full:
-            per_epoch = batches.order.size // batches.size
-            position = evaluation % per_epoch
-            if position == 0:
-                pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
-            samples = batches.order[position * batches.size : (position + 1) * batches.size]
-        s.loss[0], gradient = self.evaluate(x, samples)
-        if math.isfinite(self.algorithm.clip):
-            gradient = gradient * min(1.0, self.algorithm.clip / (float(np.linalg.norm(gradient)) + 1e-6))
-        s.gradient[:] = gradient + self.algorithm.weight_decay * x
-        s.counts[EVALUATIONS] = evaluation + 1
+        s, a = self.state, self.algorithm
+        gradients = []
+        for _ in range(1 if self.full else a.accumulated):
+            samples = self._due()
+            s.loss[0], gradient = self.evaluate(x, samples)
+            gradients.append(gradient)
+            s.counts[EVALUATIONS] += 1
+        gradient = gradients[0] if len(gradients) == 1 else np.mean(gradients, axis=0)
+        if a.ascent:
+            size = float(np.linalg.norm(gradient))
+            s.y[:] = (a.ascent / size if size > 0 else 0.0) * gradient
+            s.loss[0], gradient = self.evaluate(x + s.y, samples)
+        if math.isfinite(a.clip):
+            gradient = gradient * min(1.0, a.clip / (float(np.linalg.norm(gradient)) + 1e-6))
+        s.gradient[:] = gradient + a.weight_decay * self.decayed(x)
+        if a.metric:
+            s.gradient[:] *= a.shares
         if not math.isfinite(s.loss[0]):
             s.counts[PHASE] = layout.DIVERGED
 
     def draw_noise(self) -> None:
         """Set y to the normal numbers of the step."""
         noise.draw(self.batches.key, int(self.state.counts[STEPS_DONE]), self.state.y)
+
+    def _due(self) -> Any:
+        """Return the samples of the gradient that is due."""
+        batches, evaluation = self.batches, int(self.state.counts[EVALUATIONS])
+        if self.full:
+            return slice(None)
+        per_epoch = batches.order.size // batches.size
+        position = evaluation % per_epoch
+        if position == 0:
+            pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
+        return batches.order[position * batches.size : (position + 1) * batches.size]
 
     def _start(self) -> None:
         s = self.state
@@ -228,14 +258,14 @@ class Run:
             s.origin[:] = self.quantity(s.x)
             return
         s.charge[:] = self.charge(s.x, s.v)
-        s.source[:] = pair(self.laws, s.v, s.v)
+        s.source[:] = self.pair(s.v, s.v)
         s.origin[:] = s.charge
 
     def _step(self) -> None:
-        s, a = self.state, self.algorithm
+        s = self.state
         if s.parts.size:
             self._attribute()
-        self.method.plain(self, a.t0 + s.counts[STEPS_DONE] * a.h)
+        self.method.plain(self, self.time)
 
     def _attribute(self) -> None:
         s, a = self.state, self.algorithm
@@ -256,7 +286,7 @@ class Run:
     def integrate_source(self, t: float, h: float) -> None:
         """Add the step from t to t + h to ∫ μS ds, by the trapezoidal rule."""
         s = self.state
-        source = pair(self.laws, s.v, s.v)
+        source = self.pair(s.v, s.v)
         self.fade(t, t + h, s.integral, s.source)
         s.integral[:] += 0.5 * h * (s.source + source)
         s.source[:] = source
@@ -270,17 +300,17 @@ class Run:
         s, a, r = self.state, self.algorithm, self.records
         step = int(s.counts[STEPS_DONE])
         row = step // r.every if step % r.every == 0 else r.step.size - 1
-        at_x = not self.method.looks_ahead and self.full
+        at_x = not self.method.looks_ahead and self.full and not a.ascent
         loss = s.loss[0] if at_x else self.evaluate(s.x, slice(None))[0]
         if not math.isfinite(loss):
             s.counts[PHASE] = layout.DIVERGED
             return
         r.loss[row] = loss
         x, v = s.x.astype(np.float64), s.v.astype(np.float64)
-        r.excess[row] = 0.5 * (a.mass * (v @ v) + a.weight_decay * (x @ x))
+        r.excess[row] = 0.5 * (a.mass * (v @ self.weighed(v)) + a.weight_decay * (x @ self.decayed(x)))
         if s.sizes.size:
             vectors, norm = (x if a.law == layout.OF_Q else v, s.gradient), generators(self.laws, x)
-            s.sizes[:] = np.maximum(s.sizes, [norm * np.abs(b).max(initial=0.0) for b in vectors])
+            s.sizes[:] = np.maximum(s.sizes, [norm * np.abs(self.weighed(b)).max(initial=0.0) for b in vectors])
         if r.parts.shape[0]:
             r.parts[row] = s.parts
         if r.params.shape[0]:

@@ -18,13 +18,15 @@ class Coordinate(NamedTuple):
     g: float  # of ∇U + λx, at the point of the last evaluation
     y: float
     moment: float  # the algorithm's own, such as the average of the gradient's squares; 0 where it has none
+    share: float  # of its rate, relative to the largest; 1 for rules that are not `by_block`
+    decay: float  # of its λ, likewise
 
 
 class Component(NamedTuple):
     """What a law reads of one component: the forms of the step, in the order of the slots in schedule.py, and its sums."""
 
     square: float
-    pull: float  # 0 without weight decay
+    pull: float  # 0 without weight decay; with an ascent all of ⟨g(x), ∇U + λx⟩
     moved: float
     cross: float
     symmetric: bool  # whether G is
@@ -52,6 +54,7 @@ class Move(NamedTuple):
     rule: Callable[..., Any]  # c, Coordinate ↦ the new values, a tuple
     writes: tuple[str, ...]  # what they are of: fields of Coordinate
     moment: bool = False  # whether it reads or writes the moment
+    by_block: bool = False  # whether it reads share and decay
 
 
 class Law(NamedTuple):
@@ -120,13 +123,15 @@ def _place(writes: tuple[str, ...], name: str) -> tuple[bool, int]:
 
 
 def coordinate_of(move: Move) -> Callable[..., None]:
-    """Return c, x, v, g, y (P,), moment (P,) or empty, i ↦ None, which applies a rule to coordinate i."""
-    rule, has_moment = move.rule, move.moment
+    """Return c, x, v, g, y (P,), moment, shares, decays (P,) or empty, i ↦ None, which applies a rule to coordinate i."""
+    rule, has_moment, by_block = move.rule, move.moment, move.by_block
     in_moment, at_moment = _place(move.writes, "moment")
     (in_x, at_x), (in_v, at_v), (in_y, at_y) = (_place(move.writes, name) for name in "xvy")
 
-    def visit(c, x, v, g, y, moment, i):
-        new = rule(c, Coordinate(x[i], v[i], g[i], y[i], moment[i] if has_moment else 0.0))
+    def visit(c, x, v, g, y, moment, shares, decays, i):
+        share = shares[i] if by_block and shares.size > 0 else 1.0
+        decay = decays[i] if by_block and decays.size > 0 else 1.0
+        new = rule(c, Coordinate(x[i], v[i], g[i], y[i], moment[i] if has_moment else 0.0, share, decay))
         if in_x:
             x[i] = new[at_x]
         if in_v:

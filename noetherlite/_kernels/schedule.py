@@ -29,9 +29,12 @@ ATTRIBUTE = 13  # what of the drift of Q the step that is due makes
 CHECK, NORMS, WRITE = range(14, 17)  # the end if U is not finite (samples); sizes of vectors; a record (samples)
 GRADIENT_NORM, CLIP = range(19, 21)  # the size of ∇U; ∇U no longer than the algorithm says
 NOISE = 21  # y: normal numbers of the step
-UNDECAYED, STRETCH = range(17, 19)  # y, ∇U of the last gradient; the steps up to a record, compiled as one function
+UNDECAYED, STRETCH = range(17, 19)  # ∇U of the last gradient (; into); all steps up to a record, as one function
+ASCEND, RETURN = range(22, 24)  # y = x + ρ∇U/|∇U|, and y less x
+SCALE, WEIGH = range(24, 26)  # M⁻¹ of the gradient; WORK = a vector by M or by shares of λ (which)
+GATHER = 26  # ∇U and those of the minibatches before (number); the last makes their mean
 # Vectors; NOWHERE for a gradient that is not wanted.
-X, V, G, Y = range(4)
+X, V, G, Y, WORK = range(5)
 NOWHERE = -1
 # Forms: B(a, b), the charge B(a, b) + T(b), the quantity ½B(a, b) + T(b), and |g_c(a)|.
 PAIR, CHARGE, QUANTITY, GENERATOR = range(4)
@@ -41,6 +44,8 @@ SLOTS = layout.SLOTS
 SQUARE, PULL, MOVED, CROSS = range(SLOTS)
 # What WRITE reads from each.
 RECORDED_QUANTITY, RECORDED_CHARGE, RECORDED_SIZE = range(3)
+# What WEIGH multiplies by.
+BY_METRIC, BY_DECAY = range(2)
 # Samples that a pass is over: those of the minibatch, or all.
 BATCH, ALL = range(2)
 # Columns of a row.
@@ -108,6 +113,15 @@ class Kind(NamedTuple):
     minibatches: bool
     parts: bool  # the drift of Q is attributed
     clips: bool  # gradients have a largest norm
+    metric: bool = False  # rates differ between coordinates, and the laws have their metric
+    decay_differs: bool = False  # λ differs between coordinates
+    ascends: bool = False  # gradients are taken at x + ρ∇U/|∇U|
+    accumulated: int = 1  # minibatches of a gradient
+
+    @property
+    def works(self) -> bool:
+        """Whether phases need the vector WORK."""
+        return self.metric or self.decay_differs or self.ascends or self.accumulated > 1
 
 
 def kind_of(
@@ -116,7 +130,20 @@ def kind_of(
     """Return the kind of a run."""
     clips = bool(np.isfinite(algorithm.clip))
     has_velocity, decays = algorithm.law != layout.OF_Q, algorithm.weight_decay != 0
-    return Kind(method, has_velocity, decays, len(laws.kind) > 0, bool(laws.some_skew), minibatches, parts, clips)
+    return Kind(
+        method,
+        has_velocity,
+        decays,
+        len(laws.kind) > 0,
+        bool(laws.some_skew),
+        minibatches,
+        parts,
+        clips,
+        bool(algorithm.metric),
+        algorithm.decays.size > 0,
+        algorithm.ascent > 0,
+        algorithm.accumulated if minibatches else 1,
+    )
 
 
 class Phases:
@@ -135,21 +162,38 @@ class Phases:
 
     def evaluate(self, vector: int) -> list[Row]:
         """∇U + λx at a vector; the run ends there if U is not finite."""
-        shuffle = [_row(SHUFFLE)] if self._kind.minibatches else []
-        clip = [_row(GRADIENT_NORM), _row(CLIP)] if self._kind.clips else []
-        return [*shuffle, *self.passes(BATCH, vector, G), *clip, _row(FINISH, vector=vector)]
+        kind, rows = self._kind, []
+        for n in range(kind.accumulated):
+            rows += [*([_row(SHUFFLE)] if kind.minibatches else []), *self.passes(BATCH, vector, G)]
+            rows += [_row(GATHER, n, kind.accumulated)] if kind.accumulated > 1 else []
+        if kind.ascends:
+            rows += [_row(GRADIENT_NORM), _row(ASCEND), *self.passes(BATCH, Y, G), _row(RETURN)]
+        rows += [_row(GRADIENT_NORM), _row(CLIP)] if kind.clips else []
+        return [*rows, _row(FINISH, vector=vector), *([_row(SCALE)] if kind.metric else [])]
 
     def noise(self) -> list[Row]:
         """Normal numbers of the step in y."""
         return [_row(NOISE, vector=Y)]
 
     def form(self, what: int, a: int, b: int, slot: int) -> list[Row]:
-        """A form of two vectors, if there are laws; threads do not meet after it."""
-        return [_row(FORM, what, b, slot, vector=a, meet=False)] if self._kind.laws else []
+        """A form of two vectors, in the metric, if there are laws; threads do not meet after it, where there is no metric."""
+        if not self._kind.laws:
+            return []
+        if self._kind.metric and what != GENERATOR:
+            return [_row(WEIGH, BY_METRIC, vector=b), _row(FORM, what, WORK, slot, vector=a)]
+        return [_row(FORM, what, b, slot, vector=a, meet=False)]
 
     def pull(self, vector: int) -> list[Row]:
-        """⟨g(x), x⟩, which weight decay needs, before the vector moves."""
-        return _meeting(self.form(CHARGE, vector, vector, PULL)) if self._kind.decays else []
+        """⟨g(x), x⟩, which weight decay needs, before the vector moves; with an ascent also B(δ, ∇U) of the way δ."""
+        kind, rows = self._kind, []
+        if not kind.laws:
+            return []
+        if kind.decays:
+            rows += [_row(WEIGH, BY_DECAY, vector=vector)] if kind.decay_differs else []
+            rows += [_row(FORM, CHARGE, WORK if kind.decay_differs else vector, PULL, vector=vector)]
+        if kind.ascends:
+            rows += [_row(UNDECAYED, vector=WORK), _row(FORM, PAIR, WORK, CROSS, vector=Y)]
+        return rows
 
     def move(self, rule: Move) -> list[Row]:
         """An update of the vectors."""
@@ -178,10 +222,10 @@ def program(kind: Kind, passes: Passes) -> Program:
     start = [*([] if method.looks_ahead else p.evaluate(X)), *p.settle(method.start)]
     step: list[Row] = []
     if kind.parts:
-        step += passes(ALL, X, Y) if kind.minibatches else [_row(UNDECAYED)]
+        step += passes(ALL, X, Y) if kind.minibatches else [_row(UNDECAYED, vector=Y)]
         step += [_row(ATTRIBUTE)]
     step += [*method.step(p), _row(COUNT)]
-    known = not method.looks_ahead and not kind.minibatches
+    known = not method.looks_ahead and not kind.minibatches and not kind.ascends
     record = [] if known else [*passes(ALL, X, NOWHERE), _row(CHECK, ALL)]
     record += p.form(QUANTITY, X, X, RECORDED_QUANTITY)
     record += p.form(CHARGE, X, V if kind.has_velocity else G, RECORDED_CHARGE)

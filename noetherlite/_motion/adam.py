@@ -14,7 +14,7 @@ from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Method, Move
-from .averaged import Averaged, method_of, two_fractions
+from .averaged import Averaged, method_of, shares, two_fractions
 
 
 class _Step(NamedTuple):
@@ -24,6 +24,7 @@ class _Step(NamedTuple):
     rate: float  # η/(1 − β₁^t)
     scale: float  # √(1 − β₂^t)
     shrink: float  # 1 − ηλ of the decoupled decay
+    drop: float  # ηλ
 
 
 @scalar
@@ -31,7 +32,7 @@ def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
     a, b, eps, decay = algorithm.constants[0], algorithm.constants[1], algorithm.constants[2], algorithm.constants[3]
     first, second = 1 - (1 - a) ** (step + 1), 1 - (1 - b) ** (step + 1)
     h = rate(algorithm, step)
-    return _Step(a, b, eps, h / first, math.sqrt(second), 1 - h * decay)
+    return _Step(a, b, eps, h / first, math.sqrt(second), 1 - h * decay, h * decay)
 
 
 @scalar
@@ -43,19 +44,20 @@ def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
 @scalar
 def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
     """Return (1 − ηλ)x + ηm̂'s negative/(√ŝ + ε)."""
-    return (c.shrink * at.x + c.rate * at.v / (math.sqrt(at.moment) / c.scale + c.eps),)
+    shrink = c.shrink + c.drop * (1 - at.share * at.decay)
+    return (shrink * at.x + c.rate * at.share * at.v / (math.sqrt(at.moment) / c.scale + c.eps),)
 
 
 def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
     a, b, eps, decay = numbers.constants[:4]
     m, s = (1 - a) * m + a * d, (1 - b) * s + b * d**2
     corrected, square = m / (1 - (1 - a) ** (k + 1)), s / (1 - (1 - b) ** (k + 1))
-    return x - numbers.h * decay * x - numbers.h * corrected / (np.sqrt(square) + eps), m, s
+    return x - numbers.h * decay * shares(numbers.decays) * x - numbers.h * corrected / (np.sqrt(square) + eps), m, s
 
 
 METHOD = method_of(
     Move(_of_step, _averaged, ("v", "moment"), moment=True),
-    Move(_of_step, _stepped, ("x",), moment=True),
+    Move(_of_step, _stepped, ("x",), moment=True, by_block=True),
     _update,
     has_moment=True,
 )

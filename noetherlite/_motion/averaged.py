@@ -36,7 +36,7 @@ class _Step(NamedTuple):
 
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
-    return _Step(rate(algorithm, step), algorithm.momentum, algorithm.constants[0] * algorithm.weight_decay)
+    return _Step(rate(algorithm, step), algorithm.momentum, algorithm.constants[0] * algorithm.pull)
 
 
 @scalar
@@ -54,6 +54,11 @@ def _law_of_step(c: _Step, at: Component) -> tuple[float, ...]:
 _CHARGE = (Form(MOVED, CHARGE, X, V),)
 LAW_OF_AVERAGE = Law(_of_step, _law_of_average, ("balance",), _CHARGE)
 LAW_OF_STEP = Law(_of_step, _law_of_step, ("charge", "integral"), _CHARGE)
+
+
+def shares(each: Float64Array) -> Any:
+    """Return the factors of the coordinates, or 1 where they are the same."""
+    return each if each.size else 1.0
 
 
 def method_of(average: Move, step: Move, update: Update, has_moment: bool = False) -> Method:
@@ -74,12 +79,12 @@ def method_of(average: Move, step: Move, update: Update, has_moment: bool = Fals
         return [*first, *p.move(step), *p.settle(LAW_OF_STEP), *p.evaluate(X)]
 
     def plain(run: Run, t: float) -> None:
-        s, a = run.state, run.algorithm._replace(h=run.rate)
+        s, a = run.state, run.algorithm._replace(h=run.rate * shares(run.algorithm.shares))
         x, m, moment = update(a, int(s.counts[STEPS_DONE]), s.x, -s.v, s.moment, s.gradient)
         s.balance[:] += a.constants[0] * run.pull(s.x) - a.momentum * s.charge + run.charge(s.x, -m)
         s.x[:], s.v[:], s.moment[:] = x, -m, moment
         s.charge[:] = run.charge(s.x, s.v)
-        s.integral[:] += a.h * s.charge
+        s.integral[:] += run.rate * s.charge
         run.take_gradient(s.x)
 
     return Method(
@@ -127,6 +132,21 @@ class Averaged(Algorithm, abstract=True):
 
     @property
     def takes_schedule(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def takes_blocks(self) -> bool:
+        """Whether one of its rules reads them; its law does not depend on them."""
+        return any(isinstance(rule, Move) and rule.by_block for rule in self.method.rules)
+
+    @property
+    def has_metric(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def takes_sam(self) -> bool:
         """True."""
         return True
 

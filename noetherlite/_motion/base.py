@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -49,15 +49,21 @@ class Algorithm(ABC):
     lr : float
         The paper's learning rate: η for gradient descent, heavy ball and the optimisers, s = h² for the others. Where
         `takes_schedule`, an array with a rate for each step, or a function of the step that is evaluated before a run, is taken
-        too; `lr` is then the largest of them.
+        too; where `takes_blocks`, a rate for each block, such as {"W1": 0.1, "rest": 0.01}. `lr` is then the largest of them.
+        With rates by block the laws are those of the metric M = lr/lr_i: Q = ½⟨x, MGx⟩ + ⟨Mξ, x⟩, J = ⟨Mg(x), ẋ⟩; for the
+        optimisers of an averaged gradient they are as they are.
+    weight_decay : float
+        λ ≥ 0, for every algorithm: ∇U(x) + λx takes the place of ∇U(x), as if the potential were U + ½λ|x|². It breaks the
+        continuous laws of scalings, linear layers and translations (theory §10), but not those of rotations; the exact
+        discrete laws include it. Or λ for each block, 0 where a block is not named. Keyword only.
     clip : float or None
         The largest norm c of ∇U: a longer one is multiplied by c/(|∇U| + 10⁻⁶) before λx is added, as
         `torch.nn.utils.clip_grad_norm_` does (`optax.clip_by_global_norm` has no 10⁻⁶). All exact laws hold with it, as the
         gradient stays orthogonal to g. Keyword only.
-    weight_decay : float
-        λ ≥ 0, for every algorithm: ∇U(x) + λx takes the place of ∇U(x), as if the potential were U + ½λ|x|². It breaks the
-        continuous laws of scalings, linear layers and translations (theory §10), but not those of rotations; the exact
-        discrete laws include it. Keyword only.
+    grad_accumulation : int
+        Minibatches of a step: its gradient is the mean of so many minibatches' gradients. Keyword only.
+    sam : float
+        ρ of `SAM`, 0 without. Keyword only.
 
     Notes
     -----
@@ -70,6 +76,8 @@ class Algorithm(ABC):
     lr: float
     weight_decay: float = field(default=0.0, kw_only=True)
     clip: float | None = field(default=None, kw_only=True)
+    grad_accumulation: int = field(default=1, kw_only=True)
+    sam: float = field(default=0.0, kw_only=True)
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         """Raise TypeError for a concrete class that lacks abstract members."""
@@ -83,7 +91,16 @@ class Algorithm(ABC):
             raise ValueError(f"lr must be a number for {type(self).__name__}, all of whose steps take the same time")
         if self.clip is not None:
             object.__setattr__(self, "clip", checks.real(self.clip, "clip", minimum=0.0, strict=True))
-        object.__setattr__(self, "weight_decay", checks.real(self.weight_decay, "weight_decay", minimum=0.0))
+        object.__setattr__(self, "weight_decay", schedules.decay(self.weight_decay))
+        accumulated = checks.integer(self.grad_accumulation, "grad_accumulation", minimum=1)
+        object.__setattr__(self, "grad_accumulation", accumulated)
+        object.__setattr__(self, "sam", checks.real(self.sam, "sam", minimum=0.0))
+        if self.has_blocks and not self.takes_blocks:
+            raise ValueError(f"lr and weight_decay must be numbers for {type(self).__name__}, the same for all blocks")
+        if self.sam and not self.takes_sam:
+            raise ValueError(f"sam must be 0 for {type(self).__name__}, which does not take its gradients at x alone")
+        if self.sam and (self.has_blocks or self.grad_accumulation > 1):
+            raise ValueError("sam is not available with rates or decays by block, nor with grad_accumulation")
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self._settings().items() if name not in self._left_out}
@@ -121,15 +138,34 @@ class Algorithm(ABC):
     def method(self) -> Method:
         """Its rules, which the kernels are made of."""
 
-    def kernel(self, t0: float) -> layout.Algorithm:
-        """Return the numbers that its rules read, for a start at t0."""
+    def kernel(self, t0: float, blocks: Sequence[Any] = ()) -> layout.Algorithm:
+        """Return the numbers that its rules read, for a start at t0; blocks have a name, a start and a stop."""
         d, law = self.dynamics, {"Q": layout.OF_Q, "J": layout.OF_J, "μJ": layout.OF_MU_J}[self.law_of]
         numbers = float(self.dt), d.mass, d.gamma, d.alpha, t0, self.coupled_decay, self.momentum
         constants = (*map(float, self.constants), *[0.0] * layout.N_CONSTANTS)[: layout.N_CONSTANTS]
         if self._schedule is not None:
             raise ValueError("lr is a function of the step, which only nl.integrate and nl.ensemble evaluate")
         clip = math.inf if self.clip is None else self.clip
-        return layout.Algorithm(law, *numbers, constants, clip, self._each_dt)
+        none, decay = np.empty(0), self.coupled_decay
+        rates, times = (self._each_dt, self.times(t0, np.arange(len(self.rates)))) if self.rates else (none, none)
+        shares, decays = (
+            part.shares(name, blocks) if isinstance(part, schedules.PerBlock) else none
+            for name, part in (("lr", self.lr), ("weight_decay", self.weight_decay))
+        )
+        return layout.Algorithm(
+            law,
+            *numbers,
+            constants,
+            clip,
+            rates,
+            times,
+            metric=int(self.has_metric and shares.size > 0),
+            shares=shares,
+            decays=decays,
+            ascent=self.sam,
+            pull=1.0 if self.sam else decay,
+            accumulated=self.grad_accumulation,
+        )
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -161,7 +197,7 @@ class Algorithm(ABC):
     @property
     def is_linear(self) -> bool:
         """Whether a step is linear in the gradient, so that it is the same in other coordinates."""
-        return self.clip is None
+        return self.clip is None and not self.sam and not self.has_blocks
 
     @property
     def has_noise(self) -> bool:
@@ -196,7 +232,8 @@ class Algorithm(ABC):
     def _settings(self) -> dict[str, Any]:
         """Return what it is made with."""
         settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
-        return settings | ({"lr": list(self.rates)} if self.rates else {})
+        by_block = {name: dict(a.each) for name, a in settings.items() if isinstance(a, schedules.PerBlock)}
+        return settings | ({"lr": list(self.rates)} if self.rates else {}) | by_block
 
     def over(self, steps: int) -> Algorithm:
         """Return the algorithm of a run of so many steps, a function of the step evaluated.
@@ -232,6 +269,24 @@ class Algorithm(ABC):
         return np.array(self.rates) * (self.dt / self.lr)
 
     @property
+    def largest_metric(self) -> float:
+        """The largest entry of the metric that rates by block make, 1 where there is none."""
+        by_block = isinstance(self.lr, schedules.PerBlock) and self.has_metric
+        return self.lr / min(self.lr.each.values()) if by_block else 1.0  # type: ignore[attr-defined]
+
+    def refuse_beyond_numbers(self, what: str) -> None:
+        """Raise ValueError if gradients are not taken at x, one a step, at the same rate for all blocks."""
+        if self.has_blocks:
+            raise ValueError(f"lr and weight_decay must be numbers for {what}, the same for all blocks; got {self}")
+        if self.sam or self.grad_accumulation > 1:
+            raise ValueError(f"sam must be 0 and grad_accumulation 1 for {what}; got {self}")
+
+    @property
+    def needs_work(self) -> bool:
+        """Whether kernels need a vector more for it."""
+        return self.has_blocks or self.sam > 0 or self.grad_accumulation > 1
+
+    @property
     def rates(self) -> tuple[float, ...]:
         """The rates of each step; empty where they are the same."""
         return self.lr.each if isinstance(self.lr, schedules.Schedule) else ()
@@ -248,6 +303,26 @@ class Algorithm(ABC):
     @property
     def takes_schedule(self) -> bool:
         """Whether the rate may change from step to step: its law is one of single steps, whatever time they take."""
+        return False
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether blocks have rates or decays of their own."""
+        return isinstance(self.lr, schedules.PerBlock) or isinstance(self.weight_decay, schedules.PerBlock)
+
+    @property
+    def takes_blocks(self) -> bool:
+        """Whether blocks may have rates and decays of their own."""
+        return False
+
+    @property
+    def has_metric(self) -> bool:
+        """Whether rates by block multiply the gradient, so that they are a metric of its dynamics, and not only its steps."""
+        return True
+
+    @property
+    def takes_sam(self) -> bool:
+        """Whether all gradients are taken at x, and may be taken at x + ρ∇U/|∇U|."""
         return False
 
     @property

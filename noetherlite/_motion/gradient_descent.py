@@ -27,7 +27,7 @@ class _Step(NamedTuple):
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
     h = rate(algorithm, step)
-    return _Step(h, -h * algorithm.weight_decay)
+    return _Step(h, -h * algorithm.pull)
 
 
 @scalar
@@ -109,6 +109,16 @@ class GD(Algorithm):
 
     @property
     def takes_schedule(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def takes_blocks(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def takes_sam(self) -> bool:
         """True."""
         return True
 

@@ -31,7 +31,7 @@ class _Step(NamedTuple):
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
     kick = algorithm.constants[0] if step == 0 else 1.0
-    return _Step(rate(algorithm, step), algorithm.momentum, kick, kick * algorithm.weight_decay)
+    return _Step(rate(algorithm, step), algorithm.momentum, kick, kick * algorithm.pull)
 
 
 @scalar
@@ -136,6 +136,16 @@ class HeavyBall(Algorithm):
 
     @property
     def takes_schedule(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def takes_blocks(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def takes_sam(self) -> bool:
         """True."""
         return True
 

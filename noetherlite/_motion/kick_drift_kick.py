@@ -9,7 +9,7 @@ import numpy as np
 
 from .._base.types import Float64Array
 from .._kernels import layout
-from .._kernels.discrete_laws import FROM_CHARGE, faded, fading, integrated, pulled
+from .._kernels.discrete_laws import FROM_CHARGE, faded, fading, integrated, pulled, rate, time_in
 from .._kernels.jit import rounded, scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
@@ -70,22 +70,23 @@ def _substep(weight: float, begin: float, end: float) -> _Substep:
 
     @scalar
     def first_half(algorithm: layout.Algorithm, step: int) -> _Half:
-        h = weight * algorithm.h
+        whole = rate(algorithm, step)
+        h = weight * whole
         half, kick = 0.5 * h, 0.5 * h / algorithm.mass
-        drag = fading(algorithm, half, step * algorithm.h + (algorithm.t0 + (begin * algorithm.h + half)))
-        return _Half(h, kick, -kick * algorithm.weight_decay, drag, 0.0)
+        drag = fading(algorithm, half, time_in(algorithm, step, begin * whole + half))
+        return _Half(h, kick, -kick * algorithm.pull, drag, 0.0)
 
     @rounded
     def drag_since(algorithm: layout.Algorithm, step: int, duration: float) -> float:
-        drag: float = fading(algorithm, duration, step * algorithm.h + (algorithm.t0 + end * algorithm.h))
+        drag: float = fading(algorithm, duration, time_in(algorithm, step, end * rate(algorithm, step)))
         return drag
 
     @scalar
     def second_half(algorithm: layout.Algorithm, step: int) -> _Half:
-        h = weight * algorithm.h
+        h = weight * rate(algorithm, step)
         kick = 0.5 * h / algorithm.mass
         drag, whole_drag = drag_since(algorithm, step, 0.5 * h), drag_since(algorithm, step, h)
-        return _Half(h, kick, -kick * algorithm.weight_decay, drag, whole_drag)
+        return _Half(h, kick, -kick * algorithm.pull, drag, whole_drag)
 
     return _Substep(
         Move(first_half, _kicked_and_drifted, ("x", "v")),
@@ -96,8 +97,8 @@ def _substep(weight: float, begin: float, end: float) -> _Substep:
 
 
 def _plain(run: Run, t: float, h: float) -> None:
-    s, a = run.state, run.algorithm
-    middle, end, kick = t + 0.5 * h, t + h, 0.5 * h / a.mass
+    s = run.state
+    middle, end, kick = t + 0.5 * h, t + h, 0.5 * h / run.algorithm.mass
     run.fade(t, middle, s.origin, s.balance)
     s.balance[:] -= kick * run.pull(s.x)
     s.v[:] += run.fading(t, middle) * s.v - kick * s.gradient
@@ -133,7 +134,7 @@ def method_of(weights: tuple[float, ...]) -> Method:
 
     def plain(run: Run, t: float) -> None:
         for weight, begin in zip(weights, ends[:-1], strict=True):
-            _plain(run, t + begin * run.algorithm.h, weight * run.algorithm.h)
+            _plain(run, t + begin * run.rate, weight * run.rate)
 
     return Method(FROM_CHARGE, tuple(rule for s in substeps for rule in s), rows, plain)
 
@@ -153,6 +154,20 @@ class KickDriftKick(Algorithm, abstract=True):
     def method(self) -> Method:
         """The rules of its step, the same with and without friction."""
         return METHOD
+
+    @property
+    def takes_schedule(self) -> bool:
+        """True: every step has its own h."""
+        return True
+
+    @property
+    def _each_dt(self) -> Float64Array:
+        return np.sqrt(self.rates)
+
+    @property
+    def takes_blocks(self) -> bool:
+        """True."""
+        return True
 
     @property
     def law_of(self) -> Literal["μJ"]:

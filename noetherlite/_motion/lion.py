@@ -12,7 +12,7 @@ from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Method, Move
-from .averaged import Averaged, method_of, two_fractions
+from .averaged import Averaged, method_of, shares, two_fractions
 
 
 class _Step(NamedTuple):
@@ -20,13 +20,14 @@ class _Step(NamedTuple):
     a: float
     mixed: float  # 1 − β₁
     shrink: float  # 1 − ηλ
+    drop: float  # ηλ
 
 
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
     a, mixed, decay = algorithm.constants[0], algorithm.constants[1], algorithm.constants[2]
     h = rate(algorithm, step)
-    return _Step(h, a, mixed, 1 - h * decay)
+    return _Step(h, a, mixed, 1 - h * decay, h * decay)
 
 
 @scalar
@@ -39,16 +40,17 @@ def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
 def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
     """Return (1 − ηλ)x + η sgn y; NaN stays."""
     sign = 1.0 if at.y > 0 else (-1.0 if at.y < 0 else at.y)
-    return (c.shrink * at.x + c.h * sign,)
+    shrink = c.shrink + c.drop * (1 - at.share * at.decay)
+    return (shrink * at.x + c.h * at.share * sign,)
 
 
 def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
     a, mixed, decay = numbers.constants[:3]
     direction = np.sign((1 - mixed) * m + mixed * d)
-    return x - numbers.h * decay * x - numbers.h * direction, (1 - a) * m + a * d, s
+    return x - numbers.h * decay * shares(numbers.decays) * x - numbers.h * direction, (1 - a) * m + a * d, s
 
 
-METHOD = method_of(Move(_of_step, _averaged, ("v", "y")), Move(_of_step, _stepped, ("x",)), _update)
+METHOD = method_of(Move(_of_step, _averaged, ("v", "y")), Move(_of_step, _stepped, ("x",), by_block=True), _update)
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,7 +10,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import Float64Array
 from .._kernels import layout
-from .._kernels.discrete_laws import FROM_CHARGE, drag_of_step, integrated, pulled
+from .._kernels.discrete_laws import FROM_CHARGE, drag_of_step, integrated, pulled, rate
 from .._kernels.jit import scalar
 from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
@@ -33,11 +33,21 @@ class _Step(NamedTuple):
 
 
 @scalar
+def _slowing(algorithm: layout.Algorithm, step: int) -> float:
+    """Return β_k = (k − 1)/(k + α − 1); with a schedule k is the time in units of the step that is due."""
+    if algorithm.times.size == 0:
+        k = algorithm.t0 / algorithm.h + step
+        return (k - 1) / (k + algorithm.alpha - 1)
+    t, h = algorithm.times[step], algorithm.rates[step]
+    return float((t - h) / (t + (algorithm.alpha - 1) * h)) if h > 0 else 1.0
+
+
+@scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
-    k = algorithm.t0 / algorithm.h + step
-    beta = (k - 1) / (k + algorithm.alpha - 1)
-    pull, drag = algorithm.h * algorithm.weight_decay, drag_of_step(algorithm, step)
-    return _Step(algorithm.h, beta, beta * algorithm.h, pull, drag)
+    h = rate(algorithm, step)
+    beta = _slowing(algorithm, step)
+    pull, drag = h * algorithm.pull, drag_of_step(algorithm, step)
+    return _Step(h, beta, beta * h, pull, drag)
 
 
 @scalar
@@ -76,19 +86,22 @@ def _step(p: Phases) -> list[Row]:
 
 
 def _plain(run: Run, t: float) -> None:
-    s, a = run.state, run.algorithm
-    k = a.t0 / a.h + s.counts[STEPS_DONE]
-    beta = (k - 1) / (k + a.alpha - 1)
-    y = s.x + beta * a.h * s.v
+    s, a, h = run.state, run.algorithm, run.rate
+    if a.times.size:
+        beta = (t - h) / (t + (a.alpha - 1) * h) if h > 0 else 1.0
+    else:
+        k = a.t0 / h + s.counts[STEPS_DONE]
+        beta = (k - 1) / (k + a.alpha - 1)
+    y = s.x + beta * h * s.v
     run.take_gradient(y)
     old = s.v.copy()
-    s.v[:] = beta * old - a.h * s.gradient
-    s.x[:] += a.h * s.v
+    s.v[:] = beta * old - h * s.gradient
+    s.x[:] += h * s.v
     predicted = run.pair(s.v, s.v) - beta * run.pair(old, s.v) + beta**2 * s.source
     charge = run.charge(s.x, s.v)
-    s.balance[:] += charge - beta * s.charge - a.h * (predicted - run.pull(y))
+    s.balance[:] += charge - beta * s.charge - h * (predicted - run.pull(y))
     s.charge[:] = charge
-    run.integrate_source(t, run.algorithm.h)
+    run.integrate_source(t, h)
 
 
 METHOD = Method(FROM_CHARGE, (LOOK, MOVE, LAW), _step, _plain, looks_ahead=True)
@@ -135,6 +148,20 @@ class NAGD(Algorithm):
     def method(self) -> Method:
         """Its rules."""
         return METHOD
+
+    @property
+    def takes_schedule(self) -> bool:
+        """True: every step has its own h, and β_k = (t − h)/(t + (α − 1)h)."""
+        return True
+
+    @property
+    def _each_dt(self) -> Float64Array:
+        return np.sqrt(self.rates)
+
+    @property
+    def takes_blocks(self) -> bool:
+        """True."""
+        return True
 
     @property
     def law_of(self) -> Literal["J"]:

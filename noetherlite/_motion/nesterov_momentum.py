@@ -37,7 +37,7 @@ def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
 @scalar
 def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
     """Return x + η(βv' − d)."""
-    return (at.x + c.h * (c.beta * at.v - at.g),)
+    return (at.x + c.h * at.share * (c.beta * at.v - at.g),)
 
 
 def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
@@ -45,7 +45,7 @@ def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: 
     return x - numbers.h * (d + numbers.momentum * m), m, s
 
 
-METHOD = method_of(Move(_of_step, _averaged, ("v",)), Move(_of_step, _stepped, ("x",)), _update)
+METHOD = method_of(Move(_of_step, _averaged, ("v",)), Move(_of_step, _stepped, ("x",), by_block=True), _update)
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,7 +99,7 @@ class Nesterov(Averaged):
     @property
     def is_linear(self) -> bool:
         """True, unless gradients are clipped."""
-        return self.clip is None
+        return self.clip is None and not self.sam and not self.has_blocks
 
     @property
     def implies_gradients(self) -> bool:

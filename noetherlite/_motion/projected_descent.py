@@ -106,6 +106,11 @@ class ProjectedGD(GD):
         return True
 
     @property
+    def takes_blocks(self) -> bool:
+        """False: the levels are those of Q without a metric."""
+        return False
+
+    @property
     def is_linear(self) -> bool:
         """False."""
         return False

@@ -1,9 +1,9 @@
-"""Schedules of the learning rate: a number, an array, or a function of the step."""
+"""Learning rates and decays: a number; a schedule, which is an array or a function of the step; or one for each block."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,16 +49,88 @@ class Schedule(float):
         return hash((self.each, self.function))
 
 
-def read(lr: Any) -> float:
-    """Return an `lr` as a number, which is a `Schedule` where it is not the same for all steps.
+REST = "rest"
+
+
+class PerBlock(float):
+    """The largest of the numbers of the blocks, a float that knows all of them.
+
+    Parameters
+    ----------
+    each : mapping of str to float
+        By the names of the blocks, "rest" for those that are not named.
+    """
+
+    each: dict[str, float]
+
+    def __new__(cls, each: Mapping[str, float]) -> PerBlock:
+        """Return the largest."""
+        largest = super().__new__(cls, max(each.values()))
+        largest.each = dict(each)
+        return largest
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Return what copies are made of."""
+        return (self.each,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PerBlock) and self.each == other.each
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self.each.items())))
+
+    def shares(self, name: str, blocks: Sequence[Any]) -> Float64Array:
+        """Return the numbers of all coordinates, relative to the largest; `blocks` have a name, a start and a stop."""
+        if not blocks:
+            raise ValueError(f"{name} by block needs the potential of a Network, whose blocks have names")
+        names, out = [block.name for block in blocks], np.zeros(blocks[-1].stop)
+        for key in self.each:
+            if key != REST:
+                checks.one_of(key, f"{name}'s block", names)
+        missing = [key for key in names if key not in self.each]
+        if missing and REST not in self.each:
+            raise ValueError(f'{name} lacks {missing}; expected all of {names}, or "rest" for those not named')
+        for block in blocks:
+            out[block.start : block.stop] = self.each.get(block.name, self.each.get(REST, 0.0)) / self
+        return out
+
+
+def by_block(values: Mapping[str, Any], name: str, *, strict: bool) -> PerBlock:
+    """Return numbers by block, > 0 if `strict`, else >= 0.
 
     Raises
     ------
     TypeError, ValueError
-        Unless it is a number > 0, a 1-dimensional array of numbers >= 0 that are not all 0, or a function.
+        Unless there is one at least, by the name of a block.
     """
-    if isinstance(lr, Schedule):
+    if not values or not all(isinstance(key, str) for key in values):
+        raise ValueError(f"{name} must have a number for each block by its name, got {checks.describe(values)}")
+    return PerBlock({k: checks.real(v, f"{name}[{k!r}]", minimum=0.0, strict=strict) for k, v in values.items()})
+
+
+def decay(value: Any) -> float:
+    """Return a `weight_decay` as a number, which is a `PerBlock` where blocks have their own; 0 for those not named."""
+    if isinstance(value, PerBlock):
+        return value
+    if isinstance(value, Mapping):
+        each = by_block(value, "weight_decay", strict=False)
+        return PerBlock({REST: 0.0, **each.each}) if each > 0 else 0.0
+    return checks.real(value, "weight_decay", minimum=0.0)
+
+
+def read(lr: Any) -> float:
+    """Return an `lr` as a number, a `Schedule` where it is not the same for all steps, `PerBlock` where it is not for all blocks.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Unless it is a number > 0, a 1-dimensional array of numbers >= 0 that are not all 0, a function, or a mapping of
+        blocks to numbers > 0.
+    """
+    if isinstance(lr, Schedule | PerBlock):
         return lr
+    if isinstance(lr, Mapping):
+        return by_block(lr, "lr", strict=True)
     if callable(lr):
         return Schedule((), lr)
     if isinstance(lr, list | tuple | np.ndarray) and np.ndim(lr) > 0:

@@ -38,7 +38,7 @@ def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
 @scalar
 def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
     """Return x + hv/(√s + ε)."""
-    return (at.x + c.h * at.v / (math.sqrt(at.moment) + c.eps),)
+    return (at.x + c.h * at.share * at.v / (math.sqrt(at.moment) + c.eps),)
 
 
 def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
@@ -49,7 +49,7 @@ def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: 
 
 METHOD = method_of(
     Move(_of_step, _averaged, ("v", "moment"), moment=True),
-    Move(_of_step, _stepped, ("x",), moment=True),
+    Move(_of_step, _stepped, ("x",), moment=True, by_block=True),
     _update,
     has_moment=True,
 )

@@ -36,7 +36,7 @@ def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
 def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
     """Return x + η sgn v; NaN stays."""
     sign = 1.0 if at.v > 0 else (-1.0 if at.v < 0 else at.v)
-    return (at.x + c.h * sign,)
+    return (at.x + c.h * at.share * sign,)
 
 
 def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
@@ -45,7 +45,7 @@ def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: 
     return x - numbers.h * np.sign(m), m, s
 
 
-METHOD = method_of(Move(_of_step, _averaged, ("v",)), Move(_of_step, _stepped, ("x",)), _update)
+METHOD = method_of(Move(_of_step, _averaged, ("v",)), Move(_of_step, _stepped, ("x",), by_block=True), _update)
 
 
 @dataclass(frozen=True, repr=False)

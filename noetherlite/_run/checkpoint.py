@@ -18,7 +18,7 @@ from .._base.files import suffixed
 from .._base.types import Array
 from .._base.versions import versions
 from .._kernels import layout
-from .._kernels.rules import Method
+from .._motion.base import Algorithm
 from .._problem.analytic import Analytic
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Harmonic, Potential
@@ -30,13 +30,14 @@ from .trajectory import Trajectory
 EMBEDDED = 64_000_000  # data of up to this many bytes are stored in the checkpoint
 UNWRITTEN = "a checkpoint that could not be written"  # the cause of a stop, in `Watch.stopped`
 _SECONDS = 60.0
-_STATE = tuple(name for name in layout.State._fields if name not in ("y", "scratch", "parts"))
+_STATE = tuple(name for name in layout.State._fields if name not in ("work", "scratch", "parts"))
 ROWS = ("step", *layout.RECORDED, "params")
 
 
-def saved(method: Method) -> tuple[str, ...]:
+def saved(algorithm: Algorithm) -> tuple[str, ...]:
     """Return the arrays of the states of an algorithm's runs that a checkpoint holds."""
-    return tuple(name for name in _STATE if method.has_moment or name != "moment")
+    left_out = {name for name, needed in (("moment", algorithm.method.has_moment), ("y", algorithm.sam)) if not needed}
+    return tuple(name for name in _STATE if name not in left_out)
 
 
 class CheckpointError(OSError):
@@ -77,7 +78,8 @@ class CheckpointWriter:
         self.runs, self.single, self.error = runs, single, ""
         # Copies of the states, because runs in other threads continue while a checkpoint is written. Rows of the records that
         # are later than the copied state are ignored by `Runs.restore`.
-        self._copies = runs.state._replace(**{name: getattr(runs.state, name).copy() for name in saved(runs.method)})
+        names = saved(runs.algorithms[0])
+        self._copies = runs.state._replace(**{name: getattr(runs.state, name).copy() for name in names})
         self._lock = threading.RLock()
         self.header, self.fixed = _specify_start(runs, single)
         self.header["checkpoint_every"] = self.every
@@ -108,14 +110,14 @@ class CheckpointWriter:
     def take(self, group: slice) -> None:
         """Copy the states of a group of runs."""
         with self._lock:
-            for name in saved(self.runs.method):
+            for name in saved(self.runs.algorithms[0]):
                 getattr(self._copies, name)[group] = getattr(self.runs.state, name)[group]
 
     def save(self) -> None:
         """Write a checkpoint; one thread at a time."""
         with self._lock:
             arrays = dict(self.fixed)
-            for name in saved(self.runs.method):
+            for name in saved(self.runs.algorithms[0]):
                 arrays[f"state/{name}"] = getattr(self._copies, name)
             for name in ROWS:
                 rows = getattr(self.runs.records, name)

@@ -23,7 +23,7 @@ SPREAD_FROM = 1e8
 
 # Arrays of the states that are copied to the host after each call, and those of states and records copied on request.
 _SMALL = ("counts", "loss")
-_LARGE = ("x", "v", "gradient", "moment", "origin", "integral", "balance", "source", "charge", "sizes")
+_LARGE = ("x", "v", "gradient", "moment", "y", "origin", "integral", "balance", "source", "charge", "sizes")
 _RECORDS = ("step", *layout.RECORDED, "params")
 
 
@@ -54,8 +54,10 @@ class Fleet:
         self.runs, self.state, self.records = runs, runs.state, runs.records
         self.algorithm, self.streams = runs.kernels[0], runs.streams
         self.rates = np.array([a.h for a in runs.kernels])
-        if any(not np.array_equal(a.rates, self.algorithm.rates) for a in runs.kernels):
-            raise ValueError("lr must be the same schedule for all networks with backend='cuda'")
+        for name in ("rates", "shares"):
+            if any(not np.array_equal(getattr(a, name), getattr(self.algorithm, name)) for a in runs.kernels):
+                what = "schedule" if name == "rates" else "ratio of blocks"
+                raise ValueError(f"lr must be the same {what} for all networks with backend='cuda'")
         self.spread = _uses_whole_device(plan, len(runs))
         self.placing = device_layout.place(plan.problem, plan.laws, plan.n_params, plan.drawn, self.spread)
         self.fresh = True  # whether the host has the state of the device

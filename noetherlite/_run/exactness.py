@@ -73,7 +73,7 @@ def _law_sizes(plan: Plan, algorithm: Algorithm, x: Array) -> list[float]:
     """Return the size of each law's terms at x: |g(x)||x|, divided by the time per step for a law of J."""
     if not np.isfinite(x).all():
         return [np.inf for _ in plan.watched]
-    factor = 1 / algorithm.dt if algorithm.has_velocity else 1.0
+    factor = algorithm.largest_metric * (1 / algorithm.dt if algorithm.has_velocity else 1.0)
     with np.errstate(over="ignore", invalid="ignore"):
         length = factor * float(np.linalg.norm(x))
         return [float(np.max(s.norm(x), initial=0.0)) * length for s in plan.watched]

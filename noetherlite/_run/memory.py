@@ -109,7 +109,8 @@ def memory(
     params = R * s * plan.n_params if record_params else 0
     in_memory = params if E * params <= limits.PARAMS_IN_MEMORY else 0
     streams = 8 * plan.n_samples * (E if plan.batch else 1)  # without minibatches it is one for all
-    state = plan.state(1, with_moment=algorithm is not None and algorithm.method.has_moment)
+    needs = (algorithm.method.has_moment, algorithm.needs_work) if algorithm else (False, False)
+    state = plan.state(1, with_moment=needs[0], with_work=needs[1])
     run = 16 * P + _array_bytes(state) + R * (24 + 32 * K) + in_memory
     result = R * (74 + 56 * K + 10 * int(components.max())) + 2 * s * P
     common = _converted_bytes(plan) + _reduction_bytes(plan, E * R if record_params else 0)

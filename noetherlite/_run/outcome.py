@@ -35,7 +35,7 @@ def member(runs: Runs, e: int, stopped: str) -> Member:
         status, message = "completed", f"completed {steps} steps{how}{f', {blew_up}' if blew_up else ''}"
         if runs.algorithms[e].is_implicit:
             message += f", its equations solved to {_left_by_solver(runs)[e]:.1e}"
-    return Member(status, message, int(counts[EVALUATIONS]))
+    return Member(status, message, int(counts[EVALUATIONS]) * (2 if runs.algorithms[e].sam else 1))
 
 
 def _left_by_solver(runs: Runs) -> Float64Array:

@@ -12,8 +12,8 @@ import numpy as np
 from .._base import schema
 from .._base.types import Array
 from .._kernels import layout
-from .._kernels.rules import Method
 from .._motion.algorithms import specified
+from .._motion.base import Algorithm
 from .._problem.dataset import Dataset
 from .._problem.network import Network, NetworkPotential
 from .._problem.potentials import Harmonic, Potential, Radial, is_potential
@@ -58,7 +58,7 @@ def restart(
         {**arrays, **{f"records/{name}": array for name, array in rows.items()}},
         plan,
         records,
-        algorithms[0].method,
+        algorithms[0],
     )
     for name, array in rows.items():
         getattr(records, name)[...] = array
@@ -75,7 +75,7 @@ def restart(
     streams = tuple(stream(plan, key) for key in arrays["keys"])
     runs = Runs(plan, algorithms, arrays["start/x"], arrays["start/v"], arguments["t0"], records, streams, observables)
     runs.observed |= observed
-    runs.restore({name: arrays[f"state/{name}"] for name in saved(runs.method)})
+    runs.restore({name: arrays[f"state/{name}"] for name in saved(algorithms[0])})
     return runs
 
 
@@ -107,15 +107,17 @@ def _extended(
     return longer, values
 
 
-def _check_arrays(path: Path, arrays: Mapping[str, Any], plan: Plan, records: layout.Records, method: Method) -> None:
+def _check_arrays(
+    path: Path, arrays: Mapping[str, Any], plan: Plan, records: layout.Records, algorithm: Algorithm
+) -> None:
     """Raise ValueError unless the arrays of a checkpoint fit the runs that its header specifies."""
     E = len(records.step)
-    blank = plan.state(E, with_moment=method.has_moment)
+    blank = plan.state(E, with_moment=algorithm.method.has_moment)
     try:
         for name in ("start/x", "start/v"):
             schema.expect(arrays, name, "f", (E, plan.U.n_params))
         schema.expect(arrays, "keys", "u", (E,))
-        for group, names, template in (("records", ROWS, records), ("state", saved(method), blank)):
+        for group, names, template in (("records", ROWS, records), ("state", saved(algorithm), blank)):
             for name in names:
                 expected = getattr(template, name)
                 schema.expect(arrays, f"{group}/{name}", expected.dtype.kind, expected.shape)

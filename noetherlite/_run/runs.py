@@ -10,6 +10,8 @@ from .._base.types import Array, Float64Array
 from .._kernels import layout, pointwise
 from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
 from .._motion.base import Algorithm
+from .._problem.network import NetworkPotential
+from .._symmetry.records import refuse_mixed
 from .observe import Observables
 from .plan import Plan
 
@@ -62,8 +64,12 @@ class Runs:
         self.observables = observables
         self.observed: dict[str, Array] = {} if observables is None else observables.empty(*records.step.shape)
         self.method = algorithms[0].method
-        self.kernels = tuple(a.kernel(t0) for a in algorithms)
-        self.state = plan.state(len(algorithms), records.parts.shape[1] > 0, self.method.has_moment)
+        blocks = plan.U.network.blocks if isinstance(plan.U, NetworkPotential) else ()
+        self.kernels = tuple(a.kernel(t0, blocks) for a in algorithms)
+        for numbers in self.kernels:
+            refuse_mixed(plan.watched, numbers)
+        needs = {"with_moment": self.method.has_moment, "with_work": any(a.needs_work for a in algorithms)}
+        self.state = plan.state(len(algorithms), records.parts.shape[1] > 0, **needs)
 
     def __len__(self) -> int:
         return len(self.algorithms)

@@ -46,6 +46,8 @@ def start(
     record_params = checks.boolean(record_params, "record_params")
     algorithms = [algorithm.over(steps) for algorithm in algorithms]
     E, first = len(algorithms), algorithms[0]
+    if first.grad_accumulation > 1 and batch_size is None:
+        raise ValueError(f"grad_accumulation={first.grad_accumulation} needs batch_size, the samples of a minibatch")
     v, begin = motion(first, x0.shape, velocity, t0)
     if first.is_implicit and batch_size is not None:
         raise ValueError(

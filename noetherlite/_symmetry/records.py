@@ -168,6 +168,17 @@ def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Law
     )
 
 
+def refuse_mixed(symmetries: Sequence[Family], algorithm: layout.Algorithm) -> None:
+    """Raise ValueError if a given symmetry turns coordinates of different rates into each other, which has no law."""
+    if not algorithm.metric:
+        return
+    for s in symmetries:
+        if isinstance(s, Symmetry) and (algorithm.shares[:, None] != algorithm.shares)[s.G != 0].any():
+            raise ValueError(
+                f"lr by block must be the same for all coordinates that {s.name!r} mixes, whose Q is else lost"
+            )
+
+
 class _Course(NamedTuple):
     """Data that the laws of a run share; arrays of shape (R,) or (E, R), except `push`, whose last axis is 1."""
 

@@ -30,7 +30,7 @@ from .placed import (
     tiles_at,
 )
 from .rules import addresses_of_rules
-from .steps import attribute, clip, combine, form, slot, write
+from .steps import ascend, attribute, clip, combine, decayed, form, gather, multiply, slot, weigh, write
 from .tiles import Tiles
 from .tiles import empty as tiles
 
@@ -150,6 +150,8 @@ def vector_of(state, code):
         return state.v
     if code == schedule.G:
         return state.gradient
+    if code == schedule.WORK:
+        return state.work
     return window(state.y, 0, state.y.size if code == schedule.Y else 0)
 
 
@@ -184,9 +186,19 @@ def advance(run, x, n_steps):
             clip(algorithm.clip, state.gradient)
         elif op == schedule.FINISH:
             if algorithm.weight_decay != 0:
-                combine(1.0, state.gradient, algorithm.weight_decay, at, state.gradient)
+                decayed(algorithm, state.gradient, 1.0, at, state.gradient)
             state.counts[EVALUATIONS] += 1
             judge(state.loss[0], state)
+        elif op == schedule.SCALE:
+            multiply(algorithm.shares, state.gradient, state.gradient)
+        elif op == schedule.WEIGH:
+            weigh(algorithm, a, at, state.work)
+        elif op == schedule.GATHER:
+            gather(a, row[B], state)
+        elif op == schedule.ASCEND:
+            ascend(algorithm.ascent, x, state.gradient, state.y)
+        elif op == schedule.RETURN:
+            combine(1.0, state.y, -1.0, x, state.y)
         elif op == schedule.COUNT:
             state.counts[STEPS_DONE] += 1
         elif op == schedule.STRETCH:
@@ -199,7 +211,7 @@ def advance(run, x, n_steps):
         elif op == schedule.NOISE:
             noise.draw(batches.key, state.counts[STEPS_DONE], at)
         elif op == schedule.UNDECAYED:
-            combine(1.0, state.gradient, -algorithm.weight_decay, x, state.y)
+            decayed(algorithm, state.gradient, -1.0, x, at)
         elif op == schedule.ATTRIBUTE:
             attribute(run, algorithm, laws, state)
         elif op == schedule.CHECK:

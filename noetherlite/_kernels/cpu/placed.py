@@ -189,7 +189,7 @@ def _laws(dtype: str) -> layout.Laws:
 
 problem_at = _tuple_at(_problem)
 tiles_at = _tuple_at(lambda dtype: empty(_problem(dtype), 1))
-algorithm_at = _tuple_at(lambda dtype: layout.Algorithm(0, *[0.0] * 7, (0.0,) * layout.N_CONSTANTS, 0.0, np.empty(0)))
+algorithm_at = _tuple_at(lambda dtype: layout.Algorithm(0, *[0.0] * 7, clip=0.0))
 laws_at = _tuple_at(_laws)
 batches_at = _tuple_at(lambda dtype: layout.Batches(1, np.uint64(0), np.empty(1, np.int64)))
 program_at = _tuple_at(lambda dtype: schedule.Program(np.empty((1, 6), np.int64), 0, 0))

@@ -43,8 +43,9 @@ def _over_coordinates(move: Move, dtype: str) -> Any:
         algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
         c = coefficients(algorithm, state.counts[STEPS_DONE])
         x, v, g, y, moment = state.x, state.v, state.gradient, state.y, state.moment
+        shares, decays = algorithm.shares, algorithm.decays
         for i in range(x.size):
-            visit(c, x, v, g, y, moment, i)
+            visit(c, x, v, g, y, moment, shares, decays, i)
         return 0.0
 
     return over_coordinates
@@ -57,7 +58,8 @@ def _over_components(law: Law, dtype: str) -> Any:
     def over_components(algorithm_address, laws_address, state_address):
         algorithm, laws = algorithm_at(algorithm_address, number), laws_at(laws_address, number)
         state = state_at(state_address, number)
-        c, decays = coefficients(algorithm, state.counts[STEPS_DONE]), algorithm.weight_decay != 0
+        c, decay = coefficients(algorithm, state.counts[STEPS_DONE]), algorithm.weight_decay
+        ascends = algorithm.ascent > 0
         square, pull = slot(state, schedule.SQUARE), slot(state, schedule.PULL)
         moved, cross = slot(state, schedule.MOVED), slot(state, schedule.CROSS)
         origin, integral, balance = state.origin, state.integral, state.balance
@@ -68,7 +70,10 @@ def _over_components(law: Law, dtype: str) -> Any:
             while after < n and laws.symmetric[after] == symmetric:
                 after += 1
             for j in range(laws.start[l], laws.start[after]):
-                forms = square[j], pull[j] if decays else 0.0, moved[j], cross[j]
+                lost = pull[j] if decay != 0 else 0.0
+                if ascends:
+                    lost = decay * lost - cross[j]
+                forms = square[j], lost, moved[j], cross[j]
                 visit(c, forms, symmetric != 0, origin, integral, balance, source, charge, j)
             l = after
         return 0.0

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import discrete_laws, layout, pointwise, schedule
 from ..jit import compiled, inlined, merged
-from ..layout import STEPS_DONE
+from ..layout import EVALUATIONS, STEPS_DONE
 from .intrinsics import window
 from .layers import copy
 from .placed import float64_at
@@ -23,15 +23,66 @@ def combine(a, x, b, y, out):
 
 
 @merged
+def norm_squared(a):
+    """|a|² in doubles."""
+    total = 0.0
+    for i in range(a.size):
+        total += np.float64(a[i]) * a[i]
+    return total
+
+
+@merged
 def clip(most, gradient):
     """Shrink ∇U to the norm `most` where it is longer."""
-    total = 0.0
-    for i in range(gradient.size):
-        total += np.float64(gradient[i]) * gradient[i]
-    factor = discrete_laws.clipping(total, most)
+    factor = discrete_laws.clipping(norm_squared(gradient), most)
     if factor < 1:
         for i in range(gradient.size):
             gradient[i] = factor * gradient[i]
+
+
+@merged
+def ascend(rho, x, gradient, y):
+    """Y = x + ρ∇U/|∇U|."""
+    combine(1.0, x, discrete_laws.ascending(norm_squared(gradient), rho), gradient, y)
+
+
+@merged
+def multiply(factors, a, out):
+    """Out_i = factors_i a_i."""
+    for i in range(a.size):
+        out[i] = factors[i] * a[i]
+
+
+@merged
+def weigh(algorithm, which, a, out):
+    """Out = a in the metric, or the decay of a, relative to the largest λ."""
+    if which == schedule.BY_DECAY:
+        multiply(algorithm.decays, a, out)
+    else:
+        for i in range(a.size):
+            out[i] = a[i] / algorithm.shares[i]
+
+
+@merged
+def decayed(algorithm, gradient, sign, x, out):
+    """Out = ∇U ± λx."""
+    if algorithm.decays.size > 0:
+        for i in range(x.size):
+            out[i] = gradient[i] + sign * algorithm.weight_decay * algorithm.decays[i] * x[i]
+    else:
+        combine(1.0, gradient, sign * algorithm.weight_decay, x, out)
+
+
+@merged
+def gather(number, of, state):
+    """Add ∇U of minibatch `number` to those before; after the last of them the gradient is their mean."""
+    if number == 0:
+        combine(1.0, state.gradient, 0.0, state.gradient, state.work)
+    elif number < of - 1:
+        combine(1.0, state.gradient, 1.0, state.work, state.work)
+    else:
+        combine(1.0 / of, state.gradient, 1.0 / of, state.work, state.gradient)
+    state.counts[EVALUATIONS] += number < of - 1
 
 
 @merged
@@ -64,17 +115,44 @@ def largest(a):
 
 
 @inlined
+def weighed_largest(algorithm, a):
+    """max|a|, in the metric."""
+    if not algorithm.metric:
+        return largest(a)
+    out = 0.0
+    for i in range(a.size):
+        out = max(out, abs(a[i]) / algorithm.shares[i])
+    return out
+
+
+@inlined
 def measure(algorithm, state):
     """Enter the sizes of the laws' terms at the present step."""
     K = state.balance.size
     if K == 0:
         return
     norm = slot(state, schedule.RECORDED_SIZE)
-    sizes = largest(state.x if algorithm.law == layout.OF_Q else state.v), largest(state.gradient)
+    of_law = state.x if algorithm.law == layout.OF_Q else state.v
+    sizes = weighed_largest(algorithm, of_law), weighed_largest(algorithm, state.gradient)
     for i in range(2):
         row = window(state.sizes, i * K, K)
         for j in range(K):
             row[j] = max(row[j], norm[j] * sizes[i])
+
+
+@inlined
+def excess(problem, algorithm, state):
+    """½m|v|² + ½λ|x|², the first in the metric."""
+    if not algorithm.metric and algorithm.decays.size == 0:
+        out = 0.5 * algorithm.mass * square(problem, state.v)
+        if algorithm.weight_decay != 0:
+            out += 0.5 * algorithm.weight_decay * square(problem, state.x)
+        return out
+    vv = xx = 0.0
+    for i in range(state.x.size):
+        vv += np.float64(state.v[i]) * state.v[i] / (algorithm.shares[i] if algorithm.metric else 1.0)
+        xx += np.float64(state.x[i]) * state.x[i] * (algorithm.decays[i] if algorithm.decays.size > 0 else 1.0)
+    return 0.5 * (algorithm.mass * vv + algorithm.weight_decay * xx)
 
 
 @inlined
@@ -84,9 +162,7 @@ def write(problem, algorithm, laws, state, records, loss):
     row = pointwise.row_of(step, records.every, records.step.size)
     records.step[row] = step
     records.loss[row] = loss
-    records.excess[row] = 0.5 * algorithm.mass * square(problem, state.v)
-    if algorithm.weight_decay != 0:
-        records.excess[row] += 0.5 * algorithm.weight_decay * square(problem, state.x)
+    records.excess[row] = excess(problem, algorithm, state)
     if records.params.shape[0] > 0:
         copy(state.x, window(records.params, row * state.x.size, state.x.size))
     if records.parts.shape[0] > 0:

@@ -75,7 +75,7 @@ def _move(move: Move, P: int) -> Phase:
     def phase(algorithm, problem, counts, x, v, g, y, moment, loss):
         c = coefficients(algorithm, counts[STEPS_DONE])
         for i in range(P):
-            visit(c, x, v, g, y, moment, i)
+            visit(c, x, v, g, y, moment, algorithm.shares, algorithm.decays, i)
         return loss
 
     return phase

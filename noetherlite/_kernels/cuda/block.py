@@ -25,16 +25,34 @@ from .device_layout import (
 from .jit import MOST_THREADS, device, kernel, written_out
 from .laws import form
 from .network import add_up, backward, forward, loss
-from .steps import analytic, clip, energy, finish, gradient_norm, judge, measure, norms, write
+from .steps import (
+    analytic,
+    ascend,
+    back,
+    clip,
+    energy,
+    finish,
+    gather,
+    gradient_norm,
+    judge,
+    measure,
+    norms,
+    scale,
+    undecayed,
+    weigh,
+    write,
+)
 
 
 @written_out
 def vector_of(run, code):
-    """Return x, v, the gradient or y."""
+    """Return x, v, the gradient, y or the work."""
     if code == schedule.X:
         return run.x
     if code == schedule.V:
         return run.v
+    if code == schedule.WORK:
+        return run.work
     return run.gradient if code == schedule.G else run.y
 
 
@@ -85,10 +103,22 @@ def perform(functions, row, step, setting, algorithm, run, state, records, e, fi
         clip(algorithm.clip, run, first, stride)
     elif op == schedule.NOISE:
         draw(setting.batches.key[e], step, x, first, stride)
+    elif op == schedule.SCALE:
+        scale(algorithm.shares, run.gradient, first, stride)
+    elif op == schedule.WEIGH:
+        weigh(algorithm, a, x, run.work, first, stride)
+    elif op == schedule.UNDECAYED:
+        undecayed(algorithm, run, first, stride)
+    elif op == schedule.GATHER:
+        gather(a, b, run, state.counts, e, first, stride)
+    elif op == schedule.ASCEND:
+        ascend(algorithm.ascent, run, first, stride)
+    elif op == schedule.RETURN:
+        back(run, first, stride)
     elif op == schedule.FINISH:
         finish(algorithm, x, run, state.counts, e, first, stride)
     elif op == schedule.NORMS:
-        norms(run, first, stride)
+        norms(algorithm, run, first, stride)
     elif op == schedule.WRITE:
         measure(algorithm.law, laws, tables, run, state.sizes, e, first, stride)
         write(run.losses[a], algorithm, step, laws, tables, run, records, e, first, stride)
@@ -120,7 +150,7 @@ def draw(key, step, out, first, stride):
 
 
 @written_out
-def arrays_of(x, v, gradient, moment, y, memory, doubles, K, tables):
+def arrays_of(x, v, gradient, moment, y, work, memory, doubles, K, tables):
     """Return the views that belong to one run: vectors (P,), memory of a pass (tables.memory,), doubles (tables.doubles,).
 
     `doubles` holds all that is float64 whatever the parameters are; K is the number of law components.
@@ -133,6 +163,7 @@ def arrays_of(x, v, gradient, moment, y, memory, doubles, K, tables):
         gradient,
         moment,
         y,
+        work,
         memory,
         doubles[ORIGIN * K : (ORIGIN + 1) * K],
         doubles[INTEGRAL * K : (INTEGRAL + 1) * K],
@@ -205,7 +236,24 @@ def train(functions, setting, rates, run, state, records, e, n_steps):
 def with_rate(a, h):
     """Return the algorithm with its own time per step."""
     return layout.Algorithm(
-        a.law, h, a.mass, a.gamma, a.alpha, a.t0, a.weight_decay, a.momentum, a.constants, a.clip, a.rates
+        a.law,
+        h,
+        a.mass,
+        a.gamma,
+        a.alpha,
+        a.t0,
+        a.weight_decay,
+        a.momentum,
+        a.constants,
+        a.clip,
+        a.rates,
+        a.times,
+        a.metric,
+        a.shares,
+        a.decays,
+        a.ascent,
+        a.pull,
+        a.accumulated,
     )
 
 
@@ -214,16 +262,19 @@ def train_with_vectors(functions, setting, rates, state, memory, doubles, vector
     """Advance one run whose vectors are copied to `vectors` for as long."""
     first, stride, P = cuda.threadIdx.x, cuda.blockDim.x, state.x.shape[1]
     x, v, gradient, y = vectors[:P], vectors[P : 2 * P], vectors[2 * P : 3 * P], vectors[3 * P : 4 * P]
-    run = arrays_of(x, v, gradient, state.moment[e], y, memory, doubles, state.origin.shape[1], setting.tables)
+    moment, work, K = state.moment[e], state.work[e], state.origin.shape[1]
+    run = arrays_of(x, v, gradient, moment, y, work, memory, doubles, K, setting.tables)
     copy(state.x[e], x, first, stride)
     copy(state.v[e], v, first, stride)
     copy(state.gradient[e], gradient, first, stride)
+    copy(state.y[e], y, first, stride)
     fetch(state, run, e, first, stride)
     train(functions, setting, rates, run, state, records, e, n_steps)
     cuda.syncthreads()
     copy(x, state.x[e], first, stride)
     copy(v, state.v[e], first, stride)
     copy(gradient, state.gradient[e], first, stride)
+    copy(y, state.y[e], first, stride)
     keep(state, run, e, first, stride)
 
 
@@ -242,7 +293,8 @@ def in_global(setting, state, scratch, e):
     """Return the views of a run that is in global memory."""
     memory, doubles = scratch.memory[e], scratch.doubles[e]
     x, v, gradient, moment, y = state.x[e], state.v[e], state.gradient[e], state.moment[e], state.y[e]
-    return arrays_of(x, v, gradient, moment, y, memory, doubles, state.origin.shape[1], setting.tables)
+    K = state.origin.shape[1]
+    return arrays_of(x, v, gradient, moment, y, state.work[e], memory, doubles, K, setting.tables)
 
 
 @functools.cache

@@ -87,6 +87,7 @@ class RunArrays(NamedTuple):
     gradient: NDArray[Any]
     moment: NDArray[Any]  # (P,), or empty; in global memory
     y: NDArray[Any]
+    work: NDArray[Any]  # (P,), or empty; in global memory
     memory: NDArray[Any]  # (tables.memory,)
     origin: NDArray[np.float64]  # (K,)
     integral: NDArray[np.float64]

@@ -55,7 +55,7 @@ def _over_coordinates(move: Move) -> Any:
     def over_coordinates(algorithm, step, laws, tables, run, first, stride):
         c = coefficients(algorithm, step)
         for i in range(first, run.x.size, stride):
-            visit(c, run.x, run.v, run.gradient, run.y, run.moment, i)
+            visit(c, run.x, run.v, run.gradient, run.y, run.moment, algorithm.shares, algorithm.decays, i)
 
     return over_coordinates
 
@@ -67,14 +67,16 @@ def _over_components(law: Law) -> Any:
 
     @device
     def over_components(algorithm, step, laws, tables, run, first, stride):
-        c, decays = coefficients(algorithm, step), algorithm.weight_decay != 0
+        c, decay, ascends = coefficients(algorithm, step), algorithm.weight_decay, algorithm.ascent > 0
         for l in range(laws.kind.size):
             for j in range(first, laws.start[l + 1] - laws.start[l], stride):
                 at, pieces = laws.start[l] + j, run.pieces
                 square = total(laws, tables, schedule.SQUARE, l, j, pieces) if has_square else 0.0
-                pull = total(laws, tables, schedule.PULL, l, j, pieces) if decays else 0.0
+                pull = total(laws, tables, schedule.PULL, l, j, pieces) if decay != 0 else 0.0
                 moved = total(laws, tables, schedule.MOVED, l, j, pieces) if has_moved else 0.0
                 cross = total(laws, tables, schedule.CROSS, l, j, pieces) if has_cross else 0.0
+                if ascends:
+                    pull = decay * pull - total(laws, tables, schedule.CROSS, l, j, pieces)
                 forms, symmetric = (square, pull, moved, cross), laws.symmetric[l] != 0
                 visit(c, forms, symmetric, run.origin, run.integral, run.balance, run.source, run.charge, at)
 

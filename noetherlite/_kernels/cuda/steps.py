@@ -13,16 +13,17 @@ from .laws import total
 
 
 @device
-def norms(run, first, stride):
-    """Leave the pieces of |v|² and |x|², and of the largest |x_i|, |v_i| and |∇U_i|."""
+def norms(algorithm, run, first, stride):
+    """Leave the pieces of |v|² and |x|², and of the largest |x_i|, |v_i| and |∇U_i|: in the metric, x in |x|² by the decays."""
     n = run.norms.size // N_NORMS
     for c in range(first, n, stride):
         vv = xx = 0.0
         x = v = g = 0.0
         for i in range(c, run.x.size, n):
-            vv += np.float64(run.v[i]) * run.v[i]
-            xx += np.float64(run.x[i]) * run.x[i]
-            x, v, g = max(x, abs(run.x[i])), max(v, abs(run.v[i])), max(g, abs(run.gradient[i]))
+            share = algorithm.shares[i] if algorithm.metric else 1.0
+            vv += np.float64(run.v[i]) * run.v[i] / share
+            xx += np.float64(run.x[i]) * run.x[i] * (algorithm.decays[i] if algorithm.decays.size > 0 else 1.0)
+            x, v, g = max(x, abs(run.x[i]) / share), max(v, abs(run.v[i]) / share), max(g, abs(run.gradient[i]) / share)
         run.norms[VELOCITY_SQUARED * n + c] = vv
         run.norms[X_SQUARED * n + c] = xx
         run.norms[LARGEST_X * n + c] = x
@@ -42,12 +43,73 @@ def gradient_norm(run, first, stride):
 
 
 @device
-def clip(most, run, first, stride):
-    """Shrink ∇U to the norm `most` where it is longer, of the pieces that `gradient_norm` left."""
+def norm_squared(run):
+    """|∇U|² of the pieces that `gradient_norm` left."""
     total = 0.0
     for c in range(run.norms.size // N_NORMS):
         total += run.norms[c]
-    factor = discrete_laws.clipping(total, most)
+    return total
+
+
+@device
+def ascend(rho, run, first, stride):
+    """Y = x + ρ∇U/|∇U|."""
+    factor = discrete_laws.ascending(norm_squared(run), rho)
+    for i in range(first, run.x.size, stride):
+        run.y[i] = run.x[i] + factor * run.gradient[i]
+
+
+@device
+def back(run, first, stride):
+    """Y less x."""
+    for i in range(first, run.x.size, stride):
+        run.y[i] = run.y[i] - run.x[i]
+
+
+@device
+def scale(factors, a, first, stride):
+    """A_i times factors_i."""
+    for i in range(first, a.size, stride):
+        a[i] = factors[i] * a[i]
+
+
+@device
+def weigh(algorithm, which, a, out, first, stride):
+    """Out = a in the metric, or the decay of a, relative to the largest λ."""
+    for i in range(first, a.size, stride):
+        out[i] = algorithm.decays[i] * a[i] if which == schedule.BY_DECAY else a[i] / algorithm.shares[i]
+
+
+@device
+def decay_of(algorithm, i):
+    """λ of a coordinate."""
+    return algorithm.weight_decay * (algorithm.decays[i] if algorithm.decays.size > 0 else 1.0)
+
+
+@device
+def undecayed(algorithm, run, first, stride):
+    """Work = ∇U, without λx."""
+    for i in range(first, run.x.size, stride):
+        run.work[i] = run.gradient[i] - decay_of(algorithm, i) * run.x[i]
+
+
+@device
+def gather(number, of, run, counts, e, first, stride):
+    """Add ∇U of minibatch `number` to those before; after the last of them the gradient is their mean."""
+    for i in range(first, run.x.size, stride):
+        total = run.gradient[i] if number == 0 else run.gradient[i] + run.work[i]
+        if number < of - 1:
+            run.work[i] = total
+        else:
+            run.gradient[i] = total / of
+    if first == 0:
+        counts[e, layout.EVALUATIONS] += number < of - 1
+
+
+@device
+def clip(most, run, first, stride):
+    """Shrink ∇U to the norm `most` where it is longer, of the pieces that `gradient_norm` left."""
+    factor = discrete_laws.clipping(norm_squared(run), most)
     if factor < 1:
         for i in range(first, run.gradient.size, stride):
             run.gradient[i] = factor * run.gradient[i]
@@ -139,7 +201,7 @@ def finish(algorithm, x, run, counts, e, first, stride):
     """∇U + λx, and the end of the run if U is not finite."""
     if algorithm.weight_decay != 0:
         for i in range(first, x.size, stride):
-            run.gradient[i] = run.gradient[i] + algorithm.weight_decay * x[i]
+            run.gradient[i] = run.gradient[i] + decay_of(algorithm, i) * x[i]
     if first == 0:
         counts[e, layout.EVALUATIONS] += 1
         judge(run.losses[schedule.BATCH], counts, e)

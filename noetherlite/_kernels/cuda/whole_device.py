@@ -80,7 +80,7 @@ class Spread:
                 blocks = 1 if op in _SINGLE else MOST_BLOCKS
                 arguments = (self.settings[which], self.rates, self.state, self.scratch, self.records, self.e, r, step)
                 self.kernels.phase[blocks, MOST_THREADS](*arguments)
-                self.evaluations += op == schedule.FINISH
+                self.evaluations += op == schedule.FINISH or (op == schedule.GATHER and a < b - 1)
 
     def _inputs(self, h: int, which: int) -> Matrix:
         """Return a_{h−1}, (n_{h−1}, samples)."""

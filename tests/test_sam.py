@@ -1,0 +1,178 @@
+"""Sharpness-aware minimisation and accumulated gradients: beside optax and PyTorch, the exact laws, what they change."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from problems import EPS, problem
+
+import noetherlite as nl
+from noetherlite._kernels import reference
+
+NET, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
+STEPS, RHO = 200, 0.1
+BASES = [
+    nl.GD(0.1), nl.GD(0.1, weight_decay=0.1), nl.HeavyBall(0.05, 0.9, 0.5, weight_decay=0.1, clip=0.2), nl.Nesterov(0.05, weight_decay=0.1),
+    nl.Adam(0.003, weight_decay=0.1), nl.Adam(0.003, decoupled=True, weight_decay=0.1), nl.RMSProp(0.001), nl.AdaGrad(0.05, 0.1),
+    nl.Lion(0.001, weight_decay=0.1), nl.SignGD(0.001, 0.5, weight_decay=0.1),
+]  # fmt: skip
+BACKENDS = ["reference", pytest.param("cpu", marks=pytest.mark.needs_jit)]
+by_name = pytest.mark.parametrize("base", BASES, ids=lambda a: f"{type(a).__name__}{a.weight_decay:g}")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", [nl.GD, nl.HeavyBall, nl.Adam])
+def test_steps_are_optaxs(kind, backend):
+    optax, jax = pytest.importorskip("optax"), pytest.importorskip("jax")
+    from optax import contrib
+
+    with jax.enable_x64(True):
+        inner = {
+            nl.GD: lambda: optax.sgd(0.1),
+            nl.HeavyBall: lambda: optax.sgd(0.1, 0.9),
+            nl.Adam: lambda: optax.adam(0.1),
+        }[kind]()
+        uphill = optax.chain(contrib.normalize(), optax.sgd(RHO))
+        peer = contrib.sam(inner, uphill, sync_period=2, opaque_mode=True)
+
+        def gradient(x, step=0):
+            return jax.numpy.asarray(U.gradient(np.asarray(x)))
+
+        x, steps = jax.numpy.asarray(X0), STEPS // 4
+        state = peer.init(x)
+        for _ in range(steps):
+            updates, state = peer.update(gradient(x), state, x, grad_fn=gradient)
+            x = x + updates
+    run = nl.integrate(U, nl.SAM(kind(0.1), RHO), X0, steps, backend=backend)
+    assert np.abs(np.asarray(x) - run.x).max() <= 64 * steps * EPS * np.abs(run.x).max()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@by_name
+def test_steps_are_those_of_the_base_with_gradients_uphill(base, backend):
+    """The base itself, on a potential whose gradient is the one at x + ρ∇U/|∇U|."""
+
+    def uphill(x):
+        g = U.gradient(x)
+        return U.value(x), U.gradient(x + RHO / np.linalg.norm(g) * g)
+
+    peer = nl.integrate(nl.potentials.Callable(uphill, U.n_params), base, X0, STEPS, laws=None)
+    run = nl.integrate(U, nl.SAM(base, RHO), X0, STEPS, backend=backend)
+    assert np.abs(peer.x - run.x).max() <= 64 * STEPS * EPS * np.abs(run.x).max()
+    np.testing.assert_allclose(run.loss, peer.loss, rtol=64 * STEPS * EPS)  # of x, not of the point uphill
+    assert run.n_gradients == 2 * (STEPS + 1)
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    plain = nl.integrate(U, base, X0, STEPS, backend=backend)
+    assert np.abs(plain.x - run.x).max() > 1e-4
+
+
+def test_the_law_of_gradient_descent_is_that_of_the_theory():
+    """Q' − Q = (ηρ/|∇U(x)|)⟨G∇U(x), ∇U(y)⟩ + ½η²⟨∇U(y), G∇U(y)⟩."""
+    eta, scaling = 0.1, next(f for f in nl.symmetries(U) if f.name == "scaling:1")
+    run = nl.integrate(U, nl.SAM(nl.GD(eta), RHO), X0, 30, record_params=True, backend="reference")
+    made = []
+    for x in run.params[:-1]:
+        g = U.gradient(x)
+        at_y = U.gradient(x + RHO * g / np.linalg.norm(g))
+        uphill = scaling.pair(g, at_y) / np.linalg.norm(g)
+        made.append(eta * RHO * uphill + 0.5 * eta**2 * scaling.pair(at_y, at_y))
+    change, size = np.diff(run.laws["scaling:1"].quantity, axis=0), np.abs(run.laws["scaling:1"].quantity).max()
+    assert np.abs(change - made).max() <= 64 * EPS * size
+    alone = 0.5 * eta**2 * scaling.pair(at_y, at_y)
+    assert np.abs(change[-1] - alone).max() > 1e-6  # negative control: the law of gradient descent is not its law
+
+
+@pytest.mark.needs_jit
+@by_name
+def test_the_exact_law_holds_over_ten_thousand_steps_of_minibatches(base):
+    run = nl.integrate(U, nl.SAM(base, RHO), X0, 10_000, record_every=1000, batch_size=5, rng=0)
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+
+
+@by_name
+def test_a_gradient_that_is_not_the_potentials_breaks_the_law(base, monkeypatch):
+    of = reference.value_and_gradient
+    monkeypatch.setattr(reference, "value_and_gradient", lambda p, x, s: (of(p, x, s)[0], 1e-6 + of(p, x, s)[1]))
+    run = nl.integrate(U, nl.SAM(base, RHO), X0, 20, backend="reference")
+    assert run.laws["scaling:1"].verdict == "broken"
+
+
+def test_it_moves_away_from_the_base_in_proportion_to_rho():
+    """In a bowl of curvature a the fixed point is a cycle of two, of half-width ηaρ/(2 − ηa)."""
+    bowl = nl.potentials.Harmonic(np.diag([1.0]))
+    run = nl.integrate(bowl, nl.SAM(nl.GD(0.1), 0.2), [1.0], 400, backend="reference", laws=None)
+    np.testing.assert_allclose(abs(run.x[0]), 0.1 * 0.2 / (2 - 0.1), rtol=1e-9)
+    ends = [nl.integrate(U, nl.SAM(nl.GD(0.1), rho), X0, 20, backend="reference").x for rho in (0.02, 0.01, 1e-12)]
+    assert 1.9 < np.linalg.norm(ends[0] - ends[2]) / np.linalg.norm(ends[1] - ends[2]) < 2.1
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("algorithm", [nl.SAM(nl.HeavyBall(0.05), RHO), nl.Adam(0.01, grad_accumulation=3)], ids=str)
+def test_a_resumed_run_and_a_member_of_an_ensemble_are_the_run(algorithm, tmp_path):
+    options = {"batch_size": 5, "rng": 3, "record_every": 4}
+    whole = nl.integrate(U, algorithm, X0, 21, **options)
+    stop = {"checkpoint": tmp_path / "run", "checkpoint_every": 4, "callback": lambda snapshot: snapshot.step == 12}
+    assert nl.integrate(U, algorithm, X0, 21, **options, **stop).status == "stopped"
+    resumed = nl.resume(tmp_path / "run")
+    assert np.array_equal(resumed.x, whole.x)
+    for name, law in whole.laws.items():
+        assert np.array_equal(law.discrete_residual, resumed.laws[name].discrete_residual)
+    seed = np.random.SeedSequence(3)
+    member = nl.ensemble(U, algorithm, X0[None], 21, **{**options, "rng": seed})
+    alone = nl.integrate(U, algorithm, X0, 21, **{**options, "rng": np.random.SeedSequence(3).spawn(1)[0]})
+    assert np.array_equal(member.x[0], alone.x)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["SGD", "AdamW"])
+def test_accumulated_steps_are_pytorchs(kind, backend):
+    """Four minibatches of three are the epoch of twelve: a step is one of the full batch, as loss/4 summed by backward()."""
+    torch = pytest.importorskip("torch")
+    algorithm = {
+        "SGD": nl.HeavyBall(0.05, 0.9, weight_decay=0.1, grad_accumulation=4),
+        "AdamW": nl.Adam(0.003, decoupled=True, weight_decay=0.1, grad_accumulation=4, clip=0.3),
+    }[kind]
+    run = nl.integrate(U, algorithm, X0, STEPS, backend=backend, batch_size=3, rng=0)
+    p = torch.tensor(X0.copy(), requires_grad=True)
+    options = {"SGD": {"lr": 0.05, "momentum": 0.9}, "AdamW": {"lr": 0.003}}[kind]
+    optimiser = getattr(torch.optim, kind)([p], weight_decay=0.1, **options)
+    for _ in range(STEPS):
+        p.grad = torch.tensor(U.gradient(p.detach().numpy()))
+        if algorithm.clip:
+            torch.nn.utils.clip_grad_norm_([p], algorithm.clip)
+        optimiser.step()
+    assert np.abs(p.detach().numpy() - run.x).max() <= 64 * STEPS * EPS * np.abs(run.x).max()
+    assert run.n_gradients == 4 * (STEPS + 1)
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    one = nl.integrate(U, dataclasses.replace(algorithm, grad_accumulation=1), X0, STEPS, batch_size=3, rng=0)
+    assert np.abs(one.x - run.x).max() > 1e-4
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize(
+    "algorithm", [nl.GD(0.1, grad_accumulation=2), nl.NAGD(0.01, grad_accumulation=3), nl.Leapfrog(0.01, grad_accumulation=3)], ids=str
+)  # fmt: skip
+def test_laws_hold_with_accumulated_gradients_and_numpy_does_the_same(algorithm):
+    run = nl.integrate(U, algorithm, X0, 10_000, record_every=1000, batch_size=3, rng=0)
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    few, plain = (nl.integrate(U, algorithm, X0, 10, batch_size=3, rng=0, backend=b) for b in ("cpu", "reference"))
+    assert np.abs(few.x - plain.x).max() <= 1e3 * EPS * np.abs(plain.x).max()
+    assert few.n_gradients == plain.n_gradients
+
+
+def test_what_does_not_fit_is_refused():
+    for kind in (nl.NAGD, nl.Leapfrog, nl.ConformalLeapfrog):
+        with pytest.raises(ValueError, match=f"sam must be 0 for {kind.__name__}"):
+            nl.SAM(kind(0.1), 0.1)
+    with pytest.raises(ValueError, match="rho=0"):
+        nl.SAM(nl.GD(0.1), 0)
+    with pytest.raises(ValueError, match="sam is not available with"):
+        nl.GD({"rest": 0.1}, sam=0.1)
+    with pytest.raises(ValueError, match="grad_accumulation=2 needs batch_size"):
+        nl.integrate(U, nl.GD(0.1, grad_accumulation=2), X0, 1)
+    for algorithm in (nl.SAM(nl.GD(0.1)), nl.GD(0.1, grad_accumulation=2)):
+        for function in (lambda a: nl.drift(U, a, X0, 2), lambda a: nl.check(U, np.stack([X0, X0]), dynamics=a)):
+            with pytest.raises(ValueError, match="sam must be 0 and grad_accumulation 1"):
+                function(algorithm)
+    assert "sam=0.05" in repr(nl.SAM(nl.GD(0.1)))
+    assert nl.SAM(nl.GD(0.1)).specification() == {"name": "GD", "lr": 0.1, "weight_decay": 0.0, "sam": 0.05}
