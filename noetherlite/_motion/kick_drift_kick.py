@@ -73,8 +73,10 @@ def _substep(weight: float, begin: float, end: float) -> _Substep:
         whole = rate(algorithm, step)
         h = weight * whole
         half, kick = 0.5 * h, 0.5 * h / algorithm.mass
-        drag = fading(algorithm, half, time_in(algorithm, step, begin * whole + half))
-        return _Half(h, kick, -kick * algorithm.pull, drag, 0.0)
+        after = begin * whole + half
+        known = algorithm.times.size > 0
+        middle = algorithm.times[step] + after if known else step * algorithm.h + (algorithm.t0 + after)
+        return _Half(h, kick, -kick * algorithm.pull, fading(algorithm, half, middle), 0.0)
 
     @rounded
     def drag_since(algorithm: layout.Algorithm, step: int, duration: float) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -89,14 +91,14 @@ class Yoshida(Damped):
         """The rules of leapfrog, for every substep."""
         return _METHODS[self.order]
 
-    def kernel(self, t0: float) -> layout.Algorithm:
+    def kernel(self, t0: float, blocks: Sequence[Any] = ()) -> layout.Algorithm:
         """Return the numbers that its rules read, for a start at t0."""
         back = -self.dt * min(math.fsum(self.weights[: i + 1]) for i in range(len(self.weights)))
         if self.alpha > 0 and t0 <= back:
             raise ValueError(
                 f"t0 must be > {back:.3g} for {self}, whose substeps go that far back: friction α/t is infinite at t = 0; got t0={t0:g}"
             )
-        return super().kernel(t0)
+        return super().kernel(t0, blocks)
 
     def exact_law(self, terms: Terms) -> str:
         """Return μJ at t_{k+1} less that at t_k, a sum over the substeps."""
