@@ -6,18 +6,18 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .._base import checks
 from .._base.complete import require
 from .._base.types import Float64Array, IntArray
 from .._kernels import layout
 from .._kernels.rules import Method
 from . import rates as schedules
 from .dynamics import Dynamics
+from .settings import Settings
 
 Force = Callable[[int, Float64Array], Float64Array]  # (number of the evaluation, point y) ↦ ∇U(y) + λy
 Rounded = Callable[[Float64Array], Float64Array]  # x ↦ x rounded to the precision of a recording
@@ -41,7 +41,7 @@ class Terms(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class Algorithm(ABC):
+class Algorithm(Settings, ABC):
     """A discrete algorithm; use one of its subclasses.
 
     Attributes
@@ -73,40 +73,11 @@ class Algorithm(ABC):
     The kernels use its `method` (`docs/extending.md`), the rest of the package these members only.
     """
 
-    lr: float
-    weight_decay: float = field(default=0.0, kw_only=True)
-    clip: float | None = field(default=None, kw_only=True)
-    grad_accumulation: int = field(default=1, kw_only=True)
-    sam: float = field(default=0.0, kw_only=True)
-
     def __init_subclass__(cls, abstract: bool = False) -> None:
         """Raise TypeError for a concrete class that lacks abstract members."""
         super().__init_subclass__()
         if not abstract:
             require(cls, "algorithm")
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lr", schedules.read(self.lr))
-        if self.has_schedule and not self.takes_schedule:
-            raise ValueError(f"lr must be a number for {type(self).__name__}, all of whose steps take the same time")
-        if self.clip is not None:
-            object.__setattr__(self, "clip", checks.real(self.clip, "clip", minimum=0.0, strict=True))
-        object.__setattr__(self, "weight_decay", schedules.decay(self.weight_decay))
-        accumulated = checks.integer(self.grad_accumulation, "grad_accumulation", minimum=1)
-        object.__setattr__(self, "grad_accumulation", accumulated)
-        object.__setattr__(self, "sam", checks.real(self.sam, "sam", minimum=0.0))
-        if self.has_blocks and not self.takes_blocks:
-            raise ValueError(f"lr and weight_decay must be numbers for {type(self).__name__}, the same for all blocks")
-        if self.sam and not self.takes_sam:
-            raise ValueError(f"sam must be 0 for {type(self).__name__}, which does not take its gradients at x alone")
-        if self.sam and (self.has_blocks or self.grad_accumulation > 1):
-            raise ValueError("sam is not available with rates or decays by block, nor with grad_accumulation")
-
-    def __repr__(self) -> str:
-        shown = {name: value for name, value in self._settings().items() if name not in self._left_out}
-        if self.has_schedule:
-            shown["lr"] = f"<{f'{len(self.rates)} rates' if self.rates else 'function of the step'}>"
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def dt(self) -> float:
@@ -122,6 +93,11 @@ class Algorithm(ABC):
     @abstractmethod
     def order(self) -> int:
         """Order in `dt` of the laws' discretisation error at a fixed final time."""
+
+    @property
+    def is_of_first_order(self) -> bool:
+        """Whether it has no mass: a rate is the time of its step."""
+        return self.dynamics.mass == 0
 
     @property
     def singular_start(self) -> bool:
@@ -224,36 +200,6 @@ class Algorithm(ABC):
         """Whether positions and the velocity between them are all that its next steps depend on."""
         return True
 
-    def specification(self) -> dict[str, Any]:
-        """Return the name and the parameters, ready for JSON."""
-        left_out, settings = self._left_out - {"weight_decay"}, self._settings()
-        return {"name": type(self).__name__, **{name: settings[name] for name in settings if name not in left_out}}
-
-    def _settings(self) -> dict[str, Any]:
-        """Return what it is made with."""
-        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
-        by_block = {name: dict(a.each) for name, a in settings.items() if isinstance(a, schedules.PerBlock)}
-        return settings | ({"lr": list(self.rates)} if self.rates else {}) | by_block
-
-    def over(self, steps: int) -> Algorithm:
-        """Return the algorithm of a run of so many steps, a function of the step evaluated.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer rates than steps.
-        """
-        if self._schedule is not None:
-            each = schedules.evaluated(self._schedule, steps)
-            return type(self)(**{**self._settings(), "lr": each})
-        if 0 < len(self.rates) < steps:
-            raise ValueError(f"lr has {len(self.rates)} rates, one for each step; expected {steps} or more")
-        return self
-
-    def differs_by_lr(self, other: Algorithm) -> bool:
-        """Return whether an algorithm is this one, but for the rate."""
-        return type(self) is type(other) and {**self._settings(), "lr": 0} == {**other._settings(), "lr": 0}
-
     def times(self, t0: float, step: IntArray | int) -> Float64Array:
         """Return the times of steps, counted from a start at t0."""
         if not self.rates:
@@ -267,68 +213,6 @@ class Algorithm(ABC):
     @property
     def _each_dt(self) -> Float64Array:
         return np.array(self.rates) * (self.dt / self.lr)
-
-    @property
-    def largest_metric(self) -> float:
-        """The largest entry of the metric that rates by block make, 1 where there is none."""
-        by_block = isinstance(self.lr, schedules.PerBlock) and self.has_metric
-        return self.lr / min(self.lr.each.values()) if by_block else 1.0  # type: ignore[attr-defined]
-
-    def refuse_beyond_numbers(self, what: str) -> None:
-        """Raise ValueError if gradients are not taken at x, one a step, at the same rate for all blocks."""
-        if self.has_blocks:
-            raise ValueError(f"lr and weight_decay must be numbers for {what}, the same for all blocks; got {self}")
-        if self.sam or self.grad_accumulation > 1:
-            raise ValueError(f"sam must be 0 and grad_accumulation 1 for {what}; got {self}")
-
-    @property
-    def needs_work(self) -> bool:
-        """Whether kernels need a vector more for it."""
-        return self.has_blocks or self.sam > 0 or self.grad_accumulation > 1
-
-    @property
-    def rates(self) -> tuple[float, ...]:
-        """The rates of each step; empty where they are the same."""
-        return self.lr.each if isinstance(self.lr, schedules.Schedule) else ()
-
-    @property
-    def _schedule(self) -> Callable[[int], Any] | None:
-        return self.lr.function if isinstance(self.lr, schedules.Schedule) else None
-
-    @property
-    def has_schedule(self) -> bool:
-        """Whether the rate may differ from step to step."""
-        return isinstance(self.lr, schedules.Schedule)
-
-    @property
-    def takes_schedule(self) -> bool:
-        """Whether the rate may change from step to step: its law is one of single steps, whatever time they take."""
-        return False
-
-    @property
-    def has_blocks(self) -> bool:
-        """Whether blocks have rates or decays of their own."""
-        return isinstance(self.lr, schedules.PerBlock) or isinstance(self.weight_decay, schedules.PerBlock)
-
-    @property
-    def takes_blocks(self) -> bool:
-        """Whether blocks may have rates and decays of their own."""
-        return False
-
-    @property
-    def has_metric(self) -> bool:
-        """Whether rates by block multiply the gradient, so that they are a metric of its dynamics, and not only its steps."""
-        return True
-
-    @property
-    def takes_sam(self) -> bool:
-        """Whether all gradients are taken at x, and may be taken at x + ρ∇U/|∇U|."""
-        return False
-
-    @property
-    def _left_out(self) -> set[str]:
-        """The keyword arguments that are as they are by default."""
-        return {f.name for f in dataclasses.fields(self) if f.kw_only and getattr(self, f.name) == f.default}
 
     # --- exact discrete laws (theory §6, §10) -------------------------------------------------------------------------
 
