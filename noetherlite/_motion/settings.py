@@ -87,7 +87,9 @@ class Settings:
         if self.sam or self.grad_accumulation > 1:
             raise ValueError(f"sam must be 0 and grad_accumulation 1 for {what}; got {self}")
         if self.has_schedule and not self.is_of_first_order:
-            raise ValueError(f"lr must be a number for {what}, as the steps of {type(self).__name__} then take other times")
+            raise ValueError(
+                f"lr must be a number for {what}, as the steps of {type(self).__name__} then take other times"
+            )
 
     @property
     def is_of_first_order(self) -> bool:
