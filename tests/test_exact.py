@@ -23,13 +23,13 @@ def test_balanced_layers(charge):
     target, t = RNG.normal(size=(3, 4)), np.array([0.0, 0.3, 1.0, 3.0])
     U = potentials.MatrixFactorization(target, 2)
     flow = nl.reference_flow(U, nl.GF, np.concatenate([W1.ravel(), W2.ravel()]), t)
-    closed = exact.balanced_linear(W1, W2, target, t)
+    closed = exact.two_layer_linear(W1, W2, target, t)
     np.testing.assert_allclose(closed.product, U.product(flow.x), atol=1e-11)
     first, second = U.matrices(flow.x)
     np.testing.assert_allclose(closed.incoming, np.swapaxes(first, 1, 2) @ first, atol=1e-11)
     np.testing.assert_allclose(closed.outgoing, second @ np.swapaxes(second, 1, 2), atol=1e-11)
     with pytest.raises(ValueError, match="W1 and W2 must be balanced"):
-        exact.balanced_linear(W1 + 1e-3 * RNG.normal(size=W1.shape), W2, target, t)
+        exact.two_layer_linear(W1 + 1e-3 * RNG.normal(size=W1.shape), W2, target, t)
 
 
 def test_a_compiled_run_tends_to_the_closed_form():
@@ -38,7 +38,7 @@ def test_a_compiled_run_tends_to_the_closed_form():
     X = np.linalg.qr(RNG.normal(size=(9, 3)))[0] * 3
     y = X @ RNG.normal(size=(3, 2))
     net = nl.Network([3, 2, 2], "linear", bias=False, loss="mse")
-    end = exact.balanced_linear(W1, W2, y.T @ X / 9, [2.0]).product[0]
+    end = exact.two_layer_linear(W1, W2, y.T @ X / 9, [2.0]).product[0]
     x0 = net.pack({"W1": W1, "W2": W2})
     distance = []
     for lr in (0.02, 0.01, 0.005):
@@ -63,7 +63,7 @@ def test_decoupled_modes(depth):
     if depth == 2:  # two closed forms of one flow
         w = np.diag(np.sqrt(a0))
         np.testing.assert_allclose(
-            modes, np.diagonal(exact.balanced_linear(w, w, np.diag(s), t).product, axis1=1, axis2=2), atol=1e-13
+            modes, np.diagonal(exact.two_layer_linear(w, w, np.diag(s), t).product, axis1=1, axis2=2), atol=1e-13
         )
 
 
@@ -89,6 +89,7 @@ def test_the_modified_field_of_a_quadratic_and_a_cubic():
     second = -(x**2 * g / 3 + g**2 / 12)
     assert exact.modified_field(cubic, [x], 1.0)[0] == pytest.approx(-g - 0.5 * x * g + second, rel=1e-11)
     assert exact.modified_field(cubic, [0.0], 1.0)[0] == 0
+    np.testing.assert_array_equal(exact.modified_gradient(cubic, [x], 0.5), -exact.modified_field(cubic, [x], 0.5))
 
 
 def test_exact_passes_and_differences_agree():
@@ -101,6 +102,7 @@ def test_exact_passes_and_differences_agree():
 def test_sharpness_of_the_flow_solution():
     w, s = np.array([1.5, -0.4, -0.8, 0.3]), 2.0
     solution = exact.scalar_network(w, s)
+    assert exact.sharpness_of_flow(w, s) == solution.sharpness
     U = potentials.Callable(
         lambda x: (0.5 * (np.prod(x) - s) ** 2, (np.prod(x) - s) * np.array([np.prod(np.delete(x, i)) for i in range(4)])), 4
     )  # fmt: skip

@@ -33,7 +33,7 @@ class BalancedFlow(NamedTuple):
 
 
 @underflowing
-def balanced_linear(W1: ArrayLike, W2: ArrayLike, target: ArrayLike, t: ArrayLike) -> BalancedFlow:
+def two_layer_linear(W1: ArrayLike, W2: ArrayLike, Sigma: ArrayLike, t: ArrayLike) -> BalancedFlow:
     """Return gradient flow in U = ½‖W_2W_1 − Σ‖² from a start with W_1W_1ᵀ − W_2ᵀW_2 = λI.
 
     Parameters
@@ -42,7 +42,7 @@ def balanced_linear(W1: ArrayLike, W2: ArrayLike, target: ArrayLike, t: ArrayLik
         First layer at t = 0.
     W2 : array_like, shape (n_2, n_1)
         Second layer at t = 0.
-    target : array_like, shape (n_2, n_0)
+    Sigma : array_like, shape (n_2, n_0)
         Σ.
     t : array_like, shape (R,)
         Times ≥ 0.
@@ -72,7 +72,7 @@ def balanced_linear(W1: ArrayLike, W2: ArrayLike, target: ArrayLike, t: ArrayLik
     Examples
     --------
     >>> import numpy as np, noetherlite as nl
-    >>> flow = nl.exact.balanced_linear(0.1 * np.eye(2), 0.1 * np.eye(2), np.diag([2.0, 1.0]), [0.0, 50.0])
+    >>> flow = nl.exact.two_layer_linear(0.1 * np.eye(2), 0.1 * np.eye(2), np.diag([2.0, 1.0]), [0.0, 50.0])
     >>> flow.product[-1].round(6)
     array([[2., 0.],
            [0., 1.]])
@@ -81,7 +81,7 @@ def balanced_linear(W1: ArrayLike, W2: ArrayLike, target: ArrayLike, t: ArrayLik
     n_1, n_0 = first.shape
     if second.shape[1] != n_1:
         raise ValueError(f"W2 must have shape (n_2, {n_1}), got {second.shape}")
-    sigma, times = checks.shaped(target, "target", (second.shape[0], n_0)), _times(t)
+    sigma, times = checks.shaped(Sigma, "Sigma", (second.shape[0], n_0)), _times(t)
     charge = first @ first.T - second.T @ second
     balance = float(np.trace(charge)) / n_1
     size = float((first**2).sum() + (second**2).sum())

@@ -67,13 +67,17 @@ def scalar_network(weights: ArrayLike, target: float) -> FlowSolution:
     >>> round(solution.sharpness, 3), round(float(solution.weights[0] * solution.weights[1]), 12)
     (4.416, 1.0)
     """
+    return _end(weights, target, "weights", "target")
+
+
+def _end(weights: ArrayLike, target: float, name: str, name_of_target: str) -> FlowSolution:
     from scipy.optimize import brentq
 
-    w = checks.array(weights, "weights", ndim=1).astype(np.float64)
-    s = checks.real(target, "target")
+    w = checks.array(weights, name, ndim=1).astype(np.float64)
+    s = checks.real(target, name_of_target)
     if w.size == 0 or s == 0 or not np.prod(np.sign(w)) * np.sign(s) > 0:
         raise ValueError(
-            f"weights must have a product of the sign of target={s:g}, which is not 0, got {checks.describe(weights)}"
+            f"{name} must have a product of the sign of {name_of_target}={s:g}, which is not 0, got {checks.describe(weights)}"
         )
     squares, smallest = w**2, float((w**2).min())
     goal = np.log(abs(s))
@@ -88,6 +92,36 @@ def scalar_network(weights: ArrayLike, target: float) -> FlowSolution:
         high += 1 + 2 * abs(excess(high)) / w.size
     grown = squares - smallest + np.exp(brentq(excess, low, high, xtol=1e-15, rtol=1e-15) if low < high else low)
     return FlowSolution(np.sign(w) * np.sqrt(grown), float(s**2 * (1 / grown).sum()), float((grown - squares).mean()))
+
+
+@underflowing
+def sharpness_of_flow(w: ArrayLike, s: float) -> float:
+    """Return the sharpness φ = s² Σ 1/(w_i² + c) of the minimum that gradient flow of ½(Πw_i − s)² reaches from w.
+
+    Parameters
+    ----------
+    w : array_like, shape (D,)
+        The w_i, with a product of the sign of s.
+    s : float
+        The target, not 0.
+
+    Returns
+    -------
+    float
+        It never increases under gradient descent (Kreisler et al. 2023).
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `scalar_network`, whose `sharpness` this is.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> round(nl.exact.sharpness_of_flow([2.0, 0.5], 2.0), 12)
+    5.482928049865
+    """
+    return _end(w, s, "w", "s").sharpness
 
 
 @underflowing

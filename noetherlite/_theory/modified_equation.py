@@ -73,6 +73,29 @@ def modified_field(U: Potential, x: ArrayLike, lr: float, order: int = 2) -> Flo
     return _field(U, point, eta, order)
 
 
+def modified_gradient(U: Potential, x: ArrayLike, lr: float, order: int = 2) -> Float64Array:
+    """Return the gradient along which gradient flow takes the steps of gradient descent: g + ½ηHg + η²(⅓H²g + ∇³U[g, g]/12).
+
+    It is −`modified_field`, with the same arguments and errors.
+
+    Parameters
+    ----------
+    U, x, lr, order
+        As for `modified_field`.
+
+    Returns
+    -------
+    ndarray, shape (P,)
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> nl.exact.modified_gradient(nl.potentials.Harmonic([[2.0]]), [1.0], 0.1, order=1)
+    array([2.2])
+    """
+    return -modified_field(U, x, lr, order)
+
+
 def _field(U: Potential, x: Array, eta: float, order: int) -> Float64Array:
     g = U.gradient(x)
     out = -g
