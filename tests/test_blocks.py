@@ -179,9 +179,6 @@ def test_what_has_no_blocks_is_refused():
     mixing = nl.Symmetry(np.ones((U.n_params,) * 2), np.zeros(U.n_params), "mixed")
     with pytest.raises(ValueError, match="lr by block must be the same"):
         refuse_mixed([mixing], nl.GD(RATES).kernel(0.0, NET.blocks))
-    for function in (lambda a: nl.drift(U, a, X0, 2), lambda a: nl.check(U, np.stack([X0, X0]), dynamics=a)):
-        with pytest.raises(ValueError, match="lr and weight_decay must be numbers"):
-            function(nl.GD(RATES))
     with pytest.raises(ValueError, match="input_reduction=True is not possible here"):
         nl.integrate(U, nl.GD(RATES), X0, 1, input_reduction=True)
     assert "'W1': 0.02" in repr(nl.GD(RATES))

@@ -217,6 +217,65 @@ def test_positions_tell_the_gradients_of_other_flows(algorithm, x0):
         assert report.motion["step of W1"].verdict == "holds"
 
 
+RATES, DECAYS = {"W1": 0.02, "b1": 0.005, "rest": 0.01}, {"W1": 0.1, "b2": 0.3}
+SLOWER = np.linspace(0.01, 0.002, 40)
+OTHERS = [
+    (nl.GD(RATES, weight_decay=DECAYS), {"lr": {**RATES, "b1": 0.00501}}),
+    (
+        nl.HeavyBall(RATES, 0.9, 0.5, first_step_damped=False, weight_decay=DECAYS, clip=0.2),
+        {"weight_decay": {"W1": 0.1}},
+    ),
+    (nl.Nesterov(RATES, 0.8, weight_decay=DECAYS), {"lr": {**RATES, "W1": 0.01}}),
+    (nl.Adam(RATES, weight_decay=DECAYS), {"weight_decay": {"W1": 0.101, "b2": 0.3}}),
+    (nl.Adam(RATES, weight_decay=DECAYS, decoupled=True), {"weight_decay": {"W1": 0.11, "b2": 0.3}}),
+    (nl.Leapfrog(RATES), {"lr": 0.01}),
+    (nl.SAM(nl.GD(0.05, weight_decay=0.1), 0.1), {"sam": 0.1001}),
+    (nl.SAM(nl.HeavyBall(0.05, clip=0.2), 0.1), {"sam": 0.0}),
+    (nl.SAM(nl.Adam(0.003), 0.1), {"sam": 0.2}),
+    (nl.Leapfrog(0.01 * WARM_UP[:40]), {"lr": SLOWER}),
+    (nl.NAGD(0.01 * WARM_UP[:40], weight_decay=0.1), {"alpha": 3.1}),
+    (nl.ConformalLeapfrog(SLOWER, mass=2.0, gamma=0.5), {"gamma": 0.51}),
+    (nl.ConformalLeapfrog(SLOWER, alpha=3.0), {"lr": SLOWER[::-1]}),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "settings"), OTHERS, ids=str)
+def test_rates_by_block_sharpness_awareness_and_schedules_of_second_order(algorithm, settings):
+    start = {"t0": 1.0} if algorithm.singular_start else {}
+    options = {"backend": "reference", "laws": None, **start}
+    run = nl.integrate(U, algorithm, X0, 40, record_params=True, **options)
+    states = {}
+    if isinstance(algorithm, nl.Adam):
+        states["exp_avg"] = np.array([-nl.integrate(U, algorithm, X0, k, **options).v for k in range(41)])
+    report = nl.check(U, run.params, run.t, algorithm, **states)
+    assert report.ok, str(report)
+    t = run.t if start else None
+    other = changed(algorithm, **settings)
+    if "lr" in settings:
+        t = other.times(start.get("t0", 0.0), np.arange(41))
+    assert nl.check(U, run.params, t, other, **states).verdict == "broken"
+    if not algorithm.needs_work:
+        assert nl.check(U, run.params[::5], run.t[::5], algorithm, every=5).ok
+    else:
+        with pytest.raises(ValueError, match="for recordings with steps between the rows"):
+            nl.check(U, run.params[::5], dynamics=algorithm, every=5)
+        if algorithm.sam:
+            with pytest.raises(ValueError, match="batches must be given"):
+                nl.check(U, run.params, dynamics=algorithm, minibatches=True)
+
+
+def test_accumulated_gradients_are_those_of_all_their_samples():
+    """The peer: the mean of the gradients of two minibatches is that of the six samples in both."""
+    x, rows, batches = X0.copy(), [X0], []
+    for k in range(40):
+        batches.append(np.random.default_rng(k).permutation(12)[:6])
+        x = x - 0.05 * 0.5 * (U.part(batches[k][:3]).gradient(x) + U.part(batches[k][3:]).gradient(x))
+        rows.append(x)
+    algorithm = nl.GD(0.05, grad_accumulation=2)
+    assert nl.check(U, rows, dynamics=algorithm, batches=batches).ok
+    assert nl.check(U, rows, dynamics=algorithm, batches=[batch[:3] for batch in batches]).verdict == "broken"
+
+
 def test_noise_is_not_taken_for_a_gradient():
     run = nl.integrate(U, nl.SGLD(0.01, 0.1), X0, 20, record_params=True, backend="reference", laws=None, rng=0)
     report = nl.check(U, run.params, run.t, nl.SGLD(0.01, 0.1))

@@ -1,5 +1,7 @@
 """What a drift is made of, for every algorithm: parts that add up, that are what they are called, and that are zero where they must be."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from problems import EPS, problem
@@ -16,6 +18,7 @@ LAWS = {"scaling:1", "scaling:2", "linear:2", "translation:b", "translation:W"}
 STEPS = 24
 WARM_UP = 0.02 * np.minimum(np.arange(STEPS) / 10, 1)
 DECAY = 0.3
+BY_BLOCK = {"W2": 0.01, "rest": 0.02}
 CASES = [
     nl.GD(WARM_UP),
     nl.GD(0.02, clip=0.2, weight_decay=DECAY),
@@ -36,6 +39,13 @@ CASES = [
     nl.SteepestDescent(0.003, 3.0),
     nl.SGLD(WARM_UP, 0.01, weight_decay=DECAY),
     nl.BAOAB(1e-3, 0.01, weight_decay=DECAY),
+    nl.Leapfrog(1e-3 * (1 + WARM_UP)),
+    nl.NAGD(1e-3 * (1 + WARM_UP), weight_decay=DECAY),
+    nl.GD(BY_BLOCK, weight_decay={"W2": DECAY}),
+    nl.HeavyBall(BY_BLOCK, 0.8, weight_decay={"W2": DECAY}),
+    nl.Adam(BY_BLOCK, decoupled=True, weight_decay={"W2": DECAY}),
+    nl.SAM(nl.GD(0.02, weight_decay=DECAY), 0.2),
+    nl.SAM(nl.Adam(0.003), 0.2),
     SymplecticEuler(1e-3, weight_decay=DECAY),  # an algorithm of one's own has a drift without another word
 ]
 AVERAGED = (nl.Adam, nl.RMSProp, nl.AdaGrad, nl.Lion, nl.SignGD, nl.ExponentiatedGradient, nl.SteepestDescent)
@@ -76,8 +86,8 @@ def test_parts_add_up_to_the_whole(algorithm, batch_size):
         algorithm, nl.GD | nl.RMSProp | nl.AdaGrad | nl.SGLD | nl.SteepestDescent
     ) or algorithm == nl.SignGD(0.003)
     assert there["momentum"] == (not forgets)
-    # a step along the gradient at x is orthogonal to g(x); a preconditioned one is not
-    assert there["direction"] == isinstance(algorithm, AVERAGED)
+    # a step along the gradient at x is orthogonal to g(x); a preconditioned one, or one along the gradient of another point, is not
+    assert there["direction"] == (isinstance(algorithm, AVERAGED) or algorithm.sam > 0)
     for name in (name for name, seen in there.items() if seen):  # the control: none can be left out
         others = sum(part for other, part in law.parts.items() if other != name)
         assert np.abs(others - law.change).max() > 100 * bound(run)
@@ -122,6 +132,18 @@ def test_parts_of_adamw_by_hand():
     for part, values in zip(("direction", "lr", "decay", "momentum"), expected, strict=True):
         np.testing.assert_allclose(getattr(law, part)[-1], values, rtol=0, atol=bound(run))
         assert np.abs(values).max() > 1e6 * bound(run)
+
+
+def test_gradients_that_are_accumulated_are_less_noisy():
+    options = {"batch_size": 4, "rng": 0, "backend": "reference"}
+    for algorithm in (nl.GD(0.02, weight_decay=DECAY), nl.Adam(0.003)):
+        sizes = []
+        for n in (1, 6):
+            run = nl.drift(U, dataclasses.replace(algorithm, grad_accumulation=n), X0, STEPS, **options)
+            for law in run.values():
+                np.testing.assert_allclose(sum(law.parts.values()), law.change, rtol=0, atol=bound(run))
+            sizes.append(np.abs(run["scaling:1"].noise[-1]).max())
+        assert sizes[0] > 100 * max(sizes[1], bound(run))  # six of four are all 24 samples
 
 
 @pytest.mark.needs_jit

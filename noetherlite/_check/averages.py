@@ -18,9 +18,9 @@ import numpy as np
 from .._base.precision import Precision
 from .._base.types import Float64Array
 from .._motion.base import Algorithm, Memory
-from .._motion.recorded import clipped
 from .._problem.blocks import Block
 from .._problem.potentials import Potential
+from .forces import Forces
 from .implied import Steps
 from .rounding import Rounding
 from .rows import ROUND_OFF, MotionSums, blocks_of
@@ -49,7 +49,9 @@ class AverageSteps:
 
     Parameters
     ----------
-    U, algorithm, precision
+    forces : Forces
+        The gradients that the optimiser takes.
+    U, precision
         As for `StepCheck`.
     first, t0 : int, float
         Number of the step from row 0, and its time.
@@ -65,8 +67,8 @@ class AverageSteps:
 
     def __init__(
         self,
+        forces: Forces,
         U: Potential,
-        algorithm: Algorithm,
         precision: Precision,
         *,
         first: int,
@@ -76,10 +78,10 @@ class AverageSteps:
         motion: bool,
         keep: bool,
     ) -> None:
-        self.U, self.algorithm, self.precision, self.first, self.t0 = U, algorithm, precision, first, t0
+        algorithm = forces.algorithm
+        self.forces, self.algorithm, self.precision, self.first, self.t0 = forces, algorithm, precision, first, t0
         self.recorded, self.motion, self.keep = recorded, motion, keep
         self.implies = False  # whether any gradient was implied
-        self._numbers = algorithm.kernel(0.0)
         self._unknown = unknown(algorithm, U.n_params)
         self._rounding = Rounding(U, precision.gradient)
         self._rng = np.random.default_rng(0)
@@ -152,8 +154,9 @@ class AverageSteps:
         if force is not None:
             spread = max(float(np.linalg.norm(other.force - force)) for other in taken[1:] if other.force is not None)
             noise = ROUND_OFF * (spread + p.gradient * float(np.linalg.norm(force)))
-            want = clipped(self.algorithm, V.gradient(x)) if self.motion else None
-            found.append((k, self._time(k), x, force - self.algorithm.coupled_decay * x, want, noise))
+            point = self.forces.point(V, x) if self.motion else x
+            want = self.forces.clip(V.gradient(point)) if self.motion else None
+            found.append((k, self._time(k), point, force - self.forces.decay(x), want, noise))
         if end is not None and (force is None or self.recorded):  # what follows from positions alone is no test of them
             misses = [row - step.x for (row, _), step in zip(following, taken, strict=True) if step.x is not None]
             self._count(k, after - x, end - x, np.array(misses) - misses[0], p.each(after))
@@ -169,13 +172,15 @@ class AverageSteps:
         """Take a step again, with the gradient that the rows imply or else that of V."""
         (x, recorded), (after, later), algorithm, n = row, following, self.algorithm, self.first + k
         now = Memory(*(old if new is None else new for old, new in zip(carried, recorded, strict=True)))
-        numbers = self._numbers._replace(
-            h=float(self._numbers.rates[k]) if self._numbers.rates.size else self._numbers.h
-        )
+        numbers = self.forces.numbers
+        h = float(numbers.rates[k]) if numbers.rates.size else numbers.h
+        numbers = numbers._replace(h=h * self.forces.rates)
         force = algorithm.implied_force(numbers, n, x, after, now, later)
         if force is None and not self.motion:
             return _Taken(None, None, self._unknown)
-        used = force if force is not None else clipped(algorithm, V.gradient(x)) + algorithm.coupled_decay * x
+        used = force
+        if used is None:
+            used = self.forces.clip(V.gradient(self.forces.point(V, x))) + self.forces.decay(x)
         if now.m is None or now.s is None:
             return _Taken(force, None, self._unknown)
         update: Any = algorithm.method.update

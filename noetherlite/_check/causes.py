@@ -137,6 +137,7 @@ class Evidence:
             return f"row{'s' if len(repeated) > 1 else ''} {', '.join(map(str, repeated))} repeat{'' if len(repeated) > 1 else 's'} the row before{self._share()}"
         if (
             self.algorithm.has_velocity
+            or self.algorithm.needs_work
             or self.algorithm.has_schedule
             or any(batch is not None for c in self.cases for batch in c.batches)
         ):
@@ -203,6 +204,8 @@ class Evidence:
     def _coefficients(self, entries: Array, of_blocks: str) -> str:
         """Recognise weight decay, an L1 penalty, momentum and Nesterov's momentum: combinations of ∇U, x, sign(x) and the last step."""
         at_one_rate = self.algorithm.starts_anywhere and not self.algorithm.has_schedule
+        if self.algorithm.has_blocks or self.algorithm.sam:
+            return ""
         momentum = self.algorithm.dynamics.mass == 0 and self.every == 1 and at_one_rate
         cases = [c for c in self.cases if c.has_previous] if momentum else self.cases
         if not cases:

@@ -218,7 +218,12 @@ def _stepwise(
         )
     if every > 1 and recorded:
         raise ValueError(f"every={every} is not possible with recorded averages, which are those of single steps")
-    algorithm.refuse_beyond_numbers("recordings to be checked")
+    if every > 1:
+        algorithm.refuse_beyond_numbers("recordings with steps between the rows")
+    if algorithm.sam and minibatches and batches is None:
+        raise ValueError(
+            f"batches must be given with {algorithm}: where its gradients were taken depends on the samples"
+        )
     if every > 1 and not algorithm.starts_anywhere:
         raise ValueError(
             f"every={every} is not possible with {algorithm}, whose steps depend on more than positions; record every step"

@@ -59,6 +59,8 @@ def first_step(algorithm: Algorithm, t0: float, eps: float) -> int:
     """
     if not algorithm.rates:
         return round(t0 / algorithm.dt)
+    if algorithm.singular_start:
+        return 0  # its runs begin later
     times = algorithm.times(0.0, np.arange(len(algorithm.rates) + 1))
     first = int(np.argmin(np.abs(times - t0)))
     if abs(times[first] - t0) > 1e-6 * algorithm.dt + 4 * eps * t0:

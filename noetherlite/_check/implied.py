@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .._base.types import Float64Array, IntArray
 from .._motion.base import Algorithm
+from .forces import Forces
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +76,13 @@ class Steps:
         )
 
 
-def implied(algorithm: Algorithm, x: Float64Array, t0: float, velocity: Float64Array | None = None) -> Implied:
+def implied(
+    algorithm: Algorithm, forces: Forces, x: Float64Array, t0: float, velocity: Float64Array | None = None
+) -> Implied:
     """Return the gradients that positions x (R, P), one row per step from time t0 on, imply.
 
     `velocity` is that of a heavy ball at the first row. Without it, a start at t0 = 0 is taken to be from rest, and a later
     start implies no first gradient.
     """
     record, points, gradient = algorithm.implied_gradients(x, t0, velocity)
-    return Implied(record, points, gradient - algorithm.coupled_decay * points)
+    return Implied(record, points, gradient / forces.metric - forces.decay(points))

@@ -77,7 +77,12 @@ class Monitor:
         self._every = checks.integer(every, "every", minimum=1)
         if algorithm.has_schedule and not algorithm.rates:
             raise ValueError("lr must be an array with a rate for each step, as nobody knows how many there will be")
-        algorithm.refuse_beyond_numbers("steps to be followed")
+        if self._every > 1:
+            algorithm.refuse_beyond_numbers("recordings with steps between the rows")
+        if algorithm.sam and minibatches:
+            raise ValueError(
+                f"minibatches must be False with {algorithm}: where its gradients were taken depends on the samples"
+            )
         start = start_time(algorithm, t0)
         self._step = first_step(algorithm, start, float(np.finfo(np.float64).eps))
         self._claim = U, from_step(algorithm, self._step), laws, minibatches, start

@@ -26,7 +26,7 @@ _Weight = Callable[[int], float]  # number of a row ↦ weight of the newest par
 def averages(U: Potential, algorithm: Algorithm, cases: Sequence[Case]) -> str:
     """Recognise averages e_k = e_{k−1} + w_k(x_k − e_{k−1}) of parameters x_k that take the steps of gradient descent."""
     cases = [case for case in cases if case.record > 1]  # the first rows depend on how the average was initialised
-    if algorithm.has_velocity or algorithm.has_schedule or not cases:
+    if algorithm.has_velocity or algorithm.has_schedule or algorithm.needs_work or not cases:
         return ""
     rounding = Rounding(U, 0.0)
 
@@ -85,7 +85,7 @@ def apart(U: Potential, algorithm: Algorithm, every: int, t0: float, cases: Sequ
     """Recognise rows that are another number of steps apart; for methods with a velocity, only from rest at row 0."""
     if any(batch is not None for case in cases for batch in case.batches):
         return ""
-    if algorithm.has_schedule or not algorithm.starts_anywhere:
+    if algorithm.has_schedule or algorithm.needs_work or not algorithm.starts_anywhere:
         return ""
     if not algorithm.has_velocity:
         starts = [(case, case.rows[case.here], case.rows[case.here + 1 : case.here + 2]) for case in cases]

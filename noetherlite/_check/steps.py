@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,12 +10,13 @@ import numpy as np
 from .._base.precision import Precision
 from .._base.types import BoolArray, Float64Array
 from .._motion.base import Algorithm, Memory
-from .._motion.recorded import clipped, from_step, gains
+from .._motion.recorded import from_step, gains
 from .._problem.blocks import Block
 from .._problem.potentials import Potential
 from .._symmetry.family import Family
 from .averages import AverageSteps, unknown
 from .causes import Evidence
+from .forces import Forces
 from .implied import Steps, implied
 from .replay import Replay
 from .rounding import Rounding
@@ -75,7 +75,8 @@ class StepCheck:
     ) -> None:
         self.U, self.algorithm, self.families, self.precision = U, algorithm, list(families), precision
         self.every, self.t0, self.velocity, self.motion, self.keep = every, t0, velocity, motion, keep
-        self.rounding = Rounding(U, precision.gradient, functools.partial(clipped, algorithm))
+        self.forces = Forces(U, algorithm)
+        self.rounding = Rounding(U, precision.gradient, self.forces.clip)
         self.evidence = Evidence(U, algorithm, every, t0)
         self._recorded = recorded
         self.n_rows = 0
@@ -95,7 +96,7 @@ class StepCheck:
             start = Memory(nothing, nothing) if t0 == 0 else unknown(algorithm, U.n_params)
             start = start if velocity is None else start._replace(m=-velocity)
             options: Any = {"first": first, "t0": t0, "start": start, "recorded": recorded}
-            self.averages = AverageSteps(U, algorithm, precision, **options, motion=motion, keep=keep)
+            self.averages = AverageSteps(self.forces, U, precision, **options, motion=motion, keep=keep)
         self._law_series = [Series() for _ in self.families]
         self._motion_series: list[tuple[Block, Series, MotionSums, list[int]]] = [
             (block, Series(), MotionSums.empty(block), []) for block in (blocks_of(U) if motion else ())
@@ -154,10 +155,14 @@ class StepCheck:
         # at a rate of zero time stands still, but only row 0 is the start
         t = float(self.algorithm.times(self.t0, low)) or low * _LATER
         algorithm = from_step(self.algorithm, low)
-        gradients = implied(algorithm, x, t, self.velocity if low == 0 else None)
+        gradients = implied(algorithm, self.forces, x, t, self.velocity if low == 0 else None)
         new = gradients.record + low > self._last_step
         record, points, got = gradients.record[new] + low, gradients.points[new], gradients.gradient[new]
         want = None
+        if self.algorithm.sam:
+            points = np.array([self._point(y, k) for y, k in zip(points, record - low, strict=True)]).reshape(
+                points.shape
+            )
         if self.motion:
             want = np.array(
                 [self._gradient(point, k - low, int(k)) for point, k in zip(points, record, strict=True)]
@@ -166,6 +171,10 @@ class StepCheck:
         noise = gains(self.algorithm, record) * p.length(points) + p.gradient * np.linalg.norm(got, axis=1)
         times: Float64Array = np.asarray(self.algorithm.times(self.t0, record), np.float64)
         return Steps(record, times, points, got, want, ROUND_OFF * noise)
+
+    def _point(self, x: Float64Array, i: int) -> Float64Array:
+        """Return where the gradient of a step from x is taken."""
+        return self.forces.point(self.rounding.of(self._batches[i]), x)  # type: ignore[arg-type]
 
     def _gradient(self, point: Float64Array, i: int, row: int) -> Float64Array:
         gradient = self.rounding.of(self._batches[i]).gradient(point)  # type: ignore[arg-type]

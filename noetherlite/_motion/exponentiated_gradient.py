@@ -103,6 +103,6 @@ class ExponentiatedGradient(Averaged):
         self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
     ) -> Float64Array | None:
         """Solve m' = βm + aF; where m' is not recorded, positions tell it unless one of them is zero, or changes its sign."""
-        if later.m is None and numbers.h > 0 and (x * following > 0).all():
+        if later.m is None and np.all(numbers.h > 0) and (x * following > 0).all():
             later = later._replace(m=-np.sign(x) * np.log(following / x) / numbers.h)
         return super().implied_force(numbers, k, x, following, now, later)

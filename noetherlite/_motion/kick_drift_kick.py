@@ -15,6 +15,7 @@ from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import PAIR, SQUARE, Phases, Row, V, X
 from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .recorded import intervals
 
 
 class _Half(NamedTuple):
@@ -223,13 +224,14 @@ class KickDriftKick(Algorithm, abstract=True):
         return self.dt**2 / self.dynamics.mass
 
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
-        """Solve v_{k+½} = ρv_{k−½} − (h/2m)(1 + ρ)F(x_k), ρ = μ(τ_{k−1})/μ(τ_k) with τ_k = t_k + h/2: both half kicks at x_k."""
-        h, dynamics = self.dt, self.dynamics
-        v = np.diff(x, axis=0) / h
-        middle = t0 + (np.arange(v.shape[0]) + 0.5) * h
+        """Solve v_{k+½} = ρv_{k−½} − (ρh_{k−1} + h_k)/2m F(x_k), ρ = μ(τ_{k−1})/μ(τ_k) with τ_k = t_k + h_k/2: both half kicks at x_k."""
+        (h, idle), dynamics = intervals(self, x), self.dynamics
+        v = np.diff(x, axis=0) / h[:, None]
+        middle = self.times(t0, np.arange(len(h))) + 0.5 * h
         rho = dynamics.fading(middle[:-1], middle[1:])[:, None]
-        gradient = 2 * dynamics.mass / h * (rho * v[:-1] - v[1:]) / (1 + rho)
-        return np.arange(1, x.shape[0] - 1), x[1:-1], gradient
+        gradient = 2 * dynamics.mass * (rho * v[:-1] - v[1:]) / (rho * h[:-1, None] + h[1:, None])
+        known = ~(idle[1:] | idle[:-1])
+        return np.arange(1, x.shape[0] - 1)[known], x[1:-1][known], gradient[known]
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
@@ -237,11 +239,13 @@ class KickDriftKick(Algorithm, abstract=True):
         """Return x and v after a number of steps."""
         dynamics, weights, at_x = self.dynamics, self.weights, force(0, x)
         begins, last = _ends(weights)[:-1], len(weights) - 1
-        for j in range(steps):
+        for j, whole in enumerate(self.step_times(steps)):
             for i, (weight, begin) in enumerate(zip(weights, begins, strict=True)):
-                h, each = weight * self.dt, rounded if i == last else _as_it_is
+                h, each = weight * whole, rounded if i == last else _as_it_is
                 kick = 0.5 * h / dynamics.mass
-                start, middle, end = (t + (j + begin + part * weight) * self.dt for part in (0.0, 0.5, 1.0))
+                after = [begin + part * weight for part in (0.0, 0.5, 1.0)]
+                since = float(self.times(t, j)) if self.rates else t + j * self.dt
+                start, middle, end = (since + part * whole for part in after)
                 v = dynamics.fading(start, middle) * v - kick * at_x
                 x = each(x + h * v)
                 at_x = force(j * len(weights) + i + 1, x)

@@ -18,6 +18,7 @@ from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, Phases, Row, V, X, Y
 from .base import Algorithm, Force, Gradients, Rounded, Terms
 from .dynamics import Dynamics
+from .recorded import intervals
 
 # Quadratic terms of the law: with G = 0 there are none, with skew G only the second.
 _SQUARES = r"\langle Gv_{k+1}, v_{k+1}\rangle + \beta_k^2\langle Gv_k, v_k\rangle"
@@ -200,20 +201,25 @@ class NAGD(Algorithm):
 
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve x_{k+1} = y_k − sF(y_k) with y_k = x_k + β_k(x_k − x_{k−1}); from t = 0 on also with y_0 = x_0."""
-        k = t0 / self.dt + np.arange(1, x.shape[0] - 1)
-        beta = ((k - 1) / (k + self.alpha - 1))[:, None]
-        record, points = np.arange(1, x.shape[0] - 1), x[1:-1] + beta * (x[1:-1] - x[:-2])
+        h, idle = intervals(self, x)
+        record = np.arange(1, x.shape[0] - 1)
+        k = self.times(t0, record) / h[1:] if self.rates else t0 / self.dt + record
+        beta = (k - 1) / (k + self.alpha - 1) * (h[1:] / h[:-1])
+        points = x[1:-1] + beta[:, None] * (x[1:-1] - x[:-2])
         if t0 == 0:
             record, points = np.arange(x.shape[0] - 1), np.concatenate([x[:1], points])
-        return record, points, (points - x[record + 1]) / self.lr
+        square = h[record, None] ** 2 if self.rates else self.lr
+        known = ~(idle[record] | (idle[record - 1] & (record > 0)))
+        return record[known], points[known], ((points - x[record + 1]) / square)[known]
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
         """Return x and v after so many steps."""
-        h = self.dt
-        for j in range(steps):
-            k = round(t / h) + j
+        for j, h in enumerate(self.step_times(steps)):
+            if h == 0:
+                continue
+            k = self.times(t, j) / h if self.rates else round(t / h) + j
             beta = (k - 1) / (k + self.alpha - 1)
             v = rounded(beta * v - h * force(j, x + beta * h * v))
             x = rounded(x + h * v)

@@ -121,7 +121,7 @@ class Nesterov(Averaged):
     ) -> Float64Array | None:
         """Solve m' = βm + F where m' is recorded, else x' = x − η(F + βm')."""
         force = super().implied_force(numbers, k, x, following, now, later)
-        if force is not None or now.m is None or numbers.h == 0:
+        if force is not None or now.m is None or np.any(numbers.h == 0):
             return force
         return ((x - following) / numbers.h - self.momentum**2 * now.m) / (1 + self.momentum)
 

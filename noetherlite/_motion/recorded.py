@@ -26,7 +26,7 @@ def from_step(algorithm: Algorithm, step: int) -> Algorithm:
 def gains(algorithm: Algorithm, steps: IntArray) -> Float64Array:
     """Return the gain at each of these steps; with a velocity, positions of the step before enter too."""
     if not algorithm.rates:
-        return np.full(len(steps), algorithm.gain)
+        return np.full(len(steps), algorithm.gain * algorithm.largest_metric)
     rates = np.maximum(algorithm.rates, _NO_RATE * algorithm.lr)
     least = np.minimum(rates[steps], rates[np.maximum(steps - 1, 0)]) if algorithm.has_velocity else rates[steps]
     gain = {rate: dataclasses.replace(algorithm, lr=float(rate)).gain for rate in np.unique(least)}

@@ -95,7 +95,7 @@ class RMSProp(Averaged):
         self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
     ) -> Float64Array | None:
         """Solve the step for d, where the squares after it are recorded."""
-        if later.s is None or numbers.h == 0:
+        if later.s is None or np.any(numbers.h == 0):
             return None
         return (x - following) / numbers.h * (np.sqrt(later.s) + self.eps)
 

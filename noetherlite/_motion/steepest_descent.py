@@ -94,7 +94,7 @@ class SteepestDescent(Averaged):
         self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
     ) -> Float64Array | None:
         """Solve the step for d, which positions alone tell."""
-        if numbers.h == 0:
+        if np.any(numbers.h == 0):
             return None
         moved = (x - following) / numbers.h
         return np.asarray(np.sign(moved) * np.abs(moved) ** (self.p - 1))

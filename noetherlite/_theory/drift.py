@@ -257,7 +257,6 @@ def drift(
     check_problem(U, algorithm)
     if algorithm.projects:
         raise ValueError(f"algorithm must not project, as that takes the drift of Q back; got {algorithm}")
-    algorithm.refuse_beyond_numbers("the parts of a drift")
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
     algorithm = algorithm.over(steps)

@@ -18,6 +18,7 @@ from .._base.types import Float64Array
 from .._kernels import layout, reference
 from .._kernels.layout import STEPS_DONE
 from .._kernels.reference_laws import pair, quantity_rate, translation
+from .._problem.network import NetworkPotential
 from .._run.backends import Backend, in_numpy
 from .._run.runs import Runs
 from .._run.watch import Watch
@@ -43,7 +44,11 @@ class DriftWatch(Watch):
         self._sum = np.zeros(self.parts.shape[1:])
         self._algorithm, self._undecayed = algorithm, algorithm.without_decay
         quiet = self._undecayed.without_noise
-        self._kernels = runs.kernels[0], self._undecayed.kernel(runs.t0), quiet.kernel(runs.t0)
+        blocks = plan.U.network.blocks if isinstance(plan.U, NetworkPotential) else ()
+        numbers = runs.kernels[0]
+        self._kernels = numbers, self._undecayed.kernel(runs.t0, blocks), quiet.kernel(runs.t0, blocks)
+        decay = numbers.weight_decay * (numbers.decays if numbers.decays.size else 1.0)
+        self._decay = decay * (numbers.shares if numbers.metric else 1.0)  # of the gradient that a state has
         self._no_laws = table([], plan.n_params, plan.dtype)
         self._evaluate = in_numpy(plan)
         self._before: list[Float64Array] = []  # x, D_1, D_2, D_3 of the step that is due
@@ -78,7 +83,9 @@ class DriftWatch(Watch):
     def _changes(self, x: Float64Array, d: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return Q̇(d) and ½B(d, d) of every law."""
         laws = self.runs.plan.laws
-        return quantity_rate(laws, pair(laws, x, d) + translation(laws, d)), 0.5 * pair(laws, d, d)
+        a = self._kernels[0]
+        weighed = d / a.shares if a.metric else d  # rates by block are a metric of Q
+        return quantity_rate(laws, pair(laws, x, weighed) + translation(laws, weighed)), 0.5 * pair(laws, d, weighed)
 
     def _displacements(self, state: layout.State, done: int) -> list[Float64Array]:
         """Return x and the displacements D_1, D_2, D_3 from there."""
@@ -86,7 +93,7 @@ class DriftWatch(Watch):
         some, decays = plan.drawn < plan.n_samples or self._algorithm.has_noise, self._algorithm.weight_decay > 0
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             everything = self._taken(state, done, quiet, None)
-            undecayed = state.gradient - numbers.weight_decay * state.x
+            undecayed = state.gradient - self._decay * state.x
             bare_step = self._taken(state, done, bare, undecayed) if some else everything
             decayed = self._taken(state, done, numbers, state.gradient) if decays else bare_step
         return [state.x.copy(), everything, bare_step, decayed]
@@ -110,5 +117,5 @@ class DriftWatch(Watch):
         else:
             own.gradient[...] = gradient
         own.v[...] = self._algorithm.settled(own.gradient, done)
-        method.plain(run, numbers.t0 + done * numbers.h)
+        method.plain(run, run.time)
         return np.asarray(own.x - state.x)
