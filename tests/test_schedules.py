@@ -176,9 +176,6 @@ def test_members_of_an_ensemble_have_schedules_of_their_own():
 def test_what_is_no_schedule_is_refused():
     with pytest.raises(ValueError, match="lr has 3 rates, one for each step; expected 4 or more"):
         nl.integrate(U, nl.GD([0.1, 0.1, 0.1]), X0, 4)
-    for function in (lambda a: nl.drift(U, a, X0, 2), lambda a: nl.check(U, np.stack([X0, X0]), dynamics=a)):
-        with pytest.raises(ValueError, match=r"lr must be a number for .*, as the steps of NAGD"):
-            function(nl.NAGD([0.1, 0.1]))
     with pytest.raises(ValueError, match="lr must be a number for SymplecticEuler"):
         SymplecticEuler([0.1, 0.1])
     for wrong in ([], [0.1, -0.1], [0.0, 0.0], [0.1, np.nan]):

@@ -95,11 +95,6 @@ class Algorithm(Settings, ABC):
         """Order in `dt` of the laws' discretisation error at a fixed final time."""
 
     @property
-    def is_of_first_order(self) -> bool:
-        """Whether it has no mass: a rate is the time of its step."""
-        return self.dynamics.mass == 0
-
-    @property
     def singular_start(self) -> bool:
         """Whether the algorithm divides by t and so cannot start at t = 0."""
         return False

@@ -81,20 +81,11 @@ class Settings:
         return self.lr / min(self.lr.each.values()) if by_block else 1.0  # type: ignore[attr-defined]
 
     def refuse_beyond_numbers(self, what: str) -> None:
-        """Raise ValueError if gradients are not taken at x, one a step, at the same rate for all blocks, in the same time."""
+        """Raise ValueError if gradients are not taken at x, one a step, at the same rate for all blocks."""
         if self.has_blocks:
             raise ValueError(f"lr and weight_decay must be numbers for {what}, the same for all blocks; got {self}")
         if self.sam or self.grad_accumulation > 1:
             raise ValueError(f"sam must be 0 and grad_accumulation 1 for {what}; got {self}")
-        if self.has_schedule and not self.is_of_first_order:
-            raise ValueError(
-                f"lr must be a number for {what}, as the steps of {type(self).__name__} then take other times"
-            )
-
-    @property
-    def is_of_first_order(self) -> bool:
-        """Whether it has no mass: a rate is the time of its step."""
-        return True
 
     @property
     def needs_work(self) -> bool:
