@@ -321,3 +321,44 @@ def test_a_configuration_names_them(tmp_path, capsys):
         assert run.specification["algorithm"]["name"] in algorithm
         assert {law.verdict for law in run.laws.values()} == {"holds"}
     capsys.readouterr()
+
+
+# --- check ---------------------------------------------------------------------------------------------------------
+
+
+REPLAYED = [nl.Yoshida(0.01), nl.Yoshida(0.01, 6), nl.ImplicitMidpoint(0.01, "ND"), nl.RK4(0.05)]
+
+
+@pytest.mark.parametrize("algorithm", REPLAYED, ids=str)
+def test_recordings_of_every_step_are_checked_by_taking_the_steps_again(algorithm):
+    """The controls: a rate one percent off, another method of the same flow, and a gradient one percent off in a block."""
+    run = nl.integrate(U, algorithm, X0, STEPS, record_params=True, backend="reference")
+    report = nl.check(U, run.params, run.t, algorithm)
+    assert report.ok
+    assert {row.verdict for row in report.laws.values()} == {"holds"}
+    assert not nl.check(
+        U, run.params, dynamics=type(algorithm)(**{**settings(algorithm), "lr": 1.01 * algorithm.lr})
+    ).ok
+    other = nl.Leapfrog(algorithm.lr) if algorithm.has_velocity else nl.GD(algorithm.lr)
+    assert not nl.check(U, run.params, run.t, other).ok
+
+    def wrong(x):
+        value, gradient = U.value_and_gradient(x)
+        NET.unpack(gradient)["W2"][:] *= 1.01
+        return value, gradient
+
+    bad = nl.integrate(nl.potentials.Callable(wrong, NET.n_params), algorithm, X0, STEPS, record_params=True)
+    report = nl.check(U, bad.params, bad.t, algorithm)
+    assert not report.ok
+    assert "W2" in str(report)
+
+
+def test_recordings_of_projected_descent_and_of_minibatches_are_refused_or_not_decided():
+    run = nl.integrate(U, nl.ProjectedGD(0.05), X0, STEPS, record_params=True, backend="reference")
+    report = nl.check(U, run.params, run.t, nl.ProjectedGD(0.05))
+    assert report.verdict == "not decidable"
+    assert "do not tell the gradients of ProjectedGD" in str(report.limits)
+    with pytest.raises(ValueError, match="minibatches must be False with RK4"):
+        nl.check(U, run.params, run.t, nl.RK4(0.05), minibatches=True)
+    with pytest.raises(ValueError, match=r"batches.* not supported for RK4.*4 gradients per step"):
+        nl.check(U, run.params, run.t, nl.RK4(0.05), batches=[[0]] * STEPS)

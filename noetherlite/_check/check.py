@@ -30,6 +30,7 @@ from .flow import HIDDEN, check_flow
 from .flow_path import Path
 from .limits import limits
 from .recording import batches_by_row, check_claim, laws_of, read_rows, states_of, step_laws
+from .replay import is_replayed
 from .rows import blocks_of
 from .steps import StepCheck
 from .verdict import Report, law_findings, motion_findings, step_findings
@@ -207,7 +208,7 @@ def _stepwise(
 ) -> tuple[StepCheck, Array, list[str]]:
     """Return the checker of the steps, the rows to add to it, and sentences about rows left out."""
     if velocity is not None:
-        if not algorithm.has_velocity or (every == 1 and not algorithm.takes_velocity):
+        if not algorithm.has_velocity or not (algorithm.takes_velocity or is_replayed(algorithm, every)):
             raise ValueError(f"velocity is not used with {algorithm}: its steps are checked from params alone")
         if "m" in recorded:
             raise ValueError("velocity and momentum_buffer say the same: give one of them")
@@ -216,6 +217,8 @@ def _stepwise(
         raise ValueError(
             f"minibatches=True with every={every} needs batches=, the samples of every step between the rows"
         )
+    if minibatches and every == 1 and is_replayed(algorithm, every):
+        raise ValueError(f"minibatches must be False with {algorithm}, which takes several gradients per step")
     if every > 1 and recorded:
         raise ValueError(f"every={every} is not possible with recorded averages, which are those of single steps")
     if every > 1:
@@ -230,7 +233,7 @@ def _stepwise(
         )
     families = step_laws(U, algorithm, laws, minibatches or batches is not None)
     t0, first, limitations = start_time(algorithm, None) if t is None else 0.0, 0, []
-    if not algorithm.implies_gradients and algorithm.method.update is None:
+    if not (algorithm.implies_gradients or is_replayed(algorithm, every) or algorithm.method.update is not None):
         limitations = [f"positions do not tell the gradients of {algorithm}: nothing was checked"]
     if t is None:
         algorithm = algorithm.over(every * (len(rows) - 1))

@@ -16,6 +16,7 @@ from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family, NoetherSymmetry
 from .._symmetry.find import listed, watched
+from .replay import is_replayed
 
 
 def check_claim(U: object, dynamics: object) -> None:
@@ -93,11 +94,11 @@ def batch_of(U: Potential, value: Any, name: str) -> IntArray:
 
 def batch_of_row(U: Potential, value: Any, name: str, every: int, algorithm: Algorithm) -> object:
     """Return the minibatch of a row, or with `every` > 1 those of the steps that follow it."""
-    if every == 1:
+    if not is_replayed(algorithm, every):
         return batch_of(U, value, name)
-    if algorithm.gradients_per_step > 1:
+    if (n := algorithm.gradients_per_step) > 1:
         raise ValueError(
-            f"{name} with every={every} is not supported for {algorithm}, which takes two gradients per step"
+            f"{name} with every={every} is not supported for {algorithm}, which takes {'two' if n == 2 else n} gradients per step"
         )
     if not isinstance(value, Sequence | np.ndarray) or len(value) != every:
         raise ValueError(
@@ -122,7 +123,7 @@ def batches_by_row(
             out.append(None)
             break
         if every == 1:
-            out.append(batch_of(U, part[0], f"batches[{k}]"))
+            out.append(batch_of_row(U, part[0], f"batches[{k}]", every, algorithm))
         else:
             out.append(batch_of_row(U, part, f"batches[{k * every}:{(k + 1) * every}]", every, algorithm))
     return out

@@ -35,6 +35,15 @@ _SHIFTS = (1.0, 2.0)
 Gradient = Callable[[int, Float64Array], Float64Array]  # (number of the step, point) ↦ ∇U
 
 
+def is_replayed(algorithm: Algorithm, every: int) -> bool:
+    """Return whether recordings with so many steps from row to row are checked by taking the steps again.
+
+    Those of every step are, where a step has several gradients that positions do not tell.
+    """
+    tells = algorithm.implies_gradients or algorithm.method.update is not None
+    return every > 1 or (algorithm.starts_anywhere and not tells)
+
+
 def walk(
     algorithm: Algorithm,
     x: Float64Array,

@@ -18,7 +18,7 @@ from .averages import AverageSteps, unknown
 from .causes import Evidence
 from .forces import Forces
 from .implied import Steps, implied
-from .replay import Replay
+from .replay import Replay, is_replayed
 from .rounding import Rounding
 from .rows import ROUND_OFF, CheckRow, MotionRow, MotionSums, blocks_of, norms, ratio, row_products
 from .series import Series, StepRow
@@ -89,7 +89,7 @@ class StepCheck:
         self.pending: Steps | None = (
             None  # a wrong first step, as long as it is the only one: there may have been a velocity
         )
-        self.replay = Replay(U, algorithm, precision, t0, every, velocity) if every > 1 else None
+        self.replay = Replay(U, algorithm, precision, t0, every, velocity) if is_replayed(algorithm, every) else None
         self.averages: AverageSteps | None = None
         if every == 1 and algorithm.method.update is not None and (recorded or not algorithm.starts_anywhere):
             nothing = np.zeros(U.n_params)

@@ -53,8 +53,7 @@ class Yoshida(Damped):
     -----
     Symplectic and time-reversible without friction. Every substep has the exact law of leapfrog with its own signed h, and these
     add up: μ(t_{k+1})J_{k+1} − μ(t_k)J_k = Σ_i w_i h μ(τ_i)⟨Gv_i, v_i⟩. μJ is conserved to round-off for rotations and translations.
-    `source_integral` is the sum of the substeps' trapezoids, whose error is of the method's order too. `nl.check` needs records
-    that are several steps apart.
+    `source_integral` is the sum of the substeps' trapezoids, whose error is of the method's order too.
 
     References
     ----------
