@@ -30,6 +30,7 @@ def arguments(monkeypatch):
     """dtype, spread ↦ what kernels are given for the benchmarks' ensemble network, in the host's memory."""
     monkeypatch.setattr(gpu, "require", lambda: None)
     monkeypatch.setattr(device, "free_memory", lambda: np.inf)
+    monkeypatch.setattr(device, "shared_memory", lambda default, blocks: default)
     monkeypatch.setattr(cuda, "to_device", lambda a: a)
     monkeypatch.setattr(cuda, "device_array", np.zeros)
 
@@ -88,12 +89,16 @@ def test_the_kernels_of_a_launch_a_phase_spill_nothing(dtype, arguments):
 
     _, (settings, rates, state, scratch, records), functions = arguments(dtype, spread=True)
     of_network = phases.kernels(functions)
-    setting, x, memory = settings[0], state.x[0], scratch.memory[0]
+    setting, x, memory = settings[0], scratch.vectors[0], scratch.memory[0]
     layer = (setting.problem, setting.tables.places, 1, x, memory, 64)
-    check(cuda_code.assembled(of_network.phase, typed(setting, rates, state, scratch, records, 0, 1, 1)))
+    check(cuda_code.assembled(of_network.phase, typed(setting, rates, state, scratch, records, 0, 1)))
     check(cuda_code.assembled(phases.begin, typed(setting, state, scratch, 0)))
     check(cuda_code.assembled(phases.end, typed(setting, state, scratch, 0)))
-    check(cuda_code.assembled(phases.gather, typed(setting.data, 10, setting.batches.order[0], 0, 64, memory)))
+    check(
+        cuda_code.assembled(
+            phases.gather, typed(setting.data, 10, setting.batches.order[0], state.counts, 0, 64, memory)
+        )
+    )
     check(cuda_code.assembled(of_network.activate, typed(*layer)))
     check(cuda_code.assembled(of_network.d_activate, typed(*layer)))
     check(cuda_code.assembled(phases.row_sums, typed(memory, 0, 64, x, 0, 1.0)))

@@ -3,6 +3,7 @@
 import importlib.metadata
 import subprocess
 import sys
+import warnings
 
 import numba
 import numpy as np
@@ -153,6 +154,27 @@ def test_what_a_pass_keeps_does_not_overlap(activation):
     assert taken[deltas:].sum() == 0
 
 
+def test_more_shared_memory_makes_larger_tiles():
+    p = plan("relu", widths=(10, 16, 16, 3), n=64)
+    slots = [
+        device_layout.place(p.problem, p.laws, p.n_params, 64, False, most).tables.slots
+        for most in (48 << 10, 112 << 10)
+    ]
+    assert slots == [32, 64]
+
+
+def test_numbas_advice_is_silenced():
+    """On a GPU it begins with the escape codes of a terminal, as it was found; the simulator gives none."""
+    pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
+    from noetherlite._kernels.cuda.jit import without_advice
+
+    for advice in ("Grid size 1 will likely", "\x1b[1mGrid size 1 will likely"):
+        with without_advice():
+            warnings.warn(advice, stacklevel=1)
+    with pytest.raises(UserWarning, match="other"), without_advice():
+        warnings.warn("other", stacklevel=1)
+
+
 def test_the_largest_tiles_that_fit():
     for n, widths, where in (
         (64, (10, 16, 16, 3), 0),
@@ -161,7 +183,7 @@ def test_the_largest_tiles_that_fit():
         (512, (784, 128, 10), 2),
     ):
         p = plan("relu", widths=widths, n=n)
-        placing = device_layout.place(p.problem, p.laws, p.n_params, n, False)
+        placing = device_layout.place(p.problem, p.laws, p.n_params, n, False, device_layout.SHARED)
         assert placing.where == where, widths
         assert placing.shared <= device_layout.SHARED
         assert device_layout.n_tiles(n, placing.tables.slots) * placing.tables.slots >= n

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.metadata
 import math
 from typing import Any
@@ -42,6 +44,10 @@ def lacking() -> str:
     try:
         from numba import cuda
 
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(
+                "numba.cuda.np.arrayobj"
+            )  # which a newer NumPy than numba-cuda's breaks, at the first launch else
         if cuda.is_available():
             return ""
         return "no NVIDIA GPU with a driver was found on this machine; backend='cpu' needs none"
@@ -75,3 +81,15 @@ def free_memory() -> float:
     if simulated():
         return math.inf
     return float(cuda.current_context().get_memory_info()[0])
+
+
+def shared_memory(default: int, blocks: int) -> int:
+    """Return the bytes of shared memory a block has where so many share a multiprocessor; `default`, which all have, in the simulator."""
+    if simulated():
+        return default
+    from numba import cuda
+
+    device = cuda.get_current_device()
+    reserved = 1024  # by the driver, in each block
+    part = int(device.MAX_SHARED_MEMORY_PER_MULTIPROCESSOR) // blocks - reserved
+    return max(default, min(part, int(device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)))

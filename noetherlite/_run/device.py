@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._base.gpu import free_memory
+from .._base.gpu import free_memory, shared_memory
 from .._base.interrupt import uninterrupted
 from .._base.limits import refuse_beyond
 from .._kernels import layout, schedule
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .runs import Runs
 
-# Networks whose gradients take at least this many floating-point operations use the whole device, one after the other.
-SPREAD_FROM = 1e8
+# Floating-point operations of a gradient from which a network, alone on the device, has all of it.
+SPREAD_FROM = 7e5
 
 # Arrays of the states that are copied to the host after each call, and those of states and records copied on request.
 _SMALL = ("counts", "loss")
@@ -42,7 +41,7 @@ class Fleet:
     Raises
     ------
     MemoryError
-        If the GPU has less memory free than they take.
+        If the GPU has less memory free than they take, or a run has 2³² numbers in one array.
     """
 
     together = True
@@ -59,9 +58,18 @@ class Fleet:
                 what = "schedule" if name == "rates" else "ratio of blocks"
                 raise ValueError(f"lr must be the same {what} for all networks with backend='cuda'")
         self.spread = _uses_whole_device(plan, len(runs))
-        self.placing = device_layout.place(plan.problem, plan.laws, plan.n_params, plan.drawn, self.spread)
+        most = shared_memory(device_layout.SHARED, device_layout.SHARING)
+        self.vectors = 4 + bool(runs.state.work.shape[1])
+        self.placing = device_layout.place(
+            plan.problem, plan.laws, plan.n_params, plan.drawn, self.spread, most, self.vectors
+        )
         self.fresh = True  # whether the host has the state of the device
         self._device: tuple[Any, ...] | None = None
+        longest = max(self.vectors * plan.n_params, plan.problem.X.size, max(tables.memory for tables in self._tables()))
+        if longest >= 2**32:
+            raise MemoryError(
+                f"backend='cuda' numbers a run's entries by 32 bits, fewer than 4,294,967,296, not {longest:,}"
+            )
         refuse_beyond(self.memory(), free_memory(), "the GPU has free", "run fewer networks at a time")
 
     def prepare(self, group: slice) -> None:
@@ -92,18 +100,18 @@ class Fleet:
 
     def _launch(self, n_steps: int) -> None:
         from .._kernels.cuda import block, scalars
+        from .._kernels.cuda.jit import with_shared, without_advice
 
         assert self._device is not None
         settings, rates, state, scratch, records = self._device
         placing, E = self.placing, self.rates.size
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Grid size")  # numba warns that one block leaves the device idle
+        with without_advice():
             if self.spread:
                 for e in np.flatnonzero(self.state.counts[:, layout.PHASE] != layout.DIVERGED):
                     self._conductor.advance(int(e), self.state.counts[e], n_steps)
             else:
                 kernel = block.kernels(scalars.of(self._problem, self.runs.method))[placing.where]
-                launch = kernel[E, placing.threads, 0, placing.shared]
+                launch = with_shared(kernel[E, placing.threads, 0, placing.shared])
                 launch(settings[0], rates, state, scratch, records, n_steps)
 
     def collect(self) -> None:
@@ -177,21 +185,22 @@ class Fleet:
         """Return the shapes and types of scratch memory."""
         memory_space, largest, E = self.placing.where, self._tables()[1], self.rates.size
         memory = largest.memory if memory_space != device_layout.IN_SHARED else 0
-        doubles = largest.doubles if memory_space == device_layout.IN_GLOBAL else 0
+        in_global = memory_space == device_layout.IN_GLOBAL
+        doubles, vectors = (largest.doubles, self.vectors * self.plan.n_params) if in_global else (0, 0)
         minibatches = self.spread and self.plan.drawn < self.plan.n_samples
         gathered = self.plan.drawn * int(self._problem.widths[0]) if minibatches else 0
         dtype = self.plan.dtype
-        return ((E, memory), dtype), ((E, doubles), "float64"), ((gathered,), dtype)
+        return ((E, memory), dtype), ((E, vectors), dtype), ((E, doubles), "float64"), ((gathered,), dtype)
 
 
 def _uses_whole_device(plan: Plan, networks: int) -> bool:
     """Return whether runs use the whole device one after the other, where one block per run would take longer.
 
-    An estimate: a block takes 5e10 operations per second, beside up to 500 others, while the 25 launches of a step on the
-    whole device take the host 2 ms, because each passes tens of arrays.
+    As measured on an H200 (benchmarks/RESULTS.md): a block takes 8e9 operations per second, beside up to 400 others, while the
+    launches of a step on the whole device take 85 µs however little there is to do.
     """
     problem = plan.problem
     if problem is None or problem.kind != layout.NETWORK:
         return False
     flops = 6.0 * plan.drawn * float((problem.widths[1:] * problem.widths[:-1]).sum())
-    return flops > SPREAD_FROM * min(networks, 500)
+    return flops > SPREAD_FROM * min(networks, 400)

@@ -22,7 +22,7 @@ from .device_layout import (
     RunArrays,
     View,
 )
-from .jit import MOST_THREADS, device, kernel, written_out
+from .jit import MOST_THREADS, SHARING, device, index, kernel, written_out
 from .laws import form
 from .network import add_up, backward, forward, loss
 from .steps import (
@@ -46,14 +46,9 @@ from .steps import (
 
 @written_out
 def vector_of(run, code):
-    """Return x, v, the gradient, y or the work."""
-    if code == schedule.X:
-        return run.x
-    if code == schedule.V:
-        return run.v
-    if code == schedule.WORK:
-        return run.work
-    return run.gradient if code == schedule.G else run.y
+    """Return x, v, the gradient, y or the work: a part of one array, so that the compiler knows which memory it lies in."""
+    P = run.x.size
+    return run.vectors[code * P : (code + 1) * P]
 
 
 @written_out
@@ -69,14 +64,15 @@ def view_of(setting, counts, e, tile, which):
 
 
 @device
-def perform(functions, row, step, setting, algorithm, run, state, records, e, first, stride):
-    """Do a thread's share of one row (6,) of the program at a step of run e; `run` are its arrays, a RunArrays.
+def perform(functions, r, step, setting, algorithm, run, state, records, e, first, stride):
+    """Do a thread's share of row r of the program at a step of run e; `run` are its arrays, a RunArrays.
 
     `state` and `records` are of all runs, (E, …); the thread takes the coordinates first, first + stride, ….
     """
     problem, data, tables, laws = setting.problem, setting.data, setting.tables, setting.laws
-    op, a, b, c = row[OP], row[A], row[B], row[C]
-    x, places = vector_of(run, row[VECTOR]), tables.places
+    rows, r = setting.program.rows, index(r)
+    op, a, b, c, x = rows[r, OP], rows[r, A], rows[r, B], rows[r, C], vector_of(run, rows[r, VECTOR])
+    places = tables.places
     if op == schedule.FORWARD:
         forward(
             functions, problem, data, places, a, x, run.memory, view_of(setting, state.counts, e, b, c), first, stride
@@ -145,25 +141,29 @@ def shuffle(batches, counts, e):
 def draw(key, step, out, first, stride):
     """A thread's share of the normal numbers of a step."""
     bits = noise.stream(key, step)
-    for i in range(first, out.size, stride):
-        out[i] = noise.normal(bits, i)
+    i = first
+    while i < out.size:
+        out[index(i)] = noise.normal(bits, i)
+        i += stride
 
 
 @written_out
-def arrays_of(x, v, gradient, moment, y, work, memory, doubles, K, tables):
-    """Return the views that belong to one run: vectors (P,), memory of a pass (tables.memory,), doubles (tables.doubles,).
+def arrays_of(state, e, vectors, memory, doubles, tables):
+    """Return the views that belong to run e: `vectors` (4P,) or with work (5P,), memory of a pass (tables.memory,), doubles (tables.doubles,).
 
-    `doubles` holds all that is float64 whatever the parameters are; K is the number of law components.
+    `doubles` holds all that is float64 whatever the parameters are.
     """
+    P, K = state.x.shape[1], state.origin.shape[1]
     pieces, losses = N_SUMS * K, tables.losses
     norms = pieces + schedule.SLOTS * tables.slot
     return RunArrays(
-        x,
-        v,
-        gradient,
-        moment,
-        y,
-        work,
+        vectors,
+        vectors[schedule.X * P : (schedule.X + 1) * P],
+        vectors[schedule.V * P : (schedule.V + 1) * P],
+        vectors[schedule.G * P : (schedule.G + 1) * P],
+        vectors[schedule.Y * P : (schedule.Y + 1) * P],
+        vectors[schedule.WORK * P :],
+        state.moment[e],
         memory,
         doubles[ORIGIN * K : (ORIGIN + 1) * K],
         doubles[INTEGRAL * K : (INTEGRAL + 1) * K],
@@ -180,13 +180,19 @@ def arrays_of(x, v, gradient, moment, y, work, memory, doubles, K, tables):
 @device
 def copy(a, out, first, stride):
     """Out = a."""
-    for i in range(first, a.size, stride):
-        out[i] = a[i]
+    i = first
+    while i < a.size:
+        out[index(i)] = a[index(i)]
+        i += stride
 
 
 @device
 def fetch(state, run, e, first, stride):
-    """Take the laws' sums from the state."""
+    """Take the vectors and the laws' sums from the state."""
+    copy(state.x[e], run.x, first, stride)
+    copy(state.v[e], run.v, first, stride)
+    copy(state.gradient[e], run.gradient, first, stride)
+    copy(state.y[e], run.y, first, stride)
     copy(state.origin[e], run.origin, first, stride)
     copy(state.integral[e], run.integral, first, stride)
     copy(state.balance[e], run.balance, first, stride)
@@ -198,7 +204,11 @@ def fetch(state, run, e, first, stride):
 
 @device
 def keep(state, run, e, first, stride):
-    """Bring the laws' sums to the state."""
+    """Bring the vectors and the laws' sums to the state."""
+    copy(run.x, state.x[e], first, stride)
+    copy(run.v, state.v[e], first, stride)
+    copy(run.gradient, state.gradient[e], first, stride)
+    copy(run.y, state.y[e], first, stride)
     copy(run.origin, state.origin[e], first, stride)
     copy(run.integral, state.integral[e], first, stride)
     copy(run.balance, state.balance[e], first, stride)
@@ -220,14 +230,15 @@ def train(functions, setting, rates, run, state, records, e, n_steps):
     r = 0 if i < 0 else program.step
     while i < n_steps:
         first, stride = cuda.threadIdx.x, cuda.blockDim.x
-        perform(functions, program.rows[r], step, setting, algorithm, run, state, records, e, first, stride)
-        if program.rows[r, MEET]:
+        perform(functions, r, step, setting, algorithm, run, state, records, e, first, stride)
+        op = program.rows[index(r), OP]
+        if program.rows[index(r), MEET]:
             cuda.syncthreads()
-        judged = program.rows[r, OP] == schedule.FINISH or program.rows[r, OP] == schedule.CHECK
+        judged = op == schedule.FINISH or op == schedule.CHECK
         # Nobody writes the phase before the next of these rows, a meeting away.
         if judged and state.counts[e, PHASE] == layout.DIVERGED:
             return
-        step += program.rows[r, OP] == schedule.COUNT
+        step += op == schedule.COUNT
         r, over = pointwise.next_row(r, program, step, records.every, records.last)
         i += over
 
@@ -258,77 +269,59 @@ def with_rate(a, h):
 
 
 @device
-def train_with_vectors(functions, setting, rates, state, memory, doubles, vectors, records, e, n_steps):
-    """Advance one run whose vectors are copied to `vectors` for as long."""
-    first, stride, P = cuda.threadIdx.x, cuda.blockDim.x, state.x.shape[1]
-    x, v, gradient, y = vectors[:P], vectors[P : 2 * P], vectors[2 * P : 3 * P], vectors[3 * P : 4 * P]
-    moment, work, K = state.moment[e], state.work[e], state.origin.shape[1]
-    run = arrays_of(x, v, gradient, moment, y, work, memory, doubles, K, setting.tables)
-    copy(state.x[e], x, first, stride)
-    copy(state.v[e], v, first, stride)
-    copy(state.gradient[e], gradient, first, stride)
-    copy(state.y[e], y, first, stride)
+def advance(functions, setting, rates, state, vectors, memory, doubles, records, e, n_steps):
+    """Advance one run, whose vectors and sums are copied to `vectors` and `doubles` for as long."""
+    first, stride = cuda.threadIdx.x, cuda.blockDim.x
+    run = arrays_of(state, e, vectors, memory, doubles, setting.tables)
     fetch(state, run, e, first, stride)
     train(functions, setting, rates, run, state, records, e, n_steps)
     cuda.syncthreads()
-    copy(x, state.x[e], first, stride)
-    copy(v, state.v[e], first, stride)
-    copy(gradient, state.gradient[e], first, stride)
-    copy(y, state.y[e], first, stride)
     keep(state, run, e, first, stride)
 
 
 @written_out
 def in_shared(setting, state, scratch):
     """Return a block's doubles, its vectors and what is left of its shared memory."""
-    P = state.x.shape[1]
+    size = 4 * state.x.shape[1] + state.work.shape[1]
     doubles = cuda.shared.array(0, scratch.doubles.dtype)
     numbers = cuda.shared.array(0, state.x.dtype)  # the same bytes
     begin = setting.tables.doubles * (doubles.itemsize // numbers.itemsize)
-    return doubles, numbers[begin : begin + 4 * P], numbers[begin + 4 * P :]
+    return doubles, numbers[begin : begin + size], numbers[begin + size :]
 
 
 @written_out
 def in_global(setting, state, scratch, e):
     """Return the views of a run that is in global memory."""
-    memory, doubles = scratch.memory[e], scratch.doubles[e]
-    x, v, gradient, moment, y = state.x[e], state.v[e], state.gradient[e], state.moment[e], state.y[e]
-    K = state.origin.shape[1]
-    return arrays_of(x, v, gradient, moment, y, state.work[e], memory, doubles, K, setting.tables)
+    return arrays_of(state, e, scratch.vectors[e], scratch.memory[e], scratch.doubles[e], setting.tables)
 
 
 @functools.cache
 def kernels(functions):
     """Return the kernels for a network of these functions, by where they have what they work on."""
 
-    @kernel(MOST_THREADS, 2)
+    @kernel(MOST_THREADS, SHARING)
     def advance_in_shared(setting, rates, state, scratch, records, n_steps):
         """Advance every run by a block of its own, all that it works on in shared memory."""
         e = cuda.blockIdx.x
         if state.counts[e, PHASE] != layout.DIVERGED:
             doubles, vectors, memory = in_shared(setting, state, scratch)
-            train_with_vectors(functions, setting, rates, state, memory, doubles, vectors, records, e, n_steps)
+            advance(functions, setting, rates, state, vectors, memory, doubles, records, e, n_steps)
 
-    @kernel(MOST_THREADS, 2)
+    @kernel(MOST_THREADS, SHARING)
     def advance_with_vectors_in_shared(setting, rates, state, scratch, records, n_steps):
         """Advance every run by a block of its own, its activations in global memory."""
         e = cuda.blockIdx.x
         if state.counts[e, PHASE] != layout.DIVERGED:
             doubles, vectors, _ = in_shared(setting, state, scratch)
-            train_with_vectors(
-                functions, setting, rates, state, scratch.memory[e], doubles, vectors, records, e, n_steps
-            )
+            advance(functions, setting, rates, state, vectors, scratch.memory[e], doubles, records, e, n_steps)
 
     @kernel(MOST_THREADS, 2)
     def advance_in_global(setting, rates, state, scratch, records, n_steps):
         """Advance every run by a block of its own, in global memory."""
-        e, first, stride = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
+        e = cuda.blockIdx.x
         if state.counts[e, PHASE] != layout.DIVERGED:
-            run = in_global(setting, state, scratch, e)
-            fetch(state, run, e, first, stride)
-            train(functions, setting, rates, run, state, records, e, n_steps)
-            cuda.syncthreads()
-            keep(state, run, e, first, stride)
+            vectors, memory, doubles = scratch.vectors[e], scratch.memory[e], scratch.doubles[e]
+            advance(functions, setting, rates, state, vectors, memory, doubles, records, e, n_steps)
 
     return {
         IN_SHARED: advance_in_shared,

@@ -11,6 +11,8 @@ from .. import layout, schedule
 
 # Shared memory that every GPU gives a block without being asked, in bytes.
 SHARED = 48 * 1024
+# Blocks that are on a multiprocessor at a time, if their shared memory lets them.
+SHARING = 3
 # Where what a block holds lies: everything in shared memory, all but the activations, or nothing.
 IN_SHARED, VECTORS_IN_SHARED, IN_GLOBAL = range(3)
 # Sums of the laws that a run keeps, see RunArrays; parts of its norms.
@@ -82,12 +84,13 @@ class Shuffles(NamedTuple):
 class RunArrays(NamedTuple):
     """What belongs to one run: views, into shared memory where it fits."""
 
+    vectors: NDArray[Any]  # (4P,) or (5P,): x, v, the gradient, y and the work
     x: NDArray[Any]  # (P,)
     v: NDArray[Any]
     gradient: NDArray[Any]
-    moment: NDArray[Any]  # (P,), or empty; in global memory
     y: NDArray[Any]
-    work: NDArray[Any]  # (P,), or empty; in global memory
+    work: NDArray[Any]  # (P,), or empty
+    moment: NDArray[Any]  # (P,), or empty; in global memory
     memory: NDArray[Any]  # (tables.memory,)
     origin: NDArray[np.float64]  # (K,)
     integral: NDArray[np.float64]
@@ -104,6 +107,7 @@ class Scratch(NamedTuple):
     """Memory that lasts only as long as a launch, a row for each run; rows are empty where shared memory is used."""
 
     memory: NDArray[Any]
+    vectors: NDArray[Any]
     doubles: NDArray[np.float64]
     inputs: NDArray[Any]  # (n_0 n,): those of a minibatch, where a run has the whole device
 
@@ -164,8 +168,10 @@ class Placing(NamedTuple):
     threads: int
 
 
-def place(problem: layout.Problem, laws: layout.Laws, n_params: int, n: int, spread: bool) -> Placing:
-    """Return the layout that keeps most in shared memory: with the largest tiles that fit, else without the activations.
+def place(
+    problem: layout.Problem, laws: layout.Laws, n_params: int, n: int, spread: bool, most: int, vectors: int = 4
+) -> Placing:
+    """Return the layout that keeps most in `most` bytes of shared memory: with the largest tiles that fit, else without activations.
 
     Where a run is spread over the device nothing is in shared memory, and all samples are one tile.
     """
@@ -176,12 +182,12 @@ def place(problem: layout.Problem, laws: layout.Laws, n_params: int, n: int, spr
     sizes = sorted({-(-whole // parts) for parts in range(1, whole // SMALLEST_TILE + 1)} | {whole}, reverse=True)
     for slots in (size + size % 2 for size in sizes):
         found = tables(problem, laws, n_params, slots, padded=True)
-        shared = 8 * found.doubles + itemsize * 4 * n_params
-        if shared + itemsize * found.memory <= SHARED:
+        shared = 8 * found.doubles + itemsize * vectors * n_params
+        if shared + itemsize * found.memory <= most:
             return Placing(found, IN_SHARED, shared + itemsize * found.memory, _threads(problem, slots, n_params))
     found = tables(problem, laws, n_params, whole, padded=True)
-    shared = 8 * found.doubles + itemsize * 4 * n_params
-    where, shared = (VECTORS_IN_SHARED, shared) if shared <= SHARED else (IN_GLOBAL, 0)
+    shared = 8 * found.doubles + itemsize * vectors * n_params
+    where, shared = (VECTORS_IN_SHARED, shared) if shared <= most else (IN_GLOBAL, 0)
     return Placing(found, where, shared, _threads(problem, whole, n_params))
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .. import layout, schedule
 from ..forms import absolute, affine_size, block, incoming_size, product, row_product, scaling_size, turned
-from .jit import device
+from .jit import device, index
+from .network import divided
 
 
 @device
@@ -17,11 +18,12 @@ def form(what, laws, tables, a, b, slot, pieces, first, stride):
     for l in range(laws.kind.size):
         begin = slot * tables.slot + tables.piece[l]
         size, n = laws.start[l + 1] - laws.start[l], tables.pieces[l]
-        for item in range(first, n * size, stride):
-            if laws.kind[l] == layout.SCALING and item < size * n // 2:  # rows: neighbours are pieces of one neuron
-                c, j = item % (n // 2), item // (n // 2)
+        item, by_rows = first, n * size // 2 if laws.kind[l] == layout.SCALING else 0
+        while item < n * size:
+            if item < by_rows:  # neighbours are pieces of one neuron
+                j, c = divided(item, n // 2)
             else:
-                c, j = item // size, item % size
+                c, j = divided(item, size)
             if what == schedule.GENERATOR:
                 value = generator(laws, l, c, n, j, a)
             else:
@@ -29,7 +31,8 @@ def form(what, laws, tables, a, b, slot, pieces, first, stride):
                 value = 0.5 * value if what == schedule.QUANTITY else value
                 if what != schedule.PAIR:
                     value += translation(laws, l, c, n, j, b)
-            pieces[begin + c * size + j] = value
+            pieces[index(begin + c * size + j)] = value
+            item += stride
 
 
 @device
@@ -50,39 +53,45 @@ def scaling(at, p, c, half, i, a, b):
     """Of ⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ [− β_a β_b] of neuron i: incoming weights in the first half of the pieces."""
     total = 0.0
     if c < half:
-        for k in range(at.W + i * at.m + c, at.W + (i + 1) * at.m, half):
-            total += product(a, k, b, k)
+        k = at.W + i * at.m + c
+        while k < at.W + (i + 1) * at.m:
+            total += product(a, index(k), b, index(k))
+            k += half
         if c == 0 and at.bias >= 0:
-            total += product(a, at.bias + i, b, at.bias + i)
+            total += product(a, index(at.bias + i), b, index(at.bias + i))
         if c == 0 and at.beta >= 0:
-            total -= product(a, at.beta + i, b, at.beta + i)
+            total -= product(a, index(at.beta + i), b, index(at.beta + i))
         return total
-    for k in range(at.U + (c - half) * at.n + i, at.U + at.q * at.n, half * at.n):
-        total += product(a, k, b, k)
+    k = at.U + (c - half) * at.n + i
+    while k < at.U + at.q * at.n:
+        total += product(a, index(k), b, index(k))
+        k += half * at.n
     return -p * total
 
 
 @device
 def linear_layer(at, entry, a, b):
     """Entry (i, j) of b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U."""
-    i, j = entry // at.n, entry % at.n
+    i, j = divided(entry, at.n)
     total = 0.0
-    for k in range(at.m):
-        total += product(b, at.W + i * at.m + k, a, at.W + j * at.m + k)
+    k = 0
+    while k < at.m:
+        total += product(b, index(at.W + i * at.m + k), a, index(at.W + j * at.m + k))
+        k += 1
     if at.bias >= 0:
-        total += product(b, at.bias + i, a, at.bias + j)
-    for k in range(at.U, at.U + at.q * at.n, at.n):
-        total -= product(a, k + i, b, k + j)
+        total += product(b, index(at.bias + i), a, index(at.bias + j))
+    for r in range(at.q):
+        total -= product(a, index(at.U + r * at.n + i), b, index(at.U + r * at.n + j))
     return total
 
 
 @device
 def rotation(at, entry, a, b):
     """Entry (i, j) of a_W₁ᵀ b_W₁ − b_W₁ᵀ a_W₁."""
-    i, j = at.W + entry // at.n, at.W + entry % at.n
+    i, j = divided(entry, at.n)
     total = 0.0
-    for k in range(0, at.m * at.n, at.n):
-        total += turned(a, b, k + i, k + j)
+    for r in range(at.m):
+        total += turned(a, b, index(at.W + r * at.n + i), index(at.W + r * at.n + j))
     return total
 
 
@@ -90,8 +99,10 @@ def rotation(at, entry, a, b):
 def affine(G, g, c, n, a, b):
     """Of ⟨Ga, b⟩ every n-th row, from the c-th on."""
     total = 0.0
-    for i in range(c, a.size, n):
-        total += row_product(G, g, i, a) * b[i]
+    i = c
+    while i < a.size:
+        total += row_product(G, g, i, a) * b[index(i)]
+        i += n
     return total
 
 
@@ -101,16 +112,19 @@ def generator(laws, l, c, n, j, x):
     kind, at = laws.kind[l], block(laws, l)
     total = 0.0
     if kind == layout.AFFINE:
-        for i in range(c, x.size, n):
+        i = c
+        while i < x.size:
             total += affine_size(laws, at.n, i, x)
+            i += n
     elif c > 0:
         total = 0.0
     elif kind == layout.SCALING:
         total = scaling_size(at, laws.degree[l], j, x)
     elif kind == layout.LINEAR_LAYER:
-        total = absolute(x, at.U + j // at.n, at.q, at.n) + incoming_size(at, j % at.n, x)
+        i, k = divided(j, at.n)
+        total = absolute(x, at.U + i, at.q, at.n) + incoming_size(at, k, x)
     elif kind == layout.ROTATION:
-        row, column = j // at.n, j % at.n
+        row, column = divided(j, at.n)
         if row != column:
             total = absolute(x, at.W + row, at.m, at.n) + absolute(x, at.W + column, at.m, at.n)
     else:
@@ -124,10 +138,12 @@ def translation(laws, l, c, n, j, b):
     total, at = 0.0, block(laws, l)
     if laws.kind[l] == layout.TRANSLATION:
         for i in range(at.m):
-            total += b[at.W + i * at.n + j]
+            total += b[index(at.W + i * at.n + j)]
     elif laws.kind[l] == layout.AFFINE:
-        for i in range(c, b.size, n):
-            total += laws.xi[at.n, i] * b[i]
+        i = c
+        while i < b.size:
+            total += laws.xi[at.n, index(i)] * b[index(i)]
+            i += n
     return total
 
 
@@ -137,6 +153,8 @@ def total(laws, tables, slot, l, j, pieces):
     size = laws.start[l + 1] - laws.start[l]
     at = slot * tables.slot + tables.piece[l] + j
     value = 0.0
-    for c in range(tables.pieces[l]):
-        value += pieces[at + c * size]
+    c = 0
+    while c < tables.pieces[l]:
+        value += pieces[index(at + c * size)]
+        c += 1
     return value

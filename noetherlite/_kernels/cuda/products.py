@@ -1,14 +1,15 @@
-"""Dense products of large layers: by cuBLAS where CuPy is installed, else by a tiled kernel of our own.
+"""Dense products of large layers: by cuBLAS where it is installed, else by a tiled kernel of our own.
 
 A product is C[i, j] = Σ_k A[a + i A_row + k A_column] B[b + k B_row + j B_column], rows of C contiguous.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numba import cuda
 
+from .cublas import Operand
 from .jit import kernel
 
 # A block makes a square of TILE × TILE entries of C, SIDE × SIDE threads four rows and four columns each.
@@ -64,31 +65,19 @@ def tiled(A, a, A_row, A_column, B, b, B_row, B_column, C, c, n, m, depth):
                 C[c + i * m + j] = sums[r, q]
 
 
-def by_tiles(A: Matrix, B: Matrix, C: Matrix) -> None:
+def by_tiles(A: Matrix, B: Matrix, C: Matrix, stream: Any = 0) -> None:
     """C = AB by our own kernel."""
     grid = (-(-C.columns // TILE), -(-C.rows // TILE))
-    tiled[grid, (SIDE, SIDE)](
+    tiled[grid, (SIDE, SIDE), stream](
         A.array, A.begin, *A.strides, B.array, B.begin, *B.strides, C.array, C.begin, C.rows, C.columns, A.columns
     )
 
 
-def by_cublas(A: Matrix, B: Matrix, C: Matrix) -> None:
-    """C = AB by cuBLAS, on the stream that our kernels are on; in single precision without TF32, CuPy's default."""
-    import cupy
+def by_cublas(library: Any) -> Any:
+    """Return (A, B, C, stream) ↦ None, which makes C = AB by cuBLAS: as Cᵀ = BᵀAᵀ, since it has matrices column by column."""
 
-    def view(matrix: Matrix) -> object:
-        flat = cupy.asarray(matrix.array)[matrix.begin : matrix.begin + matrix.rows * matrix.columns]
-        if matrix.transposed:
-            return flat.reshape(matrix.columns, matrix.rows).T
-        return flat.reshape(matrix.rows, matrix.columns)
+    def product(A: Matrix, B: Matrix, C: Matrix, stream: Any = 0) -> None:
+        left, right = (Operand(M.array, M.begin, M.rows if M.transposed else M.columns, M.transposed) for M in (B, A))
+        library.product(left, right, Operand(C.array, C.begin, C.columns), C.columns, C.rows, A.columns)
 
-    cupy.dot(view(A), view(B), out=view(C))
-
-
-def has_cublas() -> bool:
-    """Whether CuPy is installed and finds cuBLAS."""
-    try:
-        from cupy_backends.cuda.libs import cublas  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return product

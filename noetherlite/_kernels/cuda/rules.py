@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import schedule
 from ..rules import Law, Move, Projection, Rule, component_of, coordinate_of
-from .jit import device
+from .jit import device, index
 from .laws import total
 
 
@@ -54,8 +54,10 @@ def _over_coordinates(move: Move) -> Any:
     @device
     def over_coordinates(algorithm, step, laws, tables, run, first, stride):
         c = coefficients(algorithm, step)
-        for i in range(first, run.x.size, stride):
-            visit(c, run.x, run.v, run.gradient, run.y, run.moment, algorithm.shares, algorithm.decays, i)
+        i = first
+        while i < run.x.size:
+            visit(c, run.x, run.v, run.gradient, run.y, run.moment, algorithm.shares, algorithm.decays, index(i))
+            i += stride
 
     return over_coordinates
 
@@ -69,8 +71,9 @@ def _over_components(law: Law) -> Any:
     def over_components(algorithm, step, laws, tables, run, first, stride):
         c, decay, ascends = coefficients(algorithm, step), algorithm.weight_decay, algorithm.ascent > 0
         for l in range(laws.kind.size):
-            for j in range(first, laws.start[l + 1] - laws.start[l], stride):
-                at, pieces = laws.start[l] + j, run.pieces
+            j = first
+            while j < laws.start[l + 1] - laws.start[l]:
+                at, pieces = index(laws.start[l] + j), run.pieces
                 square = total(laws, tables, schedule.SQUARE, l, j, pieces) if has_square else 0.0
                 pull = total(laws, tables, schedule.PULL, l, j, pieces) if decay != 0 else 0.0
                 moved = total(laws, tables, schedule.MOVED, l, j, pieces) if has_moved else 0.0
@@ -79,5 +82,6 @@ def _over_components(law: Law) -> Any:
                     pull = decay * pull - total(laws, tables, schedule.CROSS, l, j, pieces)
                 forms, symmetric = (square, pull, moved, cross), laws.symmetric[l] != 0
                 visit(c, forms, symmetric, run.origin, run.integral, run.balance, run.source, run.charge, at)
+                j += stride
 
     return over_components

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from .. import layout, pointwise
 from ..functions import ACTIVATIONS, LOSSES, Scalar
 from ..rules import Method
-from .jit import device
+from .jit import device, index
 from .rules import numbered
 
 
@@ -100,11 +100,11 @@ def _sum_over_outputs(f: Scalar, df: Scalar, weighted: bool) -> Callable[..., An
     def loss(c, n, data, number, memory, z, ld, N):
         """w Σ_i f(c, z_i, y_i) of sample `number`, whose n outputs lie at z, ld apart; z ← w ∂ℓ/∂z / N, w after its targets."""
         value, first = 0.0, number * (n + weighted)
-        w = data.targets[first + n] if weighted else 1.0
+        w = data.targets[index(first + n)] if weighted else 1.0
         for i in range(n):
-            output, target = memory[z + i * ld], data.targets[first + i]
+            output, target = memory[index(z + i * ld)], data.targets[index(first + i)]
             value += w * f(c, output, target)
-            memory[z + i * ld] = w * df(c, output, target) / N
+            memory[index(z + i * ld)] = w * df(c, output, target) / N
         return value
 
     return loss
@@ -113,18 +113,18 @@ def _sum_over_outputs(f: Scalar, df: Scalar, weighted: bool) -> Callable[..., An
 @device
 def _softmax_loss(c, n, data, number, memory, z, ld, N):
     """−log softmax(z)_y of sample `number`, whose n outputs lie at z, ld apart; z ← (softmax(z) − 1_y) / N."""
-    label = data.labels[number]
-    top = memory[z]
+    label = data.labels[index(number)]
+    top = memory[index(z)]
     for i in range(1, n):
-        top = max(top, memory[z + i * ld])
-    value, total = top - memory[z + label * ld], memory.dtype.type(0)
+        top = max(top, memory[index(z + i * ld)])
+    value, total = top - memory[index(z + label * ld)], memory.dtype.type(0)
     for i in range(n):
-        e = pointwise.exp(memory[z + i * ld] - top)
-        memory[z + i * ld] = e
+        e = pointwise.exp(memory[index(z + i * ld)] - top)
+        memory[index(z + i * ld)] = e
         total += e
     for i in range(n):
-        memory[z + i * ld] *= 1 / (N * total)
-    memory[z + label * ld] -= 1 / N
+        memory[index(z + i * ld)] *= 1 / (N * total)
+    memory[index(z + label * ld)] -= 1 / N
     return value + math.log(total)
 
 
@@ -132,18 +132,18 @@ def _cross_entropy(weighted: bool) -> Callable[..., Any]:
     @device
     def loss(c, n, data, number, memory, z, ld, N):
         """−w Σ_i y_i log softmax(z)_i of sample `number`, whose n outputs lie at z, ld apart; z ← w (softmax(z) − y) / N."""
-        top, first = memory[z], number * (n + weighted)
-        w = data.targets[first + n] if weighted else 1.0
+        top, first = memory[index(z)], number * (n + weighted)
+        w = data.targets[index(first + n)] if weighted else 1.0
         for i in range(1, n):
-            top = max(top, memory[z + i * ld])
+            top = max(top, memory[index(z + i * ld)])
         value, total = 0.0, memory.dtype.type(0)
         for i in range(n):
-            value += data.targets[first + i] * (top - memory[z + i * ld])
-            e = pointwise.exp(memory[z + i * ld] - top)
-            memory[z + i * ld] = e
+            value += data.targets[index(first + i)] * (top - memory[index(z + i * ld)])
+            e = pointwise.exp(memory[index(z + i * ld)] - top)
+            memory[index(z + i * ld)] = e
             total += e
         for i in range(n):
-            memory[z + i * ld] = w * (memory[z + i * ld] / total - data.targets[first + i]) / N
+            memory[index(z + i * ld)] = w * (memory[index(z + i * ld)] / total - data.targets[index(first + i)]) / N
         return w * (value + math.log(total))
 
     return loss

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import discrete_laws, layout, pointwise, schedule
 from .device_layout import LARGEST_G, LARGEST_V, LARGEST_X, N_NORMS, VELOCITY_SQUARED, X_SQUARED
-from .jit import device
+from .jit import device, index
 from .laws import total
 
 
@@ -16,30 +16,40 @@ from .laws import total
 def norms(algorithm, run, first, stride):
     """Leave the pieces of |v|² and |x|², and of the largest |x_i|, |v_i| and |∇U_i|: in the metric, x in |x|² by the decays."""
     n = run.norms.size // N_NORMS
-    for c in range(first, n, stride):
+    c = first
+    while c < n:
         vv = xx = 0.0
         x = v = g = 0.0
-        for i in range(c, run.x.size, n):
-            share = algorithm.shares[i] if algorithm.metric else 1.0
-            vv += np.float64(run.v[i]) * run.v[i] / share
-            xx += np.float64(run.x[i]) * run.x[i] * (algorithm.decays[i] if algorithm.decays.size > 0 else 1.0)
-            x, v, g = max(x, abs(run.x[i]) / share), max(v, abs(run.v[i]) / share), max(g, abs(run.gradient[i]) / share)
+        i = c
+        while i < run.x.size:
+            x_i, v_i, g_i = run.x[index(i)], run.v[index(i)], run.gradient[index(i)]
+            share = algorithm.shares[index(i)] if algorithm.metric else 1.0
+            vv += np.float64(v_i) * v_i / share
+            xx += np.float64(x_i) * x_i * (algorithm.decays[index(i)] if algorithm.decays.size > 0 else 1.0)
+            x, v, g = max(x, abs(x_i) / share), max(v, abs(v_i) / share), max(g, abs(g_i) / share)
+            i += n
         run.norms[VELOCITY_SQUARED * n + c] = vv
         run.norms[X_SQUARED * n + c] = xx
         run.norms[LARGEST_X * n + c] = x
         run.norms[LARGEST_V * n + c] = v
         run.norms[LARGEST_G * n + c] = g
+        c += stride
 
 
 @device
 def gradient_norm(run, first, stride):
     """Leave the pieces of |∇U|²."""
     n = run.norms.size // N_NORMS
-    for c in range(first, n, stride):
+    c = first
+    while c < n:
         total = 0.0
-        for i in range(c, run.gradient.size, n):
-            total += np.float64(run.gradient[i]) * run.gradient[i]
+        i = c
+        while i < run.gradient.size:
+            g = run.gradient[index(i)]
+            total += np.float64(g) * g
+            i += n
         run.norms[c] = total
+        c += stride
 
 
 @device
@@ -55,29 +65,38 @@ def norm_squared(run):
 def ascend(rho, run, first, stride):
     """Y = x + ρ∇U/|∇U|."""
     factor = discrete_laws.ascending(norm_squared(run), rho)
-    for i in range(first, run.x.size, stride):
-        run.y[i] = run.x[i] + factor * run.gradient[i]
+    i = first
+    while i < run.x.size:
+        run.y[index(i)] = run.x[index(i)] + factor * run.gradient[index(i)]
+        i += stride
 
 
 @device
 def back(run, first, stride):
     """Y less x."""
-    for i in range(first, run.x.size, stride):
-        run.y[i] = run.y[i] - run.x[i]
+    i = first
+    while i < run.x.size:
+        run.y[index(i)] = run.y[index(i)] - run.x[index(i)]
+        i += stride
 
 
 @device
 def scale(factors, a, first, stride):
     """A_i times factors_i."""
-    for i in range(first, a.size, stride):
-        a[i] = factors[i] * a[i]
+    i = first
+    while i < a.size:
+        a[index(i)] = factors[index(i)] * a[index(i)]
+        i += stride
 
 
 @device
 def weigh(algorithm, which, a, out, first, stride):
     """Out = a in the metric, or the decay of a, relative to the largest λ."""
-    for i in range(first, a.size, stride):
-        out[i] = algorithm.decays[i] * a[i] if which == schedule.BY_DECAY else a[i] / algorithm.shares[i]
+    i = first
+    while i < a.size:
+        at = index(i)
+        out[at] = algorithm.decays[at] * a[at] if which == schedule.BY_DECAY else a[at] / algorithm.shares[at]
+        i += stride
 
 
 @device
@@ -89,19 +108,25 @@ def decay_of(algorithm, i):
 @device
 def undecayed(algorithm, run, first, stride):
     """Work = ∇U, without λx."""
-    for i in range(first, run.x.size, stride):
-        run.work[i] = run.gradient[i] - decay_of(algorithm, i) * run.x[i]
+    i = first
+    while i < run.x.size:
+        run.work[index(i)] = run.gradient[index(i)] - decay_of(algorithm, index(i)) * run.x[index(i)]
+        i += stride
 
 
 @device
 def gather(number, of, run, counts, e, first, stride):
     """Add ∇U of minibatch `number` to those before; after the last of them the gradient is their mean."""
-    for i in range(first, run.x.size, stride):
-        total = run.gradient[i] if number == 0 else run.gradient[i] + run.work[i]
+    i = first
+    while i < run.x.size:
+        total = run.gradient[index(i)]
+        if number > 0:
+            total += run.work[index(i)]
         if number < of - 1:
-            run.work[i] = total
+            run.work[index(i)] = total
         else:
-            run.gradient[i] = total / of
+            run.gradient[index(i)] = total / of
+        i += stride
     if first == 0:
         counts[e, layout.EVALUATIONS] += number < of - 1
 
@@ -111,8 +136,10 @@ def clip(most, run, first, stride):
     """Shrink ∇U to the norm `most` where it is longer, of the pieces that `gradient_norm` left."""
     factor = discrete_laws.clipping(norm_squared(run), most)
     if factor < 1:
-        for i in range(first, run.gradient.size, stride):
-            run.gradient[i] = factor * run.gradient[i]
+        i = first
+        while i < run.gradient.size:
+            run.gradient[index(i)] = factor * run.gradient[index(i)]
+            i += stride
 
 
 @device
@@ -129,10 +156,13 @@ def write(loss, algorithm, step, laws, tables, run, records, e, first, stride):
         records.loss[e, row] = loss
         records.excess[e, row] = 0.5 * algorithm.mass * vv + 0.5 * algorithm.weight_decay * xx
     if records.params.shape[1] > 0:
-        for i in range(first, run.x.size, stride):
-            records.params[e, row, i] = run.x[i]
+        i = first
+        while i < run.x.size:
+            records.params[e, row, index(i)] = run.x[index(i)]
+            i += stride
     for l in range(laws.kind.size):
-        for j in range(first, laws.start[l + 1] - laws.start[l], stride):
+        j = first
+        while j < laws.start[l + 1] - laws.start[l]:
             at = laws.start[l] + j
             Q = total(laws, tables, schedule.RECORDED_QUANTITY, l, j, run.pieces)
             J = total(laws, tables, schedule.RECORDED_CHARGE, l, j, run.pieces)
@@ -143,6 +173,7 @@ def write(loss, algorithm, step, laws, tables, run, records, e, first, stride):
             records.discrete[e, row, at] = discrete_laws.defect(
                 algorithm.law, symmetric, Q, J, run.origin[at], run.integral[at], run.balance[at]
             )
+            j += stride
 
 
 @device
@@ -151,9 +182,11 @@ def measure(law, laws, tables, run, sizes, e, first, stride):
     for row in range(2):
         longest = largest(run, LARGEST_G if row == layout.FORCE else LARGEST_X if law == layout.OF_Q else LARGEST_V)
         for l in range(laws.kind.size):
-            for at in range(laws.start[l] + first, laws.start[l + 1], stride):
+            at = laws.start[l] + first
+            while at < laws.start[l + 1]:
                 norm = total(laws, tables, schedule.RECORDED_SIZE, l, at - laws.start[l], run.pieces)
                 sizes[e, row, at] = max(sizes[e, row, at], longest * norm)
+                at += stride
 
 
 @device
@@ -173,14 +206,18 @@ def analytic(problem, x, gradient, first, stride):
         square = 0.0
         for i in range(x.size):
             square += x[i] * x[i]
-        for i in range(first, x.size, stride):
-            gradient[i] = pointwise.d_radial(square, x[i])
+        i = first
+        while i < x.size:
+            gradient[index(i)] = pointwise.d_radial(square, x[index(i)])
+            i += stride
         return
-    for i in range(first, x.size, stride):
+    i = first
+    while i < x.size:
         product = x.dtype.type(0)
         for k in range(x.size):
-            product += problem.matrix[i, k] * x[k]
-        gradient[i] = product
+            product += problem.matrix[index(i), index(k)] * x[index(k)]
+        gradient[index(i)] = product
+        i += stride
 
 
 @device
@@ -200,8 +237,10 @@ def energy(problem, x, gradient):
 def finish(algorithm, x, run, counts, e, first, stride):
     """∇U + λx, and the end of the run if U is not finite."""
     if algorithm.weight_decay != 0:
-        for i in range(first, x.size, stride):
-            run.gradient[i] = run.gradient[i] + decay_of(algorithm, i) * x[i]
+        i = first
+        while i < x.size:
+            run.gradient[index(i)] = run.gradient[index(i)] + decay_of(algorithm, index(i)) * x[index(i)]
+            i += stride
     if first == 0:
         counts[e, layout.EVALUATIONS] += 1
         judge(run.losses[schedule.BATCH], counts, e)
