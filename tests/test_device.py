@@ -254,7 +254,7 @@ def test_large_networks_are_given_the_whole_device():
     small, large = plan(widths=(10, 16, 16, 3), n=64), plan(widths=(784, 128, 10), n=200)
     assert not device._uses_whole_device(small, 1)
     assert device._uses_whole_device(large, 1)
-    assert not device._uses_whole_device(large, 100)  # as many blocks side by side are faster
+    assert not device._uses_whole_device(large, 400)  # as many blocks side by side are faster
     radial = _run.Plan(
         nl.potentials.Radial(2), [], batch_size=None, backend="cpu", dtype="float64", steps=1, reduce=False, moving=True
     )

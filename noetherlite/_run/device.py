@@ -65,7 +65,9 @@ class Fleet:
         )
         self.fresh = True  # whether the host has the state of the device
         self._device: tuple[Any, ...] | None = None
-        longest = max(self.vectors * plan.n_params, plan.problem.X.size, max(tables.memory for tables in self._tables()))
+        longest = max(
+            self.vectors * plan.n_params, plan.problem.X.size, max(tables.memory for tables in self._tables())
+        )
         if longest >= 2**32:
             raise MemoryError(
                 f"backend='cuda' numbers a run's entries by 32 bits, fewer than 4,294,967,296, not {longest:,}"
