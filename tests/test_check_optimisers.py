@@ -276,6 +276,28 @@ def test_accumulated_gradients_are_those_of_all_their_samples():
     assert nl.check(U, rows, dynamics=algorithm, batches=[batch[:3] for batch in batches]).verdict == "broken"
 
 
+@pytest.mark.parametrize(
+    "algorithm",
+    [nl.RK4(0.05, weight_decay=0.1, clip=0.2), nl.Yoshida(0.01), nl.Yoshida(0.01, order=6, weight_decay=0.1)],
+    ids=str,
+)
+def test_a_monitor_takes_steps_of_several_gradients_again(algorithm):
+    run = nl.integrate(U, algorithm, X0, 40, record_params=True, backend="reference", laws=None)
+    other = nl.check(U, run.params, dynamics=changed(algorithm, lr=1.001 * algorithm.lr))
+    assert other.verdict == "broken"
+    assert "bfloat16" not in str(other.findings)  # an error of a tenth of a percent is no rounding
+    watch = nl.Monitor(U, algorithm)
+    for row in run.params:
+        watch.step(row)
+    assert watch.report().ok
+    with pytest.raises(ValueError, match="minibatches must be False"):
+        nl.Monitor(U, algorithm, minibatches=True)
+    if isinstance(algorithm, nl.Yoshida):
+        moving = nl.integrate(U, algorithm, X0, 40, velocity=X0, record_params=True, backend="reference", laws=None)
+        assert nl.check(U, moving.params, dynamics=algorithm, velocity=X0).ok
+        assert nl.check(U, moving.params, dynamics=algorithm, velocity=1.001 * X0).verdict == "broken"
+
+
 def test_noise_is_not_taken_for_a_gradient():
     run = nl.integrate(U, nl.SGLD(0.01, 0.1), X0, 20, record_params=True, backend="reference", laws=None, rng=0)
     report = nl.check(U, run.params, run.t, nl.SGLD(0.01, 0.1))

@@ -15,7 +15,7 @@ from .._problem.potentials import Potential
 from .case import EXACT, EXPLAINED, Case, explained
 from .other_losses import normalised, some_samples
 from .other_rows import apart, averages
-from .replay import walk
+from .replay import is_replayed, walk
 from .rounding import Rounding
 from .rows import ALIKE, ROUND_OFF, MotionRow, blocks_of, distinct
 
@@ -317,7 +317,7 @@ class Evidence:
 
     def _coarse(self) -> str:
         """Recognise gradients whose error is that of products in bfloat16."""
-        if self.every > 1:
+        if is_replayed(self.algorithm, self.every):
             return ""
         rounding = Rounding(self.U, _COARSE)
         for case in self.cases:

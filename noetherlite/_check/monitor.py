@@ -18,6 +18,7 @@ from .._symmetry.family import Family, NoetherSymmetry
 from .check import report
 from .clock import first_step, start_time
 from .recording import batch_of_row, dtype_of, states_of, step_laws
+from .replay import is_replayed
 from .rows import blocks_of
 from .steps import StepCheck
 from .verdict import Report
@@ -79,6 +80,8 @@ class Monitor:
             raise ValueError("lr must be an array with a rate for each step, as nobody knows how many there will be")
         if self._every > 1:
             algorithm.refuse_beyond_numbers("recordings with steps between the rows")
+        if minibatches and self._every == 1 and is_replayed(algorithm, 1):
+            raise ValueError(f"minibatches must be False with {algorithm}, which takes several gradients per step")
         if algorithm.sam and minibatches:
             raise ValueError(
                 f"minibatches must be False with {algorithm}: where its gradients were taken depends on the samples"
