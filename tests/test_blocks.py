@@ -172,8 +172,8 @@ def test_what_has_no_blocks_is_refused():
     for wrong, message in (({"W1": 0.1}, "lr lacks"), ({"W9": 0.1, "rest": 0.1}, "lr's block"), ({}, "lr must have")):
         with pytest.raises(ValueError, match=message):
             nl.integrate(U, nl.GD(wrong), X0, 1)
-    with pytest.raises(ValueError, match=r"lr\['W1'\]=0"):
-        nl.GD({"W1": 0.0, "rest": 1.0})
+    with pytest.raises(ValueError, match=r"lr\['W1'\]=-1"):
+        nl.GD({"W1": -1, "rest": 1.0})
     with pytest.raises(ValueError, match="lr by block needs the potential of a Network"):
         nl.integrate(nl.potentials.Radial(2), nl.GD({"W1": 0.1}), [1.0, 0.0], 1)
     mixing = nl.Symmetry(np.ones((U.n_params,) * 2), np.zeros(U.n_params), "mixed")

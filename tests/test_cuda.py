@@ -184,6 +184,15 @@ def test_settings_of_a_step_are_the_cpus(algorithm, monkeypatch):
 
 
 @here
+@pytest.mark.parametrize("make", [nl.GD, nl.Leapfrog, nl.Adam])
+def test_frozen_blocks_are_the_cpus(make):
+    _, U, x = problem("relu", "nll", widths=(2, 3, 2, 2), n=5)
+    run, other = both(U, make({"W1": 0, "b1": 0, "rest": 1e-3}), x, peer="reference")
+    np.testing.assert_array_equal(run.x[:9], x[:9])
+    assert_equal_runs(run, other, n=5)
+
+
+@here
 @by_name
 @pytest.mark.parametrize("U", [nl.potentials.Radial(3), nl.potentials.Harmonic(np.diag([1.0, 4.0, 2.0]))], ids=str)
 def test_bit_for_bit_where_no_sum_is_reordered(U, algorithm):

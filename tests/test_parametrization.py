@@ -127,3 +127,11 @@ def test_the_kernel_of_ntk_is_the_limit():
 def test_wrong_arguments_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         nl.parametrization(nl.Network([2, 3, 3, 2]), **arguments)
+
+
+@pytest.mark.parametrize("kind", ["standard", "ntk", "mean_field", "mup"])
+def test_a_run_takes_its_rates(kind):
+    net = nl.Network([3, 8, 1], "tanh", loss="mse")
+    setup = nl.parametrization(net, kind, lr=0.05, rng=0)
+    run = nl.integrate(net.potential(X, Y), nl.GD(setup.lr), setup.theta, 20)
+    np.testing.assert_allclose(run.x, trained(net, setup), rtol=0, atol=1e-12)

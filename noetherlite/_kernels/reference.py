@@ -185,8 +185,9 @@ class Run:
         return float(a.times[step]) if a.times.size else a.t0 + step * a.h
 
     def weighed(self, b: A) -> A:
-        """Return a vector in the metric: b_i over the share of rate i."""
-        return b / self.algorithm.shares if self.algorithm.metric else b
+        """Return a vector in the metric: b_i over the share of rate i, 0 where that is frozen."""
+        shares = self.algorithm.shares
+        return np.divide(b, shares, out=np.zeros_like(b), where=shares > 0) if self.algorithm.metric else b
 
     def charge(self, x: A, v: A) -> A:
         """Return J of every law."""

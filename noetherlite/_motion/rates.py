@@ -79,6 +79,10 @@ class PerBlock(float):
     def __hash__(self) -> int:
         return hash(tuple(sorted(self.each.items())))
 
+    def frozen(self, blocks: Sequence[Any]) -> list[Any]:
+        """Return the blocks whose number is 0."""
+        return [block for block in blocks if self.each.get(block.name, self.each.get(REST, 1.0)) == 0]
+
     def shares(self, name: str, blocks: Sequence[Any]) -> Float64Array:
         """Return the numbers of all coordinates, relative to the largest; `blocks` have a name, a start and a stop."""
         if not blocks:
@@ -95,8 +99,8 @@ class PerBlock(float):
         return out
 
 
-def by_block(values: Mapping[str, Any], name: str, *, strict: bool) -> PerBlock:
-    """Return numbers by block, > 0 if `strict`, else >= 0.
+def by_block(values: Mapping[str, Any], name: str) -> PerBlock:
+    """Return numbers >= 0 by block.
 
     Raises
     ------
@@ -105,7 +109,7 @@ def by_block(values: Mapping[str, Any], name: str, *, strict: bool) -> PerBlock:
     """
     if not values or not all(isinstance(key, str) for key in values):
         raise ValueError(f"{name} must have a number for each block by its name, got {checks.describe(values)}")
-    return PerBlock({k: checks.real(v, f"{name}[{k!r}]", minimum=0.0, strict=strict) for k, v in values.items()})
+    return PerBlock({k: checks.real(v, f"{name}[{k!r}]", minimum=0.0) for k, v in values.items()})
 
 
 def decay(value: Any) -> float:
@@ -113,7 +117,7 @@ def decay(value: Any) -> float:
     if isinstance(value, PerBlock):
         return value
     if isinstance(value, Mapping):
-        each = by_block(value, "weight_decay", strict=False)
+        each = by_block(value, "weight_decay")
         return PerBlock({REST: 0.0, **each.each}) if each > 0 else 0.0
     return checks.real(value, "weight_decay", minimum=0.0)
 
@@ -125,12 +129,15 @@ def read(lr: Any) -> float:
     ------
     TypeError, ValueError
         Unless it is a number > 0, a 1-dimensional array of numbers >= 0 that are not all 0, a function, or a mapping of
-        blocks to numbers > 0.
+        blocks to numbers >= 0, of which 0 freezes a block.
     """
     if isinstance(lr, Schedule | PerBlock):
         return lr
     if isinstance(lr, Mapping):
-        return by_block(lr, "lr", strict=True)
+        by_name = by_block(lr, "lr")
+        if not by_name > 0:
+            raise ValueError(f"lr must have a rate > 0 for one block at least, got {checks.describe(lr)}")
+        return by_name
     if callable(lr):
         return Schedule((), lr)
     if isinstance(lr, list | tuple | np.ndarray) and np.ndim(lr) > 0:

@@ -78,7 +78,7 @@ class Settings:
     def largest_metric(self) -> float:
         """The largest entry of the metric that rates by block make, 1 where there is none."""
         by_block = isinstance(self.lr, schedules.PerBlock) and self.has_metric
-        return self.lr / min(self.lr.each.values()) if by_block else 1.0  # type: ignore[attr-defined]
+        return self.lr / min(rate for rate in self.lr.each.values() if rate > 0) if by_block else 1.0  # type: ignore[attr-defined]
 
     def refuse_beyond_numbers(self, what: str) -> None:
         """Raise ValueError if gradients are not taken at x, one a step, at the same rate for all blocks."""

@@ -11,6 +11,7 @@ from .._motion.base import Algorithm
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
 from .._symmetry.find import scalings, watched
+from . import frozen
 from .checkpoint import CheckpointWriter
 from .drive import drive
 from .observe import Observables, Observe
@@ -59,7 +60,9 @@ def start(
                 f"input_reduction=True is not possible here: a step of {first} is another in other coordinates"
             )
         input_reduction = False if input_reduction is None else input_reduction
-    families = watched(U, laws, minibatches=batch_size is not None)
+    families, still = watched(U, laws, minibatches=batch_size is not None), frozen.blocks(U, first)
+    frozen.refuse_motion(still, v)
+    families = frozen.laws_left(families, still, x0.reshape(E, -1)[0], laws, first)
     if first.projects and (lacking := sorted(set(scalings(U)) - {s.name for s in families})):
         raise ValueError(f"laws must have {lacking} too for {first}, which projects onto their levels; got {laws!r}")
     observables = Observables(U, x0.reshape(E, -1)[0], observe, record_sharpness)

@@ -60,7 +60,7 @@ def weigh(algorithm, which, a, out):
         multiply(algorithm.decays, a, out)
     else:
         for i in range(a.size):
-            out[i] = a[i] / algorithm.shares[i]
+            out[i] = a[i] / algorithm.shares[i] if algorithm.shares[i] > 0 else 0.0
 
 
 @merged
@@ -121,7 +121,8 @@ def weighed_largest(algorithm, a):
         return largest(a)
     out = 0.0
     for i in range(a.size):
-        out = max(out, abs(a[i]) / algorithm.shares[i])
+        if algorithm.shares[i] > 0:
+            out = max(out, abs(a[i]) / algorithm.shares[i])
     return out
 
 
@@ -150,7 +151,8 @@ def excess(problem, algorithm, state):
         return out
     vv = xx = 0.0
     for i in range(state.x.size):
-        vv += np.float64(state.v[i]) * state.v[i] / (algorithm.shares[i] if algorithm.metric else 1.0)
+        share = algorithm.shares[i] if algorithm.metric else 1.0
+        vv += np.float64(state.v[i]) * state.v[i] / share if share > 0 else 0.0
         xx += np.float64(state.x[i]) * state.x[i] * (algorithm.decays[i] if algorithm.decays.size > 0 else 1.0)
     return 0.5 * (algorithm.mass * vv + algorithm.weight_decay * xx)
 

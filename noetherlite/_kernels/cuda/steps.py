@@ -24,9 +24,10 @@ def norms(algorithm, run, first, stride):
         while i < run.x.size:
             x_i, v_i, g_i = run.x[index(i)], run.v[index(i)], run.gradient[index(i)]
             share = algorithm.shares[index(i)] if algorithm.metric else 1.0
-            vv += np.float64(v_i) * v_i / share
             xx += np.float64(x_i) * x_i * (algorithm.decays[index(i)] if algorithm.decays.size > 0 else 1.0)
-            x, v, g = max(x, abs(x_i) / share), max(v, abs(v_i) / share), max(g, abs(g_i) / share)
+            if share > 0:
+                vv += np.float64(v_i) * v_i / share
+                x, v, g = max(x, abs(x_i) / share), max(v, abs(v_i) / share), max(g, abs(g_i) / share)
             i += n
         run.norms[VELOCITY_SQUARED * n + c] = vv
         run.norms[X_SQUARED * n + c] = xx
@@ -95,7 +96,10 @@ def weigh(algorithm, which, a, out, first, stride):
     i = first
     while i < a.size:
         at = index(i)
-        out[at] = algorithm.decays[at] * a[at] if which == schedule.BY_DECAY else a[at] / algorithm.shares[at]
+        if which == schedule.BY_DECAY:
+            out[at] = algorithm.decays[at] * a[at]
+        else:
+            out[at] = a[at] / algorithm.shares[at] if algorithm.shares[at] > 0 else 0.0
         i += stride
 
 

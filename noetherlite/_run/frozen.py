@@ -1,0 +1,51 @@
+"""Blocks that a rate of 0 freezes: which laws are left, and which starts are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._base.types import Float64Array
+from .._motion.base import Algorithm
+from .._motion.rates import PerBlock
+from .._problem.network import NetworkPotential
+from .._problem.potentials import Potential
+from .._symmetry.family import Family
+
+
+def blocks(U: Potential, algorithm: Algorithm) -> list[Any]:
+    """Return the blocks that the algorithm leaves as they are."""
+    if not isinstance(algorithm.lr, PerBlock) or not isinstance(U, NetworkPotential):
+        return []
+    return algorithm.lr.frozen(U.network.blocks)
+
+
+def laws_left(
+    families: list[Family], frozen: Sequence[Any], x: Float64Array, laws: object, algorithm: Algorithm
+) -> list[Family]:
+    """Return the families that move no frozen block; the law in (x, m) of averaged gradients needs all of ∇U, and has it.
+
+    Raises
+    ------
+    ValueError
+        If `laws` names one that does.
+    """
+    if not frozen or not algorithm.has_metric:
+        return families
+    out = []
+    for family in families:
+        touched = [b.name for b in frozen if np.any(family.norm_within(np.ones_like(x), slice(b.start, b.stop)) > 0)]
+        if not touched:
+            out.append(family)
+        elif laws != "all":
+            raise ValueError(f"laws: {family.name!r} moves {', '.join(touched)}, which lr=0 freezes")
+    return out
+
+
+def refuse_motion(frozen: Sequence[Any], v: Float64Array) -> None:
+    """Raise ValueError if a frozen block has an initial velocity."""
+    moving = [b.name for b in frozen if v[..., b.start : b.stop].any()]
+    if moving:
+        raise ValueError(f"velocity must be zero for {', '.join(moving)}, which lr=0 freezes")
