@@ -19,7 +19,7 @@ from .._motion.dynamics import GF, Dynamics
 from .._problem.points import random_point
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import NoetherSymmetry
-from .._tensors.watch import assert_symmetric as assert_symmetric
+from .._tensors.assertion import assert_symmetric as assert_symmetric
 from .check import check
 from .rows import blocks_of, distinct
 from .verdict import Report

@@ -40,7 +40,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--poll", type=float, default=1.0, metavar="S", help="seconds between two looks (default: 1)")
     say.precision_flag(parser)
     parser.add_argument(
-        "--summands", type=int, metavar="N", help="samples × positions that a gradient sums (default: few)"
+        "--summands", type=int, metavar="N", help="samples × positions that a gradient sums (default: not known)"
     )
     parser.add_argument("--page", metavar="PAGE.html", type=Path, help="write the report as a page")
 

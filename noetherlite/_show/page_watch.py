@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-from .._tensors.finding import Finding, verdict
+from .._tensors.finding import Finding
 from .._tensors.watch import Watch
 from .page_tables import table
 
@@ -29,8 +29,8 @@ def body(watch: Watch) -> Iterable[str]:
     yield table(
         ["law", "verdict", "of its terms", "allowed", "group", "identity"],
         [
-            (name, verdict(worst, allowed), worst, allowed, law.group, f"{law.formula} = 0")
-            for name, law, worst, allowed in watch.rows()
+            (name, found, worst, allowed, law.group, f"{law.formula} = 0")
+            for name, law, worst, allowed, found in watch.judged()
         ],
     )
     yield "<h2>What no law sees</h2>"

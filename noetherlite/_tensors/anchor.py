@@ -10,7 +10,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Array, IntArray
-from .finding import Finding, allowance
+from .finding import Finding, limit
 from .law import Law, Member
 from .legs import Leg
 from .trees import all_finite, array_of
@@ -101,7 +101,7 @@ class Anchor:
             terms, sizes = _logit_terms(z[start : start + _ROWS], classes[start : start + _ROWS], self.ignored)
             from_logits, size = from_logits + terms / count, size + sizes / count
         ratio = abs(from_gradient - from_logits) / size if size else 0.0
-        tolerance = allowance(law, max(eps, logits_eps), summands)
+        tolerance = limit(law, max(eps, logits_eps), summands)
         return ratio, tolerance, from_gradient / from_logits if from_logits else np.inf
 
     def law(self, x: Mapping[str, Array]) -> Law:

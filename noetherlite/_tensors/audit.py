@@ -15,11 +15,12 @@ from .._base.floating import underflowing
 from .._base.precision import EPSILON
 from .._base.types import Array
 from .averaged import Averaging, averaging_of
-from .finding import Finding, allowance, largest, ratio, verdict
+from .finding import Finding, allowance, largest, ratio
 from .inputs import require_shapes, shapes_of
 from .law import Kind, Law, Member, law_list
 from .legs import Leg
 from .names import named
+from .round_off import verdict
 from .states import aligned, averages_in
 from .trees import Tree, leaves, matched, named_arrays
 

@@ -42,7 +42,7 @@ def divisors(scale: Float64Array) -> Float64Array:
 
 
 def allowance(law: Law, eps: float, summands: int | None = None) -> float:
-    """Return the ratio that round-off allows, of gradients that are sums of so many terms.
+    """Return the ratio that round-off allows, of gradients that are sums of so many terms, or of few.
 
     Signs of rounding errors are as good as random: sums of n have √n of them, and a norm of n entries √n/n of that. A gradient that
     should vanish is nothing but round-off, of terms that may be much larger than the gradients it is compared with.
@@ -51,9 +51,9 @@ def allowance(law: Law, eps: float, summands: int | None = None) -> float:
     return relative(eps, max(summands or 0, MANY if law.kind == "null" else 0)) * (1 + math.log2(1 + terms) / 8)
 
 
-def verdict(ratio: float, tolerance: float) -> str:
-    """Return "holds", "broken", or "not decidable" where nothing was checked, of which the tolerance is zero."""
-    return "not decidable" if tolerance == 0 else "holds" if ratio <= tolerance else "broken"
+def limit(law: Law, eps: float, summands: int | None = None) -> float:
+    """Return the ratio beyond which a law is broken: where the number of summands is not known, what 2²⁰ would allow."""
+    return allowance(law, eps, MANY if summands is None else summands)
 
 
 def judge(law: Law, params: Mapping[str, Array], grads: Mapping[str, Array], eps: float) -> tuple[Float64Array, float]:

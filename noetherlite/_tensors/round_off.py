@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -35,12 +35,10 @@ def relative(eps: float, summands: int) -> float:
     return _NUMBERS * eps + min(eps, EPSILON["float32"]) * math.sqrt(summands)
 
 
-def many_summands(excess: float, eps: float) -> str:
-    """Return how many summands would explain a ratio that is `excess` times the tolerance; "" if no gradient has so many."""
+def many_summands(excess: float) -> str:
+    """Return how many summands would explain a ratio that is `excess` times the tolerance for few."""
     count = math.ceil((_NUMBERS * (excess - 1)) ** 2)
-    if eps > EPSILON["float32"] or count > MANY:
-        return ""
-    return f"round-off is as large if gradients sum over {count:,} samples and positions or more: then give summands"
+    return f"round-off is as large if gradients sum over {count:,} samples and positions or more; give summands"
 
 
 def checked_summands(summands: object) -> int | None:
@@ -54,6 +52,13 @@ def checked_summands(summands: object) -> int | None:
     return None if summands is None else checks.integer(summands, "summands", minimum=1)
 
 
+def verdict(ratio: float, tolerance: float, limit: float = 0.0) -> str:
+    """Return "holds", "broken", or "not decidable": up to the limit, and where nothing was checked, of which the tolerance is zero."""
+    if tolerance == 0 or tolerance < ratio <= limit:
+        return "not decidable"
+    return "holds" if ratio <= tolerance else "broken"
+
+
 class Levels:
     """The round-off of laws in a run so far, and what it may be in the next check.
 
@@ -62,13 +67,13 @@ class Levels:
 
     Attributes
     ----------
-    worst, tolerance : ndarray, shape (laws,)
-        The ratio that was largest relative to what was allowed, and what was allowed; zeros before the first check.
+    worst, tolerance, limit : ndarray, shape (laws,)
+        The ratio that was largest relative to what was allowed, what was allowed, and what is broken; zeros before the first check.
     """
 
     def __init__(self, n_laws: int) -> None:
-        self.worst, self.tolerance = np.zeros(n_laws), np.zeros(n_laws)
-        self._level = np.zeros(n_laws)  # the largest ratio that was allowed, in tolerances of one check
+        self.worst, self.tolerance, self.limit = np.zeros(n_laws), np.zeros(n_laws), np.zeros(n_laws)
+        self._level = np.zeros(n_laws)  # the largest ratio within the limit, in tolerances of one check
         self._factor = np.ones(n_laws)  # tolerances of one check that are allowed
 
     def allowed(self, tolerances: Float64Array, which: Sequence[int] | slice = _ALL) -> Float64Array:
@@ -79,14 +84,22 @@ class Levels:
         self,
         ratios: Float64Array,
         tolerances: Float64Array,
-        allowed: Float64Array,
+        limits: Float64Array,
         which: Sequence[int] | slice = _ALL,
     ) -> None:
-        """Take the ratios of a check into account; those beyond what is allowed are no round-off."""
+        """Take the ratios of a check into account; those beyond their limits are no round-off."""
         worst, tolerance, level = self.worst[which], self.tolerance[which], self._level[which]
+        allowed = self.allowed(tolerances, which)
         larger = ratios * tolerance >= worst * allowed
         if larger.any():
-            self.worst[which], self.tolerance[which] = np.where(larger, (ratios, allowed), (worst, tolerance))
+            self.worst[which], self.tolerance[which], self.limit[which] = np.where(
+                larger, (ratios, allowed, limits), (worst, tolerance, self.limit[which])
+            )
         if (ratios > level * tolerances).any():
-            self._level[which] = np.where(ratios <= allowed, np.maximum(level, ratios / tolerances), level)
+            self._level[which] = np.where(ratios <= limits, np.maximum(level, ratios / tolerances), level)
             self._factor[which] = np.clip(_GROWTH * self._level[which], 1, _MOST)
+
+    def verdicts(self) -> Iterator[tuple[float, float, str]]:
+        """Yield worst ratio, tolerance and verdict of every law."""
+        for worst, tolerance, limit in zip(*np.stack([self.worst, self.tolerance, self.limit]).tolist(), strict=True):
+            yield worst, tolerance, verdict(worst, tolerance, limit)

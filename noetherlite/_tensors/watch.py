@@ -17,11 +17,11 @@ from .anchor import Anchor, AnchorCheck
 from .averaged import AverageCheck, Averaging, averaging_of
 from .causes import reasons
 from .defects import Defects
-from .finding import Finding, allowance, divisors, largest, ratio, scale_of, scaled, verdict
+from .finding import Finding, allowance, divisors, largest, limit, ratio, scale_of, scaled
 from .inputs import averages, read_pair, shapes_of, with_gradient
 from .law import Law, law_list
 from .localise import coverage
-from .round_off import Levels, checked_summands, many_summands
+from .round_off import Levels, checked_summands, many_summands, verdict
 from .trees import Tree, require_finite
 
 
@@ -197,30 +197,30 @@ class Watch:
             self._sizes, self._defects = np.concatenate(scales), Defects(self.laws, [scale.size for scale in scales])
             self._divisors = divisors(self._sizes)
         ratios = np.abs(self._defects.totals(x, g)) / self._divisors
-        worst, tolerances = np.maximum.reduceat(ratios, self._defects.starts[:-1]), self._tolerances_at(eps)
+        worst, (tolerances, unknown) = np.maximum.reduceat(ratios, self._defects.starts[:-1]), self._tolerances_at(eps)
         allowed = self._levels.allowed(tolerances)
+        limits = np.maximum(allowed, unknown)
         if not np.isfinite(worst).all():
             require_finite(x, "params")
             require_finite(g, "grads")
             raise ValueError("products of params and grads are beyond the range of a double; scale the loss")
         self.n_checked += 1
-        new: dict[int, Finding] = {}
+        new = []
         for i in map(int, np.flatnonzero(worst > allowed)):
-            worst[i], finding = self._judge_again(i, step, x, g, float(allowed[i]))
-            new |= {i: finding} if finding else {}
-        self._levels.add(worst, tolerances, allowed)
+            worst[i], finding = self._judge_again(i, step, x, g, float(limits[i]))
+            new += [finding] if finding else []
+        self._levels.add(worst, tolerances, limits)
         if not new:
-            return []
-        why = reasons([finding.law for finding in new.values()], self.laws, self.coverage, self.names, x, g, tolerances)
-        if self._summands is None:
-            excess = (worst / tolerances)[[*new]]
-            why = [reason or many_summands(float(size), eps) for reason, size in zip(why, excess, strict=True)]
-        return [replace(finding, reason=reason) for finding, reason in zip(new.values(), why, strict=True)]
+            return new
+        why = reasons([finding.law for finding in new], self.laws, self.coverage, self.names, x, g, tolerances)
+        return [replace(finding, reason=reason) for finding, reason in zip(new, why, strict=True)]
 
     def _tolerances_at(self, eps: float) -> Float64Array:
-        """Return the ratios that round-off of a single check allows, for each law."""
+        """Return for each law the ratio that round-off of a single check allows, and the limit, shape (2, laws)."""
         if eps not in self._tolerances:
-            self._tolerances[eps] = np.array([allowance(law, eps, self._summands) for law in self.laws])
+            self._tolerances[eps] = np.array(
+                [[f(law, eps, self._summands) for law in self.laws] for f in (allowance, limit)]
+            )
         return self._tolerances[eps]
 
     def _judge_again(
@@ -247,11 +247,17 @@ class Watch:
         """Return the table of laws, the findings and the coverage as text."""
         lines = [f"{self.n_checked} of {self.n_calls} steps checked against {len(self.laws)} laws"]
         lines += [f"{'worst':>8} {'allowed':>8}  law"]
+        rows = list(self.judged())
         lines += [
-            f"{worst:8.1e} {allowed:8.1e}  {'BROKEN ' if verdict(worst, allowed) == 'broken' else ''}{name}"
-            for name, _, worst, allowed in self.rows()
+            f"{worst:8.1e} {allowed:8.1e}  {'BROKEN ' if found == 'broken' else ''}{name}"
+            for name, _, worst, allowed, found in rows
         ]
         lines += [f"→ {finding}" for finding in self.findings]
+        lines += [
+            f"not decidable: {name}; {many_summands(worst / allowed)}"
+            for name, _, worst, allowed, found in rows
+            if found == "not decidable" and allowed
+        ]
         lines += [self.problem] if self.problem else []
         return "\n".join([*lines, str(self.coverage)])
 
@@ -260,21 +266,25 @@ class Watch:
         return f"<Watch: {len(self.laws)} laws, {self.n_checked} steps checked, {state}>"
 
     def _repr_html_(self) -> str:
-        rows = [(name, worst, allowed, verdict(worst, allowed)) for name, _, worst, allowed in self.rows()]
+        rows = [(name, worst, allowed, found) for name, _, worst, allowed, found in self.judged()]
         return html.table(repr(self)[1:-1], rows, ("law", "worst", "allowed", "verdict"))
 
     def rows(self) -> Iterator[tuple[str, Law, float, float]]:
         """Yield (name, law, worst ratio, tolerance) of every law, then of the laws of averages, then of the anchor."""
-        for law, worst, allowed in zip(self.laws, self._levels.worst, self._levels.tolerance, strict=True):
-            yield law.name or law.formula, law, float(worst), float(allowed)
+        for name, law, worst, allowed, _ in self.judged():
+            yield name, law, worst, allowed
+
+    def judged(self) -> Iterator[tuple[str, Law, float, float, str]]:
+        """Yield the rows with their verdicts: "holds", "broken" or "not decidable"."""
+        for law, row in zip(self.laws, self._levels.verdicts(), strict=True):
+            yield law.name or law.formula, law, *row
         if self._averages:
-            for law, worst, allowed in zip(
-                self.laws, self._averages.levels.worst, self._averages.levels.tolerance, strict=True
-            ):
-                if allowed:
-                    yield f"{law.name or law.formula}, in the average", law, float(worst), float(allowed)
+            for law, row in zip(self.laws, self._averages.levels.verdicts(), strict=True):
+                if row[1]:
+                    yield f"{law.name or law.formula}, in the average", law, *row
         if self._anchor and self._anchor.law:
-            yield self._anchor.law.name, self._anchor.law, self._anchor.worst, self._anchor.tolerance
+            law, worst, allowed = self._anchor.law, self._anchor.worst, self._anchor.tolerance
+            yield law.name, law, worst, allowed, verdict(worst, allowed)
 
 
 def watch(
@@ -300,9 +310,8 @@ def watch(
     precision : {"float64", "float32", "bfloat16", "float16"}, optional
         Of the computation, where it is not that of the arrays: "bfloat16" under autocast, whose gradients are float32.
     summands : int, optional
-        Number N of samples, times positions, that a gradient sums: √N ε is added to the 8 ε that are allowed. If it is not given,
-        what the first check may leave is that of few summands, which are some thousands in practice, and later ones may grow
-        from it (Notes).
+        Number N of samples, times positions, that a gradient sums: √N ε is allowed beside 8 ε, and beyond it a law is broken. If it
+        is not given, what is beyond 8 ε and within the round-off of 2²⁰ summands is not decidable, which the report says.
     averaging : Averaging or float, optional
         How the optimiser averages gradients, or β alone: Adam's first. The averages are then watched, too, in calls with
         `state=`: what happened between the gradient and the average, such as clipping tensor by tensor, breaks their laws.
@@ -351,46 +360,3 @@ def watch(
         checks.instance(anchor, "anchor", Anchor, "an nl.tensors.Anchor")
     counted = checked_summands(summands)
     return Watch(laws, checks.integer(every, "every", minimum=1), raise_on_broken, eps, counted, how, anchor)
-
-
-def assert_symmetric(
-    params: Tree,
-    grads: Tree,
-    laws: Iterable[Law],
-    *,
-    precision: str | None = None,
-    summands: int | None = None,
-) -> None:
-    """Assert that a gradient obeys laws to the precision of its numbers.
-
-    Parameters
-    ----------
-    params, grads : mapping of str to array_like, or nested ones
-        Parameters and the gradient at them; what the laws do not name is not looked at.
-    laws : iterable of Law
-        Of `nl.scan`, or read by `nl.tensors.load`.
-    precision : {"float64", "float32", "bfloat16", "float16"}, optional
-        Of the computation, where it is not that of the arrays.
-    summands : int, optional
-        Number of samples, times positions, that the gradient sums, as in `nl.watch`; few if it is not given.
-
-    Raises
-    ------
-    AssertionError
-        If a law is broken: the message names it, the component that is furthest off, its size against round-off and, where the
-        terms tell, the tensor whose gradient is wrong.
-    TypeError, ValueError
-        If an array is missing, None, sparse, not finite, or of another shape than the law was found with.
-
-    Examples
-    --------
-    >>> import noetherlite as nl
-    >>> net = nl.Network([3, 4, 2], "relu")
-    >>> U = net.potential(nl.datasets.gaussian_classes(n=20, n_features=3, n_classes=2, rng=0))
-    >>> def gradient(params):
-    ...     return net.unpack(U.gradient(net.pack(params)))
-    >>> params = net.unpack(net.init(rng=0, bias_std=1))
-    >>> laws = nl.scan(gradient, params).laws()
-    >>> nl.testing.assert_symmetric(params, gradient(params), laws)
-    """
-    watch(laws, raise_on_broken=True, precision=precision, summands=summands)(params, grads)
