@@ -28,6 +28,7 @@ SLOW = {
     "hugging_face",
     "keras_jax",
     "neuron_collapse",
+    "noise_equilibrium",
     "ntk",
     "resnet",
 }

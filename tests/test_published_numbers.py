@@ -157,3 +157,19 @@ def test_a_quartic_ends_where_it_is_flat_enough(rate):
     assert abs((run.x**2).sum() / end - 1) < 1e-6
     assert end < 2 / lr
     assert (np.sqrt(D**2 + 4) < 2 / lr) == (rate < 2)  # the control: the large rate could not stay where the flow ends
+
+
+# --- committee machines: Saad & Solla 1995, "On-line learning in soft committee machines", the symmetric plateau ---
+
+
+@pytest.mark.parametrize("K", [2, 3, 5])
+def test_the_symmetric_plateau_of_committee_machines(K):
+    """Students that are all alike rest at R = 1/√(K(2K − 1)), Q = 1/(2K − 1), with the error (K/π)(π/6 − K arcsin 1/2K)."""
+    U = nl.potentials.CommitteeMachine(teacher=np.eye(K), width=K, activation="erf")
+    R = 1 / np.sqrt(K * (2 * K - 1))
+    plateau = np.full(K * K, R)
+    assert U.value(plateau) == pytest.approx(K / np.pi * (np.pi / 6 - K * np.arcsin(1 / (2 * K))), rel=1e-12)
+    assert np.abs(U.gradient(plateau)).max() <= 16 * K * EPS
+    assert np.abs(U.gradient(1.1 * plateau)).max() > 1e-3  # the control
+    run = nl.integrate(U, nl.GD(0.2), np.full(K * K, 0.1), 2000, record_every=2000)
+    assert run.loss[-1] == pytest.approx(U.value(plateau), rel=1e-9)
