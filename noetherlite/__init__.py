@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ._motion.rmsprop import RMSProp
     from ._motion.runge_kutta import RK4
     from ._motion.sam import SAM
+    from ._motion.schedule import schedule
     from ._motion.sign_descent import SignGD
     from ._motion.steepest_descent import SteepestDescent
     from ._motion.yoshida import Yoshida
@@ -157,6 +158,7 @@ _HOMES = {
     "resume": "_run.resume",
     "scan": "_tensors.scan",
     "scan_pairs": "_tensors.scan",
+    "schedule": "_motion.schedule",
     "sharpness": "_problem.sharpness",
     "sweep": "_sweep.sweep",
     "symmetries": "_symmetry.find:find",

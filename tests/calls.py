@@ -118,6 +118,7 @@ CALLS = {
     "Lion": (nl.Lion, dict(lr=0.1, betas=(0.9, 0.99), weight_decay=0.0, clip=None)),
     "Nesterov": (nl.Nesterov, dict(lr=0.1, momentum=0.9, weight_decay=0.0, clip=None)),
     "RMSProp": (nl.RMSProp, dict(lr=0.1, alpha=0.99, eps=1e-8, weight_decay=0.0, clip=None)),
+    "schedule": (nl.schedule, dict(kind="step", peak=0.1, steps=9, warm_up=2, end=0.0, every=3, factor=0.5)),
     "SAM": (nl.SAM, dict(base=nl.GD(0.1), rho=0.05)),
     "SignGD": (nl.SignGD, dict(lr=0.1, momentum=0.0, weight_decay=0.0, clip=None)),
     "ExponentiatedGradient": (nl.ExponentiatedGradient, dict(lr=0.1, momentum=0.0, weight_decay=0.0, clip=None)),

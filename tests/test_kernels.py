@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._kernels import functions, layout, pointwise, reference
-from noetherlite._kernels.cpu import compiled, intrinsics, layers, placed, tiles
+from noetherlite._kernels import functions, jit, layout, pointwise, reference
+from noetherlite._kernels.cpu import compiled, intrinsics, layers, placed, rules, tiles
+from noetherlite._kernels.discrete_laws import FROM_CHARGE, FROM_QUANTITY
 from noetherlite._problem.catalogue import CATALOGUE
 
 EPS = np.finfo(np.float64).eps
@@ -201,3 +202,22 @@ def test_a_placed_tuple_reads_as_it_was_given(dtype):
     assert read(tuple(one.address for one in held), np.empty(0, dtype)) == (2.0, 7, 2.0, 0.25, 2**64 - 3, 7, 0.125)
     assert state.scratch[1, 2] == 2.0
     assert np.count_nonzero(state.scratch) == 1  # and nothing beside it was written
+
+
+# --- names of machine code ---
+
+
+@pytest.mark.needs_jit
+def test_functions_made_in_one_place_are_told_apart_by_their_names():
+    """Code is linked by names, and numba's own count begins anew in each process whose code is on disk."""
+
+    def made(factor):
+        @jit.scalar
+        def times(x):
+            return factor * x
+
+        return times.py_func.__qualname__
+
+    assert made(2.0) == made(2.0) != made(3.0)
+    laws = [rules.loop(law, "float64").py_func.__qualname__ for law in (FROM_QUANTITY, FROM_CHARGE)]
+    assert laws[0] != laws[1]

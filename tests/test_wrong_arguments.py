@@ -32,7 +32,7 @@ RIGHT = {
     "averaging": "None 0", "state": "None", "following": "None", "theta": "None", "n_samples": "None", "data": "None",
     "dtype": "None", "X2": "None row-", "X1": "row-", "X": "None row-", "xi": "None", "t": "None", "batch": "None row-",
     "progress": "True", "record_params": "True", "minibatches": "True", "motion": "True", "summed": "True", "bias": "True",
-    "rho": POSITIVE, "sam": NOT_NEGATIVE, "grad_accumulation": "10**20",
+    "peak": POSITIVE, "factor": POSITIVE, "warm_up": "0", "schedule.end": NOT_NEGATIVE, "schedule.every": "10**20", "rho": POSITIVE, "sam": NOT_NEGATIVE, "grad_accumulation": "10**20",
     "raise_on_broken": "True", "rotation_invariant": "True", "download": "True",
     "name": "text", "checkpoint": "None text", "out": "None text", "path": "text", "root": "None text", "folder": "text",
     "n": "None", "component": "0", "Network.widths": "row-", "Network.block.name": " ".join(WRONG),

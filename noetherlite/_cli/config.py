@@ -32,6 +32,7 @@ from .._run.ensemble import ensemble
 from .._run.integrate import integrate
 from .._run.memory import memory
 from .._symmetry.find import watched
+from . import rates
 from .say import UsageError
 from .signatures import call, keys, printable, shown, unknown
 
@@ -169,7 +170,13 @@ class Config:
                 U = network.potential(data)
             except (ValueError, TypeError) as error:
                 self.errors.append(f"[data] and [network] do not fit: {error}")
-        return U, self._algorithms()
+        algorithms = self._algorithms()
+        try:
+            for algorithm in algorithms if U is not None else ():
+                algorithm.shares(U.network.blocks)
+        except ValueError as error:
+            self.errors.append(f"[algorithm] {error}")
+        return U, algorithms
 
     @property
     def minibatches(self) -> bool:
@@ -236,7 +243,7 @@ class Config:
         def make(**values: Any) -> Any:
             return maker(**{k: self._resolve(value) if k == "path" else value for k, value in values.items()})
 
-        return self._make(section, make, keys(maker, skip), [selector])
+        return self._make(section, make, rates.allowed(keys(maker, skip), self._sections[section]), [selector])
 
     def _resolve(self, path: str) -> Path:
         """Return a path given in the file, which is relative to the file's folder."""
@@ -244,8 +251,10 @@ class Config:
 
     def _algorithms(self) -> list[Algorithm]:
         section = self._sections["algorithm"]
-        rates, algorithms = section.get("lr"), []
-        for rate in rates if isinstance(rates, list) and rates else [rates]:
+        each, algorithms = section.get("lr"), []
+        for given in each if isinstance(each, list) and each else [each]:
+            rate, errors = rates.read(given, self._sections["run"].get("steps", 1))
+            self.errors += [f"[algorithm] {error}" for error in errors]
             self._sections["algorithm"] = section if rate is None else {**section, "lr": rate}
             algorithm = self._make_selected("algorithm", "name", ALGORITHMS)
             if algorithm is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import numba
 from numba.core.compiler_lock import global_compiler_lock
 
 from .._base.interrupt import between_functions
+from . import fingerprint
 from .store import Cache
 
 # The part of fastmath that keeps NaN and infinity visible: sums may be reordered (and so vectorised), a product and
@@ -42,7 +44,19 @@ def merged(function: Callable[..., Any]) -> Any:
     return _compile(function, _RELAXED, forceinline=True)
 
 
+def _named_by_content(function: Callable[..., Any]) -> None:
+    """Give a function that is made inside of another a name that tells it from all others made there.
+
+    Machine code is linked by names, which numba tells apart by a count that begins anew in each process: code on disk from two
+    processes may have the same name for two such functions, one of which would be called in the place of the other.
+    """
+    if "<locals>" in function.__qualname__:
+        with contextlib.suppress(TypeError):  # what cannot be told is not kept on disk
+            function.__qualname__ += f"_{fingerprint.of(function)[:16]}"
+
+
 def _compile(function: Callable[..., Any], fastmath: set[str], **more: Any) -> Any:
+    _named_by_content(function)
     dispatcher: Any = numba.njit(fastmath=fastmath, error_model="numpy", nogil=True, **more)(function)
     if dispatcher is function:  # without the compiler
         return function

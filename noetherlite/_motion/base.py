@@ -119,10 +119,7 @@ class Algorithm(Settings, ABC):
         clip = math.inf if self.clip is None else self.clip
         none, decay = np.empty(0), self.coupled_decay
         rates, times = (self._each_dt, self.times(t0, np.arange(len(self.rates)))) if self.rates else (none, none)
-        shares, decays = (
-            part.shares(name, blocks) if isinstance(part, schedules.PerBlock) else none
-            for name, part in (("lr", self.lr), ("weight_decay", self.weight_decay))
-        )
+        shares, decays = self.shares(blocks)
         return layout.Algorithm(
             law,
             *numbers,

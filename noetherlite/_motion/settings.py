@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
+
 from .._base import checks
+from .._base.types import Float64Array
 from . import rates as schedules
 
 
@@ -73,6 +76,25 @@ class Settings:
     def differs_by_lr(self, other: Settings) -> bool:
         """Return whether an algorithm is this one, but for the rate."""
         return type(self) is type(other) and {**self._settings(), "lr": 0} == {**other._settings(), "lr": 0}
+
+    def shares(self, blocks: Sequence[Any]) -> tuple[Float64Array, Float64Array]:
+        """Return the rates and the decays of all coordinates, relative to the largest, empty where all are the same.
+
+        Parameters
+        ----------
+        blocks : sequence of Block
+            They have a name, a start and a stop.
+
+        Raises
+        ------
+        ValueError
+            If blocks are named that are not among them, or have no rate.
+        """
+        rates, decays = (
+            part.shares(name, blocks) if isinstance(part, schedules.PerBlock) else np.empty(0)
+            for name, part in (("lr", self.lr), ("weight_decay", self.weight_decay))
+        )
+        return rates, decays
 
     @property
     def largest_metric(self) -> float:

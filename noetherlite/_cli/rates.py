@@ -1,0 +1,37 @@
+"""What a configuration may say in the place of a number: a schedule of learning rates, and rates or decays by block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import Parameter
+from typing import Any
+
+import numpy as np
+
+from .._motion.schedule import schedule
+from .signatures import call, keys
+
+_BY_BLOCK = ("lr", "weight_decay")
+
+
+def read(rate: Any, steps: Any) -> tuple[Any, list[str]]:
+    """Return what [algorithm] lr says, and its errors: a table with the key `schedule` is a call of `nl.schedule`.
+
+    Parameters
+    ----------
+    rate : object
+        One value of lr.
+    steps : object
+        Those of [run], which a schedule has if it does not say how many.
+    """
+    if not isinstance(rate, Mapping) or "schedule" not in rate:
+        return rate, []
+    given = {"kind" if key == "schedule" else key: value for key, value in rate.items()}
+    rates, errors = call(schedule, {"steps": steps, **given}, keys(schedule))
+    return (1.0 if errors else rates), [f"lr: {error}" for error in errors]
+
+
+def allowed(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Return parameters with their types, but for tables of blocks and arrays of rates, which the algorithm itself judges."""
+    judged = {name for name in _BY_BLOCK if isinstance(values.get(name), Mapping | np.ndarray)}
+    return {name: p.replace(annotation=Any) if name in judged else p for name, p in parameters.items()}
