@@ -11,6 +11,7 @@ from problems import EPS, problem
 from symplectic_euler import SymplecticEuler
 
 import noetherlite as nl
+from noetherlite._cli.config import Config, ConfigError
 
 NET, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
 STEPS = 60
@@ -171,6 +172,67 @@ def test_members_of_an_ensemble_have_schedules_of_their_own():
         alone = nl.integrate(U, algorithm, X0, STEPS)
         assert np.array_equal(members.x[e], alone.x)
         assert np.array_equal(members.t[e], alone.t)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("linear", {"end": 0.01}), ("cosine", {"end": 0.01}), ("step", {"every": 7}), ("constant", {})],
+)
+@pytest.mark.parametrize("warm_up", [0, 5])
+def test_named_schedules_are_optaxs(kind, options, warm_up):
+    optax, jax = pytest.importorskip("optax"), pytest.importorskip("jax")
+    with jax.enable_x64(True):
+        rest = {
+            "linear": lambda: optax.linear_schedule(0.1, 0.01, STEPS - warm_up),
+            "cosine": lambda: optax.cosine_decay_schedule(0.1, STEPS - warm_up, alpha=0.1),
+            "step": lambda: optax.exponential_decay(0.1, 7, 0.1, staircase=True),
+            "constant": lambda: optax.constant_schedule(0.1),
+        }[kind]()
+        peer = optax.join_schedules([optax.linear_schedule(0.0, 0.1, max(warm_up, 1)), rest], [warm_up])
+        wanted = [float(peer(k)) for k in range(STEPS)]
+    rates = nl.schedule(kind, 0.1, STEPS, warm_up=warm_up, **options)
+    np.testing.assert_allclose(rates, wanted, rtol=0, atol=8 * EPS)
+
+
+CONFIGURATION = """
+[network]
+widths = [2, 3, 2]
+[data]
+source = "gaussian_classes"
+n = 9
+n_features = 2
+n_classes = 2
+rng = 0
+[algorithm]
+name = "Leapfrog"
+lr = LR
+weight_decay = { W1 = 0.1 }
+[run]
+steps = 20
+backend = "reference"
+"""
+
+
+def test_a_configuration_has_schedules_and_blocks(tmp_path):
+    path = tmp_path / "run.toml"
+
+    def job(lr):
+        path.write_text(CONFIGURATION.replace("LR", lr), "utf-8")
+        return Config(path).job()
+
+    scheduled = job('{ schedule = "cosine", peak = 0.01, warm_up = 5 }').algorithm
+    assert scheduled == nl.Leapfrog(nl.schedule("cosine", 0.01, 20, warm_up=5), weight_decay={"W1": 0.1})
+    assert job("{ W1 = 0.1, rest = 0.01 }").algorithm.lr == nl.Leapfrog({"W1": 0.1, "rest": 0.01}).lr
+    assert len(job('[0.1, { schedule = "linear", peak = 0.01 }]').algorithm) == 2
+    for wrong, message in (
+        ("{ W7 = 0.1, rest = 0.1 }", "lr's block='W7' is not known"),
+        ("{ W1 = 0.1 }", r"lr lacks \['b1'"),
+        ('{ schedule = "cosin", peak = 0.1 }', "lr: kind='cosin' is not known"),
+        ('{ schedule = "cosine", peak = 0.1, warmup = 3 }', "lr: warmup = 3: unknown key"),
+        ('{ schedule = "step", peak = 0.1 }', "lr: every must be given"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            job(wrong)
 
 
 def test_what_is_no_schedule_is_refused():

@@ -171,11 +171,7 @@ class Config:
             except (ValueError, TypeError) as error:
                 self.errors.append(f"[data] and [network] do not fit: {error}")
         algorithms = self._algorithms()
-        try:
-            for algorithm in algorithms if U is not None else ():
-                algorithm.shares(U.network.blocks)
-        except ValueError as error:
-            self.errors.append(f"[algorithm] {error}")
+        self.errors += rates.objections(algorithms, U)
         return U, algorithms
 
     @property
@@ -253,8 +249,7 @@ class Config:
         section = self._sections["algorithm"]
         each, algorithms = section.get("lr"), []
         for given in each if isinstance(each, list) and each else [each]:
-            rate, errors = rates.read(given, self._sections["run"].get("steps", 1))
-            self.errors += [f"[algorithm] {error}" for error in errors]
+            rate = rates.read(given, self._sections["run"].get("steps", 1), self.errors)
             self._sections["algorithm"] = section if rate is None else {**section, "lr": rate}
             algorithm = self._make_selected("algorithm", "name", ALGORITHMS)
             if algorithm is None:

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from .._motion.base import Algorithm
 from .._motion.schedule import schedule
+from .._problem.network import NetworkPotential
 from .signatures import call, keys
 
 _BY_BLOCK = ("lr", "weight_decay")
 
 
-def read(rate: Any, steps: Any) -> tuple[Any, list[str]]:
-    """Return what [algorithm] lr says, and its errors: a table with the key `schedule` is a call of `nl.schedule`.
+def read(rate: Any, steps: Any, errors: list[str]) -> Any:
+    """Return what [algorithm] lr says, and add its errors: a table with the key `schedule` is a call of `nl.schedule`.
 
     Parameters
     ----------
@@ -23,12 +25,26 @@ def read(rate: Any, steps: Any) -> tuple[Any, list[str]]:
         One value of lr.
     steps : object
         Those of [run], which a schedule has if it does not say how many.
+    errors : list of str
+        Of the configuration.
     """
     if not isinstance(rate, Mapping) or "schedule" not in rate:
-        return rate, []
+        return rate
     given = {"kind" if key == "schedule" else key: value for key, value in rate.items()}
-    rates, errors = call(schedule, {"steps": steps, **given}, keys(schedule))
-    return (1.0 if errors else rates), [f"lr: {error}" for error in errors]
+    rates, found = call(schedule, {"steps": steps, **given}, keys(schedule))
+    errors += [f"[algorithm] lr: {error}" for error in found]
+    return 1.0 if found else rates
+
+
+def objections(algorithms: list[Algorithm], U: NetworkPotential | None) -> list[str]:
+    """Return an error if blocks are named that the network does not have."""
+    try:
+        for algorithm in algorithms:
+            if U is not None:
+                algorithm.shares(U.network.blocks)
+    except ValueError as error:
+        return [f"[algorithm] {error}"]
+    return []
 
 
 def allowed(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> dict[str, Parameter]:

@@ -113,6 +113,7 @@ def _describe_sections() -> str:
     return f"""sections and keys of a configuration, explained in examples/ and, as they are those of the library, there:
 {table}
   A list for lr trains a network with each; members = 16 trains 16 networks from different starts.
+  lr = {{schedule = "cosine", peak = 0.1, warm_up = 10}} is a schedule (nl.schedule), lr = {{W1 = 0.1, rest = 0.01}} a rate by block.
   Paths are relative to the configuration file.
 
 results are DIR/NAME.npz and its plots; NAME is that of [output], or the configuration's. Results of the same configuration are

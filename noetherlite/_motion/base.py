@@ -15,7 +15,6 @@ from .._base.complete import require
 from .._base.types import Float64Array, IntArray
 from .._kernels import layout
 from .._kernels.rules import Method
-from . import rates as schedules
 from .dynamics import Dynamics
 from .settings import Settings
 
