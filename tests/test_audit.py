@@ -61,6 +61,16 @@ def test_what_is_wrong_is_found(relu):
     assert audit(clipped.params, clipped.laws, clipped.average, following=clipped.next).broken
 
 
+@pytest.mark.parametrize(("size", "said"), [(1e-13, "not decidable"), (1e-9, "broken"), (0, "holds")])
+def test_what_long_sums_may_leave_is_not_decidable(relu, size, said):
+    """The number of samples that a gradient summed is not in a checkpoint."""
+    average = {name: m.copy() for name, m in relu.average.items()}
+    average["4.weight"][1] *= 1 + 30 * size
+    found = audit(relu.params, relu.laws, average)
+    assert [c.verdict for c in found.checks if c.law.tensors == ("4.weight",)] == [said]
+    assert found.ok == (said != "broken")
+
+
 def test_decay_in_the_average():
     done = Training(mlp([3, 4, 5, 3], "relu"), 5, decay=0.1)
     assert len(audit(done.params, done.laws, done.average).broken) == 2  # decay that was not declared

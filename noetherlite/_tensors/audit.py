@@ -15,7 +15,7 @@ from .._base.floating import underflowing
 from .._base.precision import EPSILON
 from .._base.types import Array
 from .averaged import Averaging, averaging_of
-from .finding import Finding, allowance, largest, ratio
+from .finding import Finding, allowance, largest, ratio, unknown
 from .inputs import require_shapes, shapes_of
 from .law import Kind, Law, Member, law_list
 from .legs import Leg
@@ -46,17 +46,20 @@ class Check:
         "averaged gradient" for the sum in one state, "step" for the exact law between two.
     ratio, tolerance : float
         The largest defect relative to its terms, and what round-off allows.
+    limit : float
+        What it allows gradients that sum over 2²⁰ samples and positions.
     """
 
     law: Law
     subject: str
     ratio: float
     tolerance: float
+    limit: float = 0.0
 
     @property
     def verdict(self) -> str:
-        """Return "holds" or "broken"."""
-        return verdict(self.ratio, self.tolerance)
+        """Return "holds", "broken" beyond the limit, or "not decidable" between."""
+        return verdict(self.ratio, self.tolerance, self.limit)
 
 
 @dataclass(frozen=True)
@@ -262,9 +265,10 @@ def _check_laws(
         for subject, result in judged:
             if result is not None:
                 worst, index = largest(result[0])
-                checks.append(Check(law, subject, worst, result[1]))
-                if worst > result[1]:
-                    findings.append(Finding(law, None, index, worst, result[1], _REASON, subject))
+                most = result[1] * unknown(law, eps)
+                checks.append(Check(law, subject, worst, result[1], most))
+                if worst > most:
+                    findings.append(Finding(law, None, index, worst, most, _REASON, subject))
     return checks, findings
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Array, Float64Array
-from .finding import Finding, allowance, largest, limit, ratio, scaled
+from .finding import Finding, allowance, largest, ratio, scaled, unknown
 from .law import SHIFTS, Law
 from .round_off import Levels
 
@@ -145,18 +145,14 @@ class AverageCheck:
                 judged[i] = result
         places, worst = [*judged], [largest(ratios) for ratios, _ in judged.values()]
         tolerances = np.array([tolerance for _, tolerance in judged.values()])
-        unknown = np.array([self._unknown(self._laws[i], eps) for i in places])
-        limits = np.maximum(self.levels.allowed(tolerances, places), tolerances * unknown)
+        more = np.array([unknown(self._laws[i], eps, self._summands) for i in places])
+        limits = np.maximum(self.levels.allowed(tolerances, places), tolerances * more)
         self.levels.add(np.array([size for size, _ in worst]), tolerances, limits, places)
         for i, (size, index), most in zip(places, worst, limits.tolist(), strict=True):
             if size > most and self._laws[i] not in broken:
                 new.append(Finding(self._laws[i], step, index, size, most, WHY, "averaged gradient"))
         self._last = (step, _copy_arrays(x), _copy_arrays(m))
         return new
-
-    def _unknown(self, law: Law, eps: float) -> float:
-        """Return by how much the limit of a law exceeds its allowance, as the number of summands is not known."""
-        return limit(law, eps, self._summands) / allowance(law, eps, self._summands)
 
 
 WHY = (

@@ -56,6 +56,11 @@ def limit(law: Law, eps: float, summands: int | None = None) -> float:
     return allowance(law, eps, MANY if summands is None else summands)
 
 
+def unknown(law: Law, eps: float, summands: int | None = None) -> float:
+    """Return the ratio of a law's limit and its allowance: 1 where the number of summands is known."""
+    return limit(law, eps, summands) / allowance(law, eps, summands)
+
+
 def judge(law: Law, params: Mapping[str, Array], grads: Mapping[str, Array], eps: float) -> tuple[Float64Array, float]:
     """Return |defect|/scale of every component for a gradient, and the ratio that round-off allows."""
     return ratio(*scaled(law, params, grads)), allowance(law, eps)
