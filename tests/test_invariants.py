@@ -25,6 +25,11 @@ def problem(activation, bias=False, loss="mse", widths=(5, 3, 2), n=4, seed=0):
     return net.potential(X, y), 0.5 * point(net, rng)
 
 
+def round_off(law, run):
+    """Of Σ⟨g, Δ⟩: in each step every entry of Δ = x′ − x has a few roundings of x."""
+    return 4 * EPS * sum((np.abs(law.field(x)) @ np.abs(x)).max() for x in run.params)
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("activation", KNOWN)
 def test_gradient_flow_conserves_them(activation, bias):
@@ -53,7 +58,7 @@ def test_whatever_reads_the_layer(widths, loss, activations):
     law.verify(U)
     run = nl.integrate(U, nl.GD(0.05), x, 40, batch_size=2, rng=0, record_params=True)
     record = law.record(U, run.params)
-    assert np.abs(record.exact).max() <= 1e-13
+    assert np.abs(record.exact).max() <= round_off(law, run)
     assert np.abs(record.residual).max() > 1e-6
 
 
@@ -66,7 +71,7 @@ def test_orders_in_the_learning_rate():
     for lr in rates:
         run = nl.integrate(U, nl.GD(lr), x, round(2 / lr), record_params=True)
         record = law.record(U, run.params)
-        assert np.abs(record.exact).max() <= 1e3 * EPS * np.abs(record.quantity).max()
+        assert np.abs(record.exact).max() <= round_off(law, run)
         drifts.append(np.linalg.norm(record.residual[-1]))
         rests.append(np.linalg.norm(record.second_order[-1]))
     slope = [np.polyfit(np.log(rates), np.log(values), 1)[0] for values in (drifts, rests)]
