@@ -315,7 +315,7 @@ def kernels(functions):
             doubles, vectors, _ = in_shared(setting, state, scratch)
             advance(functions, setting, rates, state, vectors, scratch.memory[e], doubles, records, e, n_steps)
 
-    @kernel(MOST_THREADS, 2)
+    @kernel(MOST_THREADS, SHARING)
     def advance_in_global(setting, rates, state, scratch, records, n_steps):
         """Advance every run by a block of its own, in global memory."""
         e = cuda.blockIdx.x

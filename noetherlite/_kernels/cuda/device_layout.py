@@ -12,7 +12,7 @@ from .. import layout, schedule
 # Shared memory that every GPU gives a block without being asked, in bytes.
 SHARED = 48 * 1024
 # Blocks that are on a multiprocessor at a time, if their shared memory lets them.
-SHARING = 3
+SHARING = 2
 # Where what a block holds lies: everything in shared memory, all but the activations, or nothing.
 IN_SHARED, VECTORS_IN_SHARED, IN_GLOBAL = range(3)
 # Sums of the laws that a run keeps, see RunArrays; parts of its norms.

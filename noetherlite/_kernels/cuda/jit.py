@@ -13,8 +13,8 @@ from numba import config, cuda
 from .. import store
 from . import device_layout
 
-# Threads in a block at the most, and blocks that share a multiprocessor where they work in its memory: 168 registers a thread,
-# of which nothing is spilled. Kernels that work in global memory need more registers for addresses: two blocks.
+# Threads in a block at the most, and blocks that share a multiprocessor: 255 registers a thread, of which nothing is spilled. With
+# three blocks, 168 registers, a few doubles are.
 MOST_THREADS, SHARING = 128, device_layout.SHARING
 
 # Numbers of an array's elements are made unsigned ones of 32 bits where they are used: an address is then one instruction, where

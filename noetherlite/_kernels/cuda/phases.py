@@ -11,17 +11,17 @@ from .. import layout, pointwise
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
 from .block import fetch, in_global, keep, perform, with_rate
 from .device_layout import View
-from .jit import MOST_THREADS, index, kernel
+from .jit import MOST_THREADS, SHARING, index, kernel
 from .network import activate, d_activate, divided, sample
 
 
-@kernel(MOST_THREADS, 2)
+@kernel(MOST_THREADS, SHARING)
 def begin(setting, state, scratch, e):
     """Take the vectors and the laws' sums of run e from its state."""
     fetch(state, in_global(setting, state, scratch, e), e, cuda.grid(1), cuda.gridsize(1))
 
 
-@kernel(MOST_THREADS, 2)
+@kernel(MOST_THREADS, SHARING)
 def end(setting, state, scratch, e):
     """Bring the vectors and the laws' sums of run e to its state, and say that it has begun."""
     if cuda.grid(1) == 0 and state.counts[e, PHASE] == layout.NEW:
@@ -29,7 +29,7 @@ def end(setting, state, scratch, e):
     keep(state, in_global(setting, state, scratch, e), e, cuda.grid(1), cuda.gridsize(1))
 
 
-@kernel(MOST_THREADS, 2)
+@kernel(MOST_THREADS, SHARING)
 def gather(data, n_0, order, counts, e, n, out):
     """Put the inputs of the minibatch that is due for run e side by side."""
     _, offset = pointwise.minibatch(counts[e, EVALUATIONS], n, order.size)
@@ -41,7 +41,7 @@ def gather(data, n_0, order, counts, e, n, out):
         item += cuda.gridsize(1)
 
 
-@kernel(MOST_THREADS, 2)
+@kernel(MOST_THREADS, SHARING)
 def row_sums(a, begin, n, out, where, scale):
     """Out[where + i] = scale Σ_s a[begin + i n + s] of row i, a block's."""
     parts = cuda.shared.array(MOST_THREADS, a.dtype)
@@ -71,7 +71,7 @@ class Kernels(NamedTuple):
 def kernels(functions):
     """Return the kernels for a network of these functions."""
 
-    @kernel(MOST_THREADS, 2)
+    @kernel(MOST_THREADS, SHARING)
     def phase(setting, rates, state, scratch, records, e, r):
         """Do row r of the program of run e, by all threads of the device."""
         if state.counts[e, PHASE] != layout.DIVERGED:
@@ -79,7 +79,7 @@ def kernels(functions):
             step, first, stride = state.counts[e, STEPS_DONE], cuda.grid(1), cuda.gridsize(1)
             perform(functions, r, step, setting, algorithm, run, state, records, e, first, stride)
 
-    @kernel(MOST_THREADS, 2)
+    @kernel(MOST_THREADS, SHARING)
     def activate_all(problem, places, h, x, memory, ld):
         """Biases and σ_h, of every neuron of a layer and every sample."""
         item = cuda.grid(1)
@@ -88,7 +88,7 @@ def kernels(functions):
             activate(functions, problem, places, h, x, memory, neuron, item)
             item += cuda.gridsize(1)
 
-    @kernel(MOST_THREADS, 2)
+    @kernel(MOST_THREADS, SHARING)
     def d_activate_all(problem, places, h, x, memory, ld):
         """δ_h = d σ′(z_h), of every neuron of a layer and every sample."""
         item = cuda.grid(1)
