@@ -420,3 +420,38 @@ def test_the_command_takes_recorded_averages(tmp_path, capsys):
     np.savez(tmp_path / "it.npz", t=t[::2], **{name: values[::2] for name, values in recording.items()})
     assert main(arguments) == 1
     assert "every step of Adam" in capsys.readouterr().err
+
+
+def test_a_buffer_of_parameter_groups_and_a_frozen_block():
+    """The peer: PyTorch's SGD, whose buffer does not know the rates."""
+    torch = pytest.importorskip("torch")
+    rates = {"W1": 0.02, "b1": 0.0, "rest": 0.01}
+    algorithm = nl.HeavyBall(rates, 0.9, weight_decay={"W1": 0.1})
+    parts = [torch.tensor(X0[b.start : b.stop].copy(), requires_grad=True) for b in NET.blocks]
+    groups = [
+        {"params": [p], "lr": rates.get(b.name, 0.01), "weight_decay": 0.1 * (b.name == "W1")}
+        for p, b in zip(parts, NET.blocks, strict=True)
+    ]
+    optimiser, rows, buffers = torch.optim.SGD(groups, 1.0, 0.9), [], []
+    for k in range(61):
+        rows.append(np.concatenate([p.detach().numpy() for p in parts]))
+        buffers.append(
+            np.concatenate([optimiser.state[p]["momentum_buffer"].numpy() if k else 0 * p.detach() for p in parts])
+        )
+        gradient = U.gradient(rows[-1])
+        for p, b in zip(parts, NET.blocks, strict=True):
+            p.grad = torch.tensor(gradient[b.start : b.stop])
+        optimiser.step()
+    bare, report = (nl.check(U, rows, dynamics=algorithm, **more) for more in ({}, {"momentum_buffer": buffers}))
+    assert "scaling:1" not in bare.laws  # it moves b1
+    assert {row.name: row.verdict for row in bare.rows if row.verdict != "holds"} == {"b1": "not decidable"}
+    assert {row.name: row.verdict for row in report.rows if row.verdict != "holds"} == {"step of b1": "not decidable"}
+    moved = np.array(rows)
+    moved[30:, NET.block("b1").start] += 1e-9
+    for more in ({}, {"momentum_buffer": buffers}):
+        assert nl.check(U, moved, dynamics=algorithm, **more).verdict == "broken"
+    run = nl.drift(U, algorithm, X0, 60, backend="reference")
+    assert set(run) == {"translation:b", "translation:W"}
+    assert np.array_equal(
+        run.x[NET.block("b1").start : NET.block("b1").stop], X0[NET.block("b1").start : NET.block("b1").stop]
+    )

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._base.types import Float64Array
 from .._motion.base import Algorithm
-from .._motion.recorded import clipped
+from .._motion.recorded import NO_RATE, clipped
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
 
@@ -18,16 +18,17 @@ class Forces:
 
     Attributes
     ----------
-    metric, rates : ndarray, shape (P,), or 1.0
-        What multiplies ∇U + λx because of the blocks' rates, and what multiplies the steps of optimisers instead.
+    shares : ndarray, shape (P,), or 1.0
+        The rates relative to the largest.
+    metric : ndarray, shape (P,), or 1.0
+        What the gradients that positions imply are divided by: the shares, and round-off where they are 0.
     """
 
     def __init__(self, U: Potential, algorithm: Algorithm) -> None:
         blocks = U.network.blocks if isinstance(U, NetworkPotential) else ()
         self.algorithm, self.numbers = algorithm, algorithm.kernel(0.0, blocks)
-        shares: Any = self.numbers.shares if self.numbers.shares.size else 1.0
-        self.metric: Any = shares if self.numbers.metric else 1.0
-        self.rates: Any = 1.0 if self.numbers.metric else shares
+        self.shares: Any = self.numbers.shares if self.numbers.shares.size else 1.0
+        self.metric: Any = np.maximum(self.shares, NO_RATE) if self.numbers.metric else 1.0
         self._decay: Any = self.numbers.weight_decay
         if self.numbers.decays.size:
             self._decay = self.numbers.weight_decay * self.numbers.decays
@@ -43,6 +44,10 @@ class Forces:
     def clip(self, gradient: Float64Array) -> Float64Array:
         """Return ∇U no longer than the algorithm says."""
         return clipped(self.algorithm, gradient)
+
+    def seen(self, gradient: Float64Array) -> Float64Array:
+        """Return what positions tell of a clipped ∇U: nothing in blocks that a rate of 0 freezes, which must not move."""
+        return self.clip(gradient) * (np.asarray(self.shares) > 0)
 
     def decay(self, x: Float64Array) -> Float64Array:
         """Return λx of the decay that is part of the gradient."""

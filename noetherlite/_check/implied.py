@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from .._base.types import Float64Array, IntArray
 from .._motion.base import Algorithm
 from .forces import Forces
@@ -85,4 +87,5 @@ def implied(
     start implies no first gradient.
     """
     record, points, gradient = algorithm.implied_gradients(x, t0, velocity)
-    return Implied(record, points, gradient / forces.metric - forces.decay(points))
+    decay = forces.decay(points) * (np.asarray(forces.shares) > 0)
+    return Implied(record, points, gradient / forces.metric - decay)

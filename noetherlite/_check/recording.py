@@ -14,6 +14,7 @@ from .._motion.base import Algorithm
 from .._motion.dynamics import Dynamics
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential, is_potential
+from .._run import frozen
 from .._symmetry.family import Family, NoetherSymmetry
 from .._symmetry.find import listed, watched
 from .replay import is_replayed
@@ -59,7 +60,7 @@ def step_laws(
     families, energy = laws_of(U, laws, batchwise)
     if energy and laws != "all":
         raise ValueError(f"laws: energy has no exact law along the steps of {algorithm}; give its Dynamics for 'time'")
-    return families
+    return frozen.laws_left(families, frozen.blocks(U, algorithm), np.zeros(U.n_params), laws, algorithm)
 
 
 def states_of(

@@ -76,7 +76,7 @@ class StepCheck:
         self.U, self.algorithm, self.families, self.precision = U, algorithm, list(families), precision
         self.every, self.t0, self.velocity, self.motion, self.keep = every, t0, velocity, motion, keep
         self.forces = Forces(U, algorithm)
-        self.rounding = Rounding(U, precision.gradient, self.forces.clip)
+        self.rounding = Rounding(U, precision.gradient, self.forces.seen)
         self.evidence = Evidence(U, algorithm, every, t0)
         self._recorded = recorded
         self.n_rows = 0
@@ -96,6 +96,7 @@ class StepCheck:
             start = Memory(nothing, nothing) if t0 == 0 else unknown(algorithm, U.n_params)
             start = start if velocity is None else start._replace(m=-velocity)
             options: Any = {"first": first, "t0": t0, "start": start, "recorded": recorded}
+            self.rounding.clip = self.forces.clip
             self.averages = AverageSteps(self.forces, U, precision, **options, motion=motion, keep=keep)
         self._law_series = [Series() for _ in self.families]
         self._motion_series: list[tuple[Block, Series, MotionSums, list[int]]] = [

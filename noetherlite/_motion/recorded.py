@@ -11,7 +11,7 @@ from .._base.types import BoolArray, Float64Array, IntArray
 from .base import Algorithm
 from .rates import Schedule
 
-_NO_RATE = float(np.finfo(np.float64).eps)  # of the largest rate: what a rate of zero counts as where it is divided by
+NO_RATE = float(np.finfo(np.float64).eps)  # of the largest rate: what a rate of zero counts as where it is divided by
 
 
 def from_step(algorithm: Algorithm, step: int) -> Algorithm:
@@ -27,7 +27,7 @@ def gains(algorithm: Algorithm, steps: IntArray) -> Float64Array:
     """Return the gain at each of these steps; with a velocity, positions of the step before enter too."""
     if not algorithm.rates:
         return np.full(len(steps), algorithm.gain * algorithm.largest_metric)
-    rates = np.maximum(algorithm.rates, _NO_RATE * algorithm.lr)
+    rates = np.maximum(algorithm.rates, NO_RATE * algorithm.lr)
     least = np.minimum(rates[steps], rates[np.maximum(steps - 1, 0)]) if algorithm.has_velocity else rates[steps]
     gain = {rate: dataclasses.replace(algorithm, lr=float(rate)).gain for rate in np.unique(least)}
     return np.array([gain[rate] for rate in least])
@@ -41,7 +41,7 @@ def intervals(algorithm: Algorithm, x: Float64Array) -> tuple[Float64Array, Bool
     h = algorithm.step_times(len(x) - 1)
     if not algorithm.rates:
         return h, np.zeros(len(h), dtype=bool)
-    return np.maximum(h, _NO_RATE * algorithm.dt), (h == 0) & (x[1:] == x[:-1]).all(axis=1)
+    return np.maximum(h, NO_RATE * algorithm.dt), (h == 0) & (x[1:] == x[:-1]).all(axis=1)
 
 
 def clipped(algorithm: Algorithm, gradient: Float64Array) -> Float64Array:

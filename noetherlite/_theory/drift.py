@@ -20,6 +20,7 @@ from .._motion.base import Algorithm
 from .._motion.gradient_descent import GD
 from .._motion.heavy_ball import HeavyBall
 from .._problem.potentials import Potential
+from .._run import frozen
 from .._run.drive import drive
 from .._run.outcome import member
 from .._run.plan import Plan, check_problem, minibatches, motion
@@ -263,9 +264,12 @@ def drift(
     x = checks.shaped(x0, "x0", (U.n_params,)).astype(np.float64)
     v, start = motion(algorithm, x.shape, velocity, t0)
     in_kernels = _in_kernels(algorithm)
+    still = frozen.blocks(U, algorithm)
+    frozen.refuse_motion(still, v)
+    families = frozen.laws_left(watched(U, laws, minibatches=batch_size is not None), still, x, laws, algorithm)
     plan = Plan(
         U,
-        _with_quantity(watched(U, laws, minibatches=batch_size is not None), laws),
+        _with_quantity(families, laws),
         batch_size=batch_size,
         backend=checks.one_of(backend, "backend", ("auto", "cpu", "reference")),
         dtype="float64",

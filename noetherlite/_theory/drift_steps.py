@@ -84,7 +84,9 @@ class DriftWatch(Watch):
         """Return Q̇(d) and ½B(d, d) of every law."""
         laws = self.runs.plan.laws
         a = self._kernels[0]
-        weighed = d / a.shares if a.metric else d  # rates by block are a metric of Q
+        weighed = d
+        if a.metric:  # rates by block are a metric of Q; nothing moves where they are 0
+            weighed = np.divide(d, a.shares, out=np.zeros_like(d), where=a.shares > 0)
         return quantity_rate(laws, pair(laws, x, weighed) + translation(laws, weighed)), 0.5 * pair(laws, d, weighed)
 
     def _displacements(self, state: layout.State, done: int) -> list[Float64Array]:
