@@ -175,3 +175,17 @@ def test_what_does_not_fit_is_refused():
             nl.check(U, np.stack([X0, X0]), dynamics=algorithm, every=2)
     assert "sam=0.05" in repr(nl.SAM(nl.GD(0.1)))
     assert nl.SAM(nl.GD(0.1)).specification() == {"name": "GD", "lr": 0.1, "weight_decay": 0.0, "sam": 0.05}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "base", [nl.GD(0.05), nl.ProjectedGD(0.05, weight_decay=0.1), nl.HeavyBall(0.05, 0.5)], ids=str
+)
+def test_matrices_of_linear_layers_have_their_law_too(base, backend):
+    """Q has the symmetric part of the matrix ⟨Gδ, ∇U⟩ alone, J all of it; what ρ does to Q is far more than round-off."""
+    _, V, x = problem(["swish", "linear(0.7)"], loss="nll", widths=(3, 4, 3, 3), n=12)
+    run = nl.integrate(V, nl.SAM(base, RHO), x, 30, backend=backend)
+    assert run.laws["linear:2"].verdict == "holds"
+    plain = nl.integrate(V, base, x, 30, backend=backend)
+    moved = np.abs(run.laws["linear:2"].quantity - plain.laws["linear:2"].quantity).max()
+    assert moved > 1e3 * run.laws["linear:2"].largest("discrete_residual")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import layout
 from .jit import merged, scalar
 
 
@@ -31,6 +32,13 @@ def block(laws, l):
     """Return the block of law l."""
     at = laws.where
     return LawBlock(at[l, 0], at[l, 1], at[l, 2], at[l, 3], at[l, 4], at[l, 5], at[l, 6], at[l, 7])
+
+
+@scalar
+def mirrored(laws, l, j):
+    """Return the component of law l that component j is the mirror image of, in the matrix of a linear layer; else j."""
+    n = laws.where[l, 0]
+    return j % n * n + j // n if laws.kind[l] == layout.LINEAR_LAYER else j
 
 
 @scalar

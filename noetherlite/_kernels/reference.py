@@ -205,7 +205,10 @@ class Run:
         """Return λ⟨g(x), x⟩ of every law, and with an ascent all of ⟨g(x), d⟩ = λ⟨g(x), x⟩ − ⟨Gδ, d − λx⟩, δ = ρ∇U/|∇U|."""
         s, decay, decayed = self.state, self.algorithm.weight_decay, self.decayed(x)
         lost = decay * (pair(self.laws, x, decayed) + translation(self.laws, decayed))
-        return lost - pair(self.laws, s.y, s.gradient - decay * decayed) if self.algorithm.ascent else lost
+        if not self.algorithm.ascent:
+            return lost
+        way = pair(self.laws, s.y, s.gradient - decay * decayed)
+        return lost - (quantity_rate(self.laws, way) if self.algorithm.law == layout.OF_Q else way)
 
     def pair(self, a: A, b: A) -> A:
         """Return B(a, b) of every law."""

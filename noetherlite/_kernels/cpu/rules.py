@@ -8,7 +8,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from .. import schedule
+from .. import layout, schedule
+from ..forms import mirrored
 from ..jit import compiled, merged
 from ..layout import STEPS_DONE
 from ..rules import Law, Method, Move, Projection, Rule, component_of, coordinate_of
@@ -51,6 +52,17 @@ def _over_coordinates(move: Move, dtype: str) -> Any:
     return over_coordinates
 
 
+@merged
+def symmetrise(laws, a):
+    """Leave the symmetric part of what is a matrix, which alone is in Q."""
+    for l in range(laws.kind.size):
+        start = laws.start[l]
+        for j in range(laws.start[l + 1] - start):
+            k = mirrored(laws, l, j)
+            if k > j:
+                a[start + j] = a[start + k] = 0.5 * (a[start + j] + a[start + k])
+
+
 def _over_components(law: Law, dtype: str) -> Any:
     coefficients, visit = law.coefficients, merged(component_of(law))
     number, by_symmetry = np.empty(0, dtype), any(form.skew for form in law.forms)
@@ -64,6 +76,8 @@ def _over_components(law: Law, dtype: str) -> Any:
         moved, cross = slot(state, schedule.MOVED), slot(state, schedule.CROSS)
         origin, integral, balance = state.origin, state.integral, state.balance
         source, charge = state.source, state.charge
+        if ascends and algorithm.law == layout.OF_Q:
+            symmetrise(laws, cross)
         l, n = 0, laws.kind.size
         while l < n:  # all laws at once, or those with the same kind of G, one after the other
             symmetric, after = laws.symmetric[l], l + 1 if by_symmetry else n

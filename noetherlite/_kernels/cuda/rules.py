@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import schedule
+from .. import layout, schedule
+from ..forms import mirrored
 from ..rules import Law, Move, Projection, Rule, component_of, coordinate_of
 from .jit import device, index
 from .laws import total
@@ -79,7 +80,9 @@ def _over_components(law: Law) -> Any:
                 moved = total(laws, tables, schedule.MOVED, l, j, pieces) if has_moved else 0.0
                 cross = total(laws, tables, schedule.CROSS, l, j, pieces) if has_cross else 0.0
                 if ascends:
-                    pull = decay * pull - total(laws, tables, schedule.CROSS, l, j, pieces)
+                    other = mirrored(laws, l, j) if algorithm.law == layout.OF_Q else j
+                    way = total(laws, tables, schedule.CROSS, l, j, pieces)
+                    pull = decay * pull - 0.5 * (way + total(laws, tables, schedule.CROSS, l, other, pieces))
                 forms, symmetric = (square, pull, moved, cross), laws.symmetric[l] != 0
                 visit(c, forms, symmetric, run.origin, run.integral, run.balance, run.source, run.charge, at)
                 j += stride
