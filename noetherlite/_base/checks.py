@@ -272,6 +272,12 @@ def generator(rng: Seed, name: str = "rng") -> np.random.Generator:
         raise type(error)(f"{name} must be a seed, a SeedSequence or a Generator, got {describe(rng)}") from None
 
 
+def seed(rng: Seed) -> None:
+    """Raise an error unless `rng` makes a Generator; making one takes as long as several steps of a small network."""
+    if rng is not None and not (type(rng) is int and rng >= 0):
+        generator(rng)
+
+
 def times(value: ArrayLike, name: str = "t") -> Float64Array:
     """Return strictly increasing, finite, non-negative times of shape (R,)."""
     t = array(value, name, ndim=1)

@@ -14,6 +14,8 @@ from .types import Array
 
 # Recorded parameters beyond this many bytes are kept in a memory-mapped temporary file.
 PARAMS_IN_MEMORY = 1 << 30
+# No limit is as low as this many bytes, and to look for limits in files takes as long as a small run.
+_CERTAIN = 1 << 20
 
 
 def installed() -> float:
@@ -57,6 +59,8 @@ def _number(file: Path) -> float:
 
 def refuse_beyond_memory(n_bytes: float) -> None:
     """Raise MemoryError for a run that needs more memory than there is: the system would kill the process."""
+    if n_bytes <= _CERTAIN:
+        return
     available, owner = min((installed(), "this machine has"), (allowed(), "this process's control group may have"))
     refuse_beyond(n_bytes, available, owner, "fewer laws")
 

@@ -30,6 +30,7 @@ NEW, RUNNING, DIVERGED = range(3)
 
 
 _CONSTANT = np.empty(0)
+_NO_LAYERS = np.zeros(1, np.int64)
 # Numbers of its own that an algorithm has at the most.
 N_CONSTANTS = 6
 
@@ -211,7 +212,9 @@ def new_records(
     E = len(params)
 
     def nan(*shape: int) -> NDArray[np.float64]:
-        return np.full((E, *shape), np.nan)
+        array = np.empty((E, *shape))
+        array.fill(np.nan)
+        return array
 
     return Records(
         every=every,
@@ -238,7 +241,7 @@ def analytic(kind: int, matrix: Any, dtype: str) -> Problem:
     none = np.empty(0, np.int64)
     return Problem(
         kind=kind,
-        widths=np.zeros(1, np.int64),
+        widths=_NO_LAYERS,
         offsets=np.empty((0, 3), np.int64),
         activation=none,
         in_place=none,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -269,30 +270,28 @@ class Network:
 
     def problem(self, X: Array, y: Any, dtype: str) -> layout.Problem:
         """Return the kernels' description of this network on checked X and y (None where only f is wanted)."""
-        offsets = np.full((self.n_layers, 3), -1, np.int64)
-        for b in self.blocks:
-            kind = b.name.rstrip("0123456789")
-            offsets[int(b.name[len(kind) :]) - 1, ("W", "b", "beta").index(kind)] = b.start
         if y is None:
             y = self.loss_function.blank(X.shape[0], self.widths[-1])
         labels, targets = self.loss_function.arrays(y, self.widths[-1], dtype)
-        return layout.Problem(
-            kind=layout.NETWORK,
-            widths=np.array(self.widths, np.int64),
-            offsets=offsets,
-            activation=np.array([a.code for a in self.activations], np.int64),
-            in_place=np.array([a.kind.in_place for a in self.activations], np.int64),
-            parameter=np.array(
-                [*(a.constant for a in self.activations), self.loss_function.constant(self.widths[-1])], dtype
-            ),
-            compiled=np.empty((0, 3), np.int64),
-            loss=self.loss_function.code,
-            X=layout.plain(X, dtype),
-            labels=labels,
-            targets=targets,
-            matrix=np.empty((0, 0), dtype),
-            dual=-1,
-        )
+        return _without_data(self, dtype)._replace(X=layout.plain(X, dtype), labels=labels, targets=targets)
+
+
+@functools.lru_cache(maxsize=64)
+def _without_data(network: Network, dtype: str) -> layout.Problem:
+    """Return the kernels' description of a network; many runs share its arrays, which none of them changes."""
+    offsets = np.full((network.n_layers, 3), -1, np.int64)
+    for b in network.blocks:
+        kind = b.name.rstrip("0123456789")
+        offsets[int(b.name[len(kind) :]) - 1, ("W", "b", "beta").index(kind)] = b.start
+    activations, loss = network.activations, network.loss_function
+    return layout.analytic(layout.NETWORK, np.empty((0, 0)), dtype)._replace(
+        widths=np.array(network.widths, np.int64),
+        offsets=offsets,
+        activation=np.array([a.code for a in activations], np.int64),
+        in_place=np.array([a.kind.in_place for a in activations], np.int64),
+        parameter=np.array([*(a.constant for a in activations), loss.constant(network.widths[-1])], dtype),
+        loss=loss.code,
+    )
 
 
 class NetworkPotential(KernelPotential):

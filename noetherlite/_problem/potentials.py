@@ -30,7 +30,10 @@ def owned(array: T, given: object) -> T:
 
 def is_potential(value: object, name: str = "U") -> None:
     """Refuse what is no potential."""
-    checks.instance(value, name, Potential, "a potential, for example net.potential(data)")
+    if not isinstance(
+        value, KernelPotential
+    ):  # an instance of the protocol is told by looking at all of its attributes
+        checks.instance(value, name, Potential, "a potential, for example net.potential(data)")
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from .._base.types import Array
 from .._kernels import layout, reference, schedule
 from .._kernels.cpu import compiled, stretch, team
 from .._kernels.cpu.network import network
-from .._kernels.cpu.placed import Placed
+from .._kernels.cpu.placed import PlacedRuns
 from .._problem.potentials import Potential
 from .device import Fleet
 from .plan import Plan
@@ -38,11 +39,19 @@ class Backend(Protocol):
     def collect(self) -> None:
         """Copy all states and records to the host's arrays."""
 
+    def close(self) -> None:
+        """Leave what it has to others, once it has no more groups."""
+
 
 @functools.cache
 def _program(kind: schedule.Kind) -> schedule.Program:
     """Return the rows of a run whose gradients are one phase."""
     return schedule.program(kind, schedule.whole)
+
+
+# The memory of each potential's last run, as small runs take less time than to make it; a thread takes it out while it uses it.
+_FREE: weakref.WeakKeyDictionary[Potential, compiled.Memory] = weakref.WeakKeyDictionary()
+_SMALL = 1 << 16
 
 
 class Compiled:
@@ -54,44 +63,47 @@ class Compiled:
         plan = self.plan = runs.plan
         assert plan.problem is not None
         self.runs, self.problem = runs, plan.problem
-        N, n = plan.n_samples, plan.drawn
-        full = n == N
-        self.all_tiles = compiled.tiles(plan.problem, N, members if full else 1)
-        if plan.problem.kind == layout.NETWORK:
-            in_order = runs.streams[0].order if full else np.arange(N)
-            compiled.load(plan.problem, in_order, self.all_tiles)
-        self.tiles = self.all_tiles if full else compiled.tiles(plan.problem, n, members)
-        self.placed = {
-            "problem": compiled.place(plan.problem),
-            "tiles": Placed(self.tiles),
-            "all_tiles": Placed(self.all_tiles),
-        }
-        self.code = compiled.addresses(plan.problem, runs.method)
+        sizes = plan.n_samples, plan.drawn, members
+        memory = _FREE.pop(plan.U, None)
+        if memory is None or not memory.fits(plan.problem, *sizes):
+            memory = compiled.Memory(plan.problem, *sizes)
+        self.memory = memory
+        memory.load(np.arange(plan.n_samples))
+        self.code = compiled.addresses(plan.problem.kind, runs.method, plan.dtype)
+        self.state, self.records = PlacedRuns(runs.state), PlacedRuns(runs.records)
 
     def prepare(self, group: slice) -> None:
         """Begin or continue a run."""
-        runs, e = self.runs, group.start
+        runs, e, memory = self.runs, group.start, self.memory
         laws, algorithm, batches = runs.begin(e), runs.kernels[e], runs.streams[e]
-        self.state, records = layout.views(runs.state, e), layout.views(runs.records, e)
-        kind = schedule.kind_of(runs.method, algorithm, laws, batches.size < batches.order.size, records.parts.size > 0)
-        problem, P, program, steps = self.problem, self.state.x.size, _program(kind), 0
+        self.x, with_parts = runs.state.x[e], runs.records.parts.shape[1] > 0
+        kind = schedule.kind_of(runs.method, algorithm, laws, batches.size < batches.order.size, with_parts)
+        problem, P, program, steps = self.problem, self.x.size, _program(kind), 0
         if rows := stretch.rows_of(problem, program, P, runs.records.last):
             steps = stretch.address_of_stretch(runs.method, problem.kind, P, self.plan.dtype, rows)
             program = schedule.stretched(program)
-        of_this_run = {"algorithm": algorithm, "laws": laws, "batches": batches, "program": program}
-        of_this_run |= {"state": self.state, "records": records}
-        self.placed |= {name: Placed(fields) for name, fields in of_this_run.items()}
         self.run = compiled.Run(
-            **{name: placed.address for name, placed in self.placed.items()}, **self.code, stretch=steps
+            problem=memory.placed.address,
+            tiles=memory.placed_tiles.address,
+            all_tiles=memory.placed_all_tiles.address,
+            algorithm=memory.place("algorithm", algorithm),
+            laws=memory.place("laws", laws),
+            batches=memory.place("batches", batches),
+            program=memory.place("program", program),
+            state=self.state.at(e),
+            records=self.records.at(e),
+            **self.code,
+            stretch=steps,
         )
 
     def advance(self, n_steps: int) -> None:
         """Take up to `n_steps` steps, with the team's other threads where there are any."""
-        members, x = self.tiles.z.shape[0], self.state.x
+        tiles, x = self.memory.tiles, self.x
+        members = tiles.z.shape[0]
         if members == 1 or n_steps < 2:
             compiled.advance(self.run, x, n_steps)
             return
-        door, assist = self.tiles.team, (self.run.problem, self.run.tiles)
+        door, assist = tiles.team, (self.run.problem, self.run.tiles)
         others = [threading.Thread(target=network, args=(*assist, m, x, x[:0])) for m in range(1, members)]
         started: list[threading.Thread] = []
         door[team.OPEN] = team.CLOSED
@@ -107,6 +119,11 @@ class Compiled:
 
     def collect(self) -> None:
         """Do nothing: the kernels use the host's arrays."""
+
+    def close(self) -> None:
+        """Leave the memory, if it is small, to the next run of this potential."""
+        if self.memory.nbytes <= _SMALL:
+            _FREE[self.plan.U] = self.memory
 
 
 class NumPy:
@@ -131,6 +148,9 @@ class NumPy:
 
     def collect(self) -> None:
         """Do nothing: the reference uses the host's arrays."""
+
+    def close(self) -> None:
+        """Do nothing: it has no memory of its own."""
 
 
 KINDS: dict[str, type[Compiled | NumPy | Fleet]] = {"cpu": Compiled, "reference": NumPy, "cuda": Fleet}

@@ -128,6 +128,9 @@ class Fleet:
                         getattr(device, name).copy_to_host(getattr(host, name))
             self.fresh = True
 
+    def close(self) -> None:
+        """Do nothing: what is on the GPU goes with this object."""
+
     def _upload(self) -> tuple[schedule.Program, tuple[Any, ...]]:
         from numba import cuda
 

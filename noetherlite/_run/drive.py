@@ -37,6 +37,8 @@ def drive(runs: Runs, watch: Watch, n_threads: int) -> None:
             watch.ended(group, stopped)
             if watch.halted:
                 return
+        if backend is not None:
+            backend.close()
 
     with watch:
         try:

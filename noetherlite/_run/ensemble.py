@@ -101,7 +101,7 @@ def ensemble(
     check_problem(U, algorithms[0])
     checks.shaped(starts, "X0", (E, U.n_params))
     progress = checks.boolean(progress, "progress")
-    checks.generator(rng)
+    checks.seed(rng)
     runs = start(
         U,
         algorithms,

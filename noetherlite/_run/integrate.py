@@ -155,7 +155,7 @@ def integrate(
     """
     check_problem(U, algorithm)
     progress = checks.boolean(progress, "progress")
-    checks.generator(rng)
+    checks.seed(rng)
     if callback is not None:
         checks.function(callback, "callback")
     on_divergence = checks.one_of(on_divergence, "on_divergence", ("record", "raise"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
@@ -16,7 +15,7 @@ from .._symmetry.records import read, rounding
 from .exactness import blown_up
 from .plan import specify
 from .runs import Runs
-from .trajectory import BLEW_UP, Member, Trajectory
+from .trajectory import BLEW_UP, Member, Trajectory, unread
 
 
 def member(runs: Runs, e: int, stopped: str) -> Member:
@@ -71,19 +70,13 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
     x[~begun] = v[~begun] = np.nan
     seeded = plan.batch is not None or runs.algorithms[0].has_noise
     keys = [int(stream.key) for stream in runs.streams] if seeded else None
+    recorded, round_off = records._replace(quantity=quantity), rounding(records.step, plan.drawn, plan.dtype)
     return Trajectory(
         t=t,
         step=step,
         loss=records.loss,
         energy=records.loss + records.excess,
-        laws=read(
-            plan.watched,
-            runs.algorithms,
-            t,
-            records._replace(quantity=quantity),
-            runs.state.sizes,
-            rounding(records.step, plan.drawn, plan.dtype),
-        ),
+        laws=unread(lambda: read(plan.watched, runs.algorithms, t, recorded, runs.state.sizes, round_off)),
         x=x,
         v=v,
         params=params,
@@ -99,9 +92,8 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
 
 def alone(ensemble: Trajectory) -> Trajectory:
     """Return the run of an ensemble of one, with the specification of a single run."""
-    run = ensemble[0]
-    specification = {name: entry for name, entry in run.specification.items() if name != "member"}
+    specification = dict(ensemble.specification)
     arguments = dict(specification["arguments"])
     keys = arguments.pop("batch_keys")
     specification["arguments"] = {**arguments, "batch_key": None if keys is None else keys[0]}
-    return dataclasses.replace(run, specification=specification)
+    return ensemble.member(0, specification)

@@ -108,11 +108,13 @@ class Reduction:
     def table(self, watched: list[Family], dtype: str) -> layout.Laws:
         """Return the laws in reduced coordinates; `Z0` is set by each run."""
         laws = table(find_watched(self.U, [s.name for s in watched], minibatches=False), self.U.n_params, dtype)
-        if self.by_samples:
-            for row, s in zip(laws.where, watched, strict=True):
-                if _of_first_layer(s):
-                    row[7] = self.dual
-        return laws
+        if not self.by_samples:
+            return laws
+        where = laws.where.copy()
+        for row, s in zip(where, watched, strict=True):
+            if _of_first_layer(s):
+                row[7] = self.dual
+        return laws._replace(where=where)
 
     def constants(self, watched: list[Family], start: Start) -> Float64Array:
         """Return Q in θ minus Q in reduced coordinates: ½(W_1W_1ᵀ − C_1C_1ᵀ) at the start, C_1 = 0 for samples."""

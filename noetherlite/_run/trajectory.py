@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -34,6 +34,11 @@ class Member(NamedTuple):
     status: str
     message: str
     n_gradients: int
+
+
+def unread(read: Callable[[], Mapping[str, LawRecord]]) -> Mapping[str, LawRecord]:
+    """Return laws for a Trajectory that are read when they are first asked for: that takes longer than many a run."""
+    return cast("Mapping[str, LawRecord]", read)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,9 +98,29 @@ class Trajectory:
     solver_residual: Any = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "laws", ByName(self.laws, "law"))
+        """Make the mappings read-only; laws that are `unread` are read when they are first asked for."""
+        if callable(read := vars(self)["laws"]):
+            object.__setattr__(self, "_read_laws", read)
+            object.__delattr__(self, "laws")
+        else:
+            object.__setattr__(self, "laws", ByName(self.laws, "law"))
         object.__setattr__(self, "specification", ByName(self.specification, "entry"))
         object.__setattr__(self, "observed", ByName(self.observed, "observable"))
+
+    if not TYPE_CHECKING:  # where it would hide misspelt names
+
+        def __getattr__(self, name: str) -> Any:
+            read = vars(self).get("_read_laws")
+            if name != "laws" or read is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            laws = ByName(read(), "law")
+            object.__setattr__(self, "laws", laws)
+            vars(self).pop("_read_laws", None)  # with what it reads
+            return laws
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes, with the laws as they are read."""
+        return {"laws": self.laws, **{name: value for name, value in vars(self).items() if name != "_read_laws"}}
 
     def __bool__(self) -> bool:
         """Return True: without this, `bool` would call `__len__`, which a single run does not have."""
@@ -110,18 +135,24 @@ class Trajectory:
         """Return the trajectory of run e of an ensemble, with the records that it reached."""
         self._require_ensemble()
         e = range(len(self.members))[e]
+        specification = dict(self.specification)
+        if isinstance(specification.get("algorithm"), list):
+            specification["algorithm"] = specification["algorithm"][e]
+        return self.member(e, {**specification, "member": e})
+
+    def member(self, e: int, specification: Mapping[str, Any]) -> Trajectory:
+        """Return the trajectory of run e with a specification."""
         rows = slice(int(np.isfinite(self.loss[e]).sum()))  # a view, as params may be a file larger than memory
 
         def member_law(law: LawRecord) -> LawRecord:
             return LawRecord(law.name, *(getattr(law, f.name)[e][rows] for f in fields(law) if f.name != "name"))
 
-        specification = dict(self.specification)
-        if isinstance(specification.get("algorithm"), list):
-            specification["algorithm"] = specification["algorithm"][e]
-        specification["member"] = e
+        def member_laws() -> Mapping[str, LawRecord]:
+            return {name: member_law(law) for name, law in self.laws.items()}
+
         return Trajectory(
             **{name: getattr(self, name)[e][rows] for name in ("t", "step", "loss", "energy")},
-            laws={name: member_law(law) for name, law in self.laws.items()},
+            laws=unread(member_laws),
             x=self.x[e],
             v=self.v[e],
             params=None if self.params is None else self.params[e][rows],

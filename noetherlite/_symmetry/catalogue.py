@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from .._problem.network import Network
 from .family import Family
 from .linear_layer import LinearLayer
@@ -23,5 +25,10 @@ def catalogue(network: Network) -> list[Family]:
 
     Those that are not symmetries of this network say why in `objection`.
     """
+    return list(_families(network))
+
+
+@functools.lru_cache(maxsize=64)
+def _families(network: Network) -> tuple[Family, ...]:
     families = [s for kind in FAMILIES.values() for s in kind.of(network)]
-    return sorted(families, key=lambda s: getattr(s, "h", network.n_layers))
+    return tuple(sorted(families, key=lambda s: getattr(s, "h", network.n_layers)))

@@ -8,6 +8,7 @@ generator g_c(x) = G_c x + ξ_c, and everything follows from the forms B_c(a, b)
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple, Self
 
@@ -73,7 +74,7 @@ class NoetherSymmetry(ABC):
     @property
     def n_generators(self) -> int:
         """Number of components."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     @abstractmethod
     def generator(self, x: ArrayLike) -> Float64Array:
@@ -186,6 +187,10 @@ class Family(NoetherSymmetry, abstract=True):
     @abstractmethod
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return |g_c(x)|, shape `shape`, for x of shape (P,)."""
+
+    def least_norm(self, x: Array) -> float:
+        """Return what max_c |g_c(x)| is at least, in few operations; 0 where these tell nothing."""
+        return 0.0
 
     def norm_within(self, x: Array, block: slice) -> Float64Array:
         """Return the norm of g_c(x) over a block of parameters, for g that acts on each block separately."""

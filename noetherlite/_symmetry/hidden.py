@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Self
 
@@ -29,6 +30,11 @@ class Hidden(Family, abstract=True):
     @abstractmethod
     def incoming_quantity(self, W: Array) -> Float64Array:
         """Return the part of Q by the incoming weights W (n_h, m), for any m; shape (n_generators,)."""
+
+    def least_norm(self, x: Array) -> float:
+        """Return |W_h|/√n_h: every row of W_h is in the fields of a neuron or more."""
+        W = x[self._W.start : self._W.stop]
+        return math.sqrt(float(W @ W) / self._W.shape[0])
 
     def _where(self) -> tuple[int, ...]:
         n, m = self._W.shape

@@ -7,6 +7,7 @@ Pairing the equation of motion with g gives, for every dynamics (theory §3),
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._base import checks, html
+from .._base.floating import underflowing
 from .._base.types import Float64Array, IntArray
 from .._kernels import layout
 from .._motion.base import Algorithm
@@ -147,6 +149,11 @@ def _along(a: Float64Array, like: Float64Array) -> Float64Array:
 
 def table(symmetries: Sequence[Family], n_params: int, dtype: str) -> layout.Laws:
     """Return the kernels' table of the laws to watch; components are stored family by family."""
+    make = _table if any(isinstance(s, Symmetry) for s in symmetries) else _lasting_table
+    return make(tuple(symmetries), n_params, dtype)
+
+
+def _table(symmetries: tuple[Family, ...], n_params: int, dtype: str) -> layout.Laws:
     rows = [s.kernel() for s in symmetries]
     user_given = [s for s in symmetries if isinstance(s, Symmetry)]
     where = np.full((len(rows), 8), -1, np.int64)
@@ -179,6 +186,10 @@ def refuse_mixed(symmetries: Sequence[Family], algorithm: layout.Algorithm) -> N
             )
 
 
+# Of families without matrices, which are the same objects for each run of a network; many runs share a table.
+_lasting_table = functools.lru_cache(maxsize=64)(_table)
+
+
 class _Course(NamedTuple):
     """Data that the laws of a run share; arrays of shape (R,) or (E, R), except `push`, whose last axis is 1."""
 
@@ -193,6 +204,7 @@ class _Course(NamedTuple):
     pushes: Float64Array  # effective number of steps in a sum over steps, which friction limits
 
 
+@underflowing
 def read(
     families: Sequence[Family],
     algorithms: Sequence[Algorithm],

@@ -76,6 +76,10 @@ class OutputTranslation(Family):
         cut(out, self._block)[:] += self._strength(strength)
         return out
 
+    def least_norm(self, x: Array) -> float:
+        """Return √n_L."""
+        return float(self._block.shape[0] ** 0.5)
+
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return √n_L for every component."""
         self._point(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -53,11 +54,11 @@ class Run(NamedTuple):
     stretch: Any  # what STRETCH calls, if the program has it
 
 
-def addresses(problem: layout.Problem, method: Method) -> dict[str, Any]:
-    """Return the addresses of the compiled functions that a run calls by them."""
-    dtype = str(problem.X.dtype)
+@functools.lru_cache(maxsize=64)
+def addresses(kind: int, method: Method, dtype: str) -> dict[str, Any]:
+    """Return the addresses of the compiled functions that a run calls by them, for a kind of potential."""
     return {
-        "potential": address_of_potential(problem.kind, dtype),
+        "potential": address_of_potential(kind, dtype),
         "forms": address_of_forms(dtype),
         "rules": addresses_of_rules(method, dtype),
     }
@@ -86,10 +87,56 @@ def place(problem: layout.Problem) -> Placed:
     return Placed(problem)
 
 
-def load(problem: layout.Problem, chosen: NDArray[np.int64], held: Tiles) -> None:
-    """Copy the samples with indices `chosen` into tiles."""
-    placed, samples = Placed(problem), Placed(held)  # named: they must outlive the call
-    load_at(placed.address, chosen, samples.address, np.empty(0, problem.X.dtype))
+class Memory:
+    """A problem and the memory of a run's passes, for one run after another.
+
+    Parameters
+    ----------
+    problem : Problem
+        The potential.
+    n_samples, drawn : int
+        Samples, and how many of them a gradient is of.
+    members : int
+        Threads that share a gradient at the most.
+
+    Attributes
+    ----------
+    tiles, all_tiles : Tiles
+        Memory for a step, and for all samples; the same for the full batch.
+    """
+
+    def __init__(self, problem: layout.Problem, n_samples: int, drawn: int, members: int) -> None:
+        self.problem, self._sizes = problem, (n_samples, drawn, members)
+        full = drawn == n_samples
+        self.all_tiles = tiles(problem, n_samples, members if full else 1)
+        self.tiles = self.all_tiles if full else tiles(problem, drawn, members)
+        self.placed = place(problem)
+        self.placed_all_tiles = Placed(self.all_tiles)
+        self.placed_tiles = self.placed_all_tiles if full else Placed(self.tiles)
+        self._number = np.empty(0, problem.X.dtype)
+        self._read: dict[str, Placed] = {}
+
+    def place(self, name: str, fields: Any) -> Any:
+        """Return where what a run reads lies, which often is what the run before has read."""
+        placed = self._read.get(name)
+        if placed is None or placed.group is not fields:
+            placed = self._read[name] = Placed(fields)
+        return placed.address
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its samples."""
+        return self.tiles.inputs.nbytes + self.all_tiles.inputs.nbytes
+
+    def fits(self, problem: layout.Problem, n_samples: int, drawn: int, members: int) -> bool:
+        """Return whether it is of these arrays, whatever is in them now, and of these sizes."""
+        sizes = n_samples, drawn, members
+        return self._sizes == sizes and all(map(_is_same, problem, self.problem))
+
+    def load(self, order: NDArray[np.int64]) -> None:
+        """Copy all samples in this order."""
+        if self.problem.kind == layout.NETWORK:
+            load_at(self.placed.address, order, self.placed_all_tiles.address, self._number)
 
 
 class Evaluation:
@@ -123,6 +170,13 @@ def predict(problem: layout.Problem, x: NDArray[Any]) -> NDArray[Any]:
     held = tiles(problem, N)
     Evaluation(problem, held)(x, x[:0])
     return held.targets.transpose(0, 2, 1).reshape(-1, n)[:N]
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Return whether two fields of problems are the same number, the same array, or both empty."""
+    if isinstance(a, np.ndarray):
+        return a is b or a.size == b.size == 0
+    return bool(a == b)
 
 
 @inlined

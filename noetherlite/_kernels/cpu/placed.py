@@ -7,7 +7,9 @@ NUMBA_DISABLE_JIT=1 the tuple is its own address.
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import struct
 from typing import Any, NamedTuple, get_type_hints
 
 import numba
@@ -24,6 +26,7 @@ from .tiles import empty
 _settings: Any = numba.config
 _I32 = ir.IntType(32)
 _MOST = np.iinfo(np.int64).max
+_double, _word = struct.Struct("d").pack, struct.Struct("q").unpack
 
 
 @functools.cache
@@ -32,30 +35,37 @@ def _floats(kind: type) -> frozenset[str]:
     return frozenset(name for name, hint in get_type_hints(kind).items() if hint is float)
 
 
-def words(group: NamedTuple) -> NDArray[np.int64]:
+def _address(array: NDArray[Any]) -> int:
+    """Return where an array's data lie; null where it has none."""
+    if array.size == 0:
+        return 0
+    if array.flags.writeable:  # NumPy's own ways to tell take four times as long
+        return ctypes.addressof(_byte(array))
+    return int(array.__array_interface__["data"][0])
+
+
+_byte = ctypes.c_char.from_buffer
+
+
+def words(group: NamedTuple, of_first: bool = False) -> NDArray[np.int64]:
     """Return a tuple of arrays, integers and floats as numba has it in memory (of tuples, those of floats), without references to the arrays.
 
-    An array is: two pointers to its owner, which are null here, size, size of an item, pointer to the data, shape, strides.
+    An array is: two pointers to its owner, which are null here, size, size of an item, pointer to the data, shape, strides;
+    with `of_first` array[0] takes the place of each array.
     """
+    axis = int(of_first)
     out: list[int] = []
     floats = _floats(type(group))
     for name, value in zip(group._fields, group, strict=True):
         if isinstance(value, np.ndarray):
-            out += (
-                0,
-                0,
-                value.size,
-                value.itemsize,
-                value.__array_interface__["data"][0],
-                *value.shape,
-                *value.strides,
-            )
+            size = value.size // len(value) if of_first else value.size
+            out += (0, 0, size, value.itemsize, _address(value), *value.shape[axis:], *value.strides[axis:])
         elif isinstance(value, tuple):
-            out += [int(np.float64(part).view(np.int64)) for part in value]
+            out += [_word(_double(part))[0] for part in value]
         elif name in floats:
-            out.append(int(np.float64(value).view(np.int64)))
+            out += _word(_double(value))
         else:
-            out.append(int(np.uint64(value).view(np.int64)) if value > _MOST else int(value))
+            out.append(int(value) - (1 << 64) if value > _MOST else int(value))
     return np.array(out, np.int64)
 
 
@@ -69,13 +79,38 @@ class Placed:
 
     Attributes
     ----------
+    group : NamedTuple
+        The tuple.
     address : int
         Where it lies; without the compiler, the tuple.
     """
 
     def __init__(self, group: Any) -> None:
-        self._group, self._words = group, words(group)
-        self.address: Any = group if _settings.DISABLE_JIT else self._words.ctypes.data
+        self.group, self._words = group, words(group)
+        self.address: Any = group if _settings.DISABLE_JIT else _address(self._words)
+
+
+class PlacedRuns:
+    """One run's part of a tuple whose arrays have a leading axis of runs, in memory: that of any run, one at a time.
+
+    Parameters
+    ----------
+    group : layout.State or layout.Records
+        Arrays that are C-contiguous, integers and floats.
+    """
+
+    def __init__(self, group: Any) -> None:
+        self._group = group
+        self._words = words(group, of_first=True)
+        several = len(group.loss) > 1
+        self._first, self._step = self._words.copy(), words(layout.views(group, 1)) - self._words if several else 0
+
+    def at(self, e: int) -> Any:
+        """Return the address of run e's part; without the compiler, the part."""
+        if _settings.DISABLE_JIT:
+            return layout.views(self._group, e)
+        np.add(self._first, e * self._step, out=self._words)
+        return _address(self._words)
 
 
 class At(types.Type):

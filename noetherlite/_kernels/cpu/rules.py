@@ -95,6 +95,7 @@ def _over_components(law: Law, dtype: str) -> Any:
     return over_components
 
 
+@functools.cache
 def addresses_of_rules(method: Method, dtype: str) -> Any:
     """Return the addresses of an algorithm's rules in the order of their numbers, compiled or read from disk if need be."""
     words = (numba.int64, numba.int64, numba.int64)

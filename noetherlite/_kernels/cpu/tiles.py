@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +42,7 @@ class Tiles(NamedTuple):
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Return zeros that start on a cache line: vectors of a whole line would else straddle two of them."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size].view(dtype).reshape(shape)
