@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._kernels import functions, jit, layout, pointwise, reference
-from noetherlite._kernels.cpu import compiled, intrinsics, layers, placed, rules, tiles
+from noetherlite._kernels import functions, jit, layout, pointwise, reference, schedule
+from noetherlite._kernels.cpu import compiled, intrinsics, laws, layers, matrices, placed, rules, tiles
 from noetherlite._kernels.discrete_laws import FROM_CHARGE, FROM_QUANTITY
 from noetherlite._problem.catalogue import CATALOGUE
+from noetherlite._symmetry.records import table
+from noetherlite._symmetry.rotation import DataRotation
 
 EPS = np.finfo(np.float64).eps
 ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.0)", "tanh"]
@@ -89,6 +91,45 @@ def test_small_products_equal_numpy(n, m, dtype):
         for present in (1, 0):
             layers.correlate(not present, D.ravel(), 0, A.ravel(), 0, n, m, T, G.reshape(-1), 0)
             np.testing.assert_allclose(G, present + D @ A.T, atol=tolerance, rtol=0)
+
+
+# --- matrices of laws ---
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 20), (4, 8), (6, 5), (9, 9), (12, 19), (35, 8), (40, 30)])
+def test_matrices_of_laws_equal_numpy(n, m, dtype):
+    """Sums of products of rows and of columns, in doubles, in whole and below the diagonal."""
+    rng = np.random.default_rng(n)
+    A, B = (np.concatenate([[np.nan], rng.standard_normal(n * m), [np.nan]]).astype(dtype) for _ in range(2))
+    rows, columns = ([v[1:-1].astype(np.float64).reshape(shape) for v in (A, B)] for shape in ((n, m), (m, n)))
+    for a, b, half in ((A, B, False), (A, A, True)):
+        (left, right), (upper, lower) = (rows[0], rows[int(a is not b)]), (columns[0], columns[int(a is not b)])
+        want = left @ right.T - 2 * upper.T @ lower
+        bound = 2 * m * EPS * (np.abs(left) @ np.abs(right).T + 2 * np.abs(upper).T @ np.abs(lower))
+        out = np.full(n * n, np.nan)
+        matrices.products_of_columns(-2.0, a, 1, b, 1, n, m, half, out)
+        matrices.add_products_of_rows(a, 1, b, 1, n, m, half, out)
+        if half:
+            matrices.mirror(n, out)
+        assert (np.abs(out.reshape(n, n) - want) <= bound).all()
+        assert not (np.abs(out.reshape(n, n) - 1.001 * want) <= bound).all()  # the control
+
+
+@pytest.mark.parametrize("law", ["linear:1", "rotation"])
+def test_the_form_of_a_vector_with_itself_is_that_of_its_copy(law):
+    net = nl.Network([5, 12, 3], "linear(1)")
+    family = next(s for s in nl.symmetries(net.potential(np.ones((2, 5)), [0, 1])) if s.name == "linear:1")
+    family = family if law == "linear:1" else DataRotation(net)
+    v = net.init(rng=0)
+    described = placed.Placed(table([family], v.size, "float64"))
+    once, twice = (np.full(family.n_generators, np.nan) for _ in range(2))
+    laws.forms(schedule.PAIR, described.address, v, v, once)
+    laws.forms(schedule.PAIR, described.address, v, v.copy(), twice)
+    size = family.norm(v).max() ** 2
+    assert np.abs(once - twice).max() <= 16 * EPS * size
+    assert np.array_equal(once, once.reshape(family.shape).T.ravel())
+    assert np.abs(once).max() > 0.1 * size or (law == "rotation" and not once.any())
 
 
 # --- whole gradients ---

@@ -68,7 +68,8 @@ class Compiled:
         if memory is None or not memory.fits(plan.problem, *sizes):
             memory = compiled.Memory(plan.problem, *sizes)
         self.memory = memory
-        memory.load(np.arange(plan.n_samples))
+        full = plan.drawn == plan.n_samples
+        memory.load(runs.streams[0].order if full else np.arange(plan.n_samples))
         self.code = compiled.addresses(plan.problem.kind, runs.method, plan.dtype)
         self.state, self.records = PlacedRuns(runs.state), PlacedRuns(runs.records)
 

@@ -36,7 +36,7 @@ def memory(
 
         a = R (24 + 32K + sP*) + 16P + 8N      records, start, and order of the samples,
         b = 4sP + tiles                        state, and arrays of a gradient,
-        c = R (74 + 56K + 10κ) + 2sP           the `Trajectory`, and the temporary arrays of one law.
+        c = R (74 + 56K + 10κ) + 2sP           the `Trajectory` when its laws are read, and the temporary arrays of one law.
 
     A single run needs a + b + c; an ensemble of E networks on t threads E (a + 2sP) + max(tb, Ec), as the Trajectory is made
     after the runs. P* = P with `record_params`, unless the parameters of all runs exceed 1 GiB, which are kept in a file;

@@ -8,9 +8,10 @@ import numba
 import numpy as np
 
 from .. import layout, schedule
-from ..forms import absolute, affine_size, block, incoming_size, product, row_product, scaling_size, turned
+from ..forms import absolute, affine_size, block, incoming_size, product, row_product, scaling_size
 from ..jit import compiled, inlined
 from .intrinsics import LANES, four_products, window
+from .matrices import add_products_of_rows, mirror, products_of_columns
 from .placed import address_of_code, laws_at
 
 
@@ -46,32 +47,31 @@ def scaling(at, p, a, b, out):
 
 @inlined
 def linear_layer(at, a, b, out):
-    """n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4)."""
-    n, m = at.n, at.m
-    for i in range(n):
-        wb = window(b, at.C + i * m, m)
-        for j in range(n):
-            total = dot(wb, window(a, at.W + j * m, m))
-            out[i * n + j] = total + np.float64(b[at.bias + i]) * a[at.bias + j] if at.bias >= 0 else total
-    for k in range(at.q):
-        ua, ub = window(a, at.U + k * n, n), window(b, at.U + k * n, n)
+    """n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4); symmetric where a is b."""
+    n, half = at.n, a.ctypes.data == b.ctypes.data
+    products_of_columns(-1.0, a, at.U, b, at.U, n, at.q, half, out)
+    add_products_of_rows(b, at.C, a, at.W, n, at.m, half, out)
+    if at.bias >= 0:
         for i in range(n):
-            row = window(out, i * n, n)
             for j in range(n):
-                row[j] -= np.float64(ua[i]) * ub[j]
+                out[i * n + j] += product(b, at.bias + i, a, at.bias + j)
+    if half:
+        mirror(n, out)
 
 
 @inlined
 def rotation(at, a, b, out):
-    """n_0×n_0, skew: a_W₁ᵀ b_W₁ − b_W₁ᵀ a_W₁, so that B(x, v) = W₁ᵀẆ₁ − Ẇ₁ᵀW₁ (GU Table 5)."""
+    """n_0×n_0, skew: a_W₁ᵀ b_W₁ − b_W₁ᵀ a_W₁, so that B(x, v) = W₁ᵀẆ₁ − Ẇ₁ᵀW₁ (GU Table 5); 0 where a is b."""
     n = at.n
-    out[:] = 0
-    for k in range(at.m):
-        wa, wb = window(a, at.W + k * n, n), window(b, at.W + k * n, n)
-        for i in range(n):
-            row = window(out, i * n, n)
-            for j in range(n):
-                row[j] += turned(wa, wb, i, j)
+    if a.ctypes.data == b.ctypes.data:
+        out[:] = 0
+        return
+    products_of_columns(1.0, a, at.W, b, at.W, n, at.m, False, out)
+    for i in range(n):
+        out[i * n + i] = 0
+        for j in range(i):
+            out[i * n + j] -= out[j * n + i]
+            out[j * n + i] = -out[i * n + j]
 
 
 @inlined
@@ -87,13 +87,11 @@ def affine(G, g, a, b):
 def add_start(at, Z0, x, out):
     """Out += ⟨z_i(0), c_i⟩ of each neuron, or ⟨z_i(0), c_j⟩ of each pair where `out` has n_h² components."""
     n, m = at.n, at.m
+    if out.size > n:
+        add_products_of_rows(window(Z0, 0, n * m), 0, x, at.C, n, m, False, out)
+        return
     for i in range(n):
-        z = window(Z0, i * m, m)
-        if out.size == n:
-            out[i] += dot(z, window(x, at.C + i * m, m))
-            continue
-        for j in range(n):
-            out[i * n + j] += dot(z, window(x, at.C + j * m, m))
+        out[i] += dot(window(Z0, i * m, m), window(x, at.C + i * m, m))
 
 
 @inlined
