@@ -13,9 +13,10 @@ from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
 from .._kernels.pointwise import is_recorded
 from .._symmetry.records import read, rounding
 from .exactness import blown_up
+from .on_demand import unread
 from .plan import specify
 from .runs import Runs
-from .trajectory import BLEW_UP, Member, Trajectory, unread
+from .trajectory import BLEW_UP, Member, Trajectory
 
 
 def member(runs: Runs, e: int, stopped: str) -> Member:

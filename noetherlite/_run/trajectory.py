@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .._base.by_name import ByName
 from .._base.files import arrays, present, replacing, suffixed
 from .._base.types import Array, Float64Array, IntArray
 from .._symmetry.records import LawRecord
+from .on_demand import OnDemand, unread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,13 +37,8 @@ class Member(NamedTuple):
     n_gradients: int
 
 
-def unread(read: Callable[[], Mapping[str, LawRecord]]) -> Mapping[str, LawRecord]:
-    """Return laws for a Trajectory that are read when they are first asked for: that takes longer than many a run."""
-    return cast("Mapping[str, LawRecord]", read)
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class Trajectory:
+class Trajectory(OnDemand):
     """The records and the result of one run, or of an ensemble of E runs; R records, P parameters.
 
     In an ensemble every array has a leading axis of length E, with NaN after the end of a run; `trajectory[e]` is the
@@ -98,29 +94,9 @@ class Trajectory:
     solver_residual: Any = None
 
     def __post_init__(self) -> None:
-        """Make the mappings read-only; laws that are `unread` are read when they are first asked for."""
-        if callable(read := vars(self)["laws"]):
-            object.__setattr__(self, "_read_laws", read)
-            object.__delattr__(self, "laws")
-        else:
-            object.__setattr__(self, "laws", ByName(self.laws, "law"))
+        self._take_laws(self.__dict__["laws"])
         object.__setattr__(self, "specification", ByName(self.specification, "entry"))
         object.__setattr__(self, "observed", ByName(self.observed, "observable"))
-
-    if not TYPE_CHECKING:  # where it would hide misspelt names
-
-        def __getattr__(self, name: str) -> Any:
-            read = vars(self).get("_read_laws")
-            if name != "laws" or read is None:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-            laws = ByName(read(), "law")
-            object.__setattr__(self, "laws", laws)
-            vars(self).pop("_read_laws", None)  # with what it reads
-            return laws
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes, with the laws as they are read."""
-        return {"laws": self.laws, **{name: value for name, value in vars(self).items() if name != "_read_laws"}}
 
     def __bool__(self) -> bool:
         """Return True: without this, `bool` would call `__len__`, which a single run does not have."""
