@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import layout, schedule
 from ..forms import absolute, affine_size, block, incoming_size, product, row_product, scaling_size
-from ..jit import compiled, inlined
+from ..jit import compiled, inlined, merged
 from .intrinsics import LANES, four_products, window
 from .matrices import add_products_of_rows, mirror, products_of_columns
 from .placed import address_of_code, laws_at
@@ -45,17 +45,23 @@ def scaling(at, p, a, b, out):
             out[i] -= p * (np.float64(ua[i]) * ub[i])
 
 
+@merged
+def is_same(a, b):
+    """Whether two vectors are the same one."""
+    return a.ctypes.data == b.ctypes.data
+
+
 @inlined
-def linear_layer(at, a, b, out):
-    """n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4); symmetric where a is b."""
-    n, half = at.n, a.ctypes.data == b.ctypes.data
-    products_of_columns(-1.0, a, at.U, b, at.U, n, at.q, half, out)
-    add_products_of_rows(b, at.C, a, at.W, n, at.m, half, out)
+def linear_layer(at, symmetric, a, b, out):
+    """n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4); `symmetric` where a is b."""
+    n = at.n
+    products_of_columns(-1.0, a, at.U, b, at.U, n, at.q, symmetric, out)
+    add_products_of_rows(b, at.C, a, at.W, n, at.m, symmetric, out)
     if at.bias >= 0:
         for i in range(n):
             for j in range(n):
                 out[i * n + j] += product(b, at.bias + i, a, at.bias + j)
-    if half:
+    if symmetric:
         mirror(n, out)
 
 
@@ -63,7 +69,7 @@ def linear_layer(at, a, b, out):
 def rotation(at, a, b, out):
     """n_0×n_0, skew: a_W₁ᵀ b_W₁ − b_W₁ᵀ a_W₁, so that B(x, v) = W₁ᵀẆ₁ − Ẇ₁ᵀW₁ (GU Table 5); 0 where a is b."""
     n = at.n
-    if a.ctypes.data == b.ctypes.data:
+    if is_same(a, b):
         out[:] = 0
         return
     products_of_columns(1.0, a, at.W, b, at.W, n, at.m, False, out)
@@ -130,7 +136,8 @@ def form(what, kind, at, laws, l, a, b, out):
     if kind == layout.SCALING:
         scaling(at, laws.degree[l], a, b, out)
     elif kind == layout.LINEAR_LAYER:
-        linear_layer(at, a, b, out)
+        # In sample coordinates C Zᵀ is symmetric for velocities, whose Z is C XXᵀ, but not for x, whose Z has Z(0) in it.
+        linear_layer(at, is_same(a, b) and (what == schedule.PAIR or at.W == at.C), a, b, out)
     elif kind == layout.ROTATION:
         rotation(at, a, b, out)
     elif kind == layout.AFFINE:
