@@ -1,5 +1,7 @@
 """The loop: textbook recursions, the two backends, closed forms, what runs record and how they end."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from problems import ACTIVATIONS, EPS, problem
@@ -618,3 +620,43 @@ def test_angular_momentum_drifts_by_amplified_round_off_only(mass, gamma, alpha)
     # Negative control: without its factor it is not conserved, unless there is no friction.
     if mass * (gamma + alpha):
         assert abs(run.laws["affine"].charge[-1, 0] / conserved[0] * mu[0] - 1) > 0.5
+
+
+# --- what one run leaves to the next ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 5, "rng": 0}, {"dtype": "float32"}], ids=str)
+def test_samples_that_are_changed_in_place_count_in_the_next_run(options):
+    net, U, x0 = problem("tanh", "nll")
+    before = integrate(U, GD(0.1), x0, 7, **options)
+    U.X *= 0.5
+    U.y[:] = U.y[::-1].copy()
+    after, fresh = (integrate(V, GD(0.1), x0, 7, **options) for V in (U, net.potential(U.X, U.y)))
+    assert np.array_equal(after.x, fresh.x)
+    assert np.array_equal(after.loss, fresh.loss)
+    assert not np.array_equal(after.x, before.x)
+
+
+def test_laws_that_are_read_later_are_those_of_their_run():
+    _, U, x0 = problem("relu", "nll")
+    at_once = integrate(U, GD(0.1), x0, 5).laws
+    later = integrate(U, GD(0.1), x0, 5)
+    integrate(U, GD(0.2), -x0, 9)
+    integrate(U, Leapfrog(0.01), x0, 9)
+    assert list(later.laws) == list(at_once) != []
+    for name, law in at_once.items():
+        for field in ("quantity", "charge", "residual", "discrete_residual", "scale", "tolerance"):
+            assert np.array_equal(getattr(later.laws[name], field), getattr(law, field)), (name, field)
+    assert later.laws is later.laws
+    with pytest.raises(AttributeError, match="lawz"):
+        _ = later.lawz
+
+
+def test_runs_of_one_potential_in_several_threads_do_not_share_memory():
+    _, U, x0 = problem("tanh", "nll")
+    starts = [x0 * (1 + 0.1 * k) for k in range(8)]
+    one_by_one = [integrate(U, GD(0.1), x, 30).x for x in starts]
+    with ThreadPoolExecutor(4) as pool:
+        at_once = list(pool.map(lambda x: integrate(U, GD(0.1), x, 30).x, starts))
+    assert all(map(np.array_equal, one_by_one, at_once))
+    assert len({x.tobytes() for x in at_once}) == len(starts)

@@ -36,7 +36,7 @@ def memory(
 
         a = R (24 + 32K + sP*) + 16P + 8N      records, start, and order of the samples,
         b = 4sP + tiles                        state, and arrays of a gradient,
-        c = R (74 + 56K + 10κ) + 2sP           the `Trajectory` when its laws are read, and the temporary arrays of one law.
+        c = R (74 + 56K + 10κ) + sP            the `Trajectory` when its laws are read, and the temporary arrays of one law.
 
     A single run needs a + b + c; an ensemble of E networks on t threads E (a + 2sP) + max(tb, Ec), as the Trajectory is made
     after the runs. P* = P with `record_params`, unless the parameters of all runs exceed 1 GiB, which are kept in a file;
@@ -47,7 +47,7 @@ def memory(
 
     n_L for "mse" (n_L + 1 with weights) and the last term, labels, for "nll", P where q > 1; twice with minibatches. In float32 the data are
     converted: s N (n_0 + n_L) more. `input_reduction` puts r coordinates in the place of n_0 inputs: fewer parameters in b, and
-    8r (N + 3n_1) + 8 (n_0 n_1 + P) more, and 8r n_0 for a basis that is not the samples. An `algorithm` with a second moment, such as
+    8r (N + 3n_1) + 8 (n_0 n_1 + P) + sP more, and 8r n_0 for a basis that is not the samples. An `algorithm` with a second moment, such as
     `Adam`, has sP more in b. U itself and code are not counted.
 
     Parameters
@@ -112,7 +112,7 @@ def memory(
     needs = (algorithm.method.has_moment, algorithm.needs_work) if algorithm else (False, False)
     state = plan.state(1, with_moment=needs[0], with_work=needs[1])
     run = 16 * P + _array_bytes(state) + R * (24 + 32 * K) + in_memory
-    result = R * (74 + 56 * K + 10 * int(components.max())) + 2 * s * P
+    result = R * (74 + 56 * K + 10 * int(components.max())) + s * P * (1 if plan.reduction is None else 2)
     common = _converted_bytes(plan) + _reduction_bytes(plan, E * R if record_params else 0)
     return common + streams + E * run + max(lanes * _tile_bytes(plan, available // lanes), E * result)
 
