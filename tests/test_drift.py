@@ -15,8 +15,8 @@ NET = nl.Network([3, 5, 4, 3], ["swish", "linear"])
 U = NET.potential(nl.datasets.gaussian_classes(n=24, n_features=3, n_classes=3, rng=0))
 X0 = NET.init(rng=0, bias_std=0.3)
 LAWS = {"scaling:1", "scaling:2", "linear:2", "translation:b", "translation:W"}
-STEPS = 24
-WARM_UP = 0.02 * np.minimum(np.arange(STEPS) / 10, 1)
+STEPS = 12
+WARM_UP = 0.02 * np.minimum(np.arange(STEPS) / 6, 1)
 DECAY = 0.3
 BY_BLOCK = {"W2": 0.01, "rest": 0.02}
 CASES = [
