@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._motion.heavy_ball import HeavyBall
     from ._motion.implicit_midpoint import ImplicitMidpoint
     from ._motion.kinks import SlidingMode
-    from ._motion.langevin import SGLD
+    from ._motion.langevin import SGLD, Langevin
     from ._motion.leapfrog import Leapfrog
     from ._motion.lion import Lion
     from ._motion.nesterov import NAGD
@@ -85,6 +85,7 @@ _HOMES = {
     "RK4": "_motion.runge_kutta",
     "SAM": "_motion.sam",
     "SGLD": "_motion.langevin",
+    "Langevin": "_motion.langevin",
     "Activation": "_problem.activations",
     "AdaGrad": "_motion.adagrad",
     "Adam": "_motion.adam",

@@ -22,7 +22,7 @@ def by_torch(a):
         kind = torch.optim.AdamW if a.decoupled else torch.optim.Adam
         return lambda p: kind(p, lr, a.betas, a.eps, decay)
     if isinstance(a, nl.RMSProp):
-        return lambda p: torch.optim.RMSprop(p, lr, a.alpha, a.eps, decay)
+        return lambda p: torch.optim.RMSprop(p, lr, a.smoothing, a.eps, decay)
     if isinstance(a, nl.AdaGrad):
         return lambda p: torch.optim.Adagrad(
             p, lr, weight_decay=decay, initial_accumulator_value=a.initial_accumulator, eps=a.eps
@@ -59,8 +59,8 @@ def recorded(a, steps=STEPS, dtype="float64", batches=None, gradient=None):
 
 CASES = [
     nl.Adam(0.003),
-    nl.Adam(0.003 * WARM_UP, (0.8, 0.99), 1e-6, weight_decay=0.1, clip=0.2),
-    nl.Adam(0.003, decoupled=True, weight_decay=0.1),
+    nl.Adam(0.003 * WARM_UP, (0.8, 0.99), 1e-6, weight_decay=0.1, clip=0.2, decoupled=False),
+    nl.Adam(0.003, weight_decay=0.1),
     nl.RMSProp(0.003 * WARM_UP, weight_decay=0.1),
     nl.AdaGrad(0.05, 0.1, weight_decay=0.1, clip=0.2),
     nl.Nesterov(0.05 * WARM_UP, 0.9, weight_decay=0.1, clip=0.2),
@@ -96,11 +96,11 @@ WRONG = [
     (nl.Adam(0.003), {"betas": (0.91, 0.999)}, ""),
     (nl.Adam(0.003), {"betas": (0.9, 0.998)}, "step of W1: not the algorithm's"),
     (nl.Adam(0.003), {"eps": 1e-4}, "step of W1: not the algorithm's"),
-    (nl.Adam(0.003, weight_decay=0.1), {"weight_decay": 0.0}, "a weight decay of 0.1 that is not declared"),
-    (nl.Adam(0.003, weight_decay=0.1), {"decoupled": True}, "a weight decay of 0.1 that is not declared"),
-    (nl.Adam(0.003, weight_decay=0.1, decoupled=True), {"decoupled": False}, "no weight decay, where 0.1 is declared"),
+    (nl.Adam(0.003, weight_decay=0.1, decoupled=False), {"weight_decay": 0.0}, "a weight decay of 0.1 that is not declared"),
+    (nl.Adam(0.003, weight_decay=0.1, decoupled=False), {"decoupled": True}, "a weight decay of 0.1 that is not declared"),
+    (nl.Adam(0.003, weight_decay=0.1), {"decoupled": False}, "no weight decay, where 0.1 is declared"),
     (nl.RMSProp(0.003), {"lr": 0.006}, "every block moves 0.5 times as far as U asks"),
-    (nl.RMSProp(0.003), {"alpha": 0.98}, "step of W1: not the algorithm's"),
+    (nl.RMSProp(0.003), {"smoothing": 0.98}, "step of W1: not the algorithm's"),
     (nl.AdaGrad(0.05, 0.1), {"eps": 1e-3}, ""),
     (nl.Nesterov(0.05), {"lr": 0.1}, "every step is 0.5 times as long"),
     (nl.HeavyBall(0.05), {"momentum": 0.8}, ""),
@@ -226,8 +226,8 @@ OTHERS = [
         {"weight_decay": {"W1": 0.1}},
     ),
     (nl.Nesterov(RATES, 0.8, weight_decay=DECAYS), {"lr": {**RATES, "W1": 0.01}}),
-    (nl.Adam(RATES, weight_decay=DECAYS), {"weight_decay": {"W1": 0.101, "b2": 0.3}}),
-    (nl.Adam(RATES, weight_decay=DECAYS, decoupled=True), {"weight_decay": {"W1": 0.11, "b2": 0.3}}),
+    (nl.Adam(RATES, weight_decay=DECAYS, decoupled=False), {"weight_decay": {"W1": 0.101, "b2": 0.3}}),
+    (nl.Adam(RATES, weight_decay=DECAYS), {"weight_decay": {"W1": 0.11, "b2": 0.3}}),
     (nl.Leapfrog(RATES), {"lr": 0.01}),
     (nl.SAM(nl.GD(0.05, weight_decay=0.1), 0.1), {"sam": 0.1001}),
     (nl.SAM(nl.HeavyBall(0.05, clip=0.2), 0.1), {"sam": 0.0}),

@@ -27,7 +27,7 @@ ALGORITHMS = [
     nl.ConformalLeapfrog(1e-3, mass=2.0, gamma=0.3, alpha=2.0, weight_decay=0.1),
 ]  # fmt: skip
 OPTIMISERS = [
-    nl.Nesterov([0.005, 0.0, 0.01], 0.5, weight_decay=0.1), nl.Adam(0.005, weight_decay=0.1, clip=0.05), nl.RMSProp(0.005), nl.AdaGrad(0.005, 0.1),
+    nl.Nesterov([0.005, 0.0, 0.01], 0.5, weight_decay=0.1), nl.Adam(0.005, weight_decay=0.1, clip=0.05, decoupled=False), nl.RMSProp(0.005), nl.AdaGrad(0.005, 0.1),
     nl.Lion(0.005, weight_decay=0.1), nl.SignGD(0.005, 0.5), nl.HeavyBall(0.005, 0.5, 0.2, first_step_damped=False),
     nl.SteepestDescent(0.005, 3.0), nl.ExponentiatedGradient(0.005, 0.5, weight_decay=0.1),
     nl.SGLD([0.005, 0.01, 0.005], 0.1, weight_decay=0.1), nl.BAOAB(1e-3, 0.1, 0.3, 2.0, weight_decay=0.1),
@@ -38,7 +38,7 @@ INTEGRATORS = [
 ]  # fmt: skip
 BLOCKS = {"lr": {"W1": 0.01, "rest": 0.005}, "weight_decay": {"b2": 0.1}}
 SETTINGS = [
-    nl.GD(**BLOCKS, clip=0.05), nl.NAGD(**BLOCKS), nl.Adam(**BLOCKS, decoupled=True), nl.HeavyBall(0.005, weight_decay=0.1, grad_accumulation=2),
+    nl.GD(**BLOCKS, clip=0.05), nl.NAGD(**BLOCKS), nl.Adam(**BLOCKS), nl.HeavyBall(0.005, weight_decay=0.1, grad_accumulation=2),
     nl.SAM(nl.GD(0.005, weight_decay=0.1)), nl.SAM(nl.Lion(0.005)), nl.ConformalLeapfrog([1e-3, 0.0, 2e-3], mass=2.0, gamma=0.3, alpha=2.0),
     nl.NAGD([1e-3, 2e-3, 3e-3]), nl.Yoshida({"W1": 0.01, "rest": 0.005}),
 ]  # fmt: skip

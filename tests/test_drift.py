@@ -28,8 +28,8 @@ CASES = [
     nl.Leapfrog(1e-3, weight_decay=DECAY),
     nl.NAGD(1e-3, clip=0.2),
     nl.ConformalLeapfrog(1e-3, gamma=0.3, weight_decay=DECAY),
-    nl.Adam(WARM_UP, weight_decay=DECAY),
-    nl.Adam(0.003, (0.8, 0.99), decoupled=True, weight_decay=DECAY, clip=0.2),
+    nl.Adam(WARM_UP, weight_decay=DECAY, decoupled=False),
+    nl.Adam(0.003, (0.8, 0.99), weight_decay=DECAY, clip=0.2),
     nl.RMSProp(0.003, weight_decay=DECAY),
     nl.AdaGrad(0.02, 0.1),
     nl.Lion(0.003, weight_decay=DECAY),
@@ -43,7 +43,7 @@ CASES = [
     nl.NAGD(1e-3 * (1 + WARM_UP), weight_decay=DECAY),
     nl.GD(BY_BLOCK, weight_decay={"W2": DECAY}),
     nl.HeavyBall(BY_BLOCK, 0.8, weight_decay={"W2": DECAY}),
-    nl.Adam(BY_BLOCK, decoupled=True, weight_decay={"W2": DECAY}),
+    nl.Adam(BY_BLOCK, weight_decay={"W2": DECAY}),
     nl.SAM(nl.GD(0.02, weight_decay=DECAY), 0.2),
     nl.SAM(nl.Adam(0.003), 0.2),
     SymplecticEuler(1e-3, weight_decay=DECAY),  # an algorithm of one's own has a drift without another word
@@ -112,7 +112,7 @@ def test_the_formulas_of_the_kernels_are_the_same_parts(algorithm, batch_size, m
 def test_parts_of_adamw_by_hand():
     """Its preconditioner, its decoupled decay and its average, written out."""
     lr, (b1, b2), eps = 0.003, (0.9, 0.99), 1e-8
-    algorithm = nl.Adam(lr, (b1, b2), eps, decoupled=True, weight_decay=DECAY)
+    algorithm = nl.Adam(lr, (b1, b2), eps, weight_decay=DECAY)
     run = nl.drift(U, algorithm, X0, STEPS, backend="reference")
     x = nl.integrate(U, algorithm, X0, STEPS, record_params=True, backend="reference").params
     scaling = nl.symmetries(U)[0]

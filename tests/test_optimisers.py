@@ -11,8 +11,8 @@ NET, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
 STEPS = 200
 ALL = [
     nl.Adam(0.003),
-    nl.Adam(0.003, (0.8, 0.99), 1e-6, weight_decay=0.1),
-    nl.Adam(0.003, decoupled=True, weight_decay=0.1),
+    nl.Adam(0.003, (0.8, 0.99), 1e-6, weight_decay=0.1, decoupled=False),
+    nl.Adam(0.003, weight_decay=0.1),
     nl.RMSProp(0.001, weight_decay=0.1),
     nl.AdaGrad(0.05, 0.1, weight_decay=0.1),
     nl.Lion(0.001, weight_decay=0.1),
@@ -36,7 +36,7 @@ def by_torch(algorithm):
         kind = torch.optim.AdamW if a.decoupled else torch.optim.Adam
         return lambda p: kind(p, a.lr, a.betas, a.eps, decay)
     if isinstance(a, nl.RMSProp):
-        return lambda p: torch.optim.RMSprop(p, a.lr, a.alpha, a.eps, decay)
+        return lambda p: torch.optim.RMSprop(p, a.lr, a.smoothing, a.eps, decay)
     if isinstance(a, nl.AdaGrad):
         start = {"initial_accumulator_value": a.initial_accumulator, "eps": a.eps}
         return lambda p: torch.optim.Adagrad(p, a.lr, weight_decay=decay, **start)
@@ -166,7 +166,7 @@ def test_input_reduction_is_refused():
         (lambda: nl.Adam(0.1, (0.9, 1.0)), r"betas\[1\]=1 is out of range"),
         (lambda: nl.Adam(0.1, 0.9), "betas must be two numbers, got 0.9"),
         (lambda: nl.Adam(0.1, eps=-1.0), "eps"),
-        (lambda: nl.RMSProp(0.1, 1.0), "alpha=1 is out of range"),
+        (lambda: nl.RMSProp(0.1, 1.0), "smoothing=1 is out of range"),
         (lambda: nl.AdaGrad(0.1, -1.0), "initial_accumulator"),
         (lambda: nl.SignGD(0.1, 1.0), "momentum=1 is out of range"),
         (lambda: nl.Nesterov(0.1, 1.0), "momentum=1 is out of range"),

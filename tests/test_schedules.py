@@ -20,7 +20,7 @@ SCHEDULED = [
     nl.GD(WARM_UP, weight_decay=0.1),
     nl.HeavyBall(WARM_UP, 0.9, 0.5, first_step_damped=False, weight_decay=0.1),
     nl.Nesterov(WARM_UP, 0.8),
-    nl.Adam(WARM_UP, decoupled=True, weight_decay=0.1),
+    nl.Adam(WARM_UP, weight_decay=0.1),
     nl.RMSProp(WARM_UP),
     nl.AdaGrad(WARM_UP, 0.1),
 ]
@@ -154,7 +154,7 @@ def test_the_law_holds_over_ten_thousand_steps_and_the_last_rate_counts():
 
 @pytest.mark.needs_jit
 def test_a_run_with_a_function_is_resumed_without_it(tmp_path):
-    algorithm = nl.Adam(lambda k: 0.01 / (1 + k), weight_decay=0.1)
+    algorithm = nl.Adam(lambda k: 0.01 / (1 + k), weight_decay=0.1, decoupled=False)
     whole = nl.integrate(U, algorithm, X0, 21, record_every=4)
     options = {"checkpoint": tmp_path / "run", "checkpoint_every": 4, "callback": lambda snapshot: snapshot.step == 12}
     assert nl.integrate(U, algorithm, X0, 21, record_every=4, **options).status == "stopped"

@@ -65,7 +65,7 @@ METHOD = method_of(
 
 @dataclass(frozen=True, repr=False)
 class Adam(Averaged):
-    """Adam (Kingma & Ba 2015), and AdamW (Loshchilov & Hutter 2019) with `decoupled`, as PyTorch and optax have them.
+    """Adam (Kingma & Ba 2015), with decay as in AdamW (Loshchilov & Hutter 2019) unless `decoupled=False`, as PyTorch and optax have them.
 
     m_{k+1} = β₁m_k + (1 − β₁)d_k,  s_{k+1} = β₂s_k + (1 − β₂)d_k²,
     x_{k+1} = x_k − η m̂/(√ŝ + ε) with m̂ = m_{k+1}/(1 − β₁^{k+1}), ŝ = s_{k+1}/(1 − β₂^{k+1}), m_0 = s_0 = 0.
@@ -95,14 +95,14 @@ class Adam(Averaged):
     >>> import noetherlite as nl
     >>> net = nl.Network([2, 3, 2])
     >>> U = net.potential(nl.datasets.gaussian_classes(n=9, n_features=2, n_classes=2, rng=0))
-    >>> run = nl.integrate(U, nl.Adam(0.01, decoupled=True, weight_decay=0.1), net.init(rng=0), 100)
+    >>> run = nl.integrate(U, nl.Adam(0.01, weight_decay=0.1), net.init(rng=0), 100)
     >>> run.laws["scaling:1"].verdict
     'holds'
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-    decoupled: bool = False
+    decoupled: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

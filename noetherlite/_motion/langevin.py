@@ -248,3 +248,7 @@ class SGLD(Algorithm):
         for j in range(steps):
             x = rounded(x - self.dt * force(j, x))
         return x, v
+
+
+# The name in physics, of steps that take all samples too.
+Langevin = SGLD

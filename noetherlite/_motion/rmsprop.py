@@ -65,8 +65,8 @@ class RMSProp(Averaged):
     ----------
     lr : float
         η > 0.
-    alpha : float
-        0 ≤ α < 1.
+    smoothing : float
+        0 ≤ α < 1, PyTorch's `alpha`, optax's `decay`.
     eps : float
         ε ≥ 0, added to the root (optax adds it below the root unless `eps_in_sqrt=False`).
     weight_decay : float
@@ -78,12 +78,12 @@ class RMSProp(Averaged):
     is paired with g is the gradient. The velocity of a run is minus the last gradient that was stepped by.
     """
 
-    alpha: float = 0.99
+    smoothing: float = 0.99
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "alpha", checks.fraction(self.alpha, "alpha"))
+        object.__setattr__(self, "smoothing", checks.fraction(self.smoothing, "smoothing"))
         object.__setattr__(self, "eps", checks.real(self.eps, "eps", minimum=0.0))
 
     @property
@@ -102,4 +102,4 @@ class RMSProp(Averaged):
     @property
     def own_constants(self) -> tuple[float, ...]:
         """1 − α and ε."""
-        return 1 - self.alpha, self.eps
+        return 1 - self.smoothing, self.eps

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from numbers import Real
 
 from .._base import checks
 from .base import Algorithm
+from .gradient_descent import GD
 
 
-def SAM(base: Algorithm, rho: float = 0.05) -> Algorithm:
+def SAM(base: Algorithm | float, rho: float = 0.05) -> Algorithm:
     """Return an algorithm whose gradients are those of sharpness-aware minimisation (Foret et al. 2021).
 
     ∇U(y_k) takes the place of ∇U(x_k), y_k = x_k + ρ∇U(x_k)/|∇U(x_k)|, of the same minibatch; weight decay stays λx_k.
 
     Parameters
     ----------
-    base : Algorithm
-        `GD`, `HeavyBall`, `Nesterov`, `Adam`, `RMSProp`, `AdaGrad`, `Lion` or `SignGD`.
+    base : Algorithm or float
+        `GD`, `HeavyBall`, `Nesterov`, `Adam`, `RMSProp`, `AdaGrad`, `Lion` or `SignGD`; a number η is `GD(η)`.
     rho : float
         ρ > 0.
 
@@ -45,5 +47,9 @@ def SAM(base: Algorithm, rho: float = 0.05) -> Algorithm:
     >>> run.n_gradients, run.laws["scaling:1"].verdict
     (202, 'holds')
     """
-    checks.instance(base, "base", Algorithm, "an Algorithm such as nl.GD(0.1)")
-    return dataclasses.replace(base, sam=checks.real(rho, "rho", minimum=0.0, strict=True))
+    rho = checks.real(rho, "rho", minimum=0.0, strict=True)
+    if isinstance(base, Real) and not isinstance(base, bool):
+        base = GD(checks.real(base, "base", minimum=0.0, strict=True))
+    if not isinstance(base, Algorithm):
+        raise TypeError(f"base must be an Algorithm such as nl.GD(0.1), or a rate, got {checks.describe(base)}")
+    return dataclasses.replace(base, sam=rho)
