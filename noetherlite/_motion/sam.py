@@ -48,8 +48,8 @@ def SAM(base: Algorithm | float, rho: float = 0.05) -> Algorithm:
     (202, 'holds')
     """
     rho = checks.real(rho, "rho", minimum=0.0, strict=True)
-    if isinstance(base, Real) and not isinstance(base, bool):
-        base = GD(checks.real(base, "base", minimum=0.0, strict=True))
-    if not isinstance(base, Algorithm):
+    if isinstance(base, Algorithm):
+        return dataclasses.replace(base, sam=rho)
+    if isinstance(base, bool) or not isinstance(base, Real):
         raise TypeError(f"base must be an Algorithm such as nl.GD(0.1), or a rate, got {checks.describe(base)}")
-    return dataclasses.replace(base, sam=rho)
+    return dataclasses.replace(GD(checks.real(base, "base", minimum=0.0, strict=True)), sam=rho)
