@@ -24,7 +24,7 @@ POSITIVE, NOT_NEGATIVE, REAL = "10**20 1.5", "0 10**20 1.5", "-1 0 10**20 1.5"
 RIGHT = {
     "lr": POSITIVE, "weight_decay": NOT_NEGATIVE, "gamma": NOT_NEGATIVE, "alpha": NOT_NEGATIVE, "mass": NOT_NEGATIVE, "temperature": NOT_NEGATIVE,
     "separation": NOT_NEGATIVE, "noise": NOT_NEGATIVE, "turns": POSITIVE, "spectrum": "row-", "bias_std": NOT_NEGATIVE, "rtol": POSITIVE, "atol": POSITIVE, "spread": POSITIVE,
-    "memory": POSITIVE, "momentum": "0", "dampening": "0", "strength": REAL, "label": "-1 0 1.5", "U0": NOT_NEGATIVE,
+    "memory": POSITIVE, "momentum": "0", "smoothing": "0", "SAM.base": POSITIVE, "dampening": "0", "strength": REAL, "label": "-1 0 1.5", "U0": NOT_NEGATIVE,
     "rng": "None 0 [] 10**20", "steps": "0", "t0": "None " + NOT_NEGATIVE, "checkpoint_every": "None 1.5",
     "velocity": "None", "laws": "None []", "batch_size": "None", "batches": "None", "precision": "None", "networks": "None", "summands": "None 10**20",
     "n_threads": "None", "input_reduction": "None True", "callback": "None", "ax": "None", "views": "None", "draws": "None",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from numbers import Real
+
+import numpy as np
 
 from .._base import checks
 from .base import Algorithm
@@ -50,6 +51,6 @@ def SAM(base: Algorithm | float, rho: float = 0.05) -> Algorithm:
     rho = checks.real(rho, "rho", minimum=0.0, strict=True)
     if isinstance(base, Algorithm):
         return dataclasses.replace(base, sam=rho)
-    if isinstance(base, bool) or not isinstance(base, Real):
+    if not isinstance(base, int | float | np.number) or isinstance(base, bool):
         raise TypeError(f"base must be an Algorithm such as nl.GD(0.1), or a rate, got {checks.describe(base)}")
     return dataclasses.replace(GD(checks.real(base, "base", minimum=0.0, strict=True)), sam=rho)
