@@ -6,6 +6,7 @@ from problems import EPS, problem
 
 import noetherlite as nl
 from noetherlite._base.precision import precision
+from noetherlite._check.forces import Forces
 from noetherlite._check.implied import implied
 
 ALGORITHMS = [
@@ -74,7 +75,7 @@ def test_every_step_of_an_algorithm_holds_to_round_off(algorithm, t0, activation
 def test_the_implied_gradient_is_the_gradient(algorithm, t0):
     _, U, x = problem("tanh")
     run = recorded(U, algorithm, x, 20, t0=t0)
-    seen = implied(algorithm, run.params, t0)
+    seen = implied(algorithm, Forces(U, algorithm), run.params, t0)
     expected = np.array([U.gradient(point) for point in seen.points])
     allowed = EPS * (algorithm.gain * np.linalg.norm(seen.points, axis=1) + np.linalg.norm(expected, axis=1))
     assert (np.linalg.norm(seen.gradient - expected, axis=1) <= allowed).all()

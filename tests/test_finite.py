@@ -118,6 +118,11 @@ def test_too_many_samples_that_are_alike():
     assert nl.discrete_symmetries(nl.Network([2, 1], [], loss="mse").potential(X, np.zeros((5000, 1)))) == []
 
 
+def made(algorithm):
+    """An algorithm without noise: single paths with noise do not commute, as it knows no symmetry."""
+    return ALGORITHMS[algorithm](lr=0.01).without_noise
+
+
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_algorithm_commutes(algorithm):
@@ -127,7 +132,7 @@ def test_every_algorithm_commutes(algorithm):
     x0 = U.network.init(rng=0, bias_std=0.5)
 
     def end(x):
-        return nl.integrate(U, ALGORITHMS[algorithm](lr=0.01), x, steps=100, record_every=100).x
+        return nl.integrate(U, made(algorithm), x, steps=100, record_every=100).x
 
     images = {
         name: (s.apply(x0, *([0] * len(s.shape))), s.apply(end(x0), *([0] * len(s.shape))))
@@ -149,9 +154,19 @@ def test_a_fixed_subspace_is_invariant(algorithm):
     exchange = named(U)["permutation:1"]
     x0 = exchange.nearest(U.network.init(rng=0), 0, 1)
     assert exchange.distance(x0)[0, 1] == 0
-    x = nl.integrate(U, ALGORITHMS[algorithm](lr=0.01), x0, steps=200, record_every=200).x
+    x = nl.integrate(U, made(algorithm), x0, steps=200, record_every=200).x
     assert exchange.distance(x)[0, 1] <= 200 * EPS
     assert exchange.distance(x)[0, 2] > 0.1
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("algorithm", [nl.SGLD(0.01, 0.1), nl.BAOAB(0.01, 0.1)], ids=str)
+def test_noise_leaves_a_fixed_subspace(algorithm):
+    """Negative control of the two above: two equal neurons get different noise."""
+    U = POTENTIALS["tanh"][0]()
+    exchange = named(U)["permutation:1"]
+    x0 = exchange.nearest(U.network.init(rng=0), 0, 1)
+    assert exchange.distance(nl.integrate(U, algorithm, x0, steps=20, rng=0).x)[0, 1] > 1e-3
 
 
 def test_distance_and_nearest():
