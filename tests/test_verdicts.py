@@ -54,6 +54,7 @@ def test_records_divided_by_the_integrating_factor_are_the_same_law(backend, mon
     """An ordinary run's record, and the one it would have if μ were out of range, differ by the factor μ."""
     algorithm, t0 = nl.ConformalLeapfrog(1e-3, mass=0.7, gamma=0.3, alpha=2.0), 0.5
     weighted = run(algorithm, t0, backend=backend)
+    assert weighted.laws  # are read when they are first asked for
     monkeypatch.setattr("noetherlite._motion.dynamics._LARGEST_WEIGHT", 1.0)
     divided = run(algorithm, t0, backend=backend)
     mu = algorithm.dynamics.integrating_factor(weighted.t)[:, None]
