@@ -58,7 +58,7 @@ class Spread:
         self._select(e)
         step, rows, part = int(counts[layout.STEPS_DONE]), self.program, functools.partial(self._part, e)
         every, last, fresh = self.records.every, self.records.last, counts[layout.PHASE] == layout.NEW
-        begin[1, MOST_THREADS, self.stream](self.settings[0], self.state, self.scratch, e)
+        begin[MOST_BLOCKS, MOST_THREADS, self.stream](self.settings[0], self.state, self.scratch, e)
         if fresh:
             part(0, rows.step)
         for i in range(-1 if fresh else 0, n_steps):
@@ -67,7 +67,7 @@ class Spread:
                 step += 1
             if pointwise.is_recorded(step, every, last):
                 part(rows.record, len(rows.rows))
-        end[1, MOST_THREADS, self.stream](self.settings[0], self.state, self.scratch, e)
+        end[MOST_BLOCKS, MOST_THREADS, self.stream](self.settings[0], self.state, self.scratch, e)
 
     def _select(self, e: int) -> None:
         """Work on run e from now on."""
