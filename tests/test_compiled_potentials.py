@@ -49,7 +49,7 @@ def run(algorithm, steps=60, potential=U, **arguments):
         algorithm,
         X0[: potential.n_params],
         steps,
-        **{"record_every": 7, "record_params": True, "backend": "cpu", **arguments},
+        **{"record_every": 7, "record_params": True, "backend": "cpu", "rng": 0, **arguments},
     )
 
 

@@ -201,8 +201,8 @@ class Network:
 
         Notes
         -----
-        A balanced start is `nl.rebalance(net, net.init(), "minimal norm")`, a λ-balanced one of linear layers `nl.rebalance(net, net.init(),
-        {"linear:1": λ/2})`.
+        `nl.rebalance` makes a balanced start of these parameters, with "minimal norm", and a λ-balanced one of linear layers, with
+        {"linear:1": λ/2}.
         """
         scheme = checks.one_of(scheme, "scheme", initial.SCHEMES)
         bias_std = checks.real(bias_std, "bias_std", minimum=0.0)

@@ -181,13 +181,13 @@ def drift(
     """Run an algorithm, and split the drift of each law's quantity into its causes.
 
     Gradient flow conserves Q. A step that moves x by D changes it by Q̇(D) + ½B(D, D), exactly, with Q̇(D) = ⟨∇Q(x), D⟩. The same
-    step is taken again, from the same x, without one cause after the other:
+    step is taken again, from the same x, without one cause after the other::
 
         D_1    with the gradient ḡ of all samples, without weight decay, and with a velocity to which ḡ alone has led,
         D_2    with the minibatch's gradient g in the place of ḡ, and with Langevin noise,
         D_3    with weight decay too, coupled or not,
 
-    and with c(D) = Q̇(D) + ½B(D, D) the parts are
+    and with c(D) = Q̇(D) + ½B(D, D) the parts are::
 
         direction    Q̇(D_1), of first order in the step: what a preconditioner, a sign or a gradient of another point does;
                      zero for steps along the gradient at x, which is orthogonal to g(x),

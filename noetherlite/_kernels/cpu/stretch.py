@@ -24,6 +24,7 @@ from .analytic import function_of
 from .placed import address_of_code, algorithm_at, state_at
 
 MOST = 16  # parameters
+MOST_ROWS = 32  # of a step: deeper nests of functions have names that LLVM takes for one another
 LONG = 1 << 17  # steps of a run that are worth the second that compiling takes
 
 KNOWN = {schedule.PASS, schedule.FINISH, schedule.UPDATE, schedule.COUNT}
@@ -35,12 +36,12 @@ Phase = Callable[..., float]
 def rows_of(problem: layout.Problem, program: schedule.Program, n_params: int, steps: int) -> Rows:
     """Return the rows of a step, empty if runs are not stepped in this way.
 
-    They are if the potential has no data and few parameters, there are no laws to sum, and steps are many.
+    They are if the potential has no data and few parameters, there are no laws to sum, steps are many, and a step has few rows.
     """
     if problem.kind == layout.NETWORK or n_params > MOST or steps < LONG:
         return ()
     rows = tuple(map(tuple, program.rows[program.step : program.record].tolist()))
-    return rows if all(row[schedule.OP] in KNOWN for row in rows) else ()
+    return rows if len(rows) <= MOST_ROWS and all(row[schedule.OP] in KNOWN for row in rows) else ()
 
 
 @functools.cache
