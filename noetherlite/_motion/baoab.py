@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
-
-import numpy as np
 
 from .._base import checks
 from .._base.types import Float64Array
@@ -17,8 +14,9 @@ from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X, Y
-from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .base import Force, Rounded, Terms
 from .dynamics import Dynamics
+from .noisy import Noisy
 
 
 class _Half(NamedTuple):
@@ -141,7 +139,7 @@ METHOD = Method(
 
 
 @dataclass(frozen=True, repr=False)
-class BAOAB(Algorithm):
+class BAOAB(Noisy):
     """Langevin dynamics m dẋ = −∇U dt − γẋ dt + √(2γT) dW by BAOAB steps (Leimkuhler & Matthews 2013), h = √lr.
 
     v ← v − (h/2m)∇U(x); x ← x + (h/2)v; v ← e^{−γh/m}v + √((1 − e^{−2γh/m})T/m) ξ; x ← x + (h/2)v; v ← v − (h/2m)∇U(x).
@@ -172,30 +170,18 @@ class BAOAB(Algorithm):
     True
     """
 
-    temperature: float = 1.0
     gamma: float = 1.0
     mass: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("temperature", "gamma"):
-            object.__setattr__(self, name, checks.real(getattr(self, name), name, minimum=0.0))
+        object.__setattr__(self, "gamma", checks.real(self.gamma, "gamma", minimum=0.0))
         object.__setattr__(self, "mass", checks.real(self.mass, "mass", minimum=0.0, strict=True))
 
     @property
     def dynamics(self) -> Dynamics:
         """The dynamics (m, γ, 0), which it follows for T = 0."""
         return Dynamics(self.mass, self.gamma, 0.0)
-
-    @property
-    def has_noise(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def without_noise(self) -> Algorithm:
-        """The algorithm at T = 0."""
-        return dataclasses.replace(self, temperature=0.0)
 
     @property
     def order(self) -> int:
@@ -206,16 +192,6 @@ class BAOAB(Algorithm):
     def method(self) -> Method:
         """Its rules."""
         return METHOD
-
-    @property
-    def constants(self) -> tuple[float, ...]:
-        """T."""
-        return (self.temperature,)
-
-    @property
-    def is_linear(self) -> bool:
-        """False: the noise of other coordinates is another."""
-        return False
 
     @property
     def law_of(self) -> Literal["μJ"]:
@@ -254,28 +230,9 @@ class BAOAB(Algorithm):
         return 3
 
     @property
-    def gain(self) -> float:
-        """Infinite: positions do not give the gradient back."""
-        return float("inf")
-
-    @property
     def reach(self) -> float:
         """h²/m."""
         return self.dt**2 / self.mass
-
-    @property
-    def implies_gradients(self) -> bool:
-        """False: noise is added to them."""
-        return False
-
-    @property
-    def starts_anywhere(self) -> bool:
-        """False: they depend on the noise of their number."""
-        return False
-
-    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
-        """Return none."""
-        return np.arange(0), x[:0], x[:0]
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded

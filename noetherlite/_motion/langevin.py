@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from .._base import checks
 from .._base.types import Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import FROM_QUANTITY, pulled, rate
@@ -17,8 +15,9 @@ from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, QUANTITY, SQUARE, G, Phases, Row, X, Y
-from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .base import Force, Rounded, Terms
 from .dynamics import GF, Dynamics
+from .noisy import Noisy
 
 
 class _Step(NamedTuple):
@@ -99,7 +98,7 @@ METHOD = Method(FROM_QUANTITY, (LAW_OF_NOISE, DISPLACEMENT, LAW_OF_STEP, MOVE), 
 
 
 @dataclass(frozen=True, repr=False)
-class SGLD(Algorithm):
+class SGLD(Noisy):
     """Stochastic gradient Langevin dynamics x_{k+1} = x_k − η∇U(x_k) + √(2ηT) ξ_k, ξ_k ~ N(0, 1) (Welling & Teh 2011).
 
     Parameters
@@ -128,21 +127,10 @@ class SGLD(Algorithm):
     True
     """
 
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "temperature", checks.real(self.temperature, "temperature", minimum=0.0))
-
     @property
     def has_velocity(self) -> bool:
         """False."""
         return False
-
-    @property
-    def has_noise(self) -> bool:
-        """True."""
-        return True
 
     @property
     def dt(self) -> float:
@@ -155,11 +143,6 @@ class SGLD(Algorithm):
         return GF
 
     @property
-    def without_noise(self) -> Algorithm:
-        """The algorithm at T = 0."""
-        return dataclasses.replace(self, temperature=0.0)
-
-    @property
     def order(self) -> int:
         """1."""
         return 1
@@ -170,19 +153,9 @@ class SGLD(Algorithm):
         return METHOD
 
     @property
-    def constants(self) -> tuple[float, ...]:
-        """T."""
-        return (self.temperature,)
-
-    @property
     def takes_schedule(self) -> bool:
         """True."""
         return True
-
-    @property
-    def is_linear(self) -> bool:
-        """False: the noise of other coordinates is another."""
-        return False
 
     @property
     def law_of(self) -> Literal["Q"]:
@@ -218,28 +191,9 @@ class SGLD(Algorithm):
         return 2
 
     @property
-    def gain(self) -> float:
-        """Infinite: positions do not give the gradient back."""
-        return float("inf")
-
-    @property
     def reach(self) -> float:
         """η."""
         return self.dt
-
-    @property
-    def implies_gradients(self) -> bool:
-        """False: noise is added to them."""
-        return False
-
-    @property
-    def starts_anywhere(self) -> bool:
-        """False: they depend on the noise of their number."""
-        return False
-
-    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
-        """Return none."""
-        return np.arange(0), x[:0], x[:0]
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
