@@ -19,7 +19,7 @@ from .._kernels.discrete_laws import FROM_CHARGE, pulled, rate
 from .._kernels.jit import scalar
 from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
-from .._kernels.rules import Component, Form, Law, Method, Move
+from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, Phases, Row, V, X
 from .base import Algorithm, Force, Gradients, Memory, Rounded, Terms
 from .dynamics import GF, Dynamics
@@ -54,6 +54,24 @@ def _law_of_step(c: _Step, at: Component) -> tuple[float, ...]:
 _CHARGE = (Form(MOVED, CHARGE, X, V),)
 LAW_OF_AVERAGE = Law(_of_step, _law_of_average, ("balance",), _CHARGE)
 LAW_OF_STEP = Law(_of_step, _law_of_step, ("charge", "integral"), _CHARGE)
+
+
+class _Average(NamedTuple):
+    a: float
+
+
+@scalar
+def _of_average(algorithm: layout.Algorithm, step: int) -> _Average:
+    return _Average(algorithm.constants[0])
+
+
+@scalar
+def _averaged(c: _Average, at: Coordinate) -> tuple[float, ...]:
+    """Return v' = v − a(d + v)."""
+    return (at.v - c.a * (at.g + at.v),)
+
+
+AVERAGE = Move(_of_average, _averaged, ("v",))  # where β = 1 − a
 
 
 def shares(each: Float64Array) -> Any:

@@ -13,23 +13,16 @@ from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Method, Move
-from .averaged import Averaged, method_of
+from .averaged import AVERAGE, Averaged, method_of
 
 
 class _Step(NamedTuple):
     h: float
-    a: float
 
 
 @scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
-    return _Step(rate(algorithm, step), algorithm.constants[0])
-
-
-@scalar
-def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
-    """Return v' = v − a(d + v)."""
-    return (at.v - c.a * (at.g + at.v),)
+    return _Step(rate(algorithm, step))
 
 
 @scalar
@@ -45,7 +38,7 @@ def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: 
     return x - numbers.h * np.sign(m), m, s
 
 
-METHOD = method_of(Move(_of_step, _averaged, ("v",)), Move(_of_step, _stepped, ("x",), by_block=True), _update)
+METHOD = method_of(AVERAGE, Move(_of_step, _stepped, ("x",), by_block=True), _update)
 
 
 @dataclass(frozen=True, repr=False)
