@@ -64,18 +64,6 @@ class SymplecticEuler(Algorithm):
 
     dynamics, order, law_of, method = ND, 1, "J", METHOD
 
-    @property
-    def push(self):
-        return self.dt
-
-    @property
-    def gain(self):
-        return 4 / self.dt**2 + self.weight_decay
-
-    @property
-    def reach(self):
-        return self.dt**2
-
     def exact_law(self, terms):
         lost = r" - h\lambda\langle g(x_k), x_k\rangle" if terms.decays else ""
         return "J_{k+1} = J_k" + lost + ("" if terms.skew else r" + h\langle Gv, v\rangle")

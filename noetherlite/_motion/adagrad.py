@@ -13,7 +13,7 @@ from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
-from .._kernels.rules import Coordinate, Method, Move
+from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
 from .base import Memory
 
@@ -80,15 +80,12 @@ class AdaGrad(Averaged):
     initial_accumulator: float = 0.0
     eps: float = 1e-10
 
+    method = METHOD
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("initial_accumulator", "eps"):
             object.__setattr__(self, name, checks.real(getattr(self, name), name, minimum=0.0))
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
 
     def memory_of(self, name: str, values: Float64Array) -> Float64Array:
         """Return PyTorch's `sum` without the accumulator that it begins with."""

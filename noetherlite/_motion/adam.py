@@ -13,7 +13,7 @@ from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
-from .._kernels.rules import Coordinate, Method, Move
+from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of, shares, two_fractions
 
 
@@ -104,16 +104,14 @@ class Adam(Averaged):
     eps: float = 1e-8
     decoupled: bool = True
 
+    method = METHOD
+    average_name = "exp_avg"  #: PyTorch's, whatever β₁ is
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "betas", two_fractions(self.betas, "betas"))
         object.__setattr__(self, "eps", checks.real(self.eps, "eps", minimum=0.0))
         object.__setattr__(self, "decoupled", checks.boolean(self.decoupled, "decoupled"))
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
 
     @property
     def momentum(self) -> float:
@@ -123,11 +121,6 @@ class Adam(Averaged):
     def settled(self, force: Float64Array, step: int) -> Float64Array:
         """Return minus the average of a constant ∇U + λx over the steps so far, which the bias correction divides by as much."""
         return -(1 - self.momentum**step) * force
-
-    @property
-    def average_name(self) -> str:
-        """PyTorch's, whatever β₁ is."""
-        return "exp_avg"
 
     @property
     def coupled_decay(self) -> float:

@@ -8,7 +8,7 @@ symmetry g(x) = Gx + ξ. The velocity of the kernels is −m.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, Phases, Row, V, X
-from .base import Algorithm, Force, Gradients, Memory, Rounded, Terms
+from .base import Algorithm, Force, Memory, Rounded, Terms, no_gradients
 from .dynamics import GF, Dynamics
 
 # numbers, step k, x, m, the average of the squares, ∇U + λx ↦ the new x, m and average of the squares, in NumPy
@@ -113,6 +113,15 @@ def method_of(average: Move, step: Move, update: Update, has_moment: bool = Fals
 class Averaged(Algorithm, abstract=True):
     """An optimiser of x and an average of the gradient, `momentum` β and `averaging` a."""
 
+    order = 0  #: the laws of gradient flow are not approached as η → 0
+    takes_schedule = True
+    has_metric = False
+    takes_sam = True
+    law_of = "J"  #: ⟨g(x), v⟩ with v = −m
+    starts_anywhere = False  #: they depend on the average
+    implies_gradients = False  #: the size of a gradient is divided out of a step
+    implied_gradients = no_gradients
+
     @property
     def averaging(self) -> float:
         """What a gradient is multiplied by in the average, a."""
@@ -129,19 +138,9 @@ class Averaged(Algorithm, abstract=True):
         return ()
 
     @property
-    def dt(self) -> float:
-        """Time per step, η."""
-        return self.lr
-
-    @property
     def dynamics(self) -> Dynamics:
         """Gradient flow, whose laws of Q it breaks: it follows the flow of no metric that is constant."""
         return GF
-
-    @property
-    def order(self) -> int:
-        """0: the laws of gradient flow are not approached as η → 0."""
-        return 0
 
     @property
     def is_linear(self) -> bool:
@@ -149,29 +148,9 @@ class Averaged(Algorithm, abstract=True):
         return False
 
     @property
-    def takes_schedule(self) -> bool:
-        """True."""
-        return True
-
-    @property
     def takes_blocks(self) -> bool:
         """Whether one of its rules reads them; its law does not depend on them."""
         return any(isinstance(rule, Move) and rule.by_block for rule in self.method.rules)
-
-    @property
-    def has_metric(self) -> bool:
-        """False."""
-        return False
-
-    @property
-    def takes_sam(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def law_of(self) -> Literal["J"]:
-        """The charge, ⟨g(x), v⟩ with v = −m."""
-        return "J"
 
     @property
     def push(self) -> float:
@@ -191,24 +170,10 @@ class Averaged(Algorithm, abstract=True):
         meanings |= {"β": f"{self.momentum:g}"} if self.momentum else {}
         return meanings | ({"a": f"{self.averaging:g}"} if self.coupled_decay else {})
 
-    def fewest_rows(self, known_start: bool) -> int:
-        """Return 2."""
-        return 2
-
     @property
     def gain(self) -> float:
         """Infinite: positions do not give the gradient back."""
         return float("inf")
-
-    @property
-    def reach(self) -> float:
-        """η."""
-        return self.lr
-
-    @property
-    def starts_anywhere(self) -> bool:
-        """False: they depend on the average."""
-        return False
 
     @property
     def average_name(self) -> str:
@@ -228,15 +193,6 @@ class Averaged(Algorithm, abstract=True):
         if now.m is None or later.m is None:
             return None
         return (later.m - self.momentum * now.m) / self.averaging
-
-    @property
-    def implies_gradients(self) -> bool:
-        """False: the size of a gradient is divided out of a step."""
-        return False
-
-    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
-        """Return none."""
-        return np.arange(0), x[:0], x[:0]
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded

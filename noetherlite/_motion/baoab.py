@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from .._base import checks
 from .._base.types import Float64Array
@@ -173,6 +173,11 @@ class BAOAB(Noisy):
     gamma: float = 1.0
     mass: float = 1.0
 
+    order = 2
+    method = METHOD
+    law_of = "μJ"
+    gradients_per_step = 2
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "gamma", checks.real(self.gamma, "gamma", minimum=0.0))
@@ -182,26 +187,6 @@ class BAOAB(Noisy):
     def dynamics(self) -> Dynamics:
         """The dynamics (m, γ, 0), which it follows for T = 0."""
         return Dynamics(self.mass, self.gamma, 0.0)
-
-    @property
-    def order(self) -> int:
-        """2."""
-        return 2
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
-
-    @property
-    def law_of(self) -> Literal["μJ"]:
-        """The charge times the integrating factor."""
-        return "μJ"
-
-    @property
-    def push(self) -> float:
-        """h/m, in two half kicks."""
-        return self.dt / self.mass
 
     def exact_law(self, terms: Terms) -> str:
         """Return J at t_{k+1} less e^{−γh/m} times that at t_k."""
@@ -229,11 +214,6 @@ class BAOAB(Noisy):
         """Return 3."""
         return 3
 
-    @property
-    def reach(self) -> float:
-        """h²/m."""
-        return self.dt**2 / self.mass
-
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
@@ -248,8 +228,3 @@ class BAOAB(Noisy):
             at_x = force(j + 1, x)
             v = rounded(v - kick * at_x)
         return x, v
-
-    @property
-    def gradients_per_step(self) -> int:
-        """2."""
-        return 2

@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,11 @@ from .settings import Settings
 Force = Callable[[int, Float64Array], Float64Array]  # (number of the evaluation, point y) ↦ ∇U(y) + λy
 Rounded = Callable[[Float64Array], Float64Array]  # x ↦ x rounded to the precision of a recording
 Gradients = tuple[IntArray, Float64Array, Float64Array]  # record (K,), points y (K, P), ∇U + λy (K, P)
+
+
+def no_gradients(algorithm: Algorithm, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
+    """Return none: the `implied_gradients` of an algorithm that `implies_gradients` from no positions."""
+    return np.arange(0), x[:0], x[:0]
 
 
 class Memory(NamedTuple):
@@ -67,10 +72,21 @@ class Algorithm(Settings, ABC):
     Notes
     -----
     A new algorithm is a file beside this one, with a subclass that is a frozen dataclass, and a row of
-    `algorithms.ALGORITHMS`. It defines all abstract members of this class and overrides the defaults that do not fit: `dt`,
-    `singular_start`, `has_velocity`, `momentum`, `gradients_per_step`, `takes_velocity`, `undamped_first_step`, `following`.
+    `algorithms.ALGORITHMS`. It defines all abstract members of this class and overrides the defaults that do not fit, such as `dt`,
+    `has_velocity`, `push`, `momentum`, `fewest_rows`, `gain`, `reach`, `gradients_per_step`, `takes_velocity`, `following`.
     The kernels use its `method` (`docs/extending.md`), the rest of the package these members only.
     """
+
+    has_noise: ClassVar[bool] = False
+    """Whether steps draw random numbers, from a key that a run makes of its `rng`."""
+    is_implicit: ClassVar[bool] = False
+    """Whether a step is the solution of an equation; its moment then holds the largest error that the solver has left."""
+    projects: ClassVar[bool] = False
+    """Whether steps end on the levels of the scaling laws, all of which a run then has to watch."""
+    starts_anywhere: ClassVar[bool] = True
+    """Whether positions and the velocity between them are all that its next steps depend on."""
+    takes_velocity: ClassVar[bool] = False
+    """Whether the first gradient is determined only together with the initial velocity."""
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         """Raise TypeError for a concrete class that lacks abstract members."""
@@ -80,8 +96,8 @@ class Algorithm(Settings, ABC):
 
     @property
     def dt(self) -> float:
-        """Time per step."""
-        return math.sqrt(self.lr)
+        """Time per step: η of first-order dynamics, h = √lr of others."""
+        return self.lr if self.dynamics.mass == 0 else math.sqrt(self.lr)
 
     @property
     @abstractmethod
@@ -167,28 +183,8 @@ class Algorithm(Settings, ABC):
         return self.clip is None and not self.sam and not self.has_blocks
 
     @property
-    def has_noise(self) -> bool:
-        """Whether steps draw random numbers, from a key that a run makes of its `rng`."""
-        return False
-
-    @property
-    def is_implicit(self) -> bool:
-        """Whether a step is the solution of an equation; its moment then holds the largest error that the solver has left."""
-        return False
-
-    @property
-    def projects(self) -> bool:
-        """Whether steps end on the levels of the scaling laws, all of which a run then has to watch."""
-        return False
-
-    @property
     def implies_gradients(self) -> bool:
         """Whether recorded positions give the gradients back."""
-        return True
-
-    @property
-    def starts_anywhere(self) -> bool:
-        """Whether positions and the velocity between them are all that its next steps depend on."""
         return True
 
     def times(self, t0: float, step: IntArray | int) -> Float64Array:
@@ -203,7 +199,8 @@ class Algorithm(Settings, ABC):
 
     @property
     def _each_dt(self) -> Float64Array:
-        return np.array(self.rates) * (self.dt / self.lr)
+        rates = np.array(self.rates)
+        return rates * (self.dt / self.lr) if self.dynamics.mass == 0 else np.sqrt(rates)
 
     # --- exact discrete laws (theory §6, §10) -------------------------------------------------------------------------
 
@@ -218,9 +215,9 @@ class Algorithm(Settings, ABC):
         """What the exact laws balance from step to step: the quantity, the charge, or the charge times μ(t)."""
 
     @property
-    @abstractmethod
     def push(self) -> float:
-        """Effect of a unit force in one step: on Q, relative to |g(x)|, or on the velocity."""
+        """Effect of a unit force in one step: on Q, relative to |g(x)|, or on the velocity; η, or h/m."""
+        return self.dt / (self.dynamics.mass or 1)
 
     @abstractmethod
     def exact_law(self, terms: Terms) -> str:
@@ -232,19 +229,20 @@ class Algorithm(Settings, ABC):
 
     # --- the inverse of the update, for `check` -----------------------------------------------------------------------
 
-    @abstractmethod
     def fewest_rows(self, known_start: bool) -> int:
         """Return the number of rows that determine a gradient; `known_start`: the start is at t = 0 or its velocity is known."""
+        return 2
 
     @property
-    @abstractmethod
     def gain(self) -> float:
-        """Factor from the round-off ε|x| of positions to the round-off of the gradient that they imply."""
+        """Factor from the round-off ε|x| of positions to the round-off of the gradient that they imply: 2/η + λ, or 4m/h² + λ."""
+        mass = self.dynamics.mass
+        return (4 * mass / self.dt**2 if mass else 2 / self.dt) + self.weight_decay
 
     @property
-    @abstractmethod
     def reach(self) -> float:
-        """Displacement of x by a unit force in one step."""
+        """Displacement of x by a unit force in one step: η, or h²/m."""
+        return self.dt**2 / self.dynamics.mass if self.dynamics.mass else self.dt
 
     @abstractmethod
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
@@ -292,11 +290,6 @@ class Algorithm(Settings, ABC):
     def gradients_per_step(self) -> int:
         """1, or 2 for steps that begin and end with a gradient."""
         return 1
-
-    @property
-    def takes_velocity(self) -> bool:
-        """Whether the first gradient is determined only together with the initial velocity."""
-        return False
 
     @property
     def undamped_first_step(self) -> float:

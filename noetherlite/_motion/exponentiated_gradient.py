@@ -14,7 +14,7 @@ from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.pointwise import exp
-from .._kernels.rules import Coordinate, Method, Move
+from .._kernels.rules import Coordinate, Move
 from .averaged import AVERAGE, Averaged, method_of
 from .base import Memory
 
@@ -83,14 +83,11 @@ class ExponentiatedGradient(Averaged):
 
     momentum: float = 0.0
 
+    method = METHOD
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "momentum", checks.fraction(self.momentum, "momentum"))
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
 
     def implied_force(
         self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory

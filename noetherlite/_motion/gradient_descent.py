@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,55 +82,14 @@ class GD(Algorithm):
     d = ∇U + λx: Q_{k+1} − Q_k = ½η²⟨d, Gd⟩ − ηλ⟨g(x_k), x_k⟩ (theory §10).
     """
 
-    @property
-    def has_velocity(self) -> bool:
-        """False: ẋ is −∇U."""
-        return False
-
-    @property
-    def dt(self) -> float:
-        """Time per step, η."""
-        return self.lr
-
-    @property
-    def dynamics(self) -> Dynamics:
-        """Gradient flow."""
-        return GF
-
-    @property
-    def order(self) -> int:
-        """1."""
-        return 1
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
-
-    @property
-    def takes_schedule(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def takes_blocks(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def takes_sam(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def law_of(self) -> Literal["Q"]:
-        """The quantity."""
-        return "Q"
-
-    @property
-    def push(self) -> float:
-        """η: Q changes by η⟨g(x), F⟩."""
-        return self.dt
+    has_velocity = False  #: ẋ is −∇U
+    dynamics = GF
+    order = 1
+    method = METHOD
+    takes_schedule = True
+    takes_blocks = True
+    takes_sam = True
+    law_of = "Q"
 
     def exact_law(self, terms: Terms) -> str:
         """Return Q_{k+1} − Q_k, or that the gradient is orthogonal to g where there is no Q."""
@@ -147,20 +106,6 @@ class GD(Algorithm):
         """Return what Q, η and d are."""
         meanings = {"Q": "its quantity", "η": f"{self.lr:g}"}
         return meanings | ({"d": "∇U + λx"} if self.weight_decay else {})
-
-    def fewest_rows(self, known_start: bool) -> int:
-        """Return 2: there is nothing else to know."""
-        return 2
-
-    @property
-    def gain(self) -> float:
-        """2/η + λ."""
-        return 2 / self.dt + self.weight_decay
-
-    @property
-    def reach(self) -> float:
-        """η."""
-        return self.dt
 
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve x_{k+1} = x_k − ηF(x_k)."""

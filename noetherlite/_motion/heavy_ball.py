@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -108,6 +108,15 @@ class HeavyBall(Algorithm):
     dampening: float = 0.0
     first_step_damped: bool = field(default=True, kw_only=True)
 
+    order = 1
+    method = METHOD
+    takes_schedule = True
+    takes_blocks = True
+    takes_sam = True
+    law_of = "J"
+    push = 1.0  #: v_{k+1} = βv_k − F
+    takes_velocity = True  #: the first step from rest and one from a velocity look alike
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("momentum", "dampening"):
@@ -123,41 +132,6 @@ class HeavyBall(Algorithm):
     def dynamics(self) -> Dynamics:
         """Gradient flow (1 − β)ẋ = −∇U."""
         return Dynamics(0.0, 1 - self.momentum, 0.0)
-
-    @property
-    def order(self) -> int:
-        """1."""
-        return 1
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
-
-    @property
-    def takes_schedule(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def takes_blocks(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def takes_sam(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def law_of(self) -> Literal["J"]:
-        """The charge."""
-        return "J"
-
-    @property
-    def push(self) -> float:
-        """1: v_{k+1} = βv_k − F."""
-        return 1.0
 
     def exact_law(self, terms: Terms) -> str:
         """Return J_{k+1} in terms of J_k."""
@@ -178,11 +152,6 @@ class HeavyBall(Algorithm):
     def gain(self) -> float:
         """2(1 + β)/h + λ."""
         return 2 * (1 + self.momentum) / self.dt + self.weight_decay
-
-    @property
-    def reach(self) -> float:
-        """The time per step, h."""
-        return self.dt
 
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve v_{k+1} = βv_k − F(x_k) with v_k = (x_k − x_{k−1})/h, and v_0 where it is known: zero from t = 0 on."""
@@ -224,11 +193,6 @@ class HeavyBall(Algorithm):
         if now.m is None or later.m is None:
             return None
         return (later.m - self.momentum * now.m) / (self._first_kick if k == 0 else 1.0)
-
-    @property
-    def takes_velocity(self) -> bool:
-        """True: the first step from rest and one from a velocity look alike."""
-        return True
 
     @property
     def undamped_first_step(self) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -219,6 +218,9 @@ class ImplicitMidpoint(Algorithm):
     dynamics: Dynamics = GF
     iterations: int = 16
 
+    order = 2  #: of the motion; the laws of Q have no error
+    is_implicit = True
+
     def __post_init__(self) -> None:
         named = {d.name: d for d in (GF, ND)}
         flow = named.get(self.dynamics, self.dynamics) if isinstance(self.dynamics, str) else self.dynamics
@@ -237,24 +239,9 @@ class ImplicitMidpoint(Algorithm):
         return self.dynamics == ND
 
     @property
-    def dt(self) -> float:
-        """Time per step: η, or h."""
-        return math.sqrt(self.lr) if self.has_velocity else self.lr
-
-    @property
-    def order(self) -> int:
-        """2, of the motion; the laws of Q have no error."""
-        return 2
-
-    @property
     def method(self) -> Method:
         """Its rules."""
         return _method(self.has_velocity, self.iterations)
-
-    @property
-    def is_implicit(self) -> bool:
-        """True."""
-        return True
 
     @property
     def takes_schedule(self) -> bool:
@@ -265,11 +252,6 @@ class ImplicitMidpoint(Algorithm):
     def law_of(self) -> Literal["Q", "μJ"]:
         """The quantity, or the charge."""
         return "μJ" if self.has_velocity else "Q"
-
-    @property
-    def push(self) -> float:
-        """The time per step."""
-        return self.dt
 
     def exact_law(self, terms: Terms) -> str:
         """Return Q_{k+1} − Q_k or J_{k+1} − J_k, with what the solver has left over."""
@@ -302,10 +284,6 @@ class ImplicitMidpoint(Algorithm):
     def implies_gradients(self) -> bool:
         """Whether the velocity, which is not recorded, is no part of a step."""
         return not self.has_velocity
-
-    def fewest_rows(self, known_start: bool) -> int:
-        """Return 2."""
-        return 2
 
     @property
     def gain(self) -> float:

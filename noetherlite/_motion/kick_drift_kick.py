@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -148,10 +148,10 @@ METHOD = method_of((1.0,))
 class KickDriftKick(Algorithm, abstract=True):
     """Steps of half a kick, a drift and half a kick, with friction in between, for dynamics with m > 0."""
 
-    @property
-    def order(self) -> int:
-        """2."""
-        return 2
+    order = 2
+    takes_schedule = True  #: every step has its own h
+    takes_blocks = True
+    law_of = "μJ"
 
     @property
     def method(self) -> Method:
@@ -159,33 +159,9 @@ class KickDriftKick(Algorithm, abstract=True):
         return METHOD
 
     @property
-    def takes_schedule(self) -> bool:
-        """True: every step has its own h."""
-        return True
-
-    @property
-    def _each_dt(self) -> Float64Array:
-        return np.sqrt(self.rates)
-
-    @property
-    def takes_blocks(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def law_of(self) -> Literal["μJ"]:
-        """The charge times the integrating factor."""
-        return "μJ"
-
-    @property
     def weights(self) -> tuple[float, ...]:
         """The parts of its time that the kick–drift–kick steps take of which a step is composed."""
         return (1.0,)
-
-    @property
-    def push(self) -> float:
-        """h/m, in half kicks."""
-        return self.dt / self.dynamics.mass
 
     @property
     def _newtonian(self) -> bool:
@@ -213,16 +189,6 @@ class KickDriftKick(Algorithm, abstract=True):
         """Return 3: two differences of positions determine the sum of the half kicks between them."""
         return 3
 
-    @property
-    def gain(self) -> float:
-        """4m/h² + λ."""
-        return 4 * self.dynamics.mass / self.dt**2 + self.weight_decay
-
-    @property
-    def reach(self) -> float:
-        """h²/m."""
-        return self.dt**2 / self.dynamics.mass
-
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve v_{k+½} = ρv_{k−½} − (ρh_{k−1} + h_k)/2m F(x_k), ρ = μ(τ_{k−1})/μ(τ_k) with τ_k = t_k + h_k/2: both half kicks at x_k."""
         (h, idle), dynamics = intervals(self, x), self.dynamics
@@ -237,14 +203,14 @@ class KickDriftKick(Algorithm, abstract=True):
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
         """Return x and v after a number of steps."""
-        dynamics, weights, at_x = self.dynamics, self.weights, force(0, x)
+        dynamics, weights, dt, at_x = self.dynamics, self.weights, self.dt, force(0, x)
         begins, last = _ends(weights)[:-1], len(weights) - 1
         for j, whole in enumerate(self.step_times(steps)):
             for i, (weight, begin) in enumerate(zip(weights, begins, strict=True)):
                 h, each = weight * whole, rounded if i == last else _as_it_is
                 kick = 0.5 * h / dynamics.mass
                 after = [begin + part * weight for part in (0.0, 0.5, 1.0)]
-                since = float(self.times(t, j)) if self.rates else t + j * self.dt
+                since = float(self.times(t, j)) if self.rates else t + j * dt
                 start, middle, end = (since + part * whole for part in after)
                 v = dynamics.fading(start, middle) * v - kick * at_x
                 x = each(x + h * v)

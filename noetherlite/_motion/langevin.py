@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, QUANTITY, SQUARE, G, Phases, Row, X, Y
 from .base import Force, Rounded, Terms
-from .dynamics import GF, Dynamics
+from .dynamics import GF
 from .noisy import Noisy
 
 
@@ -127,45 +127,12 @@ class SGLD(Noisy):
     True
     """
 
-    @property
-    def has_velocity(self) -> bool:
-        """False."""
-        return False
-
-    @property
-    def dt(self) -> float:
-        """Time per step, η."""
-        return self.lr
-
-    @property
-    def dynamics(self) -> Dynamics:
-        """Gradient flow, which it follows for T = 0."""
-        return GF
-
-    @property
-    def order(self) -> int:
-        """1."""
-        return 1
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
-
-    @property
-    def takes_schedule(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def law_of(self) -> Literal["Q"]:
-        """The quantity."""
-        return "Q"
-
-    @property
-    def push(self) -> float:
-        """η: Q changes by η⟨g(x), F⟩."""
-        return self.dt
+    has_velocity = False
+    dynamics = GF  #: which it follows for T = 0
+    order = 1
+    method = METHOD
+    takes_schedule = True
+    law_of = "Q"
 
     def exact_law(self, terms: Terms) -> str:
         """Return Q_{k+1} − Q_k, or ⟨g(x_k), Δ⟩ where there is no Q."""
@@ -185,15 +152,6 @@ class SGLD(Noisy):
             "σ": f"√(2ηT) = {sigma:.4g}",
             "ξ_k": "the noise of the step",
         }
-
-    def fewest_rows(self, known_start: bool) -> int:
-        """Return 2."""
-        return 2
-
-    @property
-    def reach(self) -> float:
-        """η."""
-        return self.dt
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded

@@ -11,7 +11,7 @@ from .._base.types import Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
-from .._kernels.rules import Coordinate, Method, Move
+from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of, shares, two_fractions
 
 
@@ -75,24 +75,17 @@ class Lion(Averaged):
 
     betas: tuple[float, float] = (0.9, 0.99)
 
+    method = METHOD
+    coupled_decay = 0.0
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "betas", two_fractions(self.betas, "betas"))
 
     @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
-
-    @property
     def momentum(self) -> float:
         """β₂."""
         return self.betas[1]
-
-    @property
-    def coupled_decay(self) -> float:
-        """0."""
-        return 0.0
 
     @property
     def own_constants(self) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -131,6 +131,12 @@ class NAGD(Algorithm):
 
     alpha: float = 3.0
 
+    order = 1
+    method = METHOD
+    takes_schedule = True  #: every step has its own h, and β_k = (t − h)/(t + (α − 1)h)
+    takes_blocks = True
+    law_of = "J"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "alpha", checks.real(self.alpha, "alpha", minimum=3.0))
@@ -139,40 +145,6 @@ class NAGD(Algorithm):
     def dynamics(self) -> Dynamics:
         """Nesterov's accelerated gradient flow, friction α/t."""
         return Dynamics(1.0, 0.0, self.alpha)
-
-    @property
-    def order(self) -> int:
-        """1."""
-        return 1
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
-
-    @property
-    def takes_schedule(self) -> bool:
-        """True: every step has its own h, and β_k = (t − h)/(t + (α − 1)h)."""
-        return True
-
-    @property
-    def _each_dt(self) -> Float64Array:
-        return np.sqrt(self.rates)
-
-    @property
-    def takes_blocks(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def law_of(self) -> Literal["J"]:
-        """The charge."""
-        return "J"
-
-    @property
-    def push(self) -> float:
-        """h: v_{k+1} = β_k v_k − hF."""
-        return self.dt
 
     def exact_law(self, terms: Terms) -> str:
         """Return J_{k+1} in terms of J_k."""
@@ -188,16 +160,6 @@ class NAGD(Algorithm):
     def fewest_rows(self, known_start: bool) -> int:
         """Return 2 from rest, else 3."""
         return 2 if known_start else 3
-
-    @property
-    def gain(self) -> float:
-        """4/h² + λ."""
-        return 4 / self.dt**2 + self.weight_decay
-
-    @property
-    def reach(self) -> float:
-        """h²."""
-        return self.dt**2
 
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve x_{k+1} = y_k − sF(y_k) with y_k = x_k + β_k(x_k − x_{k−1}); from t = 0 on also with y_0 = x_0."""

@@ -12,7 +12,7 @@ from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
-from .._kernels.rules import Coordinate, Method, Move
+from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
 from .base import Gradients, Memory
 from .dynamics import Dynamics
@@ -72,19 +72,15 @@ class Nesterov(Averaged):
 
     momentum: float = 0.9
 
+    method = METHOD
+    averaging = 1.0
+    order = 1
+    implies_gradients = True
+    takes_velocity = True  #: the gradients follow from x and the velocity at the start
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "momentum", checks.fraction(self.momentum, "momentum"))
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
-
-    @property
-    def averaging(self) -> float:
-        """1."""
-        return 1.0
 
     @property
     def dynamics(self) -> Dynamics:
@@ -92,24 +88,9 @@ class Nesterov(Averaged):
         return Dynamics(0.0, 1 - self.momentum, 0.0)
 
     @property
-    def order(self) -> int:
-        """1."""
-        return 1
-
-    @property
     def is_linear(self) -> bool:
         """True, unless gradients are clipped."""
         return self.clip is None and not self.sam and not self.has_blocks
-
-    @property
-    def implies_gradients(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def takes_velocity(self) -> bool:
-        """True: the gradients follow from x and the velocity at the start."""
-        return True
 
     @property
     def gain(self) -> float:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._base.types import Float64Array
 from .._kernels.discrete_laws import FROM_QUANTITY, no_coefficients
 from .._kernels.jit import scalar
 from .._kernels.projection import project
@@ -14,7 +13,7 @@ from .._kernels.reference import Run
 from .._kernels.reference_laws import projected
 from .._kernels.rules import Component, Form, Law, Method, Projection
 from .._kernels.schedule import MOVED, QUANTITY, Phases, Row, X
-from .base import Algorithm, Gradients, Terms
+from .base import Algorithm, Terms, no_gradients
 from .dynamics import Dynamics
 from .gradient_descent import DESCENT, GD, LAW
 
@@ -95,25 +94,13 @@ class ProjectedGD(GD):
     (True, True)
     """
 
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
-
-    @property
-    def projects(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def takes_blocks(self) -> bool:
-        """False: the levels are those of Q without a metric."""
-        return False
-
-    @property
-    def is_linear(self) -> bool:
-        """False."""
-        return False
+    method = METHOD
+    projects = True
+    takes_blocks = False  #: the levels are those of Q without a metric
+    is_linear = False
+    starts_anywhere = False  #: the levels are those of the start
+    implies_gradients = False  #: what a step did along the orbit is taken back
+    implied_gradients = no_gradients
 
     def exact_law(self, terms: Terms) -> str:
         """Return Q_{k+1} − Q_k, or that the gradient is orthogonal to g where there is no Q."""
@@ -123,20 +110,6 @@ class ProjectedGD(GD):
     def letters(self) -> dict[str, str]:
         """Return what Q, η, d and p are."""
         return {**super().letters(), "p_k": "what the projection made of Q, as measured"}
-
-    @property
-    def starts_anywhere(self) -> bool:
-        """False: the levels are those of the start."""
-        return False
-
-    @property
-    def implies_gradients(self) -> bool:
-        """False: what a step did along the orbit is taken back."""
-        return False
-
-    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
-        """Return none."""
-        return np.arange(0), x[:0], x[:0]
 
     @classmethod
     def following(cls, dynamics: Dynamics, dt: float, t0: float) -> Algorithm | None:

@@ -13,7 +13,7 @@ from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
-from .._kernels.rules import Coordinate, Method, Move
+from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
 from .base import Memory
 
@@ -81,15 +81,12 @@ class RMSProp(Averaged):
     smoothing: float = 0.99
     eps: float = 1e-8
 
+    method = METHOD
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "smoothing", checks.fraction(self.smoothing, "smoothing"))
         object.__setattr__(self, "eps", checks.real(self.eps, "eps", minimum=0.0))
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
 
     def implied_force(
         self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory

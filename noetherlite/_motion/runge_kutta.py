@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, G, Phases, Row, V, X, Y
-from .base import Algorithm, Force, Gradients, Rounded, Terms
-from .dynamics import GF, Dynamics
+from .base import Algorithm, Force, Rounded, Terms, no_gradients
+from .dynamics import GF
 
 # The stages: k_i = F(y_i) with y_i = x − a_i h k_{i−1}, and x' = x − h Σ b_i k_i. Beside x, v holds x − y_i, which has no other
 # use in gradient flow, and the moment Σ b_j k_j of the stages before.
@@ -162,45 +162,14 @@ class RK4(Algorithm):
     True
     """
 
-    @property
-    def has_velocity(self) -> bool:
-        """False: ẋ is −∇U."""
-        return False
-
-    @property
-    def dt(self) -> float:
-        """Time per step, η."""
-        return self.lr
-
-    @property
-    def dynamics(self) -> Dynamics:
-        """Gradient flow."""
-        return GF
-
-    @property
-    def order(self) -> int:
-        """4."""
-        return 4
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
-
-    @property
-    def takes_schedule(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def law_of(self) -> Literal["Q"]:
-        """The quantity."""
-        return "Q"
-
-    @property
-    def push(self) -> float:
-        """η."""
-        return self.dt
+    has_velocity = False  #: ẋ is −∇U
+    dynamics = GF
+    order = 4
+    method = METHOD
+    takes_schedule = True
+    law_of = "Q"
+    implies_gradients = False  #: a step has four
+    implied_gradients = no_gradients
 
     def exact_law(self, terms: Terms) -> str:
         """Return Q_{k+1} − Q_k, or that the gradients are orthogonal to g where there is no Q."""
@@ -220,33 +189,10 @@ class RK4(Algorithm):
         meanings = {"Q": "its quantity", "η": f"{self.lr:g}", "y_i": "the point of the gradient number i of the step"}
         return meanings | {"k_i": force, "b_i": "⅙, ⅓, ⅓, ⅙", "Δ": "x_{k+1} − x_k"}
 
-    def fewest_rows(self, known_start: bool) -> int:
-        """Return 2."""
-        return 2
-
-    @property
-    def gain(self) -> float:
-        """2/η + λ, of the mean gradient of a step."""
-        return 2 / self.dt + self.weight_decay
-
-    @property
-    def reach(self) -> float:
-        """η."""
-        return self.dt
-
     @property
     def gradients_per_step(self) -> int:
         """4."""
         return len(WEIGHTS)
-
-    @property
-    def implies_gradients(self) -> bool:
-        """False: a step has four."""
-        return False
-
-    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
-        """Return none."""
-        return np.arange(0), x[:0], x[:0]
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded

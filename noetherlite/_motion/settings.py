@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,6 +23,11 @@ class Settings:
     clip: float | None = field(default=None, kw_only=True)
     grad_accumulation: int = field(default=1, kw_only=True)
     sam: float = field(default=0.0, kw_only=True)
+
+    has_metric: ClassVar[bool] = True
+    """Whether rates by block multiply the gradient, so that they are a metric of its dynamics, and not only its steps."""
+    takes_sam: ClassVar[bool] = False
+    """Whether all gradients are taken at x, and may be taken at x + ρ∇U/|∇U|."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lr", schedules.read(self.lr))
@@ -141,16 +146,6 @@ class Settings:
     @property
     def takes_blocks(self) -> bool:
         """Whether blocks may have rates and decays of their own."""
-        return False
-
-    @property
-    def has_metric(self) -> bool:
-        """Whether rates by block multiply the gradient, so that they are a metric of its dynamics, and not only its steps."""
-        return True
-
-    @property
-    def takes_sam(self) -> bool:
-        """Whether all gradients are taken at x, and may be taken at x + ρ∇U/|∇U|."""
         return False
 
     @property

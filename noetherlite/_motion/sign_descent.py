@@ -12,7 +12,7 @@ from .._base.types import Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
-from .._kernels.rules import Coordinate, Method, Move
+from .._kernels.rules import Coordinate, Move
 from .averaged import AVERAGE, Averaged, method_of
 
 
@@ -61,11 +61,8 @@ class SignGD(Averaged):
 
     momentum: float = 0.0
 
+    method = METHOD
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "momentum", checks.fraction(self.momentum, "momentum"))
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD

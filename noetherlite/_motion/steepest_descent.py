@@ -12,7 +12,7 @@ from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
-from .._kernels.rules import Coordinate, Method, Move
+from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
 from .base import Memory
 
@@ -81,14 +81,11 @@ class SteepestDescent(Averaged):
 
     p: float = 2.0
 
+    method = METHOD
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "p", checks.real(self.p, "p", minimum=1.0, strict=True))
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
 
     def implied_force(
         self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory

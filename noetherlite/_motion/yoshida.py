@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .._base import checks
-from .._base.types import Float64Array
 from .._kernels import layout
 from .._kernels.rules import Method
-from .base import Gradients, Terms
+from .base import Terms, no_gradients
 from .conformal_leapfrog import Damped
 from .kick_drift_kick import method_of
 
@@ -74,6 +71,9 @@ class Yoshida(Damped):
     gamma: float = 0.0
     alpha: float = 0.0
 
+    implies_gradients = False  #: the substeps are not recorded
+    implied_gradients = no_gradients
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "order", checks.integer(self.order, "order", minimum=0))
@@ -120,15 +120,6 @@ class Yoshida(Damped):
             meanings |= {"x_i": "the point where it ends"}
         return meanings if self._newtonian else meanings | {"μ(t)": "the integrating factor", "τ_i": "its middle"}
 
-    @property
-    def implies_gradients(self) -> bool:
-        """False: the substeps are not recorded."""
-        return False
-
     def fewest_rows(self, known_start: bool) -> int:
         """Return 2."""
         return 2
-
-    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
-        """Return none."""
-        return np.arange(0), x[:0], x[:0]
