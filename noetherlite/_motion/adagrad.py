@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from .._base import checks
 from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
@@ -16,6 +15,7 @@ from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
 from .base import Memory
+from .settings import NOT_NEGATIVE
 
 
 class _Step(NamedTuple):
@@ -77,15 +77,10 @@ class AdaGrad(Averaged):
     The exact law is that of `RMSProp`.
     """
 
-    initial_accumulator: float = 0.0
-    eps: float = 1e-10
+    initial_accumulator: float = field(default=0.0, metadata=NOT_NEGATIVE)
+    eps: float = field(default=1e-10, metadata=NOT_NEGATIVE)
 
     method = METHOD
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("initial_accumulator", "eps"):
-            object.__setattr__(self, name, checks.real(getattr(self, name), name, minimum=0.0))
 
     def memory_of(self, name: str, values: Float64Array) -> Float64Array:
         """Return PyTorch's `sum` without the accumulator that it begins with."""

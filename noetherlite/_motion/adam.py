@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from .._base import checks
 from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of, shares, two_fractions
+from .settings import BOOLEAN, NOT_NEGATIVE, checked
 
 
 class _Step(NamedTuple):
@@ -100,18 +100,12 @@ class Adam(Averaged):
     'holds'
     """
 
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    decoupled: bool = True
+    betas: tuple[float, float] = field(default=(0.9, 0.999), metadata=checked(two_fractions))
+    eps: float = field(default=1e-8, metadata=NOT_NEGATIVE)
+    decoupled: bool = field(default=True, metadata=BOOLEAN)
 
     method = METHOD
     average_name = "exp_avg"  #: PyTorch's, whatever β₁ is
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "betas", two_fractions(self.betas, "betas"))
-        object.__setattr__(self, "eps", checks.real(self.eps, "eps", minimum=0.0))
-        object.__setattr__(self, "decoupled", checks.boolean(self.decoupled, "decoupled"))
 
     @property
     def momentum(self) -> float:

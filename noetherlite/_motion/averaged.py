@@ -74,6 +74,18 @@ def _averaged(c: _Average, at: Coordinate) -> tuple[float, ...]:
 AVERAGE = Move(_of_average, _averaged, ("v",))  # where β = 1 − a
 
 
+class Rate(NamedTuple):
+    """The coefficient of a step that reads its rate alone."""
+
+    h: float
+
+
+@scalar
+def of_rate(algorithm: layout.Algorithm, step: int) -> Rate:
+    """Return the rate of a step."""
+    return Rate(rate(algorithm, step))
+
+
 def shares(each: Float64Array) -> Any:
     """Return the factors of the coordinates, or 1 where they are the same."""
     return each if each.size else 1.0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .._base import checks
 from .._base.types import Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import FROM_CHARGE, drag_of_step, faded, pulled
@@ -17,6 +16,7 @@ from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X, 
 from .base import Force, Rounded, Terms
 from .dynamics import Dynamics
 from .noisy import Noisy
+from .settings import NOT_NEGATIVE, POSITIVE
 
 
 class _Half(NamedTuple):
@@ -170,18 +170,13 @@ class BAOAB(Noisy):
     True
     """
 
-    gamma: float = 1.0
-    mass: float = 1.0
+    gamma: float = field(default=1.0, metadata=NOT_NEGATIVE)
+    mass: float = field(default=1.0, metadata=POSITIVE)
 
     order = 2
     method = METHOD
     law_of = "μJ"
     gradients_per_step = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "gamma", checks.real(self.gamma, "gamma", minimum=0.0))
-        object.__setattr__(self, "mass", checks.real(self.mass, "mass", minimum=0.0, strict=True))
 
     @property
     def dynamics(self) -> Dynamics:

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._base import checks
 from .._base.types import Array, Float64Array
 from .._kernels import layout
-from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.pointwise import exp
 from .._kernels.rules import Coordinate, Move
-from .averaged import AVERAGE, Averaged, method_of
+from .averaged import AVERAGE, Averaged, Rate, method_of, of_rate
 from .base import Memory
-
-
-class _Step(NamedTuple):
-    h: float
+from .settings import FRACTION
 
 
 @scalar
-def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
-    return _Step(rate(algorithm, step))
-
-
-@scalar
-def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
+def _stepped(c: Rate, at: Coordinate) -> tuple[float, ...]:
     """Return x e^{ηv sgn x}."""
     return (at.x * exp(c.h * np.float64(at.v) * math.copysign(1.0, at.x)),)
 
@@ -40,7 +29,7 @@ def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: 
     return x * np.exp(-numbers.h * np.sign(x) * m), m, s
 
 
-METHOD = method_of(AVERAGE, Move(_of_step, _stepped, ("x",)), _update)
+METHOD = method_of(AVERAGE, Move(of_rate, _stepped, ("x",)), _update)
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,13 +70,9 @@ class ExponentiatedGradient(Averaged):
     (True, True)
     """
 
-    momentum: float = 0.0
+    momentum: float = field(default=0.0, metadata=FRACTION)
 
     method = METHOD
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "momentum", checks.fraction(self.momentum, "momentum"))
 
     def implied_force(
         self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._base import checks
 from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import FROM_CHARGE, pulled, rate
@@ -19,6 +18,7 @@ from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X
 from .base import Algorithm, Force, Gradients, Memory, Rounded, Terms
 from .dynamics import Dynamics
 from .recorded import intervals
+from .settings import BOOLEAN, FRACTION
 
 
 class _Step(NamedTuple):
@@ -104,9 +104,9 @@ class HeavyBall(Algorithm):
     With β = 0 and a = 0 it is `GD`, bit for bit. `torch.optim.SGD` with dampening is `first_step_damped=False`.
     """
 
-    momentum: float = 0.9
-    dampening: float = 0.0
-    first_step_damped: bool = field(default=True, kw_only=True)
+    momentum: float = field(default=0.9, metadata=FRACTION)
+    dampening: float = field(default=0.0, metadata=FRACTION)
+    first_step_damped: bool = field(default=True, kw_only=True, metadata=BOOLEAN)
 
     order = 1
     method = METHOD
@@ -116,12 +116,6 @@ class HeavyBall(Algorithm):
     law_of = "J"
     push = 1.0  #: v_{k+1} = βv_k − F
     takes_velocity = True  #: the first step from rest and one from a velocity look alike
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("momentum", "dampening"):
-            object.__setattr__(self, name, checks.fraction(getattr(self, name), name))
-        object.__setattr__(self, "first_step_damped", checks.boolean(self.first_step_damped, "first_step_damped"))
 
     @property
     def dt(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, G, Phases, Row, V, X, Y
 from .base import Algorithm, Force, Gradients, Rounded, Terms
 from .dynamics import GF, ND, Dynamics
+from .settings import checked
 
 # The equation of the midpoint, x̄ = x + (h/2)v̄ with v̄ = −F(x̄), or v̄ = v − (h/2)F(x̄), is solved by iteration: y ← x + (h/2)v̄(F(y)),
 # from y = x on, whose gradient is known. The step is taken with the last gradient, so that e = x̄ − y is all that is left of the
@@ -216,7 +217,7 @@ class ImplicitMidpoint(Algorithm):
     """
 
     dynamics: Dynamics = GF
-    iterations: int = 16
+    iterations: int = field(default=16, metadata=checked(checks.integer, minimum=2))
 
     order = 2  #: of the motion; the laws of Q have no error
     is_implicit = True
@@ -227,7 +228,6 @@ class ImplicitMidpoint(Algorithm):
         if flow not in named.values():
             raise ValueError(f"dynamics must be nl.GF or nl.ND, or 'GF' or 'ND'; got {checks.describe(self.dynamics)}")
         object.__setattr__(self, "dynamics", flow)
-        object.__setattr__(self, "iterations", checks.integer(self.iterations, "iterations", minimum=2))
         super().__post_init__()
 
     def _settings(self) -> dict[str, Any]:

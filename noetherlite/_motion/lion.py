@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of, shares, two_fractions
+from .settings import checked
 
 
 class _Step(NamedTuple):
@@ -73,14 +74,10 @@ class Lion(Averaged):
     Its sign breaks the laws of Q. The exact law is one of x and the buffer: ⟨g(x_k), m_{k+1}⟩ = β₂⟨g(x_k), m_k⟩.
     """
 
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[float, float] = field(default=(0.9, 0.99), metadata=checked(two_fractions))
 
     method = METHOD
     coupled_decay = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "betas", two_fractions(self.betas, "betas"))
 
     @property
     def momentum(self) -> float:

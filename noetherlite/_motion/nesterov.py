@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, Phases, Row,
 from .base import Algorithm, Force, Gradients, Rounded, Terms
 from .dynamics import Dynamics
 from .recorded import intervals
+from .settings import checked
 
 # Quadratic terms of the law: with G = 0 there are none, with skew G only the second.
 _SQUARES = r"\langle Gv_{k+1}, v_{k+1}\rangle + \beta_k^2\langle Gv_k, v_k\rangle"
@@ -129,17 +130,13 @@ class NAGD(Algorithm):
     differences of x would lose.
     """
 
-    alpha: float = 3.0
+    alpha: float = field(default=3.0, metadata=checked(checks.real, minimum=3.0))
 
     order = 1
     method = METHOD
     takes_schedule = True  #: every step has its own h, and β_k = (t − h)/(t + (α − 1)h)
     takes_blocks = True
     law_of = "J"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "alpha", checks.real(self.alpha, "alpha", minimum=3.0))
 
     @property
     def dynamics(self) -> Dynamics:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from .._base import checks
 from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
@@ -16,6 +15,7 @@ from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
 from .base import Gradients, Memory
 from .dynamics import Dynamics
+from .settings import FRACTION
 
 
 class _Step(NamedTuple):
@@ -70,17 +70,13 @@ class Nesterov(Averaged):
     (1 − β)ẋ = −∇U to first order.
     """
 
-    momentum: float = 0.9
+    momentum: float = field(default=0.9, metadata=FRACTION)
 
     method = METHOD
     averaging = 1.0
     order = 1
     implies_gradients = True
     takes_velocity = True  #: the gradients follow from x and the velocity at the start
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "momentum", checks.fraction(self.momentum, "momentum"))
 
     @property
     def dynamics(self) -> Dynamics:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from .._base import checks
 from .base import Algorithm, no_gradients
+from .settings import NOT_NEGATIVE
 
 
 @dataclass(frozen=True, repr=False)
 class Noisy(Algorithm, abstract=True):
     """An algorithm whose steps have noise of the temperature T."""
 
-    temperature: float = 1.0
+    temperature: float = field(default=1.0, metadata=NOT_NEGATIVE)
 
     has_noise = True
     is_linear = False  #: the noise of other coordinates is another
     implies_gradients = False  #: noise is added to them
     implied_gradients = no_gradients
     starts_anywhere = False  #: they depend on the noise of their number
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "temperature", checks.real(self.temperature, "temperature", minimum=0.0))
 
     @property
     def without_noise(self) -> Algorithm:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from .._base import checks
 from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
@@ -16,6 +15,7 @@ from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
 from .base import Memory
+from .settings import FRACTION, NOT_NEGATIVE
 
 
 class _Step(NamedTuple):
@@ -78,15 +78,10 @@ class RMSProp(Averaged):
     is paired with g is the gradient. The velocity of a run is minus the last gradient that was stepped by.
     """
 
-    smoothing: float = 0.99
-    eps: float = 1e-8
+    smoothing: float = field(default=0.99, metadata=FRACTION)
+    eps: float = field(default=1e-8, metadata=NOT_NEGATIVE)
 
     method = METHOD
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "smoothing", checks.fraction(self.smoothing, "smoothing"))
-        object.__setattr__(self, "eps", checks.real(self.eps, "eps", minimum=0.0))
 
     def implied_force(
         self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory

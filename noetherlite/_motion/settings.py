@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,6 +15,15 @@ from .._base.types import Float64Array
 from . import rates as schedules
 
 
+def checked(check: Callable[..., Any], **limits: Any) -> dict[str, Callable[..., Any]]:
+    """Return the `metadata` of a field: the function of `checks`, and its limits, that a value has to pass."""
+    return {"check": partial(check, **limits)}
+
+
+NOT_NEGATIVE, POSITIVE = checked(checks.real, minimum=0.0), checked(checks.real, minimum=0.0, strict=True)
+FRACTION, BOOLEAN = checked(checks.fraction), checked(checks.boolean)
+
+
 @dataclass(frozen=True, repr=False)
 class Settings:
     """What every algorithm is made with; `Algorithm` says what it is."""
@@ -21,8 +31,8 @@ class Settings:
     lr: float
     weight_decay: float = field(default=0.0, kw_only=True)
     clip: float | None = field(default=None, kw_only=True)
-    grad_accumulation: int = field(default=1, kw_only=True)
-    sam: float = field(default=0.0, kw_only=True)
+    grad_accumulation: int = field(default=1, kw_only=True, metadata=checked(checks.integer, minimum=1))
+    sam: float = field(default=0.0, kw_only=True, metadata=NOT_NEGATIVE)
 
     has_metric: ClassVar[bool] = True
     """Whether rates by block multiply the gradient, so that they are a metric of its dynamics, and not only its steps."""
@@ -36,9 +46,9 @@ class Settings:
         if self.clip is not None:
             object.__setattr__(self, "clip", checks.real(self.clip, "clip", minimum=0.0, strict=True))
         object.__setattr__(self, "weight_decay", schedules.decay(self.weight_decay))
-        accumulated = checks.integer(self.grad_accumulation, "grad_accumulation", minimum=1)
-        object.__setattr__(self, "grad_accumulation", accumulated)
-        object.__setattr__(self, "sam", checks.real(self.sam, "sam", minimum=0.0))
+        for f in dataclasses.fields(self):
+            if "check" in f.metadata:
+                object.__setattr__(self, f.name, f.metadata["check"](getattr(self, f.name), f.name))
         if self.has_blocks and not self.takes_blocks:
             raise ValueError(f"lr and weight_decay must be numbers for {type(self).__name__}, the same for all blocks")
         if self.sam and not self.takes_sam:

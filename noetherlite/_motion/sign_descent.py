@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._base import checks
 from .._base.types import Array
 from .._kernels import layout
-from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Move
-from .averaged import AVERAGE, Averaged, method_of
-
-
-class _Step(NamedTuple):
-    h: float
+from .averaged import AVERAGE, Averaged, Rate, method_of, of_rate
+from .settings import FRACTION
 
 
 @scalar
-def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
-    return _Step(rate(algorithm, step))
-
-
-@scalar
-def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
+def _stepped(c: Rate, at: Coordinate) -> tuple[float, ...]:
     """Return x + η sgn v; NaN stays."""
     sign = 1.0 if at.v > 0 else (-1.0 if at.v < 0 else at.v)
     return (at.x + c.h * at.share * sign,)
@@ -38,7 +27,7 @@ def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: 
     return x - numbers.h * np.sign(m), m, s
 
 
-METHOD = method_of(AVERAGE, Move(_of_step, _stepped, ("x",), by_block=True), _update)
+METHOD = method_of(AVERAGE, Move(of_rate, _stepped, ("x",), by_block=True), _update)
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,10 +48,6 @@ class SignGD(Averaged):
     The sign breaks the laws of Q. The exact law is one of x and m: ⟨g(x_k), m_{k+1}⟩ = β⟨g(x_k), m_k⟩ + (1 − β)λ⟨g(x_k), x_k⟩.
     """
 
-    momentum: float = 0.0
+    momentum: float = field(default=0.0, metadata=FRACTION)
 
     method = METHOD
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "momentum", checks.fraction(self.momentum, "momentum"))

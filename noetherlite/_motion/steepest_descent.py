@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
 from .base import Memory
+from .settings import checked
 
 
 class _Step(NamedTuple):
@@ -79,13 +80,9 @@ class SteepestDescent(Averaged):
     (True, True)
     """
 
-    p: float = 2.0
+    p: float = field(default=2.0, metadata=checked(checks.real, minimum=1.0, strict=True))
 
     method = METHOD
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "p", checks.real(self.p, "p", minimum=1.0, strict=True))
 
     def implied_force(
         self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
