@@ -93,6 +93,72 @@ def test_the_least_gradient_of_the_orbit():
     assert np.linalg.norm(U.gradient(again)) == pytest.approx(2 * least, rel=1e-11)
 
 
+LINEAR = [
+    ("linear", True, (4, 3, 3)),
+    ("linear", False, (4, 5, 3)),
+    ("linear", True, (4, 5, 6, 3)),
+    (["relu", "linear"], True, (3, 4, 4, 2)),
+]
+
+
+@pytest.mark.parametrize(("activation", "bias", "widths"), LINEAR)
+@pytest.mark.parametrize("factor", [0.95, 1.5, 30.0])
+def test_a_linear_layer_moves_along_its_matrices(activation, bias, widths, factor):
+    net, U, x = problem(activation, bias=bias, widths=widths, n=15)
+    wanted = factor * np.linalg.norm(U.gradient(x))
+    found = nl.teleport(U, x, wanted)
+    assert np.linalg.norm(U.gradient(found)) == pytest.approx(wanted, rel=1e-11)
+    assert U.value(found) == pytest.approx(U.value(x), rel=1e-11)
+    h = len(widths) - 2  # the last hidden layer: W ↦ AW with a symmetric A, which is not diagonal
+    for name, side in ((f"W{h}", "incoming"), (f"W{h + 1}", "outgoing")):
+        before, after = net.unpack(x)[name], net.unpack(found)[name]
+        A = after @ np.linalg.pinv(before) if side == "incoming" else np.linalg.pinv(before) @ after
+        assert np.abs(A - np.diag(np.diag(A))).max() > 1e-4
+
+
+def least_square(U, x):
+    """The least |∇U|² on the orbit of the matrices of the only hidden layer: 2 tr (C_W^½ C_U C_W^½)^½ and what they do not move."""
+    at = U.network.unpack(U.gradient(x))
+    C_W, C_U = at["W1"] @ at["W1"].T + np.outer(at["b1"], at["b1"]), at["W2"].T @ at["W2"]
+    values, vectors = np.linalg.eigh(C_W)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return 2 * np.sqrt(np.maximum(np.linalg.eigvalsh(root @ C_U @ root), 0)).sum() + (at["b2"] ** 2).sum()
+
+
+@pytest.mark.parametrize("widths", [(4, 3, 3), (3, 6, 2)])  # a minimum, and a limit that no matrix reaches
+def test_the_least_gradient_of_a_linear_layer(widths):
+    _, U, x = problem("linear", widths=widths, n=15)
+    least = np.sqrt(least_square(U, x))
+    assert least < 0.9 * np.linalg.norm(U.gradient(x))
+    found = nl.teleport(U, x, least * (1 + 1e-4))
+    assert np.linalg.norm(U.gradient(found)) == pytest.approx(least * (1 + 1e-4), rel=1e-8)
+    assert U.value(found) == pytest.approx(U.value(x), rel=1e-8)
+    with pytest.raises(ValueError, match="is less than the least of this orbit"):
+        nl.teleport(U, x, least * (1 - 2.0**-20))
+    scalings = [s for s in nl.symmetries(U) if s.name == "scaling:1"]
+    rng = np.random.default_rng(0)
+    assert all(
+        np.linalg.norm(U.gradient(s.apply(x, rng.normal(size=s.shape)))) > least for s in scalings for _ in range(5)
+    )
+
+
+def test_rotations_and_translations_change_no_norm():
+    """They are no ways to another norm: the first is orthogonal, the second leaves the gradient as it is."""
+    data = nl.datasets.icosahedron()
+    U = nl.Network([3, 4, 1], "polynomial(2)", bias=False, loss="mse").potential(data)
+    x, rng = U.network.init(rng=0), np.random.default_rng(1)
+    (turn,) = [s for s in nl.symmetries(U) if s.name == "rotation"]
+    norm = np.linalg.norm(U.gradient(x))
+    strength = rng.normal(size=turn.shape)
+    assert np.linalg.norm(U.gradient(turn.apply(x, strength))) == pytest.approx(norm, rel=1e-13)
+    V = nl.Network([3, 4, 2], "tanh").potential(rng.normal(size=(9, 3)), rng.integers(0, 2, 9))
+    z = V.network.init(rng=2)
+    (shift,) = [s for s in nl.symmetries(V) if s.name == "translation:b"]
+    np.testing.assert_allclose(V.gradient(shift.apply(z, 0.7)), V.gradient(z), rtol=0, atol=1e-14)
+    (scale,) = [s for s in nl.symmetries(U) if s.name == "scaling:1"]
+    assert abs(np.linalg.norm(U.gradient(scale.apply(x, 0.7))) - norm) > 0.01 * norm
+
+
 def test_the_least_parameters():
     net, _, x = problem("relu", widths=(3, 4, 3, 2))
     found = nl.rebalance(net, x, "minimal norm")
@@ -151,6 +217,7 @@ def silent(U, x):
         (lambda U, x: nl.teleport(U, x[1:], 1.0), ValueError, "theta must have shape"),
         (lambda U, x: nl.teleport(U, x, 0.0), ValueError, "gradient_norm"),
         (lambda U, x: nl.teleport(U, x, 1e300), ValueError, "beyond the range of a double"),
+        (lambda U, x: nl.teleport(U.network.potential(U.X, 0 * U.y), 0 * x, 1.0), ValueError, "critical point"),
         (
             lambda U, x: nl.noise_equilibrium(U, silent(U, x)),
             ValueError,

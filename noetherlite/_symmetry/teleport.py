@@ -17,6 +17,8 @@ _SWEEPS = 10_000
 _STILL = 64 * float(np.finfo(np.float64).eps)  # the largest move, as a logarithm, of a last sweep
 _BISECTIONS = 200
 _LARGEST_EXPONENT = 300.0  # of what entries are multiplied by: squares are numbers still
+# Shares of |∇U|² that count as the least square of a direction in a linear layer, one after the other, and the sweeps with each.
+_FLOORS, _SWEEPS_OF_A_FLOOR = 4.0 ** -np.arange(15), 100
 
 
 @underflowing
@@ -66,7 +68,7 @@ def noise_equilibrium(U: NetworkPotential, theta: ArrayLike) -> Float64Array:
     True
     """
     network, start = _checked(U, theta)
-    layers = _layers(network, linear=True)
+    layers = _layers(network)
     problem = U.problem()
     each = np.stack([reference.value_and_gradient(problem, start, slice(s, s + 1))[1] for s in range(U.n_samples)])
     x, noise = start, each - each.mean(axis=0)
@@ -84,13 +86,16 @@ def noise_equilibrium(U: NetworkPotential, theta: ArrayLike) -> Float64Array:
 def teleport(U: NetworkPotential, theta: ArrayLike, gradient_norm: float) -> Float64Array:
     """Return parameters of the same function where the gradient has a wanted norm.
 
-    Scalings of neurons move θ along its orbit, the loss stays, and |∇U|² is a convex function of their logarithms s, with a single minimum s*.
-    The way is the straight line from the minimum through θ [1]_: towards s* for a smaller norm, away from it for a larger one.
+    Scalings of neurons, and matrices A of linear layers, (W_h, b_h, W_{h+1}) ↦ (AW_h, Ab_h, W_{h+1}A⁻¹), move θ along its orbit, and the loss stays.
+    On a straight line of logarithms of A = e^{sX}, X symmetric, |∇U|² is a sum of exponentials of s, hence convex. The way is the line from the least
+    |∇U| of the orbit through θ [1]_: towards it for a smaller norm, away from it for a larger one. For a linear layer the least is at
+    AᵀA = C_U⁻¹ # C_W, the geometric mean of C_U = ∇_Uᵀ∇_U and C_W = ∇_W∇_Wᵀ + ∇_b∇_bᵀ. Where these are singular it is a limit that no A reaches.
+    Rotations of inputs and of neurons are orthogonal and translations leave ∇U as it is: none of them changes |∇U|.
 
     Parameters
     ----------
     U : NetworkPotential
-        The loss of a network with homogeneous activations, or swish with trained β.
+        The loss of a network with homogeneous or linear activations, or swish with trained β.
     theta : array_like, shape (P,)
         Parameters; they are not modified.
     gradient_norm : float
@@ -105,8 +110,8 @@ def teleport(U: NetworkPotential, theta: ArrayLike, gradient_norm: float) -> Flo
     TypeError
         If U is not the potential of a network.
     ValueError
-        If the norm is smaller than the least of the orbit (the message has it), the network has no scalings, or a neuron's incoming or outgoing
-        gradient alone vanishes.
+        If the norm is smaller than the least of the orbit, or within 10⁻⁴ of a limit that is not reached (the message has it), the network has
+        neither scalings nor linear layers, ∇U vanishes, or a neuron's incoming or outgoing gradient alone does.
 
     References
     ----------
@@ -123,19 +128,26 @@ def teleport(U: NetworkPotential, theta: ArrayLike, gradient_norm: float) -> Flo
     """
     network, start = _checked(U, theta)
     wanted = checks.real(gradient_norm, "gradient_norm", minimum=0.0, strict=True)
-    layers = [layer for layer in _layers(network, linear=False) if isinstance(layer, NeuronScaling)]
+    layers = _layers(network)
     gradient = reference.value_and_gradient(U.problem(), start)[1]
-    least = _to_the_minimum(layers, gradient)
+    if not gradient.any():
+        raise ValueError("theta is a critical point: ∇U = 0 on its whole orbit")
+    floors = _FLOORS if any(isinstance(layer, LinearLayer) for layer in layers) else [0.0]
+    least = [np.zeros(layer.shape) for layer in layers]
 
     def norm(way: float) -> float:
-        return float(np.linalg.norm(_scaled(layers, gradient, [-way * s for s in least])))
+        return float(np.linalg.norm(_moved(layers, gradient, [-way * s for s in least])))
 
-    if not norm(1.0) <= wanted * (1 + _STILL):
+    for floor in floors:
+        least = _to_the_minimum(layers, gradient, floor, least)
+        if reached := norm(1.0) <= wanted * (1 + _STILL):
+            break
+    if not reached:
         raise ValueError(f"gradient_norm={wanted:g} is less than the least of this orbit, {norm(1.0):g}")
     if not any(s.any() for s in least):  # θ is the minimum: all directions are alike
-        least = [np.ones(s.shape) for s in least]
+        least = [np.ones(s.shape) if s.ndim == 1 else np.eye(len(s)) for s in least]
     inside, outside = (1.0, 0.0) if wanted <= norm(0.0) else (0.0, -1.0)
-    steepest = max(layer.degree * float(np.abs(s).max()) for layer, s in zip(layers, least, strict=True))
+    steepest = max(_steepness(layer, s) for layer, s in zip(layers, least, strict=True))
     while norm(outside) < wanted:
         if -2 * outside * steepest > _LARGEST_EXPONENT:
             raise ValueError(f"gradient_norm={wanted:g} is beyond the range of a double on this orbit")
@@ -145,7 +157,7 @@ def teleport(U: NetworkPotential, theta: ArrayLike, gradient_norm: float) -> Flo
         if middle in (inside, outside):
             break
         inside, outside = (inside, middle) if norm(middle) >= wanted else (middle, outside)
-    return _scaled(layers, start, [outside * s for s in least])
+    return _moved(layers, start, [outside * s for s in least])
 
 
 def _checked(U: object, theta: ArrayLike) -> tuple[Network, Float64Array]:
@@ -156,12 +168,12 @@ def _checked(U: object, theta: ArrayLike) -> tuple[Network, Float64Array]:
     return U.network, checks.shaped(theta, "theta", (U.n_params,)).astype(np.float64)
 
 
-def _layers(network: Network, linear: bool) -> list[NeuronScaling | LinearLayer]:
-    """Return the symmetries of the hidden layers: GL of linear ones where `linear`, scalings of the others."""
+def _layers(network: Network) -> list[NeuronScaling | LinearLayer]:
+    """Return the symmetries of the hidden layers: GL of linear ones, scalings of the others."""
     out: list[NeuronScaling | LinearLayer] = []
     for h in range(1, network.n_layers):
         scaling, whole = NeuronScaling(network, h), LinearLayer(network, h)
-        if linear and not whole.objection:
+        if not whole.objection:
             out.append(whole)
         elif not scaling.objection:
             out.append(scaling)
@@ -204,21 +216,46 @@ def _balancing_strength(layer: NeuronScaling, vectors: Float64Array) -> Float64A
     return np.asarray(np.log(ratio) / (2 * (p + 1)))
 
 
-def _to_the_minimum(layers: list[NeuronScaling], gradient: Float64Array) -> list[Float64Array]:
-    """Return the strengths for each layer at which the gradient is shortest."""
-    total = [np.zeros(layer.shape) for layer in layers]
-    for _ in range(_SWEEPS):
+def _to_the_minimum(
+    layers: list[NeuronScaling | LinearLayer], gradient: Float64Array, floor: float, start: list[Float64Array]
+) -> list[Float64Array]:
+    """Return the strengths for each layer at which |∇U|² + floor |∇U(θ)|² Σ tr(M + M⁻¹) is least, M = AᵀA of linear layers."""
+    total, size = list(start), float(gradient @ gradient)
+    gradient = _moved(layers, gradient, [-s for s in total])
+    for _ in range(_SWEEPS_OF_A_FLOOR if floor else _SWEEPS):
         largest = 0.0
         for i, layer in enumerate(layers):
-            s = _balancing_strength(layer, gradient[None])
-            gradient, total[i] = layer.apply(gradient, -s), total[i] + s
-            largest = max(largest, float(np.abs(s).max()))
+            if isinstance(layer, NeuronScaling):
+                step = _balancing_strength(layer, gradient[None])
+                gradient = layer.apply(gradient, -step)
+            else:
+                bare = layer.apply(gradient, total[i])
+                step = _least_of_a_linear_layer(layer, bare, floor * size) - total[i]
+                gradient = layer.apply(bare, -(total[i] + step))
+            total[i] = total[i] + step
+            largest = max(largest, float(np.abs(step).max()))
         if largest <= _STILL * len(gradient):
             break
     return total
 
 
-def _scaled(layers: list[NeuronScaling], x: Float64Array, strengths: list[Float64Array]) -> Float64Array:
+def _least_of_a_linear_layer(layer: LinearLayer, gradient: Float64Array, floor: float) -> Float64Array:
+    """Return the symmetric X, A = e^X, at which the part of |∇U|² in this layer is least, with a floor below its squares."""
+    C_W, C_U = (C + floor * np.eye(len(C)) for C in layer.grams(gradient))
+    values, vectors = np.linalg.eigh(riccati(C_U, C_W, 0.0))
+    values = np.maximum(values, np.finfo(np.float64).eps * values[-1])
+    return np.asarray((vectors * (np.log(values) / 2)) @ vectors.T)
+
+
+def _moved(layers: list[NeuronScaling | LinearLayer], x: Float64Array, strengths: list[Float64Array]) -> Float64Array:
+    """Return x moved by group elements; of their negatives, the gradient at the point moved by them, as strengths are symmetric."""
     for layer, s in zip(layers, strengths, strict=True):
         x = layer.apply(x, s)
     return x
+
+
+def _steepness(layer: NeuronScaling | LinearLayer, strength: Float64Array) -> float:
+    """Return the largest exponent of what entries are multiplied by."""
+    if isinstance(layer, NeuronScaling):
+        return layer.degree * float(np.abs(strength).max())
+    return float(np.abs(np.linalg.eigvalsh(strength)).max())
