@@ -11,7 +11,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import IntArray
 from .block import Block, Scope, Shape
-from .layers import along, bias_leg, expecting, row, sizes, softmax
+from .layers import along, bias_leg, row, sizes, softmax
 from .norms import check_eps, rms_normalised
 from .tensor import Tensor
 from .wires import Leg, Wire
@@ -174,10 +174,6 @@ class Attention(Block):
 
     def positions(self, after: int) -> int:
         return max(after, 2)
-
-    def features(self, before: int) -> int:
-        expecting(before, self.d, self)
-        return self._outputs
 
 
 def _angle(half_tangent: Fraction, times: int) -> tuple[Fraction, Fraction]:

@@ -68,9 +68,16 @@ class Block:
         """Return how many positions it needs in, for `after` of them out, to show all that it can do."""
         return after
 
+    @property
+    def takes(self) -> int | None:
+        """The features that it takes, its field `inputs` or `d`; None if it takes any number."""
+        return getattr(self, "inputs", getattr(self, "d", None))
+
     def features(self, before: int) -> int:
-        """Return how many features come out for `before` in; ValueError if it takes another number."""
-        return before
+        """Return how many features come out for `before` in, its field `outputs` or `d`; ValueError if it takes another number."""
+        if self.takes not in (None, before):
+            raise ValueError(f"{self!r} takes {self.takes} features, but {before} come in")
+        return int(getattr(self, "outputs", None) or getattr(self, "d", before))
 
 
 def named(parts: tuple[Block, ...]) -> Iterator[tuple[str, Block]]:

@@ -9,7 +9,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import IntArray
 from .block import Block, Scope, Shape
-from .layers import along, expecting, sizes, softmax
+from .layers import along, sizes, softmax
 from .tensor import Tensor
 from .wires import DIAGONAL, SAME_FOR_ALL, Wire
 from .wiring import Wiring
@@ -56,10 +56,6 @@ class SwiGLU(Block):
         hidden = wiring.wire(f"{scope.name} hidden", self.hidden, along(scope["U"], 0), actions=DIAGONAL)
         hidden.read_by(along(scope["D"], 1))
         return wiring.wire(f"{scope.name} out", self.d, along(scope["D"], 0))
-
-    def features(self, before: int) -> int:
-        expecting(before, self.d, self)
-        return before
 
 
 @dataclass(frozen=True)
@@ -123,7 +119,3 @@ class Experts(Block):
         for e in range(self.experts):
             wiring.join(out, self._expert().connect(scope.within(str(e)), wiring, wire))
         return out
-
-    def features(self, before: int) -> int:
-        expecting(before, self.d, self)
-        return before

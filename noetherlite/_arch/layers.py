@@ -51,12 +51,6 @@ def softmax(scores: Tensor, mask: BoolArray | None = None) -> Tensor:
     return e * e.total().reciprocal()
 
 
-def expecting(before: int, inputs: int, block: Block) -> None:
-    """Raise unless as many features come in as the block takes."""
-    if before != inputs:
-        raise ValueError(f"{block!r} takes {inputs} features, but {before} come in")
-
-
 @dataclass(frozen=True)
 class Dense(Block):
     """Wx + b.
@@ -109,10 +103,6 @@ class Dense(Block):
             wiring.shared.append((W, wire, out))
         return out
 
-    def features(self, before: int) -> int:
-        expecting(before, self.inputs, self)
-        return self.outputs
-
 
 @dataclass(frozen=True)
 class LowRank(Block):
@@ -157,10 +147,6 @@ class LowRank(Block):
         out = wiring.wire(f"{scope.name} out", self.outputs, along(scope["B"], 0))
         out.is_free = False
         return out
-
-    def features(self, before: int) -> int:
-        expecting(before, self.inputs, self)
-        return self.outputs
 
 
 @dataclass(frozen=True)
@@ -216,10 +202,6 @@ class Embedding(Block):
 
     def positions(self, after: int) -> int:
         return max(after, self.positions_learned)
-
-    def features(self, before: int) -> int:
-        expecting(before, self.inputs, self)
-        return self.d
 
 
 @dataclass(frozen=True)
@@ -326,7 +308,3 @@ class Convolution(Block):
 
     def positions(self, after: int) -> int:
         return int((round(after ** (1 / self.dimensions)) + self.kernel - 1) ** self.dimensions)
-
-    def features(self, before: int) -> int:
-        expecting(before, self.inputs, self)
-        return self.outputs

@@ -370,7 +370,6 @@ def _first_inputs(chain: Chain) -> int:
     for block in chain.blocks:
         if isinstance(block, Chain):
             return _first_inputs(block)
-        for name in ("inputs", "d"):
-            if hasattr(block, name):
-                return int(getattr(block, name))
+        if block.takes is not None:
+            return block.takes
     raise ValueError("no block says how many features it takes; expected one of Dense, Embedding, Attention, …")

@@ -8,7 +8,7 @@ from fractions import Fraction
 from .._base import checks
 from .._base.types import IntArray
 from .block import Block, Scope, Shape
-from .layers import bias_leg, expecting, row, sizes
+from .layers import bias_leg, row, sizes
 from .tensor import Tensor
 from .wires import DIAGONAL, LINEAR, SAME_FOR_ALL, Wire
 from .wiring import Wiring
@@ -48,10 +48,6 @@ class _Norm(Block):
         """Return the wire that γ and β write to."""
         gains = bias_leg(scope["gain"]), bias_leg(scope["shift"])
         return wiring.wire(f"{scope.name} out", self.d, *gains, actions=DIAGONAL)
-
-    def features(self, before: int) -> int:
-        expecting(before, self.d, self)
-        return before
 
 
 @dataclass(frozen=True)
@@ -137,10 +133,6 @@ class RMSNorm(Block):
             return wiring.wire(f"{scope.name} out", self.d, bias_leg(scope["gain"]), actions=DIAGONAL)
         wire.permit(whole | {"rotate"})
         return wiring.wire(f"{scope.name} out", self.d, turning=wire)
-
-    def features(self, before: int) -> int:
-        expecting(before, self.d, self)
-        return before
 
 
 @dataclass(frozen=True)
