@@ -77,7 +77,8 @@ class Block:
         """Return how many features come out for `before` in, its field `outputs` or `d`; ValueError if it takes another number."""
         if self.takes not in (None, before):
             raise ValueError(f"{self!r} takes {self.takes} features, but {before} come in")
-        return int(getattr(self, "outputs", None) or getattr(self, "d", before))
+        outputs: int | None = getattr(self, "outputs", None)
+        return outputs or int(getattr(self, "d", before))
 
 
 def named(parts: tuple[Block, ...]) -> Iterator[tuple[str, Block]]:

@@ -12,23 +12,14 @@ from .wires import EVERYTHING, LINEAR, Generator, Leg, Wire, constant
 
 @dataclass
 class Wiring:
-    """The wires of a model, as its blocks are walked through.
+    """The wires of a model, as its blocks are walked through."""
 
-    Attributes
-    ----------
-    wires : list of Wire
-        All wires so far.
-    shared : list of (array, Wire, Wire)
-        Tensors that are used a second time, with the wire that they read there and the one that they write to.
-    tokens : list of (array, array)
-        Embeddings of one-hot tokens, and of the positions that are added.
-    added : list of (Leg, Leg)
-        Constants that are added to one stream, of which what lies between does not see a multiple of (1, …, 1).
-    """
-
-    wires: list[Wire] = field(default_factory=list)
+    wires: list[Wire] = field(default_factory=list)  # all wires so far
+    # tensors that are used a second time, with the wire that they read there and the one that they write to
     shared: list[tuple[IntArray, Wire, Wire]] = field(default_factory=list)
+    # embeddings of one-hot tokens, and of the positions that are added
     tokens: list[tuple[IntArray, IntArray]] = field(default_factory=list)
+    # constants that are added to one stream, of which what lies between does not see a multiple of (1, …, 1)
     added: list[tuple[Leg, Leg]] = field(default_factory=list)
 
     def wire(
@@ -120,20 +111,14 @@ class Wiring:
 
 @dataclass
 class Shared:
-    """The translations of tensors that are used twice, and of those of tokens and positions that are added.
+    """The translations of tensors that are used twice, and of those of tokens and positions that are added."""
 
-    Attributes
-    ----------
-    shifted : list
-        Tensors that one number may be added to: all wires that they write to do not see a multiple of (1, …, 1).
-    opposite : list
-        Embeddings of one-hot tokens and of positions: a vector added to all of these and subtracted from all of those.
-    exchanged : list of (array, array)
-        Constants of one stream: one number added to all entries of these and subtracted from all of those.
-    """
-
+    # tensors that one number may be added to: all wires that they write to do not see a multiple of (1, …, 1)
     shifted: list[IntArray]
+    # embeddings of one-hot tokens and of positions: a vector added to all of these and subtracted from all of
+    # those
     opposite: list[tuple[IntArray, IntArray]]
+    # constants of one stream: one number added to all entries of these and subtracted from all of those
     exchanged: list[tuple[IntArray, IntArray]]
 
     def generators(self, n_params: int) -> Iterator[Generator]:

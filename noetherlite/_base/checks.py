@@ -148,13 +148,7 @@ def dtype_name(value: object) -> str:
 
 
 def unmasked(value: Any, name: str) -> Any:
-    """Return `value` if it has no masked entries, since conversion to a plain array drops the mask.
-
-    Raises
-    ------
-    ValueError
-        If an entry is masked.
-    """
+    """Return `value`; ValueError if it has masked entries, since conversion to a plain array drops the mask."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         hidden = int(np.ma.getmaskarray(value).sum())
         raise ValueError(
@@ -172,12 +166,8 @@ def _numpy_has(dtype: Any) -> bool:
 def to_numpy(value: Any, name: str) -> Any:
     """Return an array or tensor of another framework as a NumPy array; any other value unchanged.
 
-    Floating-point types that NumPy lacks, such as bfloat16, become float64, which holds their numbers exactly.
-
-    Raises
-    ------
-    TypeError
-        If the tensor has no readable values: sparse, on PyTorch's meta device, traced or deleted by JAX.
+    Floating-point types that NumPy lacks, such as bfloat16, become float64, which holds their numbers exactly. TypeError if the
+    tensor has no readable values: sparse, on PyTorch's meta device, traced or deleted by JAX.
     """
     try:
         if hasattr(value, "detach"):  # a PyTorch tensor, which NumPy takes only without gradient and from the CPU
@@ -199,15 +189,7 @@ def numpy_array(value: Any, name: str) -> Any:
 
 
 def numbers(value: ArrayLike, name: str) -> Array:
-    """Return an array of real numbers of any shape, which may be NaN or infinite.
-
-    Raises
-    ------
-    TypeError
-        If the entries are not real numbers; a single bool is not one.
-    ValueError
-        If an entry is masked.
-    """
+    """Return an array of real numbers of any shape, which may be NaN or infinite; a single bool is no number."""
     value = to_numpy(unmasked(value, name), name)
     try:
         raw: Array = np.asarray(value)
@@ -220,15 +202,7 @@ def numbers(value: ArrayLike, name: str) -> Array:
 
 
 def array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...], dtype: str = "float64") -> Array:
-    """Return a finite, C-contiguous, aligned array of `dtype`; a copy only if one is needed.
-
-    Raises
-    ------
-    TypeError
-        If the entries are not real numbers.
-    ValueError
-        If the number of dimensions is wrong, or an entry is NaN or infinite.
-    """
+    """Return a finite, C-contiguous, aligned array of `dtype`; a copy only if one is needed."""
     raw = numbers(value, name)
     allowed = (ndim,) if isinstance(ndim, int) else ndim
     if raw.ndim not in allowed:

@@ -121,14 +121,8 @@ def arrays(path: Path, only: Collection[str] | None = None) -> dict[str, Any]:
     """Return the arrays of an .npz file, or only some of them, by their names.
 
     Archives that were unpacked and zipped again are read too: other files, and one folder around all arrays, are ignored.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file, nor one with .npz at its end.
-    ValueError
-        If it is no .npz file, is damaged, would take far more memory than the file is large, or holds Python objects,
-        which are never unpickled.
+    FileNotFoundError if there is no such file, nor one with .npz at its end; ValueError if it is no .npz file, is damaged, would
+    take far more memory than the file is large, or holds Python objects, which are never unpickled.
     """
     path = present(path)
     try:

@@ -9,17 +9,7 @@ _LEFT = "text-align: left; padding-right: 1em"
 
 
 def table(title: str, rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
-    """Return an HTML table of text; every cell is escaped, floats are shown with three digits.
-
-    Parameters
-    ----------
-    title : str
-        Shown above the table.
-    rows : iterable of sequences
-        The first cell of each is the row's label.
-    head : sequence of str
-        Labels of the columns, none by default.
-    """
+    """Return an HTML table of text; every cell is escaped, floats are shown with three digits; the first of a row is its label."""
     lines = [f"<tr>{''.join(_cell('th', cell) for cell in head)}</tr>"] if head else []
     for label, *cells in rows:
         lines.append(f"<tr>{_cell('th', label)}{''.join(_cell('td', cell) for cell in cells)}</tr>")

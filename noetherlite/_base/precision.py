@@ -40,22 +40,14 @@ class Span(Protocol):
 
 @dataclass(frozen=True)
 class Precision:
-    """Machine ε of the recorded parameters and of the gradients that moved them.
+    """Machine ε of the recorded parameters and of the gradients that moved them."""
 
-    Attributes
-    ----------
-    name : str
-        "float64", "float32", "bfloat16", "float16", "autocast" or, where blocks differ, "mixed".
-    eps, gradient : float
-        ε of the parameters, of the coarsest block where they differ, and of the forward and backward pass.
-    finer : tuple of (Span, float)
-        The blocks of finer numbers, and their ε.
-    """
-
-    name: str
+    name: str  # "float64", "float32", "bfloat16", "float16", "autocast" or, where blocks differ, "mixed"
+    # eps, gradient: ε of the parameters, of the coarsest block where they differ, and of the forward and backward
+    # pass
     eps: float
     gradient: float
-    finer: tuple[tuple[Span, float], ...] = ()
+    finer: tuple[tuple[Span, float], ...] = ()  # the blocks of finer numbers, and their ε
 
     def of(self, name: str) -> float:
         """Return ε of a block."""

@@ -13,23 +13,9 @@ _KINDS = {"f": "floating-point numbers", "i": "integers", "u": "unsigned integer
 
 
 def expect(arrays: Mapping[str, Any], name: str, kind: str, shape: tuple[int | None, ...]) -> Array:
-    """Return one array of a file after checking its kind and shape.
+    """Return one array of a file, of this kind ("f", "i" or "u") and shape, in which None stands for any length.
 
-    Parameters
-    ----------
-    arrays : mapping of str to ndarray
-        All arrays of the file.
-    name : str
-        Name of the array.
-    kind : {"f", "i", "u"}
-        Kind of its dtype.
-    shape : tuple of int or None
-        Its shape; None stands for any length.
-
-    Raises
-    ------
-    ValueError
-        If the array is missing, or its kind or shape is another.
+    ValueError if the array is missing, or its kind or shape is another.
     """
     if name not in arrays:
         raise ValueError(f"{name} is missing")
@@ -43,13 +29,7 @@ def expect(arrays: Mapping[str, Any], name: str, kind: str, shape: tuple[int | N
 
 
 def trajectory(header: Mapping[str, Any], arrays: Mapping[str, Any], law_arrays: Sequence[str]) -> None:
-    """Check header and arrays of the file of a run or an ensemble.
-
-    Raises
-    ------
-    ValueError
-        If an entry or array is missing or does not fit the others; the message names it.
-    """
+    """Check header and arrays of the file of a run or an ensemble; ValueError names what is missing or does not fit the others."""
     members = header.get("members", [])
     if type(members) is not list:
         raise ValueError(f"members must be of type list, got {members!r:.60}")

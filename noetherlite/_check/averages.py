@@ -47,22 +47,9 @@ def unknown(algorithm: Algorithm, n_params: int) -> Memory:
 class AverageSteps:
     """The steps of an optimiser between the rows of a recording, which are added one after the other.
 
-    Parameters
-    ----------
-    forces : Forces
-        The gradients that the optimiser takes.
-    U, precision
-        As for `StepCheck`.
-    first, t0 : int, float
-        Number of the step from row 0, and its time.
-    start : Memory
-        The averages before that step where they are known: zero at the start of a run.
-    recorded : tuple of str
-        Fields of `Memory` that are recorded.
-    motion : bool
-        Whether the samples of every step are known, so that ∇U is.
-    keep : bool
-        Whether the residuals of every step are stored.
+    `first` and `t0` are the number of the step from row 0 and its time, `start` the averages before it where they are known: zero at
+    the start of a run. `recorded`: fields of `Memory` that are recorded. `motion`: whether the samples of every step are known, so
+    that ∇U is. `keep`: whether the residuals of every step are stored.
     """
 
     def __init__(

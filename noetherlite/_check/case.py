@@ -13,28 +13,18 @@ EXACT = 1e-6
 
 @dataclass(frozen=True)
 class Case:
-    """One wrong step.
+    """One wrong step."""
 
-    Attributes
-    ----------
-    record : int
-        Row of the recording from which the step is taken.
-    rows, batches : ndarray and tuple
-        That row, the one before it (if `has_previous`) and the next, with their minibatches.
-    point, got, want : ndarray, shape (P,)
-        Where the gradient was taken, the gradient that the step implies, and ∇U.
-    noise : float
-        Round-off of |got|.
-    """
-
-    record: int
+    record: int  # row of the recording from which the step is taken
+    # rows, batches: that row, the one before it (if `has_previous`) and the next, with their minibatches
     rows: Float64Array
     batches: tuple[object, ...]
     has_previous: bool
+    # point, got, want: shape (P,): where the gradient was taken, the gradient that the step implies, and ∇U
     point: Float64Array
     got: Float64Array
     want: Float64Array
-    noise: float
+    noise: float  # round-off of |got|
 
     @property
     def here(self) -> int:

@@ -20,26 +20,15 @@ _PIECE = 1 << 16
 
 @dataclass(frozen=True)
 class Piece:
-    """Consecutive rows of a recording; the first is the last of the piece before.
+    """Consecutive rows of a recording; the first is the last of the piece before."""
 
-    Attributes
-    ----------
-    low : int
-        Number of the first row.
-    t : ndarray, shape (n,)
-        Times.
-    x, v, force : ndarray, shape (n, P)
-        Positions, velocities, and −∇U(x).
-    noise : ndarray, shape (n,)
-        Round-off of |v|.
-    """
-
-    low: int
-    t: Float64Array
+    low: int  # number of the first row
+    t: Float64Array  # shape (n,): times
+    # x, v, force: shape (n, P): positions, velocities, and −∇U(x)
     x: Float64Array
     v: Float64Array
     force: Float64Array
-    noise: Float64Array
+    noise: Float64Array  # shape (n,): round-off of |v|
 
     @property
     def rows(self) -> slice:
@@ -60,20 +49,7 @@ class Piece:
 class Path:
     """A recording of a flow; without recorded velocities they are differences of second order in the spacing.
 
-    Parameters
-    ----------
-    U : Potential
-        The potential.
-    rows : ndarray, shape (R, P)
-        Positions, in any precision; no copy is made.
-    t : ndarray, shape (R,)
-        Times.
-    dynamics : Dynamics
-        The flow.
-    velocity : array_like, shape (R, P), or None
-        Velocities, if they were recorded.
-    precision : Precision
-        Of the rows.
+    `rows` (R, P) are positions in any precision, of which no copy is made; `velocity` has the same shape.
     """
 
     def __init__(

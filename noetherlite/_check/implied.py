@@ -7,7 +7,7 @@ decay λy_k is subtracted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,66 +16,30 @@ from .._motion.base import Algorithm
 from .forces import Forces
 
 
-@dataclass(frozen=True, eq=False)
-class Implied:
-    """The gradients that K steps of a recording imply.
+class Implied(NamedTuple):
+    """The gradients that K steps of a recording imply."""
 
-    Attributes
-    ----------
-    record : ndarray of int, shape (K,)
-        Row of the recording that each gradient belongs to.
-    points : ndarray, shape (K, P)
-        Where it was taken, y_k.
-    gradient : ndarray, shape (K, P)
-        Its value F_k.
-    """
-
-    record: IntArray
-    points: Float64Array
-    gradient: Float64Array
+    record: IntArray  # shape (K,): row of the recording that each gradient belongs to
+    points: Float64Array  # shape (K, P): where it was taken, y_k
+    gradient: Float64Array  # shape (K, P): its value F_k
 
 
-@dataclass(frozen=True)
-class Steps:
-    """K steps of a recording: implied and expected gradients, with their round-off.
+class Steps(NamedTuple):
+    """K steps of a recording: implied and expected gradients, with their round-off."""
 
-    Attributes
-    ----------
-    record : ndarray of int, shape (K,)
-        Row of the recording from which each step is taken.
-    t : ndarray, shape (K,)
-        Its time.
-    points : ndarray, shape (K, P)
-        Where the gradient was taken.
-    got : ndarray, shape (K, P)
-        The gradient that the step implies.
-    want : ndarray, shape (K, P), or None
-        The gradient of U; None where the batches are not known.
-    noise : ndarray, shape (K,)
-        Round-off of |got|, the tolerance of |got − want|.
-    span : ndarray, shape (K, P), or None
-        Displacement over the unrecorded steps; None without such steps, where ⟨g, got⟩ = 0 exactly.
-    """
-
-    record: IntArray
-    t: Float64Array
-    points: Float64Array
-    got: Float64Array
-    want: Float64Array | None
-    noise: Float64Array
+    record: IntArray  # shape (K,): row of the recording from which each step is taken
+    t: Float64Array  # shape (K,): its time
+    points: Float64Array  # shape (K, P): where the gradient was taken
+    got: Float64Array  # shape (K, P): the gradient that the step implies
+    want: Float64Array | None  # shape (K, P), or None: the gradient of U; None where the batches are not known
+    noise: Float64Array  # shape (K,): round-off of |got|, the tolerance of |got − want|
+    # shape (K, P), or None: displacement over the unrecorded steps; None without such steps, where ⟨g, got⟩ = 0
+    # exactly
     span: Float64Array | None = None
 
     def part(self, steps: slice) -> Steps:
         """Return a slice of the steps."""
-        return Steps(
-            self.record[steps],
-            self.t[steps],
-            self.points[steps],
-            self.got[steps],
-            None if self.want is None else self.want[steps],
-            self.noise[steps],
-            None if self.span is None else self.span[steps],
-        )
+        return Steps._make(None if array is None else array[steps] for array in self)
 
 
 def implied(

@@ -12,22 +12,13 @@ from .._problem.potentials import Potential
 from .rows import ROUND_OFF
 
 _TRIALS = 16  # random points within round-off of a record; each lies on either side of a kink with even odds
-_PROBES = (
-    4  # of these, the ones that measure the conditioning; the smallest change counts, as only some of them cross a kink
-)
+_PROBES = 4  # of these, those that measure the conditioning: the smallest change counts, as only some cross a kink
 
 
 class Rounding:
     """Gradients of U, on all samples or on some, and their change when their argument is rounded at ε.
 
-    Parameters
-    ----------
-    U : Potential
-        The potential.
-    eps : float
-        Machine ε of the forward and backward pass.
-    clip : callable
-        What is done to a gradient before it is compared.
+    `eps` is machine ε of the forward and backward pass; `clip` is what is done to a gradient before it is compared.
     """
 
     def __init__(

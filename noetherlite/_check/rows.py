@@ -69,33 +69,19 @@ def distinct(value: float, other: float, digits: int = 4) -> str:
 
 @dataclass
 class Tally:
-    """Statistics of a row's residuals over the steps so far; their size does not depend on the number of steps.
+    """Statistics of a row's residuals over the steps so far; their size does not depend on the number of steps."""
 
-    Attributes
-    ----------
-    n, n_off : int
-        Number of steps, and of those with a residual beyond its tolerance.
-    beyond : ndarray of bool, shape `shape`
-        Components with a residual beyond its tolerance at any step.
-    first : tuple of int
-        (step, *component) of the first residual beyond its tolerance, the largest of that step; () if none is.
-    first_t : float
-        Its time.
-    decided : bool
-        Whether any tolerance was below a tenth of its scale.
-    worst : tuple of float
-        The largest |residual|/tolerance, with that |residual|, tolerance and scale.
-    finest : tuple of float
-        The tolerance and the scale at the step and component with the smallest tolerance/scale.
-    """
-
+    # n, n_off: number of steps, and of those with a residual beyond its tolerance
     n: int = 0
     n_off: int = 0
-    beyond: BoolArray | None = None
+    beyond: BoolArray | None = None  # shape `shape`: components with a residual beyond its tolerance at any step
+    # (step, *component) of the first residual beyond its tolerance, the largest of that step; () if none is
     first: tuple[int, ...] = ()
-    first_t: float = np.nan
-    decided: bool = False
+    first_t: float = np.nan  # its time
+    decided: bool = False  # whether any tolerance was below a tenth of its scale
+    # the largest |residual|/tolerance, with that |residual|, tolerance and scale
     worst: tuple[float, float, float, float] = (-1.0, 0.0, 0.0, 0.0)
+    # the tolerance and the scale at the step and component with the smallest tolerance/scale
     finest: tuple[float, float] = (np.inf, 0.0)
 
     def add(

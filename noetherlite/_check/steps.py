@@ -34,28 +34,10 @@ _Law = tuple[Float64Array, Float64Array, Float64Array]
 class StepCheck:
     """The check of an algorithm's steps; rows may be added one by one or many at once, with the same result.
 
-    Parameters
-    ----------
-    U, algorithm : Potential, Algorithm
-        The potential and the algorithm that the recording is compared with.
-    families : sequence of Family
-        The symmetries whose laws are checked.
-    precision : Precision
-        Precision of the rows and of the gradients.
-    t0 : float
-        Time of the first row.
-    every : int
-        Steps from row to row.
-    velocity : ndarray, shape (P,), or None
-        Velocity at the first row; None if it is not known.
-    motion : bool
-        Check the motion too, which needs the minibatches of every step.
-    keep : bool
-        Store the residuals of every step, for `CheckRow.residual` and figures.
-    first : int
-        Number of the step from the first row, counted from the start of the run; the first rate of a schedule is that of this step.
-    recorded : tuple of str
-        Fields of `Memory` that are recorded too.
+    `t0` and `velocity` (None if it is not known) are those of the first row, `every` the steps from row to row. `motion`: check the
+    motion too, which needs the minibatches of every step. `keep`: store the residuals of every step, for `CheckRow.residual` and
+    figures. `first`: number of the step from the first row, counted from the start of the run; the first rate of a schedule is that
+    of this step. `recorded`: fields of `Memory` that are recorded too.
     """
 
     def __init__(

@@ -95,52 +95,24 @@ class Output:
 
 @dataclass(frozen=True)
 class Job:
-    """A run that is ready to start.
+    """A run that is ready to start."""
 
-    Attributes
-    ----------
-    U : NetworkPotential
-        The potential.
-    algorithm : Algorithm or list of Algorithm
-        One, or one for each network of an ensemble.
-    start : ndarray, shape (P,) or (E, P)
-        Initial parameters; two axes for an ensemble.
-    arguments : dict
-        Further arguments of `integrate` or `ensemble`.
-    laws : list of str
-        Names of the laws that it watches.
-    output : Output
-        The section [output].
-    n_bytes : int
-        Memory that the run will hold.
-    """
-
-    U: NetworkPotential
-    algorithm: Algorithm | list[Algorithm]
-    start: Array
-    arguments: dict[str, Any]
-    laws: list[str]
-    output: Output
-    n_bytes: int
+    U: NetworkPotential  # the potential
+    algorithm: Algorithm | list[Algorithm]  # one, or one for each network of an ensemble
+    start: Array  # shape (P,) or (E, P): initial parameters; two axes for an ensemble
+    arguments: dict[str, Any]  # further arguments of `integrate` or `ensemble`
+    laws: list[str]  # names of the laws that it watches
+    output: Output  # the section [output]
+    n_bytes: int  # memory that the run will hold
 
 
 @dataclass
 class Config:
-    """A configuration file.
+    """A configuration file."""
 
-    Attributes
-    ----------
-    path : Path
-        The file.
-    errors : list of str
-        Its errors: section, key, value and what is expected.
-    content : dict, optional
-        Its content, if it has been read already.
-    """
-
-    path: Path
-    errors: list[str] = field(default_factory=list)
-    content: Mapping[str, Any] | None = None
+    path: Path  # the file
+    errors: list[str] = field(default_factory=list)  # its errors: section, key, value and what is expected
+    content: Mapping[str, Any] | None = None  # its content, if it has been read already
 
     def __post_init__(self) -> None:
         self._sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}

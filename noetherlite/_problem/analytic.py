@@ -17,14 +17,9 @@ class Analytic(ABC):
     """A potential given by a formula.
 
     Runs evaluate it in Python. `nl.symmetries` lists its known symmetries, and runs record their laws.
-
-    Attributes
-    ----------
-    n_params : int
-        P.
     """
 
-    n_params: int
+    n_params: int  # P
 
     @abstractmethod
     def evaluate(self, x: Array) -> tuple[Any, Array]:

@@ -25,62 +25,41 @@ class Pieces(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What is known of the activations of one name, and need not be known anywhere else.
+    """What is known of the activations of one name, and need not be known anywhere else."""
 
-    Attributes
-    ----------
-    examples : tuple of str
-        How it may be written.
-    sigma, d_sigma : callable
-        σ(c, z) and σ′(c, z, a) of numbers, a = σ(c, z); c is the parameter.
-    sigma_array, d_sigma_array : callable
-        (c, z) ↦ σ and (c, z) ↦ σ′ of arrays, the oracle's.
-    in_place : bool
-        Whether σ′ is a function of σ alone, so that z is not kept: d_sigma then gets a in the place of z.
-    parameter : callable or None
-        (c, as it is written, where) ↦ c, or a ValueError; None if it takes none.
-    default : float or None
-        c where none is written; None if it then has none.
-    required : bool
-        Whether c must be written.
-    d_parameter, d_parameter_array : callable or None
-        (c, z) ↦ ∂σ/∂c of numbers and of arrays, where c is trained, one per neuron, if none is written; σ(c/λ, λz) = λσ(c, z)
-        then.
-    pieces : callable or None
-        c ↦ σ on both sides of 0, if it is a power there.
-    mean_rule : {"", "hermite", "trapezoidal", "split"}
-        The rule by which E[σ(z)σ(z′)] of normal (z, z′) is summed: Gauss and Hermite's; the trapezoidal one, for σ with poles at ±iπ/c;
-        one that is split at 0, where σ is another analytic function on either side.
-    expectations : callable or None
-        (Σ(x, x′), Σ(x, x), Σ(x′, x′)) ↦ E[σ(z)σ(z′)] and E[σ′(z)σ′(z′)] of normal (z, z′), where they have a closed form.
-    over_slope, over_slope_integral : callable or None
-        (c, z) ↦ σ/σ′ and ∫_0^z σ/σ′ of arrays, where they are known: what gradient flow conserves on orthogonal samples is made of them.
-    analytic : bool
-        Whether σ is smooth for all z, so that averages over a normal z converge at once.
-    kinked : callable or None
-        c ↦ whether σ′ jumps somewhere, of those that have no pieces, which else decide.
-    parity : int
-        1 where σ(−z) = σ(z), −1 where σ(−z) = −σ(z), 0 where neither holds; of those that have pieces these decide.
-    """
-
-    examples: tuple[str, ...]
+    examples: tuple[str, ...]  # how it may be written
+    # sigma, d_sigma: σ(c, z) and σ′(c, z, a) of numbers, a = σ(c, z); c is the parameter
     sigma: functions.Scalar
     d_sigma: functions.Scalar
+    # sigma_array, d_sigma_array: (c, z) ↦ σ and (c, z) ↦ σ′ of arrays, the oracle's
     sigma_array: Callable[[Any, Array], Array]
     d_sigma_array: Callable[[Any, Array], Array]
+    # whether σ′ is a function of σ alone, so that z is not kept: d_sigma then gets a in the place of z
     in_place: bool = False
+    # (c, as it is written, where) ↦ c, or a ValueError; None if it takes none
     parameter: Callable[[float, str, str], float] | None = None
-    default: float | None = None
-    required: bool = False
+    default: float | None = None  # c where none is written; None if it then has none
+    required: bool = False  # whether c must be written
+    # d_parameter, d_parameter_array: (c, z) ↦ ∂σ/∂c of numbers and of arrays, where c is trained, one per neuron,
+    # if none is written; σ(c/λ, λz) = λσ(c, z) then
     d_parameter: functions.Scalar | None = None
     d_parameter_array: Callable[[Any, Array], Array] | None = None
-    pieces: Callable[[float], Pieces] | None = None
+    pieces: Callable[[float], Pieces] | None = None  # c ↦ σ on both sides of 0, if it is a power there
+    # {"", "hermite", "trapezoidal", "split"}: the rule by which E[σ(z)σ(z′)] of normal (z, z′) is summed: Gauss
+    # and Hermite's; the trapezoidal one, for σ with poles at ±iπ/c; one that is split at 0, where σ is another
+    # analytic function on either side
     mean_rule: str = ""
+    # (Σ(x, x′), Σ(x, x), Σ(x′, x′)) ↦ E[σ(z)σ(z′)] and E[σ′(z)σ′(z′)] of normal (z, z′), where they have a closed
+    # form
     expectations: Callable[[Array, Array, Array], tuple[Array, Array]] | None = None
+    # over_slope, over_slope_integral: (c, z) ↦ σ/σ′ and ∫_0^z σ/σ′ of arrays, where they are known: what gradient
+    # flow conserves on orthogonal samples is made of them
     over_slope: Callable[[Any, Array], Array] | None = None
     over_slope_integral: Callable[[Any, Array], Array] | None = None
-    analytic: bool = True
+    analytic: bool = True  # whether σ is smooth for all z, so that averages over a normal z converge at once
+    # c ↦ whether σ′ jumps somewhere, of those that have no pieces, which else decide
     kinked: Callable[[float], bool] | None = None
+    # 1 where σ(−z) = σ(z), −1 where σ(−z) = −σ(z), 0 where neither holds; of those that have pieces these decide
     parity: int = 0
 
     def __post_init__(self) -> None:

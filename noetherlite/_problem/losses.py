@@ -20,26 +20,15 @@ class Loss(ABC):
     """U = (1/N) Σ ℓ(f, y) of outputs f (N, n_L).
 
     A new one is a subclass with all of these members, and its line in `LOSSES` (`docs/extending.md`).
-
-    Attributes
-    ----------
-    functions : functions.Loss
-        ℓ and ∂ℓ/∂f of numbers for kernels, and of arrays for the oracle.
-    parameter : float
-        c of "huber(c)" and of "nll(c)", as they are written; else not used.
-    fewest_outputs : int
-        Least n_L that makes sense.
-    shift_invariant : bool
-        Whether a constant that is added to all outputs changes nothing, so that translations of them are symmetries.
-    saturates : bool
-        Whether ∂ℓ/∂f is a difference of numbers up to 1, whose round-off stays where the difference fades.
     """
 
-    parameter: float
+    parameter: float  # c of "huber(c)" and of "nll(c)", as they are written; else not used
     example: ClassVar[str]  # how it is written
-    fewest_outputs = 1
-    shift_invariant = False
-    saturates = False
+    fewest_outputs = 1  # least n_L that makes sense
+    shift_invariant = (
+        False  # whether a constant added to all outputs changes nothing, which makes translations symmetries
+    )
+    saturates = False  # whether ∂ℓ/∂f is a difference of numbers up to 1, whose round-off stays where that fades
 
     def __init__(self, parameter: float = 1.0) -> None:
         self.parameter = parameter
@@ -50,7 +39,7 @@ class Loss(ABC):
     @property
     @abstractmethod
     def functions(self) -> functions.Loss:
-        """ℓ and ∂ℓ/∂f."""
+        """ℓ and ∂ℓ/∂f of numbers for kernels, and of arrays for the oracle."""
 
     def constant(self, n_outputs: int) -> float:
         """Return the kernels' c."""

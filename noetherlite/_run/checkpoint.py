@@ -53,29 +53,17 @@ class CheckpointError(OSError):
 
 
 class CheckpointWriter:
-    """Writes the checkpoints of all runs to one file.
+    """Writes the checkpoints of all runs, at their start or restored, to one file.
 
-    Parameters
-    ----------
-    path : path-like
-        The file; .npz is added where it is missing.
-    every : int, float or None
-        Interval between checkpoints: steps if an int, seconds if a float; 60.0 by default.
-    runs : Runs
-        The runs, at their start or restored.
-    single : bool
-        Whether this is a single run, whose records have no leading axis in the file.
-
-    Attributes
-    ----------
-    error : str
-        The error of a failed write; '' if none failed.
+    `every` is the interval between checkpoints: steps if an int, seconds if a float; 60.0 by default. `single`: whether this is a
+    single run, whose records have no leading axis in the file.
     """
 
     def __init__(self, path: str | os.PathLike[str], every: float | None, runs: Runs, single: bool) -> None:
         self.path = suffixed(path, "checkpoint")
         self.every: int | float = _SECONDS if every is None else interval(every)
-        self.runs, self.single, self.error = runs, single, ""
+        self.runs, self.single = runs, single
+        self.error = ""  # of a failed write
         # Copies of the states, because runs in other threads continue while a checkpoint is written. Rows of the records that
         # are later than the copied state are ignored by `Runs.restore`.
         names = saved(runs.algorithms[0])
@@ -182,25 +170,13 @@ def interval(value: object) -> int | float:
 
 
 def unfinished(path: Path) -> bool:
-    """Return whether a run of the checkpoint has steps left to take.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As for `nl.resume`.
-    """
+    """Return whether a run of the checkpoint has steps left to take; errors are those of `nl.resume`."""
     header, arrays = checkpoint_file.read(path)
     return bool((arrays["state/counts"][:, layout.STEPS_DONE] < header["arguments"]["steps"]).any())
 
 
 def begun_as(path: Path, specification: Mapping[str, Any]) -> bool:
-    """Return whether a specification has the potential, algorithm and number of steps of a checkpoint.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As for `nl.resume`.
-    """
+    """Return whether a specification has the potential, algorithm and number of steps of a checkpoint; errors as in `nl.resume`."""
     header, _ = checkpoint_file.read(path)
     algorithm = header["algorithms"][0] if header["single"] else header["algorithms"]
     stored = json.loads(json.dumps({"potential": header["potential"], "steps": header["arguments"]["steps"]}))

@@ -27,21 +27,10 @@ _RECORDS = ("step", *layout.RECORDED, "params")
 
 
 class Fleet:
-    """Runs on the GPU, which advance together; a `Backend`.
+    """Runs on the GPU, which advance together; a `Backend`. Their algorithms are the same but for the time per step.
 
-    The host's arrays are copied to the GPU by the first call, and back by `collect`.
-
-    Parameters
-    ----------
-    runs : Runs
-        The runs; their algorithms are the same but for the time per step.
-    members : int
-        Not used: a GPU has its own threads.
-
-    Raises
-    ------
-    MemoryError
-        If the GPU has less memory free than they take, or a run has 2³² numbers in one array.
+    The host's arrays are copied to the GPU by the first call, and back by `collect`. `members` is not used: a GPU has its own threads.
+    MemoryError if the GPU has less memory free than they take, or a run has 2³² numbers in one array.
     """
 
     together = True

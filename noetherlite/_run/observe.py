@@ -20,21 +20,8 @@ Observe = Mapping[str, Callable[[Array], ArrayLike]]
 class Observables:
     """The functions x (P,) ↦ number or array that are evaluated at every record.
 
-    Parameters
-    ----------
-    U : Potential
-        The potential of the runs.
-    x : ndarray, shape (P,)
-        A start, where each function is evaluated once to learn the shape of its values.
-    observe : mapping of str to callable, optional
-        The functions by name.
-    record_sharpness : int, optional
-        k of the largest eigenvalues of the Hessian, under the name "sharpness".
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is not as described, or U has no Hessian.
+    Each is evaluated once at x, a start, to learn the shape of its values. `record_sharpness` is the number k of the largest
+    eigenvalues of the Hessian, under the name "sharpness". ValueError or TypeError if an argument is wrong, or U has no Hessian.
     """
 
     def __init__(self, U: Potential, x: Array, observe: Observe | None, record_sharpness: int | None) -> None:
@@ -62,10 +49,7 @@ class Observables:
     def values(self, x: Array) -> dict[str, Array]:
         """Return the value of every function at x, each of which is given a copy.
 
-        Raises
-        ------
-        ValueError, TypeError
-            If a value is no real number or array, or of another shape than the first.
+        ValueError or TypeError if a value is no real number or array, or of another shape than the first.
         """
         out = {}
         for name, shape in self.shapes.items():

@@ -28,22 +28,8 @@ BACKENDS = ("auto", "cpu", "reference", "cuda")
 class Plan:
     """What runs share: potential, precision, laws, and the coordinates they are integrated in.
 
-    Parameters
-    ----------
-    U : Potential
-        The potential.
-    watched : list of Family
-        The laws.
-    batch_size : int or None
-        Samples per gradient, all by default.
-    backend, dtype : str
-        As in `integrate`.
-    steps : int
-        Steps of a run.
-    reduce : bool or None
-        Whether to use input reduction; None: if it is faster.
-    moving : bool
-        Whether W_1 may move outside the inputs' span: the runs have an initial velocity or weight decay.
+    `reduce`: whether to use input reduction, None: if it is faster. `moving`: whether W_1 may move outside the inputs' span, as runs
+    have an initial velocity or weight decay. `batch_size`, `backend` and `dtype` are as in `integrate`.
     """
 
     def __init__(

@@ -39,24 +39,7 @@ class Start(NamedTuple):
 
 
 class Reduction:
-    """A network on data, in coordinates of the span of its inputs.
-
-    Parameters
-    ----------
-    U : NetworkPotential
-        The network, of two layers at least, and its data.
-    by_samples : bool
-        The basis: the samples, or orthonormal rows.
-
-    Attributes
-    ----------
-    U : NetworkPotential
-        The reduced potential, which the kernels integrate.
-    dual : int
-        `layout.Problem.dual`.
-    n_params : int
-        Number of coordinates.
-    """
+    """A network of two layers at least on data, in coordinates of the span of its inputs: the samples, or orthonormal rows."""
 
     def __init__(self, U: NetworkPotential, by_samples: bool) -> None:
         self.network, self.by_samples = U.network, by_samples
@@ -64,8 +47,9 @@ class Reduction:
         self.B = X if by_samples else _orthonormal_rows(X)
         net = U.network
         reduced = Network([len(self.B), *net.widths[1:]], list(net.activations), net.bias, net.loss)
+        # the reduced potential, which the kernels integrate
         self.U = NetworkPotential(reduced, times_transposed(U.X, self.B), U.y, **U.given_weights)
-        self.dual = reduced.n_params if by_samples else -1
+        self.dual = reduced.n_params if by_samples else -1  # of `layout.Problem`
         self.n_params = reduced.n_params + (net.widths[1] * len(self.B) if by_samples else 0)
         self.size = net.widths[1] * net.widths[0]  # of W_1, the first block of θ
         self.block = net.widths[1] * len(self.B)  # size of C, which takes its place

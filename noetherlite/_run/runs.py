@@ -19,33 +19,7 @@ from .plan import Plan
 class Runs:
     """E runs of a plan; every array has a leading axis of runs.
 
-    Parameters
-    ----------
-    plan : Plan
-        The plan that they share.
-    algorithms : tuple of E Algorithms
-        The algorithm of each run.
-    x0, v0 : ndarray, shape (E, P)
-        Initial parameters and velocities.
-    t0 : float
-        Initial time.
-    records : Records
-        The records that they write.
-    streams : tuple of E Batches
-        The minibatches of each run.
-    observables : Observables, optional
-        Functions of x to be recorded.
-
-    Attributes
-    ----------
-    state : State
-        The states, in the coordinates of the plan; zeros until `begin` is called for a new run.
-    method : rules.Method
-        The rules of the algorithms, which are of one class.
-    kernels : tuple of E layout.Algorithms
-        Their numbers, as the kernels read them.
-    observed : dict of str to ndarray, shape (E, R, …)
-        The values of the observables, NaN where they are not known yet.
+    Tuples have an entry for each run; `x0` and `v0` have the shape (E, P); `streams` are the minibatches.
     """
 
     def __init__(
@@ -62,13 +36,15 @@ class Runs:
         self.plan, self.algorithms, self.x0, self.v0, self.t0 = plan, algorithms, x0, v0, t0
         self.records, self.streams = records, streams
         self.observables = observables
+        # the values of the observables, (E, R, …), NaN where they are not known yet
         self.observed: dict[str, Array] = {} if observables is None else observables.empty(*records.step.shape)
-        self.method = algorithms[0].method
+        self.method = algorithms[0].method  # of all, which are of one class
         blocks = plan.U.network.blocks if isinstance(plan.U, NetworkPotential) else ()
         self.kernels = tuple(a.kernel(t0, blocks) for a in algorithms)
         for numbers in self.kernels:
             refuse_mixed(plan.watched, numbers)
         needs = {"with_moment": self.method.has_moment, "with_work": any(a.needs_work for a in algorithms)}
+        # in the coordinates of the plan; zeros until `begin` is called for a new run
         self.state = plan.state(len(algorithms), records.parts.shape[1] > 0, **needs)
 
     def __len__(self) -> int:

@@ -39,23 +39,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of numbers along one side of the plot.
+    """A range of numbers along one side of the plot."""
 
-    Attributes
-    ----------
-    low, high : float
-        Ends, as logarithms where `logarithmic`.
-    start, stop : float
-        Positions of the ends in the picture.
-    logarithmic : bool
-        Whether the axis is logarithmic.
-    """
-
+    # low, high: ends, as logarithms where `logarithmic`
     low: float
     high: float
+    # start, stop: positions of the ends in the picture
     start: float
     stop: float
-    logarithmic: bool
+    logarithmic: bool  # whether the axis is logarithmic
 
     @classmethod
     def over(cls, values: Float64Array, start: float, stop: float, logarithmic: bool) -> Axis:

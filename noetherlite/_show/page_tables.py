@@ -12,16 +12,9 @@ VERDICTS = {"holds": "holds", "broken": "broken", "not decidable": "undecided"} 
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], kind: str = "") -> str:
-    """Return a table in a scrolling box; a row of one string becomes one cell over all columns.
+    """Return a table in a scrolling box, text escaped; a row of one string becomes one cell over all columns.
 
-    Parameters
-    ----------
-    head : sequence of str
-        Labels of the columns, or none.
-    rows : iterable of sequences
-        Text, which is escaped, and numbers.
-    kind : str
-        Class of the table: "facts" for names and texts of any length.
+    `kind` is the class of the table: "facts" for names and texts of any length.
     """
     rows = list(rows)
     numeric = {j for row in rows for j, cell in enumerate(row) if _is_number(cell)}

@@ -69,16 +69,9 @@ def _seed_entry(seed: np.random.SeedSequence) -> dict[str, Any]:
 
 
 class Store:
-    """The folder of a sweep.
+    """The folder of a sweep, which is only read unless a manifest to be written is given.
 
-    Parameters
-    ----------
-    folder : Path
-        Its path.
-    manifest : dict, optional
-        The manifest of the sweep to be written; by default the folder is only read.
-    key_given : bool
-        Whether the key was given by the user, not made from the function's content.
+    `key_given`: whether the key was given by the user, not made from the function's content.
     """
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any] | None = None, key_given: bool = False) -> None:

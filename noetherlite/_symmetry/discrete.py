@@ -11,14 +11,8 @@ from .catalogue import FAMILIES
 def exact_law(name: str, algorithm: Algorithm, has_quantity: bool = True) -> str:
     """Return the exact discrete law of a symmetry under an algorithm, in Unicode.
 
-    Parameters
-    ----------
-    name : str
-        The symmetry's name, which is all that a record stores of it; a name in no catalogue is taken for a `Symmetry`.
-    algorithm : Algorithm
-        The algorithm, with its weight decay.
-    has_quantity : bool
-        Whether G is symmetric, so that there is a quantity Q.
+    A name is all that a record stores of a symmetry; one in no catalogue is taken for a `Symmetry`. `has_quantity`: whether G is
+    symmetric, so that there is a quantity Q.
     """
     family = FAMILIES.get(name.partition(":")[0], Symmetry)
     decays = algorithm.coupled_decay > 0 and (family.still or not family.skew)  # else ⟨g(x), x⟩ = ⟨Gx, x⟩ = 0

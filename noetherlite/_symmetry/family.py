@@ -134,37 +134,21 @@ class NoetherSymmetry(ABC):
 class Family(NoetherSymmetry, abstract=True):
     """A family of affine symmetries; `name` is its key in `Trajectory.laws`.
 
-    Attributes
-    ----------
-    symmetric : bool
-        Whether the family has a quantity Q: the G_c are symmetric, so that Q̇ = J, or the family contains their symmetric parts.
-    objection : str
-        Why this is not a symmetry of its network; empty if it is one.
-    batchwise : bool
-        Whether it is a symmetry of the loss of every minibatch; rotations need the whole data set.
-    still, skew : bool
-        Whether G = 0, and whether ⟨Gv, v⟩ = 0 (which G = 0 implies), for all of the class: such terms drop out of its laws.
-    summable : bool
-        Whether there is a law of the sum over the neurons of a layer.
-    reducible : bool
-        Whether its law can be recorded where the first layer is trained in the span of the inputs.
-    condition : str
-        A condition on the data, as text; empty if the symmetry follows from the network.
-
     Notes
     -----
     A new family is a file beside this one, with a subclass that has all abstract members, and a row of
     `catalogue.FAMILIES`; `docs/extending.md` describes its part in the kernels.
     """
 
+    # whether there is a quantity Q: the G_c are symmetric, so that Q̇ = J, or the family contains their symmetric parts
     symmetric: bool
-    objection = ""
-    batchwise = True
-    still = False
-    skew = False
-    summable = False
-    reducible = False
-    condition = ""
+    objection = ""  # why this is not a symmetry of its network; empty if it is one
+    batchwise = True  # whether it is a symmetry of the loss of every minibatch; rotations need the whole data set
+    still = False  # whether G = 0, for all of the class: such terms drop out of its laws
+    skew = False  # whether ⟨Gv, v⟩ = 0, which G = 0 implies
+    summable = False  # whether there is a law of the sum over the neurons of a layer
+    reducible = False  # whether its law can be recorded where the first layer is trained in the span of the inputs
+    condition = ""  # a condition on the data, as text; empty if the symmetry follows from the network
 
     @classmethod
     def of(cls, network: Network) -> list[Self]:

@@ -13,24 +13,12 @@ Formula = tuple[str, str]  # a law in LaTeX, and its place in the paper
 
 @dataclass(frozen=True)
 class DynamicsNotation:
-    """The coefficients of a dynamics as LaTeX.
+    """The coefficients of a dynamics as LaTeX."""
 
-    Attributes
-    ----------
-    name : str
-        The paper's name of the dynamics.
-    mass : str
-        m, "" for 1 and "0" for 0.
-    friction : str
-        c(t), "" for none.
-    factor : str
-        μ(t), "" for 1.
-    """
-
-    name: str
-    mass: str
-    friction: str
-    factor: str
+    name: str  # the paper's name of the dynamics
+    mass: str  # m, "" for 1 and "0" for 0
+    friction: str  # c(t), "" for none
+    factor: str  # μ(t), "" for 1
 
     @property
     def first_order(self) -> bool:

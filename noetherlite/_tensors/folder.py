@@ -18,17 +18,10 @@ _WORD = {word: kind for kind, words in (("params", _PARAMS), ("grads", _GRADS)) 
 
 @dataclass(frozen=True)
 class Pair:
-    """Files of one step.
+    """Files of one step."""
 
-    Attributes
-    ----------
-    label : str
-        What their names have in common.
-    params, grads : Path
-        One file, where it holds both.
-    """
-
-    label: str
+    label: str  # what their names have in common
+    # params, grads: one file, where it holds both
     params: Path
     grads: Path
 

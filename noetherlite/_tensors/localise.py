@@ -92,18 +92,10 @@ def coverage(laws: Sequence[Law], tensors: Sequence[str]) -> Coverage:
 
 @dataclass(frozen=True)
 class Factor:
-    """The factor by which the gradient of a tensor is wrong, relative to the other tensors of its group.
+    """The factor by which the gradient of a tensor is wrong, relative to the other tensors of its group."""
 
-    Attributes
-    ----------
-    value : float
-        The factor; 0 for a gradient that is zero.
-    others : tuple of str
-        The other tensors.
-    """
-
-    value: float
-    others: tuple[str, ...] = ()
+    value: float  # the factor; 0 for a gradient that is zero
+    others: tuple[str, ...] = ()  # the other tensors
 
 
 def factors(D: Float64Array, tensors: Sequence[str], coverage: Coverage, g: Mapping[str, Array]) -> dict[str, Factor]:

@@ -18,24 +18,13 @@ NEARLY = 1e-6  # singular values below that are no round-off are those of what n
 
 @dataclass(frozen=True)
 class NullSpace:
-    """Relations Σ_ℓ c_ℓ column_ℓ = 0 that no given relation implies.
+    """Relations Σ_ℓ c_ℓ column_ℓ = 0 that no given relation implies."""
 
-    Attributes
-    ----------
-    relations : ndarray, shape (m, L)
-        Coefficients, a sparse basis.
-    gap : float
-        The smallest singular value that is not zero over the largest that is.
-    nearly : ndarray, shape (k, L)
-        Coefficients of relations that hold far better than chance, but not to round-off.
-    nearly_to : float
-        The largest of their singular values.
-    """
-
-    relations: Float64Array
-    gap: float
+    relations: Float64Array  # shape (m, L): coefficients, a sparse basis
+    gap: float  # the smallest singular value that is not zero over the largest that is
+    # shape (k, L): coefficients of relations that hold far better than chance, but not to round-off
     nearly: Float64Array
-    nearly_to: float = 0.0
+    nearly_to: float = 0.0  # the largest of their singular values
 
 
 def relations(columns: Float64Array, scales: Float64Array, eps: float, implied: Float64Array) -> NullSpace:

@@ -19,18 +19,11 @@ _ALL = slice(None)
 
 
 def relative(eps: float, summands: int) -> float:
-    """Return the round-off of a gradient relative to its size.
+    """Return the round-off of a gradient relative to its size; 0 summands stand for some thousands, which libraries sum in blocks.
 
     That of a sum of N terms, one after the other, has the standard deviation ε√N/√24 relative to the sum: N roundings of partial
     sums S_k of size √(k/N) |S_N|, whose signs are as good as random, each uniform within ε|S_k|/2. Five of these are allowed. What
     is narrower than single precision is summed in single precision.
-
-    Parameters
-    ----------
-    eps : float
-        Machine ε of the numbers.
-    summands : int
-        N; 0 for some thousands, whose sum libraries take in blocks.
     """
     return _NUMBERS * eps + min(eps, EPSILON["float32"]) * math.sqrt(summands)
 
@@ -42,13 +35,7 @@ def many_summands(excess: float) -> str:
 
 
 def checked_summands(summands: object) -> int | None:
-    """Return the argument `summands`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is neither None nor a positive integer.
-    """
+    """Return the argument `summands`: None or a positive integer."""
     return None if summands is None else checks.integer(summands, "summands", minimum=1)
 
 
@@ -64,14 +51,10 @@ class Levels:
 
     A gradient near a minimum is a sum of terms that cancel, and its round-off is that of the terms, which are not known. It grows
     gradually while they do, or while what it is compared with shrinks; a fault comes from one check to the next.
-
-    Attributes
-    ----------
-    worst, tolerance, limit : ndarray, shape (laws,)
-        The ratio that was largest relative to what was allowed, what was allowed, and what is broken; zeros before the first check.
     """
 
     def __init__(self, n_laws: int) -> None:
+        # by law: the ratio that was largest relative to what was allowed, what was allowed, and what is broken
         self.worst, self.tolerance, self.limit = np.zeros(n_laws), np.zeros(n_laws), np.zeros(n_laws)
         self._level = np.zeros(n_laws)  # the largest ratio within the limit, in tolerances of one check
         self._factor = np.ones(n_laws)  # tolerances of one check that are allowed

@@ -12,13 +12,7 @@ AVERAGES = ("exp_avg", "momentum_buffer", "mu", "trace")  # what PyTorch and Opt
 
 
 def aligned(tree: Mapping[str, Any], names: Sequence[str], called: str) -> dict[str, Any]:
-    """Return the entries with these names, whatever prefix all of them have: "model.", "module.".
-
-    Raises
-    ------
-    ValueError
-        If an entry is missing, or several prefixes are possible.
-    """
+    """Return the entries with these names, whatever prefix all have: "model.", "module."; ValueError if one lacks, or several fit."""
     if not names or all(name in tree for name in names):
         return {name: tree[name] for name in names}
     first = names[0]
@@ -37,20 +31,10 @@ def aligned(tree: Mapping[str, Any], names: Sequence[str], called: str) -> dict[
 def averages_in(state: Tree, names: Sequence[str], called: str) -> dict[str, Any]:
     """Return the averaged gradients that an optimiser's state holds, by the names of its parameters as far as they are known.
 
-    Parameters
-    ----------
-    state : tree
-        Averages by the names of parameters; a `state_dict` of an optimiser of PyTorch, or a part of a checkpoint; or entries
-        called `NAME.exp_avg`, `exp_avg.NAME`, `0.mu.NAME` and the like, with dots or slashes.
-    names : sequence of str
-        Names of all parameters in the order of the model, by which PyTorch numbers them if it has no names.
-    called : str
-        What the argument is called in messages.
-
-    Raises
-    ------
-    ValueError
-        If there are no averages, or their parameters cannot be told.
+    A state has averages by the names of parameters; or is a `state_dict` of an optimiser of PyTorch, or a part of a checkpoint; or has
+    entries called `NAME.exp_avg`, `exp_avg.NAME`, `0.mu.NAME` and the like, with dots or slashes. `names` are all parameters in the
+    order of the model, by which PyTorch numbers them if it has no names; `called` is the argument's name in messages. ValueError if
+    there are no averages, or their parameters cannot be told.
     """
     torch_state = _torch_state(state)
     if torch_state is not None:

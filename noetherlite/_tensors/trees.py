@@ -22,30 +22,12 @@ Tree = Any
 def named_arrays(
     tree: Tree, name: str, only: Container[str] | None = None, *, may_be_infinite: bool = False
 ) -> tuple[dict[str, Array], float]:
-    """Return the arrays of a tree by their dotted names, in the order of the tree, and the largest machine ε among them.
+    """Return the arrays of a tree by their dotted names, in its order, and machine ε of the widest rounding among their formats.
 
-    Parameters
-    ----------
-    tree : mapping, sequence, dataclass, or nested ones of array_like
-        For example a `state_dict`, `dict(model.named_parameters())`, a tree of parameters of Flax or a model of Equinox.
-    name : str
-        What the argument is called in messages.
-    only : container of str, optional
-        Names of the entries to read; all by default.
-    may_be_infinite : bool
-        Leave it to the caller to look for entries that are not finite, by `require_finite`.
-
-    Returns
-    -------
-    dict of str to ndarray
-        float64 or float32; narrower formats are widened to float64, which is exact.
-    float
-        Machine ε of the widest rounding among the formats.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an entry is None, sparse, empty, not an array of real numbers, or not finite.
+    A tree is a mapping, sequence or dataclass of arrays, or nested ones: a `state_dict`, `dict(model.named_parameters())`, parameters
+    of Flax, a model of Equinox. Arrays are float64 or float32; narrower formats are widened to float64, which is exact. `only`: names
+    of the entries to read. `may_be_infinite`: leave it to the caller to look for entries that are not finite, by `require_finite`.
+    TypeError or ValueError if an entry is None, sparse, empty, not an array of real numbers, or not finite.
     """
     if hasattr(tree, "dtype") or _children(tree) is None:
         raise TypeError(f"{name} must be a mapping of names to arrays, got {checks.describe(tree)}")

@@ -15,18 +15,9 @@ def splits_of(
 ) -> dict[str, Splits]:
     """Return for every tensor the sizes that each of its axes is seen as.
 
-    Parameters
-    ----------
-    shapes : mapping of str to tuple of int
-        The tensors.
-    views : mapping, optional
-        {"attn.c_attn.weight": {"axis": 1, "shape": (3, heads, width)}}: that axis is seen as three. A name may also be the
-        end of several tensors' names, as "c_attn.weight" is.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a view names no tensor, an axis that it has not, or sizes whose product is not that of the axis.
+    Views are {"attn.c_attn.weight": {"axis": 1, "shape": (3, heads, width)}}: that axis is seen as three. A name may also be the end
+    of several tensors' names, as "c_attn.weight" is. TypeError or ValueError if a view names no tensor, an axis that it has not, or
+    sizes whose product is not that of the axis.
     """
     splits: dict[str, Splits] = {name: tuple((n,) for n in shape) for name, shape in shapes.items()}
     if views is None:

@@ -43,23 +43,11 @@ def second_order(
     rate: Float64Array,
     square: Float64Array,
 ) -> Float64Array:
-    """Return Q(t) of shape (R, K) by the equation above.
+    """Return Q(t) of shape (R, K) by the equation above, at the steps k (R,), times kh, of a `GD` or `HeavyBall`.
 
-    Parameters
-    ----------
-    algorithm : GD or HeavyBall
-        Gives h, β and λ.
-    kappa : float
-        κ.
-    step : ndarray of int, shape (R,)
-        Steps k, at times kh.
-    start, rate : ndarray, shape (K,)
-        Q and ⟨∇Q, v⟩ at t_0, v the initial velocity.
-    square : ndarray, shape (R − 1, K)
-        Mean of B(ẋ, ẋ) over each interval, taken as constant within it.
+    `start` and `rate` (K,) are Q and ⟨∇Q, v⟩ at t_0, v the initial velocity; `square` (R − 1, K) is the mean of B(ẋ, ẋ) over each
+    interval, taken as constant within it.
 
-    Notes
-    -----
     The difference of the initial velocity v from that of the slow motion decays within a few steps. It displaces Q by
     hβ/(1 − β) times itself in the run, and by m/(1 − β) times in the equation; the two agree for
     Q̇(t_0) = (2β⟨∇Q, v⟩ − κλQ)/(1 + β).
