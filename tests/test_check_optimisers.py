@@ -254,14 +254,22 @@ def test_rates_by_block_sharpness_awareness_and_schedules_of_second_order(algori
     if "lr" in settings:
         t = other.times(start.get("t0", 0.0), np.arange(21))
     assert nl.check(U, run.params, t, other, **states).verdict == "broken"
-    if not algorithm.needs_work:
+    if algorithm.starts_anywhere:
         assert nl.check(U, run.params[::5], run.t[::5], algorithm, every=5).ok
-    else:
-        with pytest.raises(ValueError, match="for recordings with steps between the rows"):
-            nl.check(U, run.params[::5], dynamics=algorithm, every=5)
-        if algorithm.sam:
-            with pytest.raises(ValueError, match="batches must be given"):
-                nl.check(U, run.params, dynamics=algorithm, minibatches=True)
+        t = t if t is None else t[::5]
+        assert nl.check(U, run.params[::5], t, other, every=5).verdict == "broken"
+    if algorithm.sam:
+        with pytest.raises(ValueError, match="batches must be given"):
+            nl.check(U, run.params, dynamics=algorithm, minibatches=True)
+
+
+def test_a_frozen_block_must_not_move_between_rows_either():
+    algorithm = nl.HeavyBall({"W1": 0.0, "rest": 0.02})
+    rows = nl.integrate(U, algorithm, X0, 20, record_every=4, record_params=True, backend="reference").params
+    assert nl.check(U, rows, dynamics=algorithm, every=4).motion["W2"].verdict == "holds"
+    rows = rows.copy()
+    rows[3:, :2] += 1e-9
+    assert nl.check(U, rows, dynamics=algorithm, every=4).motion["W1"].verdict == "broken"
 
 
 def test_accumulated_gradients_are_those_of_all_their_samples():
@@ -272,6 +280,7 @@ def test_accumulated_gradients_are_those_of_all_their_samples():
         x = x - 0.05 * 0.5 * (U.part(batches[k][:3]).gradient(x) + U.part(batches[k][3:]).gradient(x))
         rows.append(x)
     algorithm = nl.GD(0.05, grad_accumulation=2)
+    assert nl.check(U, rows[::4], dynamics=algorithm, batches=batches, every=4).ok
     assert nl.check(U, rows, dynamics=algorithm, batches=batches).ok
     assert nl.check(U, rows, dynamics=algorithm, batches=[batch[:3] for batch in batches]).verdict == "broken"
 

@@ -1,5 +1,7 @@
 """Yoshida, ImplicitMidpoint, RK4, ProjectedGD: steps against independent ones, their exact laws, what they keep, and what they do not."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from problems import EPS, problem
@@ -353,11 +355,43 @@ def test_recordings_of_every_step_are_checked_by_taking_the_steps_again(algorith
     assert "W2" in str(report)
 
 
-def test_recordings_of_projected_descent_and_of_minibatches_are_refused_or_not_decided():
-    run = nl.integrate(U, nl.ProjectedGD(0.05), X0, STEPS // 2, record_params=True, backend="reference")
-    report = nl.check(U, run.params, run.t, nl.ProjectedGD(0.05))
-    assert report.verdict == "not decidable"
-    assert "do not tell the gradients of ProjectedGD" in str(report.limits)
+def test_recordings_of_projected_descent_are_checked_by_taking_the_steps_again():
+    """The controls: a rate, a ρ, a block's gradient, a descent that is not projected, and levels other than those of the start."""
+    batches = [np.random.default_rng(k).permutation(9)[:4] for k in range(STEPS)]
+    for algorithm, wrong in (
+        (nl.ProjectedGD(0.05, weight_decay=0.1, clip=0.3), {"lr": 0.05005}),
+        (nl.ProjectedGD(np.linspace(0.05, 0.01, STEPS)), {"lr": 0.05}),
+        (nl.SAM(nl.ProjectedGD(0.05), 0.1), {"sam": 0.1001}),
+    ):
+        run = nl.integrate(U, algorithm, X0, STEPS // 2, record_params=True, backend="reference")
+        for every in (1, 2):
+            rows = run.params[::every]
+            assert nl.check(U, rows, dynamics=algorithm, every=every).ok
+            other = dataclasses.replace(algorithm, **wrong)
+            assert nl.check(U, rows, dynamics=other, every=every).verdict == "broken"
+        watch = nl.Monitor(U, algorithm)
+        for row in run.params:
+            watch.step(row)
+        assert watch.report().ok
+    algorithm, x, rows = nl.ProjectedGD(0.05), X0.copy(), [X0]
+    for batch in batches:
+        x = nl.integrate(U.part(batch), algorithm, x, 1, backend="reference").x
+        rows.append(x)
+    assert nl.check(U, rows, dynamics=algorithm, batches=batches).ok
+    assert nl.check(U, rows, dynamics=algorithm, batches=batches[::-1]).verdict == "broken"
+    with pytest.raises(ValueError, match="minibatches must be False with ProjectedGD"):
+        nl.check(U, rows, dynamics=algorithm, minibatches=True)
+    descent = nl.integrate(U, nl.GD(0.05), X0, STEPS // 2, record_params=True, backend="reference")
+    report = nl.check(U, descent.params, dynamics=algorithm)
+    assert report.laws["scaling:1"].verdict == report.motion["W1"].verdict == "broken"
+    rows = nl.integrate(U, algorithm, X0, STEPS // 2, record_params=True, backend="reference").params
+    later = nl.integrate(U, algorithm, 1.001 * rows[10], STEPS // 2, record_params=True, backend="reference").params
+    report = nl.check(U, np.concatenate([rows[:10], later]), dynamics=algorithm)
+    assert report.motion["W1"].tally.n_off > 10  # not only the step that left the levels
+
+
+def test_recordings_of_several_gradients_a_step_and_of_minibatches_are_refused():
+    run = nl.integrate(U, nl.RK4(0.05), X0, STEPS // 2, record_params=True, backend="reference")
     with pytest.raises(ValueError, match="minibatches must be False with RK4"):
         nl.check(U, run.params, run.t, nl.RK4(0.05), minibatches=True)
     with pytest.raises(ValueError, match=r"batches.* not supported for RK4.*4 gradients per step"):

@@ -218,11 +218,9 @@ def _stepwise(
             f"minibatches=True with every={every} needs batches=, the samples of every step between the rows"
         )
     if minibatches and every == 1 and is_replayed(algorithm, every):
-        raise ValueError(f"minibatches must be False with {algorithm}, which takes several gradients per step")
+        raise ValueError(f"minibatches must be False with {algorithm}, whose steps are taken again, with their samples")
     if every > 1 and recorded:
         raise ValueError(f"every={every} is not possible with recorded averages, which are those of single steps")
-    if every > 1:
-        algorithm.refuse_beyond_numbers("recordings with steps between the rows")
     if algorithm.sam and minibatches and batches is None:
         raise ValueError(
             f"batches must be given with {algorithm}: where its gradients were taken depends on the samples"

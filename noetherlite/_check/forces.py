@@ -52,3 +52,7 @@ class Forces:
     def decay(self, x: Float64Array) -> Float64Array:
         """Return λx of the decay that is part of the gradient."""
         return np.asarray(self._decay * x)
+
+    def of_displacement(self, d: Float64Array) -> Float64Array:
+        """Return a displacement in the metric, as the force is that makes it; 0 in blocks that a rate of 0 freezes."""
+        return np.asarray(d * (np.asarray(self.shares) > 0) / self.metric)

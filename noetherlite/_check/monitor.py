@@ -78,10 +78,10 @@ class Monitor:
         self._every = checks.integer(every, "every", minimum=1)
         if algorithm.has_schedule and not algorithm.rates:
             raise ValueError("lr must be an array with a rate for each step, as nobody knows how many there will be")
-        if self._every > 1:
-            algorithm.refuse_beyond_numbers("recordings with steps between the rows")
         if minibatches and self._every == 1 and is_replayed(algorithm, 1):
-            raise ValueError(f"minibatches must be False with {algorithm}, which takes several gradients per step")
+            raise ValueError(
+                f"minibatches must be False with {algorithm}, whose steps are taken again, with their samples"
+            )
         if algorithm.sam and minibatches:
             raise ValueError(
                 f"minibatches must be False with {algorithm}: where its gradients were taken depends on the samples"

@@ -101,6 +101,8 @@ def batch_of_row(U: Potential, value: Any, name: str, every: int, algorithm: Alg
         raise ValueError(
             f"{name} with every={every} is not supported for {algorithm}, which takes {'two' if n == 2 else n} gradients per step"
         )
+    if every == 1:
+        return (batch_of(U, value, name),)
     if not isinstance(value, Sequence | np.ndarray) or len(value) != every:
         raise ValueError(
             f"{name} must have {every} arrays of sample indices, one per step, got {checks.describe(value)}"

@@ -13,7 +13,9 @@ from .._base.types import Float64Array
 from .._motion.base import Algorithm
 from .._motion.recorded import clipped, from_step, gains
 from .._problem.potentials import Potential
+from .forces import Forces
 from .implied import Steps
+from .projection import Levels
 from .rounding import Rounding
 from .rows import ROUND_OFF
 
@@ -76,13 +78,16 @@ class Replay:
     def __init__(
         self,
         U: Potential,
-        algorithm: Algorithm,
+        forces: Forces,
         precision: Precision,
         t0: float,
         every: int,
         velocity: Float64Array | None,
     ) -> None:
+        algorithm = forces.algorithm
         self.U, self.algorithm, self.precision, self.t0, self.every = U, algorithm, precision, t0, every
+        self._forces = forces
+        self._levels = Levels(U) if algorithm.projects else None
         self.solved = False  # whether the velocity was solved from the first rows
         self.lost: list[int] = []  # rows whose replay with the tracked velocity was not finite
         self._here = algorithm  # with the rates from the present row on
@@ -103,6 +108,8 @@ class Replay:
     def steps(self, x: Float64Array, low: int, batches: Sequence[object]) -> Steps | None:
         """Return the steps between rows x, the first of which is row `low`, that have not been checked yet."""
         rows: list[tuple[Any, ...]] = []
+        if low == 0 and self._levels is not None:
+            self._levels.start(x[0])
         while self._next - low < x.shape[0] - 1:
             i = self._next - low
             if (row := self._between(self._next, x[i], x[i + 1], batches[i])) is not None:
@@ -134,10 +141,11 @@ class Replay:
         walks += [self._twin(i, end, t, batch, rough) for i in range(_TWINS)]
         self._fresh = False
         misses = [row - replayed for row, (replayed, _, _) in zip(rows, walks, strict=True)]
+        as_force = self._forces.of_displacement
         weight = a * self._lag + b
         bare = self._round_off(0.5 * (end + following), mean)
-        spread = max(float(np.linalg.norm(miss - misses[0])) for miss in misses[1:]) / abs(weight)
-        bend, size = self._bend, float(np.linalg.norm(misses[0])) / abs(weight)
+        spread = max(float(np.linalg.norm(as_force(miss - misses[0]))) for miss in misses[1:]) / abs(weight)
+        bend, size = self._bend, float(np.linalg.norm(as_force(misses[0]))) / abs(weight)
         if a != 0 and size > ROUND_OFF * bare:
             doubt = max(self._doubt / abs(weight), ROUND_OFF * (bare + spread + bend))
             bend = max(bend, self._nonlinearity(x, t, batch, end, min(1.0, doubt / size) / a * misses[0]) / abs(weight))
@@ -151,7 +159,8 @@ class Replay:
         if not np.isfinite(spread) or (self.solved and self._angle(x, gradient) >= np.pi):
             spread = np.inf
         noise = ROUND_OFF * (bare + spread + bend)
-        return k, t, 0.5 * (end + following), mean + misses[0] / weight, mean, noise, following - x
+        missed = misses[0] / (weight * self._forces.metric)  # a frozen block that moves is beyond all round-off
+        return k, t, 0.5 * (end + following), mean + missed, mean, noise, following - x
 
     def _lose(self, k: int) -> None:
         """Start again at the next row with an unknown velocity, as the replay with the tracked one is not finite."""
@@ -181,7 +190,8 @@ class Replay:
         second_differences = []
         for shift in _SHIFTS:
             ends = [self._walk(x, self._velocities[0] + sign * shift * change, t, batch)[0] for sign in (1, -1)]
-            second_differences.append(float(np.linalg.norm(ends[0] + ends[1] - 2 * end)))
+            bent = self._forces.of_displacement(ends[0] + ends[1] - 2 * end)
+            second_differences.append(float(np.linalg.norm(bent)))
         return max(second_differences) if np.isfinite(second_differences).all() else np.inf
 
     def _remainder(self, x: Float64Array, gradient: Float64Array, c: float, part: float) -> float:
@@ -252,17 +262,22 @@ class Replay:
         """Return x and v at the next row, and the mean gradient; a random error of size `rough` is added to every gradient."""
         total, count = np.zeros_like(x), 0
 
-        def gradient(j: int, y: Float64Array) -> Float64Array:
+        forces, levels = self._forces, self._levels
+
+        def force(j: int, y: Float64Array) -> Float64Array:
             nonlocal total, count
-            samples = None if batch is None else batch[j]  # type: ignore[index]
-            out = self._rounding.of(samples).gradient(y) if np.isfinite(y).all() else np.full_like(y, np.nan)
+            V = self._rounding.of(None if batch is None else batch[j])  # type: ignore[index]
+            out = V.gradient(forces.point(V, y)) if np.isfinite(y).all() else np.full_like(y, np.nan)
             if rough > 0:
                 out = out + self._rng.normal(0.0, rough / np.sqrt(out.size), out.size)
             total, count = total + out, count + 1
-            return out
+            return np.asarray(forces.shares * (forces.clip(out) + forces.decay(y)))
+
+        def ended(y: Float64Array) -> Float64Array:
+            return rounded(y if levels is None else levels.onto(y))
 
         with np.errstate(over="ignore", invalid="ignore"):
-            x, v = walk(self._here, x, v, t, self.every, gradient, rounded)
+            x, v = self._here.walk(x, v, t, self.every, force, ended)
         return x, v, total / count
 
     def _response(self, t: float) -> tuple[float, float, float, float]:

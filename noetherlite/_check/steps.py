@@ -71,7 +71,7 @@ class StepCheck:
         self.pending: Steps | None = (
             None  # a wrong first step, as long as it is the only one: there may have been a velocity
         )
-        self.replay = Replay(U, algorithm, precision, t0, every, velocity) if is_replayed(algorithm, every) else None
+        self.replay = Replay(U, self.forces, precision, t0, every, velocity) if is_replayed(algorithm, every) else None
         self.averages: AverageSteps | None = None
         if every == 1 and algorithm.method.update is not None and (recorded or not algorithm.starts_anywhere):
             nothing = np.zeros(U.n_params)

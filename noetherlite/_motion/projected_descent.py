@@ -81,8 +81,9 @@ class ProjectedGD(GD):
     among the `laws` of a run, so that these never change it; where a network has none it is gradient descent.
 
     Exact law: Q_{k+1} − Q_k = ½η²⟨∇U(x_k), G∇U(x_k)⟩ + p_k, where p_k is what the projection made of Q, as measured.
-    `LawRecord.residual`, which is Q(t) − Q(0), is round-off for scalings. First order, as gradient descent. `nl.check` and `nl.drift`
-    refuse it: the part of a step along the orbit is not in its positions.
+    `LawRecord.residual`, which is Q(t) − Q(0), is round-off for scalings. First order, as gradient descent. The part of a step along the
+    orbit is not in its positions: `nl.check` takes every step again and compares it with the next row, and `nl.drift` refuses it, as
+    nothing is left of the drift of Q.
 
     Examples
     --------
@@ -98,7 +99,6 @@ class ProjectedGD(GD):
     projects = True
     takes_blocks = False  #: the levels are those of Q without a metric
     is_linear = False
-    starts_anywhere = False  #: the levels are those of the start
     implies_gradients = False  #: what a step did along the orbit is taken back
     implied_gradients = no_gradients
 

@@ -117,13 +117,6 @@ class Settings:
         by_block = isinstance(self.lr, schedules.PerBlock) and self.has_metric
         return self.lr / min(rate for rate in self.lr.each.values() if rate > 0) if by_block else 1.0  # type: ignore[attr-defined]
 
-    def refuse_beyond_numbers(self, what: str) -> None:
-        """Raise ValueError if gradients are not taken at x, one a step, at the same rate for all blocks."""
-        if self.has_blocks:
-            raise ValueError(f"lr and weight_decay must be numbers for {what}, the same for all blocks; got {self}")
-        if self.sam or self.grad_accumulation > 1:
-            raise ValueError(f"sam must be 0 and grad_accumulation 1 for {what}; got {self}")
-
     @property
     def needs_work(self) -> bool:
         """Whether kernels need a vector more for it."""

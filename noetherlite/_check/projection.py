@@ -1,0 +1,27 @@
+"""The levels onto which an algorithm projects its steps: those of the scaling laws at the start."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._base.types import Float64Array
+from .._kernels.reference_laws import pair, projected
+from .._problem.potentials import Potential
+from .._symmetry.find import scalings, watched
+from .._symmetry.records import table
+
+
+class Levels:
+    """The levels of all scaling laws of a potential."""
+
+    def __init__(self, U: Potential) -> None:
+        self._laws = table(watched(U, scalings(U)), U.n_params, "float64")
+        self._levels = np.empty(0)
+
+    def start(self, x: Float64Array) -> None:
+        """Set the levels to those of a point."""
+        self._levels = 0.5 * pair(self._laws, x, x)
+
+    def onto(self, x: Float64Array) -> Float64Array:
+        """Return x with every hidden neuron scaled to its level."""
+        return projected(self._laws, x, self._levels) if np.isfinite(x).all() else x
