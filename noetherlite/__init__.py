@@ -182,10 +182,10 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for, and keep it."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home, _, there = _HOMES[name].partition(":")
-    found = globals()[name] = (
-        getattr(importlib.import_module(f"{__name__}.{home}"), there or name)
+    home, _, attribute = _HOMES[name].partition(":")
+    value = globals()[name] = (
+        getattr(importlib.import_module(f"{__name__}.{home}"), attribute or name)
         if home
         else importlib.import_module(f"{__name__}.{name}")
     )
-    return found
+    return value

@@ -253,8 +253,8 @@ class Model:
         tensors = self._checked(params)
         out, leaves = self.evaluate(Real(), tensors, self._inputs(X))
         value, seed = self._loss(out.data, y)
-        found = out.cotangents(seed, [leaves[name] for name in self.trained])
-        return value, {name: array[0] for name, array in zip(self.trained, found, strict=True)}
+        derivatives = out.cotangents(seed, [leaves[name] for name in self.trained])
+        return value, {name: array[0] for name, array in zip(self.trained, derivatives, strict=True)}
 
     def gradient(self, params: Mapping[str, ArrayLike], X: ArrayLike, y: ArrayLike) -> dict[str, Array]:
         """Return the derivatives of U by the trained tensors: `value_and_gradient` without U.
@@ -335,12 +335,12 @@ def _powers(matrix: ArrayLike, n: int) -> Orbit:
     if not np.isin(g, (-1, 0, 1)).all() or not np.array_equal(g @ g.T, np.eye(n)):
         raise ValueError(f"matrix is {g.tolist()}; expected one entry 1 or −1 in every row and column, and zeros")
     moved, sign = np.abs(g).argmax(axis=1), g.sum(axis=1).astype(np.int64)
-    found: Orbit = [(features, signs)]
+    powers: Orbit = [(features, signs)]
     while True:
         features, signs = features[moved], sign * signs[moved]
         if np.array_equal(features, np.arange(n)) and (signs == 1).all():
-            return found
-        found.append((features, signs))
+            return powers
+        powers.append((features, signs))
 
 
 def _tensors(block: Block, prefix: str) -> Iterator[tuple[str, Shape]]:

@@ -166,16 +166,16 @@ class Tensor:
 
     def cotangents(self, seed: AnyArray, wanted: Sequence[Self]) -> list[AnyArray]:
         """Return the derivatives of ⟨seed, self⟩ by the tensors `wanted`."""
-        found = {id(self): seed}
+        derivatives = {id(self): seed}
         for tensor in reversed(_in_order(self)):
-            c = found.get(id(tensor))
+            c = derivatives.get(id(tensor))
             if c is None:
                 continue
             for parent, pull in tensor.parents:
                 part = pull(c)
-                known = found.get(id(parent))
-                found[id(parent)] = part if known is None else self.numbers.add(known, part)
-        return [found.get(id(tensor), np.zeros_like(tensor.data)) for tensor in wanted]
+                known = derivatives.get(id(parent))
+                derivatives[id(parent)] = part if known is None else self.numbers.add(known, part)
+        return [derivatives.get(id(tensor), np.zeros_like(tensor.data)) for tensor in wanted]
 
 
 def _in_order(last: Tensor) -> list[Tensor]:

@@ -173,10 +173,10 @@ class Wire:
         linear = {"gl": skew if momentum else symmetric, "rotate": skew if momentum else 0, "scale": n * one}
         linear |= {"complex": n // 2, "pairs": pairs, "whole": one, "each": n * one}
         linear |= {"factor": one, "ones": one}
-        found = sum(linear[action] for action in self._independent()) if self.is_free and legs else 0
+        linear_laws = sum(linear[action] for action in self._independent()) if self.is_free and legs else 0
         shifts = sum(leg.index.shape[1] for leg in self.writers) if "shift" in self.actions else 0
         nulls = sum(n for leg in self.writers if leg.is_bias) if "null" in self.actions else 0
-        return found + (shifts + nulls) * (2 if momentum else 1)
+        return linear_laws + (shifts + nulls) * (2 if momentum else 1)
 
     def _independent(self) -> list[str]:
         """Return the linear actions that are left and not a part of another."""

@@ -59,8 +59,8 @@ class Wiring:
         merged = [(W, wire) for W, behind, out in self.shared for wire in self._merged(W, behind, out)]
         for (W, _, _), wire in itertools.product(self.shared, self.wires):
             wire.let_go(W)
-        for (own, wire), (W, _, _) in itertools.product(merged, self.shared):
-            if W is not own:
+        for (merged_tensor, wire), (W, _, _) in itertools.product(merged, self.shared):
+            if W is not merged_tensor:
                 wire.let_go(W)
         self.wires += [wire for _, wire in merged]
         return shared
@@ -98,10 +98,10 @@ class Wiring:
     def counts(self, momentum: bool) -> dict[str, int]:
         """Return how many independent laws each wire has near a generic point, by formula."""
         shared = self.close()
-        found = {"shared tensors": shared.count(self.wires, momentum)}
+        numbers = {"shared tensors": shared.count(self.wires, momentum)}
         for wire in self.wires:
-            found[wire.name] = found.get(wire.name, 0) + wire.count(momentum, self._shifted_legs(wire))
-        return {name: number for name, number in found.items() if number}
+            numbers[wire.name] = numbers.get(wire.name, 0) + wire.count(momentum, self._shifted_legs(wire))
+        return {name: number for name, number in numbers.items() if number}
 
     def _shifted_legs(self, wire: Wire) -> int:
         """Return how many legs of a wire are of tensors whose columns have constant sums: these are laws by themselves."""

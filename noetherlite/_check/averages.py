@@ -80,18 +80,18 @@ class AverageSteps:
 
     def add(self, rows: Float64Array, memory: Memory, batches: Sequence[object]) -> Steps | None:
         """Check the steps that lead to `rows` (n, P); return the gradients that they imply."""
-        found: list[tuple[Any, ...]] = []
+        steps: list[tuple[Any, ...]] = []
         for i, x in enumerate(rows):
             here = Memory(*(None if a is None else a[i] for a in memory))
             twins = [self._rounded_row(x, here) for _ in range(_TWINS)]
             if self._row is not None:
-                self._between([self._row[:2], *self._twins], [(x, here), *twins], self._row[2], found)
+                self._between([self._row[:2], *self._twins], [(x, here), *twins], self._row[2], steps)
                 self._next += 1
             self._row, self._twins = (x, here, batches[i]), twins
-        if not found:
+        if not steps:
             return None
         self.implies = True
-        record, t, points, got, want, noise = zip(*found, strict=True)
+        record, t, points, got, want, noise = zip(*steps, strict=True)
         expected = np.array(want) if self.motion else None
         return Steps(np.array(record), np.array(t), np.array(points), np.array(got), expected, np.array(noise))
 
@@ -127,9 +127,9 @@ class AverageSteps:
         rows: Sequence[tuple[Float64Array, Memory]],
         following: Sequence[tuple[Float64Array, Memory]],
         batch: object,
-        found: list[tuple[Any, ...]],
+        steps: list[tuple[Any, ...]],
     ) -> None:
-        """Take the step between two rows again, and as the twins; add what it implies to `found`."""
+        """Take the step between two rows again, and as the twins; add what it implies to `steps`."""
         k, p = self._next, self.precision
         V = self._rounding.of(batch)  # type: ignore[arg-type]
         taken = [
@@ -143,7 +143,7 @@ class AverageSteps:
             noise = ROUND_OFF * (spread + p.gradient * float(np.linalg.norm(force)))
             point = self.forces.point(V, x) if self.motion else x
             want = self.forces.clip(V.gradient(point)) if self.motion else None
-            found.append((k, self._time(k), point, force - self.forces.decay(x), want, noise))
+            steps.append((k, self._time(k), point, force - self.forces.decay(x), want, noise))
         if end is not None and (force is None or self.recorded):  # what follows from positions alone is no test of them
             misses = [row - step.x for (row, _), step in zip(following, taken, strict=True) if step.x is not None]
             self._count(k, after - x, end - x, np.array(misses) - misses[0], p.each(after))

@@ -277,8 +277,8 @@ def _add_rows(
     piece = max(_PIECE // rows.shape[1], 1)
     for low in range(0, len(rows), piece):
         part = slice(low, low + piece)
-        there = Memory(*(None if a is None else a[part] for a in memory or ()))
-        checker.add(np.asarray(rows[part], dtype=np.float64), None if batches is None else batches[part], there)
+        averages = Memory(*(None if a is None else a[part] for a in memory or ()))
+        checker.add(np.asarray(rows[part], dtype=np.float64), None if batches is None else batches[part], averages)
         if until_broken and checker.broken:
             return False
     verdicts = {row.verdict for row in checker.rows()[1]}

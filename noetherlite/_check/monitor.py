@@ -176,5 +176,5 @@ class Monitor:
             if both != self._precision:
                 self._precision = both
                 self._checker.judge_by(both)
-        there = Memory(**{field: values[None] for field, values in memory.items()})
-        self._checker.add(row[None].astype(np.float64), [batch], there)
+        averages = Memory(**{field: values[None] for field, values in memory.items()})
+        self._checker.add(row[None].astype(np.float64), [batch], averages)

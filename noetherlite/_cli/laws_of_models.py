@@ -18,10 +18,10 @@ def count_known(name: str, flow: str, as_json: bool) -> int:
     except ValueError as error:
         raise say.UsageError(str(error)) from None
     known = model.known_laws(flow)
-    found = Counter[str]()  # of all layers together
+    by_kind = Counter[str]()  # of all layers together
     for wire, laws in known.items():
-        found[re.sub(r"\s*\d+", "", wire)] += laws
-    every = KnownLaws(found, model.n_params, flow, known.tokens)
+        by_kind[re.sub(r"\s*\d+", "", wire)] += laws
+    every = KnownLaws(by_kind, model.n_params, flow, known.tokens)
     if as_json:
         numbers = {"parameters": model.n_params, "flow": flow, "laws": every.total, "by wire": dict(every)}
         say.answer({"model": name, **numbers, "lower bound": bool(every.limit), "limit": every.limit})

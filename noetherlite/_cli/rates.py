@@ -31,9 +31,9 @@ def read(rate: Any, steps: Any, errors: list[str]) -> Any:
     if not isinstance(rate, Mapping) or "schedule" not in rate:
         return rate
     given = {"kind" if key == "schedule" else key: value for key, value in rate.items()}
-    rates, found = call(schedule, {"steps": steps, **given}, keys(schedule))
-    errors += [f"[algorithm] lr: {error}" for error in found]
-    return 1.0 if found else rates
+    rates, faults = call(schedule, {"steps": steps, **given}, keys(schedule))
+    errors += [f"[algorithm] lr: {error}" for error in faults]
+    return 1.0 if faults else rates
 
 
 def objections(algorithms: list[Algorithm], U: NetworkPotential | None) -> list[str]:

@@ -185,10 +185,10 @@ def npz(path: str | os.PathLike[str], rotation_invariant: bool = False) -> Datas
     """
     rotation_invariant = checks.boolean(rotation_invariant, "rotation_invariant")
     source = present(path)
-    held = arrays(source)
-    if not {"X", "y"} <= set(held):
-        raise ValueError(f"path={str(source)!r} holds {sorted(held)}; expected X and y")
-    return Dataset(held["X"], held["y"], source.stem, rotation_invariant)
+    content = arrays(source)
+    if not {"X", "y"} <= set(content):
+        raise ValueError(f"path={str(source)!r} holds {sorted(content)}; expected X and y")
+    return Dataset(content["X"], content["y"], source.stem, rotation_invariant)
 
 
 def idx(inputs: str | os.PathLike[str], targets: str | os.PathLike[str]) -> Dataset:

@@ -141,12 +141,12 @@ def _read(file: OfficialFile, path: Path) -> NDArray[np.uint8]:
     size, sha256 = (file.gzip_size, file.gzip_sha256) if gzipped else (file.plain_size, file.plain_sha256)
     with path.open("rb") as stream:
         data = stream.read(size + 1)
-    found = hashlib.sha256(data).hexdigest()
-    if len(data) != size or found != sha256:
+    digest = hashlib.sha256(data).hexdigest()
+    if len(data) != size or digest != sha256:
         length = f"{len(data)} bytes" if len(data) <= size else f"more than {size} bytes"
         raise ValueError(
             f"{path} is not the official file {path.name} of Kuzushiji-MNIST: it has {length}, expected {size}; "
-            f"the SHA-256 of what was read is {found}, expected {sha256}. Move it away and fetch it again"
+            f"the SHA-256 of what was read is {digest}, expected {sha256}. Move it away and fetch it again"
         )
     return idx.parse(gzip.decompress(data) if gzipped else data, str(path))
 

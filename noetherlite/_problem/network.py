@@ -336,25 +336,25 @@ class NetworkPotential(KernelPotential):
         sample_weight: ArrayLike | None = None,
         class_weight: ArrayLike | None = None,
     ) -> None:
-        held: Any = data
+        inputs: Any = data
         self.dataset = ""
         self.rotation_invariant = False
         if y is None:
-            if not (hasattr(held, "X") and hasattr(held, "y")):
-                raise TypeError(f"potential needs a Dataset, or X and y; got {checks.describe(held)} alone")
-            self.rotation_invariant = bool(getattr(held, "rotation_invariant", False))
-            held, y, self.dataset = held.X, held.y, str(held.name)
+            if not (hasattr(inputs, "X") and hasattr(inputs, "y")):
+                raise TypeError(f"potential needs a Dataset, or X and y; got {checks.describe(inputs)} alone")
+            self.rotation_invariant = bool(getattr(inputs, "rotation_invariant", False))
+            inputs, y, self.dataset = inputs.X, inputs.y, str(inputs.name)
         checks.instance(network, "network", Network, "a Network")
         self.network = network
-        self.X: Array = checks.array(held, "X", ndim=2)
+        self.X: Array = checks.array(inputs, "X", ndim=2)
         self.n_samples = self.X.shape[0]
         if self.n_samples == 0:
             raise ValueError("X holds no samples; expected at least one row")
         if self.X.shape[1] != network.widths[0]:
             raise ValueError(f"X must have {network.widths[0]} columns, one per input, got {self.X.shape[1]}")
         self.y = network.loss_function.checked(y, self.n_samples, network.widths[-1])
-        if held is data:
-            self.X, self.y = owned(self.X, held), owned(self.y, y)
+        if inputs is data:
+            self.X, self.y = owned(self.X, inputs), owned(self.y, y)
         self.n_params = network.n_params
         self.weights = weights(network.loss_function, self.y, network.widths[-1], sample_weight, class_weight)
         self.given_weights = {

@@ -29,8 +29,8 @@ def body(watch: Watch) -> Iterable[str]:
     yield table(
         ["law", "verdict", "of its terms", "allowed", "group", "identity"],
         [
-            (name, found, worst, allowed, law.group, f"{law.formula} = 0")
-            for name, law, worst, allowed, found in watch.judged()
+            (name, verdict, worst, allowed, law.group, f"{law.formula} = 0")
+            for name, law, worst, allowed, verdict in watch.judged()
         ],
     )
     yield "<h2>What no law sees</h2>"

@@ -71,8 +71,8 @@ class Shapes:
         for count in range(1, len(axes) + 1):
             if count == len(axes) > 1 and twins < 2:
                 continue
-            for kept in itertools.combinations(axes, count):
-                yield replace(tensor, kept=kept)
+            for subset in itertools.combinations(axes, count):
+                yield replace(tensor, kept=subset)
 
     def _slices(self) -> Iterator[list[Leg]]:
         """Tensors cut along a fused axis: one that a view has split, or one whose size is a small multiple of another's."""

@@ -212,10 +212,10 @@ def summed(leg: Leg, *factors: Array) -> Float64Array:
 
 
 @functools.lru_cache
-def subscripts(ndim: int, kept: tuple[int, ...], factors: int) -> str:
-    """Return the specification for `numpy.einsum` of a product of arrays, summed over all axes that are not kept."""
+def subscripts(ndim: int, result_axes: tuple[int, ...], factors: int) -> str:
+    """Return the specification for `numpy.einsum` of a product of arrays, summed over all axes but `result_axes`."""
     axes = string.ascii_letters[:ndim]
-    return ",".join([axes] * factors) + "->" + "".join(axes[k] for k in kept)
+    return ",".join([axes] * factors) + "->" + "".join(axes[k] for k in result_axes)
 
 
 def gathered(leg: Leg, values: Float64Array) -> Float64Array:

@@ -249,14 +249,14 @@ class Watch:
         lines += [f"{'worst':>8} {'allowed':>8}  law"]
         rows = list(self.judged())
         lines += [
-            f"{worst:8.1e} {allowed:8.1e}  {'BROKEN ' if found == 'broken' else ''}{name}"
-            for name, _, worst, allowed, found in rows
+            f"{worst:8.1e} {allowed:8.1e}  {'BROKEN ' if verdict == 'broken' else ''}{name}"
+            for name, _, worst, allowed, verdict in rows
         ]
         lines += [f"→ {finding}" for finding in self.findings]
         lines += [
             f"not decidable: {name}; {many_summands(worst / allowed)}"
-            for name, _, worst, allowed, found in rows
-            if found == "not decidable" and allowed
+            for name, _, worst, allowed, verdict in rows
+            if verdict == "not decidable" and allowed
         ]
         lines += [self.problem] if self.problem else []
         return "\n".join([*lines, str(self.coverage)])
@@ -266,7 +266,7 @@ class Watch:
         return f"<Watch: {len(self.laws)} laws, {self.n_checked} steps checked, {state}>"
 
     def _repr_html_(self) -> str:
-        rows = [(name, worst, allowed, found) for name, _, worst, allowed, found in self.judged()]
+        rows = [(name, worst, allowed, verdict) for name, _, worst, allowed, verdict in self.judged()]
         return html.table(repr(self)[1:-1], rows, ("law", "worst", "allowed", "verdict"))
 
     def rows(self) -> Iterator[tuple[str, Law, float, float]]:

@@ -105,19 +105,19 @@ class DriftWatch(Watch):
     ) -> Float64Array:
         """Return the displacement of a step with this gradient at x, where None is that of all samples."""
         runs, method, stream = self.runs, self._algorithm.method, self.runs.streams[0]
-        own = layout.views(layout.new_states(1, state.x.size, 0, runs.plan.dtype, False, method.has_moment), 0)
+        copy = layout.views(layout.new_states(1, state.x.size, 0, runs.plan.dtype, False, method.has_moment), 0)
         for name in ("x", "v", "gradient", "moment", "counts"):
-            getattr(own, name)[...] = getattr(state, name)
+            getattr(copy, name)[...] = getattr(state, name)
         batches = stream._replace(order=stream.order.copy())
         if gradient is None:
             batches = batches._replace(size=batches.order.size)
         records = layout.views(runs.records, 0)
-        run = reference.Run(self._evaluate, method, numbers, self._no_laws, batches, own, records)
+        run = reference.Run(self._evaluate, method, numbers, self._no_laws, batches, copy, records)
         if gradient is None:
-            run.take_gradient(own.x)
-            own.counts[...] = state.counts
+            run.take_gradient(copy.x)
+            copy.counts[...] = state.counts
         else:
-            own.gradient[...] = gradient
-        own.v[...] = self._algorithm.settled(own.gradient, done)
+            copy.gradient[...] = gradient
+        copy.v[...] = self._algorithm.settled(copy.gradient, done)
         method.plain(run, run.time)
-        return np.asarray(own.x - state.x)
+        return np.asarray(copy.x - state.x)

@@ -101,9 +101,9 @@ class ModelFields:
         y = Tensor(numbers, x[..., None])
         for name, block in named(self.model.chain.blocks):
             y = block.forward(scope.within(name), y)
-            kept = np.flatnonzero(numbers.square)
-            good, y = good[kept], Tensor(numbers, y.data[kept])
-            numbers.keep(kept)
+            draws = np.flatnonzero(numbers.square)
+            good, y = good[draws], Tensor(numbers, y.data[draws])
+            numbers.keep(draws)
             if not good.size:
                 break
         none = set[bool]()
@@ -118,11 +118,11 @@ class ModelFields:
 
     def _tensors(self, theta: AnyArray) -> dict[str, AnyArray]:
         """Return tensors of jets (B, …, 2ᵏ) for θ of shape (B, P, 2ᵏ)."""
-        found = {
+        trained = {
             name: theta[:, index.ravel()].reshape(len(theta), *index.shape, -1)
             for name, index in self.model.index.items()
         }
-        return found | self.frozen
+        return trained | self.frozen
 
     def at(self, draws: Draws, point: Residues) -> Residues:
         """Return the fields at jets of shape (B, size, 2ᵏ), in that shape."""
@@ -136,8 +136,8 @@ class ModelFields:
             if len(self.model.orbit) > 1:  # f − y, with one target y for the orbit
                 seed = numbers.add(out.data, seed)
             self.had_roots &= numbers.square
-            found = out.cotangents(seed, [leaves[name] for name in self.model.trained])
-            for index, array in zip(self.model.index.values(), found, strict=True):
+            derivatives = out.cotangents(seed, [leaves[name] for name in self.model.trained])
+            for index, array in zip(self.model.index.values(), derivatives, strict=True):
                 part = force[:, index.ravel(), : array.shape[-1]]
                 flat = array.reshape(len(theta), -1, array.shape[-1])
                 force[:, index.ravel(), : array.shape[-1]] = numbers.add(part, flat)
@@ -190,8 +190,8 @@ class ModelFields:
         it are squares, is no square of an element of the field below.
         """
         exponents = "exponentials of dependent arguments are independent"
-        found = [] if self._exponentials_independent(rng, theta) else [exponents]
-        return found + (
+        dependent = [] if self._exponentials_independent(rng, theta) else [exponents]
+        return dependent + (
             ["square roots are independent"]
             if any(len(signs) < 2 for signs in itertools.chain(*self.seen.values()))
             else []

@@ -142,7 +142,7 @@ def conserved_polynomials(
         raise ValueError(
             f"degree={degree} has {count} monomials of {size} variables; expected at most {_MOST_MONOMIALS}"
         )
-    point, found, independent = None, list[ConservedPolynomial](), Span(size)
+    point, conserved, independent = None, list[ConservedPolynomial](), Span(size)
     motions = fields.motions(generator)
     for highest in range(1, degree + 1):
         monomials = _monomials(size, highest)
@@ -151,9 +151,9 @@ def conserved_polynomials(
             if point is None:
                 point = next(motions)[0][0]
             if independent.add(_differential(terms, point)):
-                found.append(ConservedPolynomial(terms, formula(terms, names, momentum)))
-    _check(found, motions)
-    return found
+                conserved.append(ConservedPolynomial(terms, formula(terms, names, momentum)))
+    _check(conserved, motions)
+    return conserved
 
 
 def _fields_of(net: object, flow: str, rng: np.random.Generator) -> tuple[Bracketed, dict[str, IntArray]]:
@@ -186,11 +186,11 @@ def _solutions(monomials: list[Monomial], size: int, motions: Iterator[tuple[Res
             moving = np.stack([points, values], axis=-1)
             jets = np.zeros((len(points), len(monomials), 2), np.uint64)
             jets[:, :size] = moving
-            for own, parent, last in steps[1:]:  # a monomial is one of a degree less, times its last variable
+            for numbers, parent, last in steps[1:]:  # a monomial is one of a degree less, times its last variable
                 flat = [np.ascontiguousarray(a).reshape(-1, 2) for a in (jets[:, parent], moving[:, last])]
                 out = np.zeros_like(flat[0])
                 modular.multiply_jets(*flat, out)
-                jets[:, own] = out.reshape(len(points), -1, 2)
+                jets[:, numbers] = out.reshape(len(points), -1, 2)
             yield from jets[..., 1]
 
     span = Span(len(monomials))
@@ -227,9 +227,9 @@ def _differential(terms: Mapping[Monomial, int], point: Residues) -> Residues:
     return np.array([v % PRIME for v in out], np.uint64)
 
 
-def _check(found: list[ConservedPolynomial], motions: Iterator[tuple[Residues, Residues]]) -> None:
+def _check(polynomials: list[ConservedPolynomial], motions: Iterator[tuple[Residues, Residues]]) -> None:
     """Assert ⟨∇h, Y⟩ = 0 on points and fields that were not used."""
     for points, values in itertools.islice(motions, 3):
-        for h in found:
+        for h in polynomials:
             differential = _differential(h.terms, points[0])
             assert not sum(int(a) * int(b) for a, b in zip(differential, values[0], strict=True)) % PRIME, str(h)
