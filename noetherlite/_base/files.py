@@ -68,6 +68,12 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def write_text(target: Path, text: str) -> None:
+    """Write text in UTF-8; the file appears complete or not at all."""
+    with replacing(target) as file:
+        file.write(text.encode())
+
+
 def followed(path: Path) -> Path:
     """Return the path that a symbolic link points to, whether or not it exists; any other path unchanged."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .._base.files import replacing
+from .._base.files import write_text
 from . import say
 
 
@@ -38,8 +38,7 @@ def _report(options: argparse.Namespace) -> int:
     if _is_standard_output(target):
         say.send(page)
         return say.FINE
-    with replacing(target) as file:
-        file.write(page.encode())
+    write_text(target, page)
     if options.json:
         say.answer({"files": [str(target)], "bytes": len(page.encode())})
     else:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._base.files import replacing
+from .._base.files import write_text
 from . import say
 
 if TYPE_CHECKING:
@@ -106,9 +106,7 @@ def _report_end(monitor: Watch, options: argparse.Namespace) -> None:
     if options.page is not None:
         from .._show.page import report
 
-        page = report(monitor)
-        with replacing(options.page) as file:
-            file.write(page.encode())
+        write_text(options.page, report(monitor))
     if not options.json:
         print(monitor.report())
         if options.page is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._base import checks
-from .._base.files import replacing
+from .._base.files import replacing, write_text
 from .._base.types import Seed
 from .figures_broken import batch_size_figure, discretisation_figure
 from .figures_ntk import width_figure
@@ -197,8 +197,7 @@ def save(number: int, folder: str | os.PathLike[str], **options: Any) -> dict[st
     for suffix in ("png", "pdf"):
         with replacing(target / f"figure{number}.{suffix}") as file, rc_context({"pdf.fonttype": 42}):
             figure.savefig(file, format=suffix, dpi=200)
-    with replacing(target / f"figure{number}.json") as file:
-        file.write(json.dumps(numbers, default=_as_json, indent=1).encode())
+    write_text(target / f"figure{number}.json", json.dumps(numbers, default=_as_json, indent=1))
     return numbers
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._base import identity
-from .._base.files import arrays, replacing
+from .._base.files import arrays, replacing, write_text
 from .._base.versions import versions
 from .grid import child, describe, members
 from .task import Outcome, as_result
@@ -204,8 +204,7 @@ def _read_failure(path: Path) -> tuple[Any, Outcome]:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with replacing(path) as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def _compared_facts(manifest: Mapping[str, Any], key_given: bool) -> Iterator[tuple[str, Any]]:

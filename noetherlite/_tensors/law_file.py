@@ -31,8 +31,7 @@ def dump(laws: Iterable[Law], path: str | Path) -> Path:
     """
     document = {"schema": _SCHEMA, "laws": [_as_dict(law) for law in law_list(laws, fewest=0)]}
     target = checks.path(path)
-    with files.replacing(target) as file:
-        file.write(json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8"))
+    files.write_text(target, json.dumps(document, indent=1, ensure_ascii=False))
     return target
 
 
