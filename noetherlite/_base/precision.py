@@ -22,7 +22,7 @@ _LEAST_FULL = 0.25
 _PIECE_SIZE = 1 << 18
 
 
-class Span(Protocol):
+class Stretch(Protocol):
     """A block of parameters, those from `start` to `stop`."""
 
     @property
@@ -47,7 +47,7 @@ class Precision:
     # pass
     eps: float
     gradient: float
-    finer: tuple[tuple[Span, float], ...] = ()  # the blocks of finer numbers, and their ε
+    finer: tuple[tuple[Stretch, float], ...] = ()  # the blocks of finer numbers, and their ε
 
     def of(self, name: str) -> float:
         """Return ε of a block."""
@@ -66,7 +66,7 @@ class Precision:
         """Return the norms of the round-off of points (..., P)."""
         return np.asarray(np.linalg.norm(self.each(x), axis=-1))
 
-    def and_of(self, other: Precision, blocks: Sequence[Span]) -> Precision:
+    def and_of(self, other: Precision, blocks: Sequence[Stretch]) -> Precision:
         """Return, block by block, the finer of two precisions found for the same recording."""
         return _of_blocks([(block, min(self.of(block.name), other.of(block.name))) for block in blocks])
 
@@ -75,7 +75,7 @@ class Precision:
         return f"{self.eps:.0e}{blocks}" + (f" (gradients {self.gradient:.0e})" if self.gradient > self.eps else "")
 
 
-def judged(params: ArrayLike, wanted: str | None, blocks: Sequence[Span] = ()) -> Precision:
+def judged(params: ArrayLike, wanted: str | None, blocks: Sequence[Stretch] = ()) -> Precision:
     """Return the precision of `params`: the one with the name `wanted`, by default the one of their numbers, block by block."""
     if wanted is not None:
         return named(wanted)
@@ -105,7 +105,7 @@ def _uniform(eps: float) -> Precision:
     return Precision(next(name for name, b in _BITS.items() if 2.0 ** (1 - b) == eps), eps, eps)
 
 
-def _of_blocks(blocks: Sequence[tuple[Span, float]]) -> Precision:
+def _of_blocks(blocks: Sequence[tuple[Stretch, float]]) -> Precision:
     """Return the precision of blocks with these ε."""
     coarsest = max(eps for _, eps in blocks)
     finer = tuple((block, eps) for block, eps in blocks if eps < coarsest)

@@ -41,7 +41,7 @@ def solve(motion: PatternFlow, y: Float64Array, t: Float64Array) -> Solution:
     while done < t.size:
         end = float(t[-1] - motion.now)
         first = None if step is None else min(step, end)
-        solver = DOP853(motion.field, 0.0, y, end, rtol=motion.how.rtol, atol=motion.how.atol, first_step=first)
+        solver = DOP853(motion.field, 0.0, y, end, rtol=motion.limits.rtol, atol=motion.limits.atol, first_step=first)
         step_start, event = _Edge(motion, solver.y, solver.f), None
         while event is None and solver.status == "running":
             message = solver.step()

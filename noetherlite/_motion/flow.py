@@ -20,7 +20,7 @@ from .._problem.potentials import Potential, is_potential
 from .dynamics import Dynamics
 from .events import solve
 from .gated import GatedLoss, kinked, other_kinks
-from .kinks import Descent, Inertia, Method, SlidingMode
+from .kinks import Descent, Inertia, Limits, SlidingMode
 
 # The first interval tried for the series at t = 0, in units of the shortest time scale, and the number of halvings.
 _FRACTION, _HALVINGS = 0.01, 100
@@ -144,7 +144,7 @@ def reference_flow(
     atol = checks.real(atol, "atol", minimum=0.0, strict=True)
     times = checks.times(t)
     start = checks.real(t0, "t0", minimum=0.0)
-    how = Method(rtol, atol, checks.integer(max_evaluations, "max_evaluations", minimum=1))
+    limits = Limits(rtol, atol, checks.integer(max_evaluations, "max_evaluations", minimum=1))
     if times.size == 0 or times[0] < start:
         raise ValueError(f"t must hold times >= t0={start:g}, got {checks.describe(t)}")
     if not np.isfinite(U.gradient(x)).all():
@@ -163,30 +163,30 @@ def reference_flow(
             "z = 0 between two straight lines, such as 'relu'"
         )
     if kinked(U):
-        return _across_kinks(GatedLoss(cast(NetworkPotential, U)), dynamics, x, v, times, start, how)
+        return _across_kinks(GatedLoss(cast(NetworkPotential, U)), dynamics, x, v, times, start, limits)
     if dynamics.mass == 0:
-        return _first_order(U, dynamics, x, times, start, how)
+        return _first_order(U, dynamics, x, times, start, limits)
     if start > 0 or dynamics.alpha == 0:
-        return _second_order(U, dynamics, x, v, times, start, how)
+        return _second_order(U, dynamics, x, v, times, start, limits)
     return _from_rest(
         lambda x, _: U.gradient(x),
         lambda x, v: True,
         dynamics,
         x,
         times,
-        how,
-        lambda x, v, t, t0: _second_order(U, dynamics, x, v, t, t0, how),
+        limits,
+        lambda x, v, t, t0: _second_order(U, dynamics, x, v, t, t0, limits),
     )
 
 
 def _across_kinks(
-    loss: GatedLoss, dynamics: Dynamics, x: Float64Array, v: Float64Array, t: Float64Array, t0: float, how: Method
+    loss: GatedLoss, dynamics: Dynamics, x: Float64Array, v: Float64Array, t: Float64Array, t0: float, limits: Limits
 ) -> Flow:
     if dynamics.mass == 0:
-        descent = Descent(loss, x, how, dynamics.gamma, t0)
+        descent = Descent(loss, x, limits, dynamics.gamma, t0)
         path = solve(descent, descent.onto(x), t)
         return Flow(t, path.y, path.rate, path.sliding, path.n_crossings)
-    inertia = Inertia(loss, np.concatenate([x, v]), how, dynamics, t0)
+    inertia = Inertia(loss, np.concatenate([x, v]), limits, dynamics, t0)
 
     def go_on(x: Float64Array, v: Float64Array, t: Float64Array, t0: float) -> Flow:
         inertia.now = t0
@@ -202,7 +202,7 @@ def _across_kinks(
     def stays(x: Array, v: Array) -> bool:
         return bool(inertia.margins(np.concatenate([x, v])).min() > 0)
 
-    flow = _from_rest(force, stays, dynamics, x, t, how, go_on)
+    flow = _from_rest(force, stays, dynamics, x, t, limits, go_on)
     inertia.now = float(t[-1])
     return replace(flow, sliding=inertia.ended())
 
@@ -213,12 +213,12 @@ def _from_rest(
     dynamics: Dynamics,
     x: Float64Array,
     t: Float64Array,
-    how: Method,
+    limits: Limits,
     go_on: Callable[[Float64Array, Float64Array, Float64Array, float], Flow],
 ) -> Flow:
     """Return the flow from rest at t = 0 with friction α/t: the series first, while its states are `inside`, then `go_on`."""
     series = _series(lambda x: force(x, np.zeros_like(x)), dynamics, x)
-    end = _series_end(force, inside, dynamics, series, how)
+    end = _series_end(force, inside, dynamics, series, limits)
     early = t <= end
     x_early, v_early, _ = _evaluate(series, t[early])
     if early.all():
@@ -228,13 +228,13 @@ def _from_rest(
     return Flow(t, np.vstack([x_early, late.x]), np.vstack([v_early, late.v]), late.sliding, late.n_crossings)
 
 
-def _first_order(U: Potential, dynamics: Dynamics, x: Array, t: Float64Array, t0: float, how: Method) -> Flow:
-    path = solve_smooth(lambda _, x: -_gradient(U.gradient, x) / dynamics.gamma, x, t, t0, how)
+def _first_order(U: Potential, dynamics: Dynamics, x: Array, t: Float64Array, t0: float, limits: Limits) -> Flow:
+    path = solve_smooth(lambda _, x: -_gradient(U.gradient, x) / dynamics.gamma, x, t, t0, limits)
     return Flow(t, path, np.array([-U.gradient(point) / dynamics.gamma for point in path]))
 
 
 def _second_order(
-    U: Potential, dynamics: Dynamics, x: Array, v: Array, t: Float64Array, t0: float, how: Method
+    U: Potential, dynamics: Dynamics, x: Array, v: Array, t: Float64Array, t0: float, limits: Limits
 ) -> Flow:
     P = x.size
 
@@ -243,7 +243,7 @@ def _second_order(
         force = -_gradient(U.gradient, state[:P]) - float(dynamics.friction(time)) * velocity
         return np.concatenate([velocity, force / dynamics.mass])
 
-    path = solve_smooth(motion, np.concatenate([x, v]), t, t0, how)
+    path = solve_smooth(motion, np.concatenate([x, v]), t, t0, limits)
     return Flow(t, path[:, :P], path[:, P:])
 
 
@@ -252,24 +252,26 @@ def solve_smooth(
     start: Array,
     t: Float64Array,
     t0: float,
-    how: Method,
+    limits: Limits,
 ) -> Float64Array:
     """Return the states at the times `t`, shape (R, n)."""
     from scipy.integrate import solve_ivp
 
-    left = how.max_evaluations
+    left = limits.max_evaluations
 
     def counted(time: float, state: Float64Array) -> Float64Array:
         nonlocal left
         left -= 1
         if left < 0:
-            raise RuntimeError(f"DOP853 needs more than max_evaluations={how.max_evaluations} and is at t = {time:g}")
+            raise RuntimeError(
+                f"DOP853 needs more than max_evaluations={limits.max_evaluations} and is at t = {time:g}"
+            )
         return motion(time, state)
 
     if t[-1] == t0:
         return np.asarray(start, dtype=np.float64)[None].copy()
     with np.errstate(over="ignore", invalid="ignore"):  # reported as the failure of DOP853
-        solution = solve_ivp(counted, (t0, t[-1]), start, method="DOP853", t_eval=t, rtol=how.rtol, atol=how.atol)
+        solution = solve_ivp(counted, (t0, t[-1]), start, method="DOP853", t_eval=t, rtol=limits.rtol, atol=limits.atol)
     if not solution.success:
         raise RuntimeError(f"DOP853 stopped after {len(solution.t)} of {t.size} times: {solution.message}")
     return np.asarray(solution.y.T, dtype=np.float64)
@@ -300,7 +302,7 @@ def _series_end(
     inside: Callable[[Array, Array], bool],
     dynamics: Dynamics,
     series: Float64Array,
-    how: Method,
+    limits: Limits,
 ) -> float:
     """Return the time up to which the series is within the tolerances, and its states are `inside`."""
     x0, _, a2, *_ = series
@@ -313,8 +315,8 @@ def _series_end(
         x, v, acceleration = (value[0] for value in _evaluate(series, np.array([end])))
         defect = np.abs(m * acceleration + dynamics.friction(end) * v + _gradient(force, x, v))
         if (
-            (defect * end**2 <= m * (how.atol + how.rtol * np.abs(x))).all()
-            and (defect * end <= m * (how.atol + how.rtol * np.abs(v))).all()
+            (defect * end**2 <= m * (limits.atol + limits.rtol * np.abs(x))).all()
+            and (defect * end <= m * (limits.atol + limits.rtol * np.abs(v))).all()
             and inside(x, v)
         ):
             return float(end)

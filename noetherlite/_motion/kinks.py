@@ -25,7 +25,7 @@ from .sliding import Surface, Surfaces
 _BEHIND = 32 * float(np.finfo(np.float64).eps)
 
 
-class Method(NamedTuple):
+class Limits(NamedTuple):
     """Tolerances of the solver, and the limit of gradient evaluations."""
 
     rtol: float
@@ -61,8 +61,8 @@ class PatternFlow(ABC):
     _sliding_result: tuple[Float64Array, Float64Array] | None  # result of `slide` at that state
     _sizes: Float64Array  # `Gated.sizes` (N, H) at the last call of `distances`
 
-    def __init__(self, loss: GatedLoss, x: Array, how: Method, t0: float) -> None:
-        self.loss, self.how, self.now = loss, how, t0
+    def __init__(self, loss: GatedLoss, x: Array, limits: Limits, t0: float) -> None:
+        self.loss, self.limits, self.now = loss, limits, t0
         self.crossings: Counter[Kink] = Counter()
         self._starts: dict[Kink, float] = {}
         self._ended: list[SlidingMode] = []
@@ -182,14 +182,14 @@ class PatternFlow(ABC):
         """Raise RuntimeError if the state is not finite, or the number of gradients exceeds the limit."""
         if not np.isfinite(x).all():
             raise RuntimeError("DOP853 stopped: ∇U is not finite on its way, or grows too fast")
-        if self.loss.calls >= self.how.max_evaluations:
+        if self.loss.calls >= self.limits.max_evaluations:
             often = "".join(
                 f", most often, {times} times, that of {sliding.named(self.loss, [kink])}"
                 for kink, times in self.crossings.most_common(1)
             )
             present = f", slides along {sliding.named(self.loss, self.surfaces.kinks)}" if self.surfaces else ""
             raise RuntimeError(
-                f"DOP853 needs more than max_evaluations={self.how.max_evaluations} and is at t = {self.now + u:g}, where it "
+                f"DOP853 needs more than max_evaluations={self.limits.max_evaluations} and is at t = {self.now + u:g}, where it "
                 f"has crossed {self.crossings.total()} kinks{often}{present}"
             )
 
@@ -232,8 +232,8 @@ class PatternFlow(ABC):
 class Descent(PatternFlow):
     """Gradient flow ẋ = −∇U/γ."""
 
-    def __init__(self, loss: GatedLoss, x: Float64Array, how: Method, gamma: float, t0: float) -> None:
-        super().__init__(loss, x, how, t0)
+    def __init__(self, loss: GatedLoss, x: Float64Array, limits: Limits, gamma: float, t0: float) -> None:
+        super().__init__(loss, x, limits, t0)
         self.gamma = gamma
         self.resolve(x, self.near(x))
 
@@ -265,8 +265,8 @@ class Inertia(PatternFlow):
     respective side, grows at most exponentially from zero, so that it stays zero and z̈ = n·ẍ + vᵀ(∇²z)v = 0.
     """
 
-    def __init__(self, loss: GatedLoss, y: Float64Array, how: Method, dynamics: Dynamics, t0: float) -> None:
-        super().__init__(loss, y[: loss.n_params], how, t0)
+    def __init__(self, loss: GatedLoss, y: Float64Array, limits: Limits, dynamics: Dynamics, t0: float) -> None:
+        super().__init__(loss, y[: loss.n_params], limits, t0)
         self.dynamics = dynamics
         self.resolve(y, self._resting(y, self.near(self.x(y))))
 

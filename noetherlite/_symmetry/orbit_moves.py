@@ -18,7 +18,7 @@ ROUND_OFF = 64 * float(np.finfo(np.float64).eps)
 _NEWTON_STEPS = 200
 
 
-class Move(ABC):
+class OrbitMove(ABC):
     """A group element of one layer, improved until the layer has its target charge."""
 
     layer: Hidden
@@ -50,7 +50,7 @@ class Move(ABC):
         """Relative error of the charges after the move, in units of `ROUND_OFF`."""
 
 
-class NeuronMove(Move):
+class NeuronMove(OrbitMove):
     """Scalings of the neurons of a layer.
 
     Parameters
@@ -139,7 +139,7 @@ def _exponent(layer: NeuronScaling, target: Float64Array, x: Float64Array) -> Fl
     return np.asarray(0.5 * np.log(y), dtype=np.float64)
 
 
-class LayerMove(Move):
+class LayerMove(OrbitMove):
     """A matrix A of a linear layer, (W_h, b_h, W_{h+1}) ↦ (AW_h, Ab_h, W_{h+1}A⁻¹), that makes Q = cI.
 
     With P = W_hW_hᵀ + b_hb_hᵀ and R = W_{h+1}ᵀW_{h+1}, M = AᵀA solves MPM − 2cM − R = 0. For c = 0 it is the geometric mean
@@ -225,13 +225,13 @@ def balanced(network: Network) -> list[str]:
     return out
 
 
-def moves(network: Network, targets: dict[str, ArrayLike]) -> list[Move]:
+def moves(network: Network, targets: dict[str, ArrayLike]) -> list[OrbitMove]:
     """Return the move of every layer that `targets` names, in the order of the layers."""
     symmetries: dict[str, NeuronScaling | LinearLayer] = {}
     for h in range(1, network.n_layers):
         symmetries |= {s.name: s for s in (NeuronScaling(network, h), LinearLayer(network, h))}
     holding = [name for name, s in symmetries.items() if not s.objection]
-    out: dict[int, Move] = {}
+    out: dict[int, OrbitMove] = {}
     for name, target in targets.items():
         if name in symmetries and symmetries[name].objection:
             raise ValueError(f"targets: {name!r} is not a symmetry of {network!r}: {symmetries[name].objection}")

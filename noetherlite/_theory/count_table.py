@@ -18,7 +18,7 @@ from .model_counting import count
 DISAGREES = "†"  # marks what disagrees with a published statement
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A row: what is counted, under which flow, and the count once it is made."""
 
     text: str
@@ -38,56 +38,58 @@ def _llama(**options: object) -> Transformer:
     return Transformer(**{"mlp": "swiglu", "norm": "rms", "bias": False, "rope": True, **options})  # type: ignore[arg-type]
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[TableRow]:
     """Yield what the table counts."""
-    yield Row("linear 2-3-2, cross-entropy", _softmaxed(MLP([2, 3, 2], "linear")))
-    yield Row("linear 3-2-3, cross-entropy", _softmaxed(MLP([3, 2, 3], "linear")))
+    yield TableRow("linear 2-3-2, cross-entropy", _softmaxed(MLP([2, 3, 2], "linear")))
+    yield TableRow("linear 3-2-3, cross-entropy", _softmaxed(MLP([3, 2, 3], "linear")))
     for name in ("gelu", "silu", "tanh"):
         for bias in (False, True):
-            yield Row(f"{name} 2-3-2{', biases' if bias else ''}", Model(MLP([2, 3, 2], name, bias=bias)))
-    yield Row("gelu 2-2-2-2", Model(MLP([2, 2, 2, 2], "gelu")))
-    yield Row("gelu 2-3-3, biases, cross-entropy", _softmaxed(MLP([2, 3, 3], "gelu", bias=True)))
-    yield Row("gelu 2-2-3, biases, cross-entropy", _softmaxed(MLP([2, 2, 3], "gelu", bias=True)), "momentum")
-    yield Row("relu 2-3-2", Model(MLP([2, 3, 2], "relu")))
+            yield TableRow(f"{name} 2-3-2{', biases' if bias else ''}", Model(MLP([2, 3, 2], name, bias=bias)))
+    yield TableRow("gelu 2-2-2-2", Model(MLP([2, 2, 2, 2], "gelu")))
+    yield TableRow("gelu 2-3-3, biases, cross-entropy", _softmaxed(MLP([2, 3, 3], "gelu", bias=True)))
+    yield TableRow("gelu 2-2-3, biases, cross-entropy", _softmaxed(MLP([2, 2, 3], "gelu", bias=True)), "momentum")
+    yield TableRow("relu 2-3-2", Model(MLP([2, 3, 2], "relu")))
     for flow in ("gradient", "momentum"):
-        yield Row("SwiGLU, d = 2, 3 hidden", Model(SwiGLU(2, 3)), flow)
-    yield Row("adapter of rank 2 beside a frozen 3 × 3 matrix", Model(LowRank(3, 3, 2)))
+        yield TableRow("SwiGLU, d = 2, 3 hidden", Model(SwiGLU(2, 3)), flow)
+    yield TableRow("adapter of rank 2 beside a frozen 3 × 3 matrix", Model(LowRank(3, 3, 2)))
     yield from _attention()
     yield from _stacks()
     yield from _whole()
     for gate in ("softmax", "normalised sigmoid", "sigmoid"):
         mark = DISAGREES if gate == "normalised sigmoid" else ""
-        yield Row(f"two SwiGLU experts, d = 2, 2 hidden, {gate} gate{mark}", Model(Experts(2, 2, 2, gate)))
+        yield TableRow(f"two SwiGLU experts, d = 2, 2 hidden, {gate} gate{mark}", Model(Experts(2, 2, 2, gate)))
     for name in ("relu", "gelu"):
         layers = Dense(2, 2, bias=True), BatchNorm(2), Activation(name), Dense(2, 2, bias=True)
-        yield Row(f"W, b – BatchNorm – {name} – W, 2-2-2", Model(*layers))
+        yield TableRow(f"W, b – BatchNorm – {name} – W, 2-2-2", Model(*layers))
     yield from _convolutions()
 
 
-def _attention() -> Iterator[Row]:
+def _attention() -> Iterator[TableRow]:
     """Yield single layers of attention, of d = 3 features; r is the width of a head."""
-    yield Row("attention, one head, r = 2, 2 outputs", Model(_head()))
-    yield Row("the same, causal", Model(_head(causal=True)))
-    yield Row("the same, biases", Model(_head(bias=True)))
-    yield Row("attention, two heads, r = 2", Model(Attention(3, 2, 2)))
-    yield Row("the same + identity", Model(Residual(Attention(3, 2, 2))))
-    yield Row("attention, two heads of queries, one of keys and values", Model(Attention(3, 2, 2, kv_heads=1)))
-    yield Row("RoPE, r = 2, 2 outputs", Model(_head(rope=True)))
-    yield Row("RoPE, d = 2, r = 4, 4 outputs", Model(Attention(2, 1, 4, outputs=4, rope=True)))
-    yield Row("RoPE, two heads of queries, one of keys and values", Model(Attention(3, 2, 2, kv_heads=1, rope=True)))
-    yield Row("RoPE, normalised queries and keys, r = 2", Model(_head(rope=True, qk_norm=True)))
-    yield Row("normalised queries and keys, r = 2", Model(_head(qk_norm=True)))
-    yield Row("attention, r = 2, 2 outputs", Model(_head()), "momentum")
-    yield Row("attention, r = 3", Model(Attention(3, 1, 3)), "momentum")
-    yield Row("RoPE, r = 2, 2 outputs", Model(_head(rope=True)), "momentum")
-    yield Row("RoPE, d = 2, r = 4, 4 outputs", Model(Attention(2, 1, 4, outputs=4, rope=True)), "momentum")
-    yield Row("attention, r = 2, 2 outputs, biases", Model(_head(bias=True)), "momentum")
+    yield TableRow("attention, one head, r = 2, 2 outputs", Model(_head()))
+    yield TableRow("the same, causal", Model(_head(causal=True)))
+    yield TableRow("the same, biases", Model(_head(bias=True)))
+    yield TableRow("attention, two heads, r = 2", Model(Attention(3, 2, 2)))
+    yield TableRow("the same + identity", Model(Residual(Attention(3, 2, 2))))
+    yield TableRow("attention, two heads of queries, one of keys and values", Model(Attention(3, 2, 2, kv_heads=1)))
+    yield TableRow("RoPE, r = 2, 2 outputs", Model(_head(rope=True)))
+    yield TableRow("RoPE, d = 2, r = 4, 4 outputs", Model(Attention(2, 1, 4, outputs=4, rope=True)))
+    yield TableRow(
+        "RoPE, two heads of queries, one of keys and values", Model(Attention(3, 2, 2, kv_heads=1, rope=True))
+    )
+    yield TableRow("RoPE, normalised queries and keys, r = 2", Model(_head(rope=True, qk_norm=True)))
+    yield TableRow("normalised queries and keys, r = 2", Model(_head(qk_norm=True)))
+    yield TableRow("attention, r = 2, 2 outputs", Model(_head()), "momentum")
+    yield TableRow("attention, r = 3", Model(Attention(3, 1, 3)), "momentum")
+    yield TableRow("RoPE, r = 2, 2 outputs", Model(_head(rope=True)), "momentum")
+    yield TableRow("RoPE, d = 2, r = 4, 4 outputs", Model(Attention(2, 1, 4, outputs=4, rope=True)), "momentum")
+    yield TableRow("attention, r = 2, 2 outputs, biases", Model(_head(bias=True)), "momentum")
 
 
-def _stacks() -> Iterator[Row]:
-    yield Row("LayerNorm – attention, r = 2, 2 outputs", Model(LayerNorm(3), _head()))
-    yield Row("RMSNorm – attention, r = 2, 2 outputs", Model(RMSNorm(3), _head()))
-    yield Row("LayerNorm – attention, r = 2, 2 outputs, biases", Model(LayerNorm(3), _head(bias=True)))
+def _stacks() -> Iterator[TableRow]:
+    yield TableRow("LayerNorm – attention, r = 2, 2 outputs", Model(LayerNorm(3), _head()))
+    yield TableRow("RMSNorm – attention, r = 2, 2 outputs", Model(RMSNorm(3), _head()))
+    yield TableRow("LayerNorm – attention, r = 2, 2 outputs, biases", Model(LayerNorm(3), _head(bias=True)))
     attention = Residual(Attention(3, 1, 2))
     hidden: dict[str, tuple[Chain, ...]] = {
         "": (),
@@ -95,48 +97,48 @@ def _stacks() -> Iterator[Row]:
         ", each with a SwiGLU": (Residual(SwiGLU(3, 2)),),
     }
     for text, layer in hidden.items():
-        yield Row(f"two layers of attention{text}", Model(attention, *layer, attention, *layer))
+        yield TableRow(f"two layers of attention{text}", Model(attention, *layer, attention, *layer))
 
 
-def _whole() -> Iterator[Row]:
+def _whole() -> Iterator[TableRow]:
     """Yield whole transformers, of d = 3 features, one head of width 2, two hidden neurons, two inputs, three classes."""
     for layers, eps in ((1, 0.0), (1, 0.1), (2, 0.0)):
-        yield Row(
+        yield TableRow(
             f"GPT, {layers} layer{'s' * (layers > 1)}, ε {'> 0' if eps else '= 0'}", Transformer(layers=layers, eps=eps)
         )
-    yield Row("GPT, 1 layer, ε > 0, tied embeddings", Transformer(eps=0.1, embed=3, tied=True))
+    yield TableRow("GPT, 1 layer, ε > 0, tied embeddings", Transformer(eps=0.1, embed=3, tied=True))
     for layers, eps in ((1, 0.0), (1, 0.1), (2, 0.0)):
-        yield Row(
+        yield TableRow(
             f"Llama, {layers} layer{'s' * (layers > 1)}, ε {'> 0' if eps else '= 0'}", _llama(layers=layers, eps=eps)
         )
-    yield Row(
+    yield TableRow(
         "like Qwen 3: two heads of queries, one of keys and values, all normalised",
         _llama(heads=2, kv_heads=1, qk_norm=True),
     )
-    yield Row("GPT, 1 layer, ε = 0", Transformer(), "momentum")
-    yield Row("Llama, 1 layer, ε = 0", _llama(), "momentum")
+    yield TableRow("GPT, 1 layer, ε = 0", Transformer(), "momentum")
+    yield TableRow("Llama, 1 layer, ε = 0", _llama(), "momentum")
 
 
-def _convolutions() -> Iterator[Row]:
-    yield Row("relu convolutions 2-3-2, kernels 2, 2", Model(Conv1d([2, 3, 2], [2, 2], "relu")))
+def _convolutions() -> Iterator[TableRow]:
+    yield TableRow("relu convolutions 2-3-2, kernels 2, 2", Model(Conv1d([2, 3, 2], [2, 2], "relu")))
     for flow in ("gradient", "momentum"):
-        yield Row("linear convolutions 2-3-2, kernels 2, 2", Model(Conv1d([2, 3, 2], [2, 2], "linear")), flow)
+        yield TableRow("linear convolutions 2-3-2, kernels 2, 2", Model(Conv1d([2, 3, 2], [2, 2], "linear")), flow)
     for c, k in ((2, 2), (2, 3), (3, 3), (3, 2)):
-        yield Row(
+        yield TableRow(
             f"linear convolutions 1-{c}-1, kernels {k}, {k}{DISAGREES}", Model(Conv1d([1, c, 1], [k, k], "linear"))
         )
-    yield Row("linear convolutions 1-2-1, kernels 3, 2", Model(Conv1d([1, 2, 1], [3, 2], "linear")))
-    yield Row("linear convolutions 2-2-1, kernels 2, 2", Model(Conv1d([2, 2, 1], [2, 2], "linear")))
-    yield Row("linear convolutions 2-2-2, kernels 2, 2", Model(Conv1d([2, 2, 2], [2, 2], "linear")))
+    yield TableRow("linear convolutions 1-2-1, kernels 3, 2", Model(Conv1d([1, 2, 1], [3, 2], "linear")))
+    yield TableRow("linear convolutions 2-2-1, kernels 2, 2", Model(Conv1d([2, 2, 1], [2, 2], "linear")))
+    yield TableRow("linear convolutions 2-2-2, kernels 2, 2", Model(Conv1d([2, 2, 2], [2, 2], "linear")))
 
 
-def counted(rows: Iterator[Row], rng: int = 0) -> Iterator[tuple[Row, LawCount]]:
+def counted(rows: Iterator[TableRow], rng: int = 0) -> Iterator[tuple[TableRow, LawCount]]:
     """Yield rows with their counts."""
     for row in rows:
         yield row, count(row.model, row.flow, rng)
 
 
-def markdown(row: Row, law_count: LawCount) -> str:
+def markdown(row: TableRow, law_count: LawCount) -> str:
     """Return a row of the table: the laws, the dimensions that they are of, and what is certain."""
     if law_count.lower < law_count.upper:
         certainty = f"at least {law_count.lower}"

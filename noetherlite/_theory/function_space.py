@@ -8,7 +8,7 @@ from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import ArrayLike, Float64Array
 from .._motion.flow import solve_smooth
-from .._motion.kinks import Method
+from .._motion.kinks import Limits
 from .._problem.network import NetworkPotential
 from .._symmetry.scaling import NeuronScaling
 
@@ -146,7 +146,7 @@ def relu_function_flow(
     times = checks.times(t)
     if times.size == 0 or times[0] < 0:
         raise ValueError(f"t must hold times >= 0, got {checks.describe(t)}")
-    how = Method(
+    limits = Limits(
         checks.real(rtol, "rtol", minimum=100 * np.finfo(np.float64).eps),
         checks.real(atol, "atol", minimum=0.0, strict=True),
         checks.integer(max_evaluations, "max_evaluations", minimum=1),
@@ -171,7 +171,7 @@ def relu_function_flow(
         force = net.unpack(gradient)["W1"] / readout[:, None]
         return np.asarray(function_space_velocity(z, charge, force[:, None]).ravel())
 
-    states = solve_smooth(velocity, (u[:, None] * v).ravel(), times, 0.0, how)
+    states = solve_smooth(velocity, (u[:, None] * v).ravel(), times, 0.0, limits)
     return states.reshape(-1, *shape)
 
 

@@ -10,7 +10,7 @@ from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import Array, ArrayLike, Float64Array
 from .._motion.flow import solve_smooth
-from .._motion.kinks import Method
+from .._motion.kinks import Limits
 from .._problem.analytic import Analytic
 from .._problem.potentials import KernelPotential, Potential, is_potential
 from .._problem.sharpness import hessian_product
@@ -163,11 +163,11 @@ def modified_flow(
     eta = checks.real(lr, "lr", minimum=0.0, strict=True)
     order = checks.integer(order, "order", minimum=0, maximum=2)
     rtol = checks.real(rtol, "rtol", minimum=100 * np.finfo(np.float64).eps)
-    how = Method(rtol, 1e-3 * rtol, checks.integer(max_evaluations, "max_evaluations", minimum=1))
+    limits = Limits(rtol, 1e-3 * rtol, checks.integer(max_evaluations, "max_evaluations", minimum=1))
     times = checks.times(t)
     if times.size == 0 or times[0] < 0:
         raise ValueError(f"t must hold times >= 0, got {checks.describe(t)}")
-    return solve_smooth(lambda _, y: _field(U, y, eta, order), x, times, 0.0, how)
+    return solve_smooth(lambda _, y: _field(U, y, eta, order), x, times, 0.0, limits)
 
 
 def _derivatives(U: Potential, x: Array, v: Array, second: bool) -> tuple[Float64Array, Float64Array]:
