@@ -87,7 +87,6 @@ class NeuronMove(OrbitMove):
             )
 
     def miss(self, x: Float64Array) -> Float64Array:
-        """Return |Q − target| in units of the squares that Q is made of, per neuron."""
         incoming, outgoing, beta = self.layer.squares(x)
         size = 0.5 * (incoming + self.layer.degree * outgoing + beta)
         return np.abs(self.layer.quantity(x) - self.target) / np.where(size > 0, size, 1.0)
@@ -214,14 +213,12 @@ def riccati(P: Array, R: Array, c: float) -> Float64Array:
     return np.asarray(0.5 * (M + M.T))
 
 
-def balanced(network: Network) -> list[str]:
-    """Return the symmetries of the hidden layers that can be balanced: GL of linear ones, scalings of homogeneous ones."""
-    out = []
+def movable(network: Network) -> list[NeuronScaling | LinearLayer]:
+    """Return the symmetries of the hidden layers along which parameters move: GL of linear ones, scalings of homogeneous ones."""
+    out: list[NeuronScaling | LinearLayer] = []
     for h in range(1, network.n_layers):
-        for layer in (LinearLayer(network, h), NeuronScaling(network, h)):
-            if not layer.objection:
-                out.append(layer.name)
-                break
+        both = LinearLayer(network, h), NeuronScaling(network, h)
+        out += [layer for layer in both if not layer.objection][:1]
     return out
 
 

@@ -11,7 +11,7 @@ from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import ArrayLike, Float64Array
 from .._problem.network import Network
-from .orbit_moves import ROUND_OFF, balanced, moves
+from .orbit_moves import ROUND_OFF, movable, moves
 
 MINIMAL_NORM = "minimal norm"
 _SWEEPS = 10_000
@@ -80,7 +80,7 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
         raise TypeError(f"network must be a Network, got {checks.describe(network)}")
     start = checks.shaped(theta, "theta", (network.n_params,)).astype(np.float64)
     if isinstance(targets, str) and targets == MINIMAL_NORM:
-        targets = dict.fromkeys(balanced(network), 0.0)
+        targets = dict.fromkeys((layer.name for layer in movable(network)), 0.0)
     if not isinstance(targets, Mapping):
         raise TypeError(
             f"targets must map names such as 'scaling:1' to charges, or be {MINIMAL_NORM!r}, got {checks.describe(targets)}"

@@ -10,7 +10,7 @@ from .._base.types import ArrayLike, Float64Array
 from .._kernels import reference
 from .._problem.network import Network, NetworkPotential
 from .linear_layer import LinearLayer
-from .orbit_moves import riccati
+from .orbit_moves import movable, riccati
 from .scaling import NeuronScaling
 
 _SWEEPS = 10_000
@@ -169,17 +169,10 @@ def _checked(U: object, theta: ArrayLike) -> tuple[Network, Float64Array]:
 
 
 def _layers(network: Network) -> list[NeuronScaling | LinearLayer]:
-    """Return the symmetries of the hidden layers: GL of linear ones, scalings of the others."""
-    out: list[NeuronScaling | LinearLayer] = []
-    for h in range(1, network.n_layers):
-        scaling, whole = NeuronScaling(network, h), LinearLayer(network, h)
-        if not whole.objection:
-            out.append(whole)
-        elif not scaling.objection:
-            out.append(scaling)
-    if not out:
+    layers = movable(network)
+    if not layers:
         raise ValueError(f"U must be of a network with scalings or linear layers, got {network!r}")
-    return out
+    return layers
 
 
 def _balance(
