@@ -171,7 +171,6 @@ class _SecondOrder(_Law):
         )
 
     def row(self, obstacle: str) -> CheckRow:
-        """Return the row."""
         self.shift = self.shift + self.jump + self.late
         return super().row(obstacle)
 

@@ -116,7 +116,6 @@ class GD(Algorithm):
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        """Return x after so many steps, and v as it was."""
         for j, h in enumerate(self.step_times(steps)):
             x = rounded(x - h * force(j, x))
         return x, v

@@ -164,7 +164,6 @@ class HeavyBall(Algorithm):
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        """Return x and v after so many steps."""
         for j, h in enumerate(self.step_times(steps)):
             kick = self._first_kick if t == 0 and j == 0 else 1.0
             v = rounded(self.momentum * v - kick * force(j, x))

@@ -240,7 +240,6 @@ class ImplicitMidpoint(Algorithm):
 
     @property
     def method(self) -> Method:
-        """Its rules."""
         return _method(self.has_velocity, self.iterations)
 
     @property
@@ -309,7 +308,6 @@ class ImplicitMidpoint(Algorithm):
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        """Return x and v after so many steps."""
         h = self.dt
         for j in range(steps):
             y = x

@@ -202,7 +202,6 @@ class KickDriftKick(Algorithm, abstract=True):
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        """Return x and v after a number of steps."""
         dynamics, weights, dt, at_x = self.dynamics, self.weights, self.dt, force(0, x)
         begins, last = _ends(weights)[:-1], len(weights) - 1
         for j, whole in enumerate(self.step_times(steps)):

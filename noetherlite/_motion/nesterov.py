@@ -174,7 +174,6 @@ class NAGD(Algorithm):
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        """Return x and v after so many steps."""
         for j, h in enumerate(self.step_times(steps)):
             if h == 0:
                 continue

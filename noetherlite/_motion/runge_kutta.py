@@ -197,7 +197,6 @@ class RK4(Algorithm):
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        """Return x after so many steps, and v as it was."""
         for j in range(steps):
             y, total = x, np.zeros_like(x)
             for i, (a, b) in enumerate(zip((*NODES, 0.0), WEIGHTS, strict=True)):

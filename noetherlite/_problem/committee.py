@@ -72,7 +72,6 @@ class CommitteeMachine(Analytic):
         self.n_params = self.width * (self.n_inputs + self.trained_readout)
 
     def evaluate(self, x: Array) -> tuple[Any, Array]:
-        """Return U(x) and ∇U(x), for real or complex x."""
         K, d = self.width, self.n_inputs
         readout = x[K * d :] if self.trained_readout else np.ones(K)
         vectors = np.concatenate([x[: K * d].reshape(K, d), self.teacher])

@@ -57,7 +57,6 @@ class PhaseRetrieval(Analytic):
         self.n_params = self._rows.shape[2]
 
     def evaluate(self, x: Array) -> tuple[Any, Array]:
-        """Return U(x) and ∇U(x), for real or complex x."""
         parts = self._rows @ x
         error = (parts * parts).sum(axis=0) - self.y
         gradient = np.einsum("k,pk,pkj->j", error, parts, self._rows) / error.size
@@ -77,7 +76,6 @@ class PhaseRetrieval(Analytic):
         return float("nan")
 
     def specification(self) -> dict[str, Any]:
-        """Return the kind and the sizes."""
         return {"kind": "phase retrieval", "n_params": self.n_params, "n_measurements": len(self.y)}
 
 
@@ -128,7 +126,6 @@ class TensorDecomposition(Analytic):
         return [x[a : a + self.rank * n].reshape(self.rank, n) for a, n in zip(self._starts, shape, strict=True)]
 
     def evaluate(self, x: Array) -> tuple[Any, Array]:
-        """Return U(x) and ∇U(x), for real or complex x."""
         factors, letters = self.factors(x), self._letters
         terms = [f"r{letter}" for letter in letters]
         error = np.einsum(f"{','.join(terms)}->{letters}", *factors) - self.target
@@ -209,7 +206,6 @@ class DiagonalLinear(Analytic):
             return np.asarray(0.5 * np.arcsinh(u * v / np.abs(0.5 * (u - v) * (u + v))))
 
     def evaluate(self, x: Array) -> tuple[Any, Array]:
-        """Return U(x) and ∇U(x), for real or complex x."""
         u, v = np.split(x, 2)
         error = self.X @ (u * v) - self.y
         force = self.X.T @ error / error.size
@@ -228,7 +224,6 @@ class DiagonalLinear(Analytic):
         return 0.0 if below else float(error @ error) / (2 * error.size)
 
     def specification(self) -> dict[str, Any]:
-        """Return the kind and the sizes."""
         return {"kind": "diagonal linear", "n_params": self.n_params, "n_samples": len(self.y)}
 
 
@@ -266,7 +261,6 @@ class LogSumExp(Analytic):
         self.n_params = self.A.shape[1]
 
     def evaluate(self, x: Array) -> tuple[Any, Array]:
-        """Return U(x) and ∇U(x), for real or complex x."""
         z = -(self.A @ x)
         top = z.real.max()
         weights = np.exp(z - top)
@@ -309,5 +303,4 @@ class LogSumExp(Analytic):
         return -np.inf if self._nearest()[1] else float("nan")
 
     def specification(self) -> dict[str, Any]:
-        """Return the kind and the sizes."""
         return {"kind": "log-sum-exp", "n_params": self.n_params, "n_terms": len(self.A)}

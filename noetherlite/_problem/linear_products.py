@@ -54,7 +54,6 @@ class LinearProduct(Analytic):
         return np.asarray(reduce(lambda below, W: W @ below, self.matrices(array)))
 
     def evaluate(self, x: Array) -> tuple[Any, Array]:
-        """Return U(x) and ∇U(x), for real or complex x."""
         W = self.matrices(x)
         below = [np.eye(self.widths[0])]  # W_{h−1} ⋯ W_1
         for matrix in W:

@@ -126,7 +126,6 @@ class Radial(KernelPotential):
         self.n_params = checks.integer(n_params, "n_params", minimum=1)
 
     def problem(self, dtype: str = "float64") -> layout.Problem:
-        """Return the kernels' description."""
         return layout.analytic(layout.RADIAL, np.empty((0, 0)), dtype)
 
     def specification(self) -> dict[str, Any]:
@@ -153,7 +152,6 @@ class Harmonic(KernelPotential):
         self.n_params = self.A.shape[0]
 
     def problem(self, dtype: str = "float64") -> layout.Problem:
-        """Return the kernels' description."""
         return layout.analytic(layout.HARMONIC, self.A, dtype)
 
     def specification(self) -> dict[str, Any]:
@@ -240,7 +238,6 @@ class Compiled(KernelPotential):
                 )
 
     def problem(self, dtype: str = "float64") -> layout.Problem:
-        """Return the kernels' description."""
         return layout.analytic(layout.GIVEN + self._number, np.empty((0, 0)), dtype)
 
     def specification(self) -> dict[str, Any]:

@@ -45,11 +45,9 @@ class Symmetry(Family):
         self.name, self.shape = name, (1,)
 
     def pair(self, a: Array, b: Array) -> Float64Array:
-        """Return ⟨Ga, b⟩."""
         return np.asarray(((a @ self.G.T) * b).sum(axis=-1, keepdims=True))
 
     def translation(self, b: Array) -> Float64Array:
-        """Return ⟨ξ, b⟩."""
         return np.asarray((b * self.xi).sum(axis=-1, keepdims=True))
 
     def generator(self, x: ArrayLike) -> Float64Array:

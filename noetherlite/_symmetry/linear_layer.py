@@ -100,12 +100,10 @@ class LinearLayer(Hidden):
         return np.asarray(scale * np.sqrt(outgoing[:, None] + incoming), dtype=np.float64)
 
     def kernel(self) -> KernelLaw:
-        """Return the kernels' description."""
         return KernelLaw(layout.LINEAR_LAYER, self._where())
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return the formulas by name."""
         return {"linear": lambda motion, h, bias, _: entry(motion, h, bias)}
 
     def formula(self, motion: DynamicsNotation, whole_layer: bool = False) -> Formula:

@@ -74,13 +74,11 @@ class DataRotation(Family):
         return np.where(np.eye(square.size, dtype=bool), 0.0, out).astype(np.float64)
 
     def kernel(self) -> KernelLaw:
-        """Return the kernels' description."""
         m, n = self._W.shape
         return KernelLaw(layout.ROTATION, (n, self._W.start, m, -1, -1, -1, 0))
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return the formulas by name."""
         return {"rotation": lambda motion, *_: entry(motion)}
 
     def formula(self, motion: DynamicsNotation, whole_layer: bool = False) -> Formula:

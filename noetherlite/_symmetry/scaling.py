@@ -94,12 +94,10 @@ class NeuronScaling(Hidden):
         return np.asarray(scale * np.sqrt(incoming + self.degree**2 * outgoing + beta), dtype=np.float64)
 
     def kernel(self) -> KernelLaw:
-        """Return the kernels' description."""
         return KernelLaw(layout.SCALING, self._where(), self.degree)
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return the formulas by name."""
         return {
             "scaling": lambda motion, h, bias, whole: entry(motion, h, "p", bias, False, whole),
             "swish": lambda motion, h, bias, whole: entry(motion, h, "1", bias, True, whole),

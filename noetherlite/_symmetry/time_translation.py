@@ -48,7 +48,6 @@ class Time(NoetherSymmetry):
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return the formulas by name."""
         return {"time": lambda motion, *_: entry(motion)}
 
     def formula(self, motion: DynamicsNotation, whole_layer: bool = False) -> Formula:

@@ -90,14 +90,12 @@ class OutputTranslation(Family):
         return np.asarray(self.norm(x) * (block.start == self._block.start))
 
     def kernel(self) -> KernelLaw:
-        """Return the kernels' description."""
         return KernelLaw(
             layout.TRANSLATION, (self.n_generators, self._block.start, self._block.shape[0], -1, -1, -1, 0)
         )
 
     @classmethod
     def entries(cls) -> dict[str, Entry]:
-        """Return the formulas by name."""
         return {
             "translation:b": lambda motion, *_: entry(motion, "b"),
             "translation:W": lambda motion, *_: entry(motion, "W"),
