@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._motion.langevin import SGLD, Langevin
     from ._motion.leapfrog import Leapfrog
     from ._motion.lion import Lion
+    from ._motion.muon import Muon
     from ._motion.nesterov import NAGD
     from ._motion.nesterov_momentum import Nesterov
     from ._motion.projected_descent import ProjectedGD
@@ -112,6 +113,7 @@ _HOMES = {
     "Leapfrog": "_motion.leapfrog",
     "Lion": "_motion.lion",
     "Monitor": "_check.monitor",
+    "Muon": "_motion.muon",
     "Nesterov": "_motion.nesterov_momentum",
     "Network": "_problem.network",
     "ProjectedGD": "_motion.projected_descent",

@@ -23,7 +23,7 @@ ALGORITHMS = [
     nl.GD(0.1), nl.GD(0.1, weight_decay=0.1), nl.HeavyBall(0.1), nl.HeavyBall(0.1, weight_decay=0.1), nl.Leapfrog(0.1), nl.NAGD(0.1),
     nl.NAGD(0.1, weight_decay=0.1, clip=0.1), nl.ConformalLeapfrog(0.1, gamma=1.0, weight_decay=0.1),
     nl.GD({"W1": 0.2, "rest": 0.1}, weight_decay={"W1": 0.1}), nl.NAGD({"W1": 0.2, "rest": 0.1}, weight_decay=0.1),
-    nl.SAM(nl.GD(0.1, weight_decay=0.1)), nl.SAM(nl.Adam(0.1, clip=0.1)), nl.HeavyBall(0.1, grad_accumulation=3),
+    nl.SAM(nl.GD(0.1, weight_decay=0.1)), nl.SAM(nl.Adam(0.1, clip=0.1)), nl.HeavyBall(0.1, grad_accumulation=3), nl.Muon(0.1),
 ]  # fmt: skip
 VECTORS = "xvgyw"
 SUMS = {"origin", "integral", "balance", "source", "charge"}
@@ -41,7 +41,7 @@ def rows(algorithm, batch_size=None, laws="all", tiles=1):
     kind = schedule.kind_of(
         algorithm.method, algorithm.kernel(1.0, p.U.network.blocks), p.laws, minibatches=batch_size is not None
     )
-    found = schedule.program(kind, schedule.by_layers(p.problem, tiles, tiles))
+    found = schedule.program(kind._replace(in_stages=True), schedule.by_layers(p.problem, tiles, tiles))
     parts = np.split(found.rows, [found.step, found.record])
     return [[Row(*(int(field) for field in row)) for row in part] for part in parts]
 
@@ -85,6 +85,16 @@ def touched(algorithm, row):
         return slots, SUMS
     if row.op == schedule.UPDATE:
         return {"g", "x", "v", "y"}, set(algorithm.method.all_rules[row.a].writes)
+    if row.op == schedule.ORTHOGONALISE:
+        here, there = ("y", "w") if row.b % 2 == 0 else ("w", "y")
+        return {
+            schedule.SIZES: ({"y"}, {"A"}),
+            schedule.NORMALISED: ({"A"}, {"y"}),
+            schedule.GRAM: ({here}, {"A"}),
+            schedule.POLYNOMIAL: ({"A"}, {"B"}),
+            schedule.PRODUCT: ({"B", here}, {there}),
+            schedule.SCALED: ({here}, {"y"}),
+        }[row.a]
     if row.op == schedule.NORMS:
         return {"x", "v"}, {"norms"}
     if row.op == schedule.WRITE:
@@ -125,6 +135,17 @@ def test_a_missing_meeting_is_found():
         step[i].op for i in meetings if not races(algorithm, [*step[:i], step[i]._replace(meet=0), *step[i + 1 :]])
     ]
     assert needless == [schedule.FINISH, schedule.SETTLE]
+
+
+def test_every_meeting_of_an_orthogonalisation_is_needed():
+    """But the last before what each thread does with its own numbers."""
+    step = rows(nl.Muon(0.1), laws=None)[1]
+    stages = [i for i, row in enumerate(step) if row.op == schedule.ORTHOGONALISE]
+    assert len(stages) == 3 + 3 * 5
+    needless = [
+        step[i].a for i in stages if not races(nl.Muon(0.1), [*step[:i], step[i]._replace(meet=0), *step[i + 1 :]])
+    ]
+    assert needless == []
 
 
 def test_gradient_descent_reads_as_it_is_written():

@@ -33,6 +33,7 @@ CASES = [
     nl.RMSProp(0.003, weight_decay=DECAY),
     nl.AdaGrad(0.02, 0.1),
     nl.Lion(0.003, weight_decay=DECAY),
+    nl.Muon(WARM_UP, 0.9, weight_decay=DECAY),
     nl.SignGD(0.003),
     nl.SignGD(WARM_UP, 0.9, weight_decay=DECAY),
     nl.ExponentiatedGradient(WARM_UP, 0.8, weight_decay=DECAY),
@@ -48,7 +49,7 @@ CASES = [
     nl.SAM(nl.Adam(0.003), 0.2),
     SymplecticEuler(1e-3, weight_decay=DECAY),  # an algorithm of one's own has a drift without another word
 ]
-AVERAGED = (nl.Adam, nl.RMSProp, nl.AdaGrad, nl.Lion, nl.SignGD, nl.ExponentiatedGradient, nl.SteepestDescent)
+AVERAGED = (nl.Adam, nl.RMSProp, nl.AdaGrad, nl.Lion, nl.Muon, nl.SignGD, nl.ExponentiatedGradient, nl.SteepestDescent)
 
 
 def bound(run, steps=STEPS):

@@ -115,7 +115,8 @@ def test_an_algorithms_walk_is_its_run(case):
     U, algorithm, run = case
     x, v = run.params[0].astype(float), np.zeros(U.n_params)
     decay = algorithm.coupled_decay
-    there = algorithm.walk(x, v, run.t[0], STEPS, lambda _, y: U.gradient(y) + decay * y, lambda a: a)[0]
+    named = {"blocks": U.blocks} if isinstance(algorithm, nl.Muon) else {}  # of which it takes the matrices
+    there = algorithm.walk(x, v, run.t[0], STEPS, lambda _, y: U.gradient(y) + decay * y, lambda a: a, **named)[0]
     assert np.abs(there - run.x).max() <= 8 * STEPS * EPS * np.abs(run.x).max()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from .._base.types import Float64Array
 from .._motion.base import Algorithm
 from .._motion.recorded import NO_RATE, clipped
-from .._problem.network import NetworkPotential
+from .._problem.blocks import blocks_of
 from .._problem.potentials import Potential
 
 
@@ -25,8 +25,7 @@ class Forces:
     """
 
     def __init__(self, U: Potential, algorithm: Algorithm) -> None:
-        blocks = U.network.blocks if isinstance(U, NetworkPotential) else ()
-        self.algorithm, self.numbers = algorithm, algorithm.kernel(0.0, blocks)
+        self.algorithm, self.numbers = algorithm, algorithm.kernel(0.0, blocks_of(U))
         self.shares: Any = self.numbers.shares if self.numbers.shares.size else 1.0
         self.metric: Any = np.maximum(self.shares, NO_RATE) if self.numbers.metric else 1.0
         self._decay: Any = self.numbers.weight_decay

@@ -31,6 +31,7 @@ NEW, RUNNING, DIVERGED = range(3)
 
 _CONSTANT = np.empty(0)
 _NO_LAYERS = np.zeros(1, np.int64)
+_NO_MATRICES = np.empty((0, 4), np.int64)
 # Numbers of its own that an algorithm has at the most.
 N_CONSTANTS = 6
 
@@ -82,6 +83,9 @@ class Algorithm(NamedTuple):
     ascent: float = 0.0  # ρ: gradients are taken at x + ρ∇U/|∇U|; 0 at x
     pull: float = 0.0  # what the laws multiply ⟨g(x), x⟩ by: λ, or 1 where the forces at x + ρ∇U/|∇U| are in it
     accumulated: int = 1  # minibatches of a gradient
+    matrices: NDArray[np.int64] = (
+        _NO_MATRICES  # (n, 4): start, rows and columns of those that are orthogonalised, and their place in `work`
+    )
 
 
 class Laws(NamedTuple):
@@ -118,7 +122,7 @@ class State(NamedTuple):
     gradient: NDArray[Any]  # (P,), ∇U + λx of the last evaluation
     moment: NDArray[Any]  # (P,), what the algorithm keeps beside v, or empty where that is nothing
     y: NDArray[Any]  # (P,), scratch: where a gradient is wanted that is not at x; with an ascent, the way there
-    work: NDArray[Any]  # (P,), scratch of phases, or empty where none needs it
+    work: NDArray[Any]  # (P,) or more, scratch of phases, or empty where none needs it
     counts: NDArray[np.int64]  # (3,): steps done, gradient evaluations, phase
     loss: NDArray[Any]  # (1,): value of the last evaluation
     origin: NDArray[np.float64]  # (K,): Q(t_0), or J(t_0) μ(t_0)/μ

@@ -55,6 +55,7 @@ class Move(NamedTuple):
     writes: tuple[str, ...]  # what they are of: fields of Coordinate
     moment: bool = False  # whether it reads or writes the moment
     by_block: bool = False  # whether it reads share and decay
+    outside: bool = False  # whether it leaves out the coordinates of the matrices that are orthogonalised
 
 
 class Law(NamedTuple):
@@ -72,7 +73,13 @@ class Projection(NamedTuple):
     rule: Callable[..., Any]  # laws, x, what the laws are measured from (K,) ↦ None
 
 
-Rule = Move | Law | Projection
+class Orthogonalisation(NamedTuple):
+    """Each matrix of y becomes the orthogonal one that is near it, as `orthogonal.py` says."""
+
+    eps: int  # which of the algorithm's constants is ε
+
+
+Rule = Move | Law | Projection | Orthogonalisation
 
 
 class Method(NamedTuple):
@@ -82,7 +89,7 @@ class Method(NamedTuple):
     ----------
     start : Law
         What the laws are measured from.
-    rules : tuple of Move, Law and Projection
+    rules : tuple of Move, Law, Projection and Orthogonalisation
         Those of a step.
     step : callable
         schedule.Phases ↦ the rows of a step, which order the rules and the evaluations of the gradient.

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import layout
-from .rules import Law, Method, Move, Projection
+from .orthogonal import STEPS
+from .rules import Law, Method, Move, Orthogonalisation, Projection
 
 # What a phase does; in brackets what a, b and c are, and `vector` where it is not x.
 FORWARD, LOSS, TOTAL, BACKWARD = range(4)  # (layer, tile, samples; at), (tile, samples), (tile, samples), as FORWARD
@@ -33,6 +34,7 @@ UNDECAYED, STRETCH = range(17, 19)  # ∇U of the last gradient (; into); all st
 ASCEND, RETURN = range(22, 24)  # y = x + ρ∇U/|∇U|, and y less x
 SCALE, WEIGH = range(24, 26)  # M⁻¹ of the gradient; WORK = a vector by M or by shares of λ (which)
 GATHER = 26  # ∇U and those of the minibatches before (number); the last makes their mean
+ORTHOGONALISE = 27  # a stage for the matrices of y (stage, number of the iteration)
 # Vectors; NOWHERE for a gradient that is not wanted.
 X, V, G, Y, WORK = range(5)
 NOWHERE = -1
@@ -46,6 +48,8 @@ SQUARE, PULL, MOVED, CROSS = range(SLOTS)
 RECORDED_QUANTITY, RECORDED_CHARGE, RECORDED_SIZE = range(3)
 # What WEIGH multiplies by.
 BY_METRIC, BY_DECAY = range(2)
+# Stages of an orthogonalisation where threads share it: |M| row by row, M/(|M| + ε), then A = MMᵀ, B = bA + cA², aM + BM, and their end.
+SIZES, NORMALISED, GRAM, POLYNOMIAL, PRODUCT, SCALED = range(6)
 # Samples that a pass is over: those of the minibatch, or all.
 BATCH, ALL = range(2)
 # Columns of a row.
@@ -117,6 +121,8 @@ class Kind(NamedTuple):
     decay_differs: bool = False  # λ differs between coordinates
     ascends: bool = False  # gradients are taken at x + ρ∇U/|∇U|
     accumulated: int = 1  # minibatches of a gradient
+    matrices: bool = False  # there are some to orthogonalise
+    in_stages: bool = False  # threads share that
 
     @property
     def works(self) -> bool:
@@ -143,6 +149,7 @@ def kind_of(
         algorithm.decays.size > 0,
         algorithm.ascent > 0,
         algorithm.accumulated if minibatches else 1,
+        len(algorithm.matrices) > 0,
     )
 
 
@@ -198,6 +205,14 @@ class Phases:
     def move(self, rule: Move) -> list[Row]:
         """An update of the vectors."""
         return [_row(UPDATE, self._kind.method.number(rule))]
+
+    def orthogonalise(self, rule: Orthogonalisation) -> list[Row]:
+        """The matrices of y made orthogonal, if there are some: a row, or one for each stage that ends where threads meet."""
+        kind = self._kind
+        if not kind.matrices or not kind.in_stages:
+            return [_row(UPDATE, kind.method.number(rule))] if kind.matrices else []
+        stages = [(stage, i) for i in range(STEPS) for stage in (GRAM, POLYNOMIAL, PRODUCT)]
+        return [_row(ORTHOGONALISE, *at) for at in [(SIZES, 0), (NORMALISED, 0), *stages, (SCALED, STEPS)]]
 
     def project(self, rule: Projection) -> list[Row]:
         """A change of x by the laws, if there are some."""

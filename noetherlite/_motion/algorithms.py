@@ -18,6 +18,7 @@ from .implicit_midpoint import ImplicitMidpoint
 from .langevin import SGLD
 from .leapfrog import Leapfrog
 from .lion import Lion
+from .muon import Muon
 from .nesterov import NAGD
 from .nesterov_momentum import Nesterov
 from .projected_descent import ProjectedGD
@@ -44,6 +45,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         RMSProp,
         AdaGrad,
         Lion,
+        Muon,
         SignGD,
         SteepestDescent,
         ExponentiatedGradient,

@@ -7,7 +7,7 @@ symmetry g(x) = Gx + ξ. The velocity of the kernels is −m.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from .._kernels.discrete_laws import FROM_CHARGE, pulled, rate
 from .._kernels.jit import scalar
 from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
-from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
+from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move, Orthogonalisation
 from .._kernels.schedule import CHARGE, MOVED, Phases, Row, V, X
 from .base import Algorithm, Force, Memory, Rounded, Terms, no_gradients
 from .dynamics import GF, Dynamics
@@ -91,7 +91,13 @@ def shares(each: Float64Array) -> Any:
     return each if each.size else 1.0
 
 
-def method_of(average: Move, step: Move, update: Update, has_moment: bool = False) -> Method:
+def method_of(
+    average: Move,
+    step: Move,
+    update: Update,
+    has_moment: bool = False,
+    between: tuple[Move | Orthogonalisation, ...] = (),
+) -> Method:
     """Return the rules of an optimiser.
 
     Parameters
@@ -102,10 +108,14 @@ def method_of(average: Move, step: Move, update: Update, has_moment: bool = Fals
         Both in NumPy.
     has_moment : bool
         Whether it keeps an average of the gradient's squares.
+    between : tuple of Move and Orthogonalisation
+        What is done with the average before the step.
     """
 
     def rows(p: Phases) -> list[Row]:
         first = [*p.pull(X), *p.move(average), *p.settle(LAW_OF_AVERAGE)]
+        for rule in between:
+            first += p.move(rule) if isinstance(rule, Move) else p.orthogonalise(rule)
         return [*first, *p.move(step), *p.settle(LAW_OF_STEP), *p.evaluate(X)]
 
     def plain(run: Run, t: float) -> None:
@@ -117,9 +127,8 @@ def method_of(average: Move, step: Move, update: Update, has_moment: bool = Fals
         s.integral[:] += run.rate * s.charge
         run.take_gradient(s.x)
 
-    return Method(
-        FROM_CHARGE, (average, LAW_OF_AVERAGE, step, LAW_OF_STEP), rows, plain, update=update, has_moment=has_moment
-    )
+    rules = average, LAW_OF_AVERAGE, *between, step, LAW_OF_STEP
+    return Method(FROM_CHARGE, rules, rows, plain, update=update, has_moment=has_moment)
 
 
 class Averaged(Algorithm, abstract=True):
@@ -207,10 +216,17 @@ class Averaged(Algorithm, abstract=True):
         return (later.m - self.momentum * now.m) / self.averaging
 
     def walk(
-        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
+        self,
+        x: Float64Array,
+        v: Float64Array,
+        t: float,
+        steps: int,
+        force: Force,
+        rounded: Rounded,
+        blocks: Sequence[Any] = (),
     ) -> tuple[Float64Array, Float64Array]:
-        """Return x and v after so many steps from the start of a run."""
-        numbers, m, moment = self.kernel(t), -v, np.zeros_like(x)
+        """Return x and v after so many steps from the start of a run on these blocks."""
+        numbers, m, moment = self.kernel(t, blocks), -v, np.zeros_like(x)
         update: Any = self.method.update
         for j, h in enumerate(self.step_times(steps)):
             x, m, moment = update(numbers._replace(h=h), j, x, m, moment, force(j, x))

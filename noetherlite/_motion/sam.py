@@ -19,7 +19,7 @@ def SAM(base: Algorithm | float, rho: float = 0.05) -> Algorithm:
     Parameters
     ----------
     base : Algorithm or float
-        `GD`, `HeavyBall`, `Nesterov`, `Adam`, `RMSProp`, `AdaGrad`, `Lion` or `SignGD`; a number η is `GD(η)`.
+        `GD`, `HeavyBall`, `Nesterov`, `Adam`, `RMSProp`, `AdaGrad`, `Lion`, `Muon` or `SignGD`; a number η is `GD(η)`.
     rho : float
         ρ > 0.
 

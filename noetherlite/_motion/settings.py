@@ -122,6 +122,10 @@ class Settings:
         """Whether kernels need a vector more for it."""
         return self.has_blocks or self.sam > 0 or self.grad_accumulation > 1
 
+    def work(self, n_params: int, blocks: Sequence[Any]) -> int:
+        """Return how many numbers kernels work in beside the vectors, where the potential has these blocks."""
+        return n_params if self.needs_work else 0
+
     @property
     def rates(self) -> tuple[float, ...]:
         """The rates of each step; empty where they are the same."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .activations import Activation
 
@@ -37,3 +37,8 @@ def blocks(widths: Sequence[int], activations: Sequence[Activation], bias: bool)
             out.append(Block(name, start, shape))
             start = out[-1].stop
     return out
+
+
+def blocks_of(U: Any) -> Sequence[Block]:
+    """Return the named arrays of a potential's θ; none where it has no names for them."""
+    return getattr(U, "blocks", ())

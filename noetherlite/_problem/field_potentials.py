@@ -9,6 +9,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import Array, ArrayLike, Float64Array
 from .analytic import Analytic, linear_generator
+from .blocks import Block
 from .potentials import owned
 
 
@@ -119,6 +120,12 @@ class TensorDecomposition(Analytic):
         ends = np.cumsum([0, *(self.rank * n for n in self.target.shape)])
         self._starts, self.n_params = ends[:-1].tolist(), int(ends[-1])
         self._letters = "abcdefgh"[:order]
+
+    @property
+    def blocks(self) -> list[Block]:
+        """A1, …, AD inside θ."""
+        shapes = ((self.rank, n) for n in self.target.shape)
+        return [Block(f"A{d}", a, shape) for d, (a, shape) in enumerate(zip(self._starts, shapes, strict=True), 1)]
 
     def factors(self, x: Array) -> list[Array]:
         """Return A_1, …, A_D of shapes (rank, n_d) as views into x."""

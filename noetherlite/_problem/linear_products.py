@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .._base import checks
 from .._base.types import Array, ArrayLike, Float64Array
 from .analytic import Analytic, linear_generator
+from .blocks import Block
 from .potentials import owned
 
 
@@ -45,6 +46,12 @@ class LinearProduct(Analytic):
         return [
             x[..., a : a + n * m].reshape(*x.shape[:-1], n, m) for a, (n, m) in zip(self._starts, shapes, strict=True)
         ]
+
+    @property
+    def blocks(self) -> list[Block]:
+        """W1, …, WL inside θ."""
+        shapes = itertools.pairwise(self.widths)
+        return [Block(f"W{h}", a, (n, m)) for h, (a, (m, n)) in enumerate(zip(self._starts, shapes, strict=True), 1)]
 
     def product(self, x: ArrayLike) -> Float64Array:
         """Return W_L ⋯ W_1 for x of shape (..., P), shape (..., n_L, n_0)."""

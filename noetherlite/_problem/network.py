@@ -363,6 +363,11 @@ class NetworkPotential(KernelPotential):
             if given is not None
         }
 
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The named arrays inside θ, those of the network."""
+        return self.network.blocks
+
     def problem(self, dtype: str = "float64") -> layout.Problem:
         """Return the kernels' description of the network on its data."""
         problem = self.network.problem(self.X, self.y, dtype)

@@ -48,15 +48,12 @@ class Fleet:
                 raise ValueError(f"lr must be the same {what} for all networks with backend='cuda'")
         self.spread = _uses_whole_device(plan, len(runs))
         most = shared_memory(device_layout.SHARED, device_layout.SHARING)
-        self.vectors = 4 + bool(runs.state.work.shape[1])
-        self.placing = device_layout.place(
-            plan.problem, plan.laws, plan.n_params, plan.drawn, self.spread, most, self.vectors
-        )
+        work = runs.state.work.shape[1]
+        self.numbers = 4 * plan.n_params + work  # of a run's vectors
+        self.placing = device_layout.place(plan.problem, plan.laws, plan.n_params, plan.drawn, self.spread, most, work)
         self.fresh = True  # whether the host has the state of the device
         self._device: tuple[Any, ...] | None = None
-        longest = max(
-            self.vectors * plan.n_params, plan.problem.X.size, max(tables.memory for tables in self._tables())
-        )
+        longest = max(self.numbers, plan.problem.X.size, max(tables.memory for tables in self._tables()))
         if longest >= 2**32:
             raise MemoryError(
                 f"backend='cuda' numbers a run's entries by 32 bits, fewer than 4,294,967,296, not {longest:,}"
@@ -135,7 +132,9 @@ class Fleet:
         batch_tiles = device_layout.n_tiles(plan.drawn, slots)
         all_tiles = 1 if self.spread else device_layout.n_tiles(plan.n_samples, slots)
         kind = schedule.kind_of(self.runs.method, self.algorithm, plan.laws, minibatches=plan.drawn < plan.n_samples)
-        program = schedule.program(kind, schedule.by_layers(self._problem, batch_tiles, all_tiles))
+        program = schedule.program(
+            kind._replace(in_stages=True), schedule.by_layers(self._problem, batch_tiles, all_tiles)
+        )
         batch, everything = self._tables()
         setting = device_layout.Setting(
             up(self._described()),
@@ -180,7 +179,7 @@ class Fleet:
         memory_space, largest, E = self.placing.where, self._tables()[1], self.rates.size
         memory = largest.memory if memory_space != device_layout.IN_SHARED else 0
         in_global = memory_space == device_layout.IN_GLOBAL
-        doubles, vectors = (largest.doubles, self.vectors * self.plan.n_params) if in_global else (0, 0)
+        doubles, vectors = (largest.doubles, self.numbers) if in_global else (0, 0)
         minibatches = self.spread and self.plan.drawn < self.plan.n_samples
         gathered = self.plan.drawn * int(self._problem.widths[0]) if minibatches else 0
         dtype = self.plan.dtype

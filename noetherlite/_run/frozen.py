@@ -10,16 +10,14 @@ import numpy as np
 from .._base.types import Float64Array
 from .._motion.base import Algorithm
 from .._motion.rates import PerBlock
-from .._problem.network import NetworkPotential
+from .._problem.blocks import blocks_of
 from .._problem.potentials import Potential
 from .._symmetry.family import Family
 
 
 def blocks(U: Potential, algorithm: Algorithm) -> list[Any]:
     """Return the blocks that the algorithm leaves as they are."""
-    if not isinstance(algorithm.lr, PerBlock) or not isinstance(U, NetworkPotential):
-        return []
-    return algorithm.lr.frozen(U.network.blocks)
+    return algorithm.lr.frozen(blocks_of(U)) if isinstance(algorithm.lr, PerBlock) else []
 
 
 def laws_left(

@@ -10,6 +10,7 @@ from .._base import checks, limits
 from .._base.threads import threads
 from .._kernels.cpu import tiles
 from .._motion.base import Algorithm
+from .._problem.blocks import blocks_of
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import NoetherSymmetry
 from .._symmetry.find import watched
@@ -109,8 +110,8 @@ def memory(
     params = R * s * plan.n_params if record_params else 0
     in_memory = params if E * params <= limits.PARAMS_IN_MEMORY else 0
     streams = 8 * plan.n_samples * (E if plan.batch else 1)  # without minibatches it is one for all
-    needs = (algorithm.method.has_moment, algorithm.needs_work) if algorithm else (False, False)
-    state = plan.state(1, with_moment=needs[0], with_work=needs[1])
+    needs = (algorithm.method.has_moment, algorithm.work(plan.n_params, blocks_of(U))) if algorithm else (False, 0)
+    state = plan.state(1, with_moment=needs[0], work=needs[1])
     run = 16 * P + _array_bytes(state) + R * (24 + 32 * K) + in_memory
     result = R * (74 + 56 * K + 10 * int(components.max())) + s * P * (1 if plan.reduction is None else 2)
     common = _converted_bytes(plan) + _reduction_bytes(plan, E * R if record_params else 0)

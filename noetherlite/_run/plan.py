@@ -102,11 +102,9 @@ class Plan:
         """Whether kernels are compiled, for the CPU or a GPU."""
         return self.backend != "reference"
 
-    def state(
-        self, E: int, with_parts: bool = False, with_moment: bool = False, with_work: bool = False
-    ) -> layout.State:
-        """Return the states of E runs that have not begun: zeros."""
-        K, work = int(self.laws.start[-1]), self.n_params * with_work
+    def state(self, E: int, with_parts: bool = False, with_moment: bool = False, work: int = 0) -> layout.State:
+        """Return the states of E runs that have not begun, with so many numbers to work in: zeros."""
+        K = int(self.laws.start[-1])
         return layout.new_states(E, self.n_params, K, self.dtype, with_parts, with_moment, work)
 
     def records(self, E: int, steps: int, every: int, with_params: bool, with_parts: bool = False) -> layout.Records:

@@ -10,7 +10,7 @@ from .._base.types import Array, Float64Array
 from .._kernels import layout, pointwise
 from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
 from .._motion.base import Algorithm
-from .._problem.network import NetworkPotential
+from .._problem.blocks import blocks_of
 from .._symmetry.records import refuse_mixed
 from .observe import Observables
 from .plan import Plan
@@ -39,13 +39,13 @@ class Runs:
         # the values of the observables, (E, R, …), NaN where they are not known yet
         self.observed: dict[str, Array] = {} if observables is None else observables.empty(*records.step.shape)
         self.method = algorithms[0].method  # of all, which are of one class
-        blocks = plan.U.network.blocks if isinstance(plan.U, NetworkPotential) else ()
+        blocks = blocks_of(plan.U)
         self.kernels = tuple(a.kernel(t0, blocks) for a in algorithms)
         for numbers in self.kernels:
             refuse_mixed(plan.watched, numbers)
-        needs = {"with_moment": self.method.has_moment, "with_work": any(a.needs_work for a in algorithms)}
+        work = max(a.work(plan.n_params, blocks) for a in algorithms)
         # in the coordinates of the plan; zeros until `begin` is called for a new run
-        self.state = plan.state(len(algorithms), records.parts.shape[1] > 0, **needs)
+        self.state = plan.state(len(algorithms), records.parts.shape[1] > 0, self.method.has_moment, work)
 
     def __len__(self) -> int:
         return len(self.algorithms)

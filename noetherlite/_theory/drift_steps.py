@@ -18,7 +18,7 @@ from .._base.types import Float64Array
 from .._kernels import layout, reference
 from .._kernels.layout import STEPS_DONE
 from .._kernels.reference_laws import pair, quantity_rate, translation
-from .._problem.network import NetworkPotential
+from .._problem.blocks import blocks_of
 from .._run.backends import Backend, in_numpy
 from .._run.runs import Runs
 from .._run.watch import Watch
@@ -44,7 +44,7 @@ class DriftWatch(Watch):
         self._sum = np.zeros(self.parts.shape[1:])
         self._algorithm, self._undecayed = algorithm, algorithm.without_decay
         quiet = self._undecayed.without_noise
-        blocks = plan.U.network.blocks if isinstance(plan.U, NetworkPotential) else ()
+        blocks = blocks_of(plan.U)
         numbers = runs.kernels[0]
         self._kernels = numbers, self._undecayed.kernel(runs.t0, blocks), quiet.kernel(runs.t0, blocks)
         decay = numbers.weight_decay * (numbers.decays if numbers.decays.size else 1.0)

@@ -12,7 +12,8 @@ from .. import layout, schedule
 from ..forms import mirrored
 from ..jit import compiled, merged
 from ..layout import STEPS_DONE
-from ..rules import Law, Method, Move, Projection, Rule, component_of, coordinate_of
+from ..rules import Law, Method, Move, Orthogonalisation, Projection, Rule, component_of, coordinate_of
+from .orthogonal import orthogonalise
 from .placed import address_of_code, algorithm_at, laws_at, state_at
 from .steps import slot
 
@@ -22,6 +23,10 @@ def loop(rule: Rule, dtype: str) -> Any:
     """Return the compiled function of a rule for parameters of this dtype: addresses of algorithm, laws and state ↦ 0.0."""
     if isinstance(rule, Projection):
         return compiled(_of_all(rule, dtype))
+    if isinstance(rule, Orthogonalisation):
+        return compiled(_of_matrices(rule, dtype))
+    if isinstance(rule, Move) and rule.outside:
+        return compiled(_over_others(rule, dtype))
     return compiled(_over_coordinates(rule, dtype) if isinstance(rule, Move) else _over_components(rule, dtype))
 
 
@@ -50,6 +55,36 @@ def _over_coordinates(move: Move, dtype: str) -> Any:
         return 0.0
 
     return over_coordinates
+
+
+def _over_others(move: Move, dtype: str) -> Any:
+    coefficients, visit = move.coefficients, merged(coordinate_of(move))
+    number = np.empty(0, dtype)
+
+    def over_others(algorithm_address, laws_address, state_address):
+        algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
+        c, matrices = coefficients(algorithm, state.counts[STEPS_DONE]), algorithm.matrices
+        x, v, g, y, moment = state.x, state.v, state.gradient, state.y, state.moment
+        shares, decays = algorithm.shares, algorithm.decays
+        i, n = 0, matrices.shape[0]
+        for l in range(n + 1):
+            for j in range(i, matrices[l, 0] if l < n else x.size):
+                visit(c, x, v, g, y, moment, shares, decays, j)
+            i = matrices[l, 0] + matrices[l, 1] * matrices[l, 2] if l < n else x.size
+        return 0.0
+
+    return over_others
+
+
+def _of_matrices(rule: Orthogonalisation, dtype: str) -> Any:
+    eps, number = rule.eps, np.empty(0, dtype)
+
+    def of_matrices(algorithm_address, laws_address, state_address):
+        algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
+        orthogonalise(algorithm.matrices, algorithm.constants[eps], state.y, state.work)
+        return 0.0
+
+    return of_matrices
 
 
 @merged

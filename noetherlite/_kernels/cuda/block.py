@@ -91,6 +91,8 @@ def perform(functions, r, step, setting, algorithm, run, state, records, e, firs
         form(a, laws, tables, x, vector_of(run, b), c, run.pieces, first, stride)
     elif op == schedule.UPDATE or op == schedule.SETTLE:
         functions.rules(a, algorithm, step, laws, tables, run, first, stride)
+    elif op == schedule.ORTHOGONALISE:
+        functions.orthogonalise(a, b, algorithm, run, first, stride)
     elif op == schedule.ANALYTIC:
         analytic(problem, x, run.gradient, first, stride)
     elif op == schedule.GRADIENT_NORM:
@@ -149,7 +151,7 @@ def draw(key, step, out, first, stride):
 
 @written_out
 def arrays_of(state, e, vectors, memory, doubles, tables):
-    """Return the views that belong to run e: `vectors` (4P,) or with work (5P,), memory of a pass (tables.memory,), doubles (tables.doubles,).
+    """Return the views that belong to run e: `vectors` (4P,) and the work, memory of a pass (tables.memory,), doubles (tables.doubles,).
 
     `doubles` holds all that is float64 whatever the parameters are.
     """
@@ -265,6 +267,7 @@ def with_rate(a, h):
         a.ascent,
         a.pull,
         a.accumulated,
+        a.matrices,
     )
 
 

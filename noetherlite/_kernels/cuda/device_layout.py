@@ -84,12 +84,12 @@ class Shuffles(NamedTuple):
 class RunArrays(NamedTuple):
     """What belongs to one run: views, into shared memory where it fits."""
 
-    vectors: NDArray[Any]  # (4P,) or (5P,): x, v, the gradient, y and the work
+    vectors: NDArray[Any]  # (4P,) and the work: x, v, the gradient, y and what follows
     x: NDArray[Any]  # (P,)
     v: NDArray[Any]
     gradient: NDArray[Any]
     y: NDArray[Any]
-    work: NDArray[Any]  # (P,), or empty
+    work: NDArray[Any]  # (P,) or more, or empty
     moment: NDArray[Any]  # (P,), or empty; in global memory
     memory: NDArray[Any]  # (tables.memory,)
     origin: NDArray[np.float64]  # (K,)
@@ -169,7 +169,7 @@ class Placing(NamedTuple):
 
 
 def place(
-    problem: layout.Problem, laws: layout.Laws, n_params: int, n: int, spread: bool, most: int, vectors: int = 4
+    problem: layout.Problem, laws: layout.Laws, n_params: int, n: int, spread: bool, most: int, work: int = 0
 ) -> Placing:
     """Return the layout that keeps most in `most` bytes of shared memory: with the largest tiles that fit, else without activations.
 
@@ -182,11 +182,11 @@ def place(
     sizes = sorted({-(-whole // parts) for parts in range(1, whole // SMALLEST_TILE + 1)} | {whole}, reverse=True)
     for slots in (size + size % 2 for size in sizes):
         found = tables(problem, laws, n_params, slots, padded=True)
-        shared = 8 * found.doubles + itemsize * vectors * n_params
+        shared = 8 * found.doubles + itemsize * (4 * n_params + work)
         if shared + itemsize * found.memory <= most:
             return Placing(found, IN_SHARED, shared + itemsize * found.memory, _threads(problem, slots, n_params))
     found = tables(problem, laws, n_params, whole, padded=True)
-    shared = 8 * found.doubles + itemsize * vectors * n_params
+    shared = 8 * found.doubles + itemsize * (4 * n_params + work)
     where, shared = (VECTORS_IN_SHARED, shared) if shared <= most else (IN_GLOBAL, 0)
     return Placing(found, where, shared, _threads(problem, whole, n_params))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import layout, schedule
 from ..forms import mirrored
-from ..rules import Law, Move, Projection, Rule, component_of, coordinate_of
+from ..rules import Law, Move, Orthogonalisation, Projection, Rule, component_of, coordinate_of
 from .jit import device, index
 from .laws import total
 
@@ -32,10 +32,19 @@ def numbered(rules: tuple[Rule, ...]) -> Any:
     return apply
 
 
+@device
+def _nothing(algorithm, step, laws, tables, run, first, stride):
+    pass
+
+
 def _loop(rule: Rule) -> Any:
+    if isinstance(rule, Orthogonalisation):  # which has rows of its own
+        return _nothing
     if isinstance(rule, Projection):
         return _of_all(rule)
-    return _over_coordinates(rule) if isinstance(rule, Move) else _over_components(rule)
+    if isinstance(rule, Move):
+        return _over_others(rule) if rule.outside else _over_coordinates(rule)
+    return _over_components(rule)
 
 
 def _of_all(projection: Projection) -> Any:
@@ -61,6 +70,23 @@ def _over_coordinates(move: Move) -> Any:
             i += stride
 
     return over_coordinates
+
+
+def _over_others(move: Move) -> Any:
+    coefficients, visit = move.coefficients, device(coordinate_of(move))
+
+    @device
+    def over_others(algorithm, step, laws, tables, run, first, stride):
+        c, matrices = coefficients(algorithm, step), algorithm.matrices
+        i, l = first, 0
+        while i < run.x.size:
+            while l < matrices.shape[0] and matrices[l, 0] + matrices[l, 1] * matrices[l, 2] <= i:
+                l += 1  # it lies before i
+            if l == matrices.shape[0] or i < matrices[l, 0]:
+                visit(c, run.x, run.v, run.gradient, run.y, run.moment, algorithm.shares, algorithm.decays, index(i))
+            i += stride
+
+    return over_others
 
 
 def _over_components(law: Law) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from .. import layout, pointwise
 from ..functions import ACTIVATIONS, LOSSES, Scalar
 from ..rules import Method
+from . import orthogonal
 from .jit import device, index
 from .rules import numbered
 
@@ -21,6 +22,7 @@ class Functions(NamedTuple):
     d_sigma: Any  # (code, c, z, a) ↦ σ′
     d_parameter: Any  # (code, c, z, z) ↦ ∂σ/∂c
     rules: Any  # those of the algorithm, see rules.py
+    orthogonalise: Any  # its stage for matrices, see orthogonal.py
     loss: Any  # (c, n, data, number, memory, z, ld, N) ↦ ℓ of a sample, whose outputs become ∂ℓ/∂z / N
 
 
@@ -40,6 +42,7 @@ def _made(codes: tuple[int, ...], loss: int, of_labels: bool, method: Method) ->
             [(code, _of_three(sigma.d_parameter)) for code, sigma in sigmas if sigma.d_parameter is not None]
         ),
         rules=numbered(method.all_rules),
+        orthogonalise=orthogonal.of(method),
         loss=_loss(loss, of_labels),
     )
 

@@ -1,0 +1,33 @@
+"""The orthogonal matrix near a matrix, by five Newton–Schulz iterations, in plain NumPy: the oracle; kernels do the same.
+
+M = Σ σ_i u_i v_iᵀ becomes Σ p⁵(σ_i/(|M| + ε)) u_i v_iᵀ with p(s) = as + bs³ + cs⁵, whose slope at 0 is so large that five of them take
+all of 0.002 ≤ s ≤ 1 to 0.68 … 1.21. The factor √max(1, rows/columns) is that of steps of one size in the spectral norm.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+COEFFICIENTS = 3.4445, -4.7750, 2.0315  # a, b, c (Jordan 2024)
+STEPS = 5
+
+
+def scale(rows: int, columns: int) -> float:
+    """Return √max(1, rows/columns)."""
+    return math.sqrt(max(1.0, rows / columns))
+
+
+def orthogonalised(matrix: NDArray[Any], eps: float) -> NDArray[Any]:
+    """Return the orthogonal matrix near a matrix, scaled."""
+    a, b, c = COEFFICIENTS
+    tall = matrix.shape[0] > matrix.shape[1]
+    M = matrix.T if tall else matrix
+    M = M / (np.linalg.norm(M) + eps)
+    for _ in range(STEPS):
+        A = M @ M.T
+        M = a * M + (b * A + c * A @ A) @ M
+    return np.asarray(scale(*matrix.shape) * (M.T if tall else M))

@@ -1,0 +1,189 @@
+"""Muon."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._base import checks
+from .._base.types import Array, Float64Array
+from .._kernels import layout
+from .._kernels.discrete_laws import rate
+from .._kernels.jit import scalar
+from .._kernels.orthogonal import orthogonalised
+from .._kernels.rules import Coordinate, Method, Move, Orthogonalisation
+from .averaged import Averaged, method_of, shares
+
+_EPS = 2  # its place among the constants
+
+
+class _Step(NamedTuple):
+    a: float
+    b: float
+    eps: float
+    average: float  # what the direction has of the average: β/(1 − β^{k+2}), or 1/(1 − β^{k+1})
+    gradient: float  # and of the gradient: (1 − β)/(1 − β^{k+1}), or 0
+    scale: float  # √(1 − β₂^{k+1})
+    h: float
+    shrink: float  # 1 − ηλ
+    drop: float  # ηλ
+
+
+@scalar
+def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
+    a, b, eps = algorithm.constants[0], algorithm.constants[1], algorithm.constants[2]
+    decay, nesterov = algorithm.constants[3], algorithm.constants[4]
+    beta, h = algorithm.momentum, rate(algorithm, step)
+    first, second = 1 - beta ** (step + 1), 1 - (1 - b) ** (step + 1)
+    average = nesterov * beta / (1 - beta ** (step + 2)) + (1 - nesterov) / first
+    return _Step(a, b, eps, average, nesterov * a / first, math.sqrt(second), h, 1 - h * decay, h * decay)
+
+
+@scalar
+def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return v' = v − a(d + v), s' = s + b(d² − s), and in y the direction."""
+    v = at.v - c.a * (at.g + at.v)
+    return v, at.moment + c.b * (at.g * at.g - at.moment), c.average * v - c.gradient * at.g
+
+
+@scalar
+def _divided(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return y/(√ŝ + ε)."""
+    return (at.y / (math.sqrt(at.moment) / c.scale + c.eps),)
+
+
+@scalar
+def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return (1 − ηλ)x + ηy."""
+    shrink = c.shrink + c.drop * (1 - at.share * at.decay)
+    return (shrink * at.x + c.h * at.share * at.y,)
+
+
+def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
+    a, b, eps, decay, nesterov = numbers.constants[:5]
+    beta = 1 - a
+    m, s = beta * m + a * d, (1 - b) * s + b * d**2
+    direction = m / (1 - beta ** (k + 1))
+    if nesterov:
+        direction = beta * m / (1 - beta ** (k + 2)) + a * d / (1 - beta ** (k + 1))
+    step = direction / (np.sqrt(s / (1 - (1 - b) ** (k + 1))) + eps)
+    for start, rows, columns, _ in numbers.matrices:
+        matrix = slice(start, start + rows * columns)
+        step[matrix] = orthogonalised(direction[matrix].reshape(rows, columns), eps).ravel()
+    return x - numbers.h * decay * shares(numbers.decays) * x - numbers.h * step, m, s
+
+
+METHOD = method_of(
+    Move(_of_step, _averaged, ("v", "moment", "y"), moment=True),
+    Move(_of_step, _stepped, ("x",), by_block=True),
+    _update,
+    has_moment=True,
+    between=(Orthogonalisation(_EPS), Move(_of_step, _divided, ("y",), moment=True, outside=True)),
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Muon(Averaged):
+    """Muon (Jordan 2024): steps of matrices along orthogonal matrices, as `optax.contrib.muon` has it.
+
+    m_{k+1} = βm_k + (1 − β)∇U(x_k), m_0 = 0, and m̂ = m_{k+1}/(1 − β^{k+1}), or with `nesterov`
+    m̂ = βm_{k+1}/(1 − β^{k+2}) + (1 − β)∇U(x_k)/(1 − β^{k+1}). A matrix of n rows and m columns takes the step
+
+        W ← (1 − ηλ)W − η √max(1, n/m) NS(M̂/(|M̂| + ε)),
+
+    where NS is five iterations of M ← aM + (bMMᵀ + c(MMᵀ)²)M, (a, b, c) = (3.4445, −4.7750, 2.0315), which take singular values of 0.002 … 1 to 0.68 … 1.21.
+    Parameters that are in no matrix, such as biases, take the step of Adam with the same β, ε, η and λ, η m̂/(√ŝ + ε).
+
+    Parameters
+    ----------
+    lr : float
+        η > 0.
+    momentum : float
+        0 ≤ β < 1, optax's `beta`, and its `adam_b1` too.
+    nesterov : bool
+        Whether m̂ looks ahead.
+    eps : float
+        ε ≥ 0.
+    smoothing : float
+        0 ≤ β₂ < 1 of ŝ, the average of the squares, optax's `adam_b2`.
+    weight_decay : float
+        λ ≥ 0, decoupled, keyword only: optax's `weight_decay` and `adam_weight_decay`.
+
+    Notes
+    -----
+    Matrices are the weights of a `Network`, biases and β excluded, and the factors of `potentials.MatrixFactorization`, `MatrixSensing`,
+    `MatrixCompletion` and `TensorDecomposition`; other potentials have none. `torch.optim.Muon` takes matrices only, does not
+    correct for m_0 = 0, which without `nesterov` makes no difference, and iterates in bfloat16; here iterations have the precision of the run.
+
+    NS(AMB) = A NS(M) B for orthogonal A and B: a run that begins at weights that are rotated in a linear layer stays the rotated run, which
+    is not so with Adam. Q has no law; the exact one is of x and m, ⟨g(x_k), m_{k+1}⟩ = β⟨g(x_k), m_k⟩. The velocity of a
+    run is −m. `nl.check` needs the recorded `momentum_buffer`: an orthogonal matrix does not tell the singular values of the gradient.
+
+    Examples
+    --------
+    >>> import noetherlite as nl
+    >>> net = nl.Network([2, 3, 2])
+    >>> U = net.potential(nl.datasets.gaussian_classes(n=9, n_features=2, n_classes=2, rng=0))
+    >>> run = nl.integrate(U, nl.Muon(0.01), net.init(rng=0), 100)
+    >>> run.laws["scaling:1"].verdict
+    'holds'
+    """
+
+    momentum: float = 0.95
+    nesterov: bool = True
+    eps: float = 1e-8
+    smoothing: float = 0.999
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "momentum", checks.fraction(self.momentum, "momentum"))
+        object.__setattr__(self, "nesterov", checks.boolean(self.nesterov, "nesterov"))
+        object.__setattr__(self, "eps", checks.real(self.eps, "eps", minimum=0.0))
+        object.__setattr__(self, "smoothing", checks.fraction(self.smoothing, "smoothing"))
+
+    @property
+    def method(self) -> Method:
+        """Its rules."""
+        return METHOD
+
+    def kernel(self, t0: float, blocks: Sequence[Any] = ()) -> layout.Algorithm:
+        """Return its numbers, with the matrices among the blocks."""
+        numbers, found = super().kernel(t0, blocks), _matrices(blocks)
+        place = blocks[-1].stop if found else 0  # of what an iteration works in, after a vector
+        rows = []
+        for block in found:
+            rows.append((block.start, *block.shape, place))
+            place += 2 * min(block.shape) ** 2
+        return numbers._replace(matrices=np.array(rows, np.int64).reshape(-1, 4))
+
+    def work(self, n_params: int, blocks: Sequence[Any]) -> int:
+        """Return the numbers of a vector and, for each matrix, of two squares."""
+        found = _matrices(blocks)
+        return n_params + sum(2 * min(block.shape) ** 2 for block in found) if found else super().work(n_params, blocks)
+
+    def settled(self, force: Float64Array, step: int) -> Float64Array:
+        """Return minus the average of a constant ∇U over the steps so far."""
+        return -(1 - self.momentum**step) * force
+
+    @property
+    def average_name(self) -> str:
+        """PyTorch's, whatever β is."""
+        return "momentum_buffer"
+
+    @property
+    def coupled_decay(self) -> float:
+        """0."""
+        return 0.0
+
+    @property
+    def own_constants(self) -> tuple[float, ...]:
+        """1 − β₂, ε, λ and whether m̂ looks ahead."""
+        return 1 - self.smoothing, self.eps, self.weight_decay, float(self.nesterov)
+
+
+def _matrices(blocks: Sequence[Any]) -> list[Any]:
+    return [block for block in blocks if len(block.shape) == 2]
