@@ -13,7 +13,7 @@ from .steps import norm_squared
 
 _A, _B, _C = COEFFICIENTS
 # Rows and columns from which products go through BLAS.
-LARGE = 24
+LARGE = 8
 
 
 @merged
