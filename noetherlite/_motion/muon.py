@@ -137,6 +137,8 @@ class Muon(Averaged):
     nesterov: bool = True
     eps: float = 1e-8
     smoothing: float = 0.999
+    average_name = "momentum_buffer"  #: PyTorch's, whatever β is
+    coupled_decay = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -168,16 +170,6 @@ class Muon(Averaged):
     def settled(self, force: Float64Array, step: int) -> Float64Array:
         """Return minus the average of a constant ∇U over the steps so far."""
         return -(1 - self.momentum**step) * force
-
-    @property
-    def average_name(self) -> str:
-        """PyTorch's, whatever β is."""
-        return "momentum_buffer"
-
-    @property
-    def coupled_decay(self) -> float:
-        """0."""
-        return 0.0
 
     @property
     def own_constants(self) -> tuple[float, ...]:
