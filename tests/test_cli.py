@@ -694,6 +694,24 @@ def test_settings_take_the_place_of_the_configurations(config, tmp_path, capsys)
     assert "has results of another run" in capsys.readouterr().err
 
 
+def test_weights_and_a_balanced_start_are_set(config, tmp_path):
+    path, found = config(), {}
+    for name, more in {
+        "plain": (),
+        "balanced": ("--set", "initial.balance=0.5"),
+        "weighted": ("--set", "data.class_weight=[1, 9, 1]"),
+    }.items():
+        assert run(path, tmp_path, "--set", f"output.name={name}", "--set", "run.steps=0", *more) == 0
+        found[name] = nl.load(tmp_path / "out" / f"{name}.npz")
+    charge = {name: r.laws["scaling:1"].quantity[0] for name, r in found.items()}
+    np.testing.assert_allclose(charge["balanced"], 0.25, rtol=1e-13)
+    assert np.abs(charge["plain"] - 0.25).max() > 0.01
+    assert found["balanced"].loss[0] == pytest.approx(found["plain"].loss[0], rel=1e-12)
+    assert np.array_equal(charge["weighted"], charge["plain"])
+    assert abs(found["weighted"].loss[0] - found["plain"].loss[0]) > 1e-3
+    assert found["weighted"].specification["potential"]["weights"] == ["class_weight"]
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

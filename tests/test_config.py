@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import noetherlite as nl
-from noetherlite._cli import config
-from noetherlite._cli.config import ALGORITHMS, LARGEST, SOURCES, Config, ConfigError
+from noetherlite._cli import config, toml_file
+from noetherlite._cli.config import ALGORITHMS, SOURCES, Config
 from noetherlite._cli.signatures import keys, printable, shown
+from noetherlite._cli.toml_file import LARGEST, ConfigError
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
 
@@ -128,6 +129,30 @@ def test_a_start_and_data_are_read_from_beside_the_file(read, tmp_path, monkeypa
     run = nl.integrate(job.U, nl.Leapfrog(0.01), x, steps=5, velocity=v)
     run.save(tmp_path / "start.npz")
     assert np.array_equal(read(moving).job().start, run.x)
+
+
+def test_weights_and_balance_are_those_of_the_library(read, tmp_path):
+    classes, samples = [1.0, 2.0, 0.5], np.random.default_rng(0).uniform(0, 2, 30)
+    np.savez(tmp_path / "w.npz", sample_weight=samples)
+    sections = changed("data", class_weight=classes, sample_weight="w.npz")
+    job = read({**sections, "initial": {"balance": 0.25, "scale": 2.0}}).job()
+    data = nl.datasets.gaussian_classes(n=30, n_features=4, rng=0)
+    wanted = job.U.network.potential(data, class_weight=classes, sample_weight=samples)
+    x = job.U.network.init(0, balance=0.25, scale=2.0)
+    assert np.array_equal(job.start, x)
+    assert not np.array_equal(x, job.U.network.init(0, scale=2.0))
+    assert job.U.value(x) == wanted.value(x)
+    assert job.U.value(x) != job.U.network.potential(data).value(x)
+    listed = read(
+        {**changed("data", sample_weight=samples.tolist()), "network": {**GOOD["network"], "loss": "nll(0.1)"}}
+    )
+    assert np.array_equal(listed.job().U.given_weights["sample_weight"], samples)
+    content = toml_file.read(listed.path)
+    assert toml_file.digests(listed.path, content) == {}
+    content["data"]["sample_weight"] = "w.npz"
+    (before,) = toml_file.digests(listed.path, content).values()
+    np.savez(tmp_path / "w.npz", sample_weight=samples + 1)
+    assert toml_file.digests(listed.path, content) != {"w.npz": before}
 
 
 def test_a_start_must_fit_the_network(read, tmp_path):
@@ -293,6 +318,14 @@ plots = "loss"
         ({**changed("network", bias=5), "initial": {"path": 5}}, "path = 5: expected text in quotes"),
         ({**changed("network", bias=5), "initial": {"path": "start.npz", "rng": 1}}, "rng = 1: unknown key"),
         (changed("run", members=2), "plots[1]='scaling:1' is not known; expected one of 'loss'"),
+        (changed("initial", balance="no"), 'balance = "no": expected a number'),
+        ({**changed("initial", balance=0.0), "network": {"widths": [4, 5, 3], "activation": "tanh"}}, "[initial] balance=0 needs hidden layers"),
+        (changed("data", class_weight=[1, 2]), "[data] and [network] do not fit: class_weight must have shape (3,), got (2,)"),
+        (changed("data", class_weight=3), "[data] class_weight = 3: expected a list"),
+        (changed("data", sample_weight=[1]), "sample_weight must have shape (30,), got (1,)"),
+        (changed("data", sample_weight=[-1.0] * 30), "sample_weight must hold numbers >= 0, got -1 at index 0"),
+        (changed("data", sample_weight="none.npz"), "No such file"),
+        (changed("data", class_weights=[1]), "unknown key (did you mean 'class_weight'?)"),
         ({**GOOD, "network": 5}, ""),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

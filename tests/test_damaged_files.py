@@ -12,7 +12,8 @@ import pytest
 
 import noetherlite as nl
 from noetherlite._base.files import arrays
-from noetherlite._cli.config import Config, ConfigError
+from noetherlite._cli.config import Config
+from noetherlite._cli.toml_file import ConfigError
 from noetherlite._run import checkpoint_file
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

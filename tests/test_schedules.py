@@ -11,7 +11,8 @@ from problems import EPS, problem
 from symplectic_euler import SymplecticEuler
 
 import noetherlite as nl
-from noetherlite._cli.config import Config, ConfigError
+from noetherlite._cli.config import Config
+from noetherlite._cli.toml_file import ConfigError
 
 NET, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
 STEPS = 60

@@ -1,24 +1,24 @@
 """Configuration files: TOML in, checked objects out, with every error of the file in one list.
 
-What a section may hold is read from the signature of what it makes: [network] is `Network(…)`, [data] a function of `datasets`,
+What a section may hold is read from the signature of what it makes: [network] is `Network(…)`, [data] a function of `datasets` and the weights
+of `Network.potential`,
 [algorithm] one of `ALGORITHMS`, [run] the arguments of `integrate` or `ensemble`. Their own checks judge the values.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from .._base import checks
-from .._base.files import arrays, present
+from .._base.files import arrays
 from .._base.limits import refuse_beyond_memory
 from .._base.types import Array
 from .._motion.algorithms import ALGORITHMS
@@ -33,10 +33,9 @@ from .._run.integrate import integrate
 from .._run.memory import memory
 from .._symmetry.find import watched
 from . import rates
-from .say import UsageError
 from .signatures import call, keys, printable, shown, unknown
+from .toml_file import WEIGHTS, ConfigError, read
 
-LARGEST = 1 << 16  # bytes: tomllib takes quadratic time for some texts
 SECTIONS = ("network", "data", "initial", "algorithm", "run", "output", "sweep")
 SOURCES: dict[str, Callable[..., Any]] = {
     name: getattr(module, name) for module in (datasets, drawn) for name in module.__all__
@@ -61,10 +60,6 @@ NOT_IN_RUN = (
 MEMBERS = {"members": Parameter("members", Parameter.KEYWORD_ONLY, default=None, annotation=int | None)}
 _PROBLEM_KEYS = ("laws", "batch_size", "input_reduction")
 _MOST_MEMBERS = 1_000_000
-
-
-class ConfigError(UsageError):
-    """A configuration that cannot be used; one line for each error."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +130,12 @@ class Config:
         After an error the potential is None or the list empty; `finish` raises the errors.
         """
         network = self._make("network", Network)
-        data = self._make_selected("data", "source", SOURCES, NOT_IN_DATA)
+        data = self._make_selected("data", "source", SOURCES, NOT_IN_DATA, WEIGHTS)
+        weights = self._weights()
         U = None
-        if network is not None and data is not None:
+        if network is not None and data is not None and weights is not None:
             try:
-                U = network.potential(data)
+                U = network.potential(data, **weights)
             except (ValueError, TypeError) as error:
                 self.errors.append(f"[data] and [network] do not fit: {error}")
         algorithms = self._algorithms()
@@ -195,9 +191,14 @@ class Config:
         return result
 
     def _make_selected(
-        self, section: str, selector: str, makers: Mapping[str, Callable[..., Any]], skip: Iterable[str] = ()
+        self,
+        section: str,
+        selector: str,
+        makers: Mapping[str, Callable[..., Any]],
+        skip: Iterable[str] = (),
+        others: Mapping[str, Parameter] = MappingProxyType({}),
     ) -> Any:
-        """Return the object whose maker the key `selector` names, made from the other keys of the section."""
+        """Return the object whose maker the key `selector` names, made from the other keys of the section but `others`."""
         name = self._sections[section].get(selector)
         if name is None:
             self.errors.append(f"[{section}] {selector} is missing; expected one of {', '.join(map(repr, makers))}")
@@ -211,7 +212,26 @@ class Config:
         def make(**values: Any) -> Any:
             return maker(**{k: self._resolve(value) if k == "path" else value for k, value in values.items()})
 
-        return self._make(section, make, rates.allowed(keys(maker, skip), self._sections[section]), [selector])
+        allowed = {**rates.allowed(keys(maker, skip), self._sections[section]), **others}
+        return self._make(section, make, allowed, [selector, *others])
+
+    def _weights(self) -> dict[str, Any] | None:
+        """Return the weights of [data]; the text sample_weight is the path of an .npz file that has them by this name."""
+
+        def make(**values: Any) -> dict[str, Any]:
+            path = values.get("sample_weight")
+            if isinstance(path, str):
+                content = arrays(self._resolve(path), only=["sample_weight"])
+                if not content:
+                    raise ValueError(f"sample_weight = {shown(path)}: the file has no array of this name")
+                values |= content
+            return values
+
+        section = self._sections["data"]
+        weights: dict[str, Any] | None = self._make(
+            "data", make, WEIGHTS, [key for key in section if key not in WEIGHTS]
+        )
+        return weights
 
     def _resolve(self, path: str) -> Path:
         """Return a path given in the file, which is relative to the file's folder."""
@@ -333,38 +353,3 @@ def _stored_start(path: Path, n_params: int, moving: bool) -> tuple[Array, Array
         raise ValueError(f"path={str(path)!r} holds {sorted(content)}; expected x, and v for a velocity")
     x = checks.shaped(content["x"], "x of path", (n_params,))
     return x, checks.shaped(content["v"], "v of path", x.shape) if moving and "v" in content else None
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Return the content of a TOML file."""
-    return parse(path, text(path))
-
-
-def text(path: Path) -> str:
-    """Return the text of a configuration."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise ConfigError(f"{path}: longer than {LARGEST} bytes, which no configuration is")
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not a text in UTF-8 ({error})") from None
-
-
-def parse(path: Path, content: str) -> dict[str, Any]:
-    """Return the content of TOML text; `path` is for error messages."""
-    try:
-        return tomllib.loads(content)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
-
-
-def digests(path: Path, content: Mapping[str, Any], grid: Mapping[str, Sequence[Any]] | None = None) -> dict[str, str]:
-    """Return the SHA-256 of the files that a configuration names, or the values of a sweep's grid, by path."""
-    sections = [content.get(section) for section in ("data", "initial")]
-    named = [section.get("path") for section in sections if isinstance(section, dict)]
-    named += [value for key in ("data.path", "initial.path") for value in (grid or {}).get(key, ())]
-    return {name: hashlib.sha256(present(path.parent / name).read_bytes()).hexdigest() for name in named if name}

@@ -26,7 +26,7 @@ from .._run.resume import resume
 from .._run.trajectory import BLEW_UP, Trajectory, stored_specification
 from .._show import plots
 from .._symmetry.records import VERDICTS
-from . import config, say, settings
+from . import say, settings, toml_file
 from .config import MEMBERS, NOT_IN_DATA, NOT_IN_RUN, PLOTS, SOURCES, Config, Output, file_name
 from .signatures import keys
 
@@ -100,6 +100,7 @@ def add_output_options(parser: argparse.ArgumentParser, default: str | None) -> 
 def _describe_sections() -> str:
     """Return the sections and keys of a configuration, for --help."""
     data = {f"[data] source = {name!r}": keys(make, NOT_IN_DATA) for name, make in SOURCES.items()}
+    data["[data]"] = toml_file.WEIGHTS
     algorithms = {f"[algorithm] name = {name!r}": keys(make) for name, make in ALGORITHMS.items()}
     rows: dict[str, Iterable[str]] = {
         "[network]": keys(Network),
@@ -123,9 +124,9 @@ written again, those of another only with --force.
 
 
 def _run(options: argparse.Namespace) -> int:
-    text = config.text(options.config)
+    text = toml_file.text(options.config)
     values = settings.parsed(options.settings)
-    content = settings.changed(config.parse(options.config, text), values)
+    content = settings.changed(toml_file.parse(options.config, text), values)
     text += "".join(f"\n# --set {setting}" for setting in options.settings)
     job = Config(options.config, content=content).job()
     several = job.start.ndim == 2
@@ -147,7 +148,7 @@ def _run(options: argparse.Namespace) -> int:
         ["noetherlite", "run", str(options.config), *(w for s in options.settings for w in ("--set", s))]
     )
     origin: dict[str, Any] = {"command": command, "configuration": text}
-    origin |= {"files": files} if (files := config.digests(options.config, content)) else {}
+    origin |= {"files": files} if (files := toml_file.digests(options.config, content)) else {}
     checkpoint = None
     if "checkpoint_every" in job.arguments:
         checkpoint = options.out / f"{job.output.name}.ckpt.npz"
@@ -170,8 +171,8 @@ def _run(options: argparse.Namespace) -> int:
 def _resume(options: argparse.Namespace) -> int:
     job, origin = None, {}
     if options.config is not None:
-        text = config.text(options.config)
-        job = Config(options.config, content=config.parse(options.config, text)).job()
+        text = toml_file.text(options.config)
+        job = Config(options.config, content=toml_file.parse(options.config, text)).job()
         origin = {"command": f"noetherlite run {options.config}", "configuration": text}
     options.file = present(options.file)
     stem = re.sub(r"\.ckpt(\.previous)?\.npz$", "", options.file.name)

@@ -18,9 +18,10 @@ from .._show import plots
 from .._sweep.result import Sweep
 from .._sweep.sweep import sweep as _sweep
 from . import say, settings
-from .config import Config, ConfigError, Job, digests, read
+from .config import Config, Job
 from .run import summary
 from .signatures import printable, shown
+from .toml_file import ConfigError, digests, read
 
 _NOTES = """[sweep] lists the values of keys of the other sections; all combinations are trained, each as `noetherlite run` would:
 

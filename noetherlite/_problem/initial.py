@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._base.types import Float64Array
+from .._base import checks
+from .._base.types import Float64Array, Seed
 from .activations import Activation
+from .balance import balance as balanced
+from .balance import orthogonal
 from .blocks import Block
 
 SCHEMES = ("lecun", "he", "xavier", "ntk", "orthogonal")
@@ -16,25 +19,39 @@ SCHEMES = ("lecun", "he", "xavier", "ntk", "orthogonal")
 def draw(
     blocks: Sequence[Block],
     activations: Sequence[Activation],
-    generator: np.random.Generator,
+    rng: Seed,
     scheme: str,
     bias_std: float,
     scale: float,
+    balance: float | None,
 ) -> Float64Array:
-    """Return θ: normal or orthogonal weights times `scale`, normal biases, swish's β = 1."""
+    """Return θ: normal or orthogonal weights times `scale`, normal biases, swish's β = 1, balanced if a number says how.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+    """
+    scheme = checks.one_of(scheme, "scheme", SCHEMES)
+    bias_std = checks.real(bias_std, "bias_std", minimum=0.0)
+    scale = checks.real(scale, "scale", minimum=0.0, strict=True)
+    generator = checks.generator(rng)
     theta = np.empty(blocks[-1].stop)
     for b in blocks:
         part = theta[b.start : b.stop]
         if b.name.startswith("W"):
             part[:] = generator.standard_normal(part.size)
             if scheme == "orthogonal":
-                part[:] = scale * _orthogonal(part.reshape(b.shape)).ravel()
+                part[:] = scale * orthogonal(part.reshape(b.shape)).ravel()
             else:
                 part *= scale * weight_std(b.shape, activations[: int(b.name[1:]) - 1], scheme)
         elif b.name.startswith("beta"):
             part[:] = 1.0
         else:
             part[:] = bias_std * generator.standard_normal(part.size) if bias_std else 0.0
+    if balance is not None:
+        arrays = {b.name: theta[b.start : b.stop].reshape(b.shape) for b in blocks}
+        balanced(arrays, activations, checks.real(balance, "balance"), generator)
     return theta
 
 
@@ -50,11 +67,3 @@ def weight_std(shape: tuple[int, ...], below: Sequence[Activation], scheme: str)
         "orthogonal": 1 / max(fan_in, fan_out),
     }
     return float(np.sqrt(variance[scheme]))
-
-
-def _orthogonal(normal: Float64Array) -> Float64Array:
-    """Return orthonormal rows or columns, whichever are fewer, uniformly distributed if the entries are normal."""
-    tall = normal if normal.shape[0] >= normal.shape[1] else normal.T
-    Q, R = np.linalg.qr(tall)
-    Q = Q * np.where(np.diag(R) < 0, -1.0, 1.0)
-    return np.asarray(Q if tall is normal else Q.T)

@@ -36,20 +36,17 @@ class Network:
     widths : sequence of int
         n_0 … n_L: inputs, hidden layers, outputs; at least two numbers.
     activation : str or sequence of str
-        One for all hidden layers, or one per hidden layer: "linear", "linear(0.7)", "relu", "leaky_relu(0.1)",
-        "polynomial(2)", "repu(3)", "swish" (trainable β per neuron), "swish(1.0)" (fixed β, also called "silu"), "tanh", "erf", "gelu", "gelu_tanh",
-        "softplus", "logistic" ("sigmoid"), "sin", "cos", "elu(1.0)", "celu(1.0)", "softsign", "hard_tanh", "abs", "exp",
-        "gaussian" (e^(−z²)).
+        One for all hidden layers, or one per hidden layer: "linear", "linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(2)", "repu(3)", "swish" (trainable
+        β per neuron), "swish(1.0)" (fixed β, also called "silu"), "tanh", "erf", "gelu", "gelu_tanh", "softplus", "logistic" ("sigmoid"), "sin", "cos",
+        "elu(1.0)", "celu(1.0)", "softsign", "hard_tanh", "abs", "exp", "gaussian" (e^(−z²)).
     bias : bool
         Whether every layer has a bias b_h.
     loss : str
-        U = (1/N) Σ ℓ over N samples, of f and
-        integer labels y (N,): "nll", ℓ = −log softmax(f)_y; "nll(0.1)", the same with labels smoothed by 0.1;
+        U = (1/N) Σ ℓ over N samples, of f and integer labels y (N,): "nll", ℓ = −log softmax(f)_y; "nll(0.1)", the same with labels smoothed by 0.1;
         probabilities y (N, n_L): "cross_entropy", ℓ = −Σ_i y_i log softmax(f)_i;
-        targets y (N, n_L): "mse", ℓ = ½|f − y|²; "mse_mean", ℓ = |f − y|²/n_L; "huber(1.0)", ℓ = Σ_i h(f_i − y_i) with
-        h(d) = ½d² for |d| ≤ 1 and |d| − ½ beyond;
-        labels y = ±1 (N, n_L), or (N,) for one output: "logistic", ℓ = Σ_i log(1 + e^(−y_i f_i)); "exponential",
-        Σ_i e^(−y_i f_i); "squared_hinge", Σ_i max(0, 1 − y_i f_i)².
+        targets y (N, n_L): "mse", ℓ = ½|f − y|²; "mse_mean", ℓ = |f − y|²/n_L; "huber(1.0)", ℓ = Σ_i h(f_i − y_i), h(d) = ½d² for |d| ≤ 1, |d| − ½ beyond;
+        labels y = ±1 (N, n_L), or (N,) for one output: "logistic", ℓ = Σ_i log(1 + e^(−y_i f_i)); "exponential", Σ_i e^(−y_i f_i); "squared_hinge",
+        Σ_i max(0, 1 − y_i f_i)².
 
     Attributes
     ----------
@@ -102,7 +99,7 @@ class Network:
 
     @property
     def loss_function(self) -> Loss:
-        """What is known of its loss."""
+        """Its loss."""
         return self._loss
 
     @property
@@ -144,13 +141,7 @@ class Network:
     # --- θ ---------------------------------------------------------------------------------------------------------
 
     def unpack(self, theta: Array) -> dict[str, Array]:
-        """Return the layers' arrays as views into `theta` of shape (P,).
-
-        Returns
-        -------
-        dict
-            "W{h}" (n_h, n_{h−1}), "b{h}" (n_h,), "beta{h}" (n_h,) for h = 1 … L, where they exist.
-        """
+        """Return the layers' arrays as views into `theta` of shape (P,): "W{h}" (n_h, n_{h−1}), "b{h}" (n_h,), "beta{h}" (n_h,), h = 1 … L."""
         theta = checks.numpy_array(theta, "theta")
         if theta.shape != (self.n_params,):
             raise ValueError(f"theta must have shape ({self.n_params},), got {theta.shape}")
@@ -180,7 +171,14 @@ class Network:
         """Return the block called `name`, or None where the network has none."""
         return next((b for b in self.blocks if b.name == name), None)
 
-    def init(self, rng: Seed = None, scheme: str = "lecun", bias_std: float = 0.0, scale: float = 1.0) -> Float64Array:
+    def init(
+        self,
+        rng: Seed = None,
+        scheme: str = "lecun",
+        bias_std: float = 0.0,
+        scale: float = 1.0,
+        balance: float | None = None,
+    ) -> Float64Array:
         """Draw initial parameters θ of shape (P,): normal or orthogonal weights, swish's β = 1.
 
         Parameters
@@ -188,26 +186,34 @@ class Network:
         rng : int, SeedSequence or Generator
             Where the randomness comes from (SPEC 7).
         scheme : {"lecun", "he", "xavier", "ntk", "orthogonal"}
-            Variance of a weight: 1/fan_in, 2/fan_in, 2/(fan_in + fan_out), or (ntk) 1/(fan_in E[σ(g)²]) with σ the
-            activation below and g standard normal: every pre-activation then has unit variance at infinite width. There is no factor in front of the weights, so that
-            the share of W_1 in the tangent kernel of one hidden layer falls with its width n like 1/n, some 17 % at n = 64 and
-            0.1 % at 16,384: such a network tends to random features, of which the last layer alone is trained.
-            `nl.parametrization` has the rates by block with which it tends to other kernels, or to none. "orthogonal": W_h has orthonormal rows or
-            columns (Saxe et al. 2014).
+            Variance V of a weight: 1/fan_in, 2/fan_in, 2/(fan_in + fan_out), or (ntk) 1/(fan_in E[σ(g)²]) with σ the activation below and g standard normal: every
+            pre-activation then has unit variance at infinite width. There is no factor in front of the weights, so that the share of W_1 in the tangent kernel of
+            one hidden layer falls with its width n like 1/n, some 17 % at n = 64 and 0.1 % at 16,384: such a network tends to random features, of which the last
+            layer alone is trained; `nl.parametrization` has the rates by block with which it tends to other kernels, or to none. "orthogonal": W_h has orthonormal
+            rows or columns (Saxe et al. 2014).
         bias_std : float
             Standard deviation of the biases; they are zero by default.
         scale : float
             What weights are multiplied by besides, positive: small ones make features move ("rich"), large ones keep them ("lazy").
+        balance : float, optional
+            λ: the same function with the charge 2Q = |w|² + b² − p|u|² [− β²] = λ of every neuron, scaled as by `nl.rebalance`, or of linear layers W_hW_hᵀ −
+            W_{h+1}ᵀW_{h+1} = λI, whose inner singular vectors are drawn anew. 0 is the balanced start; layers without a symmetry stay. Without it 2Q has the mean
+            n_{h−1}V_h + bias_std² − p n_{h+1}V_{h+1} [− 1]; "orthogonal" is balanced in linear layers of equal widths (theory §11).
 
-        Notes
-        -----
-        `nl.rebalance` makes a balanced start of these parameters, with "minimal norm", and a λ-balanced one of linear layers, with
-        {"linear:1": λ/2}.
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described; if `balance` finds no charge, linear layers among others or with biases, or widths that no such matrices have:
+            n_0 ≥ … ≥ n_{L−1} is needed for λ > 0, n_1 ≤ … ≤ n_L for λ < 0, nothing for λ = 0.
+
+        Examples
+        --------
+        >>> import noetherlite as nl
+        >>> W = (net := nl.Network([4, 3, 2], "linear", loss="mse")).unpack(net.init(rng=0, balance=0.5))
+        >>> (W["W1"] @ W["W1"].T - W["W2"].T @ W["W2"]).round(12).diagonal().tolist()
+        [0.5, 0.5, 0.5]
         """
-        scheme = checks.one_of(scheme, "scheme", initial.SCHEMES)
-        bias_std = checks.real(bias_std, "bias_std", minimum=0.0)
-        scale = checks.real(scale, "scale", minimum=0.0, strict=True)
-        return initial.draw(self.blocks, self.activations, checks.generator(rng), scheme, bias_std, scale)
+        return initial.draw(self.blocks, self.activations, rng, scheme, bias_std, scale, balance)
 
     def weight_std(self, h: int, scheme: str) -> float:
         """Return the standard deviation of the entries of W_h, h = 1 … L, in `init` with this scheme."""
@@ -308,8 +314,7 @@ class NetworkPotential(KernelPotential):
     sample_weight : array_like, shape (N,), optional
         Weights v_s ≥ 0 of the samples: U = Σ_s v_s ℓ_s / Σ_s v_s.
     class_weight : array_like, shape (n_L,), optional
-        Weights c_i ≥ 0 of the classes, for "nll", "nll(c)" and "cross_entropy": U = Σ_s v_s ℓ_s / D with ℓ_s = −Σ_i c_i y_si log softmax(f)_i.
-        D is Σ_s v_s c_{y_s} for labels and Σ_s v_s for probabilities, as in PyTorch's CrossEntropyLoss(weight=c).
+        Weights c_i ≥ 0 of the classes, for "nll", "nll(c)" and "cross_entropy": U = Σ_s v_s ℓ_s / D with ℓ_s = −Σ_i c_i y_si log softmax(f)_i. D is Σ_s v_s c_{y_s} for labels and Σ_s v_s for probabilities, as in PyTorch's CrossEntropyLoss(weight=c).
 
     Attributes
     ----------
@@ -323,8 +328,8 @@ class NetworkPotential(KernelPotential):
 
     Notes
     -----
-    Minibatches of n samples have the loss Σ_s w_s ℓ_s / n with weights w_s of mean 1 over *all* samples, so that its mean over an epoch is U;
-    PyTorch divides by the weights of the minibatch, whose gradients are no unbiased estimates.
+    Minibatches of n samples have the loss Σ_s w_s ℓ_s / n with weights w_s of mean 1 over *all* samples, so that its mean over an epoch is U; PyTorch divides by
+    the weights of the minibatch, whose gradients are no unbiased estimates.
     """
 
     def __init__(

@@ -8,14 +8,11 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Array, ArrayLike, Float64Array
+from .._problem.balance import scaling_to
 from .._problem.network import Network
 from .hidden import Hidden
 from .linear_layer import LinearLayer
 from .scaling import NeuronScaling
-
-# Charges are met to this, relative to the squares that they are differences of, for group elements of order one.
-ROUND_OFF = 64 * float(np.finfo(np.float64).eps)
-_NEWTON_STEPS = 200
 
 
 class OrbitMove(ABC):
@@ -93,7 +90,7 @@ class NeuronMove(OrbitMove):
 
     def improve(self, x: Float64Array) -> Float64Array:
         """Scale every neuron to its target."""
-        step = _exponent(self.layer, self.target, x)
+        step = scaling_to(*self.layer.squares(x), self.layer.degree, self.target)
         self.strength += step
         return self.layer.apply(x, step)
 
@@ -110,32 +107,6 @@ class NeuronMove(OrbitMove):
     def rounding(self) -> float:
         """1 + p|log λ|: a relative rounding ε of s = log λ is one of |s|ε in λ, and of p|s|ε in λ^{−p}."""
         return 1 + self.exponent
-
-
-def _exponent(layer: NeuronScaling, target: Float64Array, x: Float64Array) -> Float64Array:
-    """Return log λ per neuron with f(λ²) = 0, f(y) = Ay − pBy^{−p} − C/y − 2Q.
-
-    f is increasing and concave, so that Newton's iterates increase to the root from any y with f(y) ≤ 0. The initial y is
-    such a one, of the root's order of magnitude.
-    """
-    A, B, C = layer.squares(x)
-    p, twice = layer.degree, 2 * target
-    free = (A == 0) & (B + C == 0)  # all parameters of the neuron are zero
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        below = np.fmax((p * B / A) ** (1 / (p + 1)), np.sqrt(C / A))
-        below = np.fmax(below, twice / A)
-        depth = -2 * twice
-        by_u = np.fmin((p * B / depth) ** (1 / p), (p * B / (2 * A)) ** (1 / (p + 1)))
-        by_beta = np.fmin(C / depth, np.sqrt(C / (2 * A)))
-    y = np.where(free, 1.0, np.where(twice < 0, np.fmax(by_u, by_beta), below))
-    for _ in range(_NEWTON_STEPS):
-        pull_u, pull_beta = p * B * y**-p, C / y
-        slope = A + (p * pull_u + pull_beta) / y
-        step = -(A * y - pull_u - pull_beta - twice) / np.where(free, 1.0, slope)
-        y = y + np.where(free, 0.0, step)
-        if np.all(np.abs(step) <= 4 * np.finfo(np.float64).eps * y):
-            break
-    return np.asarray(0.5 * np.log(y), dtype=np.float64)
 
 
 class LayerMove(OrbitMove):

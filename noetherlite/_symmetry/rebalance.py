@@ -10,8 +10,9 @@ import numpy as np
 from .._base import checks
 from .._base.floating import underflowing
 from .._base.types import ArrayLike, Float64Array
+from .._problem.balance import ROUND_OFF
 from .._problem.network import Network
-from .orbit_moves import ROUND_OFF, movable, moves
+from .orbit_moves import movable, moves
 
 MINIMAL_NORM = "minimal norm"
 _SWEEPS = 10_000

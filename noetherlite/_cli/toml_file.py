@@ -1,0 +1,62 @@
+"""The files of configurations: their text, their content, and what identifies the files that they name."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from inspect import Parameter
+from pathlib import Path
+from typing import Any
+
+from .._base.files import present
+from .say import UsageError
+
+LARGEST = 1 << 16  # bytes: tomllib takes quadratic time for some texts
+# The keys of [data] that are arguments of `Network.potential`, and their types.
+WEIGHTS: dict[str, Parameter] = {
+    name: Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kinds)
+    for name, kinds in {"sample_weight": list | str, "class_weight": list}.items()
+}
+
+
+class ConfigError(UsageError):
+    """A configuration that cannot be used; one line for each error."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file."""
+    return parse(path, text(path))
+
+
+def text(path: Path) -> str:
+    """Return the text of a configuration."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ConfigError(f"{path}: longer than {LARGEST} bytes, which no configuration is")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a text in UTF-8 ({error})") from None
+
+
+def parse(path: Path, content: str) -> dict[str, Any]:
+    """Return the content of TOML text; `path` is for error messages."""
+    try:
+        return tomllib.loads(content)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def digests(path: Path, content: Mapping[str, Any], grid: Mapping[str, Sequence[Any]] | None = None) -> dict[str, str]:
+    """Return the SHA-256 of the files that a configuration names, or the values of a sweep's grid, by path."""
+    sections = [content.get(section) for section in ("data", "initial")]
+    named = [section.get("path") for section in sections if isinstance(section, dict)]
+    named += [
+        w for section in sections if isinstance(section, dict) and isinstance(w := section.get("sample_weight"), str)
+    ]
+    named += [value for key in ("data.path", "initial.path") for value in (grid or {}).get(key, ())]
+    return {name: hashlib.sha256(present(path.parent / name).read_bytes()).hexdigest() for name in named if name}
