@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .dynamics import Dynamics
+from .dynamics import ND
 from .kick_drift_kick import KickDriftKick
 
 
@@ -25,7 +25,4 @@ class Leapfrog(KickDriftKick):
     the drift's velocity: J_{k+1} − J_k = h⟨Gv_{k+½}, v_{k+½}⟩, the same as theory §6 between midpoints.
     """
 
-    @property
-    def dynamics(self) -> Dynamics:
-        """Newtonian dynamics."""
-        return Dynamics(1.0, 0.0, 0.0)
+    dynamics = ND

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 
 from .base import Algorithm, no_gradients
@@ -17,6 +18,7 @@ class Noisy(Algorithm, abstract=True):
 
     has_noise = True
     is_linear = False  #: the noise of other coordinates is another
+    gain = math.inf
     implies_gradients = False  #: noise is added to them
     implied_gradients = no_gradients
     starts_anywhere = False  #: they depend on the noise of their number
@@ -30,8 +32,3 @@ class Noisy(Algorithm, abstract=True):
     def constants(self) -> tuple[float, ...]:
         """T."""
         return (self.temperature,)
-
-    @property
-    def gain(self) -> float:
-        """Infinite: positions do not give the gradient back."""
-        return float("inf")

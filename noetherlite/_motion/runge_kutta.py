@@ -168,6 +168,7 @@ class RK4(Algorithm):
     method = METHOD
     takes_schedule = True
     law_of = "Q"
+    gradients_per_step = len(WEIGHTS)
     implies_gradients = False  #: a step has four
     implied_gradients = no_gradients
 
@@ -188,11 +189,6 @@ class RK4(Algorithm):
         force = "∇U(y_i) + λy_i" if self.weight_decay else "∇U(y_i)"
         meanings = {"Q": "its quantity", "η": f"{self.lr:g}", "y_i": "the point of the gradient number i of the step"}
         return meanings | {"k_i": force, "b_i": "⅙, ⅓, ⅓, ⅙", "Δ": "x_{k+1} − x_k"}
-
-    @property
-    def gradients_per_step(self) -> int:
-        """4."""
-        return len(WEIGHTS)
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded

@@ -91,3 +91,10 @@ def rotation_generators(planes: Array, starts: Sequence[int], n_params: int) -> 
                 G[block, block] = np.outer(planes[p], planes[q]) - np.outer(planes[q], planes[p])
             out[f"rotation[{p},{q}]"] = linear_generator(G)
     return out
+
+
+def least_squares(A: Array, y: Array) -> float:
+    """Return the minimum of |Ax − y|²/2K for K rows; 0 where it is round-off."""
+    error = A @ np.linalg.lstsq(A, y, rcond=None)[0] - y
+    below = np.linalg.norm(error) <= 64 * np.finfo(np.float64).eps * np.linalg.norm(y)
+    return 0.0 if below else float(error @ error) / (2 * error.size)

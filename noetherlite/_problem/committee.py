@@ -9,7 +9,7 @@ import numpy as np
 from .._base import checks
 from .._base.types import Array, ArrayLike, Float64Array
 from .analytic import Analytic, linear_generator, rotation_generators
-from .potentials import owned
+from .potentials import filled
 
 _ACTIVATIONS = ("erf", "relu")
 
@@ -60,9 +60,7 @@ class CommitteeMachine(Analytic):
         teacher_readout: ArrayLike | None = None,
         trained_readout: bool = False,
     ) -> None:
-        self.teacher = owned(checks.array(teacher, "teacher", ndim=2).astype(np.float64), teacher)
-        if self.teacher.size == 0:
-            raise ValueError(f"teacher must not be empty, got shape {self.teacher.shape}")
+        self.teacher = filled(teacher, "teacher", 2)
         M, self.n_inputs = self.teacher.shape
         self.width = checks.integer(width, "width", minimum=1)
         self.activation = checks.one_of(activation, "activation", _ACTIVATIONS)

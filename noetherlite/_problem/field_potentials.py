@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .._base import checks
 from .._base.types import Array, ArrayLike, Float64Array
-from .analytic import Analytic, linear_generator
+from .analytic import Analytic, least_squares, linear_generator
 from .blocks import Block
-from .potentials import owned
+from .potentials import filled, owned
 
 
 class PhaseRetrieval(Analytic):
@@ -38,6 +39,8 @@ class PhaseRetrieval(Analytic):
     >>> [s.name for s in nl.symmetries(U)], U.value([1, 0, 0, 1]) < 1e-30
     (['phase', 'time'], True)
     """
+
+    minimum = math.nan  #: not known for arbitrary intensities; 0 for those of a signal
 
     def __init__(self, A: ArrayLike, y: ArrayLike) -> None:
         vectors = np.asarray(checks.unmasked(A, "A"))
@@ -70,11 +73,6 @@ class PhaseRetrieval(Analytic):
         d = self.n_params // 2
         zero, one = np.zeros((d, d)), np.eye(d)
         return {"phase": linear_generator(np.block([[zero, -one], [one, zero]]))}
-
-    @property
-    def minimum(self) -> float:
-        """NaN: it is not known for arbitrary intensities; 0 for those of a signal."""
-        return float("nan")
 
     def specification(self) -> dict[str, Any]:
         return {"kind": "phase retrieval", "n_params": self.n_params, "n_measurements": len(self.y)}
@@ -109,13 +107,13 @@ class TensorDecomposition(Analytic):
     (0.0, ['scaling[0,1,2]', 'scaling[0,2,3]', 'time'])
     """
 
+    minimum = math.nan  #: not known in general
+
     def __init__(self, target: ArrayLike, rank: int) -> None:
         order = np.ndim(target)
         if not 3 <= order <= 8:
             raise ValueError(f"target must be a tensor of order 3 to 8, got shape {np.shape(target)}")
-        self.target = owned(checks.array(target, "target", ndim=order).astype(np.float64), target)
-        if self.target.size == 0:
-            raise ValueError(f"target must not be empty, got shape {self.target.shape}")
+        self.target = filled(target, "target", order)
         self.rank = checks.integer(rank, "rank", minimum=1)
         ends = np.cumsum([0, *(self.rank * n for n in self.target.shape)])
         self._starts, self.n_params = ends[:-1].tolist(), int(ends[-1])
@@ -154,11 +152,6 @@ class TensorDecomposition(Analytic):
                 out[f"scaling[{r},{d + 1},{d + 2}]"] = linear_generator(np.diag(diagonal))
         return out
 
-    @property
-    def minimum(self) -> float:
-        """NaN: not known in general."""
-        return float("nan")
-
     def specification(self) -> dict[str, Any]:
         """Return the kind, the shape and the rank."""
         return {"kind": "tensor decomposition", "shape": list(self.target.shape), "rank": self.rank}
@@ -195,9 +188,7 @@ class DiagonalLinear(Analytic):
     """
 
     def __init__(self, X: ArrayLike, y: ArrayLike) -> None:
-        self.X = owned(checks.array(X, "X", ndim=2).astype(np.float64), X)
-        if self.X.size == 0:
-            raise ValueError(f"X must not be empty, got shape {self.X.shape}")
+        self.X = filled(X, "X", 2)
         self.y = owned(checks.shaped(y, "y", (len(self.X),)).astype(np.float64), y)
         self.n_params = 2 * self.X.shape[1]
 
@@ -226,9 +217,7 @@ class DiagonalLinear(Analytic):
     @property
     def minimum(self) -> float:
         """That of linear least squares."""
-        error = self.X @ np.linalg.lstsq(self.X, self.y, rcond=None)[0] - self.y
-        below = np.linalg.norm(error) <= 64 * np.finfo(np.float64).eps * np.linalg.norm(self.y)
-        return 0.0 if below else float(error @ error) / (2 * error.size)
+        return least_squares(self.X, self.y)
 
     def specification(self) -> dict[str, Any]:
         return {"kind": "diagonal linear", "n_params": self.n_params, "n_samples": len(self.y)}
@@ -262,9 +251,7 @@ class LogSumExp(Analytic):
     """
 
     def __init__(self, A: ArrayLike) -> None:
-        self.A = owned(checks.array(A, "A", ndim=2).astype(np.float64), A)
-        if self.A.size == 0:
-            raise ValueError(f"A must not be empty, got shape {self.A.shape}")
+        self.A = filled(A, "A", 2)
         self.n_params = self.A.shape[1]
 
     def evaluate(self, x: Array) -> tuple[Any, Array]:

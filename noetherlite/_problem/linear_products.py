@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from .._base import checks
 from .._base.types import Array, ArrayLike, Float64Array
-from .analytic import Analytic, linear_generator
+from .analytic import Analytic, least_squares, linear_generator
 from .blocks import Block
-from .potentials import owned
+from .potentials import filled, owned
 
 
 class LinearProduct(Analytic):
@@ -124,9 +124,7 @@ class MatrixFactorization(LinearProduct):
     """
 
     def __init__(self, target: ArrayLike, hidden: int | Sequence[int]) -> None:
-        self.target = owned(checks.array(target, "target", ndim=2).astype(np.float64), target)
-        if self.target.size == 0:
-            raise ValueError(f"target must not be empty, got shape {self.target.shape}")
+        self.target = filled(target, "target", 2)
         super().__init__((self.target.shape[0], self.target.shape[1]), hidden)
 
     def _loss(self, product: Array) -> tuple[Any, Array]:
@@ -173,9 +171,7 @@ class MatrixSensing(LinearProduct):
     """
 
     def __init__(self, A: ArrayLike, y: ArrayLike, hidden: int | Sequence[int]) -> None:
-        self.A = owned(checks.array(A, "A", ndim=3).astype(np.float64), A)
-        if self.A.size == 0:
-            raise ValueError(f"A must not be empty, got shape {self.A.shape}")
+        self.A = filled(A, "A", 3)
         self.y = owned(checks.shaped(y, "y", (len(self.A),)).astype(np.float64), y)
         super().__init__((self.A.shape[1], self.A.shape[2]), hidden)
 
@@ -188,10 +184,7 @@ class MatrixSensing(LinearProduct):
         """That of linear least squares for a product of full rank, else NaN."""
         if self.rank < min(self.A.shape[1:]):
             return float("nan")
-        flat = self.A.reshape(len(self.A), -1)
-        error = flat @ np.linalg.lstsq(flat, self.y, rcond=None)[0] - self.y
-        below = np.linalg.norm(error) <= 64 * np.finfo(np.float64).eps * np.linalg.norm(self.y)
-        return 0.0 if below else float(error @ error) / (2 * error.size)
+        return least_squares(self.A.reshape(len(self.A), -1), self.y)
 
     def specification(self) -> dict[str, Any]:
         """Return the kind, the widths and the number of measurements."""

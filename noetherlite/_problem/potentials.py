@@ -28,6 +28,14 @@ def owned(array: T, given: object) -> T:
     return array.copy() if np.may_share_memory(array, checks.numpy_array(given, "data")) else array
 
 
+def filled(value: ArrayLike, name: str, ndim: int) -> Float64Array:
+    """Return an array of float64 that is not empty, and shares no memory with what was given."""
+    array = owned(checks.array(value, name, ndim=ndim).astype(np.float64), value)
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
+    return array
+
+
 def is_potential(value: object, name: str = "U") -> None:
     """Refuse what is no potential."""
     if not isinstance(
