@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._kernels.cpu import stretch
+from noetherlite._kernels.cpu import placed, stretch
 from noetherlite._motion.algorithms import ALGORITHMS
 
 EPS = np.finfo(np.float64).eps
@@ -124,6 +124,20 @@ def test_a_stretch_of_steps_is_the_steps(name, monkeypatch):
     np.testing.assert_array_equal(halves.params, taken.params)
     every = run(algorithm, record_every=1)
     np.testing.assert_array_equal(every.params[taken.step], taken.params)
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("owners", [placed._OWNERS, 0])
+def test_steps_count_no_references(owners, always, monkeypatch):
+    """Counting those to arrays takes twice as long as a step; with owners read from memory, as the control, it is seen."""
+    monkeypatch.setattr(placed, "_OWNERS", owners)
+    stretches, compiling = [], stretch.stretch
+    monkeypatch.setattr(stretch, "stretch", lambda *facts: stretches.append(facts) or compiling(*facts))
+    run(nl.Leapfrog(0.01))
+    steps = compiling.__wrapped__(*stretches[0])
+    afresh = numba.jit(**steps.targetoptions)(steps.py_func)  # of code from the cache numba shows no assembly
+    afresh.compile((numba.int64,) * 4)
+    assert ("NRT_decref" in next(iter(afresh.inspect_asm().values()))) == (owners == 0)
 
 
 def test_other_potentials_and_precisions_in_stretches(always):

@@ -25,6 +25,7 @@ from .tiles import empty
 
 _settings: Any = numba.config
 _I32 = ir.IntType(32)
+_OWNERS = 2  # pointers at the head of an array, see `words`
 _MOST = np.iinfo(np.int64).max
 _double, _word = struct.Struct("d").pack, struct.Struct("q").unpack
 
@@ -149,7 +150,11 @@ def _read(context, builder, at, address, name):
         return value
 
     tuple_at = builder.inttoptr(address, stored.as_pointer())
-    return load(builder.gep(tuple_at, [_I32(0), _I32(index)]))
+    value = load(builder.gep(tuple_at, [_I32(0), _I32(index)]))
+    if isinstance(at.kind.types[index], types.Array):
+        for owner in range(_OWNERS):  # LLVM drops what counts the references of an owner that is known to be null
+            value = builder.insert_value(value, ir.Constant(value.type.elements[owner], None), owner)
+    return value
 
 
 def _tuple_at(example: Any) -> Any:
