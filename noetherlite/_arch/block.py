@@ -65,7 +65,7 @@ class Block:
         raise NotImplementedError
 
     def positions(self, after: int) -> int:
-        """Return how many positions it needs in, for `after` of them out, to show all that it can do."""
+        """Return the number of positions in, for `after` of them out, that show all that it can do."""
         return after
 
     @property
@@ -74,7 +74,7 @@ class Block:
         return getattr(self, "inputs", getattr(self, "d", None))
 
     def features(self, before: int) -> int:
-        """Return how many features come out for `before` in, its field `outputs` or `d`; ValueError if it takes another number."""
+        """Return the number of features out for `before` in, its field `outputs` or `d`; ValueError if it takes another number."""
         if self.takes not in (None, before):
             raise ValueError(f"{self!r} takes {self.takes} features, but {before} come in")
         outputs: int | None = getattr(self, "outputs", None)

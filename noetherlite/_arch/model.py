@@ -133,7 +133,7 @@ class Model:
         return other
 
     def known_laws(self, flow: str = "gradient") -> KnownLaws:
-        """Return how many independent laws the wiring gives near a generic point, by formula: for models of any size.
+        """Return the number of independent laws that the wiring gives near a generic point, by formula: for models of any size.
 
         Parameters
         ----------
@@ -366,7 +366,7 @@ def _numbered(shapes: Mapping[str, Shape]) -> dict[str, IntArray]:
 
 
 def _first_inputs(chain: Chain) -> int:
-    """Return how many features the first block takes that says so."""
+    """Return the number of input features of the first block that has one."""
     for block in chain.blocks:
         if isinstance(block, Chain):
             return _first_inputs(block)

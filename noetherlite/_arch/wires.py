@@ -159,7 +159,7 @@ class Wire:
         return u.is_kernel and v.is_kernel and u.index.shape == v.index.shape
 
     def count(self, momentum: bool, shifted: int = 0) -> int:
-        """Return how many of the laws of this wire are independent near a generic point, by formula.
+        """Return the number of laws of this wire that are independent near a generic point, by formula.
 
         `shifted` columns of what reads the wire are laws by themselves.
         """
@@ -194,7 +194,7 @@ class Wire:
         return gathered(name, entries, kind)
 
     def _commuting(self) -> Iterator[Generator]:
-        """Yield what turns u_i and v_j of Σ u_i ∗ v_i into each other, for kernels of one size: u ∗ v = v ∗ u.
+        """Yield the generators that turn u_i and v_j of Σ u_i ∗ v_i into each other, for kernels of one size: u ∗ v = v ∗ u.
 
         The sum is a form ⟨u, v⟩ of signature (n, n); GL(n) is only a part of its group O(n, n).
         """

@@ -96,7 +96,7 @@ class Wiring:
             yield from wire.generators(n_params)
 
     def counts(self, momentum: bool) -> dict[str, int]:
-        """Return how many independent laws each wire has near a generic point, by formula."""
+        """Return the number of independent laws of each wire near a generic point, by formula."""
         shared = self.close()
         numbers = {"shared tensors": shared.count(self.wires, momentum)}
         for wire in self.wires:
@@ -104,7 +104,7 @@ class Wiring:
         return {name: number for name, number in numbers.items() if number}
 
     def _shifted_legs(self, wire: Wire) -> int:
-        """Return how many legs of a wire are of tensors whose columns have constant sums: these are laws by themselves."""
+        """Return the number of legs of a wire that are of tensors whose columns have constant sums: these are laws by themselves."""
         blind = [leg for other in self.wires if "shift" in other.actions for leg in other.writers]
         return sum(any(one.index.flat[0] == leg.index.flat[0] for one in blind) for leg in wire.readers)
 
@@ -132,7 +132,7 @@ class Shared:
             yield constant("constants of a stream: shift", one.ravel(), n_params, minus=other.ravel())
 
     def count(self, wires: list[Wire], momentum: bool) -> int:
-        """Return how many of the laws are independent of each other and of those of the wires."""
+        """Return the number of laws that are independent of each other and of those of the wires."""
         shifts = len(self.shifted) + len(self.exchanged)
         for W, p in self.opposite:  # their sum over all components is known where each column may be shifted
             known = any(leg.of(p) and "shift" in wire.actions for wire in wires for leg in wire.writers)

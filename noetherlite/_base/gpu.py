@@ -31,7 +31,7 @@ def require() -> None:
 
 
 def lacking() -> str:
-    """Return what is missing for backend="cuda", '' if nothing is."""
+    """Return the missing part of backend="cuda", '' if none is."""
     if simulated():
         return ""
     settings: Any = numba.config

@@ -39,7 +39,7 @@ class _Taken(NamedTuple):
 
 
 def unknown(algorithm: Algorithm, n_params: int) -> Memory:
-    """Return what is known of an optimiser's averages where nothing is: zeros for those that it does not have."""
+    """Return an optimiser's averages where none is known: zeros for those that it does not have."""
     fields = algorithm.states.values()
     return Memory(*(None if name in fields else np.zeros(n_params) for name in Memory._fields))
 
@@ -82,12 +82,12 @@ class AverageSteps:
         """Check the steps that lead to `rows` (n, P); return the gradients that they imply."""
         steps: list[tuple[Any, ...]] = []
         for i, x in enumerate(rows):
-            here = Memory(*(None if a is None else a[i] for a in memory))
-            twins = [self._rounded_row(x, here) for _ in range(_TWINS)]
+            averages = Memory(*(None if a is None else a[i] for a in memory))
+            twins = [self._rounded_row(x, averages) for _ in range(_TWINS)]
             if self._row is not None:
-                self._between([self._row[:2], *self._twins], [(x, here), *twins], self._row[2], steps)
+                self._between([self._row[:2], *self._twins], [(x, averages), *twins], self._row[2], steps)
                 self._next += 1
-            self._row, self._twins = (x, here, batches[i]), twins
+            self._row, self._twins = (x, averages, batches[i]), twins
         if not steps:
             return None
         self.implies = True
@@ -106,7 +106,7 @@ class AverageSteps:
         return rows
 
     def _why(self) -> str:
-        """Return why no step was taken again, where that is so."""
+        """Return the reason why no step was taken again, where that is so."""
         if self._series[0][1].tally.n:
             return ""
         if not self.motion and not self.implies:

@@ -14,7 +14,7 @@ from .._problem.potentials import Potential
 
 
 class Forces:
-    """What an algorithm makes of ∇U, and how rates and decays differ from block to block.
+    """The gradients that an algorithm takes, and the rates and decays of the blocks.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Forces:
             self._decay = self.numbers.weight_decay * self.numbers.decays
 
     def point(self, V: Potential, x: Float64Array) -> Float64Array:
-        """Return where the gradient of V is taken by a step from x."""
+        """Return the point where a step from x takes the gradient of V."""
         if not self.algorithm.sam:
             return x
         gradient = V.gradient(x)

@@ -156,7 +156,7 @@ class StepCheck:
         return Steps(record, times, points, got, want, ROUND_OFF * noise)
 
     def _point(self, x: Float64Array, i: int) -> Float64Array:
-        """Return where the gradient of a step from x is taken."""
+        """Return the point where a step from x takes its gradient."""
         return self.forces.point(self.rounding.of(self._batches[i]), x)  # type: ignore[arg-type]
 
     def _gradient(self, point: Float64Array, i: int, row: int) -> Float64Array:

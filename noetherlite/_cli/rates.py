@@ -17,7 +17,7 @@ _BY_BLOCK = ("lr", "weight_decay")
 
 
 def read(rate: Any, steps: Any, errors: list[str]) -> Any:
-    """Return what [algorithm] lr says, and add its errors: a table with the key `schedule` is a call of `nl.schedule`.
+    """Return the rate that [algorithm] lr gives, and add its errors: a table with the key `schedule` is a call of `nl.schedule`.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ def verb(
 
 
 def precision_flag(parser: argparse.ArgumentParser) -> None:
-    """Add what says how precisely the numbers of files were computed."""
+    """Add the flag of the precision of the computation."""
     parser.add_argument(
         "--precision", metavar="NAME", help="of the computation, such as bfloat16 (default: the files')"
     )

@@ -145,12 +145,12 @@ class Averaged(Algorithm, abstract=True):
 
     @property
     def averaging(self) -> float:
-        """What a gradient is multiplied by in the average, a."""
+        """The factor a of a gradient in the average."""
         return 1 - self.momentum
 
     @property
     def constants(self) -> tuple[float, ...]:
-        """What the average multiplies a gradient by, and the numbers of the rules after it."""
+        """The factor of a gradient in the average, and the numbers of the rules after it."""
         return (self.averaging, *self.own_constants)
 
     @property
@@ -186,7 +186,7 @@ class Averaged(Algorithm, abstract=True):
         return r"\langle g(x_k), m_{k+1}\rangle = " + (right or "0")
 
     def letters(self) -> dict[str, str]:
-        """Return what m, β and a are."""
+        """Return the meanings of m, β and a."""
         meanings = {"m": "the average of the gradient, less the velocity of the records"}
         meanings |= {"β": f"{self.momentum:g}"} if self.momentum else {}
         return meanings | ({"a": f"{self.averaging:g}"} if self.coupled_decay else {})

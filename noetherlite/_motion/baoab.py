@@ -191,7 +191,7 @@ class BAOAB(Noisy):
         return rf"J_{{k+1}} = \rho J_k + \sigma\langle g(y), \xi_k\rangle{source}"
 
     def letters(self) -> dict[str, str]:
-        """Return what J, h, ρ, σ, ξ, y, v and v' are."""
+        """Return the meanings of J, h, ρ, σ, ξ, y, v and v'."""
         rho = math.exp(-self.gamma * self.dt / self.mass)
         sigma = math.sqrt((1 - rho**2) * self.temperature / self.mass)
         return {

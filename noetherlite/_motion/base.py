@@ -29,7 +29,7 @@ def no_gradients(algorithm: Algorithm, x: Float64Array, t0: float, velocity: Flo
 
 
 class Memory(NamedTuple):
-    """What an optimiser keeps beside x, as its `update` takes it; None where it is not known."""
+    """The averages of an optimiser, as its `update` takes them; None where one is not known."""
 
     m: Float64Array | None = None  # the average of the gradient
     s: Float64Array | None = None  # and of its squares

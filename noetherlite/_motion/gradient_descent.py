@@ -103,7 +103,7 @@ class GD(Algorithm):
         return "Q_{k+1} - Q_k = " + (f"{made} - {lost}" if made else f"-{lost}")
 
     def letters(self) -> dict[str, str]:
-        """Return what Q, η and d are."""
+        """Return the meanings of Q, η and d."""
         meanings = {"Q": "its quantity", "η": f"{self.lr:g}"}
         return meanings | ({"d": "∇U + λx"} if self.weight_decay else {})
 

@@ -134,7 +134,7 @@ class HeavyBall(Algorithm):
         return rf"J_{{k+1}} = \beta J_k{lost}{made}"
 
     def letters(self) -> dict[str, str]:
-        """Return what J, h, β and v are."""
+        """Return the meanings of J, h, β and v."""
         meanings = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
         return meanings | {"β": f"{self.momentum:g}", "v": "v_{k+1}"}
 
@@ -194,7 +194,7 @@ class HeavyBall(Algorithm):
 
     @property
     def constants(self) -> tuple[float, ...]:
-        """What the first step multiplies the gradient by."""
+        """The factor of the gradient in the first step."""
         return (self._first_kick,)
 
     @property

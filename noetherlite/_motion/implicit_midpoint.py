@@ -62,7 +62,7 @@ def _law_of_point(c: _Step, at: Component) -> tuple[float, ...]:
 
 @scalar
 def _law_of_solver(c: _Step, at: Component) -> tuple[float, ...]:
-    """Return what −hB(e, d) adds, whose symmetric part is in a Q that is a matrix."""
+    """Return the term −hB(e, d), whose symmetric part is in a Q that is a matrix."""
     return (at.balance - 0.5 * c.h * (at.cross + at.square) if at.symmetric else at.balance,)
 
 

@@ -115,7 +115,7 @@ def _plain(run: Run, t: float, h: float) -> None:
 
 
 def _ends(weights: tuple[float, ...]) -> list[float]:
-    """Return where substeps begin, and where the last one ends, in parts of a step."""
+    """Return the starts of the substeps, and the end of the last one, in parts of a step."""
     return [math.fsum(weights[:i]) for i in range(len(weights) + 1)]
 
 

@@ -143,7 +143,7 @@ class SGLD(Noisy):
         return f"{left} = {made}" + (r" - \eta\lambda\langle g(x_k), x_k\rangle" if terms.decays else "")
 
     def letters(self) -> dict[str, str]:
-        """Return what Q, η, Δ, σ and ξ are."""
+        """Return the meanings of Q, η, Δ, σ and ξ."""
         sigma = math.sqrt(2 * self.lr * self.temperature)
         return {
             "Q": "its quantity",

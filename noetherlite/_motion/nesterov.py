@@ -150,7 +150,7 @@ class NAGD(Algorithm):
         return r"J_{k+1} = \beta_kJ_k" + (f" + h({inner.strip()})" if inner else "")
 
     def letters(self) -> dict[str, str]:
-        """Return what J, h and β_k are."""
+        """Return the meanings of J, h and β_k."""
         meanings = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
         return meanings | {"β_k": "(k − 1)/(k + 2)"}
 

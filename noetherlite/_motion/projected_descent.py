@@ -108,7 +108,7 @@ class ProjectedGD(GD):
         return law if not terms.has_quantity else law.replace("= 0", "= p_k") if law.endswith("= 0") else f"{law} + p_k"
 
     def letters(self) -> dict[str, str]:
-        """Return what Q, η, d and p are."""
+        """Return the meanings of Q, η, d and p."""
         return {**super().letters(), "p_k": "what the projection made of Q, as measured"}
 
     @classmethod

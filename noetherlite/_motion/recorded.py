@@ -34,7 +34,7 @@ def gains(algorithm: Algorithm, steps: IntArray) -> Float64Array:
 
 
 def intervals(algorithm: Algorithm, x: Float64Array) -> tuple[Float64Array, BoolArray]:
-    """Return what the displacement of each step of positions (R, P) is to be divided by, and whether it says nothing.
+    """Return the divisor of the displacement of each step of positions (R, P), and whether that displacement says nothing.
 
     That is the time per step, shape (R − 1,); where a schedule has a rate of zero, at which nothing may move, one of round-off.
     """

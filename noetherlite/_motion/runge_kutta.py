@@ -57,7 +57,7 @@ def _law_of_first(c: _Stage, at: Component) -> tuple[float, ...]:
 
 @scalar
 def _law_of_stage(c: _Stage, at: Component) -> tuple[float, ...]:
-    """Return what a later stage adds; the symmetric part of B is in a Q that is a matrix."""
+    """Return the terms of a later stage; the symmetric part of B is in a Q that is a matrix."""
     balance = pulled(at.balance, c.pull, at.pull)
     if at.symmetric:
         return balance - 0.5 * c.part * (at.cross + at.square), at.integral
@@ -66,7 +66,7 @@ def _law_of_stage(c: _Stage, at: Component) -> tuple[float, ...]:
 
 @scalar
 def _law_of_step(c: _Stage, at: Component) -> tuple[float, ...]:
-    """Return what ½B(Δ, Δ) adds."""
+    """Return the term ½B(Δ, Δ)."""
     return (at.balance + 0.5 * at.square if at.symmetric else at.balance,)
 
 
@@ -185,7 +185,7 @@ class RK4(Algorithm):
         return "Q_{k+1} - Q_k = " + ("".join([*made, *lost]).strip() or "0")
 
     def letters(self) -> dict[str, str]:
-        """Return what Q, η, the stages and Δ are."""
+        """Return the meanings of Q, η, the stages and Δ."""
         force = "∇U(y_i) + λy_i" if self.weight_decay else "∇U(y_i)"
         meanings = {"Q": "its quantity", "η": f"{self.lr:g}", "y_i": "the point of the gradient number i of the step"}
         return meanings | {"k_i": force, "b_i": "⅙, ⅓, ⅓, ⅙", "Δ": "x_{k+1} − x_k"}

@@ -68,7 +68,7 @@ class Settings:
         return {"name": type(self).__name__, **{name: settings[name] for name in settings if name not in left_out}}
 
     def _settings(self) -> dict[str, Any]:
-        """Return what it is made with."""
+        """Return the settings by name, as numbers, lists and dicts."""
         settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
         by_block = {name: dict(a.each) for name, a in settings.items() if isinstance(a, schedules.PerBlock)}
         return settings | ({"lr": list(self.rates)} if self.rates else {}) | by_block
@@ -123,7 +123,7 @@ class Settings:
         return self.has_blocks or self.sam > 0 or self.grad_accumulation > 1
 
     def work(self, n_params: int, blocks: Sequence[Any]) -> int:
-        """Return how many numbers kernels work in beside the vectors, where the potential has these blocks."""
+        """Return the number of numbers that kernels work in beside the vectors, where the potential has these blocks."""
         return n_params if self.needs_work else 0
 
     @property

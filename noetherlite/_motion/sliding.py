@@ -73,17 +73,17 @@ class Surfaces:
         pairs = set(zip(self._at[0].tolist(), self._owner.tolist(), strict=True))
         return len({row for row, _ in pairs}) < len(pairs)
 
-    def onto(self, here: Gated) -> Float64Array:
+    def onto(self, gated: Gated) -> Float64Array:
         """Return the parameters projected onto z = 0, from a distance of round-off."""
-        x = np.asarray(here.x, np.float64)
+        x = np.asarray(gated.x, np.float64)
         if not self.members:
             return x
-        return np.asarray(x - here.normals(self.firsts).shift(here.z[tuple(np.transpose(self.firsts))]))
+        return np.asarray(x - gated.normals(self.firsts).shift(gated.z[tuple(np.transpose(self.firsts))]))
 
 
-def group(here: Gated, kinks: list[Kink]) -> Surfaces:
+def group(gated: Gated, kinks: list[Kink]) -> Surfaces:
     """Return the surfaces that kinks at a point form."""
-    gram = here.normals(kinks).gram if kinks else np.empty((0, 0))
+    gram = gated.normals(kinks).gram if kinks else np.empty((0, 0))
     sizes = np.sqrt(np.diagonal(gram))
     surfaces: dict[int, list[int]] = {}  # number of the first kink ↦ numbers of all kinks
     for k in np.flatnonzero(sizes).tolist():
@@ -100,33 +100,33 @@ def group(here: Gated, kinks: list[Kink]) -> Surfaces:
             )
             for first, members in surfaces.items()
         ],
-        here.loss.low,
+        gated.loss.low,
     )
 
 
-def no_load(here: Gated, kinks: Sequence[Kink], normals: Normals) -> float:
+def no_load(gated: Gated, kinks: Sequence[Kink], normals: Normals) -> float:
     """Return 0, for gradient flow."""
     return 0.0
 
 
 def slide(
-    here: Gated, slopes: Float64Array, surfaces: Surfaces, positions: Float64Array, load: Load
+    gated: Gated, slopes: Float64Array, surfaces: Surfaces, positions: Float64Array, load: Load
 ) -> tuple[Float64Array, Float64Array]:
-    """Return ∇U_s at the positions λ (K,) for which all surfaces keep z = 0, and these λ; `here` is U_s at the given λ.
+    """Return ∇U_s at the positions λ (K,) for which all surfaces keep z = 0, and these λ; `gated` is U_s at the given λ.
 
     For fixed weights and normals this is a projection of ∇U_s + load. They depend on λ if a sample has kinks in several layers.
     """
     for _ in range(_ROUNDS):
-        normals = here.normals(surfaces.firsts)
-        extra = load(here, surfaces.firsts, normals)
-        w, projected = normals.project(here.gradient + extra)
+        normals = gated.normals(surfaces.firsts)
+        extra = load(gated, surfaces.firsts, normals)
+        w, projected = normals.project(gated.gradient + extra)
         with np.errstate(divide="ignore", invalid="ignore"):  # with a weight of 0, λ leaves [0, 1]
-            change = np.where(w == 0, 0.0, w / surfaces.weights(here.upstream))
+            change = np.where(w == 0, 0.0, w / surfaces.weights(gated.upstream))
         positions = positions + change
         if not surfaces.coupled or not (_SNAP < np.abs(change).max() < np.inf):
             return projected - extra, positions
-        here = here.loss.at(here.x, surfaces.place(slopes, positions))
-    raise _unsettled(here.loss, surfaces)
+        gated = gated.loss.at(gated.x, surfaces.place(slopes, positions))
+    raise _unsettled(gated.loss, surfaces)
 
 
 def settle(
@@ -134,10 +134,10 @@ def settle(
 ) -> Float64Array:
     """Return the positions λ (K,) at x: 0 or 1 for a side into which the field points, between them for sliding."""
     for _ in range(_ROUNDS):
-        here = loss.at(x, surfaces.place(slopes, positions))
-        normals = here.normals(surfaces.firsts)
-        gradient = here.gradient + load(here, surfaces.firsts, normals)
-        weights = surfaces.weights(here.upstream)
+        gated = loss.at(x, surfaces.place(slopes, positions))
+        normals = gated.normals(surfaces.firsts)
+        gradient = gated.gradient + load(gated, surfaces.firsts, normals)
+        weights = surfaces.weights(gated.upstream)
         new = _sides(gradient, normals.dense(), weights, positions)
         if (not surfaces.coupled and (weights > 0).all()) or np.abs(new - positions).max(initial=0.0) < _SNAP:
             return new

@@ -25,7 +25,7 @@ class Pieces(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What is known of the activations of one name, and need not be known anywhere else."""
+    """All facts of the activations of one name."""
 
     examples: tuple[str, ...]  # how it may be written
     # sigma, d_sigma: σ(c, z) and σ′(c, z, a) of numbers, a = σ(c, z); c is the parameter

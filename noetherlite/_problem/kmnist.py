@@ -21,7 +21,7 @@ BASE_URL = "http://codh.rois.ac.jp/kmnist/dataset/kmnist/"
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """What is known of one file: sizes in bytes, SHA-256 in hexadecimal.
+    """The facts of one file: sizes in bytes, SHA-256 in hexadecimal.
 
     `plain_sha256` is the checksum of the uncompressed content, None where it is not known.
     """
@@ -75,7 +75,7 @@ FILES: dict[str, tuple[OfficialFile, OfficialFile]] = {
 
 
 def available(split: str) -> int:
-    """Return how many samples a split has."""
+    """Return the number of samples of a split."""
     return FILES[split][1].shape[0]
 
 
@@ -152,7 +152,7 @@ def _read(file: OfficialFile, path: Path) -> NDArray[np.uint8]:
 
 
 def _how_to_get(missing: list[OfficialFile], folders: tuple[Path, ...]) -> str:
-    """Return what to do about files that were not found."""
+    """Return an advice about files that were not found."""
     lines = [
         f"{', '.join(f'{file.name}.gz' for file in missing)} of Kuzushiji-MNIST not found in "
         f"{' or '.join(map(str, folders))}. Call kmnist(..., download=True), or put what {BASE_URL} offers there, "

@@ -80,7 +80,7 @@ class Loss(ABC):
 
 
 class _OfTargets:
-    """What losses of real targets y (N, n_L) have in common."""
+    """The base of losses of real targets y (N, n_L)."""
 
     def checked(self, y: ArrayLike, n_samples: int, n_outputs: int) -> Array:
         """Return targets (N, n_L)."""
@@ -104,7 +104,7 @@ class _OfTargets:
 
 
 class _OfSigns(_OfTargets):
-    """What losses of margins yf have in common: labels y = ±1 (N, n_L), for one output also (N,)."""
+    """The base of losses of margins yf: labels y = ±1 (N, n_L), for one output also (N,)."""
 
     def checked(self, y: ArrayLike, n_samples: int, n_outputs: int) -> Array:
         """Return labels ±1 (N, n_L)."""

@@ -13,7 +13,7 @@ from .losses import CrossEntropy, Loss, NegativeLogLikelihood
 
 
 class Weights(NamedTuple):
-    """What the losses of the samples are multiplied by, the mean over all samples being divided out."""
+    """The factors of the losses of the samples, divided by their mean over all samples."""
 
     relative: Float64Array  # (N,): w_s / mean(w)
     classes: Float64Array | None  # (n_L,): weights inside Σ_i y_i log softmax(f)_i

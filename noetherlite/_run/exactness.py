@@ -20,7 +20,7 @@ _ROUNDINGS = 16  # rounding errors per step, in units of ε times the largest te
 
 
 def objection(runs: Runs, e: int) -> str:
-    """Return why the state of run e contradicts the exact laws, '' if it does not or the run has not begun.
+    """Return the reason why the state of run e contradicts the exact laws, '' if it does not or the run has not begun.
 
     A correct state satisfies them to round-off: a few roundings per step of the terms' present size, or √ε of it, as the terms
     may have been larger before.

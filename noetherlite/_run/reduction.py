@@ -126,7 +126,7 @@ def _orthonormal_rows(X: Float64Array) -> Float64Array:
 
 
 def objection(U: object, watched: list[Family], moving: bool, on_cpu: bool) -> str:
-    """Return why a run cannot be reduced, '' if it can."""
+    """Return the reason why a run cannot be reduced, '' if it can."""
     if not isinstance(U, NetworkPotential) or len(U.network.widths) < 3:
         return "it needs a network with a hidden layer"
     if not on_cpu:

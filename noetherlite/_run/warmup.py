@@ -75,7 +75,7 @@ def folder() -> str | None:
 
 
 def refusal() -> str:
-    """Return why compiled code is not cached."""
+    """Return the reason why compiled code is not cached."""
     return store.refusal() or "there is no folder to write to"
 
 

@@ -113,7 +113,7 @@ def _ratio_label(h: int, ratio: float) -> str:
 
 
 def _speed_ratios(norms: Float64Array, weights: Float64Array) -> list[float]:
-    """Return how far |W_h|² + |b_h|² moved, in units of |W_{h+1}|²: p under gradient flow (GU §4.2)."""
+    """Return the change of |W_h|² + |b_h|² in units of that of |W_{h+1}|²: p under gradient flow (GU §4.2)."""
     moved = norms[-1] - norms[0], weights[-1] - weights[0]
     return [float(a / b) for a, b in zip(moved[0][:-1], moved[1][1:], strict=True)]
 

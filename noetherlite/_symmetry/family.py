@@ -173,7 +173,7 @@ class Family(NoetherSymmetry, abstract=True):
         """Return |g_c(x)|, shape `shape`, for x of shape (P,)."""
 
     def least_norm(self, x: Array) -> float:
-        """Return what max_c |g_c(x)| is at least, in few operations; 0 where these tell nothing."""
+        """Return a lower bound of max_c |g_c(x)|, in few operations; 0 where these tell nothing."""
         return 0.0
 
     def norm_within(self, x: Array, block: slice) -> Float64Array:

@@ -19,7 +19,7 @@ _Number = TypeVar("_Number", bound=np.number[Any])
 
 
 class Contraction(Protocol):
-    """What a law needs of a leg."""
+    """The part of a leg that a law needs."""
 
     def total(self, x: Array, g: Array, sampled: bool = False) -> Float64Array:
         """Return the contraction of a tensor with its gradient; of few components where `sampled` and they are mixed."""
@@ -107,7 +107,7 @@ class Products:
         return np.asarray(size.swapaxes(-1, -2) if self._inverse else size)
 
     def places(self) -> IntArray:
-        """Return where in the flattened tensor the entries of its blocks are, shape (blocks, width, rest)."""
+        """Return the places in the flattened tensor of the entries of its blocks, shape (blocks, width, rest)."""
         shape = self._leg.shape
         return self._blocks(np.arange(math.prod(shape), dtype=float).reshape(shape), sampled=False).astype(np.int64)
 

@@ -34,7 +34,7 @@ class Defects:
         self._small = _SmallLaws(small, int(self.starts[-1]))
 
     def part(self, i: int) -> slice:
-        """Return where the numbers of a law are."""
+        """Return the slice of the numbers of a law."""
         return slice(self.starts[i], self.starts[i + 1])
 
     def totals(self, x: Mapping[str, Array], g: Mapping[str, Array]) -> Float64Array:

@@ -37,7 +37,7 @@ def ratio(defect: Float64Array, scale: Float64Array) -> Float64Array:
 
 
 def divisors(scale: Float64Array) -> Float64Array:
-    """Return what a defect is divided by: its scale, infinity where that is zero."""
+    """Return the divisor of a defect: its scale, infinity where that is zero."""
     return np.where(scale > 0, np.maximum(scale, _TINY), np.inf)
 
 

@@ -52,7 +52,7 @@ class Pair:
 
 
 def _part(tree: Any, kind: str, path: Path) -> dict[str, Any]:
-    """Return what a file that holds both calls `params.NAME`, or `grads.NAME`."""
+    """Return the entries `params.NAME`, or `grads.NAME`, of a file that holds both."""
     words = [word for word, word_kind in _WORD.items() if word_kind == kind]
     entries = {key.replace("/", "."): leaf for key, leaf in leaves(tree)}
     part = {key.partition(".")[2]: leaf for key, leaf in entries.items() if key.partition(".")[0] in words}

@@ -160,7 +160,7 @@ class Leg:
 
 @functools.lru_cache(maxsize=1 << 16)
 def coarsening(fine: Leg, coarse: Leg) -> tuple[tuple[int, ...], bytes] | None:
-    """Return how the components of `coarse` are unions of those of `fine`; None if they are not.
+    """Return the components of `coarse` as unions of those of `fine`; None if they are none.
 
     Returns
     -------

@@ -16,7 +16,7 @@ _COLUMNS = 8192  # of two tensors that are widened to double precision at a time
 
 
 class Measurements:
-    """What legs show at the given draws (params, grads)."""
+    """The contractions of legs at the given draws (params, grads)."""
 
     def __init__(self, draws: Sequence[Draw], eps: float) -> None:
         self.draws, self.eps = draws, eps

@@ -29,7 +29,7 @@ def relative(eps: float, summands: int) -> float:
 
 
 def many_summands(excess: float) -> str:
-    """Return how many summands would explain a ratio that is `excess` times the tolerance for few."""
+    """Return a text with the number of summands that would explain a ratio of `excess` times the tolerance for few."""
     count = math.ceil((_NUMBERS * (excess - 1)) ** 2)
     return f"round-off is as large if gradients sum over {count:,} samples and positions or more; give summands"
 

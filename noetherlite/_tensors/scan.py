@@ -228,7 +228,7 @@ def _scaled_draws(draws: Sequence[Draw]) -> Sequence[Draw]:
 
 
 def _about_points(small: Mapping[str, float], spread: float | None) -> list[str]:
-    """Return what is to be said of points near parameters of which some are small."""
+    """Return notes on points near parameters of which some are small."""
     if not small:
         return []
     names = ", ".join([*small][:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")

@@ -48,7 +48,7 @@ def named_arrays(
 
 
 def leaves(tree: Tree, prefix: str = "", in_module: bool = False) -> Iterator[tuple[str, Any]]:
-    """Yield what a tree holds by its dotted names; of dataclasses, such as the modules of Equinox, arrays alone."""
+    """Yield the leaves of a tree by their dotted names; of dataclasses, such as the modules of Equinox, arrays alone."""
     if hasattr(tree, "dtype"):
         yield prefix, tree
         return

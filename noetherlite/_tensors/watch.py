@@ -184,7 +184,7 @@ class Watch:
         return new
 
     def _unexpected(self, state: Tree | None, logits: Any, labels: Any) -> str:
-        """Return what is wrong with arguments that the watch was not set up for; "" if nothing is."""
+        """Return the objection to arguments that the watch was not set up for; "" if there is none."""
         if state is not None and self._averages is None:
             return "state needs a watch of averages; expected nl.watch(laws, averaging=β)"
         if logits is not None and (self._anchor is None or labels is None):

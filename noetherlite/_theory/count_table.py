@@ -39,7 +39,7 @@ def _llama(**options: object) -> Transformer:
 
 
 def rows() -> Iterator[TableRow]:
-    """Yield what the table counts."""
+    """Yield the models of the table."""
     yield TableRow("linear 2-3-2, cross-entropy", _softmaxed(MLP([2, 3, 2], "linear")))
     yield TableRow("linear 3-2-3, cross-entropy", _softmaxed(MLP([3, 2, 3], "linear")))
     for name in ("gelu", "silu", "tanh"):

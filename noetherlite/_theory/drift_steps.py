@@ -71,7 +71,7 @@ class DriftWatch(Watch):
         return super().look(group, taken, backend)
 
     def _credit(self, following: Float64Array) -> None:
-        """Add what a step did."""
+        """Add the parts of a step."""
         x, *moved = self._before
         gone = [self._changes(x, d) for d in (*moved, following - x)]
         whole = [first + second for first, second in gone]

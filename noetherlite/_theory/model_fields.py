@@ -182,7 +182,7 @@ class ModelFields:
         raise ValueError(f"net has too many square roots: too few of {_MOST_TRIALS} samples have all of them modulo p")
 
     def assumptions(self, rng: np.random.Generator, theta: Residues) -> list[str]:
-        """Return what tests of algebraic independence leave to be assumed.
+        """Return the assumptions that tests of algebraic independence leave.
 
         Exponentials are algebraically independent over the field below if their arguments are linearly independent over Q, up to
         functions of θ (Ax). A relation would hold between their derivatives by x, with the same coefficients at every θ and x: it is
