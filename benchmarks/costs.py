@@ -20,7 +20,7 @@ import numpy as np
 import noetherlite as nl
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peers import EVERY, WORKLOADS, Workload
+from workloads import EVERY, SIZES, Workload
 
 
 def medians(runs: dict[str, Callable[[], object]], steps: int, rounds: int) -> dict[str, float]:
@@ -90,10 +90,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     print("workload algorithm   µs/step  scaling laws cost  float32 is faster by")
-    for work in WORKLOADS:
-        if work.networks == 1 and work.widths and work.name != "wide":
-            for algorithm in work.algorithms():
-                laws_and_precision(work, algorithm, rounds)
+    for work in SIZES:
+        for algorithm in work.algorithms():
+            laws_and_precision(work, algorithm, rounds)
     print("\nmatrix laws of a linear network 3-32-32-1, 12 samples\nlaws                 algorithm   µs/step   cost")
     for algorithm in (nl.GD(1e-2), nl.Leapfrog(1e-4)):
         other_laws(algorithm, rounds)

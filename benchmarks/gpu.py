@@ -57,7 +57,7 @@ import noetherlite as nl
 
 sys.path.insert(0, str(Path(__file__).parent))
 import gpu_products
-from peers import EVERY, Workload
+from workloads import EVERY, Workload
 
 NETWORKS = (64, 256, 1024, 4096, 16384, 65536)
 # Hidden widths with their steps: multiples of 50, so that a fifth of them ends with a record too.

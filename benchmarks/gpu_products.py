@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import numpy as np
-from peers import Workload
+from workloads import Workload
 
 import noetherlite as nl
 

@@ -1,14 +1,19 @@
 """Time noetherlite against PyTorch (eager), JAX (jit + scan) and the bare dense products, on the same work.
 
-    python benchmarks/peers.py [--workloads tiny paper] [--rounds 5] [--json out.json]
+    python benchmarks/peers.py [--workloads tiny paper] [--activations tanh] [--algorithms GD] … [--rounds 5] [--json FILE]
+    python benchmarks/peers.py --json FILE --plot FILE.png     # draws what is in the file, and times nothing
 
-The work is float64, negative log-likelihood, ReLU with biases, full batch; the scaling laws are tracked at every step
-(their source, or the drop of gradient descent) and recorded with quantity, charge and loss every tenth step, by every
-contestant alike. All run in one process, in turn, round by round; a figure is the median over the rounds of the time per step
-and network. The last losses must agree to 1e-10. A peer that is not installed is left out and said so.
+`WORKLOADS` of workloads.py are the rows: float64, negative log-likelihood, ReLU, biases and full batch, and one thing at a time
+changed. The laws of the hidden layers (scalings of ReLU, matrices of linear layers) are tracked at every step (their source,
+or the drop of gradient descent) and recorded with quantity, charge and loss every tenth step, by every contestant alike. All
+run in one process, in turn, round by round; a call's time is divided by its steps and networks. A ratio is the median over the
+rounds of a peer's time to ours in that round, with the least and the largest. The last losses must agree to 1e-10 (float32: to
+the roundings of the run). A peer that is not installed is left out and said so.
 
 `ensemble` is 512 networks side by side: `nl.ensemble`, `jax.vmap`, and a loop over (a few of) the networks for PyTorch.
-`radial` is a million leapfrog steps in GU's potential of three parameters, laws off; PyTorch takes no part.
+`radial` is a million leapfrog steps in GU's potential of three parameters, laws off; PyTorch takes no part. `kernel` is
+`nl.ntk.kernel` against J Jᵀ with J by `jacrev`. With laws="all" ours finds the laws itself, and watches those of the
+loss too. With --json the rounds of each row are written to a file, in which those of other rows stay.
 """
 
 from __future__ import annotations
@@ -22,87 +27,56 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-
-import noetherlite as nl
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-EVERY = 10
+from workloads import RADIAL_START, WORKLOADS, Outcome, Workload
 
-
-class Workload(NamedTuple):
-    """A network, its data, and how long to run; the radial potential where there are no widths."""
-
-    name: str
-    widths: tuple[int, ...]
-    samples: int
-    steps: int
-    networks: int = 1
-
-    def algorithms(self) -> tuple[nl.Algorithm, nl.Algorithm]:
-        """Return the contestants' algorithms; leapfrog runs to t = 5, before chaos makes round-off visible in the loss."""
-        leapfrog = nl.Leapfrog((5 / self.steps) ** 2)
-        return (nl.GD(1e-2), leapfrog) if self.widths else (leapfrog,)
-
-    def problem(self) -> tuple[nl.Network, np.ndarray, np.ndarray, np.ndarray]:
-        """Return the network, X, y and θ_0 of each network, shape (networks, P)."""
-        rng = np.random.default_rng(0)
-        net = nl.Network(self.widths)
-        X = rng.standard_normal((self.samples, self.widths[0]))
-        y = rng.integers(0, self.widths[-1], self.samples)
-        return net, X, y, np.stack([net.init(rng=1 + e, bias_std=0.1) for e in range(self.networks)])
-
-    def flops(self) -> int:
-        """Floating-point operations in the dense products of one gradient, as written: without input reduction."""
-        sizes = [n * m for n, m in zip(self.widths[1:], self.widths[:-1], strict=True)]
-        return 2 * self.samples * (3 * sum(sizes) - sizes[0])
-
-
-WORKLOADS = (
-    Workload("tiny", (4, 8, 8, 3), 32, 20000),
-    Workload("small", (10, 32, 32, 3), 100, 4000),
-    Workload("middle", (64, 64, 32, 10), 256, 1000),
-    Workload("paper", (784, 128, 64, 10), 512, 500),
-    Workload("wide", (784, 2048, 2048, 10), 1024, 8),
-    Workload("ensemble", (10, 16, 16, 3), 64, 400, networks=512),
-    Workload("radial", (), 0, 1_000_000),
-)
-RADIAL_START = (1.4, 0.1, -0.2)
-
-
-class Outcome(NamedTuple):
-    """The last loss of the first network, and how many networks were run."""
-
-    loss: float
-    networks: int = 1
-
+import noetherlite as nl
+from noetherlite.plot import COLOURS
 
 Run = Callable[[], Outcome]
+NAMES = {"products": "products", "torch": "PyTorch", "jax": "JAX"}
+# What rows are chosen by: an option, and the workload's field, or "" for the algorithm.
+CHOICES = {
+    "workloads": "name",
+    "activations": "activation",
+    "losses": "loss",
+    "algorithms": "",
+    "laws": "laws",
+    "batches": "batch",
+    "dtypes": "dtype",
+    "steps": "steps",
+}
 
 
-def noetherlite(work: Workload, algorithm: nl.Algorithm) -> Run:
+def noetherlite(work: Workload, algorithm: Any) -> Run:
     """Our own compiled run."""
     if not work.widths:
         U, x0 = nl.potentials.Radial(3), np.array(RADIAL_START)
         return lambda: Outcome(nl.integrate(U, algorithm, x0, work.steps, record_every=work.steps, laws=None).loss[-1])
     net, X, y, theta = work.problem()
-    U = net.potential(X, y)
-    options = {"record_every": EVERY, "laws": [f"scaling:{h}" for h in range(1, net.n_layers)]}
+    if algorithm is None:
+        return lambda: Outcome(float(np.linalg.norm(nl.ntk.kernel(net, theta[0], X))))
+    U, options = net.potential(X, y), work.options()
     if work.networks > 1:
         return lambda: Outcome(nl.ensemble(U, algorithm, theta, work.steps, **options).loss[0, -1], work.networks)
     return lambda: Outcome(nl.integrate(U, algorithm, theta[0], work.steps, **options).loss[-1])
 
 
-def products(work: Workload, algorithm: nl.Algorithm) -> Run:
+def products(work: Workload, algorithm: Any) -> Run:
     """The dense products of the gradients alone, by NumPy's BLAS; for an ensemble those of a few networks."""
     rng = np.random.default_rng(0)
-    widths, N = work.widths, work.samples
-    W = [rng.standard_normal((n, m)) for m, n in itertools.pairwise(widths)]
-    A, D = ([rng.standard_normal((n, N)) for n in widths] for _ in range(2))
+    widths, N = work.widths, work.batch or work.samples
+    W = [rng.standard_normal((n, m)).astype(work.dtype) for m, n in itertools.pairwise(widths)]
+    A, D = ([rng.standard_normal((n, N)).astype(work.dtype) for n in widths] for _ in range(2))
     G = [np.empty_like(w) for w in W]
 
     def run() -> Outcome:
@@ -118,10 +92,10 @@ def products(work: Workload, algorithm: nl.Algorithm) -> Run:
     return run
 
 
-def available(work: Workload) -> dict[str, Callable[[Workload, nl.Algorithm], Run]]:
+def available(work: Workload) -> dict[str, Callable[[Workload, Any], Run]]:
     """Return the contestants that can run here."""
-    out: dict[str, Callable[[Workload, nl.Algorithm], Run]] = {"noetherlite": noetherlite}
-    if work.widths:
+    out: dict[str, Callable[[Workload, Any], Run]] = {"noetherlite": noetherlite}
+    if work.widths and work.methods != ("kernel",):
         out["products"] = products
     for name in ("torch", "jax") if work.widths else ("jax",):
         if importlib.util.find_spec(name) is None:
@@ -131,21 +105,44 @@ def available(work: Workload) -> dict[str, Callable[[Workload, nl.Algorithm], Ru
     return out
 
 
-def measure(work: Workload, algorithm: nl.Algorithm, rounds: int) -> dict[str, Any]:
-    """Return each contestant's median seconds per step and network, after checking that their losses agree."""
+def measure(work: Workload, algorithm: Any, rounds: int) -> dict[str, list[float]]:
+    """Return each contestant's seconds per step and network, round by round, after checking that they agree."""
     runs = {name: make(work, algorithm) for name, make in available(work).items()}
-    losses = {name: run().loss for name, run in runs.items()}  # compiles and warms up
+    values = {name: run().value for name, run in runs.items()}  # compiles and warms up
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             began = time.perf_counter()
             outcome = run()
             seconds[name].append((time.perf_counter() - began) / work.steps / outcome.networks)
-            losses[name] = outcome.loss
-    for name, loss in losses.items():
-        if name != "products" and abs(loss - losses["noetherlite"]) > 1e-10:
-            raise SystemExit(f"{work.name}: {name} ends at loss {loss!r}, noetherlite at {losses['noetherlite']!r}")
-    return {name: statistics.median(values) for name, values in seconds.items()}
+            values[name] = outcome.value
+    ours = values["noetherlite"]
+    for name, value in values.items():
+        if name != "products" and not abs(value - ours) <= work.tolerance(ours):
+            raise SystemExit(f"{label(work)}: {name} ends at {value!r}, noetherlite at {ours!r}")
+    return seconds
+
+
+def label(work: Workload) -> str:
+    """Return what distinguishes a workload within its part of the table."""
+    plain = Workload("", (), 0, 0)
+    changed = [getattr(work, f) for f in ("activation", "loss") if getattr(work, f) != getattr(plain, f)]
+    return ", ".join([work.name, *changed])
+
+
+def ratios(row: dict[str, Any], peer: str) -> list[float]:
+    """Return least, median and largest of a peer's time divided by ours, in a row of results; empty without the peer."""
+    ours, theirs = row["seconds"]["noetherlite"], row["seconds"].get(peer, [])
+    each = sorted(b / a for a, b in zip(ours, theirs, strict=False))
+    return [each[0], statistics.median(each), each[-1]] if each else []
+
+
+def markdown(row: dict[str, Any]) -> str:
+    """Return a row of the table."""
+    cells = ["{1:.3g} ({0:.3g}–{2:.3g})".format(*each) if (each := ratios(row, peer)) else "" for peer in NAMES]
+    ours, peak = statistics.median(row["seconds"]["noetherlite"]), row["dgemm"]
+    share = f"{row['flops'] / ours / peak:.0%}" if row["flops"] else ""
+    return f"| {row['label']} | {row['algorithm']} | {row['steps']:,} | {ours * 1e6:,.4g} | {share} | {' | '.join(cells)} |"
 
 
 def dgemm_peak() -> float:
@@ -159,32 +156,86 @@ def dgemm_peak() -> float:
     return 2 * 2048**3 / best
 
 
-def main() -> None:
-    """Print a table of medians and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [w.name for w in WORKLOADS]
-    parser.add_argument("--workloads", nargs="*", choices=names, default=names)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    options = parser.parse_args()
-    peak = dgemm_peak()
-    print(
-        f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, dgemm {peak / 1e9:.0f} GF/s"
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw a peer's time divided by ours, row by row, on a logarithmic axis: to the right of 1 ours is faster."""
+    figure = Figure(figsize=(7.5, 1.6 + 0.17 * (len(rows) + len({r["group"] for r in rows}))), layout="constrained")
+    ax, at, ticks, group = figure.add_subplot(), 0, {}, ""
+    for row in rows:
+        if row["group"] != group:
+            group = row["group"]
+            ticks[at] = f"$\\bf{{{group.replace(' ', '~').replace('=', '{=}')}}}$"
+            at += 1
+        ticks[at] = f"{row['label']}, {row['algorithm']}"
+        for peer, marker, colour in (("torch", "o", COLOURS[0]), ("jax", "s", COLOURS[1])):
+            if each := ratios(row, peer):
+                ax.plot([each[0], each[2]], [at, at], color=colour, linewidth=1.2)
+                ax.plot(each[1], at, marker, color=colour, markersize=4.5)
+        at += 1
+    ax.axvline(1, color="black", linewidth=1)
+    ax.set(
+        xscale="log", ylim=(at - 0.3, -0.7), xlabel="time divided by noetherlite's (right of 1: noetherlite is faster)"
     )
-    print(f"{'workload':8} {'algorithm':9} {'µs/step':>11} {'of peak':>8}  slower by a factor of")
-    results = []
-    for work in (w for w in WORKLOADS if w.name in options.workloads):
-        for algorithm in work.algorithms():
-            median = measure(work, algorithm, options.rounds)
-            own = median.pop("noetherlite")
-            share = work.flops() / own / peak if work.widths else float("nan")
-            ratios = "  ".join(f"{name} {value / own:.2f}" for name, value in median.items())
-            print(f"{work.name:8} {type(algorithm).__name__:9} {own * 1e6:11.3f} {share:8.0%}  {ratios}", flush=True)
-            results.append(
-                {"workload": work.name, "algorithm": type(algorithm).__name__, "seconds": own, "peers": median}
-            )
-    if options.json:
-        options.json.write_text(json.dumps({"dgemm": peak, "results": results}, indent=1))
+    ax.set_yticks(list(ticks), list(ticks.values()), fontsize="small")
+    ax.tick_params(axis="y", length=0)
+    ax.set_xticks([0.5, 1, 2, 5, 10, 20, 50, 100, 200], ["0.5", "1", "2", "5", "10", "20", "50", "100", "200"])
+    ax.grid(axis="x", linewidth=0.3)
+    key = [
+        Line2D([], [], color=COLOURS[i], marker=m, label=n) for i, (m, n) in enumerate((("o", "PyTorch"), ("s", "JAX")))
+    ]
+    ax.legend(handles=key, loc="lower right", framealpha=1)
+    figure.savefig(path, dpi=150)
+
+
+def chosen(options: argparse.Namespace) -> list[tuple[Workload, str, Any]]:
+    """Return the workloads and the algorithms that the options ask for."""
+    out = []
+    for work in WORKLOADS:
+        named = zip(work.methods, work.algorithms(), strict=True)
+        fields = [(getattr(options, option), getattr(work, field)) for option, field in CHOICES.items() if field]
+        if all(wanted is None or str(value) in wanted for wanted, value in fields):
+            out += [(work, name, a) for name, a in named if options.algorithms is None or name in options.algorithms]
+    return out
+
+
+def main() -> None:
+    """Print a table of medians and ratios, or draw one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for option in CHOICES:
+        parser.add_argument(f"--{option}", nargs="*", help="rows of these alone")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="file of results, to which these are added")
+    parser.add_argument("--plot", type=Path, help="draw the file of results, time nothing")
+    options = parser.parse_args()
+    stored = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    if options.plot:
+        draw(list(stored.values()), options.plot)
+        return
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("noetherlite", "numpy", "numba", *NAMES) if present(name)
+    )
+    peak = dgemm_peak()
+    print(f"{platform.machine()}, Python {platform.python_version()}, {packages}; dgemm {peak / 1e9:.0f} GF/s\n")
+    print(
+        f"| workload | algorithm | steps | µs a step | of dgemm | {' | '.join(f'{n} ÷ ours' for n in NAMES.values())} |"
+    )
+    print("|---" * (5 + len(NAMES)) + "|")
+    for work, name, algorithm in chosen(options):
+        row = {"group": work.group, "label": label(work), "algorithm": name, "steps": work.steps, "dgemm": peak}
+        row |= {
+            "flops": work.flops() if name != "kernel" and work.dtype == "float64" else 0,
+            "seconds": measure(work, algorithm, options.rounds),
+        }
+        print(markdown(row), flush=True)
+        stored[f"{work.group}: {label(work)}, {name}, {work.steps}"] = row
+        if options.json:
+            order = [f"{w.group}: {label(w)}, {n}, {w.steps}" for w in WORKLOADS for n in w.methods]
+            ordered = {key: stored[key] for key in order if key in stored}
+            options.json.write_text(json.dumps(ordered, indent=1, ensure_ascii=False))
+
+
+def present(package: str) -> bool:
+    """Whether a package is installed."""
+    return importlib.util.find_spec(package) is not None
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from peers import Workload, noetherlite
+from peers import noetherlite
+from workloads import Workload
 
 import noetherlite as nl
 from noetherlite.plot import COLOURS
