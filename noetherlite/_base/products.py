@@ -15,3 +15,11 @@ def times_transposed(A: Array, B: Array) -> Float64Array:
     from scipy.linalg.blas import dgemm
 
     return np.asarray(dgemm(1.0, B.T, A.T, trans_a=True).T)
+
+
+def square(x: Array) -> float:
+    """Return |x|² by SciPy's BLAS."""
+    from scipy.linalg.blas import ddot
+
+    flat = x.ravel()
+    return float(ddot(flat, flat))

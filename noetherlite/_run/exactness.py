@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._base.products import square
 from .._base.types import Array, Float64Array
 from .._kernels import layout, reference
 from .._motion.base import Algorithm
@@ -86,7 +88,11 @@ def _law_sizes(plan: Plan, algorithm: Algorithm, x: Array) -> list[float]:
 
 def _step_length(algorithm: Algorithm, x: Array) -> float:
     """Return |x|, divided by the time per step for a law of J."""
-    return algorithm.largest_metric * float(np.linalg.norm(x)) * (1 / algorithm.dt if algorithm.has_velocity else 1.0)
+    return (
+        algorithm.largest_metric
+        * math.sqrt(square(np.asarray(x, np.float64)))
+        * (1 / algorithm.dt if algorithm.has_velocity else 1.0)
+    )
 
 
 def _split_by_law(families: list[Family], components: Float64Array) -> list[Float64Array]:

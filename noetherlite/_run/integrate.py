@@ -179,7 +179,7 @@ def integrate(
     )
     writer = checkpoint_writer(checkpoint, checkpoint_every, runs, single=True)
     trajectory = conduct(runs, writer, n_threads, single=True, progress=progress, callback=callback)
-    if trajectory.status == "diverged" and on_divergence == "raise":
+    if on_divergence == "raise" and trajectory.status == "diverged":
         error = DivergenceError(f"{trajectory.message}; .trajectory of this error has what was recorded")
         error.trajectory = trajectory
         raise error

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from .._base.types import Float64Array
+from .._base.types import Float64Array, IntArray
 from .._kernels import layout
 from .._kernels.layout import EVALUATIONS, PHASE, STEPS_DONE
 from .._kernels.pointwise import is_recorded
-from .._symmetry.records import read, rounding
+from .._motion.base import Algorithm
+from .._symmetry.records import LawRecord, read, rounding
 from .exactness import blown_up
 from .on_demand import unread
-from .plan import specify
+from .plan import Plan, specify
 from .runs import Runs
 from .trajectory import BLEW_UP, Member, Trajectory
+
+# Bytes of x: below, all that a trajectory can compute later is put off.
+_SMALL = 1 << 16
 
 
 def member(runs: Runs, e: int, stopped: str) -> Member:
@@ -52,49 +58,93 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
     KeyboardInterrupt
         If Ctrl-C came before anything was recorded.
     """
-    plan, records, E = runs.plan, runs.records, len(runs)
-    finished = runs.state.counts[:, STEPS_DONE] == records.last
-    begun = runs.state.counts[:, PHASE] != layout.NEW
-    members = tuple(member(runs, e, stopped.get(e, "" if begun[e] and finished[e] else "Ctrl-C")) for e in range(E))
-    count = Counter(m.status for m in members)
-    if (records.step < 0).all() and count["stopped"] == E:
+    plan, records, state, E = runs.plan, runs.records, runs.state, len(runs)
+    finished, begun = state.counts[:, STEPS_DONE] == records.last, state.counts[:, PHASE] != layout.NEW
+    causes = [stopped.get(e, "" if begun[e] and finished[e] else "Ctrl-C") for e in range(E)]
+    if all(causes) and (records.step < 0).all():
         raise KeyboardInterrupt("Ctrl-C before anything was recorded")
     quantity, params = runs.in_theta()
     if params is not None:
         params[records.step < 0] = np.nan  # a new file holds zeros
-    step = np.minimum(np.arange(records.step.shape[1]) * records.every, records.last)[None].repeat(E, axis=0)
-    with np.errstate(over="ignore"):  # times of records after a divergence may be infinite
-        t = np.stack([a.times(runs.t0, row) for a, row in zip(runs.algorithms, step, strict=True)])
-    blew_up = sum(BLEW_UP in m.message for m in members)
-    message = ", ".join(f"{count[s]} {s}" for s in ("completed", "diverged", "stopped") if count[s])
     x, v = runs.ends()
-    x[~begun] = v[~begun] = np.nan
-    seeded = plan.batch is not None or runs.algorithms[0].has_noise
-    keys = [int(stream.key) for stream in runs.streams] if seeded else None
-    recorded, round_off = records._replace(quantity=quantity), rounding(records.step, plan.drawn, plan.dtype)
+    if not begun.all():
+        x[~begun] = v[~begun] = np.nan
+    # What is put off keeps what it is computed from: of a large run that is the laws alone, without x and all vectors beside it.
+    later = unread if state.x.nbytes <= _SMALL else _now
+    members = functools.cache(lambda: tuple(member(runs, e, cause) for e, cause in enumerate(causes)))
+    times = functools.cache(functools.partial(_times, runs.algorithms, runs.t0, records))
     return Trajectory(
-        t=t,
-        step=step,
+        t=later(times),
+        step=later(lambda: _steps(records)),
         loss=records.loss,
         energy=records.loss + records.excess,
-        laws=unread(lambda: read(plan.watched, runs.algorithms, t, recorded, runs.state.sizes, round_off)),
+        laws=unread(
+            functools.partial(_laws, plan, runs.algorithms, times, records._replace(quantity=quantity), state.sizes)
+        ),
         x=x,
         v=v,
         params=params,
-        status=next(s for s in ("diverged", "stopped", "completed") if count[s]),
-        message=f"{message}, {BLEW_UP}: {blew_up}" if blew_up else message,
-        n_gradients=sum(m.n_gradients for m in members),
-        specification=specify(plan, runs.algorithms, records.last, runs.t0, records.every, batch_keys=keys),
-        members=members,
+        status=later(lambda: _status(members())),
+        message=later(lambda: _message(members())),
+        n_gradients=later(lambda: sum(m.n_gradients for m in members())),
+        specification=later(lambda: _specification(runs)),
+        members=later(members),
         observed=runs.observed,
         solver_residual=_left_by_solver(runs) if runs.algorithms[0].is_implicit else None,
     )
 
 
+def _now(read: Callable[[], Any]) -> Any:
+    return read()
+
+
+def _steps(records: layout.Records) -> IntArray:
+    """Return the steps of all records, whether they were reached or not."""
+    E, rows = records.step.shape
+    return np.minimum(np.arange(rows) * records.every, records.last)[None].repeat(E, axis=0)
+
+
+def _times(algorithms: Sequence[Algorithm], t0: float, records: layout.Records) -> Float64Array:
+    """Return the times of these steps; after a divergence they may be infinite."""
+    with np.errstate(over="ignore"):
+        return np.stack([a.times(t0, row) for a, row in zip(algorithms, _steps(records), strict=True)])
+
+
+def _laws(
+    plan: Plan,
+    algorithms: Sequence[Algorithm],
+    times: Callable[[], Float64Array],
+    records: layout.Records,
+    sizes: Float64Array,
+) -> dict[str, LawRecord]:
+    return read(plan.watched, algorithms, times(), records, sizes, rounding(records.step, plan.drawn, plan.dtype))
+
+
+def _status(members: Sequence[Member]) -> str:
+    """Return the worst status of the runs, "diverged" before "stopped"."""
+    return next(s for s in ("diverged", "stopped", "completed") if any(m.status == s for m in members))
+
+
+def _message(members: Sequence[Member]) -> str:
+    """Return how many runs ended in which way."""
+    count, blew_up = Counter(m.status for m in members), sum(BLEW_UP in m.message for m in members)
+    message = ", ".join(f"{count[s]} {s}" for s in ("completed", "diverged", "stopped") if count[s])
+    return f"{message}, {BLEW_UP}: {blew_up}" if blew_up else message
+
+
+def _specification(runs: Runs) -> dict[str, Any]:
+    plan, records = runs.plan, runs.records
+    seeded = plan.batch is not None or runs.algorithms[0].has_noise
+    keys = [int(stream.key) for stream in runs.streams] if seeded else None
+    return specify(plan, runs.algorithms, records.last, runs.t0, records.every, batch_keys=keys)
+
+
 def alone(ensemble: Trajectory) -> Trajectory:
     """Return the run of an ensemble of one, with the specification of a single run."""
-    specification = dict(ensemble.specification)
-    arguments = dict(specification["arguments"])
-    keys = arguments.pop("batch_keys")
-    specification["arguments"] = {**arguments, "batch_key": None if keys is None else keys[0]}
-    return ensemble.member(0, specification)
+
+    def single(specification: Mapping[str, Any]) -> dict[str, Any]:
+        arguments = dict(specification["arguments"])
+        keys = arguments.pop("batch_keys")
+        return {**specification, "arguments": {**arguments, "batch_key": None if keys is None else keys[0]}}
+
+    return ensemble.member(0, ensemble.part("specification", single))

@@ -151,8 +151,16 @@ def minibatches(plan: Plan, rng: Seed, noise: bool = False) -> layout.Batches:
 
 def stream(plan: Plan, key: Any) -> layout.Batches:
     """Return the stream of minibatches and noise with this key."""
+    if plan.batch is None and key == 0:
+        return _all_samples(plan.n_samples)
     order = plan.in_order if plan.batch is None else np.arange(plan.n_samples)
     return layout.Batches(plan.drawn, np.uint64(key), order)
+
+
+@functools.lru_cache(maxsize=64)
+def _all_samples(n: int) -> layout.Batches:
+    """Return what runs without minibatches and noise share, whatever their potential: all samples in order."""
+    return layout.Batches(n, np.uint64(0), np.arange(n))
 
 
 def _check_batch_size(U: Potential, batch_size: int | None) -> int | None:

@@ -52,16 +52,16 @@ class Runs:
 
     def begin(self, e: int) -> layout.Laws:
         """Set the state of run e to its start, unless it has begun; return the laws with their values at the start."""
-        plan, state = self.plan, layout.views(self.state, e)
+        plan, state = self.plan, self.state
         laws, x, v = plan.laws, self.x0[e], self.v0[e]
         if plan.reduction is not None:
             start = plan.reduction.enter(x)
             x, v = plan.reduction.coordinates(start), np.zeros(plan.n_params)
             if plan.reduction.by_samples:
                 laws = laws._replace(Z0=start.C.astype(plan.dtype))
-        if state.counts[PHASE] == layout.NEW:
+        if state.counts[e, PHASE] == layout.NEW:
             with np.errstate(over="ignore"):  # in float32 the start can be infinite; the run then diverges at once
-                state.x[...], state.v[...] = x, v
+                state.x[e], state.v[e] = x, v
         return laws
 
     def restore(self, saved: Mapping[str, Array]) -> None:
@@ -91,11 +91,11 @@ class Runs:
 
     def steps_done(self, group: slice) -> int:
         """Return the number of steps that a group has taken; runs that diverged stopped earlier."""
-        return int(self.state.counts[group, STEPS_DONE].max())
+        return int(max(self.state.counts[group, STEPS_DONE].tolist()))
 
     def diverged(self, group: slice) -> bool:
         """Return whether all runs of a group have diverged."""
-        return bool((self.state.counts[group, PHASE] == layout.DIVERGED).all())
+        return set(self.state.counts[group, PHASE].tolist()) == {layout.DIVERGED}
 
     def at_record(self, group: slice) -> bool:
         """Return whether the present step of a group is a recorded one."""

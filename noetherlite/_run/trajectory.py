@@ -18,7 +18,7 @@ from .._base.by_name import ByName
 from .._base.files import arrays, present, replacing, suffixed
 from .._base.types import Array, Float64Array, IntArray
 from .._symmetry.records import LawRecord
-from .on_demand import OnDemand, unread
+from .on_demand import OnDemand
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,7 @@ SCHEMA = 1
 BLEW_UP = "but blew up on the way"  # in the message of a completed run
 LAW_ARRAYS = tuple(f.name for f in fields(LawRecord) if f.name not in ("name", "t"))
 _ARRAYS = ("t", "step", "loss", "energy", "x", "v", "params")
+_BY_NAME = {"laws": "law", "specification": "entry", "observed": "observable"}
 
 
 class Member(NamedTuple):
@@ -89,14 +90,18 @@ class Trajectory(OnDemand):
     message: str
     n_gradients: int
     specification: Mapping[str, Any] = field(default_factory=dict)
-    members: tuple[Member, ...] = ()
+    members: tuple[Member, ...] = field(default_factory=tuple)
     observed: Mapping[str, Array] = field(default_factory=dict)
     solver_residual: Any = None
 
     def __post_init__(self) -> None:
-        self._take_laws(self.__dict__["laws"])
-        object.__setattr__(self, "specification", ByName(self.specification, "entry"))
-        object.__setattr__(self, "observed", ByName(self.observed, "observable"))
+        self._put_off()
+        for name in _BY_NAME:
+            if name in vars(self):
+                vars(self)[name] = self._as_read(name, vars(self)[name])
+
+    def _as_read(self, name: str, value: Any) -> Any:
+        return ByName(value, _BY_NAME[name]) if name in _BY_NAME else value
 
     def __bool__(self) -> bool:
         """Return True: without this, `bool` would call `__len__`, which a single run does not have."""
@@ -116,23 +121,20 @@ class Trajectory(OnDemand):
             specification["algorithm"] = specification["algorithm"][e]
         return self.member(e, {**specification, "member": e})
 
-    def member(self, e: int, specification: Mapping[str, Any]) -> Trajectory:
-        """Return the trajectory of run e with a specification."""
+    def member(self, e: int, specification: Any) -> Trajectory:
+        """Return the trajectory of run e with a specification, which may be unread."""
         rows = slice(int(np.isfinite(self.loss[e]).sum()))  # a view, as params may be a file larger than memory
 
         def member_law(law: LawRecord) -> LawRecord:
             return LawRecord(law.name, *(getattr(law, f.name)[e][rows] for f in fields(law) if f.name != "name"))
 
-        def member_laws() -> Mapping[str, LawRecord]:
-            return {name: member_law(law) for name, law in self.laws.items()}
-
         return Trajectory(
-            **{name: getattr(self, name)[e][rows] for name in ("t", "step", "loss", "energy")},
-            laws=unread(member_laws),
+            **{name: self.part(name, lambda a: a[e][rows]) for name in ("t", "step", "loss", "energy")},
+            laws=self.part("laws", lambda laws: {name: member_law(law) for name, law in laws.items()}),
             x=self.x[e],
             v=self.v[e],
             params=None if self.params is None else self.params[e][rows],
-            **self.members[e]._asdict(),
+            **{name: self.part("members", lambda m, i=i: m[e][i]) for i, name in enumerate(Member._fields)},
             specification=specification,
             observed={name: values[e][rows] for name, values in self.observed.items()},
             solver_residual=None if self.solver_residual is None else float(self.solver_residual[e]),

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.floating import norm, underflowing, unit
+from .._base.products import square, times_transposed
 from .._base.types import Array, Seed
 from .._problem.analytic import Analytic
 from .._problem.network import NetworkPotential
@@ -241,13 +242,17 @@ def _rotates(U: NetworkPotential, rotation: DataRotation, rng: Seed) -> bool:
 
 def _isotropic(X: Array) -> bool:
     """Whether the inputs have mean zero and second moments proportional to the identity, to round-off."""
-    X = X / unit(X)
-    square = np.vdot(X, X) / len(X)
-    mean = X.sum(axis=0) / len(X)
-    if math.sqrt(mean @ mean) > TOLERANCE * math.sqrt(square):
+    scale, n = unit(X), X.shape[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = math.sqrt(square(X.sum(axis=0) / (len(X) * scale)))
+    if 2 * TOLERANCE * math.sqrt(n) < mean < math.inf:
         return False  # as of most data, whose moments take as long as several steps
-    moments = X.T @ X / len(X)
-    return bool(np.abs(moments - square / X.shape[1] * np.eye(X.shape[1])).max() <= TOLERANCE * square)
+    X = X / scale
+    size, mean = square(X) / len(X), math.sqrt(square(X.sum(axis=0) / len(X)))
+    if mean > TOLERANCE * math.sqrt(size):
+        return False
+    moments = times_transposed(X.T, X.T) / len(X)
+    return bool(np.abs(moments - size / n * np.eye(n)).max() <= TOLERANCE * size)
 
 
 def _measured(size: float) -> str:

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from typing import Self
 
 from .._base import checks
+from .._base.products import square
 from .._base.types import Array, Float64Array
 from .._problem.network import Network
 from .blocks import required
@@ -33,8 +34,7 @@ class Hidden(Family, abstract=True):
 
     def least_norm(self, x: Array) -> float:
         """Return |W_h|/√n_h: every row of W_h is in the fields of a neuron or more."""
-        W = x[self._W.start : self._W.stop]
-        return math.sqrt(float(W @ W) / self._W.shape[0])
+        return math.sqrt(square(x[self._W.start : self._W.stop]) / self._W.shape[0])
 
     def _where(self) -> tuple[int, ...]:
         n, m = self._W.shape
