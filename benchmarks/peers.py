@@ -130,6 +130,11 @@ def label(work: Workload) -> str:
     return ", ".join([work.name, *changed])
 
 
+def key(work: Workload, algorithm: str) -> str:
+    """Return what a row is found by in a file of results."""
+    return f"{work.group}: {label(work)}, {algorithm}, {work.steps}"
+
+
 def ratios(row: dict[str, Any], peer: str) -> list[float]:
     """Return least, median and largest of a peer's time divided by ours, in a row of results; empty without the peer."""
     ours, theirs = row["seconds"]["noetherlite"], row["seconds"].get(peer, [])
@@ -197,15 +202,20 @@ def chosen(options: argparse.Namespace) -> list[tuple[Workload, str, Any]]:
     return out
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for option in CHOICES:
+        out.add_argument(f"--{option}", nargs="*", help="rows of these alone")
+    out.add_argument("--rounds", type=int, default=5)
+    out.add_argument("--json", type=Path, help="file of results, to which these are added")
+    out.add_argument("--plot", type=Path, help="draw the file of results, time nothing")
+    return out
+
+
 def main() -> None:
     """Print a table of medians and ratios, or draw one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for option in CHOICES:
-        parser.add_argument(f"--{option}", nargs="*", help="rows of these alone")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="file of results, to which these are added")
-    parser.add_argument("--plot", type=Path, help="draw the file of results, time nothing")
-    options = parser.parse_args()
+    options = parser().parse_args()
     stored = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
     if options.plot:
         draw(list(stored.values()), options.plot)
@@ -226,10 +236,10 @@ def main() -> None:
             "seconds": measure(work, algorithm, options.rounds),
         }
         print(markdown(row), flush=True)
-        stored[f"{work.group}: {label(work)}, {name}, {work.steps}"] = row
+        stored[key(work, name)] = row
         if options.json:
-            order = [f"{w.group}: {label(w)}, {n}, {w.steps}" for w in WORKLOADS for n in w.methods]
-            ordered = {key: stored[key] for key in order if key in stored}
+            order = [key(w, n) for w in WORKLOADS for n in w.methods]
+            ordered = {entry: stored[entry] for entry in order if entry in stored}
             options.json.write_text(json.dumps(ordered, indent=1, ensure_ascii=False))
 
 

@@ -16,7 +16,7 @@ from noetherlite._motion.nesterov import NAGD
 from noetherlite._problem.network import Network
 from noetherlite._run.integrate import integrate
 from noetherlite._symmetry.affine import Symmetry
-from noetherlite._symmetry.find import TOLERANCE, defect, find
+from noetherlite._symmetry.find import TOLERANCE, _isotropic, defect, find
 from noetherlite._symmetry.linear_layer import LinearLayer
 from noetherlite._symmetry.records import table
 from noetherlite._symmetry.rotation import DataRotation
@@ -430,3 +430,13 @@ def test_rotations_are_left_out_with_minibatches_and_refused_by_name():
     assert set(integrate(U, GD(1e-3), x, 2, batch_size=4, rng=0).laws) == {"scaling:1"}
     with pytest.raises(ValueError, match="not of minibatches"):
         integrate(U, GD(1e-3), x, 2, batch_size=4, rng=0, laws=["rotation"])
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e150, 1e307])
+def test_isotropic_inputs_are_found_at_any_scale(scale):
+    """Sums of squares, and of the largest inputs themselves, are beyond the range of a double."""
+    X = datasets.icosahedron().X
+    rings = np.concatenate([X, X, X]) / np.abs(X).max() * scale
+    assert _isotropic(rings)
+    assert not _isotropic(rings * [1, 1, 1.001])
+    assert not _isotropic(rings + 0.001 * scale)

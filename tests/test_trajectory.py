@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from problems import problem
 
-from noetherlite import GD, NAGD, Leapfrog, integrate, load, potentials
+from noetherlite import GD, NAGD, Leapfrog, Network, datasets, integrate, load, potentials
+from noetherlite._run import outcome
 from noetherlite._symmetry.records import LawRecord
 
 
@@ -253,3 +254,21 @@ def test_specification_says_how_to_repeat_the_run(run):
     assert run.specification["arguments"]["steps"] == 20
     assert run.specification["potential"]["network"]["widths"] == [3, 5, 4, 2]
     assert run.specification["versions"]["noetherlite"]
+
+
+@pytest.mark.parametrize(("widths", "waiting"), [([3, 4, 2], True), ([90, 100, 2], False)])
+def test_small_runs_put_off_what_large_ones_have_at_once(monkeypatch, widths, waiting):
+    """A large run would keep all of its vectors for that: its trajectory waits with the laws alone."""
+    asked = []
+    blown_up = outcome.blown_up
+    monkeypatch.setattr(outcome, "blown_up", lambda *arguments: asked.append(1) or blown_up(*arguments))
+    net = Network(widths)
+    U = net.potential(datasets.gaussian_classes(n=5, n_features=widths[0], n_classes=2, rng=0))
+    run = integrate(U, GD(0.1), net.init(rng=0), 3, input_reduction=False)
+    assert len(asked) == (0 if waiting else 1)
+    assert (set(vars(run)["_unread"]) == {"laws"}) is not waiting
+    assert run.message == "completed 3 steps"
+    assert run.status == "completed"
+    assert len(asked) == 1
+    assert run.t.tolist() == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert "message" not in vars(run)["_unread"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+from .._base.by_name import ByName
 
 
 class Unread:
@@ -21,7 +23,12 @@ def unread(read: Callable[[], Any]) -> Any:
 
 
 class OnDemand:
-    """Base class of an object whose attributes may be `unread`; copies and pickles of it have them read."""
+    """Base class of an object whose attributes may be `unread`; copies and pickles of it have them read.
+
+    Mappings are shown as a `ByName`, with the noun for what is in them.
+    """
+
+    _nouns: ClassVar[Mapping[str, str]] = {"laws": "law", "specification": "entry", "observed": "observable"}
 
     def _put_off(self) -> None:
         """Take the values that are unread out of the attributes, so that `__getattr__` is asked for them."""
@@ -29,14 +36,15 @@ class OnDemand:
         own["_unread"] = {name: value for name, value in own.items() if isinstance(value, Unread)}
         for name in own["_unread"]:
             del own[name]
+        for name in self._nouns.keys() & own.keys():
+            own[name] = self._as_shown(name, own[name])
 
     def part(self, name: str, part: Callable[[Any], Any]) -> Any:
         """Return part(attribute), unread if the attribute is."""
         return unread(lambda: part(getattr(self, name))) if name in vars(self)["_unread"] else part(getattr(self, name))
 
-    def _as_read(self, name: str, value: Any) -> Any:
-        """Return an attribute's value as the object shows it."""
-        return value
+    def _as_shown(self, name: str, value: Any) -> Any:
+        return ByName(value, self._nouns[name]) if name in self._nouns else value
 
     if not TYPE_CHECKING:  # where it would hide misspelt names
 
@@ -45,7 +53,7 @@ class OnDemand:
             if name not in waiting:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
             with np.errstate(under="ignore"):
-                vars(self)[name] = self._as_read(name, waiting[name].read())
+                vars(self)[name] = self._as_shown(name, waiting[name].read())
             waiting.pop(name, None)  # with what it is read from
             return vars(self)[name]
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from .._base import axes, checks, html, schema
 from .._base.axes import COLOURS
-from .._base.by_name import ByName
 from .._base.files import arrays, present, replacing, suffixed
 from .._base.types import Array, Float64Array, IntArray
 from .._symmetry.records import LawRecord
@@ -27,7 +26,6 @@ SCHEMA = 1
 BLEW_UP = "but blew up on the way"  # in the message of a completed run
 LAW_ARRAYS = tuple(f.name for f in fields(LawRecord) if f.name not in ("name", "t"))
 _ARRAYS = ("t", "step", "loss", "energy", "x", "v", "params")
-_BY_NAME = {"laws": "law", "specification": "entry", "observed": "observable"}
 
 
 class Member(NamedTuple):
@@ -96,12 +94,6 @@ class Trajectory(OnDemand):
 
     def __post_init__(self) -> None:
         self._put_off()
-        for name in _BY_NAME:
-            if name in vars(self):
-                vars(self)[name] = self._as_read(name, vars(self)[name])
-
-    def _as_read(self, name: str, value: Any) -> Any:
-        return ByName(value, _BY_NAME[name]) if name in _BY_NAME else value
 
     def __bool__(self) -> bool:
         """Return True: without this, `bool` would call `__len__`, which a single run does not have."""
@@ -134,7 +126,7 @@ class Trajectory(OnDemand):
             x=self.x[e],
             v=self.v[e],
             params=None if self.params is None else self.params[e][rows],
-            **{name: self.part("members", lambda m, i=i: m[e][i]) for i, name in enumerate(Member._fields)},
+            **{name: self.part("members", lambda m, name=name: getattr(m[e], name)) for name in Member._fields},  # type: ignore[misc]
             specification=specification,
             observed={name: values[e][rows] for name, values in self.observed.items()},
             solver_residual=None if self.solver_residual is None else float(self.solver_residual[e]),
