@@ -351,12 +351,8 @@ class NetworkPotential(KernelPotential):
             inputs, y, self.dataset = inputs.X, inputs.y, str(inputs.name)
         checks.instance(network, "network", Network, "a Network")
         self.network = network
-        self.X: Array = checks.array(inputs, "X", ndim=2)
+        self.X: Array = network.inputs(inputs)
         self.n_samples = self.X.shape[0]
-        if self.n_samples == 0:
-            raise ValueError("X holds no samples; expected at least one row")
-        if self.X.shape[1] != network.widths[0]:
-            raise ValueError(f"X must have {network.widths[0]} columns, one per input, got {self.X.shape[1]}")
         self.y = network.loss_function.checked(y, self.n_samples, network.widths[-1])
         if inputs is data:
             self.X, self.y = owned(self.X, inputs), owned(self.y, y)
