@@ -99,21 +99,27 @@ def test_small_products_equal_numpy(n, m, dtype):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 20), (4, 8), (6, 5), (9, 9), (12, 19), (35, 8), (40, 30)])
 def test_matrices_of_laws_equal_numpy(n, m, dtype):
-    """Sums of products of rows and of columns, in doubles, in whole and below the diagonal."""
+    """Sums of products of rows and of columns, in doubles, in whole and below the diagonal; packed, and where rows are long."""
     rng = np.random.default_rng(n)
-    A, B = (np.concatenate([[np.nan], rng.standard_normal(n * m), [np.nan]]).astype(dtype) for _ in range(2))
-    rows, columns = ([v[1:-1].astype(np.float64).reshape(shape) for v in (A, B)] for shape in ((n, m), (m, n)))
+    A, B = (np.concatenate([[np.nan], rng.standard_normal(n * m + n), [np.nan]]).astype(dtype) for _ in range(2))
+    rows, columns = ([v[1 : 1 + n * m].astype(np.float64).reshape(shape) for v in (A, B)] for shape in ((n, m), (m, n)))
+    bias = [v[1 + n * m : -1].astype(np.float64) for v in (A, B)]
     for a, b, half in ((A, B, False), (A, A, True)):
-        (left, right), (upper, lower) = (rows[0], rows[int(a is not b)]), (columns[0], columns[int(a is not b)])
-        want = left @ right.T - 2 * upper.T @ lower
-        bound = 2 * m * EPS * (np.abs(left) @ np.abs(right).T + 2 * np.abs(upper).T @ np.abs(lower))
-        out = np.full(n * n, np.nan)
-        matrices.products_of_columns(-2.0, a, 1, b, 1, n, m, half, out)
-        matrices.add_products_of_rows(a, 1, b, 1, n, m, half, out)
-        if half:
-            matrices.mirror(n, out)
-        assert (np.abs(out.reshape(n, n) - want) <= bound).all()
-        assert not (np.abs(out.reshape(n, n) - 1.001 * want) <= bound).all()  # the control
+        other = int(a is not b)
+        left, right, upper, lower = rows[0], rows[other], columns[0], columns[other]
+        want = left @ right.T - 2 * upper.T @ lower + np.outer(bias[0], bias[other])
+        size = np.abs(left) @ np.abs(right).T + 2 * np.abs(upper).T @ np.abs(lower)
+        bound = 2 * (m + 1) * EPS * (size + np.abs(np.outer(bias[0], bias[other])))
+        at = 1 + n * m
+        for packed in (True, False):
+            out = np.full(n * n, np.nan)
+            matrices.products(-2.0, a, 1, b, 1, m, a, 1, at, b, 1, at, m * packed, n, half, out)
+            if not packed:
+                matrices.add_products_of_rows(a, 1, b, 1, n, m, half, out)
+            if half:
+                matrices.mirror(n, out)
+            assert (np.abs(out.reshape(n, n) - want) <= bound).all()
+            assert not (np.abs(out.reshape(n, n) - 1.001 * want) <= bound).all()  # the control
 
 
 @pytest.mark.parametrize("law", ["linear:1", "rotation"])

@@ -205,15 +205,21 @@ def new_states(
     )
 
 
-# The records' arrays that hold NaN in rows that were not written.
-RECORDED = ("loss", "excess", "quantity", "charge", "integral", "discrete")
+# The records' arrays that hold NaN in rows that were not written; those of the laws only after `blank`.
+OF_LAWS = ("quantity", "charge", "integral", "discrete")
+RECORDED = ("loss", "excess", *OF_LAWS)
 
 
 def new_records(
     rows: int, K: int, every: int, params: NDArray[Any], last: int = 0, with_parts: bool = False
 ) -> Records:
-    """Return empty records of as many runs as `params` is for; NaN stays where a run that is cut short does not get to."""
+    """Return empty records of as many runs as `params` is for; NaN stays where a run that is cut short does not get to.
+
+    The laws' arrays hold anything there until `blank`, as to fill them takes as long as to write them. They share a block of memory,
+    of which the system may make large pages.
+    """
     E = len(params)
+    of_laws = np.empty((len(OF_LAWS), E, rows, K))
 
     def nan(*shape: int) -> NDArray[np.float64]:
         array = np.empty((E, *shape))
@@ -226,13 +232,18 @@ def new_records(
         step=np.full((E, rows), -1),
         loss=nan(rows),
         excess=nan(rows),
-        quantity=nan(rows, K),
-        charge=nan(rows, K),
-        integral=nan(rows, K),
-        discrete=nan(rows, K),
         params=params,
         parts=nan(rows * with_parts, N_PARTS, K),
+        **dict(zip(OF_LAWS, of_laws, strict=True)),
     )
+
+
+def blank(records: Records) -> None:
+    """Set the laws' arrays to NaN in rows that were not written; no run may be writing."""
+    unwritten = records.step < 0
+    if unwritten.any():
+        for name in OF_LAWS:
+            getattr(records, name)[unwritten] = np.nan
 
 
 def plain(array: Any, dtype: str) -> NDArray[Any]:

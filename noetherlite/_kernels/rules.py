@@ -121,7 +121,7 @@ class Method(NamedTuple):
         return (self.start, *self.rules)
 
 
-def _place(writes: tuple[str, ...], name: str) -> tuple[bool, int]:
+def place(writes: tuple[str, ...], name: str) -> tuple[bool, int]:
     """Return whether a rule writes what has this name, and where among its values."""
     return (True, writes.index(name)) if name in writes else (False, 0)
 
@@ -132,8 +132,8 @@ def _place(writes: tuple[str, ...], name: str) -> tuple[bool, int]:
 def coordinate_of(move: Move) -> Callable[..., None]:
     """Return c, x, v, g, y (P,), moment, shares, decays (P,) or empty, i ↦ None, which applies a rule to coordinate i."""
     rule, has_moment, by_block = move.rule, move.moment, move.by_block
-    in_moment, at_moment = _place(move.writes, "moment")
-    (in_x, at_x), (in_v, at_v), (in_y, at_y) = (_place(move.writes, name) for name in "xvy")
+    in_moment, at_moment = place(move.writes, "moment")
+    (in_x, at_x), (in_v, at_v), (in_y, at_y) = (place(move.writes, name) for name in "xvy")
 
     def visit(c, x, v, g, y, moment, shares, decays, i):
         share = shares[i] if by_block and shares.size > 0 else 1.0
@@ -154,9 +154,9 @@ def coordinate_of(move: Move) -> Callable[..., None]:
 def component_of(law: Law) -> Callable[..., None]:
     """Return c, forms (4 numbers), symmetric, the five sums (K,) each, j ↦ None, which applies a law to component j."""
     rule = law.rule
-    (in_origin, at_origin), (in_integral, at_integral) = _place(law.writes, "origin"), _place(law.writes, "integral")
-    (in_balance, at_balance), (in_source, at_source) = _place(law.writes, "balance"), _place(law.writes, "source")
-    in_charge, at_charge = _place(law.writes, "charge")
+    (in_origin, at_origin), (in_integral, at_integral) = place(law.writes, "origin"), place(law.writes, "integral")
+    (in_balance, at_balance), (in_source, at_source) = place(law.writes, "balance"), place(law.writes, "source")
+    in_charge, at_charge = place(law.writes, "charge")
 
     def visit(c, forms, symmetric, origin, integral, balance, source, charge, j):
         square, pull, moved, cross = forms

@@ -69,6 +69,7 @@ class CheckpointWriter:
         names = saved(runs.algorithms[0])
         self._copies = runs.state._replace(**{name: getattr(runs.state, name).copy() for name in names})
         self._lock = threading.RLock()
+        layout.blank(runs.records)
         self.header, self.fixed = _specify_start(runs, single)
         self.header["checkpoint_every"] = self.every
         self.began = time.monotonic()

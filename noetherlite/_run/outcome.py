@@ -59,6 +59,7 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
         If Ctrl-C came before anything was recorded.
     """
     plan, records, state, E = runs.plan, runs.records, runs.state, len(runs)
+    layout.blank(records)
     finished, begun = state.counts[:, STEPS_DONE] == records.last, state.counts[:, PHASE] != layout.NEW
     causes = [stopped.get(e, "" if begun[e] and finished[e] else "Ctrl-C") for e in range(E)]
     if all(causes) and (records.step < 0).all():

@@ -10,6 +10,7 @@ With NUMBA_DISABLE_JIT=1 plain NumPy stands in for each, at the end of this file
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numba
@@ -134,6 +135,32 @@ def window(typingctx, array, start, size):
         return out._getvalue()
 
     return result(array, types.int64, types.int64), codegen
+
+
+@functools.cache
+def array_on_stack(P: int, dtype: str) -> Any:
+    """Return a function that returns an array of P numbers on the stack of its caller, which LLVM can keep in registers."""
+    if _settings.DISABLE_JIT:
+        return lambda: np.empty(P, dtype)
+    kind = numba.typeof(np.empty(0, dtype))
+
+    @intrinsic
+    def array(typingctx):
+        def codegen(context, builder, signature, args):
+            from numba.np.arrayobj import (
+                populate_array,  # here: only compiling needs it, and importing it takes a while
+            )
+
+            data = cgutils.alloca_once(builder, context.get_data_type(kind.dtype), size=P)
+            out = context.make_array(kind)(context, builder)
+            itemsize = context.get_constant(types.intp, np.dtype(dtype).itemsize)
+            shape = [context.get_constant(types.intp, P)]
+            populate_array(out, data=data, shape=shape, strides=[itemsize], itemsize=itemsize, meminfo=None)
+            return out._getvalue()
+
+        return kind(), codegen
+
+    return array
 
 
 @intrinsic(prefer_literal=True)
@@ -263,7 +290,59 @@ def four_products(typingctx, A, a, B, b, m, out, o):
     return types.void(A, i, B, i, i, out, i), codegen
 
 
+def _apart(builder: Any, instruction: Any, number: int, of: int) -> Any:
+    """Say that an instruction reads or writes array `number` of those that do not overlap."""
+    module = builder.module
+
+    def metadata(*entries: Any) -> Any:
+        return module.add_metadata(list(entries))
+
+    domain = metadata(ir.MetaDataString(module, "apart"))
+    scopes = [metadata(ir.MetaDataString(module, f"apart {i}"), domain) for i in range(of)]
+    instruction.set_metadata("alias.scope", metadata(scopes[number]))
+    instruction.set_metadata("noalias", metadata(*(scopes[:number] + scopes[number + 1 :])))
+    return instruction
+
+
+# Arrays between which `element` and `set_element` tell.
+APART = 9
+
+
+@intrinsic(prefer_literal=True)
+def element(typingctx, number, array, i):
+    """Return array[i] of an array, the one with this number, that does not overlap with those of other numbers.
+
+    LLVM can tell by itself, at run time, that a few arrays do not, and uses no vectors in loops over more of them.
+    """
+    literal = number.literal_value
+
+    def codegen(context, builder, signature, args):
+        address = builder.gep(_pointer(context, builder, signature.args[1], args[1]), [args[2]])
+        return _apart(builder, builder.load(address), literal, APART)
+
+    return array.dtype(number, array, types.int64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def set_element(typingctx, number, array, i, value):
+    """Set array[i], as `element` reads it."""
+    literal = number.literal_value
+
+    def codegen(context, builder, signature, args):
+        address = builder.gep(_pointer(context, builder, signature.args[1], args[1]), [args[2]])
+        _apart(builder, builder.store(args[3], address), literal, APART)
+        return context.get_dummy_value()
+
+    return types.void(number, array, types.int64, array.dtype), codegen
+
+
 if numba.config.DISABLE_JIT:
+
+    def element(number, array, i):
+        return array[i]
+
+    def set_element(number, array, i, value):
+        array[i] = value
 
     def four_products(A, a, B, b, m, out, o):
         for r in range(4):

@@ -8,10 +8,10 @@ import numba
 import numpy as np
 
 from .. import layout, schedule
-from ..forms import absolute, affine_size, block, incoming_size, product, row_product, scaling_size
+from ..forms import affine_size, block, incoming_size, neuron_size, product, row_product, scaling_size
 from ..jit import compiled, inlined, merged
 from .intrinsics import LANES, four_products, window
-from .matrices import add_products_of_rows, mirror, products_of_columns
+from .matrices import MOST_PACKED, add_products_of_rows, mirror, products
 from .placed import address_of_code, laws_at
 
 
@@ -55,12 +55,11 @@ def is_same(a, b):
 def linear_layer(at, symmetric, a, b, out):
     """n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4); `symmetric` where a is b."""
     n = at.n
-    products_of_columns(-1.0, a, at.U, b, at.U, n, at.q, symmetric, out)
-    add_products_of_rows(b, at.C, a, at.W, n, at.m, symmetric, out)
-    if at.bias >= 0:
-        for i in range(n):
-            for j in range(n):
-                out[i * n + j] += product(b, at.bias + i, a, at.bias + j)
+    if at.m <= MOST_PACKED:
+        products(-1.0, a, at.U, b, at.U, at.q, b, at.C, at.bias, a, at.W, at.bias, at.m, n, symmetric, out)
+    else:
+        products(-1.0, a, at.U, b, at.U, at.q, b, 0, at.bias, a, 0, at.bias, 0, n, symmetric, out)
+        add_products_of_rows(b, at.C, a, at.W, n, at.m, symmetric, out)
     if symmetric:
         mirror(n, out)
 
@@ -72,7 +71,7 @@ def rotation(at, a, b, out):
     if is_same(a, b):
         out[:] = 0
         return
-    products_of_columns(1.0, a, at.W, b, at.W, n, at.m, False, out)
+    products(1.0, a, at.W, b, at.W, at.m, a, 0, -1, b, 0, -1, 0, n, False, out)
     for i in range(n):
         out[i * n + i] = 0
         for j in range(i):
@@ -101,24 +100,70 @@ def add_start(at, Z0, x, out):
 
 
 @inlined
+def column_sizes(x, start, n, rows, out):
+    """out[i] = Σ_k |x[start + k·n + i]|."""
+    for i in range(n):
+        out[i] = 0
+    for k in range(rows):
+        row = window(x, start + k * n, n)
+        for i in range(n):
+            out[i] += abs(row[i])
+
+
+@compiled
+def size_of(a):
+    """Σ |a_i|, in any order."""
+    total = 0.0
+    for i in range(a.size):
+        total += abs(a[i])
+    return total
+
+
+@inlined
+def linear_layer_sizes(at, x, out):
+    """out[i, j] = |column i of U| + |row j of W|, whose sizes are in the last and the first row until all others are done."""
+    n, m = at.n, at.m
+    last, first = window(out, (n - 1) * n, n), window(out, 0, n)
+    if n == 1:
+        out[0] = size_of(window(x, at.U, at.q)) + incoming_size(at, 0, x)
+        return
+    column_sizes(x, at.U, n, at.q, last)
+    for j in range(n):
+        first[j] = neuron_size(at, j, x, size_of(window(x, at.W + j * m, m)))
+    for i in range(1, n - 1):
+        row, size = window(out, i * n, n), last[i]
+        for j in range(n):
+            row[j] = size + first[j]
+    of_first, of_last = last[0], last[n - 1]
+    for j in range(n):
+        last[j] = of_last + first[j]
+        first[j] += of_first
+
+
+@inlined
+def rotation_sizes(at, x, out):
+    """out[i, j] = |column i of W| + |column j|, which are in the first row until all others are done; 0 where i = j."""
+    n = at.n
+    first = window(out, 0, n)
+    column_sizes(x, at.W, n, at.m, first)
+    for i in range(n - 1, -1, -1):
+        row, size = window(out, i * n, n), first[i]
+        for j in range(n):
+            row[j] = size + first[j]
+        row[i] = 0  # E_ii − E_ii
+
+
+@inlined
 def generator(kind, at, laws, l, x, out):
     """Out = |g_c| = Σ_i |g_c(x)_i| of every component c of law l, before what cancels within an entry."""
     n = at.n
     if kind == layout.SCALING:
         for i in range(n):
             out[i] = scaling_size(at, laws.degree[l], i, x)
-    elif kind == layout.LINEAR_LAYER or kind == layout.ROTATION:
-        out[:] = 0
-        for i in range(n):
-            if kind == layout.ROTATION:
-                row = column = absolute(x, at.W + i, at.m, n)
-            else:
-                row, column = absolute(x, at.U + i, at.q, n), incoming_size(at, i, x)
-            for j in range(n):
-                out[i * n + j] += row
-                out[j * n + i] += column
-        if kind == layout.ROTATION:
-            out[:: n + 1] = 0  # E_ii − E_ii
+    elif kind == layout.LINEAR_LAYER:
+        linear_layer_sizes(at, x, out)
+    elif kind == layout.ROTATION:
+        rotation_sizes(at, x, out)
     elif kind == layout.TRANSLATION:
         out[:] = at.m
     else:

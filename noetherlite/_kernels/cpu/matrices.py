@@ -1,7 +1,8 @@
 """The matrices that the laws of linear layers and rotations are made of: sums of products, in doubles, in register blocks.
 
-W Wᵀ is a sum over what lies side by side in memory, UᵀU one over what lies apart, each with R × C accumulators in
-registers as the products of a layer have. Of a form of a vector with itself only the half below the diagonal is summed.
+UᵀU is a sum over what lies apart in memory, W Wᵀ one over what lies side by side: where W has few columns a panel of it is
+transposed, and both are one sum with R × C accumulators in registers, as the products of a layer have. Of a form of a vector with
+itself only the half below the diagonal is summed.
 """
 
 from __future__ import annotations
@@ -15,10 +16,25 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ..jit import compiled, inlined
-from .intrinsics import _INDEX, LANES, _accumulate, _fma, _pointer, _splat, _store, _sum_of_four, _vector
+from .intrinsics import (
+    _INDEX,
+    LANES,
+    _accumulate,
+    _fma,
+    _pointer,
+    _splat,
+    _store,
+    _sum_of_four,
+    _vector,
+    array_on_stack,
+)
 
-# Vectors of columns in a block of four rows.
+# Vectors of columns in a block of four rows, and the columns of that many.
 WIDE = 2
+PANEL = WIDE * LANES
+# Columns of a matrix that are packed, which is worth it where they are few: a panel stays in the first-level cache.
+MOST_PACKED = 128
+numbers_on_stack = array_on_stack(PANEL * (MOST_PACKED + 1), "float64")
 
 
 def _wide(builder: Any, base: Any, index: Any) -> Any:
@@ -65,38 +81,83 @@ def rows_block(typingctx, A, a, B, b, m, out, o, n):
 
 
 @intrinsic(prefer_literal=True)
-def columns_block(typingctx, C, factor, A, a, B, b, q, n, out, o):
-    """out[o + r·n + lanes] = factor Σ_k A[a + k·n + r] B[b + k·n + lanes] for four rows and C vectors of columns."""
+def panel_block(typingctx, C, factor, A, a, B, b, q, n, L, l, bias, m, panel, out, o):
+    """out[o + r·n + lanes] = factor Σ_k A[a + k·n + r] B[b + k·n + lanes] + Σ_k L[l + r·m + k] panel[k, lanes].
+
+    With L[bias + r] panel[m, lanes] more where bias ≥ 0; for four rows and C vectors of columns.
+    """
     columns = C.literal_value
 
     def codegen(context, builder, signature, args):
-        _, factor_, _, a_, _, b_, q_, n_, _, o_ = args
-        A_, B_, out_ = (_pointer(context, builder, signature.args[i], args[i]) for i in (2, 4, 8))
+        _, factor_, _, a_, _, b_, q_, n_, _, l_, bias_, m_, _, _, o_ = args
+        A_, B_, L_, panel_, out_ = (_pointer(context, builder, signature.args[i], args[i]) for i in (2, 4, 8, 12, 13))
         vector = ir.VectorType(ir.DoubleType(), LANES)
 
-        def body(k, sums):
-            row = builder.mul(k, n_)
-            at = builder.add(b_, row)
-            right = [_wide(builder, B_, builder.add(at, _INDEX(c * LANES))) for c in range(columns)]
-            out = []
-            for r in range(4):
-                scalar = builder.load(builder.gep(A_, [builder.add(builder.add(a_, row), _INDEX(r))]))
-                if scalar.type != ir.DoubleType():
-                    scalar = builder.fpext(scalar, ir.DoubleType())
-                left = _splat(builder, scalar, vector)
-                out += [_fma(builder, left, right[c], sums[r * columns + c]) for c in range(columns)]
-            return out
+        def scalar(base, index):
+            value = builder.load(builder.gep(base, [index]))
+            return _splat(
+                builder, value if value.type == vector.element else builder.fpext(value, vector.element), vector
+            )
 
-        sums = _accumulate(builder, [ir.Constant(vector, None)] * (4 * columns), q_, body)
+        def add(lefts, base, at, sums):
+            right = [_wide(builder, base, builder.add(at, _INDEX(c * LANES))) for c in range(columns)]
+            return [_fma(builder, lefts[r], right[c], sums[r * columns + c]) for r in range(4) for c in range(columns)]
+
+        def by_columns(k, sums):
+            row = builder.mul(k, n_)
+            at = builder.add(a_, row)
+            lefts = [scalar(A_, builder.add(at, _INDEX(r))) for r in range(4)]
+            return add(lefts, B_, builder.add(b_, row), sums)
+
+        def by_bias(_, sums):
+            lefts = [scalar(L_, builder.add(bias_, _INDEX(r))) for r in range(4)]
+            return add(lefts, panel_, builder.mul(m_, _INDEX(PANEL)), sums)
+
+        def by_rows(k, sums):
+            at = builder.add(l_, k)
+            lefts = [scalar(L_, builder.add(at, builder.mul(_INDEX(r), m_))) for r in range(4)]
+            return add(lefts, panel_, builder.mul(k, _INDEX(PANEL)), sums)
+
+        sums = _accumulate(builder, [ir.Constant(vector, None)] * (4 * columns), q_, by_columns)
         scale = _splat(builder, factor_, vector)
+        sums = [builder.fmul(scale, total) for total in sums]
+        biases = builder.zext(builder.icmp_signed(">=", bias_, _INDEX(0)), _INDEX)
+        sums = _accumulate(builder, sums, biases, by_bias)
+        sums = _accumulate(builder, sums, m_, by_rows)
         for r in range(4):
             for c in range(columns):
                 at = builder.add(o_, builder.add(builder.mul(_INDEX(r), n_), _INDEX(c * LANES)))
-                _store(builder, builder.fmul(scale, sums[r * columns + c]), out_, at)
+                _store(builder, sums[r * columns + c], out_, at)
         return context.get_dummy_value()
 
     i = types.int64
-    return types.void(C, types.float64, A, i, B, i, i, i, out, i), codegen
+    return types.void(C, types.float64, A, i, B, i, i, i, L, i, i, i, panel, out, i), codegen
+
+
+@intrinsic
+def transpose_block(typingctx, A, a, m, panel, p):
+    """panel[p + k·PANEL + r] = A[a + r·m + k] for LANES rows r and columns k."""
+
+    def codegen(context, builder, signature, args):
+        _, a_, m_, _, p_ = args
+        A_, panel_ = (_pointer(context, builder, signature.args[i], args[i]) for i in (0, 3))
+        rows = [_wide(builder, A_, builder.add(a_, builder.mul(_INDEX(r), m_))) for r in range(LANES)]
+        index, apart = ir.VectorType(ir.IntType(32), LANES), 1
+        while apart < LANES:  # exchange blocks of this size, between two rows so far apart
+            first = [i if not i & apart else LANES + i - apart for i in range(LANES)]
+            second = [i + apart if not i & apart else LANES + i for i in range(LANES)]
+            for r in (r for r in range(LANES) if not r & apart):
+                pair = rows[r], rows[r + apart]
+                rows[r], rows[r + apart] = (
+                    builder.shuffle_vector(*pair, ir.Constant(index, lanes)) for lanes in (first, second)
+                )
+            apart *= 2
+        for k in range(LANES):
+            _store(builder, rows[k], panel_, builder.add(p_, _INDEX(k * PANEL)))
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(A, i, i, panel, i), codegen
 
 
 if numba.config.DISABLE_JIT:
@@ -107,10 +168,19 @@ if numba.config.DISABLE_JIT:
                 left, right = (v.astype(np.float64) for v in (A[a + r * m :][:m], B[b + c * m :][:m]))
                 out[o + r * n + c] += left @ right
 
-    def columns_block(C, factor, A, a, B, b, q, n, out, o):
+    def panel_block(C, factor, A, a, B, b, q, n, L, l, bias, m, panel, out, o):
+        lanes = C * LANES
         for r in range(4):
-            row = out[o + r * n :][: C * LANES]
-            row[:] = factor * sum(np.float64(A[a + k * n + r]) * B[b + k * n :][: C * LANES] for k in range(q))
+            row = out[o + r * n :][:lanes]
+            row[:] = factor * sum(np.float64(A[a + k * n + r]) * B[b + k * n :][:lanes] for k in range(q))
+            row += sum(np.float64(L[l + r * m + k]) * panel[k * PANEL :][:lanes] for k in range(m))
+            if bias >= 0:
+                row += np.float64(L[bias + r]) * panel[m * PANEL :][:lanes]
+
+    def transpose_block(A, a, m, panel, p):
+        for k in range(LANES):
+            for r in range(LANES):
+                panel[p + k * PANEL + r] = A[a + r * m + k]
 
 
 @inlined
@@ -134,30 +204,55 @@ def add_products_of_rows(A, a, B, b, n, m, half, out):
             add_entry_of_rows(A, a + i * m, B, b + j * m, m, out, i * n + j)
 
 
-@compiled
-def products_of_columns(factor, A, a, B, b, n, q, half, out):
-    """out[i, j] = factor Σ_k A[k, i] B[k, j] of flat (q, n) matrices from a and b on; of an (n, n) `out`, or its lower half at least.
+@inlined
+def pack(a, rows, bias, m, count, panel):
+    """panel[k, r] = a[rows + r·m + k], and panel[m, r] = a[bias + r] where bias ≥ 0, for `count` rows of m."""
+    whole = (m - 1) // LANES * LANES if m >= LANES else 0
+    for r in range(0, count if m >= LANES else 0, LANES):
+        at = rows + r * m
+        for k in range(0, whole, LANES):
+            transpose_block(a, at + k, m, panel, k * PANEL + r)
+        transpose_block(a, at + m - LANES, m, panel, (m - LANES) * PANEL + r)
+    for k in range(0 if m < LANES else m, m):
+        for r in range(count):
+            panel[k * PANEL + r] = a[rows + r * m + k]
+    if bias >= 0:
+        for r in range(count):
+            panel[m * PANEL + r] = a[bias + r]
 
-    The last block of four rows and the last vector of columns may lie over those before.
+
+@compiled
+def products(factor, A, a, B, b, q, L, l, left, R, r, right, m, n, half, out):
+    """out[i, j] = factor Σ_k A[k, i] B[k, j] + Σ_k L[i, k] R[j, k] + L[left + i] R[right + j] of flat (q, n) and (n, m) matrices.
+
+    These begin at a, b, l and r; no last term where left < 0; m ≤ MOST_PACKED. Of an (n, n) `out`, or its lower half at least. The
+    last block of four rows and the last vector of columns may lie over those before.
     """
-    if n < max(LANES, 4):
+    if n < LANES:
         out[:] = 0
         for k in range(q):
             for i in range(n):
                 for j in range(n):
                     out[i * n + j] += factor * (np.float64(A[a + k * n + i]) * B[b + k * n + j])
+        for i in range(n):
+            for j in range(n):
+                add_entry_of_rows(L, l + i * m, R, r + j * m, m, out, i * n + j)
+                if left >= 0:
+                    out[i * n + j] += np.float64(L[left + i]) * R[right + j]
         return
-    for block in range(0, n, 4):
-        i = min(block, n - 4)
-        end, j = i + 4 if half else n, 0
-        while j < end:
-            if j + WIDE * LANES <= min(n, end + LANES - 1):
-                columns_block(WIDE, factor, A, a + i, B, b + j, q, n, out, i * n + j)
-                j += WIDE * LANES
+    panel, j = numbers_on_stack(), 0
+    while j < n:
+        wide = j + PANEL <= n
+        at = j if wide else min(j, n - LANES)
+        pack(R, r + at * m, right + at if left >= 0 else left, m, PANEL if wide else LANES, panel)
+        for block in range(at if half else 0, n, 4):
+            i = min(block, n - 4)
+            row, shift, o = l + i * m, left + i if left >= 0 else left, i * n + at
+            if wide and (not half or i + 4 > at + LANES):
+                panel_block(WIDE, factor, A, a + i, B, b + at, q, n, L, row, shift, m, panel, out, o)
             else:
-                at = min(j, n - LANES)
-                columns_block(1, factor, A, a + i, B, b + at, q, n, out, i * n + at)
-                j = at + LANES
+                panel_block(1, factor, A, a + i, B, b + at, q, n, L, row, shift, m, panel, out, o)
+        j = at + (PANEL if wide else LANES)
 
 
 @compiled

@@ -12,10 +12,15 @@ from .. import layout, schedule
 from ..forms import mirrored
 from ..jit import compiled, merged
 from ..layout import STEPS_DONE
-from ..rules import Law, Method, Move, Orthogonalisation, Projection, Rule, component_of, coordinate_of
+from ..rules import Component, Law, Method, Move, Orthogonalisation, Projection, Rule, coordinate_of, place
+from ..schedule import CROSS, MOVED, PULL, SQUARE
+from .intrinsics import APART, element, set_element
 from .orthogonal import orthogonalise
 from .placed import address_of_code, algorithm_at, laws_at, state_at
 from .steps import slot
+
+# The arrays that a law reads, beside the slots.
+ORIGIN, INTEGRAL, BALANCE, SOURCE, CHARGE = range(layout.SLOTS, APART)
 
 
 @functools.cache
@@ -99,8 +104,11 @@ def symmetrise(laws, a):
 
 
 def _over_components(law: Law, dtype: str) -> Any:
-    coefficients, visit = law.coefficients, merged(component_of(law))
+    coefficients, rule = law.coefficients, law.rule
     number, by_symmetry = np.empty(0, dtype), any(form.skew for form in law.forms)
+    (in_origin, at_origin), (in_integral, at_integral) = place(law.writes, "origin"), place(law.writes, "integral")
+    (in_balance, at_balance), (in_source, at_source) = place(law.writes, "balance"), place(law.writes, "source")
+    in_charge, at_charge = place(law.writes, "charge")
 
     def over_components(algorithm_address, laws_address, state_address):
         algorithm, laws = algorithm_at(algorithm_address, number), laws_at(laws_address, number)
@@ -119,11 +127,28 @@ def _over_components(law: Law, dtype: str) -> Any:
             while after < n and laws.symmetric[after] == symmetric:
                 after += 1
             for j in range(laws.start[l], laws.start[after]):
-                lost = pull[j] if decay != 0 else 0.0
+                lost = element(PULL, pull, j) if decay != 0 else 0.0
                 if ascends:
-                    lost = decay * lost - cross[j]
-                forms = square[j], lost, moved[j], cross[j]
-                visit(c, forms, symmetric != 0, origin, integral, balance, source, charge, j)
+                    lost = decay * lost - element(CROSS, cross, j)
+                forms = element(SQUARE, square, j), lost, element(MOVED, moved, j), element(CROSS, cross, j)
+                sums = (
+                    element(ORIGIN, origin, j),
+                    element(INTEGRAL, integral, j),
+                    element(BALANCE, balance, j),
+                    element(SOURCE, source, j),
+                    element(CHARGE, charge, j),
+                )
+                new = rule(c, Component(*forms, symmetric != 0, *sums))
+                if in_origin:
+                    set_element(ORIGIN, origin, j, new[at_origin])
+                if in_integral:
+                    set_element(INTEGRAL, integral, j, new[at_integral])
+                if in_balance:
+                    set_element(BALANCE, balance, j, new[at_balance])
+                if in_source:
+                    set_element(SOURCE, source, j, new[at_source])
+                if in_charge:
+                    set_element(CHARGE, charge, j, new[at_charge])
             l = after
         return 0.0
 

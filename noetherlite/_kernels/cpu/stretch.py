@@ -13,14 +13,13 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from .. import layout, schedule
 from ..jit import compiled, inlined, merged
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
 from ..rules import Method, Move, coordinate_of
 from .analytic import function_of
+from .intrinsics import array_on_stack
 from .placed import address_of_code, algorithm_at, state_at
 
 MOST = 16  # parameters
@@ -42,32 +41,6 @@ def rows_of(problem: layout.Problem, program: schedule.Program, n_params: int, s
         return ()
     rows = tuple(map(tuple, program.rows[program.step : program.record].tolist()))
     return rows if len(rows) <= MOST_ROWS and all(row[schedule.OP] in KNOWN for row in rows) else ()
-
-
-@functools.cache
-def _array(P: int, dtype: str) -> Any:
-    """Return a function that returns an array of P numbers on the stack of its caller, which LLVM can keep in registers."""
-    if numba.config.DISABLE_JIT:
-        return lambda: np.empty(P, dtype)
-    kind = numba.typeof(np.empty(0, dtype))
-
-    @intrinsic
-    def array(typingctx):
-        def codegen(context, builder, signature, args):
-            from numba.np.arrayobj import (
-                populate_array,  # here: only compiling needs it, and importing it takes a while
-            )
-
-            data = cgutils.alloca_once(builder, context.get_data_type(kind.dtype), size=P)
-            out = context.make_array(kind)(context, builder)
-            itemsize = context.get_constant(numba.types.intp, np.dtype(dtype).itemsize)
-            shape = [context.get_constant(numba.types.intp, P)]
-            populate_array(out, data=data, shape=shape, strides=[itemsize], itemsize=itemsize, meminfo=None)
-            return out._getvalue()
-
-        return kind(), codegen
-
-    return array
 
 
 def _move(move: Move, P: int) -> Phase:
@@ -122,7 +95,7 @@ def _step(method: Method, kind: int, P: int, rows: Rows) -> Phase:
 @functools.cache
 def stretch(method: Method, kind: int, P: int, dtype: str, rows: Rows) -> Any:
     """Return the compiled function of many steps: addresses of algorithm, problem and state, number of steps ↦ 0.0."""
-    step, array, number = _step(method, kind, P, rows), _array(P, dtype), np.empty(0, dtype)
+    step, array, number = _step(method, kind, P, rows), array_on_stack(P, dtype), np.empty(0, dtype)
 
     @compiled
     def steps(algorithm_address, problem_address, state_address, n):
