@@ -27,9 +27,9 @@ from noetherlite._kernels.cpu import analytic, steps
 time.sleep(max(0.0, float(sys.argv[1]) - time.time()))
 U, x0 = nl.potentials.Radial(3), [1.4, 0.1, -0.2]
 x, v = np.array(x0), np.zeros(3)
-steps.combine(0.1, v, 0.2, U.gradient(x), v)
+v[0] = steps.largest(U.gradient(x))
 print(U.value(x0).hex(), nl.potentials.Harmonic(np.eye(3)).value(x0).hex(), *(a.hex() for a in (*x, *v)))
-print(sum(sum(f.stats.cache_misses.values()) for f in (analytic.radial, analytic.harmonic, steps.combine)))
+print(sum(sum(f.stats.cache_misses.values()) for f in (analytic.radial, analytic.harmonic, steps.largest)))
 print(analytic.radial.stats.cache_path)
 """
 
@@ -206,7 +206,7 @@ state = layout.views(layout.new_states(1, 3, 0, "float64"), 0)
 state.v[:], state.gradient[:] = 1.0, 0.1
 numbers, arrays, step = Placed(nl.HeavyBall(0.3).kernel(0.0)), Placed(state), loop(MOVE, "float64")
 step(numbers.address, 0, arrays.address)
-print(*(a.hex() for a in (*state.x, *state.v)), sum(step.stats.cache_misses.values()))
+print(*(a.hex() for a in (*state.x, *state.v)), sum(step._of_python.stats.cache_misses.values()))
 """
 
     def numbers(root):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numba
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import CPUDispatcher
 
 from .._base.interrupt import between_functions
 from . import fingerprint
@@ -17,6 +19,10 @@ from .store import Cache
 # The part of fastmath that keeps NaN and infinity visible: sums may be reordered (and so vectorised), a product and
 # a sum may become one fused operation, and the sign of zero is not kept.
 _RELAXED = {"contract", "reassoc", "nsz"}
+# To compile the wrapper that Python calls takes as long as to compile a short function. numba's other one, for callbacks, nobody needs.
+_FOR_COMPILED_CODE = {"no_cpython_wrapper": True}
+_INTO_CALLERS = {**_FOR_COMPILED_CODE, "forceinline": True}
+_njit: Any = numba.njit  # whose types do not know of all options
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -26,12 +32,12 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 def scalar(function: Callable[..., Any]) -> Any:
     """Compile a function of numbers into its callers, its sums in the order they are written whatever stands around them."""
-    return _compile(function, {"contract"}, forceinline=True)
+    return _compile(function, {"contract"}, **_INTO_CALLERS)
 
 
 def rounded(function: Callable[..., Any]) -> Any:
     """Compile a function of numbers into its callers, every operation rounded for itself."""
-    return _compile(function, set(), forceinline=True)
+    return _compile(function, set(), **_INTO_CALLERS)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -41,7 +47,12 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def merged(function: Callable[..., Any]) -> Any:
     """Compile `function` by itself, then into its callers: for short work whose arguments would take longer to pass."""
-    return _compile(function, _RELAXED, forceinline=True)
+    return _compile(function, _RELAXED, **_INTO_CALLERS)
+
+
+def addressed(function: Callable[..., Any]) -> Any:
+    """Compile `function` for compiled code that calls it by its address."""
+    return _compile(function, _RELAXED, **_FOR_COMPILED_CODE)
 
 
 def _named_by_content(function: Callable[..., Any]) -> None:
@@ -55,11 +66,37 @@ def _named_by_content(function: Callable[..., Any]) -> None:
             function.__qualname__ += f"_{fingerprint.of(function)[:16]}"
 
 
+class _WithoutWrapper(CPUDispatcher):
+    """A function for compiled code; Python calls a second one, which is compiled when that happens."""
+
+    def __call__(self, *args: Any) -> Any:
+        return self._of_python(*args)
+
+    @functools.cached_property
+    def _of_python(self) -> Any:
+        f = self.py_func
+        function = FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, f.__closure__)
+        function.__qualname__ = f"{f.__qualname__}_of_python"  # by which machine code is found
+        options = {
+            name: value for name, value in self.targetoptions.items() if name not in (*_INTO_CALLERS, "nopython")
+        }
+        return _adopted(_njit(**options)(function))
+
+
 def _compile(function: Callable[..., Any], fastmath: set[str], **more: Any) -> Any:
     _named_by_content(function)
-    dispatcher: Any = numba.njit(fastmath=fastmath, error_model="numpy", nogil=True, **more)(function)
+    options = {"fastmath": fastmath, "error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True, **more}
+    dispatcher: Any = _njit(**options)(function)
     if dispatcher is function:  # without the compiler
         return function
+    if "no_cpython_wrapper" in more:
+        dispatcher.__class__ = _WithoutWrapper
+    return _adopted(dispatcher)
+
+
+def _adopted(dispatcher: Any) -> Any:
+    """Return a dispatcher of numba that keeps machine code in `store`, and is interrupted between two functions alone."""
+    function = dispatcher.py_func
     dispatcher._cache = Cache(function)
     compile_now = dispatcher.compile
 

@@ -94,6 +94,7 @@ class Compiled:
             state=self.state.at(e),
             records=self.records.at(e),
             **self.code,
+            **compiled.addresses_of_rare(kind, self.plan.dtype),
             stretch=steps,
         )
 

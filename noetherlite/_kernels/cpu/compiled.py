@@ -6,6 +6,7 @@ import functools
 import math
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,10 +21,12 @@ from .intrinsics import window
 from .laws import address_of_forms
 from .placed import (
     Placed,
+    address_of_code,
     algorithm_at,
     batches_at,
     float64_at,
     laws_at,
+    none_at,
     problem_at,
     program_at,
     records_at,
@@ -51,7 +54,9 @@ class Run(NamedTuple):
     potential: Any  # the compiled functions of the potential and of `forms`
     forms: Any
     rules: Any  # those of the algorithm
-    stretch: Any  # what STRETCH calls, if the program has it
+    noise: Any  # what NOISE, ATTRIBUTE and STRETCH call, if the program has them
+    attribute: Any
+    stretch: Any
 
 
 @functools.lru_cache(maxsize=64)
@@ -61,6 +66,17 @@ def addresses(kind: int, method: Method, dtype: str) -> dict[str, Any]:
         "potential": address_of_potential(kind, dtype),
         "forms": address_of_forms(dtype),
         "rules": addresses_of_rules(method, dtype),
+    }
+
+
+@functools.lru_cache(maxsize=64)
+def addresses_of_rare(program: schedule.Kind, dtype: str) -> dict[str, Any]:
+    """Return the addresses of what few runs need, 0 where a program does not; inside of `advance` all would compile it."""
+    i, vector, rows = numba.int64, numba.typeof(np.empty(0, dtype)), schedule.program(program, schedule.whole).rows
+    ops = rows[:, OP].tolist()
+    return {
+        "noise": address_of_code(noise.draw, (numba.uint64, i, vector)) if schedule.NOISE in ops else 0,
+        "attribute": address_of_code(attribute, (i, i, i, i, vector)) if schedule.ATTRIBUTE in ops else 0,
     }
 
 
@@ -233,7 +249,7 @@ def advance(run, x, n_steps):
             else:
                 loss_of_all = value
         elif op == schedule.FORM:
-            form(run, a, at, vector_of(state, row[B]), slot(state, row[C]))
+            form(run.forms, run.laws, a, at, vector_of(state, row[B]), slot(state, row[C]))
         elif op == schedule.UPDATE or op == schedule.SETTLE:
             float64_at(run.rules[a], (run.algorithm, run.laws, run.state))
         elif op == schedule.CLIP:
@@ -263,11 +279,11 @@ def advance(run, x, n_steps):
         elif op == schedule.SHUFFLE:
             draw(run, batches, state)
         elif op == schedule.NOISE:
-            noise.draw(batches.key, state.counts[STEPS_DONE], at)
+            none_at(run.noise, (batches.key, state.counts[STEPS_DONE], at))
         elif op == schedule.UNDECAYED:
             decayed(algorithm, state.gradient, -1.0, x, at)
         elif op == schedule.ATTRIBUTE:
-            attribute(run, algorithm, laws, state)
+            none_at(run.attribute, (run.forms, run.laws, run.algorithm, run.state, x))
         elif op == schedule.CHECK:
             judge(loss_of_all, state)
         elif op == schedule.WRITE:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import layout, pointwise
 from ..functions import ACTIVATIONS, LOSSES, Scalar
-from ..jit import compiled
+from ..jit import addressed
 from .intrinsics import window
 from .placed import address_of_code
 
@@ -27,14 +27,14 @@ def values(f: Scalar, in_place: bool) -> Callable[..., None]:
     """Return the loop of an activation."""
     if in_place:
 
-        @compiled
+        @addressed
         def activate(c, z, a):
             """z ← σ(c, z)."""
             for s in range(z.size):
                 z[s] = f(c, z[s])
     else:
 
-        @compiled
+        @addressed
         def activate(c, z, a):
             """a = σ(c, z)."""
             for s in range(z.size):
@@ -47,14 +47,14 @@ def slopes(df: Scalar, in_place: bool) -> Callable[..., None]:
     """Return the loop of an activation's derivative; z and a are what `activate` has left."""
     if in_place:
 
-        @compiled
+        @addressed
         def d_activate(c, d, z, a):
             """z ← d σ′, a function of σ, which z holds."""
             for s in range(z.size):
                 z[s] = d[s] * df(c, z[s], z[s])
     else:
 
-        @compiled
+        @addressed
         def d_activate(c, d, z, a):
             """z ← d σ′(c, z), with a = σ(c, z)."""
             for s in range(z.size):
@@ -66,7 +66,7 @@ def slopes(df: Scalar, in_place: bool) -> Callable[..., None]:
 def parameter_slope(df: Scalar) -> Callable[..., float]:
     """Return the sum that makes ∂U/∂β of a neuron."""
 
-    @compiled
+    @addressed
     def d_parameter(c, d, z):
         """Σ_s d_s ∂σ/∂c(c, z_s)."""
         total = z.dtype.type(0)
@@ -80,7 +80,7 @@ def parameter_slope(df: Scalar) -> Callable[..., float]:
 def sum_over_outputs(f: Scalar, df: Scalar, weighted: bool) -> Callable[..., float]:
     """Return the loop of a loss ℓ = Σ_i f(c, z_i, y_i)."""
 
-    @compiled
+    @addressed
     def loss(c, Z, labels, targets, scratch, T, count, N):
         """Σ_s w_s ℓ_s / N over the first `count` samples; z ← w ∂ℓ/∂z / N, zero for the others.
 
@@ -98,7 +98,7 @@ def sum_over_outputs(f: Scalar, df: Scalar, weighted: bool) -> Callable[..., flo
     return loss
 
 
-@compiled
+@addressed
 def softmax_loss(c, Z, labels, targets, scratch, T, count, N):
     """Σ_s −log softmax(z)_y / N over the first `count` samples; z ← (softmax(z) − 1_y) / N, zero for the others.
 
@@ -146,7 +146,7 @@ def softmax_loss(c, Z, labels, targets, scratch, T, count, N):
 def cross_entropy(weighted: bool) -> Callable[..., float]:
     """Return the loop of the loss of probabilities."""
 
-    @compiled
+    @addressed
     def loss_of_probabilities(c, Z, labels, targets, scratch, T, count, N):
         """−Σ_s w_s Σ_i y_i log softmax(z)_i / N over the first `count` samples; z ← w (softmax(z) − y) / N, zero for the others.
 

@@ -137,19 +137,6 @@ def d_layer(problem, x, h, D, Z, A, T, fresh, gradient):
         none_at(problem.compiled[h, _SLOPE], (c, d, z, a))
 
 
-@inlined
-def part_of(problem, tiles, part, member, x, gradient):
-    """Return a part's share of U(x); write its share of ∇U(x) into `gradient`, unless that is empty."""
-    n_tiles, n_parts, value = tiles.inputs.shape[0], tiles.values.size, 0.0
-    first = part * n_tiles // n_parts
-    for tile in range(first, (part + 1) * n_tiles // n_parts):
-        forward(problem, x, tiles, tile, member)
-        value += tile_loss(problem, tiles, tile, member)
-        if gradient.size > 0:
-            backward(problem, x, tiles, tile, member, tile == first, gradient)
-    return value
-
-
 @compiled
 def network(problem_address, tiles_address, member, x, gradient):
     """Return U(x) on the samples in the tiles; write ∇U(x) into `gradient`, unless that is empty.
@@ -158,7 +145,7 @@ def network(problem_address, tiles_address, member, x, gradient):
     sent home, and has no use for x and gradient. One function does both so that what it calls is compiled once.
     """
     problem, tiles = problem_at(problem_address, x), tiles_at(tiles_address, x)
-    n, n_parts, shared = gradient.size, tiles.values.size, tiles.z.shape[0] > 1
+    n, n_tiles, n_parts, shared = gradient.size, tiles.inputs.shape[0], tiles.values.size, tiles.z.shape[0] > 1
     if shared and member == 0:
         copy(x, tiles.point)
         team.publish(tiles.team, n > 0)
@@ -170,7 +157,13 @@ def network(problem_address, tiles_address, member, x, gradient):
             out = window(tiles.gradients, part * P, P if tiles.team[team.WANTED] else 0)
         elif part > 0:
             out = window(tiles.gradients, 0, n)
-        tiles.values[part] = part_of(problem, tiles, part, member, at, out)
+        share, first = 0.0, part * n_tiles // n_parts
+        for tile in range(first, (part + 1) * n_tiles // n_parts):
+            forward(problem, at, tiles, tile, member)
+            share += tile_loss(problem, tiles, tile, member)
+            if out.size > 0:
+                backward(problem, at, tiles, tile, member, tile == first, out)
+        tiles.values[part] = share
         if shared:
             team.deliver(tiles.team)
             part = team.next_part(tiles.team, n_parts, member, tiles.z.shape[0])

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import layout, schedule
 from ..forms import mirrored
-from ..jit import compiled, merged
+from ..jit import addressed, merged
 from ..layout import STEPS_DONE
 from ..rules import Component, Law, Method, Move, Orthogonalisation, Projection, Rule, coordinate_of, place
 from ..schedule import CROSS, MOVED, PULL, SQUARE
@@ -27,12 +27,12 @@ ORIGIN, INTEGRAL, BALANCE, SOURCE, CHARGE = range(layout.SLOTS, APART)
 def loop(rule: Rule, dtype: str) -> Any:
     """Return the compiled function of a rule for parameters of this dtype: addresses of algorithm, laws and state ↦ 0.0."""
     if isinstance(rule, Projection):
-        return compiled(_of_all(rule, dtype))
+        return addressed(_of_all(rule, dtype))
     if isinstance(rule, Orthogonalisation):
-        return compiled(_of_matrices(rule, dtype))
+        return addressed(_of_matrices(rule, dtype))
     if isinstance(rule, Move) and rule.outside:
-        return compiled(_over_others(rule, dtype))
-    return compiled(_over_coordinates(rule, dtype) if isinstance(rule, Move) else _over_components(rule, dtype))
+        return addressed(_over_others(rule, dtype))
+    return addressed(_over_coordinates(rule, dtype) if isinstance(rule, Move) else _over_components(rule, dtype))
 
 
 def _of_all(projection: Projection, dtype: str) -> Any:

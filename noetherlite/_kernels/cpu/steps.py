@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from .. import discrete_laws, layout, pointwise, schedule
-from ..jit import compiled, inlined, merged
+from ..jit import addressed, compiled, inlined, merged
 from ..layout import EVALUATIONS, STEPS_DONE
 from .intrinsics import window
 from .layers import copy
-from .placed import float64_at
+from .placed import algorithm_at, float64_at, laws_at, state_at
 
 
 @merged
@@ -130,7 +130,7 @@ def weighed_largest(algorithm, a):
     return out
 
 
-@inlined
+@merged
 def measure(algorithm, state):
     """Enter the sizes of the laws' terms at the present step."""
     K = state.balance.size
@@ -145,7 +145,7 @@ def measure(algorithm, state):
             row[j] = max(row[j], norm[j] * sizes[i])
 
 
-@inlined
+@merged
 def excess(problem, algorithm, state):
     """½m|v|² + ½λ|x|², the first in the metric."""
     if not algorithm.metric and algorithm.decays.size == 0:
@@ -189,17 +189,17 @@ def write(problem, algorithm, laws, state, records, loss):
 
 
 @inlined
-def form(run, what, a, b, out):
-    """Write a form of every law into `out`."""
-    float64_at(run.forms, (np.int64(what), run.laws, a, b, out))
+def form(forms, laws, what, a, b, out):
+    """Write a form of every law into `out`; `forms` and `laws` are addresses."""
+    float64_at(forms, (np.int64(what), laws, a, b, out))
 
 
 @inlined
-def credit(run, a, factor, part, state):
+def credit(forms, laws, a, factor, part, state):
     """Part += factor (B(a, a) − that of the vector before)."""
     K = state.balance.size
     square, before, out = slot(state, 0), slot(state, 1), window(state.parts, part * K, K)
-    form(run, schedule.PAIR, a, a, square)
+    form(forms, laws, schedule.PAIR, a, a, square)
     for j in range(K):
         out[j] += factor * (square[j] - before[j])
         before[j] = square[j]
@@ -216,8 +216,8 @@ def quantity_rate(laws, J, out):
             out[start + j] = 0.5 * (J[start + j] + J[start + mirrored])
 
 
-@inlined
-def attribute(run, algorithm, laws, state):
+@addressed
+def attribute(forms, laws_address, algorithm_address, state_address, x):
     """Add the step that is due to the parts of Q's drift (theory §10); y holds ∇U of all samples.
 
     A step of gradient descent with the rate r = h/(1 − β) that momentum adds up to, and what momentum does beyond that:
@@ -225,17 +225,19 @@ def attribute(run, algorithm, laws, state):
     momentum hβQ̇ + ½h²B(v', v') − ½r²B(d, d) + (r − h)λ⟨g(x), x⟩;
     with g = d − λx the gradient of the minibatch and v' = βv − d. Beside them ∫ B(ẋ, ẋ) ds, a step of which is hB(v', v').
     """
-    x, y, d, h, K = state.x, state.y, state.gradient, algorithm.h, state.balance.size
+    laws, algorithm = laws_at(laws_address, x), algorithm_at(algorithm_address, x)
+    state = state_at(state_address, x)
+    y, d, h, K = state.y, state.gradient, algorithm.h, state.balance.size
     rate = h / (1 - algorithm.momentum)
     half = 0.5 * rate * rate
     term, before = slot(state, 0), slot(state, 1)
     before[:] = 0
-    credit(run, y, half, layout.LR, state)
+    credit(forms, laws_address, y, half, layout.LR, state)
     combine(1.0, d, -algorithm.weight_decay, x, y)
-    credit(run, y, half, layout.NOISE, state)
-    credit(run, d, half, layout.DECAY, state)
+    credit(forms, laws_address, y, half, layout.NOISE, state)
+    credit(forms, laws_address, d, half, layout.DECAY, state)
     combine(-1.0, d, algorithm.momentum, state.v, y)
-    form(run, schedule.PAIR, y, y, term)
+    form(forms, laws_address, schedule.PAIR, y, y, term)
     momentum, source = window(state.parts, layout.MOMENTUM * K, K), window(state.parts, layout.SOURCE * K, K)
     for j in range(K):
         source[j] += h * term[j]
@@ -245,7 +247,7 @@ def attribute(run, algorithm, laws, state):
         quantity_rate(laws, state.charge, term)
         for j in range(K):
             momentum[j] += h * algorithm.momentum * term[j]
-    form(run, schedule.CHARGE, x, x, term)
+    form(forms, laws_address, schedule.CHARGE, x, x, term)
     decay = window(state.parts, layout.DECAY * K, K)
     for j in range(K):
         decay[j] -= rate * algorithm.weight_decay * term[j]
