@@ -11,15 +11,7 @@ T = TypeVar("T")
 
 
 class ByName(dict[str, T]):
-    """A read-only dict; JSON, pickle and copy treat it as a dict.
-
-    Parameters
-    ----------
-    entries : mapping of str to T
-        The entries, in their order.
-    kind : str
-        The noun for a value in error messages: "law".
-    """
+    """A read-only dict; JSON, pickle and copy treat it as a dict. `kind` is the noun for a value in messages: "law"."""
 
     def __init__(self, entries: Mapping[str, T], kind: str) -> None:
         super().__init__(entries)

@@ -16,12 +16,6 @@ def lacking(cls: type) -> list[str]:
 
 
 def require(cls: type, what: str) -> None:
-    """Raise TypeError if a class lacks abstract members; `what` is the noun for the class in the message.
-
-    Raises
-    ------
-    TypeError
-        With the names of all missing members.
-    """
+    """Raise TypeError with their names if a class lacks abstract members; `what` is its noun in the message."""
     if names := lacking(cls):
         raise TypeError(f"{cls.__name__} lacks what every {what} has: {', '.join(names)}")

@@ -32,13 +32,8 @@ _OPEN = ("/dev", "/dev/fd", "/proc/self/fd")
 def replacing(target: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `target`; at the end flush it to disk and rename it, on an error remove it.
 
-    Of a symbolic link the file that it points to is replaced, with the permissions that it had. To a pipe or a device the
-    content is written at the end.
-
-    Raises
-    ------
-    OSError
-        If `target` is a folder, is write-protected or cannot be written.
+    Of a symbolic link the file that it points to is replaced, with the permissions that it had. To a pipe or a device
+    the content is written at the end. OSError if `target` is a folder, is write-protected or cannot be written.
     """
     status = _status(target)
     if status is not None and stat.S_ISDIR(status.st_mode):

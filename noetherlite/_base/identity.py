@@ -54,22 +54,13 @@ class _Node(NamedTuple):
 def digest(value: object) -> str:
     """Return the SHA-256 of a value's content, in hexadecimal.
 
-    Raises
-    ------
-    UnidentifiedError
-        If the value, or one that it holds, cannot be identified: a lock, an open file, a generator.
+    UnidentifiedError if the value, or one that it holds, cannot be identified: a lock, an open file, a generator.
     """
     return _Reader().digest(value).hex()
 
 
 def parts(function: Callable[..., Any]) -> dict[str, str]:
-    """Return the digests of a function's parts by name: its code, defaults, closure, globals and bound arguments.
-
-    Raises
-    ------
-    UnidentifiedError
-        As for `digest`.
-    """
+    """Return the digests of a function's parts by name: code, defaults, closure, globals, bound arguments; errors as `digest`."""
     reader, digests = _Reader(), {}
     for name, value in _parts(function):
         with reader.inside(name):

@@ -77,10 +77,7 @@ def refuse_beyond(n_bytes: float, available: float, owner: str, instead: str) ->
 def parameters(shape: tuple[int, ...], dtype: str) -> Array:
     """Return an array for recorded parameters: in memory, or if large in an unnamed file that is deleted with the array.
 
-    Raises
-    ------
-    MemoryError
-        If the disk has no room for the file: writing to the map would kill the process.
+    MemoryError if the disk has no room for the file: writing to the map would kill the process.
     """
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     if n_bytes <= PARAMS_IN_MEMORY:

@@ -52,10 +52,7 @@ def evenly_spaced(t: Float64Array, eps: float) -> Float64Array:
 def first_step(algorithm: Algorithm, t0: float, eps: float) -> int:
     """Return the number of the step from a row at time t0, counted from the start of a run at 0.
 
-    Raises
-    ------
-    ValueError
-        If the times of a schedule do not pass t0.
+    ValueError if the times of a schedule do not pass t0.
     """
     if not algorithm.rates:
         return round(t0 / algorithm.dt)
@@ -82,10 +79,7 @@ def check_schedule(t: Float64Array, algorithm: Algorithm, every: int, eps: float
 def last_interval_is_short(t: Float64Array, algorithm: Algorithm, every: int, eps: float) -> bool:
     """Return whether the last row is fewer than `every` steps after the one before it; all other rows must be `every` apart.
 
-    Raises
-    ------
-    ValueError
-        If the times do not advance by `every` steps of the algorithm.
+    ValueError if the times do not advance by `every` steps of the algorithm.
     """
     step = every * algorithm.dt
     wrong = np.abs(np.diff(t) - step) > time_tolerance(step, t, eps)

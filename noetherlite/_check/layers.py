@@ -106,10 +106,7 @@ def _kind(path: Path, name: str) -> tuple[Path, str]:
 def arranged(layers: Sequence[Path], shapes: Mapping[Path, tuple[int, ...]], blocks: Sequence[Block]) -> list[Path]:
     """Return layers, whose arrays have these shapes, in the order of the blocks, which are as many.
 
-    Raises
-    ------
-    ValueError
-        If names and shapes admit several orders, or none.
+    ValueError if names and shapes admit several orders, or none.
     """
     precedes = [[_precedes(a, b) for a in layers] for b in layers]
     fitting = _orders([sum(1 << i for i, p in enumerate(row) if p) for row in precedes],

@@ -148,13 +148,7 @@ class Config:
         return "batch_size" in self._sections["run"]
 
     def job(self) -> Job:
-        """Return the run that the file describes.
-
-        Raises
-        ------
-        ConfigError
-            With every error of the file.
-        """
+        """Return the run that the file describes, or raise ConfigError with every error of the file."""
         U, algorithms = self.problem()
         networks = self._networks(len(algorithms))
         planned = self._plan(U, algorithms, networks)

@@ -23,10 +23,7 @@ def changed(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
 def parsed(settings: Sequence[str]) -> dict[str, Any]:
     """Return the values of "section.key=value", which are those of TOML; what is none of TOML's is a text.
 
-    Raises
-    ------
-    UsageError
-        If one is not of this form, or a key is given twice.
+    UsageError if one is not of this form, or a key is given twice.
     """
     out: dict[str, Any] = {}
     for setting in settings:

@@ -98,18 +98,9 @@ def method_of(
     has_moment: bool = False,
     between: tuple[Move | Orthogonalisation, ...] = (),
 ) -> Method:
-    """Return the rules of an optimiser.
+    """Return the rules of an optimiser: what the gradient makes of the average and of the moment, and what they make of x.
 
-    Parameters
-    ----------
-    average, step : Move
-        What the gradient makes of the average and of the moment, and what they make of x.
-    update : Update
-        Both in NumPy.
-    has_moment : bool
-        Whether it keeps an average of the gradient's squares.
-    between : tuple of Move and Orthogonalisation
-        What is done with the average before the step.
+    `update` is both in NumPy; `has_moment`: whether it keeps an average of the gradient's squares.
     """
 
     def rows(p: Phases) -> list[Row]:

@@ -27,36 +27,20 @@ _COMPLEX_STEP = 1e-30  # h of derivatives Im f(x + ih)/h, which have no cancella
 
 
 class GatedLoss:
-    """U_s of a network with kinked activations.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (N, H).
-    low : ndarray, shape (H,)
-        Slope of each neuron for negative pre-activations.
-    layer, neuron : ndarray, shape (H,)
-        Hidden layer h = 1 … L−1 of each column, and the neuron in it.
-    kinked : list of int
-        Layers with kinks.
-    columns : dict
-        Slice of the columns of each of these layers.
-    n_params : int
-        P.
-    calls : int
-        Evaluations of gradients so far.
-    """
+    """U_s of a network with kinked activations; `shape` is (N, H)."""
 
     def __init__(self, U: NetworkPotential) -> None:
         net = U.network
-        self.problem, self.calls = U.problem(), 0
+        self.problem, self.calls = U.problem(), 0  # evaluations of gradients so far
+        # layers with kinks, and the slice of the columns of each
         self.kinked = [h for h, a in enumerate(net.activations, start=1) if a.is_kinked]
         self.columns, start = {}, 0
         for h in self.kinked:
             self.columns[h] = slice(start, start + net.widths[h])
             start += net.widths[h]
         low = [np.full(net.widths[h], pieces.low) for h in self.kinked if (pieces := net.activations[h - 1].pieces)]
-        self.low = np.concatenate(low)
+        self.low = np.concatenate(low)  # (H,): slopes for negative pre-activations
+        # (H,): hidden layer h = 1 … L−1 of each column, and the neuron in it
         self.layer = np.repeat(self.kinked, [net.widths[h] for h in self.kinked])
         self.neuron = np.concatenate([np.arange(net.widths[h]) for h in self.kinked])
         self.shape = (U.n_samples, start)

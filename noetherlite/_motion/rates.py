@@ -102,10 +102,7 @@ class PerBlock(float):
 def by_block(values: Mapping[str, Any], name: str) -> PerBlock:
     """Return numbers >= 0 by block.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Unless there is one at least, by the name of a block.
+    TypeError or ValueError unless there is one at least, by the name of a block.
     """
     if not values or not all(isinstance(key, str) for key in values):
         raise ValueError(f"{name} must have a number for each block by its name, got {checks.describe(values)}")

@@ -76,10 +76,7 @@ class Settings:
     def over(self, steps: int) -> Self:
         """Return the algorithm of a run of so many steps, a function of the step evaluated.
 
-        Raises
-        ------
-        ValueError
-            If there are fewer rates than steps.
+        ValueError if there are fewer rates than steps.
         """
         if self._schedule is not None:
             each = schedules.evaluated(self._schedule, steps)
@@ -95,15 +92,7 @@ class Settings:
     def shares(self, blocks: Sequence[Any]) -> tuple[Float64Array, Float64Array]:
         """Return the rates and the decays of all coordinates, relative to the largest, empty where all are the same.
 
-        Parameters
-        ----------
-        blocks : sequence of Block
-            They have a name, a start and a stop.
-
-        Raises
-        ------
-        ValueError
-            If blocks are named that are not among them, or have no rate.
+        Blocks have a name, a start and a stop. ValueError if blocks are named that are not among them, or have no rate.
         """
         rates, decays = (
             part.shares(name, blocks) if isinstance(part, schedules.PerBlock) else np.empty(0)

@@ -206,11 +206,8 @@ def such_as(fits: Callable[[Activation], bool]) -> str:
 def parse(text: str | Activation) -> Activation:
     """Return the activation written as `text`, for example "leaky_relu(0.1)".
 
-    Raises
-    ------
-    ValueError
-        If the name is unknown (the message lists the known ones) or the parameter is missing or out of range:
-        0 < a < 1 for leaky_relu, an integer p ≥ 1 for polynomial, p ≥ 1 for repu.
+    ValueError if the name is unknown (the message lists the known ones) or the parameter is missing or out of range: 0
+    < a < 1 for leaky_relu, an integer p ≥ 1 for polynomial, p ≥ 1 for repu.
     """
     if isinstance(text, Activation):
         return text

@@ -72,14 +72,7 @@ def linear_generator(G: Array) -> Float64Array:
 def rotation_generators(planes: Array, starts: Sequence[int], n_params: int) -> dict[str, Float64Array]:
     """Return the generators "rotation[p,q]" of rotations in the span of orthonormal `planes` (k, d), acting on vectors in θ.
 
-    Parameters
-    ----------
-    planes : ndarray, shape (k, d)
-        Orthonormal rows.
-    starts : sequence of int
-        Offsets in θ of the vectors of length d that turn together.
-    n_params : int
-        P.
+    `starts` are the offsets in θ of the vectors of length d that turn together.
     """
     k, d = planes.shape
     out = {}

@@ -21,10 +21,8 @@ def balance(
 ) -> None:
     """Give W_h, b_h and β_h, in place, the charge λ/2 of every hidden layer, λ = `value`, at the same function.
 
-    Raises
-    ------
-    ValueError
-        If no hidden layer has a charge, linear layers are mixed with others or have biases, or no such parameters exist.
+    ValueError if no hidden layer has a charge, linear layers are mixed with others or have biases, or no such
+    parameters exist.
     """
     linear = [a.is_linear for a in activations]
     if not any(a.degree is not None for a in activations):

@@ -27,10 +27,7 @@ def draw(
 ) -> Float64Array:
     """Return θ: normal or orthogonal weights times `scale`, normal biases, swish's β = 1, balanced if a number says how.
 
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is not as described.
+    ValueError or TypeError if an argument is not as described.
     """
     scheme = checks.one_of(scheme, "scheme", SCHEMES)
     bias_std = checks.real(bias_std, "bias_std", minimum=0.0)

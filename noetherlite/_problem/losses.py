@@ -366,10 +366,8 @@ EXAMPLES = (*LOSSES, *(kind.example for kind, _ in WITH_PARAMETER.values()))
 def parse(text: str) -> tuple[str, Loss]:
     """Return a loss, and how it is written.
 
-    Raises
-    ------
-    ValueError, TypeError
-        If the name is not known (the message lists the known ones) or the parameter is missing or out of range.
+    ValueError or TypeError if the name is not known (the message lists the known ones) or the parameter is missing or
+    out of range.
     """
     if isinstance(text, str) and text in LOSSES:
         return text, LOSSES[text]

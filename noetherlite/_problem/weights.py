@@ -53,13 +53,10 @@ def weights(
 ) -> Weights | None:
     """Return the weights of checked y, or None where there are none.
 
-    With weights v_s of samples and c_i of classes, U = Σ_s v_s ℓ_s / D: ℓ_s = −Σ_i c_i y_si log p_si for y as the loss has them, smoothed too,
-    D = Σ_s v_s c_{y_s} for labels and Σ_s v_s for probabilities, as in PyTorch's CrossEntropyLoss(weight=c); Σ_s v_s without class weights.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a shape is wrong, a weight is negative or not finite, all are zero, or the loss knows no classes.
+    With weights v_s of samples and c_i of classes, U = Σ_s v_s ℓ_s / D: ℓ_s = −Σ_i c_i y_si log p_si for y as the loss
+    has them, smoothed too, D = Σ_s v_s c_{y_s} for labels and Σ_s v_s for probabilities, as in PyTorch's
+    CrossEntropyLoss(weight=c); Σ_s v_s without class weights. ValueError or TypeError if a shape is wrong, a weight is
+    negative or not finite, all are zero, or the loss knows no classes.
     """
     if sample_weight is None and class_weight is None:
         return None

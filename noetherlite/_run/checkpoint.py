@@ -139,14 +139,8 @@ def checkpoint_writer(
     """Return the checkpoint writer, None without a path.
 
     The first checkpoint is written now, so that an unwritable path fails before any step is taken; not if the runs have
-    `begun` before, as those of `resume`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If `every` is not a number of steps or seconds, or comes without a path.
-    OSError
-        If the file cannot be written.
+    `begun` before, as those of `resume`. ValueError or TypeError if `every` is not a number of steps or seconds, or comes without a
+    path; OSError if the file cannot be written.
     """
     if path is None:
         if every is not None:

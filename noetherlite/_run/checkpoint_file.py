@@ -29,10 +29,7 @@ def previous(path: Path) -> Path:
 def write(target: Path, header: Mapping[str, Any], content: Mapping[str, Any]) -> None:
     """Write a checkpoint; at every moment `target` is either the previous or this one, complete.
 
-    Raises
-    ------
-    OSError
-        If it cannot be written; the previous checkpoint is then unchanged.
+    If it cannot be written, an OSError leaves the previous checkpoint unchanged.
     """
     target = followed(target)
     first = np.array(json.dumps({"format": FORMAT, "schema": SCHEMA, **header}))
@@ -50,12 +47,8 @@ def write(target: Path, header: Mapping[str, Any], content: Mapping[str, Any]) -
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return (header, arrays) of a checkpoint.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not a checkpoint, or its digest does not fit; the message names the previous checkpoint, if there is one.
+    FileNotFoundError if there is no such file; ValueError if it is not a checkpoint, or its digest does not fit: the message names the
+    previous checkpoint, if there is one.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END) - _TAIL

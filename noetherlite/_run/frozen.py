@@ -25,10 +25,7 @@ def laws_left(
 ) -> list[Family]:
     """Return the families that move no frozen block; the law in (x, m) of averaged gradients needs all of ∇U, and has it.
 
-    Raises
-    ------
-    ValueError
-        If `laws` names one that does.
+    ValueError if `laws` names one that does.
     """
     if not frozen or not algorithm.has_metric:
         return families

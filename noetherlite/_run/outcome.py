@@ -53,10 +53,7 @@ def _left_by_solver(runs: Runs) -> Float64Array:
 def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
     """Return the trajectory of the runs; `stopped` has the cause of each stop, and no entry for runs that were not started.
 
-    Raises
-    ------
-    KeyboardInterrupt
-        If Ctrl-C came before anything was recorded.
+    KeyboardInterrupt if Ctrl-C came before anything was recorded.
     """
     plan, records, state, E = runs.plan, runs.records, runs.state, len(runs)
     layout.blank(records)

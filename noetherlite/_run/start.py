@@ -94,12 +94,7 @@ def conduct(
 ) -> Trajectory:
     """Drive runs to their ends and return the trajectory of the ensemble, or of its only run if `single`.
 
-    Raises
-    ------
-    CheckpointError
-        If a checkpoint could not be written.
-    KeyboardInterrupt
-        If Ctrl-C came before anything was recorded.
+    CheckpointError if a checkpoint could not be written; KeyboardInterrupt if Ctrl-C came before anything was recorded.
     """
     watch = Watch(runs, progress, callback, writer)
     available = threads(n_threads)

@@ -42,17 +42,8 @@ def warmup() -> Iterator[Step]:
     """Compile all functions, of activations and losses those of GU's tables, and cache them on disk if a folder can be written.
 
     A function is compiled once for each precision, whatever the network and the laws: the smallest run compiles everything but
-    the other activations, losses and potentials, and the rules of the other algorithms.
-
-    Yields
-    ------
-    Step
-        As it is done.
-
-    Raises
-    ------
-    RuntimeError
-        If numba is told not to compile, by NUMBA_DISABLE_JIT.
+    the other activations, losses and potentials, and the rules of the other algorithms. Every step is yielded as it is done.
+    RuntimeError if numba is told not to compile, by NUMBA_DISABLE_JIT.
     """
     settings: Any = numba.config
     if settings.DISABLE_JIT:

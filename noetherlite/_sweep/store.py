@@ -27,10 +27,7 @@ def manifest(
 ) -> dict[str, Any]:
     """Return the manifest of a sweep, ready for JSON: function, key, seed and parameters.
 
-    Raises
-    ------
-    TypeError
-        If the function cannot be identified and no key is given.
+    TypeError if the function cannot be identified and no key is given.
     """
     content = {} if key is not None else _function_digests(function)
     return {

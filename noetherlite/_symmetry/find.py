@@ -151,12 +151,8 @@ def watched(
 ) -> list[Family]:
     """Return the families that the argument `laws` of `integrate` selects, each one verified.
 
-    With `minibatches`, "all" omits symmetries of the whole data set only.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a name is unknown or comes twice, or a symmetry does not hold; the message has the measured defect.
+    With `minibatches`, "all" omits symmetries of the whole data set only. TypeError or ValueError if a name is unknown or comes
+    twice, or a symmetry does not hold; the message has the measured defect.
     """
     if laws is None:
         return []

@@ -54,14 +54,8 @@ def _is_small(law: Law) -> bool:
 class _SmallLaws:
     """Laws of small tensors as a matrix times (X, G, G∘X, products G Xᵀ of blocks), each flattened.
 
-    A check of a small model would otherwise be hundreds of calls of NumPy, several a term.
-
-    Parameters
-    ----------
-    laws : mapping of int to Law
-        By the row of the matrix where the numbers of each begin.
-    n_rows : int
-        Of the matrix; rows of other laws are zero.
+    A check of a small model would otherwise be hundreds of calls of NumPy, several a term. Laws are given by the row of the matrix
+    where the numbers of each begin; rows of other laws are zero.
     """
 
     def __init__(self, laws: Mapping[int, Law], n_rows: int) -> None:

@@ -34,10 +34,7 @@ class Pair:
     def read(self, names: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters and gradients of that names.
 
-        Raises
-        ------
-        OSError, RuntimeError, ValueError
-            If a file cannot be read, or has no such tensors.
+        OSError or RuntimeError or ValueError if a file cannot be read, or has no such tensors.
         """
         if self.params != self.grads:
             trees = read(self.params), read(self.grads)

@@ -18,12 +18,8 @@ def read_pair(
 ) -> tuple[dict[str, Array], dict[str, Array], float]:
     """Return parameters and gradients of the tensors that laws name, and of others, and machine ε of their numbers.
 
-    Whether entries are finite is not checked, except in the others: the defects of the laws tell it.
-
-    Raises
-    ------
-    ValueError
-        If a tensor is missing or has another shape.
+    Whether entries are finite is not checked, except in the others: the defects of the laws tell it. ValueError if a tensor is missing
+    or has another shape.
     """
     names = {*shapes, *others}
     x, params_eps = named_arrays(params, "params", only=names, may_be_infinite=True)
@@ -61,13 +57,7 @@ def require_shapes(shapes: Mapping[str, tuple[int, ...]], x: Mapping[str, Array]
 
 
 def averages(params: Mapping[str, Array], state: Tree) -> tuple[dict[str, Array], float]:
-    """Return averaged gradients of tensors, zeros for an empty tree, and machine ε of their numbers.
-
-    Raises
-    ------
-    ValueError
-        If names or shapes do not match.
-    """
+    """Return averaged gradients of tensors, zeros for an empty tree, and machine ε; ValueError if names or shapes do not match."""
     if isinstance(state, Mapping) and not state:
         return {name: np.zeros_like(x) for name, x in params.items()}, 0.0
     m, eps = named_arrays(state, "state", only=params)

@@ -230,10 +230,7 @@ class Law:
 def law_list(laws: Iterable[Law], fewest: int = 1) -> list[Law]:
     """Return the argument `laws` as a list.
 
-    Raises
-    ------
-    TypeError
-        If there are fewer than `fewest`, or an entry is not a Law.
+    TypeError if there are fewer than `fewest`, or an entry is not a Law.
     """
     expected = "laws, as nl.scan(...).laws() and nl.tensors.load return them"
     items = checks.items(laws, "laws", expected)

@@ -162,12 +162,8 @@ class Leg:
 def coarsening(fine: Leg, coarse: Leg) -> tuple[tuple[int, ...], bytes] | None:
     """Return the components of `coarse` as unions of those of `fine`; None if they are none.
 
-    Returns
-    -------
-    tuple of int
-        The component of `coarse` that contains each component of `fine`, −1 for those that its slice does not reach.
-    bytes
-        Which entries of `coarse` components of `fine` reach: an array of bool.
+    The first part is the component of `coarse` that contains each component of `fine`, −1 for those that its slice does not reach;
+    the second an array of bool, as bytes: which entries of `coarse` components of `fine` reach.
     """
     if not {*coarse.axes} <= {*fine.axes}:
         return None  # components of `coarse` differ along an axis that `fine` does not tell apart

@@ -28,18 +28,10 @@ class NullSpace:
 
 
 def relations(columns: Float64Array, scales: Float64Array, eps: float, implied: Float64Array) -> NullSpace:
-    """Find all linear relations between columns.
+    """Find all linear relations between columns (equations, L), what was measured.
 
-    Parameters
-    ----------
-    columns : ndarray, shape (equations, L)
-        What was measured.
-    scales : ndarray, shape (L,)
-        What each column would be without cancellation; it is known up to about ε times that.
-    eps : float
-        Machine ε of the numbers.
-    implied : ndarray, shape (q, L)
-        Relations that are known; only those beyond their span are returned.
+    `scales` (L,): what each column would be without cancellation; it is known up to about ε times that. `implied` (q, L): relations
+    that are known; only those beyond their span are returned.
     """
     n_columns = columns.shape[1]
     length = np.linalg.norm(columns, axis=0)

@@ -114,10 +114,7 @@ def all_finite(array: Array) -> bool:
 def matched(params: Mapping[str, Array], grads: Mapping[str, Array], called: str = "grads") -> dict[str, Array]:
     """Return the gradients, or what else is `called` so in messages, in the order of the parameters.
 
-    Raises
-    ------
-    ValueError
-        If names or shapes do not match.
+    ValueError if names or shapes do not match.
     """
     missing = [name for name in params if name not in grads]
     if missing:

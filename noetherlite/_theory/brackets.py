@@ -134,10 +134,7 @@ def _gate(activation: Activation) -> tuple[np.uint64, np.uint64]:
 def samples_at(network: Network, theta: Float64Array, X: Float64Array) -> Samples:
     """Return the inputs X and their activation patterns at θ, which are constant in a neighbourhood of θ.
 
-    Raises
-    ------
-    ValueError
-        If a pre-activation is zero up to round-off, but not identically zero near θ.
+    ValueError if a pre-activation is zero up to round-off, but not identically zero near θ.
     """
     problem = network.problem(X, None, "float64")
     a, gates = X, []
