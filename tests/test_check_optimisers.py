@@ -311,7 +311,7 @@ def test_noise_is_not_taken_for_a_gradient():
     run = nl.integrate(U, nl.SGLD(0.01, 0.1), X0, 20, record_params=True, backend="reference", laws=None, rng=0)
     report = nl.check(U, run.params, run.t, nl.SGLD(0.01, 0.1))
     assert report.verdict == "not decidable"
-    assert "do not tell the gradients of SGLD" in report.limits[0]
+    assert "verdicts are by chance" in report.limits[0]
 
 
 def test_a_recording_that_begins_later():
@@ -350,6 +350,11 @@ def test_a_step_at_a_rate_of_zero_must_not_move():
     moved = run.params.copy()
     moved[2:] += 1e-6
     assert nl.check(U, moved, dynamics=nl.GD(rates)).verdict == "broken"
+    for algorithm in (nl.RK4(rates), nl.ProjectedGD(rates)):
+        run = nl.integrate(U, algorithm, X0, 4, record_params=True, backend="reference")
+        assert nl.check(U, run.params, dynamics=algorithm).ok
+        run.params[2:] += 1e-6
+        assert nl.check(U, run.params, dynamics=algorithm).verdict == "broken"
 
 
 @pytest.mark.parametrize(

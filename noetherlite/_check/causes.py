@@ -317,7 +317,7 @@ class Evidence:
 
     def _coarse(self) -> str:
         """Recognise gradients whose error is that of products in bfloat16."""
-        if is_replayed(self.algorithm, self.every):
+        if is_replayed(self.algorithm, self.every) or self.algorithm.has_noise:
             return ""
         rounding = Rounding(self.U, _COARSE)
         for case in self.cases:

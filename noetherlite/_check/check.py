@@ -29,11 +29,11 @@ from .clock import (
 from .flow import HIDDEN, check_flow
 from .flow_path import Path
 from .limits import limits
-from .recording import batches_by_row, check_claim, laws_of, read_rows, states_of, step_laws
+from .recording import batches_by_row, check_claim, laws_of, read_key, read_rows, states_of, step_laws
 from .replay import is_replayed
 from .rows import blocks_of
 from .steps import StepCheck
-from .verdict import Report, law_findings, motion_findings, step_findings
+from .verdict import Report, law_findings, motion_findings, noise_findings, step_findings
 
 # Numbers in a piece of rows: the recording is checked piece by piece, which bounds the memory.
 _PIECE = 1 << 16
@@ -56,6 +56,7 @@ def check(
     momentum_buffer: ArrayLike | None = None,
     exp_avg: ArrayLike | None = None,
     exp_avg_sq: ArrayLike | None = None,
+    noise_key: int | None = None,
 ) -> Report:
     """Compare a recorded trajectory with every law of a potential and with its equation of motion.
 
@@ -95,6 +96,10 @@ def check(
         `Lion` and a `SignGD` with momentum too, `RMSProp` and `AdaGrad` need `exp_avg_sq`; `Nesterov` and `HeavyBall` take
         `momentum_buffer`.
 
+    noise_key : int, optional
+        The key of the noise of a run of this library by `SGLD` or `BAOAB`, ``run.specification["arguments"]["batch_key"]``: all
+        is then checked to round-off. Without it noise leaves verdicts by chance, see Notes.
+
     Returns
     -------
     Report
@@ -123,6 +128,11 @@ def check(
     are "not decidable". The rows "step of W1" are a check of its own, that of the rule: the step is taken again from row k, with
     its averages and F_k, and compared with row k + 1; averages that are not recorded are carried along from the start of a
     run, where need be with ∇U in the place of F_k. Rates of a schedule are those of a run: the first is that of the step from t = 0.
+
+    The steps of `SGLD` and `BAOAB` with ∇U imply the normal numbers of their noise. Three sums of these are known to be
+    distributed as N(0, 1) or χ², whatever the run did: along g(x_k), along ∇U(x_k) in every block, and the squares of what is left, which tell
+    the temperature ("noise of W1"). A row is broken if one is beyond what it is with a probability that adds up to 10⁻⁶ for all rows. With
+    unknown samples the laws of `SGLD` are left, and the temperature along their symmetries.
 
     With `every` > 1, F_k − ∇U is the distance by which the replayed steps miss the next row, expressed as a constant error
     of the force. Round-off is measured by replays that are rounded at random after every step, the effect of an unknown
@@ -162,12 +172,12 @@ def check(
     if isinstance(dynamics, Algorithm):
         fields = states_of(dynamics, states, rows.shape)
         checker, selected, limitations = _stepwise(
-            U, rows, t, dynamics, p, every, velocity, laws, minibatches, batches, tuple(fields)
+            U, rows, t, dynamics, p, every, velocity, laws, minibatches, batches, tuple(fields), noise_key
         )
         memory = Memory(fields.get("m"), fields.get("s"))
         _add_rows(checker, selected, batches_by_row(U, batches, every, len(rows), dynamics), memory=memory)
         return report(checker, limitations)
-    for name in (name for name, values in states.items() if values is not None):
+    for name in (name for name, values in {**states, "noise_key": noise_key}.items() if values is not None):
         raise ValueError(f"{name} needs an Algorithm such as nl.Adam(0.1), which has it")
     if minibatches or batches is not None:
         raise ValueError("minibatches=True needs an Algorithm such as nl.GD(0.1), whose every step was recorded")
@@ -205,8 +215,10 @@ def _stepwise(
     minibatches: bool,
     batches: Sequence[ArrayLike] | None,
     recorded: tuple[str, ...],
+    noise_key: int | None,
 ) -> tuple[StepCheck, Array, list[str]]:
     """Return the checker of the steps, the rows to add to it, and sentences about rows left out."""
+    noise_key = read_key(algorithm, noise_key)
     if velocity is not None:
         if not algorithm.has_velocity or not (algorithm.takes_velocity or is_replayed(algorithm, every)):
             raise ValueError(f"velocity is not used with {algorithm}: its steps are checked from params alone")
@@ -231,7 +243,8 @@ def _stepwise(
         )
     families = step_laws(U, algorithm, laws, minibatches or batches is not None)
     t0, first, limitations = start_time(algorithm, None) if t is None else 0.0, 0, []
-    if not (algorithm.implies_gradients or is_replayed(algorithm, every) or algorithm.method.update is not None):
+    told = algorithm.implies_gradients or algorithm.has_noise or algorithm.method.update is not None
+    if not (told or is_replayed(algorithm, every)):
         limitations = [f"positions do not tell the gradients of {algorithm}: nothing was checked"]
     if t is None:
         algorithm = algorithm.over(every * (len(rows) - 1))
@@ -248,6 +261,7 @@ def _stepwise(
         raise ValueError(f"params has {len(rows)} rows, too few for one step of {algorithm}")
     motion = not minibatches or batches is not None
     options: dict[str, Any] = {"velocity": velocity, "motion": motion, "first": first, "recorded": recorded}
+    options["noise_key"] = noise_key
     return StepCheck(U, algorithm, families, p, t0=t0, every=every, **options), rows, limitations
 
 
@@ -290,8 +304,14 @@ def report(checker: StepCheck, limitations: list[str]) -> Report:
     laws, motion = checker.rows()
     steps, law = checker.step_rows(), law_findings(laws)
     broken_motion = any(row.verdict == "broken" for row in motion)
-    decided = any(row.verdict == "holds" for row in laws)
-    findings = checker.evidence.findings(motion, decided and not law) if broken_motion else law
+    if checker.noise is not None:
+        findings = noise_findings(checker.noise, motion, laws)
+    elif broken_motion and checker.known_noise is not None and checker.known_noise.finding:
+        findings = [checker.known_noise.finding]
+    elif broken_motion:
+        findings = checker.evidence.findings(motion, any(row.verdict == "holds" for row in laws) and not law)
+    else:
+        findings = law
     if not broken_motion:
         findings = [*findings, *step_findings(steps)]
     if not checker.any_change and checker.n_rows > 1 and np.any(checker.U.gradient(checker.first_row)):

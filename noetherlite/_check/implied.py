@@ -13,6 +13,7 @@ import numpy as np
 
 from .._base.types import Float64Array, IntArray
 from .._motion.base import Algorithm
+from .._motion.noisy import Noisy
 from .forces import Forces
 
 
@@ -43,13 +44,21 @@ class Steps(NamedTuple):
 
 
 def implied(
-    algorithm: Algorithm, forces: Forces, x: Float64Array, t0: float, velocity: Float64Array | None = None
+    algorithm: Algorithm,
+    forces: Forces,
+    x: Float64Array,
+    t0: float,
+    velocity: Float64Array | None = None,
+    noise: Float64Array | None = None,
 ) -> Implied:
     """Return the gradients that positions x (R, P), one row per step from time t0 on, imply.
 
     `velocity` is that of a heavy ball at the first row. Without it, a start at t0 = 0 is taken to be from rest, and a later
-    start implies no first gradient.
+    start implies no first gradient. `noise` are the normal numbers (R − 1, P) of the steps.
     """
-    record, points, gradient = algorithm.implied_gradients(x, t0, velocity)
+    if isinstance(algorithm, Noisy) and noise is not None:
+        record, points, gradient = algorithm.gradients_with(x, noise, t0, velocity)
+    else:
+        record, points, gradient = algorithm.implied_gradients(x, t0, velocity)
     decay = forces.decay(points) * (np.asarray(forces.shares) > 0)
     return Implied(record, points, gradient / forces.metric - decay)

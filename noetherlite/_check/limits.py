@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .implied import Steps
+from .noise import FALSE_ALARM, BlockByChance, NoiseSteps
 from .rows import ALIKE, blocks_of, distinct
 from .steps import StepCheck
 
@@ -28,7 +29,9 @@ def limits(checker: StepCheck) -> list[str]:
             f"steps from row{'s' if len(replay.lost) > 1 else ''} {shown} were not checked, nor those to the next: "
             "with the velocity that the rows before give, they lead to numbers that are not finite"
         )
-    if replay is None and _needs_velocity(checker):
+    if checker.noise is not None:
+        out.append(_by_chance(checker.noise))
+    if replay is None and checker.noise is None and _needs_velocity(checker):
         out.append("the first step was not checked: the velocity at row 0 is not recorded")
     if not checker.families:
         out.append("no law was checked: none is known of this potential, or none was asked for")
@@ -52,6 +55,18 @@ def _without_motion(checker: StepCheck) -> str:
     return (
         "the motion was not checked, as the batches are not known (batches= has their indices): the laws do not detect "
         f"a wrong scale of the loss or of the rate, other data, errors with the same symmetries{blocks}"
+    )
+
+
+def _by_chance(noise: NoiseSteps) -> str:
+    """Return the sentence about verdicts by chance."""
+    found = [row.tally.finest for row in noise.rows()[1] if isinstance(row, BlockByChance) and row.of_noise]
+    least = max((2 * tolerance for tolerance, _ in found), default=np.inf)
+    unseen = f", nor a temperature that is wrong by less than {least:.1g} of it" if least < 1 else ""
+    return (
+        f"the noise is not known (noise_key= takes the key of a run of this library), and verdicts are by chance: a right recording of these {noise.n} "
+        f"vectors is called broken with a probability of {FALSE_ALARM:g}. Noise of another distribution with the same variance, or correlated in time or "
+        f"between parameters, is not seen{unseen}"
     )
 
 

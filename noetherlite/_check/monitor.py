@@ -17,7 +17,7 @@ from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family, NoetherSymmetry
 from .check import report
 from .clock import first_step, start_time
-from .recording import batch_of_row, dtype_of, states_of, step_laws
+from .recording import batch_of_row, dtype_of, read_key, states_of, step_laws
 from .replay import is_replayed
 from .rows import blocks_of
 from .steps import StepCheck
@@ -37,6 +37,9 @@ class Monitor:
         The steps use minibatches that are not passed to `step`.
     t0 : float, optional
         Time of the first row, 0 by default; a conformal leapfrog with α > 0 needs it.
+
+    noise_key : int, optional
+        As in `check`.
 
     Raises
     ------
@@ -71,6 +74,7 @@ class Monitor:
         laws: str | Sequence[str | NoetherSymmetry] = "all",
         minibatches: bool = False,
         t0: float | None = None,
+        noise_key: int | None = None,
     ) -> None:
         is_potential(U)
         checks.instance(algorithm, "algorithm", Algorithm, "an Algorithm such as nl.GD(0.1)")
@@ -86,6 +90,7 @@ class Monitor:
             raise ValueError(
                 f"minibatches must be False with {algorithm}: where its gradients were taken depends on the samples"
             )
+        self._key = read_key(algorithm, noise_key)
         start = start_time(algorithm, t0)
         self._step = first_step(algorithm, start, float(np.finfo(np.float64).eps))
         self._claim = U, from_step(algorithm, self._step), laws, minibatches, start
@@ -162,7 +167,7 @@ class Monitor:
         families = self._families(batchwise=minibatches or bool(self._with_batches))
         motion = not minibatches or bool(self._with_batches)
         assert self._first is not None
-        more: dict[str, Any] = {"first": self._step, "recorded": tuple(self._first[2])}
+        more: dict[str, Any] = {"first": self._step, "recorded": tuple(self._first[2]), "noise_key": self._key}
         self._checker = StepCheck(
             U, algorithm, families, self._precision, t0=t0, every=self._every, motion=motion, keep=False, **more
         )

@@ -79,6 +79,15 @@ def states_of(
     return fields
 
 
+def read_key(algorithm: Algorithm, key: object) -> int | None:
+    """Return the key of an algorithm's noise, None where it is not given."""
+    if key is None:
+        return None
+    if not algorithm.has_noise:
+        raise ValueError(f"noise_key is not used with {algorithm}, which has no noise")
+    return checks.integer(key, "noise_key", minimum=0, maximum=2**63 - 1)
+
+
 def batch_of(U: Potential, value: Any, name: str) -> IntArray:
     """Return the indices of a minibatch."""
     if not isinstance(U, NetworkPotential):

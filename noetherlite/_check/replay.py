@@ -11,7 +11,7 @@ import numpy as np
 from .._base.precision import Precision
 from .._base.types import Float64Array
 from .._motion.base import Algorithm
-from .._motion.recorded import clipped, from_step, gains
+from .._motion.recorded import NO_RATE, clipped, from_step, gains
 from .._problem.potentials import Potential
 from .forces import Forces
 from .implied import Steps
@@ -142,7 +142,7 @@ class Replay:
         self._fresh = False
         misses = [row - replayed for row, (replayed, _, _) in zip(rows, walks, strict=True)]
         as_force = self._forces.of_displacement
-        weight = a * self._lag + b
+        weight = a * self._lag + b or NO_RATE * self.algorithm.dt  # at a rate of zero nothing may move
         bare = self._round_off(0.5 * (end + following), mean)
         spread = max(float(np.linalg.norm(as_force(miss - misses[0]))) for miss in misses[1:]) / abs(weight)
         bend, size = self._bend, float(np.linalg.norm(as_force(misses[0]))) / abs(weight)

@@ -180,6 +180,16 @@ class CheckRow:
         return "holds" if self.tally.decided else "not decidable"
 
     @property
+    def kind(self) -> str:
+        """What the tolerance is: "exact" up to round-off, or of this order in the step size."""
+        return "exact" if self.order == 0 else str(self.order)
+
+    @property
+    def cause(self) -> str:
+        """What the tolerance allows for."""
+        return "round-off" if self.order == 0 else "unrecorded steps"
+
+    @property
     def reason(self) -> str:
         """Why the verdict is "not decidable"; empty for the other verdicts."""
         if self.verdict != "not decidable":
@@ -193,10 +203,7 @@ class CheckRow:
             return "its expected gradient is zero at every row" if isinstance(self, MotionRow) else "nothing moves it"
         if not np.isfinite(tolerance):
             return "the records are too far apart" if self.order else "the rows do not determine the velocity at row 0"
-        source = "round-off" if self.order == 0 else "unrecorded steps"
-        return (
-            f"{source} may make a residual of {tolerance:.2g}, and a gradient in the worst direction only {scale:.2g}"
-        )
+        return f"{self.cause} may make a residual of {tolerance:.2g}, and a gradient in the worst direction only {scale:.2g}"
 
     def _is_broken(self) -> bool:
         return self.tally.n_off > 0

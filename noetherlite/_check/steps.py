@@ -10,6 +10,7 @@ import numpy as np
 from .._base.precision import Precision
 from .._base.types import BoolArray, Float64Array
 from .._motion.base import Algorithm, Memory
+from .._motion.noisy import Noisy
 from .._motion.recorded import from_step, gains
 from .._problem.blocks import Block
 from .._problem.potentials import Potential
@@ -18,6 +19,7 @@ from .averages import AverageSteps, unknown
 from .causes import Evidence
 from .forces import Forces
 from .implied import Steps, implied
+from .noise import KnownNoise, NoiseSteps
 from .replay import Replay, is_replayed
 from .rounding import Rounding
 from .rows import ROUND_OFF, CheckRow, MotionRow, MotionSums, blocks_of, norms, ratio, row_products
@@ -54,6 +56,7 @@ class StepCheck:
         keep: bool = True,
         first: int = 0,
         recorded: tuple[str, ...] = (),
+        noise_key: int | None = None,
     ) -> None:
         self.U, self.algorithm, self.families, self.precision = U, algorithm, list(families), precision
         self.every, self.t0, self.velocity, self.motion, self.keep = every, t0, velocity, motion, keep
@@ -80,6 +83,13 @@ class StepCheck:
             options: Any = {"first": first, "t0": t0, "start": start, "recorded": recorded}
             self.rounding.clip = self.forces.clip
             self.averages = AverageSteps(self.forces, U, precision, **options, motion=motion, keep=keep)
+        self.noise: NoiseSteps | None = None
+        self.known_noise: KnownNoise | None = None
+        if isinstance(algorithm, Noisy):
+            if noise_key is None and algorithm.noise_of(algorithm.dt) > 0:
+                self.noise = NoiseSteps(self.forces, U, families, precision, t0, motion)
+            else:
+                self.known_noise = KnownNoise(algorithm, noise_key or 0, first, U.n_params)
         self._law_series = [Series() for _ in self.families]
         self._motion_series: list[tuple[Block, Series, MotionSums, list[int]]] = [
             (block, Series(), MotionSums.empty(block), []) for block in (blocks_of(U) if motion else ())
@@ -100,7 +110,7 @@ class StepCheck:
         """Use another precision for the rows that follow."""
         self.precision = precision
         self.rounding.eps = precision.gradient
-        for part in (self.replay, self.averages):
+        for part in (self.replay, self.averages, self.noise):
             if part is not None:
                 part.precision = precision
 
@@ -118,8 +128,11 @@ class StepCheck:
         self.n_rows += len(rows)
         # the round-off of a run that diverges is infinite, so that its steps are not decidable
         with np.errstate(over="ignore", invalid="ignore"):
+            steps: Steps | None = None
             if self.averages is not None:
                 steps = self.averages.add(rows, memory or Memory(), self._batches[-len(rows) :])
+            elif self.noise is not None:
+                self.noise.add(rows, self._batches[-len(rows) :])
             else:
                 steps = self._steps(x, low)
             if steps is not None and steps.record.size:
@@ -138,7 +151,9 @@ class StepCheck:
         # at a rate of zero time stands still, but only row 0 is the start
         t = float(self.algorithm.times(self.t0, low)) or low * _LATER
         algorithm = from_step(self.algorithm, low)
-        gradients = implied(algorithm, self.forces, x, t, self.velocity if low == 0 else None)
+        velocity, known = self.velocity if low == 0 else None, self.known_noise
+        numbers = known.numbers(low, len(x) - 1) if known is not None else None
+        gradients = implied(algorithm, self.forces, x, t, velocity, numbers)
         new = gradients.record + low > self._last_step
         record, points, got = gradients.record[new] + low, gradients.points[new], gradients.gradient[new]
         want = None
@@ -151,7 +166,14 @@ class StepCheck:
                 [self._gradient(point, k - low, int(k)) for point, k in zip(points, record, strict=True)]
             ).reshape(points.shape)
         p = self.precision
-        noise = gains(self.algorithm, record) * p.length(points) + p.gradient * np.linalg.norm(got, axis=1)
+        size = p.length(points)
+        if numbers is not None:  # which may make the next row much larger than this one
+            size = np.maximum(size, p.length(x[record - low + 1]))
+        if known is not None and want is not None:
+            still = None if velocity is None else 0 * velocity
+            made = implied(algorithm, self.forces, 0 * x, t, still, numbers).gradient[new]
+            known.add(got - want, made)
+        noise = gains(self.algorithm, record) * size + p.gradient * np.linalg.norm(got, axis=1)
         times: Float64Array = np.asarray(self.algorithm.times(self.t0, record), np.float64)
         return Steps(record, times, points, got, want, ROUND_OFF * noise)
 
@@ -273,6 +295,8 @@ class StepCheck:
 
     def rows(self) -> tuple[list[CheckRow], list[MotionRow]]:
         """Return the rows of the report: those of the laws, and those of the motion."""
+        if self.noise is not None:
+            return self.noise.rows()
         laws = [
             CheckRow(s.name, *series.arrays(s.shape), 0, series.tally, self.obstacle)
             for s, series in zip(self.families, self._law_series, strict=True)

@@ -11,6 +11,7 @@ from .._base import axes, html
 from .._base.axes import COLOURS
 from .._problem.potentials import Potential
 from .causes import counted
+from .noise import BlockByChance, NoiseSteps
 from .rows import ALIKE, CheckRow, MotionRow, distinct
 from .series import StepRow
 
@@ -100,7 +101,7 @@ class Report:
 
     def _finest(self) -> list[str]:
         """Return a sentence about the smallest detectable error, where rows hold."""
-        finest = [row.tally.finest for row in self.motion.values() if row.verdict == "holds"]
+        finest = [row.tally.finest for row in self.motion.values() if row.verdict == "holds" and not is_of_noise(row)]
         if not finest:
             return []
         least = max(tolerance / scale for tolerance, scale in finest)
@@ -110,8 +111,7 @@ class Report:
         lines = []
         for row in self.rows:
             _, *numbers = row.tally.worst
-            order = "exact" if row.order == 0 else str(row.order)
-            lines.append((row.name, *(f"{number:.2g}" for number in numbers), order, row.verdict, row.where))
+            lines.append((row.name, *(f"{number:.2g}" for number in numbers), row.kind, row.verdict, row.where))
         return lines
 
     def __str__(self) -> str:
@@ -160,6 +160,16 @@ def step_findings(rows: Sequence[StepRow]) -> list[str]:
         factor = distinct(float(factors.mean()), 1.0)
         return [f"every step is {factor} times as long as the algorithm's: its rate is scaled by that"]
     return [row.finding for row in broken]
+
+
+def is_of_noise(row: CheckRow) -> bool:
+    """Return whether a row is that of the noise of a block."""
+    return isinstance(row, BlockByChance) and row.of_noise
+
+
+def noise_findings(noise: NoiseSteps, motion: Sequence[MotionRow], laws: Sequence[CheckRow]) -> list[str]:
+    """Return sentences about what is wrong with steps whose noise is not known; the laws where nothing else is."""
+    return noise.findings(motion) or law_findings(laws)
 
 
 def law_findings(laws: Sequence[CheckRow]) -> list[str]:

@@ -10,11 +10,12 @@ import numpy as np
 
 from .._base import checks
 from .._base.files import arrays
-from .._base.types import Array
+from .._base.types import Array, Float64Array
 from .._motion.base import Algorithm
 from .._motion.dynamics import Dynamics
 from .._problem import datasets
 from .._problem.network import Network, NetworkPotential
+from .._run.trajectory import stored_specification
 from . import say
 from .config import Config
 from .laws import dynamics_flag, network, network_flags
@@ -24,6 +25,7 @@ _NOTES = """FILE is an .npz file, never unpickled, with
   params   parameters in the layout of this library, shape (R, P); or
   W1, b1, W2, … (and beta1, … of swish)    those of each layer, stacked over the records: (R, n_1, n_0), (R, n_1), …
   exp_avg, exp_avg_sq, momentum_buffer    what PyTorch's optimiser keeps under these names, as params, shape (R, P)
+  header   of a run's own file: the key of the noise of SGLD and BAOAB is read from it
   X, y     the training data, unless --data or --config gives them
 A file that `noetherlite run` wrote with record_params = true is one.
 
@@ -58,9 +60,11 @@ def _check(options: argparse.Namespace) -> int:
     U, motion, minibatches = _claimed_problem(options, recording)
     if "t" not in recording:
         raise ValueError(f"{options.file} holds {_array_names(recording)}; expected t, the times of its records")
-    t, params = checks.times(recording["t"]), _recorded_parameters(U.network, recording, options.file)
-    every = 1
-    if isinstance(motion, Algorithm) and not np.allclose(np.diff(t), motion.dt, rtol=1e-6):
+    pauses = isinstance(motion, Algorithm) and motion.has_schedule  # where rates are zero, as at the start of a warm-up
+    t: Float64Array = checks.array(recording["t"], "t", ndim=1) if pauses else checks.times(recording["t"])  # type: ignore[assignment]
+    params = _recorded_parameters(U.network, recording, options.file)
+    every, between = _spacing(motion, t)
+    if isinstance(motion, Algorithm) and between:
         if minibatches:
             raise ValueError(
                 f"{options.file}: runs by minibatches are checked step by step, and here there are steps of {motion.dt:g} "
@@ -70,13 +74,15 @@ def _check(options: argparse.Namespace) -> int:
             raise ValueError(
                 f"{options.file}: every step of {motion} is needed, and here there are steps of {motion.dt:g} between the records"
             )
-        if motion.weight_decay:
-            # Flows have no weight decay: the steps between the records are replayed.
-            every = max(round(float(t[1] - t[0]) / motion.dt), 1) if t.size > 1 else 1
-        else:
-            motion = motion.dynamics  # there are steps between the records
+        if not (motion.weight_decay or motion.has_schedule) and motion.is_linear:
+            every, motion = (
+                1,
+                motion.dynamics,
+            )  # which has no decay, and of other steps only the step itself: those are replayed
     names = motion.states if isinstance(motion, Algorithm) else ()
-    states = {name: recording[name] for name in names if name in recording}
+    states: dict[str, Any] = {name: recording[name] for name in names if name in recording}
+    if isinstance(motion, Algorithm) and motion.has_noise:
+        states["noise_key"] = stored_specification(options.file).get("arguments", {}).get("batch_key")
     report = check(U, params, t, motion, minibatches=minibatches, every=every, **states)
     broken = [row.name for row in report.rows if row.verdict == "broken"]
     if options.json:
@@ -104,6 +110,17 @@ def _check(options: argparse.Namespace) -> int:
     else:
         print(report)
     return say.BROKEN if broken else say.FINE
+
+
+def _spacing(motion: Dynamics | Algorithm, t: Float64Array) -> tuple[int, bool]:
+    """Return the number of an algorithm's steps from row to row, and whether there are several, or parts of one."""
+    if not isinstance(motion, Algorithm) or t.size < 2:
+        return 1, False
+    if motion.rates:
+        times = motion.times(0.0, np.arange(len(motion.rates) + 1))
+        every = max(int(np.argmin(np.abs(times - t[1])) - np.argmin(np.abs(times - t[0]))), 1)
+        return every, every > 1
+    return max(round(float(t[1] - t[0]) / motion.dt), 1), not np.allclose(np.diff(t), motion.dt, rtol=1e-6)
 
 
 def _claimed_problem(

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from .._base.types import Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import FROM_CHARGE, drag_of_step, faded, pulled
@@ -13,7 +15,7 @@ from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X, Y
-from .base import Force, Rounded, Terms
+from .base import Force, Gradients, Rounded, Terms
 from .dynamics import Dynamics
 from .noisy import Noisy
 from .settings import NOT_NEGATIVE, POSITIVE
@@ -177,11 +179,45 @@ class BAOAB(Noisy):
     method = METHOD
     law_of = "μJ"
     gradients_per_step = 2
+    takes_velocity = True
+    rows_of_noise = 3
+    noise_needs_gradients = True
 
     @property
     def dynamics(self) -> Dynamics:
         """The dynamics (m, γ, 0), which it follows for T = 0."""
         return Dynamics(self.mass, self.gamma, 0.0)
+
+    def noise_of(self, h: float) -> float:
+        """Return √((1 − e^{−2γh/m})T/m)."""
+        return math.sqrt(-math.expm1(-2 * self.gamma * h / self.mass) * self.temperature / self.mass)
+
+    def gradients_with(
+        self, x: Float64Array, numbers: Float64Array, t0: float, velocity: Float64Array | None
+    ) -> Gradients:
+        """Solve u_{k+1} = ρu_k + σξ_k − (h/m)F(x_{k+1}), where u_k is the velocity after the first kick: x_{k+1} − x_k = ½h((1 + ρ)u_k + σξ_k)."""
+        h, m = self.dt, self.mass
+        rho, made = math.exp(-self.gamma * h / m), self.noise_of(h) * numbers
+        u = (2 / h * np.diff(x, axis=0) - made) / (1 + rho)
+        start = np.zeros_like(x[0]) if velocity is None and t0 == 0 else velocity
+        forces = (m / h) * (rho * u[:-1] + made[:-1] - u[1:])
+        if start is not None:
+            forces = np.concatenate([(2 * m / h) * (start - u[:1]), forces])
+        record = np.arange(start is None, len(x) - 1)
+        return record, x[record], forces
+
+    def implied_noise(self, x: Float64Array, force: Float64Array, h: float) -> tuple[Float64Array, float, float]:
+        """Solve two steps for ξ_k + ξ_{k+1}, from which the velocity drops out."""
+        m, rho = self.mass, math.exp(-self.gamma * h / self.mass)
+        sigma = math.sqrt(2) * self.noise_of(h)
+        moved = 2 / h * ((x[2] - x[1]) - rho * (x[1] - x[0]))
+        return (moved + (1 + rho) * (h / m) * force[1]) / sigma, 2 / (h * sigma), (1 + rho) * h / (m * sigma)
+
+    @property
+    def gain(self) -> float:
+        """8m/((1 + ρ)h²) + λ, where the noise is known."""
+        rho = math.exp(-self.gamma * self.dt / self.mass)
+        return 8 * self.mass / ((1 + rho) * self.lr) + self.weight_decay
 
     def exact_law(self, terms: Terms) -> str:
         """Return J at t_{k+1} less e^{−γh/m} times that at t_k."""
@@ -193,21 +229,20 @@ class BAOAB(Noisy):
     def letters(self) -> dict[str, str]:
         """Return the meanings of J, h, ρ, σ, ξ, y, v and v'."""
         rho = math.exp(-self.gamma * self.dt / self.mass)
-        sigma = math.sqrt((1 - rho**2) * self.temperature / self.mass)
         return {
             "J = ⟨g(x), ẋ⟩": "its charge",
             "h": f"{self.dt:.4g}, the time per step",
             "m": f"{self.mass:g}",
             "ρ": f"{rho:.4g}, e^(−γh/m)",
-            "σ": f"{sigma:.4g}, √((1 − ρ²)T/m)",
+            "σ": f"{self.noise_of(self.dt):.4g}, √((1 − ρ²)T/m)",
             "ξ_k": "the noise of the step",
             "y": "the point where it acts",
             "v, v'": "the velocities before and after it",
         }
 
     def fewest_rows(self, known_start: bool) -> int:
-        """Return 3."""
-        return 3
+        """Return 2 where the velocity before the first step is known, else 3."""
+        return 2 if known_start else 3
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded

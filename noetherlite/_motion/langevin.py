@@ -15,9 +15,10 @@ from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, QUANTITY, SQUARE, G, Phases, Row, X, Y
-from .base import Force, Rounded, Terms
+from .base import Force, Gradients, Rounded, Terms
 from .dynamics import GF
 from .noisy import Noisy
+from .recorded import intervals
 
 
 class _Step(NamedTuple):
@@ -134,6 +135,24 @@ class SGLD(Noisy):
     takes_schedule = True
     law_of = "Q"
 
+    def noise_of(self, h: float) -> float:
+        """Return √(2ηT)."""
+        return math.sqrt(2 * h * self.temperature)
+
+    def gradients_with(
+        self, x: Float64Array, numbers: Float64Array, t0: float, velocity: Float64Array | None
+    ) -> Gradients:
+        """Solve x_{k+1} = x_k − ηF(x_k) + σξ_k."""
+        h, idle = intervals(self, x)
+        record = np.flatnonzero(~idle)
+        sigma = np.sqrt(2 * h * self.temperature)[:, None]
+        return record, x[record], ((x[:-1] - x[1:] + sigma * numbers) / h[:, None])[record]
+
+    def implied_noise(self, x: Float64Array, force: Float64Array, h: float) -> tuple[Float64Array, float, float]:
+        """Solve the step for ξ_k."""
+        sigma = self.noise_of(h)
+        return (x[1] - x[0] + h * force[0]) / sigma, 1 / sigma, h / sigma
+
     def exact_law(self, terms: Terms) -> str:
         """Return Q_{k+1} − Q_k, or ⟨g(x_k), Δ⟩ where there is no Q."""
         made = r"\sigma\langle g(x_k), \xi_k\rangle"
@@ -144,12 +163,11 @@ class SGLD(Noisy):
 
     def letters(self) -> dict[str, str]:
         """Return the meanings of Q, η, Δ, σ and ξ."""
-        sigma = math.sqrt(2 * self.lr * self.temperature)
         return {
             "Q": "its quantity",
             "η": f"{self.lr:g}",
             "Δ": "x_{k+1} − x_k",
-            "σ": f"√(2ηT) = {sigma:.4g}",
+            "σ": f"√(2ηT) = {self.noise_of(self.lr):.4g}",
             "ξ_k": "the noise of the step",
         }
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from .base import Algorithm, no_gradients
+from .._base.types import Float64Array
+from .base import Algorithm, Gradients, no_gradients
 from .settings import NOT_NEGATIVE
 
 
@@ -18,7 +20,6 @@ class Noisy(Algorithm, abstract=True):
 
     has_noise = True
     is_linear = False  #: the noise of other coordinates is another
-    gain = math.inf
     implies_gradients = False  #: noise is added to them
     implied_gradients = no_gradients
     starts_anywhere = False  #: they depend on the noise of their number
@@ -32,3 +33,41 @@ class Noisy(Algorithm, abstract=True):
     def constants(self) -> tuple[float, ...]:
         """T."""
         return (self.temperature,)
+
+    # --- for `check` --------------------------------------------------------------------------------------------------
+
+    rows_of_noise: ClassVar[int] = 2
+    """Rows that imply a vector of independent numbers; the last of them begins the next ones."""
+    noise_needs_gradients: ClassVar[bool] = False
+    """Whether they do along g(x) only with ∇U, as it is taken where the noise has moved x already."""
+
+    @abstractmethod
+    def noise_of(self, h: float) -> float:
+        """Return what the numbers of a step that takes the time h are multiplied by, σ."""
+
+    @abstractmethod
+    def gradients_with(
+        self, x: Float64Array, numbers: Float64Array, t0: float, velocity: Float64Array | None
+    ) -> Gradients:
+        """Return the gradients that positions (R, P) imply together with the normal numbers (R − 1, P), as `implied_gradients`."""
+
+    @abstractmethod
+    def implied_noise(self, x: Float64Array, force: Float64Array, h: float) -> tuple[Float64Array, float, float]:
+        """Return what positions and gradients imply of the noise.
+
+        Parameters
+        ----------
+        x : ndarray, shape (rows_of_noise, P)
+            Positions.
+        force : ndarray, shape (rows_of_noise − 1, P)
+            ∇U + λx at all but the last.
+        h : float
+            Time per step.
+
+        Returns
+        -------
+        numbers : ndarray, shape (P,)
+            N(0, 1) each, whatever x[0] is.
+        per_length, per_force : float
+            What a unit of x, and of the last of `force`, adds to them.
+        """
