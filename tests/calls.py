@@ -184,7 +184,7 @@ CALLS = {
     "integrate": (nl.integrate, dict(U=RADIAL, algorithm=nl.Leapfrog(0.1), x0=POINT, steps=2, velocity=None, t0=None, record_every=1, record_params=False, record_sharpness=1, observe={"size": np.linalg.norm}, laws="all", batch_size=None, rng=0, backend="reference", dtype="float64", progress=False, callback=None, on_divergence="record", n_threads=None, input_reduction=None, checkpoint=None, checkpoint_every=None)),
     "law": (nl.law, dict(symmetry="scaling:1", dynamics=nl.ND, summed=False)),
     "Law.formula": (nl.law(nl.Symmetry(ROTATION), nl.ND).formula, dict(format="text")),
-    "memory": (nl.memory, dict(U=U, steps=2, networks=None, record_every=1, record_params=False, laws="all", batch_size=None, dtype="float64", n_threads=None, input_reduction=None, algorithm=nl.Adam(0.1))),
+    "memory": (nl.memory, dict(U=U, steps=2, networks=None, record_every=1, record_params=False, record_sharpness=2, observe={"sum": np.sum}, laws="all", batch_size=None, dtype="float64", n_threads=None, input_reduction=None, algorithm=nl.Adam(0.1))),
     "rebalance": (nl.rebalance, dict(network=NET, theta=THETA, targets={"scaling:1": np.zeros(3)})),
     "parametrization": (nl.parametrization, dict(network=MSE, kind="mup", lr=0.1, rng=0, scheme="lecun", bias_std=0.0)),
     "invariants": (nl.invariants, dict(U=ORTHOGONAL)),

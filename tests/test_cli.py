@@ -694,6 +694,18 @@ def test_settings_take_the_place_of_the_configurations(config, tmp_path, capsys)
     assert "has results of another run" in capsys.readouterr().err
 
 
+def test_sharpness_is_said_and_drawn(config, tmp_path, capsys):
+    more = ("--set", "run.record_sharpness=2", "--set", 'output.plots=["sharpness"]', "--set", "run.steps=6")
+    assert run(config(), tmp_path, *more) == 0
+    (found,) = (tmp_path / "out").glob("*.npz")
+    assert found.with_name(f"{found.stem}-sharpness.png").stat().st_size > 1000
+    values = nl.load(found).observed["sharpness"]
+    first, last = (f"{v[1]:.4g} … {v[0]:.4g}" for v in (values[0], values[-1]))
+    assert f"sharpness {first} → {last}" in capsys.readouterr().out
+    assert run(config(), tmp_path, *more[2:]) == 2  # without record_sharpness there is nothing to draw
+    assert "plots[0]='sharpness' is not known" in capsys.readouterr().err
+
+
 def test_weights_and_a_balanced_start_are_set(config, tmp_path):
     path, found = config(), {}
     for name, more in {

@@ -73,6 +73,10 @@ SMALL, MIDDLE, LARGE = [4, 8, 8, 3], [64, 64, 32, 10], [784, 256, 128, 10]
         (LARGE, 64, 3, {"input_reduction": True}),
         (LARGE, 900, 3, {"input_reduction": True, "laws": None, "rank": 8}),
         (MIDDLE, 32, 100, {"input_reduction": True, "laws": None, "record_params": True}),
+        (SMALL, 32, 3000, {"laws": None, "observe": {"W": np.copy}}),
+        (MIDDLE, 64, 2, {"laws": None, "record_sharpness": 1}),
+        (MIDDLE, 2000, 2, {"laws": None, "record_sharpness": 1, "loss": "mse"}),
+        (MIDDLE, 64, 1, {"laws": None, "record_sharpness": 12}),
         (SMALL, 32, 40, {"networks": 64}),
         (SMALL, 32, 40, {"networks": 64, "record_params": True, "laws": None}),
         (MIDDLE, 2000, 2, {"networks": 8, "n_threads": 2, "laws": None}),
@@ -99,7 +103,7 @@ def test_every_argument_counts():
     plain = nl.memory(U, 20, n_threads=1)
     for options in (
         {"networks": 2}, {"record_every": 2}, {"record_params": True}, {"laws": None}, {"laws": ["scaling:1"]},
-        {"batch_size": 10}, {"dtype": "float32"}, {"n_threads": 2}, {"input_reduction": True},
+        {"record_sharpness": 1}, {"observe": {"sum": np.sum}}, {"batch_size": 10}, {"dtype": "float32"}, {"n_threads": 2}, {"input_reduction": True},
     ):  # fmt: skip
         assert nl.memory(U, 20, **{"n_threads": 1, **options}) != plain, options
     assert nl.memory(U, 2000, n_threads=1) > 1.9 * nl.memory(U, 1000, n_threads=1) - 2**20

@@ -85,6 +85,52 @@ def test_a_run(run, tmp_path):
     assert len(page) < 120_000
 
 
+def plots_of(page):
+    """The plotted curves by the caption of their plot."""
+    found = re.findall(r'<figure data-curves="(.*?)"><figcaption>(.*?)</figcaption>', page)
+    return {html.unescape(name): json.loads(html.unescape(data)) for data, name in found}
+
+
+def test_what_was_observed(run):
+    net, U = problem()
+    functions = {
+        "size": np.linalg.norm,
+        "rows of W2": lambda x: net.unpack(x)["W2"],
+        "singular values": lambda x: np.linalg.svd(net.unpack(x)["W1"])[1],
+    }
+    options = {"record_every": 5, "record_sharpness": 2, "observe": functions}
+    watched = nl.integrate(U, nl.GD(0.5), net.init(rng=0), 20, **options)
+    page = nl.report(watched)
+    assert "Observed" in text_of(page)
+    drawn = plots_of(page)
+    sharpness = {c["label"]: c["y"] for c in drawn["sharpness"]["curves"]}
+    assert list(sharpness) == ["sharpness[0]", "sharpness[1]", "2/η"]
+    np.testing.assert_allclose(sharpness["sharpness[0]"], watched.observed["sharpness"][:, 0], rtol=1e-5)
+    assert set(sharpness["2/η"]) == {4.0}
+    assert [c["label"] for c in drawn["rows of W2"]["curves"]] == ["median", "smallest", "largest"]  # of 18 components
+    np.testing.assert_allclose(
+        drawn["rows of W2"]["curves"][2]["y"], watched.observed["rows of W2"].max(axis=(1, 2)), rtol=1e-5
+    )
+    assert len(drawn["singular values"]["curves"]) == 4
+    assert f"{watched.observed['size'][-1]:.4g}" in text_of(page)
+    moving = nl.integrate(U, nl.Leapfrog(0.1), net.init(rng=0), 5, record_sharpness=1)
+    assert [c["label"] for c in plots_of(nl.report(moving))["sharpness"]["curves"]] == [
+        "run"
+    ]  # 2/η is of gradient descent
+    assert "Observed" not in text_of(nl.report(run))
+    assert plots_of(nl.report(run))["Loss"]["xlabel"] == "t"
+
+
+def test_what_an_ensemble_observed():
+    net, U = problem()
+    X0 = np.stack([net.init(rng=e) for e in range(3)])
+    runs = nl.ensemble(U, [nl.GD(0.1 * (e + 1)) for e in range(3)], X0, 8, observe={"size": np.linalg.norm})
+    drawn = plots_of(nl.report(runs))["size"]
+    assert drawn["xlabel"] == "step"  # times differ
+    np.testing.assert_allclose(drawn["curves"][0]["y"], np.median(runs.observed["size"], axis=0), rtol=1e-5)
+    np.testing.assert_allclose(drawn["curves"][0]["x"], runs.step[0])
+
+
 def test_a_law_that_is_broken_is_said_so(run):
     law = run.laws["scaling:1"]
     spoilt = dataclasses.replace(law, discrete_residual=law.discrete_residual + 1e-8)

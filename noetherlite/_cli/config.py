@@ -31,6 +31,7 @@ from .._run.checkpoint import interval
 from .._run.ensemble import ensemble
 from .._run.integrate import integrate
 from .._run.memory import memory
+from .._run.observe import SHARPNESS
 from .._symmetry.find import watched
 from . import rates
 from .signatures import call, keys, printable, shown, unknown
@@ -58,7 +59,7 @@ NOT_IN_RUN = (
 )
 # The key of [run] that is no argument of `ensemble`: the number of networks, each with its own initial parameters.
 MEMBERS = {"members": Parameter("members", Parameter.KEYWORD_ONLY, default=None, annotation=int | None)}
-_PROBLEM_KEYS = ("laws", "batch_size", "input_reduction")
+_PROBLEM_KEYS = ("laws", "batch_size", "input_reduction", "record_sharpness")
 _MOST_MEMBERS = 1_000_000
 
 
@@ -71,7 +72,7 @@ class Output:
     name : str
         Stem of the file names: letters, digits, "_" and "-", so that it cannot name another folder.
     plots : sequence of str
-        "loss", "energy", "residuals" and names of laws.
+        "loss", "energy", "residuals", names of laws, and "sharpness" where [run] has record_sharpness.
     """
 
     name: str = "run"
@@ -82,7 +83,7 @@ class Output:
             raise ValueError(f"name={checks.describe(self.name)}: expected up to 100 letters, digits, '_' and '-'")
 
     def check(self, laws: Sequence[str], several: bool) -> None:
-        """Raise a ValueError for a plot that a run with these laws, or an ensemble, does not have."""
+        """Raise a ValueError for a plot that a run with these laws and observables, or an ensemble, does not have."""
         choices = PLOTS[:1] if several else [*PLOTS, *laws]
         for i, plot in enumerate(self.plots):
             checks.one_of(plot, f"plots[{i}]", choices)
@@ -154,7 +155,8 @@ class Config:
         planned = self._plan(U, algorithms, networks)
         started = self._start(None if planned is None else U, algorithms, networks)
         laws = None if U is None or planned is None else planned.laws
-        output = self._output(laws, networks is not None)
+        sharpness = [SHARPNESS] if "record_sharpness" in self._sections["run"] else []
+        output = self._output(None if laws is None else [*laws, *sharpness], networks is not None)
         self.finish()
         assert U  # `finish` has raised if it is missing
         assert planned
@@ -274,8 +276,6 @@ class Config:
             checks.generator(values.get("rng", 0))
             if "checkpoint_every" in values:
                 interval(values["checkpoint_every"])
-            if (k := values.get("record_sharpness")) is not None:
-                checks.integer(k, "record_sharpness", minimum=1, maximum=problem.n_params)
             laws = watched(problem, values.get("laws", "all"), "batch_size" in values) if U is not None else []
             return _RunSection(values, [s.name for s in laws], n_bytes)
 

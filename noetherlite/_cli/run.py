@@ -17,6 +17,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.files import present
+from .._base.types import Array
 from .._motion.algorithms import ALGORITHMS
 from .._problem.network import Network
 from .._run.checkpoint import CheckpointError, begun_as, unfinished
@@ -235,6 +236,8 @@ def _run_and_report(
 def _plot(trajectory: Trajectory, name: str, axes: Axes) -> None:
     if name in PLOTS:
         getattr(plots, name)(trajectory, axes)
+    elif name in trajectory.observed:
+        trajectory.plot_observed(name, axes)
     else:
         plots.law(trajectory, name, ax=axes)
 
@@ -254,6 +257,7 @@ def summary(trajectory: Trajectory) -> dict[str, Any]:
         "status": trajectory.status,
         "message": trajectory.message,
         "loss": {"start": _extremes(row[0] for row in finite), "end": _extremes(row[-1] for row in finite)},
+        "observed": {name: _ends(values, loss.shape) for name, values in trajectory.observed.items()},
         "laws": {
             name: {
                 "components": int(np.prod(law.quantity.shape[law.t.ndim :])),
@@ -272,6 +276,15 @@ def _extremes(values: Iterable[float]) -> list[float]:
     return [min(numbers), max(numbers)] if numbers else []
 
 
+def _ends(values: Array, records: tuple[int, ...]) -> dict[str, list[float]]:
+    """Return the extremes of an observable's first and last values that are known."""
+    known = [row[np.isfinite(row).all(axis=1)] for row in values.reshape(*records, -1)]
+    return {
+        name: _extremes(value for row in known if len(row) for value in row[i])
+        for name, i in (("start", 0), ("end", -1))
+    }
+
+
 def _describe_verdicts(laws: dict[str, dict[str, Any]]) -> str:
     """Return the verdicts as text: "all laws hold", or the names by verdict; '' without laws."""
     named = {verdict: [name for name, law in laws.items() if law["verdict"] == verdict] for verdict in VERDICTS}
@@ -280,11 +293,15 @@ def _describe_verdicts(laws: dict[str, dict[str, Any]]) -> str:
     return "".join(f"; {verdict}: {', '.join(names)}" for verdict, names in named.items() if names)
 
 
+def _course(values: Mapping[str, list[float]]) -> str:
+    """Return first and last values as text."""
+    return " → ".join(" … ".join(dict.fromkeys(f"{v:.4g}" for v in values[key])) or "none" for key in ("start", "end"))
+
+
 def _print(report: dict[str, Any]) -> None:
-    start, end = (
-        " … ".join(f"{v:.4g}" for v in dict.fromkeys(report["loss"][key])) or "none" for key in ("start", "end")
-    )
-    print(f"{report['message']}; loss {start} → {end}{_describe_verdicts(report['laws'])}")
+    print(f"{report['message']}; loss {_course(report['loss'])}{_describe_verdicts(report['laws'])}")
+    for name, values in report["observed"].items():
+        print(f"{name} {_course(values)}")
     if report["laws"]:
         head = ("law", "components", "max |residual|", "max |discrete residual|", "verdict")
         rows = [

@@ -11,6 +11,7 @@ from .._base.floating import underflowing, unit
 from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._kernels import reference
 from .analytic import Analytic
+from .network import NetworkPotential
 from .potentials import KernelPotential, Potential, is_potential
 
 # The imaginary step, in units of |x|: its square is below round-off, and what is proportional to it far above the smallest number.
@@ -158,3 +159,16 @@ def complex_gradient(U: Potential) -> Callable[[Array], Array]:
         )
     problem = U.problem()
     return lambda x: np.asarray(reference.value_and_gradient(problem, x)[1])
+
+
+def sharpness_bytes(U: Potential, k: int) -> int:
+    """Return the bytes that `sharpness` takes at one point, k eigenvalues: ARPACK's vectors and those of a Hessian–vector product."""
+    P = U.n_params
+    if P <= _DENSE or k > P // 2:
+        return 3 * 8 * P**2
+    vectors = min(P, max(2 * k + 1, 20))  # of Lanczos' method; copied where eigenvectors are made
+    passes = 0
+    if isinstance(U, NetworkPotential):
+        n_0, *widths = U.network.widths
+        passes = 16 * U.n_samples * (n_0 + 2 * sum(widths) + 2 * max(widths))  # of complex numbers
+    return 8 * P * vectors + max(8 * P * (vectors + 5 + k), 8 * P * 16 + passes)

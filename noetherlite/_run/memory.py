@@ -14,6 +14,7 @@ from .._problem.blocks import blocks_of
 from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import NoetherSymmetry
 from .._symmetry.find import watched
+from .observe import Observe, observed_bytes
 from .plan import Plan, n_records
 
 
@@ -24,6 +25,8 @@ def memory(
     networks: int | None = None,
     record_every: int = 1,
     record_params: bool = False,
+    record_sharpness: int | None = None,
+    observe: Observe | None = None,
     laws: str | Sequence[str | NoetherSymmetry] | None = "all",
     batch_size: int | None = None,
     dtype: str = "float64",
@@ -46,6 +49,10 @@ def memory(
 
         tiles = s (n_T T (n_0 + n_L) + m T (2 Σ_h n_h + max_h n_h) + (q + 1) P) + 8 n_T T,
 
+    With `observe` and `record_sharpness` of K' numbers, 8 R K' more in a. k eigenvalues of the Hessian need at one point
+    8P ν + max(8P (ν + 5 + k), 128P + 16N (n_0 + 2 Σ n_h + 2 max n_h)) more beside b, Lanczos' ν = max(2k + 1, 20) vectors of P numbers and passes of
+    complex numbers, or 24P² where all of it is made (P ≤ 64 or k > P/2). What the functions allocate themselves is not counted.
+
     n_L for "mse" (n_L + 1 with weights) and the last term, labels, for "nll", P where q > 1; twice with minibatches. In float32 the data are
     converted: s N (n_0 + n_L) more. `input_reduction` puts r coordinates in the place of n_0 inputs: fewer parameters in b, and
     8r (N + 3n_1) + 8 (n_0 n_1 + P) + sP more, and 8r n_0 for a basis that is not the samples. An `algorithm` with a second moment, such as
@@ -59,9 +66,9 @@ def memory(
         Steps of the run.
     networks : int, optional
         E, the networks of an `ensemble`; a single run by default.
-    record_every, record_params, laws, batch_size, dtype, n_threads, input_reduction
+    record_every, record_params, record_sharpness, observe, laws, batch_size, dtype, n_threads, input_reduction
         As for `integrate` and `ensemble`. Laws given as objects, and "rotation", are verified, and the reduction is chosen, as
-        they do: this takes as long as the preparation of a run.
+        they do: this takes as long as the preparation of a run. Functions are called once, at random parameters, for the shape of their values.
     algorithm : Algorithm, optional
         That of the run. `Adam`, `RMSProp` and `AdaGrad` keep a number more for each parameter, which is counted where it is given.
 
@@ -92,6 +99,7 @@ def memory(
         checks.instance(algorithm, "algorithm", Algorithm, "an Algorithm such as nl.GD(0.1)")
     available = threads(n_threads)
     record_params = checks.boolean(record_params, "record_params")
+    seen, looking = observed_bytes(U, observe, record_sharpness)
     E = 1 if networks is None else checks.integer(networks, "networks", minimum=1)
     plan = Plan(
         U,
@@ -100,7 +108,7 @@ def memory(
         backend="auto",
         dtype=checks.dtype_name(dtype),
         steps=steps * E,
-        reduce=False if input_reduction is None and record_params else input_reduction,
+        reduce=False if input_reduction is None and (record_params or seen) else input_reduction,
         moving=False,
     )
     available = available if plan.compiled else 1
@@ -112,10 +120,10 @@ def memory(
     streams = 8 * plan.n_samples * (E if plan.batch else 1)  # without minibatches it is one for all
     needs = (algorithm.method.has_moment, algorithm.work(plan.n_params, blocks_of(U))) if algorithm else (False, 0)
     state = plan.state(1, with_moment=needs[0], work=needs[1])
-    run = 16 * P + _array_bytes(state) + R * (24 + 32 * K) + in_memory
+    run = 16 * P + _array_bytes(state) + R * (24 + 32 * K + seen) + in_memory
     result = R * (74 + 56 * K + 10 * int(components.max())) + s * P * (1 if plan.reduction is None else 2)
     common = _converted_bytes(plan) + _reduction_bytes(plan, E * R if record_params else 0)
-    return common + streams + E * run + max(lanes * _tile_bytes(plan, available // lanes), E * result)
+    return common + streams + E * run + max(lanes * _tile_bytes(plan, available // lanes) + looking, E * result)
 
 
 def _tile_bytes(plan: Plan, n_threads: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Array, ArrayLike
+from .._problem.points import random_point
 from .._problem.potentials import Potential
-from .._problem.sharpness import sharpness
+from .._problem.sharpness import sharpness, sharpness_bytes
 
 SHARPNESS = "sharpness"
 
@@ -73,3 +75,16 @@ def _sharpness(U: Potential, x: Array, k: int) -> Array:
         return sharpness(U, np.asarray(x, np.float64), k)
     except ValueError:  # a run is worth more than one of its numbers
         return np.full(k, np.nan)
+
+
+def observed_bytes(U: Potential, observe: Observe | None, record_sharpness: int | None) -> tuple[int, int]:
+    """Return the bytes of the observables of a record, and those that their evaluation takes for a while.
+
+    The shapes of what functions return are found at random parameters.
+    """
+    shapes = Observables(U, random_point(U, np.random.default_rng(0)), observe, None).shapes if observe else {}
+    numbers = sum(math.prod(shape) for shape in shapes.values())
+    if record_sharpness is None:
+        return 8 * numbers, 0
+    k = checks.integer(record_sharpness, "record_sharpness", minimum=1, maximum=U.n_params)
+    return 8 * (numbers + k), sharpness_bytes(U, k)

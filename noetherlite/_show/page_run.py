@@ -19,8 +19,9 @@ from .._symmetry.discrete import exact_law, legend
 from .._symmetry.family import Family
 from .._symmetry.formulas import law as law_of
 from .._symmetry.records import LawRecord
+from . import page_observed
 from .page_plots import Curve, plot
-from .page_tables import flat, table
+from .page_tables import flat, span, table
 
 
 def heading(run: Trajectory) -> str:
@@ -56,14 +57,17 @@ def body(run: Trajectory) -> Iterable[str]:
     algorithm = _algorithm(run)
     loss = np.atleast_2d(run.loss)
     recorded = np.isfinite(loss).any()
-    course = f"loss {_span(loss[:, 0])} → {_span(_last_losses(loss))}" if recorded else "no loss was recorded"
+    course = f"loss {span(loss[:, 0])} → {span(_last_losses(loss))}" if recorded else "no loss was recorded"
     yield f'<p class="lead">{html.escape(run.message)}; {course}; {run.n_gradients:,} gradients.</p>'
     yield "<h2>Laws</h2>"
     yield _law_table(run, algorithm) if run.laws else "<p>None was watched: nothing was checked.</p>"
+    if run.observed:
+        yield f"<h2>Observed</h2>{page_observed.ends(run)}"
     yield '<h2>Plots</h2><div class="plots">'
-    yield plot("Loss", "t", "loss", _curves(run, run.loss), log_y=bool((run.loss > 0).all()))
+    yield plot("Loss", page_observed.time_label(run), "loss", _curves(run, run.loss), log_y=bool((run.loss > 0).all()))
     if not np.array_equal(run.energy, run.loss, equal_nan=True):
-        yield plot("Energy", "t", "energy", _curves(run, run.energy))
+        yield plot("Energy", page_observed.time_label(run), "energy", _curves(run, run.energy))
+    yield from page_observed.plots(run, algorithm)
     for name, law in run.laws.items():
         yield plot(f"{name}: largest residuals", "t", "|residual|", _residuals(run, law), log_y=True)
     yield "</div>"
@@ -128,7 +132,7 @@ def _explanations(run: Trajectory, algorithm: Algorithm | None) -> list[str]:
         return [*notes, f"{continuous}."]
     weight = algorithm.dynamics.law_weight(run.t)
     if (weight != 1).any():
-        continuous += f". It carries the factor μ(t), which is {_span(weight)} here"
+        continuous += f". It carries the factor μ(t), which is {span(weight)} here"
     decay = " where there is no weight decay" if algorithm.weight_decay else ""
     shrinks = f". It shrinks with the time per step to the power {algorithm.order} at a fixed final time{decay}."
     return [*notes, legend(algorithm), continuous + shrinks]
@@ -172,17 +176,7 @@ def _formula(run: Trajectory, name: str, algorithm: Algorithm) -> str:
 
 def _curves(run: Trajectory, values: Float64Array) -> dict[str, Curve]:
     """Return the curve of a run, or median and extremes of an ensemble's."""
-    if not run.members:
-        return {"run": Curve(run.t, values)}
-    rows = np.isfinite(values).any(axis=0)
-    t, shown = run.t[0, rows], values[:, rows]
-    equal = bool((run.t == run.t[0]).all())
-    x = t if equal else run.step[0, rows].astype(float)
-    return {
-        "median": Curve(x, np.nanmedian(shown, axis=0)),
-        "smallest": Curve(x, np.nanmin(shown, axis=0)),
-        "largest": Curve(x, np.nanmax(shown, axis=0)),
-    }
+    return page_observed.extremes(run, values) if run.members else {"run": Curve(run.t, values)}
 
 
 def _residuals(run: Trajectory, law: LawRecord) -> dict[str, Curve]:
@@ -199,10 +193,6 @@ def _residuals(run: Trajectory, law: LawRecord) -> dict[str, Curve]:
 def _last_losses(loss: Float64Array) -> Float64Array:
     """Return the last finite loss of each network."""
     return np.array([row[np.isfinite(row)][-1] if np.isfinite(row).any() else np.nan for row in loss])
-
-
-def _span(values: Float64Array) -> str:
-    return " … ".join(dict.fromkeys(f"{v:.4g}" for v in (np.nanmin(values), np.nanmax(values))))
 
 
 def _code(run: Trajectory) -> str:

@@ -8,6 +8,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
+import numpy as np
+
+from .._base.types import Float64Array
+
 VERDICTS = {"holds": "holds", "broken": "broken", "not decidable": "undecided"}  # verdicts and their CSS classes
 
 
@@ -63,3 +67,8 @@ def flat(specification: Mapping[str, Any], prefix: str = "") -> list[tuple[str, 
             text = json.dumps(value, ensure_ascii=False, default=str)
             rows.append((prefix + key, text if len(text) <= 400 else f"{text[:397]}…"))
     return rows
+
+
+def span(values: Float64Array) -> str:
+    """Return the smallest and the largest of values as text, or one where they are written alike."""
+    return " … ".join(dict.fromkeys(f"{v:.4g}" for v in (np.nanmin(values), np.nanmax(values))))
