@@ -1,90 +1,180 @@
-"""Elementary functions of the kernels: within two units in the last place of exact values, and no calls in their loops."""
+"""Elementary functions of the kernels: within two units in the last place of exact values, and no calls in the loops made of them."""
 
+import math
 import re
 
 import numba
 import numpy as np
 import pytest
 
-from noetherlite._kernels import elementary, pointwise
-from noetherlite._kernels.cpu import loops
+import noetherlite as nl
+from noetherlite._kernels import elementary, pointwise, powers
+from noetherlite._kernels.cpu import loops, tiles
+from noetherlite._kernels.functions import ACTIVATIONS
 from noetherlite._kernels.jit import inlined
+from noetherlite._problem.catalogue import CATALOGUE
 
 mpmath = pytest.importorskip("mpmath", reason="the exact values")
-NEAR, WIDE = (-1.5, 1.5), (-600.0, 600.0)
-# Exact value, ranges, and the values at −∞ and ∞.
+NEAR, WIDE, SINGLE = (-1.5, 1.5), (-600.0, 600.0), (-80.0, 80.0)
+# Exact value, ranges in double and in single precision (none where that is computed in doubles), and the values at −∞ and ∞.
 FUNCTIONS = {
-    "expm1": (mpmath.expm1, [NEAR, (-39, 700)], (-1.0, None)),
-    "tanh": (mpmath.tanh, [NEAR, (-8, 8)], (-1.0, 1.0)),
-    "logistic": (lambda z: 1 / (1 + mpmath.exp(-z)), [NEAR, WIDE], (0.0, 1.0)),
-    "log1p": (mpmath.log1p, [(0, 1), (0, 1e-3)], None),
-    "softplus": (lambda z: mpmath.log1p(mpmath.exp(z)), [NEAR, WIDE], (0.0, np.inf)),
-    "erf": (mpmath.erf, [NEAR, (-7, 7)], (-1.0, 1.0)),
-    "sin": (mpmath.sin, [NEAR, (-1e6, 1e6)], None),
-    "cos": (mpmath.cos, [NEAR, (-1e6, 1e6)], None),
+    "exp": (mpmath.exp, [NEAR, WIDE], [NEAR, SINGLE], (0.0, None)),
+    "expm1": (mpmath.expm1, [NEAR, (-39, 700)], [NEAR, (-39, 80)], (-1.0, None)),
+    "tanh": (mpmath.tanh, [NEAR, (0.5, 0.6), (-8, 8)], [NEAR, (0.5, 0.6), (-8, 8)], (-1.0, 1.0)),
+    "logistic": (lambda z: 1 / (1 + mpmath.exp(-z)), [NEAR, (-3, -1), WIDE], [NEAR, (-3, -1), SINGLE], (0.0, 1.0)),
+    "log1p": (mpmath.log1p, [(0, 1), (0, 1e-3)], [(0, 1), (0, 1e-3)], None),
+    "softplus": (lambda z: mpmath.log1p(mpmath.exp(z)), [NEAR, WIDE], [NEAR, SINGLE], (0.0, np.inf)),
+    "erf": (mpmath.erf, [NEAR, (-7, 7)], [NEAR, (-5, 5)], (-1.0, 1.0)),
+    "sin": (mpmath.sin, [NEAR, (-1e6, 1e6)], None, None),
+    "cos": (mpmath.cos, [NEAR, (-1e6, 1e6)], None, None),
+    "log": (mpmath.log, [(0.5, 2), (1e-300, 1e300)], [(0.5, 2), (1e-30, 1e30)], None),
+    "power": (lambda z: z ** mpmath.mpf(2.5), [(0.5, 2), (1e-90, 1e90)], [(0.5, 2), (1e-10, 1e10)], None),
 }
+BOTH = [
+    (name, kind) for name in FUNCTIONS for kind in (np.float64, np.float32) if kind is np.float64 or FUNCTIONS[name][2]
+]
 
 
-def units(name, f):
+def function(name):
+    if name == "power":
+        return lambda z: powers.power(z, type(z)(2.5))
+    return getattr(elementary, name, None) or getattr(powers, name)
+
+
+def units(f, exact, ranges, kind):
     """The largest error in units of the exact value's last place, at random points and at small ones."""
-    exact, ranges, _ = FUNCTIONS[name]
     rng = np.random.default_rng(0)
-    z = np.concatenate([rng.uniform(*ends, 300) for ends in ranges] + [rng.uniform(*ranges[0], 50) * 1e-7])
-    if name in ("sin", "cos"):
-        z = np.concatenate([z, 0.5 * np.pi * np.arange(-30, 30)])  # near their zeros, too
+    z = [rng.uniform(*ends, 200) for ends in ranges]
+    if exact in (mpmath.sin, mpmath.cos):
+        z.append(0.5 * np.pi * np.arange(-30, 30))  # near their zeros, too
+    if exact is mpmath.log or ranges[0][0] == 0.5:
+        z += [np.exp(rng.uniform(*np.log(ends), 100)) for ends in ranges]
+    else:
+        z.append(rng.uniform(*ranges[0], 50) * 1e-7)
     largest = 0.0
     with mpmath.workprec(160):
-        for point in z:
+        for point in np.concatenate(z).astype(kind):
             want = exact(mpmath.mpf(float(point)))
-            largest = max(largest, float(abs(float(f(point)) - want) / max(np.spacing(abs(float(want))), 1e-300)))
+            unit = max(float(np.spacing(kind(abs(float(want))))), 1e-300)
+            largest = max(largest, float(abs(mpmath.mpf(float(f(point))) - want) / unit))
     return largest
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_within_two_units_in_the_last_place(name):
-    assert units(name, getattr(elementary, name)) <= 2
+@pytest.mark.parametrize(("name", "kind"), BOTH)
+def test_within_two_units_in_the_last_place(name, kind):
+    exact, *ranges = FUNCTIONS[name][:3]
+    assert units(function(name), exact, ranges[kind is np.float32], kind) <= 2
 
 
-def test_the_measure_sees_three_units():
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_the_measure_sees_three_units(kind):
     """Negative control."""
-    assert units("tanh", lambda z: elementary.tanh(z) * (1 + 3 * np.finfo(float).eps)) > 2
+    wrong = kind(1 + 3 * np.finfo(kind).eps)
+    assert units(lambda z: kind(elementary.tanh(z)) * wrong, mpmath.tanh, [NEAR], kind) > 2
 
 
 @pytest.mark.needs_jit
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_what_is_not_finite(name):
-    f, ends = getattr(elementary, name), FUNCTIONS[name][2]
-    assert np.isnan(f(np.nan))
-    for point, want in zip((-np.inf, np.inf), ends or (None, None), strict=True):
-        assert want is None or f(point) == want
-    assert f(np.float32(0.5)) == f(0.5)
+@pytest.mark.parametrize("p", [0.5, 1.0, 3.0, 100.5])
+def test_other_powers(p):
+    for kind, largest in ((np.float64, 2**9.0), (np.float32, 2**6.0)):
+        ends = (largest ** (-1 / p), largest ** (1 / p))
+        assert units(lambda z, p=p: powers.power(z, type(z)(p)), lambda z, p=p: z ** mpmath.mpf(p), [ends], kind) <= 2
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_what_is_not_finite(kind):
+    for name in FUNCTIONS:
+        f, ends = function(name), FUNCTIONS[name][3]
+        assert np.isnan(f(kind(np.nan)))
+        for point, want in zip((-np.inf, np.inf), ends or (None, None), strict=True):
+            assert want is None or f(kind(point)) == want
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_ends_of_logarithms_and_powers(kind):
+    tiny, inf = np.finfo(kind).tiny, kind(np.inf)
+    assert powers.log(kind(0)) == -np.inf
+    assert powers.log(inf) == np.inf
+    assert np.isnan(powers.log(kind(-1)))
+    assert powers.log(kind(tiny / 8)) == pytest.approx(math.log(float(tiny) / 8), rel=1e-6)  # subnormal
+    assert powers.power(kind(0), kind(0.5)) == 0
+    assert powers.power(kind(-2), kind(0.5)) == 0
+    assert powers.power(kind(0), kind(0)) == 1
+    assert powers.power(inf, kind(0.5)) == np.inf
+    assert powers.power(kind(1e30), kind(50)) == np.inf
+    assert powers.power(kind(1e-30), kind(50)) == 0
 
 
 def test_zeros_have_their_sign():
     for name in ("tanh", "erf"):
-        assert np.signbit(getattr(elementary, name)(-0.0))
+        for kind in (np.float64, np.float32):
+            assert np.signbit(kind(getattr(elementary, name)(kind(-0.0))))
 
 
-def calls(function):
-    """What a loop over a function of one number calls, and whether it has packed arithmetic of doubles."""
-    loop = loops.values(inlined(lambda c, z: function(z)), True)
-    loop.compile((numba.float64, *(numba.typeof(np.empty(0)),) * 2))
-    assembly = next(iter(loop.inspect_asm().values()))
-    body = re.search(r"(?ms)^_ZN\S*activate\S*:$(.*?)^\.Lfunc_end", assembly)[1]  # without the wrapper for Python
-    return re.findall(r"\bcallq?\b.*|\bbl\b.*", body), bool(re.search(r"v?mulpd|v?fmadd\w*pd|fmul\s+v\d+\.2d", body))
+CALL = r"\bcallq?\b.*|\bbl\b.*"
+PACKED = {
+    "float64": r"v?mulpd|v?fn?madd\w*pd|f(?:mul|mla)\s+v\d+\.2d",
+    "float32": r"v?mulps|v?fn?madd\w*ps|f(?:mul|mla)\s+v\d+\.4s",
+}
+CONVERSION = r"cvt(?:ps2pd|pd2ps|ss2sd|sd2ss)|fcvtn|fcvtl"
+
+
+def assembly(loop, dtype):
+    """The machine code of an activation's loop, without the wrapper for Python."""
+    vector = numba.typeof(np.empty(0, dtype))
+    vectors = (vector,) * (3 if loop.__name__.startswith("d_activate") else 2)
+    options = {name: loop.targetoptions[name] for name in ("fastmath", "error_model", "nogil")}
+    anew = numba.njit(**options)(loop.py_func)  # code that comes from disk cannot be read
+    anew.compile((numba.from_dtype(np.dtype(dtype)), *vectors))
+    text = next(iter(anew.inspect_asm().values()))
+    return re.search(r"(?ms)^_ZN\S*activate\S*:$(.*?)^\.Lfunc_end", text)[1]
+
+
+def seen(body, dtype):
+    """What the code calls, whether it has packed arithmetic, and how often it converts between the precisions."""
+    return re.findall(CALL, body), bool(re.search(PACKED[dtype], body)), len(re.findall(CONVERSION, body))
+
+
+DEAR = [name for name, kind in CATALOGUE.items() if kind.flops or name == "repu"]
+QUICK = ["tanh", "repu"]
 
 
 @pytest.mark.needs_jit
-@pytest.mark.parametrize("name", [*FUNCTIONS, "exp"])
-def test_loops_are_vectorised_and_call_nothing(name):
-    assert calls(getattr(elementary, name, pointwise.exp)) == ([], True)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in DEAR])
+def test_loops_are_vectorised_and_call_nothing(name, dtype):
+    sigma = ACTIVATIONS[CATALOGUE[name].code]
+    in_doubles = dtype == "float32" and name in ("sin", "cos")
+    for loop in (loops.values(sigma.value, sigma.in_place), loops.slopes(sigma.slope, sigma.in_place)):
+        calls, packed, conversions = seen(assembly(loop, dtype), "float64" if in_doubles else dtype)
+        assert not calls
+        assert packed
+        assert in_doubles or conversions == 0
 
 
 @pytest.mark.needs_jit
-def test_calls_are_seen():
-    """Negative control: the C library's function of one number."""
-    import math
-
-    found, packed = calls(math.tanh)
-    assert found
+def test_calls_and_conversions_are_seen():
+    """Negative control: the C library's function of one number, and a constant in doubles."""
+    calls, packed, _ = seen(assembly(loops.values(inlined(lambda c, z: math.tanh(z)), True), "float64"), "float64")
+    assert calls
     assert not packed
+    assert seen(assembly(loops.values(inlined(lambda c, z: 0.3 * z * z + z), True), "float32"), "float32")[2] > 0
+
+
+@pytest.mark.needs_jit
+def test_single_precision_is_that_of_the_functions():
+    """A network in float32 differs from one in float64 by what its numbers are rounded by, and is not the rounded one of doubles."""
+    z = np.linspace(-4, 4, 200).astype(np.float32)
+    single = np.array([elementary.tanh(x) for x in z], np.float32)
+    double = np.array([elementary.tanh(np.float64(x)) for x in z])
+    assert np.abs(single - double).max() <= 2 * np.finfo(np.float32).eps
+    assert (single != double.astype(np.float32)).any()
+    assert pointwise.exp(np.float32(0.3)) == pointwise.exp(np.float64(np.float32(0.3)))  # the losses' stays in doubles
+
+
+@pytest.mark.parametrize(("activation", "parts"), [("relu", 1), ("tanh", 2), ("swish(1.0)", 2)])
+def test_threads_share_small_networks_of_dear_activations(activation, parts):
+    U = nl.Network([10, 32, 32, 3], activation).potential(np.zeros((100, 10)), np.arange(100) % 3)
+    assert tiles.empty(U.problem(), 100, 2).values.size == parts

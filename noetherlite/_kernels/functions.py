@@ -28,6 +28,7 @@ class Sigma(NamedTuple):
     value_array: Arrays  # (c, z) ↦ σ, also of complex z where σ is smooth
     slope_array: Arrays  # (c, z) ↦ σ′
     d_parameter_array: Arrays | None  # (c, z) ↦ ∂σ/∂c
+    flops: int = 0  # what σ and σ′ of a number count as, beside the products, where samples are shared out to threads
 
 
 class Loss(NamedTuple):

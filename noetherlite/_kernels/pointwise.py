@@ -66,11 +66,6 @@ def power(z, p):
     return result
 
 
-@inlined
-def logistic(z):
-    return 1 / (1 + exp(-z))
-
-
 # Which samples a gradient is of, and which steps are recorded.
 
 

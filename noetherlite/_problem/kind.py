@@ -61,6 +61,8 @@ class Kind:
     kinked: Callable[[float], bool] | None = None
     # 1 where σ(−z) = σ(z), −1 where σ(−z) = −σ(z), 0 where neither holds; of those that have pieces these decide
     parity: int = 0
+    # what σ and σ′ of a number count as, beside the flops of products, where it is decided whether threads share the samples
+    flops: int = 0
 
     def __post_init__(self) -> None:
         if (self.d_parameter is None) != (self.d_parameter_array is None):
@@ -81,6 +83,7 @@ class Kind:
                 self.sigma_array,
                 self.d_sigma_array,
                 self.d_parameter_array,
+                self.flops,
             ),
         )
 

@@ -223,8 +223,8 @@ class Logistic(_OfSigns, Loss):
     example = "logistic"
     saturates = True
     functions = functions.Loss(
-        value=inlined(lambda c, f, y: elementary.softplus(-y * f)),
-        slope=inlined(lambda c, f, y: -y * elementary.logistic(-y * f)),
+        value=inlined(lambda c, f, y: elementary.softplus(np.float64(-y * f))),
+        slope=inlined(lambda c, f, y: -y * elementary.logistic(np.float64(-y * f))),
         arrays=_logistic,
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import layout
+from ..functions import ACTIVATIONS
 from . import team as cpu_team
 from .intrinsics import LANES
 
@@ -53,7 +54,10 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     widths, dtype = problem.widths, problem.X.dtype
     sizes = widths[1:] * widths[:-1]
     blas = int(sizes.size > 0 and int(sizes.max()) >= BLAS_FROM)
-    parts = 1 if blas else _parts(6 * n * int(sizes.sum()), n)
+    activations = sum(
+        ACTIVATIONS[code].flops * width for code, width in zip(problem.activation, widths[1:], strict=False)
+    )
+    parts = 1 if blas else _parts(n * int(6 * sizes.sum() + activations), n)
     lanes = LANES * 8 // dtype.itemsize
     T = n if blas else lanes * -(-n // (lanes * parts * -(-n // (TILE * parts))))
     n_tiles = -(-n // max(T, 1))  # none without a sample
