@@ -113,7 +113,7 @@ def test_zeros_have_their_sign():
             assert np.signbit(kind(getattr(elementary, name)(kind(-0.0))))
 
 
-CALL = r"\bcallq?\b.*|\bbl\b.*"
+CALL = r"(?m)^\s+(?:callq?|blr?)\s.*"
 PACKED = {
     "float64": r"v?mulpd|v?fn?madd\w*pd|f(?:mul|mla)\s+v\d+\.2d",
     "float32": r"v?mulps|v?fn?madd\w*ps|f(?:mul|mla)\s+v\d+\.4s",
@@ -172,6 +172,19 @@ def test_single_precision_is_that_of_the_functions():
     assert np.abs(single - double).max() <= 2 * np.finfo(np.float32).eps
     assert (single != double.astype(np.float32)).any()
     assert pointwise.exp(np.float32(0.3)) == pointwise.exp(np.float64(np.float32(0.3)))  # the losses' stays in doubles
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("name", ["swish", "gelu", "gelu_tanh"])
+def test_slopes_made_of_the_value_at_zero_and_far_from_it(name):
+    sigma = ACTIVATIONS[CATALOGUE[name].code]
+    for kind in (np.float64, np.float32):
+        for point in (0.0, 1e-320, -1e-320, 1e-40, -1e-30, 1e-29, -1e-3, 0.7, -3.0, 30.0, -30.0):
+            z = kind(point)
+            want = sigma.slope_array(1.0, np.array([float(z)]))[0]
+            found = sigma.slope(kind(1), z, kind(sigma.value(kind(1), z)))
+            # Roundings, of which that of s is multiplied by z.
+            assert found == pytest.approx(want, rel=0, abs=8 * float(np.finfo(kind).eps) * max(1, abs(point)))
 
 
 @pytest.mark.parametrize(("activation", "parts"), [("relu", 1), ("tanh", 2), ("swish(1.0)", 2)])

@@ -1,5 +1,6 @@
 """What is in one place: every algorithm, activation, loss and symmetry in its table has all that the package asks of it."""
 
+import math
 import re
 from pathlib import Path
 
@@ -317,8 +318,10 @@ def test_machine_code_is_said_by_what_it_is_made_of(bent):
 @pytest.mark.needs_jit
 def test_loops_over_samples_are_vectorised():
     """The assembly of the loops: packed arithmetic, and no call of a function of one number."""
-    for name, calls in (("relu", False), ("swish(1.0)", False), ("repu(1.5)", True)):  # a power is a call: the control
-        sigma = functions.ACTIVATIONS[parse(name).code]
+    control = nl.Activation.custom(lambda z: math.tanh(z), lambda z: 1 - math.tanh(z) ** 2)
+    activations = [(parse(name), False) for name in ("relu", "swish(1.0)", "repu(1.5)")]
+    for activation, calls in [*activations, (control, True)]:
+        sigma = functions.ACTIVATIONS[activation.code]
         vector = numba.typeof(np.empty(0))
         for loop, n in ((loops.values(sigma.value, sigma.in_place), 2), (loops.slopes(sigma.slope, sigma.in_place), 3)):
             afresh = numba.jit(**loop.targetoptions)(loop.py_func)  # of code from the cache numba shows no assembly

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from .._base import checks
-from .._kernels import elementary, pointwise, powers
-from .._kernels.jit import scalar
-from . import normal_means
+from .._kernels import elementary, pointwise
+from . import normal_means, scalars
 from .kind import Array, Kind, Pieces
 
 # --- parameters ---
@@ -59,37 +58,7 @@ def _integer_power(value: float, inside: str, text: str) -> float:
 # 100 samples is shared by two threads, as measured to be right, and the sums of networks without such functions stay as they are.
 _SHARED = 400
 
-# --- functions of more than a line: of numbers, then of arrays ---
-
-
-def _repu(c: float, z: float) -> Any:
-    number = type(z)
-    value = z * z if c == 2 else powers.power(z, number(c))
-    return number(0) if z < 0 else value
-
-
-def _d_repu(c: float, z: float, a: float) -> Any:
-    number = type(z)
-    value = number(c) * (z if c == 2 else powers.power(z, number(c - 1)))
-    return value if z > 0 else number(0)
-
-
-@scalar
-def _ratio(a: float, z: float) -> Any:
-    """Return s of a = z s(z), s(0) = ½, without computing it anew."""
-    number = type(z)
-    return number(0.5) if abs(z) < number(1e-30) else a / z
-
-
-def _d_swish(c: float, z: float, a: float) -> Any:
-    number = type(z)
-    s = _ratio(a, z)
-    return s + number(c) * a * (number(1) - s)
-
-
-def _swish_by_beta(c: float, z: float) -> Any:
-    s = elementary.logistic(c * z)
-    return z * z * s * (type(z)(1) - s)
+# --- functions of arrays of more than a line ---
 
 
 def _logistic(z: Array) -> Array:
@@ -112,30 +81,7 @@ def _swish_by_beta_array(c: Any, z: Array) -> Array:
     return np.asarray(z * z * s * (1 - s))
 
 
-_CUBIC, _SCALE = 0.044715, math.sqrt(2 / math.pi)  # of GELU's approximation by tanh
-_HALF_ROOT, _NORMAL, _TWO_OVER_ROOT_PI = math.sqrt(0.5), math.sqrt(0.5 / math.pi), 2 / math.sqrt(math.pi)
-
-
-def _gelu(c: float, z: float) -> Any:
-    number = type(z)
-    return number(0.5) * z * (number(1) + elementary.erf(number(_HALF_ROOT) * z))
-
-
-def _d_gelu(c: float, z: float, a: float) -> Any:
-    number = type(z)
-    return _ratio(a, z) + number(_NORMAL) * z * elementary.exp(number(-0.5) * z * z)
-
-
-def _gelu_tanh(c: float, z: float) -> Any:
-    number = type(z)
-    return number(0.5) * z * (number(1) + elementary.tanh(number(_SCALE) * (z + number(_CUBIC) * z * z * z)))
-
-
-def _d_gelu_tanh(c: float, z: float, a: float) -> Any:
-    number = type(z)
-    s = _ratio(a, z)
-    inner = number(_SCALE) * (number(1) + number(3 * _CUBIC) * z * z)
-    return s + number(2) * a * (number(1) - s) * inner
+_TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
 
 def _erf(z: Array) -> Array:
@@ -149,12 +95,12 @@ def _density(z: Array) -> Array:
 
 
 def _gelu_tanh_array(z: Array) -> Array:
-    return np.asarray(np.tanh(_SCALE * (z + 0.044715 * z**3)))
+    return np.asarray(np.tanh(scalars.SCALE * (z + 0.044715 * z**3)))
 
 
 def _d_gelu_tanh_array(c: Any, z: Array) -> Array:
     t = _gelu_tanh_array(z)
-    return np.asarray((1 + t) / 2 + z / 2 * (1 - t**2) * _SCALE * (1 + 3 * 0.044715 * z**2))
+    return np.asarray((1 + t) / 2 + z / 2 * (1 - t**2) * scalars.SCALE * (1 + 3 * 0.044715 * z**2))
 
 
 def _softplus_array(c: Any, z: Array) -> Array:
@@ -221,8 +167,8 @@ CATALOGUE = {
     ),
     "repu": Kind(
         examples=("repu(3)",),
-        sigma=_repu,
-        d_sigma=_d_repu,
+        sigma=scalars.repu,
+        d_sigma=scalars.d_repu,
         sigma_array=lambda c, z: np.where(z.real < 0, 0, z) ** (int(c) if c == int(c) else c),
         d_sigma_array=lambda c, z: np.where(z > 0, c * np.maximum(z, 0) ** (c - 1), 0.0),
         parameter=_power,
@@ -233,10 +179,10 @@ CATALOGUE = {
         examples=("swish", "swish(1.0)"),
         flops=_SHARED,
         sigma=lambda c, z: z * elementary.logistic(c * z),
-        d_sigma=_d_swish,
+        d_sigma=scalars.d_swish,
         sigma_array=_swish_array,
         d_sigma_array=_d_swish_array,
-        d_parameter=_swish_by_beta,
+        d_parameter=scalars.swish_by_beta,
         d_parameter_array=_swish_by_beta_array,
         parameter=_any,
         mean_rule="trapezoidal",
@@ -268,8 +214,8 @@ CATALOGUE = {
         examples=("gelu",),
         flops=_SHARED,
         mean_rule="hermite",
-        sigma=_gelu,
-        d_sigma=_d_gelu,
+        sigma=scalars.gelu,
+        d_sigma=scalars.d_gelu,
         sigma_array=lambda c, z: z * (1 + _erf(z / math.sqrt(2))) / 2,
         d_sigma_array=lambda c, z: (1 + _erf(z / math.sqrt(2))) / 2 + z * _density(z),
     ),
@@ -277,8 +223,8 @@ CATALOGUE = {
         examples=("gelu_tanh",),
         flops=_SHARED,
         mean_rule="hermite",
-        sigma=_gelu_tanh,
-        d_sigma=_d_gelu_tanh,
+        sigma=scalars.gelu_tanh,
+        d_sigma=scalars.d_gelu_tanh,
         sigma_array=lambda c, z: z * (1 + _gelu_tanh_array(z)) / 2,
         d_sigma_array=_d_gelu_tanh_array,
     ),
