@@ -43,7 +43,7 @@ RIGHT = {
     "CommitteeMachine.teacher_readout": "None", "CommitteeMachine.trained_readout": "True", "LogSumExp.A": "row-",
     "MatrixFactorization.target": "row-", "PhaseRetrieval.A": "of-complex", "TensorDecomposition.target": "axis+ row-",
     "initial_accumulator": NOT_NEGATIVE, "gradient_norm": POSITIVE, "Network.init.scale": POSITIVE, "Invariant.record.params": "row-", "clip": "None " + POSITIVE, "decoupled": "True", "nesterov": "True", "first_step_damped": "True",
-    "momentum_buffer": "None", "exp_avg": "None", "exp_avg_sq": "None",
+    "momentum_buffer": "None", "exp_avg": "None", "exp_avg_sq": "None", "noise_key": "None 0",
     "memory.algorithm": "None", "SteepestDescent.p": POSITIVE, "anchor": "None", "Anchor.weight": "text", "Anchor.bias": "None text", "Anchor.ignored": "-1 0",
     "Averaging.beta": "0", "Averaging.weight": "None " + POSITIVE, "Averaging.decay": NOT_NEGATIVE,
     "arch.Dense.tied": "text", "positions_learned": "0", "kv_heads": "None", "arch.Attention.outputs": "None", "eps": NOT_NEGATIVE,

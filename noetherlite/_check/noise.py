@@ -231,7 +231,7 @@ class NoiseSteps:
             direction, length = force[0, part], float(np.linalg.norm(force[0, part]))
             direction = direction / length if length > 0 else direction
             dot, shift = float(direction @ xi[part]), per_force * float(direction @ force[-1, part])
-            squares = float(xi[part] @ xi[part]) - dot**2
+            squares = max(float(xi[part] @ xi[part]) - dot**2, 0.0)
             sums.add(per_force * length, dot, squares, shift, ROUND_OFF * float(np.linalg.norm(each[part])))
 
     # --- the rows of the report ---------------------------------------------------------------------------------------
