@@ -93,8 +93,8 @@ def check(
     momentum_buffer, exp_avg, exp_avg_sq : array_like, shape (R, P), optional
         What PyTorch's optimiser keeps under these names, at every row: row k is before the step from there, zero at the start.
         `exp_avg_sq` stands for `square_avg` of RMSprop and `sum` of Adagrad too. An `Adam` needs `exp_avg` for its laws,
-        `Lion` and a `SignGD` with momentum too, `RMSProp` and `AdaGrad` need `exp_avg_sq`; `Nesterov` and `HeavyBall` take
-        `momentum_buffer`.
+        `Lion` and a `SignGD` with momentum too, `RMSProp` and `AdaGrad` need `exp_avg_sq`; `Muon` needs and
+        `Nesterov` and `HeavyBall` take `momentum_buffer`.
 
     noise_key : int, optional
         The key of the noise of a run of this library by `SGLD` or `BAOAB`, ``run.specification["arguments"]["batch_key"]``: all
@@ -123,8 +123,8 @@ def check(
     §6's exact law divided by the step, and |F_k − ∇U(y_k)| for every block of parameters. A residual beyond that round-off is
     compared with gradients at points y_k rounded at random, which measure the conditioning of ∇U and find kinks nearby.
 
-    The positions of `Adam`, `RMSProp`, `AdaGrad`, `Lion` and `SignGD` do not tell F_k. An average m' = βm + aF that was recorded before
-    and after a step does, and so do recorded squares s with x_{k+1} = x_k − ηF/(√s + ε). Without them the laws and the motion
+    The positions of `Adam`, `RMSProp`, `AdaGrad`, `Lion`, `Muon` and `SignGD` do not tell F_k. An average m' = βm + aF that was recorded
+    before and after a step does, and so do recorded squares s with x_{k+1} = x_k − ηF/(√s + ε). Without them the laws and the motion
     are "not decidable". The rows "step of W1" are a check of its own, that of the rule: the step is taken again from row k, with
     its averages and F_k, and compared with row k + 1; averages that are not recorded are carried along from the start of a
     run, where need be with ∇U in the place of F_k. Rates of a schedule are those of a run: the first is that of the step from t = 0.
