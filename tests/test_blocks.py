@@ -22,6 +22,9 @@ BY_BLOCK = [
     nl.AdaGrad(RATES, 0.1),
     nl.Lion(RATES, weight_decay=DECAYS),
     nl.SignGD(RATES, 0.5),
+    nl.SteepestDescent(RATES, 3.0, weight_decay=DECAYS),
+    nl.ExponentiatedGradient(RATES, 0.5, weight_decay=DECAYS),
+    nl.RK4(RATES, weight_decay=DECAYS),
     nl.Leapfrog(RATES, weight_decay=DECAYS),
     nl.NAGD(RATES, weight_decay=DECAYS),
     nl.ConformalLeapfrog(RATES, mass=2.0, gamma=0.5, weight_decay=DECAYS),
@@ -98,6 +101,34 @@ def recurrence(algorithm, steps):
 def test_second_order_steps_are_their_recurrences(algorithm):
     run = nl.integrate(U, algorithm, X0, 30, backend="reference")
     assert np.abs(run.x - recurrence(algorithm, 30)).max() <= 1e4 * EPS * np.abs(run.x).max()
+
+
+@pytest.mark.parametrize("dynamics", ["RK4", "GF", "ND"])
+def test_integrators_by_block_are_those_in_other_coordinates(dynamics):
+    """The peer: one rate for x/√share, in which the metric is that of all coordinates alike."""
+    root = np.sqrt(each(RATES) / 0.02)
+    V = nl.potentials.Callable(lambda z: (U.value(root * z), root * U.gradient(root * z)), U.n_params)
+    make = nl.RK4 if dynamics == "RK4" else lambda lr: nl.ImplicitMidpoint(lr, dynamics)
+    options = {"backend": "reference", "laws": None}
+    by_block, one = (
+        nl.integrate(U, make(RATES), X0, 30, **options),
+        nl.integrate(V, make(0.02), X0 / root, 30, **options),
+    )
+    allowed = 64 * 30 * EPS * np.abs(by_block.x).max()
+    assert np.abs(by_block.x - root * one.x).max() <= allowed
+    assert np.abs(nl.integrate(U, make(0.02), X0, 30, **options).x - by_block.x).max() > 1e6 * allowed  # the control
+
+
+@pytest.mark.needs_jit
+def test_the_implicit_midpoint_rule_keeps_the_quantities_of_the_metric():
+    run = nl.integrate(U, nl.ImplicitMidpoint(RATES), X0, 2000, record_every=100)
+    law, steps = run.laws["scaling:1"], 2000
+    assert law.verdict == "holds"
+    assert np.abs(law.residual).max() <= 64 * steps * EPS * np.abs(law.quantity).max()
+    other = nl.integrate(U, nl.GD(RATES), X0, steps, record_every=100).laws["scaling:1"]
+    assert np.abs(other.residual).max() > 1e-4  # the control
+    decayed = nl.integrate(U, nl.ImplicitMidpoint(RATES, "ND", weight_decay=DECAYS), X0, 200)
+    assert {law.verdict for law in decayed.laws.values()} == {"holds"}
 
 
 @pytest.mark.needs_jit

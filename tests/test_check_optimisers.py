@@ -334,7 +334,13 @@ def test_a_recording_that_begins_later():
 
 
 @pytest.mark.parametrize(
-    "algorithm", [nl.GD(0.05 * WARM_UP[:60], clip=0.2), nl.HeavyBall(0.02 * WARM_UP[:60], clip=0.2)]
+    "algorithm",
+    [
+        nl.GD(0.05 * WARM_UP[:60], clip=0.2),
+        nl.HeavyBall(0.02 * WARM_UP[:60], clip=0.2),
+        nl.RK4(0.05 * WARM_UP[:60], clip=0.2),
+        nl.ImplicitMidpoint(0.05 * WARM_UP[:60], clip=0.2),
+    ],
 )
 def test_schedules_and_clipping_between_rows(algorithm):
     run = nl.integrate(U, algorithm, X0, 60, record_every=5, record_params=True, backend="reference", laws=None)

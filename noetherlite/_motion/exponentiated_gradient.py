@@ -20,7 +20,7 @@ from .settings import FRACTION
 @scalar
 def _stepped(c: Rate, at: Coordinate) -> tuple[float, ...]:
     """Return x e^{ηv sgn x}."""
-    return (at.x * exp(c.h * np.float64(at.v) * math.copysign(1.0, at.x)),)
+    return (at.x * exp(c.h * at.share * np.float64(at.v) * math.copysign(1.0, at.x)),)
 
 
 def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
@@ -29,7 +29,7 @@ def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: 
     return x * np.exp(-numbers.h * np.sign(x) * m), m, s
 
 
-METHOD = method_of(AVERAGE, Move(of_rate, _stepped, ("x",)), _update)
+METHOD = method_of(AVERAGE, Move(of_rate, _stepped, ("x",), by_block=True), _update)
 
 
 @dataclass(frozen=True, repr=False)

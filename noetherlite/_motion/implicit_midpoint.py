@@ -19,6 +19,7 @@ from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, G, Phases, Row, V, X, Y
 from .base import Algorithm, Force, Gradients, Rounded, Terms
 from .dynamics import GF, ND, Dynamics
+from .recorded import intervals
 from .settings import checked
 
 # The equation of the midpoint, x̄ = x + (h/2)v̄ with v̄ = −F(x̄), or v̄ = v − (h/2)F(x̄), is solved by iteration: y ← x + (h/2)v̄(F(y)),
@@ -221,6 +222,7 @@ class ImplicitMidpoint(Algorithm):
 
     order = 2  #: of the motion; the laws of Q have no error
     is_implicit = True
+    takes_blocks = True
 
     def __post_init__(self) -> None:
         named = {d.name: d for d in (GF, ND)}
@@ -303,13 +305,14 @@ class ImplicitMidpoint(Algorithm):
         """Solve x_{k+1} = x_k − ηF(½(x_k + x_{k+1})); return none for Newtonian dynamics."""
         if self.has_velocity:
             return np.arange(0), x[:0], x[:0]
-        return np.arange(x.shape[0] - 1), 0.5 * (x[:-1] + x[1:]), (x[:-1] - x[1:]) / self.lr
+        h, idle = intervals(self, x)
+        record = np.flatnonzero(~idle)
+        return record, 0.5 * (x[:-1] + x[1:])[record], ((x[:-1] - x[1:]) / h[:, None])[record]
 
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        h = self.dt
-        for j in range(steps):
+        for j, h in enumerate(self.step_times(steps)):
             y = x
             for i in range(self.iterations):
                 at_y = force(j * self.iterations + i, y)

@@ -175,8 +175,8 @@ class SGLD(Noisy):
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
         """Return x after so many steps without noise, and v as it was."""
-        for j in range(steps):
-            x = rounded(x - self.dt * force(j, x))
+        for j, h in enumerate(self.step_times(steps)):
+            x = rounded(x - h * force(j, x))
         return x, v
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._base import checks
 from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.orthogonal import orthogonalised
-from .._kernels.rules import Coordinate, Method, Move, Orthogonalisation
+from .._kernels.rules import Coordinate, Move, Orthogonalisation
 from .averaged import Averaged, method_of, shares
+from .settings import BOOLEAN, FRACTION, NOT_NEGATIVE
 
 _EPS = 2  # its place among the constants
 
@@ -133,24 +133,14 @@ class Muon(Averaged):
     'holds'
     """
 
-    momentum: float = 0.95
-    nesterov: bool = True
-    eps: float = 1e-8
-    smoothing: float = 0.999
+    momentum: float = field(default=0.95, metadata=FRACTION)
+    nesterov: bool = field(default=True, metadata=BOOLEAN)
+    eps: float = field(default=1e-8, metadata=NOT_NEGATIVE)
+    smoothing: float = field(default=0.999, metadata=FRACTION)
+
     average_name = "momentum_buffer"  #: PyTorch's, whatever β is
     coupled_decay = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "momentum", checks.fraction(self.momentum, "momentum"))
-        object.__setattr__(self, "nesterov", checks.boolean(self.nesterov, "nesterov"))
-        object.__setattr__(self, "eps", checks.real(self.eps, "eps", minimum=0.0))
-        object.__setattr__(self, "smoothing", checks.fraction(self.smoothing, "smoothing"))
-
-    @property
-    def method(self) -> Method:
-        """Its rules."""
-        return METHOD
+    method = METHOD
 
     def kernel(self, t0: float, blocks: Sequence[Any] = ()) -> layout.Algorithm:
         """Return its numbers, with the matrices among the blocks."""

@@ -167,6 +167,7 @@ class RK4(Algorithm):
     order = 4
     method = METHOD
     takes_schedule = True
+    takes_blocks = True
     law_of = "Q"
     gradients_per_step = len(WEIGHTS)
     implies_gradients = False  #: a step has four
@@ -193,10 +194,10 @@ class RK4(Algorithm):
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        for j in range(steps):
+        for j, h in enumerate(self.step_times(steps)):
             y, total = x, np.zeros_like(x)
             for i, (a, b) in enumerate(zip((*NODES, 0.0), WEIGHTS, strict=True)):
                 k = force(len(WEIGHTS) * j + i, y)
-                total, y = total + b * k, x - a * self.dt * k
-            x = rounded(x - self.dt * total)
+                total, y = total + b * k, x - a * h * k
+            x = rounded(x - h * total)
         return x, v

@@ -38,14 +38,14 @@ def _forgotten(c: _Step, at: Coordinate) -> tuple[float, ...]:
 def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
     """Return x + η sgn v |v|^{q−1}; NaN stays."""
     size = abs(at.v) ** c.power
-    return (at.x + c.h * (size if at.v > 0 else -size),)
+    return (at.x + c.h * at.share * (size if at.v > 0 else -size),)
 
 
 def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
     return x - numbers.h * np.sign(d) * np.abs(d) ** numbers.constants[1], d, s
 
 
-METHOD = method_of(Move(_of_step, _forgotten, ("v",)), Move(_of_step, _stepped, ("x",)), _update)
+METHOD = method_of(Move(_of_step, _forgotten, ("v",)), Move(_of_step, _stepped, ("x",), by_block=True), _update)
 
 
 @dataclass(frozen=True, repr=False)
