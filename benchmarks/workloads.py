@@ -99,7 +99,7 @@ MIDDLE = Workload("middle", (64, 64, 32, 10), 256, 1000)
 PAPER = Workload("paper", (784, 128, 64, 10), 512, 500)
 WIDE = Workload("wide", (784, 2048, 2048, 10), 1024, 8)
 SIZES = (TINY, SMALL, MIDDLE, PAPER)
-_THREE = (SMALL, MIDDLE, PAPER)
+_THREE = (SMALL._replace(steps=2000), MIDDLE._replace(steps=500), PAPER._replace(steps=200))
 
 
 def _rows(group: str, sizes: tuple[Workload, ...], **changes: Any) -> list[Workload]:
