@@ -1,10 +1,12 @@
 """What the memory of this machine gives, and what threads and processes make of a step: measured for 1 and 2, as a model beyond.
 
-    python benchmarks/bandwidth.py [--threads 1 2] [--seconds 0.2] [--only bandwidth threads processes]
+    python benchmarks/bandwidth.py [--threads 1 2] [--seconds 0.2] [--only bandwidth products threads processes]
 
 Bandwidth: copy (b = a), triad (a = b + s c) and sum of float64 in numba, arrays of one size from L1 to RAM; every thread has
 arrays of its own, all begin together, the best of five is what they move in all (what is read and written, without the lines that a
 store reads first).
+
+Products: the rate of the dense products of the wide network of peers.py (the four largest), by the BLAS of SciPy, NumPy and PyTorch in turn.
 
 Threads: the time of a step T(n), leapfrog with laws, in a process of its own with so many threads of BLAS and of ours. From
 T(1) and T(2) Amdahl's law T(n) = s + p/n has the serial part s = 2 T(2) − T(1) and the rest p. At its end it is
@@ -16,6 +18,7 @@ Processes: n processes of one thread each, every one with runs of its own, begun
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -108,6 +111,39 @@ def bandwidth(threads: list[int], seconds: float) -> float:
     return found["copy", max(threads)]
 
 
+def products(rounds: int = 7) -> None:
+    """Print the rate of each dense product of a gradient of the wide network, by each BLAS that is here."""
+    from scipy.linalg.blas import dgemm
+
+    libraries: dict[str, Callable[[np.ndarray, np.ndarray], object]] = {
+        "SciPy's (our kernels')": lambda a, b: dgemm(1.0, b.T, a.T),  # of transposes, as its arrays go by columns
+        "NumPy's": np.matmul,
+    }
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        libraries["PyTorch's"] = lambda a, b: torch.mm(torch.from_numpy(a), torch.from_numpy(b))
+    print("| product | " + " | ".join(f"{name}: GF/s" for name in libraries) + " |")
+    print("|---" * (1 + len(libraries)) + "|")
+    rng, spent = np.random.default_rng(0), dict.fromkeys(libraries, 0.0)
+    for m, k, n in ((2048, 784, 1024), (2048, 2048, 1024), (2048, 1024, 2048), (2048, 1024, 784)):
+        a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+        seconds: dict[str, list[float]] = {name: [] for name in libraries}
+        for _ in range(rounds):
+            for name, product in libraries.items():
+                product(a, b)  # threads of another BLAS may still be spinning
+                time.sleep(0.15)
+                began = time.perf_counter()
+                product(a, b)
+                seconds[name].append(time.perf_counter() - began)
+        medians = {name: statistics.median(each) for name, each in seconds.items()}
+        for name, each in medians.items():
+            spent[name] += each * (2 if k == 2048 else 1)  # W_2 a and W_2ᵀ δ
+        rates = " | ".join(f"{2e-9 * m * k * n / each:.0f}" for each in medians.values())
+        print(f"| {m} × {k} × {n} | {rates} |", flush=True)
+    print("| a gradient's, ms | " + " | ".join(f"{each * 1e3:.0f}" for each in spent.values()) + " |")
+
+
 def step_seconds(name: str, rounds: int = 3) -> float:
     """Return the median time of a step of leapfrog with scaling laws, of a whole call."""
     import workloads  # not at the top: it is asked for in processes whose numbers of threads are set
@@ -176,7 +212,7 @@ def by_processes(counts: list[int]) -> None:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("bandwidth", "threads", "processes")
+    parts = ("bandwidth", "products", "threads", "processes")
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--seconds", type=float, default=0.1, help="of one measurement")
     parser.add_argument("--only", nargs="*", choices=parts, default=parts)
@@ -186,6 +222,8 @@ def main() -> None:
         print(json.dumps(step_seconds(options.step)))
         return
     copy_rate = bandwidth(options.threads, options.seconds) if "bandwidth" in options.only else float("nan")
+    if "products" in options.only:
+        products()
     if "threads" in options.only:
         by_threads(copy_rate)
     if "processes" in options.only:

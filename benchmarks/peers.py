@@ -26,7 +26,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ import noetherlite as nl
 from noetherlite.plot import COLOURS
 
 Run = Callable[[], Outcome]
+# Seconds before each call: the threads of a BLAS spin for a tenth of a second after its last product, beside whoever is next.
+PAUSE = 0.2
 NAMES = {"products": "products", "torch": "PyTorch", "jax": "JAX"}
 # What rows are chosen by: an option, and the workload's field, or "" for the algorithm.
 CHOICES = {
@@ -112,6 +114,7 @@ def measure(work: Workload, algorithm: Any, rounds: int) -> dict[str, list[float
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
+            time.sleep(PAUSE)
             began = time.perf_counter()
             outcome = run()
             seconds[name].append((time.perf_counter() - began) / work.steps / outcome.networks)
@@ -148,6 +151,20 @@ def markdown(row: dict[str, Any]) -> str:
     ours, peak = statistics.median(row["seconds"]["noetherlite"]), row["dgemm"]
     share = f"{row['flops'] / ours / peak:.0%}" if row["flops"] else ""
     return f"| {row['label']} | {row['algorithm']} | {row['steps']:,} | {ours * 1e6:,.4g} | {share} | {' | '.join(cells)} |"
+
+
+def print_table(rows: Iterable[dict[str, Any]]) -> None:
+    """Print the table of rows as they come, and a line where another part of it begins."""
+    print(
+        f"| workload | algorithm | steps | µs a step | of dgemm | {' | '.join(f'{n} ÷ ours' for n in NAMES.values())} |"
+    )
+    print("|---" * (5 + len(NAMES)) + "|")
+    group = ""
+    for row in rows:
+        if row["group"] != group:
+            group = row["group"]
+            print(f"| **{group}** |" + " |" * (4 + len(NAMES)))
+        print(markdown(row), flush=True)
 
 
 def dgemm_peak() -> float:
@@ -218,6 +235,7 @@ def main() -> None:
     options = parser().parse_args()
     stored = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
     if options.plot:
+        print_table(stored.values())
         draw(list(stored.values()), options.plot)
         return
     packages = ", ".join(
@@ -225,22 +243,20 @@ def main() -> None:
     )
     peak = dgemm_peak()
     print(f"{platform.machine()}, Python {platform.python_version()}, {packages}; dgemm {peak / 1e9:.0f} GF/s\n")
-    print(
-        f"| workload | algorithm | steps | µs a step | of dgemm | {' | '.join(f'{n} ÷ ours' for n in NAMES.values())} |"
-    )
-    print("|---" * (5 + len(NAMES)) + "|")
-    for work, name, algorithm in chosen(options):
-        row = {"group": work.group, "label": label(work), "algorithm": name, "steps": work.steps, "dgemm": peak}
-        row |= {
-            "flops": work.flops() if name != "kernel" and work.dtype == "float64" else 0,
-            "seconds": measure(work, algorithm, options.rounds),
-        }
-        print(markdown(row), flush=True)
-        stored[key(work, name)] = row
-        if options.json:
-            order = [key(w, n) for w in WORKLOADS for n in w.methods]
-            ordered = {entry: stored[entry] for entry in order if entry in stored}
-            options.json.write_text(json.dumps(ordered, indent=1, ensure_ascii=False))
+
+    def timed() -> Iterator[dict[str, Any]]:
+        for work, name, algorithm in chosen(options):
+            row = {"group": work.group, "label": label(work), "algorithm": name, "steps": work.steps, "dgemm": peak}
+            row["flops"] = work.flops() if name != "kernel" and work.dtype == "float64" else 0
+            row["seconds"] = measure(work, algorithm, options.rounds)
+            stored[key(work, name)] = row
+            if options.json:
+                order = [key(w, n) for w in WORKLOADS for n in w.methods]
+                ordered = {entry: stored[entry] for entry in order if entry in stored}
+                options.json.write_text(json.dumps(ordered, indent=1, ensure_ascii=False))
+            yield row
+
+    print_table(timed())
 
 
 def present(package: str) -> bool:
