@@ -181,11 +181,11 @@ def dgemm_peak() -> float:
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw a peer's time divided by ours, row by row, on a logarithmic axis: to the right of 1 ours is faster."""
     figure = Figure(figsize=(7.5, 1.6 + 0.17 * (len(rows) + len({r["group"] for r in rows}))), layout="constrained")
-    ax, at, ticks, group = figure.add_subplot(), 0, {}, ""
+    ax, at, ticks, titles, group = figure.add_subplot(), 0, {}, [], ""
     for row in rows:
         if row["group"] != group:
             group = row["group"]
-            ticks[at] = f"$\\bf{{{group.replace(' ', '~').replace('=', '{=}')}}}$"
+            ticks[at], titles = group, [*titles, len(ticks)]
             at += 1
         ticks[at] = f"{row['label']}, {row['algorithm']}"
         for peer, marker, colour in (("torch", "o", COLOURS[0]), ("jax", "s", COLOURS[1])):
@@ -198,6 +198,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         xscale="log", ylim=(at - 0.3, -0.7), xlabel="time divided by noetherlite's (right of 1: noetherlite is faster)"
     )
     ax.set_yticks(list(ticks), list(ticks.values()), fontsize="small")
+    for i in titles:
+        ax.get_yticklabels()[i].set_fontweight("bold")
     ax.tick_params(axis="y", length=0)
     ax.set_xticks([0.5, 1, 2, 5, 10, 20, 50, 100, 200], ["0.5", "1", "2", "5", "10", "20", "50", "100", "200"])
     ax.grid(axis="x", linewidth=0.3)
@@ -247,7 +249,7 @@ def main() -> None:
     def timed() -> Iterator[dict[str, Any]]:
         for work, name, algorithm in chosen(options):
             row = {"group": work.group, "label": label(work), "algorithm": name, "steps": work.steps, "dgemm": peak}
-            row["flops"] = work.flops() if name != "kernel" and work.dtype == "float64" else 0
+            row["flops"] = work.flops() if work.widths and name != "kernel" and work.dtype == "float64" else 0
             row["seconds"] = measure(work, algorithm, options.rounds)
             stored[key(work, name)] = row
             if options.json:

@@ -69,7 +69,7 @@ def test_minibatches_of_the_peers_are_those_of_our_runs():
 
 def test_ratios_are_of_one_round_and_drawn(tmp_path):
     seconds = {"noetherlite": [1.0, 2.0, 4.0], "jax": [2.0, 8.0, 4.0]}
-    row = {"group": "float32", "label": "small", "algorithm": "GD", "seconds": seconds}
+    row = {"group": 'linear layers, laws="all"', "label": "small", "algorithm": "GD", "seconds": seconds}
     assert peers.ratios(row, "jax") == [1.0, 2.0, 4.0]
     assert peers.ratios(row, "torch") == []
     peers.draw([row], tmp_path / "peers.png")
