@@ -141,7 +141,7 @@ def test_dampening_is_a_smaller_rate():
 # --- what a drift is made of ---
 
 
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("backend", [pytest.param("cpu", marks=pytest.mark.needs_jit), "reference"])
 @pytest.mark.parametrize("batch_size", [None, 8])
 @pytest.mark.parametrize(
     "algorithm",

@@ -197,6 +197,7 @@ def test_by_default_only_without_recorded_parameters():
     np.testing.assert_allclose(reduced.x, plain.x, atol=64 * STEPS * EPS, rtol=0)
 
 
+@pytest.mark.needs_jit
 def test_real_images():
     try:
         images = nl.datasets.kmnist(n=100, split="test", rng=0)
