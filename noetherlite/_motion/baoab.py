@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -183,7 +184,7 @@ class BAOAB(Noisy):
     rows_of_noise = 3
     noise_needs_gradients = True
 
-    @property
+    @cached_property
     def dynamics(self) -> Dynamics:
         """The dynamics (m, γ, 0), which it follows for T = 0."""
         return Dynamics(self.mass, self.gamma, 0.0)

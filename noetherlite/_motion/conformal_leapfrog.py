@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from .._base import checks
 from .base import Algorithm
@@ -23,7 +24,7 @@ class Damped(KickDriftKick, abstract=True):
         for name in ("gamma", "alpha"):
             object.__setattr__(self, name, checks.real(getattr(self, name), name, minimum=0.0))
 
-    @property
+    @cached_property
     def dynamics(self) -> Dynamics:
         """The dynamics (m, γ, α)."""
         return Dynamics(self.mass, self.gamma, self.alpha)

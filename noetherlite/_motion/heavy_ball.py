@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -122,7 +123,7 @@ class HeavyBall(Algorithm):
         """Time per step, η(1 − a)."""
         return self.lr * (1 - self.dampening)
 
-    @property
+    @cached_property
     def dynamics(self) -> Dynamics:
         """Gradient flow (1 − β)ẋ = −∇U."""
         return Dynamics(0.0, 1 - self.momentum, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -138,7 +139,7 @@ class NAGD(Algorithm):
     takes_blocks = True
     law_of = "J"
 
-    @property
+    @cached_property
     def dynamics(self) -> Dynamics:
         """Nesterov's accelerated gradient flow, friction α/t."""
         return Dynamics(1.0, 0.0, self.alpha)

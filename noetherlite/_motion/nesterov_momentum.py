@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -78,7 +79,7 @@ class Nesterov(Averaged):
     implies_gradients = True
     takes_velocity = True  #: the gradients follow from x and the velocity at the start
 
-    @property
+    @cached_property
     def dynamics(self) -> Dynamics:
         """Gradient flow (1 − β)ẋ = −∇U."""
         return Dynamics(0.0, 1 - self.momentum, 0.0)
