@@ -52,31 +52,27 @@ def is_same(a, b):
 
 
 @inlined
-def linear_layer(at, symmetric, a, b, out):
-    """n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4); `symmetric` where a is b."""
-    n = at.n
-    if at.m <= MOST_PACKED:
-        products(-1.0, a, at.U, b, at.U, at.q, b, at.C, at.bias, a, at.W, at.bias, at.m, n, symmetric, out)
-    else:
-        products(-1.0, a, at.U, b, at.U, at.q, b, 0, at.bias, a, 0, at.bias, 0, n, symmetric, out)
+def matrix(kind, at, symmetric, a, b, out):
+    """Entries of a linear layer's form, or of a rotation's; `symmetric` where a linear layer's a is b.
+
+    Linear layer, n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4). Rotation, n_0×n_0, skew:
+    a_W₁ᵀ b_W₁ − b_W₁ᵀ a_W₁, so that B(x, v) = W₁ᵀẆ₁ − Ẇ₁ᵀW₁ (GU Table 5). Both begin with a sum over rows, in one call of
+    `products`, which is optimised anew wherever it is called.
+    """
+    n, turns = at.n, kind == layout.ROTATION
+    factor, rows, q = (1.0, at.W, at.m) if turns else (-1.0, at.U, at.q)
+    bias, m = (-1, 0) if turns else (at.bias, at.m if at.m <= MOST_PACKED else 0)
+    products(factor, a, rows, b, rows, q, b, at.C, bias, a, at.W, bias, m, n, symmetric, out)
+    if turns:
+        for i in range(n):
+            out[i * n + i] = 0
+            for j in range(i):
+                out[i * n + j] -= out[j * n + i]
+                out[j * n + i] = -out[i * n + j]
+    elif m < at.m:
         add_products_of_rows(b, at.C, a, at.W, n, at.m, symmetric, out)
     if symmetric:
         mirror(n, out)
-
-
-@inlined
-def rotation(at, a, b, out):
-    """n_0×n_0, skew: a_W₁ᵀ b_W₁ − b_W₁ᵀ a_W₁, so that B(x, v) = W₁ᵀẆ₁ − Ẇ₁ᵀW₁ (GU Table 5); 0 where a is b."""
-    n = at.n
-    if is_same(a, b):
-        out[:] = 0
-        return
-    products(1.0, a, at.W, b, at.W, at.m, a, 0, -1, b, 0, -1, 0, n, False, out)
-    for i in range(n):
-        out[i * n + i] = 0
-        for j in range(i):
-            out[i * n + j] -= out[j * n + i]
-            out[j * n + i] = -out[i * n + j]
 
 
 @inlined
@@ -180,11 +176,10 @@ def form(what, kind, at, laws, l, a, b, out):
     """
     if kind == layout.SCALING:
         scaling(at, laws.degree[l], a, b, out)
-    elif kind == layout.LINEAR_LAYER:
+    elif kind == layout.LINEAR_LAYER or (kind == layout.ROTATION and not is_same(a, b)):
         # In sample coordinates C Zᵀ is symmetric for velocities, whose Z is C XXᵀ, but not for x, whose Z has Z(0) in it.
-        linear_layer(at, is_same(a, b) and (what == schedule.PAIR or at.W == at.C), a, b, out)
-    elif kind == layout.ROTATION:
-        rotation(at, a, b, out)
+        symmetric = kind == layout.LINEAR_LAYER and is_same(a, b) and (what == schedule.PAIR or at.W == at.C)
+        matrix(kind, at, symmetric, a, b, out)
     elif kind == layout.AFFINE:
         out[0] = affine(laws.G, at.n, a, b)
     else:

@@ -207,15 +207,15 @@ def add_products_of_rows(A, a, B, b, n, m, half, out):
 @inlined
 def pack(a, rows, bias, m, count, panel):
     """panel[k, r] = a[rows + r·m + k], and panel[m, r] = a[bias + r] where bias ≥ 0, for `count` rows of m."""
-    whole = (m - 1) // LANES * LANES if m >= LANES else 0
-    for r in range(0, count if m >= LANES else 0, LANES):
-        at = rows + r * m
-        for k in range(0, whole, LANES):
-            transpose_block(a, at + k, m, panel, k * PANEL + r)
-        transpose_block(a, at + m - LANES, m, panel, (m - LANES) * PANEL + r)
-    for k in range(0 if m < LANES else m, m):
+    if m >= LANES:
+        for r in range(0, count, LANES):
+            for k in range(0, m, LANES):
+                at = min(k, m - LANES)
+                transpose_block(a, rows + r * m + at, m, panel, at * PANEL + r)
+    else:
         for r in range(count):
-            panel[k * PANEL + r] = a[rows + r * m + k]
+            for k in range(m):
+                panel[k * PANEL + r] = a[rows + r * m + k]
     if bias >= 0:
         for r in range(count):
             panel[m * PANEL + r] = a[bias + r]
@@ -229,16 +229,13 @@ def products(factor, A, a, B, b, q, L, l, left, R, r, right, m, n, half, out):
     last block of four rows and the last vector of columns may lie over those before.
     """
     if n < LANES:
-        out[:] = 0
-        for k in range(q):
-            for i in range(n):
-                for j in range(n):
-                    out[i * n + j] += factor * (np.float64(A[a + k * n + i]) * B[b + k * n + j])
         for i in range(n):
             for j in range(n):
+                total = np.float64(L[left + i]) * R[right + j] if left >= 0 else 0.0
+                for k in range(q):
+                    total += factor * (np.float64(A[a + k * n + i]) * B[b + k * n + j])
+                out[i * n + j] = total
                 add_entry_of_rows(L, l + i * m, R, r + j * m, m, out, i * n + j)
-                if left >= 0:
-                    out[i * n + j] += np.float64(L[left + i]) * R[right + j]
         return
     panel, j = numbers_on_stack(), 0
     while j < n:
