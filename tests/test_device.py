@@ -60,7 +60,7 @@ def touched(algorithm, row):
     if row.op == schedule.BACKWARD:
         return {at, f"δ{h}", f"a{h - 1}", f"z{h}", "order", "evaluations"}, {f"δ{h - 1}", f"z{h - 1}", "g"}
     if row.op == schedule.SHUFFLE:
-        return {"evaluations"}, {"order"}
+        return {"evaluations"}, {"order", "evaluations"}
     if row.op == schedule.GRADIENT_NORM:
         return {"g"}, {"norms"}
     if row.op == schedule.CLIP:

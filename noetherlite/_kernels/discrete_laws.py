@@ -22,6 +22,12 @@ def rate(algorithm, step):
 
 
 @scalar
+def first_share(algorithm, step):
+    """Return where the shares of a step begin, if each step has some of its own."""
+    return step * (algorithm.shares.size // algorithm.rates.size) if algorithm.block.size > 0 else 0
+
+
+@scalar
 def clipping(square, most):
     """Return what a gradient of this |∇U|² is multiplied by, as `torch.nn.utils.clip_grad_norm_` has it; 1 or more: nothing."""
     return most / (math.sqrt(square) + 1e-6)

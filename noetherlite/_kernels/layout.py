@@ -31,6 +31,7 @@ NEW, RUNNING, DIVERGED = range(3)
 
 _CONSTANT = np.empty(0)
 _NO_LAYERS = np.zeros(1, np.int64)
+_NO_BLOCKS = np.empty(0, np.int64)
 _NO_MATRICES = np.empty((0, 4), np.int64)
 # Numbers of its own that an algorithm has at the most.
 N_CONSTANTS = 6
@@ -78,7 +79,12 @@ class Algorithm(NamedTuple):
     rates: NDArray[np.float64] = _CONSTANT  # (steps,): the time per step of each, or empty where it is h
     times: NDArray[np.float64] = _CONSTANT  # (steps,): when each begins, or empty where that is t0 + k h
     metric: int = 0  # 1: `shares` multiply the gradient, and the laws are those of the metric 1/`shares`
-    shares: NDArray[np.float64] = _CONSTANT  # (P,): a coordinate's rate over the largest, or empty
+    shares: NDArray[np.float64] = (
+        _CONSTANT  # (P,): a coordinate's rate over the largest, or empty; with `block` (steps · blocks,)
+    )
+    block: NDArray[np.int64] = (
+        _NO_BLOCKS  # (P,): the block of a coordinate where shares differ from step to step, or empty
+    )
     decays: NDArray[np.float64] = _CONSTANT  # (P,): a coordinate's λ, likewise
     ascent: float = 0.0  # ρ: gradients are taken at x + ρ∇U/|∇U|; 0 at x
     pull: float = 0.0  # what the laws multiply ⟨g(x), x⟩ by: λ, or 1 where the forces at x + ρ∇U/|∇U| are in it

@@ -184,6 +184,14 @@ class Run:
         a, step = self.algorithm, self.state.counts[STEPS_DONE]
         return float(a.times[step]) if a.times.size else a.t0 + step * a.h
 
+    @property
+    def shares(self) -> Any:
+        """What the rates of coordinates are of the largest, in this step; 1 where they are the same."""
+        a, step = self.algorithm, int(self.state.counts[STEPS_DONE])
+        if a.block.size:
+            return a.shares.reshape(a.rates.size, -1)[step, a.block]
+        return a.shares if a.shares.size else 1.0
+
     def weighed(self, b: A) -> A:
         """Return a vector in the metric: b_i over the share of rate i, 0 where that is frozen."""
         shares = self.algorithm.shares
@@ -207,7 +215,7 @@ class Run:
         lost = decay * (pair(self.laws, x, decayed) + translation(self.laws, decayed))
         if not self.algorithm.ascent:
             return lost
-        way = pair(self.laws, s.y, s.gradient - decay * decayed)
+        way = pair(self.laws, s.y, self.weighed(s.gradient) - decay * decayed)
         return lost - (quantity_rate(self.laws, way) if self.algorithm.law == layout.OF_Q else way)
 
     def pair(self, a: A, b: A) -> A:
@@ -217,17 +225,12 @@ class Run:
     def take_gradient(self, x: A) -> None:
         """Set the gradient to ∇U(x) + λx, and the loss to U(x), of the samples that are due."""
         s, a = self.state, self.algorithm
-        gradients = []
-        for _ in range(1 if self.full else a.accumulated):
-            samples = self._due()
-            s.loss[0], gradient = self.evaluate(x, samples)
-            gradients.append(gradient)
-            s.counts[EVALUATIONS] += 1
-        gradient = gradients[0] if len(gradients) == 1 else np.mean(gradients, axis=0)
+        samples = [self._due() for _ in range(1 if self.full else a.accumulated)]
+        gradient = self._mean_gradient(x, samples)
         if a.ascent:
             size = float(np.linalg.norm(gradient))
             s.y[:] = (a.ascent / size if size > 0 else 0.0) * gradient
-            s.loss[0], gradient = self.evaluate(x + s.y, samples)
+            gradient = self._mean_gradient(x + s.y, samples)
         if math.isfinite(a.clip):
             gradient = gradient * min(1.0, a.clip / (float(np.linalg.norm(gradient)) + 1e-6))
         s.gradient[:] = gradient + a.weight_decay * self.decayed(x)
@@ -236,20 +239,29 @@ class Run:
         if not math.isfinite(s.loss[0]):
             s.counts[PHASE] = layout.DIVERGED
 
+    def _mean_gradient(self, x: A, samples: list[Any]) -> A:
+        """Return the mean of ∇U(x) on minibatches, and set the loss to U(x) of the last of them."""
+        gradients = []
+        for chosen in samples:
+            self.state.loss[0], gradient = self.evaluate(x, chosen)
+            gradients.append(gradient)
+        return gradients[0] if len(gradients) == 1 else np.mean(gradients, axis=0)
+
     def draw_noise(self) -> None:
         """Set y to the normal numbers of the step."""
         noise.draw(self.batches.key, int(self.state.counts[STEPS_DONE]), self.state.y)
 
     def _due(self) -> Any:
-        """Return the samples of the gradient that is due."""
+        """Return the samples of the gradient that is due, which then is no longer."""
         batches, evaluation = self.batches, int(self.state.counts[EVALUATIONS])
+        self.state.counts[EVALUATIONS] += 1
         if self.full:
             return slice(None)
         per_epoch = batches.order.size // batches.size
         position = evaluation % per_epoch
         if position == 0:
             pointwise.shuffle(batches.key, evaluation // per_epoch, batches.order)
-        return batches.order[position * batches.size : (position + 1) * batches.size]
+        return batches.order[position * batches.size : (position + 1) * batches.size].copy()
 
     def _start(self) -> None:
         s = self.state

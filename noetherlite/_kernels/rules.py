@@ -130,13 +130,18 @@ def place(writes: tuple[str, ...], name: str) -> tuple[bool, int]:
 
 
 def coordinate_of(move: Move) -> Callable[..., None]:
-    """Return c, x, v, g, y (P,), moment, shares, decays (P,) or empty, i ↦ None, which applies a rule to coordinate i."""
+    """Return c, x, v, g, y (P,), moment, shares, first, block, decays (P,) or empty, i ↦ None, which applies a rule to coordinate i.
+
+    Where `block` is not empty, the shares of a step begin at `first`.
+    """
     rule, has_moment, by_block = move.rule, move.moment, move.by_block
     in_moment, at_moment = place(move.writes, "moment")
     (in_x, at_x), (in_v, at_v), (in_y, at_y) = (place(move.writes, name) for name in "xvy")
 
-    def visit(c, x, v, g, y, moment, shares, decays, i):
-        share = shares[i] if by_block and shares.size > 0 else 1.0
+    def visit(c, x, v, g, y, moment, shares, first, block, decays, i):
+        share = 1.0
+        if by_block and shares.size > 0:
+            share = shares[first + block[i]] if block.size > 0 else shares[i]
         decay = decays[i] if by_block and decays.size > 0 else 1.0
         new = rule(c, Coordinate(x[i], v[i], g[i], y[i], moment[i] if has_moment else 0.0, share, decay))
         if in_x:

@@ -23,7 +23,9 @@ from .rules import Law, Method, Move, Orthogonalisation, Projection
 FORWARD, LOSS, TOTAL, BACKWARD = range(4)  # (layer, tile, samples; at), (tile, samples), (tile, samples), as FORWARD
 ANALYTIC, ENERGY = range(4, 6)  # ∇U (; at) and U (samples; at) of the potentials without data
 PASS = 6  # U and its gradient in one phase (samples, vector for the gradient; at)
-SHUFFLE, FINISH = range(7, 9)  # the minibatch that is due; ∇U + λx (; at), and the end if U is not finite
+SHUFFLE, FINISH = range(
+    7, 9
+)  # the minibatch that is due, after going back (minibatches); ∇U + λx (; at), and the end if U is not finite
 FORM, SETTLE = range(9, 11)  # (form, second vector, slot; first vector), (rule): slots into the sums
 UPDATE, COUNT = range(11, 13)  # (rule), a step is done
 ATTRIBUTE = 13  # what of the drift of Q the step that is due makes
@@ -169,14 +171,20 @@ class Phases:
 
     def evaluate(self, vector: int) -> list[Row]:
         """∇U + λx at a vector; the run ends there if U is not finite."""
-        kind, rows = self._kind, []
-        for n in range(kind.accumulated):
-            rows += [*([_row(SHUFFLE)] if kind.minibatches else []), *self.passes(BATCH, vector, G)]
-            rows += [_row(GATHER, n, kind.accumulated)] if kind.accumulated > 1 else []
+        kind, rows = self._kind, self._gradient(vector)
         if kind.ascends:
-            rows += [_row(GRADIENT_NORM), _row(ASCEND), *self.passes(BATCH, Y, G), _row(RETURN)]
+            rows += [_row(GRADIENT_NORM), _row(ASCEND), *self._gradient(Y, again=True), _row(RETURN)]
         rows += [_row(GRADIENT_NORM), _row(CLIP)] if kind.clips else []
         return [*rows, _row(FINISH, vector=vector), *([_row(SCALE)] if kind.metric else [])]
+
+    def _gradient(self, vector: int, again: bool = False) -> list[Row]:
+        """∇U, the mean of those of the minibatches that are due, or `again` of the last ones."""
+        n, rows = self._kind.accumulated, []
+        for i in range(n):
+            if self._kind.minibatches and (n > 1 or not again):
+                rows.append(_row(SHUFFLE, n - 1 if again and i == 0 else 0))
+            rows += [*self.passes(BATCH, vector, G), *([_row(GATHER, i, n)] if n > 1 else [])]
+        return rows
 
     def noise(self) -> list[Row]:
         """Normal numbers of the step in y."""

@@ -110,7 +110,7 @@ def method_of(
         return [*first, *p.move(step), *p.settle(LAW_OF_STEP), *p.evaluate(X)]
 
     def plain(run: Run, t: float) -> None:
-        s, a = run.state, run.algorithm._replace(h=run.rate * shares(run.algorithm.shares))
+        s, a = run.state, run.algorithm._replace(h=run.rate * run.shares)
         x, m, moment = update(a, int(s.counts[STEPS_DONE]), s.x, -s.v, s.moment, s.gradient)
         s.balance[:] += a.constants[0] * run.pull(s.x) - a.momentum * s.charge + run.charge(s.x, -m)
         s.x[:], s.v[:], s.moment[:] = x, -m, moment

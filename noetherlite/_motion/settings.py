@@ -53,8 +53,6 @@ class Settings:
             raise ValueError(f"lr and weight_decay must be numbers for {type(self).__name__}, the same for all blocks")
         if self.sam and not self.takes_sam:
             raise ValueError(f"sam must be 0 for {type(self).__name__}, which does not take its gradients at x alone")
-        if self.sam and (self.has_blocks or self.grad_accumulation > 1):
-            raise ValueError("sam is not available with rates or decays by block, nor with grad_accumulation")
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self._settings().items() if name not in self._left_out}

@@ -34,7 +34,7 @@ from .placed import (
     tiles_at,
 )
 from .rules import addresses_of_rules
-from .steps import ascend, attribute, clip, combine, decayed, form, gather, multiply, slot, weigh, write
+from .steps import ascend, attribute, clip, combine, decayed, form, gather, multiply, slot, undecayed, weigh, write
 from .tiles import Tiles
 from .tiles import empty as tiles
 
@@ -196,10 +196,12 @@ def _is_same(a: Any, b: Any) -> bool:
 
 
 @inlined
-def draw(run, batches, state):
-    """Copy the minibatch that is due into the tiles."""
+def draw(back, run, batches, state):
+    """Go `back` minibatches, and copy the one that is due into the tiles."""
+    before = pointwise.minibatch(state.counts[EVALUATIONS], batches.size, batches.order.size)[0]
+    state.counts[EVALUATIONS] -= back
     epoch, first = pointwise.minibatch(state.counts[EVALUATIONS], batches.size, batches.order.size)
-    if first == 0:
+    if first == 0 or epoch != before:
         pointwise.shuffle(batches.key, epoch, batches.order)
     load_at(run.problem, window(batches.order, first, batches.size), run.tiles, state.x)
 
@@ -277,11 +279,11 @@ def advance(run, x, n_steps):
             float64_at(run.stretch, (run.algorithm, run.problem, run.state, n))
             i += n - 1
         elif op == schedule.SHUFFLE:
-            draw(run, batches, state)
+            draw(a, run, batches, state)
         elif op == schedule.NOISE:
             none_at(run.noise, (batches.key, state.counts[STEPS_DONE], at))
         elif op == schedule.UNDECAYED:
-            decayed(algorithm, state.gradient, -1.0, x, at)
+            undecayed(algorithm, state.gradient, x, at)
         elif op == schedule.ATTRIBUTE:
             none_at(run.attribute, (run.forms, run.laws, run.algorithm, run.state, x))
         elif op == schedule.CHECK:

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 
 from .. import layout, schedule
+from ..discrete_laws import first_share
 from ..forms import mirrored
 from ..jit import addressed, merged
 from ..layout import STEPS_DONE
@@ -54,9 +55,10 @@ def _over_coordinates(move: Move, dtype: str) -> Any:
         algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
         c = coefficients(algorithm, state.counts[STEPS_DONE])
         x, v, g, y, moment = state.x, state.v, state.gradient, state.y, state.moment
-        shares, decays = algorithm.shares, algorithm.decays
+        shares, block, decays = algorithm.shares, algorithm.block, algorithm.decays
+        first = first_share(algorithm, state.counts[STEPS_DONE])
         for i in range(x.size):
-            visit(c, x, v, g, y, moment, shares, decays, i)
+            visit(c, x, v, g, y, moment, shares, first, block, decays, i)
         return 0.0
 
     return over_coordinates
@@ -70,11 +72,12 @@ def _over_others(move: Move, dtype: str) -> Any:
         algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
         c, matrices = coefficients(algorithm, state.counts[STEPS_DONE]), algorithm.matrices
         x, v, g, y, moment = state.x, state.v, state.gradient, state.y, state.moment
-        shares, decays = algorithm.shares, algorithm.decays
+        shares, block, decays = algorithm.shares, algorithm.block, algorithm.decays
+        first = first_share(algorithm, state.counts[STEPS_DONE])
         i, n = 0, matrices.shape[0]
         for l in range(n + 1):
             for j in range(i, matrices[l, 0] if l < n else x.size):
-                visit(c, x, v, g, y, moment, shares, decays, j)
+                visit(c, x, v, g, y, moment, shares, first, block, decays, j)
             i = matrices[l, 0] + matrices[l, 1] * matrices[l, 2] if l < n else x.size
         return 0.0
 

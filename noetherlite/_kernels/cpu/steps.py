@@ -74,6 +74,16 @@ def decayed(algorithm, gradient, sign, x, out):
 
 
 @merged
+def undecayed(algorithm, gradient, x, out):
+    """Out = ∇U of the last gradient, without λx, and without the shares of the rates."""
+    if algorithm.metric:
+        weigh(algorithm, schedule.BY_METRIC, gradient, out)
+        decayed(algorithm, out, -1.0, x, out)
+    else:
+        decayed(algorithm, gradient, -1.0, x, out)
+
+
+@merged
 def gather(number, of, state):
     """Add ∇U of minibatch `number` to those before; after the last of them the gradient is their mean."""
     if number == 0:

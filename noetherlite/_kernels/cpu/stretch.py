@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 from .. import layout, schedule
+from ..discrete_laws import first_share
 from ..jit import compiled, inlined, merged
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
 from ..rules import Method, Move, coordinate_of
@@ -47,9 +48,10 @@ def _move(move: Move, P: int) -> Phase:
     coefficients, visit = move.coefficients, merged(coordinate_of(move))
 
     def phase(algorithm, problem, counts, x, v, g, y, moment, loss):
-        c = coefficients(algorithm, counts[STEPS_DONE])
+        c, first = coefficients(algorithm, counts[STEPS_DONE]), first_share(algorithm, counts[STEPS_DONE])
+        shares, block, decays = algorithm.shares, algorithm.block, algorithm.decays
         for i in range(P):
-            visit(c, x, v, g, y, moment, algorithm.shares, algorithm.decays, i)
+            visit(c, x, v, g, y, moment, shares, first, block, decays, i)
         return loss
 
     return phase

@@ -124,7 +124,7 @@ def perform(functions, r, step, setting, algorithm, run, state, records, e, firs
         if op == schedule.ENERGY:
             run.losses[a] = energy(problem, x, run.gradient)
         elif op == schedule.SHUFFLE:
-            shuffle(setting.batches, state.counts, e)
+            shuffle(a, setting.batches, state.counts, e)
         elif op == schedule.CHECK:
             judge(run.losses[a], state.counts, e)
         else:
@@ -132,10 +132,14 @@ def perform(functions, r, step, setting, algorithm, run, state, records, e, firs
 
 
 @device
-def shuffle(batches, counts, e):
-    """Draw the order of the samples anew where an epoch begins."""
-    epoch, position = pointwise.minibatch(counts[e, EVALUATIONS], batches.size, batches.order.shape[1])
-    if position == 0:
+def shuffle(back, batches, counts, e):
+    """Go `back` minibatches, and draw the order of the samples anew where an epoch begins, or was left on the way."""
+    n, N = batches.size, batches.order.shape[1]
+    before = pointwise.minibatch(counts[e, EVALUATIONS], n, N)[0]
+    if back > 0:
+        counts[e, EVALUATIONS] -= back
+    epoch, position = pointwise.minibatch(counts[e, EVALUATIONS], n, N)
+    if position == 0 or epoch != before:
         pointwise.shuffle(batches.key[e], epoch, batches.order[e])
 
 
@@ -263,6 +267,7 @@ def with_rate(a, h):
         a.times,
         a.metric,
         a.shares,
+        a.block,
         a.decays,
         a.ascent,
         a.pull,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import layout, schedule
+from ..discrete_laws import first_share
 from ..forms import mirrored
 from ..rules import Law, Move, Orthogonalisation, Projection, Rule, component_of, coordinate_of
 from .jit import device, index
@@ -63,10 +64,11 @@ def _over_coordinates(move: Move) -> Any:
 
     @device
     def over_coordinates(algorithm, step, laws, tables, run, first, stride):
-        c = coefficients(algorithm, step)
+        c, begin = coefficients(algorithm, step), first_share(algorithm, step)
+        shares, block, decays = algorithm.shares, algorithm.block, algorithm.decays
         i = first
         while i < run.x.size:
-            visit(c, run.x, run.v, run.gradient, run.y, run.moment, algorithm.shares, algorithm.decays, index(i))
+            visit(c, run.x, run.v, run.gradient, run.y, run.moment, shares, begin, block, decays, index(i))
             i += stride
 
     return over_coordinates
@@ -77,13 +79,14 @@ def _over_others(move: Move) -> Any:
 
     @device
     def over_others(algorithm, step, laws, tables, run, first, stride):
-        c, matrices = coefficients(algorithm, step), algorithm.matrices
+        c, begin, matrices = coefficients(algorithm, step), first_share(algorithm, step), algorithm.matrices
+        shares, block, decays = algorithm.shares, algorithm.block, algorithm.decays
         i, l = first, 0
         while i < run.x.size:
             while l < matrices.shape[0] and matrices[l, 0] + matrices[l, 1] * matrices[l, 2] <= i:
                 l += 1  # it lies before i
             if l == matrices.shape[0] or i < matrices[l, 0]:
-                visit(c, run.x, run.v, run.gradient, run.y, run.moment, algorithm.shares, algorithm.decays, index(i))
+                visit(c, run.x, run.v, run.gradient, run.y, run.moment, shares, begin, block, decays, index(i))
             i += stride
 
     return over_others

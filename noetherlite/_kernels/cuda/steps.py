@@ -111,10 +111,12 @@ def decay_of(algorithm, i):
 
 @device
 def undecayed(algorithm, run, first, stride):
-    """Work = ∇U, without λx."""
+    """Work = ∇U, without λx, and without the shares of the rates."""
     i = first
     while i < run.x.size:
-        run.work[index(i)] = run.gradient[index(i)] - decay_of(algorithm, index(i)) * run.x[index(i)]
+        share = algorithm.shares[index(i)] if algorithm.metric else 1.0
+        force = run.gradient[index(i)] / share if share > 0 else 0.0
+        run.work[index(i)] = force - decay_of(algorithm, index(i)) * run.x[index(i)]
         i += stride
 
 
