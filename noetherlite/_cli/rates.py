@@ -28,8 +28,10 @@ def read(rate: Any, steps: Any, errors: list[str]) -> Any:
     errors : list of str
         Of the configuration.
     """
-    if not isinstance(rate, Mapping) or "schedule" not in rate:
+    if not isinstance(rate, Mapping):
         return rate
+    if "schedule" not in rate:
+        return {name: read(one, steps, errors) for name, one in rate.items()}
     given = {"kind" if key == "schedule" else key: value for key, value in rate.items()}
     rates, faults = call(schedule, {"steps": steps, **given}, keys(schedule))
     errors += [f"[algorithm] lr: {error}" for error in faults]

@@ -159,6 +159,8 @@ class Averaged(Algorithm, abstract=True):
         """False: a step is no linear function of the gradient."""
         return False
 
+    takes_changing_ratios = True  #: its law does not depend on them
+
     @property
     def takes_blocks(self) -> bool:
         """Whether one of its rules reads them; its law does not depend on them."""

@@ -55,7 +55,9 @@ class Algorithm(Settings, ABC):
         `takes_schedule`, an array with a rate for each step, or a function of the step that is evaluated before a run, is taken
         too; where `takes_blocks`, a rate for each block, such as {"W1": 0.1, "rest": 0.01}. `lr` is then the largest of them.
         With rates by block the laws are those of the metric M = lr/lr_i: Q = ½⟨x, MGx⟩ + ⟨Mξ, x⟩, J = ⟨Mg(x), ẋ⟩; for the
-        optimisers of an averaged gradient they are as they are.
+        optimisers of an averaged gradient they are as they are. A block may have a schedule of its own: where the ratios are
+        constant the metric is; where they change, gradient descent (as a heavy ball without momentum) and the heavy ball have the law
+        of ⟨g(x), v⟩ instead, which needs no metric, and Q is not conserved; methods with mass refuse it.
     weight_decay : float
         λ ≥ 0, for every algorithm: ∇U(x) + λx takes the place of ∇U(x), as if the potential were U + ½λ|x|². It breaks the
         continuous laws of scalings, linear layers and translations (theory §10), but not those of rotations; the exact
@@ -135,6 +137,9 @@ class Algorithm(Settings, ABC):
         none, decay = np.empty(0), self.coupled_decay
         rates, times = (self._each_dt, self.times(t0, np.arange(len(self.rates)))) if self.rates else (none, none)
         shares, decays = self.shares(blocks)
+        each: dict[str, Any] = {"shares": shares, "metric": int(self.makes_metric and shares.size > 0)}
+        if self.ratios_change:
+            each = dict(zip(("shares", "block"), self.lr.table(blocks), strict=True))  # type: ignore[attr-defined]
         return layout.Algorithm(
             law,
             *numbers,
@@ -142,12 +147,11 @@ class Algorithm(Settings, ABC):
             clip,
             rates,
             times,
-            metric=int(self.has_metric and shares.size > 0),
-            shares=shares,
             decays=decays,
             ascent=self.sam,
             pull=1.0 if self.sam else decay,
             accumulated=self.grad_accumulation,
+            **each,
         )
 
     @property

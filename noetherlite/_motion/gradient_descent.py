@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, G, Phases, Row, X
 from .base import Algorithm, Force, Gradients, Rounded, Terms
 from .dynamics import GF, Dynamics
+from .heavy_ball import HeavyBall
 from .recorded import intervals
 
 
@@ -88,8 +89,14 @@ class GD(Algorithm):
     method = METHOD
     takes_schedule = True
     takes_blocks = True
+    takes_changing_ratios = True  #: by the heavy ball without momentum
     takes_sam = True
     law_of = "Q"
+
+    def over(self, steps: int) -> Any:
+        """Return the algorithm of a run; where ratios between blocks change, a `HeavyBall` without momentum: the same steps, with a law."""
+        algorithm = super().over(steps)
+        return HeavyBall(**algorithm._settings(), momentum=0.0) if algorithm.ratios_change else algorithm
 
     def exact_law(self, terms: Terms) -> str:
         """Return Q_{k+1} − Q_k, or that the gradient is orthogonal to g where there is no Q."""

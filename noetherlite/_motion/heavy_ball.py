@@ -16,6 +16,7 @@ from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X
+from .averaged import LAW_OF_STEP
 from .base import Algorithm, Force, Gradients, Memory, Rounded, Terms
 from .dynamics import Dynamics
 from .recorded import intervals
@@ -77,6 +78,52 @@ def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: 
 METHOD = Method(FROM_CHARGE, (MOVE, LAW), _step, _plain, update=_update)
 
 
+# Where the ratios of the rates of blocks change from step to step, v keeps what they do not multiply.
+
+
+@scalar
+def _kicked(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return v' = βv − d."""
+    return (c.beta * at.v - c.kick * at.g,)
+
+
+@scalar
+def _drifted(c: _Step, at: Coordinate) -> tuple[float, ...]:
+    """Return x + hSv', with the rate over the largest of the step S."""
+    return (at.x + c.h * at.share * at.v,)
+
+
+@scalar
+def _law_of_kick(c: _Step, at: Component) -> tuple[float, ...]:
+    """⟨g(x), v'⟩ = βJ − λC at the x of the gradient."""
+    return (pulled(at.balance, c.pull, at.pull) - c.beta * at.charge + at.moved,)
+
+
+KICK, DRIFT = Move(_of_step, _kicked, ("v",)), Move(_of_step, _drifted, ("x",), by_block=True)
+LAW_OF_KICK = Law(_of_step, _law_of_kick, ("balance",), (Form(MOVED, CHARGE, X, V),))
+
+
+def _step_at_ratios(p: Phases) -> list[Row]:
+    kicked = [*p.pull(X), *p.move(KICK), *p.settle(LAW_OF_KICK)]
+    return [*kicked, *p.move(DRIFT), *p.settle(LAW_OF_STEP), *p.evaluate(X)]
+
+
+def _plain_at_ratios(run: Run, t: float) -> None:
+    s, a, h = run.state, run.algorithm, run.rate
+    kick = a.constants[0] if s.counts[STEPS_DONE] == 0 else 1.0
+    s.balance[:] += kick * run.pull(s.x) - a.momentum * s.charge
+    s.v[:] = a.momentum * s.v - kick * s.gradient
+    s.balance[:] += run.charge(s.x, s.v)
+    s.x[:] += h * run.shares * s.v
+    s.charge[:] = run.charge(s.x, s.v)
+    s.integral[:] += h * s.charge
+    run.take_gradient(s.x)
+
+
+RULES = KICK, LAW_OF_KICK, DRIFT, LAW_OF_STEP
+AT_RATIOS = Method(FROM_CHARGE, RULES, _step_at_ratios, _plain_at_ratios, update=_update)
+
+
 @dataclass(frozen=True, repr=False)
 class HeavyBall(Algorithm):
     """Gradient descent with momentum (Polyak's heavy ball), as the frameworks' SGD has it (theory §10).
@@ -102,6 +149,9 @@ class HeavyBall(Algorithm):
     x_{k+1} = x_k + hv_{k+1}. As h → 0 it follows (1 − β)ẋ = −∇U, gradient flow that is faster by 1/(1 − β); at finite h more
     closely ½h(1 + β)ẍ + (1 − β)ẋ = −∇U, see `noetherlite.drift`. Exact law: J_{k+1} = βJ_k − λ⟨g(x_k), x_k⟩ + h⟨Gv_{k+1}, v_{k+1}⟩.
 
+    Where the ratios of the rates of blocks change from step to step, x_{k+1} = x_k − η_k ⊙ u_{k+1} with the rate of every coordinate, as PyTorch's groups with schedules of
+    their own have it: no Q is conserved by a metric that changes, and the exact law is ⟨g(x_k), v_{k+1}⟩ = βJ_k − λ⟨g(x_k), x_k⟩.
+
     With β = 0 and a = 0 it is `GD`, bit for bit. `torch.optim.SGD` with dampening is `first_step_damped=False`.
     """
 
@@ -109,10 +159,9 @@ class HeavyBall(Algorithm):
     dampening: float = field(default=0.0, metadata=FRACTION)
     first_step_damped: bool = field(default=True, kw_only=True, metadata=BOOLEAN)
 
-    order = 1
-    method = METHOD
     takes_schedule = True
     takes_blocks = True
+    takes_changing_ratios = True
     takes_sam = True
     law_of = "J"
     push = 1.0  #: v_{k+1} = βv_k − F
@@ -128,8 +177,21 @@ class HeavyBall(Algorithm):
         """Gradient flow (1 − β)ẋ = −∇U."""
         return Dynamics(0.0, 1 - self.momentum, 0.0)
 
+    @property
+    def order(self) -> int:
+        """1; 0 where the ratios of the rates of blocks change: the metric of the flow does then, and Q with it."""
+        return 0 if self.ratios_change else 1
+
+    @property
+    def method(self) -> Method:
+        """Its rules."""
+        return AT_RATIOS if self.ratios_change else METHOD
+
     def exact_law(self, terms: Terms) -> str:
         """Return J_{k+1} in terms of J_k."""
+        if self.ratios_change:
+            lost = r" - \lambda\langle g(x_k), x_k\rangle" if terms.decays else ""
+            return rf"\langle g(x_k), v_{{k+1}}\rangle = \beta J_k{lost}"
         lost = r" - \lambda\langle g(x_k), x_k\rangle" if terms.decays else ""
         made = "" if terms.skew else r" + h\langle Gv, v\rangle"
         return rf"J_{{k+1}} = \beta J_k{lost}{made}"

@@ -42,6 +42,14 @@ class Schedule(float):
         schedule.each, schedule.function = self.each[step:], self.function
         return schedule
 
+    def over(self, steps: int) -> Any:
+        """Return the `lr` of a run of so many steps, where functions are evaluated."""
+        return self if self.function is None else evaluated(self.function, steps)
+
+    def written(self) -> Any:
+        """Return the rates as JSON has them; itself where they are not known."""
+        return list(self.each) if self.each else self
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schedule) and (self.each, self.function) == (other.each, other.function)
 
@@ -99,6 +107,95 @@ class PerBlock(float):
         return out
 
 
+class BlockSchedules(Schedule):
+    """Rates by block, of which one at least is a schedule; as a schedule it is that of the largest rate of every step.
+
+    Parameters
+    ----------
+    blocks : mapping of str to float
+        By the names of the blocks: numbers, and a `Schedule` at least.
+    """
+
+    blocks: dict[str, float]
+
+    def __new__(cls, blocks: Mapping[str, float]) -> BlockSchedules:
+        """Return the largest."""
+        schedules = [rate for rate in blocks.values() if isinstance(rate, Schedule)]
+        pending = next((rate.function for rate in schedules if rate.function is not None), None)
+        steps = 0 if pending else min(len(rate.each) for rate in schedules)
+        table = np.array([_of_steps(rate, steps) for rate in blocks.values()])
+        out: Any = super().__new__(cls, tuple(table.max(axis=0).tolist()), pending)
+        out.blocks = dict(blocks)
+        return out  # type: ignore[no-any-return]
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Return what copies are made of."""
+        return (self.blocks,)
+
+    def later(self, step: int) -> BlockSchedules:
+        """Return the rates from a step on; the largest is that of all."""
+        later = float.__new__(BlockSchedules, self)
+        later.each, later.function = self.each[step:], self.function
+        later.blocks = {k: rate.later(step) if isinstance(rate, Schedule) else rate for k, rate in self.blocks.items()}
+        return later
+
+    def over(self, steps: int) -> Any:
+        """Return the `lr` of a run of so many steps, where functions are evaluated."""
+        if self.function is None:
+            return self
+        return {k: rate.over(steps) if isinstance(rate, Schedule) else rate for k, rate in self.blocks.items()}
+
+    def written(self) -> Any:
+        """Return the rates as JSON has them; itself where they are not known."""
+        if not self.each:
+            return self
+        return {k: rate.written() if isinstance(rate, Schedule) else rate for k, rate in self.blocks.items()}
+
+    @property
+    def ratios(self) -> dict[str, Float64Array]:
+        """The rates of every step over the largest of it, (steps,) by block; 1 where that is 0."""
+        largest = np.array(self.each)
+        return {
+            k: np.divide(_of_steps(rate, largest.size), largest, out=np.ones(largest.size), where=largest > 0)
+            for k, rate in self.blocks.items()
+        }
+
+    @property
+    def constant(self) -> PerBlock | None:
+        """The ratios, where those of all steps are the same up to round-off; else None."""
+        moving = np.array(self.each) > 0
+        each = {k: ratio[moving] for k, ratio in self.ratios.items()}
+        same = all(np.ptp(ratio) <= _SAME * ratio.max() for ratio in each.values())
+        return PerBlock({k: float(ratio[0]) for k, ratio in each.items()}) if same else None
+
+    def frozen(self, blocks: Sequence[Any]) -> list[Any]:
+        """Return the blocks that have no rate but 0."""
+        return PerBlock({k: float(ratio.max()) for k, ratio in self.ratios.items()}).frozen(blocks)
+
+    def table(self, blocks: Sequence[Any]) -> tuple[Float64Array, Any]:
+        """Return the shares (steps · blocks,) of all steps, and the block of every coordinate (P,)."""
+        shares = PerBlock(dict.fromkeys(self.blocks, 1.0)).shares("lr", blocks)  # refused if a name is not known
+        each, block = self.ratios, np.zeros(shares.size, np.int64)
+        for b, of in enumerate(blocks):
+            block[of.start : of.stop] = b
+        rows = [each.get(of.name, each.get(REST, np.empty(0))) for of in blocks]
+        return np.stack(rows, axis=1).ravel(), block
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BlockSchedules) and self.blocks == other.blocks
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted((k, hash(rate)) for k, rate in self.blocks.items())))
+
+
+_SAME = 16 * float(np.finfo(np.float64).eps)
+
+
+def _of_steps(rate: float, steps: int) -> Float64Array:
+    """Return the rates of so many steps."""
+    return np.array(rate.each[:steps]) if isinstance(rate, Schedule) else np.full(steps, float(rate))
+
+
 def by_block(values: Mapping[str, Any], name: str) -> PerBlock:
     """Return numbers >= 0 by block.
 
@@ -131,6 +228,12 @@ def read(lr: Any) -> float:
     if isinstance(lr, Schedule | PerBlock):
         return lr
     if isinstance(lr, Mapping):
+        if any(_is_schedule(rate) or np.ndim(rate) > 0 for rate in lr.values()):
+            named = {
+                k: checks.real(v, f"lr[{k!r}]", minimum=0.0) if np.ndim(v) == 0 and not _is_schedule(v) else read(v)
+                for k, v in lr.items()
+            }
+            return BlockSchedules(named)
         by_name = by_block(lr, "lr")
         if not by_name > 0:
             raise ValueError(f"lr must have a rate > 0 for one block at least, got {checks.describe(lr)}")
@@ -143,6 +246,10 @@ def read(lr: Any) -> float:
             raise ValueError(f"lr must have a rate >= 0 for each step, and one > 0; got {checks.describe(lr)}")
         return Schedule(tuple(each.tolist()))
     return checks.real(lr, "lr", minimum=0.0, strict=True)
+
+
+def _is_schedule(rate: Any) -> bool:
+    return callable(rate) or isinstance(rate, Schedule)
 
 
 def evaluated(function: Callable[[int], Any], steps: int) -> Float64Array:

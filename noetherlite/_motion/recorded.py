@@ -30,7 +30,7 @@ def gains(algorithm: Algorithm, steps: IntArray) -> Float64Array:
     rates = np.maximum(algorithm.rates, NO_RATE * algorithm.lr)
     least = np.minimum(rates[steps], rates[np.maximum(steps - 1, 0)]) if algorithm.has_velocity else rates[steps]
     gain = {rate: dataclasses.replace(algorithm, lr=float(rate)).gain for rate in np.unique(least)}
-    return np.array([gain[rate] for rate in least])
+    return np.array([gain[rate] for rate in least]) * algorithm.largest_metric
 
 
 def intervals(algorithm: Algorithm, x: Float64Array) -> tuple[Float64Array, BoolArray]:

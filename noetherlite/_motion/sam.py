@@ -37,7 +37,8 @@ def SAM(base: Algorithm | float, rho: float = 0.05) -> Algorithm:
     -----
     The gradient is orthogonal to g at y_k, so that ⟨g(x_k), ∇U(y_k)⟩ = −⟨Gδ_k, ∇U(y_k)⟩ with δ_k = y_k − x_k takes the place of 0 in
     all exact laws: for gradient descent Q_{k+1} − Q_k = η⟨Gδ_k, ∇U(y_k)⟩ + ½η²⟨∇U(y_k), G∇U(y_k)⟩. Translations, whose G is 0,
-    keep their laws as they are. `optax.contrib.sam` with a normalised gradient is the same; clipping comes after the ascent.
+    keep their laws as they are. With rates by block the ascent is along ∇U of all blocks, whatever their rates; with `grad_accumulation` it is
+    along the mean of the minibatches, whose gradients are taken at the same y: that of the larger minibatch. `optax.contrib.sam` with a normalised gradient is the same; clipping comes after the ascent.
 
     Examples
     --------

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class Settings:
 
     has_metric: ClassVar[bool] = True
     """Whether rates by block multiply the gradient, so that they are a metric of its dynamics, and not only its steps."""
+    takes_changing_ratios: ClassVar[bool] = False
+    """Whether the ratios of blocks' rates may differ from step to step."""
     takes_sam: ClassVar[bool] = False
     """Whether all gradients are taken at x, and may be taken at x + ρ∇U/|∇U|."""
 
@@ -49,6 +51,11 @@ class Settings:
         for f in dataclasses.fields(self):
             if "check" in f.metadata:
                 object.__setattr__(self, f.name, f.metadata["check"](getattr(self, f.name), f.name))
+        if self.ratios_change and not self.takes_changing_ratios:
+            raise ValueError(
+                f"lr must have schedules that keep the ratios between blocks for {type(self).__name__}, as these are a metric, "
+                "or masses, of its dynamics"
+            )
         if self.has_blocks and not self.takes_blocks:
             raise ValueError(f"lr and weight_decay must be numbers for {type(self).__name__}, the same for all blocks")
         if self.sam and not self.takes_sam:
@@ -69,16 +76,15 @@ class Settings:
         """Return the settings by name, as numbers, lists and dicts."""
         settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
         by_block = {name: dict(a.each) for name, a in settings.items() if isinstance(a, schedules.PerBlock)}
-        return settings | ({"lr": list(self.rates)} if self.rates else {}) | by_block
+        return settings | ({"lr": self.lr.written()} if isinstance(self.lr, schedules.Schedule) else {}) | by_block
 
-    def over(self, steps: int) -> Self:
+    def over(self, steps: int) -> Any:
         """Return the algorithm of a run of so many steps, a function of the step evaluated.
 
         ValueError if there are fewer rates than steps.
         """
-        if self._schedule is not None:
-            each = schedules.evaluated(self._schedule, steps)
-            return type(self)(**{**self._settings(), "lr": each})
+        if isinstance(self.lr, schedules.Schedule) and self.lr.function is not None:
+            return type(self)(**{**self._settings(), "lr": self.lr.over(steps)})
         if 0 < len(self.rates) < steps:
             raise ValueError(f"lr has {len(self.rates)} rates, one for each step; expected {steps} or more")
         return self
@@ -92,17 +98,33 @@ class Settings:
 
         Blocks have a name, a start and a stop. ValueError if blocks are named that are not among them, or have no rate.
         """
+        lr: Any = self.lr
+        if isinstance(lr, schedules.BlockSchedules):
+            lr.table(blocks)  # refused where names do not fit
+            lr = lr.constant or 1.0
         rates, decays = (
             part.shares(name, blocks) if isinstance(part, schedules.PerBlock) else np.empty(0)
-            for name, part in (("lr", self.lr), ("weight_decay", self.weight_decay))
+            for name, part in (("lr", lr), ("weight_decay", self.weight_decay))
         )
         return rates, decays
 
     @property
+    def ratios_change(self) -> bool:
+        """Whether the ratios of the rates of blocks differ from step to step; False as long as functions are not evaluated."""
+        return isinstance(self.lr, schedules.BlockSchedules) and bool(self.lr.each) and self.lr.constant is None
+
+    @property
+    def makes_metric(self) -> bool:
+        """Whether rates by block are a metric, as they are of all algorithms with `has_metric` at constant ratios."""
+        return self.has_metric and not self.ratios_change
+
+    @property
     def largest_metric(self) -> float:
         """The largest entry of the metric that rates by block make, 1 where there is none."""
-        by_block = isinstance(self.lr, schedules.PerBlock) and self.has_metric
-        return self.lr / min(rate for rate in self.lr.each.values() if rate > 0) if by_block else 1.0  # type: ignore[attr-defined]
+        lr = self.lr.constant if isinstance(self.lr, schedules.BlockSchedules) else self.lr
+        if not isinstance(lr, schedules.PerBlock) or not self.has_metric:
+            return 1.0
+        return lr / min(rate for rate in lr.each.values() if rate > 0)
 
     @property
     def needs_work(self) -> bool:
@@ -135,7 +157,8 @@ class Settings:
     @property
     def has_blocks(self) -> bool:
         """Whether blocks have rates or decays of their own."""
-        return isinstance(self.lr, schedules.PerBlock) or isinstance(self.weight_decay, schedules.PerBlock)
+        by_name = schedules.PerBlock, schedules.BlockSchedules
+        return isinstance(self.lr, by_name) or isinstance(self.weight_decay, schedules.PerBlock)
 
     @property
     def takes_blocks(self) -> bool:

@@ -42,7 +42,7 @@ class Fleet:
         self.runs, self.state, self.records = runs, runs.state, runs.records
         self.algorithm, self.streams = runs.kernels[0], runs.streams
         self.rates = np.array([a.h for a in runs.kernels])
-        for name in ("rates", "shares"):
+        for name in ("rates", "shares", "block"):
             if any(not np.array_equal(getattr(a, name), getattr(self.algorithm, name)) for a in runs.kernels):
                 what = "schedule" if name == "rates" else "ratio of blocks"
                 raise ValueError(f"lr must be the same {what} for all networks with backend='cuda'")

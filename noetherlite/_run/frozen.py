@@ -9,7 +9,7 @@ import numpy as np
 
 from .._base.types import Float64Array
 from .._motion.base import Algorithm
-from .._motion.rates import PerBlock
+from .._motion.rates import BlockSchedules, PerBlock
 from .._problem.blocks import blocks_of
 from .._problem.potentials import Potential
 from .._symmetry.family import Family
@@ -17,7 +17,7 @@ from .._symmetry.family import Family
 
 def blocks(U: Potential, algorithm: Algorithm) -> list[Any]:
     """Return the blocks that the algorithm leaves as they are."""
-    return algorithm.lr.frozen(blocks_of(U)) if isinstance(algorithm.lr, PerBlock) else []
+    return algorithm.lr.frozen(blocks_of(U)) if isinstance(algorithm.lr, PerBlock | BlockSchedules) else []
 
 
 def laws_left(
@@ -27,7 +27,7 @@ def laws_left(
 
     ValueError if `laws` names one that does.
     """
-    if not frozen or not algorithm.has_metric:
+    if not frozen or not algorithm.makes_metric:
         return families
     out = []
     for family in families:

@@ -67,7 +67,7 @@ def restart(
     for name, values in observed.items():
         values[...] = schema.expect(arrays, f"observed/{name}", "f", values.shape)
     if steps is not None and steps > records.last:
-        if any(a.kernel(arguments["t0"]).rates.size for a in algorithms):
+        if any(a.rates for a in algorithms):
             raise ValueError(
                 f"steps={steps} is more than the {records.last} of {str(path)!r}, where its schedule of lr ends"
             )
