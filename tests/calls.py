@@ -193,7 +193,7 @@ CALLS = {
     "Invariant.quantity": (nl.invariants(ORTHOGONAL)[0].quantity, dict(x=np.ones(ORTHOGONAL.n_params))),
     "Invariant.defects": (nl.invariants(ORTHOGONAL)[0].defects, dict(U=ORTHOGONAL, rng=0)),
     "Invariant.verify": (nl.invariants(ORTHOGONAL)[0].verify, dict(U=ORTHOGONAL)),
-    "Invariant.record": (nl.invariants(ORTHOGONAL)[0].record, dict(U=ORTHOGONAL, params=np.ones((2, ORTHOGONAL.n_params)))),
+    "Invariant.record": (nl.invariants(ORTHOGONAL)[0].record, dict(U=ORTHOGONAL, params=np.ones((2, ORTHOGONAL.n_params)), algorithm=nl.Leapfrog(0.1), t0=0.0)),
     "noise_equilibrium": (nl.noise_equilibrium, dict(U=U, theta=THETA)),
     "teleport": (nl.teleport, dict(U=U, theta=THETA, gradient_norm=2.0)),
     "reference_flow": (nl.reference_flow, dict(U=RADIAL, dynamics=nl.ND, x0=POINT, t=[0.0, 0.1], velocity=None, t0=0.0, rtol=1e-6, atol=1e-6, max_evaluations=1000)),

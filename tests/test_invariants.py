@@ -121,3 +121,50 @@ def test_one_of_ones_own():
         nl.Invariant(lambda x: np.array([x[0], -1.0]), lambda x: x).verify(U)
     with pytest.raises(ValueError, match=r"must return shape \(n, 2\)"):
         nl.Invariant(lambda x: np.ones(3), lambda x: 0.0).verify(U)
+
+
+MOMENTUM = [(nl.Leapfrog, {}, 2), (nl.ConformalLeapfrog, {"gamma": 0.5}, 2), (nl.NAGD, {}, 1)]
+
+
+@pytest.mark.parametrize(("kind", "options", "order"), MOMENTUM, ids=lambda v: getattr(v, "__name__", None))
+def test_with_momentum_a_balance_law_holds(kind, options, order):
+    """⟨g, ∇U⟩ = 0 at every gradient, to round-off; the balance with its source to the algorithm's order; Q itself moves."""
+    U, x = problem("tanh")
+    (law,) = nl.invariants(U)
+    defects = []
+    for steps in (50, 100):
+        algorithm = kind((2.0 / steps) ** 2, **options)
+        run = nl.integrate(U, algorithm, x, steps, record_params=True, laws=None, backend="reference")
+        record = law.record(U, run.params, algorithm)
+        defects.append(np.abs(record.residual[-1]).max())
+        size = sum(np.abs(law.field(x)).sum(axis=1).max() * np.abs(x).max() for x in run.params) / algorithm.dt
+        assert np.abs(record.exact).max() <= 16 * EPS * size
+        moved = np.abs(record.quantity - record.quantity[0]).max()
+        assert moved > 1e3 * 16 * EPS * size  # momentum keeps no Q
+        wrong = nl.Invariant(lambda x: law.field(x) * (1 + 1e-3 * np.arange(x.size)), law.quantity)
+        assert np.abs(wrong._with_momentum(run.params, algorithm, 0.0).exact).max() > 1e3 * 16 * EPS * size
+    assert np.log2(defects[0] / defects[1]) == pytest.approx(order, abs=0.35)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "message"),
+    [
+        (nl.Adam(0.1), "no law is known of its positions"),
+        (nl.Leapfrog(0.1, weight_decay=0.1), "one constant rate and no weight decay"),
+    ],
+)
+def test_algorithms_without_a_known_law_are_refused(algorithm, message):
+    U, x = problem("tanh")
+    with pytest.raises(ValueError, match=message):
+        nl.invariants(U)[0].record(U, np.tile(x, (3, 1)), algorithm)
+
+
+def test_the_drift_of_gradient_descent_is_proportional_to_its_rate():
+    """Whitened inputs, tanh: rates a factor of ten apart at the same time, drifts a factor of ten apart to O(η)."""
+    U, x = problem("tanh")
+    drift = []
+    for lr in (0.01, 0.001):
+        run = nl.integrate(U, nl.GD(lr), x, round(2 / lr), record_every=round(2 / lr), record_params=True, laws=None)
+        Q = [nl.invariants(U)[0].quantity(p) for p in run.params]
+        drift.append(Q[-1] - Q[0])
+    np.testing.assert_allclose(drift[0] / drift[1], 10, rtol=0.1)

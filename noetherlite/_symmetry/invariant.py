@@ -10,6 +10,7 @@ import numpy as np
 from .._base import checks
 from .._base.floating import norm, unit
 from .._base.types import Array, ArrayLike, Float64Array
+from .._motion.base import Algorithm
 from .._problem.network import NetworkPotential
 from .._problem.points import random_point
 from .._problem.potentials import Potential, is_potential
@@ -22,18 +23,20 @@ _ORTHOGONAL = 64 * float(np.finfo(np.float64).eps)
 
 
 class InvariantRecord(NamedTuple):
-    """An invariant along a run of gradient descent; R records, n components.
+    """An invariant along a run; R records, n components.
 
     Attributes
     ----------
     quantity : ndarray, shape (R, n)
         Q(x_k).
     exact : ndarray, shape (R, n)
-        Σ_j ⟨g(x_j), x_{j+1} − x_j⟩ over the steps before: round-off for gradient descent, with minibatches too.
+        Σ_j h⟨g(y_j), ∇U(y_j)⟩ over the steps before, with the gradients that the positions imply at the points y_j where the algorithm takes them;
+        for gradient descent it is Σ_j ⟨g(x_j), x_{j+1} − x_j⟩. Round-off, with minibatches too.
     residual : ndarray, shape (R, n)
-        Q(x_k) − Q(x_0): of first order in the learning rate at a given time.
+        Q(x_k) − Q(x_0), of first order in the learning rate at a given time. With momentum the defect of the balance law, μJ less its start and less
+        ∫μ⟨ẋ, Dg(x)ẋ⟩ds, of the algorithm's order in the time per step.
     second_order : ndarray, shape (R, n)
-        The same less Σ_j ½⟨Δ_j, Dg(x_j)Δ_j⟩ with Δ_j = x_{j+1} − x_j: of second order.
+        For gradient descent Q(x_k) − Q(x_0) less Σ_j ½⟨Δ_j, Dg(x_j)Δ_j⟩ with Δ_j = x_{j+1} − x_j: of second order. NaN with momentum.
     """
 
     quantity: Float64Array
@@ -133,26 +136,73 @@ class Invariant:
         if not integrable <= _DIFFERENCE:
             raise ValueError(f"the field of {self.name!r} is not the gradient of its quantity: off by {integrable:.2g}")
 
-    def record(self, U: Potential, params: ArrayLike) -> InvariantRecord:
-        """Return the invariant along successive steps x_0, x_1, … of gradient descent, shape (R, P).
+    def record(
+        self, U: Potential, params: ArrayLike, algorithm: Algorithm | None = None, t0: float = 0.0
+    ) -> InvariantRecord:
+        """Return the invariant along successive steps x_0, x_1, … of gradient descent, or of an algorithm with momentum, shape (R, P).
+
+        With momentum Q is not conserved: d/dt(μ⟨g, ẋ⟩) = μ⟨ẋ, Dg(x)ẋ⟩. Nothing of this kind is, unless Dg is skew, and then g is affine (theory §4).
+
+        Parameters
+        ----------
+        U : Potential
+            The potential.
+        params : array_like, shape (R, P)
+            Positions after each step: `Trajectory.params` with record_every=1.
+        algorithm : Algorithm, optional
+            That of the run, with one constant rate and no weight decay; gradient descent by default.
+        t0 : float
+            Time of the first position.
 
         Raises
         ------
-        ValueError
-            If it is no invariant of U, or the shape is wrong.
+        ValueError, TypeError
+            If it is no invariant of U, the shape is wrong, or no law of the algorithm's positions is known: they do not tell its gradients.
         """
         self.verify(U)
-        points = checks.array(params, "params", ndim=2)
+        points: Float64Array = checks.array(params, "params", ndim=2)
         if points.shape[1] != U.n_params or not len(points):
             raise ValueError(f"params must have shape (R, {U.n_params}), got {points.shape}")
+        if algorithm is not None:
+            checks.instance(algorithm, "algorithm", Algorithm, "an Algorithm such as nl.Leapfrog(0.01)")
+            t0 = checks.real(t0, "t0", minimum=0.0)
+            if not algorithm.implies_gradients:
+                raise ValueError(
+                    f"algorithm={algorithm!r}: no law is known of its positions, which do not tell its gradients"
+                )
+            if algorithm.rates or algorithm.has_blocks or algorithm.weight_decay:
+                raise ValueError(f"algorithm={algorithm!r} must have one constant rate and no weight decay")
+            if algorithm.dynamics.mass:
+                return self._with_momentum(points, algorithm, t0)
         quantity = np.stack([self.quantity(x) for x in points])
         first, second = np.zeros_like(quantity), np.zeros_like(quantity)
         for k, (x, step) in enumerate(zip(points, np.diff(points, axis=0), strict=False), start=1):
             first[k] = self.field(x) @ step
-            bend = (self.field(x + _STEP * step) - self.field(x - _STEP * step)) / (2 * _STEP)
-            second[k] = 0.5 * (bend @ step)
+            second[k] = 0.5 * self._bend(x, step)
         residual = quantity - quantity[0]
         return InvariantRecord(quantity, first.cumsum(axis=0), residual, residual - second.cumsum(axis=0))
+
+    def _with_momentum(self, points: Float64Array, algorithm: Algorithm, t0: float) -> InvariantRecord:
+        """Return the record of a momentum method: μJ at the middles of steps, J = ΔQ/h, and the source at their ends, so that the error is O(h²)."""
+        h = algorithm.dt
+        quantity = np.stack([self.quantity(x) for x in points])
+        exact, residual = np.zeros_like(quantity), np.zeros_like(quantity)
+        rows, at, gradients = algorithm.implied_gradients(points, t0, None)
+        for k, y, gradient in zip(rows, at, gradients, strict=True):
+            exact[k + 1] = h * (self.field(y) @ gradient)
+        t = algorithm.times(t0, np.arange(len(points)))
+        middle, whole = (algorithm.dynamics.law_weight(s)[:, None] for s in (t[:-1] + h / 2, t))
+        moment = middle * np.diff(quantity, axis=0) / h
+        source = np.zeros_like(moment)
+        for k in range(1, len(moment)):
+            source[k] = h * whole[k] * self._bend(points[k], (points[k + 1] - points[k - 1]) / 2) / h**2
+        residual[1:] = moment - moment[:1] - source.cumsum(axis=0)
+        return InvariantRecord(quantity, exact.cumsum(axis=0), residual, np.full_like(quantity, np.nan))
+
+    def _bend(self, x: Array, step: Array) -> Float64Array:
+        """Return ⟨Δ, Dg(x)Δ⟩ of a step Δ."""
+        change = self.field(x + _STEP * step) - self.field(x - _STEP * step)
+        return np.asarray(change @ step / (2 * _STEP))
 
 
 def invariants(U: Potential) -> list[Invariant]:
