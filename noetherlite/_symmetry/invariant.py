@@ -160,7 +160,7 @@ class Invariant:
             If it is no invariant of U, the shape is wrong, or no law of the algorithm's positions is known: they do not tell its gradients.
         """
         self.verify(U)
-        points: Float64Array = checks.array(params, "params", ndim=2)
+        points = np.asarray(checks.array(params, "params", ndim=2), np.float64)
         if points.shape[1] != U.n_params or not len(points):
             raise ValueError(f"params must have shape (R, {U.n_params}), got {points.shape}")
         if algorithm is not None:
