@@ -96,3 +96,15 @@ def test_what_does_not_fit_is_refused():
         nl.integrate(U, nl.GD({"W7": WARM_UP, "rest": 0.1}), X0, 3)
     with pytest.raises(ValueError, match="lr has 2 rates"):
         nl.integrate(U, nl.GD({"W1": [0.1, 0.2], "rest": 0.1}), X0, 3)
+
+
+@pytest.mark.parametrize("kind", [nl.GD, nl.HeavyBall])
+def test_checks_take_constant_ratios_and_drifts_all(kind):
+    run = nl.integrate(U, kind(CONSTANT), X0, 20, record_params=True, backend="reference")
+    assert nl.check(U, run.params, dynamics=kind(CONSTANT)).ok
+    assert nl.check(U, run.params, dynamics=kind({**CONSTANT, "b1": 0.51 * WARM_UP})).verdict == "broken"
+    with pytest.raises(ValueError, match="lr must keep the ratios between blocks for a check"):
+        nl.check(U, run.params, dynamics=kind(CHANGING))
+    for rates in (CONSTANT, CHANGING):
+        law = nl.drift(U, kind(rates, weight_decay=0.1), X0, 40)["scaling:1"]
+        np.testing.assert_allclose(law.change, sum(law.parts.values()), rtol=0, atol=1e3 * EPS)

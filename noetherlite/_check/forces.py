@@ -25,6 +25,10 @@ class Forces:
     """
 
     def __init__(self, U: Potential, algorithm: Algorithm) -> None:
+        if algorithm.ratios_change:
+            raise ValueError(
+                f"lr must keep the ratios between blocks for a check; got {algorithm}, where they differ from step to step"
+            )
         self.algorithm, self.numbers = algorithm, algorithm.kernel(0.0, blocks_of(U))
         self.shares: Any = self.numbers.shares if self.numbers.shares.size else 1.0
         self.metric: Any = np.maximum(self.shares, NO_RATE) if self.numbers.metric else 1.0

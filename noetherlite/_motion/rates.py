@@ -170,6 +170,10 @@ class BlockSchedules(Schedule):
 
     def frozen(self, blocks: Sequence[Any]) -> list[Any]:
         """Return the blocks that have no rate but 0."""
+        if not self.each:  # functions, which are not known yet
+            return PerBlock(
+                {k: float(isinstance(rate, Schedule) or rate > 0) for k, rate in self.blocks.items()}
+            ).frozen(blocks)
         return PerBlock({k: float(ratio.max()) for k, ratio in self.ratios.items()}).frozen(blocks)
 
     def table(self, blocks: Sequence[Any]) -> tuple[Float64Array, Any]:
