@@ -79,19 +79,15 @@ class Algorithm(NamedTuple):
     rates: NDArray[np.float64] = _CONSTANT  # (steps,): the time per step of each, or empty where it is h
     times: NDArray[np.float64] = _CONSTANT  # (steps,): when each begins, or empty where that is t0 + k h
     metric: int = 0  # 1: `shares` multiply the gradient, and the laws are those of the metric 1/`shares`
-    shares: NDArray[np.float64] = (
-        _CONSTANT  # (P,): a coordinate's rate over the largest, or empty; with `block` (steps · blocks,)
-    )
-    block: NDArray[np.int64] = (
-        _NO_BLOCKS  # (P,): the block of a coordinate where shares differ from step to step, or empty
-    )
+    # (P,): a coordinate's rate over the largest, or empty; (steps · blocks,) where `block` (P,) says a coordinate's block
+    shares: NDArray[np.float64] = _CONSTANT
+    block: NDArray[np.int64] = _NO_BLOCKS
     decays: NDArray[np.float64] = _CONSTANT  # (P,): a coordinate's λ, likewise
     ascent: float = 0.0  # ρ: gradients are taken at x + ρ∇U/|∇U|; 0 at x
     pull: float = 0.0  # what the laws multiply ⟨g(x), x⟩ by: λ, or 1 where the forces at x + ρ∇U/|∇U| are in it
     accumulated: int = 1  # minibatches of a gradient
-    matrices: NDArray[np.int64] = (
-        _NO_MATRICES  # (n, 4): start, rows and columns of those that are orthogonalised, and their place in `work`
-    )
+    # (n, 4): start, rows and columns of those that are orthogonalised, and their place in `work`
+    matrices: NDArray[np.int64] = _NO_MATRICES
 
 
 class Laws(NamedTuple):
