@@ -167,10 +167,10 @@ def test_kernels_have_the_same_forms(kind):
     laws = table([s], U.n_params, "float64")
     compiled = np.empty(s.n_generators)
     placed = Placed(laws)
-    cpu_laws.forms(schedule.PAIR, placed.address, a, b, compiled)
+    cpu_laws.forms(True)(schedule.PAIR, placed.address, a, b, compiled)
     np.testing.assert_allclose(compiled, s.pair(a, b).ravel(), atol=1e-13)
     np.testing.assert_allclose(reference.pair(laws, a, b), s.pair(a, b).ravel(), atol=1e-13)
-    cpu_laws.forms(schedule.CHARGE, placed.address, a, b, compiled)
+    cpu_laws.forms(True)(schedule.CHARGE, placed.address, a, b, compiled)
     np.testing.assert_allclose(compiled, s.charge(a, b).ravel(), atol=1e-13)
     np.testing.assert_allclose(reference.translation(laws, b), s.translation(b).ravel(), atol=1e-13)
 

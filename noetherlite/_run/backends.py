@@ -14,6 +14,7 @@ import numpy as np
 from .._base.types import Array
 from .._kernels import layout, reference, schedule
 from .._kernels.cpu import compiled, stretch, team
+from .._kernels.cpu.laws import has_matrices
 from .._kernels.cpu.network import network
 from .._kernels.cpu.placed import PlacedRuns
 from .._problem.potentials import Potential
@@ -70,7 +71,7 @@ class Compiled:
         self.memory = memory
         full = plan.drawn == plan.n_samples
         memory.load(runs.streams[0].order if full else np.arange(plan.n_samples))
-        self.code = compiled.addresses(plan.problem.kind, runs.method, plan.dtype)
+        self.code = compiled.addresses(plan.problem.kind, runs.method, plan.dtype, has_matrices(plan.laws))
         self.state, self.records = PlacedRuns(runs.state), PlacedRuns(runs.records)
 
     def prepare(self, group: slice) -> None:

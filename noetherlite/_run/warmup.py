@@ -16,6 +16,7 @@ from .._kernels import layout, store
 from .._kernels.cpu import compiled as cpu
 from .._kernels.cpu import loops
 from .._kernels.cpu.analytic import address_of_potential
+from .._kernels.cpu.laws import address_of_forms
 from .._kernels.cpu.rules import addresses_of_rules
 from .._motion.algorithms import ALGORITHMS
 from .._motion.gradient_descent import GD
@@ -41,8 +42,8 @@ class Step(NamedTuple):
 def warmup() -> Iterator[Step]:
     """Compile all functions, of activations and losses those of GU's tables, and cache them on disk if a folder can be written.
 
-    A function is compiled once for each precision, whatever the network and the laws: the smallest run compiles everything but
-    the other activations, losses and potentials, and the rules of the other algorithms. Every step is yielded as it is done.
+    A function is compiled once for each precision, whatever the network: the smallest run compiles everything but the laws of
+    linear layers, the other activations, losses and potentials, and the rules of the other algorithms. Every step is yielded as it is done.
     RuntimeError if numba is told not to compile, by NUMBA_DISABLE_JIT.
     """
     settings: Any = numba.config
@@ -77,6 +78,7 @@ def _evaluate_analytic() -> None:
 
 def _run(U: Potential, theta: Array, dtype: str) -> None:
     integrate(U, GD(0.1), theta, 1, dtype=dtype)
+    address_of_forms(dtype, with_matrices=True)
     for kind in (layout.RADIAL, layout.HARMONIC):
         address_of_potential(kind, dtype)
     for name in _ACTIVATIONS:

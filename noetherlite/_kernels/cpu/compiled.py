@@ -60,11 +60,11 @@ class Run(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def addresses(kind: int, method: Method, dtype: str) -> dict[str, Any]:
-    """Return the addresses of the compiled functions that a run calls by them, for a kind of potential."""
+def addresses(kind: int, method: Method, dtype: str, with_matrices: bool) -> dict[str, Any]:
+    """Return the addresses of the compiled functions that a run calls by them, for a kind of potential, with or without laws of matrices."""
     return {
         "potential": address_of_potential(kind, dtype),
-        "forms": address_of_forms(dtype),
+        "forms": address_of_forms(dtype, with_matrices),
         "rules": addresses_of_rules(method, dtype),
     }
 

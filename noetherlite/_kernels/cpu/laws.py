@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numba
 import numpy as np
@@ -86,13 +87,9 @@ def affine(G, g, a, b):
 
 @inlined
 def add_start(at, Z0, x, out):
-    """Out += ⟨z_i(0), c_i⟩ of each neuron, or ⟨z_i(0), c_j⟩ of each pair where `out` has n_h² components."""
-    n, m = at.n, at.m
-    if out.size > n:
-        add_products_of_rows(window(Z0, 0, n * m), 0, x, at.C, n, m, False, out)
-        return
-    for i in range(n):
-        out[i] += dot(window(Z0, i * m, m), window(x, at.C + i * m, m))
+    """Out += ⟨z_i(0), c_i⟩ of each neuron."""
+    for i in range(at.n):
+        out[i] += dot(window(Z0, i * at.m, at.m), window(x, at.C + i * at.m, at.m))
 
 
 @inlined
@@ -150,22 +147,44 @@ def rotation_sizes(at, x, out):
 
 
 @inlined
+def matrices(what, kind, at, laws, a, b, out):
+    """`form` of a linear layer or a rotation, or its `generator`."""
+    n, m, linear = at.n, at.m, kind == layout.LINEAR_LAYER
+    if what == schedule.GENERATOR:
+        if linear:
+            linear_layer_sizes(at, a, out)
+        else:
+            rotation_sizes(at, a, out)
+    elif linear or not is_same(a, b):
+        # In sample coordinates C Zᵀ is symmetric for velocities, whose Z is C XXᵀ, but not for x, whose Z has Z(0) in it.
+        symmetric = linear and is_same(a, b) and (what == schedule.PAIR or at.W == at.C)
+        matrix(kind, at, symmetric, a, b, out)
+    else:
+        out[:] = 0
+    if what == schedule.QUANTITY:
+        if at.W != at.C:
+            add_products_of_rows(window(laws.Z0, 0, n * m), 0, b, at.C, n, m, False, out)
+        for j in range(out.size):
+            out[j] *= 0.5
+
+
+@inlined
+def no_matrices(what, kind, at, laws, a, b, out):
+    """In the place of `matrices` where no law needs it, as it takes longer to compile than all else."""
+
+
+@inlined
 def generator(kind, at, laws, l, x, out):
     """Out = |g_c| = Σ_i |g_c(x)_i| of every component c of law l, before what cancels within an entry."""
-    n = at.n
     if kind == layout.SCALING:
-        for i in range(n):
+        for i in range(at.n):
             out[i] = scaling_size(at, laws.degree[l], i, x)
-    elif kind == layout.LINEAR_LAYER:
-        linear_layer_sizes(at, x, out)
-    elif kind == layout.ROTATION:
-        rotation_sizes(at, x, out)
     elif kind == layout.TRANSLATION:
         out[:] = at.m
     else:
         out[0] = 0
         for i in range(x.size):
-            out[0] += affine_size(laws, n, i, x)
+            out[0] += affine_size(laws, at.n, i, x)
 
 
 @inlined
@@ -176,10 +195,6 @@ def form(what, kind, at, laws, l, a, b, out):
     """
     if kind == layout.SCALING:
         scaling(at, laws.degree[l], a, b, out)
-    elif kind == layout.LINEAR_LAYER or (kind == layout.ROTATION and not is_same(a, b)):
-        # In sample coordinates C Zᵀ is symmetric for velocities, whose Z is C XXᵀ, but not for x, whose Z has Z(0) in it.
-        symmetric = kind == layout.LINEAR_LAYER and is_same(a, b) and (what == schedule.PAIR or at.W == at.C)
-        matrix(kind, at, symmetric, a, b, out)
     elif kind == layout.AFFINE:
         out[0] = affine(laws.G, at.n, a, b)
     else:
@@ -197,24 +212,38 @@ def form(what, kind, at, laws, l, a, b, out):
         out[0] += dot(window(laws.xi, at.n * b.size, b.size), b)
 
 
-@compiled
-def forms(what, laws_address, a, b, out):
-    """Write a form of a and b, or GENERATOR the sizes |g_c(a)|, of every law into `out` (K,); return 0.
+def has_matrices(laws: layout.Laws) -> bool:
+    """Return whether a law is that of a linear layer or a rotation."""
+    return not {layout.LINEAR_LAYER, layout.ROTATION}.isdisjoint(laws.kind.tolist())
+
+
+@functools.cache
+def forms(with_matrices: bool) -> Any:
+    """Return the compiled function that writes a form of a and b, or for GENERATOR |g_c(a)|, of every law into `out` (K,), and returns 0.
 
     One function, called by its address, so that it is compiled once.
     """
-    laws = laws_at(laws_address, a)
-    for l in range(laws.kind.size):
-        part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
-        if what == schedule.GENERATOR:
-            generator(laws.kind[l], block(laws, l), laws, l, a, part)
-        else:
-            form(what, laws.kind[l], block(laws, l), laws, l, a, b, part)
-    return 0.0
+    of_matrices = matrices if with_matrices else no_matrices
+
+    @compiled
+    def write(what, laws_address, a, b, out):
+        laws = laws_at(laws_address, a)
+        for l in range(laws.kind.size):
+            kind, at = laws.kind[l], block(laws, l)
+            part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
+            if kind == layout.LINEAR_LAYER or kind == layout.ROTATION:
+                of_matrices(what, kind, at, laws, a, b, part)
+            elif what == schedule.GENERATOR:
+                generator(kind, at, laws, l, a, part)
+            else:
+                form(what, kind, at, laws, l, a, b, part)
+        return 0.0
+
+    return write
 
 
 @functools.lru_cache
-def address_of_forms(dtype: str) -> int:
+def address_of_forms(dtype: str, with_matrices: bool) -> int:
     """Return where the machine code of `forms` for parameters of this dtype lies, compiled or read from disk if need be."""
     vector, sums = numba.typeof(np.empty(0, dtype)), numba.typeof(np.empty(0))
-    return address_of_code(forms, (numba.int64, numba.int64, vector, vector, sums))
+    return address_of_code(forms(with_matrices), (numba.int64, numba.int64, vector, vector, sums))
