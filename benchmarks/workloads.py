@@ -106,7 +106,7 @@ def _rows(group: str, sizes: tuple[Workload, ...], **changes: Any) -> list[Workl
     return [size._replace(group=group, **changes) for size in sizes]
 
 
-_FIRST = (
+FIRST = (
     *SIZES,
     WIDE,
     Workload("ensemble", (10, 16, 16, 3), 64, 400, networks=512),
@@ -114,7 +114,7 @@ _FIRST = (
 )
 # What people run: not all products of sizes, activations, losses, algorithms, laws and precisions, but each beside ReLU with GD.
 WORKLOADS = (
-    *_rows("ReLU, negative log-likelihood", _FIRST),
+    *_rows("ReLU, negative log-likelihood", FIRST),
     *_rows("other activations", _THREE, activation="tanh", methods=("GD", "Leapfrog")),
     *_rows("other activations", _THREE, activation="swish(1.0)", methods=("GD",)),
     *_rows("other activations", _THREE, activation="gelu", methods=("GD",)),

@@ -6,8 +6,9 @@ import statistics
 import time
 
 import peers
+import workloads
 
-WORKLOADS = {work.name: work for work in peers.WORKLOADS}
+WORKLOADS = {work.name: work for work in workloads.FIRST}
 ROUNDS = 5
 
 

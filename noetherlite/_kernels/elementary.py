@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from . import pointwise
-from .jit import scalar
+from .jit import rounded, scalar
 from .pointwise import LOG2_E, exponential_tail, remainder
 
 # 1.5·2^52: z + _ROUND is z rounded to an integer, which its last bits hold; and that of single precision.
@@ -21,6 +21,12 @@ _ROUND, _ROUND_SINGLE = 6755399441055744.0, np.float32(12582912.0)
 # π/2 in three parts, the first two of 33 bits: their multiples by n < 2^20 are exact.
 _PI_HALF, _PI_HALF_2, _PI_HALF_3 = 1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21
 _f = np.float32
+
+
+@rounded
+def quotient(a, b):
+    """a/b to half a unit in the last place; on a GPU functions whose operations may be contracted divide single numbers to two units."""
+    return a / b
 
 
 @scalar
@@ -102,7 +108,7 @@ def tanh(z):
         H = (H * w - 0.0027777777777761125) * w + 0.1666666666666666
     H = number(H) * w + number(2)
     half = number(0.5)
-    ratio = (r if near else r - H) / ((half * power - half) * (H + r) + H)
+    ratio = quotient(r if near else r - H, (half * power - half) * (H + r) + H)
     return math.copysign(ratio if near else number(1) + ratio, z)
 
 
@@ -111,7 +117,7 @@ def logistic(z):
     """1/(1 + e^−z) as q = e/(1 + e), e = e^z; where e < 1 with what the rounding of 1 + e leaves out, as 1/(1 + e) = 1 − q."""
     one, e = type(z)(1), exp(z)
     denominator = one + e
-    q = e / denominator
+    q = quotient(e, denominator)
     return q - q * ((one - denominator) + e) * (one - q) if e < one else q
 
 
@@ -119,7 +125,7 @@ def logistic(z):
 def log1p(u):
     """log(1 + u) for 0 ≤ u ≤ 1: 2 artanh(s) with s = u/(2 + u), a series in s²."""
     number = type(u)
-    s = u / (number(2) + u)
+    s = quotient(u, number(2) + u)
     w = s * s
     if is_single(u):
         p = _f(0.2802219) * w + _f(0.27999416)

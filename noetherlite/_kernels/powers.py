@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .elementary import is_single
+from .elementary import is_single, quotient
 from .jit import scalar
 
 # 1.5·2^52, as a number and its bits: an integer added to the bits is one added to the number.
@@ -44,7 +44,7 @@ def log(z):
     number = type(z)
     k, m = _exponent(z)
     f = m - number(1)
-    s = f / (number(2) + f)
+    s = quotient(f, number(2) + f)
     w = s * s
     if is_single(z):
         p = (_f(0.2402921) * w + _f(0.28510141)) * w + _f(0.4000085)
@@ -89,7 +89,7 @@ def _log2(z):
     """Return the logarithm to base 2 of z > 0 as a sum of two numbers, the first of half as many digits."""
     number = type(z)
     k, m = _exponent(z)
-    f, inverse = m - number(1), number(1) / (m + number(1))
+    f, inverse = m - number(1), quotient(number(1), m + number(1))
     s = f * inverse
     first = _half_of_digits(s)
     t = _half_of_digits(m + number(1))
@@ -148,7 +148,7 @@ def power(z, p):
     """z^p for z ≥ 0 and p ≥ 0, both of the same precision; 0 below the smallest normal numbers, and where z < 0."""
     number = type(z)
     most = number(128) if is_single(z) else number(1024)
-    first, rest = _log2(z)
+    first, rest = _log2(z if z > number(0) else number(1))
     p_first = _half_of_digits(p)
     high, low = p_first * first, (p - p_first) * first + p * rest
     exponent = high + low

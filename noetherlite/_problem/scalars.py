@@ -30,7 +30,7 @@ def d_repu(c: float, z: float, a: float) -> Any:
 def _ratio(a: float, z: float) -> Any:
     """Return s of a = z s(z), s(0) = ½, without computing it anew."""
     number = type(z)
-    return number(0.5) if abs(z) < number(1e-30) else a / z
+    return number(0.5) if abs(z) < number(1e-30) else elementary.quotient(a, z)
 
 
 def d_swish(c: float, z: float, a: float) -> Any:

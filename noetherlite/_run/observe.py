@@ -82,7 +82,8 @@ def observed_bytes(U: Potential, observe: Observe | None, record_sharpness: int 
 
     The shapes of what functions return are found at random parameters.
     """
-    shapes = Observables(U, random_point(U, np.random.default_rng(0)), observe, None).shapes if observe else {}
+    seen = observe is not None
+    shapes = Observables(U, random_point(U, np.random.default_rng(0)), observe, None).shapes if seen else {}
     numbers = sum(math.prod(shape) for shape in shapes.values())
     if record_sharpness is None:
         return 8 * numbers, 0

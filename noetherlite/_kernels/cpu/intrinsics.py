@@ -16,6 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import llvm_version_info
 from numba.core import cgutils, types
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
@@ -292,6 +293,10 @@ def four_products(typingctx, A, a, B, b, m, out, o):
 
 def _apart(builder: Any, instruction: Any, number: int, of: int) -> Any:
     """Say that an instruction reads or writes array `number` of those that do not overlap."""
+    if llvm_version_info < (
+        16,
+    ):  # which makes gathers of loads that are `invariant`, keeps that mark, and refuses it then
+        return instruction
     module = builder.module
 
     def metadata(*entries: Any) -> Any:

@@ -140,7 +140,7 @@ def weighed_largest(algorithm, a):
     return out
 
 
-@merged
+@inlined
 def measure(algorithm, state):
     """Enter the sizes of the laws' terms at the present step."""
     K = state.balance.size
@@ -155,7 +155,7 @@ def measure(algorithm, state):
             row[j] = max(row[j], norm[j] * sizes[i])
 
 
-@merged
+@inlined
 def excess(problem, algorithm, state):
     """½m|v|² + ½λ|x|², the first in the metric."""
     if not algorithm.metric and algorithm.decays.size == 0:
