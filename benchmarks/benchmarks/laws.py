@@ -6,7 +6,7 @@ import statistics
 import time
 
 import numpy as np
-import peers
+import workloads
 
 import noetherlite as nl
 
@@ -28,7 +28,7 @@ class Tracking:
         scalings = [f"scaling:{h}" for h in range(1, net.n_layers)]
 
         def run(laws):
-            nl.integrate(U, algorithm, theta, work.steps, record_every=peers.EVERY, laws=laws)
+            nl.integrate(U, algorithm, theta, work.steps, record_every=workloads.EVERY, laws=laws)
 
         self.tracked, self.untracked = (lambda: run(scalings)), (lambda: run(None))
         self.tracked()
