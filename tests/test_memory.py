@@ -76,7 +76,7 @@ SMALL, MIDDLE, LARGE = [4, 8, 8, 3], [64, 64, 32, 10], [784, 256, 128, 10]
         (SMALL, 32, 3000, {"laws": None, "observe": {"W": np.copy}}),
         (MIDDLE, 64, 2, {"laws": None, "record_sharpness": 1}),
         (MIDDLE, 2000, 2, {"laws": None, "record_sharpness": 1, "loss": "mse"}),
-        (MIDDLE, 64, 1, {"laws": None, "record_sharpness": 12}),
+        (MIDDLE, 64, 1, {"laws": None, "record_sharpness": 10}),
         (SMALL, 32, 40, {"networks": 64}),
         (SMALL, 32, 40, {"networks": 64, "record_params": True, "laws": None}),
         (MIDDLE, 2000, 2, {"networks": 8, "n_threads": 2, "laws": None}),
