@@ -39,9 +39,8 @@ from .rounding import Rounding
 from .rows import ROUND_OFF, CheckRow, MotionRow, Tally, blocks_of, distinct
 
 FALSE_ALARM = 1e-6
-_TAU_SQUARED = (
-    400.0  # the bound is the lowest for V of some ten times that, from which on a tenth of a gradient is seen
-)
+# The bound is the lowest for V of some ten times that, from which on a tenth of a gradient is seen.
+_TAU_SQUARED = 400.0
 _NOISE_OF = "noise of "
 _ALIKE = 0.2  # of sums over the steps that are 1 and ½ for noise of another key
 
@@ -51,9 +50,8 @@ class KnownNoise:
 
     def __init__(self, algorithm: Noisy, key: int, first: int, n_params: int) -> None:
         self.algorithm, self.key, self.first, self.n_params = algorithm, key, first, n_params
-        self._products = np.zeros(
-            3
-        )  # of the errors with the noise, of the noise with itself, of the errors with themselves
+        # of the errors with the noise, of the noise with itself, of the errors with themselves
+        self._products = np.zeros(3)
 
     def numbers(self, row: int, steps: int) -> Float64Array:
         """Return the normal numbers (steps, P) of the steps from a row on."""

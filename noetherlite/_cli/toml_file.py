@@ -53,10 +53,8 @@ def parse(path: Path, content: str) -> dict[str, Any]:
 
 def digests(path: Path, content: Mapping[str, Any], grid: Mapping[str, Sequence[Any]] | None = None) -> dict[str, str]:
     """Return the SHA-256 of the files that a configuration names, or the values of a sweep's grid, by path."""
-    sections = [content.get(section) for section in ("data", "initial")]
-    named = [section.get("path") for section in sections if isinstance(section, dict)]
-    named += [
-        w for section in sections if isinstance(section, dict) and isinstance(w := section.get("sample_weight"), str)
-    ]
+    sections = [section for name in ("data", "initial") if isinstance(section := content.get(name), dict)]
+    named = [section.get("path") for section in sections]
+    named += [weights for section in sections if isinstance(weights := section.get("sample_weight"), str)]
     named += [value for key in ("data.path", "initial.path") for value in (grid or {}).get(key, ())]
     return {name: hashlib.sha256(present(path.parent / name).read_bytes()).hexdigest() for name in named if name}

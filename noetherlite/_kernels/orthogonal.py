@@ -12,22 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .jit import scalar
+
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # a, b, c (Jordan 2024)
 STEPS = 5
 
 
+@scalar
 def scale(rows: int, columns: int) -> float:
-    """Return √max(1, rows/columns)."""
+    """Return √max(1, rows/columns), for kernels."""
     return math.sqrt(max(1.0, rows / columns))
 
 
 def orthogonalised(matrix: NDArray[Any], eps: float) -> NDArray[Any]:
     """Return the orthogonal matrix near a matrix, scaled."""
     a, b, c = COEFFICIENTS
-    tall = matrix.shape[0] > matrix.shape[1]
+    rows, columns = matrix.shape
+    tall = rows > columns
     M = matrix.T if tall else matrix
     M = M / (np.linalg.norm(M) + eps)
     for _ in range(STEPS):
         A = M @ M.T
         M = a * M + (b * A + c * A @ A) @ M
-    return np.asarray(scale(*matrix.shape) * (M.T if tall else M))
+    return np.asarray(math.sqrt(max(1.0, rows / columns)) * (M.T if tall else M))

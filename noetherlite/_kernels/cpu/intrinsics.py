@@ -148,9 +148,8 @@ def array_on_stack(P: int, dtype: str) -> Any:
     @intrinsic
     def array(typingctx):
         def codegen(context, builder, signature, args):
-            from numba.np.arrayobj import (
-                populate_array,  # here: only compiling needs it, and importing it takes a while
-            )
+            # here, as only compiling needs it and importing it takes a while
+            from numba.np.arrayobj import populate_array
 
             data = cgutils.alloca_once(builder, context.get_data_type(kind.dtype), size=P)
             out = context.make_array(kind)(context, builder)
@@ -295,7 +294,7 @@ def _apart(builder: Any, instruction: Any, number: int, of: int) -> Any:
     """Say that an instruction reads or writes array `number` of those that do not overlap."""
     if llvm_version_info < (
         16,
-    ):  # which makes gathers of loads that are `invariant`, keeps that mark, and refuses it then
+    ):  # it keeps the mark `invariant` of loads that it makes gathers of, and refuses it there
         return instruction
     module = builder.module
 

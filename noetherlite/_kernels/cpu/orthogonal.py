@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..jit import compiled, inlined, merged
-from ..orthogonal import COEFFICIENTS, STEPS
+from ..orthogonal import COEFFICIENTS, STEPS, scale
 from .intrinsics import window
 from .steps import norm_squared
 
@@ -109,6 +109,6 @@ def orthogonalise(matrices, eps, y, work):
                 polynomial(A, r, B)
                 product(B, M, n, m, other)
             M, other = other, M
-        factor, out = y.dtype.type(math.sqrt(max(1.0, n / m))), window(y, start, n * m)
+        factor, out = y.dtype.type(scale(n, m)), window(y, start, n * m)
         for i in range(n * m):
             out[i] = factor * M[i]

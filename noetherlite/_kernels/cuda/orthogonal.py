@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import schedule
-from ..orthogonal import COEFFICIENTS
+from ..orthogonal import COEFFICIENTS, scale
 from ..rules import Method, Orthogonalisation
 from .jit import device, index
 
@@ -122,6 +122,6 @@ def of(method: Method) -> Any:
             elif stage == schedule.PRODUCT:
                 product(B, at, row, n, column, m, a, after + start, first, stride)
             else:
-                scaled(at, n * m, math.sqrt(max(1.0, rows / columns)), a, after + start, first, stride)
+                scaled(at, n * m, scale(rows, columns), a, after + start, first, stride)
 
     return orthogonalise

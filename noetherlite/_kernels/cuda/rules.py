@@ -43,9 +43,7 @@ def _loop(rule: Rule) -> Any:
         return _nothing
     if isinstance(rule, Projection):
         return _of_all(rule)
-    if isinstance(rule, Move):
-        return _over_others(rule) if rule.outside else _over_coordinates(rule)
-    return _over_components(rule)
+    return _over_coordinates(rule) if isinstance(rule, Move) else _over_components(rule)
 
 
 def _of_all(projection: Projection) -> Any:
@@ -60,36 +58,21 @@ def _of_all(projection: Projection) -> Any:
 
 
 def _over_coordinates(move: Move) -> Any:
-    coefficients, visit = move.coefficients, device(coordinate_of(move))
+    coefficients, visit, outside = move.coefficients, device(coordinate_of(move)), move.outside
 
     @device
     def over_coordinates(algorithm, step, laws, tables, run, first, stride):
-        c, begin = coefficients(algorithm, step), first_share(algorithm, step)
-        shares, block, decays = algorithm.shares, algorithm.block, algorithm.decays
-        i = first
-        while i < run.x.size:
-            visit(c, run.x, run.v, run.gradient, run.y, run.moment, shares, begin, block, decays, index(i))
-            i += stride
-
-    return over_coordinates
-
-
-def _over_others(move: Move) -> Any:
-    coefficients, visit = move.coefficients, device(coordinate_of(move))
-
-    @device
-    def over_others(algorithm, step, laws, tables, run, first, stride):
         c, begin, matrices = coefficients(algorithm, step), first_share(algorithm, step), algorithm.matrices
         shares, block, decays = algorithm.shares, algorithm.block, algorithm.decays
-        i, l = first, 0
+        i, l, n = first, 0, matrices.shape[0] if outside else 0
         while i < run.x.size:
-            while l < matrices.shape[0] and matrices[l, 0] + matrices[l, 1] * matrices[l, 2] <= i:
+            while l < n and matrices[l, 0] + matrices[l, 1] * matrices[l, 2] <= i:
                 l += 1  # it lies before i
-            if l == matrices.shape[0] or i < matrices[l, 0]:
+            if l == n or i < matrices[l, 0]:
                 visit(c, run.x, run.v, run.gradient, run.y, run.moment, shares, begin, block, decays, index(i))
             i += stride
 
-    return over_others
+    return over_coordinates
 
 
 def _over_components(law: Law) -> Any:
