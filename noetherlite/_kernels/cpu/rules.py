@@ -31,6 +31,8 @@ def loop(rule: Rule, dtype: str) -> Any:
         return addressed(_of_all(rule, dtype))
     if isinstance(rule, Orthogonalisation):
         return addressed(_of_matrices(rule, dtype))
+    if isinstance(rule, Move) and rule.outside:
+        return addressed(_over_others(rule, dtype))
     return addressed(_over_coordinates(rule, dtype) if isinstance(rule, Move) else _over_components(rule, dtype))
 
 
@@ -46,7 +48,7 @@ def _of_all(projection: Projection, dtype: str) -> Any:
 
 
 def _over_coordinates(move: Move, dtype: str) -> Any:
-    coefficients, visit, outside = move.coefficients, merged(coordinate_of(move)), move.outside
+    coefficients, visit = move.coefficients, merged(coordinate_of(move))
     number = np.empty(0, dtype)  # says what the parameters are
 
     def over_coordinates(algorithm_address, laws_address, state_address):
@@ -54,15 +56,32 @@ def _over_coordinates(move: Move, dtype: str) -> Any:
         c = coefficients(algorithm, state.counts[STEPS_DONE])
         x, v, g, y, moment = state.x, state.v, state.gradient, state.y, state.moment
         shares, block, decays = algorithm.shares, algorithm.block, algorithm.decays
-        first, matrices = first_share(algorithm, state.counts[STEPS_DONE]), algorithm.matrices
-        start, n = 0, matrices.shape[0] if outside else 0
-        for l in range(n + 1):  # up to each matrix that is left out, and from the last to the end
-            for i in range(start, matrices[l, 0] if l < n else x.size):
-                visit(c, x, v, g, y, moment, shares, first, block, decays, i)
-            start = matrices[l, 0] + matrices[l, 1] * matrices[l, 2] if l < n else x.size
+        first = first_share(algorithm, state.counts[STEPS_DONE])
+        for i in range(x.size):
+            visit(c, x, v, g, y, moment, shares, first, block, decays, i)
         return 0.0
 
     return over_coordinates
+
+
+def _over_others(move: Move, dtype: str) -> Any:
+    coefficients, visit = move.coefficients, merged(coordinate_of(move))
+    number = np.empty(0, dtype)
+
+    def over_others(algorithm_address, laws_address, state_address):
+        algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
+        c, matrices = coefficients(algorithm, state.counts[STEPS_DONE]), algorithm.matrices
+        x, v, g, y, moment = state.x, state.v, state.gradient, state.y, state.moment
+        shares, block, decays = algorithm.shares, algorithm.block, algorithm.decays
+        first = first_share(algorithm, state.counts[STEPS_DONE])
+        i, n = 0, matrices.shape[0]
+        for l in range(n + 1):
+            for j in range(i, matrices[l, 0] if l < n else x.size):
+                visit(c, x, v, g, y, moment, shares, first, block, decays, j)
+            i = matrices[l, 0] + matrices[l, 1] * matrices[l, 2] if l < n else x.size
+        return 0.0
+
+    return over_others
 
 
 def _of_matrices(rule: Orthogonalisation, dtype: str) -> Any:
