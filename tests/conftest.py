@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 # Before anything imports NumPy, numba or matplotlib, which read these once. Threads of BLAS wait busily for each other: on
@@ -19,7 +21,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what makes no sense where nothing is compiled."""
+    """Refuse names of tests that change from process to process, and leave out what makes no sense where nothing is compiled."""
+    addresses = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if addresses:
+        raise pytest.UsageError(f"processes of pytest-xdist would not agree on the name of {addresses[0]}: give it an id")
     if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
         return
     slow = [item for item in items if item.get_closest_marker("needs_jit")]

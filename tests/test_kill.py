@@ -16,7 +16,8 @@ pytestmark = [
 ]
 
 # One process that has compiled everything forks twenty, one after the other, each of which goes on from what the one before
-# it left. Thirteen are killed at a random moment, the others kill themselves inside the writing of a checkpoint.
+# it left. Thirteen are killed, seven at a random moment and six (odd k) at one after their first new checkpoint, so that the run
+# gets on however slow the machine is; the others kill themselves inside the writing of a checkpoint.
 SCRIPT = """
 import os, random, signal, sys, time
 import numpy as np
@@ -56,9 +57,16 @@ def plant(name, calls):
         return real(*arguments, **named)
     setattr(owner, name, wrapper)
 
+def reached():
+    if not os.path.exists(path):
+        return -1
+    header, arrays = checkpoint_file.read(checkpoint_file.Path(path))
+    return int(arrays["state/counts"][:, 0].sum())
+
 planted = ["fsync", "replace", "link", "savez", "fsync", "replace", "savez"]
 killed = 0
 for k in range(20):
+    before = reached()
     child = os.fork()
     if child == 0:
         if k % 3 == 2 or k == 19:
@@ -73,13 +81,14 @@ for k in range(20):
     if k % 3 == 2 or k == 19:
         planted.pop()
     else:
+        while k % 2 and reached() == before:
+            time.sleep(0.001)
         time.sleep(random.uniform(0.0, 0.06))
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     killed += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     if os.path.exists(path):
-        header, arrays = checkpoint_file.read(checkpoint_file.Path(path))
-        print(int(arrays["state/counts"][:, 0].sum()))
+        print(reached())
 print("killed", killed)
 """
 

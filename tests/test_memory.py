@@ -73,7 +73,7 @@ SMALL, MIDDLE, LARGE = [4, 8, 8, 3], [64, 64, 32, 10], [784, 256, 128, 10]
         (LARGE, 64, 3, {"input_reduction": True}),
         (LARGE, 900, 3, {"input_reduction": True, "laws": None, "rank": 8}),
         (MIDDLE, 32, 100, {"input_reduction": True, "laws": None, "record_params": True}),
-        (SMALL, 32, 3000, {"laws": None, "observe": {"W": np.copy}}),
+        pytest.param(SMALL, 32, 3000, {"laws": None, "observe": {"W": np.copy}}, id="observe"),
         (MIDDLE, 64, 2, {"laws": None, "record_sharpness": 1}),
         (MIDDLE, 2000, 2, {"laws": None, "record_sharpness": 1, "loss": "mse"}),
         (MIDDLE, 64, 1, {"laws": None, "record_sharpness": 10}),
