@@ -24,7 +24,9 @@ def pytest_collection_modifyitems(config, items):
     """Refuse names of tests that change from process to process, and leave out what makes no sense where nothing is compiled."""
     addresses = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if addresses:
-        raise pytest.UsageError(f"processes of pytest-xdist would not agree on the name of {addresses[0]}: give it an id")
+        raise pytest.UsageError(
+            f"processes of pytest-xdist would not agree on the name of {addresses[0]}: give it an id"
+        )
     if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
         return
     slow = [item for item in items if item.get_closest_marker("needs_jit")]
