@@ -47,6 +47,8 @@ CASES = [
     nl.Adam(BY_BLOCK, weight_decay={"W2": DECAY}),
     nl.SAM(nl.GD(0.02, weight_decay=DECAY), 0.2),
     nl.SAM(nl.Adam(0.003), 0.2),
+    nl.ProjectedGD(WARM_UP, weight_decay=DECAY),
+    nl.SAM(nl.ProjectedGD(0.02, clip=0.5), 0.2),
     SymplecticEuler(1e-3, weight_decay=DECAY),  # an algorithm of one's own has a drift without another word
 ]
 AVERAGED = (nl.Adam, nl.RMSProp, nl.AdaGrad, nl.Lion, nl.Muon, nl.SignGD, nl.ExponentiatedGradient, nl.SteepestDescent)
@@ -89,6 +91,7 @@ def test_parts_add_up_to_the_whole(algorithm, batch_size):
     assert there["momentum"] == (not forgets)
     # a step along the gradient at x is orthogonal to g(x); a preconditioned one, or one along the gradient of another point, is not
     assert there["direction"] == (isinstance(algorithm, AVERAGED) or algorithm.sam > 0)
+    assert there["projection"] == algorithm.projects
     for name in (name for name, seen in there.items() if seen):  # the control: none can be left out
         others = sum(part for other, part in law.parts.items() if other != name)
         assert np.abs(others - law.change).max() > 100 * bound(run)
@@ -133,6 +136,25 @@ def test_parts_of_adamw_by_hand():
     for part, values in zip(("direction", "lr", "decay", "momentum"), expected, strict=True):
         np.testing.assert_allclose(getattr(law, part)[-1], values, rtol=0, atol=bound(run))
         assert np.abs(values).max() > 1e6 * bound(run)
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_a_projection_takes_back_what_gradient_descent_makes_of_scalings_and_nothing_of_translations(batch_size):
+    options = {"batch_size": batch_size, "rng": 0, "backend": "reference"}
+    run, one = (nl.drift(U, nl.ProjectedGD(0.02, weight_decay=DECAY), X0, steps, **options) for steps in (STEPS, 1))
+    descent = nl.drift(U, nl.GD(0.02, weight_decay=DECAY), X0, 1, **options)
+    for name, law in one.items():  # its first step is that of gradient descent, and then some
+        for part in ("lr", "noise", "decay"):
+            np.testing.assert_allclose(getattr(law, part), getattr(descent[name], part), rtol=0, atol=bound(one))
+    for name in ("scaling:1", "scaling:2"):
+        law = run[name]
+        assert np.abs(law.change).max() < bound(run)
+        np.testing.assert_allclose(law.projection, -law.lr - law.noise - law.decay, rtol=0, atol=bound(run))
+        assert np.abs(law.projection[-1]).min() > 1e6 * bound(run)
+    # entries off the diagonal of a linear layer's Q move, as scalings do not commute with the rest of its group
+    assert np.abs(run["linear:2"].change[-1]).max() > 1e6 * bound(run)
+    np.testing.assert_allclose(np.diagonal(run["linear:2"].change[-1]), 0, atol=bound(run))
+    assert np.abs(run["translation:b"].projection).max() < bound(run)  # b_L is on no orbit of a hidden neuron
 
 
 def test_gradients_that_are_accumulated_are_less_noisy():

@@ -302,8 +302,8 @@ def test_arguments_are_named():
     for laws in (None, ["scaling:1"]):
         with pytest.raises(ValueError, match=r"laws must have \[.*'scaling:2'\] too for ProjectedGD"):
             nl.integrate(U, nl.ProjectedGD(0.1), X0, 1, laws=laws)
-    with pytest.raises(ValueError, match="algorithm must not project"):
-        nl.drift(U, nl.ProjectedGD(0.1), X0, 1)
+    with pytest.raises(ValueError, match=r"laws must have \['scaling:2'\] too for ProjectedGD"):
+        nl.drift(U, nl.ProjectedGD(0.1), X0, 1, laws=["scaling:1"])
     with pytest.raises(ValueError, match="lr must be a number for ImplicitMidpoint"):
         nl.ImplicitMidpoint([0.1, 0.2], "ND")
 

@@ -60,7 +60,7 @@ def step_laws(
     families, energy = laws_of(U, laws, batchwise)
     if energy and laws != "all":
         raise ValueError(f"laws: energy has no exact law along the steps of {algorithm}; give its Dynamics for 'time'")
-    return frozen.laws_left(families, frozen.blocks(U, algorithm), np.zeros(U.n_params), laws, algorithm)
+    return frozen.laws_left(families, frozen.blocks(U, algorithm), U.n_params, laws, algorithm)
 
 
 def states_of(

@@ -82,8 +82,8 @@ class ProjectedGD(GD):
 
     Exact law: Q_{k+1} − Q_k = ½η²⟨∇U(x_k), G∇U(x_k)⟩ + p_k, where p_k is what the projection made of Q, as measured.
     `LawRecord.residual`, which is Q(t) − Q(0), is round-off for scalings. First order, as gradient descent. The part of a step along the
-    orbit is not in its positions: `nl.check` takes every step again and compares it with the next row, and `nl.drift` refuses it, as
-    nothing is left of the drift of Q.
+    orbit is not in its positions: `nl.check` takes every step again and compares it with the next row. `nl.drift` says what of Q
+    gradient descent would have made, and how much of it the projection took back.
 
     Examples
     --------

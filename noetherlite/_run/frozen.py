@@ -1,4 +1,4 @@
-"""Blocks that a rate of 0 freezes: which laws are left, and which starts are refused."""
+"""Blocks that a rate of 0 freezes: which laws are left, which of them a projection needs, and which starts are refused."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .._motion.rates import BlockSchedules, PerBlock
 from .._problem.blocks import blocks_of
 from .._problem.potentials import Potential
 from .._symmetry.family import Family
+from .._symmetry.find import scalings, watched
 
 
 def blocks(U: Potential, algorithm: Algorithm) -> list[Any]:
@@ -21,7 +22,7 @@ def blocks(U: Potential, algorithm: Algorithm) -> list[Any]:
 
 
 def laws_left(
-    families: list[Family], frozen: Sequence[Any], x: Float64Array, laws: object, algorithm: Algorithm
+    families: list[Family], frozen: Sequence[Any], n_params: int, laws: object, algorithm: Algorithm
 ) -> list[Family]:
     """Return the families that move no frozen block; the law in (x, m) of averaged gradients needs all of ∇U, and has it.
 
@@ -29,14 +30,27 @@ def laws_left(
     """
     if not frozen or not algorithm.makes_metric:
         return families
-    out = []
+    out, ones = [], np.ones(n_params)
     for family in families:
-        touched = [b.name for b in frozen if np.any(family.norm_within(np.ones_like(x), slice(b.start, b.stop)) > 0)]
+        touched = [b.name for b in frozen if np.any(family.norm_within(ones, slice(b.start, b.stop)) > 0)]
         if not touched:
             out.append(family)
         elif laws != "all":
             raise ValueError(f"laws: {family.name!r} moves {', '.join(touched)}, which lr=0 freezes")
     return out
+
+
+def levels(U: Potential, algorithm: Algorithm) -> list[Family]:
+    """Return the families of the scalings onto whose levels steps may be projected: those that move no frozen block."""
+    return laws_left(watched(U, scalings(U)), blocks(U, algorithm), U.n_params, "all", algorithm)
+
+
+def refuse_levels_lacking(U: Potential, algorithm: Algorithm, families: Sequence[Family], laws: object) -> None:
+    """Raise ValueError if an algorithm projects onto levels of laws that a run does not watch."""
+    if algorithm.projects and (lacking := sorted({s.name for s in levels(U, algorithm)} - {s.name for s in families})):
+        raise ValueError(
+            f"laws must have {lacking} too for {algorithm}, which projects onto their levels; got {laws!r}"
+        )
 
 
 def refuse_motion(frozen: Sequence[Any], v: Float64Array) -> None:

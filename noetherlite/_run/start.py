@@ -10,7 +10,7 @@ from .._base.types import ArrayLike, Float64Array, Seed
 from .._motion.base import Algorithm
 from .._problem.potentials import Potential
 from .._symmetry.family import NoetherSymmetry
-from .._symmetry.find import scalings, watched
+from .._symmetry.find import watched
 from . import frozen
 from .checkpoint import CheckpointWriter
 from .drive import drive
@@ -62,9 +62,8 @@ def start(
         input_reduction = False if input_reduction is None else input_reduction
     families, still = watched(U, laws, minibatches=batch_size is not None), frozen.blocks(U, first)
     frozen.refuse_motion(still, v)
-    families = frozen.laws_left(families, still, x0.reshape(E, -1)[0], laws, first)
-    if first.projects and (lacking := sorted(set(scalings(U)) - {s.name for s in families})):
-        raise ValueError(f"laws must have {lacking} too for {first}, which projects onto their levels; got {laws!r}")
+    families = frozen.laws_left(families, still, U.n_params, laws, first)
+    frozen.refuse_levels_lacking(U, first, families, laws)
     observables = Observables(U, x0.reshape(E, -1)[0], observe, record_sharpness)
     plan = Plan(
         U,

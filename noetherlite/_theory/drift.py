@@ -45,7 +45,7 @@ class LawDrift:
         The symmetry's name, for example "scaling:1".
     quantity : ndarray, shape (R, *shape)
         Q, as measured.
-    lr, noise, decay, momentum, direction : ndarray, shape (R, *shape)
+    lr, noise, decay, momentum, direction, projection : ndarray, shape (R, *shape)
         The parts of Q − Q_0; their sum is all of it, to round-off.
     first_order, second_order : ndarray, shape (R, *shape)
         Q by the continuous-time formulas, to first order in the step and with the inertia of finite steps; NaN for weight
@@ -62,6 +62,7 @@ class LawDrift:
     decay: Float64Array
     momentum: Float64Array
     direction: Float64Array
+    projection: Float64Array
     first_order: Float64Array
     second_order: Float64Array
     damping: str
@@ -82,8 +83,10 @@ class LawDrift:
         return f"LawDrift({self.name!r}, max |Q - Q0| {np.abs(self.change).max(initial=0.0):.3g} of {sizes})"
 
 
-# In the order of the rows of `DriftWatch.parts`, and those but the last in the order of the kernels'.
-PARTS = ("lr", "noise", "decay", "momentum", "direction")
+# In the order of the rows of `DriftWatch.parts`, and those but the last two in the order of the kernels'.
+PARTS = ("lr", "noise", "decay", "momentum", "direction", "projection")
+# No algorithm has a velocity and projects.
+_COLOURS_OF_PARTS = (*COLOURS[:4], COLOURS[5], COLOURS[3])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -151,9 +154,9 @@ class Drift(Mapping[str, LawDrift]):
 
         ax = axes.new_axes(ax)
         ax.plot(self.t, one(law.change), **axes.style_of(style, color="black", linewidth=3.0, label="$Q-Q_0$"))
-        for i, (label, part) in enumerate(law.parts.items()):
+        for (label, part), colour in zip(law.parts.items(), _COLOURS_OF_PARTS, strict=True):
             if part.any():
-                ax.plot(self.t, one(part), color=COLOURS[i + (i > 3)], linewidth=1.0, label=label)
+                ax.plot(self.t, one(part), color=colour, linewidth=1.0, label=label)
         predicted = one(law.second_order - law.quantity[:1])
         if not np.isnan(predicted).all():
             ax.plot(self.t, predicted, color=COLOURS[4], linestyle="--", label="continuous-time formula")
@@ -194,7 +197,9 @@ def drift(
         lr           ½B(D_1, D_1), of second order: the finite rate,
         noise        c(D_2) − c(D_1),
         decay        c(D_3) − c(D_2),
-        momentum     c(D) − c(D_3): what the velocity carries beyond the present gradient; for Newtonian dynamics all of it.
+        momentum     c(D) − c(D_3): what the velocity carries beyond the present gradient; for Newtonian dynamics all of it,
+        projection   c(D) − c(D_3) of `ProjectedGD`, which has no velocity, and whose D_1, D_2 and D_3 are those of the step before
+                     it is projected: what the projection takes back, for scalings all that the other parts have made of Q.
 
     A preconditioner is the one that the step has with its gradient: squares of gradients so far are the run's. For gradient
     descent and the heavy ball with r = h/(1 − β), d = g + λx, v' = βv − d this is
@@ -230,8 +235,8 @@ def drift(
     Returns
     -------
     Drift
-        ``drift["scaling:1"].change``, its parts ``.lr``, ``.noise``, ``.decay``, ``.momentum``, ``.direction``, and the
-        predictions ``.first_order`` and ``.second_order``.
+        ``drift["scaling:1"].change``, its parts ``.lr``, ``.noise``, ``.decay``, ``.momentum``, ``.direction``,
+        ``.projection``, and the predictions ``.first_order`` and ``.second_order``.
 
     Raises
     ------
@@ -256,8 +261,6 @@ def drift(
     True
     """
     check_problem(U, algorithm)
-    if algorithm.projects:
-        raise ValueError(f"algorithm must not project, as that takes the drift of Q back; got {algorithm}")
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
     algorithm = algorithm.over(steps)
@@ -266,7 +269,10 @@ def drift(
     in_kernels = _in_kernels(algorithm)
     still = frozen.blocks(U, algorithm)
     frozen.refuse_motion(still, v)
-    families = frozen.laws_left(watched(U, laws, minibatches=batch_size is not None), still, x, laws, algorithm)
+    families = frozen.laws_left(
+        watched(U, laws, minibatches=batch_size is not None), still, U.n_params, laws, algorithm
+    )
+    frozen.refuse_levels_lacking(U, algorithm, families, laws)
     plan = Plan(
         U,
         _with_quantity(families, laws),
@@ -308,9 +314,9 @@ def _in_kernels(algorithm: Algorithm) -> bool:
 
 
 def _of_kernels(parts: Float64Array) -> Float64Array:
-    """Return the parts that kernels have added up, and zeros for the direction, which is the gradient's."""
+    """Return the parts that kernels have added up, and zeros for direction and projection: steps are along the gradient."""
     columns = parts[:, [layout.LR, layout.NOISE, layout.DECAY, layout.MOMENTUM]]
-    return np.concatenate([columns, np.zeros_like(columns[:, :1])], axis=1)
+    return np.concatenate([columns, np.zeros_like(columns[:, :2])], axis=1)
 
 
 def _predicted(

@@ -6,8 +6,9 @@ A step moves x by D and Q by Q̇(D) + ½B(D, D), exactly, with Q̇(D) = ⟨∇Q(
     D_2 with the gradient of the minibatch, the velocity to which it has led, and the noise of Langevin dynamics,
     D_3 with the weight decay too,
 
-and the differences of what these do to Q are the parts of its drift. All come from the algorithm's step in NumPy, which every
-algorithm has, so that there is nothing here about any of them.
+and the differences of what these do to Q are the parts of its drift. They are taken without laws, and so are not projected: of an
+algorithm that projects, what is left is the projection's. All come from the algorithm's step in NumPy, which every algorithm has, so
+that there is nothing here about any of them.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from .._run.runs import Runs
 from .._run.watch import Watch
 from .._symmetry.records import table
 
-LR, NOISE, DECAY, MOMENTUM, DIRECTION = range(5)
-N_PARTS = 5
+LR, NOISE, DECAY, MOMENTUM, DIRECTION, PROJECTION = range(6)
+N_PARTS = 6
 
 
 class DriftWatch(Watch):
@@ -33,7 +34,7 @@ class DriftWatch(Watch):
 
     Attributes
     ----------
-    parts : ndarray, shape (R, 5, K)
+    parts : ndarray, shape (R, 6, K)
         What each cause has added to Q until each record, in the order of the constants above.
     """
 
@@ -77,7 +78,8 @@ class DriftWatch(Watch):
         whole = [first + second for first, second in gone]
         self._sum[DIRECTION] += gone[0][0]
         self._sum[LR] += gone[0][1]
-        for part, without, included in zip((NOISE, DECAY, MOMENTUM), whole[:-1], whole[1:], strict=True):
+        rest = PROJECTION if self._algorithm.projects else MOMENTUM
+        for part, without, included in zip((NOISE, DECAY, rest), whole[:-1], whole[1:], strict=True):
             self._sum[part] += included - without
 
     def _changes(self, x: Float64Array, d: Float64Array) -> tuple[Float64Array, Float64Array]:
