@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import numba
 import numpy as np
@@ -58,11 +60,18 @@ def few_threads(request, monkeypatch):
     if request.node.get_closest_marker("gpu") and (why := gpu.lacking()):
         pytest.skip(f"{why}; the simulator's turn is test_in_the_simulator")
     if SIMULATED:
-        from noetherlite._kernels.cuda import whole_device
+        from numba.cuda.simulator.kernel import BlockThread
 
+        from noetherlite._kernels.cuda import products, whole_device
+
+        # The simulator asks without a pause which threads are still running, and these wait for it to let go of the interpreter.
+        monkeypatch.setattr(BlockThread, "is_alive", lambda thread: time.sleep(0) or threading.Thread.is_alive(thread))
         monkeypatch.setattr(device_layout, "_threads", lambda *sizes: 3)
         monkeypatch.setattr(whole_device, "MOST_BLOCKS", 2)
         monkeypatch.setattr(whole_device, "MOST_THREADS", 3)
+        # Squares of products that these matrices fill: most of the 256 threads of the real ones would have nothing to do.
+        for name, size in {"TILE": 8, "SIDE": 2, "DEPTH": 4, "PADDED": 9}.items():
+            monkeypatch.setattr(products, name, size)
 
 
 @pytest.mark.slow
@@ -314,11 +323,12 @@ def test_a_network_that_has_the_whole_device(activation, algorithm, batch_size, 
 
 @simulated
 @pytest.mark.parametrize("transposed", [False, True])
-def test_the_tiled_product_at_odd_sizes(transposed):
+def test_the_tiled_product_at_odd_sizes(transposed, monkeypatch):
     from numba import cuda
 
     from noetherlite._kernels.cuda.products import Matrix, by_tiles
 
+    monkeypatch.undo()  # squares and threads as they are on a GPU
     n, depth, m = 65, 17, 3
     rng = np.random.default_rng(0)
     A, B = rng.standard_normal((n, depth)), rng.standard_normal((depth, m))
