@@ -36,7 +36,7 @@ BEFORE = [
 ]
 LOOP = [
     ("Backend: advances", "backends.py, device.py"),
-    ("Watch: looks", "watch.py, checkpoint.py"),
+    ("Supervisor: looks", "supervisor.py, checkpoint.py"),
 ]
 AFTER = ("Trajectory: t, loss, laws, x, v", "outcome.py, trajectory.py")
 

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from ._run.integrate import DivergenceError, integrate
     from ._run.memory import memory
     from ._run.resume import resume
+    from ._run.supervisor import Snapshot
     from ._run.trajectory import Trajectory, load
-    from ._run.watch import Snapshot
     from ._show.page import report
     from ._sweep.result import Sweep, SweepMember
     from ._sweep.sweep import load_sweep, sweep
@@ -122,7 +122,7 @@ _HOMES = {
     "Setup": "_problem.parametrization",
     "SignGD": "_motion.sign_descent",
     "SlidingMode": "_motion.kinks",
-    "Snapshot": "_run.watch",
+    "Snapshot": "_run.supervisor",
     "SteepestDescent": "_motion.steepest_descent",
     "Sweep": "_sweep.result",
     "SweepMember": "_sweep.result",

@@ -11,7 +11,7 @@ import noetherlite as nl
 from noetherlite._kernels import layout, reference
 from noetherlite._motion.algorithms import specified
 from noetherlite._run import checkpoint, checkpoint_file, drive
-from noetherlite._run.backends import Compiled, NumPy
+from noetherlite._run.backends import CpuBackend, NumPy
 
 STEPS = 5
 TOO_LARGE = 1e6  # a rate with which relu networks diverge within these steps
@@ -64,7 +64,7 @@ def around(monkeypatch, owner, name, act):
 
 def around_advances(monkeypatch, act):
     """Do `act` before and after every call that advances a run: the start is made and recorded, then a step a call."""
-    for kind in (Compiled, NumPy):
+    for kind in (CpuBackend, NumPy):
         around(monkeypatch, kind, "advance", act)
 
 

@@ -1,4 +1,4 @@
-"""What a block of an architecture is, and the two ways of putting blocks together: in a row, and beside an identity."""
+"""Blocks of architectures: their base class, and the two ways of putting blocks together, in a row and beside an identity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Scope(Generic[T]):
-    """What a model has for its tensors' names, seen from inside of a block: names there are short."""
+    """The tensors of a model by their names inside of a block, which are short."""
 
     of_model: Mapping[str, T]
     prefix: str = ""

@@ -36,7 +36,7 @@ class KnownLaws(dict[str, int]):
 
     @property
     def limit(self) -> str:
-        """Why the number is a lower bound, "" if it is none."""
+        """The reason for which the number is a lower bound, "" if it is none."""
         return _LEAST if self.tokens else ""
 
     def __reduce__(self) -> tuple[Any, ...]:

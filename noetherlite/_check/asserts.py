@@ -88,8 +88,8 @@ def assert_gradient(
         if len(raw) != len(points):
             raise ValueError(f"gradient has {len(raw)} rows; expected {len(points)}, one for each row of x")
     for k, (point, value) in enumerate(zip(points, raw, strict=True)):
-        got = checks.shaped(widened(value, "gradient"), "gradient", (U.n_params,))
-        wrong = _wrong_blocks(U, point, got, of_dtype(value) if eps is None else eps, generator)
+        given = checks.shaped(widened(value, "gradient"), "gradient", (U.n_params,))
+        wrong = _wrong_blocks(U, point, given, of_dtype(value) if eps is None else eps, generator)
         if wrong:
             raise AssertionError("\n".join([f"the gradient of {U!r} is wrong at point {k}:", *wrong]))
 
@@ -150,25 +150,27 @@ def _points(U: Potential, gradient: object, x: ArrayLike | None, generator: np.r
     return list(points)
 
 
-def _wrong_blocks(U: Potential, x: Array, got: Array, eps: float, rng: np.random.Generator) -> list[str]:
+def _wrong_blocks(U: Potential, x: Array, given: Array, eps: float, rng: np.random.Generator) -> list[str]:
     """Return a line of the message for each block whose error is beyond the tolerance."""
-    want = U.gradient(x)
-    changes = [_hessian_times_signs(U, x, want, rng) for _ in range(_DIRECTIONS)]
+    expected = U.gradient(x)
+    changes = [_hessian_times_signs(U, x, expected, rng) for _ in range(_DIRECTIONS)]
     lines = []
     for block in blocks_of(U):
         part = slice(block.start, block.stop)
-        difference = np.abs(got[part] - want[part])
-        scale = np.linalg.norm(want[part]) + max(np.linalg.norm(change[part]) for change in changes)
+        difference = np.abs(given[part] - expected[part])
+        scale = np.linalg.norm(expected[part]) + max(np.linalg.norm(change[part]) for change in changes)
         tolerance = _ROUND_OFF * eps * float(scale)
         if np.linalg.norm(difference) <= tolerance:
             continue
         i = int(np.argmax(difference))
         entry = ", ".join(map(str, np.unravel_index(i, block.shape)))
-        square = float(want[part] @ want[part])
-        ratio = f", {distinct(float(got[part] @ want[part]) / square, 1.0)} times ∇U along it" if square > 0 else ""
+        square = float(expected[part] @ expected[part])
+        ratio = (
+            f", {distinct(float(given[part] @ expected[part]) / square, 1.0)} times ∇U along it" if square > 0 else ""
+        )
         lines.append(
             f"  {block.name}: off by {np.linalg.norm(difference):.2g}{ratio}; most at {block.name}[{entry}], "
-            f"{distinct(got[part][i], want[part][i], 6)} instead of {distinct(want[part][i], got[part][i], 6)}; tolerance {tolerance:.1g} = {_ROUND_OFF} x {eps:.1g} x {scale:.2g}"
+            f"{distinct(given[part][i], expected[part][i], 6)} instead of {distinct(expected[part][i], given[part][i], 6)}; tolerance {tolerance:.1g} = {_ROUND_OFF} x {eps:.1g} x {scale:.2g}"
         )
     return lines
 

@@ -91,9 +91,9 @@ class AverageSteps:
         if not steps:
             return None
         self.implies = True
-        record, t, points, got, want, noise = zip(*steps, strict=True)
-        expected = np.array(want) if self.motion else None
-        return Steps(np.array(record), np.array(t), np.array(points), np.array(got), expected, np.array(noise))
+        record, t, points, recorded, expected, noise = zip(*steps, strict=True)
+        gradients = np.array(expected) if self.motion else None
+        return Steps(np.array(record), np.array(t), np.array(points), np.array(recorded), gradients, np.array(noise))
 
     def rows(self) -> list[StepRow]:
         """Return the rows of the report about the steps themselves."""
@@ -115,7 +115,7 @@ class AverageSteps:
 
     @property
     def obstacle(self) -> str:
-        """Why no gradient is implied; empty where some are."""
+        """The reason for which no gradient is implied; empty where some are."""
         if self.implies:
             return ""
         names = [f"{name}=" for name, field in self.algorithm.states.items() if field not in self.recorded]
@@ -142,8 +142,8 @@ class AverageSteps:
             spread = max(float(np.linalg.norm(other.force - force)) for other in taken[1:] if other.force is not None)
             noise = ROUND_OFF * (spread + p.gradient * float(np.linalg.norm(force)))
             point = self.forces.point(V, x) if self.motion else x
-            want = self.forces.clip(V.gradient(point)) if self.motion else None
-            steps.append((k, self._time(k), point, force - self.forces.decay(x), want, noise))
+            expected = self.forces.clip(V.gradient(point)) if self.motion else None
+            steps.append((k, self._time(k), point, force - self.forces.decay(x), expected, noise))
         if end is not None and (force is None or self.recorded):  # what follows from positions alone is no test of them
             misses = [row - step.x for (row, _), step in zip(following, taken, strict=True) if step.x is not None]
             self._count(k, after - x, end - x, np.array(misses) - misses[0], p.each(after))
@@ -174,17 +174,19 @@ class AverageSteps:
         end, m, s = update(numbers, n, x, now.m, now.s, used)
         return _Taken(force, end, Memory(m, s))
 
-    def _count(self, k: int, got: Float64Array, want: Float64Array, spread: Float64Array, each: Float64Array) -> None:
+    def _count(
+        self, k: int, recorded: Float64Array, expected: Float64Array, spread: Float64Array, each: Float64Array
+    ) -> None:
         """Compare the displacement of a step with that of the rule, block by block."""
         t = np.array([self._time(k)])
         for block, series, sums, first_rows in self._series:
             part = slice(block.start, block.stop)
             off = np.linalg.norm(spread[:, part], axis=1).max() + np.linalg.norm(each[part])
             allowed = np.array([ROUND_OFF * off])
-            miss = np.array([np.linalg.norm(got[part] - want[part])])
-            series.add(self.keep, False, (t, miss, allowed, np.array([np.linalg.norm(want[part])])))
+            miss = np.array([np.linalg.norm(recorded[part] - expected[part])])
+            series.add(self.keep, False, (t, miss, allowed, np.array([np.linalg.norm(expected[part])])))
             if miss[0] > allowed[0]:
-                sums.add(block, got[None, part], want[None, part], allowed)
+                sums.add(block, recorded[None, part], expected[None, part], allowed)
                 first_rows.extend([k] * (len(first_rows) < _MOST_ROWS))
 
     def _time(self, k: int) -> float:

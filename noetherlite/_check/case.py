@@ -20,11 +20,11 @@ class Case:
     rows: Float64Array
     batches: tuple[object, ...]
     has_previous: bool
-    # point, got, want: shape (P,): where the gradient was taken, the gradient that the step implies, and ∇U
+    # point, recorded, expected: shape (P,): where the gradient was taken, the gradient that the step implies, and ∇U
     point: Float64Array
-    got: Float64Array
-    want: Float64Array
-    noise: float  # round-off of |got|
+    recorded: Float64Array
+    expected: Float64Array
+    noise: float  # round-off of |recorded|
 
     @property
     def here(self) -> int:

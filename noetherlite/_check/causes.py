@@ -1,4 +1,4 @@
-"""Why steps are wrong: the usual causes, each recognised where it explains the error up to a small remainder."""
+"""The usual causes of wrong steps, each recognised where it explains the error up to a small remainder."""
 
 from __future__ import annotations
 
@@ -63,29 +63,38 @@ class Evidence:
         off: bool,
         near: tuple[Float64Array, bool, list[object]],
         point: Float64Array,
-        got: Float64Array,
-        want: Float64Array,
+        recorded: Float64Array,
+        expected: Float64Array,
         noise: float,
     ) -> None:
         """Count a step; store it if it is among the first wrong ones."""
         self.n += 1
-        square = float(want @ want)
+        square = float(expected @ expected)
         if not np.isfinite(square):
             return
         if not off:
             self._longest_right = max(self._longest_right, square**0.5)
             return
         self.n_off += 1
-        factor = float(got @ want) / square if square > 0 else np.inf
-        remainder = float(np.linalg.norm(got - factor * want)) if square > 0 else np.inf
-        self._alike = self._alike and remainder <= ALIKE[0] * float(np.linalg.norm(got - want)) + noise
+        factor = float(recorded @ expected) / square if square > 0 else np.inf
+        remainder = float(np.linalg.norm(recorded - factor * expected)) if square > 0 else np.inf
+        self._alike = self._alike and remainder <= ALIKE[0] * float(np.linalg.norm(recorded - expected)) + noise
         self._factor = (min(self._factor[0], factor), max(self._factor[1], factor))
-        length = float(np.linalg.norm(got))
+        length = float(np.linalg.norm(recorded))
         self._length = (min(self._length[0], length), max(self._length[1], length))
         if len(self.cases) < _CASES:
             rows, has_previous, batches = near
             self.cases.append(
-                Case(record, rows.copy(), tuple(batches), has_previous, point.copy(), got.copy(), want.copy(), noise)
+                Case(
+                    record,
+                    rows.copy(),
+                    tuple(batches),
+                    has_previous,
+                    point.copy(),
+                    recorded.copy(),
+                    expected.copy(),
+                    noise,
+                )
             )
 
     def findings(self, motion: Sequence[MotionRow], laws_hold: bool) -> list[str]:
@@ -158,7 +167,7 @@ class Evidence:
         low, high = self._factor
         factor = 0.5 * (low + high)
         return np.isfinite(factor) and all(
-            float(np.linalg.norm(case.got - factor * case.want)) <= 2 * case.noise for case in self.cases
+            float(np.linalg.norm(case.recorded - factor * case.expected)) <= 2 * case.noise for case in self.cases
         )
 
     def _layers(self) -> range:
@@ -198,7 +207,7 @@ class Evidence:
     @staticmethod
     def _is(case: Case, gradient: Float64Array) -> bool:
         """Return whether a step was taken along this gradient."""
-        error, remainder = (float(np.linalg.norm(case.got - other)) for other in (case.want, gradient))
+        error, remainder = (float(np.linalg.norm(case.recorded - other)) for other in (case.expected, gradient))
         return explained(remainder, error, case.noise)
 
     def _coefficients(self, entries: Array, of_blocks: str) -> str:
@@ -210,16 +219,16 @@ class Evidence:
         cases = [c for c in self.cases if c.has_previous] if momentum else self.cases
         if not cases:
             return ""
-        off = np.concatenate([(c.got - c.want)[entries] for c in cases])
+        off = np.concatenate([(c.recorded - c.expected)[entries] for c in cases])
         terms = {
-            "f": [c.want for c in cases],
+            "f": [c.expected for c in cases],
             "decay": [c.point for c in cases],
             "signs": [np.sign(c.point) for c in cases],
         }
         if momentum:
             h = self.algorithm.dt
             terms["momentum"] = [(c.rows[0] - c.rows[1]) / h for c in cases]
-            terms["change"] = [c.want - self._previous_gradient(c) for c in cases]
+            terms["change"] = [c.expected - self._previous_gradient(c) for c in cases]
         columns = {name: np.concatenate([v[entries] for v in vectors]) for name, vectors in terms.items()}
         size, noise = float(np.linalg.norm(off)), float(np.linalg.norm([c.noise for c in cases]))
         fits: dict[tuple[str, ...], tuple[float, dict[str, float]]] = {}
@@ -270,7 +279,7 @@ class Evidence:
         """Recognise gradients of other samples: every law holds and most steps go downhill, but none is along ∇U."""
         if not isinstance(self.U, NetworkPotential) or self.U.n_samples == 1 or 2 * self.n_off <= self.n:
             return ""
-        downhill = [float(c.got @ c.want) > 0 for c in self.cases]
+        downhill = [float(c.recorded @ c.expected) > 0 for c in self.cases]
         if 2 * sum(downhill) <= len(downhill):
             return ""
         if any(batch is not None for c in self.cases for batch in c.batches):
@@ -282,10 +291,12 @@ class Evidence:
 
     def _clipped(self, entries: Array) -> str:
         """Recognise gradients that are clipped entry by entry."""
-        size = max((float(np.abs(c.got[entries]).max()) for c in self.cases), default=0.0)
+        size = max((float(np.abs(c.recorded[entries]).max()) for c in self.cases), default=0.0)
         for case in self.cases:
-            got, want = case.got[entries], case.want[entries]
-            remainder, error = (float(np.linalg.norm(got - other)) for other in (np.clip(want, -size, size), want))
+            recorded, expected = case.recorded[entries], case.expected[entries]
+            remainder, error = (
+                float(np.linalg.norm(recorded - other)) for other in (np.clip(expected, -size, size), expected)
+            )
             if not explained(remainder, error, case.noise):
                 return ""
         return f"entries of the gradient beyond {size:.4g} are clipped to it" if size else ""
@@ -295,16 +306,16 @@ class Evidence:
         even, signs, blocks = [], [], []
         for case in self.cases:
             step = case.rows[case.here] - case.rows[case.here + 1]
-            both = (step != 0) & (case.want != 0)
+            both = (step != 0) & (case.expected != 0)
             if both.sum() < _PER_UNKNOWN:
                 return ""
-            same = float((step * case.want > 0)[both].mean())
-            spread, usual = (float(np.log(np.abs(a[both])).std()) for a in (step, case.want))
+            same = float((step * case.expected > 0)[both].mean())
+            spread, usual = (float(np.log(np.abs(a[both])).std()) for a in (step, case.expected))
             even.append(same >= 0.8 and spread <= 0.5 * usual)
-            rate = np.log(np.abs(step[both] / case.want[both]))
+            rate = np.log(np.abs(step[both] / case.expected[both]))
             signs.append(same == 1 and float(rate.std()) > _VARIED)
             blocks.append(
-                all(_parallel(step[b.start : b.stop], case.want[b.start : b.stop]) for b in blocks_of(self.U))
+                all(_parallel(step[b.start : b.stop], case.expected[b.start : b.stop]) for b in blocks_of(self.U))
             )
         # The first step of Adam and RMSProp has the same length in every entry; later ones need not.
         if even and (all(even) or (self.cases[0].record == 0 and even[0])):
@@ -322,11 +333,11 @@ class Evidence:
         rounding = Rounding(self.U, _COARSE)
         for case in self.cases:
             # Rounding changes most entries of every step; a wrong gradient leaves some steps or entries correct.
-            off = np.abs(case.got - case.want) > _COARSE**2 * np.abs(case.want)
-            if off[case.want != 0].mean() < _MOST_ENTRIES:
+            off = np.abs(case.recorded - case.expected) > _COARSE**2 * np.abs(case.expected)
+            if off[case.expected != 0].mean() < _MOST_ENTRIES:
                 return ""
-            batch, noise = case.batches[case.here], ROUND_OFF * _COARSE * float(np.linalg.norm(case.got))
-            nearest, allowed = rounding.nearest(case.point, case.want, case.got, noise, batch)  # type: ignore[arg-type]
-            if np.linalg.norm(case.got - nearest) > allowed:
+            batch, noise = case.batches[case.here], ROUND_OFF * _COARSE * float(np.linalg.norm(case.recorded))
+            nearest, allowed = rounding.nearest(case.point, case.expected, case.recorded, noise, batch)  # type: ignore[arg-type]
+            if np.linalg.norm(case.recorded - nearest) > allowed:
                 return ""
         return 'steps are as U asks but for what products in bfloat16 make of the gradient; if they were made so: precision="autocast"'

@@ -266,12 +266,12 @@ def _same_outputs(network: Network, theta: Float64Array, like: tuple[ArrayLike, 
     # Sums are accumulated in float32 or better; every term of every sum is an entry of J∘θ.
     relative = _ROUNDINGS * eps + max(network.widths) * min(eps, float(np.finfo(np.float32).eps))
     for point, expected in zip(theta.reshape(-1, theta.shape[-1]), outputs, strict=True):
-        got, allowed = network.predict(point, X), relative * _terms(network, point, X)
-        excess = np.abs(got - expected) - allowed
+        predicted, allowed = network.predict(point, X), relative * _terms(network, point, X)
+        excess = np.abs(predicted - expected) - allowed
         if (excess > 0).any():
             i, j = (int(k) for k in np.unravel_index(np.argmax(excess), excess.shape))
             raise ValueError(
-                f"the network with these parameters differs from the model: output {j} of sample {i} is {got[i, j]:.6g}"
+                f"the network with these parameters differs from the model: output {j} of sample {i} is {predicted[i, j]:.6g}"
                 f" instead of {expected[i, j]:.6g}, with a round-off of {allowed[i, j]:.1g}. Possible causes: another order of the layers, transposed"
                 " square weights, residual connections, normalisation, another activation"
             )

@@ -231,23 +231,28 @@ class _MotionSeries:
         for b, block in enumerate(self.blocks):
             part = (slice(None), slice(block.start, block.stop))
             force, v = piece.force[part], piece.v[part]
-            got, want = self._moves(piece, block)
+            recorded, expected = self._moves(piece, block)
             shift = row_products(dt, np.maximum(np.abs(np.diff(force, axis=0)), ahead[part]))
             if path.dynamics.mass > 0:
                 shift += row_products(c[1:], _left_right(v, piece.t))
-            for series, a in ((self.off, got - want), (self.shift, shift), (self.scale, want), (self.speed, v[1:])):
+            for series, a in (
+                (self.off, recorded - expected),
+                (self.shift, shift),
+                (self.scale, expected),
+                (self.speed, v[1:]),
+            ):
                 with np.errstate(invalid="ignore"):  # infinite friction on a block at rest, at t = 0
                     series[b, intervals] = np.linalg.norm(a, axis=1)
 
     def _moves(self, piece: Piece, block: Block) -> tuple[Float64Array, Float64Array]:
         """Return mΔẋ + ∫cẋ ds and ∫−∇U ds of a block over each interval."""
         dynamics, part = self.path.dynamics, (slice(None), slice(block.start, block.stop))
-        want = _intervals(piece.force[part], piece.t)
+        expected = _intervals(piece.force[part], piece.t)
         if dynamics.mass == 0:
-            return dynamics.gamma * np.diff(piece.x[part], axis=0), want
+            return dynamics.gamma * np.diff(piece.x[part], axis=0), expected
         braking = np.where(piece.v.any(axis=1), dynamics.friction(piece.t), 0.0)
         v = piece.v[part]
-        return dynamics.mass * np.diff(v, axis=0) + _intervals(row_products(braking, v), piece.t), want
+        return dynamics.mass * np.diff(v, axis=0) + _intervals(row_products(braking, v), piece.t), expected
 
     def rows(self, stiff: BoolArray) -> list[MotionRow]:
         """Return the rows of the blocks; beside records that are `stiff` the tolerance is infinite."""
@@ -269,9 +274,9 @@ class _MotionSeries:
         beyond, moments = self.off > bounds, [MotionSums.empty(block) for block in self.blocks]
         for piece in path.pieces(np.asarray(beyond.any(axis=0))):
             for b, block in enumerate(self.blocks):
-                got, want = self._moves(piece, block)
+                recorded, expected = self._moves(piece, block)
                 off = beyond[b, piece.intervals]
-                moments[b].add(block, got[off], want[off], bounds[b, piece.intervals][off])
+                moments[b].add(block, recorded[off], expected[off], bounds[b, piece.intervals][off])
         return [self._row(b, bounds[b], moments[b]) for b in range(len(self.blocks))]
 
     def _row(self, b: int, bound: Float64Array, moments: MotionSums) -> MotionRow:

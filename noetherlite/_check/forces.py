@@ -49,7 +49,7 @@ class Forces:
         return clipped(self.algorithm, gradient)
 
     def seen(self, gradient: Float64Array) -> Float64Array:
-        """Return what positions tell of a clipped ∇U: nothing in blocks that a rate of 0 freezes, which must not move."""
+        """Return a clipped ∇U as far as positions determine it: nothing in blocks that a rate of 0 freezes, which must not move."""
         return self.clip(gradient) * (np.asarray(self.shares) > 0)
 
     def decay(self, x: Float64Array) -> Float64Array:

@@ -31,10 +31,10 @@ class Steps(NamedTuple):
     record: IntArray  # shape (K,): row of the recording from which each step is taken
     t: Float64Array  # shape (K,): its time
     points: Float64Array  # shape (K, P): where the gradient was taken
-    got: Float64Array  # shape (K, P): the gradient that the step implies
-    want: Float64Array | None  # shape (K, P), or None: the gradient of U; None where the batches are not known
-    noise: Float64Array  # shape (K,): round-off of |got|, the tolerance of |got − want|
-    # shape (K, P), or None: displacement over the unrecorded steps; None without such steps, where ⟨g, got⟩ = 0
+    recorded: Float64Array  # shape (K, P): the gradient that the step implies
+    expected: Float64Array | None  # shape (K, P), or None: the gradient of U; None where the batches are not known
+    noise: Float64Array  # shape (K,): round-off of |recorded|, the tolerance of |recorded − expected|
+    # shape (K, P), or None: displacement over the unrecorded steps; None without such steps, where ⟨g, recorded⟩ = 0
     # exactly
     span: Float64Array | None = None
 

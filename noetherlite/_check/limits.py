@@ -72,11 +72,11 @@ def _by_chance(noise: NoiseSteps) -> str:
 
 def _first_step(checker: StepCheck, first: Steps) -> str:
     start = "the first step was not checked: it is not one from rest"
-    if first.want is not None:
-        got, want = first.got[0], first.want[0]
-        square = float(want @ want)
-        factor = float(got @ want) / square if square > 0 else np.inf
-        alike = square > 0 and np.linalg.norm(got - factor * want) <= ALIKE[0] * abs(factor) * square**0.5
+    if first.expected is not None:
+        recorded, expected = first.recorded[0], first.expected[0]
+        square = float(expected @ expected)
+        factor = float(recorded @ expected) / square if square > 0 else np.inf
+        alike = square > 0 and np.linalg.norm(recorded - factor * expected) <= ALIKE[0] * abs(factor) * square**0.5
         undamped = checker.algorithm.undamped_first_step
         if alike and undamped > 1 and abs(factor / undamped - 1) <= ALIKE[0]:
             return f"{start}, but {distinct(undamped, 1.0)} times as long: PyTorch leaves the dampening out of it; all others were"

@@ -85,7 +85,7 @@ class _ByChance(CheckRow):
 
     @property
     def kind(self) -> str:
-        """What the tolerance is: a bound that is exceeded by chance with a probability of 10⁻⁶."""
+        """The kind of the tolerance: a bound that is exceeded by chance with a probability of 10⁻⁶."""
         return "1e-6"
 
     @property
@@ -112,7 +112,7 @@ class BlockByChance(_ByChance, MotionRow):
 
     @property
     def reason(self) -> str:
-        """Why the verdict is "not decidable"; empty for the other verdicts."""
+        """The reason for which the verdict is "not decidable"; empty for the other verdicts."""
         if self.of_noise and self.verdict == "not decidable" and self.tally.n:
             return f"there are too few steps to tell a temperature that is wrong by less than {2 * self.tally.finest[0]:.1g} of it"
         return super().reason
@@ -182,7 +182,7 @@ class NoiseSteps:
 
     @property
     def obstacle(self) -> str:
-        """Why nothing can be said about the laws; empty where something can."""
+        """The reason for which nothing can be said about the laws; empty where something can."""
         if self.motion or not self.algorithm.noise_needs_gradients:
             return ""
         return f"the noise of {self.algorithm} follows from positions and gradients, whose samples are not known (batches= has their indices)"

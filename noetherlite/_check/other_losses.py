@@ -28,10 +28,10 @@ def some_samples(U: Potential, cases: Sequence[Case]) -> str:
     batches = []
     for case in cases:
         columns = np.stack([U.part([i]).gradient(case.point) for i in range(U.n_samples)])
-        share = np.linalg.lstsq(columns.T, case.got, rcond=None)[0]
+        share = np.linalg.lstsq(columns.T, case.recorded, rcond=None)[0]
         batch = np.flatnonzero(share > share.max() / 2)
-        remainder = float(np.linalg.norm(columns[batch].mean(axis=0) - case.got))
-        if not explained(remainder, float(np.linalg.norm(case.got - case.want)), case.noise):
+        remainder = float(np.linalg.norm(columns[batch].mean(axis=0) - case.recorded))
+        if not explained(remainder, float(np.linalg.norm(case.recorded - case.expected)), case.noise):
             return ""
         batches.append(batch)
     if not batches:
@@ -72,13 +72,17 @@ _SHIFTED = (
 
 
 def _keeps_length_of_neurons(U: NetworkPotential, layer: int, cases: Sequence[Case]) -> bool:
-    got, want = (_radial(U, layer, [(c.point, getattr(c, name)) for c in cases], axis=1) for name in ("got", "want"))
-    return got <= _LEVEL and want >= _USUAL
+    recorded, expected = (
+        _radial(U, layer, [(c.point, getattr(c, name)) for c in cases], axis=1) for name in ("recorded", "expected")
+    )
+    return recorded <= _LEVEL and expected >= _USUAL
 
 
 def _keeps_length_of_layer(U: NetworkPotential, layer: int, cases: Sequence[Case]) -> bool:
-    got, want = (_radial(U, layer, [(c.point, getattr(c, name)) for c in cases], axis=None) for name in ("got", "want"))
-    return got <= _LEVEL and want >= _USUAL
+    recorded, expected = (
+        _radial(U, layer, [(c.point, getattr(c, name)) for c in cases], axis=None) for name in ("recorded", "expected")
+    )
+    return recorded <= _LEVEL and expected >= _USUAL
 
 
 def _radial(
@@ -110,8 +114,8 @@ def _has_shifted_laws(U: NetworkPotential, layer: int, cases: Sequence[Case]) ->
     law = NeuronScaling(U.network, layer)
     if law.objection or not U.network.bias or len(cases) < _FEWEST_STEPS:
         return False
-    parts = [(U.network.unpack(c.point), U.network.unpack(c.got)) for c in cases]
-    residual = np.array([law.charge(c.point, c.got) for c in cases])
+    parts = [(U.network.unpack(c.point), U.network.unpack(c.recorded)) for c in cases]
+    residual = np.array([law.charge(c.point, c.recorded) for c in cases])
     size, variation = (float(np.linalg.norm(a)) for a in (residual, residual - residual.mean(axis=0)))
     noise = max(c.noise * float(np.linalg.norm(law.norm(c.point))) for c in cases)
     for term in (

@@ -41,7 +41,7 @@ def averages(U: Potential, algorithm: Algorithm, cases: Sequence[Case]) -> str:
         return np.asarray(next_w * (current - x + algorithm.dt * force) + following - current)
 
     def explains_all(weight: _Weight) -> bool:
-        errors = [algorithm.dt * float(np.linalg.norm(case.got - case.want)) for case in cases]
+        errors = [algorithm.dt * float(np.linalg.norm(case.recorded - case.expected)) for case in cases]
         return all(
             explained(float(np.linalg.norm(remainder(case, weight))), size, algorithm.dt * case.noise)
             for case, size in zip(cases, errors, strict=True)

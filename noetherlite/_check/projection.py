@@ -11,7 +11,7 @@ from .._symmetry.find import scalings, watched
 from .._symmetry.records import table
 
 
-class Levels:
+class ScalingLevels:
     """The levels of all scaling laws of a potential."""
 
     def __init__(self, U: Potential) -> None:

@@ -15,7 +15,7 @@ from .._motion.recorded import NO_RATE, clipped, from_step, gains
 from .._problem.potentials import Potential
 from .forces import Forces
 from .implied import Steps
-from .projection import Levels
+from .projection import ScalingLevels
 from .rounding import Rounding
 from .rows import ROUND_OFF
 
@@ -87,7 +87,7 @@ class Replay:
         algorithm = forces.algorithm
         self.U, self.algorithm, self.precision, self.t0, self.every = U, algorithm, precision, t0, every
         self._forces = forces
-        self._levels = Levels(U) if algorithm.projects else None
+        self._levels = ScalingLevels(U) if algorithm.projects else None
         self.solved = False  # whether the velocity was solved from the first rows
         self.lost: list[int] = []  # rows whose replay with the tracked velocity was not finite
         self._here = algorithm  # with the rates from the present row on
@@ -117,8 +117,8 @@ class Replay:
             self._next += 1
         if not rows:
             return None
-        record, t, points, got, want, noise, span = (np.array(column) for column in zip(*rows, strict=True))
-        return Steps(record, t, points, got, want, noise, span)
+        record, t, points, recorded, expected, noise, span = (np.array(column) for column in zip(*rows, strict=True))
+        return Steps(record, t, points, recorded, expected, noise, span)
 
     def _between(self, k: int, x: Float64Array, following: Float64Array, batch: object) -> tuple[Any, ...] | None:
         t = float(self.algorithm.times(self.t0, k * self.every))

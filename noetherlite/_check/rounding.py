@@ -34,9 +34,9 @@ class Rounding:
         return U.part(batch)
 
     def nearest(
-        self, x: Float64Array, want: Float64Array, got: Float64Array, noise: float, batch: IntArray | None
+        self, x: Float64Array, expected: Float64Array, recorded: Float64Array, noise: float, batch: IntArray | None
     ) -> tuple[Float64Array, float]:
-        """Return, of the gradients at points within round-off of x, the one nearest to `got`, and its noise.
+        """Return, of the gradients at points within round-off of x, the one nearest to `recorded`, and its noise.
 
         Where a sample lies on a kink of relu, the record does not determine its side; random points have either. The noise
         is `noise` plus twice the smallest change of the gradient among these points, which is not zero with many samples
@@ -44,25 +44,25 @@ class Rounding:
         """
         V = self.of(batch)
         rng = np.random.default_rng(0)
-        saturation = self.saturation(V, x, want)
-        best, distance = want, float(np.linalg.norm(got - want))
+        saturation = self.saturation(V, x, expected)
+        best, distance = expected, float(np.linalg.norm(recorded - expected))
         smallest_change = np.inf
         for trial in range(_TRIALS):
             gradient = self.clip(V.gradient(x * (1 + ROUND_OFF * self.eps * rng.uniform(-1, 1, x.size))))
             if not np.isfinite(gradient).all():
                 continue
             if trial < _PROBES:
-                smallest_change = min(smallest_change, float(np.linalg.norm(gradient - want)))
-            if np.linalg.norm(got - gradient) < distance:
-                best, distance = gradient, float(np.linalg.norm(got - gradient))
+                smallest_change = min(smallest_change, float(np.linalg.norm(gradient - expected)))
+            if np.linalg.norm(recorded - gradient) < distance:
+                best, distance = gradient, float(np.linalg.norm(recorded - gradient))
             if trial + 1 >= _PROBES and distance <= noise + 2 * smallest_change + saturation:
                 break
         return best, noise + 2 * (smallest_change if np.isfinite(smallest_change) else 0.0) + saturation
 
-    def saturation(self, V: Potential, x: Float64Array, want: Float64Array) -> float:
+    def saturation(self, V: Potential, x: Float64Array, expected: Float64Array) -> float:
         """Return the effect of errors of ε in softmax(f) − y on the gradient, estimated by the gradient for other labels."""
         if not isinstance(V, NetworkPotential) or not V.network.loss_function.saturates:
             return 0.0
         others = V.network.loss_function.others(V.y, V.network.widths[-1])
         other = self.clip(V.part(slice(None), others).gradient(x))
-        return ROUND_OFF * self.eps * float(np.linalg.norm(other - want))
+        return ROUND_OFF * self.eps * float(np.linalg.norm(other - expected))

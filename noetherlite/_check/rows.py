@@ -181,17 +181,17 @@ class CheckRow:
 
     @property
     def kind(self) -> str:
-        """What the tolerance is: "exact" up to round-off, or of this order in the step size."""
+        """The kind of the tolerance: "exact" up to round-off, or of this order in the step size."""
         return "exact" if self.order == 0 else str(self.order)
 
     @property
     def cause(self) -> str:
-        """What the tolerance allows for."""
+        """The kind of error that the tolerance allows for."""
         return "round-off" if self.order == 0 else "unrecorded steps"
 
     @property
     def reason(self) -> str:
-        """Why the verdict is "not decidable"; empty for the other verdicts."""
+        """The reason for which the verdict is "not decidable"; empty for the other verdicts."""
         if self.verdict != "not decidable":
             return ""
         if self.obstacle:
@@ -236,15 +236,15 @@ class CheckRow:
 
 @dataclass
 class MotionSums:
-    """Entrywise sums over the steps at which a block's motion is beyond its tolerance: products of got, want and off = got − want.
+    """Entrywise sums over the steps at which a block's motion is beyond its tolerance: products of recorded, expected and off = recorded − expected.
 
-    `got` is the gradient that the recorded step implies, `want` is ∇U.
+    `recorded` is the gradient that the recorded step implies, `expected` is ∇U.
     """
 
-    off_want: Float64Array
-    want_want: Float64Array
+    off_expected: Float64Array
+    expected_square: Float64Array
     off_off: Float64Array
-    got_got: Float64Array
+    recorded_square: Float64Array
     beyond: BoolArray
     allowed: float = 0.0
     entry: tuple[int, ...] = ()
@@ -255,21 +255,21 @@ class MotionSums:
         n = block.stop - block.start
         return cls(np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool))
 
-    def add(self, block: Block, got: Float64Array, want: Float64Array, tolerance: Float64Array) -> None:
-        """Add K steps (K, n), each with |got − want| beyond its tolerance (K,)."""
+    def add(self, block: Block, recorded: Float64Array, expected: Float64Array, tolerance: Float64Array) -> None:
+        """Add K steps (K, n), each with |recorded − expected| beyond its tolerance (K,)."""
         if tolerance.size == 0:
             return
-        off = got - want
+        off = recorded - expected
         residual = np.abs(off)
         furthest = int(np.argmax(residual[0]))
         if not self.entry:
             self.entry = tuple(int(i) for i in np.unravel_index(furthest, block.shape))
             self.beyond[furthest] = True
         self.beyond |= (residual > tolerance[:, None]).any(axis=0)
-        self.off_want += (off * want).sum(axis=0)
+        self.off_expected += (off * expected).sum(axis=0)
         self.off_off += (off * off).sum(axis=0)
-        self.want_want += (want * want).sum(axis=0)
-        self.got_got += (got * got).sum(axis=0)
+        self.expected_square += (expected * expected).sum(axis=0)
+        self.recorded_square += (recorded * recorded).sum(axis=0)
         self.allowed += float((tolerance * tolerance).sum())
 
 
@@ -326,8 +326,8 @@ class MotionRow(CheckRow):
         if not moments.entry:
             return cls(block.name, t, norm, tolerance, scale, order, tally, obstacle, size=size)
         off = moments.beyond
-        sums = (moments.want_want, moments.off_want, moments.off_off, moments.got_got)
-        square, product, error, got = (float(a[off].sum()) for a in sums)
+        sums = (moments.expected_square, moments.off_expected, moments.off_off, moments.recorded_square)
+        square, product, error, recorded = (float(a[off].sum()) for a in sums)
         factor = 1 + product / square if square > 0 else np.inf
         rest = max(error - product / square * product, 0.0) if square > 0 else np.inf
         alike = rest**0.5 <= ALIKE[0] * error**0.5 + moments.allowed**0.5
@@ -340,7 +340,7 @@ class MotionRow(CheckRow):
             factor=factor,
             remainder=(rest / square) ** 0.5 if square > 0 else np.inf,
             proportional=alike and square > 0,
-            still=got <= min(moments.allowed, RESOLUTION**2 * square),
+            still=recorded <= min(moments.allowed, RESOLUTION**2 * square),
             size=size,
             steps=steps,
             alone=int(off.sum()) == 1,

@@ -103,7 +103,7 @@ class StepCheck:
 
     @property
     def obstacle(self) -> str:
-        """Why steps imply no gradients; empty where they do."""
+        """The reason for which no gradient is implied; empty where they do."""
         return self.averages.obstacle if self.averages is not None else ""
 
     def judge_by(self, precision: Precision) -> None:
@@ -155,27 +155,27 @@ class StepCheck:
         numbers = known.numbers(low, len(x) - 1) if known is not None else None
         gradients = implied(algorithm, self.forces, x, t, velocity, numbers)
         new = gradients.record + low > self._last_step
-        record, points, got = gradients.record[new] + low, gradients.points[new], gradients.gradient[new]
-        want = None
+        record, points, recorded = gradients.record[new] + low, gradients.points[new], gradients.gradient[new]
+        expected = None
         if self.algorithm.sam:
             points = np.array([self._point(y, k) for y, k in zip(points, record - low, strict=True)]).reshape(
                 points.shape
             )
         if self.motion:
-            want = np.array(
+            expected = np.array(
                 [self._gradient(point, k - low, int(k)) for point, k in zip(points, record, strict=True)]
             ).reshape(points.shape)
         p = self.precision
         size = p.length(points)
         if numbers is not None:  # which may make the next row much larger than this one
             size = np.maximum(size, p.length(x[record - low + 1]))
-        if known is not None and want is not None:
+        if known is not None and expected is not None:
             still = None if velocity is None else 0 * velocity
             made = implied(algorithm, self.forces, 0 * x, t, still, numbers).gradient[new]
-            known.add(got - want, made)
-        noise = gains(self.algorithm, record) * size + p.gradient * np.linalg.norm(got, axis=1)
+            known.add(recorded - expected, made)
+        noise = gains(self.algorithm, record) * size + p.gradient * np.linalg.norm(recorded, axis=1)
         times: Float64Array = np.asarray(self.algorithm.times(self.t0, record), np.float64)
-        return Steps(record, times, points, got, want, ROUND_OFF * noise)
+        return Steps(record, times, points, recorded, expected, ROUND_OFF * noise)
 
     def _point(self, x: Float64Array, i: int) -> Float64Array:
         """Return the point where a step from x takes its gradient."""
@@ -216,7 +216,7 @@ class StepCheck:
         self._note(part, off[rest], x, low)
 
     def _note(self, steps: Steps, off: BoolArray, x: Float64Array, low: int) -> None:
-        if steps.want is None:
+        if steps.expected is None:
             return
         for k in range(steps.record.size):
             i = int(steps.record[k]) - low
@@ -226,33 +226,35 @@ class StepCheck:
                 bool(off[k]),
                 near,
                 steps.points[k],
-                steps.got[k],
-                steps.want[k],
+                steps.recorded[k],
+                steps.expected[k],
                 float(steps.noise[k]),
             )
 
     def _law(self, s: Family, steps: Steps) -> _Law:
         """Return residual, tolerance and scale."""
         length = norms(s, steps.points)
-        if steps.span is None or steps.want is None:
-            size = np.linalg.norm(steps.got, axis=1)
-            return s.charge(steps.points, steps.got), row_products(steps.noise, length), row_products(size, length)
-        wrong = steps.got - steps.want
+        if steps.span is None or steps.expected is None:
+            size = np.linalg.norm(steps.recorded, axis=1)
+            return s.charge(steps.points, steps.recorded), row_products(steps.noise, length), row_products(size, length)
+        wrong = steps.recorded - steps.expected
         turned = norms(s, steps.span) - s.norm(np.zeros(self.U.n_params))
         tolerance = row_products(steps.noise, length) + row_products(
             np.linalg.norm(wrong, axis=1), np.maximum(turned, 0.0)
         )
-        return s.charge(steps.points, wrong), tolerance, row_products(np.linalg.norm(steps.want, axis=1), length)
+        return s.charge(steps.points, wrong), tolerance, row_products(np.linalg.norm(steps.expected, axis=1), length)
 
     def _off(self, steps: Steps, laws: Sequence[_Law]) -> BoolArray:
-        """Return which steps have a residual of a law or of a block's motion beyond its tolerance."""
+        """Return a mask of the steps that have a residual of a law or of a block's motion beyond its tolerance."""
         off = np.zeros(steps.record.size, dtype=bool)
         for residual, tolerance, _ in laws:
             off |= (ratio(residual, tolerance) > 1).reshape(off.size, -1).any(axis=1)
-        if steps.want is not None:
+        if steps.expected is not None:
             for block, *_ in self._motion_series:
                 part = slice(block.start, block.stop)
-                off |= np.linalg.norm(steps.got[:, part] - steps.want[:, part], axis=1) > self._allowed(steps, block)
+                off |= np.linalg.norm(steps.recorded[:, part] - steps.expected[:, part], axis=1) > self._allowed(
+                    steps, block
+                )
         return off
 
     def _allowed(self, steps: Steps, block: Block) -> Float64Array:
@@ -269,28 +271,30 @@ class StepCheck:
         """Replace the expected gradient and the noise of step k by those that rounding of its point allows."""
         batch = self._batches[int(steps.record[k]) - low] if self.every == 1 else None
         point, noise = steps.points[k], float(steps.noise[k])
-        if steps.want is None or steps.span is not None:
+        if steps.expected is None or steps.span is not None:
             if steps.span is not None:  # the row from which the steps start; the next one may be far away
                 point = x[int(steps.record[k]) - low]
-            want = self.rounding.clip(self.U.gradient(point))
-            _, steps.noise[k] = self.rounding.nearest(point, want, want, noise, None)
+            expected = self.rounding.clip(self.U.gradient(point))
+            _, steps.noise[k] = self.rounding.nearest(point, expected, expected, noise, None)
         else:
-            steps.want[k], steps.noise[k] = self.rounding.nearest(point, steps.want[k], steps.got[k], noise, batch)  # type: ignore[arg-type]
+            steps.expected[k], steps.noise[k] = self.rounding.nearest(
+                point, steps.expected[k], steps.recorded[k], noise, batch
+            )  # type: ignore[arg-type]
         for s, (_, tolerance, _) in zip(self.families, laws, strict=True):
             tolerance[k : k + 1] = self._law(s, steps.part(slice(k, k + 1)))[1]
 
     def _count(self, steps: Steps, laws: Sequence[_Law], off: BoolArray, front: bool) -> None:
         for series, law in zip(self._law_series, laws, strict=True):
             series.add(self.keep, front, (steps.t, *law))
-        if steps.want is None:
+        if steps.expected is None:
             return
         for block, series, sums, first_rows in self._motion_series:
-            got, want = (a[:, block.start : block.stop] for a in (steps.got, steps.want))
-            norm, scale = np.linalg.norm(got - want, axis=1), np.linalg.norm(want, axis=1)
+            recorded, expected = (a[:, block.start : block.stop] for a in (steps.recorded, steps.expected))
+            norm, scale = np.linalg.norm(recorded - expected, axis=1), np.linalg.norm(expected, axis=1)
             allowed = self._allowed(steps, block)
             series.add(self.keep, front, (steps.t, norm, allowed, scale))
             beyond = norm > allowed
-            sums.add(block, got[beyond], want[beyond], allowed[beyond])
+            sums.add(block, recorded[beyond], expected[beyond], allowed[beyond])
             first_rows.extend(steps.record[beyond][: max(8 - len(first_rows), 0)].tolist())
 
     def rows(self) -> tuple[list[CheckRow], list[MotionRow]]:

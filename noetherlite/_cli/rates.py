@@ -1,4 +1,4 @@
-"""What a configuration may say in the place of a number: a schedule of learning rates, and rates or decays by block."""
+"""Entries of a configuration in the place of a number: a schedule of learning rates, and rates or decays by block."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ class Algorithm(Settings, ABC):
     @property
     @abstractmethod
     def law_of(self) -> Literal["Q", "J", "μJ"]:
-        """What the exact laws balance from step to step: the quantity, the charge, or the charge times μ(t)."""
+        """The term that the exact laws balance from step to step: the quantity, the charge, or the charge times μ(t)."""
 
     @property
     def push(self) -> float:

@@ -144,18 +144,22 @@ class Muon(Averaged):
 
     def kernel(self, t0: float, blocks: Sequence[Any] = ()) -> layout.Algorithm:
         """Return its numbers, with the matrices among the blocks."""
-        numbers, found = super().kernel(t0, blocks), _matrices(blocks)
-        place = blocks[-1].stop if found else 0  # of what an iteration works in, after a vector
+        numbers, matrices = super().kernel(t0, blocks), _matrices(blocks)
+        place = blocks[-1].stop if matrices else 0  # of what an iteration works in, after a vector
         rows = []
-        for block in found:
+        for block in matrices:
             rows.append((block.start, *block.shape, place))
             place += 2 * min(block.shape) ** 2
         return numbers._replace(matrices=np.array(rows, np.int64).reshape(-1, 4))
 
     def work(self, n_params: int, blocks: Sequence[Any]) -> int:
         """Return the numbers of a vector and, for each matrix, of two squares."""
-        found = _matrices(blocks)
-        return n_params + sum(2 * min(block.shape) ** 2 for block in found) if found else super().work(n_params, blocks)
+        matrices = _matrices(blocks)
+        return (
+            n_params + sum(2 * min(block.shape) ** 2 for block in matrices)
+            if matrices
+            else super().work(n_params, blocks)
+        )
 
     def settled(self, force: Float64Array, step: int) -> Float64Array:
         """Return minus the average of a constant ∇U over the steps so far."""

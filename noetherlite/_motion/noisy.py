@@ -43,7 +43,7 @@ class Noisy(Algorithm, abstract=True):
 
     @abstractmethod
     def noise_of(self, h: float) -> float:
-        """Return what the numbers of a step that takes the time h are multiplied by, σ."""
+        """Return σ, the factor of the normal numbers of a step that takes the time h."""
 
     @abstractmethod
     def gradients_with(
@@ -53,7 +53,7 @@ class Noisy(Algorithm, abstract=True):
 
     @abstractmethod
     def implied_noise(self, x: Float64Array, force: Float64Array, h: float) -> tuple[Float64Array, float, float]:
-        """Return what positions and gradients imply of the noise.
+        """Return the noise that positions and gradients imply.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ class Schedule(float):
         return largest
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return what copies are made of."""
+        """Return the arguments of the constructor, for copies and pickles."""
         return self.each, self.function
 
     def later(self, step: int) -> Schedule:
@@ -78,7 +78,7 @@ class PerBlock(float):
         return largest
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return what copies are made of."""
+        """Return the arguments of the constructor, for copies and pickles."""
         return (self.each,)
 
     def __eq__(self, other: object) -> bool:
@@ -129,7 +129,7 @@ class BlockSchedules(Schedule):
         return out  # type: ignore[no-any-return]
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return what copies are made of."""
+        """Return the arguments of the constructor, for copies and pickles."""
         return (self.blocks,)
 
     def later(self, step: int) -> BlockSchedules:

@@ -1,4 +1,4 @@
-"""What a recording of an algorithm's steps needs, the rates of a schedule and clipping included."""
+"""Requirements of a recording of an algorithm's steps, the rates of a schedule and clipping included."""
 
 from __future__ import annotations
 

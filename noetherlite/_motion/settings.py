@@ -1,4 +1,4 @@
-"""What every algorithm is made with: rates, weight decay, and what is done with gradients before a step."""
+"""Settings of every algorithm: rates, weight decay, and the treatment of gradients before a step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FRACTION, BOOLEAN = checked(checks.fraction), checked(checks.boolean)
 
 @dataclass(frozen=True, repr=False)
 class Settings:
-    """What every algorithm is made with; `Algorithm` says what it is."""
+    """Settings of every algorithm; the base class of `Algorithm`."""
 
     lr: float
     weight_decay: float = field(default=0.0, kw_only=True)

@@ -46,10 +46,10 @@ def balance(
         wanted = "n_0 ≥ … ≥ n_{L−1}" if value > 0 else "n_1 ≤ … ≤ n_L"
         raise ValueError(f"balance={value:g} of linear layers needs widths {wanted}, got {widths}")
     if value >= 0:
-        found = _balanced_matrices(W, value, generator)
+        balanced = _balanced_matrices(W, value, generator)
     else:  # the same for the transposed network
-        found = [A.T for A in reversed(_balanced_matrices([A.T for A in reversed(W)], -value, generator))]
-    for A, B in zip(W, found, strict=True):
+        balanced = [A.T for A in reversed(_balanced_matrices([A.T for A in reversed(W)], -value, generator))]
+    for A, B in zip(W, balanced, strict=True):
         A[:] = B
 
 

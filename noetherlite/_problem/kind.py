@@ -1,4 +1,4 @@
-"""What an entry of the catalogue of activations says."""
+"""An entry of the catalogue of activations."""
 
 from __future__ import annotations
 

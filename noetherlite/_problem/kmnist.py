@@ -1,4 +1,4 @@
-"""Where the files of Kuzushiji-MNIST are, what is known of them, and how they are checked before use."""
+"""The files of Kuzushiji-MNIST: their places, sizes and digests, and the checks before their use."""
 
 from __future__ import annotations
 

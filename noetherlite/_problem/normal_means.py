@@ -22,7 +22,7 @@ def of_erf(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def of_sin(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    """Return what the real part of E[e^{i(z ± z′)}] makes of them."""
+    """Return their expectations, from the real part of E[e^{i(z ± z′)}]."""
     fading = np.exp(-(a + b) / 2)
     return fading * np.sinh(k), fading * np.cosh(k)
 

@@ -46,7 +46,7 @@ def is_potential(value: object, name: str = "U") -> None:
 
 @runtime_checkable
 class Potential(Protocol):
-    """What every potential offers; x has shape (P,)."""
+    """The interface of every potential; x has shape (P,)."""
 
     n_params: int
 
@@ -60,7 +60,7 @@ class Potential(Protocol):
         """Return U(x) and ∇U(x)."""
 
     def specification(self) -> dict[str, Any]:
-        """Return what identifies this potential, ready for JSON."""
+        """Return the description that identifies this potential, ready for JSON."""
 
 
 class KernelPotential:

@@ -55,7 +55,7 @@ _FREE: weakref.WeakKeyDictionary[Potential, compiled.Memory] = weakref.WeakKeyDi
 _SMALL = 1 << 16
 
 
-class Compiled:
+class CpuBackend:
     """Kernels compiled for the CPU; one run after another, with tiles of its own."""
 
     together = False
@@ -156,7 +156,7 @@ class NumPy:
         """Do nothing: it has no memory of its own."""
 
 
-KINDS: dict[str, type[Compiled | NumPy | Fleet]] = {"cpu": Compiled, "reference": NumPy, "cuda": Fleet}
+KINDS: dict[str, type[CpuBackend | NumPy | Fleet]] = {"cpu": CpuBackend, "reference": NumPy, "cuda": Fleet}
 
 
 def in_numpy(plan: Plan) -> Callable[[Array, Any], tuple[float, Array]]:

@@ -28,7 +28,7 @@ from .runs import Runs
 from .trajectory import Trajectory
 
 EMBEDDED = 64_000_000  # data of up to this many bytes are stored in the checkpoint
-UNWRITTEN = "a checkpoint that could not be written"  # the cause of a stop, in `Watch.stopped`
+UNWRITTEN = "a checkpoint that could not be written"  # the cause of a stop, in `Supervisor.stopped`
 _SECONDS = 60.0
 _STATE = tuple(name for name in layout.State._fields if name not in ("work", "scratch", "parts"))
 ROWS = ("step", *layout.RECORDED, "params")

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .backends import KINDS, Backend
 from .runs import Runs
-from .watch import Watch
+from .supervisor import Supervisor
 
 # Compiled calls are kept to about this many seconds, so that Ctrl-C and the progress bar stay responsive.
 _CALL_SECONDS = 0.25
 
 
-def drive(runs: Runs, watch: Watch, n_threads: int) -> None:
-    """Advance all runs to their ends, or until they are stopped; `watch.stopped` has the causes.
+def drive(runs: Runs, supervisor: Supervisor, n_threads: int) -> None:
+    """Advance all runs to their ends, or until they are stopped; `supervisor.stopped` has the causes.
 
     A group is one run, or all of them if the backend advances them together. Lanes, one thread each, take group after group.
     """
@@ -29,48 +29,48 @@ def drive(runs: Runs, watch: Watch, n_threads: int) -> None:
         for group in waiting:
             try:
                 backend = backend or kind(runs, n_threads // lanes)
-                stopped = _advance_group(runs, group, backend, watch, pace)
+                stopped = _advance_group(runs, group, backend, supervisor, pace)
             except KeyboardInterrupt:
                 stopped = "Ctrl-C"
             if backend is not None:
                 backend.collect()
-            watch.ended(group, stopped)
-            if watch.halted:
+            supervisor.ended(group, stopped)
+            if supervisor.halted:
                 return
         if backend is not None:
             backend.close()
 
-    with watch:
+    with supervisor:
         try:
             if lanes == 1:
                 run_lane()
             else:
-                _run_in_threads(run_lane, lanes, watch)
+                _run_in_threads(run_lane, lanes, supervisor)
         except KeyboardInterrupt:  # the second Ctrl-C: the records written until now are kept
-            watch.halted = True
+            supervisor.halted = True
 
 
-def _run_in_threads(run_lane: Callable[[], None], lanes: int, watch: Watch) -> None:
+def _run_in_threads(run_lane: Callable[[], None], lanes: int, supervisor: Supervisor) -> None:
     """Run the lanes in threads; if one raises, or at the second Ctrl-C, the others stop too."""
     with ThreadPoolExecutor(lanes) as pool:
         try:
             for future in [pool.submit(run_lane) for _ in range(lanes)]:
                 future.result()
         finally:
-            watch.halted = True
+            supervisor.halted = True
 
 
-def _advance_group(runs: Runs, group: slice, backend: Backend, watch: Watch, pace: Pace) -> str:
+def _advance_group(runs: Runs, group: slice, backend: Backend, supervisor: Supervisor, pace: Pace) -> str:
     """Advance a group of runs to its end; return the cause if it was stopped, else ''."""
     last, taken = runs.records.last, 0
     backend.prepare(group)
     backend.advance(0)
     while not runs.diverged(group):
-        stopped = watch.look(group, taken, backend)
+        stopped = supervisor.look(group, taken, backend)
         done = runs.steps_done(group)
         if stopped or done == last:
             return stopped
-        taken = min(pace.steps, last - done, *(every - done % every for every in watch.pauses()))
+        taken = min(pace.steps, last - done, *(every - done % every for every in supervisor.pauses()))
         began = time.perf_counter()
         backend.advance(taken)
         pace.adapt(taken, time.perf_counter() - began)

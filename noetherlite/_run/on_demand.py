@@ -1,4 +1,4 @@
-"""What a trajectory has that is computed when it is first asked for, as that takes longer than many a run."""
+"""Attributes of a trajectory that are computed when they are first read, as that takes longer than many a run."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class OnDemand:
     _nouns: ClassVar[Mapping[str, str]] = {"laws": "law", "specification": "entry", "observed": "observable"}
 
     def _put_off(self) -> None:
-        """Take the values that are unread out of the attributes, so that `__getattr__` is asked for them."""
-        own = vars(self)
-        own["_unread"] = {name: value for name, value in own.items() if isinstance(value, Unread)}
-        for name in own["_unread"]:
-            del own[name]
-        for name in self._nouns.keys() & own.keys():
-            own[name] = self._as_shown(name, own[name])
+        """Take the values that are unread out of the attributes, so that reading them calls `__getattr__`."""
+        attributes = vars(self)
+        attributes["_unread"] = {name: value for name, value in attributes.items() if isinstance(value, Unread)}
+        for name in attributes["_unread"]:
+            del attributes[name]
+        for name in self._nouns.keys() & attributes.keys():
+            attributes[name] = self._as_shown(name, attributes[name])
 
     def part(self, name: str, part: Callable[[Any], Any]) -> Any:
         """Return part(attribute), unread if the attribute is."""

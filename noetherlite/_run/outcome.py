@@ -124,7 +124,7 @@ def _status(members: Sequence[Member]) -> str:
 
 
 def _message(members: Sequence[Member]) -> str:
-    """Return how many runs ended in which way."""
+    """Return the number of runs by the way they ended."""
     count, blew_up = Counter(m.status for m in members), sum(BLEW_UP in m.message for m in members)
     message = ", ".join(f"{count[s]} {s}" for s in ("completed", "diverged", "stopped") if count[s])
     return f"{message}, {BLEW_UP}: {blew_up}" if blew_up else message

@@ -26,7 +26,7 @@ BACKENDS = ("auto", "cpu", "reference", "cuda")
 
 
 class Plan:
-    """What runs share: potential, precision, laws, and the coordinates they are integrated in.
+    """The common part of runs: potential, precision, laws, and the coordinates they are integrated in.
 
     `reduce`: whether to use input reduction, None: if it is faster. `moving`: whether W_1 may move outside the inputs' span, as runs
     have an initial velocity or weight decay. `batch_size`, `backend` and `dtype` are as in `integrate`.
@@ -159,7 +159,7 @@ def stream(plan: Plan, key: Any) -> layout.Batches:
 
 @functools.lru_cache(maxsize=64)
 def _all_samples(n: int) -> layout.Batches:
-    """Return what runs without minibatches and noise share, whatever their potential: all samples in order."""
+    """Return the samples of runs without minibatches and noise, whatever their potential: all of them in order."""
     return layout.Batches(n, np.uint64(0), np.arange(n))
 
 

@@ -32,7 +32,7 @@ _WORTH, _SPARED = 0.1, 0.2
 
 
 class Start(NamedTuple):
-    """Where a run starts: θ, and W_1 Bᵀ of shape (n_1, q)."""
+    """The start of a run: θ, and W_1 Bᵀ of shape (n_1, q)."""
 
     theta: Array
     C: Float64Array

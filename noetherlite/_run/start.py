@@ -1,4 +1,4 @@
-"""What `integrate`, `ensemble` and `resume` share: from arguments to runs, and from runs to a trajectory."""
+"""The common part of `integrate`, `ensemble` and `resume`: from arguments to runs, and from runs to a trajectory."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .observe import Observables, Observe
 from .outcome import alone, trajectory
 from .plan import BACKENDS, Plan, minibatches, motion, stream
 from .runs import Runs
+from .supervisor import Snapshot, Supervisor
 from .trajectory import Trajectory
-from .watch import Snapshot, Watch
 
 
 def start(
@@ -95,12 +95,12 @@ def conduct(
 
     CheckpointError if a checkpoint could not be written; KeyboardInterrupt if Ctrl-C came before anything was recorded.
     """
-    watch = Watch(runs, progress, callback, writer)
+    supervisor = Supervisor(runs, progress, callback, writer)
     available = threads(n_threads)
-    drive(runs, watch, available if runs.plan.compiled else 1)
+    drive(runs, supervisor, available if runs.plan.compiled else 1)
     if writer is not None:
         writer.try_to_save()
-    result = trajectory(runs, watch.stopped)
+    result = trajectory(runs, supervisor.stopped)
     if single:
         result = alone(result)
     if writer is not None:

@@ -29,7 +29,7 @@ _ARRAYS = ("t", "step", "loss", "energy", "x", "v", "params")
 
 
 class Member(NamedTuple):
-    """How one run of an ensemble ended."""
+    """The end of one run of an ensemble."""
 
     status: str
     message: str

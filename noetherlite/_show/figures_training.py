@@ -18,8 +18,8 @@ from .._problem import datasets
 from .._problem.dataset import Dataset
 from .._problem.network import Network
 from .._run.integrate import integrate
+from .._run.supervisor import Snapshot
 from .._run.trajectory import Trajectory
-from .._run.watch import Snapshot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

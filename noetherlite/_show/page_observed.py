@@ -1,4 +1,4 @@
-"""What a run observed beside its laws, on its page: a table of the ends, and a plot of each observable."""
+"""Observables of a run beside its laws, on its page: a table of the ends, and a plot of each observable."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def plots(run: Trajectory, algorithm: Algorithm | None) -> Iterable[str]:
 
 
 def time_label(run: Trajectory) -> str:
-    """Return what is drawn to the right: time, or the step where networks have other times."""
+    """Return the horizontal axis: time, or the step where networks have other times."""
     t = np.atleast_2d(run.t)
     return "t" if bool((t == t[0]).all()) else "step"
 

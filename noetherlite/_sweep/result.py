@@ -58,7 +58,7 @@ class SweepMember:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sweep:
-    """What a function returned for each member of a grid; n members.
+    """The results of a function for each member of a grid; n members.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Sweep:
 
     @property
     def results(self) -> list[dict[str, Any] | None]:
-        """What the function returned for each member; None where it failed or was not called."""
+        """The results of the members; None where it failed or was not called."""
         return [member.result for member in self.members]
 
     @property

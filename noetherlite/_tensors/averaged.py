@@ -12,7 +12,7 @@ from .._base import checks
 from .._base.types import Array, Float64Array
 from .finding import Finding, allowance, largest, ratio, scaled, unknown
 from .law import SHIFTS, Law
-from .round_off import Levels
+from .round_off import RoundOffHistory
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class AverageCheck:
     def __init__(self, laws: Sequence[Law], averaging: Averaging, summands: int | None) -> None:
         self._laws, self._averaging, self._summands = laws, averaging, summands
         self._last: tuple[int, dict[str, Array], dict[str, Array]] | None = None
-        self.levels = Levels(len(laws))
+        self.levels = RoundOffHistory(len(laws))
 
     def check(
         self, step: int, x: Mapping[str, Array], m: Mapping[str, Array], eps: float, broken: Sequence[Law]

@@ -1,4 +1,4 @@
-"""What kind of fault looks like the laws that broke, in words."""
+"""The kind of fault that looks like the laws that broke, in words."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _NULL = 1e-6  # singular values below this part of the largest are zero
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the laws can tell about factors of the tensors' gradients.
+    """Factors of the tensors' gradients, as far as the laws determine them.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ def terms(laws: Sequence[Law], tensors: Sequence[str], x: Mapping[str, Array], g
 
 
 def coverage(laws: Sequence[Law], tensors: Sequence[str]) -> Coverage:
-    """Return which tensors the laws lock together.
+    """Return the groups of tensors that the laws lock together.
 
     For a gradient in general position the terms of a law are as good as random numbers whose sum over its tensors is zero.
     """

@@ -1,4 +1,4 @@
-"""What round-off may leave of a law: of sums over samples and positions, and of terms that cancel."""
+"""The round-off of laws: of sums over samples and positions, and of terms that cancel."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def verdict(ratio: float, tolerance: float, limit: float = 0.0) -> str:
     return "holds" if ratio <= tolerance else "broken"
 
 
-class Levels:
+class RoundOffHistory:
     """The round-off of laws in a run so far, and what it may be in the next check.
 
     A gradient near a minimum is a sum of terms that cancel, and its round-off is that of the terms, which are not known. It grows

@@ -21,7 +21,7 @@ from .finding import Finding, allowance, divisors, largest, limit, ratio, scale_
 from .inputs import averages, read_pair, shapes_of, with_gradient
 from .law import Law, law_list
 from .localise import coverage
-from .round_off import Levels, checked_summands, many_summands, verdict
+from .round_off import RoundOffHistory, checked_summands, many_summands, verdict
 from .trees import Tree, require_finite
 
 
@@ -59,7 +59,7 @@ class Watch:
         self.coverage = coverage(self.laws, self.names)
         # Gradients that should vanish are compared with others: with all that there are, where laws name no other.
         self._vanishing = all(law.kind == "null" for law in self.laws)
-        self._levels, self._tolerances = Levels(len(self.laws)), dict[float, Float64Array]()
+        self._levels, self._tolerances = RoundOffHistory(len(self.laws)), dict[float, Float64Array]()
         self._defects = Defects([], [])
         self._sizes = np.zeros(0)  # for each number of each law, the largest size of its terms so far
         self._divisors = np.zeros(0)  # the same, infinite where it is zero

@@ -1,4 +1,4 @@
-"""How many conservation laws hold for every data set: P minus the dimension of a Lie algebra, exactly (theory §9)."""
+"""The number of conservation laws that hold for every data set: P minus the dimension of a Lie algebra, exactly (theory §9)."""
 
 from __future__ import annotations
 

@@ -269,7 +269,7 @@ def affine(family: Family) -> Float64Array:
 
 
 def _in_null_space(candidates: Float64Array, null: Float64Array) -> NDArray[np.bool_]:
-    """Return which of the generators (rows) lie in the null space; zero rows do not."""
+    """Return a mask of the generators (rows) that lie in the null space; zero rows do not."""
     outside = np.linalg.norm(candidates - candidates @ null.T @ null, axis=1)
     return np.asarray(outside < _INDEPENDENT * np.linalg.norm(candidates, axis=1))
 

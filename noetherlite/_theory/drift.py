@@ -25,11 +25,11 @@ from .._run.drive import drive
 from .._run.outcome import member
 from .._run.plan import Plan, check_problem, minibatches, motion
 from .._run.runs import Runs
-from .._run.watch import Watch
+from .._run.supervisor import Supervisor
 from .._symmetry.family import Family, NoetherSymmetry
 from .._symmetry.find import watched
 from . import charge_flow
-from .drift_steps import DriftWatch
+from .drift_steps import DriftSupervisor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +83,7 @@ class LawDrift:
         return f"LawDrift({self.name!r}, max |Q - Q0| {np.abs(self.change).max(initial=0.0):.3g} of {sizes})"
 
 
-# In the order of the rows of `DriftWatch.parts`, and those but the last two in the order of the kernels'.
+# In the order of the rows of `DriftSupervisor.parts`, and those but the last two in the order of the kernels'.
 PARTS = ("lr", "noise", "decay", "momentum", "direction", "projection")
 # No algorithm has a velocity and projects.
 _COLOURS_OF_PARTS = (*COLOURS[:4], COLOURS[5], COLOURS[3])
@@ -285,12 +285,12 @@ def drift(
     )
     records = plan.records(1, steps, every, with_params=False, with_parts=in_kernels)
     runs = Runs(plan, (algorithm,), x[None], v[None], start, records, (minibatches(plan, rng, algorithm.has_noise),))
-    watch = Watch(runs) if in_kernels else DriftWatch(runs)
-    drive(runs, watch, threads(n_threads))
-    status, message, _ = member(runs, 0, watch.stopped[0])
+    supervisor = Supervisor(runs) if in_kernels else DriftSupervisor(runs)
+    drive(runs, supervisor, threads(n_threads))
+    status, message, _ = member(runs, 0, supervisor.stopped[0])
     written = records.step[0] >= 0
     step = records.step[0, written]
-    all_parts = watch.parts if isinstance(watch, DriftWatch) else _of_kernels(records.parts[0])
+    all_parts = supervisor.parts if isinstance(supervisor, DriftSupervisor) else _of_kernels(records.parts[0])
     drifts, stop = {}, 0
     for s in plan.watched:
         begin, stop = stop, stop + s.n_generators

@@ -22,15 +22,15 @@ from .._kernels.reference_laws import pair, quantity_rate, translation
 from .._problem.blocks import blocks_of
 from .._run.backends import Backend, in_numpy
 from .._run.runs import Runs
-from .._run.watch import Watch
+from .._run.supervisor import Supervisor
 from .._symmetry.records import table
 
 LR, NOISE, DECAY, MOMENTUM, DIRECTION, PROJECTION = range(6)
 N_PARTS = 6
 
 
-class DriftWatch(Watch):
-    """A watch of one run that looks at every step, and adds up the parts of the drift of Q.
+class DriftSupervisor(Supervisor):
+    """A supervisor of one run that looks at every step, and adds up the parts of the drift of Q.
 
     Attributes
     ----------

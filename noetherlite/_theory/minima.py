@@ -1,4 +1,4 @@
-"""Where gradient flow and decaying weights end, by their conserved quantities and balances."""
+"""End points of gradient flow and of decaying weights, from their conserved quantities and balances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many conservation laws an architecture has for every data set: brackets from above, its wiring from below (theory §14)."""
+"""The number of conservation laws of an architecture for every data set: brackets from above, its wiring from below (theory §14)."""
 
 from __future__ import annotations
 

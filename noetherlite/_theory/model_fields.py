@@ -95,7 +95,7 @@ class ModelFields:
         return np.where((signs < 0).reshape(-1, *[1] * (x.ndim - 3)) & (x > 0), np.uint64(PRIME) - x, x)
 
     def _with_roots(self, tensors: dict[str, AnyArray], x: Residues, keys: Residues, k: int) -> IntArray:
-        """Return which samples, moved k times, have all radicands squares; after every block it goes on with those alone."""
+        """Return the indices of the samples that, moved k times, have squares as radicands; after every block it goes on with those alone."""
         numbers, good = Jets(self.key, keys), np.arange(len(x))
         scope = Scope({name: Tensor(numbers, data) for name, data in tensors.items()})
         y = Tensor(numbers, x[..., None])

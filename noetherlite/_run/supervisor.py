@@ -28,7 +28,7 @@ class Snapshot:
     v: Array
 
 
-class Watch:
+class Supervisor:
     """Monitor that the driver calls between backend calls; a context in which Ctrl-C is deferred to the next record.
 
     Parameters
@@ -68,7 +68,7 @@ class Watch:
             self._bar.set_description("compiling")
         self._compiling = True
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Supervisor:
         self._interrupt.__enter__()
         return self
 
