@@ -20,6 +20,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture
+def jax():
+    """JAX in double precision, for one test."""
+    module = pytest.importorskip("jax")
+    before = module.config.jax_enable_x64
+    module.config.update("jax_enable_x64", True)
+    yield module
+    module.config.update("jax_enable_x64", before)
+
+
 def pytest_collection_modifyitems(config, items):
     """Refuse names of tests that change from process to process, and leave out what makes no sense where nothing is compiled."""
     addresses = [item.nodeid for item in items if " at 0x" in item.nodeid]

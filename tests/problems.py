@@ -1,7 +1,10 @@
 """Small random networks, data and parameters that several test files share."""
 
 import numpy as np
+import pytest
 
+import noetherlite as nl
+from noetherlite._kernels import reference
 from noetherlite._problem.activations import EXAMPLES, parse
 from noetherlite._problem.network import Network
 
@@ -14,6 +17,8 @@ for example in EXAMPLES:  # of the catalogue, those of another name
 ACTIVATIONS = SMOOTH + KINKED
 HOMOGENEOUS = [a for a in ACTIVATIONS if parse(a).degree is not None]
 LOSSES = ["mse", "nll"]
+BACKENDS = ["reference", pytest.param("cpu", marks=pytest.mark.needs_jit)]
+FIELDS = ("quantity", "charge", "source_integral", "residual", "discrete_residual")  # of the record of a law
 
 
 def data(net, n, rng):
@@ -34,3 +39,45 @@ def problem(activation, loss="mse", bias=True, widths=(3, 5, 4, 2), n=9, seed=1)
     rng = np.random.default_rng(seed)
     net = Network(widths, activation, bias=bias, loss=loss)
     return net, net.potential(*data(net, n, rng)), point(net, rng)
+
+
+def verdicts(run):
+    """The verdicts of a run's laws."""
+    return {law.verdict for law in run.laws.values()}
+
+
+def assert_same(one, other):
+    """All that two runs recorded is the same, bit for bit."""
+    for name in ("t", "step", "loss", "energy", "x", "v", "params", "solver_residual"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+    assert list(one.observed) == list(other.observed)
+    for name, values in one.observed.items():
+        np.testing.assert_array_equal(values, other.observed[name], err_msg=name)
+    assert list(one.laws) == list(other.laws)
+    for name, law in one.laws.items():
+        for field in FIELDS:
+            np.testing.assert_array_equal(getattr(law, field), getattr(other.laws[name], field), err_msg=name)
+    assert (one.status, one.message, one.n_gradients) == (other.status, other.message, other.n_gradients)
+
+
+def assert_resumes(path, U, algorithm, x0, steps, at=12, **options):
+    """A run that is stopped at a record and resumed from its checkpoint is the whole run; return the latter."""
+    whole = nl.integrate(U, algorithm, x0, steps, **options)
+    stop = {"checkpoint": path, "checkpoint_every": 4, "callback": lambda snapshot: snapshot.step == at}
+    stopped = nl.integrate(U, algorithm, x0, steps, **options, **stop)
+    assert (stopped.status, stopped.step[-1]) == ("stopped", at)
+    resumed = nl.resume(path)
+    assert_same(resumed, whole)
+    assert dict(resumed.specification) == dict(whole.specification)
+    return whole
+
+
+def add_to_gradients(monkeypatch, amount=1e-6):
+    """Let the NumPy oracle evaluate gradients that are not the potential's."""
+    right = reference.value_and_gradient
+
+    def wrong(problem, x, samples):
+        value, gradient = right(problem, x, samples)
+        return value, amount + gradient
+
+    monkeypatch.setattr(reference, "value_and_gradient", wrong)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from problems import problem
+from torch_steps import torch_steps
 
 import noetherlite as nl
 from noetherlite._cli.main import main
@@ -11,50 +12,15 @@ NET, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
 STEPS = 200
 WARM_UP = np.minimum(np.arange(STEPS) / 20, 1) * np.linspace(1, 0.1, STEPS)  # the first rate is zero
 BATCHES = [np.random.default_rng(k).permutation(12)[:5] for k in range(STEPS)]
-PYTORCHS = ("momentum_buffer", "exp_avg", "exp_avg_sq", "square_avg", "sum")
-
-
-def by_torch(a):
-    """The optimiser of PyTorch that an algorithm is."""
-    torch = pytest.importorskip("torch")
-    lr, decay = float(a.lr), a.weight_decay
-    if isinstance(a, nl.Adam):
-        kind = torch.optim.AdamW if a.decoupled else torch.optim.Adam
-        return lambda p: kind(p, lr, a.betas, a.eps, decay)
-    if isinstance(a, nl.RMSProp):
-        return lambda p: torch.optim.RMSprop(p, lr, a.smoothing, a.eps, decay)
-    if isinstance(a, nl.AdaGrad):
-        return lambda p: torch.optim.Adagrad(
-            p, lr, weight_decay=decay, initial_accumulator_value=a.initial_accumulator, eps=a.eps
-        )
-    nesterov = isinstance(a, nl.Nesterov)
-    return lambda p: torch.optim.SGD(p, lr, a.momentum, 0 if nesterov else a.dampening, decay, nesterov)
 
 
 def recorded(a, steps=STEPS, dtype="float64", batches=None, gradient=None):
-    """PyTorch's rows and states, in NumPy: those of row k are from before step k."""
-    torch = pytest.importorskip("torch")
-    p = torch.tensor(X0, dtype=getattr(torch, dtype), requires_grad=True)
-    optimiser, rows, states = by_torch(a)([p]), [], {name: [] for name in PYTORCHS}
-    start = np.full(X0.size, getattr(a, "initial_accumulator", 0.0))
-    for k in range(steps + 1):
-        rows.append(p.detach().numpy().copy())
-        for name in PYTORCHS:
-            value = optimiser.state[p].get(name) if k else None
-            states[name].append(start if value is None else value.detach().numpy().copy())
-        if k == steps:
-            break
-        V = U if batches is None else U.part(batches[k])
-        p.grad = torch.tensor((gradient or V.gradient)(rows[-1].astype(float)), dtype=p.dtype)
-        if a.clip:
-            torch.nn.utils.clip_grad_norm_([p], a.clip)
-        optimiser.param_groups[0]["lr"] = a.rates[k] if a.rates else a.lr
-        optimiser.step()
-    states = {name: np.array(values) for name, values in states.items()}
-    squares = {nl.RMSProp: "square_avg", nl.AdaGrad: "sum"}.get(type(a))
-    if squares:
-        states["exp_avg_sq"] = states[squares]
-    return np.array(rows), {name: states[name] for name in a.states if a.momentum or not name.startswith("momentum")}
+    """PyTorch's rows and states: those of row k are from before step k."""
+    of_step = (lambda x, k: U.part(batches[k]).gradient(x)) if batches is not None else lambda x, k: U.gradient(x)
+    rows, states = torch_steps(a, gradient or of_step, X0, steps, dtype=dtype)
+    squares = {nl.RMSProp: "square_avg", nl.AdaGrad: "sum"}.get(type(a), "exp_avg_sq")
+    states["exp_avg_sq"] = states[squares]
+    return rows, {name: states[name] for name in a.states if a.momentum or not name.startswith("momentum")}
 
 
 CASES = [
@@ -126,7 +92,7 @@ def test_another_setting_is_broken_and_named(algorithm, settings, words):
     "algorithm", [nl.Adam(0.003), nl.RMSProp(0.003), nl.Nesterov(0.05), nl.HeavyBall(0.05)], ids=str
 )
 def test_a_wrong_gradient_is_found_in_the_averages(algorithm):
-    def spoilt(x):
+    def spoilt(x, k):
         gradient = U.gradient(x)
         NET.unpack(gradient)["W1"][2] *= 1 + 1e-4
         return gradient
@@ -444,24 +410,9 @@ def test_the_command_takes_recorded_averages(tmp_path, capsys):
 
 def test_a_buffer_of_parameter_groups_and_a_frozen_block():
     """The peer: PyTorch's SGD, whose buffer does not know the rates."""
-    torch = pytest.importorskip("torch")
-    rates = {"W1": 0.02, "b1": 0.0, "rest": 0.01}
-    algorithm = nl.HeavyBall(rates, 0.9, weight_decay={"W1": 0.1})
-    parts = [torch.tensor(X0[b.start : b.stop].copy(), requires_grad=True) for b in NET.blocks]
-    groups = [
-        {"params": [p], "lr": rates.get(b.name, 0.01), "weight_decay": 0.1 * (b.name == "W1")}
-        for p, b in zip(parts, NET.blocks, strict=True)
-    ]
-    optimiser, rows, buffers = torch.optim.SGD(groups, 1.0, 0.9), [], []
-    for k in range(61):
-        rows.append(np.concatenate([p.detach().numpy() for p in parts]))
-        buffers.append(
-            np.concatenate([optimiser.state[p]["momentum_buffer"].numpy() if k else 0 * p.detach() for p in parts])
-        )
-        gradient = U.gradient(rows[-1])
-        for p, b in zip(parts, NET.blocks, strict=True):
-            p.grad = torch.tensor(gradient[b.start : b.stop])
-        optimiser.step()
+    algorithm = nl.HeavyBall({"W1": 0.02, "b1": 0.0, "rest": 0.01}, 0.9, weight_decay={"W1": 0.1})
+    rows, states = torch_steps(algorithm, lambda x, k: U.gradient(x), X0, 60, NET.blocks)
+    buffers = states["momentum_buffer"]
     bare, report = (nl.check(U, rows, dynamics=algorithm, **more) for more in ({}, {"momentum_buffer": buffers}))
     assert "scaling:1" not in bare.laws  # it moves b1
     assert {row.name: row.verdict for row in bare.rows if row.verdict != "holds"} == {"b1": "not decidable"}

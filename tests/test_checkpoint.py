@@ -8,20 +8,15 @@ import signal
 import threading
 
 import numpy as np
+import problems
 import pytest
+from algorithms import five
 
 import noetherlite as nl
 from noetherlite._run import checkpoint, checkpoint_file, drive
 from noetherlite._run.runs import Runs
 
-ALGORITHMS = {
-    "GD": (nl.GD(0.1, weight_decay=0.01), None),
-    "HeavyBall": (nl.HeavyBall(0.05, 0.8, 0.1), None),
-    "Leapfrog": (nl.Leapfrog(1e-2), None),
-    "NAGD": (nl.NAGD(1e-2, 4), None),
-    "Conformal": (nl.ConformalLeapfrog(1e-2, mass=2, gamma=0.2, alpha=1), 0.5),
-}
-FIELDS = ("quantity", "charge", "source_integral", "residual", "discrete_residual")
+ALGORITHMS = five(0.1, 1e-2)
 STEPS = 60
 
 
@@ -31,12 +26,7 @@ def problem(activation="swish", n_features=4):
 
 
 def assert_same(one, other):
-    for name in ("t", "step", "loss", "energy", "x", "v", "params"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-    for name, law in one.laws.items():
-        for field in FIELDS:
-            np.testing.assert_array_equal(getattr(law, field), getattr(other.laws[name], field), err_msg=name)
-    assert (one.status, one.message, one.n_gradients) == (other.status, other.message, other.n_gradients)
+    problems.assert_same(one, other)
     assert one.members == other.members
     assert dict(one.specification) == dict(other.specification)
 

@@ -13,7 +13,7 @@ import time
 import numba
 import numpy as np
 import pytest
-from problems import problem
+from problems import FIELDS, problem
 
 import noetherlite as nl
 from noetherlite._base import gpu
@@ -47,7 +47,6 @@ SETTINGS = [
 ACTIVATIONS = [
     "linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(2)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.3)", "tanh",
 ]  # fmt: skip
-FIELDS = ("quantity", "charge", "source_integral", "residual", "discrete_residual")
 
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: type(a).__name__)
 here = pytest.mark.gpu

@@ -2,25 +2,16 @@
 
 import numpy as np
 import pytest
+from algorithms import five
 from problems import EPS, HOMOGENEOUS, problem
 
-from noetherlite import GD, NAGD, ConformalLeapfrog, HeavyBall, Leapfrog, integrate
+from noetherlite import GD, NAGD, Leapfrog, integrate
 
 pytestmark = pytest.mark.needs_jit
 
 STEPS = 10_000
-ALGORITHMS = {
-    "GD": (GD(3e-4), None),
-    "Leapfrog": (Leapfrog(1e-7), None),
-    "NAGD": (NAGD(1e-7), None),
-    "Conformal": (ConformalLeapfrog(1e-6, mass=2.0, gamma=0.3, alpha=1.0), 0.5),
-    "HeavyBall": (HeavyBall(3e-4, momentum=0.5, dampening=0.4), None),
-    "GD with decay": (GD(3e-4, weight_decay=0.2), None),
-    "Leapfrog with decay": (Leapfrog(1e-7, weight_decay=0.2), None),
-    "NAGD with decay": (NAGD(1e-7, weight_decay=0.2), None),
-    "Conformal with decay": (ConformalLeapfrog(1e-6, mass=2.0, gamma=0.3, alpha=1.0, weight_decay=0.2), 0.5),
-    "HeavyBall with decay": (HeavyBall(3e-4, momentum=0.5, dampening=0.4, weight_decay=0.2), None),
-}
+RATES = {"first": 3e-4, "second": 1e-7, "conformal": 1e-6}
+ALGORITHMS = five(**RATES) | {f"{name} with decay": case for name, case in five(**RATES, decay=0.2).items()}
 TOLERANCE = 1e-11
 
 

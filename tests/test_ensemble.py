@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from problems import assert_same
 
 import noetherlite as nl
 
 E, STEPS = 5, 23
-FIELDS = ("quantity", "charge", "source_integral", "residual", "discrete_residual")
 ALGORITHMS = [nl.GD(0.05), nl.Leapfrog(1e-3), nl.NAGD(1e-3), nl.ConformalLeapfrog(1e-3, 2.0, 0.1), nl.HeavyBall(0.02)]
 
 
@@ -16,16 +16,6 @@ def problem(activation="swish"):
     net = nl.Network([4, 6, 5, 3], activation=activation)
     U = net.potential(nl.datasets.gaussian_classes(n=40, n_features=4, n_classes=3, rng=0))
     return net, U, np.stack([net.init(rng=e) for e in range(E)])
-
-
-def assert_same(one, other):
-    for field in ("t", "step", "loss", "energy", "x", "v", "params"):
-        np.testing.assert_array_equal(getattr(one, field), getattr(other, field), err_msg=field)
-    assert (one.status, one.message, one.n_gradients) == (other.status, other.message, other.n_gradients)
-    assert list(one.laws) == list(other.laws)
-    for name, law in one.laws.items():
-        for field in FIELDS:
-            np.testing.assert_array_equal(getattr(law, field), getattr(other.laws[name], field), err_msg=field)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 7])

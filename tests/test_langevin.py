@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from algorithms import NOISY
 from problems import EPS, problem
 from scipy.stats import kstest
 
@@ -13,13 +14,6 @@ from noetherlite._kernels import noise
 compiled = pytest.mark.needs_jit
 NET, U, X0 = problem("leaky_relu(0.1)", loss="nll", widths=(3, 4, 3), n=12)
 LINEAR = problem("linear(0.7)", loss="mse", widths=(2, 3, 2), n=9)[1:]
-ALL = [
-    nl.SGLD(0.01, 0.05),
-    nl.SGLD(0.01, 0.05, weight_decay=0.1),
-    nl.SGLD(lambda k: 0.01 / (1 + k / 500), 0.05),
-    nl.BAOAB(0.01, 0.05, 0.3, 2.0),
-    nl.BAOAB(0.01, 0.05, 0.3, 2.0, weight_decay=0.1),
-]
 E = 400  # runs of a mean
 ERRORS = 4  # standard errors within which a mean must be: one of 16,000 is not, by chance, and seeds are given
 
@@ -70,7 +64,7 @@ def test_numbers_are_normal_and_independent():
 
 
 @compiled
-@pytest.mark.parametrize("algorithm", ALL, ids=str)
+@pytest.mark.parametrize("algorithm", NOISY, ids=str)
 def test_the_exact_law_holds_over_ten_thousand_steps(algorithm):
     for potential, x in ((U, X0), LINEAR):
         run = nl.integrate(potential, algorithm, x, 10_000, record_every=1000, batch_size=5, rng=0)
@@ -81,19 +75,6 @@ def test_the_exact_law_holds_over_ten_thousand_steps(algorithm):
     for dtype in ("float64", "float32"):
         short = nl.integrate(U, algorithm, X0, 50, batch_size=5, rng=0, dtype=dtype)
         assert {law.verdict for law in short.laws.values()} == {"holds"}
-
-
-@pytest.mark.parametrize("algorithm", [nl.SGLD(0.01, 0.05, weight_decay=0.1), nl.BAOAB(0.01, 0.05)], ids=str)
-def test_a_force_that_breaks_the_symmetry_breaks_the_law(algorithm):
-    """Negative control: a gradient that is not the potential's, near the start alone: elsewhere the symmetry is measured first."""
-
-    def pushed(x):
-        return U.value(x), U.gradient(x) + np.linspace(-0.01, 0.01, x.size) * (np.abs(x - X0).max() < 0.5)
-
-    translation = nl.Symmetry(np.zeros((U.n_params,) * 2), np.arange(U.n_params) >= U.n_params - 3)
-    for force, verdict in ((lambda x: (U.value(x), U.gradient(x)), "holds"), (pushed, "broken")):
-        run = nl.integrate(nl.potentials.Callable(force, U.n_params), algorithm, X0, 20, laws=[translation], rng=0)
-        assert run.laws["affine"].verdict == verdict
 
 
 @pytest.mark.parametrize("algorithm", [nl.SGLD(0.02, 0.3), nl.BAOAB(0.04, 0.3, 0.5)], ids=str)
@@ -239,36 +220,16 @@ def test_baoab_is_of_second_order():
 
 
 @compiled
-@pytest.mark.parametrize("algorithm", [ALL[0], ALL[3]], ids=str)
+@pytest.mark.parametrize("algorithm", [NOISY[0], NOISY[3]], ids=str)
 @pytest.mark.parametrize("batch_size", [None, 5])
-def test_a_run_is_a_function_of_its_key(algorithm, batch_size, tmp_path):
+def test_a_run_is_a_function_of_its_key(algorithm, batch_size):
     options = {"batch_size": batch_size, "record_every": 4}
     whole = nl.integrate(U, algorithm, X0, 21, **options, rng=3)
-    nl.integrate(
-        U,
-        algorithm,
-        X0,
-        21,
-        **options,
-        rng=3,
-        checkpoint=tmp_path / "run",
-        checkpoint_every=4,
-        callback=lambda snapshot: snapshot.step == 12,
-    )
-    resumed = nl.resume(tmp_path / "run")
-    assert np.array_equal(resumed.x, whole.x)
-    for name, law in whole.laws.items():
-        assert np.array_equal(law.source_integral, resumed.laws[name].source_integral)
-    seeds = np.random.SeedSequence(3)
-    members = nl.ensemble(U, algorithm, np.stack([X0] * 3), 21, **options, rng=seeds, n_threads=2)
-    alone = [nl.integrate(U, algorithm, X0, 21, **options, rng=seed) for seed in np.random.SeedSequence(3).spawn(3)]
-    for e, run in enumerate(alone):
-        assert np.array_equal(members.x[e], run.x)
+    seeds = np.random.SeedSequence(3).spawn(3)
+    alone = [nl.integrate(U, algorithm, X0, 21, **options, rng=seed) for seed in seeds]
     assert len({run.x.tobytes() for run in alone}) == 3
     assert not np.array_equal(whole.x, nl.integrate(U, algorithm, X0, 21, **options, rng=4).x)
     assert whole.specification["arguments"]["batch_key"] is not None
-    oracle = nl.integrate(U, algorithm, X0, 21, **options, rng=3, backend="reference")
-    assert np.abs(oracle.x - whole.x).max() <= 64 * 21 * EPS * np.abs(X0).max()
 
 
 def test_what_is_refused():

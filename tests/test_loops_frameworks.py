@@ -30,15 +30,6 @@ pytestmark = pytest.mark.needs_jit
 SMALL = shuffled(6)
 
 
-@pytest.fixture
-def jax():
-    jax = pytest.importorskip("jax")
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield jax
-    jax.config.update("jax_enable_x64", before)
-
-
 def mean(jax, f, y):
     return -jax.numpy.take_along_axis(jax.nn.log_softmax(f), y[:, None], 1).mean()
 

@@ -25,17 +25,9 @@ from loops import (
 import noetherlite as nl
 
 jax = pytest.importorskip("jax")
-pytestmark = pytest.mark.needs_jit  # a few hundred thousand gradients of samples
+pytestmark = [pytest.mark.needs_jit, pytest.mark.usefixtures("jax")]  # a few hundred thousand gradients of samples
 jnp = jax.numpy
 H = LR**0.5
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------

@@ -4,15 +4,13 @@ import functools
 
 import numpy as np
 import pytest
-from problems import EPS, problem
+from problems import BACKENDS, EPS, problem
 
 import noetherlite as nl
-from noetherlite._cli.main import main
 from noetherlite._kernels.cpu.orthogonal import LARGE, orthogonalise
 from noetherlite._kernels.orthogonal import COEFFICIENTS, STEPS, orthogonalised
 
 NET, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
-BACKENDS = ["reference", pytest.param("cpu", marks=pytest.mark.needs_jit)]
 PEERS = [
     nl.Muon(0.01),
     nl.Muon(0.01, 0.9, nesterov=False, weight_decay=0.1),
@@ -140,17 +138,6 @@ def test_large_matrices_are_the_references(dtype):
     assert np.abs(run.x - other.x).max() <= 5 * 0.01 * 485 * 64 * eps
 
 
-@pytest.mark.needs_jit
-@pytest.mark.parametrize("algorithm", [nl.Muon(0.003), nl.Muon(0.003, 0.5, False, weight_decay=0.1)], ids=str)
-def test_the_exact_law_holds_over_ten_thousand_steps(algorithm):
-    run = nl.integrate(U, algorithm, X0, 10_000, record_every=1000, batch_size=5, rng=0)
-    for name, law in run.laws.items():
-        if name != "time":
-            assert law.verdict == "holds"
-            assert np.abs(law.discrete_residual).max() <= law.tolerance.max()
-    assert np.nanmax(np.abs(run.laws["scaling:1"].residual)) > 1e-2  # Q has none
-
-
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_translations_of_matrices_are_left_to_the_decay(decay):
     """An orthogonal matrix has the column space of the average, whose columns sum to zero: Q does not move otherwise."""
@@ -222,20 +209,6 @@ def test_without_matrices_it_is_adam():
     np.testing.assert_allclose(run.x, adam.x, rtol=0, atol=64 * 50 * EPS)
 
 
-@pytest.mark.needs_jit
-def test_a_resumed_run_and_a_member_of_an_ensemble_are_the_run(tmp_path):
-    options = {"batch_size": 5, "rng": 3, "record_every": 4}
-    whole = nl.integrate(U, nl.Muon(0.01), X0, 21, **options)
-    halt = {"checkpoint": tmp_path / "run", "checkpoint_every": 4, "callback": lambda snapshot: snapshot.step == 12}
-    assert nl.integrate(U, nl.Muon(0.01), X0, 21, **options, **halt).status == "stopped"
-    resumed = nl.resume(tmp_path / "run")
-    assert np.array_equal(resumed.x, whole.x)
-    assert np.array_equal(resumed.v, whole.v)
-    members = nl.ensemble(U, [nl.Muon(0.01), nl.Muon(0.02)], np.stack([X0, 2 * X0]), 21, rng=3)
-    for e, lr in enumerate((0.01, 0.02)):
-        assert np.array_equal(members.x[e], nl.integrate(U, nl.Muon(lr), (1 + e) * X0, 21).x)
-
-
 def recorded(algorithm, steps=40):
     ends = [nl.integrate(U, algorithm, X0, k, backend="reference", laws=None) for k in range(steps + 1)]
     return np.array([run.x for run in ends]), np.array([-run.v for run in ends])
@@ -270,21 +243,6 @@ def test_memory_is_counted_as_it_is_allocated():
     squares = 2 * (3**2 + 3**2)  # of W1 (4, 3) and W2 (3, 4)
     more = nl.memory(U, 4, networks=E, laws=None, algorithm=nl.Muon(0.01)) - nl.memory(U, 4, networks=E, laws=None)
     assert more == 8 * E * (P + P + squares)
-
-
-def test_the_command_line_runs_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "run.toml").write_text(
-        '[network]\nwidths = [2, 3, 2]\n[data]\nsource = "gaussian_classes"\nn = 9\nn_features = 2\nn_classes = 2\nrng = 0\n'
-        '[initial]\nrng = 0\n[algorithm]\nname = "Muon"\nlr = 0.01\nnesterov = false\n[run]\nsteps = 20\nbackend = "reference"\n'
-        '[output]\nname = "run"\n',
-        "utf-8",
-    )
-    assert main(["run", str(tmp_path / "run.toml"), "--no-progress", "--set", "algorithm.momentum=0.8"]) == 0
-    (saved,) = tmp_path.rglob("*.npz")
-    run = nl.load(saved)
-    assert run.specification["algorithm"] == nl.Muon(0.01, 0.8, nesterov=False).specification()
-    assert {law.verdict for law in run.laws.values()} == {"holds"}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import problem
+from problems import assert_same, problem
 
 import noetherlite as nl
 
@@ -131,17 +131,6 @@ def test_a_schedule_ends_with_its_run(tmp_path):
     nl.integrate(U, nl.GD([0.1, 0.2]), X0, 2, checkpoint=path)
     with pytest.raises(ValueError, match="where its schedule of lr ends"):
         nl.resume(path, steps=3)
-
-
-def assert_same(one, other):
-    for name in ("t", "step", "loss", "energy", "x", "v"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    for name, values in other.observed.items():
-        np.testing.assert_array_equal(one.observed[name], values)
-    for name, law in other.laws.items():
-        np.testing.assert_array_equal(one.laws[name].discrete_residual, law.discrete_residual)
-    assert (one.params is None) == (other.params is None)
-    assert other.params is None or np.array_equal(one.params, other.params)
 
 
 @pytest.mark.parametrize(

@@ -109,16 +109,6 @@ def resnet():
 # JAX.
 
 
-@pytest.fixture
-def jax64():
-    """JAX in double precision, for one test."""
-    jax = pytest.importorskip("jax")
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield jax
-    jax.config.update("jax_enable_x64", before)
-
-
 def flax_problem(jax):
     """The loss of a transformer of Flax, and generic parameters."""
     nn = pytest.importorskip("flax").linen
@@ -285,10 +275,10 @@ def test_a_residual_network_with_batch_normalisation():
     ]
 
 
-def test_a_transformer_of_flax_and_adam_of_optax(jax64):
+def test_a_transformer_of_flax_and_adam_of_optax(jax):
     optax = pytest.importorskip("optax")
-    loss, params = flax_problem(jax64)
-    gradient = jax64.jit(jax64.grad(loss))
+    loss, params = flax_problem(jax)
+    gradient = jax.jit(jax.grad(loss))
     scan = nl.scan(gradient, params, draws=24, spread=0.3)
     assert names_of(scan) == sorted(
         [
@@ -310,7 +300,7 @@ def test_a_transformer_of_flax_and_adam_of_optax(jax64):
         ]
     )
     adam = optax.adam(1e-2)
-    state, update = adam.init(params), jax64.jit(adam.update)
+    state, update = adam.init(params), jax.jit(adam.update)
     watch = nl.watch(scan.laws(), averaging=0.9)
     for step in range(6):
         grads = gradient(params)
@@ -320,24 +310,24 @@ def test_a_transformer_of_flax_and_adam_of_optax(jax64):
     assert watch.ok, watch.report()
 
 
-def test_a_model_of_equinox_is_a_tree(jax64):
+def test_a_model_of_equinox_is_a_tree(jax):
     """Its modules are dataclasses; what is no array in them, such as an activation, is none of the parameters."""
     eqx = pytest.importorskip("equinox")
-    model = eqx.nn.MLP(3, 2, 5, 1, activation=jax64.nn.relu, key=jax64.random.key(0))
-    model = jax64.tree.map(lambda a: np.asarray(a, float) if eqx.is_array(a) else a, model)
+    model = eqx.nn.MLP(3, 2, 5, 1, activation=jax.nn.relu, key=jax.random.key(0))
+    model = jax.tree.map(lambda a: np.asarray(a, float) if eqx.is_array(a) else a, model)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 2))
     arrays, rest = eqx.partition(model, eqx.is_array_like)
-    order = jax64.tree.structure(arrays)
-    gradient = jax64.jit(jax64.grad(lambda arrays: ((jax64.vmap(eqx.combine(arrays, rest))(X) - y) ** 2).mean()))
-    scan = nl.scan(lambda flat: gradient(jax64.tree.unflatten(order, [*flat.values()])), model)
+    order = jax.tree.structure(arrays)
+    gradient = jax.jit(jax.grad(lambda arrays: ((jax.vmap(eqx.combine(arrays, rest))(X) - y) ** 2).mean()))
+    scan = nl.scan(lambda flat: gradient(jax.tree.unflatten(order, [*flat.values()])), model)
     assert list(scan.shapes) == [f"layers.{k}.{part}" for k in range(2) for part in ("weight", "bias")]
     assert names_of(scan) == ["neurons between layers.0 and layers.1: R₊^5"]
     watch = nl.watch(scan.laws())
     for _ in range(5):
         grads = gradient(arrays)
         watch(arrays, grads)
-        arrays = jax64.tree.map(lambda x, g: x - 0.1 * np.asarray(g), arrays, grads)
+        arrays = jax.tree.map(lambda x, g: x - 0.1 * np.asarray(g), arrays, grads)
     assert watch.ok
     grads = gradient(arrays)
     (finding, *_) = watch(
@@ -348,7 +338,7 @@ def test_a_model_of_equinox_is_a_tree(jax64):
     assert "grads has no entry for 'layers.1.weight'" in watch.problem
 
 
-def test_keras_on_jax(jax64):
+def test_keras_on_jax(jax):
     """Keras normalises layers in single precision whatever they have: what that breaks is said, not called a law."""
     scan = keras_scan()
     assert set(names_of(scan)) >= {"shift of sequential.head.bias: R^1", "shift of sequential.head.kernel: R^6"}

@@ -64,6 +64,14 @@ LLAMA_NORMS = {
 V_AND_O = "h.0.attn.v.weight[0] − h.0.attn.o.weight[1]"
 STREAM = ("whole", "R₊", "wte.weight + h.0.attn.o.weight + h.0.mlp.down.weight")
 
+RECURRENT_HEAD = {("translate", "R^4", "head.weight[1]"), ("translate", "R^1", "head.bias")}
+LAST_CONVOLUTION = {
+    ("gl", "GL(3)", "conv2.weight[0] + conv2.bias[0] − fc.weight[1]"),
+    ("translate", "R^3", "fc.weight[1]"),
+    ("translate", "R^1", "fc.bias"),
+}
+ROTARY = ("complex", "C* × 4", "h.0.attn.q.weight[0] − h.0.attn.k.weight[0]")
+
 CATALOGUE = {
     "relu": (
         lambda: mlp([3, 4, 5, 3], "relu"),
@@ -114,17 +122,11 @@ CATALOGUE = {
     ),
     "Llama": (
         lambda: decoder(**LLAMA, rope="half", heads=4, kv_heads=2, width=4),
-        LLAMA_NORMS
-        | {("gl", "GL(4) × 2", V_AND_O), ("complex", "C* × 4", "h.0.attn.q.weight[0] − h.0.attn.k.weight[0]")},
+        LLAMA_NORMS | {("gl", "GL(4) × 2", V_AND_O), ROTARY},
     ),
     "Llama, interleaved rotary positions, ε = 0": (
         lambda: decoder(**LLAMA, rope="interleaved", width=4, eps=0.0),
-        LLAMA_NORMS
-        | {
-            ("gl", "GL(4) × 2", V_AND_O),
-            ("complex", "C* × 4", "h.0.attn.q.weight[0] − h.0.attn.k.weight[0]"),
-            STREAM,
-        },
+        LLAMA_NORMS | {("gl", "GL(4) × 2", V_AND_O), ROTARY, STREAM},
     ),
     "Qwen 3": (
         lambda: decoder(**LLAMA, rope="half", heads=4, kv_heads=2, width=4, qk_norm=True, eps=0.0),
@@ -142,7 +144,7 @@ CATALOGUE = {
         (LLAMA_NORMS - {law for law in LLAMA_NORMS if "mlp" in law[2]})
         | {
             ("gl", "GL(4) × 2", V_AND_O),
-            ("complex", "C* × 4", "h.0.attn.q.weight[0] − h.0.attn.k.weight[0]"),
+            ROTARY,
             ("translate", "R^6", "h.0.gate.weight[1]"),
             ("scale", "R₊^10", "h.0.experts.up[0, 1] − h.0.experts.down[0, 2]"),
             ("scale", "R₊^6", "h.0.ln_2.weight[0] − h.0.gate.weight[1] − h.0.experts.gate[2] − h.0.experts.up[2]"),
@@ -154,48 +156,34 @@ CATALOGUE = {
     ),
     "BatchNorm": (
         lambda: convnet(eps=0.0),
-        {
+        LAST_CONVOLUTION | {
             ("null", "R^4", "conv1.bias[0]"),
             ("scale", "R₊^4", "conv1.weight[0]"),
             ("scale", "R₊^4", "bn1.norm.weight[0] + bn1.norm.bias[0] − conv2.weight[1]"),
-            ("gl", "GL(3)", "conv2.weight[0] + conv2.bias[0] − fc.weight[1]"),
-            ("translate", "R^3", "fc.weight[1]"),
-            ("translate", "R^1", "fc.bias"),
         },
     ),
-    "convolution with GELU": (
-        lambda: convnet(batch_norm=False, activation="gelu"),
-        {
-            ("gl", "GL(3)", "conv2.weight[0] + conv2.bias[0] − fc.weight[1]"),
-            ("translate", "R^3", "fc.weight[1]"),
-            ("translate", "R^1", "fc.bias"),
-        },
-    ),
+    "convolution with GELU": (lambda: convnet(batch_norm=False, activation="gelu"), LAST_CONVOLUTION),
     "LoRA": (
         lora,
         {("gl", "GL(2)", "lora_A.weight[0] − lora_B.weight[1]"), ("translate", "R^5", "head.weight[1]")},
     ),
     "LSTM": (
         recurrent,
-        {
+        RECURRENT_HEAD | {
             ("translate", "R^16", "rnn.bias_ih_l0[0] − rnn.bias_hh_l0[0]"),
-            ("translate", "R^4", "head.weight[1]"),
-            ("translate", "R^1", "head.bias"),
         },
     ),
     # The third gate has the second bias inside a product.
     "GRU": (
         lambda: recurrent("gru"),
-        {
+        RECURRENT_HEAD | {
             ("translate", "R^4", "rnn.bias_ih_l0{0:4}[0] − rnn.bias_hh_l0{0:4}[0]"),
             ("translate", "R^4", "rnn.bias_ih_l0{4:8}[0] − rnn.bias_hh_l0{4:8}[0]"),
-            ("translate", "R^4", "head.weight[1]"),
-            ("translate", "R^1", "head.bias"),
         },
     ),
     "ReLU recurrence": (
         lambda: recurrent("relu"),
-        {
+        RECURRENT_HEAD | {
             (
                 "scale",
                 "R₊^4",
@@ -203,8 +191,6 @@ CATALOGUE = {
                 " − head.weight[1]",
             ),
             ("translate", "R^4", "rnn.bias_ih_l0[0] − rnn.bias_hh_l0[0]"),
-            ("translate", "R^4", "head.weight[1]"),
-            ("translate", "R^1", "head.bias"),
         },
     ),
 }  # fmt: skip

@@ -213,60 +213,58 @@ def test_of_two_long_descriptions_the_difference_is_shown(tmp_path):
     assert len(str(error.value)) < 600
 
 
-def damage(folder, how):
-    if how == "no manifest":
-        (folder / "sweep.json").unlink()
-    elif how == "manifest":
-        (folder / "sweep.json").write_text("[1, 2")
-    elif how == "list":
-        (folder / "sweep.json").write_text("[1, 2]")
-    elif how == "deep":
-        (folder / "sweep.json").write_text("[" * 100_000)
-    elif how == "no members":
-        content = json.loads((folder / "sweep.json").read_text())
-        (folder / "sweep.json").write_text(json.dumps({**content, "parameters": []}))
-    elif how == "newer":
-        path = folder / "sweep.json"
-        path.write_text(path.read_text().replace('"schema": 1', '"schema": 99'))
-    elif how == "member":
-        whole = (folder / "000001.npz").read_bytes()
-        (folder / "000001.npz").write_bytes(whole[: len(whole) // 2])
-    elif how == "failed member":
-        (folder / "000001.npz").unlink()
-        (folder / "000001.failed.json").write_text("{}")
-    elif how == "exchanged":
-        (folder / "000001.npz").write_bytes((folder / "000002.npz").read_bytes())
-    elif how == "no number":
-        header = np.load(folder / "000001.npz")["header"]
-        np.savez(folder / "000001.npz", header=header, **{"result/sum": np.zeros(3, dtype=[("x", "f8")])})
-    elif how == "other names":
-        content = json.loads((folder / "sweep.json").read_text())
-        content["parameters"][2] = {"a": 1, "c": {"x": 1}}
-        (folder / "sweep.json").write_text(json.dumps(content))
-    elif how == "pickle":
-        np.savez(folder / "000001.npz", header=np.array({"a": 1}, dtype=object))
+def manifest(change):
+    """Write the text that `change` makes of the manifest's."""
+    return lambda folder: (folder / "sweep.json").write_text(change((folder / "sweep.json").read_text()))
 
 
-@pytest.mark.parametrize(
-    ("how", "words"),
-    [
-        ("no manifest", "sweep.json"),
-        ("manifest", "not the manifest"),
-        ("list", "not the manifest"),
-        ("deep", "not the manifest"),
-        ("no members", "not the manifest"),
-        ("newer", "format 99"),
-        ("member", "000001.npz is damaged"),
-        ("failed member", "000001.failed.json is damaged"),
-        ("exchanged", "000001.npz belongs to another"),
-        ("no number", r"000001.npz is damaged: .*result\['sum'\] must be a number"),
-        ("other names", r"not the manifest .*parameters \(grid\[2\]\['c'\] must be a number"),
-        ("pickle", "000001.npz is damaged: .*allow_pickle=False"),
-    ],
-)
-def test_damaged_folders_are_refused(how, words, tmp_path):
-    nl.sweep(draw, GRID, out=tmp_path)
-    damage(tmp_path, how)
+def entries(**more):
+    """Change entries of the manifest."""
+    return manifest(lambda text: json.dumps({**json.loads(text), **more}))
+
+
+def member(write):
+    """Write another content into the file of member 1; `write` has its path and the path of member 2."""
+    return lambda folder: write(folder / "000001.npz", folder / "000002.npz")
+
+
+def failed(path, _):
+    path.unlink()
+    path.with_suffix(".failed.json").write_text("{}")
+
+
+def no_number(path, _):
+    np.savez(path, header=np.load(path)["header"], **{"result/sum": np.zeros(3, dtype=[("x", "f8")])})
+
+
+MEMBERS = [{"a": a, "b": b} for a in (1, 2, 3) for b in (0.5, 0.25)]
+DAMAGED = {
+    "no manifest": (lambda folder: (folder / "sweep.json").unlink(), "sweep.json"),
+    "manifest": (manifest(lambda _: "[1, 2"), "not the manifest"),
+    "list": (manifest(lambda _: "[1, 2]"), "not the manifest"),
+    "deep": (manifest(lambda _: "[" * 100_000), "not the manifest"),
+    "no members": (entries(parameters=[]), "not the manifest"),
+    "newer": (entries(schema=99), "format 99"),
+    "other names": (
+        entries(parameters=[*MEMBERS[:2], {"a": 1, "c": {"x": 1}}, *MEMBERS[3:]]),
+        r"not the manifest .*parameters \(grid\[2\]\['c'\] must be a number",
+    ),
+    "member": (member(lambda path, _: path.write_bytes(path.read_bytes()[:200])), "000001.npz is damaged"),
+    "failed member": (member(failed), "000001.failed.json is damaged"),
+    "exchanged": (member(lambda path, other: path.write_bytes(other.read_bytes())), "000001.npz belongs to another"),
+    "no number": (member(no_number), r"000001.npz is damaged: .*result\['sum'\] must be a number"),
+    "pickle": (
+        member(lambda path, _: np.savez(path, header=np.array({"a": 1}, dtype=object))),
+        "000001.npz is damaged: .*allow_pickle=False",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGED)
+def test_damaged_folders_are_refused(how, tmp_path):
+    damage, words = DAMAGED[how]
+    assert nl.sweep(draw, GRID, out=tmp_path).parameters == MEMBERS
+    damage(tmp_path)
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         nl.load_sweep(tmp_path)
 

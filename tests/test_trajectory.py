@@ -94,75 +94,41 @@ def test_save_replaces(run, tmp_path):
 # --- files that are not what they should be ---------------------------------------------------------------------------
 
 
-def truncated(path, run):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def corrupt(path, run):
+def corrupt(path):
     content = bytearray(path.read_bytes())
     with np.load(path) as stored:
-        inside = stored["x"].tobytes()
-    at = bytes(content).index(inside)
-    content[at] ^= 0xFF
+        content[bytes(content).index(stored["x"].tobytes())] ^= 0xFF
     path.write_bytes(content)
 
 
-def empty(path, run):
-    path.write_bytes(b"")
-
-
-def text(path, run):
-    path.write_text("t,loss\n0,1\n")
-
-
-def foreign(path, run):
-    np.savez(path, a=np.arange(3))
-
-
-def foreign_header(path, run):
-    np.savez(path, header=np.array(json.dumps({"format": "something else", "schema": 1})))
-
-
-def header_of_another_kind(path, run):
-    np.savez(path, header=np.array("[1, 2]"))
-
-
-def not_json(path, run):
-    rewrite(path, header=np.array("{"))
-
-
-def plain_array(path, run):
+def plain_array(path):
     with path.open("wb") as file:
         np.save(file, np.arange(3))
 
 
-def pickled(path, run):
-    rewrite(path, x=np.array([{"a": 1}], dtype=object))
+DAMAGE = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "corrupt": corrupt,
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("t,loss\n0,1\n"),
+    "foreign": lambda path: np.savez(path, a=np.arange(3)),
+    "foreign header": lambda path: np.savez(
+        path, header=np.array(json.dumps({"format": "something else", "schema": 1}))
+    ),
+    "header of another kind": lambda path: np.savez(path, header=np.array("[1, 2]")),
+    "not JSON": lambda path: rewrite(path, header=np.array("{")),
+    "plain array": plain_array,
+    "pickled": lambda path: rewrite(path, x=np.array([{"a": 1}], dtype=object)),
+    "missing": lambda path: rewrite(path, loss=None),
+    "missing law": lambda path: rewrite(path, **{"laws/scaling:1/charge": None}),
+    "unknown status": lambda path: rewrite(path, header=header(path, status="fine")),
+}
 
 
-def missing(path, run):
-    rewrite(path, loss=None)
-
-
-def missing_law(path, run):
-    rewrite(path, **{"laws/scaling:1/charge": None})
-
-
-def unknown_status(path, run):
-    rewrite(path, header=header(path, status="fine"))
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        truncated, corrupt, empty, text, foreign, foreign_header, header_of_another_kind, not_json, plain_array, pickled,
-        missing, missing_law, unknown_status,
-    ],
-    ids=lambda f: f.__name__,
-)  # fmt: skip
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_files(run, tmp_path, damage):
     path = run.save(tmp_path / "run.npz")
-    damage(path, run)
+    DAMAGE[damage](path)
     with pytest.raises(ValueError, match=r"path=.*run\.npz|status="):
         load(path)
 

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 from problems import EPS
-from test_losses import EXAMPLES, TRANSLATED, problem_of
+from test_losses import EXAMPLES, TRANSLATED, assert_gradients_three_ways, problem_of
 
 import noetherlite as nl
-from noetherlite._kernels import reference
 
 CLASSES = np.array([2.0, 0.5, 0.0, 1.25])
 
@@ -22,16 +21,7 @@ def weighted(loss, widths=(3, 5, 4), n=37, activation="tanh", classes=True):
 
 @pytest.mark.parametrize("loss", EXAMPLES)
 def test_gradients_three_ways(loss):
-    U, x = weighted(loss)
-    value, gradient = U.value_and_gradient(x)
-    described = U.problem()
-    oracle_value, oracle = reference.value_and_gradient(described, x)
-    step = [reference.network_value(described, x + 1e-200j * e).imag / 1e-200 for e in np.eye(x.size)]
-    size = 64 * U.n_samples * EPS * max(np.abs(oracle).max(), 1.0)
-    assert abs(value - oracle_value) <= size
-    assert np.abs(gradient - oracle).max() <= size
-    assert np.abs(gradient - step).max() <= size
-    assert np.abs(gradient).max() > 1e6 * size
+    assert_gradients_three_ways(*weighted(loss))
 
 
 @pytest.mark.parametrize("loss", EXAMPLES)

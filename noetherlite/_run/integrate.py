@@ -17,8 +17,8 @@ from .checkpoint import checkpoint_writer
 from .observe import Observe
 from .plan import check_problem
 from .start import conduct, start
+from .supervisor import Snapshot
 from .trajectory import Trajectory
-from .watch import Snapshot
 
 
 class DivergenceError(RuntimeError):

@@ -15,8 +15,8 @@ from .checkpoint import checkpoint_writer
 from .observe import Observe
 from .restart import restart
 from .start import conduct
+from .supervisor import Snapshot
 from .trajectory import Trajectory
-from .watch import Snapshot
 
 
 @underflowing
