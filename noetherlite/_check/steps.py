@@ -277,9 +277,9 @@ class StepCheck:
             expected = self.rounding.clip(self.U.gradient(point))
             _, steps.noise[k] = self.rounding.nearest(point, expected, expected, noise, None)
         else:
-            steps.expected[k], steps.noise[k] = self.rounding.nearest(
-                point, steps.expected[k], steps.recorded[k], noise, batch
-            )  # type: ignore[arg-type]
+            expected, recorded = steps.expected[k], steps.recorded[k]
+            nearest = self.rounding.nearest(point, expected, recorded, noise, batch)  # type: ignore[arg-type]
+            steps.expected[k], steps.noise[k] = nearest
         for s, (_, tolerance, _) in zip(self.families, laws, strict=True):
             tolerance[k : k + 1] = self._law(s, steps.part(slice(k, k + 1)))[1]
 
