@@ -60,7 +60,7 @@ def assembled(kernel, signature, *, cc=(9, 0)):
 
 
 def _linked(code, target, **options):
-    """Return what nvJitLink makes of PTX (str) or LTO-IR (bytes), and what it says about it."""
+    """Return the cubin that nvJitLink makes of PTX (str) or LTO-IR (bytes), and its log."""
     source = ObjectCode.from_ptx(code.encode()) if isinstance(code, str) else ObjectCode.from_ltoir(code)
     linker = Linker(source, options=LinkerOptions(**options))
     return linker.link(target).code, linker.get_info_log()

@@ -1,4 +1,4 @@
-"""What the tests of other frameworks' training loops share: a problem, a table's line, and how a report is held against it."""
+"""For the tests of other frameworks' training loops: a problem, the line of a table, and the comparison of a report with it."""
 
 import re
 from typing import Any, NamedTuple

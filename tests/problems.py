@@ -81,3 +81,31 @@ def add_to_gradients(monkeypatch, amount=1e-6):
         return value, amount + gradient
 
     monkeypatch.setattr(reference, "value_and_gradient", wrong)
+
+
+def streamed(U, algorithm, rows, batches=None, **options):
+    """The report of a monitor that is given a recording row by row, in one buffer again and again."""
+    watch, buffer = nl.Monitor(U, algorithm, **options), np.empty_like(rows[0])
+    for k, row in enumerate(rows):
+        buffer[:] = row
+        watch.step(buffer, None if batches is None or k >= len(batches) else batches[k])
+    return watch.report()
+
+
+def configuration(algorithm, run="steps = 20", network="widths = [3, 4, 3]", n=12, features=3, more=""):
+    """The text of a configuration file: a network on classes of normal inputs."""
+    data = f'source = "gaussian_classes"\nn = {n}\nn_features = {features}\nrng = 0'
+    sections = {"network": network, "data": data, "algorithm": algorithm, "run": run}
+    return "".join(f"[{name}]\n{text}\n" for name, text in sections.items()) + more
+
+
+def refusals(cases):
+    """A test of calls that must raise: each with its error, ValueError if none is named, and words of the message."""
+
+    @pytest.mark.parametrize("case", cases, ids=[case[-1] for case in cases])
+    def test(case):
+        call, *kind, words = case
+        with pytest.raises(*kind or [ValueError], match=words):
+            call()
+
+    return test

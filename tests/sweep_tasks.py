@@ -28,7 +28,7 @@ def leave_a_mark(i, folder, rng, seconds=0.0):
 
 
 def executions(folder):
-    """Return how often each member was executed, from the files that they leave."""
+    """Return the number of executions of each member, from the files that they leave."""
     marks = [int(path.name.split("-")[0]) for path in Path(folder).iterdir()]
     return {i: marks.count(i) for i in set(marks)}
 
@@ -54,7 +54,7 @@ def die(i, victim, rng):
 
 
 def threads(i, rng):
-    """Return how many threads a run, numba and BLAS would use."""
+    """Return the numbers of threads that a run, numba and BLAS would use."""
     return {
         "run": usable(None),
         "numba": int(numba.config.NUMBA_NUM_THREADS),

@@ -65,12 +65,12 @@ def test_degree_is_the_homogeneity_measured(text, degree, scale):
     z = np.linspace(-3, 3, 41)
     # swish is homogeneous with β, which scales inversely
     beta = 0.8 if text == "swish" else None
-    there = sigma(text, scale * z, None if beta is None else beta / scale)
+    scaled = sigma(text, scale * z, None if beta is None else beta / scale)
     expected = scale**degree * sigma(text, z, beta)
     # a power and two products: a few roundings each
-    np.testing.assert_allclose(there, expected, rtol=20 * EPS, atol=0)
+    np.testing.assert_allclose(scaled, expected, rtol=20 * EPS, atol=0)
     # negative control: another degree is visibly wrong
-    assert np.abs(there - scale ** (degree + 0.01) * sigma(text, z, beta)).max() > 1e-4
+    assert np.abs(scaled - scale ** (degree + 0.01) * sigma(text, z, beta)).max() > 1e-4
 
 
 @pytest.mark.parametrize("text", ["tanh", "swish(1.3)", "elu", "hard_tanh", "exp", "sin"])

@@ -50,10 +50,10 @@ def test_one_state_shows_shifts_and_two_show_every_law(relu):
 def test_what_is_wrong_is_found(relu):
     rows = {n: a.copy() for n, a in relu.average.items()}
     rows["4.weight"][1] *= 1 + 1e-9
-    found = audit(relu.params, relu.laws, rows)
-    assert [law.formula for law in found.broken] == ["4.weight[1]"]
-    assert "shift of 4.weight is broken in the averaged gradient, component" in str(found)
-    assert not found.ok
+    audited = audit(relu.params, relu.laws, rows)
+    assert [law.formula for law in audited.broken] == ["4.weight[1]"]
+    assert "shift of 4.weight is broken in the averaged gradient, component" in str(audited)
+    assert not audited.ok
     wrong = audit(relu.params, relu.laws, relu.average, following=relu.next, averaging=0.8)
     assert {f.law.kind for f in wrong.findings} == {"scale"}
     assert {f.subject for f in wrong.findings} == {"step"}
@@ -66,9 +66,9 @@ def test_what_long_sums_may_leave_is_not_decidable(relu, size, said):
     """The number of samples that a gradient summed is not in a checkpoint."""
     average = {name: m.copy() for name, m in relu.average.items()}
     average["4.weight"][1] *= 1 + 30 * size
-    found = audit(relu.params, relu.laws, average)
-    assert [c.verdict for c in found.checks if c.law.tensors == ("4.weight",)] == [said]
-    assert found.ok == (said != "broken")
+    audited = audit(relu.params, relu.laws, average)
+    assert [c.verdict for c in audited.checks if c.law.tensors == ("4.weight",)] == [said]
+    assert audited.ok == (said != "broken")
 
 
 def test_decay_in_the_average():

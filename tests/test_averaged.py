@@ -20,7 +20,7 @@ def adam(m, v, x, k, decay=0.0):
 
 
 def polar(M):
-    """What Muon does with matrices: the nearest one with orthonormal rows or columns."""
+    """Muon's direction of a matrix: the nearest one with orthonormal rows or columns."""
     if M.ndim < 2:
         return np.sign(M)
     u, _, vt = np.linalg.svd(M, full_matrices=False)

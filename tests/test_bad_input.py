@@ -1,24 +1,14 @@
-"""What is refused, and that the message names the argument, what was given and what is expected."""
+"""Refusals of bad input: the message names the argument, the value given and the value expected."""
 
 import re
 
 import numpy as np
 import pytest
 
-from noetherlite import (
-    GD,
-    NAGD,
-    ConformalLeapfrog,
-    Dynamics,
-    Leapfrog,
-    Network,
-    datasets,
-    integrate,
-    potentials,
-)
+import noetherlite as nl
 
-NET = Network([2, 3, 2], "relu")
-MSE = Network([2, 3, 2], "relu", loss="mse")
+NET = nl.Network([2, 3, 2], "relu")
+MSE = nl.Network([2, 3, 2], "relu", loss="mse")
 X, Y = np.ones((4, 2)), np.array([0, 1, 1, 0])
 U = NET.potential(X, Y)
 THETA = NET.init(rng=0)
@@ -27,8 +17,8 @@ NAN = X.copy()
 NAN[2, 1] = np.nan
 
 
-def run(U=U, algorithm=GD(0.1), x0=THETA, steps=3, **arguments):  # noqa: B008 - frozen
-    return integrate(U, algorithm, x0, steps, **arguments)
+def run(U=U, algorithm=nl.GD(0.1), x0=THETA, steps=3, **arguments):  # noqa: B008 - frozen
+    return nl.integrate(U, algorithm, x0, steps, **arguments)
 
 
 # what is done, the error, and what its message must contain: the argument with the value, and the expectation
@@ -51,34 +41,34 @@ CASES = {
     "targets of another width": (lambda: MSE.potential(X, X[:, :1]), ValueError, ["y must have shape (4, 2)", "(4, 1)"]),
     "targets with NaN": (lambda: MSE.potential(X, NAN), ValueError, ["y must be finite", "index (2, 1)"]),
     # networks
-    "loss": (lambda: Network([2, 2], loss="mse2"), ValueError, ["loss='mse2'", "did you mean 'mse'", "'nll'"]),
-    "activation": (lambda: Network([2, 3, 2], "mish"), ValueError, ["activation='mish'", "'swish'"]),
+    "loss": (lambda: nl.Network([2, 2], loss="mse2"), ValueError, ["loss='mse2'", "did you mean 'mse'", "'nll'"]),
+    "activation": (lambda: nl.Network([2, 3, 2], "mish"), ValueError, ["activation='mish'", "'swish'"]),
     "theta": (lambda: NET.predict(THETA[1:], X), ValueError, ["theta must have shape (17,)", "got (16,)"]),
     "theta with NaN": (lambda: NET.predict(THETA * np.nan, X), ValueError, ["theta must be finite", "nan"]),
     # potentials
-    "n_params": (lambda: potentials.Radial(0), ValueError, ["n_params=0", ">= 1"]),
-    "A rectangular": (lambda: potentials.Harmonic(np.ones((2, 3))), ValueError, ["A must be a symmetric", "(2, 3)"]),
-    "A not symmetric": (lambda: potentials.Harmonic([[1, 2], [3, 4]]), ValueError, ["A must be a symmetric"]),
-    "function": (lambda: potentials.Callable(3, 2), TypeError, ["value_and_gradient must be callable", "got 3"]),
+    "n_params": (lambda: nl.potentials.Radial(0), ValueError, ["n_params=0", ">= 1"]),
+    "A rectangular": (lambda: nl.potentials.Harmonic(np.ones((2, 3))), ValueError, ["A must be a symmetric", "(2, 3)"]),
+    "A not symmetric": (lambda: nl.potentials.Harmonic([[1, 2], [3, 4]]), ValueError, ["A must be a symmetric"]),
+    "function": (lambda: nl.potentials.Callable(3, 2), TypeError, ["value_and_gradient must be callable", "got 3"]),
     "function's gradient": (
-        lambda: potentials.Callable(lambda x: (0.0, [1.0]), 2).gradient([1, 2]),
+        lambda: nl.potentials.Callable(lambda x: (0.0, [1.0]), 2).gradient([1, 2]),
         ValueError,
         ["value_and_gradient must return", "shape (2,)", "(1,)"],
     ),
     "x": (lambda: U.value(THETA[1:]), ValueError, ["x must have shape (17,)", "got (16,)"]),
     # algorithms
-    "lr negative": (lambda: GD(-0.1), ValueError, ["lr=-0.1", "> 0"]),
-    "lr zero": (lambda: Leapfrog(0), ValueError, ["lr=0", "> 0"]),
-    "lr infinite": (lambda: NAGD(np.inf), ValueError, ["lr=inf", "finite"]),
-    "lr text": (lambda: GD("fast"), TypeError, ["lr must be a real number", "'fast'"]),
-    "alpha of NAGD": (lambda: NAGD(0.1, alpha=2), ValueError, ["alpha=2", ">= 3"]),
-    "mass": (lambda: ConformalLeapfrog(0.1, mass=0), ValueError, ["mass=0", "> 0"]),
-    "gamma": (lambda: ConformalLeapfrog(0.1, gamma=-1), ValueError, ["gamma=-1", ">= 0"]),
-    "dynamics": (lambda: Dynamics(mass=0, gamma=0), ValueError, ["mass=0", "gamma > 0", "gamma=0"]),
+    "lr negative": (lambda: nl.GD(-0.1), ValueError, ["lr=-0.1", "> 0"]),
+    "lr zero": (lambda: nl.Leapfrog(0), ValueError, ["lr=0", "> 0"]),
+    "lr infinite": (lambda: nl.NAGD(np.inf), ValueError, ["lr=inf", "finite"]),
+    "lr text": (lambda: nl.GD("fast"), TypeError, ["lr must be a real number", "'fast'"]),
+    "alpha of NAGD": (lambda: nl.NAGD(0.1, alpha=2), ValueError, ["alpha=2", ">= 3"]),
+    "mass": (lambda: nl.ConformalLeapfrog(0.1, mass=0), ValueError, ["mass=0", "> 0"]),
+    "gamma": (lambda: nl.ConformalLeapfrog(0.1, gamma=-1), ValueError, ["gamma=-1", ">= 0"]),
+    "dynamics": (lambda: nl.Dynamics(mass=0, gamma=0), ValueError, ["mass=0", "gamma > 0", "gamma=0"]),
     # runs
     "potential": (lambda: run(U=NET), TypeError, ["U must be a potential", "Network("]),
     "algorithm": (lambda: run(algorithm=0.1), TypeError, ["algorithm must be an Algorithm", "got 0.1"]),
-    "algorithm's class": (lambda: run(algorithm=GD), TypeError, ["algorithm must be an Algorithm", "GD"]),
+    "algorithm's class": (lambda: run(algorithm=nl.GD), TypeError, ["algorithm must be an Algorithm", "GD"]),
     "x0": (lambda: run(x0=THETA[1:]), ValueError, ["x0 must have shape (17,)", "got (16,)"]),
     "x0 as a matrix": (lambda: run(x0=THETA[None]), ValueError, ["x0 must be 1-dimensional", "(1, 17)"]),
     "x0 with NaN": (lambda: run(x0=THETA * np.nan), ValueError, ["x0 must be finite", "nan"]),
@@ -90,21 +80,21 @@ CASES = {
     "batch_size zero": (lambda: run(batch_size=0), ValueError, ["batch_size=0", ">= 1 and <= 4"]),
     "batch_size > N": (lambda: run(batch_size=5), ValueError, ["batch_size=5", ">= 1 and <= 4"]),
     "batch_size without samples": (
-        lambda: run(U=potentials.Radial(3), x0=np.ones(3), batch_size=1),
+        lambda: run(U=nl.potentials.Radial(3), x0=np.ones(3), batch_size=1),
         ValueError,
         ["batch_size=1", "samples", "Radial"],
     ),
     "rng": (lambda: run(batch_size=2, rng="seed"), TypeError, ["rng must be a seed", "'seed'"]),
     "backend": (lambda: run(backend="gpu"), ValueError, ["backend='gpu'", "'cpu'", "'reference'"]),
     "backend for a function": (
-        lambda: run(U=potentials.Callable(lambda x: (0.0, x), 2), x0=[1, 2], backend="cpu"),
+        lambda: run(U=nl.potentials.Callable(lambda x: (0.0, x), 2), x0=[1, 2], backend="cpu"),
         ValueError,
         ["backend='cpu'", "Callable", "'reference'"],
     ),
     "dtype": (lambda: run(dtype="float16"), ValueError, ["dtype='float16'", "'float64'", "'float32'"]),
     "dtype unheard of": (lambda: run(dtype="double64"), ValueError, ["dtype='double64'", "'float64'"]),
     "dtype for a function": (
-        lambda: run(U=potentials.Callable(lambda x: (0.0, x), 2), x0=[1, 2], dtype="float32"),
+        lambda: run(U=nl.potentials.Callable(lambda x: (0.0, x), 2), x0=[1, 2], dtype="float32"),
         ValueError,
         ["dtype='float32'", "Callable", "'float64'"],
     ),
@@ -114,22 +104,22 @@ CASES = {
     "laws of another type": (lambda: run(laws=[3]), TypeError, ["laws", "3"]),
     "velocity with GD": (lambda: run(velocity=ONES), ValueError, ["velocity is not accepted by GD"]),
     "velocity of another shape": (
-        lambda: run(algorithm=Leapfrog(0.1), velocity=ONES[1:]),
+        lambda: run(algorithm=nl.Leapfrog(0.1), velocity=ONES[1:]),
         ValueError,
         ["velocity must have shape (17,)", "got (16,)"],
     ),
     "velocity with NAGD at 0": (
-        lambda: run(algorithm=NAGD(0.1), velocity=ONES),
+        lambda: run(algorithm=nl.NAGD(0.1), velocity=ONES),
         ValueError,
         ["velocity must be zero at t0 = 0", "t0 > 0"],
     ),
     "friction α/t at 0": (
-        lambda: run(algorithm=ConformalLeapfrog(0.1, alpha=1)),
+        lambda: run(algorithm=nl.ConformalLeapfrog(0.1, alpha=1)),
         ValueError,
         ["t0 must be > 0", "ConformalLeapfrog", "no t0"],
     ),
     "friction α/t at a given 0": (
-        lambda: run(algorithm=ConformalLeapfrog(0.1, alpha=1), t0=0.0),
+        lambda: run(algorithm=nl.ConformalLeapfrog(0.1, alpha=1), t0=0.0),
         ValueError,
         ["t0 must be > 0", "t0=0.0"],
     ),
@@ -142,10 +132,10 @@ CASES = {
     "input_reduction as text": (lambda: run(input_reduction="x"), TypeError, ["input_reduction must be", "'x'"]),
     "progress as text": (lambda: run(progress="no"), TypeError, ["progress must be True or False", "'no'"]),
     "callback": (lambda: run(callback=3), TypeError, ["callback must be callable", "got 3"]),
-    "lr beyond doubles": (lambda: GD(10**400), ValueError, ["lr=an integer of 1329 bits", "finite"]),
-    "lr as text of a number": (lambda: GD("0.1"), TypeError, ["lr must be a real number", "'0.1'"]),
-    "lr boolean": (lambda: GD(True), TypeError, ["lr must be a real number", "True"]),
-    "many glyphs": (lambda: datasets.glyphs(n=10**6), ValueError, ["n=1000000", "<= 200000"]),
+    "lr beyond doubles": (lambda: nl.GD(10**400), ValueError, ["lr=an integer of 1329 bits", "finite"]),
+    "lr as text of a number": (lambda: nl.GD("0.1"), TypeError, ["lr must be a real number", "'0.1'"]),
+    "lr boolean": (lambda: nl.GD(True), TypeError, ["lr must be a real number", "True"]),
+    "many glyphs": (lambda: nl.datasets.glyphs(n=10**6), ValueError, ["n=1000000", "<= 200000"]),
     "t0 NaN": (lambda: run(t0=float("nan")), ValueError, ["t0=nan", "finite"]),
 }  # fmt: skip
 
@@ -166,11 +156,11 @@ def test_refused(case):
 def test_what_is_right_is_accepted():
     """Negative control for the table: the same calls with good arguments run."""
     assert run().status == "completed"
-    assert run(algorithm=NAGD(0.01), velocity=ONES, t0=0.5).status == "completed"
-    assert run(algorithm=ConformalLeapfrog(0.01, alpha=1), t0=0.5).status == "completed"
-    assert run(algorithm=GD(10**29), steps=0).status == "completed"
+    assert run(algorithm=nl.NAGD(0.01), velocity=ONES, t0=0.5).status == "completed"
+    assert run(algorithm=nl.ConformalLeapfrog(0.01, alpha=1), t0=0.5).status == "completed"
+    assert run(algorithm=nl.GD(10**29), steps=0).status == "completed"
     assert run(record_every=10**11, record_params=np.True_).step.tolist() == [0, 3]
-    assert run(algorithm=NAGD(0.01), velocity=0 * ONES).status == "completed"
+    assert run(algorithm=nl.NAGD(0.01), velocity=0 * ONES).status == "completed"
     assert (
         run(batch_size=np.int64(4), steps=np.int32(2), rng=0, laws=["scaling:1"], dtype=np.float32).status
         == "completed"

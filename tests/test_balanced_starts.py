@@ -52,28 +52,28 @@ def same_function(net, one, other):
 @pytest.mark.parametrize(("widths", "value"), CASES)
 def test_linear_layers_begin_with_the_charge(widths, value):
     net = nl.Network(widths, "linear", loss="mse")
-    drawn, found = net.init(3), net.init(3, balance=value)
-    assert max(misses(net, found, "linear", value)) <= 64 * EPS
+    drawn, started = net.init(3), net.init(3, balance=value)
+    assert max(misses(net, started, "linear", value)) <= 64 * EPS
     assert min(misses(net, drawn, "linear", value)) > 1e-3
-    moved = found.copy()
+    moved = started.copy()
     for h in range(1, len(widths), 2):  # every second matrix, so that the charge of every layer moves
         net.unpack(moved)[f"W{h}"][:] *= 1 + 2.0**-30
     assert min(misses(net, moved, "linear", value)) > 64 * EPS
-    assert same_function(net, found, drawn) <= 64 * EPS * len(widths)
+    assert same_function(net, started, drawn) <= 64 * EPS * len(widths)
 
 
 @pytest.mark.parametrize(("activation", "value"), NEURONS)
 def test_neurons_begin_with_the_charge(activation, value):
     net = nl.Network([4, 8, 6, 2], activation, loss="mse")
-    drawn, found = net.init(3, bias_std=0.1), net.init(3, bias_std=0.1, balance=value)
-    assert max(misses(net, found, "scaling", value)) <= 64 * EPS
+    drawn, started = net.init(3, bias_std=0.1), net.init(3, bias_std=0.1, balance=value)
+    assert max(misses(net, started, "scaling", value)) <= 64 * EPS
     assert min(misses(net, drawn, "scaling", value)) > 1e-2
-    moved = found.copy()
+    moved = started.copy()
     net.unpack(moved)["W2"][:] *= 1 + 2.0**-30
     assert min(misses(net, moved, "scaling", value)) > 64 * EPS
-    assert same_function(net, found, drawn) <= 1e4 * EPS
+    assert same_function(net, started, drawn) <= 1e4 * EPS
     if value == 0:
-        np.testing.assert_allclose(found, nl.rebalance(net, drawn, "minimal norm"), rtol=1e-9)
+        np.testing.assert_allclose(started, nl.rebalance(net, drawn, "minimal norm"), rtol=1e-9)
 
 
 def test_layers_without_a_charge_stay():

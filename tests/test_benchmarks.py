@@ -1,4 +1,4 @@
-"""What the benchmarks compute from times, and that their sizes are what they say."""
+"""The numbers that the benchmarks compute from times, and the sizes of their networks."""
 
 import sys
 from pathlib import Path

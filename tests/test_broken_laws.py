@@ -1,4 +1,4 @@
-"""What finite steps, minibatches, weight decay and momentum do to the laws (theory §10): exact recursions and predictions."""
+"""Laws under finite steps, minibatches, weight decay and momentum (theory §10): exact recursions and predictions."""
 
 import numpy as np
 import pytest
@@ -45,13 +45,13 @@ def test_weight_decay_is_a_quadratic_potential(algorithm):
         return value + 0.5 * LAMBDA * (x @ x), gradient + LAMBDA * x
 
     steps = 30
-    own = nl.integrate(U, decayed, x0, steps)
-    other = nl.integrate(nl.potentials.Callable(with_square, U.n_params), algorithm, x0, steps)
-    np.testing.assert_allclose(own.x, other.x, rtol=0, atol=steps**2 * 100 * EPS)
-    np.testing.assert_allclose(own.energy, other.energy, rtol=steps * 100 * EPS)
+    decayed_run = nl.integrate(U, decayed, x0, steps)
+    callable_run = nl.integrate(nl.potentials.Callable(with_square, U.n_params), algorithm, x0, steps)
+    np.testing.assert_allclose(decayed_run.x, callable_run.x, rtol=0, atol=steps**2 * 100 * EPS)
+    np.testing.assert_allclose(decayed_run.energy, callable_run.energy, rtol=steps * 100 * EPS)
     without = nl.integrate(U, algorithm, x0, steps)
-    assert np.abs(own.x - without.x).max() > 1e-3
-    np.testing.assert_array_equal(own.loss[0], without.loss[0])  # the loss is U alone
+    assert np.abs(decayed_run.x - without.x).max() > 1e-3
+    np.testing.assert_array_equal(decayed_run.loss[0], without.loss[0])  # the loss is U alone
 
 
 @pytest.mark.needs_jit
@@ -316,11 +316,11 @@ def test_residuals_fall_with_the_learning_rate():
     expected = {"GD": 1.0, "HeavyBall": 1.0, "Leapfrog": 1.0, "NAGD": 0.5, "ConformalLeapfrog": 1.0}
     assert set(numbers) == set(expected)
     for name, slope in expected.items():
-        found = numbers[name]["slope"]
-        assert found["scaling:1"] == pytest.approx(slope, abs=0.15)
-        assert found["linear:2"] == pytest.approx(slope, abs=0.15)
-        assert found["translation:b"] is found["translation:W"] is None
-        assert (found["rotation"] is None) == (name != "NAGD")
+        slopes = numbers[name]["slope"]
+        assert slopes["scaling:1"] == pytest.approx(slope, abs=0.15)
+        assert slopes["linear:2"] == pytest.approx(slope, abs=0.15)
+        assert slopes["translation:b"] is slopes["translation:W"] is None
+        assert (slopes["rotation"] is None) == (name != "NAGD")
     assert numbers["Leapfrog"]["slope"]["energy"] == pytest.approx(1, abs=0.15)
 
 

@@ -1,8 +1,8 @@
-"""What `check` says of correct recordings, of recordings of wrong gradients, and of what is no recording at all."""
+"""Verdicts of `check` on correct recordings and recordings of wrong gradients; refusals of all else."""
 
 import numpy as np
 import pytest
-from problems import EPS, problem
+from problems import EPS, problem, refusals
 
 import noetherlite as nl
 from noetherlite._base.precision import precision
@@ -370,8 +370,7 @@ T = 0.1 * np.arange(4)
 HOLE = np.where(np.arange(8).reshape(4, 2) == 5, np.nan, X)
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "words"),
+test_bad_input = refusals(
     [
         (lambda: nl.check(None, X, T), TypeError, "U must be a potential"),
         (lambda: nl.check(U, X, T, "GF"), TypeError, "dynamics must be"),
@@ -396,11 +395,8 @@ HOLE = np.where(np.arange(8).reshape(4, 2) == 5, np.nan, X)
         (lambda: nl.check(U, X, T, minibatches=True), ValueError, "minibatches=True needs an Algorithm"),
         (lambda: nl.check(U, X, T, nl.GD(0.1), laws="time"), ValueError, "laws: energy has no exact law"),
         (lambda: nl.check(U, X, T, laws="scaling:1"), ValueError, "laws='scaling:1' is not known"),
-    ],
+    ]
 )  # fmt: skip
-def test_bad_input(call, error, words):
-    with pytest.raises(error, match=words):
-        call()
 
 
 def test_an_algorithm_without_a_rule_that_can_be_checked_cannot_be_written():

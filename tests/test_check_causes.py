@@ -1,8 +1,8 @@
-"""What `check` says of steps that are off for a usual reason: the right reason, or none."""
+"""The reasons that `check` gives for steps that are off for a usual one: the right reason, or none."""
 
 import numpy as np
 import pytest
-from problems import problem
+from problems import problem, streamed
 from recipes import adam, loop
 
 import noetherlite as nl
@@ -142,10 +142,7 @@ def test_a_usual_cause_is_named(name):
     assert report.verdict == "broken"
     (finding,) = report.findings
     assert finding.startswith(words)
-    streamed = nl.Monitor(U, algorithm)
-    for row in recorded:
-        streamed.step(row)
-    assert streamed.report().findings == report.findings
+    assert streamed(U, algorithm, recorded).findings == report.findings
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from problems import EPS, problem
+from problems import EPS, configuration, problem, streamed
 
 import noetherlite as nl
 from noetherlite._check import noise
@@ -45,10 +45,7 @@ def test_with_its_key_a_run_is_checked_to_round_off(algorithm):
     late = nl.check(U, run.params[100:], t[100:], algorithm, noise_key=key)
     assert late.ok  # of the steps from number 100 on
     assert nl.check(U, run.params[100:], t[99:-1], algorithm, noise_key=key).verdict == "broken"
-    watch = nl.Monitor(U, algorithm, noise_key=key)
-    for row in run.params:
-        watch.step(row)
-    assert watch.report().ok
+    assert streamed(U, algorithm, run.params, noise_key=key).ok
     single, _ = recorded(algorithm, dtype="float32")
     assert nl.check(U, single.params, dynamics=algorithm, noise_key=key).verdict != "broken"
 
@@ -85,10 +82,7 @@ def test_without_the_key_verdicts_are_by_chance(algorithm):
     assert hot.motion["noise of W1"].verdict == "broken"
     assert hot.motion["W1"].verdict == hot.laws["scaling:1"].verdict == "holds"
     assert "where 2e-07 is declared" in hot.findings[0]
-    watch = nl.Monitor(U, algorithm)
-    for row in run.params:
-        watch.step(row)
-    assert str(watch.report()) == str(report)
+    assert str(streamed(U, algorithm, run.params)) == str(report)
     if algorithm.clip is not None:
         return
     steep = recorded(algorithm, nl.potentials.Callable(spoilt, U.n_params))[0]
@@ -176,25 +170,6 @@ def test_noise_that_hides_gradients_is_not_decidable_and_no_noise_needs_no_key()
         nl.Monitor(U, ALL[0], noise_key=-1)
 
 
-CONFIGURATION = """
-[network]
-widths = [3, 4, 3]
-activation = "relu"
-[data]
-source = "gaussian_classes"
-n = 12
-n_features = 3
-rng = 0
-[algorithm]
-ALGORITHM
-[run]
-steps = 60
-record_params = true
-backend = "reference"
-rng = 5
-"""
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -208,7 +183,8 @@ rng = 5
 def test_the_command_line_checks_what_it_has_run(settings, tmp_path, capsys):
     path = tmp_path / "it.toml"
     for every in (1, 4):
-        text = CONFIGURATION.replace("ALGORITHM", settings) + f"record_every = {every}\n"
+        recorded_every = f'steps = 60\nrecord_params = true\nbackend = "reference"\nrng = 5\nrecord_every = {every}'
+        text = configuration(settings, recorded_every, 'widths = [3, 4, 3]\nactivation = "relu"')
         path.write_text(text, "utf-8")
         assert main(["run", str(path), "--out", str(tmp_path), "--no-progress", "--force"]) == 0
         capsys.readouterr()

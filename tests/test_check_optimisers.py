@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import problem
+from problems import configuration, problem, streamed
 from torch_steps import torch_steps
 
 import noetherlite as nl
@@ -261,10 +261,7 @@ def test_a_monitor_takes_steps_of_several_gradients_again(algorithm):
     other = nl.check(U, run.params, dynamics=changed(algorithm, lr=1.001 * algorithm.lr))
     assert other.verdict == "broken"
     assert "bfloat16" not in str(other.findings)  # an error of a tenth of a percent is no rounding
-    watch = nl.Monitor(U, algorithm)
-    for row in run.params:
-        watch.step(row)
-    assert watch.report().ok
+    assert streamed(U, algorithm, run.params).ok
     with pytest.raises(ValueError, match="minibatches must be False"):
         nl.Monitor(U, algorithm, minibatches=True)
     if isinstance(algorithm, nl.Yoshida):
@@ -387,8 +384,7 @@ def test_a_monitor_is_given_the_same_states_for_every_row():
 
 def test_the_command_takes_recorded_averages(tmp_path, capsys):
     (tmp_path / "run.toml").write_text(
-        '[network]\nwidths = [3, 4, 3]\nactivation = "swish"\n[data]\nsource = "gaussian_classes"\nn = 12\nn_features = 3\n'
-        'n_classes = 3\nrng = 0\n[initial]\nrng = 0\n[algorithm]\nname = "Adam"\nlr = 0.003\n[run]\nsteps = 40\n[output]\nname = "run"\n',
+        configuration('name = "Adam"\nlr = 0.003', "steps = 40", 'widths = [3, 4, 3]\nactivation = "swish"'),
         "utf-8",
     )
     data, algorithm = nl.datasets.gaussian_classes(n=12, n_features=3, n_classes=3, rng=0), nl.Adam(0.003)

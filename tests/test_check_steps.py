@@ -6,27 +6,17 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from problems import ACTIVATIONS, LOSSES, problem
+from problems import ACTIVATIONS, LOSSES, problem, streamed
 from recipes import loop
+from test_check import STEPPED as EVERY_STEP
+from test_check import verdicts
 
 import noetherlite as nl
 from noetherlite._base.precision import judged, precision
 
 net, U, X0 = problem("leaky_relu(0.1)", loss="nll", widths=(3, 6, 4, 3), n=30)
-STEPPED = [
-    (nl.GD(0.02), 0.0),
-    (nl.GD(0.05, weight_decay=0.1), 0.0),
-    (nl.HeavyBall(4e-3, 0.8, 0.1), 0.0),
-    (nl.Leapfrog(4e-4), 0.0),
-    (nl.NAGD(4e-4), 0.0),
-    (nl.NAGD(4e-4, weight_decay=0.1), 0.6),
-    (nl.ConformalLeapfrog(4e-4, mass=2, gamma=0.3, alpha=3), 0.5),
-]
+STEPPED = [EVERY_STEP[k] for k in (0, 1, 2, 4, 6, 7, 9)]
 IDS = [f"{algorithm} from {t0}" for algorithm, t0 in STEPPED]
-
-
-def verdicts(report):
-    return {row.name: row.verdict for row in report.rows}
 
 
 def recorded(V, algorithm, steps, every=1, t0=0.0, **options):
@@ -181,7 +171,7 @@ def test_blocks_of_two_precisions_are_judged_each_by_its_own(factor):
     assert report.motion["W1"].verdict == "not decidable"
     assert report.motion["W3"].verdict == ("holds" if factor == 1 else "broken")
     assert [row.name for row in report.rows if row.verdict == "broken"] == ([] if factor == 1 else ["W3"])
-    assert verdicts(streamed(rows, nl.GD(0.05))) == verdicts(report)
+    assert verdicts(streamed(U, nl.GD(0.05), rows)) == verdicts(report)
 
 
 def test_a_block_of_short_numbers_that_stays_is_no_block_of_its_own():
@@ -211,15 +201,6 @@ def test_a_gradient_that_cancels_is_given_its_own_round_off():
 # --- rows one by one ---------------------------------------------------------------------------------------------------
 
 
-def streamed(rows, algorithm, batches=None, **options):
-    watch = nl.Monitor(U, algorithm, **options)
-    buffer = np.empty(rows.shape[1], rows.dtype)
-    for k, row in enumerate(rows):
-        buffer[:] = row  # one buffer again and again: rows are copied
-        watch.step(buffer, None if batches is None or k >= len(batches) else batches[k])
-    return watch.report()
-
-
 @pytest.mark.parametrize(("algorithm", "t0"), STEPPED, ids=IDS)
 @pytest.mark.parametrize(
     ("every", "dtype", "spoil"), [(1, "float64", 0), (1, "float64", 1), (1, "float32", 0), (4, "float64", 0)]
@@ -231,7 +212,7 @@ def test_a_monitor_says_what_check_says(algorithm, t0, every, dtype, spoil):
         rows[7:, 3] += 1e-6
     whole, one_by_one = (
         nl.check(U, rows, run.t, algorithm, every=every),
-        streamed(rows, algorithm, every=every, t0=t0),
+        streamed(U, algorithm, rows, every=every, t0=t0),
     )
     assert verdicts(one_by_one) == verdicts(whole)
     assert one_by_one.findings == whole.findings
@@ -251,14 +232,14 @@ def test_a_monitor_of_minibatches():
     rng = np.random.default_rng(0)
     batches = [rng.choice(30, 8, replace=False) for _ in range(30)]
     rows = loop(U, X0, 0.05, 30, batches=batches)
-    assert streamed(rows, nl.GD(0.05), batches).verdict == "holds"
-    assert streamed(rows, nl.GD(0.05)).verdict == "broken"
-    blind = streamed(rows, nl.GD(0.05), minibatches=True)
+    assert streamed(U, nl.GD(0.05), rows, batches).verdict == "holds"
+    assert streamed(U, nl.GD(0.05), rows).verdict == "broken"
+    blind = streamed(U, nl.GD(0.05), rows, minibatches=True)
     assert blind.verdict == "holds"
     assert "the motion was not checked" in blind.limits[0]
     after = [batches[0], *batches]  # given with the row that the step led to
     assert (
-        streamed(rows, nl.GD(0.05), after)
+        streamed(U, nl.GD(0.05), rows, after)
         .findings[0]
         .startswith("batches are one step off: each row has the batch of the step before")
     )

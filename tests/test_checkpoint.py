@@ -62,10 +62,10 @@ def test_every_algorithm_goes_on_bit_for_bit(tmp_path, name, batch_size, dtype):
 def test_checkpoints_on_the_way_change_nothing(tmp_path, every):
     net, U = problem()
     whole = nl.integrate(U, nl.NAGD(1e-2), net.init(rng=0), STEPS, record_every=7)
-    kept = nl.integrate(
+    checkpointed = nl.integrate(
         U, nl.NAGD(1e-2), net.init(rng=0), STEPS, record_every=7, checkpoint=tmp_path / "a", checkpoint_every=every
     )
-    assert_same(kept, whole)
+    assert_same(checkpointed, whole)
     assert sorted(os.listdir(tmp_path)) == ["a.npz", "a.previous.npz"]
     if every == 5:
         _, before = checkpoint_file.read(tmp_path / "a.previous.npz")
@@ -165,8 +165,8 @@ def test_ensembles(tmp_path, batch_size, n_threads):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint_file, "write", seen)
-        kept = nl.ensemble(U, algorithms, X0, STEPS, checkpoint=path, checkpoint_every=20, **options)
-    assert_same(kept, whole)
+        checkpointed = nl.ensemble(U, algorithms, X0, STEPS, checkpoint=path, checkpoint_every=20, **options)
+    assert_same(checkpointed, whole)
     assert len(pieces) > 6
     for piece in pieces[:: 1 + len(pieces) // 6]:  # as if it had been killed right after each of these
         path.write_bytes(piece)
@@ -256,15 +256,15 @@ def test_ctrl_c_stops_an_ensemble(tmp_path, n_threads, monkeypatch):
 
 def test_other_threads_leave_signals_alone():
     net, U = problem()
-    found = []
+    statuses = []
 
     def work():
-        found.append(nl.integrate(U, nl.GD(0.1), net.init(rng=0), 10).status)
+        statuses.append(nl.integrate(U, nl.GD(0.1), net.init(rng=0), 10).status)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == ["completed"]
+    assert statuses == ["completed"]
 
 
 # --- what goes wrong with files ---
@@ -277,10 +277,10 @@ def half(tmp_path):
     return tmp_path / "a.npz"
 
 
-@pytest.mark.parametrize("kept", [0, 1, 50, 0.5, -1])
-def test_truncated(half, kept):
+@pytest.mark.parametrize("remaining", [0, 1, 50, 0.5, -1])
+def test_truncated(half, remaining):
     content = half.read_bytes()
-    half.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    half.write_bytes(content[: int(remaining * len(content)) if isinstance(remaining, float) else remaining])
     with pytest.raises(
         ValueError, match=r"is not a checkpoint, or was cut short; the checkpoint before it is .*previous"
     ):

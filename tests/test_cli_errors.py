@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from problems import configuration
+from test_cli import verbs
 
 import noetherlite as nl
 from noetherlite._cli import main as cli
@@ -21,20 +23,7 @@ from noetherlite._cli.main import _parser, main
 from noetherlite._show import figures
 
 ROOT = Path(__file__).parent.parent
-SMALL = """
-[network]
-widths = [4, 8, 3]
-[data]
-source = "gaussian_classes"
-n = 30
-n_features = 4
-[algorithm]
-name = "GD"
-lr = 0.01
-[run]
-steps = 8
-record_params = true
-"""
+SMALL = configuration('name = "GD"\nlr = 0.01', "steps = 8\nrecord_params = true", "widths = [4, 8, 3]", 30, 4)
 
 
 # --- bugs ------------------------------------------------------------------------------------------------------------
@@ -106,14 +95,14 @@ def test_streams_that_are_closed_full_or_read_by_nobody():
     ):
         done = shell(command)
         assert (done.returncode, done.stdout, done.stderr) == (code, "", error), command
-    for command in ("noetherlite --help", "noetherlite run none.toml 2>&1"):
+    for command, codes in (("tables", [1]), ("--help", [0, 1, 2]), ("run none.toml 2>&1", [2])):
         reader, writer = os.pipe()
         os.close(reader)
-        line = command.replace("noetherlite", f"{shlex.quote(sys.executable)} -m noetherlite")
+        line = f"{shlex.quote(sys.executable)} -m noetherlite {command}"
         done = subprocess.run(["sh", "-c", line], stdout=writer, stderr=subprocess.PIPE, check=False)
         os.close(writer)
         assert done.stderr == b"", command
-        assert done.returncode in (0, 1, 2)  # argparse says nothing of help that nobody reads
+        assert done.returncode in codes  # argparse says nothing of help that nobody reads
 
 
 def closed(stream):
@@ -259,10 +248,6 @@ def test_lines_take_either_name_of_a_property(kind):
 
 
 # --- examples --------------------------------------------------------------------------------------------------------
-
-
-def verbs():
-    return re.findall(r"^    (\w+) ", _parser().format_help(), re.MULTILINE)
 
 
 def examples(verb):

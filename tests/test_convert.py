@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from problems import point
+from problems import point, refusals
 
 import noetherlite as nl
 from noetherlite import convert
@@ -96,8 +96,7 @@ THETA = NET.init(rng=0)
 TORCH, KERAS = convert.to_torch(NET, THETA), convert.to_keras(NET, THETA)
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "words"),
+test_bad_input = refusals(
     [
         (lambda: convert.from_torch(NET, KERAS), TypeError, "state_dict must be a mapping"),
         (lambda: convert.from_flax(NET, {"params": KERAS}), TypeError, r"tree\['params'\] must be a mapping"),
@@ -128,11 +127,8 @@ TORCH, KERAS = convert.to_torch(NET, THETA), convert.to_keras(NET, THETA)
         ),
         (lambda: convert.from_torch(NET, TORCH | {"2.bias": ["a", "b"]}), TypeError, "2.bias must hold real numbers"),
         (lambda: convert.to_torch(NET, THETA[1:]), ValueError, "theta must have shape"),
-    ],
+    ]
 )  # fmt: skip
-def test_bad_input(call, error, words):
-    with pytest.raises(error, match=words):
-        call()
 
 
 def test_a_model_in_pytorch_computes_the_same():

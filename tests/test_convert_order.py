@@ -298,8 +298,8 @@ def test_the_outputs_of_a_model_in_bfloat16():
             a = torch.relu(z) if i < 2 else z
         return a
 
-    held = convert.from_torch(SQUARE, state, order=order, like=(inputs, model(order)))
-    assert 0 < np.abs(held - theta).max() < 2**-8 * np.abs(theta).max()
+    recovered = convert.from_torch(SQUARE, state, order=order, like=(inputs, model(order)))
+    assert 0 < np.abs(recovered - theta).max() < 2**-8 * np.abs(theta).max()
     with pytest.raises(ValueError, match="differs from the model"):
         convert.from_torch(SQUARE, state, order=order, like=(inputs, model(order[::-1])))
 

@@ -199,8 +199,8 @@ def test_arrays_that_do_not_fit_together(tmp_path, many):
 def test_a_checkpoint_whose_arrays_do_not_fit(tmp_path, name):
     U, path = nl.potentials.Radial(2), tmp_path / "a.npz"
     nl.integrate(U, nl.GD(0.1), [1.0, 0.5], 4, checkpoint=path)
-    header, held = checkpoint_file.read(path)
-    for other in (held[name][..., :0], held[name].astype("U4")):
-        checkpoint_file.write(path, header, held | {name: other})
+    header, written = checkpoint_file.read(path)
+    for other in (written[name][..., :0], written[name].astype("U4")):
+        checkpoint_file.write(path, header, written | {name: other})
         with pytest.raises(ValueError, match=f"a.npz' is not a checkpoint: {name} must h"):
             nl.resume(path)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from problems import refusals
 from scipy.optimize import minimize
 
 from noetherlite import datasets
@@ -147,8 +148,7 @@ def test_gaussian_classes_have_the_means_and_the_spread_asked_for():
     assert np.abs(datasets.gaussian_classes(n=6000, separation=0).X.mean(axis=0)).max() < 5 / np.sqrt(6000)
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
+test_bad_arguments_are_named = refusals(
     [
         (lambda: datasets.glyphs(0), ValueError, "n=0 is out of range"),
         (lambda: datasets.glyphs(1.5), TypeError, r"n must be an integer, got 1\.5"),
@@ -167,11 +167,8 @@ def test_gaussian_classes_have_the_means_and_the_spread_asked_for():
         (lambda: datasets.icosahedron(radii=(np.nan,)), ValueError, "radii must be finite"),
         (lambda: datasets.icosahedron(label="a"), TypeError, "label must hold real numbers"),
         (lambda: datasets.icosahedron(label=(1, 2)), ValueError, "label must be one number or one for each of the 1"),
-    ],
+    ]
 )
-def test_bad_arguments_are_named(call, error, message):
-    with pytest.raises(error, match=message):
-        call()
 
 
 # --- spherical designs -------------------------------------------------------------------------------------------
@@ -186,7 +183,7 @@ def sphere_moment(powers):
 
 
 def largest_moment_error(X, degree):
-    """Return how far the averages over X of all monomials of one degree are from those over the sphere."""
+    """Return the distance of the averages over X of all monomials of one degree from those over the sphere."""
     every = itertools.product(range(degree + 1), repeat=X.shape[1])
     of_degree = [powers for powers in every if sum(powers) == degree]
     return max(abs(np.mean(np.prod(X ** np.array(powers), axis=1)) - sphere_moment(powers)) for powers in of_degree)

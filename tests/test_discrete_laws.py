@@ -58,7 +58,7 @@ def test_exact_law(activation, name, batch_size):
 @pytest.mark.parametrize("lr", [1e-6, 1e-3, 0.1])
 @pytest.mark.parametrize("algorithm", [GD, Leapfrog, NAGD])
 def test_exact_law_at_any_step_size(algorithm, lr):
-    """Where the continuous law is off by far more: the exact law is not a better discretisation, it has no error."""
+    """The exact law is no better discretisation, it has no error; the continuous law is off by far more."""
     _, U, x0 = problem("leaky_relu(0.1)", n=6)
     law = integrate(U, algorithm(lr), x0, 40).laws["scaling:1"]
     size = max(1.0, np.abs(law.charge).max(), np.abs(law.quantity).max())

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from problems import EPS
+from problems import EPS, configuration
 from test_checkpoint import ALGORITHMS, problem
 
 import noetherlite as nl
@@ -100,11 +100,12 @@ def test_a_function_with_a_mistake_in_it_raises():
 
 def test_on_request_it_raises_and_loses_nothing():
     net, U = problem("relu")
-    kept = nl.integrate(U, nl.GD(1e12), net.init(rng=0), STEPS)
-    assert kept.status == "diverged"
+    recorded = nl.integrate(U, nl.GD(1e12), net.init(rng=0), STEPS)
+    assert recorded.status == "diverged"
     with pytest.raises(nl.DivergenceError, match=r"stopped being finite at step .*trajectory") as caught:
         nl.integrate(U, nl.GD(1e12), net.init(rng=0), STEPS, on_divergence="raise")
-    np.testing.assert_array_equal(caught.value.trajectory.loss, kept.loss)
+    np.testing.assert_array_equal(caught.value.trajectory.loss, recorded.loss)
+    assert nl.integrate(U, nl.GD(0.1), net.init(rng=0), 5, on_divergence="raise").status == "completed"
 
 
 @pytest.mark.parametrize("algorithm", [nl.GD(0.1, weight_decay=0.1), nl.HeavyBall(0.1, 0.9)])
@@ -161,30 +162,10 @@ def test_ordinary_runs_do_not_blow_up(name):
     assert BLEW_UP not in edge.message
 
 
-CONFIG = """
-[network]
-widths = [4, 6, 3]
-[data]
-source = "gaussian_classes"
-n = 40
-n_features = 4
-n_classes = 3
-rng = 0
-[algorithm]
-name = "GD"
-lr = {lr}
-[initial]
-rng = 0
-[run]
-steps = 300
-[output]
-name = "wild"
-"""
-
-
 @pytest.mark.parametrize(("lr", "code"), [(0.1, 0), (30.0, 3), (1e12, 3)])
 def test_the_command_line_says_so(tmp_path, capsys, lr, code):
-    (tmp_path / "wild.toml").write_text(CONFIG.format(lr=lr))
+    text = configuration(f'name = "GD"\nlr = {lr}', "steps = 300", "widths = [4, 6, 3]", 40, 4)
+    (tmp_path / "wild.toml").write_text(text)
     arguments = ["run", str(tmp_path / "wild.toml"), "--out", str(tmp_path), "--no-progress", "--json"]
     assert cli.main(arguments) == code
     out, err = capsys.readouterr()

@@ -43,10 +43,10 @@ def test_clusters_of_xor():
     data = datasets.xor_clusters(N, n_features=3, separation=4.0, rng=0)
     signs = data.X[:, :2] / 4
     for y, axis in ((0, 0), (1, 1)):
-        own = signs[data.y == y]
-        assert np.abs(own[:, axis]).mean() == pytest.approx(1, abs=SIX_SIGMA)
-        assert own[:, axis].mean() == pytest.approx(0, abs=2 * SIX_SIGMA)  # the two clouds of a class cancel
-        assert own[:, 1 - axis].mean() == pytest.approx(0, abs=SIX_SIGMA)
+        of_class = signs[data.y == y]
+        assert np.abs(of_class[:, axis]).mean() == pytest.approx(1, abs=SIX_SIGMA)
+        assert of_class[:, axis].mean() == pytest.approx(0, abs=2 * SIX_SIGMA)  # the two clouds of a class cancel
+        assert of_class[:, 1 - axis].mean() == pytest.approx(0, abs=SIX_SIGMA)
     assert data.X[:, 2].std() == pytest.approx(1, abs=SIX_SIGMA)
 
 
@@ -88,8 +88,8 @@ def test_a_link_of_ones_own():
 def test_a_spectrum_of_choice():
     spectrum = np.arange(1, 9.0) ** -1.5
     data = datasets.linear_regression(N, spectrum, noise=0.5, rng=0)
-    found = np.linalg.eigvalsh(data.X.T @ data.X / N)[::-1]
-    np.testing.assert_allclose(found, spectrum, rtol=10 * SIX_SIGMA)
+    eigenvalues = np.linalg.eigvalsh(data.X.T @ data.X / N)[::-1]
+    np.testing.assert_allclose(eigenvalues, spectrum, rtol=10 * SIX_SIGMA)
     _, residual, *_ = np.linalg.lstsq(data.X, data.y[:, 0], rcond=None)
     assert math.sqrt(residual[0] / N) == pytest.approx(0.5, rel=SIX_SIGMA)
     assert not np.allclose(data.X.T @ data.X / N, np.diag(spectrum), atol=0.1)  # in a random basis

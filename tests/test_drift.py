@@ -1,4 +1,4 @@
-"""What a drift is made of, for every algorithm: parts that add up, that are what they are called, and that are zero where they must be."""
+"""The parts of a drift, for every algorithm: they add up, are as they are called, and are zero where they must be."""
 
 import dataclasses
 
@@ -80,19 +80,19 @@ def test_parts_add_up_to_the_whole(algorithm, batch_size):
         assert law.damping == "unknown"
         assert np.isnan(law.second_order).all()
     law = run["scaling:1"]
-    there = {name: np.abs(part).max() > 1e3 * bound(run) for name, part in law.parts.items()}
-    assert there["lr"]
-    assert there["noise"] == (batch_size is not None or algorithm.has_noise)
-    assert there["decay"] == (algorithm.weight_decay > 0)
+    is_present = {name: np.abs(part).max() > 1e3 * bound(run) for name, part in law.parts.items()}
+    assert is_present["lr"]
+    assert is_present["noise"] == (batch_size is not None or algorithm.has_noise)
+    assert is_present["decay"] == (algorithm.weight_decay > 0)
     # a velocity that carries nothing over leaves nothing to momentum, though that is measured and not left out
     forgets = isinstance(
         algorithm, nl.GD | nl.RMSProp | nl.AdaGrad | nl.SGLD | nl.SteepestDescent
     ) or algorithm == nl.SignGD(0.003)
-    assert there["momentum"] == (not forgets)
+    assert is_present["momentum"] == (not forgets)
     # a step along the gradient at x is orthogonal to g(x); a preconditioned one, or one along the gradient of another point, is not
-    assert there["direction"] == (isinstance(algorithm, AVERAGED) or algorithm.sam > 0)
-    assert there["projection"] == algorithm.projects
-    for name in (name for name, seen in there.items() if seen):  # the control: none can be left out
+    assert is_present["direction"] == (isinstance(algorithm, AVERAGED) or algorithm.sam > 0)
+    assert is_present["projection"] == algorithm.projects
+    for name in (name for name, seen in is_present.items() if seen):  # the control: none can be left out
         others = sum(part for other, part in law.parts.items() if other != name)
         assert np.abs(others - law.change).max() > 100 * bound(run)
 

@@ -133,7 +133,7 @@ def assembly(loop, dtype):
 
 
 def seen(body, dtype):
-    """What the code calls, whether it has packed arithmetic, and how often it converts between the precisions."""
+    """Return the functions that machine code calls, whether it has packed arithmetic, and its conversions between the precisions."""
     return re.findall(CALL, body), bool(re.search(PACKED[dtype], body)), len(re.findall(CONVERSION, body))
 
 
@@ -182,9 +182,9 @@ def test_slopes_made_of_the_value_at_zero_and_far_from_it(name):
         for point in (0.0, 1e-320, -1e-320, 1e-40, -1e-30, 1e-29, -1e-3, 0.7, -3.0, 30.0, -30.0):
             z = kind(point)
             want = sigma.slope_array(1.0, np.array([float(z)]))[0]
-            found = sigma.slope(kind(1), z, kind(sigma.value(kind(1), z)))
+            slope = sigma.slope(kind(1), z, kind(sigma.value(kind(1), z)))
             # Roundings, of which that of s is multiplied by z.
-            assert found == pytest.approx(want, rel=0, abs=8 * float(np.finfo(kind).eps) * max(1, abs(point)))
+            assert slope == pytest.approx(want, rel=0, abs=8 * float(np.finfo(kind).eps) * max(1, abs(point)))
 
 
 @pytest.mark.parametrize(("activation", "parts"), [("relu", 1), ("tanh", 2), ("swish(1.0)", 2)])

@@ -1,4 +1,4 @@
-"""What surrounds a program: no standard error, no metadata, a limit of memory, NumPy's own settings."""
+"""Surroundings of a program: no standard error, no metadata, a limit of memory, NumPy's own settings."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What holds of every algorithm with every setting: exact laws, the oracle's numbers, resumed runs, ensembles, configurations."""
+"""Properties of every algorithm with every setting: exact laws, the oracle's numbers, resumed runs, ensembles, configurations."""
 
 import json
 
@@ -17,7 +17,7 @@ from algorithms import (
     five,
     warm_up,
 )
-from problems import EPS, add_to_gradients, assert_resumes, assert_same, problem, verdicts
+from problems import EPS, add_to_gradients, assert_resumes, assert_same, configuration, problem, verdicts
 
 import noetherlite as nl
 from noetherlite._cli.main import main
@@ -100,25 +100,6 @@ def test_a_resumed_run_and_the_members_of_an_ensemble_are_the_run(algorithm, tmp
         assert_same(members[e], nl.integrate(U, algorithm, starts[e], 21, **given | {"rng": seed}))
 
 
-CONFIGURATION = """
-[network]
-widths = [3, 4, 3]
-[data]
-source = "gaussian_classes"
-n = 12
-n_features = 3
-rng = 0
-[run]
-steps = 9
-backend = "reference"
-rng = 0
-t0 = 1.0
-[output]
-plots = []
-[algorithm]
-"""
-
-
 def toml(value):
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{key} = {toml(entry)}' for key, entry in value.items())} }}"
@@ -132,7 +113,10 @@ OF_EACH_KIND = {type(a).__name__: a for a in [*BLOCKS, *MUON, *INTEGRATORS, *NOI
 def test_a_configuration_names_it(algorithm, tmp_path, capsys):
     algorithm = nl.integrate(U, algorithm, X0, 9, backend="reference", **options(algorithm)).specification["algorithm"]
     lines = [f"{key} = {toml(value)}" for key, value in algorithm.items() if value is not None]
-    (tmp_path / "run.toml").write_text(CONFIGURATION + "\n".join(lines), "utf-8")
+    text = configuration(
+        "\n".join(lines), 'steps = 9\nbackend = "reference"\nrng = 0\nt0 = 1.0', more="[output]\nplots = []\n"
+    )
+    (tmp_path / "run.toml").write_text(text, "utf-8")
     assert main(["run", str(tmp_path / "run.toml"), "--out", str(tmp_path), "--no-progress"]) == 0
     run = nl.load(tmp_path / "run.npz")
     assert json.dumps(run.specification["algorithm"]) == json.dumps(algorithm)

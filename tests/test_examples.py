@@ -16,31 +16,11 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 # What trains for more than a few seconds.
 SLOW = {
-    "any_model",
-    "broken_laws",
-    "check_jax",
-    "check_torch",
-    "count_laws",
-    "discover",
-    "edge_of_stability",
-    "figures",
-    "flax_adam",
-    "hugging_face",
-    "keras_jax",
-    "neuron_collapse",
-    "noise_equilibrium",
-    "ntk",
-    "resnet",
-}
-NEEDS = {
-    "any_model": "torch",
-    "check_jax": "jax",
-    "check_torch": "torch",
-    "flax_adam": "optax",
-    "hugging_face": "transformers",
-    "keras_jax": "keras",
-    "resnet": "torch",
-}
+    "any_model", "broken_laws", "check_jax", "check_torch", "count_laws", "discover", "edge_of_stability", "figures", "flax_adam",
+    "hugging_face", "keras_jax", "neuron_collapse", "noise_equilibrium", "ntk", "resnet",
+}  # fmt: skip
+NEEDS = dict.fromkeys(["any_model", "check_torch", "resnet"], "torch")
+NEEDS |= {"check_jax": "jax", "flax_adam": "optax", "hugging_face": "transformers", "keras_jax": "keras"}
 
 
 def is_missing(path):

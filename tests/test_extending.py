@@ -1,4 +1,4 @@
-"""What is in one place: every algorithm, activation, loss and symmetry in its table has all that the package asks of it."""
+"""One place for each thing: every algorithm, activation, loss and symmetry in its table has all that the package asks of it."""
 
 import math
 import re
@@ -117,8 +117,8 @@ def test_an_algorithms_walk_is_its_run(case):
     x, v = run.params[0].astype(float), np.zeros(U.n_params)
     decay = algorithm.coupled_decay
     named = {"blocks": U.blocks} if isinstance(algorithm, nl.Muon) else {}  # of which it takes the matrices
-    there = algorithm.walk(x, v, run.t[0], STEPS, lambda _, y: U.gradient(y) + decay * y, lambda a: a, **named)[0]
-    assert np.abs(there - run.x).max() <= 8 * STEPS * EPS * np.abs(run.x).max()
+    walked = algorithm.walk(x, v, run.t[0], STEPS, lambda _, y: U.gradient(y) + decay * y, lambda a: a, **named)[0]
+    assert np.abs(walked - run.x).max() <= 8 * STEPS * EPS * np.abs(run.x).max()
 
 
 def test_an_algorithms_steps_imply_its_gradients(case):

@@ -24,7 +24,7 @@ def test_every_public_operation_where_numpy_raises(call, tmp_path, monkeypatch):
 
 
 def operations(net, U, theta, inputs):
-    """What is done with a network on its data, by name."""
+    """Functions of a network on its data, by name."""
     yield "symmetries", lambda: nl.symmetries(U)
     yield "defect", lambda: nl.symmetry_defect(U, nl.symmetries(U)[0])
     yield "discover", lambda: nl.discover(U)
@@ -81,7 +81,7 @@ def test_near_the_ends_of_the_range(activation, loss, what, scale):
 
 @scales
 def test_symmetries_are_told_from_others_at_any_scale(scale):
-    """Where squares of numbers over- or underflow, a defect is still that of the same network on data of size 1."""
+    """A defect is that of the same network on data of size 1, also if squares of numbers over- or underflow."""
     net = nl.Network([2, 3, 2], "relu", loss="mse")
     U, ordinary = (net.potential(s * X, TARGETS["mse"]) for s in (scale, 1.0))
     assert [s.name for s in nl.symmetries(U)] == [s.name for s in nl.symmetries(ordinary)]

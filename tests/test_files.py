@@ -1,4 +1,4 @@
-"""What is written, where: links, devices, pipes, permissions, long names; and what is read although it was zipped again."""
+"""Targets of writing: links, devices, pipes, permissions, long names; and reading of files that were zipped again."""
 
 import io
 import os
@@ -29,11 +29,11 @@ def run():
 
 
 @posix
-@pytest.mark.parametrize("there", [True, False])
-def test_a_link_stays_one_and_its_file_is_replaced(there, tmp_path):
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_stays_one_and_its_file_is_replaced(exists, tmp_path):
     (tmp_path / "far").mkdir()
     real, link, chain = tmp_path / "far" / "real", tmp_path / "link", tmp_path / "chain"
-    if there:
+    if exists:
         real.write_bytes(b"old")
     link.symlink_to("far/real")
     chain.symlink_to("link")
@@ -54,14 +54,14 @@ def test_devices_and_pipes_are_written_into(tmp_path):
     write(Path(os.devnull))
     assert os.path.samestat(before, os.stat(os.devnull))
     assert stat.S_ISCHR(before.st_mode)
-    pipe, found = tmp_path / "pipe", []
+    pipe, contents = tmp_path / "pipe", []
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    reader = threading.Thread(target=lambda: contents.append(pipe.read_bytes()))
     reader.start()
     content = os.urandom(1 << 18)  # more than a pipe holds at once
     write(pipe, content)
     reader.join()
-    assert found == [content]
+    assert contents == [content]
     assert pipe.is_fifo()
 
 
@@ -128,7 +128,7 @@ def test_a_checkpoint_through_a_link(tmp_path):
 
 
 def zipped_again(path, folder, extra=()):
-    """What a file becomes that was unpacked and zipped again, as macOS does it."""
+    """Unpack a file and zip it again, as macOS does."""
     out = io.BytesIO()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
         if folder:

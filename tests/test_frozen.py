@@ -16,15 +16,15 @@ def test_what_is_frozen_stays_and_the_rest_moves_as_on_fixed_features(make, back
     net, U, x = problem("relu", widths=(3, 5, 4, 2), n=9)
     options = {"steps": 20, "backend": backend, "record_every": 5, "batch_size": 4, "rng": 1}
     run = nl.integrate(U, make(FIRST), x, **options)
-    kept = net.block("b1").stop
-    np.testing.assert_array_equal(run.x[:kept], x[:kept])
+    first_trained = net.block("b1").stop
+    np.testing.assert_array_equal(run.x[:first_trained], x[:first_trained])
     arrays = net.unpack(x)
     features = np.maximum(U.X @ arrays["W1"].T + arrays["b1"], 0)
     upper = nl.Network([5, 4, 2], "relu", loss="mse").potential(features, U.y)
-    alone = nl.integrate(upper, make(0.05), x[kept:], **options)
-    np.testing.assert_allclose(run.x[kept:], alone.x, rtol=0, atol=1e3 * EPS * np.abs(x).max())
+    alone = nl.integrate(upper, make(0.05), x[first_trained:], **options)
+    np.testing.assert_allclose(run.x[first_trained:], alone.x, rtol=0, atol=1e3 * EPS * np.abs(x).max())
     np.testing.assert_allclose(run.loss, alone.loss, rtol=1e-12)
-    assert np.abs(run.x[kept:] - x[kept:]).max() > 1e-3
+    assert np.abs(run.x[first_trained:] - x[first_trained:]).max() > 1e-3
     if make is not nl.Adam:
         assert list(run.laws) == ["scaling:2"]
         law, other = run.laws["scaling:2"], alone.laws["scaling:1"]

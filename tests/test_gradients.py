@@ -46,7 +46,7 @@ def complex_step(described, theta):
 
 
 def scale(net, described, theta):
-    """What round-off is relative to: the sum over samples of |∂U/∂f|·|∂f/∂θ|, so that cancellation counts as it must."""
+    """The unit of round-off: the sum over samples of |∂U/∂f|·|∂f/∂θ|, so that cancellation counts as it must."""
     f = reference.forward(described, theta, described.X)[0][-1]
     delta = reference.loss(described, f)[1]
     terms = np.einsum("si,sip->p", np.abs(delta) + np.abs(f).max() / len(f), np.abs(net.jacobian(theta, described.X)))

@@ -135,24 +135,24 @@ def test_code_of_one_name_is_told_apart(tmp_path):
 
 
 def test_what_cannot_be_identified_needs_a_key(tmp_path):
-    held = functools.partial(lambda lock, lr, rng: {"x": lr}, threading.Lock())
+    unidentifiable = functools.partial(lambda lock, lr, rng: {"x": lr}, threading.Lock())
     with pytest.raises(TypeError, match=r"argument 0 is a _thread.lock.*give key="):
-        nl.sweep(held, GRID, out=tmp_path / "out")
+        nl.sweep(unidentifiable, GRID, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert nl.sweep(held, GRID).status == "completed"  # nothing is kept: nobody asks what it was
-    nl.sweep(held, GRID, out=tmp_path / "out", key="of Monday")
-    assert nl.sweep(held, GRID, out=tmp_path / "out", key="of Monday").specification["key"] == "of Monday"
+    assert nl.sweep(unidentifiable, GRID).status == "completed"  # nothing is kept: nobody asks what it was
+    nl.sweep(unidentifiable, GRID, out=tmp_path / "out", key="of Monday")
+    assert nl.sweep(unidentifiable, GRID, out=tmp_path / "out", key="of Monday").specification["key"] == "of Monday"
     with pytest.raises(ValueError, match="its key is 'of Monday', not 'of Tuesday'"):
-        nl.sweep(held, GRID, out=tmp_path / "out", key="of Tuesday")
+        nl.sweep(unidentifiable, GRID, out=tmp_path / "out", key="of Tuesday")
     with pytest.raises(ValueError, match=r"its number of members is 1, not 2"):
-        nl.sweep(held, {"lr": [0.1, 0.2]}, out=tmp_path / "out", key="of Monday")
+        nl.sweep(unidentifiable, {"lr": [0.1, 0.2]}, out=tmp_path / "out", key="of Monday")
     with pytest.raises(ValueError, match="begun with key='of Monday': give that"):
         nl.sweep(lambda lr, rng: {"x": lr}, GRID, out=tmp_path / "out2", key="of Monday") and nl.sweep(
             lambda lr, rng: {"x": lr}, GRID, out=tmp_path / "out2"
         )
     for key in ("", 3):
         with pytest.raises(TypeError, match="key must be a text"):
-            nl.sweep(held, GRID, key=key)
+            nl.sweep(unidentifiable, GRID, key=key)
 
 
 def test_folders_of_versions_that_knew_names_alone(tmp_path):
@@ -321,8 +321,8 @@ def test_configurations_are_told_apart_by_the_files_they_name(tmp_path, monkeypa
         '[network]\nwidths = [3, 2]\n[data]\nsource = "npz"\npath = "data"\n[algorithm]\nname = "GD"\nlr = 0.1\n'
         '[run]\nsteps = 3\n[output]\nplots = []\n[sweep]\n"algorithm.lr" = [0.1]\n'
     )
-    for held, code in ((X, 0), (X, 0), (X2, 1)):
-        np.savez("data.npz", X=held, y=np.arange(len(held)) % 2)
+    for inputs, code in ((X, 0), (X, 0), (X2, 1)):
+        np.savez("data.npz", X=inputs, y=np.arange(len(inputs)) % 2)
         assert main(["sweep", "it.toml", "--no-progress"]) == code
         assert main(["run", "it.toml", "--no-progress"]) == code
     assert "holds another sweep" in (error := capsys.readouterr().err)

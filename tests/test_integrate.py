@@ -1,7 +1,5 @@
 """The loop: textbook recursions, the two backends, closed forms, what runs record and how they end."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 from algorithms import five
@@ -11,13 +9,11 @@ from noetherlite import (
     GD,
     NAGD,
     ConformalLeapfrog,
-    DivergenceError,
     Leapfrog,
     Symmetry,
     integrate,
     potentials,
 )
-from noetherlite._kernels import pointwise
 from noetherlite._run.drive import Pace
 from noetherlite._run.runs import Runs
 
@@ -323,29 +319,6 @@ def test_loss_is_recorded_on_all_samples():
     np.testing.assert_allclose(run.loss, [U.value(x) for x in run.params], rtol=1e-13)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 10, 257])
-@pytest.mark.parametrize("epoch", [0, 1, 12345])
-def test_shuffle_is_a_permutation(n, epoch):
-    order = np.arange(n)
-    pointwise.shuffle(np.uint64(42), epoch, order)
-    np.testing.assert_array_equal(np.sort(order), np.arange(n))
-    again = np.arange(n)[::-1].copy()  # whatever was there before
-    pointwise.shuffle(np.uint64(42), epoch, again)
-    np.testing.assert_array_equal(again, order)
-
-
-def test_shuffles_differ_and_are_fair():
-    n, epochs = 8, 4000
-    order, count = np.arange(n), np.zeros((n, n))
-    for epoch in range(epochs):
-        pointwise.shuffle(np.uint64(7), epoch, order)
-        count[np.arange(n), order] += 1
-    expected = epochs / n
-    chi2 = ((count - expected) ** 2 / expected).sum()
-    # (n − 1)² = 49 degrees of freedom, standard deviation √98: within five of them on either side
-    assert abs(chi2 - 49) < 5 * np.sqrt(98)
-
-
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize(("n", "size"), [(9, 3), (10, 3), (6, 1)])
 def test_every_sample_once_per_epoch(n, size, backend):
@@ -534,36 +507,6 @@ def test_divergence_is_recorded(algorithm, backend):
     assert run.message == f"the loss stopped being finite at step {run.step[-1] + 1}"
 
 
-@pytest.mark.needs_jit
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
-@pytest.mark.parametrize("algorithm", [GD(0.1), NAGD(0.1)])
-def test_divergence_at_the_start(algorithm, backend):
-    run = integrate(potentials.Radial(3), algorithm, [1e100, 0, 0], 5, backend=backend)
-    assert run.status == "diverged"
-    assert run.message == "the loss stopped being finite at step 0"
-    assert run.step.size == run.loss.size == run.t.size == 0
-
-
-@pytest.mark.needs_jit
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
-def test_divergence_raises_on_request(backend):
-    arguments = (potentials.Radial(3), GD(5.0), [2.0, 1.0, 0.5], 1000)
-    with pytest.raises(DivergenceError, match="stopped being finite at step"):
-        integrate(*arguments, backend=backend, on_divergence="raise")
-    # and does not where nothing diverges
-    assert integrate(arguments[0], GD(0.1), [1.0, 0, 0], 5, on_divergence="raise").status == "completed"
-
-
-@pytest.mark.parametrize("batch_size", [None, 3])
-@pytest.mark.parametrize("algorithm", [GD(1e3), Leapfrog(1e3), NAGD(1e3)])
-def test_a_diverging_network(algorithm, batch_size):
-    _, U, x0 = problem("polynomial(3)")
-    run = integrate(U, algorithm, x0, 100, batch_size=batch_size, rng=0, callback=lambda s: not np.isfinite(s.loss))
-    assert run.status == "diverged"
-    assert np.isfinite(run.loss).all()
-    assert run.step.size >= 1
-
-
 def test_progress_bar(capsys):
     plain = integrate(HARMONIC, GD(0.1), [1.0, 0.5], 10)
     shown = integrate(HARMONIC, GD(0.1), [1.0, 0.5], 10, progress=True)
@@ -628,13 +571,3 @@ def test_laws_that_are_read_later_are_those_of_their_run():
     assert later.laws is later.laws
     with pytest.raises(AttributeError, match="lawz"):
         _ = later.lawz
-
-
-def test_runs_of_one_potential_in_several_threads_do_not_share_memory():
-    _, U, x0 = problem("tanh", "nll")
-    starts = [x0 * (1 + 0.1 * k) for k in range(8)]
-    one_by_one = [integrate(U, GD(0.1), x, 30).x for x in starts]
-    with ThreadPoolExecutor(4) as pool:
-        at_once = list(pool.map(lambda x: integrate(U, GD(0.1), x, 30).x, starts))
-    assert all(map(np.array_equal, one_by_one, at_once))
-    assert len({x.tobytes() for x in at_once}) == len(starts)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from algorithms import INTEGRATORS
-from problems import BACKENDS, EPS, problem, verdicts
+from problems import BACKENDS, EPS, problem, streamed, verdicts
 from scipy.optimize import root
 
 import noetherlite as nl
@@ -146,7 +146,7 @@ def test_angular_momenta_are_kept_outright_and_runs_can_be_reversed(algorithm):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_projected_descent_stays_on_the_levels_of_scalings_at_the_loss_of_descent(backend):
-    """What it does not project is the control: translations of W_L, the matrix of the linear layer, and all of it without."""
+    """The control is all that it does not project: translations of W_L, the matrix of the linear layer, and everything without it."""
     run, descent = (nl.integrate(U, a, X0, 50, backend=backend) for a in (nl.ProjectedGD(0.1), nl.GD(0.1)))
     for name in ("scaling:1", "scaling:2"):
         assert run.laws[name].largest("residual") <= 64 * EPS * np.abs(run.laws[name].quantity).max()
@@ -316,10 +316,7 @@ def test_recordings_of_projected_descent_are_checked_by_taking_the_steps_again()
             assert nl.check(U, rows, dynamics=algorithm, every=every).ok
             other = dataclasses.replace(algorithm, **wrong)
             assert nl.check(U, rows, dynamics=other, every=every).verdict == "broken"
-        watch = nl.Monitor(U, algorithm)
-        for row in run.params:
-            watch.step(row)
-        assert watch.report().ok
+        assert streamed(U, algorithm, run.params).ok
     algorithm, x, rows = nl.ProjectedGD(0.05), X0.copy(), [X0]
     for batch in batches:
         x = nl.integrate(U.part(batch), algorithm, x, 1, backend="reference").x

@@ -45,15 +45,15 @@ def test_activations_let_nan_through(name):
     assert np.isnan(functions.ACTIVATIONS[CATALOGUE[name].code].value(2.0, np.nan))
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 512])
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 257, 512])
 def test_shuffle_is_a_permutation_and_a_function_of_key_and_epoch(n):
-    def shuffled(key, epoch):
-        order = np.full(n, -1)
+    def shuffled(key, epoch, before=-1):
+        order = np.full(n, before)
         pointwise.shuffle(np.uint64(key), epoch, order)
         return order
 
     assert np.array_equal(np.sort(shuffled(3, 0)), np.arange(n))
-    assert np.array_equal(shuffled(3, 5), shuffled(3, 5))
+    assert np.array_equal(shuffled(3, 5), shuffled(3, 5, before=7))
     if n > 7:
         assert not np.array_equal(shuffled(3, 5), shuffled(3, 6))
         assert not np.array_equal(shuffled(3, 5), shuffled(4, 5))
@@ -152,14 +152,14 @@ def test_every_entry_of_the_gradient_is_written_anew(activation, loss, blas, mon
     y = rng.integers(0, 3, 19) if loss == "nll" else rng.standard_normal((19, 3))
     x = net.init(rng=2, bias_std=0.3)
     problem = net.potential(X, y).problem()
-    held = compiled.tiles(problem, 19)
-    assert held.blas == blas
+    memory = compiled.tiles(problem, 19)
+    assert memory.blas == blas
     gradient = np.full(net.n_params, 1e3)  # what the last step left must not matter
-    value = compiled.Evaluation(problem, held)(x, gradient)
+    value = compiled.Evaluation(problem, memory)(x, gradient)
     expected_value, expected = reference.value_and_gradient(problem, x)
     assert value == pytest.approx(expected_value, rel=64 * EPS)
     np.testing.assert_allclose(gradient, expected, atol=64 * EPS * np.abs(expected).max(), rtol=0)
-    assert compiled.Evaluation(problem, held)(x, np.empty(0)) == value
+    assert compiled.Evaluation(problem, memory)(x, np.empty(0)) == value
 
 
 def test_both_paths_of_the_products_agree_along_a_run(monkeypatch):
@@ -245,8 +245,8 @@ def test_a_placed_tuple_reads_as_it_was_given(dtype):
     batches = layout.Batches(1, np.uint64(2**64 - 3), np.array([5, 6, 7]))
     state = layout.views(layout.new_states(2, 3, 4, dtype), 1)
     state.v[1] = 0.125
-    held = [placed.Placed(group) for group in (problem, algorithm, batches, state)]
-    assert read(tuple(one.address for one in held), np.empty(0, dtype)) == (2.0, 7, 2.0, 0.25, 2**64 - 3, 7, 0.125)
+    memory = [placed.Placed(group) for group in (problem, algorithm, batches, state)]
+    assert read(tuple(one.address for one in memory), np.empty(0, dtype)) == (2.0, 7, 2.0, 0.25, 2**64 - 3, 7, 0.125)
     assert state.scratch[1, 2] == 2.0
     assert np.count_nonzero(state.scratch) == 1  # and nothing beside it was written
 

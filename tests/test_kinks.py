@@ -309,10 +309,10 @@ def test_a_curved_kink_bends_the_path():
     flow = nl.reference_flow(U, nl.ND, x, [0.15, 0.3], velocity=v)
     assert modes(flow) == {(0, 2, 0)}
     assert max(abs(loss.pre_activations(a)[0, 0]) for a in flow.x) < 100 * EPS
-    kept = [
+    conserved = [
         [U.value(a) + 0.5 * w @ w, np.ptp(spin(net, a, w))] for a, w in zip([x, *flow.x], [v, *flow.v], strict=True)
     ]
-    assert np.ptp(kept, axis=0).max() < TOLERANCE * np.abs(kept).max()
+    assert np.ptp(conserved, axis=0).max() < TOLERANCE * np.abs(conserved).max()
     distances = [np.abs(leap(U, x, 0.3, n, v) - flow.x[1]).max() for n in (1000, 16000)]
     assert distances[1] < 1e-6
     assert distances[0] / distances[1] > 16
@@ -428,11 +428,11 @@ def test_sides_by_enumeration():
     rng = np.random.default_rng(5)
     for _ in range(20):
         normals, gradient, weights = rng.normal(size=(6, 3)), rng.normal(size=6), rng.uniform(0.5, 2, 3)
-        found = sliding._sides(gradient, normals, weights, np.zeros(3))
-        rate = -normals.T @ (gradient + normals * weights @ found)
-        assert (rate[found == 0] <= 1e-12).all()
-        assert (rate[found == 1] >= -1e-12).all()
-        assert np.abs(rate[(found > 0) & (found < 1)]).max(initial=0.0) < 1e-12
+        sides = sliding._sides(gradient, normals, weights, np.zeros(3))
+        rate = -normals.T @ (gradient + normals * weights @ sides)
+        assert (rate[sides == 0] <= 1e-12).all()
+        assert (rate[sides == 1] >= -1e-12).all()
+        assert np.abs(rate[(sides > 0) & (sides < 1)]).max(initial=0.0) < 1e-12
     concave = sliding._sides(np.array([-1.0]), np.array([[1.0]]), np.array([-0.5]), np.zeros(1))
     assert concave == [1.0]  # pulled up: on, where it is pulled by more
     for side in (0.0, 1.0):  # both sides are solutions: the one that the flow came to

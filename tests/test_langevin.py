@@ -151,7 +151,7 @@ def test_the_mean_of_skew_charges_does_not_change():
 
 @compiled
 def test_the_mean_of_a_scaling_charge_with_inertia():
-    """Where nothing pulls, from rest: E⟨Gẋ, ẋ⟩ = (T/m)(1 − e^{−2γt/m}) tr G, and E[J] = (T/γ)(1 − e^{−γt/m})² tr G."""
+    """From rest, without a force: E⟨Gẋ, ẋ⟩ = (T/m)(1 − e^{−2γt/m}) tr G, and E[J] = (T/γ)(1 − e^{−γt/m})² tr G."""
     T, gamma, m, P = 0.5, 0.7, 2.0, 6
     G = np.diag([1.0, 2.0, 3.0, -1.0, 0.0, 1.0])
     algorithm = nl.BAOAB(1e-4, T, gamma, m)

@@ -49,20 +49,20 @@ def with_optax(jax, optimiser, batches=None, average=None):
     tree = jax.tree.map(jax.numpy.asarray, nl.convert.to_flax(NET, THETA)["params"])
     state, out = tx.init(tree), [THETA]
     ema = optax.ema(average, debias=False) if average else optax.identity()
-    held = ema.init(tree)
+    average_state = ema.init(tree)
 
     @jax.jit
-    def step(tree, state, held, batch):
+    def step(tree, state, average_state, batch):
         gradient = jax.grad(lambda tree: mean(jax, forward(jax, tree, X[batch]), jax.numpy.asarray(Y)[batch]))(tree)
         updates, state = tx.update(gradient, state, tree)
         tree = optax.apply_updates(tree, updates)
-        kept, held = ema.update(tree, held)
-        return tree, state, held, kept
+        averaged, average_state = ema.update(tree, average_state)
+        return tree, state, average_state, averaged
 
     X, batches = jax.numpy.asarray(globals()["X"]), [np.arange(N)] * STEPS if batches is None else batches
     for batch in batches:
-        tree, state, held, kept = step(tree, state, held, batch)
-        out.append(nl.convert.from_flax(NET, kept))
+        tree, state, average_state, averaged = step(tree, state, average_state, batch)
+        out.append(nl.convert.from_flax(NET, averaged))
     return np.stack(out)
 
 
@@ -138,8 +138,8 @@ def test_an_optimizer_of_flax_nnx(jax, momentum, verdict):
             return self.begin(jax.nn.relu(self.hidden(x)))
 
     model = MLP(nnx.Rngs(0))
-    for layer, held in zip((model.hidden, model.begin), parts.values(), strict=True):
-        layer.kernel[...], layer.bias[...] = held["kernel"], held["bias"]
+    for layer, arrays in zip((model.hidden, model.begin), parts.values(), strict=True):
+        layer.kernel[...], layer.bias[...] = arrays["kernel"], arrays["bias"]
     optimiser = nnx.Optimizer(model, optax.sgd(LR, momentum), wrt=nnx.Param)
     gradient = nnx.jit(nnx.grad(lambda model: mean(jax, model(X), jax.numpy.asarray(Y))))
     out = [nl.convert.from_flax(NET, nnx.state(model, nnx.Param))]

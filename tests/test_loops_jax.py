@@ -201,11 +201,11 @@ def donated(step, state, batches):
     return looped(jax.jit(step, donate_argnums=0), jax.tree.map(jnp.copy, state), batches)
 
 
-def scanned(step, state, batches, kept=lambda old, new: old):
+def scanned(step, state, batches, chosen=lambda old, new: old):
     """Rows stacked by `scan`, of the tree before every step."""
     inputs = (jnp.arange(len(batches)), jnp.asarray(np.array(batches)))
     _, trees = jax.jit(
-        lambda state: jax.lax.scan(lambda s, i: (step(s, i)[0], kept(s, step(s, i)[0])[0]), state, inputs)
+        lambda state: jax.lax.scan(lambda s, i: (step(s, i)[0], chosen(s, step(s, i)[0])[0]), state, inputs)
     )(state)
     return converted(trees)
 
@@ -216,8 +216,8 @@ def later(step, state, batches):
 
 def in_blocks(step, state, batches):
     """One record every five steps, made by `fori_loop`."""
-    held = jnp.asarray(np.array(batches))
-    five = jax.jit(lambda state, k: jax.lax.fori_loop(k, k + 5, lambda i, s: step(s, (i, held[i]))[0], state))
+    rows = jnp.asarray(np.array(batches))
+    five = jax.jit(lambda state, k: jax.lax.fori_loop(k, k + 5, lambda i, s: step(s, (i, rows[i]))[0], state))
     out = [converted(state[0])]
     for k in range(0, len(batches), 5):
         state = five(state, k)
@@ -311,14 +311,14 @@ def test_a_loop(loop):
 
 
 def test_trees_that_were_donated_before_they_were_converted():
-    kept = []
+    trees = []
 
     def careless(step, state, batches):
         step = jax.jit(step, donate_argnums=0)
         for k, batch in enumerate(batches):
-            kept.append(state[0])
+            trees.append(state[0])
             state = step(state, (k, batch))[0]
-        return np.stack([converted(tree) for tree in kept])
+        return np.stack([converted(tree) for tree in trees])
 
     with pytest.raises(TypeError, match=r"Dense_0\.bias .*cannot be read .*deleted"):
         train(loop=careless)

@@ -109,16 +109,9 @@ def test_every_argument_counts():
     assert nl.memory(U, 2000, n_threads=1) > 1.9 * nl.memory(U, 1000, n_threads=1) - 2**20
 
 
-MOMENTS = {
-    nl.Adam: 1,
-    nl.RMSProp: 1,
-    nl.AdaGrad: 1,
-    nl.Lion: 0,
-    nl.SignGD: 0,
-    nl.Nesterov: 0,
-    nl.HeavyBall: 0,
-    nl.GD: 0,
-}
+MOMENTS = dict.fromkeys([nl.Adam, nl.RMSProp, nl.AdaGrad], 1) | dict.fromkeys(
+    [nl.Lion, nl.SignGD, nl.Nesterov, nl.HeavyBall, nl.GD], 0
+)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -174,14 +167,14 @@ def test_large_parameters_are_in_a_file(monkeypatch, tmp_path):
     in_memory, expected = peak(run)
     formula = nl.memory(U, 1000, record_params=True, laws=["scaling:1"])
     monkeypatch.setattr(limits, "PARAMS_IN_MEMORY", 1 << 18)
-    in_file, got = peak(run)
+    in_file, from_file = peak(run)
     size = expected.params.nbytes
     assert in_memory > size > 200 * (1 << 18)
     assert in_memory - in_file == pytest.approx(size, abs=OBJECTS)
     assert formula - nl.memory(U, 1000, record_params=True, laws=["scaling:1"]) == size
-    np.testing.assert_array_equal(got.params, expected.params)
-    np.testing.assert_array_equal(got.params[-1], got.x)
-    saving, path = peak(lambda: got.save(tmp_path / "run.npz"))
+    np.testing.assert_array_equal(from_file.params, expected.params)
+    np.testing.assert_array_equal(from_file.params[-1], from_file.x)
+    saving, path = peak(lambda: from_file.save(tmp_path / "run.npz"))
     assert saving < size / 2  # NumPy writes pieces of 16 MiB
     np.testing.assert_array_equal(nl.load(path).params, expected.params)
     # what fits stays in memory

@@ -25,7 +25,7 @@ def sums(size, net=NET):
 
 
 def change_of_sums(x, net=NET):
-    """What x of shape (R, P) changes them by from its first row to its last."""
+    """The changes of `sums` from the first row of x, of shape (R, P), to its last."""
     return sums(np.abs(x[-1]), net) - sums(np.abs(x[0]), net)
 
 

@@ -319,8 +319,8 @@ def test_any_form_of_input(form):
     theta, X, y = (a.astype(np.float32).astype(float) for a in (theta, U.X, U.y))
     expected = [net.predict(theta, X), *net.value_and_gradient(theta, X, y), net.jacobian(theta, X)]
     given = [FORMS[form](a) for a in (theta, X, y)]
-    got = [net.predict(*given[:2]), *net.value_and_gradient(*given), net.jacobian(*given[:2])]
-    for a, b in zip(got, expected, strict=True):
+    answers = [net.predict(*given[:2]), *net.value_and_gradient(*given), net.jacobian(*given[:2])]
+    for a, b in zip(answers, expected, strict=True):
         np.testing.assert_array_equal(a, b)
         assert np.asarray(a).dtype == np.float64
 

@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from problems import ACTIVATIONS, EPS, point
+from problems import ACTIVATIONS, EPS, point, refusals
 
 import noetherlite as nl
 from noetherlite import ntk
@@ -387,8 +387,7 @@ NET = nl.Network([3, 4, 2], "relu", loss="mse")
 THETA = NET.init(0)
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
+test_bad_input = refusals(
     [
         (lambda: ntk.kernel("net", THETA, SAMPLES), TypeError, "net must be a Network, got 'net'"),
         (lambda: ntk.kernel(NET, THETA[1:], SAMPLES), ValueError, r"theta must have shape \(26,\), got \(25,\)"),
@@ -425,11 +424,8 @@ THETA = NET.init(0)
         (lambda: ntk.width_study(lr=2), ValueError, "lr=2 is out of range"),
         (lambda: ntk.width_study(steps=0), ValueError, "steps=0 is out of range"),
         (lambda: ntk.width_study(widths=(4, 5), activation="swish"), ValueError, r"has the activation 'swish'"),
-    ],
+    ]
 )  # fmt: skip
-def test_bad_input(call, error, message):
-    with pytest.raises(error, match=message):
-        call()
 
 
 # --- friction in closed form, and tanh ---

@@ -28,7 +28,7 @@ def objects():
     report = nl.check(U, run.params, run.t, nl.GD(0.1))
     runs = nl.sweep(member, {"lr": [0.1, 0.2]})
     radial = nl.potentials.Radial(2)
-    found = [
+    results = [
         run,
         many,
         run.laws["scaling:1"],
@@ -39,8 +39,8 @@ def objects():
         *report.rows[:1],
         runs,
     ]
-    found += [runs.members[0], net, U, radial, nl.potentials.Harmonic(np.eye(2)), nl.potentials.Callable(member, 2)]
-    found += [
+    results += [runs.members[0], net, U, radial, nl.potentials.Harmonic(np.eye(2)), nl.potentials.Callable(member, 2)]
+    results += [
         nl.GD(0.1),
         nl.HeavyBall(0.1, 0.9),
         nl.Leapfrog(0.1),
@@ -49,12 +49,12 @@ def objects():
         nl.GF,
         nl.NAGF,
     ]
-    found += [*nl.symmetries(U), nl.Symmetry([[0.0, -1.0], [1.0, 0.0]], name="turn")]
-    found += [nl.law(s, nl.NAGF) for s in nl.symmetries(U)[:2]]
+    results += [*nl.symmetries(U), nl.Symmetry([[0.0, -1.0], [1.0, 0.0]], name="turn")]
+    results += [nl.law(s, nl.NAGF) for s in nl.symmetries(U)[:2]]
     scan = nl.scan(lambda params: net.unpack(U.gradient(net.pack(params))), net.unpack(net.init(rng=0, bias_std=1.0)))
-    found += [scan, *scan.laws()[:1], nl.watch(scan.laws()), nl.tensors.audit(net.unpack(x0), scan.laws())]
-    found += [nl.count_laws(net, flow="gradient"), nl.discover(radial, rng=0), nl.datasets.polygon(4)]
-    return [*found, nl.reference_flow(radial, nl.GF, [1.0, 0.5], [0.0, 1.0])]
+    results += [scan, *scan.laws()[:1], nl.watch(scan.laws()), nl.tensors.audit(net.unpack(x0), scan.laws())]
+    results += [nl.count_laws(net, flow="gradient"), nl.discover(radial, rng=0), nl.datasets.polygon(4)]
+    return [*results, nl.reference_flow(radial, nl.GF, [1.0, 0.5], [0.0, 1.0])]
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +97,8 @@ def test_through_a_pool_of_processes(every):
         back = pool.submit(copy.copy, every)
         made = pool.submit(nl.integrate, nl.potentials.Radial(2), nl.GD(0.1), [1.0, 0.5], 3, backend="reference")
         assert same(every, back.result())
-        own = nl.integrate(nl.potentials.Radial(2), nl.GD(0.1), [1.0, 0.5], 3, backend="reference")
-        assert same(own, made.result())
+        here = nl.integrate(nl.potentials.Radial(2), nl.GD(0.1), [1.0, 0.5], 3, backend="reference")
+        assert same(here, made.result())
 
 
 def test_truth_and_text(every):
@@ -109,10 +109,10 @@ def test_truth_and_text(every):
 
 def test_specifications_are_json(every):
     for one in every:
-        held = getattr(one, "specification", None)
-        if held is not None:
-            held = held() if callable(held) else held
-            assert json.loads(json.dumps(held)).keys() == held.keys()
+        specification = getattr(one, "specification", None)
+        if specification is not None:
+            specification = specification() if callable(specification) else specification
+            assert json.loads(json.dumps(specification)).keys() == specification.keys()
 
 
 def test_mappings_of_results_do_not_change(every):
@@ -151,9 +151,9 @@ def test_tables(every):
 def test_arrays_with_names(every):
     pytest.importorskip("xarray")
     run, many = every[:2]
-    found = run.to_xarray()
-    assert found["loss"].dims == ("record",)
-    np.testing.assert_array_equal(found["scaling:1.residual"], run.laws["scaling:1"].residual)
+    dataset = run.to_xarray()
+    assert dataset["loss"].dims == ("record",)
+    np.testing.assert_array_equal(dataset["scaling:1.residual"], run.laws["scaling:1"].residual)
     assert many.to_xarray()["loss"].dims == ("member", "record")
 
 

@@ -1,4 +1,4 @@
-"""What runs record beside loss and laws: sharpness, functions of the parameters; files, checkpoints, runs that go on."""
+"""Records of a run beside loss and laws: sharpness, functions of the parameters; files, checkpoints, runs that go on."""
 
 import numpy as np
 import pytest

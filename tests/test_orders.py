@@ -5,37 +5,25 @@ import pytest
 from problems import EPS, problem
 from scipy.integrate import solve_ivp
 
-from noetherlite import (
-    GD,
-    NAGD,
-    RK4,
-    ConformalLeapfrog,
-    HeavyBall,
-    ImplicitMidpoint,
-    Leapfrog,
-    Nesterov,
-    ProjectedGD,
-    Yoshida,
-    integrate,
-)
+import noetherlite as nl
 
 pytestmark = pytest.mark.needs_jit
 
 # (name of the class, final time, start, numbers of steps, order); NAGD and friction α/t start at rest or after t = 0
 CASES = {
-    "GD": (GD, 2.0, 0.0, [100, 200, 400, 800, 1600], 1),
-    "HeavyBall": (lambda lr: HeavyBall(1.25 * lr, 0.6, 0.2), 1.0, 0.0, [200, 400, 800, 1600], 1),
-    "Nesterov": (lambda lr: Nesterov(lr, 0.5), 1.0, 0.0, [200, 400, 800, 1600], 1),
-    "Leapfrog": (Leapfrog, 2.0, 0.0, [40, 80, 160, 320, 640], 2),
-    "NAGD": (NAGD, 2.0, 0.0, [200, 400, 800, 1600, 3200], 1),
-    "Midpoint": (ImplicitMidpoint, 2.0, 0.0, [40, 80, 160, 320], 2),
-    "Midpoint of ND": (lambda lr: ImplicitMidpoint(lr, "ND"), 2.0, 0.0, [40, 80, 160, 320], 2),
-    "Projected": (ProjectedGD, 2.0, 0.0, [100, 200, 400, 800], 1),
-    "RK4": (RK4, 2.0, 0.0, [14, 20, 28, 40], 4),
-    "Yoshida 4": (Yoshida, 2.0, 0.0, [12, 24, 48, 96], 4),
-    "Yoshida 6": (lambda lr: Yoshida(lr, 6), 4.0, 0.0, [8, 16, 24, 32], 6),
-    "Damped Yoshida 4": (lambda lr: Yoshida(lr, mass=2, gamma=0.5, alpha=1), 2.0, 1.0, [6, 12, 24, 48], 4),
-    "Conformal": (lambda lr: ConformalLeapfrog(lr, mass=2, gamma=0.5, alpha=1), 2.0, 1.0, [40, 80, 160, 320], 2),
+    "GD": (nl.GD, 2.0, 0.0, [100, 200, 400, 800, 1600], 1),
+    "HeavyBall": (lambda lr: nl.HeavyBall(1.25 * lr, 0.6, 0.2), 1.0, 0.0, [200, 400, 800, 1600], 1),
+    "Nesterov": (lambda lr: nl.Nesterov(lr, 0.5), 1.0, 0.0, [200, 400, 800, 1600], 1),
+    "Leapfrog": (nl.Leapfrog, 2.0, 0.0, [40, 80, 160, 320, 640], 2),
+    "NAGD": (nl.NAGD, 2.0, 0.0, [200, 400, 800, 1600, 3200], 1),
+    "Midpoint": (nl.ImplicitMidpoint, 2.0, 0.0, [40, 80, 160, 320], 2),
+    "Midpoint of ND": (lambda lr: nl.ImplicitMidpoint(lr, "ND"), 2.0, 0.0, [40, 80, 160, 320], 2),
+    "Projected": (nl.ProjectedGD, 2.0, 0.0, [100, 200, 400, 800], 1),
+    "RK4": (nl.RK4, 2.0, 0.0, [14, 20, 28, 40], 4),
+    "Yoshida 4": (nl.Yoshida, 2.0, 0.0, [12, 24, 48, 96], 4),
+    "Yoshida 6": (lambda lr: nl.Yoshida(lr, 6), 4.0, 0.0, [8, 16, 24, 32], 6),
+    "Damped Yoshida 4": (lambda lr: nl.Yoshida(lr, mass=2, gamma=0.5, alpha=1), 2.0, 1.0, [6, 12, 24, 48], 4),
+    "Conformal": (lambda lr: nl.ConformalLeapfrog(lr, mass=2, gamma=0.5, alpha=1), 2.0, 1.0, [40, 80, 160, 320], 2),
 }
 FIRST_ORDER = ("GD", "HeavyBall", "Nesterov", "Midpoint", "Projected", "RK4")  # the flow is: lr is the time per step
 KEEPS = ("Midpoint", "Projected")  # Q, to round-off
@@ -75,7 +63,9 @@ def errors(name, activation, law="scaling:1"):
     sizes = duration / np.array(counts)
     algorithms = [make(dt if name in FIRST_ORDER else dt**2) for dt in sizes]
     exact = solve(U, algorithms[0].dynamics, x0, t0, duration)
-    runs = [integrate(U, a, x0, n, t0=t0, record_every=n // counts[0]) for a, n in zip(algorithms, counts, strict=True)]
+    runs = [
+        nl.integrate(U, a, x0, n, t0=t0, record_every=n // counts[0]) for a, n in zip(algorithms, counts, strict=True)
+    ]
     endpoint = np.array([np.linalg.norm(r.x - exact) for r in runs])
     residual = np.array([np.abs(r.laws[law].residual).max() for r in runs])
     assert np.linalg.norm(exact - x0) > 0.05  # it moves

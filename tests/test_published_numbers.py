@@ -29,20 +29,20 @@ def test_relu_kernels_by_quadrature(scheme, bias_std):
     """The recursion over three hidden layers, the variance of a weight 1/fan_in or 2/fan_in."""
     widths = [3, 40, 20, 30, 1]
     X = np.random.default_rng(0).normal(size=(4, 3))
-    found = nl.ntk.infinite_width(nl.Network(widths, "relu", loss="mse"), X, scheme=scheme, bias_std=bias_std)
+    kernel = nl.ntk.infinite_width(nl.Network(widths, "relu", loss="mse"), X, scheme=scheme, bias_std=bias_std)
     for i, x in enumerate(X):
         for j, other in enumerate(X):
-            A, own, across = x @ other, x @ x, other @ other
+            A, x_square, other_square = x @ other, x @ x, other @ other
             K = A + 1  # the 1 is the gradient by a bias
             for n, below in zip(widths[1:-1], widths[:-2], strict=True):
                 v, after = ({"lecun": 1, "he": 2}[scheme] / fan_in for fan_in in (below, n))
-                one, two, both = (v * a + bias_std**2 for a in (own, across, A))
+                one, two, both = (v * a + bias_std**2 for a in (x_square, other_square, A))
                 angle = np.arccos(np.clip(both / np.sqrt(one * two), -1, 1))
                 product, positive = over_the_half_planes(angle)
-                A, own, across = n * np.sqrt(one * two) * product, n * one / 2, n * two / 2
+                A, x_square, other_square = n * np.sqrt(one * two) * product, n * one / 2, n * two / 2
                 K = after * n * positive * K + A + 1
             # between equal inputs the angle is uncertain by √ε, and the kernel is linear in it
-            assert abs(found[i, j] - K) <= (1e3 * EPS if i != j else 4 * np.sqrt(EPS)) * K
+            assert abs(kernel[i, j] - K) <= (1e3 * EPS if i != j else 4 * np.sqrt(EPS)) * K
 
 
 def test_relu_kernels_with_he_weights_have_whole_numbers_on_the_diagonal():
@@ -66,13 +66,13 @@ def test_a_translation_is_a_damped_oscillator(beta, decay):
     U = net.potential(np.random.default_rng(0).normal(size=(6, 2)), np.arange(6) % 3)
     x0 = net.init(rng=0, bias_std=1.0)
     run = nl.integrate(U, nl.HeavyBall(h, beta, weight_decay=decay), x0, steps, record_params=True, backend="reference")
-    found = run.params[:, net.block("b1").start :].sum(axis=1)
+    sums = run.params[:, net.block("b1").start :].sum(axis=1)
     roots = np.roots([1, -(1 + beta - h * decay), beta]).astype(complex)
-    first = np.array([1, 1 - h * decay]) * found[0]  # at rest: one step of decay
+    first = np.array([1, 1 - h * decay]) * sums[0]  # at rest: one step of decay
     weights = np.linalg.solve(np.vander(roots, 2, increasing=True).T, first)
     exact = (weights * roots[None] ** np.arange(steps + 1)[:, None]).sum(axis=1)
-    assert np.abs(exact.imag).max() <= 100 * EPS * abs(found[0])
-    np.testing.assert_allclose(found, exact.real, rtol=0, atol=100 * EPS * steps * abs(found[0]))
+    assert np.abs(exact.imag).max() <= 100 * EPS * abs(sums[0])
+    np.testing.assert_allclose(sums, exact.real, rtol=0, atol=100 * EPS * steps * abs(sums[0]))
 
 
 def test_a_scaling_grows_with_the_noise_and_falls_with_the_decay():
@@ -104,10 +104,10 @@ def test_the_quantity_of_one_neuron_and_one_sample(activation, integral):
     U = net.potential([[1.0]], [[2.0]])
     flow = nl.reference_flow(U, nl.GF, [0.4, 0.9], np.linspace(0, 3, 7))
     v, u = flow.x.T
-    kept = u**2 / 2 - integral(v)
+    quantity = u**2 / 2 - integral(v)
     scale = (u**2 / 2 + integral(v)).max()
     assert np.ptp(v) > 0.5  # it has moved
-    assert np.ptp(kept) <= 1e-10 * scale  # a hundred times the tolerance of the integration
+    assert np.ptp(quantity) <= 1e-10 * scale  # a hundred times the tolerance of the integration
     other = {"linear": lambda v: np.sinh(v) ** 2 / 2, "tanh": lambda v: v**2 / 2}[activation]
     assert np.ptp(u**2 / 2 - other(v)) > 1e-2 * scale  # the control: the other's is none
 

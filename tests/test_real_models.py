@@ -181,66 +181,56 @@ def keras_scan():
         keras.config.set_dtype_policy(before[1])
 
 
+def shifts(**groups):
+    """Laws of shifts: by the beginning of the names, the rest of each and the number of its columns."""
+    return [
+        f"shift of {begin.replace('__', '.')}{name}: R^{n}"
+        for begin, each in groups.items()
+        for name, n in each.items()
+    ]
+
+
+def gains(width, *names):
+    return [f"gain of {name} with its readers: R₊^{width}" for name in names]
+
+
 ATTENTION = ["queries and keys of layer 0 (2 heads): GL(4) × 2", "values and output of layer 0 (2 heads): GL(4) × 2"]
 LLAMA = [
-    "gain of model.layers.0.input_layernorm with its readers: R₊^8",
-    "gain of model.layers.0.post_attention_layernorm with its readers: R₊^8",
-    "gain of model.norm with its readers: R₊^8",
+    *gains(8, "model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm", "model.norm"),
     "values and output of layer 0 (one head): GL(4)",
 ]
 ROTARY = "queries and keys of layer 0 (2 pairs): C* × 2"
 NEURONS = "neurons between model.layers.0.mlp.{up}_proj and model.layers.0.mlp.{down}: R₊^{n}"
+HEAD = {".bias": 1, ".weight": 8}
 EXPECTED = {
     "GPT2": [
-        "gain of transformer.h.0.ln_1 with its readers: R₊^8",
-        "gain of transformer.h.0.ln_2 with its readers: R₊^8",
-        "no gradient in transformer.h.0.attn.c_attn.bias (entries 8:16): R^8",
-        "shift of transformer.h.0.attn.c_proj.bias: R^1",
-        "shift of transformer.h.0.attn.c_proj.weight: R^8",
-        "shift of transformer.h.0.mlp.c_proj.bias: R^1",
-        "shift of transformer.h.0.mlp.c_proj.weight: R^10",
-        "shift of transformer.wpe.weight: R^6",
+        *gains(8, "transformer.h.0.ln_1", "transformer.h.0.ln_2"), "no gradient in transformer.h.0.attn.c_attn.bias (entries 8:16): R^8",
+        *shifts(transformer__h__0__attn__c_proj=HEAD, transformer__h__0__mlp__c_proj={".bias": 1, ".weight": 10}, transformer__wpe={".weight": 6}),
         *ATTENTION,
     ],
     "Llama": [*LLAMA, ROTARY, NEURONS.format(up="up", down="down_proj", n=12)],
-    "Qwen3": [
-        *LLAMA,
-        "gain of model.layers.0.self_attn.q_norm with its readers: R₊^2",
-        NEURONS.format(up="up", down="down_proj", n=12),
-    ],
+    "Qwen3": [*LLAMA, *gains(2, "model.layers.0.self_attn.q_norm"), NEURONS.format(up="up", down="down_proj", n=12)],
     "Mixtral": [*LLAMA, ROTARY, NEURONS.format(up="experts.gate_up", down="experts.down_proj", n=36)],
     "BERT": [
-        "gain of bert.encoder.layer.0.output.LayerNorm with its readers: R₊^8",
-        "no gradient in bert.encoder.layer.0.attention.self.key.bias: R^8",
+        *gains(8, "bert.encoder.layer.0.output.LayerNorm"), "no gradient in bert.encoder.layer.0.attention.self.key.bias: R^8",
         "shift of bert.embeddings.position_embeddings and bert.embeddings.token_type_embeddings: R^8",
-        "shift of bert.embeddings.position_embeddings.weight: R^6",
-        "shift of bert.embeddings.token_type_embeddings.weight: R^2",
-        "shift of bert.embeddings.word_embeddings.weight: R^11",
-        "shift of bert.encoder.layer.0.attention.output.dense.bias: R^1",
-        "shift of bert.encoder.layer.0.attention.output.dense.weight: R^8",
-        "shift of bert.encoder.layer.0.output.dense.bias: R^1",
-        "shift of bert.encoder.layer.0.output.dense.weight: R^12",
-        "shift of classifier.bias: R^1",
-        "shift of classifier.weight: R^8",
+        *shifts(
+            bert__embeddings={".position_embeddings.weight": 6, ".token_type_embeddings.weight": 2, ".word_embeddings.weight": 11},
+            bert__encoder__layer__0={".attention.output.dense.bias": 1, ".attention.output.dense.weight": 8},
+            bert__encoder__layer__0__output__dense={".bias": 1, ".weight": 12}, classifier=HEAD,
+        ),
         *ATTENTION,
     ],
     "ViT": [
-        "gain of vit.layernorm with its readers: R₊^8",
-        "gain of vit.layers.0.layernorm_after with its readers: R₊^8",
-        "gain of vit.layers.0.layernorm_before with its readers: R₊^8",
-        "shift of classifier.bias: R^1",
-        "shift of classifier.weight: R^8",
+        *gains(8, "vit.layernorm", "vit.layers.0.layernorm_after", "vit.layers.0.layernorm_before"),
         "shift of vit.embeddings.cls_token and vit.embeddings.patch_embeddings.projection and 1 more: R^8",
-        "shift of vit.embeddings.cls_token: R^1",
-        "shift of vit.embeddings.patch_embeddings.projection.weight: R^8",
-        "shift of vit.embeddings.position_embeddings: R^5",
-        "shift of vit.layers.0.attention.o_proj.bias: R^1",
-        "shift of vit.layers.0.attention.o_proj.weight: R^8",
-        "shift of vit.layers.0.mlp.fc2.bias: R^1",
-        "shift of vit.layers.0.mlp.fc2.weight: R^12",
+        *shifts(
+            classifier=HEAD, vit__embeddings={".cls_token": 1, ".patch_embeddings.projection.weight": 8, ".position_embeddings": 5},
+            vit__layers__0__attention__o_proj=HEAD, vit__layers__0__mlp__fc2={".bias": 1, ".weight": 12},
+        ),
         *ATTENTION,
     ],
-}
+}  # fmt: skip
 # What these classes compute in single precision whatever their parameters have: logits, the softmax of experts and of attention.
 NEARLY = {
     "GPT2": ["transformer.wte.weight"],
@@ -264,15 +254,12 @@ def test_in_single_precision_the_cast_is_no_difference():
 
 
 def test_a_residual_network_with_batch_normalisation():
-    assert names_of(resnet()) == [
-        "neurons between bn1 and bn2 and 2 more: R₊^4",
-        "neurons between fc and conv3: R₊^5",
-        "no gradient in conv1.bias: R^4",
-        "scaling of conv1.weight: R₊^4",
-        "scaling of conv2.weight: R₊^4",
-        "shift of fc.bias: R^1",
-        "shift of fc.weight: R^5",
-    ]
+    assert names_of(resnet()) == sorted(
+        [
+            "neurons between bn1 and bn2 and 2 more: R₊^4", "neurons between fc and conv3: R₊^5", "no gradient in conv1.bias: R^4",
+            "scaling of conv1.weight: R₊^4", "scaling of conv2.weight: R₊^4", *shifts(fc={".bias": 1, ".weight": 5}),
+        ]
+    )  # fmt: skip
 
 
 def test_a_transformer_of_flax_and_adam_of_optax(jax):
@@ -280,25 +267,13 @@ def test_a_transformer_of_flax_and_adam_of_optax(jax):
     loss, params = flax_problem(jax)
     gradient = jax.jit(jax.grad(loss))
     scan = nl.scan(gradient, params, draws=24, spread=0.3)
-    assert names_of(scan) == sorted(
-        [
-            "gain of norm_1 with its readers: R₊^6",
-            "gain of norm_2 with its readers: R₊^6",
-            "gain of norm_f with its readers: R₊^6",
-            "neurons between up and down: R₊^9",
-            "no gradient in attention.key.bias: R^6",
-            "queries and keys (2 heads): GL(3) × 2",
-            "shift of attention.out.bias: R^1",
-            "shift of attention.out.kernel: R^6",
-            "shift of down.bias: R^1",
-            "shift of down.kernel: R^9",
-            "shift of head.kernel: R^6",
-            "shift of positions and tokens: R^6",
-            "shift of positions.embedding: R^5",
-            "shift of tokens.embedding: R^7",
-            "values and output (2 heads): GL(3) × 2",
-        ]
-    )
+    expected = [
+        *gains(6, "norm_1", "norm_2", "norm_f"), "neurons between up and down: R₊^9", "no gradient in attention.key.bias: R^6",
+        "queries and keys (2 heads): GL(3) × 2", "values and output (2 heads): GL(3) × 2", "shift of positions and tokens: R^6",
+        *shifts(attention__out={".bias": 1, ".kernel": 6}, down={".bias": 1, ".kernel": 9}, head={".kernel": 6}),
+        *shifts(positions={".embedding": 5}, tokens={".embedding": 7}),
+    ]  # fmt: skip
+    assert names_of(scan) == sorted(expected)
     adam = optax.adam(1e-2)
     state, update = adam.init(params), jax.jit(adam.update)
     watch = nl.watch(scan.laws(), averaging=0.9)

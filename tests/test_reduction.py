@@ -164,10 +164,10 @@ def test_user_symmetries_need_all_parameters():
     net = nl.Network([3, 2, 2], activation="linear(1.0)")
     X, y = data(2, 3, outputs=2)
     G = np.zeros((net.n_params, net.n_params))
-    own = nl.Symmetry(G, name="scaling:1")
+    scaling = nl.Symmetry(G, name="scaling:1")
     with pytest.raises(ValueError, match="needs W_1 itself"):
         nl.integrate(
-            net.potential(X, y), nl.GD(0.1), net.init(rng=0), 3, laws=[own], input_reduction=True, backend="cpu"
+            net.potential(X, y), nl.GD(0.1), net.init(rng=0), 3, laws=[scaling], input_reduction=True, backend="cpu"
         )
 
 

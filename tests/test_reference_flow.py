@@ -127,36 +127,6 @@ def test_a_gradient_that_is_not_finite_is_reported(dynamics, value):
         nl.reference_flow(beside, dynamics, [1.0], [1.0])
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "order"),
-    [(nl.GD, 1), (nl.Leapfrog, 2), (nl.NAGD, 1), (lambda lr: nl.ConformalLeapfrog(lr, 2.0, 0.3, 0.0), 2)],
-)
-def test_algorithms_converge_to_it_at_their_order(algorithm, order):
-    U, end = nl.potentials.Radial(3), 2.0
-    steps = np.array([100, 200, 400, 800])
-    errors = []
-    for n in steps:
-        lr = end / n if algorithm is nl.GD else (end / n) ** 2
-        run = nl.integrate(U, algorithm(lr), X0, int(n), record_every=int(n))
-        exact = nl.reference_flow(U, algorithm(lr).dynamics, X0, [end])
-        errors.append(np.abs(run.x - exact.x[0]).max())
-    slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
-    assert abs(slope - order) < 0.15
-    assert algorithm(1.0).order == order
-
-
-def test_conformal_leapfrog_with_fading_friction_is_of_second_order():
-    U, dynamics, start, end = nl.potentials.Radial(3), nl.Dynamics(1.0, 0.2, 3.0), 1.0, 3.0
-    velocity = np.array([0.1, 0.0, -0.2])
-    exact = nl.reference_flow(U, dynamics, X0, [end], velocity=velocity, t0=start)
-    steps, errors = np.array([100, 200, 400, 800]), []
-    for n in steps:
-        algorithm = nl.ConformalLeapfrog(((end - start) / n) ** 2, 1.0, 0.2, 3.0)
-        run = nl.integrate(U, algorithm, X0, int(n), velocity=velocity, t0=start, record_every=int(n))
-        errors.append(np.abs(run.x - exact.x[0]).max())
-    assert abs(-np.polyfit(np.log(steps), np.log(errors), 1)[0] - 2) < 0.15
-
-
 def test_gives_up_where_the_flow_is_far_too_steep():
     steep = nl.potentials.Harmonic(np.diag([1e12, 1.0]))
     with pytest.raises(RuntimeError, match=r"needs more than max_evaluations=1000 and is at t = \d"):

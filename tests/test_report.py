@@ -274,8 +274,8 @@ def test_sweeps_are_drawn_by_their_seeds():
 def test_thinned_curves_keep_their_extremes():
     x = np.arange(10_000.0)
     y = np.random.default_rng(0).standard_normal(x.size)
-    kept = _thinned(y)
-    kept_x, kept_y = x[kept], y[kept]
+    indices = _thinned(y)
+    kept_x, kept_y = x[indices], y[indices]
     assert kept_x.size <= _MOST_POINTS
     assert (kept_x[0], kept_x[-1]) == (0, 9999)
     assert (kept_y.min(), kept_y.max()) == (y.min(), y.max())
@@ -289,8 +289,8 @@ def hostile(run, tmp_path):
     """The run's file, with markup wherever a file has text."""
     saved = run.save(tmp_path / "run.npz")
     with np.load(saved) as data:
-        held = {name: data[name] for name in data.files}
-    header = json.loads(str(held["header"]))
+        saved_arrays = {name: data[name] for name in data.files}
+    header = json.loads(str(saved_arrays["header"]))
 
     def spoil(value):
         if isinstance(value, dict):
@@ -305,9 +305,9 @@ def hostile(run, tmp_path):
     header["specification"]["potential"]["dataset"] = EVIL
     name = header["laws"][0]
     header["laws"][0] = EVIL
-    held = {key.replace(f"laws/{name}/", f"laws/{EVIL}/"): a for key, a in held.items()}
-    held["header"] = np.array(json.dumps(header))
-    np.savez(saved, **held)
+    saved_arrays = {key.replace(f"laws/{name}/", f"laws/{EVIL}/"): a for key, a in saved_arrays.items()}
+    saved_arrays["header"] = np.array(json.dumps(header))
+    np.savez(saved, **saved_arrays)
     return saved
 
 

@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from problems import BACKENDS, EPS, problem, verdicts
+from problems import BACKENDS, EPS, configuration, problem, verdicts
 from symplectic_euler import SymplecticEuler
 from torch_steps import torch_steps
 
@@ -170,30 +170,12 @@ def test_named_schedules_are_optaxs(kind, options, warm_up):
     np.testing.assert_allclose(rates, wanted, rtol=0, atol=8 * EPS)
 
 
-CONFIGURATION = """
-[network]
-widths = [2, 3, 2]
-[data]
-source = "gaussian_classes"
-n = 9
-n_features = 2
-n_classes = 2
-rng = 0
-[algorithm]
-name = "Leapfrog"
-lr = LR
-weight_decay = { W1 = 0.1 }
-[run]
-steps = 20
-backend = "reference"
-"""
-
-
 def test_a_configuration_has_schedules_and_blocks(tmp_path):
     path = tmp_path / "run.toml"
 
     def job(lr):
-        path.write_text(CONFIGURATION.replace("LR", lr), "utf-8")
+        text = f'name = "Leapfrog"\nlr = {lr}\nweight_decay = {{ W1 = 0.1 }}'
+        path.write_text(configuration(text, 'steps = 20\nbackend = "reference"'), "utf-8")
         return Config(path).job()
 
     scheduled = job('{ schedule = "cosine", peak = 0.01, warm_up = 5 }').algorithm

@@ -46,7 +46,7 @@ def start(code, *arguments, **environment):
 
 
 def answer(process):
-    """Return what a process printed, line by line, after checking that it ended well and said nothing else."""
+    """Return the lines that a process printed, after checking that it ended well and said nothing else."""
     out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "")
     return out.splitlines()
@@ -142,6 +142,14 @@ def files(folder):
     return {p.relative_to(folder): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
 
 
+FIRST_STEP = """
+from noetherlite._cli import main
+from noetherlite._run import warmup
+warmup.warmup = lambda: [warmup._time_step("potentials without data", warmup._evaluate_analytic)]
+raise SystemExit(main.main(["warmup"]))
+"""
+
+
 def test_runs_quietly_where_nothing_can_be_written(nowhere, tmp_path):
     before = files(tmp_path)
     numbers, _, where = answer(start(SMALL, "0", **nowhere))
@@ -151,13 +159,7 @@ def test_runs_quietly_where_nothing_can_be_written(nowhere, tmp_path):
 
 
 def test_warm_up_says_that_nothing_is_kept(nowhere):
-    code = """
-from noetherlite._cli import main
-from noetherlite._run import warmup
-warmup.warmup = lambda: [warmup._time_step("potentials without data", warmup._evaluate_analytic)]  # the first step is enough
-raise SystemExit(main.main(["warmup"]))
-"""
-    first, last = answer(start(code, **nowhere))
+    first, last = answer(start(FIRST_STEP, **nowhere))
     assert first.endswith("2 functions compiled")
     assert last == "not kept: there is no folder to write to, and every start compiles again"
 
@@ -175,13 +177,7 @@ def test_warm_up_does_not_claim_what_could_not_be_kept(tmp_path):
     _, _, where = answer(start(SMALL, "0", **environment))
     shutil.rmtree(where)
     Path(where).write_text("")
-    code = """
-from noetherlite._cli import main
-from noetherlite._run import warmup
-warmup.warmup = lambda: [warmup._time_step("potentials without data", warmup._evaluate_analytic)]  # the first step is enough
-raise SystemExit(main.main(["warmup"]))
-"""
-    process = start("import warnings; warnings.simplefilter('default')\n" + code, **environment)
+    process = start("import warnings; warnings.simplefilter('default')\n" + FIRST_STEP, **environment)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert out.splitlines()[-1].startswith("not kept: ")

@@ -144,8 +144,8 @@ def test_a_worker_that_is_killed_stops_the_sweep_and_the_next_call_goes_on(tmp_p
     assert runs[1].result is None
     assert "terminated abruptly" in runs.message
     assert runs.failures == []
-    there = {m.index for m in nl.load_sweep(tmp_path) if m.result}
-    assert there == {m.index for m in runs if m.result}
+    loaded = {m.index for m in nl.load_sweep(tmp_path) if m.result}
+    assert loaded == {m.index for m in runs if m.result}
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -329,8 +329,8 @@ def test_an_interrupted_program_goes_on_where_it_was(how, executor, tmp_path):
             time.sleep(0.02)
         os.killpg(program.pid, getattr(signal, how))  # what Ctrl-C in a terminal does: every process is told
         printed, errors = program.communicate(timeout=60)
-    kept = {int(path.stem) for path in out.glob("*.npz")}
-    assert 2 <= len(kept) < 8
+    saved = {int(path.stem) for path in out.glob("*.npz")}
+    assert 2 <= len(saved) < 8
     if how == "SIGINT":
         assert errors == ""
         assert program.returncode == 0
@@ -340,8 +340,8 @@ def test_an_interrupted_program_goes_on_where_it_was(how, executor, tmp_path):
     assert done.stdout == "8 members: 8 done\n"
     after = executions(marks)
     assert set(after) == set(range(8))
-    assert all(after[i] == before[i] == 1 for i in kept)
-    assert all(after[i] == before.get(i, 0) + 1 for i in set(after) - kept)
+    assert all(after[i] == before[i] == 1 for i in saved)
+    assert all(after[i] == before.get(i, 0) + 1 for i in set(after) - saved)
 
 
 # --- threads ---------------------------------------------------------------------------------------------------------

@@ -147,9 +147,7 @@ def test_what_is_not_installed_is_named(option, module, config, capsys, monkeypa
 @pytest.mark.parametrize("options", [["--workers", "0"], ["--workers", "2", "--mpi"], ["--workers", "two"]])
 def test_wrong_options(options, config, capsys):
     arguments = ["sweep", config('[sweep]\n"algorithm.lr" = [0.05]\n'), *options]
-    try:
-        code = main(arguments)
-    except SystemExit as stop:
-        code = stop.code
-    assert code == 2
+    with pytest.raises(SystemExit) as stop:
+        sys.exit(main(arguments))  # a wrong option ends the program, a wrong value is returned
+    assert stop.value.code == 2
     assert "workers" in capsys.readouterr().err

@@ -4,15 +4,14 @@ import itertools
 
 import numpy as np
 import pytest
+from algorithms import five
 
 from noetherlite import datasets, potentials
 from noetherlite._kernels import reference, schedule
 from noetherlite._kernels.cpu import laws as cpu_laws
 from noetherlite._kernels.cpu.placed import Placed
-from noetherlite._motion.conformal_leapfrog import ConformalLeapfrog
 from noetherlite._motion.gradient_descent import GD
 from noetherlite._motion.leapfrog import Leapfrog
-from noetherlite._motion.nesterov import NAGD
 from noetherlite._problem.network import Network
 from noetherlite._run.integrate import integrate
 from noetherlite._symmetry.affine import Symmetry
@@ -397,12 +396,7 @@ def test_bad_input(call, error, message):
 
 # --- exact discrete laws -----------------------------------------------------------------------------------------
 
-ALGORITHMS = {
-    "GD": (GD(2e-3), 0.0),
-    "Leapfrog": (Leapfrog(2e-4), 0.0),
-    "NAGD": (NAGD(2e-4), 0.0),
-    "Conformal": (ConformalLeapfrog(2e-4, 1.0, 0.2, 3.0), 1.0),
-}
+ALGORITHMS = {name: case for name, case in five(2e-3, 2e-4).items() if name != "HeavyBall"}
 
 
 @pytest.mark.needs_jit

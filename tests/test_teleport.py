@@ -26,13 +26,13 @@ def noise_of_charges(U, x, law):
 @pytest.mark.parametrize(("activation", "bias"), CASES)
 def test_noise_moves_no_charge_at_its_equilibrium(activation, bias):
     net, U, x = problem(activation, bias=bias, widths=(3, 4, 3, 2), n=15)
-    found = nl.noise_equilibrium(U, x)
-    np.testing.assert_allclose(net.predict(found, U.X), net.predict(x, U.X), rtol=0, atol=1e-12 * 50)
+    point = nl.noise_equilibrium(U, x)
+    np.testing.assert_allclose(net.predict(point, U.X), net.predict(x, U.X), rtol=0, atol=1e-12 * 50)
     laws = [s for s in nl.symmetries(U) if s.name.startswith("scaling")]
     assert laws
     for law in laws:
-        size = spread(U, found)
-        assert np.abs(noise_of_charges(U, found, law)).max() <= 1e-11 * size
+        size = spread(U, point)
+        assert np.abs(noise_of_charges(U, point, law)).max() <= 1e-11 * size
         assert np.abs(noise_of_charges(U, x, law)).max() > 1e-3 * spread(U, x)
 
 
@@ -49,22 +49,30 @@ def test_one_neuron_by_the_formula():
 
 def test_it_is_the_least_noise_of_the_orbit():
     _, U, x = problem("relu", widths=(3, 4, 3, 2), n=15)
-    found = nl.noise_equilibrium(U, x)
-    least, rng = spread(U, found), np.random.default_rng(0)
+    point = nl.noise_equilibrium(U, x)
+    least, rng = spread(U, point), np.random.default_rng(0)
     assert least < 0.99 * spread(U, x)
     for law in (s for s in nl.symmetries(U) if s.name.startswith("scaling")):
         for _ in range(5):
-            assert spread(U, law.apply(found, 0.01 * rng.normal(size=law.shape))) > least
+            assert spread(U, law.apply(point, 0.01 * rng.normal(size=law.shape))) > least
 
 
 def test_a_linear_layer_by_the_geometric_mean():
     net, U, x = problem("linear", bias=True, widths=(4, 3, 3), n=20)
-    found = nl.noise_equilibrium(U, x)
-    np.testing.assert_allclose(net.predict(found, U.X), net.predict(x, U.X), rtol=0, atol=1e-12)
+    point = nl.noise_equilibrium(U, x)
+    np.testing.assert_allclose(net.predict(point, U.X), net.predict(x, U.X), rtol=0, atol=1e-12)
     (law,) = [s for s in nl.symmetries(U) if s.name == "linear:1"]
-    size = spread(U, found)
-    assert np.abs(noise_of_charges(U, found, law)).max() <= 1e-11 * size
+    size = spread(U, point)
+    assert np.abs(noise_of_charges(U, point, law)).max() <= 1e-11 * size
     assert np.abs(noise_of_charges(U, x, law)).max() > 1e-2 * size
+
+
+def teleported(U, x, norm, rel=1e-11):
+    """Return a point with a gradient of this norm, after checking that it has it and the loss of x."""
+    point = nl.teleport(U, x, norm)
+    assert np.linalg.norm(U.gradient(point)) == pytest.approx(norm, rel=rel)
+    assert U.value(point) == pytest.approx(U.value(x), rel=rel)
+    return point
 
 
 @pytest.mark.parametrize(("activation", "bias"), CASES)
@@ -72,10 +80,8 @@ def test_a_linear_layer_by_the_geometric_mean():
 def test_a_gradient_of_wanted_norm(activation, bias, factor):
     _, U, x = problem(activation, bias=bias, widths=(3, 4, 3, 2), n=15)
     wanted = factor * np.linalg.norm(U.gradient(x))
-    found = nl.teleport(U, x, wanted)
-    assert np.linalg.norm(U.gradient(found)) == pytest.approx(wanted, rel=1e-11)
-    assert U.value(found) == pytest.approx(U.value(x), rel=1e-11)
-    assert np.abs(found - x).max() > 1e-5
+    point = teleported(U, x, wanted)
+    assert np.abs(point - x).max() > 1e-5
 
 
 def test_the_least_gradient_of_the_orbit():
@@ -83,13 +89,13 @@ def test_the_least_gradient_of_the_orbit():
     with pytest.raises(ValueError, match="is less than the least of this orbit, ") as caught:
         nl.teleport(U, x, 1e-3)
     least = float(str(caught.value).rsplit(" ", 1)[1])
-    found = nl.teleport(U, x, least * (1 + 1e-5))
+    point = nl.teleport(U, x, least * (1 + 1e-5))
     rng = np.random.default_rng(0)
     for law in (s for s in nl.symmetries(U) if s.name.startswith("scaling")):
         for _ in range(5):
-            other = law.apply(found, 0.3 * rng.normal(size=law.shape))
+            other = law.apply(point, 0.3 * rng.normal(size=law.shape))
             assert np.linalg.norm(U.gradient(other)) > least
-    again = nl.teleport(U, found, 2 * least)  # from near the minimum too
+    again = nl.teleport(U, point, 2 * least)  # from near the minimum too
     assert np.linalg.norm(U.gradient(again)) == pytest.approx(2 * least, rel=1e-11)
 
 
@@ -106,12 +112,10 @@ LINEAR = [
 def test_a_linear_layer_moves_along_its_matrices(activation, bias, widths, factor):
     net, U, x = problem(activation, bias=bias, widths=widths, n=15)
     wanted = factor * np.linalg.norm(U.gradient(x))
-    found = nl.teleport(U, x, wanted)
-    assert np.linalg.norm(U.gradient(found)) == pytest.approx(wanted, rel=1e-11)
-    assert U.value(found) == pytest.approx(U.value(x), rel=1e-11)
+    point = teleported(U, x, wanted)
     h = len(widths) - 2  # the last hidden layer: W ↦ AW with a symmetric A, which is not diagonal
     for name, side in ((f"W{h}", "incoming"), (f"W{h + 1}", "outgoing")):
-        before, after = net.unpack(x)[name], net.unpack(found)[name]
+        before, after = net.unpack(x)[name], net.unpack(point)[name]
         A = after @ np.linalg.pinv(before) if side == "incoming" else np.linalg.pinv(before) @ after
         assert np.abs(A - np.diag(np.diag(A))).max() > 1e-4
 
@@ -130,9 +134,7 @@ def test_the_least_gradient_of_a_linear_layer(widths):
     _, U, x = problem("linear", widths=widths, n=15)
     least = np.sqrt(least_square(U, x))
     assert least < 0.9 * np.linalg.norm(U.gradient(x))
-    found = nl.teleport(U, x, least * (1 + 1e-4))
-    assert np.linalg.norm(U.gradient(found)) == pytest.approx(least * (1 + 1e-4), rel=1e-8)
-    assert U.value(found) == pytest.approx(U.value(x), rel=1e-8)
+    teleported(U, x, least * (1 + 1e-4), rel=1e-8)
     with pytest.raises(ValueError, match="is less than the least of this orbit"):
         nl.teleport(U, x, least * (1 - 2.0**-20))
     scalings = [s for s in nl.symmetries(U) if s.name == "scaling:1"]
@@ -161,8 +163,8 @@ def test_rotations_and_translations_change_no_norm():
 
 def test_the_least_parameters():
     net, _, x = problem("relu", widths=(3, 4, 3, 2))
-    found = nl.rebalance(net, x, "minimal norm")
-    np.testing.assert_array_equal(found, nl.rebalance(net, x, {"scaling:1": 0.0, "scaling:2": 0.0}))
+    point = nl.rebalance(net, x, "minimal norm")
+    np.testing.assert_array_equal(point, nl.rebalance(net, x, {"scaling:1": 0.0, "scaling:2": 0.0}))
     linear, _, z = problem("linear", widths=(3, 3, 3))
     np.testing.assert_array_equal(nl.rebalance(linear, z, "minimal norm"), nl.rebalance(linear, z, {"linear:1": 0.0}))
     with pytest.raises(TypeError, match="or be 'minimal norm', got 'smallest'"):
@@ -184,14 +186,14 @@ def test_sgd_drifts_to_the_equilibrium():
     x = np.r_[np.linalg.lstsq(X, y, rcond=None)[0], 1.0]
     (law,) = [s for s in nl.symmetries(U) if s.name == "scaling:1"]
     expected = float(law.quantity(nl.noise_equilibrium(U, x))[0])
-    balanced, found = nl.rebalance(net, x, "minimal norm"), []
+    balanced, means = nl.rebalance(net, x, "minimal norm"), []
     for lr in (0.06, 0.03):
         steps = round(20 / lr**2)
         options = {"batch_size": 1, "rng": 1, "record_every": steps // 40, "laws": ["scaling:1"]}
         runs = nl.ensemble(U, nl.GD(lr), np.tile(balanced, (32, 1)), steps, **options)
         late = runs.laws["scaling:1"].quantity[:, 20:, 0].mean(axis=1)
-        found.append((late.mean(), late.std(ddof=1) / 32**0.5))
-    (coarse, coarse_error), (fine, fine_error) = found
+        means.append((late.mean(), late.std(ddof=1) / 32**0.5))
+    (coarse, coarse_error), (fine, fine_error) = means
     error = float(np.hypot(2 * fine_error, coarse_error))
     assert abs(2 * fine - coarse - expected) <= 5 * error
     assert error < 0.01 * expected

@@ -27,11 +27,11 @@ def problem(n=300, activation="relu"):
 def test_parts_depend_on_the_problem_alone(n, parts):
     net, U = problem(n)
     for members in (1, 3, 64):
-        held = compiled.tiles(U.problem(), n, members)
-        assert held.values.size == parts
-        assert held.z.shape[0] == min(members, parts)
-        covered = held.inputs.shape[0] * held.inputs.shape[2]
-        assert n <= covered < n + held.inputs.shape[2]
+        memory = compiled.tiles(U.problem(), n, members)
+        assert memory.values.size == parts
+        assert memory.z.shape[0] == min(members, parts)
+        covered = memory.inputs.shape[0] * memory.inputs.shape[2]
+        assert n <= covered < n + memory.inputs.shape[2]
     assert U.problem().widths[0] == net.widths[0]
 
 
@@ -84,9 +84,9 @@ def test_threads_that_evaluate_one_potential_do_not_share_its_memory():
 def test_a_team_whose_helpers_never_come_finishes():
     net, U = problem(300)
     x, described = net.init(rng=2), U.problem()
-    held = compiled.tiles(described, 300, members=4)
+    memory = compiled.tiles(described, 300, members=4)
     gradient = np.empty_like(x)
-    assert compiled.Evaluation(described, held)(x, gradient) == U.value(x)
+    assert compiled.Evaluation(described, memory)(x, gradient) == U.value(x)
     np.testing.assert_array_equal(gradient, U.gradient(x))
 
 

@@ -1,4 +1,4 @@
-"""What a law's record says of itself: its scale, its tolerance and its verdict, also where the integrating factor is no double."""
+"""The record of a law: its scale, its tolerance and its verdict, also where the integrating factor is no double."""
 
 import dataclasses
 

@@ -105,7 +105,7 @@ def test_a_wrong_row_of_the_head_is_found(gpt):
 
 
 def test_all_gradients_by_one_factor_go_unseen(gpt):
-    """What no law sees, which the coverage says."""
+    """Directions that no law sees, which the coverage names."""
     _, laws, params, grads = gpt
     watch = nl.watch(laws)
     assert watch(params, {name: 7 * g for name, g in grads.items()}) == []

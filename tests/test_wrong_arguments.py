@@ -114,12 +114,12 @@ def test_a_wrong_argument_is_refused_by_its_name(call, tmp_path, monkeypatch):
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_function_is_walked_with_every_argument(module):
     walked = {getattr(function, "__func__", function): set(arguments) for function, arguments in CALLS.values()}
-    held = MODULES[module]
-    names = getattr(held, "__all__", None) or [
-        name for name, value in vars(held).items() if getattr(value, "__module__", "") == held.__name__
+    namespace = MODULES[module]
+    names = getattr(namespace, "__all__", None) or [
+        name for name, value in vars(namespace).items() if getattr(value, "__module__", "") == namespace.__name__
     ]
     for name in names:
-        value = getattr(held, name)
+        value = getattr(namespace, name)
         if name.startswith("_") or not callable(value) or name in MADE_BY_THE_LIBRARY:
             continue
         assert value in walked, f"{module}.{name} has no call in calls.py"
@@ -138,7 +138,7 @@ def test_the_walk_sees_a_door_that_is_open(monkeypatch, tmp_path):
 
 
 def test_masks_are_not_dropped():
-    """What is under a mask is no number: where a mask hides nothing the array is taken."""
+    """A number under a mask is none; an array whose mask hides nothing is taken."""
     hidden, bare = np.ma.array([1.0, 2.0], mask=[False, True]), np.ma.array([1.0, 2.0])
     for function in (nl.NAGF.friction, lambda t: nl.bounds.charge_bound(1.0, t)):
         with pytest.raises(ValueError, match="t must have no masked entries, got 1 of 2"):
