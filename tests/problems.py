@@ -99,13 +99,13 @@ def configuration(algorithm, run="steps = 20", network="widths = [3, 4, 3]", n=1
     return "".join(f"[{name}]\n{text}\n" for name, text in sections.items()) + more
 
 
-def refusals(cases):
-    """A test of calls that must raise: each with its error, ValueError if none is named, and words of the message."""
+def refusals(cases, call=lambda function: function()):
+    """A test of arguments that `call` must refuse: each with its error, ValueError if none is named, and words of the message."""
 
     @pytest.mark.parametrize("case", cases, ids=[case[-1] for case in cases])
     def test(case):
-        call, *kind, words = case
+        argument, *kind, words = case
         with pytest.raises(*kind or [ValueError], match=words):
-            call()
+            call(argument)
 
     return test

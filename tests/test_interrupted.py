@@ -26,7 +26,7 @@ class Files:
     """Collects what a kill would find: a checkpoint is written whenever `save` is called, as another thread could at any time."""
 
     def __init__(self, path, monkeypatch):
-        self.path, self.found, self.writer = path.with_suffix(".npz"), [], None
+        self.path, self.contents, self.writer = path.with_suffix(".npz"), [], None
         monkeypatch.setattr(os, "fsync", lambda handle: None)  # a killed process loses nothing that it has written
         init = checkpoint.CheckpointWriter.__init__
 
@@ -38,13 +38,13 @@ class Files:
 
     def save(self):
         self.writer.save()
-        self.found.append(self.path.read_bytes())
+        self.contents.append(self.path.read_bytes())
 
     def assert_all_go_on(self, whole, monkeypatch):
         monkeypatch.undo()
-        assert len(self.found) > 2 * STEPS
+        assert len(self.contents) > 2 * STEPS
         monkeypatch.setattr(os, "fsync", lambda handle: None)
-        for content in dict.fromkeys(self.found):
+        for content in dict.fromkeys(self.contents):
             self.path.write_bytes(content)
             assert_same(nl.resume(self.path, n_threads=1, checkpoint_every=2 * STEPS), whole)
 
@@ -127,11 +127,11 @@ def test_ctrl_c_in_any_gradient(tmp_path, one_step_a_call, monkeypatch, name, ba
         calls.clear()
 
         def pressed(*arguments, n=n):
-            found = evaluate(*arguments)
-            calls.append(found)
+            value = evaluate(*arguments)
+            calls.append(value)
             if len(calls) == n + 1:
                 raise KeyboardInterrupt
-            return found
+            return value
 
         monkeypatch.setattr(reference, "value_and_gradient", pressed)
         try:

@@ -91,8 +91,8 @@ def test_runs_are_the_oracles_and_their_laws_hold(loss):
 @pytest.mark.parametrize("loss", EXAMPLES)
 def test_translations_of_outputs_are_found_where_they_hold(loss):
     net, U, x = problem_of(loss)
-    found = {s.name for s in nl.symmetries(U)}
-    assert ("translation:b" in found) == (loss in TRANSLATED)
+    names = {s.name for s in nl.symmetries(U)}
+    assert ("translation:b" in names) == (loss in TRANSLATED)
     moved = x.copy()
     b = net.block("b2")
     moved[b.start : b.stop] += 0.3

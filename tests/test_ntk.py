@@ -237,9 +237,9 @@ def test_moments_are_gaussian_integrals(low, high):
             products += np.sqrt(one * other) / np.pi * w @ (slope * z * other_slope * other_z)  # ∫ r³e^{−r²/2} = 2
             derivatives += w @ (slope * other_slope) / (2 * np.pi)
         covariance = np.array(np.cos(angle) * np.sqrt(one * other))
-        found = _moments(covariance, np.array(one), np.array(other), low, high)
+        moments = _moments(covariance, np.array(one), np.array(other), low, high)
         # arccos loses half of the digits next to 0 and π
-        np.testing.assert_allclose(found, [products, derivatives], rtol=0, atol=1e-8)
+        np.testing.assert_allclose(moments, [products, derivatives], rtol=0, atol=1e-8)
 
 
 SAMPLES = np.random.default_rng(11).normal(size=(5, 3))
@@ -440,16 +440,16 @@ def test_damped_oscillators_solve_their_equation_for_long_times(square, gamma, m
 
     A = np.array([[0.0, 1.0], [-square / mass, -gamma / mass]])
     times = np.array([0.0, 0.5, 3.0, 40.0])
-    found = ntk.predict([[square]], [1.0], times, nl.Dynamics(mass, gamma, 0))[:, 0]
-    np.testing.assert_allclose(found, [expm(A * t)[0, 0] for t in times], rtol=0, atol=1e3 * EPS)
+    predicted = ntk.predict([[square]], [1.0], times, nl.Dynamics(mass, gamma, 0))[:, 0]
+    np.testing.assert_allclose(predicted, [expm(A * t)[0, 0] for t in times], rtol=0, atol=1e3 * EPS)
 
 
 def test_weak_friction_over_many_periods():
     t, friction = 2.0e4, 5e-5
     frequency = np.sqrt((1 - friction) * (1 + friction))
     exact = np.exp(-friction * t) * (np.cos(frequency * t) + friction * np.sin(frequency * t) / frequency)
-    found = ntk.predict([[1.0]], [1.0], t, nl.Dynamics(1, 2 * friction, 0))[0]
-    assert abs(found - exact) < 4 * t * EPS  # the rounding of the phase; DOP853 was off by 3e-10
+    predicted = ntk.predict([[1.0]], [1.0], t, nl.Dynamics(1, 2 * friction, 0))[0]
+    assert abs(predicted - exact) < 4 * t * EPS  # the rounding of the phase; DOP853 was off by 3e-10
 
 
 def test_what_has_decayed_is_zero_without_a_warning():

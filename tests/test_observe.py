@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import assert_same, problem
+from problems import assert_same, problem, refusals
 
 import noetherlite as nl
 
@@ -133,8 +133,7 @@ def test_a_schedule_ends_with_its_run(tmp_path):
         nl.resume(path, steps=3)
 
 
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
+test_wrong_arguments_are_refused = refusals(
     [
         ({"record_sharpness": 0}, ValueError, "record_sharpness=0 is out of range"),
         ({"record_sharpness": 99}, ValueError, "record_sharpness=99 is out of range"),
@@ -146,10 +145,8 @@ def test_a_schedule_ends_with_its_run(tmp_path):
         ({"observe": {"a": lambda x: x * 1j}}, TypeError, r"observe\['a'\] must return a real number"),
         ({"observe": {"a": lambda x: x[: 1 + int(x[0] != X0[0])]}}, ValueError, "returned shape"),
     ],
+    lambda options: run(**options),
 )
-def test_wrong_arguments_are_refused(options, error, message):
-    with pytest.raises(error, match=message):
-        run(**options)
 
 
 def test_a_function_has_no_sharpness():

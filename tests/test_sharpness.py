@@ -69,10 +69,10 @@ def test_lanczos_against_the_whole_hessian():
     U = nl.Network([3, 12, 5, 3], "tanh").potential(DATA)
     assert U.n_params > 64
     xs = np.array([point(U, seed) for seed in range(3)])
-    found = nl.sharpness(U, xs, k=3)
-    for row, x in zip(found, xs, strict=True):
+    values = nl.sharpness(U, xs, k=3)
+    for row, x in zip(values, xs, strict=True):
         np.testing.assert_allclose(row, np.linalg.eigvalsh(dense(U, x))[::-1][:3], rtol=1e-8)
-    assert found.shape == (3, 3)
+    assert values.shape == (3, 3)
     assert nl.sharpness(U, xs[0]).shape == (1,)
     assert nl.sharpness(U, xs[0], k=U.n_params).shape == (U.n_params,)
 

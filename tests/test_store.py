@@ -188,9 +188,9 @@ def test_all_that_is_compiled_is_among_the_sources():
     assert sum(bool(makers.search(p.read_text())) for p in KERNELS.rglob("*.py")) > 10
     # What kernels import from elsewhere would be in their code and not in the digest.
     above = {
-        p.name: found
+        p.name: imports
         for p in KERNELS.rglob("*.py")
-        if (found := set(re.findall(r"^from \.{2,3}(_base\.\w+)", p.read_text(), re.M)))
+        if (imports := set(re.findall(r"^from \.{2,3}(_base\.\w+)", p.read_text(), re.M)))
     }
     assert above.pop("jit.py") == {"_base.interrupt"}
     assert above.pop("store.py") == {"_base.files"}
@@ -299,8 +299,8 @@ def test_ctrl_c_leaves_a_usable_process_and_cache(load, tmp_path, monkeypatch, c
     module = interrupted(load, monkeypatch, MOMENTS[moment], at)
     assert "noetherlite is compiling" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.tmp"))
-    found = load()
-    for each in (module, found):  # this process, and another one
+    fresh = load()
+    for each in (module, fresh):  # this process, and another one
         assert each.outer(4.0) == 30.0
     whole = load()
     assert (whole.outer(4.0), sum(misses(whole))) == (30.0, 0)

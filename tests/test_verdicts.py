@@ -26,26 +26,26 @@ def run(algorithm, t0=0.0, steps=800, **options):
 @backends
 @pytest.mark.parametrize(("algorithm", "t0"), FADED, ids=str)
 def test_laws_hold_where_the_integrating_factor_is_no_double(algorithm, t0, backend):
-    found = run(algorithm, t0, backend=backend)
+    trajectory = run(algorithm, t0, backend=backend)
     with np.errstate(all="ignore"):
-        mu = algorithm.dynamics.integrating_factor(found.t)
+        mu = algorithm.dynamics.integrating_factor(trajectory.t)
         assert np.abs(np.log2(mu[1:])).max() > 512
-    assert (algorithm.dynamics.law_weight(found.t) == 1).all()
-    for law in found.laws.values():
+    assert (algorithm.dynamics.law_weight(trajectory.t) == 1).all()
+    for law in trajectory.laws.values():
         assert np.isfinite(law.residual).all()
         assert law.verdict == "holds"
         # negative control: what a wrong gradient would leave is seen
         assert dataclasses.replace(law, discrete_residual=law.discrete_residual + 1e-6).verdict == "broken"
     # the residual is that of r/μ: it shrinks with the step, and it is not zero
-    residual = np.abs(found.laws["scaling:1"].residual).max()
-    assert 0 < residual < 0.1 * found.laws["scaling:1"].largest("scale")
+    residual = np.abs(trajectory.laws["scaling:1"].residual).max()
+    assert 0 < residual < 0.1 * trajectory.laws["scaling:1"].largest("scale")
 
 
 @pytest.mark.parametrize(("algorithm", "t0"), FADED[:2], ids=str)
 def test_steps_of_strong_friction_are_checked(algorithm, t0):
-    found = nl.integrate(U, algorithm, X0, 300 if t0 else 800, t0=t0, laws=None, record_params=True)
-    assert nl.check(U, found.params, found.t, algorithm).findings == []
-    rows = nl.check(U, found.params[::4], found.t[::4], algorithm.dynamics).laws.values()
+    trajectory = nl.integrate(U, algorithm, X0, 300 if t0 else 800, t0=t0, laws=None, record_params=True)
+    assert nl.check(U, trajectory.params, trajectory.t, algorithm).findings == []
+    rows = nl.check(U, trajectory.params[::4], trajectory.t[::4], algorithm.dynamics).laws.values()
     assert all(np.isfinite([row.residual, row.tolerance, row.scale]).all() for row in rows)
 
 
@@ -91,9 +91,9 @@ def test_integrating_factors_and_their_ratios():
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_every_law_of_a_right_run_holds(algorithm, dtype, batch_size):
     t0 = 30.0 if algorithm.dynamics.alpha and algorithm.singular_start else None
-    found = run(algorithm, t0, 200, dtype=dtype, batch_size=batch_size, rng=0, backend="cpu")
-    assert {law.verdict for law in found.laws.values()} == {"holds"}
-    assert all(law.holds for law in found.laws.values())
+    trajectory = run(algorithm, t0, 200, dtype=dtype, batch_size=batch_size, rng=0, backend="cpu")
+    assert {law.verdict for law in trajectory.laws.values()} == {"holds"}
+    assert all(law.holds for law in trajectory.laws.values())
 
 
 @pytest.mark.parametrize("share", [1.0, 1e-6])
@@ -113,8 +113,8 @@ def test_a_wrong_gradient_breaks_a_law(algorithm, share):
     law = nl.Symmetry(generator, name="neuron")
     for by, verdict in ((0.0, "holds"), (share, "broken")):
         wrong["by"] = 0.0  # while the symmetry is verified
-        found = nl.integrate(V, algorithm, X0, 100, laws=[law], callback=lambda _, by=by: wrong.update(by=by))
-        assert found.laws["neuron"].verdict == verdict
+        trajectory = nl.integrate(V, algorithm, X0, 100, laws=[law], callback=lambda _, by=by: wrong.update(by=by))
+        assert trajectory.laws["neuron"].verdict == verdict
 
 
 def test_what_was_not_tested_is_not_said_to_hold():
@@ -130,12 +130,12 @@ def test_charges_of_float32_runs_are_those_of_their_parameters(backend):
     """Products of float32 numbers are exact in doubles, and so are the records up to the rounding of their sums."""
     net = nl.Network([3, 5, 4, 2], ["swish", "linear"])
     V = net.potential(np.random.default_rng(1).normal(size=(20, 3)), np.arange(20) % 2)
-    found = nl.integrate(
+    trajectory = nl.integrate(
         V, nl.Leapfrog(0.01), net.init(rng=0), 20, dtype="float32", record_params=True, backend=backend
     )
     for s in nl.symmetries(V):
-        if s.name in found.laws:
-            params = found.params.astype(np.float64)
+        if s.name in trajectory.laws:
+            params = trajectory.params.astype(np.float64)
             exact = np.array([s.quantity(x) for x in params])
             size = (params**2).sum(axis=1).max() + np.abs(params).sum(axis=1).max()
-            np.testing.assert_allclose(found.laws[s.name].quantity, exact, rtol=0, atol=net.n_params * EPS * size)
+            np.testing.assert_allclose(trajectory.laws[s.name].quantity, exact, rtol=0, atol=net.n_params * EPS * size)

@@ -104,8 +104,8 @@ def test_reports_say_how_many_summands_would_explain_them(long_sums):
     assert watch.ok
     assert [row[-1] for row in watch.judged() if row[1].kind == "translate"] == ["not decidable"]
     assert "not decidable: shift of the head; round-off is as large if gradients sum over" in watch.report()
-    found = nl.watch(laws, summands=1)(params, grads)
-    assert "shift of the head" in [finding.law.name for finding in found]
+    findings = nl.watch(laws, summands=1)(params, grads)
+    assert "shift of the head" in [finding.law.name for finding in findings]
     many = nl.watch(laws, summands=10**6)
     assert many(params, grads) == []
     assert "not decidable" not in many.report()
@@ -122,8 +122,8 @@ def test_faults_in_long_sums_are_found(long_sums):
     grads = batch_norm_gradient(params, X, labels)
     grads["gain"] *= SINGLE(1 + 10 * PROMISED)
     grads["W2"][:, 1] *= SINGLE(1 + 10 * PROMISED)
-    found = nl.watch(laws, summands=len(X))(params, grads)
-    assert [finding.law.name for finding in found] == ["neurons", "shift of the head"]
+    findings = nl.watch(laws, summands=len(X))(params, grads)
+    assert [finding.law.name for finding in findings] == ["neurons", "shift of the head"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
