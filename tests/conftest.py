@@ -2,6 +2,10 @@
 
 import os
 import signal
+import sys
+import threading
+from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,9 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(_ROOT / ".numba_cache"))
 for _name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ["MPLBACKEND"] = "Agg"
+# Also where the environment asks for the opposite: else each of the many processes that tests start compiles all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Shells start background jobs with Ctrl-C ignored, and some tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -42,3 +49,41 @@ def pytest_collection_modifyitems(config, items):
     slow = [item for item in items if item.get_closest_marker("needs_jit")]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if item not in slow]
+
+
+# --- where lines are counted: tracing doubles the time of Python's code -----------------------------------------------------
+
+# Of each test so many cases are traced; the others run at full speed, as seldom does one reach a line that none of these has.
+TRACED_CASES = 12
+_cases: Counter[str] = Counter()
+
+
+@contextmanager
+def _untraced():
+    tracer, of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        yield
+    finally:
+        threading.settrace(of_threads)
+        sys.settrace(tracer)
+
+
+def pytest_configure(config):
+    """Leave numba's compiler out, whose code is none of this library's."""
+    if sys.gettrace() is not None:
+        from numba.core import compiler
+
+        compiler.compile_extra = _untraced()(compiler.compile_extra)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Leave the later cases of a test out."""
+    test = item.nodeid.partition("[")[0]
+    _cases[test] += 1
+    if sys.gettrace() is None or _cases[test] <= TRACED_CASES:
+        return (yield)
+    with _untraced():
+        return (yield)

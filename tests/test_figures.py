@@ -117,6 +117,7 @@ def kinds_of_font(pdf):
     return {kind.decode() for kind in re.findall(rb"/Subtype /(Type\d|TrueType|CIDFontType\d)\b", pdf)}
 
 
+@pytest.mark.lengthy
 def test_pdfs_have_no_type_3_fonts(tmp_path):
     figures.save(6, tmp_path)
     kinds = kinds_of_font((tmp_path / "figure6.pdf").read_bytes())

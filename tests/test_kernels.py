@@ -189,6 +189,7 @@ def test_a_loss_that_is_not_finite_stays_visible():
 
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="is itself run without the compiler")
+@pytest.mark.lengthy
 def test_kernels_run_without_the_compiler():
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     chosen = "small_products and 3-5 or written_anew or both_paths"

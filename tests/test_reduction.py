@@ -55,7 +55,7 @@ def assert_same_run(plain, reduced, eps=EPS):
 
 
 @pytest.mark.parametrize("blas", [False, True])
-@pytest.mark.parametrize("activation", ["relu", "linear(0.7)", "swish"])
+@pytest.mark.parametrize("activation", ["relu", "linear(0.7)", pytest.param("swish", marks=pytest.mark.needs_jit)])
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: type(a).__name__)
 def test_samples_as_coordinates(algorithm, activation, blas, monkeypatch):
     from noetherlite._kernels.cpu import tiles
@@ -76,6 +76,7 @@ def test_rank_as_coordinates(algorithm, batch_size):
     assert_same_run(plain, reduced)
 
 
+@pytest.mark.needs_jit
 @pytest.mark.parametrize("n", [10, 300])
 def test_several_parts_and_no_bias(n):
     # 300 samples in 400 inputs: the passes of the samples' coordinates go over two parts

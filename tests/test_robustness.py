@@ -270,6 +270,7 @@ def test_threads_at_once_change_no_number():
 
 
 @pytest.mark.needs_jit
+@pytest.mark.lengthy
 def test_processes_at_once_change_no_number():
     alone = [train(seed) for seed in range(4)]
     context = multiprocessing.get_context("spawn")
@@ -278,6 +279,7 @@ def test_processes_at_once_change_no_number():
 
 
 @pytest.mark.needs_jit
+@pytest.mark.lengthy
 def test_the_main_job_warns_of_nothing(tmp_path):
     code = "from noetherlite._cli.main import main; raise SystemExit(main(['figure', '1', '--steps', '5', '--samples', '32', '--no-progress']))"
     environment = {**os.environ, "MPLBACKEND": "Agg"}

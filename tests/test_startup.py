@@ -52,7 +52,7 @@ def answer(process):
     return out.splitlines()
 
 
-@pytest.mark.parametrize("n", [3, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [pytest.param(3, marks=pytest.mark.lengthy), pytest.param(8, marks=pytest.mark.slow)])
 def test_processes_start_at_once_in_an_empty_shared_cache(tmp_path, n):
     together = str(time.time() + 2 + n / 2)  # all wait for the same moment, to collide as well as they can
     processes = [start(SMALL, together, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(n)]
@@ -90,6 +90,7 @@ print(sorted({e.data["dispatcher"].__name__ for _, e in recorder.buffer}))
 """
 
 
+@pytest.mark.lengthy
 def test_after_a_warm_up_nothing_is_compiled_any_more():
     list(warmup.warmup())  # in the cache that the tests share
     assert answer(start(RUN_EVERYTHING)) == ["[]"]
@@ -106,6 +107,7 @@ def test_warm_up_says_what_it_did(capsys, tmp_path):
     assert Path(report["folder"]).is_dir()
 
 
+@pytest.mark.lengthy
 def test_compiled_functions_are_counted(tmp_path):
     code = "from noetherlite._run import warmup\nstep = next(warmup.warmup())\nprint(step.compiled, warmup.folder())"
     for expected in ("2", "0"):
@@ -150,6 +152,7 @@ raise SystemExit(main.main(["warmup"]))
 """
 
 
+@pytest.mark.lengthy
 def test_runs_quietly_where_nothing_can_be_written(nowhere, tmp_path):
     before = files(tmp_path)
     numbers, _, where = answer(start(SMALL, "0", **nowhere))
@@ -171,6 +174,7 @@ def test_an_unusable_cache_folder_gives_way_to_the_next(nowhere, tmp_path):
     assert Path(where).is_dir()
 
 
+@pytest.mark.lengthy
 def test_warm_up_does_not_claim_what_could_not_be_kept(tmp_path):
     """A file stands where the folder should be made: the place is there, and nothing can be kept in it."""
     environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
@@ -188,6 +192,7 @@ def test_warm_up_does_not_claim_what_could_not_be_kept(tmp_path):
 # --- whose code it is ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.lengthy
 def test_an_upgrade_brings_its_own_numbers(tmp_path):
     """The file of an algorithm is changed by one line, as an upgrade in place does; the loop made of it is in a file as it was."""
     copy = tmp_path / "site" / "noetherlite"

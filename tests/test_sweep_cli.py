@@ -50,6 +50,7 @@ def test_every_combination_is_the_run_alone(config, tmp_path, capsys):
         assert report["table"]["scaling:1 discrete"][i] == np.abs(alone.laws["scaling:1"].discrete_residual).max()
 
 
+@pytest.mark.lengthy
 def test_processes_plots_and_the_second_call(config, tmp_path, capsys):
     path = config("[sweep]\nalgorithm.lr = [0.05, 0.2]\nnetwork.widths = [[6, 4, 3], [6, 5, 3]]\n", ("laws = .*", ""))
     out = tmp_path / "there"
