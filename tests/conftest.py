@@ -71,11 +71,13 @@ def _untraced():
 
 
 def pytest_configure(config):
-    """Leave numba's compiler out, whose code is none of this library's."""
+    """Leave the compiler and the drawing out, whose code is none of this library's."""
     if sys.gettrace() is not None:
+        from matplotlib.figure import Figure
         from numba.core import compiler
 
         compiler.compile_extra = _untraced()(compiler.compile_extra)
+        Figure.savefig = _untraced()(Figure.savefig)
 
 
 @pytest.hookimpl(wrapper=True)
