@@ -59,15 +59,14 @@ _cases: Counter[str] = Counter()
 
 
 @contextmanager
-def _untraced():
-    tracer, of_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
+def _untraced(module):
+    """Trace nothing in this thread, `sys`, or in threads that begin, `threading`."""
+    tracer = module.gettrace()
+    module.settrace(None)
     try:
         yield
     finally:
-        threading.settrace(of_threads)
-        sys.settrace(tracer)
+        module.settrace(tracer)
 
 
 def pytest_configure(config):
@@ -76,8 +75,8 @@ def pytest_configure(config):
         from matplotlib.figure import Figure
         from numba.core import compiler
 
-        compiler.compile_extra = _untraced()(compiler.compile_extra)
-        Figure.savefig = _untraced()(Figure.savefig)
+        compiler.compile_extra = _untraced(sys)(compiler.compile_extra)
+        Figure.savefig = _untraced(sys)(Figure.savefig)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,5 +86,5 @@ def pytest_runtest_protocol(item):
     _cases[test] += 1
     if sys.gettrace() is None or _cases[test] <= TRACED_CASES:
         return (yield)
-    with _untraced():
+    with _untraced(sys), _untraced(threading):
         return (yield)
