@@ -36,7 +36,9 @@ OPTIMISERS = [
 MUON = [nl.Muon(0.003), nl.Muon(0.003, 0.5, nesterov=False, weight_decay=0.1)]
 NOISY = [
     nl.SGLD(0.01, 0.05), nl.SGLD(0.01, 0.05, weight_decay=0.1), nl.SGLD(lambda k: 0.01 / (1 + k / 500), 0.05),
-    nl.BAOAB(0.01, 0.05, 0.3, 2.0), nl.BAOAB(0.01, 0.05, 0.3, 2.0, weight_decay=0.1),
+    nl.BAOAB(0.01, 0.05, 0.3, 2.0), nl.BAOAB(0.01, 0.05, 0.3, 2.0, weight_decay=0.1), nl.BAOAB(lambda k: 0.01 / (1 + k / 500), 0.05, 0.3, 2.0),
+    nl.SGLD({"W1": 0.005, "b1": 0.002, "rest": 0.01}, 0.05, weight_decay=0.1),
+    nl.BAOAB({"W1": 0.005, "b1": 0.002, "rest": 0.01}, 0.05, 0.3, 2.0, weight_decay={"W2": 0.1}),
 ]  # fmt: skip
 INTEGRATORS = [
     nl.Yoshida(0.01), nl.Yoshida(0.01, 6, weight_decay=0.1), nl.Yoshida(0.01, 4, mass=2.0, gamma=0.3, alpha=1.0, weight_decay=0.1),
@@ -49,7 +51,7 @@ BLOCKS = [  # the first seven are PyTorch's too
     nl.Nesterov(RATES, 0.8, weight_decay=DECAYS), nl.Adam(RATES, weight_decay=DECAYS, decoupled=False), nl.Adam(RATES, weight_decay=DECAYS),
     nl.RMSProp(RATES, weight_decay=DECAYS), nl.AdaGrad(RATES, 0.1),
     nl.Lion(RATES, weight_decay=DECAYS), nl.SignGD(RATES, 0.5), nl.SteepestDescent(RATES, 3.0, weight_decay=DECAYS),
-    nl.ExponentiatedGradient(RATES, 0.5, weight_decay=DECAYS), nl.RK4(RATES, weight_decay=DECAYS),
+    nl.ExponentiatedGradient(RATES, 0.5, weight_decay=DECAYS), nl.RK4(RATES, weight_decay=DECAYS), nl.ProjectedGD(RATES, weight_decay=DECAYS),
     nl.Leapfrog(RATES, weight_decay=DECAYS), nl.NAGD(RATES, weight_decay=DECAYS), nl.ConformalLeapfrog(RATES, mass=2.0, gamma=0.5, weight_decay=DECAYS),
 ]  # fmt: skip
 CLIPPED = [

@@ -1,5 +1,7 @@
 """Schedules by block: PyTorch's groups with LambdaLR, the exact laws, the metric where ratios are constant, files and configurations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from problems import BACKENDS, EPS, problem, verdicts
@@ -62,17 +64,68 @@ def test_what_does_not_fit_is_refused():
         assert verdicts(run) == {"holds"}
     with pytest.raises(ValueError, match="lr's block='W7'"):
         nl.integrate(U, nl.GD({"W7": WARM_UP, "rest": 0.1}), X0, 3)
+    for kind in (nl.GD, nl.HeavyBall):
+        with pytest.raises(ValueError, match="ratios between blocks that change in all runs or in none"):
+            nl.ensemble(U, [kind(0.1), kind(CHANGING)], [X0, X0], 3)
     with pytest.raises(ValueError, match="lr has 2 rates"):
         nl.integrate(U, nl.GD({"W1": [0.1, 0.2], "rest": 0.1}), X0, 3)
 
 
 @pytest.mark.parametrize("kind", [nl.GD, nl.HeavyBall])
-def test_checks_take_constant_ratios_and_drifts_all(kind):
+def test_checks_and_drifts_take_constant_ratios(kind):
     run = nl.integrate(U, kind(CONSTANT), X0, 20, record_params=True, backend="reference")
     assert nl.check(U, run.params, dynamics=kind(CONSTANT)).ok
     assert nl.check(U, run.params, dynamics=kind({**CONSTANT, "b1": 0.51 * WARM_UP})).verdict == "broken"
-    with pytest.raises(ValueError, match="lr must keep the ratios between blocks for a check"):
-        nl.check(U, run.params, dynamics=kind(CHANGING))
     for rates in (CONSTANT, CHANGING):
         law = nl.drift(U, kind(rates, weight_decay=0.1), X0, 40)["scaling:1"]
         np.testing.assert_allclose(law.change, sum(law.parts.values()), rtol=0, atol=1e3 * EPS)
+
+
+@pytest.mark.parametrize("kind", [nl.GD, nl.HeavyBall])
+def test_checks_take_ratios_that_change(kind):
+    """From positions; the controls: one rate of one block, the step before a row, a gradient, and what a rate of zero must not move."""
+    algorithm, options = kind(CHANGING, weight_decay=0.1), {"record_params": True, "backend": "reference"}
+    run = nl.integrate(U, algorithm, X0, 40, **options)
+    full = {k: np.broadcast_to([r(i) for i in range(STEPS)] if callable(r) else r, STEPS) for k, r in CHANGING.items()}
+    report = nl.check(U, run.params, dynamics=algorithm)
+    assert report.ok, str(report)
+    assert report.motion["W1"].tally.n == 40 - (1 if kind is nl.GD else 2)  # W1 begins at a rate of 0
+    watch = nl.Monitor(U, kind(full, weight_decay=0.1))
+    for row in run.params:
+        watch.step(row)
+    assert watch.report().ok
+    late = nl.check(U, run.params[10:], run.t[10:], kind(full, weight_decay=0.1))
+    assert late.ok
+    assert (
+        nl.check(U, run.params[10:], run.t[10:], kind({**full, "b1": full["W2"]}, weight_decay=0.1)).verdict == "broken"
+    )
+    wrong = full["W2"].copy()
+    wrong[20] *= 1 + 1e-9
+    report = nl.check(U, run.params, dynamics=kind({**full, "W2": wrong}, weight_decay=0.1))
+    assert report.verdict == report.motion["W2"].verdict == "broken"
+    noisy = nl.integrate(U, algorithm, X0, 40, batch_size=5, rng=0, **options)
+    assert nl.check(U, noisy.params, dynamics=algorithm, minibatches=True).ok
+    assert nl.check(U, noisy.params, dynamics=kind(FALLING, weight_decay=0.1), minibatches=True).verdict == "broken"
+    moved = run.params.copy()
+    moved[1:, 0] += 1e-9  # W1 in its first step
+    assert nl.check(U, moved, dynamics=algorithm).motion["W1"].verdict == "broken"
+    with pytest.raises(ValueError, match="every must be 1 with HeavyBall"):
+        nl.check(U, run.params[::2], dynamics=algorithm, every=2)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [nl.Adam(CHANGING, weight_decay=0.1), nl.Nesterov(CHANGING), nl.SAM(nl.GD(CHANGING), 0.1)],
+    ids=["Adam", "Nesterov", "SAM"],
+)
+def test_checks_of_optimisers_take_ratios_that_change(algorithm):
+    """With what it keeps, stepped by the rule that tests/test_adam.py and others compare with PyTorch's; the control: another schedule of a block."""
+    rows, averages = [X0], [0 * X0]
+    for k in range(1, 31):
+        run = nl.integrate(U, algorithm, X0, k, backend="reference")
+        rows.append(run.x)
+        averages.append(-run.v)
+    kept = {"exp_avg": averages} if isinstance(algorithm, nl.Adam) else {}
+    assert nl.check(U, rows, dynamics=algorithm, **kept).ok
+    claimed = dataclasses.replace(algorithm, lr={**CHANGING, "W2": 0.03})
+    assert nl.check(U, rows, dynamics=claimed, **kept).verdict == "broken"

@@ -17,6 +17,9 @@ ALL = [
     nl.SGLD(0.05, 1e-7, clip=0.3),
     nl.SGLD(np.linspace(0.05, 0.03, STEPS), 1e-7, weight_decay=0.1),
     nl.BAOAB(0.02, 1e-7, 1.0, 2.0, weight_decay=0.1),
+    nl.BAOAB(np.linspace(0.02, 0.01, STEPS), 1e-7, 1.0, 2.0),
+    nl.SGLD({"W1": 0.05, "b2": 0.02, "rest": 0.03}, 1e-7),
+    nl.BAOAB({"W1": 0.02, "b2": 0.01, "rest": 0.015}, 1e-7, weight_decay={"W2": 0.1}),
 ]
 each = pytest.mark.parametrize("algorithm", ALL, ids=str)
 
@@ -26,6 +29,12 @@ def recorded(algorithm, V=U, **options):
     options = {"rng": 0, "laws": None, "backend": "reference", **options}
     run = nl.integrate(V, algorithm, X0, STEPS, record_params=True, **options)
     return run, run.specification["arguments"]["batch_key"]
+
+
+def scaled(algorithm, factor):
+    """Return its rates times a factor."""
+    lr = algorithm.specification()["lr"]
+    return {k: factor * rate for k, rate in lr.items()} if isinstance(lr, dict) else factor * np.array(lr)
 
 
 def spoilt(x):
@@ -54,18 +63,18 @@ def test_with_its_key_a_run_is_checked_to_round_off(algorithm):
 def test_what_is_wrong_is_named_where_the_key_is_known(algorithm):
     run, key = recorded(algorithm)
     hot = dataclasses.replace(algorithm, temperature=1.1e-7)
-    steep = recorded(algorithm, nl.potentials.Callable(spoilt, U.n_params))[0]
     cases = [
         (run, algorithm, key + 1, f"the noise is not that of noise_key={key + 1}"),
         (run, hot, key, "the noise is that of a temperature of 1e-07, where 1.1e-07 is declared"),
     ]
-    if algorithm.clip is None:
+    if algorithm.clip is None and not algorithm.has_blocks:
+        steep = recorded(algorithm, nl.potentials.Callable(spoilt, U.n_params))[0]
         cases.append((steep, algorithm, key, "every block moves 1.1 times as far as U asks"))
     for rows, claimed, of_key, words in cases:
         report = nl.check(U, rows.params, dynamics=claimed, noise_key=of_key)
         assert report.verdict == "broken"
         assert words in report.findings[0]
-    slow = dataclasses.replace(algorithm, lr=0.999 * np.array(algorithm.rates or algorithm.lr))
+    slow = dataclasses.replace(algorithm, lr=scaled(algorithm, 0.999))
     assert nl.check(U, run.params, dynamics=slow, noise_key=key).verdict == "broken"
 
 
@@ -83,7 +92,7 @@ def test_without_the_key_verdicts_are_by_chance(algorithm):
     assert hot.motion["W1"].verdict == hot.laws["scaling:1"].verdict == "holds"
     assert "where 2e-07 is declared" in hot.findings[0]
     assert str(streamed(U, algorithm, run.params)) == str(report)
-    if algorithm.clip is not None:
+    if algorithm.clip is not None or algorithm.has_blocks:
         return
     steep = recorded(algorithm, nl.potentials.Callable(spoilt, U.n_params))[0]
     report = nl.check(U, steep.params, dynamics=algorithm)
@@ -138,6 +147,21 @@ def test_minibatches():
     assert "follows from positions and gradients" in str(inert.limits)
 
 
+def test_rates_by_block_are_told_from_one_rate():
+    """With the key and without; nothing is said by chance of blocks that do not move."""
+    run, key = recorded(ALL[4])
+    for options in ({}, {"noise_key": key}):
+        assert nl.check(U, run.params, dynamics=nl.SGLD(0.05, 1e-7), **options).verdict == "broken"
+    frozen = nl.SGLD({"W1": 0, "rest": 0.03}, 1e-7)
+    run, key = recorded(frozen)
+    report = nl.check(U, run.params, dynamics=frozen, noise_key=key)
+    assert {row.verdict for row in [*report.laws.values(), report.motion["W2"]]} == {"holds"}
+    run.params[7:, :3] += 1e-9
+    assert nl.check(U, run.params, dynamics=frozen, noise_key=key).motion["W1"].verdict == "broken"
+    with pytest.raises(ValueError, match="noise_key must be given with SGLD"):
+        nl.check(U, run.params, dynamics=frozen)
+
+
 def test_sums_are_within_their_bound_as_often_as_promised(monkeypatch):
     """At a level of 1/2 a report of right steps is broken in fewer than half of the cases; that of others in all."""
     monkeypatch.setattr(noise, "FALSE_ALARM", 0.5)
@@ -174,8 +198,11 @@ def test_noise_that_hides_gradients_is_not_decidable_and_no_noise_needs_no_key()
     "settings",
     [
         'name = "SGLD"\nlr = 0.05\ntemperature = 1e-3',
-        'name = "BAOAB"\nlr = 0.05\ntemperature = 1e-3',
+        'name = "BAOAB"\nlr = { schedule = "cosine", peak = 0.05, warm_up = 5 }\ntemperature = 1e-3',
+        'name = "SGLD"\nlr = { W1 = 0.05, rest = 0.02 }\ntemperature = 1e-3',
         'name = "ProjectedGD"\nlr = { schedule = "cosine", peak = 0.05, warm_up = 5 }',
+        'name = "ProjectedGD"\nlr = { W1 = 0.05, rest = 0.02 }',
+        'name = "ImplicitMidpoint"\ndynamics = "ND"\nlr = { schedule = "cosine", peak = 0.05 }',
         'name = "GD"\nlr = { schedule = "linear", peak = 0.05 }',
         'name = "HeavyBall"\nlr = { W1 = 0.05, rest = 0.02 }\nsam = 0.0',
     ],

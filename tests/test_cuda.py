@@ -36,13 +36,15 @@ OPTIMISERS = [
 ]  # fmt: skip
 INTEGRATORS = [
     nl.Yoshida(1e-3, weight_decay=0.1), nl.Yoshida(1e-3, 6, gamma=0.3, alpha=1.0), nl.RK4(0.01, weight_decay=0.1),
-    nl.ProjectedGD(0.01, weight_decay=0.1), nl.ImplicitMidpoint(0.01, iterations=3, weight_decay=0.1), nl.ImplicitMidpoint(1e-3, "ND", 3, weight_decay=0.1),
+    nl.ProjectedGD(0.01, weight_decay=0.1), nl.ProjectedGD({"W1": 0.01, "rest": 0.005}), nl.ImplicitMidpoint(0.01, iterations=3, weight_decay=0.1), nl.ImplicitMidpoint(1e-3, "ND", 3, weight_decay=0.1),
 ]  # fmt: skip
 BLOCKS = {"lr": {"W1": 0.01, "rest": 0.005}, "weight_decay": {"b2": 0.1}}
 SETTINGS = [
     nl.GD(**BLOCKS, clip=0.05), nl.NAGD(**BLOCKS), nl.Adam(**BLOCKS), nl.HeavyBall(0.005, weight_decay=0.1, grad_accumulation=2),
     nl.SAM(nl.GD(0.005, weight_decay=0.1)), nl.SAM(nl.Lion(0.005)), nl.ConformalLeapfrog([1e-3, 0.0, 2e-3], mass=2.0, gamma=0.3, alpha=2.0),
     nl.NAGD([1e-3, 2e-3, 3e-3]), nl.Yoshida({"W1": 0.01, "rest": 0.005}), nl.Muon(**BLOCKS), nl.SAM(nl.Muon(0.005, nesterov=False, weight_decay=0.1)),
+    nl.SGLD(**BLOCKS, temperature=0.1), nl.BAOAB({"W1": [2e-3, 0.0, 4e-3], "rest": [1e-3, 0.0, 2e-3]}, 0.1, 0.3, 2.0),
+    nl.ImplicitMidpoint([1e-3, 0.0, 2e-3], "ND", 3), nl.ImplicitMidpoint(0.01, iterations=3, grad_accumulation=2),
 ]  # fmt: skip
 ACTIVATIONS = [
     "linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(2)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.3)", "tanh",
@@ -184,9 +186,9 @@ def test_optimisers_are_the_cpus(algorithm, spread, monkeypatch):
 @here
 @pytest.mark.parametrize("algorithm", SETTINGS, ids=lambda a: f"{type(a).__name__}-{SETTINGS.index(a)}")
 def test_settings_of_a_step_are_the_cpus(algorithm, monkeypatch):
-    """Rates and decays by block, gradients uphill, accumulated ones, schedules of second-order methods, matrices; two of them spread."""
+    """Rates and decays by block, gradients uphill, accumulated ones, schedules of second-order methods, matrices, noise, iterations; three of them spread."""
     number = SETTINGS.index(algorithm)
-    monkeypatch.setattr(device, "SPREAD_FROM", 0 if number in (4, 10) else 1e12)
+    monkeypatch.setattr(device, "SPREAD_FROM", 0 if number in (4, 10, 11) else 1e12)
     _, U, x = problem("swish", "nll", widths=(2, 3, 3), n=5)
     assert_equal_runs(*both(U, algorithm, x, peer="reference", batch_size=None if number in (0, 7) else 2, rng=3), n=5)
 

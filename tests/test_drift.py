@@ -49,6 +49,11 @@ CASES = [
     nl.SAM(nl.Adam(0.003), 0.2),
     nl.ProjectedGD(WARM_UP, weight_decay=DECAY),
     nl.SAM(nl.ProjectedGD(0.02, clip=0.5), 0.2),
+    nl.ProjectedGD(BY_BLOCK, weight_decay={"W2": DECAY}),
+    nl.SGLD(BY_BLOCK, 0.01, weight_decay=DECAY),
+    nl.BAOAB({"W2": 1e-3 * (1 + WARM_UP), "rest": 2e-3 * (1 + WARM_UP)}, 0.01, weight_decay={"W2": DECAY}),
+    nl.ImplicitMidpoint(WARM_UP, weight_decay=DECAY),
+    nl.ImplicitMidpoint(0.01 * (1 + WARM_UP), "ND", weight_decay=DECAY),
     SymplecticEuler(1e-3, weight_decay=DECAY),  # an algorithm of one's own has a drift without another word
 ]
 AVERAGED = (nl.Adam, nl.RMSProp, nl.AdaGrad, nl.Lion, nl.Muon, nl.SignGD, nl.ExponentiatedGradient, nl.SteepestDescent)
@@ -82,15 +87,17 @@ def test_parts_add_up_to_the_whole(algorithm, batch_size):
     law = run["scaling:1"]
     is_present = {name: np.abs(part).max() > 1e3 * bound(run) for name, part in law.parts.items()}
     assert is_present["lr"]
-    assert is_present["noise"] == (batch_size is not None or algorithm.has_noise)
+    # of a step without decay and velocity the implicit midpoint keeps Q, whatever the samples are
+    assert is_present["noise"] == (algorithm.has_noise or (batch_size is not None and not algorithm.is_implicit))
     assert is_present["decay"] == (algorithm.weight_decay > 0)
     # a velocity that carries nothing over leaves nothing to momentum, though that is measured and not left out
-    forgets = isinstance(
-        algorithm, nl.GD | nl.RMSProp | nl.AdaGrad | nl.SGLD | nl.SteepestDescent
-    ) or algorithm == nl.SignGD(0.003)
+    forgets = isinstance(algorithm, nl.GD | nl.RMSProp | nl.AdaGrad | nl.SGLD | nl.SteepestDescent) or algorithm in (
+        nl.SignGD(0.003),
+        nl.ImplicitMidpoint(WARM_UP, weight_decay=DECAY),
+    )
     assert is_present["momentum"] == (not forgets)
     # a step along the gradient at x is orthogonal to g(x); a preconditioned one, or one along the gradient of another point, is not
-    assert is_present["direction"] == (isinstance(algorithm, AVERAGED) or algorithm.sam > 0)
+    assert is_present["direction"] == (isinstance(algorithm, AVERAGED) or algorithm.sam > 0 or algorithm.is_implicit)
     assert is_present["projection"] == algorithm.projects
     for name in (name for name, seen in is_present.items() if seen):  # the control: none can be left out
         others = sum(part for other, part in law.parts.items() if other != name)

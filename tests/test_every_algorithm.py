@@ -35,7 +35,8 @@ GROUPS = {
     "clipped": CLIPPED,
     "accumulated": ACCUMULATED,
     "uphill": UPHILL,
-    "schedule": [kind(warm_up(lr), weight_decay=0.1) for kind, lr in ((nl.GD, 0.05), (nl.Adam, 0.01), (nl.NAGD, 0.01))],
+    "schedule": [kind(warm_up(lr), weight_decay=0.1) for kind, lr in ((nl.GD, 0.05), (nl.Adam, 0.01), (nl.NAGD, 0.01))]
+    + [nl.ImplicitMidpoint(warm_up(0.01), "ND", 4, weight_decay=0.1)],
     "schedules by block": [kind(CHANGING, weight_decay=0.1) for kind in (nl.GD, nl.HeavyBall, nl.Nesterov, nl.Adam)],
     "uphill by block": UPHILL_BY_BLOCK,
 }
@@ -45,7 +46,7 @@ each = pytest.mark.parametrize("algorithm", EVERY.values(), ids=EVERY)
 
 def options(algorithm, **more):
     start = {"t0": 1.0} if algorithm.singular_start else {}
-    return {"batch_size": None if algorithm.is_implicit else 5, "rng": 0, **start, **more}
+    return {"batch_size": 5, "rng": 0, **start, **more}
 
 
 @pytest.mark.needs_jit
@@ -109,7 +110,9 @@ def toml(value):
 OF_EACH_KIND = {type(a).__name__: a for a in [*BLOCKS, *MUON, *INTEGRATORS, *NOISY[1::3], *OPTIMISERS]}
 
 
-@pytest.mark.parametrize("algorithm", [*OF_EACH_KIND.values(), *BLOCKS[:1], *CLIPPED[:1], *UPHILL[-1:]], ids=str)
+@pytest.mark.parametrize(
+    "algorithm", [*OF_EACH_KIND.values(), BLOCKS[0], BLOCKS[12], *CLIPPED[:1], *UPHILL[-1:]], ids=str
+)
 def test_a_configuration_names_it(algorithm, tmp_path, capsys):
     algorithm = nl.integrate(U, algorithm, X0, 9, backend="reference", **options(algorithm)).specification["algorithm"]
     lines = [f"{key} = {toml(value)}" for key, value in algorithm.items() if value is not None]

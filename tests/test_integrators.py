@@ -9,6 +9,7 @@ from problems import BACKENDS, EPS, problem, streamed, verdicts
 from scipy.optimize import root
 
 import noetherlite as nl
+from noetherlite._kernels import pointwise
 from noetherlite._motion import runge_kutta
 from noetherlite._motion.yoshida import WEIGHTS
 
@@ -98,13 +99,13 @@ def test_weights_satisfy_the_order_conditions():
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("algorithm", INTEGRATORS, ids=str)
 def test_the_exact_law_holds_over_ten_thousand_steps(algorithm):
-    batch = None if algorithm.is_implicit else 5
     small = type(algorithm)(**{**settings(algorithm), "lr": algorithm.lr / 10})
-    run = nl.integrate(U, small, X0, 10_000, record_every=1000, batch_size=batch, rng=0, **start(algorithm))
-    assert np.ptp(run.loss) > 1e-2 * run.loss[0]
-    assert verdicts(run) == {"holds"}
-    for law in run.laws.values():
-        assert np.abs(law.discrete_residual).max() <= law.tolerance.max()
+    for batch in (5, None) if algorithm.is_implicit else (5,):
+        run = nl.integrate(U, small, X0, 10_000, record_every=1000, batch_size=batch, rng=0, **start(algorithm))
+        assert np.ptp(run.loss) > 1e-2 * run.loss[0]
+        assert verdicts(run) == {"holds"}
+        for law in run.laws.values():
+            assert np.abs(law.discrete_residual).max() <= law.tolerance.max()
 
 
 def settings(algorithm):
@@ -157,6 +158,45 @@ def test_projected_descent_stays_on_the_levels_of_scalings_at_the_loss_of_descen
     one = [nl.integrate(U, kind(0.1), X0, 1, backend=backend) for kind in (nl.ProjectedGD, nl.GD)]
     assert abs(one[0].loss[1] - one[1].loss[1]) <= 8 * EPS * one[0].loss[1]
     assert np.abs(one[0].x - one[1].x).max() > 1e-6
+
+
+BLOCKS = {"W1": 0.02, "b2": 0.03, "rest": 0.05}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rates_by_block_are_a_metric_of_the_levels(backend):
+    """By hand: Q with the weights of each block over its share of the rate. The control is the Q without."""
+    algorithm = nl.ProjectedGD(BLOCKS, weight_decay={"W2": 0.1})
+    run, descent = (
+        nl.integrate(U, a, X0, 50, backend=backend) for a in (algorithm, nl.GD(BLOCKS, weight_decay={"W2": 0.1}))
+    )
+
+    def levels(x, shares):
+        W1, b1, W2, b2, W3, beta = (NET.unpack(x).get(k) for k in ("W1", "b1", "W2", "b2", "W3", "beta1"))
+        own = 0 if beta is None else beta**2
+        first = (W1**2).sum(1) / shares["W1"] + b1**2 - (W2**2).sum(0) - own
+        return 0.5 * first, 0.5 * ((W2**2).sum(1) + b2**2 / shares["b2"] - (W3**2).sum(0))
+
+    shares = {"W1": 0.4, "b2": 0.6}
+    for k in (0, 1):
+        at_start, at_end, unprojected = (levels(x, shares)[k] for x in (X0, run.x, descent.x))
+        law = run.laws[f"scaling:{k + 1}"]
+        np.testing.assert_allclose(
+            law.quantity[[0, -1]], [at_start, at_end], rtol=0, atol=64 * EPS * abs(at_start).max()
+        )
+        np.testing.assert_allclose(at_end, at_start, rtol=0, atol=64 * EPS * np.abs(at_start).max())
+        assert np.abs(unprojected - at_start).max() > 1e-4
+        without = [levels(x, {"W1": 1.0, "b2": 1.0})[k] for x in (X0, run.x)]
+        assert np.abs(without[1] - without[0]).max() > 1e-4
+    assert {law.verdict for law in run.laws.values()} == {"holds"}
+    one = [nl.integrate(U, kind(BLOCKS), X0, 1, backend=backend) for kind in (nl.ProjectedGD, nl.GD)]
+    assert abs(one[0].loss[1] - one[1].loss[1]) <= 8 * EPS * one[0].loss[1]
+    frozen = nl.integrate(U, nl.ProjectedGD({"W1": 0, "rest": 0.05}), X0, 50, backend=backend)
+    assert np.array_equal(
+        NET.unpack(frozen.x)["W1"], NET.unpack(X0)["W1"]
+    )  # as a projection onto scaling:1 would not leave it
+    assert "scaling:1" not in frozen.laws
+    assert frozen.laws["scaling:2"].largest("residual") <= 64 * EPS * np.abs(frozen.laws["scaling:2"].quantity).max()
 
 
 def test_a_neuron_that_cannot_reach_its_level_is_left_alone():
@@ -250,6 +290,45 @@ def test_a_schedule_changes_the_step():
             for lr, y in zip((0.05, 0.1), run.params, strict=False)
         ]
         assert np.array_equal(run.params[1:], x)
+    run, x, v = nl.integrate(U, nl.ImplicitMidpoint([0.01, 0.02], "ND"), X0, 2, backend="reference"), X0, 0 * X0
+    for lr in (0.01, 0.02):
+        one = nl.integrate(U, nl.ImplicitMidpoint(lr, "ND"), x, 1, velocity=v, backend="reference")
+        x, v = one.x, one.v
+    assert np.array_equal(run.x, x)
+    assert np.array_equal(run.v, v)
+    assert run.t[-1] == np.sqrt(0.01) + np.sqrt(0.02)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("accumulated", [1, 2])
+@pytest.mark.parametrize("dynamics", ["GF", "ND"])
+def test_all_iterations_of_a_step_take_the_same_minibatch(dynamics, accumulated, backend):
+    """A step with a minibatch is one with all samples of the potential that has these alone; the control are other minibatches."""
+    algorithm = nl.ImplicitMidpoint(0.01 if dynamics == "ND" else 0.05, dynamics, 8, grad_accumulation=accumulated)
+    single, size = dataclasses.replace(algorithm, grad_accumulation=1), 5 if accumulated == 1 else 3
+    options = {"batch_size": size, "rng": 0, "record_params": True, "backend": backend}
+    run = nl.integrate(U, algorithm, X0, STEPS, velocity=velocity(algorithm), **options)
+    assert run.n_gradients == accumulated * (1 + 8 * STEPS)
+    key, order, drawn = np.uint64(run.specification["arguments"]["batch_key"]), np.arange(12), []
+    while len(drawn) < accumulated * STEPS:
+        pointwise.shuffle(key, len(drawn) // (12 // size), order)
+        drawn += list(order[: 12 // size * size].reshape(-1, size).copy())
+    batches = [np.concatenate(drawn[k * accumulated : (k + 1) * accumulated]) for k in range(STEPS)]
+    x, v, laws = X0, velocity(algorithm), {"laws": None, "backend": "reference"}
+    for batch in batches:
+        one = nl.integrate(U.part(batch), single, x, 1, velocity=v, **laws)
+        x, v = one.x, one.v if algorithm.has_velocity else None
+    allowed = 64 * STEPS * 8 * EPS * np.abs(x).max()
+    assert np.abs(run.x - x).max() <= allowed
+    other = nl.integrate(U.part(batches[0]), single, run.params[-2], 1, **laws).x
+    assert np.abs(run.x - other).max() > 1e3 * allowed
+    if backend == "reference":
+        start_of = {"velocity": velocity(algorithm)} if algorithm.has_velocity else {}
+        assert nl.check(U, run.params, dynamics=algorithm, batches=batches, **start_of).ok
+        report = nl.check(U, run.params, dynamics=algorithm, batches=batches[::-1], **start_of)
+        assert report.verdict == report.motion["W1"].verdict == "broken"
+        if not start_of:
+            assert nl.check(U, run.params, dynamics=algorithm, minibatches=True).ok
 
 
 def test_arguments_are_named():
@@ -261,15 +340,13 @@ def test_arguments_are_named():
         nl.ImplicitMidpoint(0.1, "NAGF")
     with pytest.raises(ValueError, match="iterations=1 is out of range; expected an integer >= 2"):
         nl.ImplicitMidpoint(0.1, iterations=1)
-    with pytest.raises(ValueError, match=r"batch_size must be None for ImplicitMidpoint.*got 4"):
-        nl.integrate(U, nl.ImplicitMidpoint(0.1), X0, 1, batch_size=4)
     for laws in (None, ["scaling:1"]):
         with pytest.raises(ValueError, match=r"laws must have \[.*'scaling:2'\] too for ProjectedGD"):
             nl.integrate(U, nl.ProjectedGD(0.1), X0, 1, laws=laws)
     with pytest.raises(ValueError, match=r"laws must have \['scaling:2'\] too for ProjectedGD"):
         nl.drift(U, nl.ProjectedGD(0.1), X0, 1, laws=["scaling:1"])
-    with pytest.raises(ValueError, match="lr must be a number for ImplicitMidpoint"):
-        nl.ImplicitMidpoint([0.1, 0.2], "ND")
+    with pytest.raises(ValueError, match="lr must have schedules that keep the ratios between blocks for ProjectedGD"):
+        nl.ProjectedGD({"W1": [0.1, 0.2], "rest": 0.1})
 
 
 # --- check ---------------------------------------------------------------------------------------------------------
@@ -311,6 +388,8 @@ def test_recordings_of_projected_descent_are_checked_by_taking_the_steps_again()
         (nl.ProjectedGD(0.05, weight_decay=0.1, clip=0.3), {"lr": 0.05005}),
         (nl.ProjectedGD(np.linspace(0.05, 0.01, STEPS)), {"lr": 0.05}),
         (nl.SAM(nl.ProjectedGD(0.05), 0.1), {"sam": 0.1001}),
+        (nl.ProjectedGD({"W1": 0.02, "rest": 0.05}), {"lr": {"W1": 0.0202, "rest": 0.05}}),
+        (nl.ImplicitMidpoint(np.linspace(0.01, 0.005, STEPS), "ND", 6), {"lr": 0.01}),
     ):
         run = nl.integrate(U, algorithm, X0, STEPS // 2, record_params=True, backend="reference")
         for every in (1, 2):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from algorithms import NOISY
 from problems import EPS, problem
+from scipy.linalg import solve_discrete_lyapunov
 from scipy.stats import kstest
 
 import noetherlite as nl
@@ -109,22 +110,28 @@ def trace(shape):
 
 
 @compiled
-@pytest.mark.parametrize("batch_size", [None, 4])
-def test_the_mean_of_what_noise_makes_of_a_scaling_is_t_trace_g(batch_size):
-    """Exactly ηT tr G a step, whatever η, the potential and the minibatches are; of translations the variance is 2Tt|ξ|²."""
+@pytest.mark.parametrize(("lr", "batch_size"), [(0.01, None), (0.01, 4), ({"W2": 0.002, "rest": 0.01}, 4)], ids=str)
+def test_the_mean_of_what_noise_makes_of_a_scaling_is_t_trace_g(lr, batch_size):
+    """Exactly ηT tr G a step, whatever η, the potential and the minibatches are, and with the metric of blocks too; of translations the
+    variance is 2Tt|ξ|².
+    """
     T, steps = 0.02, 100
-    runs = nl.ensemble(
-        U, nl.SGLD(0.01, T), np.tile(X0, (E, 1)), steps, record_every=steps, batch_size=batch_size, rng=1
-    )
+    runs = nl.ensemble(U, nl.SGLD(lr, T), np.tile(X0, (E, 1)), steps, record_every=steps, batch_size=batch_size, rng=1)
     t = runs.t[0, -1]
     mean, error = mean_and_error(runs.laws["scaling:1"].source_integral[:, -1])
     want = T * t * trace((3, 4, 3))
     assert (np.abs(mean - want) < ERRORS * error).all()
-    assert np.abs(mean.sum() - 2 * want.sum()) > ERRORS * np.linalg.norm(error)  # a control: at twice the temperature
+    if lr == 0.01:  # a control: at twice the temperature
+        assert np.abs(mean.sum() - 2 * want.sum()) > ERRORS * np.linalg.norm(error)
     moved = runs.laws["translation:b"].residual[:, -1] + runs.laws["translation:b"].source_integral[:, -1]
     assert np.abs(runs.laws["translation:b"].residual).max() < 1e-13
     mean, error = mean_and_error(moved.ravel() ** 2)
     assert abs(mean - 2 * T * t * 3) < ERRORS * error
+    if not isinstance(
+        lr, float
+    ):  # a control: were the noise of W2 as large as that of the others, its Q would have 1/share of it
+        mean, error = mean_and_error(runs.laws["scaling:1"].source_integral[:, -1].sum(axis=1))
+        assert abs(mean - T * t * 4 * (4 - 3 / 0.2)) > ERRORS * error
 
 
 @compiled
@@ -195,12 +202,38 @@ def test_harmonic_positions_have_the_temperature_at_any_step():
         assert abs(mean - T / k * 4 / 3) > ERRORS * error or want == pytest.approx(T / k * 4 / 3)
 
 
+@compiled
+@pytest.mark.parametrize("algorithm", [nl.SGLD, nl.BAOAB])
+def test_masses_of_blocks_leave_the_stationary_distribution(algorithm):
+    """On a quadratic: the covariance of BAOAB is T/H, at any step; that of SGLD has its finite step, and T/H at small ones."""
+    rng, T, lr = np.random.default_rng(0), 0.3, {"W1": 0.1, "b1": 0.4}
+    line = nl.Network([1, 1], loss="mse").potential(rng.standard_normal((8, 1)) + 0.5, rng.standard_normal((8, 1)))
+    H = np.array([line.gradient(x) - line.gradient(np.zeros(2)) for x in np.eye(2)]).T
+    runs = nl.ensemble(line, algorithm(lr, T), np.zeros((1000, 2)), 200, record_every=200, laws=None, rng=2)
+    best, S = -np.linalg.solve(H, line.gradient(np.zeros(2))), np.diag([0.25, 1.0])
+
+    def stationary(noise):
+        return solve_discrete_lyapunov(np.eye(2) - 0.4 * S @ H, 2 * 0.4 * T * noise)
+
+    want = T * np.linalg.inv(H) if algorithm is nl.BAOAB else stationary(S)
+    off = runs.x - best
+    mean, error = mean_and_error(off[:, :, None] * off[:, None])
+    assert (np.abs(mean - want) < ERRORS * error).all()
+    assert (np.abs(mean - stationary(np.eye(2))) > ERRORS * error).any()  # a control: noise that knows of no blocks
+
+
 # --- without noise, and of what a run is a function -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("noisy", "still"),
-    [(nl.SGLD(0.01, 0.0), nl.GD(0.01)), (nl.BAOAB(0.01, 0.0, 0.0, 2.0), nl.ConformalLeapfrog(0.01, 2.0))],
+    [
+        (nl.SGLD(0.01, 0.0), nl.GD(0.01)),
+        (nl.BAOAB(0.01, 0.0, 0.0, 2.0), nl.ConformalLeapfrog(0.01, 2.0)),
+        (nl.SGLD({"W1": 0.005, "rest": 0.01}, 0.0), nl.GD({"W1": 0.005, "rest": 0.01})),
+        (nl.BAOAB({"W1": 0.005, "rest": 0.01}, 0.0, 0.0), nl.Leapfrog({"W1": 0.005, "rest": 0.01})),
+        (nl.BAOAB(np.linspace(0.01, 0.0, 50), 0.0, 0.0), nl.Leapfrog(np.linspace(0.01, 0.0, 50))),
+    ],
     ids=str,
 )
 def test_without_temperature_it_is_the_algorithm_without_noise(noisy, still):
@@ -208,6 +241,15 @@ def test_without_temperature_it_is_the_algorithm_without_noise(noisy, still):
     assert np.abs(runs[0].x - runs[1].x).max() <= 64 * 50 * EPS * np.abs(X0).max()
     law = runs[0].laws["scaling:1"]
     np.testing.assert_allclose(law.residual, runs[1].laws["scaling:1"].residual, rtol=0, atol=64 * 50 * EPS)
+
+
+@pytest.mark.parametrize("backend", ["reference", pytest.param("cpu", marks=compiled)])
+@pytest.mark.parametrize("kind", [nl.SGLD, nl.BAOAB])
+def test_an_ensemble_has_runs_with_and_without_blocks(kind, backend):
+    algorithms = [kind(lr, 0.1) for lr in (0.01, {"W1": 0.005, "rest": 0.01}, 0.02)]
+    runs = nl.ensemble(U, algorithms, [X0] * 3, 9, backend=backend, rng=0)
+    for e, (algorithm, key) in enumerate(zip(algorithms, np.random.default_rng(0).spawn(3), strict=True)):
+        assert np.array_equal(runs.x[e], nl.integrate(U, algorithm, X0, 9, backend=backend, rng=key).x)
 
 
 def test_baoab_is_of_second_order():
@@ -220,7 +262,7 @@ def test_baoab_is_of_second_order():
 
 
 @compiled
-@pytest.mark.parametrize("algorithm", [NOISY[0], NOISY[3]], ids=str)
+@pytest.mark.parametrize("algorithm", [NOISY[0], NOISY[3], *NOISY[5:]], ids=str)
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_a_run_is_a_function_of_its_key(algorithm, batch_size):
     options = {"batch_size": batch_size, "record_every": 4}
@@ -239,5 +281,7 @@ def test_what_is_refused():
         nl.BAOAB(0.1, mass=0.0)
     with pytest.raises(ValueError, match="input_reduction=True is not possible here"):
         nl.integrate(U, nl.SGLD(0.01), X0, 1, input_reduction=True)
+    with pytest.raises(ValueError, match="lr must have schedules that keep the ratios between blocks for BAOAB"):
+        nl.BAOAB({"W1": [0.1, 0.2], "rest": 0.1})
     run = nl.integrate(U, nl.SGLD(0.01, 0.1), X0, 5, record_params=True, backend="reference", rng=0)
     assert nl.check(U, run.params, run.t, nl.SGLD(0.01, 0.1)).verdict == "not decidable"

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .._base.types import Float64Array
+from .._base.types import Float64Array, IntArray
 from .._motion.base import Algorithm
-from .._motion.recorded import NO_RATE, clipped
+from .._motion.recorded import NO_RATE, clipped, gains
 from .._problem.blocks import blocks_of
 from .._problem.potentials import Potential
 
@@ -22,19 +22,32 @@ class Forces:
         The rates relative to the largest.
     metric : ndarray, shape (P,), or 1.0
         What the gradients that positions imply are divided by: the shares, and round-off where they are 0.
+    ratios_change : bool
+        Whether each step has shares of its own, `shares_of` the step; `shares` and `metric` are then 1.
     """
 
     def __init__(self, U: Potential, algorithm: Algorithm) -> None:
-        if algorithm.ratios_change:
-            raise ValueError(
-                f"lr must keep the ratios between blocks for a check; got {algorithm}, where they differ from step to step"
-            )
         self.algorithm, self.numbers = algorithm, algorithm.kernel(0.0, blocks_of(U))
-        self.shares: Any = self.numbers.shares if self.numbers.shares.size else 1.0
+        self.ratios_change = self.numbers.block.size > 0
+        self.shares: Any = self.numbers.shares if self.numbers.shares.size and not self.ratios_change else 1.0
         self.metric: Any = np.maximum(self.shares, NO_RATE) if self.numbers.metric else 1.0
         self._decay: Any = self.numbers.weight_decay
         if self.numbers.decays.size:
             self._decay = self.numbers.weight_decay * self.numbers.decays
+
+    def shares_of(self, step: int) -> Any:
+        """Return the shares of a step, counted from the first row."""
+        if not self.ratios_change:
+            return self.shares
+        return self.numbers.shares.reshape(self.numbers.rates.size, -1)[step, self.numbers.block]
+
+    def gains(self, steps: IntArray) -> Float64Array:
+        """Return the gain of these steps, larger where a block's share of the rate is small, in the step before too."""
+        gain = gains(self.algorithm, steps)
+        if not self.ratios_change:
+            return gain
+        least = np.maximum(self.numbers.shares.reshape(self.numbers.rates.size, -1).min(axis=1), NO_RATE)
+        return np.asarray(gain / np.minimum(least[steps], least[np.maximum(steps - 1, 0)]))
 
     def point(self, V: Potential, x: Float64Array) -> Float64Array:
         """Return the point where a step from x takes the gradient of V."""

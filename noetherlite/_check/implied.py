@@ -13,6 +13,7 @@ import numpy as np
 
 from .._base.types import Float64Array, IntArray
 from .._motion.base import Algorithm
+from .._motion.heavy_ball import HeavyBall
 from .._motion.noisy import Noisy
 from .forces import Forces
 
@@ -50,14 +51,19 @@ def implied(
     t0: float,
     velocity: Float64Array | None = None,
     noise: Float64Array | None = None,
+    first: int = 0,
 ) -> Implied:
     """Return the gradients that positions x (R, P), one row per step from time t0 on, imply.
 
     `velocity` is that of a heavy ball at the first row. Without it, a start at t0 = 0 is taken to be from rest, and a later
-    start implies no first gradient. `noise` are the normal numbers (R − 1, P) of the steps.
+    start implies no first gradient. `noise` are the normal numbers (R − 1, P) of the steps, `first` the
+    number of the first of them.
     """
     if isinstance(algorithm, Noisy) and noise is not None:
         record, points, gradient = algorithm.gradients_with(x, noise, t0, velocity)
+    elif isinstance(algorithm, HeavyBall) and forces.ratios_change:
+        shares = np.array([forces.shares_of(first + i) for i in range(len(x) - 1)]).reshape(len(x) - 1, -1)
+        record, points, gradient = algorithm.implied_gradients(x, t0, velocity, shares)
     else:
         record, points, gradient = algorithm.implied_gradients(x, t0, velocity)
     decay = forces.decay(points) * (np.asarray(forces.shares) > 0)

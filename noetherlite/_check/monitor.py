@@ -90,6 +90,7 @@ class Monitor:
             raise ValueError(
                 f"minibatches must be False with {algorithm}: where its gradients were taken depends on the samples"
             )
+        algorithm = algorithm.over(0)
         self._key = read_key(algorithm, noise_key)
         start = start_time(algorithm, t0)
         self._step = first_step(algorithm, start, float(np.finfo(np.float64).eps))

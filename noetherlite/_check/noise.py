@@ -48,18 +48,20 @@ _ALIKE = 0.2  # of sums over the steps that are 1 and ½ for noise of another ke
 class KnownNoise:
     """The noise of a run whose key is known, and how much of it the errors of a recording have."""
 
-    def __init__(self, algorithm: Noisy, key: int, first: int, n_params: int) -> None:
-        self.algorithm, self.key, self.first, self.n_params = algorithm, key, first, n_params
+    def __init__(self, forces: Forces, key: int, first: int, n_params: int) -> None:
+        assert isinstance(forces.algorithm, Noisy)
+        self.algorithm, self.key, self.first, self.n_params = forces.algorithm, key, first, n_params
+        self._root = np.sqrt(forces.shares)
         # of the errors with the noise, of the noise with itself, of the errors with themselves
         self._products = np.zeros(3)
 
     def numbers(self, row: int, steps: int) -> Float64Array:
-        """Return the normal numbers (steps, P) of the steps from a row on."""
+        """Return the noise (steps, P) of the steps from a row on: normal numbers, in a metric times √share."""
         out = np.zeros((steps, self.n_params))
         if self.algorithm.temperature > 0:
             for k, numbers in enumerate(out):
                 noise.draw(np.uint64(self.key), self.first + row + k, numbers)
-        return out
+        return np.asarray(out * self._root)
 
     def add(self, off: Float64Array, made: Float64Array) -> None:
         """Add the errors of steps, and what the noise makes of the gradients that they imply."""
@@ -173,6 +175,13 @@ class NoiseSteps:
         assert isinstance(forces.algorithm, Noisy)
         self.algorithm: Noisy = forces.algorithm
         self.forces, self.families, self.precision, self.t0, self.motion = forces, list(families), precision, t0, motion
+        root = np.broadcast_to(np.sqrt(forces.shares), (U.n_params,))
+        if not root.all():
+            raise ValueError(
+                f"noise_key must be given with {self.algorithm}, which freezes blocks: nothing is said by chance of these"
+            )
+        # in the coordinates x/√share the noise of all is alike, and the force is √share F
+        self._root, self._parts = root, blocks_of(U)
         self.n = 0  # vectors of independent numbers
         self._steps = self._read = 0
         self._blocks = [(block, _Sums()) for block in blocks_of(U)] if motion else []
@@ -207,21 +216,23 @@ class NoiseSteps:
 
     def _take(self) -> None:
         """Add the numbers that the rows imply to the sums."""
-        x, force = np.array([row.x for row in self._rows]), np.array([row.force for row in self._rows[:-1]])
-        numbers = self.forces.numbers
-        h = float(numbers.rates[self._steps]) if numbers.rates.size else numbers.h
-        self._steps += len(x) - 1
-        if h == 0:
+        x, root = np.array([row.x for row in self._rows]) / self._root, self._root
+        force = np.array([row.force for row in self._rows[:-1]]) * root
+        numbers, steps = self.forces.numbers, slice(self._steps, self._steps + len(x) - 1)
+        h = numbers.rates[steps] if numbers.rates.size else np.full(len(x) - 1, numbers.h)
+        self._steps = steps.stop
+        if not h.all():
             return
         xi, per_length, per_force = self.algorithm.implied_noise(x, force, h)
         self.n += 1
-        each = 2 * per_length * np.abs(self.precision.each(x)).sum(
+        each = 2 * per_length * np.abs(self.precision.each(x * root) / root).sum(
             axis=0
         ) + self.precision.gradient * per_force * np.abs(force).sum(axis=0)
         off = ROUND_OFF * float(np.linalg.norm(each))
         for s, sums in zip(self.families, self._laws, strict=True):
-            size = s.norm(x[0])
-            along = np.divide(s.charge(x[0], xi), size, out=np.zeros(s.shape), where=size > 0)
+            at = self._rows[0].x
+            size = self._norm(s, at)
+            along = np.divide(s.charge(at, xi / root), size, out=np.zeros(s.shape), where=size > 0)
             w = np.where(size > 0, per_force * self._rows[0].size, 0.0)
             sums.add(w, along, along**2, w, off)
         for block, sums in self._blocks:
@@ -231,6 +242,13 @@ class NoiseSteps:
             dot, shift = float(direction @ xi[part]), per_force * float(direction @ force[-1, part])
             squares = max(float(xi[part] @ xi[part]) - dot**2, 0.0)
             sums.add(per_force * length, dot, squares, shift, ROUND_OFF * float(np.linalg.norm(each[part])))
+
+    def _norm(self, s: Family, x: Float64Array) -> Any:
+        """Return |g(x)/√share| of every component."""
+        if not self.forces.numbers.shares.size:
+            return s.norm(x)
+        squares = [s.norm_within(x, slice(b.start, b.stop)) / self._root[b.start] for b in self._parts]
+        return np.sqrt(sum(square**2 for square in squares))
 
     # --- the rows of the report ---------------------------------------------------------------------------------------
 

@@ -106,7 +106,7 @@ def batch_of_row(U: Potential, value: Any, name: str, every: int, algorithm: Alg
     """Return the minibatch of a row, or with `every` > 1 those of the steps that follow it."""
     if not is_replayed(algorithm, every):
         return batch_of(U, value, name)
-    if (n := algorithm.gradients_per_step) > 1:
+    if (n := algorithm.gradients_per_step) > 1 and not algorithm.is_implicit:
         raise ValueError(
             f"{name} with every={every} is not supported for {algorithm}, which takes {'two' if n == 2 else n} gradients per step"
         )

@@ -85,9 +85,13 @@ class Replay:
         velocity: Float64Array | None,
     ) -> None:
         algorithm = forces.algorithm
+        if forces.ratios_change:
+            raise ValueError(
+                f"every must be 1 with {algorithm}, the ratios of whose rates change from step to step; got {every}"
+            )
         self.U, self.algorithm, self.precision, self.t0, self.every = U, algorithm, precision, t0, every
         self._forces = forces
-        self._levels = ScalingLevels(U) if algorithm.projects else None
+        self._levels = ScalingLevels(U, forces) if algorithm.projects else None
         self.solved = False  # whether the velocity was solved from the first rows
         self.lost: list[int] = []  # rows whose replay with the tracked velocity was not finite
         self._here = algorithm  # with the rates from the present row on
@@ -263,10 +267,11 @@ class Replay:
         total, count = np.zeros_like(x), 0
 
         forces, levels = self._forces, self._levels
+        each = self.algorithm.gradients_per_step if self.algorithm.is_implicit else 1  # of a minibatch
 
         def force(j: int, y: Float64Array) -> Float64Array:
             nonlocal total, count
-            V = self._rounding.of(None if batch is None else batch[j])  # type: ignore[index]
+            V = self._rounding.of(None if batch is None else batch[j // each])  # type: ignore[index]
             out = V.gradient(forces.point(V, y)) if np.isfinite(y).all() else np.full_like(y, np.nan)
             if rough > 0:
                 out = out + self._rng.normal(0.0, rough / np.sqrt(out.size), out.size)

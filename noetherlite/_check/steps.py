@@ -11,7 +11,7 @@ from .._base.precision import Precision
 from .._base.types import BoolArray, Float64Array
 from .._motion.base import Algorithm, Memory
 from .._motion.noisy import Noisy
-from .._motion.recorded import from_step, gains
+from .._motion.recorded import from_step
 from .._problem.blocks import Block
 from .._problem.potentials import Potential
 from .._symmetry.family import Family
@@ -89,7 +89,7 @@ class StepCheck:
             if noise_key is None and algorithm.noise_of(algorithm.dt) > 0:
                 self.noise = NoiseSteps(self.forces, U, families, precision, t0, motion)
             else:
-                self.known_noise = KnownNoise(algorithm, noise_key or 0, first, U.n_params)
+                self.known_noise = KnownNoise(self.forces, noise_key or 0, first, U.n_params)
         self._law_series = [Series() for _ in self.families]
         self._motion_series: list[tuple[Block, Series, MotionSums, list[int]]] = [
             (block, Series(), MotionSums.empty(block), []) for block in (blocks_of(U) if motion else ())
@@ -153,7 +153,7 @@ class StepCheck:
         algorithm = from_step(self.algorithm, low)
         velocity, known = self.velocity if low == 0 else None, self.known_noise
         numbers = known.numbers(low, len(x) - 1) if known is not None else None
-        gradients = implied(algorithm, self.forces, x, t, velocity, numbers)
+        gradients = implied(algorithm, self.forces, x, t, velocity, numbers, low)
         new = gradients.record + low > self._last_step
         record, points, recorded = gradients.record[new] + low, gradients.points[new], gradients.gradient[new]
         expected = None
@@ -173,7 +173,7 @@ class StepCheck:
             still = None if velocity is None else 0 * velocity
             made = implied(algorithm, self.forces, 0 * x, t, still, numbers).gradient[new]
             known.add(recorded - expected, made)
-        noise = gains(self.algorithm, record) * size + p.gradient * np.linalg.norm(recorded, axis=1)
+        noise = self.forces.gains(record) * size + p.gradient * np.linalg.norm(recorded, axis=1)
         times: Float64Array = np.asarray(self.algorithm.times(self.t0, record), np.float64)
         return Steps(record, times, points, recorded, expected, ROUND_OFF * noise)
 
@@ -264,7 +264,7 @@ class StepCheck:
             return steps.noise
         size = p.of(block.name) * np.linalg.norm(steps.points[:, block.start : block.stop], axis=1)
         return np.asarray(
-            steps.noise + ROUND_OFF * gains(self.algorithm, self.every * steps.record) * (size - p.length(steps.points))
+            steps.noise + ROUND_OFF * self.forces.gains(self.every * steps.record) * (size - p.length(steps.points))
         )
 
     def _explain(self, steps: Steps, laws: list[_Law], k: int, x: Float64Array, low: int) -> None:

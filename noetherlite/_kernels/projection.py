@@ -17,12 +17,12 @@ _SMALL = 1e-9  # a Newton step after which the next one is below round-off
 
 
 @merged
-def _squares(x, start, n, stride):
-    """Σ x_i² of n entries from `start` on."""
+def _squares(x, shares, start, n, stride):
+    """Σ x_i² of n entries of a block from `start` on, over the block's share of the rate where blocks have shares."""
     total = 0.0
     for i in range(start, start + n * stride, stride):
         total += np.float64(x[i]) * x[i]
-    return total
+    return total / shares[start] if shares.size > 0 else total
 
 
 @merged
@@ -47,12 +47,12 @@ def exponent(A, B, C, p, level):
 
 
 @merged
-def to_level(at, p, i, level, x):
+def to_level(at, p, i, level, x, shares):
     """Scale neuron i to the charge `level`, and return |s| of (w, b, u, β) ↦ (e^s w, e^s b, e^{−ps} u, e^{−s} β)."""
-    incoming, outgoing = _squares(x, at.W + i * at.m, at.m, 1), _squares(x, at.U + i, at.q, at.n)
+    incoming, outgoing = _squares(x, shares, at.W + i * at.m, at.m, 1), _squares(x, shares, at.U + i, at.q, at.n)
     if at.bias >= 0:
-        incoming += np.float64(x[at.bias + i]) * x[at.bias + i]
-    own = np.float64(x[at.beta + i]) * x[at.beta + i] if at.beta >= 0 else 0.0
+        incoming += _squares(x, shares, at.bias + i, 1, 1)
+    own = _squares(x, shares, at.beta + i, 1, 1) if at.beta >= 0 else 0.0
     s = exponent(incoming, outgoing, own, p, level)
     grow = math.exp(s)
     _scale(x, at.W + i * at.m, at.m, 1, grow)
@@ -65,8 +65,11 @@ def to_level(at, p, i, level, x):
 
 
 @merged
-def project(laws, x, levels):
-    """Scale all neurons whose scaling laws are in the table to the charges `levels` (K,), layer after layer until all have them."""
+def project(laws, x, levels, shares):
+    """Scale all neurons whose scaling laws are in the table to the charges `levels` (K,), layer after layer until all have them.
+
+    With `shares` (P,) of the rate the charges are those of the metric that these make.
+    """
     enough = 2e-7 if x.itemsize == 4 else 4e-16
     for _ in range(SWEEPS):
         largest = 0.0
@@ -74,6 +77,6 @@ def project(laws, x, levels):
             if laws.kind[l] == layout.SCALING:
                 at, p = block(laws, l), np.float64(laws.degree[l])
                 for i in range(at.n):
-                    largest = max(largest, to_level(at, p, i, levels[laws.start[l] + i], x))
+                    largest = max(largest, to_level(at, p, i, levels[laws.start[l] + i], x, shares))
         if not largest > enough:
             break

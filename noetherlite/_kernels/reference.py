@@ -222,9 +222,11 @@ class Run:
         """Return B(a, b) of every law."""
         return pair(self.laws, a, self.weighed(b))
 
-    def take_gradient(self, x: A) -> None:
-        """Set the gradient to ∇U(x) + λx, and the loss to U(x), of the samples that are due."""
+    def take_gradient(self, x: A, again: bool = False) -> None:
+        """Set the gradient to ∇U(x) + λx, and the loss to U(x), of the samples that are due, or `again` of the last ones."""
         s, a = self.state, self.algorithm
+        if again and not self.full:
+            self._go_back(a.accumulated)
         samples = [self._due() for _ in range(1 if self.full else a.accumulated)]
         gradient = self._mean_gradient(x, samples)
         if a.ascent:
@@ -248,8 +250,18 @@ class Run:
         return gradients[0] if len(gradients) == 1 else np.mean(gradients, axis=0)
 
     def draw_noise(self) -> None:
-        """Set y to the normal numbers of the step."""
+        """Set y to the normal numbers of the step, in a metric times √share."""
         noise.draw(self.batches.key, int(self.state.counts[STEPS_DONE]), self.state.y)
+        if self.algorithm.metric:
+            self.state.y[:] *= np.sqrt(self.algorithm.shares)
+
+    def _go_back(self, n: int) -> None:
+        """Return to the minibatch that was due n minibatches ago."""
+        batches, counts = self.batches, self.state.counts
+        per_epoch, before = batches.order.size // batches.size, int(counts[EVALUATIONS])
+        counts[EVALUATIONS] -= n
+        if (epoch := (before - n) // per_epoch) != before // per_epoch:
+            pointwise.shuffle(batches.key, epoch, batches.order)
 
     def _due(self) -> Any:
         """Return the samples of the gradient that is due, which then is no longer."""

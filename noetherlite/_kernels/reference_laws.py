@@ -50,19 +50,25 @@ def translation(laws: layout.Laws, b: A) -> A:
     return out
 
 
-def projected(laws: layout.Laws, x: A, levels: A) -> A:
-    """Return x with the neurons of all scaling laws scaled to their charges, layer after layer until all have them."""
+def projected(laws: layout.Laws, x: A, levels: A, shares: A) -> A:
+    """Return x with the neurons of all scaling laws scaled to their charges, layer after layer until all have them.
+
+    With `shares` (P,) of the rate, which may be empty, the charges are those of the metric.
+    """
     x = x.copy()
     for _ in range(64):
         largest = 0.0
         for l in np.flatnonzero(laws.kind == layout.SCALING):
             n, W, m, bias, beta, U, q = (int(i) for i in laws.where[l, :7])
             p, of_law = float(laws.degree[l]), slice(laws.start[l], laws.start[l + 1])
-            blocks = [(x[W : W + n * m].reshape(n, m).T, 1.0), (x[U : U + q * n].reshape(q, n), -p)]
-            blocks += [(x[at : at + n][None], sign) for at, sign in ((bias, 1.0), (beta, -1.0)) if at >= 0]
-            powers = [(power, np.square(block.astype(np.float64)).sum(axis=0)) for block, power in blocks]
-            s = _exponents(powers, levels[of_law])
-            for block, power in blocks:
+            blocks = [(W, x[W : W + n * m].reshape(n, m).T, 1.0), (U, x[U : U + q * n].reshape(q, n), -p)]
+            blocks += [(at, x[at : at + n][None], sign) for at, sign in ((bias, 1.0), (beta, -1.0)) if at >= 0]
+            weights = [1 / shares[at] if shares.size else 1.0 for at, _, _ in blocks]
+            squares = [
+                w * np.square(a.astype(np.float64)).sum(axis=0) for w, (_, a, _) in zip(weights, blocks, strict=True)
+            ]
+            s = _exponents([(power, S) for S, (_, _, power) in zip(squares, blocks, strict=True)], levels[of_law])
+            for _, block, power in blocks:
                 block *= np.exp(power * s)
             largest = max(largest, float(np.abs(s).max()))
         if not largest > 2 * np.finfo(x.dtype).eps:

@@ -70,7 +70,7 @@ class Law(NamedTuple):
 class Projection(NamedTuple):
     """A change of x by all of it and the laws, as one thread makes it; runs without laws leave it out."""
 
-    rule: Callable[..., Any]  # laws, x, what the laws are measured from (K,) ↦ None
+    rule: Callable[..., Any]  # laws, x, what the laws are measured from (K,), shares of the rates (P,) or empty ↦ None
 
 
 class Orthogonalisation(NamedTuple):

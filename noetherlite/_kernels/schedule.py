@@ -169,26 +169,27 @@ class Phases:
     def __init__(self, kind: Kind, passes: Passes) -> None:
         self._kind, self.passes = kind, passes
 
-    def evaluate(self, vector: int) -> list[Row]:
-        """∇U + λx at a vector; the run ends there if U is not finite."""
-        kind, rows = self._kind, self._gradient(vector)
+    def evaluate(self, vector: int, again: bool = False) -> list[Row]:
+        """∇U + λx at a vector, `again` of the minibatches of the last evaluation; the run ends there if U is not finite."""
+        kind, n = self._kind, self._kind.accumulated
+        rows = self._gradient(vector, n if again else 0)
         if kind.ascends:
-            rows += [_row(GRADIENT_NORM), _row(ASCEND), *self._gradient(Y, again=True), _row(RETURN)]
+            rows += [_row(GRADIENT_NORM), _row(ASCEND), *self._gradient(Y, n - 1 or None), _row(RETURN)]
         rows += [_row(GRADIENT_NORM), _row(CLIP)] if kind.clips else []
         return [*rows, _row(FINISH, vector=vector), *([_row(SCALE)] if kind.metric else [])]
 
-    def _gradient(self, vector: int, again: bool = False) -> list[Row]:
-        """∇U, the mean of those of the minibatches that are due, or `again` of the last ones."""
+    def _gradient(self, vector: int, back: int | None) -> list[Row]:
+        """∇U, the mean of those of the minibatches that are due after going `back` so many; None for the one that was drawn."""
         n, rows = self._kind.accumulated, []
         for i in range(n):
-            if self._kind.minibatches and (n > 1 or not again):
-                rows.append(_row(SHUFFLE, n - 1 if again and i == 0 else 0))
+            if self._kind.minibatches and back is not None:
+                rows.append(_row(SHUFFLE, back if i == 0 else 0))
             rows += [*self.passes(BATCH, vector, G), *([_row(GATHER, i, n)] if n > 1 else [])]
         return rows
 
-    def noise(self) -> list[Row]:
-        """Normal numbers of the step in y."""
-        return [_row(NOISE, vector=Y)]
+    def noise(self, spread: Move) -> list[Row]:
+        """Normal numbers of the step in y; in a metric they are then `spread` by it."""
+        return [_row(NOISE, vector=Y), *(self.move(spread) if self._kind.metric else [])]
 
     def form(self, what: int, a: int, b: int, slot: int) -> list[Row]:
         """A form of two vectors, in the metric, if there are laws; threads do not meet after it, where there is no metric."""

@@ -11,14 +11,15 @@ import numpy as np
 
 from .._base.types import Float64Array
 from .._kernels import layout
-from .._kernels.discrete_laws import FROM_CHARGE, drag_of_step, faded, pulled
+from .._kernels.discrete_laws import FROM_CHARGE, drag_of_step, faded, pulled, rate
 from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X, Y
 from .base import Force, Gradients, Rounded, Terms
 from .dynamics import Dynamics
-from .noisy import Noisy
+from .noisy import SPREAD, Noisy
+from .recorded import intervals
 from .settings import NOT_NEGATIVE, POSITIVE
 
 
@@ -36,15 +37,16 @@ class _Middle(NamedTuple):
 
 @scalar
 def _of_half(algorithm: layout.Algorithm, step: int) -> _Half:
-    kick = 0.5 * algorithm.h / algorithm.mass
-    return _Half(0.5 * algorithm.h, kick, -kick * algorithm.weight_decay)
+    half = 0.5 * rate(algorithm, step)
+    kick = half / algorithm.mass
+    return _Half(half, kick, -kick * algorithm.weight_decay)
 
 
 @scalar
 def _of_middle(algorithm: layout.Algorithm, step: int) -> _Middle:
     drag = drag_of_step(algorithm, step)
     spread = -drag * (2.0 + drag) * algorithm.constants[0] / algorithm.mass
-    return _Middle(0.5 * algorithm.h, drag, math.sqrt(spread))
+    return _Middle(0.5 * rate(algorithm, step), drag, math.sqrt(spread))
 
 
 @scalar
@@ -104,41 +106,37 @@ LAW_OF_KICK = Law(_of_half, _law_of_kick, ("balance", "integral", "source"), _SO
 
 
 def _step(p: Phases) -> list[Row]:
-    first = [*p.pull(X), *p.move(FIRST_HALF), *p.settle(LAW_OF_FIRST_HALF), *p.noise(), *p.settle(LAW_OF_NOISE)]
+    first = [*p.pull(X), *p.move(FIRST_HALF), *p.settle(LAW_OF_FIRST_HALF), *p.noise(SPREAD), *p.settle(LAW_OF_NOISE)]
     second = [*p.move(SECOND_HALF), *p.settle(LAW_OF_DRIFT), *p.evaluate(X)]
     return [*first, *second, *p.pull(X), *p.move(KICK), *p.settle(LAW_OF_KICK)]
 
 
 def _plain(run: Run, t: float) -> None:
-    s, a = run.state, run.algorithm
-    kick, decay = 0.5 * a.h / a.mass, a.gamma * a.h / a.mass
+    s, a, h = run.state, run.algorithm, run.rate
+    kick, decay = 0.5 * h / a.mass, a.gamma * h / a.mass
     noise = math.sqrt(-math.expm1(-2 * decay) * a.constants[0] / a.mass)
     s.balance[:] -= kick * run.pull(s.x)
     s.v[:] -= kick * s.gradient
-    s.x[:] += 0.5 * a.h * s.v
-    s.balance[:] += 0.5 * a.h * run.pair(s.v, s.v)
+    s.x[:] += 0.5 * h * s.v
+    s.balance[:] += 0.5 * h * run.pair(s.v, s.v)
     run.draw_noise()
     made = noise * run.charge(s.x, s.y)
-    s.integral[:] += 0.5 * a.h * s.source
-    run.fade(t, t + a.h, s.origin, s.balance, s.integral)
+    s.integral[:] += 0.5 * h * s.source
+    run.fade(t, t + h, s.origin, s.balance, s.integral)
     s.balance[:] += made
     s.integral[:] += made
     s.v[:] = math.exp(-decay) * s.v + noise * s.y
-    s.x[:] += 0.5 * a.h * s.v
-    s.balance[:] += 0.5 * a.h * run.pair(s.v, s.v)
+    s.x[:] += 0.5 * h * s.v
+    s.balance[:] += 0.5 * h * run.pair(s.v, s.v)
     run.take_gradient(s.x)
     s.balance[:] -= kick * run.pull(s.x)
     s.v[:] -= kick * s.gradient
     s.source[:] = run.pair(s.v, s.v)
-    s.integral[:] += 0.5 * a.h * s.source
+    s.integral[:] += 0.5 * h * s.source
 
 
-METHOD = Method(
-    FROM_CHARGE,
-    (FIRST_HALF, LAW_OF_FIRST_HALF, LAW_OF_NOISE, SECOND_HALF, LAW_OF_DRIFT, KICK, LAW_OF_KICK),
-    _step,
-    _plain,
-)
+RULES = FIRST_HALF, LAW_OF_FIRST_HALF, SPREAD, LAW_OF_NOISE, SECOND_HALF, LAW_OF_DRIFT, KICK, LAW_OF_KICK
+METHOD = Method(FROM_CHARGE, RULES, _step, _plain)
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,7 +148,7 @@ class BAOAB(Noisy):
     Parameters
     ----------
     lr : float
-        h² > 0.
+        h² > 0. An array or a function of the step gives every step its own h, and its own e^{−γh/m}.
     temperature : float
         T ≥ 0. For small h the run samples e^{−(½m|ẋ|² + U)/T}, of a harmonic potential the positions at any stable h.
     gamma, mass : float
@@ -164,6 +162,9 @@ class BAOAB(Noisy):
     leapfrog. The exact law is one of μJ, μ = e^{γt/m}, with the noise √((1 − e^{−2γh/m})T/m) μ⟨g(x), ξ⟩ at the middle of a step,
     part of the `source_integral` of a record. Its expectation is 0: that of μJ is conserved for rotations, and obeys
     d/dt E[μJ] = μ E⟨Gẋ, ẋ⟩ for scalings, where E⟨Gẋ, ẋ⟩ = (T/m) tr G once velocities are in equilibrium.
+
+    With rates by block, h²/M_b, masses and frictions are mM_b and γM_b: mM dẋ = −∇U dt − γMẋ dt + √(2γTM) dW, whose positions have the same
+    distribution e^{−U/T}, and whose velocities have e^{−½m⟨ẋ, Mẋ⟩/T}. e^{−γh/m} is then that of all blocks, and J = ⟨g(x), Mẋ⟩ has the same law.
 
     Examples
     --------
@@ -196,23 +197,25 @@ class BAOAB(Noisy):
     def gradients_with(
         self, x: Float64Array, numbers: Float64Array, t0: float, velocity: Float64Array | None
     ) -> Gradients:
-        """Solve u_{k+1} = ρu_k + σξ_k − (h/m)F(x_{k+1}), where u_k is the velocity after the first kick: x_{k+1} − x_k = ½h((1 + ρ)u_k + σξ_k)."""
-        h, m = self.dt, self.mass
-        rho, made = math.exp(-self.gamma * h / m), self.noise_of(h) * numbers
+        """Solve u_{k+1} = ρ_ku_k + σ_kξ_k − ((h_k + h_{k+1})/2m)F(x_{k+1}), u_k the velocity after the first kick: x_{k+1} − x_k = ½h_k((1 + ρ_k)u_k + σ_kξ_k)."""
+        (times, idle), m = intervals(self, x), self.mass
+        h, rho = times[:, None], np.exp(-self.gamma * times[:, None] / m)
+        made = np.array([self.noise_of(float(time)) for time in times])[:, None] * numbers
         u = (2 / h * np.diff(x, axis=0) - made) / (1 + rho)
         start = np.zeros_like(x[0]) if velocity is None and t0 == 0 else velocity
-        forces = (m / h) * (rho * u[:-1] + made[:-1] - u[1:])
+        forces, known = 2 * m * (rho[:-1] * u[:-1] + made[:-1] - u[1:]) / (h[:-1] + h[1:]), ~(idle[1:] | idle[:-1])
         if start is not None:
-            forces = np.concatenate([(2 * m / h) * (start - u[:1]), forces])
-        record = np.arange(start is None, len(x) - 1)
-        return record, x[record], forces
+            forces, known = np.concatenate([(2 * m / h[0]) * (start - u[:1]), forces]), np.append(~idle[0], known)
+        record = np.arange(start is None, len(x) - 1)[known]
+        return record, x[record], forces[known]
 
-    def implied_noise(self, x: Float64Array, force: Float64Array, h: float) -> tuple[Float64Array, float, float]:
-        """Solve two steps for ξ_k + ξ_{k+1}, from which the velocity drops out."""
-        m, rho = self.mass, math.exp(-self.gamma * h / self.mass)
-        sigma = math.sqrt(2) * self.noise_of(h)
-        moved = 2 / h * ((x[2] - x[1]) - rho * (x[1] - x[0]))
-        return (moved + (1 + rho) * (h / m) * force[1]) / sigma, 2 / (h * sigma), (1 + rho) * h / (m * sigma)
+    def implied_noise(self, x: Float64Array, force: Float64Array, h: Float64Array) -> tuple[Float64Array, float, float]:
+        """Solve two steps for rσ_kξ_k + σ_{k+1}ξ_{k+1}, r = (1 + ρ_{k+1})/(1 + ρ_k), from which the velocity drops out."""
+        rho, sigma = np.exp(-self.gamma * h / self.mass), [self.noise_of(float(time)) for time in h]
+        ratio = float((1 + rho[1]) / (1 + rho[0]))
+        kick, spread = float((1 + rho[1]) * h.mean() / self.mass), math.hypot(ratio * sigma[0], sigma[1])
+        moved = 2 / h[1] * (x[2] - x[1]) - ratio * rho[0] * (2 / h[0]) * (x[1] - x[0])
+        return (moved + kick * force[1]) / spread, float(2 / (h.min() * spread)), kick / spread
 
     @property
     def gain(self) -> float:
@@ -249,9 +252,9 @@ class BAOAB(Noisy):
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
         """Return x and v after so many steps without noise."""
-        h, kick = self.dt, 0.5 * self.dt / self.mass
         at_x = force(0, x)
-        for j in range(steps):
+        for j, h in enumerate(self.step_times(steps)):
+            kick = 0.5 * h / self.mass
             v = v - kick * at_x
             x = x + 0.5 * h * v
             v = math.exp(-self.gamma * h / self.mass) * v

@@ -19,7 +19,7 @@ from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X
 from .averaged import LAW_OF_STEP
 from .base import Algorithm, Force, Gradients, Memory, Rounded, Terms
 from .dynamics import Dynamics
-from .recorded import intervals
+from .recorded import NO_RATE, intervals
 from .settings import BOOLEAN, FRACTION
 
 
@@ -210,18 +210,31 @@ class HeavyBall(Algorithm):
         """2(1 + β)/h + λ."""
         return 2 * (1 + self.momentum) / self.dt + self.weight_decay
 
-    def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
-        """Solve v_{k+1} = βv_k − F(x_k) with v_k = (x_k − x_{k−1})/h, and v_0 where it is known: zero from t = 0 on."""
+    def implied_gradients(
+        self, x: Float64Array, t0: float, velocity: Float64Array | None, shares: Float64Array | None = None
+    ) -> Gradients:
+        """Solve v_{k+1} = βv_k − F(x_k) with v_k = (x_k − x_{k−1})/h, and v_0 where it is known: zero from t = 0 on.
+
+        With `shares` (R − 1, P) of the rate in every step h is that of the coordinate. A coordinate that has none and stays
+        where it is does not tell its velocity, and the steps that need it are left out.
+        """
         start = np.zeros_like(x[0]) if velocity is None and t0 == 0 else velocity
         h, idle = intervals(self, x)
-        v = np.diff(x, axis=0) / h[:, None]
+        each = h[:, None]
+        if shares is not None:
+            each = each * np.maximum(shares, NO_RATE)
+            idle = idle | ((shares == 0) & (x[1:] == x[:-1])).any(axis=1)
+        v = np.diff(x, axis=0) / each
         if start is not None:
             v = np.concatenate([start[None], v])
         record = np.arange(start is None, x.shape[0] - 1)
         kicked = self.momentum * v[:-1] - v[1:]
         if t0 == 0 and start is not None:
             kicked[:1] /= self._first_kick
-        known = ~(idle[record] | (idle[record - 1] & (record > 0)))  # a rate of zero hides a velocity from two steps
+        remembers = self.momentum > 0
+        known = ~(
+            idle[record] | (remembers & idle[record - 1] & (record > 0))
+        )  # a rate of zero hides a velocity from two steps
         return record[known], x[record[known]], kicked[known]
 
     def walk(

@@ -138,7 +138,7 @@ def _rows_of_motion(p: Phases) -> list[Row]:
 
 
 def _plain_motion(run: Run, y: Float64Array) -> None:
-    s, h = run.state, run.algorithm.h
+    s, h = run.state, run.rate
     mean = s.v - 0.5 * h * s.gradient
     e = s.x + 0.5 * h * mean - y
     s.balance[:] += h * (run.pair(mean, mean) - run.pair(e, s.gradient) - run.pull(y))
@@ -159,14 +159,17 @@ def _method(second_order: bool, iterations: int) -> Method:
     plain_finish: Callable[[Run, Any], None] = _plain_motion if second_order else _plain_flow
 
     def rows(p: Phases) -> list[Row]:
-        return [*[row for _ in range(iterations - 1) for row in (*p.move(guess), *p.evaluate(Y))], *finish(p)]
+        return [
+            *[row for _ in range(iterations - 1) for row in (*p.move(guess), *p.evaluate(Y, again=True))],
+            *finish(p),
+        ]
 
     def plain(run: Run, t: float) -> None:
         s, h = run.state, run.rate
         y = s.x
         for _ in range(iterations - 1):
             y = s.x + 0.5 * h * (s.v - 0.5 * h * s.gradient if second_order else -s.gradient)
-            run.take_gradient(y)
+            run.take_gradient(y, again=True)
         plain_finish(run, y)
         run.take_gradient(s.x)
 
@@ -202,8 +205,8 @@ class ImplicitMidpoint(Algorithm):
     `LawRecord.residual`, which is Q(t) − Q(0), is what e has made of Q, |ΔQ| ≤ η|G||e||∇U| in a step: round-off where the solver
     converges, on kinks too. The largest |e_i| of all steps is `Trajectory.solver_residual`, and in the message. Nothing is raised
     where it is large: take smaller steps, or more iterations. From ½ηL = 1, or ¼h²L = 1, on the iteration does not converge, and
-    the rule is no longer followed; the run ends as diverged if a loss on the way is not finite. Minibatches are refused, as
-    the gradients of an iteration must be of one function.
+    the rule is no longer followed; the run ends as diverged if a loss on the way is not finite. With minibatches a step solves the equation of one of them:
+    all its iterations take the same samples, the next step the next ones.
 
     Examples
     --------
@@ -222,6 +225,7 @@ class ImplicitMidpoint(Algorithm):
 
     order = 2  #: of the motion; the laws of Q have no error
     is_implicit = True
+    takes_schedule = True
     takes_blocks = True
 
     def __post_init__(self) -> None:
@@ -243,11 +247,6 @@ class ImplicitMidpoint(Algorithm):
     @property
     def method(self) -> Method:
         return _method(self.has_velocity, self.iterations)
-
-    @property
-    def takes_schedule(self) -> bool:
-        """True of gradient flow."""
-        return not self.has_velocity
 
     @property
     def law_of(self) -> Literal["Q", "μJ"]:

@@ -17,7 +17,7 @@ from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, QUANTITY, SQUARE, G, Phases, Row, X, Y
 from .base import Force, Gradients, Rounded, Terms
 from .dynamics import GF
-from .noisy import Noisy
+from .noisy import SPREAD, Noisy
 from .recorded import intervals
 
 
@@ -76,7 +76,7 @@ DISPLACEMENT, MOVE = Move(_of_step, _displacement, ("y",)), Move(_of_step, _move
 
 
 def _step(p: Phases) -> list[Row]:
-    first = [*p.pull(X), *p.noise(), *p.settle(LAW_OF_NOISE)]
+    first = [*p.pull(X), *p.noise(SPREAD), *p.settle(LAW_OF_NOISE)]
     return [*first, *p.move(DISPLACEMENT), *p.settle(LAW_OF_STEP), *p.move(MOVE), *p.evaluate(X)]
 
 
@@ -95,7 +95,7 @@ def _plain(run: Run, t: float) -> None:
     run.take_gradient(s.x)
 
 
-METHOD = Method(FROM_QUANTITY, (LAW_OF_NOISE, DISPLACEMENT, LAW_OF_STEP, MOVE), _step, _plain)
+METHOD = Method(FROM_QUANTITY, (SPREAD, LAW_OF_NOISE, DISPLACEMENT, LAW_OF_STEP, MOVE), _step, _plain)
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,7 +105,7 @@ class SGLD(Noisy):
     Parameters
     ----------
     lr : float
-        η > 0; theirs is ε = 2η. An array or a function of the step gives every step its own.
+        η > 0; theirs is ε = 2η. An array or a function of the step gives every step its own, a mapping every block.
     temperature : float
         T ≥ 0. For small η the run samples e^{−U/T}: with U the mean over N samples of −log-likelihoods, T = 1/N is the posterior.
     weight_decay : float
@@ -120,6 +120,9 @@ class SGLD(Noisy):
     ηλ⟨g(x_k), x_k⟩ with weight decay. What noise makes of Q is the `source_integral` of a record, and its expectation is ηT tr G
     a step, exactly.
 
+    With rates by block, η_b = η/M_b, x_{k+1} = x_k − η_b∇U(x_k) + √(2η_bT) ξ_k, which samples the same e^{−U/T}; Q is that of the metric M,
+    with the same law, and the same expectation of what noise makes of it.
+
     Examples
     --------
     >>> import numpy as np, noetherlite as nl
@@ -132,7 +135,6 @@ class SGLD(Noisy):
     dynamics = GF  #: which it follows for T = 0
     order = 1
     method = METHOD
-    takes_schedule = True
     law_of = "Q"
 
     def noise_of(self, h: float) -> float:
@@ -148,10 +150,10 @@ class SGLD(Noisy):
         sigma = np.sqrt(2 * h * self.temperature)[:, None]
         return record, x[record], ((x[:-1] - x[1:] + sigma * numbers) / h[:, None])[record]
 
-    def implied_noise(self, x: Float64Array, force: Float64Array, h: float) -> tuple[Float64Array, float, float]:
+    def implied_noise(self, x: Float64Array, force: Float64Array, h: Float64Array) -> tuple[Float64Array, float, float]:
         """Solve the step for ξ_k."""
-        sigma = self.noise_of(h)
-        return (x[1] - x[0] + h * force[0]) / sigma, 1 / sigma, h / sigma
+        sigma, step = self.noise_of(float(h[0])), float(h[0])
+        return (x[1] - x[0] + step * force[0]) / sigma, 1 / sigma, step / sigma
 
     def exact_law(self, terms: Terms) -> str:
         """Return Q_{k+1} − Q_k, or ⟨g(x_k), Δ⟩ where there is no Q."""

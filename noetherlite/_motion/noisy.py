@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from .._base.types import Float64Array
+from .._kernels.discrete_laws import no_coefficients
+from .._kernels.jit import scalar
+from .._kernels.rules import Coordinate, Move
 from .base import Algorithm, Gradients, no_gradients
 from .settings import NOT_NEGATIVE
+
+
+@scalar
+def _spread(_: float, at: Coordinate) -> tuple[float, ...]:
+    """Return √share ξ, the noise in the metric M = 1/share: its covariance is M⁻¹."""
+    return (math.sqrt(at.share) * at.y,)
+
+
+SPREAD = Move(no_coefficients, _spread, ("y",), by_block=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,6 +36,8 @@ class Noisy(Algorithm, abstract=True):
     implies_gradients = False  #: noise is added to them
     implied_gradients = no_gradients
     starts_anywhere = False  #: they depend on the noise of their number
+    takes_schedule = True
+    takes_blocks = True
 
     @property
     def without_noise(self) -> Algorithm:
@@ -52,7 +67,7 @@ class Noisy(Algorithm, abstract=True):
         """Return the gradients that positions (R, P) imply together with the normal numbers (R − 1, P), as `implied_gradients`."""
 
     @abstractmethod
-    def implied_noise(self, x: Float64Array, force: Float64Array, h: float) -> tuple[Float64Array, float, float]:
+    def implied_noise(self, x: Float64Array, force: Float64Array, h: Float64Array) -> tuple[Float64Array, float, float]:
         """Return the noise that positions and gradients imply.
 
         Parameters
@@ -61,8 +76,8 @@ class Noisy(Algorithm, abstract=True):
             Positions.
         force : ndarray, shape (rows_of_noise − 1, P)
             ∇U + λx at all but the last.
-        h : float
-            Time per step.
+        h : ndarray, shape (rows_of_noise − 1,)
+            Times of the steps.
 
         Returns
         -------

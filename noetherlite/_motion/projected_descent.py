@@ -47,7 +47,7 @@ def _plain(run: Run, t: float) -> None:
     s.integral[:] -= np.where(run.symmetric, 0, h * run.charge(s.x, s.gradient))
     s.x[:] -= h * s.gradient
     before = run.quantity(s.x)
-    s.x[:] = projected(run.laws, s.x, s.origin)
+    s.x[:] = projected(run.laws, s.x, s.origin, run.algorithm.shares)
     s.balance[:] += np.where(run.symmetric, run.quantity(s.x) - before, 0)
     run.take_gradient(s.x)
 
@@ -76,6 +76,9 @@ class ProjectedGD(GD):
     of Q is g(x). λ is found by Newton's method to round-off, layer after layer, in up to 64 sweeps where layers share weights; a
     neuron whose orbit does not reach its level, as all its weights on one side are zero, is left alone.
 
+    With rates by block, η/M_b, the levels are those of the Q that the metric has, ½(λ²(M_W|w|² + M_b|b|²) − pλ^{−2p}M_U|u|² − λ^{−2}M_ββ²), which the flow
+    of these rates conserves; neurons of which a rate of 0 freezes a block are left alone.
+
     Levels are those of the scaling laws: of a linear layer the diagonal of its matrix Q, while the rest moves as in gradient
     descent; Q of translations of W_L, which scalings do not conserve, moves too. All scaling laws of a network have to be
     among the `laws` of a run, so that these never change it; where a network has none it is gradient descent.
@@ -97,7 +100,7 @@ class ProjectedGD(GD):
 
     method = METHOD
     projects = True
-    takes_blocks = False  #: the levels are those of Q without a metric
+    takes_changing_ratios = False  #: the levels are those of one metric
     is_linear = False
     implies_gradients = False  #: what a step did along the orbit is taken back
     implied_gradients = no_gradients

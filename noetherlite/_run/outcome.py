@@ -41,7 +41,16 @@ def member(runs: Runs, e: int, stopped: str) -> Member:
         status, message = "completed", f"completed {steps} steps{how}{f', {blew_up}' if blew_up else ''}"
         if runs.algorithms[e].is_implicit:
             message += f", its equations solved to {_left_by_solver(runs)[e]:.1e}"
-    return Member(status, message, int(counts[EVALUATIONS]) * (2 if runs.algorithms[e].sam else 1))
+    return Member(status, message, _gradients(runs, e))
+
+
+def _gradients(runs: Runs, e: int) -> int:
+    """Return the number of gradients of a run, of which minibatches are counted once where a step takes several of them."""
+    algorithm, evaluations = runs.algorithms[e], int(runs.state.counts[e, EVALUATIONS])
+    if algorithm.is_implicit and runs.plan.drawn < runs.plan.n_samples:
+        first = min(algorithm.grad_accumulation, evaluations)
+        return first + (evaluations - first) * algorithm.gradients_per_step
+    return evaluations * (2 if algorithm.sam else 1)
 
 
 def _left_by_solver(runs: Runs) -> Float64Array:

@@ -47,13 +47,13 @@ def start(
     record_params = checks.boolean(record_params, "record_params")
     algorithms = [algorithm.over(steps) for algorithm in algorithms]
     E, first = len(algorithms), algorithms[0]
+    if odd := [a for a in algorithms if a.ratios_change != first.ratios_change]:
+        raise ValueError(
+            f"algorithm must have ratios between blocks that change in all runs or in none; got {first} and {odd[0]}"
+        )
     if first.grad_accumulation > 1 and batch_size is None:
         raise ValueError(f"grad_accumulation={first.grad_accumulation} needs batch_size, the samples of a minibatch")
     v, begin = motion(first, x0.shape, velocity, t0)
-    if first.is_implicit and batch_size is not None:
-        raise ValueError(
-            f"batch_size must be None for {first}, whose steps solve an equation for one gradient; got {batch_size}"
-        )
     if not first.is_linear:
         if input_reduction is True:
             raise ValueError(

@@ -40,8 +40,8 @@ def _of_all(projection: Projection, dtype: str) -> Any:
     rule, number = projection.rule, np.empty(0, dtype)
 
     def of_all(algorithm_address, laws_address, state_address):
-        state = state_at(state_address, number)
-        rule(laws_at(laws_address, number), state.x, state.origin)
+        algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
+        rule(laws_at(laws_address, number), state.x, state.origin, algorithm.shares)
         return 0.0
 
     return of_all

@@ -52,7 +52,7 @@ def _of_all(projection: Projection) -> Any:
     @device
     def of_all(algorithm, step, laws, tables, run, first, stride):
         if first == 0:
-            rule(laws, run.x, run.origin)
+            rule(laws, run.x, run.origin, algorithm.shares)
 
     return of_all
 
