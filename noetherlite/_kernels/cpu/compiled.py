@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import layout, noise, pointwise, schedule
-from ..jit import compiled, inlined, merged
+from ..jit import addressed, compiled, inlined, merged
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
 from ..rules import Method
 from ..schedule import OP, VECTOR, A, B, C
@@ -54,16 +54,17 @@ class Run(NamedTuple):
     potential: Any  # the compiled functions of the potential and of `forms`
     forms: Any
     rules: Any  # those of the algorithm
-    noise: Any  # what NOISE, ATTRIBUTE and STRETCH call, if the program has them
+    noise: Any  # what NOISE, ATTRIBUTE, STRETCH and the phases of `prepare` call, if the program has them
     attribute: Any
+    prepare: Any
     stretch: Any
 
 
 @functools.lru_cache(maxsize=64)
-def addresses(kind: int, method: Method, dtype: str, with_matrices: bool) -> dict[str, Any]:
+def addresses(kind: int, by_blas: bool, method: Method, dtype: str, with_matrices: bool) -> dict[str, Any]:
     """Return the addresses of the compiled functions that a run calls by them, for a kind of potential, with or without laws of matrices."""
     return {
-        "potential": address_of_potential(kind, dtype),
+        "potential": address_of_potential(kind, dtype, by_blas),
         "forms": address_of_forms(dtype, with_matrices),
         "rules": addresses_of_rules(method, dtype),
     }
@@ -73,10 +74,11 @@ def addresses(kind: int, method: Method, dtype: str, with_matrices: bool) -> dic
 def addresses_of_rare(program: schedule.Kind, dtype: str) -> dict[str, Any]:
     """Return the addresses of what few runs need, 0 where a program does not; inside of `advance` all would compile it."""
     i, vector, rows = numba.int64, numba.typeof(np.empty(0, dtype)), schedule.program(program, schedule.whole).rows
-    ops = rows[:, OP].tolist()
+    ops, row = rows[:, OP].tolist(), numba.typeof(rows[0])
     return {
         "noise": address_of_code(noise.draw, (numba.uint64, i, vector)) if schedule.NOISE in ops else 0,
         "attribute": address_of_code(attribute, (i, i, i, i, vector)) if schedule.ATTRIBUTE in ops else 0,
+        "prepare": 0 if _PREPARED.isdisjoint(ops) else address_of_code(prepare, (row, i, i, i, i, i, vector)),
     }
 
 
@@ -175,7 +177,7 @@ class Evaluation:
         """Return U(x) and write ∇U(x), unless `gradient` is empty."""
         if self.problem.kind == layout.NETWORK:
             load_at(self._problem.address, self._samples, self._tiles.address, self._number)
-        potential = function_of(self.problem.kind)
+        potential = function_of(self.problem.kind, self.held.blas != 0)
         return float(potential(self._problem.address, self._tiles.address, 0, x, gradient))
 
 
@@ -196,14 +198,14 @@ def _is_same(a: Any, b: Any) -> bool:
 
 
 @inlined
-def draw(back, run, batches, state):
+def draw(back, problem, tiles, batches, state):
     """Go `back` minibatches, and copy the one that is due into the tiles."""
     before = pointwise.minibatch(state.counts[EVALUATIONS], batches.size, batches.order.size)[0]
     state.counts[EVALUATIONS] -= back
     epoch, first = pointwise.minibatch(state.counts[EVALUATIONS], batches.size, batches.order.size)
     if first == 0 or epoch != before:
         pointwise.shuffle(batches.key, epoch, batches.order)
-    load_at(run.problem, window(batches.order, first, batches.size), run.tiles, state.x)
+    load_at(problem, window(batches.order, first, batches.size), tiles, state.x)
 
 
 @inlined
@@ -225,6 +227,45 @@ def vector_of(state, code):
     if code == schedule.WORK:
         return state.work
     return window(state.y, 0, state.y.size if code == schedule.Y else 0)
+
+
+# Phases that few runs have: they would make `advance` take a third longer to compile.
+_PREPARED = {
+    schedule.SHUFFLE,
+    schedule.GATHER,
+    schedule.CLIP,
+    schedule.SCALE,
+    schedule.WEIGH,
+    schedule.ASCEND,
+    schedule.RETURN,
+    schedule.UNDECAYED,
+}
+
+
+@addressed
+def prepare(row, problem_address, tiles_address, algorithm_address, batches_address, state_address, x):
+    """Do a phase of `_PREPARED`: take samples for a gradient, or change one, or weigh what the laws read.
+
+    `row` (COLUMNS,) is the phase, x (P,) the state's.
+    """
+    algorithm, state = algorithm_at(algorithm_address, x), state_at(state_address, x)
+    op, a, at = row[OP], row[A], vector_of(state, row[VECTOR])
+    if op == schedule.SHUFFLE:
+        draw(a, problem_address, tiles_address, batches_at(batches_address, x), state)
+    elif op == schedule.GATHER:
+        gather(a, row[B], state)
+    elif op == schedule.CLIP:
+        clip(algorithm.clip, state.gradient)
+    elif op == schedule.SCALE:
+        multiply(algorithm.shares, state.gradient, state.gradient)
+    elif op == schedule.WEIGH:
+        weigh(algorithm, a, at, state.work)
+    elif op == schedule.ASCEND:
+        ascend(algorithm.ascent, x, state.gradient, state.y)
+    elif op == schedule.RETURN:
+        combine(1.0, state.y, -1.0, x, state.y)
+    else:
+        undecayed(algorithm, state.gradient, x, at)
 
 
 @compiled
@@ -254,23 +295,11 @@ def advance(run, x, n_steps):
             form(run.forms, run.laws, a, at, vector_of(state, row[B]), slot(state, row[C]))
         elif op == schedule.UPDATE or op == schedule.SETTLE:
             float64_at(run.rules[a], (run.algorithm, run.laws, run.state))
-        elif op == schedule.CLIP:
-            clip(algorithm.clip, state.gradient)
         elif op == schedule.FINISH:
             if algorithm.weight_decay != 0:
                 decayed(algorithm, state.gradient, 1.0, at, state.gradient)
             state.counts[EVALUATIONS] += 1
             judge(state.loss[0], state)
-        elif op == schedule.SCALE:
-            multiply(algorithm.shares, state.gradient, state.gradient)
-        elif op == schedule.WEIGH:
-            weigh(algorithm, a, at, state.work)
-        elif op == schedule.GATHER:
-            gather(a, row[B], state)
-        elif op == schedule.ASCEND:
-            ascend(algorithm.ascent, x, state.gradient, state.y)
-        elif op == schedule.RETURN:
-            combine(1.0, state.y, -1.0, x, state.y)
         elif op == schedule.COUNT:
             state.counts[STEPS_DONE] += 1
         elif op == schedule.STRETCH:
@@ -278,17 +307,15 @@ def advance(run, x, n_steps):
             n = min(n_steps - i, records.last - done, records.every - done % records.every)
             float64_at(run.stretch, (run.algorithm, run.problem, run.state, n))
             i += n - 1
-        elif op == schedule.SHUFFLE:
-            draw(a, run, batches, state)
         elif op == schedule.NOISE:
             none_at(run.noise, (batches.key, state.counts[STEPS_DONE], at))
-        elif op == schedule.UNDECAYED:
-            undecayed(algorithm, state.gradient, x, at)
         elif op == schedule.ATTRIBUTE:
             none_at(run.attribute, (run.forms, run.laws, run.algorithm, run.state, x))
         elif op == schedule.CHECK:
             judge(loss_of_all, state)
         elif op == schedule.WRITE:
             write(problem, algorithm, laws, state, records, state.loss[0] if a == schedule.BATCH else loss_of_all)
+        elif op != schedule.NORMS and op != schedule.GRADIENT_NORM:
+            none_at(run.prepare, (row, run.problem, run.tiles, run.algorithm, run.batches, run.state, x))
         r, over = pointwise.next_row(r, program, state.counts[STEPS_DONE], records.every, records.last)
         i += over

@@ -11,7 +11,7 @@ import numpy as np
 from .. import layout, schedule
 from ..discrete_laws import first_share
 from ..forms import mirrored
-from ..jit import addressed, merged
+from ..jit import addressed, inlined, merged
 from ..layout import STEPS_DONE
 from ..rules import Component, Law, Method, Move, Orthogonalisation, Projection, Rule, coordinate_of, place
 from ..schedule import CROSS, MOVED, PULL, SQUARE
@@ -48,7 +48,7 @@ def _of_all(projection: Projection, dtype: str) -> Any:
 
 
 def _over_coordinates(move: Move, dtype: str) -> Any:
-    coefficients, visit = move.coefficients, merged(coordinate_of(move))
+    coefficients, visit = move.coefficients, inlined(coordinate_of(move))
     number = np.empty(0, dtype)  # says what the parameters are
 
     def over_coordinates(algorithm_address, laws_address, state_address):
@@ -65,7 +65,7 @@ def _over_coordinates(move: Move, dtype: str) -> Any:
 
 
 def _over_others(move: Move, dtype: str) -> Any:
-    coefficients, visit = move.coefficients, merged(coordinate_of(move))
+    coefficients, visit = move.coefficients, inlined(coordinate_of(move))
     number = np.empty(0, dtype)
 
     def over_others(algorithm_address, laws_address, state_address):
