@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,8 +13,7 @@ from typing import Any, NamedTuple
 import numba
 from numba.core import event
 
-from .._base import checks
-from .._base.types import Array
+from .._base import checks, threads
 from .._kernels import layout, store
 from .._kernels.cpu import compiled as cpu
 from .._kernels.cpu import loops
@@ -23,12 +25,14 @@ from .._motion.gradient_descent import GD
 from .._problem.catalogue import CATALOGUE
 from .._problem.losses import LOSSES
 from .._problem.network import Network
-from .._problem.potentials import Harmonic, Potential, Radial
+from .._problem.potentials import Harmonic, Radial
 from .integrate import integrate
 
 # Those of GU's tables; any other is compiled by the first run that has it, in half a second.
 _ACTIVATIONS = ("linear", "relu", "leaky_relu", "polynomial", "repu", "swish", "tanh")
 _LOSSES = ("mse", "nll")
+# What the process beside this one runs.
+_BESIDE = "import sys; from noetherlite._run import warmup; print(warmup.runs(sys.argv[1]).compiled)"
 
 
 class Step(NamedTuple):
@@ -44,18 +48,32 @@ def warmup() -> Iterator[Step]:
 
     A function is compiled once for each precision, whatever the network: the smallest run compiles everything but the laws of
     linear layers, the other activations, losses and potentials, and the rules of the other algorithms. Every step is yielded as it is done.
+    Where there are two processors a process beside this one compiles for single precision.
     RuntimeError if numba is told not to compile, by NUMBA_DISABLE_JIT.
     """
     settings: Any = numba.config
     if settings.DISABLE_JIT:
         raise RuntimeError("NUMBA_DISABLE_JIT is set: there is nothing to compile")
-    net = Network([1, 1, 2])
-    U, theta = net.potential([[1.0]], [0]), net.init(rng=0)
+    net = _network()
+    yield (first := _time_step("potentials without data", _evaluate_analytic))
+    double, single = checks.DTYPES
+    beside = _start(single) if first.compiled and folder() and threads.threads(None) > 1 else None
+    try:
+        yield _time_step("predictions", partial(net.predict, net.init(rng=0), [[1.0]]))
+        yield runs(double)
+        yield runs(single, beside)
+    finally:
+        if beside is not None:
+            with beside:
+                beside.kill()
 
-    yield _time_step("potentials without data", _evaluate_analytic)
-    yield _time_step("predictions", partial(net.predict, theta, [[1.0]]))
-    for dtype in checks.DTYPES:
-        yield _time_step(f"runs in {dtype}", partial(_run, U, theta, dtype))
+
+def runs(dtype: str, beside: subprocess.Popen[str] | None = None) -> Step:
+    """Compile what runs of this dtype call, or find on disk what the process `beside` has compiled, once it has ended."""
+    began = time.perf_counter()
+    elsewhere = int(beside.communicate()[0] or 0) if beside else 0
+    step = _time_step(f"runs in {dtype}", partial(_run, dtype))
+    return step._replace(seconds=time.perf_counter() - began, compiled=step.compiled + elsewhere)
 
 
 def folder() -> str | None:
@@ -76,9 +94,22 @@ def _evaluate_analytic() -> None:
         U.value([1.0])
 
 
-def _run(U: Potential, theta: Array, dtype: str) -> None:
-    integrate(U, GD(0.1), theta, 1, dtype=dtype)
+def _network() -> Network:
+    return Network([1, 1, 2])
+
+
+def _start(dtype: str) -> subprocess.Popen[str]:
+    """Compile the runs of this dtype in a process of its own, as numba compiles one function at a time in each."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command, none = [sys.executable, "-c", _BESIDE, dtype], subprocess.DEVNULL
+    return subprocess.Popen(command, env=environment, stdin=none, stdout=subprocess.PIPE, stderr=none, text=True)
+
+
+def _run(dtype: str) -> None:
+    net = _network()
+    integrate(net.potential([[1.0], [0.0]], [0, 1]), GD(0.1), net.init(rng=0), 1, dtype=dtype, batch_size=1, rng=0)
     address_of_forms(dtype, with_matrices=True)
+    address_of_potential(layout.NETWORK, dtype, by_blas=True)
     for kind in (layout.RADIAL, layout.HARMONIC):
         address_of_potential(kind, dtype)
     for name in _ACTIVATIONS:
