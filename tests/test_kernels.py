@@ -1,5 +1,6 @@
 """The compiled kernels against the NumPy oracle, from the scalar functions up, on both paths of the dense products."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import numba
 import numpy as np
 import pytest
+from numba.core import event
 
 import noetherlite as nl
 from noetherlite._kernels import functions, jit, layout, pointwise, reference, schedule
@@ -269,3 +271,31 @@ def test_functions_made_in_one_place_are_told_apart_by_their_names():
     assert made(2.0) == made(2.0) != made(3.0)
     laws = [rules.loop(law, "float64").py_func.__qualname__ for law in (FROM_QUANTITY, FROM_CHARGE)]
     assert laws[0] != laws[1]
+
+
+# --- compiling ---
+
+
+@pytest.mark.needs_jit
+def test_garbage_is_seldom_collected_while_a_function_is_compiled():
+    @jit.scalar
+    def twice(x):
+        return 2 * x
+
+    class Listener(event.Listener):
+        def on_start(self, event):
+            during.append(gc.get_threshold())
+
+        def on_end(self, event):
+            pass
+
+    twice._cache.disable()  # else the second run of this test would find it on disk
+    usual, during = gc.get_threshold(), []
+    with event.install_listener("numba:compile", Listener()):
+        # As Python has it, seldom as it is, never.
+        for first, number in ((usual[0], numba.int64), (10 * jit._NEW_OBJECTS, numba.float64), (0, numba.float32)):
+            gc.set_threshold(first, *usual[1:])
+            twice.compile((number,))
+            assert gc.get_threshold() == (first, *usual[1:])
+    gc.set_threshold(*usual)
+    assert [first for first, *_ in during] == [jit._NEW_OBJECTS, 10 * jit._NEW_OBJECTS, 0]

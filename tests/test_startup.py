@@ -107,6 +107,25 @@ def test_warm_up_says_what_it_did(capsys, tmp_path):
     assert Path(report["folder"]).is_dir()
 
 
+def test_a_second_process_compiles_for_single_precision(monkeypatch):
+    """It counts among the last step's functions, and ends with a warm-up that is broken off; none where nothing is to be done."""
+    monkeypatch.setattr(warmup.threads, "threads", lambda n: 2)
+    started, start_now = [], warmup._start
+    monkeypatch.setattr(warmup, "_start", lambda dtype: started.append(start_now(dtype)) or started[-1])
+    for compiled, expected in ((1, [1, 1, 1, 8]), (0, [0, 0, 0, 0])):
+        monkeypatch.setattr(warmup, "_time_step", lambda what, function, n=compiled: warmup.Step(what, 0.0, n))
+        monkeypatch.setattr(warmup, "_BESIDE", "import sys; assert sys.argv[1] == 'float32'; print(7)")
+        assert [step.compiled for step in warmup.warmup()] == expected
+    assert len(started) == 1
+    monkeypatch.setattr(warmup, "_time_step", lambda what, function: warmup.Step(what, 0.0, 1))
+    monkeypatch.setattr(warmup, "_BESIDE", "import time; time.sleep(600)")
+    steps = warmup.warmup()
+    next(steps), next(steps)
+    assert started[1].poll() is None
+    steps.close()
+    assert started[1].poll() is not None
+
+
 @pytest.mark.lengthy
 def test_compiled_functions_are_counted(tmp_path):
     code = "from noetherlite._run import warmup\nstep = next(warmup.warmup())\nprint(step.compiled, warmup.folder())"

@@ -22,9 +22,9 @@ from .store import Cache
 _RELAXED = {"contract", "reassoc", "nsz"}
 # To compile the wrapper that Python calls takes as long as to compile a short function. numba's other one, for callbacks, nobody needs.
 _FOR_COMPILED_CODE = {"no_cpython_wrapper": True}
+_INTO_CALLERS = {**_FOR_COMPILED_CODE, "forceinline": True}
 # New objects after which Python looks for cyclic garbage while numba compiles, which makes many objects and little of that.
 _NEW_OBJECTS = 100_000
-_INTO_CALLERS = {**_FOR_COMPILED_CODE, "forceinline": True}
 _njit: Any = numba.njit  # whose types do not know of all options
 
 
