@@ -12,7 +12,8 @@ Either is the same mathematics as without, up to round-off, and the laws' charge
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeGuard
+import functools
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -31,11 +32,16 @@ from .._symmetry.records import table
 _WORTH, _SPARED = 0.1, 0.2
 
 
-class Start(NamedTuple):
-    """The start of a run: θ, and W_1 Bᵀ of shape (n_1, q)."""
+class Start:
+    """The start of a run: θ, and C = W_1 Bᵀ of shape (n_1, q), multiplied when it is first read: samples' coordinates go back to θ without it."""
 
-    theta: Array
-    C: Float64Array
+    def __init__(self, theta: Array, reduction: Reduction) -> None:
+        self.theta, self._reduction = theta, reduction
+
+    @functools.cached_property
+    def C(self) -> Float64Array:
+        """The coordinates of W_1."""
+        return times_transposed(self._reduction.weights(self.theta), self._reduction.B)
 
 
 class Reduction:
@@ -64,7 +70,7 @@ class Reduction:
 
     def enter(self, theta: Array) -> Start:
         """Return the start of a run from θ."""
-        return Start(theta, times_transposed(self._weights(theta), self.B))
+        return Start(theta, self)
 
     def coordinates(self, start: Start) -> Array:
         """Return the reduced coordinates of the start."""
@@ -102,14 +108,15 @@ class Reduction:
 
     def constants(self, watched: list[Family], start: Start) -> Float64Array:
         """Return Q in θ minus Q in reduced coordinates: ½(W_1W_1ᵀ − C_1C_1ᵀ) at the start, C_1 = 0 for samples."""
-        W, C = self._weights(start.theta), np.zeros((self.network.widths[1], 1)) if self.by_samples else start.C
+        W, C = self.weights(start.theta), np.zeros((self.network.widths[1], 1)) if self.by_samples else start.C
         parts = [
             s.incoming_quantity(W) - s.incoming_quantity(C) if _of_first_layer(s) else np.zeros(s.n_generators)
             for s in watched
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
 
-    def _weights(self, theta: Array) -> Float64Array:
+    def weights(self, theta: Array) -> Float64Array:
+        """Return W_1 of θ."""
         return np.asarray(theta[: self.size], np.float64).reshape(-1, self.network.widths[0])
 
 

@@ -54,7 +54,7 @@ def is_same(a, b):
 
 @inlined
 def matrix(kind, at, symmetric, a, b, out):
-    """Entries of a linear layer's form, or of a rotation's; `symmetric` where a linear layer's a is b.
+    """Entries of a linear layer's form, or of a rotation's; where a linear layer's is `symmetric`, those below the diagonal.
 
     Linear layer, n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4). Rotation, n_0×n_0, skew:
     a_W₁ᵀ b_W₁ − b_W₁ᵀ a_W₁, so that B(x, v) = W₁ᵀẆ₁ − Ẇ₁ᵀW₁ (GU Table 5). Both begin with a sum over rows, in one call of
@@ -72,8 +72,6 @@ def matrix(kind, at, symmetric, a, b, out):
                 out[j * n + i] = -out[i * n + j]
     elif m < at.m:
         add_products_of_rows(b, at.C, a, at.W, n, at.m, symmetric, out)
-    if symmetric:
-        mirror(n, out)
 
 
 @inlined
@@ -156,14 +154,17 @@ def matrices(what, kind, at, laws, a, b, out):
         else:
             rotation_sizes(at, a, out)
     elif linear or not is_same(a, b):
-        # In sample coordinates C Zᵀ is symmetric for velocities, whose Z is C XXᵀ, but not for x, whose Z has Z(0) in it.
-        symmetric = linear and is_same(a, b) and (what == schedule.PAIR or at.W == at.C)
+        # In sample coordinates C Zᵀ is symmetric for velocities, whose Z is C XXᵀ, but not for x, whose Z has Z(0) in it,
+        # before Z(0) Cᵀ is added.
+        symmetric = linear and is_same(a, b) and (what != schedule.CHARGE or at.W == at.C)
         matrix(kind, at, symmetric, a, b, out)
+        if what == schedule.QUANTITY and at.W != at.C:
+            add_products_of_rows(window(laws.Z0, 0, n * m), 0, b, at.C, n, m, symmetric, out)
+        if symmetric:
+            mirror(n, out)
     else:
         out[:] = 0
     if what == schedule.QUANTITY:
-        if at.W != at.C:
-            add_products_of_rows(window(laws.Z0, 0, n * m), 0, b, at.C, n, m, False, out)
         for j in range(out.size):
             out[j] *= 0.5
 
