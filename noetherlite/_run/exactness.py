@@ -65,7 +65,8 @@ def blown_up(plan: Plan, algorithm: Algorithm, x0: Array, records: layout.Record
         return f"{BLEW_UP}: the loss rose from {loss[0]:.3g} to {loss.max():.3g}"
     if not plan.watched:
         return ""
-    worst = np.abs(records.discrete[written]).max(axis=0)
+    discrete = records.discrete if written.all() else records.discrete[written]
+    worst = np.maximum(discrete.max(axis=0), -discrete.min(axis=0))  # of many numbers, of which |…| would be a copy
     errors = np.maximum.reduceat(worst, plan.laws.start[:-1]).tolist()
     with np.errstate(over="ignore", invalid="ignore"):
         half = 0.5 * _step_length(algorithm, x0)

@@ -70,7 +70,7 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
     causes = [stopped.get(e, "" if begun[e] and finished[e] else "Ctrl-C") for e in range(E)]
     if all(causes) and (records.step < 0).all():
         raise KeyboardInterrupt("Ctrl-C before anything was recorded")
-    quantity, params = runs.in_theta()
+    params = runs.params()
     if params is not None:
         params[records.step < 0] = np.nan  # a new file holds zeros
     x, v = runs.ends()
@@ -85,9 +85,7 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
         step=later(lambda: _steps(records)),
         loss=records.loss,
         energy=records.loss + records.excess,
-        laws=unread(
-            functools.partial(_laws, plan, runs.algorithms, times, records._replace(quantity=quantity), state.sizes)
-        ),
+        laws=unread(functools.partial(_laws, plan, runs.algorithms, times, records, runs.constants(), state.sizes)),
         x=x,
         v=v,
         params=params,
@@ -122,8 +120,11 @@ def _laws(
     algorithms: Sequence[Algorithm],
     times: Callable[[], Float64Array],
     records: layout.Records,
+    constants: Float64Array | None,
     sizes: Float64Array,
 ) -> dict[str, LawRecord]:
+    if constants is not None:
+        records = records._replace(quantity=records.quantity + constants)
     return read(plan.watched, algorithms, times(), records, sizes, rounding(records.step, plan.drawn, plan.dtype))
 
 

@@ -145,19 +145,21 @@ class Runs:
         E = range(len(self))
         return np.stack([self.x(e) for e in E]), np.stack([self.velocity(e) for e in E])
 
-    def in_theta(self) -> tuple[Float64Array, Array | None]:
-        """Return the recorded quantities and parameters in θ; without a reduction no copies are made."""
+    def constants(self) -> Float64Array | None:
+        """Return what the quantities of each run are more in θ than as they are recorded, (E, 1, K); None where they are the same."""
+        plan, reduction = self.plan, self.plan.reduction
+        if reduction is None or not plan.watched:
+            return None
+        return np.stack([reduction.constants(plan.watched, reduction.enter(x0))[None] for x0 in self.x0])
+
+    def params(self) -> Array | None:
+        """Return the recorded parameters in θ, None if there are none; without a reduction no copy is made."""
         plan, r, reduction = self.plan, self.records, self.plan.reduction
-        params = r.params if r.params.size else None
-        if reduction is None:
-            return r.quantity, params
-        quantity = r.quantity.copy()
-        if params is not None:
-            params = np.full((*r.step.shape, plan.U.n_params), np.nan, plan.dtype)
+        if reduction is None or not r.params.size:
+            return r.params if r.params.size else None
+        params = np.full((*r.step.shape, plan.U.n_params), np.nan, plan.dtype)
         for e, x0 in enumerate(self.x0):
             start = reduction.enter(x0)
-            quantity[e] += reduction.constants(plan.watched, start)
-            if params is not None:
-                for row in range(r.step.shape[1]):  # row by row: all at once would need twice the memory
-                    params[e, row] = reduction.leave(start, r.params[e, row])
-        return quantity, params
+            for row in range(r.step.shape[1]):  # row by row: all at once would need twice the memory
+                params[e, row] = reduction.leave(start, r.params[e, row])
+        return params
