@@ -1,6 +1,6 @@
 """What laws cost, what float32 and input reduction save: ratios of noetherlite to itself, timed in turn.
 
-    python benchmarks/costs.py [--rounds 5]
+    python benchmarks/costs.py [--rounds 5] [--tables scalings matrices all reduction]
 
 A figure is the median over the rounds of the time of a whole `integrate` call, divided by its steps.
 """
@@ -20,7 +20,7 @@ import numpy as np
 import noetherlite as nl
 
 sys.path.insert(0, str(Path(__file__).parent))
-from workloads import EVERY, SIZES, Workload
+from workloads import EVERY, SIZES, WORKLOADS, Workload
 
 
 def medians(runs: dict[str, Callable[[], object]], steps: int, rounds: int) -> dict[str, float]:
@@ -66,6 +66,22 @@ def other_laws(algorithm: nl.Algorithm, rounds: int) -> None:
         print(f"{name:20} {type(algorithm).__name__:9} {seconds * 1e6:9.2f} {cost:6.0%}", flush=True)
 
 
+def all_laws(work: Workload, algorithm: nl.Algorithm, rounds: int) -> None:
+    """Linear layers with laws="all" against none, with records every tenth step and at the end alone."""
+    net, X, y, theta = work.problem()
+    run = partial(nl.integrate, net.potential(X, y), algorithm, theta[0], work.steps)
+    records = {"tenth": EVERY, "end": work.steps}
+    cases = {
+        (laws, name): partial(run, laws=laws, record_every=n) for name, n in records.items() for laws in ("all", None)
+    }
+    took = medians({f"{laws} {name}": case for (laws, name), case in cases.items()}, work.steps, rounds)
+    ratios = [took[f"all {name}"] / took[f"None {name}"] for name in records]
+    print(
+        f"{work.name:8} {type(algorithm).__name__:9} {took['None tenth'] * 1e6:15.2f} {ratios[0]:12.2f} {ratios[1]:11.2f}",
+        flush=True,
+    )
+
+
 def reduction(n: int, algorithm: nl.Algorithm, rounds: int) -> None:
     """784-128-64-10 on Kuzushiji-MNIST (glyphs where it is absent), with and without input reduction."""
     net, steps = nl.Network([784, 128, 64, 10]), 500
@@ -85,23 +101,37 @@ def reduction(n: int, algorithm: nl.Algorithm, rounds: int) -> None:
 
 
 def main() -> None:
-    """Print three tables."""
+    """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    print("workload algorithm   µs/step  scaling laws cost  float32 is faster by")
-    for work in SIZES:
-        for algorithm in work.algorithms():
-            laws_and_precision(work, algorithm, rounds)
-    print("\nmatrix laws of a linear network 3-32-32-1, 12 samples\nlaws                 algorithm   µs/step   cost")
-    for algorithm in (nl.GD(1e-2), nl.Leapfrog(1e-4)):
-        other_laws(algorithm, rounds)
-    print(
-        "\ninput reduction, 784-128-64-10\ndata         algorithm samples   plain µs/step  reduced  faster by   difference in θ"
-    )
-    for n in (100, 512):
+    names = ["scalings", "matrices", "all", "reduction"]
+    parser.add_argument("--tables", nargs="*", choices=names, default=names)
+    arguments = parser.parse_args()
+    rounds, tables = arguments.rounds, arguments.tables
+    if "scalings" in tables:
+        print("workload algorithm   µs/step  scaling laws cost  float32 is faster by")
+        for work in SIZES:
+            for algorithm in work.algorithms():
+                laws_and_precision(work, algorithm, rounds)
+    if "matrices" in tables:
+        print(
+            "\nmatrix laws of a linear network 3-32-32-1, 12 samples\nlaws                 algorithm   µs/step   cost"
+        )
         for algorithm in (nl.GD(1e-2), nl.Leapfrog(1e-4)):
-            reduction(n, algorithm, rounds)
+            other_laws(algorithm, rounds)
+    if "all" in tables:
+        print('\nlinear layers, a step with laws="all" ÷ one without, records every tenth step or at the end')
+        print("workload algorithm   µs/step, none  every tenth  at the end")
+        for work in WORKLOADS:
+            if work.group == 'linear layers, laws="all"':
+                for algorithm in work._replace(methods=("GD", "Leapfrog", "NAGD")).algorithms():
+                    all_laws(work, algorithm, rounds)
+    if "reduction" in tables:
+        print("\ninput reduction, 784-128-64-10")
+        print("data         algorithm samples   plain µs/step  reduced  faster by   difference in θ")
+        for n in (100, 512):
+            for algorithm in (nl.GD(1e-2), nl.Leapfrog(1e-4)):
+                reduction(n, algorithm, rounds)
 
 
 if __name__ == "__main__":
