@@ -72,9 +72,11 @@ def all_laws(work: Workload, algorithm: nl.Algorithm, rounds: int) -> None:
     run = partial(nl.integrate, net.potential(X, y), algorithm, theta[0], work.steps)
     records = {"tenth": EVERY, "end": work.steps}
     cases = {
-        (laws, name): partial(run, laws=laws, record_every=n) for name, n in records.items() for laws in ("all", None)
+        f"{laws} {name}": partial(run, laws=laws, record_every=n)
+        for name, n in records.items()
+        for laws in ("all", None)
     }
-    took = medians({f"{laws} {name}": case for (laws, name), case in cases.items()}, work.steps, rounds)
+    took = medians(cases, work.steps, rounds)
     ratios = [took[f"all {name}"] / took[f"None {name}"] for name in records]
     print(
         f"{work.name:8} {type(algorithm).__name__:9} {took['None tenth'] * 1e6:15.2f} {ratios[0]:12.2f} {ratios[1]:11.2f}",

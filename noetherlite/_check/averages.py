@@ -161,7 +161,7 @@ class AverageSteps:
         now = Memory(*(old if new is None else new for old, new in zip(carried, recorded, strict=True)))
         numbers = self.forces.numbers
         h = float(numbers.rates[k]) if numbers.rates.size else numbers.h
-        numbers = numbers._replace(h=h * self.forces.shares_of(k))
+        numbers = numbers._replace(h=h * numbers.shares_at(k))
         force = algorithm.implied_force(numbers, n, x, after, now, later)
         if force is None and not self.motion:
             return _Taken(None, None, self._unknown)

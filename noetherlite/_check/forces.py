@@ -23,7 +23,7 @@ class Forces:
     metric : ndarray, shape (P,), or 1.0
         What the gradients that positions imply are divided by: the shares, and round-off where they are 0.
     ratios_change : bool
-        Whether each step has shares of its own, `shares_of` the step; `shares` and `metric` are then 1.
+        Whether each step has shares of its own, `numbers.shares_at` the step; `shares` and `metric` are then 1.
     """
 
     def __init__(self, U: Potential, algorithm: Algorithm) -> None:
@@ -34,12 +34,6 @@ class Forces:
         self._decay: Any = self.numbers.weight_decay
         if self.numbers.decays.size:
             self._decay = self.numbers.weight_decay * self.numbers.decays
-
-    def shares_of(self, step: int) -> Any:
-        """Return the shares of a step, counted from the first row."""
-        if not self.ratios_change:
-            return self.shares
-        return self.numbers.shares.reshape(self.numbers.rates.size, -1)[step, self.numbers.block]
 
     def gains(self, steps: IntArray) -> Float64Array:
         """Return the gain of these steps, larger where a block's share of the rate is small, in the step before too."""

@@ -62,7 +62,7 @@ def implied(
     if isinstance(algorithm, Noisy) and noise is not None:
         record, points, gradient = algorithm.gradients_with(x, noise, t0, velocity)
     elif isinstance(algorithm, HeavyBall) and forces.ratios_change:
-        shares = np.array([forces.shares_of(first + i) for i in range(len(x) - 1)]).reshape(len(x) - 1, -1)
+        shares = np.array([forces.numbers.shares_at(first + i) for i in range(len(x) - 1)]).reshape(len(x) - 1, -1)
         record, points, gradient = algorithm.implied_gradients(x, t0, velocity, shares)
     else:
         record, points, gradient = algorithm.implied_gradients(x, t0, velocity)

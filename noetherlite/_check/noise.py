@@ -184,7 +184,7 @@ class NoiseSteps:
         self._root, self._parts = root, blocks_of(U)
         self.n = 0  # vectors of independent numbers
         self._steps = self._read = 0
-        self._blocks = [(block, _Sums()) for block in blocks_of(U)] if motion else []
+        self._blocks = [(block, _Sums()) for block in self._parts] if motion else []
         self._laws = [_Sums() for _ in families]
         self._rounding = Rounding(U, precision.gradient)
         self._rows: list[_Row] = []

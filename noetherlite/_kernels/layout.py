@@ -89,6 +89,12 @@ class Algorithm(NamedTuple):
     # (n, 4): start, rows and columns of those that are orthogonalised, and their place in `work`
     matrices: NDArray[np.int64] = _NO_MATRICES
 
+    def shares_at(self, step: int) -> Any:
+        """Return the coordinates' rates over the largest in a step, shape (P,); 1 where they are the same."""
+        if self.block.size:
+            return self.shares.reshape(self.rates.size, -1)[step, self.block]
+        return self.shares if self.shares.size else 1.0
+
 
 class Laws(NamedTuple):
     """The bilinear forms B(a, b) = ⟨Ga, b⟩ and linear ones T(b) = ⟨ξ, b⟩ of the symmetries being watched."""

@@ -187,10 +187,7 @@ class Run:
     @property
     def shares(self) -> Any:
         """What the rates of coordinates are of the largest, in this step; 1 where they are the same."""
-        a, step = self.algorithm, int(self.state.counts[STEPS_DONE])
-        if a.block.size:
-            return a.shares.reshape(a.rates.size, -1)[step, a.block]
-        return a.shares if a.shares.size else 1.0
+        return self.algorithm.shares_at(int(self.state.counts[STEPS_DONE]))
 
     def weighed(self, b: A) -> A:
         """Return a vector in the metric: b_i over the share of rate i, 0 where that is frozen."""

@@ -231,10 +231,9 @@ class HeavyBall(Algorithm):
         kicked = self.momentum * v[:-1] - v[1:]
         if t0 == 0 and start is not None:
             kicked[:1] /= self._first_kick
-        remembers = self.momentum > 0
-        known = ~(
-            idle[record] | (remembers & idle[record - 1] & (record > 0))
-        )  # a rate of zero hides a velocity from two steps
+        # A rate of zero hides a velocity from two steps, from one where there is no momentum.
+        hidden = idle[record - 1] & (record > 0) & (self.momentum > 0)
+        known = ~(idle[record] | hidden)
         return record[known], x[record[known]], kicked[known]
 
     def walk(

@@ -264,7 +264,7 @@ def prepare(row, problem_address, tiles_address, algorithm_address, batches_addr
         ascend(algorithm.ascent, x, state.gradient, state.y)
     elif op == schedule.RETURN:
         combine(1.0, state.y, -1.0, x, state.y)
-    else:
+    elif op == schedule.UNDECAYED:
         undecayed(algorithm, state.gradient, x, at)
 
 
@@ -315,7 +315,7 @@ def advance(run, x, n_steps):
             judge(loss_of_all, state)
         elif op == schedule.WRITE:
             write(problem, algorithm, laws, state, records, state.loss[0] if a == schedule.BATCH else loss_of_all)
-        elif op != schedule.NORMS and op != schedule.GRADIENT_NORM:
+        elif run.prepare != 0:
             none_at(run.prepare, (row, run.problem, run.tiles, run.algorithm, run.batches, run.state, x))
         r, over = pointwise.next_row(r, program, state.counts[STEPS_DONE], records.every, records.last)
         i += over

@@ -292,9 +292,8 @@ def four_products(typingctx, A, a, B, b, m, out, o):
 
 def _apart(builder: Any, instruction: Any, number: int, of: int) -> Any:
     """Say that an instruction reads or writes array `number` of those that do not overlap."""
-    if llvm_version_info < (
-        16,
-    ):  # it keeps the mark `invariant` of loads that it makes gathers of, and refuses it there
+    # LLVM 15 keeps the mark `invariant` of loads that it makes gathers of, and refuses it there.
+    if llvm_version_info < (16,):
         return instruction
     module = builder.module
 

@@ -151,12 +151,12 @@ def _network(by_blas: bool) -> Any:
         """
         problem, tiles = problem_at(problem_address, x), tiles_at(tiles_address, x)
         if by_blas:  # one tile has all samples
-            for tile in range(tiles.inputs.shape[0]):
-                forward(problem, x, tiles, tile, member, by_blas)
-                tiles.values[0] = tile_loss(problem, tiles, tile, member)
-                if gradient.size > 0:
-                    backward(problem, x, tiles, tile, member, by_blas, tile == 0, gradient)
-            return tiles.values[0]
+            tile = np.int64(0)
+            forward(problem, x, tiles, tile, member, by_blas)
+            value = tile_loss(problem, tiles, tile, member)
+            if gradient.size > 0:
+                backward(problem, x, tiles, tile, member, by_blas, True, gradient)
+            return value
         n, n_tiles, n_parts, shared = gradient.size, tiles.inputs.shape[0], tiles.values.size, tiles.z.shape[0] > 1
         if shared and member == 0:
             copy(x, tiles.point)
