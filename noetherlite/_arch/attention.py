@@ -163,8 +163,8 @@ class Attention(Block):
                 *zip([f"query head {h}" for h in heads], queries, strict=True),
                 (f"key head {group}", keys),
             ]:
-                whole = frozenset[str]() if self.eps else frozenset({"whole"})
-                wiring.wire(f"{scope.name} {head}", r, *members, actions=whole)
+                actions = frozenset[str]() if self.eps else frozenset({"whole"})
+                wiring.wire(f"{scope.name} {head}", r, *members, actions=actions)
         else:
             scores = frozenset({"complex" if self.rope else "gl"})
             members = [leg for query in queries for leg in query]

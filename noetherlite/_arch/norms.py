@@ -127,11 +127,11 @@ class RMSNorm(Block):
         return y * row(scope["gain"]) if self.gain else y
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
-        whole = frozenset[str]() if self.eps else SIZES
+        sizes = frozenset[str]() if self.eps else SIZES
         if self.gain:
-            wire.permit(whole)
+            wire.permit(sizes)
             return wiring.wire(f"{scope.name} out", self.d, bias_leg(scope["gain"]), actions=DIAGONAL)
-        wire.permit(whole | {"rotate"})
+        wire.permit(sizes | {"rotate"})
         return wiring.wire(f"{scope.name} out", self.d, turning=wire)
 
 

@@ -60,8 +60,8 @@ def _without_motion(checker: StepCheck) -> str:
 
 def _by_chance(noise: NoiseSteps) -> str:
     """Return the sentence about verdicts by chance."""
-    found = [row.tally.finest for row in noise.rows()[1] if isinstance(row, BlockByChance) and row.of_noise]
-    least = max((2 * tolerance for tolerance, _ in found), default=np.inf)
+    tallies = [row.tally.finest for row in noise.rows()[1] if isinstance(row, BlockByChance) and row.of_noise]
+    least = max((2 * tolerance for tolerance, _ in tallies), default=np.inf)
     unseen = f", nor a temperature that is wrong by less than {least:.1g} of it" if least < 1 else ""
     return (
         f"the noise is not known (noise_key= takes the key of a run of this library), and verdicts are by chance: a right recording of these {noise.n} "

@@ -95,6 +95,6 @@ class AdaGrad(Averaged):
         return (x - following) / numbers.h * (np.sqrt(self.initial_accumulator + later.s) + self.eps)
 
     @property
-    def own_constants(self) -> tuple[float, ...]:
+    def rule_constants(self) -> tuple[float, ...]:
         """s_0 and ε."""
         return self.initial_accumulator, self.eps

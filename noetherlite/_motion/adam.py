@@ -122,6 +122,6 @@ class Adam(Averaged):
         return 0.0 if self.decoupled else self.weight_decay
 
     @property
-    def own_constants(self) -> tuple[float, ...]:
+    def rule_constants(self) -> tuple[float, ...]:
         """1 − β₂, ε and the decoupled λ."""
         return 1 - self.betas[1], self.eps, self.weight_decay - self.coupled_decay

@@ -142,10 +142,10 @@ class Averaged(Algorithm, abstract=True):
     @property
     def constants(self) -> tuple[float, ...]:
         """The factor of a gradient in the average, and the numbers of the rules after it."""
-        return (self.averaging, *self.own_constants)
+        return (self.averaging, *self.rule_constants)
 
     @property
-    def own_constants(self) -> tuple[float, ...]:
+    def rule_constants(self) -> tuple[float, ...]:
         """The numbers that its rules read."""
         return ()
 

@@ -23,7 +23,7 @@ class _Half(NamedTuple):
     kick: float  # h/2m, by which half a step multiplies the gradient
     pull: float
     drag: float  # by how much friction takes from the velocity in half a step, μ(t)/μ(t') − 1
-    whole_drag: float  # and in the step
+    step_drag: float  # and in the step
 
 
 class _Substep(NamedTuple):
@@ -60,7 +60,7 @@ def _law_of_drift(c: _Half, at: Component) -> tuple[float, ...]:
 def _law_of_kick(c: _Half, at: Component) -> tuple[float, ...]:
     """C', and ∫ μS ds/μ."""
     balance = faded(pulled(at.balance, c.pull, at.pull), c.drag)
-    return faded(at.origin, c.drag), balance, integrated(at, c.h, c.whole_drag), at.square
+    return faded(at.origin, c.drag), balance, integrated(at, c.h, c.step_drag), at.square
 
 
 _SOURCE = (Form(SQUARE, PAIR, V, V),)
@@ -71,10 +71,10 @@ def _substep(weight: float, begin: float, end: float) -> _Substep:
 
     @scalar
     def first_half(algorithm: layout.Algorithm, step: int) -> _Half:
-        whole = rate(algorithm, step)
-        h = weight * whole
+        dt = rate(algorithm, step)
+        h = weight * dt
         half, kick = 0.5 * h, 0.5 * h / algorithm.mass
-        after = begin * whole + half
+        after = begin * dt + half
         known = algorithm.times.size > 0
         middle = algorithm.times[step] + after if known else step * algorithm.h + (algorithm.t0 + after)
         return _Half(h, kick, -kick * algorithm.pull, fading(algorithm, half, middle), 0.0)
@@ -88,8 +88,8 @@ def _substep(weight: float, begin: float, end: float) -> _Substep:
     def second_half(algorithm: layout.Algorithm, step: int) -> _Half:
         h = weight * rate(algorithm, step)
         kick = 0.5 * h / algorithm.mass
-        drag, whole_drag = drag_since(algorithm, step, 0.5 * h), drag_since(algorithm, step, h)
-        return _Half(h, kick, -kick * algorithm.pull, drag, whole_drag)
+        drag, step_drag = drag_since(algorithm, step, 0.5 * h), drag_since(algorithm, step, h)
+        return _Half(h, kick, -kick * algorithm.pull, drag, step_drag)
 
     return _Substep(
         Move(first_half, _kicked_and_drifted, ("x", "v")),
@@ -204,13 +204,13 @@ class KickDriftKick(Algorithm, abstract=True):
     ) -> tuple[Float64Array, Float64Array]:
         dynamics, weights, dt, at_x = self.dynamics, self.weights, self.dt, force(0, x)
         begins, last = _ends(weights)[:-1], len(weights) - 1
-        for j, whole in enumerate(self.step_times(steps)):
+        for j, dt in enumerate(self.step_times(steps)):
             for i, (weight, begin) in enumerate(zip(weights, begins, strict=True)):
-                h, each = weight * whole, rounded if i == last else _as_it_is
+                h, each = weight * dt, rounded if i == last else _as_it_is
                 kick = 0.5 * h / dynamics.mass
                 after = [begin + part * weight for part in (0.0, 0.5, 1.0)]
                 since = float(self.times(t, j)) if self.rates else t + j * dt
-                start, middle, end = (since + part * whole for part in after)
+                start, middle, end = (since + part * dt for part in after)
                 v = dynamics.fading(start, middle) * v - kick * at_x
                 x = each(x + h * v)
                 at_x = force(j * len(weights) + i + 1, x)

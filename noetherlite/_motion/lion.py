@@ -85,6 +85,6 @@ class Lion(Averaged):
         return self.betas[1]
 
     @property
-    def own_constants(self) -> tuple[float, ...]:
+    def rule_constants(self) -> tuple[float, ...]:
         """1 − β₁ and λ."""
         return 1 - self.betas[0], self.weight_decay

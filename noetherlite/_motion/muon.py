@@ -166,7 +166,7 @@ class Muon(Averaged):
         return -(1 - self.momentum**step) * force
 
     @property
-    def own_constants(self) -> tuple[float, ...]:
+    def rule_constants(self) -> tuple[float, ...]:
         """1 − β₂, ε, λ and whether m̂ looks ahead."""
         return 1 - self.smoothing, self.eps, self.weight_decay, float(self.nesterov)
 

@@ -92,6 +92,6 @@ class RMSProp(Averaged):
         return (x - following) / numbers.h * (np.sqrt(later.s) + self.eps)
 
     @property
-    def own_constants(self) -> tuple[float, ...]:
+    def rule_constants(self) -> tuple[float, ...]:
         """1 − α and ε."""
         return 1 - self.smoothing, self.eps

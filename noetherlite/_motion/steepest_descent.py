@@ -94,6 +94,6 @@ class SteepestDescent(Averaged):
         return np.asarray(np.sign(moved) * np.abs(moved) ** (self.p - 1))
 
     @property
-    def own_constants(self) -> tuple[float, ...]:
+    def rule_constants(self) -> tuple[float, ...]:
         """The power q − 1."""
         return (1 / (self.p - 1),)

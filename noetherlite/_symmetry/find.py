@@ -133,8 +133,8 @@ def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> floa
     if not isinstance(symmetry, Family):
         return 0.0  # no potential depends on time
     generator = checks.generator(rng)
-    whole = [slice(0, U.n_params)]
-    blocks = [slice(b.start, b.stop) for b in U.network.blocks] if isinstance(U, NetworkPotential) else whole
+    vector = [slice(0, U.n_params)]
+    blocks = [slice(b.start, b.stop) for b in U.network.blocks] if isinstance(U, NetworkPotential) else vector
     defects = []
     for k in range(POINTS):
         x = random_point(U, generator, zero_biases=k == 0)

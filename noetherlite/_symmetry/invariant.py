@@ -191,11 +191,11 @@ class Invariant:
         for k, y, gradient in zip(rows, at, gradients, strict=True):
             exact[k + 1] = h * (self.field(y) @ gradient)
         t = algorithm.times(t0, np.arange(len(points)))
-        middle, whole = (algorithm.dynamics.law_weight(s)[:, None] for s in (t[:-1] + h / 2, t))
-        moment = middle * np.diff(quantity, axis=0) / h
+        middles, ends = (algorithm.dynamics.law_weight(s)[:, None] for s in (t[:-1] + h / 2, t))
+        moment = middles * np.diff(quantity, axis=0) / h
         source = np.zeros_like(moment)
         for k in range(1, len(moment)):
-            source[k] = h * whole[k] * self._bend(points[k], (points[k + 1] - points[k - 1]) / 2) / h**2
+            source[k] = h * ends[k] * self._bend(points[k], (points[k + 1] - points[k - 1]) / 2) / h**2
         residual[1:] = moment - moment[:1] - source.cumsum(axis=0)
         return InvariantRecord(quantity, exact.cumsum(axis=0), residual, np.full_like(quantity, np.nan))
 

@@ -99,8 +99,8 @@ class NeuronScaling(Hidden):
     @classmethod
     def entries(cls) -> dict[str, Entry]:
         return {
-            "scaling": lambda motion, h, bias, whole: entry(motion, h, "p", bias, False, whole),
-            "swish": lambda motion, h, bias, whole: entry(motion, h, "1", bias, True, whole),
+            "scaling": lambda motion, h, bias, whole_layer: entry(motion, h, "p", bias, False, whole_layer),
+            "swish": lambda motion, h, bias, whole_layer: entry(motion, h, "1", bias, True, whole_layer),
         }
 
     def formula(self, motion: DynamicsNotation, whole_layer: bool = False) -> Formula:

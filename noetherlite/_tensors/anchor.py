@@ -111,7 +111,7 @@ class Anchor:
 
     def finding(self, x: Mapping[str, Array], step: int, ratio: float, tolerance: float, factor: float) -> Finding:
         """Return the finding of a broken identity."""
-        multiple, fraction = _near_whole(factor), _near_whole(1 / factor) if factor else 0
+        multiple, fraction = _near_integer(factor), _near_integer(1 / factor) if factor else 0
         hint = ": summed where it is averaged?" if multiple else ": divided once too often?" if fraction else ""
         reason = f"the gradient of {self.weight}, and of what is locked to it, is {factor:.4g} times what the logits ask for{hint}"
         return Finding(self.law(x), step, (), ratio, tolerance, reason)
@@ -167,5 +167,5 @@ def _checked_labels(labels: Any, z: Array, ignored: int) -> IntArray:
     return classes.reshape(-1).astype(np.int64)
 
 
-def _near_whole(value: float) -> bool:
+def _near_integer(value: float) -> bool:
     return value > 1.5 and abs(value - round(value)) < _WHOLE * value

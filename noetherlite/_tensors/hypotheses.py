@@ -37,31 +37,31 @@ class Shapes:
 
     def __init__(self, splits: Mapping[str, Splits]) -> None:
         self.splits = dict(splits)
-        self.whole = {name: Leg(name, sizes, ()) for name, sizes in self.splits.items()}
-        self.sizes = sorted({n for leg in self.whole.values() for n in leg.shape if n > 1}, reverse=True)
-        self._shapes = [tuple(n for n in leg.shape if n > 1) for leg in self.whole.values()]
+        self.tensors = {name: Leg(name, sizes, ()) for name, sizes in self.splits.items()}
+        self.sizes = sorted({n for leg in self.tensors.values() for n in leg.shape if n > 1}, reverse=True)
+        self._shapes = [tuple(n for n in leg.shape if n > 1) for leg in self.tensors.values()]
 
     def shifts(self) -> list[list[Leg]]:
         """Return hypotheses about components that are shifted: everything along an axis, or in a slice, by one number."""
-        return _ordered([*self._axes(), *self._slices(), list(self.whole.values())])
+        return _ordered([*self._axes(), *self._slices(), list(self.tensors.values())])
 
     def scalings(self) -> list[list[Leg]]:
         """Return hypotheses about components that are scaled."""
         kinds = (self._axes(), self._slices(), self._groups(), self._pairs(), self._blocks())
-        return _ordered([*itertools.chain(*kinds), list(self.whole.values())])
+        return _ordered([*itertools.chain(*kinds), list(self.tensors.values())])
 
     def single(self, size: int) -> list[Leg]:
         """Return all legs of one axis of that size."""
         return [
             Leg(name, leg.splits, (axis,))
-            for name, leg in self.whole.items()
+            for name, leg in self.tensors.items()
             for axis, n in enumerate(leg.shape)
             if n == size
         ]
 
     def _axes(self) -> list[list[Leg]]:
         """Axes as the tensors have them, and several of one together, such as experts and their neurons."""
-        return _by_size(leg for tensor in self.whole.values() for leg in self._subsets(tensor))
+        return _by_size(leg for tensor in self.tensors.values() for leg in self._subsets(tensor))
 
     def _subsets(self, tensor: Leg) -> Iterator[Leg]:
         """Yield legs of every set of axes; all axes of a matrix only where another tensor has its shape."""
@@ -80,7 +80,7 @@ class Shapes:
             for count in PARTS:
                 if total % count == 0 and total // count in self.sizes:
                     yield from self._cut(self._fused(total, count))
-        for name, leg in self.whole.items():
+        for name, leg in self.tensors.items():
             place = 0
             for sizes in leg.splits:
                 if len(sizes) > 1 and sizes[0] in PARTS:
@@ -90,14 +90,14 @@ class Shapes:
     def _fused(self, total: int, count: int) -> dict[str, list[tuple[int, int, int]]]:
         width = total // count
         parts = {}
-        for name, leg in self.whole.items():
+        for name, leg in self.tensors.items():
             if total in leg.shape:
                 axis = leg.shape.index(total)
                 parts[name] = [(axis, k * width, (k + 1) * width) for k in range(count)]
         return parts
 
     def _cut(self, parts: Mapping[str, Iterable[Part]]) -> list[list[Leg]]:
-        pieces = [replace(leg, part=part) for name, leg in self.whole.items() for part in parts.get(name, (None,))]
+        pieces = [replace(leg, part=part) for name, leg in self.tensors.items() for part in parts.get(name, (None,))]
         groups = _by_size(leg for piece in pieces for leg in self._subsets(piece))
         return [legs for legs in groups if any(leg.part for leg in legs)]
 

@@ -50,7 +50,7 @@ class Search:
         self.nearly_between: list[tuple[list[Leg], float]] = []  # legs that are almost a relation together
         self.skipped = False  # whether a hypothesis had more columns than equations
         self._null: dict[Leg, bool] = {}
-        sizes = {leg: measured.size(leg) for leg in shapes.whole.values()}
+        sizes = {leg: measured.size(leg) for leg in shapes.tensors.values()}
         typical = float(np.median([size for size in sizes.values() if size > 0] or [0.0]))
         self._floor = (
             float(np.sqrt(self.eps)) * typical
@@ -153,7 +153,7 @@ class Search:
 
         Biases and gains are positive, or the first leg where there are none.
         """
-        place = {name: i for i, name in enumerate(self.shapes.whole)}
+        place = {name: i for i, name in enumerate(self.shapes.tensors)}
         used = [(leg, float(c)) for leg, c in zip(legs, coefficients, strict=True) if c]
         used.sort(key=lambda pair: (len(pair[0].splits), place[pair[0].tensor]))
         sign = np.sign(used[0][1])

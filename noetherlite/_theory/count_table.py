@@ -54,7 +54,7 @@ def rows() -> Iterator[TableRow]:
     yield TableRow("adapter of rank 2 beside a frozen 3 × 3 matrix", Model(LowRank(3, 3, 2)))
     yield from _attention()
     yield from _stacks()
-    yield from _whole()
+    yield from _transformers()
     for gate in ("softmax", "normalised sigmoid", "sigmoid"):
         mark = DISAGREES if gate == "normalised sigmoid" else ""
         yield TableRow(f"two SwiGLU experts, d = 2, 2 hidden, {gate} gate{mark}", Model(Experts(2, 2, 2, gate)))
@@ -100,7 +100,7 @@ def _stacks() -> Iterator[TableRow]:
         yield TableRow(f"two layers of attention{text}", Model(attention, *layer, attention, *layer))
 
 
-def _whole() -> Iterator[TableRow]:
+def _transformers() -> Iterator[TableRow]:
     """Yield whole transformers, of d = 3 features, one head of width 2, two hidden neurons, two inputs, three classes."""
     for layers, eps in ((1, 0.0), (1, 0.1), (2, 0.0)):
         yield TableRow(

@@ -75,11 +75,11 @@ class DriftSupervisor(Supervisor):
         """Add the parts of a step."""
         x, *moved = self._before
         gone = [self._changes(x, d) for d in (*moved, following - x)]
-        whole = [first + second for first, second in gone]
+        changes = [first + second for first, second in gone]
         self._sum[DIRECTION] += gone[0][0]
         self._sum[LR] += gone[0][1]
         rest = PROJECTION if self._algorithm.projects else MOMENTUM
-        for part, without, included in zip((NOISE, DECAY, rest), whole[:-1], whole[1:], strict=True):
+        for part, without, included in zip((NOISE, DECAY, rest), changes[:-1], changes[1:], strict=True):
             self._sum[part] += included - without
 
     def _changes(self, x: Float64Array, d: Float64Array) -> tuple[Float64Array, Float64Array]:

@@ -98,13 +98,13 @@ def two_layer_linear(W1: ArrayLike, W2: ArrayLike, Sigma: ArrayLike, t: ArrayLik
             f"t must hold times below {_LARGEST_EXPONENT / np.abs(rates).max():.3g}, got {times.max():.3g}"
         )
     start = modes.T @ np.vstack([first.T, second])
-    whole = np.empty((times.size, *F.shape))
+    products = np.empty((times.size, *F.shape))
     for k, time in enumerate(times):
         grown = np.exp(rates * time)[:, None] * start
         integral = time * _relative_growth(2 * rates * time)  # ∫ e^{2fs} ds
         inner = np.eye(n_1) + start.T @ (integral[:, None] * start)
-        whole[k] = modes @ (grown @ np.linalg.solve(inner, grown.T)) @ modes.T
-    return BalancedFlow(whole[:, n_0:, :n_0], whole[:, :n_0, :n_0], whole[:, n_0:, n_0:])
+        products[k] = modes @ (grown @ np.linalg.solve(inner, grown.T)) @ modes.T
+    return BalancedFlow(products[:, n_0:, :n_0], products[:, :n_0, :n_0], products[:, n_0:, n_0:])
 
 
 @underflowing
