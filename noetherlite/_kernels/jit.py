@@ -115,10 +115,10 @@ def _adopted(dispatcher: Any) -> Any:
     compile_now = dispatcher.compile
 
     @functools.wraps(compile_now)
-    def whole(signature: Any) -> Any:
+    def compile_in_turn(signature: Any) -> Any:
         """Compile for a signature, or find that on disk; what it calls comes in here too, inside of its caller's turn."""
         with between_functions(global_compiler_lock), _little_collecting():
             return compile_now(signature)
 
-    dispatcher.compile = whole
+    dispatcher.compile = compile_in_turn
     return dispatcher

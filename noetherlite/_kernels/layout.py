@@ -178,8 +178,8 @@ _Group = TypeVar("_Group", State, Records)
 
 def views(group: _Group, index: int | None) -> _Group:
     """Return the views group[index] of every array: a run's out of many, or with a leading axis where the index is None."""
-    found: dict[str, Any] = {name: a[index] for name, a in group._asdict().items() if isinstance(a, np.ndarray)}
-    return group._replace(**found)
+    arrays: dict[str, Any] = {name: a[index] for name, a in group._asdict().items() if isinstance(a, np.ndarray)}
+    return group._replace(**arrays)
 
 
 def new_states(

@@ -1,4 +1,4 @@
-"""Logarithm and powers without branches or calls, in the way of `elementary`, and as exact.
+"""Powers without branches or calls, in the way of `elementary`, and as exact.
 
 z = 2^k m with √½ ≤ m < √2 and log m = 2 artanh(s), s = (m − 1)/(m + 1). A power needs its logarithm to ten digits more than a
 number has: as a sum of two numbers, the first of half as many digits, so that products of two such are exact (after fdlibm's pow).
@@ -16,7 +16,6 @@ from .jit import scalar
 # 1.5·2^52, as a number and its bits: an integer added to the bits is one added to the number.
 _ROUND, _ROUND_BITS, _ROUND_SINGLE = 6755399441055744.0, 0x4338000000000000, np.float32(12582912.0)
 _ROOT_HALF, _ROOT_HALF_SINGLE = 0x3FE6A09E667F3BCD, np.int32(0x3F3504F3)  # bits of √½
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _f = np.float32
 
 
@@ -36,29 +35,6 @@ def _exponent(z):
     m = np.int64(bits - (k << 52)).view(np.float64)
     exponent = np.int64(k + _ROUND_BITS).view(np.float64) - _ROUND
     return number(exponent - (54.0 if small else 0.0)), number(m)
-
-
-@scalar
-def log(z):
-    """The natural logarithm; −∞ at 0, NaN below."""
-    number = type(z)
-    k, m = _exponent(z)
-    f = m - number(1)
-    s = quotient(f, number(2) + f)
-    w = s * s
-    if is_single(z):
-        p = (_f(0.2402921) * w + _f(0.28510141)) * w + _f(0.4000085)
-        p = p * w + _f(0.66666663)
-        high, low = _f(0.693359375), _f(-2.12194440e-4)
-    else:
-        p = 0.1479736350587642 * w + 0.15313895728652202
-        p = (p * w + 0.18183571057432849) * w + 0.22222198426151224
-        p = (p * w + 0.28571428744061894) * w + 0.39999999999405483
-        p = p * w + 0.6666666666666736
-        high, low = _LN2_HIGH, _LN2_LOW
-    value = k * number(high) + (f + (k * number(low) - s * (f - w * number(p))))
-    value = value if z < number(math.inf) else z
-    return value if z > number(0) else (number(-math.inf) if z == number(0) else number(math.nan))
 
 
 @scalar

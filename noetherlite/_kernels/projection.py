@@ -52,8 +52,8 @@ def to_level(at, p, i, level, x, shares):
     incoming, outgoing = _squares(x, shares, at.W + i * at.m, at.m, 1), _squares(x, shares, at.U + i, at.q, at.n)
     if at.bias >= 0:
         incoming += _squares(x, shares, at.bias + i, 1, 1)
-    own = _squares(x, shares, at.beta + i, 1, 1) if at.beta >= 0 else 0.0
-    s = exponent(incoming, outgoing, own, p, level)
+    rates = _squares(x, shares, at.beta + i, 1, 1) if at.beta >= 0 else 0.0
+    s = exponent(incoming, outgoing, rates, p, level)
     grow = math.exp(s)
     _scale(x, at.W + i * at.m, at.m, 1, grow)
     _scale(x, at.U + i, at.q, at.n, math.exp(-p * s))

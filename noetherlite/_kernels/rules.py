@@ -130,9 +130,10 @@ def place(writes: tuple[str, ...], name: str) -> tuple[bool, int]:
 
 
 def coordinate_of(move: Move) -> Callable[..., None]:
-    """Return c, x, v, g, y (P,), moment, shares, first, block, decays (P,) or empty, i ↦ None, which applies a rule to coordinate i.
+    """Return c, x, v, g, y, moment, shares, first, block, decays, i ↦ None, which applies a rule to coordinate i.
 
-    Where `block` is not empty, the shares of a step begin at `first`.
+    c are the rule's coefficients; x, v, g, y are (P,), moment, block and decays (P,) or empty, shares (P,), or a step's shares by
+    block after those of the step before, which begin at `first` where `block` is not empty.
     """
     rule, has_moment, by_block = move.rule, move.moment, move.by_block
     in_moment, at_moment = place(move.writes, "moment")
@@ -157,7 +158,7 @@ def coordinate_of(move: Move) -> Callable[..., None]:
 
 
 def component_of(law: Law) -> Callable[..., None]:
-    """Return c, forms (4 numbers), symmetric, the five sums (K,) each, j ↦ None, which applies a law to component j."""
+    """Return c, forms (4 numbers), symmetric, origin, integral, balance, source, charge (K,) each, j ↦ None: a law's component j."""
     rule = law.rule
     (in_origin, at_origin), (in_integral, at_integral) = place(law.writes, "origin"), place(law.writes, "integral")
     (in_balance, at_balance), (in_source, at_source) = place(law.writes, "balance"), place(law.writes, "source")

@@ -86,7 +86,7 @@ def _row(op: int, a: int = 0, b: int = 0, c: int = 0, vector: int = X, meet: boo
     return Row(op, a, b, c, vector, int(meet))
 
 
-def whole(samples: int, vector: int, into: int) -> list[Row]:
+def at_once(samples: int, vector: int, into: int) -> list[Row]:
     """Return U(vector) and its gradient as one phase."""
     return [_row(PASS, samples, into, vector=vector)]
 
@@ -259,7 +259,7 @@ def program(kind: Kind, passes: Passes) -> Program:
     return Program(rows, len(start), len(start) + len(step))
 
 
-def stretched(whole: Program) -> Program:
+def stretched(program: Program) -> Program:
     """Return a program with one row in the place of those of a step, which takes all steps up to the next record."""
-    rows = [*whole.rows[: whole.step], _row(STRETCH), *whole.rows[whole.record :]]
-    return Program(np.array(rows, np.int64), whole.step, whole.step + 1)
+    rows = [*program.rows[: program.step], _row(STRETCH), *program.rows[program.record :]]
+    return Program(np.array(rows, np.int64), program.step, program.step + 1)

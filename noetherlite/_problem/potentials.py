@@ -106,7 +106,7 @@ class KernelPotential:
             problem = self.problem()
             evaluation = compiled.Evaluation(problem, compiled.tiles(problem, self.n_samples))
         value = evaluation(x, gradient)
-        if evaluation.held.inputs.nbytes <= _SMALL:
+        if evaluation.memory.inputs.nbytes <= _SMALL:
             _FREE[self] = parts, evaluation
         return value
 
@@ -273,8 +273,7 @@ class Callable:
     """
 
     def __init__(self, value_and_gradient: Function[[Float64Array], tuple[float, ArrayLike]], n_params: int) -> None:
-        if not callable(value_and_gradient):
-            raise TypeError(f"value_and_gradient must be callable, got {checks.describe(value_and_gradient)}")
+        checks.function(value_and_gradient, "value_and_gradient")
         self._function = value_and_gradient
         self.n_params = checks.integer(n_params, "n_params", minimum=1)
 

@@ -47,7 +47,7 @@ class Backend(Protocol):
 @functools.cache
 def _program(kind: schedule.Kind) -> schedule.Program:
     """Return the rows of a run whose gradients are one phase."""
-    return schedule.program(kind, schedule.whole)
+    return schedule.program(kind, schedule.at_once)
 
 
 # The memory of each potential's last run, as small runs take less time than to make it; a thread takes it out while it uses it.

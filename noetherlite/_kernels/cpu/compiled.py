@@ -73,7 +73,7 @@ def addresses(kind: int, by_blas: bool, method: Method, dtype: str, with_matrice
 @functools.lru_cache(maxsize=64)
 def addresses_of_rare(program: schedule.Kind, dtype: str) -> dict[str, Any]:
     """Return the addresses of what few runs need, 0 where a program does not; inside of `advance` all would compile it."""
-    i, vector, rows = numba.int64, numba.typeof(np.empty(0, dtype)), schedule.program(program, schedule.whole).rows
+    i, vector, rows = numba.int64, numba.typeof(np.empty(0, dtype)), schedule.program(program, schedule.at_once).rows
     ops, row = rows[:, OP].tolist(), numba.typeof(rows[0])
     return {
         "noise": address_of_code(noise.draw, (numba.uint64, i, vector)) if schedule.NOISE in ops else 0,
@@ -85,17 +85,17 @@ def addresses_of_rare(program: schedule.Kind, dtype: str) -> dict[str, Any]:
 @compiled
 def load_at(problem_address, chosen, tiles_address, x):
     """Copy the samples with indices `chosen` into tiles; x says what the parameters' numbers are."""
-    problem, held = problem_at(problem_address, x), tiles_at(tiles_address, x)
-    T = held.inputs.shape[2]
-    for tile in range(held.inputs.shape[0]):
+    problem, memory = problem_at(problem_address, x), tiles_at(tiles_address, x)
+    T = memory.inputs.shape[2]
+    for tile in range(memory.inputs.shape[0]):
         for s in range(T):
-            sample = chosen[min(tile * T + s, held.n - 1)]
+            sample = chosen[min(tile * T + s, memory.n - 1)]
             for j in range(problem.widths[0]):
-                held.inputs[tile, j, s] = problem.X[sample, j]
+                memory.inputs[tile, j, s] = problem.X[sample, j]
             if problem.labels.size > 0:
-                held.labels[tile, s] = problem.labels[sample]
+                memory.labels[tile, s] = problem.labels[sample]
             for j in range(problem.targets.shape[1]):
-                held.targets[tile, j, s] = problem.targets[sample, j]
+                memory.targets[tile, j, s] = problem.targets[sample, j]
 
 
 def place(problem: layout.Problem) -> Placed:
@@ -164,20 +164,20 @@ class Evaluation:
     ----------
     problem : Problem
         The potential. Its samples are read for every point anew, so that what is done to its arrays meanwhile counts.
-    held : Tiles
+    memory : Tiles
         Memory for all of its samples; used by one thread at a time.
     """
 
-    def __init__(self, problem: layout.Problem, held: Tiles) -> None:
-        self.problem, self.held = problem, held
-        self._problem, self._tiles = place(problem), Placed(held)
-        self._samples, self._number = np.arange(held.n), np.empty(0, problem.X.dtype)
+    def __init__(self, problem: layout.Problem, memory: Tiles) -> None:
+        self.problem, self.memory = problem, memory
+        self._problem, self._tiles = place(problem), Placed(memory)
+        self._samples, self._number = np.arange(memory.n), np.empty(0, problem.X.dtype)
 
     def __call__(self, x: NDArray[Any], gradient: NDArray[Any]) -> float:
         """Return U(x) and write ∇U(x), unless `gradient` is empty."""
         if self.problem.kind == layout.NETWORK:
             load_at(self._problem.address, self._samples, self._tiles.address, self._number)
-        potential = function_of(self.problem.kind, self.held.blas != 0)
+        potential = function_of(self.problem.kind, self.memory.blas != 0)
         return float(potential(self._problem.address, self._tiles.address, 0, x, gradient))
 
 
@@ -185,9 +185,9 @@ def predict(problem: layout.Problem, x: NDArray[Any]) -> NDArray[Any]:
     """Return f(x; X) of shape (N, n_L) for the inputs of a problem."""
     N, n = len(problem.X), int(problem.widths[-1])
     problem = problem._replace(loss=layout.NO_LOSS, targets=np.zeros((N, n), x.dtype))
-    held = tiles(problem, N)
-    Evaluation(problem, held)(x, x[:0])
-    return held.targets.transpose(0, 2, 1).reshape(-1, n)[:N]
+    memory = tiles(problem, N)
+    Evaluation(problem, memory)(x, x[:0])
+    return memory.targets.transpose(0, 2, 1).reshape(-1, n)[:N]
 
 
 def _is_same(a: Any, b: Any) -> bool:

@@ -167,7 +167,8 @@ def array_on_stack(P: int, dtype: str) -> Any:
 def combine_block(typingctx, R, C, W, w, row, column, bias, A, a, m, T, Z, z):
     """Z[z + r·T + lanes] = W[bias + r] + Σ_k W[w + r·row + k·column] A[a + k·T + lanes], no bias where bias < 0.
 
-    R rows of outputs by C vectors of samples.
+    R rows of outputs by C vectors of samples. All arrays are flat: W holds weights and biases, A (m, T), Z (R, T); the other arguments
+    are numbers.
     """
     rows, columns = R.literal_value, C.literal_value
     lanes = LANES * (2 if W.dtype == types.float32 else 1)
@@ -209,7 +210,10 @@ def combine_block(typingctx, R, C, W, w, row, column, bias, A, a, m, T, Z, z):
 
 @intrinsic(prefer_literal=True)
 def correlate_block(typingctx, R, C, fresh, D, d, A, a, T, G, g, m):
-    """G[g + r·m + c] += Σ_s D[d + r·T + s] A[a + c·T + s] for R rows and C columns, or = where `fresh`."""
+    """G[g + r·m + c] += Σ_s D[d + r·T + s] A[a + c·T + s] for R rows and C columns, or = where `fresh`.
+
+    All arrays are flat: D holds (R, T), A (C, T), G (R, m); the other arguments are numbers.
+    """
     rows, columns = R.literal_value, C.literal_value
     lanes = LANES * (2 if D.dtype == types.float32 else 1)
 
@@ -273,10 +277,10 @@ def four_products(typingctx, A, a, B, b, m, out, o):
             k = builder.mul(i, _INDEX(LANES))
             return [_fma(builder, load(A_, a_, r, k), load(B_, b_, r, k), sums[r]) for r in range(4)]
 
-        whole, zero = builder.sdiv(m_, _INDEX(LANES)), ir.Constant(wide, None)
-        sums = _accumulate(builder, [zero] * 4, whole, body)
+        vectors, zero = builder.sdiv(m_, _INDEX(LANES)), ir.Constant(wide, None)
+        sums = _accumulate(builder, [zero] * 4, vectors, body)
         # What is left of a row: its last LANES elements, without those that have been counted.
-        left = builder.sub(m_, builder.mul(whole, _INDEX(LANES)))
+        left = builder.sub(m_, builder.mul(vectors, _INDEX(LANES)))
         lanes = ir.Constant(ir.VectorType(_INDEX, LANES), list(range(LANES)))
         first = _splat(builder, builder.sub(_INDEX(LANES), left), lanes.type)
         new, k = builder.icmp_signed(">=", lanes, first), builder.sub(m_, _INDEX(LANES))

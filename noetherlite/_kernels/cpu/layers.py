@@ -36,8 +36,8 @@ def combine(W, w, row, column, bias, n, m, A, a, T, Z, z):
     triple = (
         pairs - 2 * lanes if wide < pairs < T else pairs
     )  # an odd vector goes with a pair: alone it waits for itself
-    whole = n - n % 4
-    for i in range(0, whole, 4):
+    fours = n - n % 4
+    for i in range(0, fours, 4):
         shift = bias + i if bias >= 0 else bias
         for s in range(0, wide, WIDE * lanes):
             combine_block(4, WIDE, W, w + i * row, row, column, shift, A, a + s, m, T, Z, z + i * T + s)
@@ -47,8 +47,8 @@ def combine(W, w, row, column, bias, n, m, A, a, T, Z, z):
             combine_block(4, 3, W, w + i * row, row, column, shift, A, a + triple, m, T, Z, z + i * T + triple)
         elif pairs < T:
             combine_block(4, 1, W, w + i * row, row, column, shift, A, a + pairs, m, T, Z, z + i * T + pairs)
-    left, row_w, row_z = n - whole, w + whole * row, z + whole * T
-    shift = bias + whole if bias >= 0 else bias
+    left, row_w, row_z = n - fours, w + fours * row, z + fours * T
+    shift = bias + fours if bias >= 0 else bias
     for s in range(0, pairs, 2 * lanes):
         if left == 3:
             combine_block(3, 2, W, row_w, row, column, shift, A, a + s, m, T, Z, row_z + s)
@@ -96,20 +96,20 @@ def correlate(fresh, D, d, A, a, n, m, T, G, g):
 
     All arrays are flat: D holds an (n, T) matrix from d on, A an (m, T) one from a on, G gets an (n, m) one from g on.
     """
-    whole = n - n % 4
+    fours = n - n % 4
     for k in range(0, m - m % 4, 4):
-        for i in range(0, whole, 4):
+        for i in range(0, fours, 4):
             correlate_block(4, 4, fresh, D, d + i * T, A, a + k * T, T, G, g + i * m + k, m)
         if n % 4 == 3:
-            correlate_block(3, 4, fresh, D, d + whole * T, A, a + k * T, T, G, g + whole * m + k, m)
+            correlate_block(3, 4, fresh, D, d + fours * T, A, a + k * T, T, G, g + fours * m + k, m)
         elif n % 4 == 2:
-            correlate_block(2, 4, fresh, D, d + whole * T, A, a + k * T, T, G, g + whole * m + k, m)
+            correlate_block(2, 4, fresh, D, d + fours * T, A, a + k * T, T, G, g + fours * m + k, m)
         elif n % 4 == 1:
-            correlate_block(1, 4, fresh, D, d + whole * T, A, a + k * T, T, G, g + whole * m + k, m)
+            correlate_block(1, 4, fresh, D, d + fours * T, A, a + k * T, T, G, g + fours * m + k, m)
     for k in range(m - m % 4, m):
-        for i in range(0, whole, 4):
+        for i in range(0, fours, 4):
             correlate_block(4, 1, fresh, D, d + i * T, A, a + k * T, T, G, g + i * m + k, m)
-        for i in range(whole, n):
+        for i in range(fours, n):
             correlate_block(1, 1, fresh, D, d + i * T, A, a + k * T, T, G, g + i * m + k, m)
 
 

@@ -46,7 +46,10 @@ def _wide(builder: Any, base: Any, index: Any) -> Any:
 
 @intrinsic
 def rows_block(typingctx, A, a, B, b, m, out, o, n):
-    """out[o + r·n + c] += Σ_k A[a + r·m + k] B[b + c·m + k] for four rows and four columns, m ≥ LANES."""
+    """out[o + r·n + c] += Σ_k A[a + r·m + k] B[b + c·m + k] for four rows and four columns, m ≥ LANES.
+
+    All arrays are flat: A holds (4, m), B (4, m), out (4, n); the other arguments are numbers.
+    """
 
     def codegen(context, builder, signature, args):
         _, a_, _, b_, m_, _, o_, n_ = args
@@ -61,10 +64,10 @@ def rows_block(typingctx, A, a, B, b, m, out, o, n):
             left, right = load(A_, a_, k), load(B_, b_, k)
             return [_fma(builder, left[r], right[c], sums[4 * r + c]) for r in range(4) for c in range(4)]
 
-        whole, zero = builder.sdiv(m_, _INDEX(LANES)), ir.Constant(ir.VectorType(ir.DoubleType(), LANES), None)
-        sums = _accumulate(builder, [zero] * 16, whole, body)
+        vectors, zero = builder.sdiv(m_, _INDEX(LANES)), ir.Constant(ir.VectorType(ir.DoubleType(), LANES), None)
+        sums = _accumulate(builder, [zero] * 16, vectors, body)
         # What is left of a row: its last LANES elements, without those that have been counted.
-        rest = builder.sub(m_, builder.mul(whole, _INDEX(LANES)))
+        rest = builder.sub(m_, builder.mul(vectors, _INDEX(LANES)))
         lanes = ir.Constant(ir.VectorType(_INDEX, LANES), list(range(LANES)))
         new = builder.icmp_signed(">=", lanes, _splat(builder, builder.sub(_INDEX(LANES), rest), lanes.type))
         last = builder.sub(m_, _INDEX(LANES))
@@ -84,7 +87,8 @@ def rows_block(typingctx, A, a, B, b, m, out, o, n):
 def panel_block(typingctx, C, factor, A, a, B, b, q, n, L, l, bias, m, panel, out, o):
     """out[o + r·n + lanes] = factor Σ_k A[a + k·n + r] B[b + k·n + lanes] + Σ_k L[l + r·m + k] panel[k, lanes].
 
-    With L[bias + r] panel[m, lanes] more where bias ≥ 0; for four rows and C vectors of columns.
+    With L[bias + r] panel[m, lanes] more where bias ≥ 0; for four rows and C vectors of columns. All arrays are flat: A and B hold
+    (q, n), L (4, m), panel (m + 1, PANEL), out (4, n); the other arguments are numbers.
     """
     columns = C.literal_value
 

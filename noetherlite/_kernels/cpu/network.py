@@ -126,7 +126,7 @@ def backward(problem, x, tiles, tile, member, by_blas, fresh, gradient):
 def d_layer(problem, x, h, D, Z, A, T, fresh, gradient):
     """Turn z of hidden layer h into ∂U/∂z, from D = ∂U/∂a; add ∂U/∂β where β is trained.
 
-    D, Z and A are flat (n_h, T) matrices, x and gradient (P,).
+    D, Z and A are flat (n_h, T) matrices, x and gradient (P,), `problem` is a layout.Problem, h and `fresh` are numbers.
     """
     c, beta, n = problem.parameter[h], problem.offsets[h, 2], problem.widths[h + 1]
     rows, size = (n, T) if beta >= 0 else (np.int64(1), n * T)

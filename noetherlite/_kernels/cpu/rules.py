@@ -162,5 +162,5 @@ def _over_components(law: Law, dtype: str) -> Any:
 def addresses_of_rules(method: Method, dtype: str) -> Any:
     """Return the addresses of an algorithm's rules in the order of their numbers, compiled or read from disk if need be."""
     words = (numba.int64, numba.int64, numba.int64)
-    found = [address_of_code(loop(rule, dtype), words) for rule in method.all_rules]
-    return tuple(found) if numba.config.DISABLE_JIT else np.array(found, np.int64)
+    addresses = [address_of_code(loop(rule, dtype), words) for rule in method.all_rules]
+    return tuple(addresses) if numba.config.DISABLE_JIT else np.array(addresses, np.int64)

@@ -119,11 +119,11 @@ def square(problem, v):
 def largest(a):
     """max|a|, of four sequences that do not wait for each other."""
     first = second = third = fourth = 0.0
-    whole = a.size - a.size % 4
-    for i in range(0, whole, 4):
+    fours = a.size - a.size % 4
+    for i in range(0, fours, 4):
         first, second = max(first, abs(a[i])), max(second, abs(a[i + 1]))
         third, fourth = max(third, abs(a[i + 2])), max(fourth, abs(a[i + 3]))
-    for i in range(whole, a.size):
+    for i in range(fours, a.size):
         first = max(first, abs(a[i]))
     return max(max(first, second), max(third, fourth))
 

@@ -29,7 +29,7 @@ LONG = 1 << 17  # steps of a run that are worth the second that compiling takes
 
 KNOWN = {schedule.PASS, schedule.FINISH, schedule.UPDATE, schedule.COUNT}
 Rows = tuple[tuple[int, ...], ...]
-# algorithm, address of the problem, counts, x, v, g, y, moment (P,), loss ↦ the loss after a phase
+# algorithm (layout.Algorithm), address of the problem, counts (3,), x, v, g, y, moment (P,) each, loss ↦ the loss after a phase
 Phase = Callable[..., float]
 
 

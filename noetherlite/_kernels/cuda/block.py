@@ -67,7 +67,8 @@ def view_of(setting, counts, e, tile, which):
 def perform(functions, r, step, setting, algorithm, run, state, records, e, first, stride):
     """Do a thread's share of row r of the program at a step of run e; `run` are its arrays, a RunArrays.
 
-    `state` and `records` are of all runs, (E, …); the thread takes the coordinates first, first + stride, ….
+    `functions` are those of `scalars.py`, `setting` is a Setting, `algorithm` a layout.Algorithm. `state` and `records` are of all
+    runs, (E, …); the thread takes the coordinates first, first + stride, ….
     """
     problem, data, tables, laws = setting.problem, setting.data, setting.tables, setting.laws
     rows, r = setting.program.rows, index(r)
@@ -278,7 +279,11 @@ def with_rate(a, h):
 
 @device
 def advance(functions, setting, rates, state, vectors, memory, doubles, records, e, n_steps):
-    """Advance one run, whose vectors and sums are copied to `vectors` and `doubles` for as long."""
+    """Advance run e by n_steps; its vectors and sums are copied to `vectors` (4P + work,) and `doubles` (tables.doubles,) for as long.
+
+    `functions` are those of `scalars.py`, `setting` is a Setting; `rates`, `state` and `records` are of all runs,
+    (E, …), `memory` is (tables.memory,).
+    """
     first, stride = cuda.threadIdx.x, cuda.blockDim.x
     run = arrays_of(state, e, vectors, memory, doubles, setting.tables)
     fetch(state, run, e, first, stride)

@@ -34,8 +34,8 @@ class Library:
     def __init__(self) -> None:
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
-        found = load_nvidia_dynamic_lib("cublas")
-        self._library = ctypes.CDLL(found.abs_path)
+        library = load_nvidia_dynamic_lib("cublas")
+        self._library = ctypes.CDLL(library.abs_path)
         self._handle, self._workspace = ctypes.c_void_p(), cuda.device_array(WORKSPACE, "uint8")
         self._call("cublasCreate_v2", ctypes.byref(self._handle))
 

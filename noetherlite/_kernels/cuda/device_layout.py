@@ -178,17 +178,19 @@ def place(
     if spread:
         return Placing(tables(problem, laws, n_params, n, padded=False), IN_GLOBAL, 0, 0)
     itemsize = problem.X.dtype.itemsize
-    whole = max(n + n % 2, 2)
-    sizes = sorted({-(-whole // parts) for parts in range(1, whole // SMALLEST_TILE + 1)} | {whole}, reverse=True)
+    all_slots = max(n + n % 2, 2)
+    sizes = sorted(
+        {-(-all_slots // parts) for parts in range(1, all_slots // SMALLEST_TILE + 1)} | {all_slots}, reverse=True
+    )
     for slots in (size + size % 2 for size in sizes):
-        found = tables(problem, laws, n_params, slots, padded=True)
-        shared = 8 * found.doubles + itemsize * (4 * n_params + work)
-        if shared + itemsize * found.memory <= most:
-            return Placing(found, IN_SHARED, shared + itemsize * found.memory, _threads(problem, slots, n_params))
-    found = tables(problem, laws, n_params, whole, padded=True)
-    shared = 8 * found.doubles + itemsize * (4 * n_params + work)
+        placed = tables(problem, laws, n_params, slots, padded=True)
+        shared = 8 * placed.doubles + itemsize * (4 * n_params + work)
+        if shared + itemsize * placed.memory <= most:
+            return Placing(placed, IN_SHARED, shared + itemsize * placed.memory, _threads(problem, slots, n_params))
+    placed = tables(problem, laws, n_params, all_slots, padded=True)
+    shared = 8 * placed.doubles + itemsize * (4 * n_params + work)
     where, shared = (VECTORS_IN_SHARED, shared) if shared <= most else (IN_GLOBAL, 0)
-    return Placing(found, where, shared, _threads(problem, whole, n_params))
+    return Placing(placed, where, shared, _threads(problem, all_slots, n_params))
 
 
 def _threads(problem: layout.Problem, slots: int, n_params: int) -> int:

@@ -14,7 +14,10 @@ from .network import divided
 
 @device
 def form(what, laws, tables, a, b, slot, pieces, first, stride):
-    """Leave the pieces of B(a, b) (PAIR), B(a, b) + T(b) (CHARGE), ½B(a, b) + T(b) (QUANTITY) or |g_c(a)| (GENERATOR) in `slot`."""
+    """Leave the pieces of B(a, b) (PAIR), B(a, b) + T(b) (CHARGE), ½B(a, b) + T(b) (QUANTITY) or |g_c(a)| (GENERATOR) in `slot`.
+
+    `what` is one of these, `laws` a layout.Laws and `tables` a Tables; a and b are (P,), `pieces` (SLOTS tables.slot,).
+    """
     for l in range(laws.kind.size):
         begin = slot * tables.slot + tables.piece[l]
         size, n = laws.start[l + 1] - laws.start[l], tables.pieces[l]

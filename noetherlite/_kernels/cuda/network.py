@@ -3,6 +3,10 @@
 Samples are the contiguous axis, `ld` apart: one more than there are where a block has them in its shared memory, so that
 threads at neighbouring rows read from different banks. Every number is computed by one thread in a fixed order, so that
 results do not depend on how many there are.
+
+What passes share: `functions` are those of `scalars.py`, `problem` is a layout.Problem, `data` a Data and `view` a View; `places`
+(L, 3) says where the flat matrices (n_h, ld) of layer h begin in `memory` (M,); x and `gradient` are (P,), `values` (slots,);
+`h`, `delta`, `fresh`, `first`, `stride` and all of `view` but its order (N,) are numbers.
 """
 
 from __future__ import annotations
@@ -30,7 +34,9 @@ def sample(view, s):
 def four_by_two(W, w, row, column, n, i, A, a, step, left, right, m, out, o, ld, s, t):
     """Out[r, (s, t)[q]] = Σ_k W[w + r row + k column] A[a + k step + (left, right)[q]] for the rows r = i … i + 3 that there are.
 
-    Eight sums in registers, so that six numbers read are worth eight multiplications; a row beyond the last repeats it.
+    All arrays are flat: W holds an n × m matrix or its transpose from w on, A (m, ·) from a on with rows `step` apart, out (n, ·) from
+    o on with rows `ld` apart. Eight sums in registers, so that six numbers read are worth eight multiplications; a row beyond the
+    last repeats it.
     """
     w0 = w + i * row
     w1, w2, w3 = w + min(i + 1, n - 1) * row, w + min(i + 2, n - 1) * row, w + min(i + 3, n - 1) * row

@@ -1,4 +1,9 @@
-"""The matrices of y made orthogonal by any number of threads, which meet after each stage: all matrices at once."""
+"""The matrices of y made orthogonal by any number of threads, which meet after each stage: all matrices at once.
+
+All arguments are numbers but `a`, a run's vectors, flat: it holds M (n, m) from `at` on, its neighbours in a column `row` apart and
+those in a row `column`, n × n matrices from `left` on, and the result from `out` on. Thread `first` of `stride` takes every
+stride-th piece.
+"""
 
 from __future__ import annotations
 
@@ -89,15 +94,15 @@ def scaled(at, size, factor, a, out, first, stride):
 
 def of(method: Method) -> Any:
     """Return stage, number of the iteration, algorithm, the run's arrays, first, stride ↦ None; nothing where a method has none."""
-    found = [rule for rule in method.rules if isinstance(rule, Orthogonalisation)]
-    if not found:
+    rules = [rule for rule in method.rules if isinstance(rule, Orthogonalisation)]
+    if not rules:
 
         @device
         def nothing(stage, i, algorithm, run, first, stride):
             pass
 
         return nothing
-    constant = found[0].eps
+    constant = rules[0].eps
 
     @device
     def orthogonalise(stage, i, algorithm, run, first, stride):

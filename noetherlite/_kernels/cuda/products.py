@@ -34,7 +34,11 @@ class Matrix(NamedTuple):
 
 @kernel(SIDE * SIDE, 1)
 def tiled(A, a, A_row, A_column, B, b, B_row, B_column, C, c, n, m, depth):
-    """C (n × m) = A (n × depth) B, by squares that pass through shared memory."""
+    """C (n × m) = A (n × depth) B, by squares that pass through shared memory.
+
+    All arrays are flat: A begins at a, B at b and C at c; neighbours in a column of A are A_row apart and those in a row A_column, in
+    B likewise.
+    """
     left = cuda.shared.array((DEPTH, PADDED), A.dtype)
     right = cuda.shared.array((DEPTH, PADDED), A.dtype)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y

@@ -150,7 +150,11 @@ def clip(most, run, first, stride):
 
 @device
 def write(loss, algorithm, step, laws, tables, run, records, e, first, stride):
-    """Write one row of the records of run e: vectors (P,) and sums (K,) of `run`; `records` are of all runs, (E, R, …)."""
+    """Write one row of the records of run e: vectors (P,) and sums (K,) of `run`; `records` are of all runs, (E, R, …).
+
+    `loss` and `step` are numbers, `algorithm` is a layout.Algorithm, `laws` a layout.Laws and `tables` a Tables; the thread takes the
+    coordinates first, first + stride, ….
+    """
     row = pointwise.row_of(step, records.every, records.step.shape[1])
     if first == 0:
         vv = xx = 0.0
