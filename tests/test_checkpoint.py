@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import problems
@@ -242,6 +243,7 @@ def test_ctrl_c_stops_an_ensemble(tmp_path, n_threads, monkeypatch):
     def press(writer, group, collect):
         if writer.runs.steps_done(group) == STEPS and not pressed:
             pressed.append(os.kill(os.getpid(), signal.SIGINT))
+            time.sleep(0.02)  # the main thread, which receives it, has its turn
         update(writer, group, collect)
 
     monkeypatch.setattr(checkpoint.CheckpointWriter, "update", press)

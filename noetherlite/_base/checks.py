@@ -138,6 +138,8 @@ def path(value: str | os.PathLike[str], name: str = "path") -> Path:
 
 def dtype_name(value: object) -> str:
     """Return 'float64' or 'float32' for anything NumPy understands as one of the two."""
+    if isinstance(value, str) and value in DTYPES:
+        return value
     try:
         name = np.dtype(value).name  # type: ignore[call-overload]
     except TypeError:
@@ -208,7 +210,9 @@ def array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...], dtype: st
     if raw.ndim not in allowed:
         expected = " or ".join(f"{n}-dimensional" for n in allowed)
         raise ValueError(f"{name} must be {expected}, got {describe(raw)}")
-    result = np.require(raw, dtype=dtype, requirements=["C", "A"])
+    result = np.asarray(raw, dtype=dtype, order="C")
+    if not result.flags.aligned:
+        result = result.copy()
     if not np.isfinite(result).all():
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
         raise ValueError(f"{name} must be finite, got {result[first]} at index {first}")

@@ -81,7 +81,9 @@ def parameters(shape: tuple[int, ...], dtype: str) -> Array:
     """
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     if n_bytes <= PARAMS_IN_MEMORY:
-        return np.full(shape, np.nan, dtype)
+        array = np.empty(shape, dtype)
+        array.fill(np.nan)
+        return array
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if n_bytes > free:
         raise MemoryError(

@@ -248,14 +248,16 @@ def new_records(
 
 def blank(records: Records) -> None:
     """Set the laws' arrays to NaN in rows that were not written; no run may be writing."""
-    unwritten = records.step < 0
-    if unwritten.any():
+    if min(records.step[:, -1].tolist()) < 0:  # records are written in order
+        unwritten = records.step < 0
         for name in OF_LAWS:
             getattr(records, name)[unwritten] = np.nan
 
 
 def plain(array: Any, dtype: str) -> NDArray[Any]:
     """Return `array` as the one form kernels are compiled for: C-contiguous, aligned, writable, of `dtype`."""
+    if type(array) is np.ndarray and array.flags.carray and array.dtype == dtype:
+        return array  # as of most arrays, sooner than NumPy says so
     return np.require(array, dtype=dtype, requirements=["C", "A", "W"])
 
 

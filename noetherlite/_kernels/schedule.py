@@ -9,6 +9,7 @@ A row is (op, a, b, c, vector, meet). Vectors are x, v, the gradient and y, slot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -136,7 +137,7 @@ def kind_of(
     method: Method, algorithm: layout.Algorithm, laws: layout.Laws, minibatches: bool, parts: bool = False
 ) -> Kind:
     """Return the kind of a run."""
-    clips = bool(np.isfinite(algorithm.clip))
+    clips = math.isfinite(algorithm.clip)
     has_velocity, decays = algorithm.law != layout.OF_Q, algorithm.weight_decay != 0
     return Kind(
         method,

@@ -62,19 +62,23 @@ def _run_in_threads(run_lane: Callable[[], None], lanes: int, supervisor: Superv
 
 def _advance_group(runs: Runs, group: slice, backend: Backend, supervisor: Supervisor, pace: Pace) -> str:
     """Advance a group of runs to its end; return the cause if it was stopped, else ''."""
-    last, taken = runs.records.last, 0
-    backend.prepare(group)
-    backend.advance(0)
-    while not runs.diverged(group):
-        stopped = supervisor.look(group, taken, backend)
+
+    def due() -> int:
         done = runs.steps_done(group)
-        if stopped or done == last:
-            return stopped
-        taken = min(pace.steps, last - done, *(every - done % every for every in supervisor.pauses()))
+        return min(pace.steps, runs.records.last - done, *(every - done % every for every in supervisor.pauses()))
+
+    backend.prepare(group)
+    taken = 0 if supervisor.sees_starts else due()
+    while True:
         began = time.perf_counter()
         backend.advance(taken)
         pace.adapt(taken, time.perf_counter() - began)
-    return ""
+        if runs.diverged(group):
+            return ""
+        stopped = supervisor.look(group, taken, backend)
+        if stopped or runs.steps_done(group) == runs.records.last:
+            return stopped
+        taken = due()
 
 
 class Pace:

@@ -10,6 +10,19 @@ import numpy as np
 from .._base.by_name import ByName
 
 
+class Once:
+    """A function without arguments that is called once; the value is kept."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function: Callable[[], Any] | None = function
+
+    def __call__(self) -> Any:
+        """Return the value."""
+        if self._function is not None:
+            self._value, self._function = self._function(), None
+        return self._value
+
+
 class Unread:
     """An attribute's value that is computed when it is first asked for."""
 
@@ -33,11 +46,13 @@ class OnDemand:
     def _put_off(self) -> None:
         """Take the values that are unread out of the attributes, so that reading them calls `__getattr__`."""
         attributes = vars(self)
-        attributes["_unread"] = {name: value for name, value in attributes.items() if isinstance(value, Unread)}
-        for name in attributes["_unread"]:
+        waiting = {name: value for name, value in attributes.items() if isinstance(value, Unread)}
+        for name in waiting:
             del attributes[name]
-        for name in self._nouns.keys() & attributes.keys():
-            attributes[name] = self._as_shown(name, attributes[name])
+        for name in self._nouns:
+            if name in attributes:
+                attributes[name] = self._as_shown(name, attributes[name])
+        attributes["_unread"] = waiting
 
     def part(self, name: str, part: Callable[[Any], Any]) -> Any:
         """Return part(attribute), unread if the attribute is."""

@@ -16,7 +16,7 @@ from .._kernels.pointwise import is_recorded
 from .._motion.base import Algorithm
 from .._symmetry.records import LawRecord, read, rounding
 from .exactness import blown_up
-from .on_demand import unread
+from .on_demand import Once, unread
 from .plan import Plan, specify
 from .runs import Runs
 from .trajectory import BLEW_UP, Member, Trajectory
@@ -66,20 +66,22 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
     """
     plan, records, state, E = runs.plan, runs.records, runs.state, len(runs)
     layout.blank(records)
-    finished, begun = state.counts[:, STEPS_DONE] == records.last, state.counts[:, PHASE] != layout.NEW
-    causes = [stopped.get(e, "" if begun[e] and finished[e] else "Ctrl-C") for e in range(E)]
+    done, phases = state.counts[:, STEPS_DONE].tolist(), state.counts[:, PHASE].tolist()
+    begun = [phase != layout.NEW for phase in phases]
+    ended = [begun[e] and done[e] == records.last for e in range(E)]
+    causes = [stopped.get(e, "" if ended[e] else "Ctrl-C") for e in range(E)]
     if all(causes) and (records.step < 0).all():
         raise KeyboardInterrupt("Ctrl-C before anything was recorded")
     params = runs.params()
     if params is not None:
         params[records.step < 0] = np.nan  # a new file holds zeros
     x, v = runs.ends()
-    if not begun.all():
-        x[~begun] = v[~begun] = np.nan
+    if not all(begun):
+        x[np.logical_not(begun)] = v[np.logical_not(begun)] = np.nan
     # What is put off keeps what it is computed from: of a large run that is the laws alone, without x and all vectors beside it.
     later = unread if state.x.nbytes <= _SMALL else _now
-    members = functools.cache(lambda: tuple(member(runs, e, cause) for e, cause in enumerate(causes)))
-    times = functools.cache(functools.partial(_times, runs.algorithms, runs.t0, records))
+    members = Once(lambda: tuple(member(runs, e, cause) for e, cause in enumerate(causes)))
+    times = Once(functools.partial(_times, runs.algorithms, runs.t0, records))
     return Trajectory(
         t=later(times),
         step=later(lambda: _steps(records)),

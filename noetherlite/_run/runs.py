@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,17 @@ from .._problem.blocks import blocks_of
 from .._symmetry.records import refuse_mixed
 from .observe import Observables
 from .plan import Plan
+
+
+def _numbers(algorithm: Algorithm, t0: float, blocks: tuple[Any, ...]) -> layout.Algorithm:
+    """Return the numbers that an algorithm's rules read; without arrays of rates, those of the last run like it."""
+    few = not (algorithm.has_schedule or algorithm.has_blocks)
+    return _lasting_numbers(algorithm, t0, blocks) if few else algorithm.kernel(t0, blocks)
+
+
+@functools.lru_cache(maxsize=64)
+def _lasting_numbers(algorithm: Algorithm, t0: float, blocks: tuple[Any, ...]) -> layout.Algorithm:
+    return algorithm.kernel(t0, blocks)
 
 
 class Runs:
@@ -39,8 +53,8 @@ class Runs:
         # the values of the observables, (E, R, …), NaN where they are not known yet
         self.observed: dict[str, Array] = {} if observables is None else observables.empty(*records.step.shape)
         self.method = algorithms[0].method  # of all, which are of one class
-        blocks = blocks_of(plan.U)
-        self.kernels = tuple(a.kernel(t0, blocks) for a in algorithms)
+        blocks = tuple(blocks_of(plan.U))
+        self.kernels = tuple(_numbers(a, t0, blocks) for a in algorithms)
         for numbers in self.kernels:
             refuse_mixed(plan.watched, numbers)
         work = max(a.work(plan.n_params, blocks) for a in algorithms)
@@ -60,7 +74,8 @@ class Runs:
             if plan.reduction.by_samples:
                 laws = laws._replace(Z0=start.C.astype(plan.dtype))
         if state.counts[e, PHASE] == layout.NEW:
-            with np.errstate(over="ignore"):  # in float32 the start can be infinite; the run then diverges at once
+            narrowed = plan.dtype != "float64"  # the start can be infinite then; the run diverges at once
+            with np.errstate(over="ignore") if narrowed else contextlib.nullcontext():
                 state.x[e], state.v[e] = x, v
         return laws
 

@@ -100,6 +100,11 @@ class Supervisor:
                 return UNWRITTEN
         return "Ctrl-C" if not finished and (self.halted or (self._interrupt.requested and at_record)) else ""
 
+    @property
+    def sees_starts(self) -> bool:
+        """Whether `look` must be called before the first step."""
+        return self._bar is not None or self.callback is not None or bool(self.runs.observed)
+
     def pauses(self) -> tuple[int, ...]:
         """Return step intervals: `look` must be called at every multiple of each."""
         at_records = self.callback is not None or bool(self.runs.observed) or self._interrupt.requested

@@ -115,7 +115,8 @@ class Trajectory(OnDemand):
 
     def member(self, e: int, specification: Any) -> Trajectory:
         """Return the trajectory of run e with a specification, which may be unread."""
-        rows = slice(int(np.isfinite(self.loss[e]).sum()))  # a view, as params may be a file larger than memory
+        reached = int(np.count_nonzero(np.isfinite(self.loss[e])))
+        rows = slice(reached)  # a view, as params may be a file larger than memory
 
         def member_law(law: LawRecord) -> LawRecord:
             return LawRecord(law.name, *(getattr(law, f.name)[e][rows] for f in fields(law) if f.name != "name"))

@@ -78,15 +78,16 @@ def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
     """
     is_potential(U)
     checks.seed(rng)
-    symmetries: list[NoetherSymmetry] = []
-    if isinstance(U, NetworkPotential):
-        symmetries += [s for s in catalogue(U.network) if not s.objection]
-        rotation = next((s for s in symmetries if isinstance(s, DataRotation)), None)
-        if rotation is not None and not _rotates(U, rotation, rng):
-            symmetries.remove(rotation)
-    elif isinstance(U, Analytic):
-        symmetries += known_symmetries(U)
-    return [*symmetries, Time(U)]
+    return [*_families(U, rng), Time(U)]
+
+
+def _families(U: Potential, rng: Seed) -> list[Family]:
+    """Return the families that hold."""
+    symmetries = [s for s in known_symmetries(U) if not s.objection]
+    rotation = next((s for s in symmetries if isinstance(s, DataRotation)), None)
+    if isinstance(U, NetworkPotential) and rotation is not None and not _rotates(U, rotation, rng):
+        symmetries.remove(rotation)
+    return symmetries
 
 
 @underflowing
@@ -158,10 +159,10 @@ def watched(
     """
     if laws is None:
         return []
+    if isinstance(laws, str) and laws == "all":
+        return [s for s in _families(U, rng=0) if s.batchwise or not minibatches]
     if isinstance(laws, str):
         checks.one_of(laws, "laws", ["all", *(s.name for s in _candidates(U))])
-    if laws == "all":
-        return [s for s in find(U) if isinstance(s, Family) and (s.batchwise or not minibatches)]
     out = []
     for item in listed(laws):
         s = _resolve(U, item, "laws")

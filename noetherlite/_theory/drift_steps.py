@@ -58,6 +58,11 @@ class DriftSupervisor(Supervisor):
         """Return 1: it looks at every step."""
         return (*super().pauses(), 1)
 
+    @property
+    def sees_starts(self) -> bool:
+        """True: a step is credited to what was before it."""
+        return True
+
     def look(self, group: slice, taken: int, backend: Backend) -> str:
         """Credit the step that was taken, and take the one that is due without its causes."""
         runs = self.runs

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import struct
 from typing import Any, NamedTuple, get_type_hints
 
@@ -31,21 +32,41 @@ _double, _word = struct.Struct("d").pack, struct.Struct("q").unpack
 
 
 @functools.cache
-def _floats(kind: type) -> frozenset[str]:
-    """Return the names of the fields that are floats, whatever they were given."""
-    return frozenset(name for name, hint in get_type_hints(kind).items() if hint is float)
+def _floats(kind: type) -> tuple[bool, ...]:
+    """Return which fields are floats, whatever they were given."""
+    return tuple(hint is float for hint in get_type_hints(kind).values())
 
 
 def _address(array: NDArray[Any]) -> int:
     """Return where an array's data lie; null where it has none."""
     if array.size == 0:
         return 0
-    if array.flags.writeable:  # NumPy's own ways to tell take four times as long
+    try:  # NumPy's own ways to tell take four times as long
         return ctypes.addressof(_byte(array))
-    return int(array.__array_interface__["data"][0])
+    except TypeError:  # of what cannot be written
+        return int(array.__array_interface__["data"][0])
 
 
 _byte = ctypes.c_char.from_buffer
+
+
+@functools.lru_cache(maxsize=256)
+def _form(fields: tuple[Any, ...], axis: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the words of a tuple with zeros for its addresses and numbers, and where these are to be filled in.
+
+    A field is (shape, strides, size of an item) of an array, of which axes before `axis` are left out, or how many numbers it has.
+    """
+    out: list[int] = []
+    gaps: list[int] = []
+    for field in fields:
+        if isinstance(field, int):
+            gaps += range(len(out), len(out) + field)
+            out += [0] * field
+        else:
+            shape, strides, itemsize = field
+            gaps.append(len(out) + _OWNERS + 2)
+            out += (0, 0, math.prod(shape[axis:]), itemsize, 0, *shape[axis:], *strides[axis:])
+    return np.array(out, np.int64), np.array(gaps)
 
 
 def words(group: NamedTuple, of_first: bool = False) -> NDArray[np.int64]:
@@ -54,20 +75,23 @@ def words(group: NamedTuple, of_first: bool = False) -> NDArray[np.int64]:
     An array is: two pointers to its owner, which are null here, size, size of an item, pointer to the data, shape, strides;
     with `of_first` array[0] takes the place of each array.
     """
-    axis = int(of_first)
-    out: list[int] = []
-    floats = _floats(type(group))
-    for name, value in zip(group._fields, group, strict=True):
+    fields: list[Any] = []
+    values: list[int] = []
+    for value, is_float in zip(group, _floats(type(group)), strict=True):
         if isinstance(value, np.ndarray):
-            size = value.size // len(value) if of_first else value.size
-            out += (0, 0, size, value.itemsize, _address(value), *value.shape[axis:], *value.strides[axis:])
+            fields.append((value.shape, value.strides, value.itemsize))
+            values.append(_address(value))
         elif isinstance(value, tuple):
-            out += [_word(_double(part))[0] for part in value]
-        elif name in floats:
-            out += _word(_double(value))
+            fields.append(len(value))
+            values += [_word(_double(part))[0] for part in value]
         else:
-            out.append(int(value) - (1 << 64) if value > _MOST else int(value))
-    return np.array(out, np.int64)
+            fields.append(1)
+            number = _word(_double(value))[0] if is_float else int(value)
+            values.append(number - (1 << 64) if number > _MOST else number)
+    form, gaps = _form(tuple(fields), int(of_first))
+    out = form.copy()
+    out[gaps] = values
+    return out
 
 
 class Placed:
