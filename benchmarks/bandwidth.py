@@ -104,11 +104,11 @@ def bandwidth(threads: list[int], seconds: float) -> float:
     """Print the table; return the bandwidth of a copy in RAM by the most threads."""
     print("| arrays in | bytes a thread | " + " | ".join(f"{k}, {n} threads" for k in KERNELS for n in threads) + " |")
     print("|---" * (2 + len(KERNELS) * len(threads)) + "|")
-    found = {}
+    rates = {}
     for name, size in SIZES.items():
-        found = {(k, n): gigabytes(*KERNELS[k], size, n, seconds) for k in KERNELS for n in threads}
-        print(f"| {name} | {size:,} | " + " | ".join(f"{rate:.1f}" for rate in found.values()) + " |", flush=True)
-    return found["copy", max(threads)]
+        rates = {(k, n): gigabytes(*KERNELS[k], size, n, seconds) for k in KERNELS for n in threads}
+        print(f"| {name} | {size:,} | " + " | ".join(f"{rate:.1f}" for rate in rates.values()) + " |", flush=True)
+    return rates["copy", max(threads)]
 
 
 def products(rounds: int = 7) -> None:

@@ -109,8 +109,8 @@ flawed.defvjp(lambda x, factor: (x, factor), lambda factor, g: (g * factor, None
 
 
 def factors(bug: dict[str, Any], names: Any) -> dict[str, Any]:
-    own = {name: f for name, f in bug.items() if name not in ("all", "after", "unmasked")}
-    return dict.fromkeys(names, bug["all"]) if "all" in bug else own
+    single = {name: f for name, f in bug.items() if name not in ("all", "after", "unmasked")}
+    return dict.fromkeys(names, bug["all"]) if "all" in bug else single
 
 
 def torch_loss(bug: dict[str, Any]) -> Callable[[dict[str, torch.Tensor]], torch.Tensor]:
@@ -170,8 +170,8 @@ def by_laws(laws: list[Any], bug: dict[str, Any], params: Arrays) -> bool:
 
 
 def by_scan(laws: list[Any], bug: dict[str, Any], params: Arrays) -> bool:
-    found = nl.scan(lambda p: gradient(bug, p), params, draws=12, spread=0.3).relations
-    return {(law.kind, law.formula) for law in found} != {(law.kind, law.formula) for law in laws}
+    relations = nl.scan(lambda p: gradient(bug, p), params, draws=12, spread=0.3).relations
+    return {(law.kind, law.formula) for law in relations} != {(law.kind, law.formula) for law in laws}
 
 
 def main() -> None:
@@ -203,7 +203,7 @@ def main() -> None:
             seconds[name].append(time.process_time() - began)
         rows[bug] = row
         print(f"{bug:34}" + "".join(f"{'found' if hit else '–':>24}" for hit in row.values()), flush=True)
-    medians = {name: float(np.median(own)) for name, own in seconds.items()}
+    medians = {name: float(np.median(each)) for name, each in seconds.items()}
     print(f"{'seconds of processors, median':34}" + "".join(f"{value:24.3f}" for value in medians.values()))
     if options.json:
         options.json.write_text(json.dumps({"found": rows, "seconds": medians}, indent=1))

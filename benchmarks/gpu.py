@@ -213,8 +213,8 @@ def measure(
                 if turn:
                     seconds[name].append(took)
             except Exception as error:
-                for kept in (runs, seconds, losses):
-                    kept.pop(name, None)
+                for results in (runs, seconds, losses):
+                    results.pop(name, None)
                 if out_of_memory(error):
                     print(f"{case.name} {dtype}: {name} runs out of memory: left out", file=sys.stderr)
                 else:

@@ -91,11 +91,11 @@ def main() -> None:
     pairs = [drawn(options.layers, rng) for _ in range(options.pairs)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began, busy = time.perf_counter(), time.process_time()
-    found = nl.scan_pairs(pairs)
+    scan = nl.scan_pairs(pairs)
     seconds, busy = time.perf_counter() - began, time.process_time() - busy
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(found if options.laws else str(found).partition("\n")[0])
-    kinds = [law.kind for law in found.relations]
+    print(scan if options.laws else str(scan).partition("\n")[0])
+    kinds = [law.kind for law in scan.relations]
     print(", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)))
     print(
         f"{seconds:.1f} s ({busy:.1f} s of processors); memory at most {after / 2**20:.2f} GiB, {before / 2**20:.2f} GiB of it before the scan"

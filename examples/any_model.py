@@ -82,16 +82,16 @@ def gradient(params: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
     return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
 
 
-found = nl.scan(gradient, dict(model.named_parameters()))
-print(found)
-found.plot().figure.savefig(Path("laws_of_a_transformer.png"), dpi=120)
+scan = nl.scan(gradient, dict(model.named_parameters()))
+print(scan)
+scan.plot().figure.savefig(Path("laws_of_a_transformer.png"), dpi=120)
 
 # %%
 # Watched in the loop, in single precision, every tenth step.
 
 model = model.float()
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-watch = nl.watch(found.laws(), every=10)
+watch = nl.watch(scan.laws(), every=10)
 params = dict(model.named_parameters())
 for step, batch in enumerate(batches):
     loss = model(batch)

@@ -33,8 +33,8 @@ def main() -> None:
         figure.savefig(f"{name}.png", dpi=150)
         print(f"drawn in {name}.png")
         if name == "discretisation":
-            for kind, found in numbers.items():
-                print(f"  {kind:17} residual of scaling:1 ~ lr^{found['slope']['scaling:1']:.2f}")
+            for kind, row in numbers.items():
+                print(f"  {kind:17} residual of scaling:1 ~ lr^{row['slope']['scaling:1']:.2f}")
 
 
 if __name__ == "__main__":

@@ -21,18 +21,18 @@ def main() -> None:
         "relu, one sample": nl.Network([2, 3, 2], "relu", loss="mse").potential(X[:1], y[:1]),
         "tanh": nl.Network([2, 3, 2], "tanh", loss="mse").potential(X, y),
     }
-    found = {title: nl.discover(U) for title, U in problems.items()}
-    for title, discovery in found.items():
+    discoveries = {title: nl.discover(U) for title, U in problems.items()}
+    for title, discovery in discoveries.items():
         print(f"--- {title}\n{discovery}\n")
 
-    net, new = problems["linear with biases"].network, found["linear with biases"].new[0]
+    net, new = problems["linear with biases"].network, discoveries["linear with biases"].new[0]
     print("The first new symmetry of the linear network moves, at a random point,")
     theta = net.init(rng=1, bias_std=1.0)
     for name, part in net.unpack(new @ np.append(theta, 1.0)).items():
         print(f"  {name} by {np.array2string(part.ravel(), precision=3, suppress_small=True)}")
     print("that is b1 by a vector v and b2 by -W2 v, which no output can tell.")
 
-    nl.plot.singular_values(found["linear with biases"]).figure.savefig("discover.png", dpi=150)
+    nl.plot.singular_values(discoveries["linear with biases"]).figure.savefig("discover.png", dpi=150)
     print("\nsingular values of the linear network: discover.png")
 
 

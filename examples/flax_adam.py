@@ -69,9 +69,9 @@ gradient = jax.jit(jax.value_and_grad(loss))
 # A scan calls its function with flat names, "attention.key.kernel"; Flax's `unflatten_dict` goes back.
 
 double = jax.tree.map(lambda x: np.asarray(x, np.float64), start)
-found = nl.scan(lambda flat: gradient(unflatten_dict(flat, sep="."), batch)[1], double, draws=12)
-print(found)
-found.plot().figure.savefig("laws_in_flax.png", dpi=120)
+scan = nl.scan(lambda flat: gradient(unflatten_dict(flat, sep="."), batch)[1], double, draws=12)
+print(scan)
+scan.plot().figure.savefig("laws_in_flax.png", dpi=120)
 
 # %%
 # `state` is the average before the step that uses the gradient; the law of that step is judged in the next call.
@@ -80,7 +80,7 @@ right, wrong = optax.adam(3e-3), optax.chain(optax.add_decayed_weights(0.01), op
 steps = [jax.jit(right.update), jax.jit(wrong.update)]
 params = jax.tree.map(lambda x: np.asarray(x, np.float32), start)
 state = right.init(params)
-watch = nl.watch(found.laws(), averaging=0.9)
+watch = nl.watch(scan.laws(), averaging=0.9)
 losses = []
 for step in range(STEPS):
     value, grads = gradient(params, counting(rng))

@@ -60,8 +60,8 @@ def main() -> None:
         ("5 potential not central, rotation", ramp, turn, "none", None),
     ]
     for name, L, group, charge, expected in rows:
-        found = lg.noether_charge(L, lg.generator_of(group), t, x, v)
-        verdict = charge if expected is None else f"{charge}: charge {found:.6f}, expected {expected:.6f}"
+        value = lg.noether_charge(L, lg.generator_of(group), t, x, v)
+        verdict = charge if expected is None else f"{charge}: charge {value:.6f}, expected {expected:.6f}"
         print(f"{name:34} identity violated by {defect(L, group):.0e}   {verdict}")
 
     run = nl.integrate(nl.potentials.Radial(2), nl.Leapfrog(0.01), x, 30, velocity=v, record_params=True)

@@ -67,14 +67,14 @@ params = {name: np.asarray(variable) for name, variable in zip(names, model.trai
 # Keras computes in single precision by default. Laws show in it, too, with a gap that is smaller.
 
 batch = stripes(rng)
-found = nl.scan(lambda params: gradient(params, *batch)[1], params)
-print(found)
-found.plot().figure.savefig("laws_in_keras.png", dpi=120)
+scan = nl.scan(lambda params: gradient(params, *batch)[1], params)
+print(scan)
+scan.plot().figure.savefig("laws_in_keras.png", dpi=120)
 
 # %%
 # Training by plain gradient descent, every fifth step watched.
 
-watch = nl.watch(found.laws(), every=5)
+watch = nl.watch(scan.laws(), every=5)
 losses = []
 for step in range(STEPS):
     value, grads = gradient(params, *stripes(rng))

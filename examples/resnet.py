@@ -68,16 +68,16 @@ def gradient(params: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
     return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
 
 
-found = nl.scan(gradient, dict(double.named_parameters()), draws=20)
-print(found)
-found.plot().figure.savefig("laws_of_a_resnet.png", dpi=120)
+scan = nl.scan(gradient, dict(double.named_parameters()), draws=20)
+print(scan)
+scan.plot().figure.savefig("laws_of_a_resnet.png", dpi=120)
 
 # %%
 # Training by SGD with momentum: `state` is the average of gradients before the step, Adam's `exp_avg` in its place. A filter's
 # gradient sums over 32 pictures of 64 pixels, whose round-off `summands` tells.
 
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-watch = nl.watch(found.laws(), averaging=nl.tensors.Averaging(0.9, weight=1), summands=32 * SIZE**2)
+watch = nl.watch(scan.laws(), averaging=nl.tensors.Averaging(0.9, weight=1), summands=32 * SIZE**2)
 params = dict(model.named_parameters())
 rng = np.random.default_rng(1)
 losses, lengths = [], []
