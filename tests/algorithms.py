@@ -20,6 +20,11 @@ def five(first, second, conformal=None, decay=0.0):
     }
 
 
+def start(algorithm):
+    """The option of a run that an infinite friction at t = 0 asks for."""
+    return {"t0": 1.0} if algorithm.singular_start else {}
+
+
 def warm_up(largest):
     """A schedule for runs of any length: up over ten steps, from 0, and slowly down."""
     return lambda k: largest * min(k / 10, 1) / (1 + k / 500)

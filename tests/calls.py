@@ -77,9 +77,9 @@ def of_named(params):
     return NET.unpack(U.gradient(NET.pack(params)))
 
 
-_held = tempfile.TemporaryDirectory()
-atexit.register(_held.cleanup)
-FOLDER = Path(_held.name)
+_temporary = tempfile.TemporaryDirectory()
+atexit.register(_temporary.cleanup)
+FOLDER = Path(_temporary.name)
 ROTATION = np.array([[0.0, -1.0], [1.0, 0.0]])
 TREE = NET.unpack(NET.init(rng=0, bias_std=1.0))
 GRADIENT = of_named(TREE)
@@ -327,6 +327,5 @@ CALLS = {
 for function, arguments in CALLS.values():  # what all algorithms take
     if isinstance(function, type) and issubclass(function, nl.Algorithm):
         arguments |= {"grad_accumulation": 1, "sam": 0.0}
-SLOW = {name for name in CALLS if name.startswith("figures.")} | {
-    "modified_flow"
-}  # they train; a stiff equation at large rates
+# They train, and solve a stiff equation at large rates.
+SLOW = {name for name in CALLS if name.startswith("figures.")} | {"modified_flow"}

@@ -18,20 +18,20 @@ STEP = 1e-30
 class Model:
     """Parameters and a loss; `gradient` is what a framework's backward pass would give.
 
-    Gradients at points that were asked for before are kept: scans of one model draw the same points.
+    Gradients at points that were asked for before are stored: scans of one model draw the same points.
     """
 
     params: dict[str, np.ndarray]
     loss: Any
     many: bool = False  # whether the loss takes several points at once, along a first axis of every tensor
-    kept: dict[bytes, dict[str, np.ndarray]] = field(default_factory=dict)
+    gradients: dict[bytes, dict[str, np.ndarray]] = field(default_factory=dict)
 
     def gradient(self, params):
         """Return ∂U/∂X for every tensor, one complex step an entry."""
         key = b"".join(array.tobytes() for array in params.values())
-        if key not in self.kept:
-            self.kept[key] = self._complex_steps(params)
-        return {name: g.copy() for name, g in self.kept[key].items()}
+        if key not in self.gradients:
+            self.gradients[key] = self._complex_steps(params)
+        return {name: g.copy() for name, g in self.gradients[key].items()}
 
     def _complex_steps(self, params):
         if self.many:
@@ -106,9 +106,9 @@ def rotated(x, style):
     angle = np.outer(np.arange(time), 1.0 / 3.0 ** np.arange(width // 2))
     cos, sin = np.cos(angle), np.sin(angle)
     out = np.empty_like(x)
-    a, b = (
-        (slice(0, width // 2), slice(width // 2, None)) if style == "half" else (slice(0, None, 2), slice(1, None, 2))
-    )
+    a, b = slice(0, None, 2), slice(1, None, 2)
+    if style == "half":
+        a, b = slice(0, width // 2), slice(width // 2, None)
     out[..., a], out[..., b] = x[..., a] * cos - x[..., b] * sin, x[..., a] * sin + x[..., b] * cos
     return out
 
@@ -120,16 +120,6 @@ def _fill(rng, shapes):
         x = rng.normal(size=shape) / np.sqrt(shape[-1])
         out[name] = 1 + 0.1 * x if name.endswith(("ln_1.weight", "ln_2.weight", "ln_f.weight", "norm.weight")) else x
     return out
-
-
-@functools.cache
-def _decoder(arguments):
-    return _built(**dict(arguments))
-
-
-def decoder(**arguments):
-    """A transformer: GPT, Llama, Qwen 3 or Mixtral by its arguments, of `_built`; one object for the same arguments."""
-    return _decoder(tuple(sorted(arguments.items())))
 
 
 def mlp(widths, activation, bias=True, loss="nll", samples=7, seed=0):
@@ -154,11 +144,15 @@ def mlp(widths, activation, bias=True, loss="nll", samples=7, seed=0):
     return Model(_fill(rng, shapes), U)
 
 
-def _built(
+@functools.cache
+def decoder(
     d=6, heads=2, width=3, layers=1, kv_heads=None, mlp="gelu", hidden=5, norm_kind="layer", eps=1e-5, bias=True, gains=True,
     positions=True, rope=None, qk_norm=False, tied=False, fused=False, vocab=7, time=4, batch=3, experts=2, classes=None, seed=0,
 ):  # fmt: skip
-    """A transformer: GPT, Llama, Qwen 3 or Mixtral by its arguments; with `classes` a pooled classifier (no causal mask)."""
+    """A transformer: GPT, Llama, Qwen 3 or Mixtral by its arguments; with `classes` a pooled classifier (no causal mask).
+
+    One object for the same arguments.
+    """
     rng = np.random.default_rng(seed)
     kv = kv_heads or heads
     shapes = {"wte.weight": (vocab, d)}
@@ -265,12 +259,8 @@ def convnet(
     shapes = {"conv1.weight": (c1, c0, kernel, kernel), "conv1.bias": (c1,)}
     if batch_norm:
         shapes |= {"bn1.norm.weight": (c1,), "bn1.norm.bias": (c1,)}
-    shapes |= {
-        "conv2.weight": (c2, c1, kernel, kernel),
-        "conv2.bias": (c2,),
-        "fc.weight": (classes, c2),
-        "fc.bias": (classes,),
-    }
+    shapes |= {"conv2.weight": (c2, c1, kernel, kernel), "conv2.bias": (c2,)}
+    shapes |= {"fc.weight": (classes, c2), "fc.bias": (classes,)}
     X, y = rng.normal(size=(samples, c0, size, size)), rng.integers(0, classes, samples)
 
     def convolve(x, w):

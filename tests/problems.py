@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
+from noetherlite._cli.signatures import shown
 from noetherlite._kernels import reference
 from noetherlite._problem.activations import EXAMPLES, parse
 from noetherlite._problem.network import Network
@@ -72,6 +73,26 @@ def assert_resumes(path, U, algorithm, x0, steps, at=12, **options):
     return whole
 
 
+def miscomputed(U, spoil):
+    """U with a gradient that `spoil` changes in place, as {"W1": ..., ...}."""
+
+    def value_and_gradient(x):
+        value, gradient = U.value_and_gradient(x)
+        spoil(U.network.unpack(gradient))
+        return value, gradient
+
+    return nl.potentials.Callable(value_and_gradient, U.n_params)
+
+
+def times(factor, block, entries=...):
+    """For `miscomputed`: so many times the entries of a block."""
+
+    def spoil(parts):
+        parts[block][entries] *= factor
+
+    return spoil
+
+
 def add_to_gradients(monkeypatch, amount=1e-6):
     """Let the NumPy oracle evaluate gradients that are not the potential's."""
     right = reference.value_and_gradient
@@ -83,13 +104,21 @@ def add_to_gradients(monkeypatch, amount=1e-6):
     monkeypatch.setattr(reference, "value_and_gradient", wrong)
 
 
-def streamed(U, algorithm, rows, batches=None, **options):
+def streamed(U, algorithm, rows, batches=None, states=None, **options):
     """The report of a monitor that is given a recording row by row, in one buffer again and again."""
     watch, buffer = nl.Monitor(U, algorithm, **options), np.empty_like(rows[0])
     for k, row in enumerate(rows):
         buffer[:] = row
-        watch.step(buffer, None if batches is None or k >= len(batches) else batches[k])
+        batch = None if batches is None or k >= len(batches) else batches[k]
+        watch.step(buffer, batch, **{name: values[k] for name, values in (states or {}).items()})
     return watch.report()
+
+
+def toml(value):
+    """A value as a configuration file writes it."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {toml(entry)}' for key, entry in value.items())} }}"
+    return f"[{', '.join(map(toml, value))}]" if isinstance(value, list | tuple) else shown(value)
 
 
 def configuration(algorithm, run="steps = 20", network="widths = [3, 4, 3]", n=12, features=3, more=""):

@@ -40,7 +40,7 @@ def fail(how, rng):
     if how == "exit":
         sys.exit("leaving")
     if how == "local exception":
-        raise type("Unpicklable", (Exception,), {"held": lambda: 0})("text")
+        raise type("Unpicklable", (Exception,), {"state": lambda: 0})("text")
     return {"no mapping": 3.0, "object": {"x": object()}, "list": {"x": [[1], [2, 3]]}, "none": {"x": None}}.get(
         how, {"x": 1}
     )

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from problems import EPS, refusals
 
 import noetherlite as nl
 from noetherlite import arch
@@ -17,8 +18,6 @@ from noetherlite._kernels.modular import PRIME
 from noetherlite._theory import count_table, model_counting
 from noetherlite._theory.brackets import Span, residues
 
-EPS = np.finfo(float).eps
-ATTENTION = {"plain": {}, "bias": {"bias": True}, "rope": {"rope": True}, "normed": {"rope": True, "qk_norm": True}}
 MODELS = {
     "gpt": arch.Transformer(d=4, heads=2, mlp_width=5, positions_learned=6, causal=True),
     "llama": arch.Transformer(d=4, heads=2, kv_heads=1, mlp="swiglu", norm="rms", bias=False, rope=True, qk_norm=True),
@@ -100,35 +99,27 @@ def test_scan_finds_the_wiring_without_a_framework(name):
     scan = nl.scan(lambda p: model.gradient(p, X, y), params)
     wired = {g.name.rpartition(": ")[2] for g in model.generators()}
     kinds = {"scale": "scale", "gl": "gl", "shift": "translate", "null": "null", "rotate": "rotate"}
-    found = {relation.kind for relation in scan.relations}
-    assert {kinds[kind] for kind in wired & set(kinds)} <= found
-    assert found - {"whole"} <= {kinds[kind] for kind in wired & set(kinds)}
+    relations = {relation.kind for relation in scan.relations}
+    expected = {kinds[kind] for kind in wired & set(kinds)}
+    assert expected <= relations <= expected | {"whole"}
 
 
-def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="takes 4 features, but 3 come in"):
-        arch.Model(arch.Dense(2, 3), arch.Dense(4, 2))
-    with pytest.raises(ValueError, match="Residual return 2 features for 3"):
-        arch.Model(arch.Residual(arch.Dense(3, 2)))
-    with pytest.raises(ValueError, match="no block says"):
-        arch.Model(arch.Activation("relu"))
-    with pytest.raises(ValueError, match="expected a divisor"):
-        arch.Attention(3, heads=3, kv_heads=2)
-    with pytest.raises(ValueError, match="even number with rope"):
-        arch.Attention(3, head_width=3, rope=True)
-    with pytest.raises(TypeError, match=r"blocks must be blocks of nl\.arch"):
-        arch.Chain(3)
-    model = arch.Model(arch.Convolution(1, 2, 3, 2), loss="mse")
-    with pytest.raises(ValueError, match=r"X has 5 positions; expected s\^2"):
-        model.predict(model.init(0), np.zeros((1, 5, 1)))
-    with pytest.raises(ValueError, match=r"params lacks 'convolution.W'"):
-        model.predict({}, np.zeros((1, 9, 1)))
-    with pytest.raises(ValueError, match="theta and X are for a Network"):
-        nl.count_laws(model, X=[[1.0]], theta=[0.0])
-    with pytest.raises(ValueError, match="net has inputs that are one-hot"):
-        nl.count_laws(arch.Transformer(positions_learned=2, tokens=True))
-    with pytest.raises(ValueError, match="counting takes"):
-        nl.count_laws(model, memory=10.0)
+SQUARE = arch.Model(arch.Convolution(1, 2, 3, 2), loss="mse")
+test_what_does_not_fit_is_refused = refusals(
+    [
+        (lambda: arch.Model(arch.Dense(2, 3), arch.Dense(4, 2)), "takes 4 features, but 3 come in"),
+        (lambda: arch.Model(arch.Residual(arch.Dense(3, 2))), "Residual return 2 features for 3"),
+        (lambda: arch.Model(arch.Activation("relu")), "no block says"),
+        (lambda: arch.Attention(3, heads=3, kv_heads=2), "expected a divisor"),
+        (lambda: arch.Attention(3, head_width=3, rope=True), "even number with rope"),
+        (lambda: arch.Chain(3), TypeError, r"blocks must be blocks of nl\.arch"),
+        (lambda: SQUARE.predict(SQUARE.init(0), np.zeros((1, 5, 1))), r"X has 5 positions; expected s\^2"),
+        (lambda: SQUARE.predict({}, np.zeros((1, 9, 1))), r"params lacks 'convolution.W'"),
+        (lambda: nl.count_laws(SQUARE, X=[[1.0]], theta=[0.0]), "theta and X are for a Network"),
+        (lambda: nl.count_laws(arch.Transformer(positions_learned=2, tokens=True)), "net has inputs that are one-hot"),
+        (lambda: nl.count_laws(SQUARE, memory=10.0), "counting takes"),
+    ]
+)
 
 
 # --- exact numbers ---------------------------------------------------------------------------------------------------
@@ -189,8 +180,8 @@ def test_both_kinds_of_numbers_are_one_evaluation():
     }
     x = (X.astype(np.int64) % PRIME).astype(np.uint64)[..., None]
     out, leaves = model.evaluate(Jets(0, np.zeros(1, np.uint64)), exact, x)
-    found = out.cotangents(seed.astype(np.uint64)[..., None], [leaves[name] for name in model.trained])
-    for name, residue in zip(model.trained, found, strict=True):
+    residues = out.cotangents(seed.astype(np.uint64)[..., None], [leaves[name] for name in model.trained])
+    for name, residue in zip(model.trained, residues, strict=True):
         integers = np.array([int(v) - PRIME if int(v) > PRIME // 2 else int(v) for v in residue.ravel()])
         assert (integers == model.gradient(params, X, seed)[name].ravel()).all()
 
@@ -419,9 +410,8 @@ UNUSUAL = [
 
 
 @pytest.mark.needs_jit
-@pytest.mark.parametrize("case", range(len(UNUSUAL)))
-def test_counts_of_unusual_transformers(case):
-    options, flow, name = UNUSUAL[case]
+@pytest.mark.parametrize(("options", "flow", "name"), UNUSUAL)
+def test_counts_of_unusual_transformers(options, flow, name):
     model = arch.Transformer(**options)
     count = nl.count_laws(model, flow)
     assert count.certified, repr(count)
@@ -447,9 +437,8 @@ FORMULAS = [
 
 
 @pytest.mark.needs_jit
-@pytest.mark.parametrize("case", range(len(FORMULAS)))
-def test_conserved_polynomials_are_those_of_theory_4(case):
-    net, degree, expected = FORMULAS[case]
+@pytest.mark.parametrize(("net", "degree", "expected"), FORMULAS)
+def test_conserved_polynomials_are_those_of_theory_4(net, degree, expected):
     assert [str(h) for h in nl.conserved_polynomials(net, degree)] == expected
 
 

@@ -102,16 +102,9 @@ def test_a_transformer_without_laws():
     model = decoder(tied=False)
     m = {n: 0.1 * g for n, g in model.gradient(model.params).items()}
     kinds = {(c.law.kind, c.law.formula) for c in audit(model.params, state=m).checks}
-    assert kinds == {
-        ("null", "h.0.attn.k.bias[0]"),
-        ("translate", "wte.weight[0]"),
-        ("translate", "wpe.weight[0]"),
-        ("translate", "h.0.attn.o.weight[1]"),
-        ("translate", "h.0.attn.o.bias"),
-        ("translate", "h.0.mlp.down.weight[1]"),
-        ("translate", "h.0.mlp.down.bias"),
-        ("translate", "lm_head.weight[1]"),
-    }
+    block = [f"h.0.{name}.{part}" for name in ("attn.o", "mlp.down") for part in ("weight[1]", "bias")]
+    shifts = ["wte.weight[0]", "wpe.weight[0]", "lm_head.weight[1]", *block]
+    assert kinds == {("null", "h.0.attn.k.bias[0]"), *(("translate", name) for name in shifts)}
 
 
 def test_where_quantities_stand(relu):
@@ -196,7 +189,7 @@ def test_tensors_that_do_not_fit(relu):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, relu):
+def files(tmp_path, monkeypatch, relu):
     monkeypatch.chdir(tmp_path)
     np.savez("weights.npz", **relu.params)
     np.savez("adam.npz", **{f"{n}.exp_avg": a for n, a in relu.average.items()})
@@ -205,7 +198,7 @@ def here(tmp_path, monkeypatch, relu):
     return tmp_path
 
 
-def test_the_verb(here, capsys, relu):
+def test_the_verb(files, capsys, relu):
     words = ["audit", "weights.npz", "--optimizer", "adam.npz", "--next", "next.npz", "--laws", "laws.json"]
     assert main([*words, "--json", "--plot", "it.png"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -213,7 +206,7 @@ def test_the_verb(here, capsys, relu):
     assert len(answer["checks"]) == 6
     assert len(answer["quantities"]) == 4
     assert answer["files"] == ["it.png"]
-    assert (here / "it.png").read_bytes()[:4] == b"\x89PNG"
+    assert (files / "it.png").read_bytes()[:4] == b"\x89PNG"
     assert main([*words, "--beta", "0.5"]) == 3
     assert "is broken in the step" in capsys.readouterr().out
     assert main(["audit", "weights", "--optimizer", "adam.npz"]) == 0  # the suffix may be missing, as elsewhere
@@ -234,32 +227,33 @@ def test_the_verb(here, capsys, relu):
         (["weights.npz", "--laws", "laws.json", "--precision", "bf16"], 1, "did you mean"),
     ],
 )
-def test_wrong_words(here, capsys, words, code, message):
+def test_wrong_words(files, capsys, words, code, message):
     if words[0].endswith(".safetensors"):
         pytest.importorskip("safetensors")
     assert main(["audit", *words]) == code
     assert message in capsys.readouterr().err
 
 
-def test_safetensors(here, relu, capsys):
+def test_safetensors(files, relu, capsys):
     numpy_file = pytest.importorskip("safetensors.numpy")
     numpy_file.save_file(relu.params, "weights.safetensors")
     numpy_file.save_file({f"exp_avg.{n}": a for n, a in relu.average.items()}, "adam.safetensors")
     assert main(["audit", "weights.safetensors", "--optimizer", "adam.safetensors", "--laws", "laws.json"]) == 0
     assert "averaged gradient" in capsys.readouterr().out
-    (here / "bad.safetensors").write_bytes(b"nothing at all, and no header")
+    (files / "bad.safetensors").write_bytes(b"nothing at all, and no header")
     with pytest.raises(ValueError, match=r"bad\.safetensors' is not a readable \.safetensors file"):
         nl.tensors.read("bad.safetensors")
 
 
-def test_bfloat16_keeps_its_precision(here):
+def test_bfloat16_keeps_its_precision(files):
     """Written byte by byte, so that no other package is needed: 1.5 and −2 in bfloat16."""
     pytest.importorskip("safetensors")
-    header = (
-        b'{"b":{"dtype":"BF16","shape":[2],"data_offsets":[4,8]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    short, single = (
+        {"dtype": d, "shape": [n], "data_offsets": at} for d, n, at in (("BF16", 2, [4, 8]), ("F32", 1, [0, 4]))
     )
+    header = json.dumps({"b": short, "a": single}).encode()
     body = np.array([3.0], "<f4").tobytes() + np.array([0x3FC0, 0xC000], "<u2").tobytes()
-    (here / "it.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + body)
+    (files / "it.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + body)
     tree = nl.tensors.read("it.safetensors")
     arrays, eps = nl._tensors.trees.named_arrays(tree, "it")
     assert arrays["b"].tolist() == [1.5, -2.0]
@@ -267,20 +261,20 @@ def test_bfloat16_keeps_its_precision(here):
     assert eps == 2.0**-7
 
 
-def test_without_the_package_the_extra_is_named(here, monkeypatch, capsys):
+def test_without_the_package_the_extra_is_named(files, monkeypatch, capsys):
     import sys
 
     monkeypatch.setitem(sys.modules, "safetensors", None)
-    (here / "it.safetensors").write_bytes(b"")
+    (files / "it.safetensors").write_bytes(b"")
     assert main(["audit", "it.safetensors", "--laws", "laws.json"]) == 1
     assert 'pip install "noetherlite[safetensors]"' in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "torch", None)
-    (here / "it.pt").write_bytes(b"")
+    (files / "it.pt").write_bytes(b"")
     with pytest.raises(RuntimeError, match="needs PyTorch"):
         nl.tensors.read("it.pt")
 
 
-def test_python_objects_are_never_unpickled(here):
+def test_python_objects_are_never_unpickled(files):
     class Trap:
         def __reduce__(self):
             return (open, ("trapped", "w"))
@@ -289,10 +283,10 @@ def test_python_objects_are_never_unpickled(here):
     with pytest.raises(ValueError, match=r"trap\.npz' is not a readable \.npz file"):
         nl.tensors.read("trap.npz")
     pytest.importorskip("torch")
-    (here / "trap.pt").write_bytes(pickle.dumps(Trap(), protocol=2))
+    (files / "trap.pt").write_bytes(pickle.dumps(Trap(), protocol=2))
     with pytest.raises(ValueError, match=r"trap\.pt' is not a file of tensors"):
         nl.tensors.read("trap.pt")
-    assert not (here / "trapped").exists()
+    assert not (files / "trapped").exists()
 
 
 @pytest.fixture(scope="module")
@@ -315,19 +309,17 @@ def trained():
         loss.backward()
         for optimiser in optimisers.values():
             optimiser.step()
-    return torch, model.state_dict(), {name: own.state_dict() for name, own in optimisers.items()}
+    return torch, model.state_dict(), {name: optimiser.state_dict() for name, optimiser in optimisers.items()}
 
 
 @pytest.mark.parametrize("name", ["counted", "SGD"])
-def test_files_of_pytorch(here, trained, name, capsys):
+def test_files_of_pytorch(files, trained, name, capsys):
     torch, weights, optimisers = trained
     torch.save({"model": weights, "optimizer": optimisers[name]}, "all.pt")
     torch.save(weights, "weights.pt")
     assert main(["audit", "weights.pt", "--optimizer", "all.pt", "--json"]) == 0
-    assert {c["name"] for c in json.loads(capsys.readouterr().out)["checks"]} == {
-        "shift of 2.weight",
-        "shift of 2.bias",
-    }
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert {c["name"] for c in checks} == {"shift of 2.weight", "shift of 2.bias"}
 
 
 def test_optimisers_of_pytorch_that_do_not_say_whose_averages(trained):

@@ -155,15 +155,15 @@ def test_refused(case):
 
 def test_what_is_right_is_accepted():
     """Negative control for the table: the same calls with good arguments run."""
-    assert run().status == "completed"
-    assert run(algorithm=nl.NAGD(0.01), velocity=ONES, t0=0.5).status == "completed"
-    assert run(algorithm=nl.ConformalLeapfrog(0.01, alpha=1), t0=0.5).status == "completed"
-    assert run(algorithm=nl.GD(10**29), steps=0).status == "completed"
+    for arguments in (
+        {},
+        {"algorithm": nl.NAGD(0.01), "velocity": ONES, "t0": 0.5},
+        {"algorithm": nl.NAGD(0.01), "velocity": 0 * ONES},
+        {"algorithm": nl.ConformalLeapfrog(0.01, alpha=1), "t0": 0.5},
+        {"algorithm": nl.GD(10**29), "steps": 0},
+        {"batch_size": np.int64(4), "steps": np.int32(2), "rng": 0, "laws": ["scaling:1"], "dtype": np.float32},
+    ):
+        assert run(**arguments).status == "completed"
     assert run(record_every=10**11, record_params=np.True_).step.tolist() == [0, 3]
-    assert run(algorithm=nl.NAGD(0.01), velocity=0 * ONES).status == "completed"
-    assert (
-        run(batch_size=np.int64(4), steps=np.int32(2), rng=0, laws=["scaling:1"], dtype=np.float32).status
-        == "completed"
-    )
     assert MSE.potential(X.astype(int), X).n_samples == 4
     assert NET.potential(X, Y.astype(np.uint8)).n_samples == 4

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import EPS
+from problems import EPS, refusals
 
 import noetherlite as nl
 
@@ -121,37 +121,19 @@ def test_charges_decide_what_gradient_flow_keeps():
     assert np.abs(flow.x[-1] - flow.x[0]).max() > 0.1
 
 
-@pytest.mark.parametrize(
-    ("widths", "activation", "options", "error", "message"),
+def start(widths, activation, balance, bias_std=0.0):
+    return nl.Network(widths, activation, loss="mse").init(0, balance=balance, bias_std=bias_std)
+
+
+test_charges_that_no_start_has_are_refused = refusals(
     [
-        (
-            [3, 4, 2],
-            "linear",
-            {"balance": 0.5},
-            ValueError,
-            r"balance=0.5 of linear layers needs widths n_0 ≥ … ≥ n_\{L−1\}, got \[3, 4, 2\]",
-        ),
-        (
-            [4, 3, 2],
-            "linear",
-            {"balance": -0.5},
-            ValueError,
-            "balance=-0.5 of linear layers needs widths n_1 ≤ … ≤ n_L",
-        ),
-        (
-            [4, 3, 2],
-            "tanh",
-            {"balance": 0},
-            ValueError,
-            "balance=0 needs hidden layers that are linear or homogeneous, got .'tanh'",
-        ),
-        ([4, 2], "relu", {"balance": 0}, ValueError, "balance=0 needs hidden layers"),
-        ([4, 3, 3, 2], ["relu", "linear"], {"balance": 0}, ValueError, "nl.rebalance takes them together"),
-        ([4, 3, 2], "linear", {"balance": 0, "bias_std": 0.1}, ValueError, "bias_std must be 0 where balance=0"),
-        ([4, 3, 2], "relu", {"balance": "zero"}, TypeError, "balance must be a real number, got 'zero'"),
-        ([4, 3, 2], "relu", {"balance": float("inf")}, ValueError, "balance=inf"),
-    ],
-)
-def test_what_cannot_be_is_refused(widths, activation, options, error, message):
-    with pytest.raises(error, match=message):
-        nl.Network(widths, activation, loss="mse").init(0, **options)
+        (lambda: start([3, 4, 2], "linear", 0.5), r"balance=0.5 of linear layers needs widths n_0 ≥ … ≥ n_\{L−1\}, got \[3, 4, 2\]"),
+        (lambda: start([4, 3, 2], "linear", -0.5), "balance=-0.5 of linear layers needs widths n_1 ≤ … ≤ n_L"),
+        (lambda: start([4, 3, 2], "tanh", 0), "balance=0 needs hidden layers that are linear or homogeneous, got .'tanh'"),
+        (lambda: start([4, 2], "relu", 0), "balance=0 needs hidden layers"),
+        (lambda: start([4, 3, 3, 2], ["relu", "linear"], 0), "nl.rebalance takes them together"),
+        (lambda: start([4, 3, 2], "linear", 0, bias_std=0.1), "bias_std must be 0 where balance=0"),
+        (lambda: start([4, 3, 2], "relu", "zero"), TypeError, "balance must be a real number, got 'zero'"),
+        (lambda: start([4, 3, 2], "relu", float("inf")), "balance=inf"),
+    ]
+)  # fmt: skip

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import BACKENDS, EPS, problem, verdicts
+from problems import BACKENDS, EPS, problem, streamed, verdicts
 from torch_steps import torch_steps
 
 import noetherlite as nl
@@ -17,6 +17,10 @@ CONSTANT = {"W1": WARM_UP, "b1": 0.5 * WARM_UP, "rest": 0.25 * WARM_UP}
 KINDS = [nl.GD, nl.HeavyBall, nl.Nesterov, nl.Adam]
 
 
+def each_step(rate):
+    return np.broadcast_to([rate(k) for k in range(STEPS)] if callable(rate) else rate, STEPS)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("rates", [CHANGING, CONSTANT], ids=["changing", "constant"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -26,9 +30,7 @@ def test_steps_are_pytorchs_and_the_laws_hold(kind, rates, backend):
     run = nl.integrate(U, algorithm, X0, STEPS, backend=backend)
     assert np.abs(x - run.x).max() <= 64 * STEPS * EPS * np.abs(run.x).max()
     assert verdicts(run) == {"holds"}
-    largest = np.max(
-        [np.broadcast_to([r(k) for k in range(STEPS)] if callable(r) else r, STEPS) for r in rates.values()], axis=0
-    )
+    largest = np.max([each_step(rate) for rate in rates.values()], axis=0)
     np.testing.assert_allclose(run.t, np.concatenate([[0.0], np.cumsum(largest)]), rtol=8 * EPS)
 
 
@@ -56,9 +58,8 @@ def test_quantities_have_the_metric_of_constant_ratios():
 
 def test_what_does_not_fit_is_refused():
     for kind in (nl.Leapfrog, nl.NAGD):
-        with pytest.raises(
-            ValueError, match=f"lr must have schedules that keep the ratios between blocks for {kind.__name__}"
-        ):
+        words = f"lr must have schedules that keep the ratios between blocks for {kind.__name__}"
+        with pytest.raises(ValueError, match=words):
             nl.integrate(U, kind(CHANGING), X0, STEPS)
         run = nl.integrate(U, kind({k: 0.1 * r for k, r in CONSTANT.items()}), X0, STEPS, backend="reference")
         assert verdicts(run) == {"holds"}
@@ -86,19 +87,13 @@ def test_checks_take_ratios_that_change(kind):
     """From positions; the controls: one rate of one block, the step before a row, a gradient, and what a rate of zero must not move."""
     algorithm, options = kind(CHANGING, weight_decay=0.1), {"record_params": True, "backend": "reference"}
     run = nl.integrate(U, algorithm, X0, 40, **options)
-    full = {k: np.broadcast_to([r(i) for i in range(STEPS)] if callable(r) else r, STEPS) for k, r in CHANGING.items()}
+    full = {name: each_step(rate) for name, rate in CHANGING.items()}
     report = nl.check(U, run.params, dynamics=algorithm)
     assert report.ok, str(report)
     assert report.motion["W1"].tally.n == 40 - (1 if kind is nl.GD else 2)  # W1 begins at a rate of 0
-    watch = nl.Monitor(U, kind(full, weight_decay=0.1))
-    for row in run.params:
-        watch.step(row)
-    assert watch.report().ok
-    late = nl.check(U, run.params[10:], run.t[10:], kind(full, weight_decay=0.1))
-    assert late.ok
-    assert (
-        nl.check(U, run.params[10:], run.t[10:], kind({**full, "b1": full["W2"]}, weight_decay=0.1)).verdict == "broken"
-    )
+    assert streamed(U, kind(full, weight_decay=0.1), run.params).ok
+    for rates, verdict in ((full, "holds"), ({**full, "b1": full["W2"]}, "broken")):
+        assert nl.check(U, run.params[10:], run.t[10:], kind(rates, weight_decay=0.1)).verdict == verdict
     wrong = full["W2"].copy()
     wrong[20] *= 1 + 1e-9
     report = nl.check(U, run.params, dynamics=kind({**full, "W2": wrong}, weight_decay=0.1))
@@ -119,13 +114,13 @@ def test_checks_take_ratios_that_change(kind):
     ids=["Adam", "Nesterov", "SAM"],
 )
 def test_checks_of_optimisers_take_ratios_that_change(algorithm):
-    """With what it keeps, stepped by the rule that tests/test_adam.py and others compare with PyTorch's; the control: another schedule of a block."""
+    """With its states, stepped by the rule that tests/test_optimisers.py compares with PyTorch's; the control: another schedule of a block."""
     rows, averages = [X0], [0 * X0]
     for k in range(1, 31):
         run = nl.integrate(U, algorithm, X0, k, backend="reference")
         rows.append(run.x)
         averages.append(-run.v)
-    kept = {"exp_avg": averages} if isinstance(algorithm, nl.Adam) else {}
-    assert nl.check(U, rows, dynamics=algorithm, **kept).ok
+    states = {"exp_avg": averages} if isinstance(algorithm, nl.Adam) else {}
+    assert nl.check(U, rows, dynamics=algorithm, **states).ok
     claimed = dataclasses.replace(algorithm, lr={**CHANGING, "W2": 0.03})
-    assert nl.check(U, rows, dynamics=claimed, **kept).verdict == "broken"
+    assert nl.check(U, rows, dynamics=claimed, **states).verdict == "broken"

@@ -1,8 +1,10 @@
 """Laws under finite steps, minibatches, weight decay and momentum (theory §10): exact recursions and predictions."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from problems import EPS, problem
+from problems import BACKENDS, EPS, problem, refusals
 
 import noetherlite as nl
 from noetherlite._theory import charge_flow
@@ -38,7 +40,7 @@ def recorded(U, algorithm, x0, steps, **options):
 )
 def test_weight_decay_is_a_quadratic_potential(algorithm):
     _, U, x0 = problem("swish")
-    decayed = type(algorithm)(**{**vars(algorithm), "weight_decay": LAMBDA})
+    decayed = dataclasses.replace(algorithm, weight_decay=LAMBDA)
 
     def with_square(x):
         value, gradient = U.value_and_gradient(x)
@@ -141,7 +143,7 @@ def test_dampening_is_a_smaller_rate():
 # --- what a drift is made of ---
 
 
-@pytest.mark.parametrize("backend", [pytest.param("cpu", marks=pytest.mark.needs_jit), "reference"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch_size", [None, 8])
 @pytest.mark.parametrize(
     "algorithm",
@@ -193,9 +195,8 @@ def test_parts_add_up_whatever_the_velocity_at_the_start(beta, decay, batch_size
         slope = (law.second_order[1] - law.second_order[0]) / algorithm.dt
         assert np.abs(slope).max() < 10  # it starts with Q̇, not with a jump
     J, second = plain.laws["linear:2"].charge[0], run["linear:2"].second_order
-    assert (
-        np.abs(J - J.T).max() > 1
-    )  # negative control: with J in the place of Q̇ the parts are off by hβ of this a step
+    # negative control: with J in the place of Q̇ the parts are off by hβ of this a step
+    assert np.abs(J - J.T).max() > 1
     np.testing.assert_allclose(second, np.swapaxes(second, 1, 2), rtol=0, atol=bound)
 
 
@@ -356,23 +357,18 @@ def test_a_drift_that_diverges_keeps_what_it_has():
     assert run.step.size == run["scaling:1"].lr.shape[0] < 5001
 
 
-def test_bad_input():
-    U, x0 = layers()
-    turn = nl.Symmetry(np.array([[0.0, -1], [1, 0]]), name="turn")
-    with pytest.raises(TypeError, match="algorithm must be an Algorithm"):
-        nl.drift(U, 0.1, x0, 3)
-    with pytest.raises(ValueError, match="'turn' has no quantity Q"):
-        nl.drift(nl.potentials.Radial(2), nl.GD(0.1), [1.0, 0.0], 3, laws=[turn])
-    for bad in (1.0, -0.1, np.nan):
-        with pytest.raises(ValueError, match=r"momentum=.* is out of range"):
-            nl.HeavyBall(0.1, bad)
-        with pytest.raises(ValueError, match=r"dampening=.* is out of range"):
-            nl.HeavyBall(0.1, 0.5, bad)
-    with pytest.raises(ValueError, match="weight_decay=-1 is out of range"):
-        nl.GD(0.1, weight_decay=-1)
-    with pytest.raises(ValueError, match="no weight decay"):
-        nl.integrate(U, nl.GD(0.1, weight_decay=0.1), x0, 3, input_reduction=True, backend="cpu")
-    with pytest.raises(ValueError, match=r"algorithm\[1\].*by its lr only"):
-        nl.ensemble(U, [nl.GD(0.1), nl.GD(0.1, weight_decay=0.1)], [x0, x0], 3)
-    with pytest.raises(ValueError, match="seeds"):
-        nl.figures.batch_size(seeds=1)
+TURN = nl.Symmetry(np.array([[0.0, -1], [1, 0]]), name="turn")
+DECAYING = nl.GD(0.1, weight_decay=0.1)
+test_bad_input = refusals(
+    [
+        (lambda U, x0: nl.drift(U, 0.1, x0, 3), TypeError, "algorithm must be an Algorithm"),
+        (lambda *_: nl.drift(nl.potentials.Radial(2), nl.GD(0.1), [1.0, 0.0], 3, laws=[TURN]), "'turn' has no quantity Q"),
+        *((lambda *_, m=m: nl.HeavyBall(0.1, m), rf"momentum={m:g} is out of range") for m in (1.0, -0.1, np.nan)),
+        *((lambda *_, d=d: nl.HeavyBall(0.1, 0.5, d), rf"dampening={d:g} is out of range") for d in (1.0, -0.1, np.nan)),
+        (lambda *_: nl.GD(0.1, weight_decay=-1), "weight_decay=-1 is out of range"),
+        (lambda U, x0: nl.integrate(U, DECAYING, x0, 3, input_reduction=True, backend="cpu"), "no weight decay"),
+        (lambda U, x0: nl.ensemble(U, [nl.GD(0.1), DECAYING], [x0, x0], 3), r"algorithm\[1\].*by its lr only"),
+        (lambda *_: nl.figures.batch_size(seeds=1), "seeds"),
+    ],
+    lambda call: call(*layers()),
+)  # fmt: skip

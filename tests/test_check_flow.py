@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from problems import problem
+from problems import miscomputed, problem, times
 
 import noetherlite as nl
 from noetherlite._check import check, flow_path, rows
@@ -36,13 +36,7 @@ def test_an_oscillation_with_the_period_of_the_records_is_not_called_broken(algo
 
 def test_a_wrong_gradient_of_a_resolved_flow_is_still_found():
     net, U = network(0)
-
-    def without_bias(x):
-        value, gradient = U.value_and_gradient(x)
-        net.unpack(gradient)["b1"][:] = 0
-        return value, gradient
-
-    wrong = nl.potentials.Callable(without_bias, U.n_params)
+    wrong = miscomputed(U, times(0, "b1"))
     run = nl.integrate(wrong, nl.GD(2e-3), net.init(rng=0), 1000, record_every=4, record_params=True, laws=None)
     report = nl.check(U, run.params, run.t, nl.GF)
     assert report.verdict == "broken"

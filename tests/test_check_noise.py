@@ -5,13 +5,13 @@ import math
 
 import numpy as np
 import pytest
-from problems import EPS, configuration, problem, streamed
+from problems import EPS, configuration, miscomputed, problem, streamed, times
 
 import noetherlite as nl
 from noetherlite._check import noise
 from noetherlite._cli.main import main
 
-NET, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
+_, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
 STEPS = 400
 ALL = [
     nl.SGLD(0.05, 1e-7, clip=0.3),
@@ -37,9 +37,7 @@ def scaled(algorithm, factor):
     return {k: factor * rate for k, rate in lr.items()} if isinstance(lr, dict) else factor * np.array(lr)
 
 
-def spoilt(x):
-    """1.1 times the gradient."""
-    return U.value(x), 1.1 * U.gradient(x)
+STEEP = nl.potentials.Callable(lambda x: (U.value(x), 1.1 * U.gradient(x)), U.n_params)
 
 
 @each
@@ -68,7 +66,7 @@ def test_what_is_wrong_is_named_where_the_key_is_known(algorithm):
         (run, hot, key, "the noise is that of a temperature of 1e-07, where 1.1e-07 is declared"),
     ]
     if algorithm.clip is None and not algorithm.has_blocks:
-        steep = recorded(algorithm, nl.potentials.Callable(spoilt, U.n_params))[0]
+        steep = recorded(algorithm, STEEP)[0]
         cases.append((steep, algorithm, key, "every block moves 1.1 times as far as U asks"))
     for rows, claimed, of_key, words in cases:
         report = nl.check(U, rows.params, dynamics=claimed, noise_key=of_key)
@@ -94,7 +92,7 @@ def test_without_the_key_verdicts_are_by_chance(algorithm):
     assert str(streamed(U, algorithm, run.params)) == str(report)
     if algorithm.clip is not None or algorithm.has_blocks:
         return
-    steep = recorded(algorithm, nl.potentials.Callable(spoilt, U.n_params))[0]
+    steep = recorded(algorithm, STEEP)[0]
     report = nl.check(U, steep.params, dynamics=algorithm)
     assert report.verdict == "broken"
     assert report.laws["scaling:1"].verdict == "holds"
@@ -105,13 +103,8 @@ def test_without_the_key_verdicts_are_by_chance(algorithm):
 
 def test_a_law_is_broken_by_a_gradient_that_is_not_orthogonal():
     algorithm = nl.SGLD(0.05, 1e-9)
-
-    def pushed(x):
-        gradient = U.gradient(x)
-        NET.unpack(gradient)["W1"][2] *= 1.3
-        return U.value(x), gradient
-
-    report = nl.check(U, recorded(algorithm, nl.potentials.Callable(pushed, U.n_params))[0].params, dynamics=algorithm)
+    run, _ = recorded(algorithm, miscomputed(U, times(1.3, "W1", 2)))
+    report = nl.check(U, run.params, dynamics=algorithm)
     assert report.laws["scaling:1"].tally.beyond.tolist() == [False, False, True, False]
     assert report.laws["translation:b"].verdict == "holds"
     assert [text.partition(" ")[0] for text in report.findings] == ["W1"]
@@ -125,9 +118,8 @@ def test_minibatches():
     blind = nl.check(U, run.params, dynamics=algorithm, minibatches=True)
     assert blind.verdict != "broken"
     assert blind.laws["scaling:1"].verdict == "holds"
-    assert set(blind.laws) == {"scaling:1", "translation:b", "translation:W"} | {
-        f"noise of {name}" for name in ("scaling:1", "translation:b", "translation:W")
-    }
+    names = {"scaling:1", "translation:b", "translation:W"}
+    assert set(blind.laws) == names | {f"noise of {name}" for name in names}
     assert nl.check(U, run.params, dynamics=algorithm, minibatches=True, noise_key=key).ok
     hot = nl.check(U, run.params, dynamics=dataclasses.replace(algorithm, temperature=4e-7), minibatches=True)
     assert hot.laws["noise of scaling:1"].verdict == "broken"

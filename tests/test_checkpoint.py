@@ -49,10 +49,7 @@ def test_every_algorithm_goes_on_bit_for_bit(tmp_path, name, batch_size, dtype):
     net, U = problem()
     algorithm, t0 = ALGORITHMS[name]
     options = {"t0": t0, "record_every": 4, "record_params": True, "batch_size": batch_size, "rng": 1, "dtype": dtype}
-    whole = nl.integrate(U, algorithm, net.init(rng=0), STEPS, **options)
-    half = stopped(tmp_path / "run", U, algorithm, net.init(rng=0), 23, **options)
-    assert half.step[-1] == 24
-    assert_same(nl.resume(tmp_path / "run.npz"), whole)
+    whole = problems.assert_resumes(tmp_path / "run", U, algorithm, net.init(rng=0), STEPS, at=24, **options)
     assert_same(nl.resume(tmp_path / "run.npz"), whole)  # it had come to its end
     if batch_size:  # the control: the stream of minibatches is part of it
         other = nl.integrate(U, algorithm, net.init(rng=0), STEPS, **{**options, "rng": 2})
@@ -63,10 +60,8 @@ def test_every_algorithm_goes_on_bit_for_bit(tmp_path, name, batch_size, dtype):
 def test_checkpoints_on_the_way_change_nothing(tmp_path, every):
     net, U = problem()
     whole = nl.integrate(U, nl.NAGD(1e-2), net.init(rng=0), STEPS, record_every=7)
-    checkpointed = nl.integrate(
-        U, nl.NAGD(1e-2), net.init(rng=0), STEPS, record_every=7, checkpoint=tmp_path / "a", checkpoint_every=every
-    )
-    assert_same(checkpointed, whole)
+    files = {"checkpoint": tmp_path / "a", "checkpoint_every": every}
+    assert_same(nl.integrate(U, nl.NAGD(1e-2), net.init(rng=0), STEPS, record_every=7, **files), whole)
     assert sorted(os.listdir(tmp_path)) == ["a.npz", "a.previous.npz"]
     if every == 5:
         _, before = checkpoint_file.read(tmp_path / "a.previous.npz")
@@ -80,17 +75,9 @@ def test_reduced_inputs(tmp_path, kind):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((19 if kind == "samples" else 50, 30))
     U, x0 = net.potential(X, rng.integers(0, 3, len(X))), net.init(rng=0)
-    options = {
-        "input_reduction": True,
-        "backend": "cpu",
-        "record_every": 4,
-        "batch_size": None if kind == "samples" else 8,
-        "rng": 0,
-    }
-    whole = nl.integrate(U, nl.NAGD(1e-2), x0, STEPS, **options)
-    stopped(tmp_path / "a", U, nl.NAGD(1e-2), x0, 30, **options)
+    options = {"input_reduction": True, "backend": "cpu", "batch_size": None if kind == "samples" else 8, "rng": 0}
+    whole = problems.assert_resumes(tmp_path / "a", U, nl.NAGD(1e-2), x0, STEPS, at=32, record_every=4, **options)
     assert whole.specification["arguments"]["input_reduction"]["coordinates"] == kind
-    assert_same(nl.resume(tmp_path / "a"), whole)
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
@@ -99,11 +86,8 @@ def test_analytic_potentials_and_a_symmetry_of_ones_own(tmp_path, U, backend):
     turn = nl.Symmetry([[0.0, -1.0], [1.0, 0.0]], name="turn")
     laws = [turn] if isinstance(U, nl.potentials.Radial) else None
     options = {"velocity": [0.1, 0.2], "laws": laws, "backend": backend, "record_every": 4}
-    whole = nl.integrate(U, nl.Leapfrog(1e-2), [1.4, 0.1], STEPS, **options)
-    stopped(tmp_path / "a", U, nl.Leapfrog(1e-2), [1.4, 0.1], 30, **options)
-    again = nl.resume(tmp_path / "a")
-    assert_same(again, whole)
-    assert list(again.laws) == ([] if laws is None else ["turn"])
+    whole = problems.assert_resumes(tmp_path / "a", U, nl.Leapfrog(1e-2), [1.4, 0.1], STEPS, at=32, **options)
+    assert list(whole.laws) == ([] if laws is None else ["turn"])
 
 
 def test_a_python_function_is_given_again(tmp_path):
@@ -184,20 +168,16 @@ def test_a_run_that_diverged_stays_so(tmp_path):
 # --- Ctrl-C ---
 
 
-def press_at(step):
-    def press(snapshot):
-        if snapshot.step == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return press
+def press_at_12(snapshot):
+    if snapshot.step == 12:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_ctrl_c_stops_at_the_next_record(tmp_path):
     net, U = problem()
     x0 = net.init(rng=0)
-    run = nl.integrate(
-        U, nl.GD(0.1), x0, STEPS, record_every=4, callback=press_at(12), checkpoint=tmp_path / "a", checkpoint_every=5
-    )
+    files = {"checkpoint": tmp_path / "a", "checkpoint_every": 5}
+    run = nl.integrate(U, nl.GD(0.1), x0, STEPS, record_every=4, callback=press_at_12, **files)
     assert (run.status, run.message) == ("stopped", f"stopped by Ctrl-C after 12 of {STEPS} steps")
     assert run.step[-1] == 12
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -283,9 +263,8 @@ def half(tmp_path):
 def test_truncated(half, remaining):
     content = half.read_bytes()
     half.write_bytes(content[: int(remaining * len(content)) if isinstance(remaining, float) else remaining])
-    with pytest.raises(
-        ValueError, match=r"is not a checkpoint, or was cut short; the checkpoint before it is .*previous"
-    ):
+    expected = r"is not a checkpoint, or was cut short; the checkpoint before it is .*previous"
+    with pytest.raises(ValueError, match=expected):
         nl.resume(half)
     assert nl.resume(checkpoint_file.previous(half)).status == "completed"
 
@@ -330,11 +309,8 @@ def test_other_files(tmp_path, half):
 
 def test_a_swapped_checkpoint(tmp_path, half):
     """Of another run: what is given must be its potential."""
-    other = nl.Network([4, 6, 3], "relu").potential(
-        nl.datasets.gaussian_classes(n=40, n_features=4, n_classes=3, rng=0)
-    )
     with pytest.raises(ValueError, match=r"is not that of .*a.npz'?.*'relu'.*was.*swish"):
-        nl.resume(half, other)
+        nl.resume(half, problem("relu")[1])
 
 
 def test_no_folder(tmp_path):

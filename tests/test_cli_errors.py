@@ -45,9 +45,9 @@ def test_a_bug_says_how_to_report_it(broken, capsys):
     assert f"noetherlite {nl.__version__}, Python {sys.version.split()[0]}" in error
     assert "\x1b" not in error
     assert "Traceback" not in error
-    kept = Path(re.search(r"the traceback in (.*\.txt)", error)[1])
-    assert "in fail\n" in kept.read_text("utf-8")
-    kept.unlink()
+    traceback = Path(re.search(r"the traceback in (.*\.txt)", error)[1])
+    assert "in fail\n" in traceback.read_text("utf-8")
+    traceback.unlink()
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
@@ -131,7 +131,7 @@ def test_a_program_that_has_no_standard_output_or_has_closed_it(arguments, make,
     assert main(arguments) == (0 if out is None else 1)
 
 
-# --- results that are there ------------------------------------------------------------------------------------------
+# --- results of earlier runs -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture

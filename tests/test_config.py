@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import toml
 
 import noetherlite as nl
 from noetherlite._cli import config, toml_file
 from noetherlite._cli.config import ALGORITHMS, SOURCES, Config
-from noetherlite._cli.signatures import keys, printable, shown
+from noetherlite._cli.signatures import keys, printable
 from noetherlite._cli.toml_file import LARGEST, ConfigError
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
@@ -28,17 +29,11 @@ GOOD = {
 }
 
 
-def toml(sections):
+def text(sections):
     lines = []
     for name, values in sections.items():
-        lines += [f"[{name}]", *(f"{key} = {text(value)}" for key, value in values.items())]
+        lines += [f"[{name}]", *(f"{key} = {toml(value)}" for key, value in values.items())]
     return "\n".join(lines)
-
-
-def text(value):
-    if isinstance(value, list):
-        return f"[{', '.join(map(text, value))}]"
-    return shown(value)
 
 
 def changed(section, **values):
@@ -51,7 +46,7 @@ def changed(section, **values):
 def read(tmp_path):
     def make(sections, name="it.toml"):
         path = tmp_path / name
-        path.write_text(sections if isinstance(sections, str) else toml(sections), "utf-8")
+        path.write_text(sections if isinstance(sections, str) else text(sections), "utf-8")
         return Config(path)
 
     return make
@@ -177,10 +172,9 @@ def test_examples_are_good_and_their_comments_are_too(path, tmp_path):
     # Keys that are commented out with their defaults: put in, they change nothing.
     whole = re.sub(r"(?m)^# (\w+ = )", r"\1", path.read_text("utf-8"))
     if whole != path.read_text("utf-8"):
-        (tmp_path / path.name).write_text(whole, "utf-8")
         given = tomllib.loads(whole)
         given["run"].pop("batch_size", None)  # "all samples without it": no value says that
-        (tmp_path / path.name).write_text(toml(given), "utf-8")
+        (tmp_path / path.name).write_text(text(given), "utf-8")
         explicit, plain = Config(tmp_path / path.name).job(), Config(path).job()
         assert explicit.U.network == plain.U.network
         assert np.array_equal(explicit.U.X, plain.U.X)
@@ -192,8 +186,8 @@ def test_examples_are_good_and_their_comments_are_too(path, tmp_path):
 
 def test_comments_were_tried_above():
     """Negative control: the pattern finds commented keys in every section but [algorithm] of the first example."""
-    text = (EXAMPLES[0].parent / "gradient_descent.toml").read_text("utf-8")
-    assert set(re.findall(r"(?m)^# (\w+) = ", text)) == {
+    example = (EXAMPLES[0].parent / "gradient_descent.toml").read_text("utf-8")
+    assert set(re.findall(r"(?m)^# (\w+) = ", example)) == {
         "bias", "loss", "rng", "bias_std", "record_params", "laws", "batch_size", "dtype"
     }  # fmt: skip
 
@@ -332,7 +326,7 @@ plots = "loss"
 )  # fmt: skip
 def test_an_error_names_section_key_value_and_what_is_allowed(sections, words, read):
     if not words:
-        told = errors(read("network = 5\n" + toml({k: v for k, v in GOOD.items() if k != "network"})))
+        told = errors(read("network = 5\n" + text({k: v for k, v in GOOD.items() if k != "network"})))
         assert told[0] == "network = 5: expected a section [network]"
         return
     assert any(words in error for error in errors(read(sections)))
@@ -373,7 +367,7 @@ def test_what_is_no_toml_is_refused(content, words, tmp_path):
 
 def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     path = tmp_path / "it.toml"
-    path.write_bytes(toml(GOOD).replace("\n", "\r\n").encode("utf-8-sig"))
+    path.write_bytes(text(GOOD).replace("\n", "\r\n").encode("utf-8-sig"))
     assert Config(path).job().algorithm == nl.NAGD(0.01, alpha=4)
 
 
@@ -391,7 +385,7 @@ def test_a_missing_file_or_a_folder_is_refused(tmp_path):
     "name", ["../x", "/tmp/x", "a/b", "a\\\\b", ".", "..", ".hidden", "a.b", "x" * 101, "C:x", "a\\u0000"]
 )
 def test_names_cannot_leave_their_folder(name, read):
-    made = read(toml(changed("output", name="NAME")).replace("NAME", name))
+    made = read(text(changed("output", name="NAME")).replace("NAME", name))
     assert any("letters, digits" in error for error in errors(made))
 
 
@@ -402,7 +396,7 @@ def test_a_file_can_neither_use_the_network_nor_choose_where_data_are_kept(read)
 
 
 def test_no_control_characters_reach_the_terminal(read):
-    told = errors(read(toml(GOOD) + '\n["net\\u001b[31mwork"]\n"st\\u0007\\neps" = 1\n'))
+    told = errors(read(text(GOOD) + '\n["net\\u001b[31mwork"]\n"st\\u0007\\neps" = 1\n'))
     assert told == [error for error in told if error.isprintable()]
     assert any("x1b" in error for error in told)
     assert printable("ü → θ") == "ü → θ"
@@ -431,7 +425,7 @@ def test_whatever_is_changed_the_file_is_used_or_refused(data, tmp_path_factory)
         else:
             sections[section][key] = value
     path = tmp_path_factory.getbasetemp() / "fuzzed.toml"
-    path.write_text(toml(sections), "utf-8", newline="\n")
+    path.write_text(text(sections), "utf-8", newline="\n")
     told, job = "", None
     try:
         job = Config(path).job()

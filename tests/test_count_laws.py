@@ -3,9 +3,11 @@
 import copy
 import itertools
 import pickle
+import re
 
 import numpy as np
 import pytest
+from problems import refusals
 
 import noetherlite as nl
 from noetherlite._kernels import modular
@@ -71,9 +73,8 @@ def test_gradients_are_those_of_the_network(activation, bias):
     field = drawn._replace(samples=samples, outputs=counting._residues_of(c)[None])
     expected = np.einsum("i,ip->p", c, net.jacobian(theta, x[None])[0])
     assert np.abs(expected).max() > 0
-    assert np.array_equal(
-        fields.at(field, counting._residues_of(theta)[:, None])[:, 0], counting._residues_of(expected)
-    )
+    at_theta = fields.at(field, counting._residues_of(theta)[:, None])[:, 0]
+    assert np.array_equal(at_theta, counting._residues_of(expected))
 
 
 def matrix(fields, field):
@@ -178,11 +179,12 @@ def test_relu_networks_have_one_law_a_neuron_and_none_with_momentum(widths, bias
     assert laws.assumption == with_momentum.assumption == ("" if theorem else "every activation pattern occurs")
 
 
-@pytest.mark.parametrize("activation", ["polynomial(2)", "polynomial(3)", "repu(2)"])
+@pytest.mark.parametrize("activation", ["polynomial(2)", "polynomial(3)", "repu(2)", ["polynomial(2)", "relu"]])
 def test_other_degrees(activation):
-    laws = nl.count_laws(network([2, 3, 2], activation, bias=True))
-    assert laws == 3
-    assert laws.certified
+    widths = [2, 3, 2] if isinstance(activation, str) else [2, 3, 2, 2]
+    laws = nl.count_laws(network(widths, activation, bias=True))
+    assert laws == sum(widths[1:-1])
+    assert laws.certified == isinstance(activation, str)
 
 
 def test_biases_add_no_laws_to_linear_networks():
@@ -281,21 +283,9 @@ def test_what_is_assumed_is_named(widths, activation, bias, theorem):
         assert not ("certified" in text and not theorem)
 
 
-def test_bad_parameters_and_inputs():
-    net = network([2, 3, 2], "relu", bias=True)
-    theta = start(net)
-    with pytest.raises(ValueError, match="X must be given with theta"):
-        nl.count_laws(net, theta=theta)
-    with pytest.raises(ValueError, match="theta must be given with X"):
-        nl.count_laws(net, X=INPUTS)
-    with pytest.raises(ValueError, match="theta must have shape"):
-        nl.count_laws(net, theta=theta[1:], X=INPUTS)
-    with pytest.raises(ValueError, match="X must have 2 columns"):
-        nl.count_laws(net, theta=theta, X=SCALARS)
-    net.unpack(theta)["b1"][2] = 0
-    with pytest.raises(ValueError, match="theta lies on a kink: sample 1 has pre-activation 0 in neuron 2 of layer 1"):
-        nl.count_laws(net, theta=theta, X=[[1.0, 1.0], [0.0, 0.0]])
-    silent = network([2, 2, 2, 2], "relu")  # where no signal arrives z_2 is 0 at all parameters nearby: no kink
+def test_where_no_signal_arrives_there_is_no_kink():
+    """There z_2 is 0 at all parameters nearby."""
+    silent = network([2, 2, 2, 2], "relu")
     off = -np.abs(start(silent))
     assert nl.count_laws(silent, theta=off, X=[[1.0, 1.0]]) == silent.n_params
 
@@ -410,19 +400,36 @@ def test_plot():
 # --- bad input -----------------------------------------------------------------------------------------------------------------
 
 
-def test_bad_input():
-    with pytest.raises(TypeError, match="net must be a Network"):
-        nl.count_laws([2, 3, 2])
-    with pytest.raises(ValueError, match=r"flow='momentun' is not known .did you mean 'momentum'"):
-        nl.count_laws(network([2, 3, 2]), flow="momentun")
-    for activation in ("tanh", "swish", "swish(1)", "repu(1.5)"):
-        with pytest.raises(ValueError, match=r"of layer 1 is not piecewise polynomial; expected 'linear'"):
-            nl.count_laws(network([2, 3, 2], activation))
-    with pytest.raises(ValueError, match=r"'polynomial\(2\)' of layer 2 comes after 'relu' of layer 1"):
-        nl.count_laws(network([2, 3, 2, 2], ["relu", "polynomial(2)"]))
-    with pytest.raises(ValueError, match=r"net has 30 parameters.*more than memory=1e-06 GB"):
-        nl.count_laws(network([2, 6, 3]), memory=1000)
-    assert nl.count_laws(network([2, 3, 2, 2], ["polynomial(2)", "relu"])) == 5
+SHORT = network([2, 3, 2], "relu", bias=True)
+THETA, ON_A_KINK = start(SHORT), start(SHORT)
+SHORT.unpack(ON_A_KINK)["b1"][2] = 0
+test_bad_input = refusals(
+    [
+        (lambda: nl.count_laws([2, 3, 2]), TypeError, "net must be a Network"),
+        (lambda: nl.count_laws(SHORT, flow="momentun"), r"flow='momentun' is not known .did you mean 'momentum'"),
+        (
+            lambda: nl.count_laws(network([2, 3, 2, 2], ["relu", "polynomial(2)"])),
+            r"'polynomial\(2\)' of layer 2 comes after 'relu' of layer 1",
+        ),
+        (lambda: nl.count_laws(network([2, 6, 3]), memory=1000), r"net has 30 parameters.*more than memory=1e-06 GB"),
+        (lambda: nl.count_laws(SHORT, theta=THETA), "X must be given with theta"),
+        (lambda: nl.count_laws(SHORT, X=INPUTS), "theta must be given with X"),
+        (lambda: nl.count_laws(SHORT, theta=THETA[1:], X=INPUTS), "theta must have shape"),
+        (lambda: nl.count_laws(SHORT, theta=THETA, X=SCALARS), "X must have 2 columns"),
+        (
+            lambda: nl.count_laws(SHORT, theta=ON_A_KINK, X=[[1.0, 1.0], [0.0, 0.0]]),
+            "theta lies on a kink: sample 1 has pre-activation 0 in neuron 2 of layer 1",
+        ),
+    ]
+)
+
+test_activations_that_are_not_piecewise_polynomial_are_refused = refusals(
+    [
+        (name, f"'{re.escape(name)}' of layer 1 is not piecewise polynomial; expected 'linear'")
+        for name in ("tanh", "swish", "swish(1)", "repu(1.5)")
+    ],
+    lambda name: nl.count_laws(network([2, 3, 2], name)),
+)
 
 
 def test_piecewise_activations():

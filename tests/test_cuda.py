@@ -13,7 +13,8 @@ import time
 import numba
 import numpy as np
 import pytest
-from problems import FIELDS, problem
+from algorithms import start
+from problems import EPS, FIELDS, problem, verdicts
 
 import noetherlite as nl
 from noetherlite._base import gpu
@@ -22,7 +23,6 @@ from noetherlite._problem.catalogue import EXAMPLES
 from noetherlite._run import device
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
-EPS = np.finfo(np.float64).eps
 STEPS = 3
 ALGORITHMS = [
     nl.GD(0.005, weight_decay=0.1), nl.HeavyBall(0.005, 0.5, weight_decay=0.1), nl.Leapfrog(1e-3), nl.NAGD(1e-3),
@@ -51,7 +51,7 @@ ACTIVATIONS = [
 ]  # fmt: skip
 
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: type(a).__name__)
-here = pytest.mark.gpu
+on_gpu = pytest.mark.gpu
 simulated = pytest.mark.skipif(not SIMULATED, reason="looks into the simulator")
 
 
@@ -87,10 +87,6 @@ def test_in_the_simulator():
     assert " passed" in done.stdout
 
 
-def start(algorithm):
-    return {"t0": 1.0} if algorithm.singular_start else {}
-
-
 def tolerance(reference, n, eps, size):
     """A sum of n numbers, an operation after it, in each of the steps."""
     return 64 * n * STEPS * eps * max(1.0, size, float(np.abs(np.nan_to_num(reference)).max(initial=0)))
@@ -113,7 +109,7 @@ def both(U, algorithm, x, steps=STEPS, peer="cpu", **options):
     return tuple(nl.integrate(U, algorithm, x, steps, backend=b, **options) for b in ("cuda", peer))
 
 
-@here
+@on_gpu
 @by_name
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_algorithm_activation_and_law_is_the_cpus(activation, algorithm):
@@ -124,7 +120,7 @@ def test_every_algorithm_activation_and_law_is_the_cpus(activation, algorithm):
     assert_equal_runs(*both(U, algorithm, x, batch_size=batch_size, rng=3, input_reduction=False), n=5, size=size)
 
 
-@here
+@on_gpu
 @pytest.mark.parametrize("half", [0, 1])
 def test_the_other_activations_are_the_cpus(half):
     """A layer each, in two networks whose kernels choose among them."""
@@ -133,28 +129,21 @@ def test_the_other_activations_are_the_cpus(half):
     assert_equal_runs(*both(U, nl.GD(1e-3), 0.5 * x), n=5)
 
 
-@here
-@pytest.mark.parametrize("loss", ["huber(1.0)", "logistic", "nll(0.1)"])
-def test_the_other_losses_are_the_cpus(loss):
-    """One of each loop: targets, signs, probabilities."""
-    net = nl.Network([2, 3, 2], loss=loss)
-    rng = np.random.default_rng(0)
+@on_gpu
+@pytest.mark.parametrize(
+    ("loss", "batch_size"),
+    [("huber(1.0)", None), ("logistic", None), ("nll(0.1)", None), ("huber(1.0)", 2), ("nll", 2)],
+)
+def test_the_other_losses_and_weights_of_samples_are_the_cpus(loss, batch_size):
+    """A loss of each loop: targets, signs, probabilities; those of minibatches with weights."""
+    net, rng = nl.Network([2, 3, 2], loss=loss), np.random.default_rng(0)
     y = {"huber(1.0)": 2 * rng.standard_normal((5, 2)), "logistic": rng.choice([-1, 1], (5, 2))}
-    U = net.potential(rng.standard_normal((5, 2)), y.get(loss, rng.integers(0, 2, 5)))
-    assert_equal_runs(*both(U, nl.GD(1e-2), net.init(rng=0)), n=5)
+    weights = {"sample_weight": rng.uniform(0, 2, 5)} if batch_size else {}
+    U = net.potential(rng.standard_normal((5, 2)), y.get(loss, rng.integers(0, 2, 5)), **weights)
+    assert_equal_runs(*both(U, nl.GD(1e-2), net.init(rng=0), batch_size=batch_size, rng=0), n=5)
 
 
-@here
-@pytest.mark.parametrize("loss", ["huber(1.0)", "nll"])
-def test_weights_of_samples_are_the_cpus(loss):
-    net = nl.Network([2, 3, 2], loss=loss)
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 5) if loss == "nll" else 2 * rng.standard_normal((5, 2))
-    U = net.potential(rng.standard_normal((5, 2)), y, sample_weight=rng.uniform(0, 2, 5))
-    assert_equal_runs(*both(U, nl.GD(1e-2), net.init(rng=0), batch_size=2, rng=0), n=5)
-
-
-@here
+@on_gpu
 @by_name
 @pytest.mark.parametrize("bias", [True, False])
 def test_in_single_precision(bias, algorithm):
@@ -162,19 +151,19 @@ def test_in_single_precision(bias, algorithm):
     assert_equal_runs(*both(U, algorithm, x, dtype="float32", peer="reference"), n=5, eps=np.finfo(np.float32).eps)
 
 
-@here
+@on_gpu
 @pytest.mark.parametrize("algorithm", INTEGRATORS, ids=str)
 def test_integrators_are_the_cpus(algorithm):
     _, U, x = problem(["swish", "linear(0.7)"], "nll", widths=(2, 3, 2, 2), n=3)
     cuda, peer = both(U, algorithm, x, steps=2, peer="reference", input_reduction=False)
     assert_equal_runs(cuda, peer, n=5)
-    assert {law.verdict for law in cuda.laws.values()} <= {"holds", "not decidable"}
+    assert verdicts(cuda) <= {"holds", "not decidable"}
     if algorithm.is_implicit:
         assert abs(cuda.solver_residual - peer.solver_residual) <= 64 * EPS
         assert peer.solver_residual > 1e3 * EPS
 
 
-@here
+@on_gpu
 @pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("algorithm", OPTIMISERS, ids=lambda a: type(a).__name__)
 def test_optimisers_are_the_cpus(algorithm, spread, monkeypatch):
@@ -183,7 +172,7 @@ def test_optimisers_are_the_cpus(algorithm, spread, monkeypatch):
     assert_equal_runs(*both(U, algorithm, x, peer="reference", batch_size=2, rng=3), n=5)
 
 
-@here
+@on_gpu
 @pytest.mark.parametrize("algorithm", SETTINGS, ids=lambda a: f"{type(a).__name__}-{SETTINGS.index(a)}")
 def test_settings_of_a_step_are_the_cpus(algorithm, monkeypatch):
     """Rates and decays by block, gradients uphill, accumulated ones, schedules of second-order methods, matrices, noise, iterations; three of them spread."""
@@ -193,7 +182,7 @@ def test_settings_of_a_step_are_the_cpus(algorithm, monkeypatch):
     assert_equal_runs(*both(U, algorithm, x, peer="reference", batch_size=None if number in (0, 7) else 2, rng=3), n=5)
 
 
-@here
+@on_gpu
 @pytest.mark.parametrize("make", [nl.GD, nl.Leapfrog, nl.Adam])
 def test_frozen_blocks_are_the_cpus(make):
     _, U, x = problem("relu", "nll", widths=(2, 3, 2, 2), n=5)
@@ -202,7 +191,7 @@ def test_frozen_blocks_are_the_cpus(make):
     assert_equal_runs(run, other, n=5)
 
 
-@here
+@on_gpu
 @by_name
 @pytest.mark.parametrize("U", [nl.potentials.Radial(3), nl.potentials.Harmonic(np.diag([1.0, 4.0, 2.0]))], ids=str)
 def test_bit_for_bit_where_no_sum_is_reordered(U, algorithm):
@@ -211,7 +200,7 @@ def test_bit_for_bit_where_no_sum_is_reordered(U, algorithm):
     assert_equal_runs(run, other, n=0 if SIMULATED else 3)
 
 
-@here
+@on_gpu
 @by_name
 def test_rotations_and_laws_of_ones_own(algorithm):
     net = nl.Network([3, 2, 1], "polynomial(2)", loss="mse", bias=False)
@@ -228,7 +217,7 @@ def test_rotations_and_laws_of_ones_own(algorithm):
         assert np.abs(run.laws["turn"].charge).max() > 1e-3  # no law of nothing
 
 
-@here
+@on_gpu
 def test_a_wrong_law_is_seen():
     """Negative control: tanh has no scaling symmetry, and both say by how much."""
     _, U, x = problem("tanh", "mse", widths=(2, 3, 2), n=5)
@@ -244,16 +233,13 @@ def test_a_wrong_law_is_seen():
 @pytest.mark.parametrize("activation", ["relu", "swish"])
 def test_the_same_wherever_it_lies_and_however_many_threads(activation, monkeypatch):
     _, U, x = problem(activation, "nll", widths=(2, 5, 3), n=7)
-    plans, runs, needed = [], [], _shared(U, None)
+    plans, runs, needed, place = [], [], _shared(U, None), device_layout.place
     for shared, threads in ((needed, 1), (needed, 3), (needed, 32), (needed - 8, 3), (100, 3)):
         monkeypatch.setattr(device_layout, "SHARED", shared)
         monkeypatch.setattr(device_layout, "_threads", lambda *sizes, n=threads: n)
-        place, found = device_layout.place, []
-        monkeypatch.setattr(device.device_layout, "place", lambda *a, p=place, f=found: f.append(p(*a)) or f[0])
+        monkeypatch.setattr(device.device_layout, "place", lambda *a: plans.append(place(*a)) or plans[-1])
         runs.append(nl.integrate(U, nl.NAGD(1e-2), x, STEPS, backend="cuda"))
-        monkeypatch.setattr(device.device_layout, "place", place)
-        plans.append(found[0].where)
-    assert plans == [0, 0, 0, 1, 2]
+    assert [plan.where for plan in plans] == [0, 0, 0, 1, 2]
     for run in runs[1:]:
         assert_equal_runs(run, runs[0])
 
@@ -263,14 +249,13 @@ def test_tiles_of_samples_add_up(monkeypatch):
     monkeypatch.setattr(device_layout, "SMALLEST_TILE", 2)
     _, U, x = problem("swish", "nll", widths=(2, 3, 2), n=11)
     for batch_size in (None, 5):
+        options = {"backend": "cuda", "batch_size": batch_size, "rng": 0}
         monkeypatch.setattr(device_layout, "SHARED", 48 * 1024)
-        whole = nl.integrate(U, nl.Leapfrog(1e-2), x, STEPS, backend="cuda", batch_size=batch_size, rng=0)
+        whole = nl.integrate(U, nl.Leapfrog(1e-2), x, STEPS, **options)
         size = _shared(U, batch_size)
         monkeypatch.setattr(device_layout, "SHARED", size - 200)
         assert _shared(U, batch_size) < size - 200
-        assert_equal_runs(
-            nl.integrate(U, nl.Leapfrog(1e-2), x, STEPS, backend="cuda", batch_size=batch_size, rng=0), whole, n=11
-        )
+        assert_equal_runs(nl.integrate(U, nl.Leapfrog(1e-2), x, STEPS, **options), whole, n=11)
 
 
 def _shared(U, batch_size):
@@ -302,7 +287,7 @@ class StandIn:
         matrix(C, n, m)[...] = matrix(A, n, depth) @ matrix(B, depth, m)
 
 
-@here
+@on_gpu
 @pytest.mark.parametrize(
     ("activation", "algorithm", "batch_size", "use_cublas"),
     [("swish", ALGORITHMS[3], 4, False)]
@@ -340,17 +325,16 @@ def test_the_tiled_product_at_odd_sizes(transposed, monkeypatch):
         *(Matrix(a, 1, *shape, transposed) for a, shape in zip(arrays, (A.shape, B.shape), strict=True)),
         Matrix(out, 1, n, m),
     )
-    found = out.copy_to_host()
-    np.testing.assert_allclose(
-        found[1:-1].reshape(n, m), A @ B, rtol=0, atol=8 * depth * EPS * np.abs(A).max() * np.abs(B).max()
-    )
-    assert found[0] == found[-1] == 7.0  # nothing beside it
+    before, *product, after = out.copy_to_host()
+    atol = 8 * depth * EPS * np.abs(A).max() * np.abs(B).max()
+    np.testing.assert_allclose(np.reshape(product, (n, m)), A @ B, rtol=0, atol=atol)
+    assert before == after == 7.0  # nothing beside it
 
 
 # --- ensembles, ends, checkpoints ---
 
 
-@here
+@on_gpu
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_every_member_is_the_single_run(batch_size):
     _, U, x = problem("relu", "nll", widths=(2, 3, 2), n=5)
@@ -361,7 +345,7 @@ def test_every_member_is_the_single_run(batch_size):
         assert_equal_runs(runs[e], nl.integrate(U, nl.GD(rates[e]), starts[e], STEPS, rng=seed, **options))
 
 
-@here
+@on_gpu
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the simulator's numbers are NumPy's, which warn
 def test_a_member_that_diverges_leaves_the_others_alone():
     _, U, x = problem("polynomial(3)", "mse", widths=(2, 3, 1), n=5)
@@ -373,7 +357,7 @@ def test_a_member_that_diverges_leaves_the_others_alone():
     np.testing.assert_array_equal(np.isfinite(runs.loss), np.isfinite(other.loss))
 
 
-@here
+@on_gpu
 @pytest.mark.parametrize("single", [True, False])
 def test_stopped_and_resumed_it_is_the_same_run(single, tmp_path, monkeypatch):
     _, U, x = problem("relu", "nll", widths=(2, 3, 2), n=5)
@@ -407,7 +391,7 @@ def test_stopped_and_resumed_it_is_the_same_run(single, tmp_path, monkeypatch):
             assert_equal_runs(resumed[e], whole[e])
 
 
-@here
+@on_gpu
 def test_callbacks_and_progress_see_the_present(capsys):
     _, U, x = problem("relu", "nll", widths=(2, 3, 2), n=5)
     seen = []
@@ -420,7 +404,7 @@ def test_callbacks_and_progress_see_the_present(capsys):
     np.testing.assert_array_equal([x for _, x in seen], run.params)
 
 
-@here
+@on_gpu
 @pytest.mark.parametrize("single", [True, False])
 def test_ctrl_c_stops_at_the_next_record_and_keeps_all(single, monkeypatch):
     _, U, x = problem("relu", "nll", widths=(2, 3, 2), n=5)
@@ -444,7 +428,7 @@ def test_ctrl_c_stops_at_the_next_record_and_keeps_all(single, monkeypatch):
     np.testing.assert_array_equal(run.params, nl.integrate(U, nl.Leapfrog(1e-2), x, 3, **options).params)
 
 
-@here
+@on_gpu
 def test_too_little_memory_is_said_before_anything_is_launched(monkeypatch):
     _, U, x = problem("relu", "nll", widths=(2, 3, 2), n=5)
     monkeypatch.setattr(device, "free_memory", lambda: 1e6)
@@ -475,7 +459,7 @@ def test_memory_is_what_is_allocated(monkeypatch):
 # --- on a GPU only ---
 
 
-@here
+@on_gpu
 @pytest.mark.skipif(SIMULATED, reason="10,000 steps are too many for the simulator")
 @by_name
 def test_laws_hold_to_round_off_over_ten_thousand_steps(algorithm):
@@ -486,7 +470,7 @@ def test_laws_hold_to_round_off_over_ten_thousand_steps(algorithm):
         assert (np.abs(law.discrete_residual) <= 1e-11 * law.scale).all(), key
 
 
-@here
+@on_gpu
 @pytest.mark.skipif(SIMULATED, reason="there is one simulator")
 def test_the_second_device():
     from numba import cuda

@@ -5,6 +5,7 @@ import json
 import tracemalloc
 import warnings
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,17 @@ MUTATIONS = 150
 MOST = 80_000_000  # bytes that reading a small file may take
 
 
+def problem():
+    net = nl.Network([2, 3, 2])
+    return net.potential(nl.datasets.gaussian_classes(n=8, n_features=2, n_classes=2, rng=0)), net.init(rng=0)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """One real file of each kind, small, and what reads it."""
     folder = tmp_path_factory.mktemp("files")
-    net = nl.Network([2, 3, 2])
-    U = net.potential(nl.datasets.gaussian_classes(n=8, n_features=2, n_classes=2, rng=0))
-    run = nl.integrate(U, nl.GD(0.1), net.init(rng=0), 4, record_params=True, checkpoint=folder / "run.ckpt")
+    U, x0 = problem()
+    run = nl.integrate(U, nl.GD(0.1), x0, 4, record_params=True, checkpoint=folder / "run.ckpt")
     run.save(folder / "run.npz")
     np.savez(folder / "data.npz", X=U.X, y=U.y)
     config = (EXAMPLES / "gradient_descent.toml").read_text("utf-8")
@@ -64,6 +69,15 @@ def mutations(content, rng):
         yield bytes(out)
 
 
+@contextmanager
+def bounded_memory():
+    tracemalloc.start()
+    yield
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < MOST
+
+
 @pytest.mark.parametrize("kind", ["trajectory", "checkpoint", "data", "toml"])
 def test_mutated_files(files, kind, tmp_path):
     path, read = files[kind]
@@ -72,19 +86,14 @@ def test_mutated_files(files, kind, tmp_path):
     target = tmp_path / path.name
     for changed in mutations(content, np.random.default_rng(0)):
         target.write_bytes(changed)
-        tracemalloc.start()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
+        text = target.name
+        with bounded_memory(), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
                 read(target)
-        except (ValueError, TypeError, MemoryError) as error:
-            refused += 1
-            text = str(error)
-        else:
-            text = target.name
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < MOST
+            except (ValueError, TypeError, MemoryError) as error:
+                refused += 1
+                text = str(error)
         assert target.name.split(".")[0] in text  # the message names the file
     assert refused > MUTATIONS // 4
     if kind == "checkpoint":
@@ -125,12 +134,8 @@ def test_hostile_npz(tmp_path, content, message):
     path.write_bytes(content)
     assert len(content) < 2_000_000
     for read in (arrays, nl.load, nl.datasets.npz):
-        tracemalloc.start()
-        with pytest.raises(ValueError, match=f"run.npz.*{message}"):
+        with bounded_memory(), pytest.raises(ValueError, match=f"run.npz.*{message}"):
             read(path)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < MOST
 
 
 def test_what_is_fair_is_read(tmp_path):
@@ -172,12 +177,11 @@ def spoilt(header, parts, rng):
 @pytest.mark.parametrize("many", [False, True])
 def test_arrays_that_do_not_fit_together(tmp_path, many):
     """Whole files, whose members are another run's: each is refused by name, and none is taken by `load` to fall over later."""
-    net = nl.Network([2, 3, 2])
-    U = net.potential(nl.datasets.gaussian_classes(n=8, n_features=2, n_classes=2, rng=0))
-    x0 = net.init(rng=0)
-    run = (
-        nl.ensemble(U, nl.GD(0.1), [x0, x0, x0], 4) if many else nl.integrate(U, nl.GD(0.1), x0, 4, record_params=True)
-    )
+    U, x0 = problem()
+    if many:
+        run = nl.ensemble(U, nl.GD(0.1), [x0, x0, x0], 4)
+    else:
+        run = nl.integrate(U, nl.GD(0.1), x0, 4, record_params=True)
     path, rng = run.save(tmp_path / "run.npz"), np.random.default_rng(0)
     whole = arrays(path)
     for _ in range(60):
@@ -190,9 +194,8 @@ def test_arrays_that_do_not_fit_together(tmp_path, many):
             continue
         with pytest.raises(ValueError, match=r"run.npz") as caught:
             nl.load(path)
-        assert name in str(caught.value) or name in ("t", "x"), (
-            name
-        )  # what has the shape of t or x is compared with them
+        # what has the shape of t or x is compared with them
+        assert name in str(caught.value) or name in ("t", "x"), name
 
 
 @pytest.mark.parametrize("name", ["state/x", "state/counts", "records/loss", "records/step", "start/x", "keys"])

@@ -4,13 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from problems import refusals
+from problems import EPS, refusals
 from scipy.optimize import minimize
 
 from noetherlite import datasets
-
-EPS = np.finfo(float).eps
-
 
 # --- Dataset -----------------------------------------------------------------------------------------------------
 
@@ -87,10 +84,8 @@ def test_drawn_sets_are_balanced(draw, n):
 def test_glyphs_are_images():
     data = datasets.glyphs(200)
     assert data.X.shape == (200, 784)
-    assert data.X.dtype == np.float64
-    assert data.y.dtype == np.int64
-    assert data.X.min() >= 0
-    assert data.X.max() <= 1
+    assert (data.X.dtype, data.y.dtype) == (np.float64, np.int64)
+    assert 0 <= data.X.min() < data.X.max() <= 1
     # Strokes fill some of the image: neither blank nor blotted, whichever way round.
     ink = np.abs(data.X - np.round(data.X.mean(axis=1, keepdims=True))).mean(axis=1)
     assert 0.02 < ink.min() < ink.max() < 0.4

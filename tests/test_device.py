@@ -27,22 +27,21 @@ ALGORITHMS = [
 ]  # fmt: skip
 VECTORS = "xvgyw"
 SUMS = {"origin", "integral", "balance", "source", "charge"}
+OPTIONS = {"backend": "cpu", "dtype": "float64", "steps": 5, "reduce": False, "moving": True}
 
 
 def plan(activation="swish", laws="all", batch_size=None, widths=(3, 5, 4, 2), n=9):
     _, U, _ = problem(activation, "nll", widths=widths, n=n)
     families = watched(U, laws, minibatches=batch_size is not None)
-    options = {"backend": "cpu", "dtype": "float64", "steps": 5, "reduce": False, "moving": True}
-    return _run.Plan(U, families, batch_size=batch_size, **options)
+    return _run.Plan(U, families, batch_size=batch_size, **OPTIONS)
 
 
 def rows(algorithm, batch_size=None, laws="all", tiles=1):
     p = plan(batch_size=batch_size, laws=laws)
-    kind = schedule.kind_of(
-        algorithm.method, algorithm.kernel(1.0, p.U.network.blocks), p.laws, minibatches=batch_size is not None
-    )
-    found = schedule.program(kind._replace(in_stages=True), schedule.by_layers(p.problem, tiles, tiles))
-    parts = np.split(found.rows, [found.step, found.record])
+    kernel = algorithm.kernel(1.0, p.U.network.blocks)
+    kind = schedule.kind_of(algorithm.method, kernel, p.laws, minibatches=batch_size is not None)
+    program = schedule.program(kind._replace(in_stages=True), schedule.by_layers(p.problem, tiles, tiles))
+    parts = np.split(program.rows, [program.step, program.record])
     return [[Row(*(int(field) for field in row)) for row in part] for part in parts]
 
 
@@ -50,70 +49,63 @@ def touched(algorithm, row):
     """What a phase reads and what it writes, other threads' numbers among them; an update has its own only."""
     at = VECTORS[row.vector]
     h, slots = row.a, {f"slot {i}" for i in range(schedule.SLOTS)}
-    if row.op == schedule.FORWARD:
-        out = {f"a{h}", f"z{h}"} if h < 2 else {"δ2"}
-        return {at, f"a{h - 1}", "order", "evaluations"}, out
-    if row.op == schedule.LOSS:
-        return {"order", "evaluations"}, {"δ2", "values"}
-    if row.op == schedule.TOTAL:
-        return {"values", "evaluations"}, {"losses"}
-    if row.op == schedule.BACKWARD:
-        return {at, f"δ{h}", f"a{h - 1}", f"z{h}", "order", "evaluations"}, {f"δ{h - 1}", f"z{h - 1}", "g"}
-    if row.op == schedule.SHUFFLE:
-        return {"evaluations"}, {"order", "evaluations"}
-    if row.op == schedule.GRADIENT_NORM:
-        return {"g"}, {"norms"}
-    if row.op == schedule.CLIP:
-        return {"norms"}, {"g"}
-    if row.op == schedule.ASCEND:
-        return {"x", "g", "norms"}, {"y"}
-    if row.op == schedule.RETURN:
-        return {"x"}, {"y"}
-    if row.op == schedule.GATHER:
-        return {"w"}, {"w", "g", "evaluations"}
-    if row.op == schedule.SCALE:
-        return set(), {"g"}
-    if row.op == schedule.WEIGH:
-        return {at}, {"w"}
-    if row.op == schedule.UNDECAYED:
-        return {"x", "g"}, {"w"}
-    if row.op == schedule.FINISH:
-        return {at, "losses"}, {"g", "evaluations"}
-    if row.op == schedule.FORM:
-        return {at, VECTORS[row.b]}, {f"slot {row.c}"}
-    if row.op == schedule.SETTLE:
-        return slots, SUMS
     if row.op == schedule.UPDATE:
         return {"g", "x", "v", "y"}, set(algorithm.method.all_rules[row.a].writes)
+    if row.op == schedule.FORM:
+        return {at, VECTORS[row.b]}, {f"slot {row.c}"}
     if row.op == schedule.ORTHOGONALISE:
-        here, there = ("y", "w") if row.b % 2 == 0 else ("w", "y")
+        source, target = ("y", "w") if row.b % 2 == 0 else ("w", "y")
         return {
             schedule.SIZES: ({"y"}, {"A"}),
             schedule.NORMALISED: ({"A"}, {"y"}),
-            schedule.GRAM: ({here}, {"A"}),
+            schedule.GRAM: ({source}, {"A"}),
             schedule.POLYNOMIAL: ({"A"}, {"B"}),
-            schedule.PRODUCT: ({"B", here}, {there}),
-            schedule.SCALED: ({here}, {"y"}),
+            schedule.PRODUCT: ({"B", source}, {target}),
+            schedule.SCALED: ({source}, {"y"}),
         }[row.a]
-    if row.op == schedule.NORMS:
-        return {"x", "v"}, {"norms"}
-    if row.op == schedule.WRITE:
-        return {"x", "norms", "losses", *slots, *SUMS}, {"records"}
-    return {"losses"}, {"evaluations"} if row.op == schedule.CHECK else {"steps"}
+    return {
+        schedule.FORWARD: ({at, f"a{h - 1}", "order", "evaluations"}, {f"a{h}", f"z{h}"} if h < 2 else {"δ2"}),
+        schedule.LOSS: ({"order", "evaluations"}, {"δ2", "values"}),
+        schedule.TOTAL: ({"values", "evaluations"}, {"losses"}),
+        schedule.BACKWARD: (
+            {at, f"δ{h}", f"a{h - 1}", f"z{h}", "order", "evaluations"},
+            {f"δ{h - 1}", f"z{h - 1}", "g"},
+        ),
+        schedule.SHUFFLE: ({"evaluations"}, {"order", "evaluations"}),
+        schedule.GRADIENT_NORM: ({"g"}, {"norms"}),
+        schedule.CLIP: ({"norms"}, {"g"}),
+        schedule.ASCEND: ({"x", "g", "norms"}, {"y"}),
+        schedule.RETURN: ({"x"}, {"y"}),
+        schedule.GATHER: ({"w"}, {"w", "g", "evaluations"}),
+        schedule.SCALE: (set(), {"g"}),
+        schedule.WEIGH: ({at}, {"w"}),
+        schedule.UNDECAYED: ({"x", "g"}, {"w"}),
+        schedule.FINISH: ({at, "losses"}, {"g", "evaluations"}),
+        schedule.SETTLE: (slots, SUMS),
+        schedule.NORMS: ({"x", "v"}, {"norms"}),
+        schedule.WRITE: ({"x", "norms", "losses", *slots, *SUMS}, {"records"}),
+        schedule.CHECK: ({"losses"}, {"evaluations"}),
+        schedule.COUNT: ({"losses"}, {"steps"}),
+    }[row.op]
 
 
 def races(algorithm, part):
     """Pairs of phases with no meeting between them, one of which writes what the other reads or writes."""
-    found, together = [], []
+    pairs, together = [], []
     for row in part:
         reads, writes = touched(algorithm, row)
         for other, (theirs, written) in together:
             if writes & (theirs | written) or written & reads:
-                found.append((other, row))
+                pairs.append((other, row))
         together.append((row, (reads, writes)))
         if row.meet:
             together = []
-    return found
+    return pairs
+
+
+def without_race(algorithm, step, phases):
+    """Those of the phases after which no meeting is needed."""
+    return [i for i in phases if not races(algorithm, [*step[:i], step[i]._replace(meet=0), *step[i + 1 :]])]
 
 
 @pytest.mark.parametrize("tiles", [1, 3])
@@ -131,10 +123,7 @@ def test_a_missing_meeting_is_found():
     algorithm = nl.NAGD(0.1, weight_decay=0.1)
     step = rows(algorithm)[1]
     meetings = [i for i, row in enumerate(step[:-1]) if row.meet]
-    needless = [
-        step[i].op for i in meetings if not races(algorithm, [*step[:i], step[i]._replace(meet=0), *step[i + 1 :]])
-    ]
-    assert needless == [schedule.FINISH, schedule.SETTLE]
+    assert [step[i].op for i in without_race(algorithm, step, meetings)] == [schedule.FINISH, schedule.SETTLE]
 
 
 def test_every_meeting_of_an_orthogonalisation_is_needed():
@@ -142,10 +131,7 @@ def test_every_meeting_of_an_orthogonalisation_is_needed():
     step = rows(nl.Muon(0.1), laws=None)[1]
     stages = [i for i, row in enumerate(step) if row.op == schedule.ORTHOGONALISE]
     assert len(stages) == 3 + 3 * 5
-    needless = [
-        step[i].a for i in stages if not races(nl.Muon(0.1), [*step[:i], step[i]._replace(meet=0), *step[i + 1 :]])
-    ]
-    assert needless == []
+    assert without_race(nl.Muon(0.1), step, stages) == []
 
 
 def test_gradient_descent_reads_as_it_is_written():
@@ -157,31 +143,26 @@ def test_gradient_descent_reads_as_it_is_written():
 @pytest.mark.parametrize("activation", ["relu", "swish"])
 def test_what_a_pass_keeps_does_not_overlap(activation):
     p = plan(activation)
-    slots = 10
-    found = device_layout.tables(p.problem, p.laws, p.n_params, slots, padded=True)
-    assert found.ld % 2 == 1
+    tables = device_layout.tables(p.problem, p.laws, p.n_params, 10, padded=True)
+    assert tables.ld % 2 == 1
     widths = p.problem.widths[1:]
-    taken = np.zeros(found.memory, int)
-    for h, (a, z, delta) in enumerate(found.places):
+    taken = np.zeros(tables.memory, int)
+    for h, (a, z, delta) in enumerate(tables.places):
         assert (z >= 0) == (activation == "swish" and h < 2)
         for place in (a, z) if h < 2 else ():
             if place >= 0:
-                taken[place : place + widths[h] * found.ld] += 1
+                taken[place : place + widths[h] * tables.ld] += 1
         if h > 0:
-            ours, before = delta, found.places[h - 1, 2]
-            assert ours + widths[h] * found.ld <= before or before + widths[h - 1] * found.ld <= ours
+            before = tables.places[h - 1, 2]
+            assert delta + widths[h] * tables.ld <= before or before + widths[h - 1] * tables.ld <= delta
     assert taken.max() == 1
-    deltas = found.places[:, 2].min()
-    assert taken[deltas:].sum() == 0
+    assert not taken[tables.places[:, 2].min() :].any()
 
 
 def test_more_shared_memory_makes_larger_tiles():
     p = plan("relu", widths=(10, 16, 16, 3), n=64)
-    slots = [
-        device_layout.place(p.problem, p.laws, p.n_params, 64, False, most).tables.slots
-        for most in (48 << 10, 112 << 10)
-    ]
-    assert slots == [32, 64]
+    for most, slots in ((48 << 10, 32), (112 << 10, 64)):
+        assert device_layout.place(p.problem, p.laws, p.n_params, 64, False, most).tables.slots == slots
 
 
 def test_numbas_advice_is_silenced():
@@ -197,12 +178,8 @@ def test_numbas_advice_is_silenced():
 
 
 def test_the_largest_tiles_that_fit():
-    for n, widths, where in (
-        (64, (10, 16, 16, 3), 0),
-        (512, (10, 16, 16, 3), 0),
-        (16, (20, 20, 20, 10), 1),
-        (512, (784, 128, 10), 2),
-    ):
+    small = (10, 16, 16, 3)
+    for n, widths, where in ((64, small, 0), (512, small, 0), (16, (20, 20, 20, 10), 1), (512, (784, 128, 10), 2)):
         p = plan("relu", widths=widths, n=n)
         placing = device_layout.place(p.problem, p.laws, p.n_params, n, False, device_layout.SHARED)
         assert placing.where == where, widths
@@ -230,9 +207,8 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
     monkeypatch.setattr(gpu.importlib.metadata, "version", version)
     _, U, x = problem("relu")
-    with pytest.raises(
-        nl.DeviceError, match=r"backend='cuda' cannot be used: .*numba-cuda.*pip install \"noetherlite\[cuda\]\""
-    ):
+    words = r"backend='cuda' cannot be used: .*numba-cuda.*pip install \"noetherlite\[cuda\]\""
+    with pytest.raises(nl.DeviceError, match=words):
         nl.integrate(U, nl.GD(0.1), x, 1, backend="cuda")
     assert "numba-cuda" in gpu.describe()
 
@@ -276,8 +252,6 @@ def test_large_networks_are_given_the_whole_device():
     assert not device._uses_whole_device(small, 1)
     assert device._uses_whole_device(large, 1)
     assert not device._uses_whole_device(large, 400)  # as many blocks side by side are faster
-    radial = _run.Plan(
-        nl.potentials.Radial(2), [], batch_size=None, backend="cpu", dtype="float64", steps=1, reduce=False, moving=True
-    )
+    radial = _run.Plan(nl.potentials.Radial(2), [], batch_size=None, **OPTIONS)
     assert not device._uses_whole_device(radial, 1)
     assert radial.problem.kind == layout.RADIAL

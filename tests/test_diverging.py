@@ -104,17 +104,18 @@ def test_on_request_it_raises_and_loses_nothing():
     assert recorded.status == "diverged"
     with pytest.raises(nl.DivergenceError, match=r"stopped being finite at step .*trajectory") as caught:
         nl.integrate(U, nl.GD(1e12), net.init(rng=0), STEPS, on_divergence="raise")
-    np.testing.assert_array_equal(caught.value.trajectory.loss, recorded.loss)
+    for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):  # as it comes from a pool of processes
+        np.testing.assert_array_equal(error.trajectory.loss, recorded.loss)
     assert nl.integrate(U, nl.GD(0.1), net.init(rng=0), 5, on_divergence="raise").status == "completed"
 
 
 @pytest.mark.parametrize("algorithm", [nl.GD(0.1, weight_decay=0.1), nl.HeavyBall(0.1, 0.9)])
 def test_the_drift_of_such_a_run(algorithm):
     net, U = problem("relu")
-    found = nl.drift(U, algorithm, net.init(rng=0) * 1e200, STEPS)
-    assert (found.status, len(found.t)) == ("diverged", 0)
-    assert found["scaling:1"].change.shape == (0, 6)
-    assert "scaling:1" in repr(found["scaling:1"])
+    drift = nl.drift(U, algorithm, net.init(rng=0) * 1e200, STEPS)
+    assert (drift.status, len(drift.t)) == ("diverged", 0)
+    assert drift["scaling:1"].change.shape == (0, 6)
+    assert "scaling:1" in repr(drift["scaling:1"])
 
 
 # --- runs that blow up, and come to their end ---
@@ -131,9 +132,8 @@ def test_it_is_said(wild):
     U, x0, run = wild
     assert run.status == "completed"
     assert run.loss.max() > run.loss[0] / EPS**0.5
-    assert (
-        run.message == f"completed 300 steps, {BLEW_UP}: the loss rose from {run.loss[0]:.3g} to {run.loss.max():.3g}"
-    )
+    rise = f"from {run.loss[0]:.3g} to {run.loss.max():.3g}"
+    assert run.message == f"completed 300 steps, {BLEW_UP}: the loss rose {rise}"
     assert BLEW_UP in repr(run)
     assert BLEW_UP in run._repr_html_()
     many = nl.ensemble(U, [nl.GD(30.0), nl.GD(0.1)], [x0, x0], 300)
@@ -174,11 +174,3 @@ def test_the_command_line_says_so(tmp_path, capsys, lr, code):
     assert (BLEW_UP in report["message"]) == (lr == 30.0)
     assert err == (f"noetherlite: warning: {report['message']}\n" if lr == 30.0 else "")
     assert nl.load(tmp_path / "wild.npz").loss.size > 1
-
-
-def test_the_error_goes_through_process_pools():
-    net, U = problem("relu")
-    with pytest.raises(nl.DivergenceError) as caught:
-        nl.integrate(U, nl.GD(1e12), net.init(rng=0), STEPS, on_divergence="raise")
-    back = pickle.loads(pickle.dumps(caught.value))
-    np.testing.assert_array_equal(back.trajectory.loss, caught.value.trajectory.loss)

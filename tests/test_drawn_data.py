@@ -99,15 +99,8 @@ def test_a_spectrum_of_choice():
 
 
 def test_the_same_seed_draws_the_same():
-    for make in (
-        datasets.two_moons,
-        datasets.spirals,
-        datasets.xor_clusters,
-        datasets.sparse_parity,
-        datasets.index_model,
-        datasets.linear_regression,
-    ):
-        first, again, other = make(10, rng=3), make(10, rng=3), make(10, rng=4)
+    for name in ("two_moons", "spirals", "xor_clusters", "sparse_parity", "index_model", "linear_regression"):
+        first, again, other = (getattr(datasets, name)(10, rng=seed) for seed in (3, 3, 4))
         np.testing.assert_array_equal(first.X, again.X)
         np.testing.assert_array_equal(first.y, again.y)
         assert not np.array_equal(first.X, other.X)
@@ -124,9 +117,8 @@ def test_idx_files(tmp_path):
         assert data.name == "mine"
     for code, dtype in ((0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")):
         numbers = np.array([[1, -2], [3, 4], [-5, 6]], dtype)
-        data = datasets.idx(
-            idx_file(tmp_path / "X", numbers, code), idx_file(tmp_path / "y", numbers.astype(">f4"), 0x0D)
-        )
+        X, y = idx_file(tmp_path / "X", numbers, code), idx_file(tmp_path / "y", numbers.astype(">f4"), 0x0D)
+        data = datasets.idx(X, y)
         np.testing.assert_array_equal(data.X, numbers)
         np.testing.assert_array_equal(data.y, numbers)
 

@@ -51,11 +51,11 @@ def test_a_copy_without_metadata_can_be_used():
     """As it is for a folder on the path that was never installed, and in programs that are frozen into one file."""
     code = """
 from importlib import metadata
-found = metadata.version
+installed = metadata.version
 def version(name):
     if name == "noetherlite":
         raise metadata.PackageNotFoundError(name)
-    return found(name)
+    return installed(name)
 metadata.version = version
 import noetherlite as nl
 print(nl.__version__, nl.integrate(nl.potentials.Callable(lambda x: (0.0, 0 * x), 1), nl.GD(.1), [1.0], 1).specification["versions"])
@@ -102,9 +102,8 @@ def test_without_control_groups_there_is_no_limit(tmp_path):
 
 def test_a_run_beyond_the_limit_is_refused_and_not_killed(monkeypatch):
     monkeypatch.setattr(limits, "allowed", lambda: 1e6)
-    with pytest.raises(
-        MemoryError, match=r"the run would hold .* GB and this process's control group may have 0.001 GB"
-    ):
+    words = r"the run would hold .* GB and this process's control group may have 0.001 GB"
+    with pytest.raises(MemoryError, match=words):
         nl.integrate(U, nl.GD(0.1), THETA, 100_000)
     assert nl.integrate(U, nl.GD(0.1), THETA, 100).status == "completed"
 

@@ -15,13 +15,13 @@ from algorithms import (
     UPHILL,
     UPHILL_BY_BLOCK,
     five,
+    start,
     warm_up,
 )
-from problems import EPS, add_to_gradients, assert_resumes, assert_same, configuration, problem, verdicts
+from problems import EPS, add_to_gradients, assert_resumes, assert_same, configuration, problem, toml, verdicts
 
 import noetherlite as nl
 from noetherlite._cli.main import main
-from noetherlite._cli.signatures import shown
 
 _, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
 CHANGING = {"W1": warm_up(0.05), "b1": 0.02, "rest": lambda k: 0.03 / (1 + k / 50)}
@@ -45,8 +45,7 @@ each = pytest.mark.parametrize("algorithm", EVERY.values(), ids=EVERY)
 
 
 def options(algorithm, **more):
-    start = {"t0": 1.0} if algorithm.singular_start else {}
-    return {"batch_size": 5, "rng": 0, **start, **more}
+    return {"batch_size": 5, "rng": 0, **start(algorithm), **more}
 
 
 @pytest.mark.needs_jit
@@ -60,9 +59,7 @@ def test_the_exact_law_holds_over_ten_thousand_steps_of_minibatches(name):
     for law in run.laws.values():
         if not np.array_equal(law.quantity, law.quantity[[0] * len(run.t)], equal_nan=True):
             assert np.abs(law.discrete_residual).max() <= law.tolerance.max()
-    if (
-        algorithm.order == 0
-    ):  # it has no flow with these laws: Q itself moves, which shows that the exact law says something
+    if algorithm.order == 0:  # no flow with these laws: Q itself moves, which shows that the exact law says something
         moved = max(np.nanmax(np.abs(law.residual)) for law in run.laws.values())
         assert moved > (1e-2 if isinstance(algorithm, nl.Muon) else 1e-3)
 
@@ -101,12 +98,6 @@ def test_a_resumed_run_and_the_members_of_an_ensemble_are_the_run(algorithm, tmp
         assert_same(members[e], nl.integrate(U, algorithm, starts[e], 21, **given | {"rng": seed}))
 
 
-def toml(value):
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {toml(entry)}' for key, entry in value.items())} }}"
-    return f"[{', '.join(map(toml, value))}]" if isinstance(value, list | tuple) else shown(value)
-
-
 OF_EACH_KIND = {type(a).__name__: a for a in [*BLOCKS, *MUON, *INTEGRATORS, *NOISY[1::3], *OPTIMISERS]}
 
 
@@ -116,9 +107,8 @@ OF_EACH_KIND = {type(a).__name__: a for a in [*BLOCKS, *MUON, *INTEGRATORS, *NOI
 def test_a_configuration_names_it(algorithm, tmp_path, capsys):
     algorithm = nl.integrate(U, algorithm, X0, 9, backend="reference", **options(algorithm)).specification["algorithm"]
     lines = [f"{key} = {toml(value)}" for key, value in algorithm.items() if value is not None]
-    text = configuration(
-        "\n".join(lines), 'steps = 9\nbackend = "reference"\nrng = 0\nt0 = 1.0', more="[output]\nplots = []\n"
-    )
+    run = 'steps = 9\nbackend = "reference"\nrng = 0\nt0 = 1.0'
+    text = configuration("\n".join(lines), run, more="[output]\nplots = []\n")
     (tmp_path / "run.toml").write_text(text, "utf-8")
     assert main(["run", str(tmp_path / "run.toml"), "--out", str(tmp_path), "--no-progress"]) == 0
     run = nl.load(tmp_path / "run.npz")

@@ -62,9 +62,8 @@ def test_decoupled_modes(depth):
     assert exact.decoupled_modes(s, a0, [1e4], depth) == pytest.approx(s[None], rel=1e-12)
     if depth == 2:  # two closed forms of one flow
         w = np.diag(np.sqrt(a0))
-        np.testing.assert_allclose(
-            modes, np.diagonal(exact.two_layer_linear(w, w, np.diag(s), t).product, axis1=1, axis2=2), atol=1e-13
-        )
+        product = exact.two_layer_linear(w, w, np.diag(s), t).product
+        np.testing.assert_allclose(modes, np.diagonal(product, axis1=1, axis2=2), atol=1e-13)
 
 
 def test_orders_of_the_modified_equation():

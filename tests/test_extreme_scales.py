@@ -105,9 +105,9 @@ def test_scans_find_the_same_laws_at_any_scale_of_the_gradients(scale):
     def scaled(p):
         return {name: scale * g for name, g in gradient(p).items()}
 
-    found, expected = (nl.scan(function, params) for function in (scaled, gradient))
-    assert [law.formula for law in found.relations] == [law.formula for law in expected.relations]
-    assert found.relations
+    scan, expected = (nl.scan(function, params) for function in (scaled, gradient))
+    assert [law.formula for law in scan.relations] == [law.formula for law in expected.relations]
+    assert scan.relations
 
 
 @scales

@@ -6,11 +6,10 @@ import re
 
 import numpy as np
 import pytest
+from problems import EPS
 
 from noetherlite import figures
 from noetherlite._show import figures_training
-
-EPS = np.finfo(np.float64).eps
 
 
 @pytest.fixture

@@ -103,9 +103,8 @@ def test_names_may_be_as_long_as_the_system_allows(letter, tmp_path, run):
     for target in (tmp_path / name, other, tmp_path / "short.npz"):
         left = temporary(target)
         left.write_bytes(b"half")
-        assert {p for t in (tmp_path / name, other) for p in leftovers(t)} == (
-            {left} if target.name[0] == letter else set()
-        )
+        expected = {left} if target.name[0] == letter else set()
+        assert {p for t in (tmp_path / name, other) for p in leftovers(t)} == expected
         left.unlink()
 
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from problems import EPS
 
 import noetherlite as nl
 from noetherlite._motion.algorithms import ALGORITHMS
 from noetherlite._symmetry.automorphisms import TOLERANCE, automorphisms
 
-EPS = np.finfo(np.float64).eps
 SQUARE = np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
 XOR = np.array([0, 1, 1, 0])
 
@@ -43,9 +43,8 @@ POTENTIALS = {
 def test_the_potential_does_not_change(case):
     make, names = POTENTIALS[case]
     U = make()
-    found = named(U)
-    assert list(found) == names
-    for symmetry in found.values():
+    assert list(named(U)) == names
+    for symmetry in named(U).values():
         for index in every_map(symmetry):
             for x in points(U):
                 image = symmetry.apply(x, *index)
@@ -53,18 +52,16 @@ def test_the_potential_does_not_change(case):
                 assert U.value(image) == pytest.approx(U.value(x), rel=1e3 * EPS)
                 # ∇U(Px) = P∇U(x)
                 gradient = U.gradient(x)
-                np.testing.assert_allclose(
-                    U.gradient(image), symmetry.apply(gradient, *index), atol=1e3 * EPS * np.abs(gradient).max()
-                )
+                expected, atol = symmetry.apply(gradient, *index), 1e3 * EPS * np.abs(gradient).max()
+                np.testing.assert_allclose(U.gradient(image), expected, atol=atol)
 
 
 def test_what_is_no_symmetry_is_not_listed():
     """Relu has no sign flips; a flip of a relu neuron, and a permutation of unequal samples, do change U."""
-    U = nl.Network([2, 3, 2], "relu").potential(SQUARE, XOR)
+    net = nl.Network([2, 3, 2], "relu")
+    U = net.potential(SQUARE, XOR)
     assert "sign:1" not in named(U)
-    assert "data" not in named(
-        nl.Network([2, 3, 2], "relu").potential(SQUARE + np.array([[0.3, 0], [0, 0], [0, 0], [0, 0]]), [0, 1, 1, 1])
-    )
+    assert "data" not in named(net.potential(SQUARE + np.array([[0.3, 0], [0, 0], [0, 0], [0, 0]]), [0, 1, 1, 1]))
     flip = named(nl.Network([2, 3, 2], "tanh").potential(SQUARE, XOR))["sign:1"]
     x = points(U, 1)[0]
     assert abs(U.value(flip.apply(x, 0)) - U.value(x)) > 1e-3
@@ -134,25 +131,27 @@ def test_every_algorithm_commutes(algorithm):
     def end(x):
         return nl.integrate(U, made(algorithm), x, steps=100, record_every=100).x
 
-    images = {
-        name: (s.apply(x0, *([0] * len(s.shape))), s.apply(end(x0), *([0] * len(s.shape))))
-        for name, s in named(U).items()
-    }
-    exchange = named(U)["permutation:1"]
-    images["permutation:1"] = exchange.apply(x0, 0, 2), exchange.apply(end(x0), 0, 2)
-    for name, (start, expected) in images.items():
-        np.testing.assert_allclose(end(start), expected, atol=100 * 100 * EPS, err_msg=name)
+    x = end(x0)
+    for name, symmetry in named(U).items():
+        index = (0, 2) if name == "permutation:1" else [0] * len(symmetry.shape)
+        expected = symmetry.apply(x, *index)
+        np.testing.assert_allclose(end(symmetry.apply(x0, *index)), expected, atol=100 * 100 * EPS, err_msg=name)
     other = x0[::-1].copy()  # orthogonal too
-    assert np.abs(end(other) - end(x0)[::-1]).max() > 1e-3
+    assert np.abs(end(other) - x[::-1]).max() > 1e-3
+
+
+def equal_neurons():
+    """A potential, the exchange of neurons, and parameters where the first two are equal."""
+    U = POTENTIALS["tanh"][0]()
+    exchange = named(U)["permutation:1"]
+    return U, exchange, exchange.nearest(U.network.init(rng=0), 0, 1)
 
 
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_fixed_subspace_is_invariant(algorithm):
     """Two equal neurons stay equal, to the bit where both are summed alike; from beside it the distance need not fall."""
-    U = POTENTIALS["tanh"][0]()
-    exchange = named(U)["permutation:1"]
-    x0 = exchange.nearest(U.network.init(rng=0), 0, 1)
+    U, exchange, x0 = equal_neurons()
     assert exchange.distance(x0)[0, 1] == 0
     x = nl.integrate(U, made(algorithm), x0, steps=200, record_every=200).x
     assert exchange.distance(x)[0, 1] <= 200 * EPS
@@ -163,9 +162,7 @@ def test_a_fixed_subspace_is_invariant(algorithm):
 @pytest.mark.parametrize("algorithm", [nl.SGLD(0.01, 0.1), nl.BAOAB(0.01, 0.1)], ids=str)
 def test_noise_leaves_a_fixed_subspace(algorithm):
     """Negative control of the two above: two equal neurons get different noise."""
-    U = POTENTIALS["tanh"][0]()
-    exchange = named(U)["permutation:1"]
-    x0 = exchange.nearest(U.network.init(rng=0), 0, 1)
+    U, exchange, x0 = equal_neurons()
     assert exchange.distance(nl.integrate(U, algorithm, x0, steps=20, rng=0).x)[0, 1] > 1e-3
 
 

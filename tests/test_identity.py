@@ -107,9 +107,8 @@ def test_a_sweep_does_not_go_on_with_other_data(make, tmp_path):
 
 def test_what_differs_is_named(tmp_path):
     nl.sweep(functools.partial(train, X), GRID, out=tmp_path)
-    with pytest.raises(
-        ValueError, match=r"train\(<ndarray \(2000, 3\)>\) is another in: argument 0; to go on"
-    ) as error:
+    words = r"train\(<ndarray \(2000, 3\)>\) is another in: argument 0; to go on"
+    with pytest.raises(ValueError, match=words) as error:
         nl.sweep(functools.partial(train, X2), GRID, out=tmp_path)
     key = str(error.value).split("give key='")[1].split("'")[0]
     assert nl.sweep(functools.partial(train, X2), GRID, out=tmp_path, key=key).status == "completed"
@@ -146,10 +145,9 @@ def test_what_cannot_be_identified_needs_a_key(tmp_path):
         nl.sweep(unidentifiable, GRID, out=tmp_path / "out", key="of Tuesday")
     with pytest.raises(ValueError, match=r"its number of members is 1, not 2"):
         nl.sweep(unidentifiable, {"lr": [0.1, 0.2]}, out=tmp_path / "out", key="of Monday")
+    nl.sweep(lambda lr, rng: {"x": lr}, GRID, out=tmp_path / "out2", key="of Monday")
     with pytest.raises(ValueError, match="begun with key='of Monday': give that"):
-        nl.sweep(lambda lr, rng: {"x": lr}, GRID, out=tmp_path / "out2", key="of Monday") and nl.sweep(
-            lambda lr, rng: {"x": lr}, GRID, out=tmp_path / "out2"
-        )
+        nl.sweep(lambda lr, rng: {"x": lr}, GRID, out=tmp_path / "out2")
     for key in ("", 3):
         with pytest.raises(TypeError, match="key must be a text"):
             nl.sweep(unidentifiable, GRID, key=key)
@@ -263,9 +261,8 @@ def test_digests_are_those_of_other_processes():
 
     def told(seed):
         environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
-        return subprocess.run(
-            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
-        ).stdout
+        command = [sys.executable, "-c", PROGRAM]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
     assert told("1") == told("2") != ""
 

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 from numba.core import event
+from problems import EPS, data
 
 import noetherlite as nl
 from noetherlite._kernels import functions, jit, layout, pointwise, reference, schedule
@@ -18,7 +19,6 @@ from noetherlite._problem.catalogue import CATALOGUE
 from noetherlite._symmetry.records import table
 from noetherlite._symmetry.rotation import DataRotation
 
-EPS = np.finfo(np.float64).eps
 ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.0)", "tanh"]
 
 
@@ -27,8 +27,8 @@ ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(3)", "repu(
 
 def test_exp_is_accurate_to_two_roundings():
     z = np.random.default_rng(0).uniform(-690, 700, 20_000)
-    own = np.array([pointwise.exp(value) for value in z])
-    assert np.abs(own / np.exp(z) - 1).max() <= 2 * EPS
+    values = np.array([pointwise.exp(value) for value in z])
+    assert np.abs(values / np.exp(z) - 1).max() <= 2 * EPS
 
 
 @pytest.mark.needs_jit
@@ -148,12 +148,9 @@ def test_the_form_of_a_vector_with_itself_is_that_of_its_copy(law):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_entry_of_the_gradient_is_written_anew(activation, loss, blas, monkeypatch):
     monkeypatch.setattr(tiles, "BLAS_FROM", 0 if blas else 10**9)
-    rng = np.random.default_rng(1)
     net = nl.Network([5, 6, 7, 3], activation=activation, loss=loss)
-    X = rng.standard_normal((19, 5))
-    y = rng.integers(0, 3, 19) if loss == "nll" else rng.standard_normal((19, 3))
     x = net.init(rng=2, bias_std=0.3)
-    problem = net.potential(X, y).problem()
+    problem = net.potential(*data(net, 19, np.random.default_rng(1))).problem()
     memory = compiled.tiles(problem, 19)
     assert memory.blas == blas
     gradient = np.full(net.n_params, 1e3)  # what the last step left must not matter
@@ -166,20 +163,18 @@ def test_every_entry_of_the_gradient_is_written_anew(activation, loss, blas, mon
 
 def test_both_paths_of_the_products_agree_along_a_run(monkeypatch):
     net = nl.Network([5, 6, 3], activation="swish")
-    data = nl.datasets.gaussian_classes(n=40, n_features=5, n_classes=3, rng=0)
-    ends = []
+    U, ends = net.potential(nl.datasets.gaussian_classes(n=40, n_features=5, n_classes=3, rng=0)), []
     for threshold in (0, 10**9):
         monkeypatch.setattr(tiles, "BLAS_FROM", threshold)
-        ends.append(nl.integrate(net.potential(data), nl.NAGD(1e-3), net.init(rng=0), 50, batch_size=11, rng=3).x)
+        ends.append(nl.integrate(U, nl.NAGD(1e-3), net.init(rng=0), 50, batch_size=11, rng=3).x)
     np.testing.assert_allclose(ends[0], ends[1], atol=50 * 64 * EPS, rtol=0)
 
 
 def test_padding_samples_count_for_nothing():
     # 9 samples fill two vectors of 8: the other 7 repeat the last one and must not weigh in.
     net = nl.Network([2, 3, 2])
-    data = nl.datasets.gaussian_classes(n=9, n_features=2, n_classes=2, rng=0)
-    U, x = net.potential(data), net.init(rng=1)
-    parts = [net.gradient(x, data.X[[i]], data.y[[i]]) for i in range(9)]
+    U, x = net.potential(nl.datasets.gaussian_classes(n=9, n_features=2, n_classes=2, rng=0)), net.init(rng=1)
+    parts = [net.gradient(x, U.X[[i]], U.y[[i]]) for i in range(9)]
     np.testing.assert_allclose(U.gradient(x), np.mean(parts, axis=0), atol=64 * EPS, rtol=0)
 
 

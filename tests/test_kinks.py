@@ -21,6 +21,11 @@ def modes(flow):
     return {tuple(mode[:3]) for mode in flow.sliding}
 
 
+def energies(U, flow, x, v):
+    """The energy at a start and at every time of a flow from it."""
+    return [U.value(a) + 0.5 * w @ w for a, w in zip([x, *flow.x], [v, *flow.v], strict=True)]
+
+
 def descent(U, x, end, n):
     """Gradient descent in n steps, without records."""
     return nl.integrate(U, nl.GD(end / n), x, n, laws=None, record_every=n).x
@@ -32,6 +37,7 @@ def descent(U, x, end, n):
 # down by more. With u = w_1 and S = u w_1 the sliding flow is Ṡ = S(2 − S), and the first sample's slope is (2 − S)/3.
 
 X, Y, START = [[0.0, 1.0], [1.0, 1.0]], [[-3.0], [2.0]], 0.5
+REST = [np.sqrt(START), 0.0, np.sqrt(START)]
 
 
 def pulled(activation="relu"):
@@ -45,14 +51,14 @@ def logistic(t):
 @pytest.mark.parametrize("activation", ["relu", "repu(1)", "leaky_relu(0.01)"])
 def test_sliding_is_the_closed_form(activation):
     t = np.array([0.0, 0.3, 1.0, 1.5])
-    flow = nl.reference_flow(pulled(activation), nl.GF, [np.sqrt(START), 0.0, np.sqrt(START)], t)
+    flow = nl.reference_flow(pulled(activation), nl.GF, REST, t)
     assert np.abs(flow.x[:, 0] * flow.x[:, 2] - logistic(t)).max() < TOLERANCE
     assert np.abs(flow.x[:, 1]).max() < 4 * EPS  # put back onto the kink after every step
     rate = 0.5 * (2 - flow.x[:, 0] * flow.x[:, 2]) * flow.x[:, 2]
     assert np.abs(flow.v[:, 0] - rate).max() < TOLERANCE
     assert np.abs(flow.v[:, 1]).max() < TOLERANCE
     assert flow.sliding == (nl.SlidingMode(sample=0, layer=1, neuron=0, start=0.0, end=1.5),)
-    beside = nl.reference_flow(pulled(activation), nl.GF, [np.sqrt(START), 0.0, np.sqrt(START)], 1.01 * t)
+    beside = nl.reference_flow(pulled(activation), nl.GF, REST, 1.01 * t)
     assert np.abs(beside.x[:, 0] * beside.x[:, 2] - logistic(t)).max() > 1e-3  # the test can fail
 
 
@@ -60,11 +66,11 @@ def test_sliding_is_the_closed_form(activation):
 def test_a_slope_that_reaches_its_side_ends_the_sliding():
     """With slopes in [0.1, 1] the first sample holds until S = 1.7, at ½ log(S(2 − S_0)/(S_0(2 − S)))."""
     end = 0.5 * np.log(1.7 * (2 - START) / (START * 0.3))
-    flow = nl.reference_flow(pulled("leaky_relu(0.1)"), nl.GF, [np.sqrt(START), 0.0, np.sqrt(START)], [end + 1])
+    flow = nl.reference_flow(pulled("leaky_relu(0.1)"), nl.GF, REST, [end + 1])
     (mode,) = flow.sliding
     assert abs(mode.end - end) < TOLERANCE
     assert flow.x[0, 1] < -0.01  # the first sample now pulls down by more than the second pulls up, though it is off
-    later = descent(pulled("leaky_relu(0.1)"), [np.sqrt(START), 0.0, np.sqrt(START)], end + 1, 40000)
+    later = descent(pulled("leaky_relu(0.1)"), REST, end + 1, 40000)
     assert np.abs(later - flow.x[0]).max() < 1e-3
 
 
@@ -136,9 +142,8 @@ def test_gradient_descent_tends_to_the_flow(name):
     assert len(flow.sliding) > 0 or name == "swish"
     distances = [np.abs(descent(U, x, end, n) - flow.x[0]).max() for n in (4000, 64000)]
     assert distances[1] < 2e-3
-    assert (
-        distances[0] / distances[1] > 4
-    )  # Euler steps on Filippov's flow are of order 1/2 at least, of order 1 between kinks
+    # Euler steps on Filippov's flow are of order 1/2 at least, of order 1 between kinks.
+    assert distances[0] / distances[1] > 4
     for law in nl.symmetries(U)[:-1]:
         scale = np.abs(law.quantity(x)).max()
         assert np.abs(law.quantity(flow.x[0]) - law.quantity(x)).max() < 1e-8 * max(1.0, scale)
@@ -168,10 +173,9 @@ def test_momentum_crosses_kinks_and_keeps_its_energy(name):
     x = x + 0.05 * np.random.default_rng(0).standard_normal(x.size)  # no bias at zero
     t = np.linspace(0, 2, 5)
     flow = nl.reference_flow(U, nl.ND, x, t)
-    energy = [U.value(a) + 0.5 * v @ v for a, v in zip(flow.x, flow.v, strict=True)]
     assert flow.n_crossings > 0
     assert flow.sliding == ()
-    assert np.ptp(energy) < TOLERANCE
+    assert np.ptp(energies(U, flow, x, 0 * x)) < TOLERANCE
     assert np.ptp([U.value(a) for a in flow.x]) > 1e-3
     back = nl.reference_flow(U, nl.ND, flow.x[-1], [2.0], velocity=-flow.v[-1])
     assert np.abs(back.x[0] - x).max() < 100 * TOLERANCE  # time runs backwards as well as forwards
@@ -194,7 +198,6 @@ def test_friction_that_is_infinite_at_first(dynamics):
 # With z = ż = 0, and both sides pulling towards the kink, ½ż² + |z̈||z| stays zero: the flow slides. On w_2 = 0 of the example in
 # closed form it is that of the second sample alone in a linear network, and the first sample's slope (2 − S)/3 is 0 at S = 2.
 
-REST = [np.sqrt(START), 0.0, np.sqrt(START)]
 TOGETHER = [nl.ND, nl.NAGF, nl.Dynamics(0.5, 0.3, 1.0), nl.Dynamics(1.0, 0.5, 0.0)]
 
 
@@ -223,8 +226,7 @@ def test_momentum_leaves_the_kink_where_one_side_no_longer_pulls():
     assert abs(flow.x[0, 0] - np.sqrt(3.5) * ellipj(np.sqrt(7 / 8) + ellipk(m), m)[2]) < TOLERANCE
     assert abs(mode.end - t) < TOLERANCE
     assert flow.x[1, 1] < -0.01
-    energy = [pulled().value(x) + 0.5 * v @ v for x, v in zip([REST, *flow.x], [np.zeros(3), *flow.v], strict=True)]
-    assert np.ptp(energy) < TOLERANCE
+    assert np.ptp(energies(pulled(), flow, REST, np.zeros(3))) < TOLERANCE
 
 
 @pytest.mark.parametrize("beside", [1e-3, -1e-3, 1e-4])
@@ -255,7 +257,7 @@ def test_leapfrog_tends_to_the_slide(seed, ends):
     flow = nl.reference_flow(U, nl.ND, x, [2.5, 4.0], max_evaluations=2000)
     assert {round(mode.end, 6) for mode in flow.sliding} == ends
     assert flow.n_crossings < 10
-    assert np.ptp([U.value(a) + 0.5 * v @ v for a, v in zip([x, *flow.x], [0 * x, *flow.v], strict=True)]) < TOLERANCE
+    assert np.ptp(energies(U, flow, x, 0 * x)) < TOLERANCE
     distances = [np.abs(leap(U, x, 4.0, n) - flow.x[1]).max() for n in (4000, 64000)]
     assert distances[1] < 1e-4
     assert distances[0] / distances[1] > 4
@@ -284,8 +286,7 @@ def test_inputs_of_one_number_switch_all_at_once():
     flow = nl.reference_flow(U, nl.ND, x, [1.0, 2.0], max_evaluations=2000)
     assert flow.n_crossings == 4
     assert flow.x[1, 0] < 0
-    energy = [U.value(a) + 0.5 * v @ v for a, v in zip([x, *flow.x], [0 * x, *flow.v], strict=True)]
-    assert np.ptp(energy) < TOLERANCE
+    assert np.ptp(energies(U, flow, x, 0 * x)) < TOLERANCE
 
 
 @pytest.mark.needs_jit
@@ -299,20 +300,19 @@ def test_a_curved_kink_bends_the_path():
     Y[0] = -30 * np.sign(theta["W3"][0, 0])
     U = net.potential(X, Y)
     loss = GatedLoss(U)
-    here = loss.at(x, np.where(loss.pre_activations(x) > 0, 1.0, 0.0))
-    v = here.normals([(0, 0)]).project(rng.normal(size=x.size))[1]
+    gated = loss.at(x, np.where(loss.pre_activations(x) > 0, 1.0, 0.0))
+    v = gated.normals([(0, 0)]).project(rng.normal(size=x.size))[1]
     h = EPS ** (1 / 3)
-    rates = [loss.at(x + s * h * v, here.slopes).rates(v)[0, 0] for s in (1, -1)]
-    (bend,) = here.curvatures(v, [(0, 0)])
+    rates = [loss.at(x + s * h * v, gated.slopes).rates(v)[0, 0] for s in (1, -1)]
+    (bend,) = gated.curvatures(v, [(0, 0)])
     assert abs(bend) > 1
     assert abs((rates[0] - rates[1]) / (2 * h) - bend) < 1e3 * h**2 * abs(bend)
     flow = nl.reference_flow(U, nl.ND, x, [0.15, 0.3], velocity=v)
     assert modes(flow) == {(0, 2, 0)}
     assert max(abs(loss.pre_activations(a)[0, 0]) for a in flow.x) < 100 * EPS
-    conserved = [
-        [U.value(a) + 0.5 * w @ w, np.ptp(spin(net, a, w))] for a, w in zip([x, *flow.x], [v, *flow.v], strict=True)
-    ]
-    assert np.ptp(conserved, axis=0).max() < TOLERANCE * np.abs(conserved).max()
+    spins = [np.ptp(spin(net, a, w)) for a, w in zip([x, *flow.x], [v, *flow.v], strict=True)]
+    conserved = [energies(U, flow, x, v), spins]
+    assert np.ptp(conserved, axis=1).max() < TOLERANCE * np.abs(conserved).max()
     distances = [np.abs(leap(U, x, 0.3, n, v) - flow.x[1]).max() for n in (1000, 16000)]
     assert distances[1] < 1e-6
     assert distances[0] / distances[1] > 16
@@ -340,19 +340,17 @@ def test_the_example_that_never_ended():
     assert np.abs(scaling.quantity(flow.x[0]) - scaling.quantity(x)).max() < 1e-7
 
 
-def test_giving_up_names_what_it_met():
-    with pytest.raises(
-        RuntimeError, match=r"max_evaluations=60 and is at t = 0\.\d+, .*slides along sample 0 at neuron 0"
-    ):
-        nl.reference_flow(pulled(), nl.GF, [0.7, 0.2, 0.9], [1e6], max_evaluations=60)
-
-
-def test_giving_up_names_the_kink_crossed_most():
+@pytest.mark.parametrize(
+    ("dynamics", "end", "evaluations", "words"),
+    [
+        (nl.GF, 1e6, 60, r"max_evaluations=60 and is at t = 0\.\d+, .*slides along sample 0 at neuron 0"),
+        (nl.Dynamics(1.0, 1.0, 0.0), 1e3, 3000, r"crossed \d+ kinks, most often, \d+ times, that of sample 0 at neuron 0 of layer 1$"),
+    ],
+)  # fmt: skip
+def test_giving_up_names_the_slide_or_the_kink_crossed_most(dynamics, end, evaluations, words):
     """Friction lets momentum cross the convex kink ever more often, as a ball that comes to rest bounces."""
-    with pytest.raises(
-        RuntimeError, match=r"crossed \d+ kinks, most often, \d+ times, that of sample 0 at neuron 0 of layer 1$"
-    ):
-        nl.reference_flow(pulled(), nl.Dynamics(1.0, 1.0, 0.0), [0.7, 0.2, 0.9], [1e3], max_evaluations=3000)
+    with pytest.raises(RuntimeError, match=words):
+        nl.reference_flow(pulled(), dynamics, [0.7, 0.2, 0.9], [end], max_evaluations=evaluations)
 
 
 def test_smooth_networks_are_solved_as_before():

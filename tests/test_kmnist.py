@@ -105,8 +105,7 @@ def small(monkeypatch):
         for kind, array in contents.items():
             plain = idx(array)
             zipped = gzip.compress(plain, mtime=0)
-            packed[prefix + kind] = plain
-            packed[f"{prefix}{kind}.gz"] = zipped
+            packed |= {prefix + kind: plain, f"{prefix}{kind}.gz": zipped}
             # As for the real files, the uncompressed training split has no known checksum.
             sha256 = hashlib.sha256(plain).hexdigest() if split == "test" else None
             zipped_sha256 = hashlib.sha256(zipped).hexdigest()
@@ -157,7 +156,7 @@ def put(folder, small, *names):
 def test_kmnist_looks_where_it_says(small, tmp_path, monkeypatch, place, subfolder):
     monkeypatch.delenv("NOETHERLITE_DATA", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    folder = {"root": tmp_path / "here", "environment": tmp_path / "there"}.get(place, tmp_path / "cache/noetherlite")
+    folder = tmp_path / ("cache/noetherlite" if place == "cache" else place)
     if place == "environment":
         monkeypatch.setenv("NOETHERLITE_DATA", str(folder))
     put(folder / subfolder, small, "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
@@ -213,9 +212,8 @@ def test_uncompressed_training_files_are_not_used_unverified(small, tmp_path):
 def test_files_that_are_not_the_official_ones_are_refused(small, tmp_path, name, damage):
     put(tmp_path, small, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
     (tmp_path / name).write_bytes(damage(small[name]))
-    with pytest.raises(
-        ValueError, match=rf"{name} is not the official file.*expected \d+.*SHA-256.*expected [0-9a-f]+"
-    ):
+    words = rf"{name} is not the official file.*expected \d+.*SHA-256.*expected [0-9a-f]+"
+    with pytest.raises(ValueError, match=words):
         datasets.kmnist(n=5, split="test", root=tmp_path)
 
 
@@ -242,9 +240,7 @@ FAILURES = {
 }
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # requests leaves a broken connection open
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # requests leaves a connection open
 @pytest.mark.parametrize("failure", FAILURES)
 def test_failed_download_leaves_nothing_and_a_retry_succeeds(server, small, tmp_path, failure):
     name = "t10k-labels-idx1-ubyte.gz"

@@ -204,10 +204,12 @@ def donated(step, state, batches):
 def scanned(step, state, batches, chosen=lambda old, new: old):
     """Rows stacked by `scan`, of the tree before every step."""
     inputs = (jnp.arange(len(batches)), jnp.asarray(np.array(batches)))
-    _, trees = jax.jit(
-        lambda state: jax.lax.scan(lambda s, i: (step(s, i)[0], chosen(s, step(s, i)[0])[0]), state, inputs)
-    )(state)
-    return converted(trees)
+
+    def one(state, i):
+        after = step(state, i)[0]
+        return after, chosen(state, after)[0]
+
+    return converted(jax.jit(lambda state: jax.lax.scan(one, state, inputs))(state)[1])
 
 
 def later(step, state, batches):
@@ -236,9 +238,8 @@ def train(loss=mean, gradient=None, rule=None, loop=jitted, dtype="float64", bat
         tree, v = rule(*state, lambda tree: gradient(tree, x[batch], y[batch]), k)
         return (jax.tree.map(lambda a: a.astype(dtype), tree), v), None
 
-    return loop(
-        step, (tree, jax.tree.map(jnp.zeros_like, tree)), [np.arange(N)] * STEPS if batches is None else batches
-    )
+    state = (tree, jax.tree.map(jnp.zeros_like, tree))
+    return loop(step, state, [np.arange(N)] * STEPS if batches is None else batches)
 
 
 SMALL = shuffled(6)

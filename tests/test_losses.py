@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import EPS, point
+from problems import EPS, point, refusals, verdicts
 
 import noetherlite as nl
 from noetherlite._kernels import reference
@@ -85,7 +85,7 @@ def test_runs_are_the_oracles_and_their_laws_hold(loss):
     for dtype, eps in (("float64", EPS), ("float32", np.finfo(np.float32).eps)):
         run = nl.integrate(U, nl.GD(0.01), x, 20, dtype=dtype, **options)
         assert np.abs(run.x - by_numpy.x).max() <= 64 * 20 * eps * np.abs(x).max()
-        assert {law.verdict for law in run.laws.values()} == {"holds"}
+        assert verdicts(run) == {"holds"}
 
 
 @pytest.mark.parametrize("loss", EXAMPLES)
@@ -129,22 +129,18 @@ def test_names_are_kept(loss):
     assert parse("huber( 2 )")[0] == "huber(2)"
 
 
-@pytest.mark.parametrize(
-    ("loss", "message"),
+test_wrong_losses_are_refused = refusals(
     [
-        ("nll(1)", "0 < c < 1"),
-        ("nll(0)", "> 0"),
-        ("huber(-1)", "> 0"),
-        ("huber(a)", "'a' is not a number"),
-        ("huber", "did you mean 'huber"),
-        ("mse(2)", "expected one of"),
-        (3, "expected one of"),
+        ("nll(1)", "loss.*0 < c < 1"),
+        ("nll(0)", "loss.*> 0"),
+        ("huber(-1)", "loss.*> 0"),
+        ("huber(a)", "loss.*'a' is not a number"),
+        ("huber", "loss.*did you mean 'huber"),
+        ("mse(2)", "loss.*expected one of"),
+        (3, "loss.*expected one of"),
     ],
+    lambda loss: nl.Network([2, 2], loss=loss),
 )
-def test_wrong_losses_are_refused(loss, message):
-    with pytest.raises((ValueError, TypeError), match="loss") as caught:
-        nl.Network([2, 2], loss=loss)
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,8 @@ def test_a_step_changes_the_sums_by_their_divergences(batch_size):
     """(Σw' − Σu') − (Σw − Σu) = KL(w‖w') − KL(u‖u') over ten thousand steps: of NMF, and of neurons with biases and signs."""
     net, potential, x0 = problem("relu", loss="nll", widths=(3, 4, 3), n=12)
     for network, of, start, steps in ((NET, U, X0, 10_000), (net, potential, x0, 2_000)):
-        run = nl.integrate(
-            of, nl.ExponentiatedGradient(0.02), start, steps, record_params=True, batch_size=batch_size, rng=0
-        )
-        x = run.params
+        options = {"record_params": True, "batch_size": batch_size, "rng": 0}
+        x = nl.integrate(of, nl.ExponentiatedGradient(0.02), start, steps, **options).params
         assert (np.sign(x) == np.sign(start)).all()
         made = sums(divergence(x[:-1], x[1:]).sum(axis=0), network)
         change = change_of_sums(x, network)
@@ -58,13 +56,11 @@ def test_a_step_changes_the_sums_by_their_divergences(batch_size):
 
 def test_with_momentum_the_sums_have_no_such_law():
     """Negative control, and so for a network whose neurons have no scaling."""
-    run = nl.integrate(U, nl.ExponentiatedGradient(0.02, 0.5), X0, 100, record_params=True, backend="reference")
-    x = run.params
-    assert np.abs(change_of_sums(x) - sums(divergence(x[:-1], x[1:]).sum(axis=0))).max() > 1e-4
-    net, potential, x0 = problem("tanh", loss="nll", widths=(3, 4, 3), n=12)
-    run = nl.integrate(potential, nl.ExponentiatedGradient(0.02), x0, 100, record_params=True, backend="reference")
-    x = run.params
-    assert np.abs(change_of_sums(x, net) - sums(divergence(x[:-1], x[1:]).sum(axis=0), net)).max() > 1e-4
+    tanh = problem("tanh", loss="nll", widths=(3, 4, 3), n=12)
+    for (net, potential, x0), momentum in (((NET, U, X0), 0.5), (tanh, 0.0)):
+        algorithm = nl.ExponentiatedGradient(0.02, momentum)
+        x = nl.integrate(potential, algorithm, x0, 100, record_params=True, backend="reference").params
+        assert np.abs(change_of_sums(x, net) - sums(divergence(x[:-1], x[1:]).sum(axis=0), net)).max() > 1e-4
 
 
 @compiled
@@ -88,10 +84,8 @@ def test_matrix_factorisation_has_r_laws_and_none_with_momentum():
 
 
 def flow(potential, field, x0, duration):
-    answer = solve_ivp(
-        lambda _, x: field(x, potential.gradient(x)), (0, duration), x0, method="DOP853", rtol=1e-11, atol=1e-12
-    )
-    return answer.y[:, -1]
+    options = {"method": "DOP853", "rtol": 1e-11, "atol": 1e-12}
+    return solve_ivp(lambda _, x: field(x, potential.gradient(x)), (0, duration), x0, **options).y[:, -1]
 
 
 @compiled

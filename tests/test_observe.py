@@ -7,7 +7,6 @@ from problems import assert_same, problem, refusals
 import noetherlite as nl
 
 NET, U, X0 = problem("tanh", "nll", widths=(3, 4, 3), n=12)
-HELD_OUT = np.random.default_rng(9).normal(size=(7, 3))
 
 
 def first_layer(x):
@@ -28,14 +27,14 @@ def run(steps=10, algorithm=None, **options):
 
 @pytest.mark.parametrize("options", [{}, {"batch_size": 5, "rng": 1}, {"backend": "reference"}, {"dtype": "float32"}])
 def test_values_are_those_at_the_recorded_parameters(options):
-    found = run(record_params=True, **options)
-    assert found.step.tolist() == [0, 4, 8, 10]
-    assert found.observed["singular values"].shape == (4, 3)
-    np.testing.assert_array_equal(found.observed["singular values"], [first_layer(x) for x in found.params])
-    np.testing.assert_array_equal(found.observed["accuracy"], [accuracy(x) for x in found.params])
-    expected = [nl.sharpness(U, x.astype(float), 2) for x in found.params]
-    np.testing.assert_array_equal(found.observed["sharpness"], expected)
-    assert np.ptp(found.observed["sharpness"][:, 0]) > 1e-3
+    trajectory = run(record_params=True, **options)
+    assert trajectory.step.tolist() == [0, 4, 8, 10]
+    assert trajectory.observed["singular values"].shape == (4, 3)
+    np.testing.assert_array_equal(trajectory.observed["singular values"], [first_layer(x) for x in trajectory.params])
+    np.testing.assert_array_equal(trajectory.observed["accuracy"], [accuracy(x) for x in trajectory.params])
+    expected = [nl.sharpness(U, x.astype(float), 2) for x in trajectory.params]
+    np.testing.assert_array_equal(trajectory.observed["sharpness"], expected)
+    assert np.ptp(trajectory.observed["sharpness"][:, 0]) > 1e-3
 
 
 def test_looking_changes_nothing():
@@ -57,15 +56,15 @@ def test_ensembles_have_each_run_alone():
 
 
 def test_files_and_tables_have_them(tmp_path):
-    found = run()
-    again = nl.load(found.save(tmp_path / "run"))
+    trajectory = run()
+    again = nl.load(trajectory.save(tmp_path / "run"))
     assert list(again.observed) == ["singular values", "accuracy", "sharpness"]
-    for name, values in found.observed.items():
+    for name, values in trajectory.observed.items():
         np.testing.assert_array_equal(again.observed[name], values)
     pandas = pytest.importorskip("pandas")
-    frame = found.to_pandas()
+    frame = trajectory.to_pandas()
     assert isinstance(frame, pandas.DataFrame)
-    np.testing.assert_array_equal(frame["sharpness[1]"], found.observed["sharpness"][:, 1])
+    np.testing.assert_array_equal(frame["sharpness[1]"], trajectory.observed["sharpness"][:, 1])
 
 
 @pytest.mark.needs_jit
@@ -82,9 +81,9 @@ def test_input_reduction_has_theta():
 def test_rows_after_a_divergence_are_empty():
     V = nl.potentials.Radial(2)
     look = {"record_sharpness": 1, "observe": {"size": np.linalg.norm}}
-    found = nl.ensemble(V, [nl.GD(0.1), nl.GD(1e9)], [[1.0, 0.5]] * 2, 12, **look)
-    assert found.members[1].status == "diverged"
-    for values in found.observed.values():
+    trajectory = nl.ensemble(V, [nl.GD(0.1), nl.GD(1e9)], [[1.0, 0.5]] * 2, 12, **look)
+    assert trajectory.members[1].status == "diverged"
+    for values in trajectory.observed.values():
         assert np.isfinite(values[0]).all()
         assert np.isnan(values[1, -1]).all()
 
@@ -94,13 +93,8 @@ def test_rows_after_a_divergence_are_empty():
 def test_a_resumed_run_is_the_whole_one(tmp_path, algorithm, stop):
     path = tmp_path / "c.npz"
     whole = run(algorithm=algorithm, record_params=True)
-    run(
-        algorithm=algorithm,
-        record_params=True,
-        checkpoint=path,
-        checkpoint_every=1,
-        callback=lambda at: at.step >= stop,
-    )
+    files = {"checkpoint": path, "checkpoint_every": 1}
+    run(algorithm=algorithm, record_params=True, callback=lambda at: at.step >= stop, **files)
     with pytest.raises(ValueError, match=r"observe must hold the functions \['singular values', 'accuracy'\]"):
         nl.resume(path)
     assert_same(nl.resume(path, observe=OBSERVE), whole)
@@ -153,8 +147,8 @@ def test_a_function_has_no_sharpness():
     plain = nl.potentials.Callable(lambda x: (0.5 * x @ x, x), 2)
     with pytest.raises(TypeError, match="given as a function"):
         nl.integrate(plain, nl.GD(0.1), [1.0, 2.0], 2, record_sharpness=1)
-    found = nl.integrate(plain, nl.GD(0.1), [1.0, 2.0], 2, observe={"size": np.linalg.norm})
-    assert found.observed["size"].tolist() == pytest.approx([5**0.5, 0.9 * 5**0.5, 0.81 * 5**0.5])
+    trajectory = nl.integrate(plain, nl.GD(0.1), [1.0, 2.0], 2, observe={"size": np.linalg.norm})
+    assert trajectory.observed["size"].tolist() == pytest.approx([5**0.5, 0.9 * 5**0.5, 0.81 * 5**0.5])
 
 
 def test_the_plot_has_a_line_for_each_value():

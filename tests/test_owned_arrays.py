@@ -36,9 +36,8 @@ def test_gradients_may_fill_one_buffer():
         a, b = (nl.integrate(V, algorithm, x, 20, record_params=True) for V in (filled, fresh))
         np.testing.assert_array_equal(a.params, b.params)
         assert nl.check(filled, a.params, a.t, algorithm).verdict == "holds"
-        np.testing.assert_array_equal(
-            *(nl.check(V, a.params[::2], a.t[::2], algorithm.dynamics).motion["x"].residual for V in (filled, fresh))
-        )
+        reports = (nl.check(V, a.params[::2], a.t[::2], algorithm.dynamics) for V in (filled, fresh))
+        np.testing.assert_array_equal(*(report.motion["x"].residual for report in reports))
     a, b = (nl.reference_flow(V, nl.ND, x, [0.0, 0.1, 0.2]) for V in (filled, fresh))
     np.testing.assert_array_equal(a.x, b.x)
     assert nl.symmetry_defect(filled, nl.Symmetry(rotation)) == nl.symmetry_defect(fresh, nl.Symmetry(rotation))
@@ -161,20 +160,12 @@ def test_tensors_on_another_device_are_brought_over():
     run, same = (nl.integrate(U, nl.GD(0.1), start, 3, backend="reference", record_params=True) for start in (x, far))
     np.testing.assert_array_equal(run.x, same.x)
     assert nl.check(U, OnAnotherDevice(run.params), dynamics=nl.GD(0.1)).verdict == "holds"
-    state = {name: OnAnotherDevice(a) for name, a in net.unpack(x).items()}
-    np.testing.assert_array_equal(
-        nl.convert.from_flax(
-            net,
-            {
-                f"Dense_{h - 1}": {"kernel": OnAnotherDevice(net.unpack(x)[f"W{h}"].T), "bias": state[f"b{h}"]}
-                for h in range(1, net.n_layers + 1)
-            },
-        ),
-        x,
-    )
+    parts, layers = net.unpack(x), range(1, net.n_layers + 1)
+    pairs = [{"kernel": OnAnotherDevice(parts[f"W{h}"].T), "bias": OnAnotherDevice(parts[f"b{h}"])} for h in layers]
+    tree = {f"Dense_{k}": pair for k, pair in enumerate(pairs)}
+    np.testing.assert_array_equal(nl.convert.from_flax(net, tree), x)
     stays = OnAnotherDevice(x)
     stays.numpy = lambda *, force: OnAnotherDevice.numpy(stays)
-    with pytest.raises(
-        TypeError, match=r"x must be an array of real numbers, and cannot be read \(TypeError: can't convert cuda"
-    ):
+    words = r"x must be an array of real numbers, and cannot be read \(TypeError: can't convert cuda"
+    with pytest.raises(TypeError, match=words):
         U.value(stays)

@@ -35,13 +35,12 @@ def room_of(module):
 
 def imported(module, source, known):
     """The package's modules that `module` imports, for types too; nothing inside functions."""
-    found = set()
-    here = module.split(".")[:-1]
+    modules, package = set(), module.split(".")[:-1]
 
     def named(level, name):
         """The dotted path, inside the package, that `from <level dots><name>` means; None outside of it."""
         if level:
-            base = here[: len(here) - (level - 1)]
+            base = package[: len(package) - (level - 1)]
             return [*base, *(name.split(".") if name else [])]
         parts = name.split(".")
         return parts[1:] if parts[0] == "noetherlite" else None
@@ -50,7 +49,7 @@ def imported(module, source, known):
         if parts is None:
             return False
         name = ".".join(parts)
-        found.update({name, f"{name}.__init__" if name else "__init__"} & known)
+        modules.update({name, f"{name}.__init__" if name else "__init__"} & known)
         return name in known
 
     def visit(node):
@@ -70,7 +69,7 @@ def imported(module, source, known):
             visit(child)
 
     visit(ast.parse(source))
-    return found - {module}
+    return modules - {module}
 
 
 @functools.cache
@@ -89,15 +88,15 @@ def cycle(edges):
         for other in sorted(edges.get(node, ())):
             if state.get(other) == "open":
                 return [*stack[stack.index(other) :], other]
-            if other not in state and (found := walk(other)):
-                return found
+            if other not in state and (closed := walk(other)):
+                return closed
         state[node] = "done"
         stack.pop()
         return []
 
     for node in sorted(edges):
-        if node not in state and (found := walk(node)):
-            return found
+        if node not in state and (closed := walk(node)):
+            return closed
     return []
 
 
@@ -150,27 +149,22 @@ def test_type_checkers_see_the_same_names():
 
 
 def test_imports_have_no_cycle():
-    found = cycle(graph())
-    assert not found, " → ".join(found)
+    assert not cycle(graph()), " → ".join(cycle(graph()))
 
 
 def test_the_import_graph_is_not_empty():
     """Negative control: the walk finds imports, of every form, and cycles."""
     edges = graph()
-    assert {"_kernels.layout", "_kernels.cpu.compiled", "_base.checks", "_problem.activations"} <= edges[
-        "_problem.network"
-    ]
-    assert "_problem.dataset" in edges["_problem.network"]  # for type checking
+    of_network = edges["_problem.network"]
+    assert {"_kernels.layout", "_kernels.cpu.compiled", "_base.checks", "_problem.activations"} <= of_network
+    assert "_problem.dataset" in of_network  # for type checking
     assert "bounds" in edges["__init__"]
     assert "_kernels.cpu.laws" in edges["_kernels.cpu.compiled"]
     known = {"__init__", "a", "b", "sub.__init__", "sub.c"}
     assert imported("a", "import noetherlite.b", known) == {"b"}
     assert imported("a", "from noetherlite.sub import c, d", known) == {"sub.c", "sub.__init__"}
-    assert imported("sub.c", "from .. import a\nfrom ..b import x\nfrom . import y", known) == {
-        "a",
-        "b",
-        "sub.__init__",
-    }
+    relative = "from .. import a\nfrom ..b import x\nfrom . import y"
+    assert imported("sub.c", relative, known) == {"a", "b", "sub.__init__"}
     assert imported("a", "from . import version", known) == {"__init__"}
     assert imported("a", "def f():\n    from . import b", known) == set()
     assert imported("a", "if TYPE_CHECKING:\n    from . import b", known) == {"b"}
@@ -262,6 +256,30 @@ assert not any(d.signatures for d in seen.values())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+# Words that say nothing of what they name.
+VAGUE = {"everywhere", "found", "got", "held", "kept", "own", "there"}
+
+
+def names_in(source):
+    """All names that a file uses or gives: variables, arguments, attributes, functions and classes."""
+    for node in ast.walk(ast.parse(source)):
+        for field in ("id", "arg", "attr", "name", "asname"):
+            name = getattr(node, field, None)
+            if isinstance(name, str):
+                yield name.strip("_")
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "tests"])
+def test_names_say_what_things_are(folder):
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert len(files) > 10
+    assert {path.name: vague for path in files if (vague := VAGUE & set(names_in(path.read_text("utf-8"))))} == {}
+    code = "import a as got\nclass held:\n    kept = 1\ndef _found(own): own.there = there\nf(everywhere=1)"
+    assert set(names_in(code)) >= VAGUE  # the control
 
 
 def test_examples_use_public_names():

@@ -61,8 +61,8 @@ SIZES = {
 def hugging_face(name, dtype="float64"):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    model_class, config_class, own = CLASSES[name]
-    config = getattr(transformers, config_class)(**(SIZES | own))
+    model_class, config_class, sizes = CLASSES[name]
+    config = getattr(transformers, config_class)(**(SIZES | sizes))
     torch.manual_seed(0)
     model = getattr(transformers, model_class)(config).train()
     seeds = torch.Generator().manual_seed(0)
@@ -305,11 +305,13 @@ def test_a_model_of_equinox_is_a_tree(jax):
         arrays = jax.tree.map(lambda x, g: x - 0.1 * np.asarray(g), arrays, grads)
     assert watch.ok
     grads = gradient(arrays)
-    (finding, *_) = watch(
-        arrays, eqx.tree_at(lambda tree: tree.layers[1].weight, grads, 0.5 * np.asarray(grads.layers[1].weight))
-    )
+
+    def with_weight(value):
+        return eqx.tree_at(lambda tree: tree.layers[1].weight, grads, value)
+
+    (finding, *_) = watch(arrays, with_weight(0.5 * np.asarray(grads.layers[1].weight)))
     assert "layers.1.weight" in finding.reason
-    watch(arrays, eqx.tree_at(lambda tree: tree.layers[1].weight, grads, None))
+    watch(arrays, with_weight(None))
     assert "grads has no entry for 'layers.1.weight'" in watch.problem
 
 
@@ -317,7 +319,5 @@ def test_keras_on_jax(jax):
     """Keras normalises layers in single precision whatever they have: what that breaks is said, not called a law."""
     scan = keras_scan()
     assert set(names_of(scan)) >= {"shift of sequential.head.bias: R^1", "shift of sequential.head.kernel: R^6"}
-    assert (
-        "a symmetry of sequential.head.kernel and sequential.norm.beta and sequential.norm.gamma nearly holds"
-        in " ".join(scan.limits)
-    )
+    tensors = "sequential.head.kernel and sequential.norm.beta and sequential.norm.gamma"
+    assert f"a symmetry of {tensors} nearly holds" in " ".join(scan.limits)

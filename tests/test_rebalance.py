@@ -4,14 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
-from problems import refusals
+from problems import EPS, refusals
 
 import noetherlite as nl
 from noetherlite._problem.network import Network
 from noetherlite._symmetry.rebalance import rebalance
 from noetherlite._symmetry.scaling import NeuronScaling
 
-EPS = np.finfo(float).eps
 ACTIVATIONS = ["linear", "relu", "leaky_relu(0.1)", "polynomial(2)", "repu(2.5)", "swish"]
 
 
@@ -40,9 +39,8 @@ def test_charges_are_met_and_the_function_stays(activation, bias, widths):
 def test_one_layer_to_round_off_and_by_a_formula():
     net = Network([2, 1, 1], "relu", bias=False, loss="mse")
     theta = np.array([3.0, 4.0, 2.0])  # |w| = 5, |u| = 2: balanced where both are √10
-    np.testing.assert_allclose(
-        rebalance(net, theta, {"scaling:1": 0.0}), theta * np.sqrt([0.4, 0.4, 2.5]), rtol=4 * EPS
-    )
+    balanced = rebalance(net, theta, {"scaling:1": 0.0})
+    np.testing.assert_allclose(balanced, theta * np.sqrt([0.4, 0.4, 2.5]), rtol=4 * EPS)
     for target in (-1e6, -3.0, 1e-9, 0.0, 2.5, 1e6):
         moved = rebalance(net, theta, {"scaling:1": target})
         np.testing.assert_allclose(charges(net, moved, "scaling:1"), target, atol=100 * EPS * (moved @ moved))
@@ -124,28 +122,20 @@ NET = Network([2, 3, 3, 2], ["relu", "tanh"])
 
 test_bad_input = refusals(
     [
-        (
-            (NET, np.ones(29), {"scaling:2": 0.0}),
-            ValueError,
-            "'scaling:2' is not a symmetry.*'tanh' is not homogeneous",
-        ),
-        ((NET, np.ones(29), {"scalin:1": 0.0}), ValueError, r"targets='scalin:1' is not known \(did you mean"),
-        ((NET, np.ones(29), {"linear:1": 0.0}), ValueError, "'linear:1' is not a symmetry.*'relu' is not linear"),
-        ((NET, np.ones(29), {"rotation": 0.0}), ValueError, "targets='rotation' is not known.*one of 'scaling:1'"),
-        ((NET, np.ones(29), {3: 0.0}), ValueError, "targets=3 is not known"),
-        (
-            (NET, np.ones(29), {"scaling:1": [1.0, 2.0]}),
-            ValueError,
-            r"targets\['scaling:1'\] .* shape \(3,\), got \(2,\)",
-        ),
-        ((NET, np.ones(29), {"scaling:1": np.nan}), ValueError, r"targets\['scaling:1'\] must be finite"),
-        ((NET, np.ones(29), {"scaling:1": "x"}), TypeError, r"targets\['scaling:1'\] must hold real numbers"),
-        ((NET, np.ones(29), ["scaling:1"]), TypeError, "targets must map names"),
-        ((NET, np.ones(5), {"scaling:1": 0.0}), ValueError, "theta must have shape"),
-        (("net", np.ones(26), {}), TypeError, "network must be a Network, got 'net'"),
-        ((Network([2, 2]), np.ones(6), {"scaling:1": 0.0}), ValueError, "has no scalings"),
+        ({"targets": {"scaling:2": 0.0}}, "'scaling:2' is not a symmetry.*'tanh' is not homogeneous"),
+        ({"targets": {"scalin:1": 0.0}}, r"targets='scalin:1' is not known \(did you mean"),
+        ({"targets": {"linear:1": 0.0}}, "'linear:1' is not a symmetry.*'relu' is not linear"),
+        ({"targets": {"rotation": 0.0}}, "targets='rotation' is not known.*one of 'scaling:1'"),
+        ({"targets": {3: 0.0}}, "targets=3 is not known"),
+        ({"targets": {"scaling:1": [1.0, 2.0]}}, r"targets\['scaling:1'\] .* shape \(3,\), got \(2,\)"),
+        ({"targets": {"scaling:1": np.nan}}, r"targets\['scaling:1'\] must be finite"),
+        ({"targets": {"scaling:1": "x"}}, TypeError, r"targets\['scaling:1'\] must hold real numbers"),
+        ({"targets": ["scaling:1"]}, TypeError, "targets must map names"),
+        ({"theta": np.ones(5)}, "theta must have shape"),
+        ({"network": "net"}, TypeError, "network must be a Network, got 'net'"),
+        ({"network": Network([2, 2]), "theta": np.ones(6)}, "has no scalings"),
     ],
-    lambda arguments: rebalance(*arguments),
+    lambda changed: rebalance(**{"network": NET, "theta": np.ones(29), "targets": {"scaling:1": 0.0}, **changed}),
 )
 
 
@@ -189,8 +179,8 @@ def test_the_geometric_mean_of_a_balanced_layer():
 def test_linear_layers_that_share_weights():
     theta, X = LINEAR.init(rng=3, bias_std=0.1), np.eye(4)
     moved = nl.rebalance(LINEAR, theta, {"linear:1": 0.0, "linear:2": 0.0})
-    laws = [s for s in nl.symmetries(LINEAR.potential(X, np.ones((4, 5)))) if s.name in ("linear:1", "linear:2")]
-    for law in laws:
+    laws = {s.name: s for s in nl.symmetries(LINEAR.potential(X, np.ones((4, 5))))}
+    for law in (laws["linear:1"], laws["linear:2"]):
         np.testing.assert_allclose(law.quantity(moved), 0, atol=1e-11)
     np.testing.assert_allclose(LINEAR.predict(moved, X), LINEAR.predict(theta, X), atol=1e-11)
 

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+from problems import EPS
 
 import noetherlite as nl
 from noetherlite._run import reduction
 
-EPS = np.finfo(np.float64).eps
 STEPS = 60
 ALGORITHMS = [nl.GD(0.05), nl.Leapfrog(1e-3), nl.NAGD(1e-3), nl.ConformalLeapfrog(1e-3, 2.0, 0.3), nl.HeavyBall(0.02)]
 FIELDS = ("quantity", "charge", "source_integral", "residual")
+REDUCED = {"input_reduction": True, "backend": "cpu"}
 
 
 def data(n, n_inputs, rank=None, outputs=3):
@@ -21,21 +22,9 @@ def data(n, n_inputs, rank=None, outputs=3):
 
 
 def both(net, X, y, algorithm, **options):
-    x0 = net.init(rng=1, bias_std=0.2)
-    return [
-        nl.integrate(
-            net.potential(X, y),
-            algorithm,
-            x0,
-            STEPS,
-            record_every=7,
-            record_params=True,
-            input_reduction=reduced,
-            backend="cpu",
-            **options,
-        )
-        for reduced in (False, True)
-    ]
+    U, x0 = net.potential(X, y), net.init(rng=1, bias_std=0.2)
+    options = {"record_every": 7, "record_params": True, "backend": "cpu", **options}
+    return [nl.integrate(U, algorithm, x0, STEPS, input_reduction=reduced, **options) for reduced in (False, True)]
 
 
 def assert_same_run(plain, reduced, eps=EPS):
@@ -48,9 +37,8 @@ def assert_same_run(plain, reduced, eps=EPS):
     for name, law in plain.laws.items():
         scale = max(np.nanmax(np.abs(law.quantity)), 1)
         for field in FIELDS:
-            np.testing.assert_allclose(
-                getattr(reduced.laws[name], field), getattr(law, field), atol=tolerance * scale, rtol=0, err_msg=name
-            )
+            mine, theirs = getattr(reduced.laws[name], field), getattr(law, field)
+            np.testing.assert_allclose(mine, theirs, atol=tolerance * scale, rtol=0, err_msg=name)
         assert np.abs(reduced.laws[name].discrete_residual).max() < tolerance * scale
 
 
@@ -104,15 +92,7 @@ def test_what_lies_outside_the_span_does_not_move():
     assert np.abs(moved).max() > 1e-3
     # the negative control: weight that is given a push outside of the span keeps it
     with pytest.raises(ValueError, match="start from rest"):
-        nl.integrate(
-            net.potential(X, y),
-            nl.Leapfrog(0.1),
-            reduced.x,
-            3,
-            velocity=np.ones(net.n_params),
-            input_reduction=True,
-            backend="cpu",
-        )
+        nl.integrate(net.potential(X, y), nl.Leapfrog(0.1), reduced.x, 3, velocity=np.ones(net.n_params), **REDUCED)
 
 
 def test_repeated_and_zero_inputs():
@@ -128,16 +108,7 @@ def test_repeated_and_zero_inputs():
 def test_callback_sees_parameters():
     net = nl.Network([30, 12, 3])
     U, x0, seen = net.potential(*data(9, 30)), net.init(rng=0), []
-    run = nl.integrate(
-        U,
-        nl.GD(0.1),
-        x0,
-        10,
-        record_params=True,
-        callback=lambda s: seen.append(s.x) and None,
-        input_reduction=True,
-        backend="cpu",
-    )
+    run = nl.integrate(U, nl.GD(0.1), x0, 10, record_params=True, callback=lambda s: seen.append(s.x), **REDUCED)
     np.testing.assert_allclose(seen, run.params, atol=16 * EPS)
     np.testing.assert_array_equal(seen[-1], run.x)
 
@@ -156,9 +127,7 @@ def test_what_cannot_be_reduced_is_said(options, words):
     options = dict(options)
     net = options.pop("net", nl.Network([2, 6, 1], activation="polynomial(2)", bias=False, loss="mse"))
     with pytest.raises(ValueError, match=words):
-        nl.integrate(
-            net.potential(data), nl.GD(0.1), net.init(rng=0), 3, **{"backend": "cpu", **options}, input_reduction=True
-        )
+        nl.integrate(net.potential(data), nl.GD(0.1), net.init(rng=0), 3, **{**REDUCED, **options})
 
 
 def test_user_symmetries_need_all_parameters():
@@ -167,9 +136,7 @@ def test_user_symmetries_need_all_parameters():
     G = np.zeros((net.n_params, net.n_params))
     scaling = nl.Symmetry(G, name="scaling:1")
     with pytest.raises(ValueError, match="needs W_1 itself"):
-        nl.integrate(
-            net.potential(X, y), nl.GD(0.1), net.init(rng=0), 3, laws=[scaling], input_reduction=True, backend="cpu"
-        )
+        nl.integrate(net.potential(X, y), nl.GD(0.1), net.init(rng=0), 3, laws=[scaling], **REDUCED)
 
 
 def test_it_is_chosen_where_it_pays():
@@ -190,9 +157,8 @@ def test_it_is_chosen_where_it_pays():
 def test_by_default_only_without_recorded_parameters():
     net = nl.Network([200, 64, 3])
     U, x0 = net.potential(*data(100, 200)), net.init(rng=0)
-    plain, reduced = (
-        nl.integrate(U, nl.GD(0.05), x0, STEPS, laws=["scaling:1"], record_params=kept) for kept in (True, False)
-    )
+    options = {"laws": ["scaling:1"]}
+    plain, reduced = (nl.integrate(U, nl.GD(0.05), x0, STEPS, record_params=p, **options) for p in (True, False))
     assert plain.specification["arguments"]["input_reduction"] is None
     assert reduced.specification["arguments"]["input_reduction"] == {"coordinates": "samples", "n": 100}
     np.testing.assert_allclose(reduced.x, plain.x, atol=64 * STEPS * EPS, rtol=0)

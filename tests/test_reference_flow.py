@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from problems import problem
+from problems import problem, refusals
 from scipy.special import gamma as gamma_function
 from scipy.special import jv
 
@@ -89,8 +89,7 @@ def test_velocity_is_used():
     assert np.abs(flow.v - OMEGA * np.cos(np.outer(T, OMEGA))).max() < 3 * TOLERANCE
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
+test_bad_input = refusals(
     [
         ({"dynamics": nl.NAGF, "velocity": np.ones(3)}, "velocity must be zero at t0 = 0"),
         ({"dynamics": nl.GF, "velocity": np.ones(3)}, "velocity is not accepted with mass = 0"),
@@ -102,11 +101,8 @@ def test_velocity_is_used():
         ({"rtol": 1e-16}, "rtol=1e-16"),
         ({"atol": 0.0}, "atol=0.0"),
     ],
+    lambda arguments: nl.reference_flow(OSCILLATOR, **{"dynamics": nl.ND, "x0": X0, "t": [1.0], **arguments}),
 )
-def test_bad_input(arguments, words):
-    given = {"dynamics": nl.ND, "x0": X0, "t": [1.0], **arguments}
-    with pytest.raises(ValueError, match=words):
-        nl.reference_flow(OSCILLATOR, given.pop("dynamics"), given.pop("x0"), given.pop("t"), **given)
 
 
 def test_failure_is_reported():
@@ -119,9 +115,9 @@ def test_failure_is_reported():
 @pytest.mark.parametrize("dynamics", [nl.GF, nl.ND, nl.NAGF])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_gradient_that_is_not_finite_is_reported(dynamics, value):
-    everywhere = nl.potentials.Callable(lambda x: (0.0, np.full(1, value)), 1)
+    undefined = nl.potentials.Callable(lambda x: (0.0, np.full(1, value)), 1)
     with pytest.raises(RuntimeError, match="not finite at x0"):
-        nl.reference_flow(everywhere, dynamics, [1.0], [1.0])
+        nl.reference_flow(undefined, dynamics, [1.0], [1.0])
     beside = nl.potentials.Callable(lambda x: (0.0, np.ones(1) if x[0] == 1.0 else np.full(1, value)), 1)
     with pytest.raises(RuntimeError, match=r"∇U is not finite (on its way|near x0)"):
         nl.reference_flow(beside, dynamics, [1.0], [1.0])

@@ -64,7 +64,7 @@ def test_a_run(run, tmp_path):
     page = nl.report(run)
     assert page == nl.report(run.save(tmp_path / "run"))
     seen = text_of(page)
-    for said in (
+    words = (
         "NAGD on 4–6–3",
         "completed 200 steps",
         "scaling:1",
@@ -72,9 +72,9 @@ def test_a_run(run, tmp_path):
         "batch_key",
         "numpy",
         "nl.integrate(U",
-    ):
+    )
+    for said in (*words, "(|w_i|² + b_i² − |u_i|²)"):
         assert said in seen
-    assert "(|w_i|² + b_i² − |u_i|²)" in seen
     # The law that the verdict is about, beside it.
     assert "J_{k+1} = β_kJ_k + h(⟨Gv_{k+1}, v_{k+1}⟩ + β_k²⟨Gv_k, v_k⟩ − β_k⟨Gv_k, v_{k+1}⟩)" in seen
     assert seen.count("J_{k+1} = β_kJ_k") == len(run.laws)
@@ -87,8 +87,8 @@ def test_a_run(run, tmp_path):
 
 def plots_of(page):
     """The plotted curves by the caption of their plot."""
-    found = re.findall(r'<figure data-curves="(.*?)"><figcaption>(.*?)</figcaption>', page)
-    return {html.unescape(name): json.loads(html.unescape(data)) for data, name in found}
+    figures = re.findall(r'<figure data-curves="(.*?)"><figcaption>(.*?)</figcaption>', page)
+    return {html.unescape(name): json.loads(html.unescape(data)) for data, name in figures}
 
 
 def test_what_was_observed(run):
@@ -108,15 +108,13 @@ def test_what_was_observed(run):
     np.testing.assert_allclose(sharpness["sharpness[0]"], watched.observed["sharpness"][:, 0], rtol=1e-5)
     assert set(sharpness["2/η"]) == {4.0}
     assert [c["label"] for c in drawn["rows of W2"]["curves"]] == ["median", "smallest", "largest"]  # of 18 components
-    np.testing.assert_allclose(
-        drawn["rows of W2"]["curves"][2]["y"], watched.observed["rows of W2"].max(axis=(1, 2)), rtol=1e-5
-    )
+    largest = watched.observed["rows of W2"].max(axis=(1, 2))
+    np.testing.assert_allclose(drawn["rows of W2"]["curves"][2]["y"], largest, rtol=1e-5)
     assert len(drawn["singular values"]["curves"]) == 4
     assert f"{watched.observed['size'][-1]:.4g}" in text_of(page)
     moving = nl.integrate(U, nl.Leapfrog(0.1), net.init(rng=0), 5, record_sharpness=1)
-    assert [c["label"] for c in plots_of(nl.report(moving))["sharpness"]["curves"]] == [
-        "run"
-    ]  # 2/η is of gradient descent
+    # 2/η is of gradient descent
+    assert [c["label"] for c in plots_of(nl.report(moving))["sharpness"]["curves"]] == ["run"]
     assert "Observed" not in text_of(nl.report(run))
     assert plots_of(nl.report(run))["Loss"]["xlabel"] == "t"
 
@@ -203,12 +201,8 @@ def test_exact_laws(algorithm, name, formula):
 
 
 def test_the_exact_laws_letters_are_explained_and_plain():
-    for algorithm in (
-        nl.GD(0.1),
-        nl.HeavyBall(0.1),
-        nl.NAGD(0.1),
-        nl.ConformalLeapfrog(0.1, alpha=3, weight_decay=0.2),
-    ):
+    conformal = nl.ConformalLeapfrog(0.1, alpha=3, weight_decay=0.2)
+    for algorithm in (nl.GD(0.1), nl.HeavyBall(0.1), nl.NAGD(0.1), conformal):
         for name in ("scaling:1", "translation:b", "rotation", "mine"):
             text = exact_law(name, algorithm, has_quantity=name != "rotation")
             assert not re.search(r"[\\$]", text)
@@ -221,7 +215,7 @@ def test_an_ensemble(ensemble):
     seen = text_of(page)
     for said in ("Rates", "4 completed", "median", "smallest", "largest", "nl.ensemble(U"):
         assert said in seen
-    curves = json.loads(html.unescape(re.search(r'data-curves="([^"]*)"', page)[1]))["curves"]
+    curves = curves_of(page)[0]["curves"]
     assert [c["label"] for c in curves] == ["median", "smallest", "largest"]
     np.testing.assert_allclose(curves[2]["y"], ensemble.loss.max(axis=0)[: len(curves[2]["y"])], rtol=1e-5)
 
@@ -247,7 +241,7 @@ def test_a_sweep(sweep):
 
 
 def curves_of(page):
-    return [json.loads(html.unescape(found)) for found in re.findall(r'data-curves="([^"]*)"', page)]
+    return [json.loads(html.unescape(data)) for data in re.findall(r'data-curves="([^"]*)"', page)]
 
 
 def measure(lr, width, seed, rng):
@@ -263,23 +257,20 @@ def test_sweeps_are_drawn_by_their_seeds():
     assert (four["label"], eight["label"]) == ("width = 4", "width = 8")
     assert four["x"] == [1e-3, 0.01, 0.1]  # once each, in order
     np.testing.assert_allclose([four["low"], four["y"], four["high"]], np.outer([4, 8, 12], four["x"]))
-    np.testing.assert_allclose(
-        np.diff(four["px"]), np.diff(four["px"])[0], atol=0.11
-    )  # a logarithmic axis: places are rounded
+    # a logarithmic axis: places are rounded
+    np.testing.assert_allclose(np.diff(four["px"]), np.diff(four["px"])[0], atol=0.11)
     assert "The same in all members: status = completed." in text_of(page)
     assert "<th" in page
     assert "<td>completed</td>" not in page
 
 
 def test_thinned_curves_keep_their_extremes():
-    x = np.arange(10_000.0)
-    y = np.random.default_rng(0).standard_normal(x.size)
+    y = np.random.default_rng(0).standard_normal(10_000)
     indices = _thinned(y)
-    kept_x, kept_y = x[indices], y[indices]
-    assert kept_x.size <= _MOST_POINTS
-    assert (kept_x[0], kept_x[-1]) == (0, 9999)
-    assert (kept_y.min(), kept_y.max()) == (y.min(), y.max())
-    assert (np.diff(kept_x) > 0).all()
+    assert indices.size <= _MOST_POINTS
+    assert (indices[0], indices[-1]) == (0, 9999)
+    assert (np.diff(indices) > 0).all()
+    assert (y[indices].min(), y[indices].max()) == (y.min(), y.max())
 
 
 # --- what files cannot do ---
@@ -372,12 +363,9 @@ def opened(path, tmp_path, *options):
 
 @pytest.mark.docs
 def test_in_a_browser(run, sweep, tmp_path):
-    for name, page in (
-        ("run", nl.report(hostile(run, tmp_path), title="Mine")),
-        ("sweep", nl.report(sweep, title="Mine")),
-    ):
-        path = tmp_path / f"{name}.html"
-        path.write_text(page, "utf-8")
+    for what in (hostile(run, tmp_path), sweep):
+        path = tmp_path / "page.html"
+        path.write_text(nl.report(what, title="Mine"), "utf-8")
         document, console, asked = opened(path, tmp_path)
         assert "<title>Mine</title>" in document  # no script of the file's ran
         assert console == []
@@ -450,11 +438,10 @@ def test_pages_fit_their_window_and_verdicts_are_on_it(run, ensemble, sweep, tmp
         f'<iframe src="{i}.html" width="{w}" height="800"></iframe>' for i in range(len(pages)) for w in WIDTHS
     )
     (tmp_path / "frames.html").write_text(f"<!doctype html>{frames}<script>{MEASURE}</script>", "utf-8")
-    document, _, _ = opened(
-        tmp_path / "frames.html", tmp_path, "--allow-file-access-from-files", *(DARK if dark else [])
-    )
-    found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", document)[1]))
-    *seen, controls = (found[i : i + len(WIDTHS)] for i in range(0, len(found), len(WIDTHS)))
+    scheme = DARK if dark else []
+    document, _, _ = opened(tmp_path / "frames.html", tmp_path, "--allow-file-access-from-files", *scheme)
+    measured = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", document)[1]))
+    *seen, controls = (measured[i : i + len(WIDTHS)] for i in range(0, len(measured), len(WIDTHS)))
     for i, rows in enumerate(seen):
         for width, whole, verdict, colour in rows:
             assert whole <= width

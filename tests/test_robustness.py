@@ -254,9 +254,8 @@ def test_too_large_is_said_before_the_work(ask):
 def train(seed):
     net = nl.Network([2 + seed % 3, 5, 3], ["relu", "swish", "tanh"][seed % 3])
     V = net.potential(nl.datasets.gaussian_classes(n=20, n_features=2 + seed % 3, n_classes=3, rng=seed))
-    run = nl.integrate(
-        V, ALGORITHMS[seed % 4](1e-2), net.init(rng=seed), 200, batch_size=7, rng=seed, n_threads=1 + seed % 2
-    )
+    options = {"batch_size": 7, "rng": seed, "n_threads": 1 + seed % 2}
+    run = nl.integrate(V, ALGORITHMS[seed % 4](1e-2), net.init(rng=seed), 200, **options)
     return run.x.tobytes() + b"".join(law.discrete_residual.tobytes() for law in run.laws.values())
 
 
@@ -283,12 +282,6 @@ def test_processes_at_once_change_no_number():
 def test_the_main_job_warns_of_nothing(tmp_path):
     code = "from noetherlite._cli.main import main; raise SystemExit(main(['figure', '1', '--steps', '5', '--samples', '32', '--no-progress']))"
     environment = {**os.environ, "MPLBACKEND": "Agg"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -63,10 +63,8 @@ def test_steps_are_optaxs(kind, backend):
 @by_name
 def test_steps_are_those_of_the_base_with_gradients_uphill(base, backend):
     """The base itself, on a potential whose gradient is the one at x + ρ∇U/|∇U|."""
-
-    peer = nl.integrate(
-        nl.potentials.Callable(lambda x: (U.value(x), uphill(x)), U.n_params), base, X0, STEPS, laws=None
-    )
+    other = nl.potentials.Callable(lambda x: (U.value(x), uphill(x)), U.n_params)
+    peer = nl.integrate(other, base, X0, STEPS, laws=None)
     run = nl.integrate(U, nl.SAM(base, RHO), X0, STEPS, backend=backend)
     assert np.abs(peer.x - run.x).max() <= 64 * STEPS * EPS * np.abs(run.x).max()
     np.testing.assert_allclose(run.loss, peer.loss, rtol=64 * STEPS * EPS)  # of x, not of the point uphill
@@ -136,9 +134,8 @@ def test_with_rates_by_block_steps_are_pytorchs_with_gradients_uphill(base, back
 def test_accumulated_minibatches_are_taken_again_uphill(backend):
     """The epoch of twelve samples in four minibatches is the full batch, with one ascent; five minibatches of it reach into the next epoch."""
     whole = nl.integrate(U, nl.SAM(nl.GD(0.05), RHO), X0, STEPS, backend=backend)
-    run = nl.integrate(
-        U, nl.SAM(nl.GD(0.05, grad_accumulation=4), RHO), X0, STEPS, backend=backend, batch_size=3, rng=0
-    )
+    algorithm = nl.SAM(nl.GD(0.05, grad_accumulation=4), RHO)
+    run = nl.integrate(U, algorithm, X0, STEPS, backend=backend, batch_size=3, rng=0)
     assert np.abs(whole.x - run.x).max() <= 64 * STEPS * EPS * np.abs(run.x).max()
     assert run.n_gradients == 2 * 4 * (STEPS + 1)
     algorithm, options = nl.SAM(nl.GD(0.05, grad_accumulation=5), RHO), {"batch_size": 3, "rng": 1}

@@ -3,18 +3,17 @@
 import numpy as np
 import pytest
 from models import convnet, decoder, lora, mlp, recurrent
-from problems import refusals
+from problems import EPS, refusals
 
 import noetherlite as nl
 from noetherlite._tensors.legs import Leg, coarsening
 from noetherlite._tensors.nullspace import relations
 
 LLAMA = {"norm_kind": "rms", "bias": False, "positions": False, "mlp": "swiglu"}
-# Gradients that are correct leave a few ε of the terms of a law.
-EXACT = 200 * np.finfo(float).eps
+EXACT = 200 * EPS  # gradients that are correct leave a few ε of the terms of a law
 
 
-def found(model, **options):
+def scanned(model, **options):
     return nl.scan(model.gradient, model.params, **options)
 
 
@@ -168,12 +167,7 @@ CATALOGUE = {
         lora,
         {("gl", "GL(2)", "lora_A.weight[0] − lora_B.weight[1]"), ("translate", "R^5", "head.weight[1]")},
     ),
-    "LSTM": (
-        recurrent,
-        RECURRENT_HEAD | {
-            ("translate", "R^16", "rnn.bias_ih_l0[0] − rnn.bias_hh_l0[0]"),
-        },
-    ),
+    "LSTM": (recurrent, RECURRENT_HEAD | {("translate", "R^16", "rnn.bias_ih_l0[0] − rnn.bias_hh_l0[0]")}),
     # The third gate has the second bias inside a product.
     "GRU": (
         lambda: recurrent("gru"),
@@ -201,7 +195,7 @@ CATALOGUE = {
 def test_exactly_the_catalogue_comes_out(name):
     model, expected = CATALOGUE[name]
     whole = any(kind == "whole" for kind, *_ in expected)
-    scan = found(model(), draws=None if whole else 10 if "two" in name else 8)
+    scan = scanned(model(), draws=None if whole else 10 if "two" in name else 8)
     assert formulas(scan) == expected
     assert all(law.residual < EXACT for law in scan.relations)
     assert all(law.gap > 1e10 for law in scan.relations)
@@ -209,7 +203,7 @@ def test_exactly_the_catalogue_comes_out(name):
 
 
 def test_a_stream_without_gains_turns():
-    scan = found(decoder(mlp="relu", norm_kind="rms", gains=False, eps=0.0, bias=False), draws=8)
+    scan = scanned(decoder(mlp="relu", norm_kind="rms", gains=False, eps=0.0, bias=False), draws=8)
     (turn,) = [law for law in scan.relations if law.kind == "rotate"]
     assert turn.group == "O(6)"
     assert {(m.tensor, m.axis) for m in turn.members} == {
@@ -247,14 +241,14 @@ def moved(model, count, seed=0):
 def test_pairs_and_functions_agree():
     model = decoder()
     pairs = [(p, model.gradient(p)) for p in moved(model, 8)]
-    assert formulas(nl.scan_pairs(pairs)) == formulas(found(model, draws=8))
+    assert formulas(nl.scan_pairs(pairs)) == formulas(scanned(model, draws=8))
 
 
 def test_single_precision():
     model = mlp([3, 4, 5, 3], "relu")
     params = {name: x.astype(np.float32) for name, x in model.params.items()}
     single = nl.scan(lambda p: {n: g.astype(np.float32) for n, g in model.gradient(p).items()}, params)
-    assert formulas(single) == formulas(found(model))
+    assert formulas(single) == formulas(scanned(model))
     assert single.eps == np.finfo(np.float32).eps
 
 
@@ -262,16 +256,17 @@ def test_near_an_initialiser_points_are_drawn_where_laws_show():
     """Weights of 0.02, zero biases and unit gains in single precision: near them, laws are missing, which is said."""
     model = decoder()
     rng = np.random.default_rng(0)
-    params = {
-        name: (0.02 * rng.normal(size=x.shape) if x.ndim > 1 else np.full(x.shape, not name.endswith("bias"))).astype(
-            "f4"
-        )
-        for name, x in model.params.items()
-    }
+
+    def single(arrays):
+        return {name: x.astype("f4") for name, x in arrays.items()}
 
     def gradient(point):
-        return {name: g.astype("f4") for name, g in model.gradient(point).items()}
+        return single(model.gradient(point))
 
+    params = single({name: 0.02 * rng.normal(size=x.shape) for name, x in model.params.items()})
+    for name, x in params.items():
+        if x.ndim == 1:
+            x[:] = not name.endswith("bias")
     scan = nl.scan(gradient, params, draws=8)
     assert formulas(scan) == CATALOGUE["GPT"][1]
     assert "weights were scaled to 1/√inputs" in scan.limits[0]
@@ -279,34 +274,32 @@ def test_near_an_initialiser_points_are_drawn_where_laws_show():
     near = nl.scan(gradient, params, draws=8, spread=0.1)
     assert formulas(near) != CATALOGUE["GPT"][1]
     assert "laws may be missing, or sums of others" in near.limits[0]
-    assert not any("1/√inputs" in sentence for sentence in found(model, draws=8).limits)
+    assert not any("1/√inputs" in sentence for sentence in scanned(model, draws=8).limits)
 
 
 def test_views_name_what_shapes_do_not_tell():
     """Queries, keys and values of different sizes in one axis, as heads: told by a view of each third of it."""
     model = decoder(fused=True, bias=False, heads=2, width=3)
     views = {"c_attn.weight": {"axis": 0, "shape": (3, 2, 3)}}
-    kinds = {(law.kind, law.group) for law in found(model, views=views, draws=8).relations}
+    kinds = {(law.kind, law.group) for law in scanned(model, views=views, draws=8).relations}
     assert ("gl", "GL(3) × 2") in kinds
 
 
 def test_trees_of_any_depth():
     model = mlp([3, 4, 3], "relu")
-    nested = {
-        "params": {str(k): {"weight": model.params[f"{k}.weight"], "bias": model.params[f"{k}.bias"]} for k in (0, 2)}
-    }
+
+    def nested(arrays):
+        return {"params": {str(k): {kind: arrays[f"{k}.{kind}"] for kind in ("weight", "bias")} for k in (0, 2)}}
 
     def gradient(flat):
-        grads = model.gradient({name.removeprefix("params."): x for name, x in flat.items()})
-        return {"params": {str(k): {"weight": grads[f"{k}.weight"], "bias": grads[f"{k}.bias"]} for k in (0, 2)}}
+        return nested(model.gradient({name.removeprefix("params."): x for name, x in flat.items()}))
 
-    assert "params.0.weight[0] + params.0.bias[0] − params.2.weight[1]" in {
-        f for *_, f in formulas(nl.scan(gradient, nested))
-    }
+    scan = nl.scan(gradient, nested(model.params))
+    assert "params.0.weight[0] + params.0.bias[0] − params.2.weight[1]" in {f for *_, f in formulas(scan)}
 
 
 def test_what_it_returns_shows_itself():
-    scan = found(decoder(), draws=8)
+    scan = scanned(decoder(), draws=8)
     text = str(scan)
     assert "queries and keys of layer 0 (2 heads)" in text
     assert "gain of h.0.ln_1 with its readers" in text
@@ -350,7 +343,7 @@ def test_the_gradient_may_keep_one_buffer():
             params[name][...] = 0
         return buffer
 
-    assert formulas(nl.scan(gradient, model.params)) == formulas(found(model))
+    assert formulas(nl.scan(gradient, model.params)) == formulas(scanned(model))
 
 
 def test_relations_between_columns():
@@ -379,14 +372,7 @@ def test_coarsening_of_components():
 def test_large_random_tensors_have_no_laws():
     """In single precision a sum of many random products is small, but not as small as round-off."""
     rng = np.random.default_rng(0)
-    shapes = {
-        "wte": (600, 96),
-        "wpe": (64, 96),
-        "c_attn": (96, 288),
-        "c_attn.bias": (288,),
-        "c_fc": (96, 384),
-        "ln": (96,),
-    }
+    shapes = {"wte": (600, 96), "wpe": (64, 96), "c_attn": (96, 288), "c_fc": (96, 384), "c_attn.bias": 288, "ln": 96}
 
     def drawn():
         return {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}

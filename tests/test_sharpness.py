@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from problems import EPS
 
 import noetherlite as nl
 
-EPS = np.finfo(np.float64).eps
 DATA = nl.datasets.gaussian_classes(20, n_features=3, rng=0)
 TARGETS = np.random.default_rng(0).normal(size=(20, 2))
 CASES = {

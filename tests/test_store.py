@@ -354,10 +354,10 @@ def test_ctrl_c_during_the_first_compilation_is_a_keyboard_interrupt(single, n_t
         return nl.ensemble(U, nl.Leapfrog(1e-2), [x, 2 * x, 3 * x], 5, n_threads=n_threads)
 
     whole = run()
-    real, lock, all_here = backends.compiled.advance, threading.RLock(), threading.Barrier(n_threads)
+    real, lock, all_arrived = backends.compiled.advance, threading.RLock(), threading.Barrier(n_threads)
 
     def on_the_first_run_ever(*arguments):
-        all_here.wait(60)
+        all_arrived.wait(60)
         with interrupt.between_functions(lock):
             while interrupt._compilations._running < n_threads:  # the others wait for the lock
                 time.sleep(0.001)

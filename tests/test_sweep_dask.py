@@ -53,8 +53,8 @@ def cluster(tmp_path):
 def test_numbers_failures_and_threads_are_those_of_a_sweep_without_it(cluster):
     client, _ = cluster
     executor = client.get_executor()
-    there, here = (nl.sweep(draw, {"a": [1, 2, 3], "b": [0.5, 0.25]}, who, rng=7) for who in (executor, None))
-    for a, b in zip(there.results, here.results, strict=True):
+    scheduled, local = (nl.sweep(draw, {"a": [1, 2, 3], "b": [0.5, 0.25]}, who, rng=7) for who in (executor, None))
+    for a, b in zip(scheduled.results, local.results, strict=True):
         assert a["drawn"] == b["drawn"]
         np.testing.assert_array_equal(a["array"], b["array"])
     assert (

@@ -3,8 +3,10 @@
 import itertools
 
 import numpy as np
+import problems
 import pytest
 from algorithms import five
+from problems import EPS, refusals
 
 from noetherlite import datasets, potentials
 from noetherlite._kernels import reference, schedule
@@ -23,22 +25,16 @@ from noetherlite._symmetry.scaling import NeuronScaling
 from noetherlite._symmetry.time_translation import Time
 from noetherlite._symmetry.translation import OutputTranslation
 
-EPS = np.finfo(float).eps
 ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(2)", "polynomial(3)", "repu(3)", "swish"]
 HOMOGENEOUS = list(itertools.product(ACTIVATIONS, ["mse", "nll"], [True, False]))
 
 
-def potential(activation, loss, bias=True, widths=(3, 4, 3, 2), n=9, seed=1):
-    rng = np.random.default_rng(seed)
-    net = Network(widths, activation, bias=bias, loss=loss)
-    X = rng.normal(size=(n, widths[0]))
-    y = rng.integers(0, widths[-1], n) if loss == "nll" else rng.normal(size=(n, widths[-1]))
-    return net.potential(X, y)
+def potential(activation, loss, bias=True, widths=(3, 4, 3, 2)):
+    return problems.problem(activation, loss, bias, widths)[1]
 
 
 def point(U, seed=2):
-    rng = np.random.default_rng(seed)
-    return U.network.init(rng, bias_std=0.5) * rng.uniform(0.5, 1.5, U.n_params)
+    return problems.point(U.network, np.random.default_rng(seed))
 
 
 def families(U):
@@ -67,6 +63,9 @@ KINDS = all_kinds()
 
 def start(U, seed=2):
     return point(U, seed) if hasattr(U, "network") else np.random.default_rng(seed).normal(size=U.n_params)
+
+
+RELU = potential("relu", "mse")
 
 
 # --- every symmetry is one ---------------------------------------------------------------------------------------
@@ -222,13 +221,12 @@ OUTPUT = ["translation:b", "translation:W"]
         ("swish(1.0)", "nll", OUTPUT),
     ],
 )
-def test_found_by_activation_and_loss(activation, loss, expected):
+def test_the_symmetries_of_an_activation_and_a_loss(activation, loss, expected):
     U = potential(activation, loss)
     assert [s.name for s in find(U)] == [*expected, "time"]
     if loss == "nll":
-        assert [s.name for s in families(potential(activation, loss, bias=False))] == [
-            name for name in expected if name != "translation:b"
-        ]
+        without_bias = families(potential(activation, loss, bias=False))
+        assert [s.name for s in without_bias] == [name for name in expected if name != "translation:b"]
 
 
 def test_one_layer_and_other_potentials():
@@ -316,8 +314,7 @@ def test_names_of_symmetries_that_do_not_hold(activation, loss, law, reason):
         integrate(U, GD(0.1), point(U), 1, laws=[law])
 
 
-@pytest.mark.parametrize(
-    ("laws", "error", "message"),
+test_laws_refuses = refusals(
     [
         ("scalin:1", ValueError, r"did you mean 'scaling:1'\?.*expected one of 'all', 'scaling:1'"),
         (["scaling:4"], ValueError, "laws='scaling:4' is not known"),
@@ -326,11 +323,8 @@ def test_names_of_symmetries_that_do_not_hold(activation, loss, law, reason):
         ([3], TypeError, "laws must hold names and symmetries, got 3"),
         ([Symmetry(np.eye(2))], ValueError, "'affine' acts on 2 parameters, the potential has 39"),
     ],
+    lambda laws: integrate(RELU, GD(0.1), point(RELU), 1, laws=laws),
 )
-def test_laws_refuses(laws, error, message):
-    U = potential("relu", "nll", widths=(3, 4, 3, 2))
-    with pytest.raises(error, match=message):
-        integrate(U, GD(0.1), point(U), 1, laws=laws)
 
 
 def central(x):
@@ -366,8 +360,7 @@ def test_defect_where_the_potential_is_flat_or_undefined():
         defect(nowhere, turn)
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
+test_bad_input = refusals(
     [
         (lambda U, s: find(3), TypeError, "U must be a potential"),
         (lambda U, s: defect(None, s), TypeError, "U must be a potential"),
@@ -387,11 +380,8 @@ def test_defect_where_the_potential_is_flat_or_undefined():
         (lambda U, s: Symmetry([[np.nan]]), ValueError, "G must be finite"),
         (lambda U, s: Time(U, mass=-1.0), ValueError, "mass=-1.0 is out of range"),
     ],
+    lambda call: call(RELU, NeuronScaling(RELU.network, 1)),
 )
-def test_bad_input(call, error, message):
-    U = potential("relu", "mse")
-    with pytest.raises(error, match=message):
-        call(U, NeuronScaling(U.network, 1))
 
 
 # --- exact discrete laws -----------------------------------------------------------------------------------------

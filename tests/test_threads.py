@@ -41,9 +41,8 @@ def test_parts_depend_on_the_problem_alone(n, parts):
 def test_results_do_not_depend_on_the_number_of_threads(algorithm, batch_size):
     net, U = problem(450, "swish")
     x0 = net.init(rng=1)
-    runs = [
-        nl.integrate(U, algorithm, x0, 40, record_every=7, n_threads=n, batch_size=batch_size, rng=3) for n in (1, 2, 5)
-    ]
+    options = {"record_every": 7, "batch_size": batch_size, "rng": 3}
+    runs = [nl.integrate(U, algorithm, x0, 40, n_threads=n, **options) for n in (1, 2, 5)]
     for run in runs[1:]:
         for field in ("x", "v", "loss", "energy"):
             np.testing.assert_array_equal(getattr(run, field), getattr(runs[0], field))
@@ -62,9 +61,8 @@ def test_parts_sum_to_the_gradient_of_one_part(monkeypatch):
     scale = 300 * np.finfo(float).eps * np.abs(alone).max()
     np.testing.assert_allclose(shared, alone, atol=scale, rtol=0)
     assert value == pytest.approx(U.value(x), rel=300 * np.finfo(float).eps)
-    assert not np.array_equal(
-        shared, alone
-    )  # the order of the sum is another: the test would else compare a thing to itself
+    # the order of the sum is another: the test would else compare a thing to itself
+    assert not np.array_equal(shared, alone)
 
 
 @jit
@@ -98,31 +96,27 @@ def test_every_part_is_claimed_once_however_many_ask():
     team[cpu_team.OPEN] = cpu_team.CLOSED
 
     @numba.njit(nogil=True)
-    def help_(team, own, member):
+    def take(team, claimed, member):
         part = cpu_team.next_part(team, parts, member, members)
         while part >= 0:
-            own[part] += 1
+            claimed[part] += 1
             cpu_team.deliver(team)
             part = cpu_team.next_part(team, parts, member, members)
 
     @numba.njit(nogil=True)
-    def lead(team, own):
+    def lead(team, claimed):
         for _ in range(rounds):
             cpu_team.publish(team, True)
-            part = cpu_team.next_part(team, parts, 0, members)
-            while part >= 0:
-                own[part] += 1
-                cpu_team.deliver(team)
-                part = cpu_team.next_part(team, parts, 0, members)
+            take(team, claimed, 0)
             cpu_team.gather(team, parts)
 
     lead(team, counts[0])  # compiles, alone
     team[cpu_team.OPEN] = cpu_team.HOME
-    help_(team, counts[1], 1)  # compiles, and goes home at once
+    take(team, counts[1], 1)  # compiles, and goes home at once
     assert counts[1].sum() == 0
     counts[:] = 0
     team[cpu_team.OPEN] = cpu_team.CLOSED
-    others = [threading.Thread(target=help_, args=(team, counts[m], m)) for m in range(1, members)]
+    others = [threading.Thread(target=take, args=(team, counts[m], m)) for m in range(1, members)]
     for thread in others:
         thread.start()
     lead(team, counts[0])
@@ -189,18 +183,9 @@ def test_many_python_threads_run_at_once():
     net, U = problem(300)
     x0 = net.init(rng=0)
     expected = nl.integrate(U, nl.GD(0.1), x0, 50, n_threads=1).x
-    out = [None] * 4
-
-    def work(i):
-        out[i] = nl.integrate(U, nl.GD(0.1), x0, 50, n_threads=2).x
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for x in out:
-        np.testing.assert_array_equal(x, expected)
+    with ThreadPoolExecutor(4) as pool:
+        for x in pool.map(lambda _: nl.integrate(U, nl.GD(0.1), x0, 50, n_threads=2).x, range(4)):
+            np.testing.assert_array_equal(x, expected)
 
 
 @jit

@@ -90,9 +90,8 @@ def test_a_parameter_that_is_zero_is_not_detached(gpt):
     params = params | {"h.0.ln_2.bias": np.zeros(6)}
     (finding,) = nl.watch(laws)(params, planted(model.gradient(params), h__0__mlp__up__weight=2))
     assert "detached" not in str(finding)
-    assert "h.0.ln_2.weight is 0.5 times what that of h.0.mlp.up.weight asks for, or one of both is wrong" in str(
-        finding
-    )
+    words = "h.0.ln_2.weight is 0.5 times what that of h.0.mlp.up.weight asks for, or one of both is wrong"
+    assert words in str(finding)
 
 
 def test_a_wrong_row_of_the_head_is_found(gpt):
@@ -192,12 +191,9 @@ def test_coverage_is_what_laws_lock(gpt):
 
 
 def test_a_law_of_whole_tensors_locks_none():
-    law = nl.tensors.Law(
-        "whole", tuple(nl.tensors.Member(nl.tensors.Leg(name, ((2,), (2,)), ()), 1.0) for name in ("a", "b", "c"))
-    )
-    seen = coverage([law], ["a", "b", "c"])
-    assert seen.groups == ()
-    assert seen.unseen == 2
+    law = Law("whole", tuple(Member(Leg(name, ((2,), (2,)), ()), 1.0) for name in "abc"))
+    seen = coverage([law], list("abc"))
+    assert (seen.groups, seen.unseen) == ((), 2)
 
 
 def test_every_other_step_costs_nothing(gpt):
@@ -218,21 +214,20 @@ def test_all_laws_at_once_are_each_by_itself(gpt, monkeypatch, small):
     _, laws, params, grads = gpt
     cut = Leg("wte.weight", ((7,), (6,)), (1,), part=(0, 2, 5))
     pairs = Leg("wpe.weight", ((4,), (6,)), (1,), arranged=(2, 3), components=(1,))
-    more = [
-        Law("translate", (Member(cut, 2.0),)),
-        Law("scale", (Member(pairs, 0.5), Member(replace(pairs, components=(1,)), -3.0))),
-    ]
     stream = (
         Member(Leg("wte.weight", ((7,), (6,)), (1,)), 2.0),
         Member(Leg("wpe.weight", ((4,), (6,)), (1,)), 1.5, True),
     )
-    more = [*(Law(kind, stream, (2, 3), acting) for kind, acting in MIXED), *more]
+    more = [
+        *(Law(kind, stream, (2, 3), acting) for kind, acting in MIXED),
+        Law("translate", (Member(cut, 2.0),)),
+        Law("scale", (Member(pairs, 0.5), Member(replace(pairs, components=(1,)), -3.0))),
+    ]
     monkeypatch.setattr(defects, "_SMALL", small)
     alone = [law.total(params, grads).reshape(-1) for law in [*laws, *more]]
     together = defects.Defects([*laws, *more], [part.size for part in alone]).totals(params, grads)
-    np.testing.assert_allclose(
-        together, np.concatenate(alone), atol=1e-15 * max(np.abs(g).max() for g in grads.values()) * 50
-    )
+    atol = 1e-15 * max(np.abs(g).max() for g in grads.values()) * 50
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=atol)
     assert np.abs(alone[-1]).max() > 1e-3 * np.abs(grads["wpe.weight"]).max()  # they are no zeros
 
 
@@ -338,14 +333,12 @@ def test_a_missing_tensor_is_named(gpt):
     _, laws, params, grads = gpt
     with pytest.raises(ValueError, match=r"params has no 'wte.weight', which a law names"):
         nl.testing.assert_symmetric({n: x for n, x in params.items() if n != "wte.weight"}, grads, laws)
-    with pytest.raises(
-        ValueError, match=r"grads has no entry for 'wte.weight', .* and 15 more; both must have the same"
-    ):
+    words = r"grads has no entry for 'wte.weight', .* and 15 more; both must have the same"
+    with pytest.raises(ValueError, match=words):
         nl.testing.assert_symmetric(params, {f"model.{n}": g for n, g in grads.items()}, laws)
-    with pytest.raises(TypeError, match="laws must be laws"):
-        nl.watch([])
-    with pytest.raises(TypeError, match="laws must be laws"):
-        nl.watch(["gl"])
+    for none in ([], ["gl"]):
+        with pytest.raises(TypeError, match="laws must be laws"):
+            nl.watch(none)
 
 
 def test_laws_in_a_file(gpt, tmp_path):
@@ -362,7 +355,7 @@ def test_laws_in_a_file(gpt, tmp_path):
         lambda d: d.update(laws=3),
         lambda d: d["laws"][0].pop("members"),
         lambda d: d["laws"][0].update(kind="magic"),
-        lambda d: d["laws"][0]["members"][0].update(kept=[5]),
+        lambda d: d["laws"][0]["members"][0].update({"kept": [5]}),
         lambda d: d["laws"][0]["members"][0].update(shape=[[9], [9]]),
         lambda d: d["laws"][0].update(members=[]),
         lambda d: d["laws"][0].update(acting=None),
@@ -442,13 +435,13 @@ def head_of(params, tokens=11, seed=0):
 )
 def test_the_anchor_sees_the_absolute_scale(gpt, dtype, factor, said):
     _, laws, params, grads = gpt
-    own, slope, z, labels = head_of(params)
+    head, slope, z, labels = head_of(params)
     laws = [law for law in laws if law.tensors == ("lm_head.weight",)]
     watch = nl.watch(laws, anchor=nl.tensors.Anchor("lm_head.weight", "lm_head.bias"))
-    x, g = ({name: a.astype(dtype) for name, a in (grads | arrays).items()} for arrays in (own, slope))
+    x, g = ({name: a.astype(dtype) for name, a in (grads | arrays).items()} for arrays in (head, slope))
     g = {name: dtype(factor) * a for name, a in g.items()}
-    found = watch(x, g, logits=z.reshape(1, 11, -1).astype(dtype), labels=labels.reshape(1, 11))
-    assert [said in str(finding) for finding in found] == ([True] if said else [])
+    findings = watch(x, g, logits=z.reshape(1, 11, -1).astype(dtype), labels=labels.reshape(1, 11))
+    assert [said in str(finding) for finding in findings] == ([True] if said else [])
     assert "absolute scale, by lm_head.weight" in watch.report()
     assert watch.ok == (not said)
 

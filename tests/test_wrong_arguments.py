@@ -55,7 +55,7 @@ RIGHT = {
     "Dynamics.v": ANY_ARRAY, "Dynamics.potential_value": ANY_ARRAY, "to_.theta": "with-nan",
 }  # fmt: skip
 ALSO_CALLED = {"data": "X", "what": "path", "averaging": "beta", "tree": "arrays", "layers": "arrays"}
-FILES = ("path", "root", "what", "inputs", "targets")  # where a text is the name of a file that is not there
+FILES = ("path", "root", "what", "inputs", "targets")  # where a text is the name of a file that does not exist
 
 
 def wrong_values(right):
@@ -123,9 +123,8 @@ def test_every_public_function_is_walked_with_every_argument(module):
         if name.startswith("_") or not callable(value) or name in MADE_BY_THE_LIBRARY:
             continue
         assert value in walked, f"{module}.{name} has no call in calls.py"
-        named = {
-            parameter.name for parameter in inspect.signature(value).parameters.values() if parameter.kind not in (2, 4)
-        }
+        parameters = inspect.signature(value).parameters.values()
+        named = {parameter.name for parameter in parameters if parameter.kind not in (2, 4)}
         assert named <= walked[value], f"{module}.{name} is called without {sorted(named - walked[value])}"
 
 

@@ -37,8 +37,8 @@ def test_no_page_has_an_error_in_a_formula(browse, built):
 
 def results(document):
     """The titles that the search page lists."""
-    found = re.search(r'<ul [^>]*class="search"[^>]*>(.*)</ul>', document, re.DOTALL)
-    return re.findall(r"<li[^>]*>\s*<a [^>]*>(.*?)</a>", found[1], re.DOTALL) if found else []
+    listed = re.search(r'<ul [^>]*class="search"[^>]*>(.*)</ul>', document, re.DOTALL)
+    return re.findall(r"<li[^>]*>\s*<a [^>]*>(.*?)</a>", listed[1], re.DOTALL) if listed else []
 
 
 def test_search_finds(browse):
@@ -54,14 +54,14 @@ PAGES = ["index.html", "choose.html", "how_a_run_works.html", "theory/symmetries
 PAGES += ["performance.html", "gallery/bounds.html"]
 MEASURE = """
 onload = async () => {
-  const found = [];
+  const measured = [];
   for (const frame of document.querySelectorAll("iframe")) {
     const page = frame.contentDocument, content = page.querySelector(".content");
     await frame.contentWindow.MathJax?.startup.promise;
-    found.push([frame.width, page.documentElement.scrollWidth, content.getBoundingClientRect().right,
+    measured.push([frame.width, page.documentElement.scrollWidth, content.getBoundingClientRect().right,
                 content.scrollWidth - content.clientWidth, getComputedStyle(page.body).backgroundColor]);
   }
-  document.title = JSON.stringify(found);
+  document.title = JSON.stringify(measured);
 };
 """
 
@@ -76,11 +76,11 @@ def test_pages_are_no_wider_than_their_window(browse, built, dark):
     frames += "".join(f'<iframe width="{w}" srcdoc="{wide}"></iframe>' for w in WIDTHS)
     probe.write_text(f"<!doctype html>{frames}<script>{MEASURE}</script>", "utf-8")
     try:
-        found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", browse("_static/probe.html", dark))[1]))
+        measured = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", browse("_static/probe.html", dark))[1]))
     finally:
         probe.unlink()
-    assert len(found) == (len(PAGES) + 1) * len(WIDTHS)
-    *seen, controls = (found[i : i + len(WIDTHS)] for i in range(0, len(found), len(WIDTHS)))
+    assert len(measured) == (len(PAGES) + 1) * len(WIDTHS)
+    *seen, controls = (measured[i : i + len(WIDTHS)] for i in range(0, len(measured), len(WIDTHS)))
     for page, rows in zip(PAGES, seen, strict=True):
         for width, whole, right, hidden, colour in rows:
             assert whole <= int(width), (page, width)

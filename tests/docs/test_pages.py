@@ -26,14 +26,14 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
-        self.anchors.update(found[key] for key in ("id", "name") if found.get(key))
-        if tag == "a" and found.get("href"):
-            self.links.append(found["href"])
-        elif tag == "link" and found.get("rel") in ("stylesheet", "preload", "icon") and found.get("href"):
-            self.loaded.append(found["href"])
-        elif found.get("src"):
-            self.loaded.append(found["src"])
+        values = dict(attributes)
+        self.anchors.update(values[key] for key in ("id", "name") if values.get(key))
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"])
+        elif tag == "link" and values.get("rel") in ("stylesheet", "preload", "icon") and values.get("href"):
+            self.loaded.append(values["href"])
+        elif values.get("src"):
+            self.loaded.append(values["src"])
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def dangling(pages, path, links):
 def test_links_lead_somewhere(pages):
     assert len(pages) > 80
     lost = {
-        path.name: found for path, page in pages.items() if (found := dangling(pages, path, page.links + page.loaded))
+        path.name: links for path, page in pages.items() if (links := dangling(pages, path, page.links + page.loaded))
     }
     assert not lost
     index = next(path for path in pages if path.name == "index.html" and path.with_name("theory.html") in pages)
@@ -82,11 +82,11 @@ def test_mathjax_is_the_published_one(built):
 
 
 def test_every_public_name_is_in_the_reference(pages):
-    there = set().union(*(page.anchors for path, page in pages.items() if "api" in path.parts))
-    missing = [n for n in noetherlite.__all__ if not {f"noetherlite.{n}", f"module-noetherlite.{n}"} & there]
+    anchors = set().union(*(page.anchors for path, page in pages.items() if "api" in path.parts))
+    missing = [n for n in noetherlite.__all__ if not {f"noetherlite.{n}", f"module-noetherlite.{n}"} & anchors]
     assert not missing
     for module in ("bounds", "convert", "datasets", "figures", "lagrangian", "ntk", "plot", "potentials", "testing"):
-        listed = [anchor for anchor in there if anchor.startswith(f"noetherlite.{module}.")]
+        listed = [anchor for anchor in anchors if anchor.startswith(f"noetherlite.{module}.")]
         assert listed, module
 
 
