@@ -256,6 +256,14 @@ def seed(rng: Seed) -> None:
         generator(rng)
 
 
+def instants(value: ArrayLike, ndim: int | tuple[int, ...]) -> Float64Array:
+    """Return finite times t >= 0 in any order."""
+    t = array(value, "t", ndim=ndim)
+    if (t < 0).any():
+        raise ValueError(f"t must hold times >= 0, got {t.min():g}")
+    return t.astype(np.float64)
+
+
 def times(value: ArrayLike, name: str = "t") -> Float64Array:
     """Return strictly increasing, finite, non-negative times of shape (R,)."""
     t = array(value, name, ndim=1)

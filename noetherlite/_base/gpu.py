@@ -45,9 +45,8 @@ def lacking() -> str:
         from numba import cuda
 
         with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module(
-                "numba.cuda.np.arrayobj"
-            )  # which a newer NumPy than numba-cuda's breaks, at the first launch else
+            # which a newer NumPy than numba-cuda's breaks, at the first launch else
+            importlib.import_module("numba.cuda.np.arrayobj")
         if cuda.is_available():
             return ""
         return "no NVIDIA GPU with a driver was found on this machine; backend='cpu' needs none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 _SYMBOLS = {
     r"\alpha": "α", r"\beta ": "β", r"\beta": "β", r"\gamma": "γ", r"\mu ": "μ", r"\mu": "μ", r"\xi": "ξ", r"\eta": "η", r"\lambda": "λ", r"\tau": "τ", r"\sigma": "σ", r"\rho ": "ρ", r"\rho": "ρ", r"\Delta": "Δ", r"\nabla ": "∇",
@@ -36,12 +36,12 @@ def width(text: str) -> int:
     return sum(not unicodedata.combining(character) for character in text)
 
 
-def aligned(rows: Sequence[Sequence[str]], right: bool = False) -> list[str]:
-    """Return the rows of a table as lines, with columns two spaces apart and padded to the width of their widest cell."""
+def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
+    """Return the rows of a table as lines: columns two spaces apart, as wide as their widest cell; those in `right` are right-aligned."""
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
 
-    def padded(cell: str, columns: int) -> str:
-        blank = " " * (columns - width(cell))
-        return blank + cell if right else cell + blank
+    def padded(j: int, cell: str) -> str:
+        blank = " " * (widths[j] - width(cell))
+        return blank + cell if j in right else cell + blank
 
-    return ["  ".join(map(padded, row, widths)).rstrip() for row in rows]
+    return ["  ".join(map(padded, range(len(row)), row)).rstrip() for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from . import say
@@ -19,7 +20,8 @@ def add(verbs: Any) -> None:
         examples="1 --out out\n2 --steps 100 --seed 3 --out out\n5 --json",
     )
     one.add_argument("number", type=int, choices=range(1, 7), help="1 to 6")
-    every = say.verb(verbs, "figures", _figures, help="draw all six figures", examples="--out out")
+    draw_all = partial(_draw, range(1, 7), settings={})
+    every = say.verb(verbs, "figures", draw_all, help="draw all six figures", examples="--out out")
     for parser in (one, every):
         parser.add_argument(
             "--out", type=say.folder, default="out", metavar="DIR", help="folder for PNG, PDF and JSON (default: out)"
@@ -47,10 +49,6 @@ def _figure(options: argparse.Namespace) -> int:
     if options.number > 2 and settings:
         raise say.UsageError(f"figure {options.number} takes none of --samples, --steps, --lr, --seed")
     return _draw([options.number], options, settings)
-
-
-def _figures(options: argparse.Namespace) -> int:
-    return _draw(range(1, 7), options, {})
 
 
 def _draw(numbers: Sequence[int], options: argparse.Namespace, settings: dict[str, Any]) -> int:
@@ -81,8 +79,5 @@ def _tables(options: argparse.Namespace) -> int:
     from .._symmetry.formulas import tables
 
     text = tables(options.format)
-    if options.json:
-        say.answer({"format": options.format, "tables": text.split("\n\n")})
-    else:
-        print(text)
+    say.result(options, {"format": options.format, "tables": text.split("\n\n")}, text)
     return say.FINE

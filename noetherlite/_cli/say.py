@@ -7,12 +7,12 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._base.files import replacing
-from .._base.notation import width
+from .._base.notation import aligned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,16 +89,17 @@ def answer(report: object) -> None:
     print(json.dumps(_finite_json(report), ensure_ascii=False))
 
 
-def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+def result(options: argparse.Namespace, report: object, text: str) -> None:
+    """Print a result: as JSON where --json asks for it, else as text."""
+    if options.json:
+        answer(report)
+    else:
+        print(text, flush=True)
+
+
+def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
     """Return rows of text as aligned columns, indented by two blanks; columns in `right` are right-aligned."""
-    cells, flush = [list(row) for row in rows], set(right)
-    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
-
-    def cell(text: str, j: int) -> str:
-        blanks = " " * (widths[j] - width(text))
-        return blanks + text if j in flush else text + blanks
-
-    return "\n".join("  " + "  ".join(cell(text, j) for j, text in enumerate(row)).rstrip() for row in cells)
+    return "\n".join(f"  {line}" for line in aligned(list(rows), right))
 
 
 def draw(paint: Callable[[Axes], object], path: Path, size: tuple[float, float] = (5.0, 3.4)) -> None:

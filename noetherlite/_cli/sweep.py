@@ -15,7 +15,6 @@ from typing import Any
 from .._base import checks
 from .._run.integrate import integrate
 from .._show import plots
-from .._sweep.result import Sweep
 from .._sweep.sweep import sweep as _sweep
 from . import say, settings
 from .config import Config, Job
@@ -87,27 +86,19 @@ def _run(options: argparse.Namespace) -> int:
     for x, y in options.plot:
         files.append(out / (re.sub(r"[^\w.-]+", "-", f"{y}-{x}") + ".png"))
         say.draw(partial(plots.sweep, runs, x, y), files[-1])
-    _print(runs, out, files, options.json)
+    report = {
+        "status": runs.status,
+        "message": runs.message,
+        "table": {name: column.tolist() for name, column in runs.table().items()},
+        "failures": [{"parameters": m.parameters, "error": m.error} for m in runs.failures],
+        "out": str(out),
+        "files": [str(file) for file in files],
+    }
+    lines = [*map(printable, runs.summary().splitlines()), f"wrote {', '.join(map(str, [out, *files]))}"]
+    say.result(options, report, "\n".join(lines))
     if runs.status == "stopped":
         return say.INTERRUPTED
     return say.FAILED if runs.failures else say.FINE
-
-
-def _print(runs: Sweep, out: Path, files: list[Path], as_json: bool) -> None:
-    if as_json:
-        say.answer(
-            {
-                "status": runs.status,
-                "message": runs.message,
-                "table": {name: column.tolist() for name, column in runs.table().items()},
-                "failures": [{"parameters": m.parameters, "error": m.error} for m in runs.failures],
-                "out": str(out),
-                "files": [str(file) for file in files],
-            }
-        )
-    else:
-        print("\n".join(map(printable, runs.summary().splitlines())))
-        print(f"wrote {', '.join(map(str, [out, *files]))}")
 
 
 def _read_grid(path: Path, section_values: Any) -> dict[str, list[Any]]:

@@ -184,12 +184,19 @@ class Sweep:
 
     def summary(self) -> str:
         """Return the table as text, followed by the failures with their parameters."""
-        columns = {name: [_format_cell(entry) for entry in column.tolist()] for name, column in self.table().items()}
-        rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
-        lines = aligned(rows, right=True)[: _SHOWN + 1]
+
+        def text(entry: Any) -> str:
+            return f"{entry:.6g}" if isinstance(entry, float) else str(entry)
+
+        columns = self.table()
+        rows = [list(columns), *zip(*(map(text, column.tolist()) for column in columns.values()), strict=True)]
+        lines = aligned(rows, right=range(len(columns)))[: _SHOWN + 1]
         if len(rows) > len(lines):
             lines.append(f"… and {len(rows) - len(lines)} more")
-        failed = [f"failed: {_describe_parameters(m.parameters)}: {m.error.splitlines()[0]}" for m in self.failures]
+        failed = [
+            f"failed: {', '.join(f'{k}={v!r}' for k, v in m.parameters.items())}: {m.error.splitlines()[0]}"
+            for m in self.failures
+        ]
         if len(failed) > _SHOWN:
             failed[_SHOWN:] = [f"… and {len(failed) - _SHOWN} more failed"]
         return "\n".join([self.message, *lines, *failed])
@@ -219,11 +226,3 @@ def collect(specification: Mapping[str, Any], outcomes: Mapping[int, Outcome], s
         message,
         {name: specification[name] for name in ("function", "key", "seed", "versions")},
     )
-
-
-def _format_cell(entry: Any) -> str:
-    return f"{entry:.6g}" if isinstance(entry, float) else str(entry)
-
-
-def _describe_parameters(parameters: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in parameters.items())

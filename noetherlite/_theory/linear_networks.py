@@ -81,7 +81,7 @@ def two_layer_linear(W1: ArrayLike, W2: ArrayLike, Sigma: ArrayLike, t: ArrayLik
     n_1, n_0 = first.shape
     if second.shape[1] != n_1:
         raise ValueError(f"W2 must have shape (n_2, {n_1}), got {second.shape}")
-    sigma, times = checks.shaped(Sigma, "Sigma", (second.shape[0], n_0)), _times(t)
+    sigma, times = checks.shaped(Sigma, "Sigma", (second.shape[0], n_0)), checks.instants(t, ndim=1)
     charge = first @ first.T - second.T @ second
     balance = float(np.trace(charge)) / n_1
     size = float((first**2).sum() + (second**2).sum())
@@ -163,7 +163,7 @@ def decoupled_modes(singular_values: ArrayLike, start: ArrayLike, t: ArrayLike, 
     a0 = np.broadcast_to(initial, s.shape).astype(np.float64)
     if ((a0 <= 0) | (a0 >= s)).any():
         raise ValueError(f"start must be between 0 and the singular values, got {checks.describe(start)}")
-    times, L = _times(t)[:, None], checks.integer(depth, "depth", minimum=1)
+    times, L = checks.instants(t, ndim=1)[:, None], checks.integer(depth, "depth", minimum=1)
     if L == 1:
         return np.asarray(s + (a0 - s) * np.exp(-times))
     if L == 2:
@@ -198,10 +198,3 @@ def _mode_at(t: float, s: float, a0: float, L: int) -> float:
 def _relative_growth(z: Array) -> Float64Array:
     """Return (e^z − 1)/z, 1 at z = 0."""
     return np.divide(np.expm1(z), z, out=np.ones_like(z), where=z != 0)
-
-
-def _times(t: ArrayLike) -> Float64Array:
-    times = checks.array(t, "t", ndim=1).astype(np.float64)
-    if (times < 0).any():
-        raise ValueError(f"t must hold times >= 0, got {times.min():g}")
-    return times

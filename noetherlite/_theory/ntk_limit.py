@@ -89,8 +89,7 @@ def infinite_width(
     >>> bool(np.abs(K / nl.ntk.infinite_width(net, X) - 1).max() < 0.1)
     True
     """
-    if not isinstance(net, Network):
-        raise TypeError(f"net must be a Network, got {checks.describe(net)}")
+    checks.instance(net, "net", Network, "a Network")
     first = net.inputs(X1, "X1")
     second = first if X2 is None else net.inputs(X2, "X2")
     activations = [_check_activation(activation) for activation in net.activations]
