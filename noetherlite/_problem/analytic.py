@@ -86,6 +86,13 @@ def rotation_generators(planes: Array, starts: Sequence[int], n_params: int) -> 
     return out
 
 
+def complement(A: Array) -> Float64Array:
+    """Return an orthonormal basis of the directions that are orthogonal to the rows of A, in rows."""
+    _, sizes, rows = np.linalg.svd(A)
+    rank = int((sizes > sizes[0] * max(A.shape) * np.finfo(np.float64).eps).sum())
+    return np.asarray(rows[rank:])
+
+
 def least_squares(A: Array, y: Array) -> float:
     """Return the minimum of |Ax − y|²/2K for K rows; 0 where it is round-off."""
     error = A @ np.linalg.lstsq(A, y, rcond=None)[0] - y

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
 
 from .activations import Activation
 
@@ -21,22 +24,33 @@ class Block(NamedTuple):
         """One past the block's last entry."""
         return self.start + math.prod(self.shape)
 
+    @property
+    def part(self) -> slice:
+        """Its entries in θ."""
+        return slice(self.start, self.stop)
+
+    def of(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the array as a view into x of shape (..., P)."""
+        return x[..., self.part].reshape(*x.shape[:-1], *self.shape)
+
+
+def placed(shapes: Mapping[str, tuple[int, ...]]) -> list[Block]:
+    """Return the blocks of arrays with these names and shapes, one after the other."""
+    ends = itertools.accumulate(map(math.prod, shapes.values()), initial=0)
+    return [Block(name, start, shape) for (name, shape), start in zip(shapes.items(), ends, strict=False)]
+
 
 def blocks(widths: Sequence[int], activations: Sequence[Activation], bias: bool) -> list[Block]:
     """Return the named arrays of a network in their order."""
-    out: list[Block] = []
-    start = 0
+    shapes: dict[str, tuple[int, ...]] = {}
     for h in range(1, len(widths)):
         n = widths[h]
-        shapes: dict[str, tuple[int, ...]] = {f"W{h}": (n, widths[h - 1])}
+        shapes[f"W{h}"] = (n, widths[h - 1])
         if bias:
             shapes[f"b{h}"] = (n,)
         if h <= len(activations) and activations[h - 1].trainable:
             shapes[f"beta{h}"] = (n,)
-        for name, shape in shapes.items():
-            out.append(Block(name, start, shape))
-            start = out[-1].stop
-    return out
+    return placed(shapes)
 
 
 def blocks_of(U: Any) -> Sequence[Block]:

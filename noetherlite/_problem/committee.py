@@ -8,7 +8,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Array, ArrayLike, Float64Array
-from .analytic import Analytic, linear_generator, rotation_generators
+from .analytic import Analytic, complement, linear_generator, rotation_generators
 from .potentials import filled
 
 _ACTIVATIONS = ("erf", "relu")
@@ -87,9 +87,7 @@ class CommitteeMachine(Analytic):
     def generators(self) -> dict[str, Float64Array]:
         """Return "rotation[p,q]" of directions orthogonal to the teacher, and "scaling[j]" for relu with a trained readout."""
         K, d = self.width, self.n_inputs
-        _, sizes, rows = np.linalg.svd(self.teacher)
-        rank = int((sizes > sizes[0] * max(self.teacher.shape) * np.finfo(np.float64).eps).sum())
-        out = rotation_generators(rows[rank:], range(0, K * d, d), self.n_params)
+        out = rotation_generators(complement(self.teacher), range(0, K * d, d), self.n_params)
         if self.activation == "relu" and self.trained_readout:
             for j in range(K):
                 diagonal = np.zeros(self.n_params)

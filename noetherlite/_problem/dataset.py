@@ -45,10 +45,8 @@ class Dataset:
     rotation_invariant: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise TypeError(f"name must be a string, got {checks.describe(self.name)}")
-        if not isinstance(self.rotation_invariant, bool | np.bool_):
-            raise TypeError(f"rotation_invariant must be a bool, got {checks.describe(self.rotation_invariant)}")
+        checks.instance(self.name, "name", str, "a string")
+        checks.instance(self.rotation_invariant, "rotation_invariant", bool | np.bool_, "a bool")
         inputs = checks.array(self.X, "X", ndim=2)
         if 0 in inputs.shape:
             raise ValueError(f"X must hold at least one sample and one input, got shape {inputs.shape}")

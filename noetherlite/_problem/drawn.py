@@ -86,11 +86,8 @@ def two_moons(n: int = 200, noise: float = 0.1, rng: Seed = 0) -> Dataset:
     TypeError, ValueError
         If a number has the wrong type or is out of range, or `rng` cannot be used.
     """
-    n, noise, generator = (
-        checks.integer(n, "n", minimum=1),
-        checks.real(noise, "noise", minimum=0.0),
-        checks.generator(rng),
-    )
+    n, noise = checks.integer(n, "n", minimum=1), checks.real(noise, "noise", minimum=0.0)
+    generator = checks.generator(rng)
     labels = balanced_labels(n, 2, generator)
     angle = generator.uniform(0, np.pi, n)
     upper, lower = (np.cos(angle), np.sin(angle)), (1 - np.cos(angle), 0.5 - np.sin(angle))

@@ -9,8 +9,8 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Array, ArrayLike, Float64Array
-from .analytic import Analytic, least_squares, linear_generator
-from .blocks import Block
+from .analytic import Analytic, complement, least_squares, linear_generator
+from .blocks import placed
 from .potentials import filled, owned
 
 
@@ -115,20 +115,14 @@ class TensorDecomposition(Analytic):
             raise ValueError(f"target must be a tensor of order 3 to 8, got shape {np.shape(target)}")
         self.target = filled(target, "target", order)
         self.rank = checks.integer(rank, "rank", minimum=1)
-        ends = np.cumsum([0, *(self.rank * n for n in self.target.shape)])
-        self._starts, self.n_params = ends[:-1].tolist(), int(ends[-1])
+        shapes = {f"A{d}": (self.rank, n) for d, n in enumerate(self.target.shape, start=1)}
+        self.blocks = placed(shapes)  #: A1, …, AD inside θ
+        self.n_params = self.blocks[-1].stop
         self._letters = "abcdefgh"[:order]
-
-    @property
-    def blocks(self) -> list[Block]:
-        """A1, …, AD inside θ."""
-        shapes = ((self.rank, n) for n in self.target.shape)
-        return [Block(f"A{d}", a, shape) for d, (a, shape) in enumerate(zip(self._starts, shapes, strict=True), 1)]
 
     def factors(self, x: Array) -> list[Array]:
         """Return A_1, …, A_D of shapes (rank, n_d) as views into x."""
-        shape = self.target.shape
-        return [x[a : a + self.rank * n].reshape(self.rank, n) for a, n in zip(self._starts, shape, strict=True)]
+        return [block.of(x) for block in self.blocks]
 
     def evaluate(self, x: Array) -> tuple[Any, Array]:
         factors, letters = self.factors(x), self._letters
@@ -145,7 +139,7 @@ class TensorDecomposition(Analytic):
         """Return "scaling[r,d,d+1]" for every component r and neighbouring factors d, d + 1, counted from 1."""
         out = {}
         for r in range(self.rank):
-            for d in range(len(self._starts) - 1):
+            for d in range(len(self.blocks) - 1):
                 diagonal = np.zeros(self.n_params)
                 factors = self.factors(diagonal)
                 factors[d][r], factors[d + 1][r] = 1.0, -1.0
@@ -263,10 +257,8 @@ class LogSumExp(Analytic):
 
     def generators(self) -> dict[str, Float64Array]:
         """Return "translation[i]" of an orthonormal basis of the directions orthogonal to all a_k."""
-        _, sizes, rows = np.linalg.svd(self.A)
-        rank = int((sizes > sizes[0] * max(self.A.shape) * np.finfo(np.float64).eps).sum())
         zero = np.zeros((self.n_params, self.n_params))
-        return {f"translation[{i}]": np.column_stack([zero, xi]) for i, xi in enumerate(rows[rank:])}
+        return {f"translation[{i}]": np.column_stack([zero, xi]) for i, xi in enumerate(complement(self.A))}
 
     def max_margin(self) -> Float64Array:
         """Return the unit x with the largest min_k ⟨a_k, x⟩, shape (d,).

@@ -35,7 +35,7 @@ def draw(
     generator = checks.generator(rng)
     theta = np.empty(blocks[-1].stop)
     for b in blocks:
-        part = theta[b.start : b.stop]
+        part = theta[b.part]
         if b.name.startswith("W"):
             part[:] = generator.standard_normal(part.size)
             if scheme == "orthogonal":
@@ -47,7 +47,7 @@ def draw(
         else:
             part[:] = bias_std * generator.standard_normal(part.size) if bias_std else 0.0
     if balance is not None:
-        arrays = {b.name: theta[b.start : b.stop].reshape(b.shape) for b in blocks}
+        arrays = {b.name: b.of(theta) for b in blocks}
         balanced(arrays, activations, checks.real(balance, "balance"), generator)
     return theta
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .._base import checks
 from .._base.types import Array, ArrayLike, Float64Array
 from .analytic import Analytic, least_squares, linear_generator
-from .blocks import Block
+from .blocks import placed
 from .potentials import filled, owned
 
 
@@ -33,8 +33,9 @@ class LinearProduct(Analytic):
             raise ValueError("hidden must have the width of at least one hidden layer, got none")
         inner = [checks.integer(n, f"hidden[{h}]", minimum=1) for h, n in enumerate(layers)]
         self.widths = (shape[1], *inner, shape[0])
-        ends = np.cumsum([0, *(n * m for m, n in itertools.pairwise(self.widths))])
-        self._starts, self.n_params = ends[:-1].tolist(), int(ends[-1])
+        shapes = [(n, m) for m, n in itertools.pairwise(self.widths)]
+        self.blocks = placed({f"W{h}": shape for h, shape in enumerate(shapes, start=1)})  #: W1, …, WL inside θ
+        self.n_params = self.blocks[-1].stop
 
     @abstractmethod
     def _loss(self, product: Array) -> tuple[Any, Array]:
@@ -42,16 +43,7 @@ class LinearProduct(Analytic):
 
     def matrices(self, x: NDArray[Any]) -> list[NDArray[Any]]:
         """Return W_1, …, W_L as views into x of shape (..., P)."""
-        shapes = [(n, m) for m, n in itertools.pairwise(self.widths)]
-        return [
-            x[..., a : a + n * m].reshape(*x.shape[:-1], n, m) for a, (n, m) in zip(self._starts, shapes, strict=True)
-        ]
-
-    @property
-    def blocks(self) -> list[Block]:
-        """W1, …, WL inside θ."""
-        shapes = itertools.pairwise(self.widths)
-        return [Block(f"W{h}", a, (n, m)) for h, (a, (m, n)) in enumerate(zip(self._starts, shapes, strict=True), 1)]
+        return [block.of(x) for block in self.blocks]
 
     def product(self, x: ArrayLike) -> Float64Array:
         """Return W_L ⋯ W_1 for x of shape (..., P), shape (..., n_L, n_0)."""

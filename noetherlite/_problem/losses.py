@@ -25,9 +25,7 @@ class Loss(ABC):
     parameter: float  # c of "huber(c)" and of "nll(c)", as they are written; else not used
     example: ClassVar[str]  # how it is written
     fewest_outputs = 1  # least n_L that makes sense
-    shift_invariant = (
-        False  # whether a constant added to all outputs changes nothing, which makes translations symmetries
-    )
+    shift_invariant = False  # whether a constant added to all outputs changes nothing: translations are symmetries
     saturates = False  # whether ∂ℓ/∂f is a difference of numbers up to 1, whose round-off stays where that fades
 
     def __init__(self, parameter: float = 1.0) -> None:

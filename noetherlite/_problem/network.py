@@ -145,7 +145,7 @@ class Network:
         theta = checks.numpy_array(theta, "theta")
         if theta.shape != (self.n_params,):
             raise ValueError(f"theta must have shape ({self.n_params},), got {theta.shape}")
-        return {b.name: theta[b.start : b.stop].reshape(b.shape) for b in self.blocks}
+        return {b.name: b.of(theta) for b in self.blocks}
 
     def pack(self, arrays: Mapping[str, ArrayLike]) -> Float64Array:
         """Return θ of shape (P,) from the layers' arrays, the inverse of `unpack`.
@@ -164,7 +164,7 @@ class Network:
             )
         theta = np.empty(self.n_params)
         for b in self.blocks:
-            theta[b.start : b.stop] = checks.shaped(arrays[b.name], b.name, b.shape).ravel()
+            theta[b.part] = checks.shaped(arrays[b.name], b.name, b.shape).ravel()
         return theta
 
     def block(self, name: str) -> Block | None:

@@ -32,7 +32,7 @@ def laws_left(
         return families
     out, ones = [], np.ones(n_params)
     for family in families:
-        touched = [b.name for b in frozen if np.any(family.norm_within(ones, slice(b.start, b.stop)) > 0)]
+        touched = [b.name for b in frozen if np.any(family.norm_within(ones, b.part) > 0)]
         if not touched:
             out.append(family)
         elif laws != "all":
@@ -55,6 +55,6 @@ def refuse_levels_lacking(U: Potential, algorithm: Algorithm, families: Sequence
 
 def refuse_motion(frozen: Sequence[Any], v: Float64Array) -> None:
     """Raise ValueError if a frozen block has an initial velocity."""
-    moving = [b.name for b in frozen if v[..., b.start : b.stop].any()]
+    moving = [b.name for b in frozen if v[..., b.part].any()]
     if moving:
         raise ValueError(f"velocity must be zero for {', '.join(moving)}, which lr=0 freezes")

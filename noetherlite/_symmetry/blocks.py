@@ -9,11 +9,6 @@ from .._problem.blocks import Block
 from .._problem.network import Network
 
 
-def cut(x: Array, block: Block) -> Array:
-    """Return the block's array as a view into x of shape (..., P)."""
-    return x[..., block.start : block.stop].reshape(*x.shape[:-1], *block.shape)
-
-
 def transposed(x: Array) -> Array:
     """Return a stack of matrices (..., m, n) with the last two axes exchanged."""
     return np.swapaxes(x, -1, -2)

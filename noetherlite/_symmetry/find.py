@@ -135,7 +135,7 @@ def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> floa
         return 0.0  # no potential depends on time
     generator = checks.generator(rng)
     vector = [slice(0, U.n_params)]
-    blocks = [slice(b.start, b.stop) for b in U.network.blocks] if isinstance(U, NetworkPotential) else vector
+    blocks = [b.part for b in U.network.blocks] if isinstance(U, NetworkPotential) else vector
     defects = []
     for k in range(POINTS):
         x = random_point(U, generator, zero_biases=k == 0)

@@ -91,8 +91,7 @@ def law(symmetry: NoetherSymmetry | str, dynamics: Dynamics, summed: bool = Fals
     >>> nl.law("rotation", nl.NAGF).formula("latex")
     't^3(W_1^{\\top}\\dot{W}_1 - \\dot{W}_1^{\\top}W_1) = \\mathrm{const}'
     """
-    if not isinstance(dynamics, Dynamics):
-        raise TypeError(f"dynamics must be a Dynamics such as nl.NAGF, got {checks.describe(dynamics)}")
+    checks.instance(dynamics, "dynamics", Dynamics, "a Dynamics such as nl.NAGF")
     summed = checks.boolean(summed, "summed")
     motion = written(dynamics)
     if isinstance(symmetry, NoetherSymmetry):

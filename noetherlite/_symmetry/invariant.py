@@ -105,7 +105,7 @@ class Invariant:
         is_potential(U)
         generator = checks.generator(rng)
         blocks = U.network.blocks if isinstance(U, NetworkPotential) else ()
-        slices = [slice(b.start, b.stop) for b in blocks] or [slice(0, U.n_params)]
+        slices = [b.part for b in blocks] or [slice(0, U.n_params)]
         orthogonal, integrable = 0.0, 0.0
         for _ in range(_POINTS):
             x = random_point(U, generator)

@@ -10,7 +10,7 @@ from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .._problem.network import Network
 from . import written
-from .blocks import cut, transposed
+from .blocks import transposed
 from .family import KernelLaw, expm
 from .hidden import Hidden
 from .written import DynamicsNotation, Entry, Formula, dot, following, index, weights
@@ -44,9 +44,9 @@ class LinearLayer(Hidden):
 
     def pair(self, a: Array, b: Array) -> Float64Array:
         """Return b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U."""
-        out = cut(b, self._W) @ transposed(cut(a, self._W)) - transposed(cut(a, self._U)) @ cut(b, self._U)
+        out = self._W.of(b) @ transposed(self._W.of(a)) - transposed(self._U.of(a)) @ self._U.of(b)
         if self._b is not None:
-            out = out + cut(b, self._b)[..., :, None] * cut(a, self._b)[..., None, :]
+            out = out + self._b.of(b)[..., :, None] * self._b.of(a)[..., None, :]
         return np.asarray(out)
 
     def quantity_rate(self, charge: Float64Array) -> Float64Array:
@@ -59,10 +59,10 @@ class LinearLayer(Hidden):
         out = np.zeros((n, n, self.n_params))
         for i in range(n):
             for j in range(n):
-                cut(out[i, j], self._W)[i] = cut(x, self._W)[j]
-                cut(out[i, j], self._U)[:, j] = -cut(x, self._U)[:, i]
+                self._W.of(out[i, j])[i] = self._W.of(x)[j]
+                self._U.of(out[i, j])[:, j] = -self._U.of(x)[:, i]
                 if self._b is not None:
-                    cut(out[i, j], self._b)[i] = cut(x, self._b)[j]
+                    self._b.of(out[i, j])[i] = self._b.of(x)[j]
         return out.reshape(n * n, self.n_params)
 
     def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
@@ -73,16 +73,16 @@ class LinearLayer(Hidden):
     def transformed(self, x: Array, A: Array, inverse: Array) -> Float64Array:
         """Return x with the layer transformed by a matrix A, given with its inverse."""
         out = x.astype(np.float64)
-        cut(out, self._W)[:] = A @ cut(x, self._W)
-        cut(out, self._U)[:] = cut(x, self._U) @ inverse
+        self._W.of(out)[:] = A @ self._W.of(x)
+        self._U.of(out)[:] = self._U.of(x) @ inverse
         if self._b is not None:
-            cut(out, self._b)[:] = A @ cut(x, self._b)
+            self._b.of(out)[:] = A @ self._b.of(x)
         return out
 
     def grams(self, x: Array) -> tuple[Float64Array, Float64Array]:
         """Return WWᵀ + bbᵀ and UᵀU, of which Q is half the difference."""
-        W, U = cut(x, self._W), cut(x, self._U)
-        incoming = W @ W.T if self._b is None else W @ W.T + np.outer(cut(x, self._b), cut(x, self._b))
+        W, U = self._W.of(x), self._U.of(x)
+        incoming = W @ W.T if self._b is None else W @ W.T + np.outer(self._b.of(x), self._b.of(x))
         return np.asarray(incoming, np.float64), np.asarray(U.T @ U, np.float64)
 
     def incoming_quantity(self, W: Array) -> Float64Array:
@@ -94,9 +94,9 @@ class LinearLayer(Hidden):
         x = self._point(x)
         scale = unit(x)
         x = x / scale
-        incoming, outgoing = (cut(x, self._W) ** 2).sum(axis=1), (cut(x, self._U) ** 2).sum(axis=0)
+        incoming, outgoing = (self._W.of(x) ** 2).sum(axis=1), (self._U.of(x) ** 2).sum(axis=0)
         if self._b is not None:
-            incoming = incoming + cut(x, self._b) ** 2
+            incoming = incoming + self._b.of(x) ** 2
         return np.asarray(scale * np.sqrt(outgoing[:, None] + incoming), dtype=np.float64)
 
     def kernel(self) -> KernelLaw:

@@ -77,8 +77,7 @@ def rebalance(network: Network, theta: ArrayLike, targets: Mapping[str, ArrayLik
     >>> bool(np.allclose(net.predict(balanced, np.eye(2)), net.predict(theta, np.eye(2)), rtol=1e-13))
     True
     """
-    if not isinstance(network, Network):
-        raise TypeError(f"network must be a Network, got {checks.describe(network)}")
+    checks.instance(network, "network", Network, "a Network")
     start = checks.shaped(theta, "theta", (network.n_params,)).astype(np.float64)
     if isinstance(targets, str) and targets == MINIMAL_NORM:
         targets = dict.fromkeys((layer.name for layer in movable(network)), 0.0)

@@ -11,7 +11,7 @@ from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .._problem.network import Network
 from . import written
-from .blocks import cut, required, transposed
+from .blocks import required, transposed
 from .family import Family, KernelLaw, expm
 from .written import DynamicsNotation, Entry, Formula, dot
 
@@ -46,7 +46,7 @@ class DataRotation(Family):
 
     def pair(self, a: Array, b: Array) -> Float64Array:
         """Return a_Wᵀ b_W − b_Wᵀ a_W."""
-        product = transposed(cut(a, self._W)) @ cut(b, self._W)
+        product = transposed(self._W.of(a)) @ self._W.of(b)
         return np.asarray(product - transposed(product))
 
     def generator(self, x: ArrayLike) -> Float64Array:
@@ -55,19 +55,19 @@ class DataRotation(Family):
         out = np.zeros((n, n, self.n_params))
         for i in range(n):
             for j in range(n):
-                cut(out[i, j], self._W)[:, j] += cut(x, self._W)[:, i]
-                cut(out[i, j], self._W)[:, i] -= cut(x, self._W)[:, j]
+                self._W.of(out[i, j])[:, j] += self._W.of(x)[:, i]
+                self._W.of(out[i, j])[:, i] -= self._W.of(x)[:, j]
         return out.reshape(n * n, self.n_params)
 
     def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
         """Return x with W_1 ↦ W_1 exp(strength − strengthᵀ), strength an n_0 × n_0 matrix."""
         out, exponent = self._point(x).astype(np.float64), self._strength(strength)
-        cut(out, self._W)[:] = cut(out, self._W) @ expm(exponent - exponent.T)
+        self._W.of(out)[:] = self._W.of(out) @ expm(exponent - exponent.T)
         return out
 
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return (|column i of W_1|² + |column j|²)^½, and 0 where i = j."""
-        W = cut(self._point(x), self._W)
+        W = self._W.of(self._point(x))
         scale = unit(W)
         square = ((W / scale) ** 2).sum(axis=0)
         out = scale * np.sqrt(square[:, None] + square)

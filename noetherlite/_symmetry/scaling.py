@@ -8,7 +8,6 @@ from .._base.floating import unit
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .._problem.network import Network
-from .blocks import cut
 from .family import KernelLaw
 from .hidden import Hidden
 from .written import DynamicsNotation, Entry, Formula, dotted, following, group, index, still, summed, weights
@@ -43,12 +42,12 @@ class NeuronScaling(Hidden):
 
     def pair(self, a: Array, b: Array) -> Float64Array:
         """Return ⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ [− β_a β_b] per neuron."""
-        out = (cut(a, self._W) * cut(b, self._W)).sum(axis=-1)
-        out = out - self.degree * (cut(a, self._U) * cut(b, self._U)).sum(axis=-2)
+        out = (self._W.of(a) * self._W.of(b)).sum(axis=-1)
+        out = out - self.degree * (self._U.of(a) * self._U.of(b)).sum(axis=-2)
         if self._b is not None:
-            out = out + cut(a, self._b) * cut(b, self._b)
+            out = out + self._b.of(a) * self._b.of(b)
         if self._beta is not None:
-            out = out - cut(a, self._beta) * cut(b, self._beta)
+            out = out - self._beta.of(a) * self._beta.of(b)
         return np.asarray(out)
 
     def generator(self, x: ArrayLike) -> Float64Array:
@@ -56,30 +55,30 @@ class NeuronScaling(Hidden):
         x = self._point(x)
         out = np.zeros((self.n_generators, self.n_params))
         for i in range(self.n_generators):
-            cut(out[i], self._W)[i] = cut(x, self._W)[i]
-            cut(out[i], self._U)[:, i] = -self.degree * cut(x, self._U)[:, i]
+            self._W.of(out[i])[i] = self._W.of(x)[i]
+            self._U.of(out[i])[:, i] = -self.degree * self._U.of(x)[:, i]
             if self._b is not None:
-                cut(out[i], self._b)[i] = cut(x, self._b)[i]
+                self._b.of(out[i])[i] = self._b.of(x)[i]
             if self._beta is not None:
-                cut(out[i], self._beta)[i] = -cut(x, self._beta)[i]
+                self._beta.of(out[i])[i] = -self._beta.of(x)[i]
         return out
 
     def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
         """Return x with neuron i scaled by λ_i = exp(strength_i)."""
         out, factor = self._point(x).astype(np.float64), np.exp(self._strength(strength))
-        cut(out, self._W)[:] *= factor[:, None]
-        cut(out, self._U)[:] *= factor**-self.degree
+        self._W.of(out)[:] *= factor[:, None]
+        self._U.of(out)[:] *= factor**-self.degree
         if self._b is not None:
-            cut(out, self._b)[:] *= factor
+            self._b.of(out)[:] *= factor
         if self._beta is not None:
-            cut(out, self._beta)[:] /= factor
+            self._beta.of(out)[:] /= factor
         return out
 
     def squares(self, x: ArrayLike) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return |w|² + b², |u|² and β² per neuron, each of shape (n_h,)."""
         x = self._point(x).astype(np.float64)
-        b, beta = (np.zeros(self.shape) if block is None else cut(x, block) for block in (self._b, self._beta))
-        incoming, outgoing = (cut(x, self._W) ** 2).sum(axis=1) + b**2, (cut(x, self._U) ** 2).sum(axis=0)
+        b, beta = (np.zeros(self.shape) if block is None else block.of(x) for block in (self._b, self._beta))
+        incoming, outgoing = (self._W.of(x) ** 2).sum(axis=1) + b**2, (self._U.of(x) ** 2).sum(axis=0)
         return np.asarray(incoming), np.asarray(outgoing), np.asarray(beta**2)
 
     def incoming_quantity(self, W: Array) -> Float64Array:

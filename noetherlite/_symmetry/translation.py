@@ -11,7 +11,7 @@ from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .._problem.losses import LOSSES
 from .._problem.network import Network
-from .blocks import cut, required
+from .blocks import required
 from .family import Family, KernelLaw
 from .written import DynamicsNotation, Entry, Formula, dotted, still
 
@@ -59,7 +59,7 @@ class OutputTranslation(Family):
 
     def translation(self, b: Array) -> Float64Array:
         """Return Σ_i b_L[i], or the column sums of W_L."""
-        return np.asarray(cut(b, self._block).sum(axis=-len(self._block.shape))).reshape(*np.shape(b)[:-1], *self.shape)
+        return np.asarray(self._block.of(b).sum(axis=-len(self._block.shape))).reshape(*np.shape(b)[:-1], *self.shape)
 
     def generator(self, x: ArrayLike) -> Float64Array:
         """Return ξ of each component, shape (n_generators, P), for any x."""
@@ -67,13 +67,13 @@ class OutputTranslation(Family):
         out = np.zeros((self.n_generators, self.n_params))
         columns = np.eye(self.n_generators)
         for j in range(self.n_generators):
-            cut(out[j], self._block)[:] = columns[j]
+            self._block.of(out[j])[:] = columns[j]
         return out
 
     def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
         """Return x + Σ_c strength_c ξ_c."""
         out = self._point(x).astype(np.float64)
-        cut(out, self._block)[:] += self._strength(strength)
+        self._block.of(out)[:] += self._strength(strength)
         return out
 
     def least_norm(self, x: Array) -> float:

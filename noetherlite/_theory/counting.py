@@ -79,13 +79,8 @@ class LawCount(int):
     ) -> Self:
         """Make the count `n_dimensions` − the last of `depths`."""
         count = super().__new__(cls, n_dimensions - depths[-1])
-        count.flow, count.n_dimensions, count.depths, count.lower, count.closed = (
-            flow,
-            n_dimensions,
-            depths,
-            lower,
-            closed,
-        )
+        count.flow, count.n_dimensions, count.depths = flow, n_dimensions, depths
+        count.lower, count.closed = lower, closed
         count.assumption, count.n_samples, count.by_name = assumption, n_samples, dict(by_name or {})
         return count
 
@@ -229,8 +224,7 @@ def count_laws(
         from .model_counting import count  # which imports this file
 
         return count(net, flow, rng, memory, theta, X)
-    if not isinstance(net, Network):
-        raise TypeError(f"net must be a Network or an architecture of nl.arch, got {checks.describe(net)}")
+    checks.instance(net, "net", Network, "a Network or an architecture of nl.arch")
     _check_activations(net)
     momentum = checks.one_of(flow, "flow", FLOWS) == "momentum"
     check_memory(net.n_params, momentum, memory)

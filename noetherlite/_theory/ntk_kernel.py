@@ -76,8 +76,7 @@ def kernel(net: Network, theta: ArrayLike, X1: ArrayLike, X2: ArrayLike | None =
     >>> bool(np.allclose(nl.ntk.kernel(net, theta, X), J @ J.T, rtol=1e-13, atol=1e-13))
     True
     """
-    if not isinstance(net, Network):
-        raise TypeError(f"net must be a Network, got {checks.describe(net)}")
+    checks.instance(net, "net", Network, "a Network")
     x = checks.shaped(theta, "theta", (net.n_params,))
     first = net.inputs(X1, "X1")
     second = first if X2 is None else net.inputs(X2, "X2")
@@ -177,14 +176,13 @@ def predict(
     array([[ 1.,  1.],
            [-1.,  1.]])
     """
-    if not isinstance(dynamics, Dynamics):
-        raise TypeError(f"dynamics must be a Dynamics such as nl.GF, got {checks.describe(dynamics)}")
+    checks.instance(dynamics, "dynamics", Dynamics, "a Dynamics such as nl.GF")
     start = checks.array(u0, "u0", ndim=(1, 2))
     if start.size == 0:
         raise ValueError(f"u0 must hold at least one number, got shape {start.shape}")
     K = checks.shaped(kernel, "kernel", (start.size, start.size))
     N = len(start) if n_samples is None else checks.integer(n_samples, "n_samples", minimum=1)
-    times = _times(t)
+    times = checks.instants(t, ndim=(0, 1))
     squares, vectors = _modes(K / N)
     with np.errstate(under="ignore"):  # decayed modes underflow to zero
         factors = _decay(squares, times.ravel(), dynamics)
@@ -238,7 +236,7 @@ def predict_parameters(
     if net.loss != "mse":
         raise ValueError(f"net must have the loss 'mse', got {net.loss!r}")
     U = net.potential(X, y)
-    times = _times(t)
+    times = checks.instants(t, ndim=(0, 1))
     x = checks.shaped(theta, "theta", (net.n_params,)).astype(np.float64)
     J = net.jacobian(x, U.X).reshape(-1, net.n_params)
     u0 = (net.predict(x, U.X) - U.y).ravel()
@@ -249,14 +247,6 @@ def predict_parameters(
         gone = 1 - _decay(squares, times.ravel(), dynamics)
         moved = -(gone * (u0 @ vectors) / squares) @ (vectors.T @ J) / U.n_samples
     return np.asarray((x + moved).reshape(*times.shape, net.n_params))
-
-
-def _times(t: ArrayLike) -> Float64Array:
-    """Return t; raise unless it holds numbers >= 0."""
-    times = checks.array(t, "t", ndim=(0, 1)).astype(np.float64)
-    if (times < 0).any():
-        raise ValueError(f"t must hold times >= 0, got {times.min():g}")
-    return times
 
 
 def _modes(A: Float64Array) -> tuple[Float64Array, Float64Array]:
