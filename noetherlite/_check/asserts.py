@@ -156,7 +156,7 @@ def _wrong_blocks(U: Potential, x: Array, given: Array, eps: float, rng: np.rand
     changes = [_hessian_times_signs(U, x, expected, rng) for _ in range(_DIRECTIONS)]
     lines = []
     for block in blocks_of(U):
-        part = slice(block.start, block.stop)
+        part = block.part
         difference = np.abs(given[part] - expected[part])
         scale = np.linalg.norm(expected[part]) + max(np.linalg.norm(change[part]) for change in changes)
         tolerance = _ROUND_OFF * eps * float(scale)

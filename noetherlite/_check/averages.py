@@ -180,7 +180,7 @@ class AverageSteps:
         """Compare the displacement of a step with that of the rule, block by block."""
         t = np.array([self._time(k)])
         for block, series, sums, first_rows in self._series:
-            part = slice(block.start, block.stop)
+            part = block.part
             off = np.linalg.norm(spread[:, part], axis=1).max() + np.linalg.norm(each[part])
             allowed = np.array([ROUND_OFF * off])
             miss = np.array([np.linalg.norm(recorded[part] - expected[part])])

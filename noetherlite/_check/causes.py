@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Sequence
 
@@ -84,18 +85,8 @@ class Evidence:
         self._length = (min(self._length[0], length), max(self._length[1], length))
         if len(self.cases) < _CASES:
             rows, has_previous, batches = near
-            self.cases.append(
-                Case(
-                    record,
-                    rows.copy(),
-                    tuple(batches),
-                    has_previous,
-                    point.copy(),
-                    recorded.copy(),
-                    expected.copy(),
-                    noise,
-                )
-            )
+            case = Case(record, rows, tuple(batches), has_previous, point, recorded, expected, noise)
+            self.cases.append(copy.deepcopy(case))  # views would keep all of the recording
 
     def findings(self, motion: Sequence[MotionRow], laws_hold: bool) -> list[str]:
         """Return sentences about what is wrong with the motion."""
@@ -314,9 +305,7 @@ class Evidence:
             even.append(same >= 0.8 and spread <= 0.5 * usual)
             rate = np.log(np.abs(step[both] / case.expected[both]))
             signs.append(same == 1 and float(rate.std()) > _VARIED)
-            blocks.append(
-                all(_parallel(step[b.start : b.stop], case.expected[b.start : b.stop]) for b in blocks_of(self.U))
-            )
+            blocks.append(all(_parallel(step[b.part], case.expected[b.part]) for b in blocks_of(self.U)))
         # The first step of Adam and RMSProp has the same length in every entry; later ones need not.
         if even and (all(even) or (self.cases[0].record == 0 and even[0])):
             return "steps are about equally long in every entry, as those of an adaptive optimiser (Adam, RMSProp, signs) are: nl.Adam and its like take those"

@@ -33,7 +33,7 @@ from .recording import batches_by_row, check_claim, laws_of, read_key, read_rows
 from .replay import is_replayed
 from .rows import blocks_of
 from .steps import StepCheck
-from .verdict import Report, law_findings, motion_findings, noise_findings, step_findings
+from .verdict import Report, law_findings, motion_findings, step_findings
 
 # Numbers in a piece of rows: the recording is checked piece by piece, which bounds the memory.
 _PIECE = 1 << 16
@@ -194,12 +194,15 @@ def check(
             ):
                 return report(checker, [])
     law_rows, motion = check_flow(Path(U, rows, row_times, dynamics, velocity, p), families, energy)
-    findings = [_ALIASED] if _all_rows_equal(U, rows) else motion_findings(U, motion) or law_findings(law_rows)
+    findings = motion_findings(U, motion) or law_findings(law_rows)
+    if (rows == rows[0]).all() and np.any(U.gradient(rows[0])):
+        findings = [_ALIASED]
     limitations = [
         "steps between the rows are not recorded; the tolerance is the error of a method of first order there, "
         f"and the round-off of no more than {HIDDEN} of them"
     ]
-    title = f"{_title(len(rows), p, row_times[0], row_times[-1])}: {_dynamics_name(dynamics)} up to first order in the spacing"
+    name = str(dynamics) if dynamics.name == "general" else dynamics.name
+    title = f"{_title(len(rows), p, row_times[0], row_times[-1])}: {name} up to first order in the spacing"
     return Report(law_rows, motion, title, findings, limitations)
 
 
@@ -302,10 +305,11 @@ def _add_rows(
 def report(checker: StepCheck, limitations: list[str]) -> Report:
     """Return the report on the steps checked so far; `limitations` are added to those that the checker knows."""
     laws, motion = checker.rows()
-    steps, law = checker.step_rows(), law_findings(laws)
+    steps = [] if checker.averages is None else checker.averages.rows()
+    law = law_findings(laws)
     broken_motion = any(row.verdict == "broken" for row in motion)
     if checker.noise is not None:
-        findings = noise_findings(checker.noise, motion, laws)
+        findings = checker.noise.findings(motion) or law
     elif broken_motion and checker.known_noise is not None and checker.known_noise.finding:
         findings = [checker.known_noise.finding]
     elif broken_motion:
@@ -326,11 +330,3 @@ def report(checker: StepCheck, limitations: list[str]) -> Report:
 
 def _title(n: int, p: Precision, first: float, last: float) -> str:
     return f"{n} records of precision {p}, t = {first:g} to {last:g}"
-
-
-def _dynamics_name(dynamics: Dynamics) -> str:
-    return str(dynamics) if dynamics.name == "general" else dynamics.name
-
-
-def _all_rows_equal(U: Potential, rows: Array) -> bool:
-    return bool((rows == rows[0]).all()) and bool(np.any(U.gradient(rows[0])))

@@ -38,13 +38,13 @@ def start_time(algorithm: Algorithm, t0: float | None) -> float:
 
 def time_tolerance(dt: float, t: Float64Array, eps: float) -> Float64Array:
     """Return the tolerance of intervals of length dt: the round-off of t, and a millionth of dt."""
-    return np.asarray(1e-6 * dt + 4 * eps * t[1:])
+    return np.asarray(1e-6 * dt + 4 * eps * t)
 
 
 def evenly_spaced(t: Float64Array, eps: float) -> Float64Array:
     """Return evenly spaced times if t is such up to rounding in a format shorter than float64, else t."""
     dt = float(t[-1] - t[0]) / (t.size - 1)
-    if eps <= _DOUBLE or (np.abs(np.diff(t) - dt) > time_tolerance(dt, t, eps)).any():
+    if eps <= _DOUBLE or (np.abs(np.diff(t) - dt) > time_tolerance(dt, t[1:], eps)).any():
         return t
     return np.asarray(t[0] + dt * np.arange(t.size))
 
@@ -68,7 +68,7 @@ def first_step(algorithm: Algorithm, t0: float, eps: float) -> int:
 def check_schedule(t: Float64Array, algorithm: Algorithm, every: int, eps: float) -> None:
     """Raise ValueError unless the rows are `every` steps of a schedule apart, the first rate of which is the first row's."""
     times = algorithm.times(float(t[0]), every * np.arange(t.size))
-    wrong = np.abs(t - times) > 1e-6 * algorithm.dt + 4 * eps * t
+    wrong = np.abs(t - times) > time_tolerance(algorithm.dt, t, eps)
     if wrong.any():
         k = int(np.argmax(wrong))
         raise ValueError(
@@ -82,10 +82,10 @@ def last_interval_is_short(t: Float64Array, algorithm: Algorithm, every: int, ep
     ValueError if the times do not advance by `every` steps of the algorithm.
     """
     step = every * algorithm.dt
-    wrong = np.abs(np.diff(t) - step) > time_tolerance(step, t, eps)
+    wrong = np.abs(np.diff(t) - step) > time_tolerance(step, t[1:], eps)
     last = float(t[-1] - t[-2]) / algorithm.dt
     if wrong[-1] and not wrong[:-1].any() and t.size > 2 and every > 1:
-        allowed = float(time_tolerance(step, t, eps)[-1]) / algorithm.dt
+        allowed = float(time_tolerance(step, t[1:], eps)[-1]) / algorithm.dt
         if 1 <= round(last) < every and abs(last - round(last)) <= allowed:
             return True
     if wrong.any():
@@ -102,7 +102,7 @@ def last_interval_is_short(t: Float64Array, algorithm: Algorithm, every: int, ep
 def candidates(dynamics: Dynamics, t: Float64Array) -> list[Algorithm]:
     """Return the algorithms for `dynamics` whose step is the spacing of the rows; none if the spacing is uneven."""
     dt = float(t[-1] - t[0]) / (t.size - 1)
-    if t.size < 3 or (np.abs(np.diff(t) - dt) > time_tolerance(dt, t, _DOUBLE)).any():
+    if t.size < 3 or (np.abs(np.diff(t) - dt) > time_tolerance(dt, t[1:], _DOUBLE)).any():
         return []
     algorithms = (kind.following(dynamics, dt, float(t[0])) for kind in ALGORITHMS.values())
     return [algorithm for algorithm in algorithms if algorithm is not None]

@@ -82,8 +82,8 @@ def from_torch(
     True
     """
     _is_network(network)
-    leaves = _layers.leaves(_mapping(state_dict, "state_dict"))
-    return _same_outputs(network, _join(network, leaves, transposed=False, order=order), like)
+    checks.instance(state_dict, "state_dict", Mapping, "a mapping of names to arrays")
+    return _same_outputs(network, _join(network, _layers.leaves(state_dict), transposed=False, order=order), like)
 
 
 def to_torch(network: Network, theta: ArrayLike, *, order: Sequence[str] | None = None) -> dict[str, Float64Array]:
@@ -288,12 +288,6 @@ def _terms(network: Network, theta: Float64Array, X: Float64Array) -> Float64Arr
     rows = max(1, _ENTRIES // (network.widths[-1] * network.n_params))
     chunks = [X[i : i + rows] for i in range(0, len(X), rows)]
     return np.concatenate([np.abs(network.jacobian(theta, chunk)) @ np.abs(theta) for chunk in chunks])
-
-
-def _mapping(value: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping of names to arrays, got {checks.describe(value)}")
-    return value
 
 
 # --- to others -----------------------------------------------------------------------------------------------------------

@@ -122,7 +122,8 @@ class _Law:
 
     def row(self, obstacle: str) -> CheckRow:
         """Return the row."""
-        return _row(self.s.name, self.path, self.residual, _RECORDS * self.shift + self.round_off, self.scale, obstacle)
+        tolerance = _RECORDS * self.shift + self.round_off
+        return CheckRow.of(self.s.name, self.path.t, self.residual, tolerance, self.scale, obstacle)
 
 
 class _FirstOrder(_Law):
@@ -148,9 +149,8 @@ class _SecondOrder(_Law):
     def __init__(self, s: Family, path: Path) -> None:
         super().__init__(s, path)
         self.mu = path.dynamics.law_weight(path.t)
-        if (
-            self.mu == 1
-        ).all():  # no friction, or μ out of the range of a double: then μ of the last record is the unit
+        # without friction, or with μ out of the range of a double, μ of the last record is the unit
+        if (self.mu == 1).all():
             self.mu = path.dynamics.fading(path.t, path.t[-1])
         self.first: Float64Array | None = None
         self.jump, self.late = np.zeros(s.shape), np.zeros(s.shape)
@@ -212,7 +212,7 @@ class _Energy:
         round_off = ROUND_OFF * (noise + self.path.precision.eps * np.abs(values).sum())
         scale = _intervals(self.force * speed, t).sum()
         allowed = np.array([_RECORDS * shift + round_off])
-        return _row("time", self.path, residual[:, None], allowed, np.array([scale]), obstacle)
+        return CheckRow.of("time", t, residual[:, None], allowed, np.array([scale]), obstacle)
 
 
 class _MotionSeries:
@@ -229,7 +229,7 @@ class _MotionSeries:
         ahead, c = _change_ahead(piece, path), path.dynamics.friction(piece.t)
         self.noise[piece.rows] = piece.noise
         for b, block in enumerate(self.blocks):
-            part = (slice(None), slice(block.start, block.stop))
+            part = (slice(None), block.part)
             force, v = piece.force[part], piece.v[part]
             recorded, expected = self._moves(piece, block)
             shift = row_products(dt, np.maximum(np.abs(np.diff(force, axis=0)), ahead[part]))
@@ -246,7 +246,7 @@ class _MotionSeries:
 
     def _moves(self, piece: Piece, block: Block) -> tuple[Float64Array, Float64Array]:
         """Return mΔẋ + ∫cẋ ds and ∫−∇U ds of a block over each interval."""
-        dynamics, part = self.path.dynamics, (slice(None), slice(block.start, block.stop))
+        dynamics, part = self.path.dynamics, (slice(None), block.part)
         expected = _intervals(piece.force[part], piece.t)
         if dynamics.mass == 0:
             return dynamics.gamma * np.diff(piece.x[part], axis=0), expected
@@ -303,14 +303,6 @@ def _nearby(values: Float64Array) -> Float64Array:
     """Return the largest of each value and its neighbours up to `_RECORDS` away."""
     padded = np.pad(values, _RECORDS)
     return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * _RECORDS + 1).max(axis=1))
-
-
-def _row(
-    name: str, path: Path, residual: Float64Array, tolerance: Float64Array, scale: Float64Array, obstacle: str
-) -> CheckRow:
-    """Return the row of a law with one tolerance and one scale for the whole recording."""
-    tolerance, scale = np.broadcast_to(tolerance, residual.shape), np.broadcast_to(scale, residual.shape)
-    return CheckRow.of(name, path.t, residual, tolerance, scale, 1, obstacle)
 
 
 def _intervals(rate: Float64Array, t: Float64Array) -> Float64Array:

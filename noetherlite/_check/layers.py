@@ -121,9 +121,8 @@ def arranged(layers: Sequence[Path], shapes: Mapping[Path, tuple[int, ...]], blo
         )
     by_number = sorted(range(len(layers)), key=lambda j: sum(map(bool, precedes[j])))
     if all(precedes[b][a] for a, b in itertools.pairwise(by_number)):
-        return [
-            layers[j] for j in by_number
-        ]  # the order is unique; the caller compares the shapes and names the wrong one
+        # the order is unique; the caller compares the shapes and names the wrong one
+        return [layers[j] for j in by_number]
     expected = ", ".join(f"{block.name} {block.shape}" for block in blocks)
     raise ValueError(
         f"the layers {listed} fit {expected} in no order that agrees with the numbers in their names; if their numbers are not"

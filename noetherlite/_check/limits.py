@@ -31,15 +31,12 @@ def limits(checker: StepCheck) -> list[str]:
         )
     if checker.noise is not None:
         out.append(_by_chance(checker.noise))
-    if replay is None and checker.noise is None and _needs_velocity(checker):
+    known_start = checker.t0 == 0 or checker.velocity is not None
+    if replay is None and checker.noise is None and checker.algorithm.fewest_rows(known_start) > 2:
         out.append("the first step was not checked: the velocity at row 0 is not recorded")
     if not checker.families:
         out.append("no law was checked: none is known of this potential, or none was asked for")
     return out
-
-
-def _needs_velocity(checker: StepCheck) -> bool:
-    return checker.algorithm.fewest_rows(checker.t0 == 0 or checker.velocity is not None) > 2
 
 
 def _without_motion(checker: StepCheck) -> str:
@@ -48,7 +45,7 @@ def _without_motion(checker: StepCheck) -> str:
     x, untested = rng.standard_normal(checker.U.n_params), []
     for block in blocks_of(checker.U):
         v = np.zeros(checker.U.n_params)
-        v[block.start : block.stop] = rng.standard_normal(block.stop - block.start)
+        v[block.part] = rng.standard_normal(block.stop - block.start)
         if not any(np.any(s.charge(x, v)) for s in checker.families):
             untested.append(block.name)
     blocks = f", and any error in {', '.join(untested)}" if untested else ""

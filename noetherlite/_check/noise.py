@@ -236,7 +236,7 @@ class NoiseSteps:
             w = np.where(size > 0, per_force * self._rows[0].size, 0.0)
             sums.add(w, along, along**2, w, off)
         for block, sums in self._blocks:
-            part = slice(block.start, block.stop)
+            part = block.part
             direction, length = force[0, part], float(np.linalg.norm(force[0, part]))
             direction = direction / length if length > 0 else direction
             dot, shift = float(direction @ xi[part]), per_force * float(direction @ force[-1, part])
@@ -247,7 +247,7 @@ class NoiseSteps:
         """Return |g(x)/√share| of every component."""
         if not self.forces.numbers.shares.size:
             return s.norm(x)
-        squares = [s.norm_within(x, slice(b.start, b.stop)) / self._root[b.start] for b in self._parts]
+        squares = [s.norm_within(x, b.part) / self._root[b.start] for b in self._parts]
         return np.sqrt(sum(square**2 for square in squares))
 
     # --- the rows of the report ---------------------------------------------------------------------------------------

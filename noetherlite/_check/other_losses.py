@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,8 +49,8 @@ def normalised(U: Potential, cases: Sequence[Case]) -> str:
     if not isinstance(U, NetworkPotential) or not cases:
         return ""
     for recognise, sentence in (
-        (_keeps_length_of_neurons, _BATCH_NORMALISED),
-        (_keeps_length_of_layer, _LAYER_NORMALISED),
+        (functools.partial(_keeps_length, axis=1), _BATCH_NORMALISED),
+        (functools.partial(_keeps_length, axis=None), _LAYER_NORMALISED),
         (_has_shifted_laws, _SHIFTED),
     ):
         if layers := [f"W{layer}" for layer in range(1, U.network.n_layers) if recognise(U, layer, cases)]:
@@ -71,17 +72,10 @@ _SHIFTED = (
 )
 
 
-def _keeps_length_of_neurons(U: NetworkPotential, layer: int, cases: Sequence[Case]) -> bool:
-    recorded, expected = (
-        _radial(U, layer, [(c.point, getattr(c, name)) for c in cases], axis=1) for name in ("recorded", "expected")
-    )
-    return recorded <= _LEVEL and expected >= _USUAL
-
-
-def _keeps_length_of_layer(U: NetworkPotential, layer: int, cases: Sequence[Case]) -> bool:
-    recorded, expected = (
-        _radial(U, layer, [(c.point, getattr(c, name)) for c in cases], axis=None) for name in ("recorded", "expected")
-    )
+def _keeps_length(U: NetworkPotential, layer: int, cases: Sequence[Case], axis: int | None) -> bool:
+    """Return whether no step, but ∇U, changes the length of weights with biases: of neurons (axis 1), or of the layer (None)."""
+    recorded = _radial(U, layer, [(c.point, c.recorded) for c in cases], axis)
+    expected = _radial(U, layer, [(c.point, c.expected) for c in cases], axis)
     return recorded <= _LEVEL and expected >= _USUAL
 
 

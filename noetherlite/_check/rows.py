@@ -156,16 +156,15 @@ class CheckRow:
         residual: Float64Array,
         tolerance: Float64Array,
         scale: Float64Array,
-        order: int,
-        obstacle: str = "",
+        obstacle: str,
     ) -> CheckRow:
-        """Return the row with these residuals, of all steps."""
+        """Return the row of a law along a flow, with one tolerance and one scale for the whole recording."""
         tally = Tally()
         tolerance, scale = np.broadcast_to(tolerance, residual.shape), np.broadcast_to(scale, residual.shape)
         rows = max(_PIECE // max(residual[0].size, 1), 1)
         for part in (slice(low, low + rows) for low in range(0, t.size, rows)):
             tally.add(t[part], residual[part], tolerance[part], scale[part])
-        return cls(name, t, residual, tolerance, scale, order, tally, obstacle)
+        return cls(name, t, residual, tolerance, scale, 1, tally, obstacle)
 
     @property
     def ratio(self) -> Float64Array:

@@ -23,7 +23,7 @@ from .noise import KnownNoise, NoiseSteps
 from .replay import Replay, is_replayed
 from .rounding import Rounding
 from .rows import ROUND_OFF, CheckRow, MotionRow, MotionSums, blocks_of, norms, ratio, row_products
-from .series import Series, StepRow
+from .series import Series
 
 # After this many consecutive errors that rounding does not explain, no more are tried: each costs up to 16 gradients.
 _MAX_UNEXPLAINED = 32
@@ -71,9 +71,8 @@ class StepCheck:
         self._batches: list[object] = []  # minibatches of the rows in the tail
         self._last_step = -1  # number of the last step that was checked
         self._unexplained = 0
-        self.pending: Steps | None = (
-            None  # a wrong first step, as long as it is the only one: there may have been a velocity
-        )
+        # a wrong first step, as long as it is the only one: there may have been a velocity
+        self.pending: Steps | None = None
         self.replay = Replay(U, self.forces, precision, t0, every, velocity) if is_replayed(algorithm, every) else None
         self.averages: AverageSteps | None = None
         if every == 1 and algorithm.method.update is not None and (recorded or not algorithm.starts_anywhere):
@@ -158,9 +157,8 @@ class StepCheck:
         record, points, recorded = gradients.record[new] + low, gradients.points[new], gradients.gradient[new]
         expected = None
         if self.algorithm.sam:
-            points = np.array([self._point(y, k) for y, k in zip(points, record - low, strict=True)]).reshape(
-                points.shape
-            )
+            V = [self.rounding.of(self._batches[k]) for k in record - low]
+            points = np.array([self.forces.point(*pair) for pair in zip(V, points, strict=True)]).reshape(points.shape)
         if self.motion:
             expected = np.array(
                 [self._gradient(point, k - low, int(k)) for point, k in zip(points, record, strict=True)]
@@ -176,10 +174,6 @@ class StepCheck:
         noise = self.forces.gains(record) * size + p.gradient * np.linalg.norm(recorded, axis=1)
         times: Float64Array = np.asarray(self.algorithm.times(self.t0, record), np.float64)
         return Steps(record, times, points, recorded, expected, ROUND_OFF * noise)
-
-    def _point(self, x: Float64Array, i: int) -> Float64Array:
-        """Return the point where a step from x takes its gradient."""
-        return self.forces.point(self.rounding.of(self._batches[i]), x)  # type: ignore[arg-type]
 
     def _gradient(self, point: Float64Array, i: int, row: int) -> Float64Array:
         gradient = self.rounding.of(self._batches[i]).gradient(point)  # type: ignore[arg-type]
@@ -251,7 +245,7 @@ class StepCheck:
             off |= (ratio(residual, tolerance) > 1).reshape(off.size, -1).any(axis=1)
         if steps.expected is not None:
             for block, *_ in self._motion_series:
-                part = slice(block.start, block.stop)
+                part = block.part
                 off |= np.linalg.norm(steps.recorded[:, part] - steps.expected[:, part], axis=1) > self._allowed(
                     steps, block
                 )
@@ -262,7 +256,7 @@ class StepCheck:
         p = self.precision
         if not p.finer or self.averages is not None:
             return steps.noise
-        size = p.of(block.name) * np.linalg.norm(steps.points[:, block.start : block.stop], axis=1)
+        size = p.of(block.name) * np.linalg.norm(steps.points[:, block.part], axis=1)
         return np.asarray(
             steps.noise + ROUND_OFF * self.forces.gains(self.every * steps.record) * (size - p.length(steps.points))
         )
@@ -289,7 +283,7 @@ class StepCheck:
         if steps.expected is None:
             return
         for block, series, sums, first_rows in self._motion_series:
-            recorded, expected = (a[:, block.start : block.stop] for a in (steps.recorded, steps.expected))
+            recorded, expected = (a[:, block.part] for a in (steps.recorded, steps.expected))
             norm, scale = np.linalg.norm(recorded - expected, axis=1), np.linalg.norm(expected, axis=1)
             allowed = self._allowed(steps, block)
             series.add(self.keep, front, (steps.t, norm, allowed, scale))
@@ -310,10 +304,6 @@ class StepCheck:
             for block, series, sums, first_rows in self._motion_series
         ]
         return laws, motion
-
-    def step_rows(self) -> list[StepRow]:
-        """Return the rows of an optimiser's steps themselves."""
-        return [] if self.averages is None else self.averages.rows()
 
 
 def _cut(laws: Sequence[_Law], part: slice) -> list[_Law]:

@@ -11,7 +11,7 @@ from .._base import axes, html
 from .._base.axes import COLOURS
 from .._problem.potentials import Potential
 from .causes import counted
-from .noise import BlockByChance, NoiseSteps
+from .noise import BlockByChance
 from .rows import ALIKE, CheckRow, MotionRow, distinct
 from .series import StepRow
 
@@ -101,7 +101,8 @@ class Report:
 
     def _finest(self) -> list[str]:
         """Return a sentence about the smallest detectable error, where rows hold."""
-        finest = [row.tally.finest for row in self.motion.values() if row.verdict == "holds" and not is_of_noise(row)]
+        rows = [row for row in self.motion.values() if row.verdict == "holds"]
+        finest = [row.tally.finest for row in rows if not (isinstance(row, BlockByChance) and row.of_noise)]
         if not finest:
             return []
         least = max(tolerance / scale for tolerance, scale in finest)
@@ -160,16 +161,6 @@ def step_findings(rows: Sequence[StepRow]) -> list[str]:
         factor = distinct(float(factors.mean()), 1.0)
         return [f"every step is {factor} times as long as the algorithm's: its rate is scaled by that"]
     return [row.finding for row in broken]
-
-
-def is_of_noise(row: CheckRow) -> bool:
-    """Return whether a row is that of the noise of a block."""
-    return isinstance(row, BlockByChance) and row.of_noise
-
-
-def noise_findings(noise: NoiseSteps, motion: Sequence[MotionRow], laws: Sequence[CheckRow]) -> list[str]:
-    """Return sentences about what is wrong with steps whose noise is not known; the laws where nothing else is."""
-    return noise.findings(motion) or law_findings(laws)
 
 
 def law_findings(laws: Sequence[CheckRow]) -> list[str]:
