@@ -16,7 +16,7 @@ from .wiring import Wiring
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda z: z,
-    "relu": lambda z: z.rectified(),
+    "relu": lambda z: z.masked(z.numbers.gate(z.data)),
     "gelu": lambda z: z * z.normal(),
     "silu": lambda z: z * z.logistic(),
     "tanh": lambda z: (z * 2).logistic() * 2 + -1,
@@ -96,12 +96,17 @@ class Dense(Block):
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
         W = scope.of_model[self.tied].T if self.tied else scope["W"]
-        wire.read_by(along(W, 1, is_kernel=self.outputs == 1))
-        biases = [bias_leg(scope["b"])] if self.bias else []
-        out = wiring.wire(f"{scope.name} out", self.outputs, along(W, 0, is_kernel=self.inputs == 1), *biases)
+        out = _connect_map(self, scope, wiring, wire, W)
         if self.tied:
             wiring.shared.append((W, wire, out))
         return out
+
+
+def _connect_map(block: Dense | Convolution, scope: Scope[IntArray], wiring: Wiring, wire: Wire, W: IntArray) -> Wire:
+    """Attach the linear map W of a block to the wire that it reads, and return the one that it and its bias write to."""
+    wire.read_by(along(W, 1, is_kernel=block.outputs == 1))
+    biases = [bias_leg(scope["b"])] if block.bias else []
+    return wiring.wire(f"{scope.name} out", block.outputs, along(W, 0, is_kernel=block.inputs == 1), *biases)
 
 
 @dataclass(frozen=True)
@@ -301,10 +306,7 @@ class Convolution(Block):
         return np.asarray(windows.reshape(-1, self.kernel**self.dimensions))
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
-        W = scope["W"]
-        wire.read_by(along(W, 1, is_kernel=self.outputs == 1))
-        biases = [bias_leg(scope["b"])] if self.bias else []
-        return wiring.wire(f"{scope.name} out", self.outputs, along(W, 0, is_kernel=self.inputs == 1), *biases)
+        return _connect_map(self, scope, wiring, wire, scope["W"])
 
     def positions(self, after: int) -> int:
         return int((round(after ** (1 / self.dimensions)) + self.kernel - 1) ** self.dimensions)

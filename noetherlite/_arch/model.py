@@ -68,14 +68,14 @@ class Model:
     def __init__(self, *blocks: Block, loss: str = "any") -> None:
         self.loss = checks.one_of(loss, "loss", LOSSES)
         self.chain = blocks[0] if len(blocks) == 1 and type(blocks[0]) is Chain else Chain(*blocks)
-        self.shapes = dict(_tensors(self.chain, ""))
-        frozen = set(_frozen(self.chain, ""))
+        named_blocks = list(_within(self.chain, ""))
+        self.shapes = {prefix + name: shape for prefix, b in named_blocks for name, shape in b.tensors().items()}
+        frozen = {prefix + name for prefix, block in named_blocks for name in block.frozen()}
         self.trained = tuple(name for name in self.shapes if name not in frozen)
         self.inputs = _first_inputs(self.chain)
         self.outputs = self.chain.features(self.inputs)
-        self.orbit: Orbit = [
-            (np.arange(self.inputs), np.ones(self.inputs, np.int64))
-        ]  # of the data: features and signs
+        # of the data: features and signs
+        self.orbit: Orbit = [(np.arange(self.inputs), np.ones(self.inputs, np.int64))]
         self.n_params = sum(math.prod(self.shapes[name]) for name in self.trained)
 
     def __repr__(self) -> str:
@@ -88,13 +88,7 @@ class Model:
 
     def blocks(self) -> Iterator[Block]:
         """Yield all blocks, with those inside of others."""
-
-        def within(block: Block) -> Iterator[Block]:
-            yield block
-            for part in block.parts():
-                yield from within(part)
-
-        return itertools.chain.from_iterable(within(block) for block in self.chain.blocks)
+        return (block for _, block in itertools.islice(_within(self.chain, ""), 1, None))
 
     def generators(self) -> list[Generator]:
         """Return the symmetries that the wiring shows: vector fields g with ⟨g, ∇U⟩ = 0 whatever the data."""
@@ -343,17 +337,11 @@ def _powers(matrix: ArrayLike, n: int) -> Orbit:
         powers.append((features, signs))
 
 
-def _tensors(block: Block, prefix: str) -> Iterator[tuple[str, Shape]]:
-    for name, shape in block.tensors().items():
-        yield prefix + name, shape
+def _within(block: Block, prefix: str) -> Iterator[tuple[str, Block]]:
+    """Yield a block and those inside of it, with what precedes the names of their tensors."""
+    yield prefix, block
     for name, part in named(block.parts()):
-        yield from _tensors(part, f"{prefix}{name}.")
-
-
-def _frozen(block: Block, prefix: str) -> Iterator[str]:
-    yield from (prefix + name for name in block.frozen())
-    for name, part in named(block.parts()):
-        yield from _frozen(part, f"{prefix}{name}.")
+        yield from _within(part, f"{prefix}{name}.")
 
 
 def _numbered(shapes: Mapping[str, Shape]) -> dict[str, IntArray]:

@@ -132,7 +132,7 @@ class Jets:
 
     def constant(self, value: Fraction | AnyArray) -> AnyArray:
         value = np.asarray(value)
-        residues = [int(v) if value.dtype == bool else _residue(v) for v in value.ravel()]
+        residues = [int(v) if value.dtype == bool else residue(v) for v in value.ravel()]
         return np.array(residues, np.uint64).reshape(*value.shape, 1)
 
     def add(self, a: AnyArray, b: AnyArray) -> AnyArray:
@@ -166,7 +166,7 @@ class Jets:
 
     def exp(self, a: AnyArray) -> AnyArray:
         if a.shape[-1] == 2:
-            self.arguments += [(entry[:, 0], entry[:, 1]) for entry in np.moveaxis(_by_draw(a), 1, 0)]
+            self.arguments += [(entry[:, 0], entry[:, 1]) for entry in np.moveaxis(a.reshape(len(a), -1, 2), 1, 0)]
         return self._solve(self._random(modular.exponentials, a), np.ones_like(a) * (np.arange(a.shape[-1]) == 0), a)
 
     def reciprocal(self, a: AnyArray) -> AnyArray:
@@ -220,24 +220,17 @@ class Jets:
         return out
 
 
-def _residue(value: Fraction) -> int:
+def residue(value: Fraction) -> int:
+    """Return the residue of a fraction modulo p."""
     return value.numerator * pow(value.denominator, -1, PRIME) % PRIME
 
 
 def _wide(a: AnyArray, size: int) -> AnyArray:
     """Return jets of 2ᵏ coefficients for those of fewer."""
-    return (
-        a
-        if a.shape[-1] == size
-        else np.concatenate([a, np.zeros((*a.shape[:-1], size - a.shape[-1]), np.uint64)], axis=-1)
-    )
+    missing = np.zeros((*a.shape[:-1], size - a.shape[-1]), np.uint64)
+    return np.concatenate([a, missing], axis=-1) if missing.size else a
 
 
 def _flat(a: AnyArray) -> AnyArray:
     """Return jets as (L, 2ᵏ)."""
     return np.ascontiguousarray(a).reshape(-1, a.shape[-1])
-
-
-def _by_draw(a: AnyArray) -> AnyArray:
-    """Return jets as (draws, L, 2ᵏ)."""
-    return a.reshape(len(a), -1, a.shape[-1])

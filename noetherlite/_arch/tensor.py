@@ -135,10 +135,6 @@ class Tensor:
         density = self.numbers.normal_density
         return self._function(self.numbers.normal(self.data), lambda y: Tensor(self.numbers, density(self.data)))
 
-    def rectified(self) -> Tensor:
-        """Return max(x, 0)."""
-        return self.masked(self.numbers.gate(self.data))
-
     def shifted_down(self) -> Tensor:
         """Return the last axis less a constant near its largest entry."""
         below = self.numbers.multiply(self.numbers.largest(self.data), self._constant(-1))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from .._base import checks
 from .base import Algorithm
 from .dynamics import Dynamics
 from .kick_drift_kick import KickDriftKick
+from .settings import NOT_NEGATIVE, POSITIVE
 
 
 class Damped(KickDriftKick, abstract=True):
@@ -17,12 +17,6 @@ class Damped(KickDriftKick, abstract=True):
     mass: float
     gamma: float
     alpha: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "mass", checks.real(self.mass, "mass", minimum=0.0, strict=True))
-        for name in ("gamma", "alpha"):
-            object.__setattr__(self, name, checks.real(getattr(self, name), name, minimum=0.0))
 
     @cached_property
     def dynamics(self) -> Dynamics:
@@ -56,9 +50,9 @@ class ConformalLeapfrog(Damped):
     `Leapfrog`.
     """
 
-    mass: float = 1.0
-    gamma: float = 0.0
-    alpha: float = 0.0
+    mass: float = field(default=1.0, metadata=POSITIVE)
+    gamma: float = field(default=0.0, metadata=NOT_NEGATIVE)
+    alpha: float = field(default=0.0, metadata=NOT_NEGATIVE)
 
     @classmethod
     def following(cls, dynamics: Dynamics, dt: float, t0: float) -> Algorithm | None:

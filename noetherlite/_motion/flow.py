@@ -165,7 +165,8 @@ def reference_flow(
     if kinked(U):
         return _across_kinks(GatedLoss(cast(NetworkPotential, U)), dynamics, x, v, times, start, limits)
     if dynamics.mass == 0:
-        return _first_order(U, dynamics, x, times, start, limits)
+        path = solve_smooth(lambda _, x: -_gradient(U.gradient, x) / dynamics.gamma, x, times, start, limits)
+        return Flow(times, path, np.array([-U.gradient(point) / dynamics.gamma for point in path]))
     if start > 0 or dynamics.alpha == 0:
         return _second_order(U, dynamics, x, v, times, start, limits)
     return _from_rest(
@@ -226,11 +227,6 @@ def _from_rest(
     x_end, v_end, _ = _evaluate(series, np.array([end]))
     late = go_on(x_end[0], v_end[0], t[~early], end)
     return Flow(t, np.vstack([x_early, late.x]), np.vstack([v_early, late.v]), late.sliding, late.n_crossings)
-
-
-def _first_order(U: Potential, dynamics: Dynamics, x: Array, t: Float64Array, t0: float, limits: Limits) -> Flow:
-    path = solve_smooth(lambda _, x: -_gradient(U.gradient, x) / dynamics.gamma, x, t, t0, limits)
-    return Flow(t, path, np.array([-U.gradient(point) / dynamics.gamma for point in path]))
 
 
 def _second_order(

@@ -189,10 +189,9 @@ class HeavyBall(Algorithm):
 
     def exact_law(self, terms: Terms) -> str:
         """Return J_{k+1} in terms of J_k."""
-        if self.ratios_change:
-            lost = r" - \lambda\langle g(x_k), x_k\rangle" if terms.decays else ""
-            return rf"\langle g(x_k), v_{{k+1}}\rangle = \beta J_k{lost}"
         lost = r" - \lambda\langle g(x_k), x_k\rangle" if terms.decays else ""
+        if self.ratios_change:
+            return rf"\langle g(x_k), v_{{k+1}}\rangle = \beta J_k{lost}"
         made = "" if terms.skew else r" + h\langle Gv, v\rangle"
         return rf"J_{{k+1}} = \beta J_k{lost}{made}"
 

@@ -17,7 +17,7 @@ from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, G, Phases, Row, V, X, Y
-from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .base import Algorithm, Force, Gradients, Rounded, Terms, no_gradients
 from .dynamics import GF, ND, Dynamics
 from .recorded import intervals
 from .settings import checked
@@ -303,7 +303,7 @@ class ImplicitMidpoint(Algorithm):
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve x_{k+1} = x_k − ηF(½(x_k + x_{k+1})); return none for Newtonian dynamics."""
         if self.has_velocity:
-            return np.arange(0), x[:0], x[:0]
+            return no_gradients(self, x, t0, velocity)
         h, idle = intervals(self, x)
         record = np.flatnonzero(~idle)
         return record, 0.5 * (x[:-1] + x[1:])[record], ((x[:-1] - x[1:]) / h[:, None])[record]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._base import checks
@@ -13,6 +13,7 @@ from .._kernels.rules import Method
 from .base import Terms, no_gradients
 from .conformal_leapfrog import Damped
 from .kick_drift_kick import method_of
+from .settings import NOT_NEGATIVE, POSITIVE
 
 
 def _symmetric(outer: tuple[float, ...]) -> tuple[float, ...]:
@@ -67,9 +68,9 @@ class Yoshida(Damped):
     """
 
     order: int = 4
-    mass: float = 1.0
-    gamma: float = 0.0
-    alpha: float = 0.0
+    mass: float = field(default=1.0, metadata=POSITIVE)
+    gamma: float = field(default=0.0, metadata=NOT_NEGATIVE)
+    alpha: float = field(default=0.0, metadata=NOT_NEGATIVE)
 
     implies_gradients = False  #: the substeps are not recorded
     implied_gradients = no_gradients

@@ -65,8 +65,7 @@ def _as_json(value: Any, name: str) -> Any:
 
 def check_signature(function: Callable[..., Any], parameters: Mapping[str, Any]) -> None:
     """Raise TypeError if `function` does not accept a member's parameters and `rng` as keywords."""
-    if not callable(function):
-        raise TypeError(f"function must be callable, got {checks.describe(function)}")
+    checks.function(function, "function")
     try:
         signature = inspect.signature(function)
     except ValueError:  # some functions written in C have no signature

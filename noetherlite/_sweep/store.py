@@ -34,7 +34,7 @@ def manifest(
         "format": "noetherlite sweep",
         "schema": SCHEMA,
         "function": describe(function),
-        "key": _content_key(content) if key is None else key,
+        "key": _key_of(content) if key is None else key,
         "content": content,
         "seed": _seed_entry(seed),
         "parameters": parameters,
@@ -55,7 +55,7 @@ def _function_digests(function: Callable[..., Any]) -> dict[str, str]:
         ) from None
 
 
-def _content_key(content: Mapping[str, str]) -> str:
+def _key_of(content: Mapping[str, str]) -> str:
     text = json.dumps(content, sort_keys=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" if content else ""
 

@@ -101,11 +101,8 @@ def sweep(
         bar = stack.enter_context(progress_bar(len(parameters), "member", initial=len(outcomes))) if progress else None
         stopped, failed = "", 0
         try:
-            if pool is None:
-                results = _compute_serially(function, jobs)
-            else:
-                results = _compute_by(pool, function, jobs, cancel=pool is executor)
-            for i, outcome in results:
+            here = ((i, compute(function, parameters, seed)) for i, parameters, seed in jobs)
+            for i, outcome in here if pool is None else _compute_by(pool, function, jobs, cancel=pool is executor):
                 outcomes[i] = outcome
                 if store is not None:
                     store.write(i, outcome)
@@ -153,11 +150,6 @@ def _open_executor(executor: Any, function: Callable[..., Any], stack: contextli
     raise TypeError(
         f"executor must be a concurrent.futures.Executor, a number of processes or None, got {checks.describe(executor)}{hint}"
     )
-
-
-def _compute_serially(function: Callable[..., Any], jobs: _Jobs) -> Iterator[tuple[int, Outcome]]:
-    for i, parameters, seed in jobs:
-        yield i, compute(function, parameters, seed)
 
 
 def _compute_by(
