@@ -62,12 +62,8 @@ def _audit(options: argparse.Namespace) -> int:
     result = tensors.audit(params, laws, state, following=following, averaging=averaging, precision=options.precision)
     if options.plot is not None:
         say.draw(result.plot, options.plot, (6.4, 1.2 + 0.25 * len(result.charges)))
-    if options.json:
-        say.answer(_report(result, options.plot))
-    else:
-        print(result)
-        if options.plot is not None:
-            print(f"wrote {options.plot}")
+    wrote = "" if options.plot is None else f"\nwrote {options.plot}"
+    say.result(options, _report(result, options.plot), f"{result}{wrote}")
     return say.BROKEN if result.findings else say.FINE
 
 

@@ -75,40 +75,27 @@ def _check(options: argparse.Namespace) -> int:
                 f"{options.file}: every step of {motion} is needed, and here there are steps of {motion.dt:g} between the records"
             )
         if not (motion.weight_decay or motion.has_schedule) and motion.is_linear:
-            every, motion = (
-                1,
-                motion.dynamics,
-            )  # which has no decay, and of other steps only the step itself: those are replayed
+            # which has no decay, and of other steps only the step itself: those are replayed
+            every, motion = 1, motion.dynamics
     names = motion.states if isinstance(motion, Algorithm) else ()
     states: dict[str, Any] = {name: recording[name] for name in names if name in recording}
     if isinstance(motion, Algorithm) and motion.has_noise:
         states["noise_key"] = stored_specification(options.file).get("arguments", {}).get("batch_key")
     report = check(U, params, t, motion, minibatches=minibatches, every=every, **states)
     broken = [row.name for row in report.rows if row.verdict == "broken"]
-    if options.json:
-        rows = [
-            {
-                "name": row.name,
-                "verdict": row.verdict,
-                "where": row.where,
-                "ratio": max(row.tally.worst[0], 0.0),
-            }
+    answer = {
+        "verdict": report.verdict,
+        "ok": report.ok,
+        "broken": broken,
+        "not decidable": [row.name for row in report.rows if row.verdict == "not decidable"],
+        "findings": report.findings,
+        "limits": report.limits,
+        "rows": [
+            {"name": row.name, "verdict": row.verdict, "where": row.where, "ratio": max(row.tally.worst[0], 0.0)}
             for row in report.rows
-        ]
-        undecided = [row.name for row in report.rows if row.verdict == "not decidable"]
-        say.answer(
-            {
-                "verdict": report.verdict,
-                "ok": report.ok,
-                "broken": broken,
-                "not decidable": undecided,
-                "findings": report.findings,
-                "limits": report.limits,
-                "rows": rows,
-            }
-        )
-    else:
-        print(report)
+        ],
+    }
+    say.result(options, answer, str(report))
     return say.BROKEN if broken else say.FINE
 
 

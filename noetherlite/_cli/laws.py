@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .._base import checks
@@ -102,9 +103,9 @@ def _run(options: argparse.Namespace) -> int:
     from . import laws_of_models  # of which most runs need nothing
 
     if options.table:
-        return laws_of_models.print_table(options.json)
+        return laws_of_models.print_table(options)
     if options.model:
-        return laws_of_models.count_known(options.model, _flow(options.dynamics), options.json)
+        return laws_of_models.count_known(options, _flow(options.dynamics))
     return _say_laws(options)
 
 
@@ -132,10 +133,7 @@ def _say_laws(options: argparse.Namespace) -> int:
         "not symmetries": absent,
         "independent": _count_laws(net, flow),
     }
-    if options.json:
-        say.answer(report)
-    else:
-        _print(report)
+    say.result(options, report, "\n".join(_lines(report)))
     return say.FINE
 
 
@@ -171,17 +169,16 @@ def _count_laws(net: Network, flow: Dynamics) -> dict[str, Any]:
     }
 
 
-def _print(report: dict[str, Any]) -> None:
+def _lines(report: dict[str, Any]) -> Iterator[str]:
     for entry in report["laws"]:
-        print(f"{entry['name']}: {entry['symmetry']}")
+        yield f"{entry['name']}: {entry['symmetry']}"
         if "if" in entry:
-            print(f"  if {entry['if']}")
+            yield f"  if {entry['if']}"
         n = entry["components"]
-        print(f"  {entry['law']}    ({n} component{'s' if n > 1 else ''}; {entry['source']})")
-    for name, reason in report["not symmetries"].items():
-        print(f"no {name}: {reason}")
+        yield f"  {entry['law']}    ({n} component{'s' if n > 1 else ''}; {entry['source']})"
+    yield from (f"no {name}: {reason}" for name, reason in report["not symmetries"].items())
     count = report["independent"]
     if "count" in count:
-        print(f"independent laws for every data set, energy aside: {count['count']} ({count['method']})")
+        yield f"independent laws for every data set, energy aside: {count['count']} ({count['method']})"
     else:
-        print(f"independent laws: not counted, as {count['why not']}")
+        yield f"independent laws: not counted, as {count['why not']}"

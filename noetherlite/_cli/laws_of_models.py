@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections import Counter
 
@@ -11,10 +12,10 @@ from .._base import checks
 from . import say
 
 
-def count_known(name: str, flow: str, as_json: bool) -> int:
+def count_known(options: argparse.Namespace, flow: str) -> int:
     """Print the laws of a known model by where they come from."""
     try:
-        model = Transformer(**PRESETS[checks.one_of(name, "--model", PRESETS)])
+        model = Transformer(**PRESETS[checks.one_of(options.model, "--model", PRESETS)])
     except ValueError as error:
         raise say.UsageError(str(error)) from None
     known = model.known_laws(flow)
@@ -22,23 +23,21 @@ def count_known(name: str, flow: str, as_json: bool) -> int:
     for wire, laws in known.items():
         by_kind[re.sub(r"\s*\d+", "", wire)] += laws
     every = KnownLaws(by_kind, model.n_params, flow, known.tokens)
-    if as_json:
-        numbers = {"parameters": model.n_params, "flow": flow, "laws": every.total, "by wire": dict(every)}
-        say.answer({"model": name, **numbers, "lower bound": bool(every.limit), "limit": every.limit})
-    else:
-        print(f"{name}:\n{every}")
+    numbers = {"parameters": model.n_params, "flow": flow, "laws": every.total, "by wire": dict(every)}
+    report = {"model": options.model, **numbers, "lower bound": bool(every.limit), "limit": every.limit}
+    say.result(options, report, f"{options.model}:\n{every}")
     return say.FINE
 
 
-def print_table(as_json: bool) -> int:
+def print_table(options: argparse.Namespace) -> int:
     """Count all architectures of the documentation's table, and print it as rows of Markdown."""
     from .._theory import count_table
 
-    if not as_json:
+    if not options.json:
         print(count_table.HEADER)
     answer = []
     for row, count in count_table.counted(count_table.rows()):
-        if as_json:
+        if options.json:
             answer.append(
                 {
                     "architecture": row.text,
@@ -53,6 +52,6 @@ def print_table(as_json: bool) -> int:
             )
         else:
             print(count_table.markdown(row, count), flush=True)
-    if as_json:
+    if options.json:
         say.answer(answer)
     return say.FINE

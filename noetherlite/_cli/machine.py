@@ -33,10 +33,8 @@ def _warmup(options: argparse.Namespace) -> int:
         if not options.json:
             print(f"{step.what}: {step.seconds:.1f} s, {origin}", flush=True)
     folder = warmup.folder()
-    if options.json:
-        say.answer({"steps": steps, "folder": folder})
-    else:
-        print(f"kept in {folder}" if folder else f"not kept: {warmup.refusal()}, and every start compiles again")
+    end = f"kept in {folder}" if folder else f"not kept: {warmup.refusal()}, and every start compiles again"
+    say.result(options, {"steps": steps, "folder": folder}, end)
     return say.FINE
 
 
@@ -67,12 +65,11 @@ def _info(options: argparse.Namespace) -> int:
         },
         "Kuzushiji-MNIST": kmnist_status,
     }
-    if options.json:
-        say.answer(report)
-        return say.FINE
+    lines = []
     for key, value in report.items():
         shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        print(f"{key}: {shown}")
+        lines.append(f"{key}: {shown}")
+    say.result(options, report, "\n".join(lines))
     return say.FINE
 
 

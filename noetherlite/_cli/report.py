@@ -39,10 +39,7 @@ def _report(options: argparse.Namespace) -> int:
         say.send(page)
         return say.FINE
     write_text(target, page)
-    if options.json:
-        say.answer({"files": [str(target)], "bytes": len(page.encode())})
-    else:
-        print(f"wrote {target}")
+    say.result(options, {"files": [str(target)], "bytes": len(page.encode())}, f"wrote {target}")
     return say.FINE
 
 

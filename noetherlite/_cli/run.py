@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -139,11 +139,9 @@ def _run(options: argparse.Namespace) -> int:
         f"[sweep] is left aside; `noetherlite sweep {options.config}` trains its members" if "sweep" in content else ""
     )
     if options.dry_run:
-        if options.json:
-            answer = {"name": job.output.name, "laws": job.laws, "bytes": job.n_bytes, "run": title}
-            say.answer({**answer, **({"note": note} if note else {})})
-        else:
-            print("\n".join([title, f"laws: {', '.join(job.laws) or 'none'}", *([note] if note else [])]))
+        report = {"name": job.output.name, "laws": job.laws, "bytes": job.n_bytes, "run": title}
+        lines = [title, f"laws: {', '.join(job.laws) or 'none'}", note]
+        say.result(options, {**report, **({"note": note} if note else {})}, "\n".join(filter(None, lines)))
         return say.FINE
     command = shlex.join(
         ["noetherlite", "run", str(options.config), *(w for s in options.settings for w in ("--set", s))]
@@ -222,10 +220,7 @@ def _run_and_report(
         files.append(str(file))
     if trajectory.status == "stopped":
         report["resume"] = None if checkpoint is None else f"noetherlite resume {checkpoint}"
-    if options.json:
-        say.answer(report)
-    else:
-        _print(report)
+    say.result(options, report, "\n".join(_lines(report)))
     if BLEW_UP in trajectory.message:
         print(f"noetherlite: warning: {trajectory.message}", file=sys.stderr)
         return say.BROKEN
@@ -298,17 +293,16 @@ def _course(values: Mapping[str, list[float]]) -> str:
     return " → ".join(" … ".join(dict.fromkeys(f"{v:.4g}" for v in values[key])) or "none" for key in ("start", "end"))
 
 
-def _print(report: dict[str, Any]) -> None:
-    print(f"{report['message']}; loss {_course(report['loss'])}{_describe_verdicts(report['laws'])}")
-    for name, values in report["observed"].items():
-        print(f"{name} {_course(values)}")
+def _lines(report: dict[str, Any]) -> Iterator[str]:
+    yield f"{report['message']}; loss {_course(report['loss'])}{_describe_verdicts(report['laws'])}"
+    yield from (f"{name} {_course(values)}" for name, values in report["observed"].items())
     if report["laws"]:
         head = ("law", "components", "max |residual|", "max |discrete residual|", "verdict")
         rows = [
             (name, str(law["components"]), f"{law['residual']:.1e}", f"{law['discrete_residual']:.1e}", law["verdict"])
             for name, law in report["laws"].items()
         ]
-        print(say.columns([head, *rows], right=(1, 2, 3)))
-    print(f"wrote {', '.join(report['files'])}")
+        yield say.columns([head, *rows], right=(1, 2, 3))
+    yield f"wrote {', '.join(report['files'])}"
     if "resume" in report:
-        print(f"go on by {report['resume'] or 'nothing: [run] has no checkpoint_every'}")
+        yield f"go on by {report['resume'] or 'nothing: [run] has no checkpoint_every'}"

@@ -61,7 +61,7 @@ def _watch(options: argparse.Namespace) -> int:
         while True:
             new = folder.new(finished=options.once)
             for pair in new:
-                failed |= not _check_step(monitor, pair, options.json)
+                failed |= not _check_step(monitor, pair, options)
             if new or folder.growing:
                 last = time.monotonic()
             if options.once or (options.timeout is not None and time.monotonic() - last > options.timeout):
@@ -75,7 +75,7 @@ def _watch(options: argparse.Namespace) -> int:
     return say.BROKEN if monitor.findings else say.FAILED if failed else say.FINE
 
 
-def _check_step(monitor: Watch, pair: Pair, as_json: bool) -> bool:
+def _check_step(monitor: Watch, pair: Pair, options: argparse.Namespace) -> bool:
     """Check one step and print the result; return whether it could be checked."""
     problem, findings = "", []
     try:
@@ -83,22 +83,16 @@ def _check_step(monitor: Watch, pair: Pair, as_json: bool) -> bool:
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         problem = str(error)
     broken = [law.name or law.formula for law in monitor.broken]
-    if as_json:
-        files = list(dict.fromkeys([str(pair.params), str(pair.grads)]))
-        texts = [str(finding) for finding in findings]
-        say.answer(
-            {
-                "step": pair.step,
-                "files": files,
-                "broken": broken,
-                "findings": texts,
-                "problem": problem,
-                "ok": not (broken or problem),
-            }
-        )
-    else:
-        state = f"not checked: {problem}" if problem else f"{len(broken)} laws broken" if broken else "all laws hold"
-        print(f"{pair.label}: {state}", *(f"  → {finding}" for finding in findings), sep="\n", flush=True)
+    answer = {
+        "step": pair.step,
+        "files": list(dict.fromkeys([str(pair.params), str(pair.grads)])),
+        "broken": broken,
+        "findings": [str(finding) for finding in findings],
+        "problem": problem,
+        "ok": not (broken or problem),
+    }
+    state = f"not checked: {problem}" if problem else f"{len(broken)} laws broken" if broken else "all laws hold"
+    say.result(options, answer, "\n".join([f"{pair.label}: {state}", *(f"  → {finding}" for finding in findings)]))
     return not problem
 
 
