@@ -92,9 +92,12 @@ def training_figure(
             "discrete_residual": float(max(np.abs(r.discrete_residual).max() for r in run.laws.values())),
             "status": run.status,
         }
-    ratios = numbers["runs"]["GD"]["speed_ratios"]
+    labels = [
+        rf"$\Delta(\|W_{h}\|^2+\|b_{h}\|^2)\;/\;\Delta\|W_{h + 1}\|^2={ratio:.3f}$"
+        for h, ratio in enumerate(numbers["runs"]["GD"]["speed_ratios"], start=1)
+    ]
     figure.axes[0].text(
-        0.97, 0.03, "\n".join(_ratio_label(h + 1, ratio) for h, ratio in enumerate(ratios)),
+        0.97, 0.03, "\n".join(labels),
         transform=figure.axes[0].transAxes, ha="right", va="bottom", fontsize=8,
     )  # fmt: skip
     p = net.activations[0].degree
@@ -106,10 +109,6 @@ def training_figure(
         fontsize=10,
     )
     return figure, numbers
-
-
-def _ratio_label(h: int, ratio: float) -> str:
-    return rf"$\Delta(\|W_{h}\|^2+\|b_{h}\|^2)\;/\;\Delta\|W_{h + 1}\|^2={ratio:.3f}$"
 
 
 def _speed_ratios(norms: Float64Array, weights: Float64Array) -> list[float]:

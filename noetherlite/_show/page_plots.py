@@ -6,6 +6,7 @@ import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -59,8 +60,7 @@ class Axis:
 
     def place(self, values: Float64Array) -> Float64Array:
         """Return the positions of values in the picture."""
-        shown = np.log10(values) if self.logarithmic else values
-        return np.asarray(self.start + (shown - self.low) / (self.high - self.low) * (self.stop - self.start))
+        return np.asarray(self._at(np.log10(values) if self.logarithmic else values))
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return positions and labels: powers of ten, their multiples by 1, 2 and 5, or equal steps, depending on the range."""
@@ -78,7 +78,7 @@ class Axis:
         marks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
         return [(self._at(np.log10(m) if self.logarithmic else m), f"{m + 0.0:.6g}") for m in marks]
 
-    def _at(self, shown: float) -> float:
+    def _at(self, shown: Any) -> Any:
         return self.start + (shown - self.low) / (self.high - self.low) * (self.stop - self.start)
 
 

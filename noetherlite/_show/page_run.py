@@ -115,9 +115,9 @@ def _formulas(run: Trajectory, law: LawRecord, algorithm: Algorithm | None) -> s
         return ""
     has_quantity = bool(np.isfinite(law.quantity).any())
     lines = [f"exact: {exact_law(law.name, algorithm, has_quantity)}"]
-    continuous = _formula(run, law.name, algorithm)
-    if continuous:
-        lines.append(f"continuous: {continuous}")
+    families = _catalogue(run)
+    if law.name in families:  # no symmetry of one's own
+        lines.append(f"continuous: {law_of(families[law.name], algorithm.dynamics).formula()}")
     return "\n".join(lines)
 
 
@@ -154,24 +154,11 @@ def _catalogue(run: Trajectory) -> dict[str, Family]:
     """Return the symmetries of the run's network by name; {} if the specification has no network."""
     spec = run.specification.get("potential", {}).get("network")
     try:
+        symmetries = catalogue(Network(**spec)) if spec else []
         # Rotations are symmetries of some data only, which a run measures.
-        return (
-            {
-                s.name: s
-                for s in catalogue(Network(**spec))
-                if not s.objection and (not s.condition or s.name in run.laws)
-            }
-            if spec
-            else {}
-        )
+        return {s.name: s for s in symmetries if not s.objection and (not s.condition or s.name in run.laws)}
     except (KeyError, ValueError, TypeError):  # unknown to this version
         return {}
-
-
-def _formula(run: Trajectory, name: str, algorithm: Algorithm) -> str:
-    """Return the continuous law's formula for this network, '' for a symmetry of one's own."""
-    families = _catalogue(run)
-    return law_of(families[name], algorithm.dynamics).formula() if name in families else ""
 
 
 def _curves(run: Trajectory, values: Float64Array) -> dict[str, Curve]:
@@ -207,9 +194,8 @@ def _code(run: Trajectory) -> str:
         spec = dict(potential["network"])
         rest = ", ".join(f"{key}={value!r}" for key, value in spec.items() if key != "widths")
         lines += [f"net = nl.Network({spec['widths']}, {rest})"]
-        lines += [
-            f"U = net.potential(data)  # {potential.get('dataset') or 'data'}, {potential.get('n_samples')} samples"
-        ]
+        data = f"{potential.get('dataset') or 'data'}, {potential.get('n_samples')} samples"
+        lines += [f"U = net.potential(data)  # {data}"]
     else:
         lines += [f"U = …  # {potential}"]
     algorithm = _algorithm_entry(run) or {"name": "…"}
@@ -219,12 +205,8 @@ def _code(run: Trajectory) -> str:
         for key in ("steps", "record_every", "t0", "laws", "batch_size", "dtype")
         if arguments.get(key) not in (None, 0.0)
     )
-    call = (
-        f"nl.ensemble(U, algorithm, X0, {arguments_text})"
-        if run.members
-        else f"nl.integrate(U, algorithm, x0, {arguments_text})"
-    )
-    lines += [f"algorithm = nl.{algorithm['name']}({settings})", f"run = {call}"]
+    call = "ensemble(U, algorithm, X0" if run.members else "integrate(U, algorithm, x0"
+    lines += [f"algorithm = nl.{algorithm['name']}({settings})", f"run = nl.{call}, {arguments_text})"]
     keys = {key: arguments[key] for key in ("batch_key", "batch_keys") if arguments.get(key) is not None}
     lines += [f"# minibatches and noise: {key} {checks.describe(value)}" for key, value in keys.items()]
     return "\n".join(lines)

@@ -28,15 +28,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], kind: str = "")
     lines = [f"<tr>{labels}</tr>"] if head else []
     for row in rows:
         if len(row) == 1 < len(head):
-            lines.append(f'<tr><td class="wide" colspan="{len(head)}">{lines_of(str(row[0]))}</td></tr>')
+            text = "<br>".join(map(html.escape, str(row[0]).splitlines()))
+            lines.append(f'<tr><td class="wide" colspan="{len(head)}">{text}</td></tr>')
         else:
             lines.append(f"<tr>{''.join(map(_cell, row))}</tr>")
     return f'<div class="scroll"><table class="{kind}">{"".join(lines)}</table></div>'
-
-
-def lines_of(text: str) -> str:
-    """Return escaped text with its line ends."""
-    return "<br>".join(html.escape(line) for line in text.splitlines())
 
 
 def _breakable(label: str) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Array, IntArray
+from .causes import is_integer
 from .finding import Finding, limit
 from .law import Law, Member
 from .legs import Leg
 from .trees import all_finite, array_of
 
 _ROWS = 256  # of logits that are widened to double precision at a time
-_WHOLE = 1e-2  # relative distance within which a factor counts as a whole number
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Anchor:
 
     def finding(self, x: Mapping[str, Array], step: int, ratio: float, tolerance: float, factor: float) -> Finding:
         """Return the finding of a broken identity."""
-        multiple, fraction = _near_integer(factor), _near_integer(1 / factor) if factor else 0
+        multiple, fraction = is_integer(factor), is_integer(1 / factor) if factor else 0
         hint = ": summed where it is averaged?" if multiple else ": divided once too often?" if fraction else ""
         reason = f"the gradient of {self.weight}, and of what is locked to it, is {factor:.4g} times what the logits ask for{hint}"
         return Finding(self.law(x), step, (), ratio, tolerance, reason)
@@ -165,7 +165,3 @@ def _checked_labels(labels: Any, z: Array, ignored: int) -> IntArray:
     if not counted.size or counted.min() < 0 or counted.max() >= z.shape[-1]:
         raise ValueError(f"labels must be classes from 0 to {z.shape[-1] - 1}, or {ignored} for what does not count")
     return classes.reshape(-1).astype(np.int64)
-
-
-def _near_integer(value: float) -> bool:
-    return value > 1.5 and abs(value - round(value)) < _WHOLE * value

@@ -308,9 +308,9 @@ def _laws_shown_by(m: Mapping[str, Array], how: Averaging, eps: float) -> tuple[
         axes = tuple(axis for axis, n in enumerate(array.shape) if n > 1)
         candidates: list[tuple[Kind, tuple[int, ...]]] = [("null", axes)]
         if axes:
-            candidates += [("translate", kept_axes) for kept_axes in itertools.combinations(axes, len(axes) - 1)]
-        for kind, kept_axes in candidates:
-            law = Law(kind, (Member(Leg(name, splits, kept_axes), 1.0),))
+            candidates += [("translate", components) for components in itertools.combinations(axes, len(axes) - 1)]
+        for kind, components in candidates:
+            law = Law(kind, (Member(Leg(name, splits, components), 1.0),))
             judged = how.judge_sum(law, m, eps)
             assert judged is not None
             few = how.enlarged * allowance(replace(law, kind="translate"), eps)  # small averages are not zero

@@ -75,11 +75,12 @@ def _factors(law: Law, wrong: Mapping[str, Factor]) -> str:
                 f"the gradient of {name} is {value:.4g} times what that of {other_names[0]} asks for, or one of both is wrong"
             )
         else:
-            partial, twice = 0 < value < 1 and _is_integer(1 / value), _is_integer(value)
+            partial, twice = 0 < value < 1 and is_integer(1 / value), is_integer(value)
             hint = ": a partial sum?" if partial else ": counted twice?" if twice else ""
             texts.append(f"the gradient of {name} is {value:.4g} times what the other tensors ask for{hint}")
     return ", ".join(texts[:3])
 
 
-def _is_integer(value: float) -> bool:
+def is_integer(value: float) -> bool:
+    """Return whether a factor is an integer above 1, to a relative error of 1 %."""
     return value > 1.5 and abs(value - round(value)) < 0.01 * value

@@ -13,9 +13,8 @@ from .._base.types import Array, Float64Array, IntArray
 from .contraction import WIDEST, above_diagonal
 from .law import SHIFTS, Law
 
-_SMALL = (
-    1 << 14
-)  # entries of a tensor: below it, a call of NumPy costs more than its work, and an index for each entry is cheap
+# entries of a tensor: below it, a call of NumPy costs more than its work, and an index for each entry is cheap
+_SMALL = 1 << 14
 
 
 class Defects:

@@ -139,9 +139,8 @@ class Law:
 
     def quantity(self, params: Mapping[str, Array]) -> Float64Array:
         """Return Q = ½⟨x, Gx⟩ + ⟨ξ, x⟩, which gradient flow conserves; zeros for rotations, which have none."""
-        if self.kind in SHIFTS:
-            return self.defect(params, params)[0]
-        return 0.5 * self.defect(params, params)[0]
+        value = self.defect(params, params)[0]
+        return value if self.kind in SHIFTS else 0.5 * value
 
     def charge(self, params: Mapping[str, Array], velocities: Mapping[str, Array]) -> Float64Array:
         """Return J = ⟨g(x), v⟩; momentum flows obey d(μJ)/dt = μS."""

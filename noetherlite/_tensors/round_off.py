@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .._base import checks
 from .._base.precision import EPSILON
 from .._base.types import Float64Array
 
@@ -32,11 +31,6 @@ def many_summands(excess: float) -> str:
     """Return a text with the number of summands that would explain a ratio of `excess` times the tolerance for few."""
     count = math.ceil((_NUMBERS * (excess - 1)) ** 2)
     return f"round-off is as large if gradients sum over {count:,} samples and positions or more; give summands"
-
-
-def checked_summands(summands: object) -> int | None:
-    """Return the argument `summands`: None or a positive integer."""
-    return None if summands is None else checks.integer(summands, "summands", minimum=1)
 
 
 def verdict(ratio: float, tolerance: float, limit: float = 0.0) -> str:

@@ -23,9 +23,7 @@ from .nullspace import relations
 
 Column = tuple[Float64Array, Float64Array]  # what was measured, and what it would be without cancellation
 _NEARLY = 1e-4  # relations that hold to this fraction of their terms, but not to round-off, are reported
-_NEARLY_NULL = (
-    1e-6  # so is a gradient that is this part of the others', as round-off of float32 within float64 leaves it
-)
+_NEARLY_NULL = 1e-6  # so is a gradient that is this part of the others, which round-off of float32 in float64 leaves
 _ROUND_OFF = 128
 _ROWS = 1000  # equations that are used of more, chosen at random, beside four a column
 _SPARE = 2  # equations beyond the number of columns
@@ -52,9 +50,8 @@ class Search:
         self._null: dict[Leg, bool] = {}
         sizes = {leg: measured.size(leg) for leg in shapes.tensors.values()}
         typical = float(np.median([size for size in sizes.values() if size > 0] or [0.0]))
-        self._floor = (
-            float(np.sqrt(self.eps)) * typical
-        )  # gradients below it are round-off of the others and count as zero
+        # gradients below it are round-off of the others and count as zero
+        self._floor = float(np.sqrt(self.eps)) * typical
         self.nearly += [
             (leg, size / typical) for leg, size in sizes.items() if self._floor < size < _NEARLY_NULL * typical
         ]
@@ -266,25 +263,25 @@ class Search:
                 value, scale = self.measured.skew(leg, pairs)
                 return value[:, columns], scale[:, columns]
 
-            implied, equations = self._implied_rotations(legs, arranged, 1), count * len(self.measured.draws)
+            implied, equations = self._implied_rotations(legs, arranged), count * len(self.measured.draws)
             return list(self._relations(legs, column, implied, equations))
 
         # Rotations of larger blocks contain those of blocks of their prime factors: if those have nothing new, the larger have not.
         new = any(relations_of(arranged) for arranged, prime in blocks.items() if prime)
         for arranged in [*(blocks if new else ()), *paired]:
             for row, gap in relations_of(arranged):
-                self._add_rotation(legs, row, arranged, 1, gap)
+                self._add_rotation(legs, row, arranged, gap)
 
-    def _add_rotation(self, legs: list[Leg], c: Float64Array, blocks: tuple[int, ...], acting: int, gap: float) -> None:
+    def _add_rotation(self, legs: list[Leg], c: Float64Array, blocks: tuple[int, ...], gap: float) -> None:
         members = tuple(Member(leg, value) for leg, value in self._ordered_members(legs, c))
-        law = self._with_residual(Law("rotate", members, blocks, acting, gap=gap))
+        law = self._with_residual(Law("rotate", members, blocks, acting=1, gap=gap))
         if self._holds(law):
             self.laws.append(law)
 
-    def _implied_rotations(self, legs: list[Leg], blocks: tuple[int, ...], acting: int) -> Float64Array:
+    def _implied_rotations(self, legs: list[Leg], blocks: tuple[int, ...]) -> Float64Array:
         rows = []
         for law in self.laws:
-            rotated = _rotated_legs(law, legs[0].size, blocks, acting)
+            rotated = _rotated_legs(law, legs[0].size, blocks)
             row = np.zeros(len(legs))
             for member, leg_of_member in zip(law.members, rotated, strict=False):
                 row += [member.coefficient * (leg == leg_of_member) for leg in legs]
@@ -293,12 +290,12 @@ class Search:
         return np.array(rows).reshape(-1, len(legs))
 
 
-def _rotated_legs(law: Law, size: int, blocks: tuple[int, ...], acting: int) -> list[Leg]:
+def _rotated_legs(law: Law, size: int, blocks: tuple[int, ...]) -> list[Leg]:
     """Return the legs of that size whose rotations in blocks a law contains, one for each of its members; none if it has none."""
     if law.acting is None:
         return []
     if law.size == size:
-        return [m.leg.plain for m in law.members] if _contains(law, blocks, acting) else []
+        return [m.leg.plain for m in law.members] if _contains(law, blocks) else []
     # If heads are an axis of the tensor, turning the components of all heads at once is a special case of turning those of each.
     axis = law.acting
     if law.blocks[axis] != size or any(m.leg.arranged or m.leg.kept_sizes != law.blocks for m in law.members):
@@ -320,10 +317,10 @@ def _union(a: bytes | None, b: bytes) -> bytes:
     return b if a is None else (np.frombuffer(a, bool) | np.frombuffer(b, bool)).tobytes()
 
 
-def _contains(law: Law, blocks: tuple[int, ...], acting: int) -> bool:
+def _contains(law: Law, blocks: tuple[int, ...]) -> bool:
     """Return whether every block of an arrangement lies in one block of a law."""
     law_blocks = _block_of_component(law.blocks, law.acting or 0)
-    trial_blocks = _block_of_component(blocks, acting)
+    trial_blocks = _block_of_component(blocks, 1)
     return all(np.unique(law_blocks[trial_blocks == b]).size == 1 for b in np.unique(trial_blocks))
 
 

@@ -21,7 +21,7 @@ from .finding import Finding, allowance, divisors, largest, limit, ratio, scale_
 from .inputs import averages, read_pair, shapes_of, with_gradient
 from .law import Law, law_list
 from .localise import coverage
-from .round_off import RoundOffHistory, checked_summands, many_summands, verdict
+from .round_off import RoundOffHistory, many_summands, verdict
 from .trees import Tree, require_finite
 
 
@@ -358,5 +358,5 @@ def watch(
     how = None if averaging is None else averaging_of(averaging)
     if anchor is not None:
         checks.instance(anchor, "anchor", Anchor, "an nl.tensors.Anchor")
-    counted = checked_summands(summands)
+    counted = None if summands is None else checks.integer(summands, "summands", minimum=1)
     return Watch(laws, checks.integer(every, "every", minimum=1), raise_on_broken, eps, counted, how, anchor)

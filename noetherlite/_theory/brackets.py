@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arch import numbers
 from .._base.types import Float64Array
 from .._kernels import modular, reference
 from .._kernels.modular import PRIME
@@ -197,5 +198,4 @@ def residues(rng: np.random.Generator, n: int) -> Residues:
 
 def residue(value: float) -> np.uint64:
     """Return the residue of a float, exactly: a float is a fraction."""
-    fraction = Fraction(value)
-    return np.uint64(fraction.numerator * pow(fraction.denominator, -1, PRIME) % PRIME)
+    return np.uint64(numbers.residue(Fraction(value)))

@@ -182,10 +182,9 @@ def _gradients(
     while failures < _FAILURES:
         x = random_point(U, rng) / sizes
         if isinstance(U, NetworkPotential):
-            for block in (
-                U.network.blocks
-            ):  # layers of different sizes, as equal ones might show symmetries that do not hold in general
-                x[block.start : block.stop] *= np.exp(rng.uniform(-0.7, 0.7))
+            # layers of different sizes, as equal ones might show symmetries that do not hold in general
+            for block in U.network.blocks:
+                x[block.part] *= np.exp(rng.uniform(-0.7, 0.7))
         gradient = U.gradient(x * sizes)
         if np.isfinite(gradient).all():
             failures = 0

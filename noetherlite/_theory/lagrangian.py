@@ -56,9 +56,9 @@ def rund_trautmann(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, 
     _check_functions(L=L, generator=generator)
     t, x, v = _check_point(t, x, v)
     tau, xi = generator(t, x)
-    moved = generator(t + 1j * _STEP, x + 1j * _STEP * v)
-    tau_dot, xi_dot = (np.imag(part) / _STEP for part in moved)
-    along = _derivative_at_zero(lambda e: L(t + e * tau, x + e * np.asarray(xi), v + e * (xi_dot - v * tau_dot)))
+    e = 1j * _STEP
+    tau_dot, xi_dot = (np.imag(part) / _STEP for part in generator(t + e, x + e * v))
+    along = float(np.imag(L(t + e * tau, x + e * np.asarray(xi), v + e * (xi_dot - v * tau_dot))) / _STEP)
     return float(along + L(t, x, v) * tau_dot)
 
 
@@ -176,11 +176,6 @@ def action_gradient(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Float64Arra
 def _check_functions(**functions: object) -> None:
     for name, value in functions.items():
         checks.function(value, name)
-
-
-def _derivative_at_zero(f: Callable[[Any], Any]) -> float:
-    """Return f′(0) by complex step."""
-    return float(np.imag(f(1j * _STEP)) / _STEP)
 
 
 def _gradient(f: Callable[[Any], Any], x: Array) -> Float64Array:

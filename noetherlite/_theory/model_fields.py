@@ -56,9 +56,8 @@ class ModelFields:
         self.key = int(residues(rng, 1)[0])
         self.frozen = {name: _drawn(rng, 1, *model.shapes[name]) for name in model.shapes if name not in model.trained}
         self.patience = 1  # set by the stock of samples, which are drawn again and again
-        self.seen: dict[
-            int, list[set[bool]]
-        ] = {}  # of each radicand, by power of the data's symmetry: was it a square?
+        # of each radicand, by power of the data's symmetry: was it a square?
+        self.seen: dict[int, list[set[bool]]] = {}
         self.x, self.keys = np.empty((0, self.positions, model.inputs), np.uint64), np.empty(0, np.uint64)
         some = _drawn(rng, 1, self.positions, model.inputs)
         out, _ = model.evaluate(Jets(0, residues(rng, 1)), self._tensors(_drawn(rng, 1, model.n_params)), some)
@@ -75,7 +74,9 @@ class ModelFields:
 
     def _stock(self, rng: np.random.Generator, theta: Residues) -> bool:
         """Draw samples whose radicands are squares at θ, and return whether there are several."""
-        wanted = 8 + 3 * self.n_params // (2 * max(1, self._seeds()))
+        positions, features = self.outputs
+        seeds = positions * (features - (self.model.loss == "nll"))  # independent derivatives of a sample's loss
+        wanted = 8 + 3 * self.n_params // (2 * max(1, seeds))
         tensors = self._tensors(theta[None, :, None])
         for trials in range(0, _MOST_TRIALS, _TRIALS):
             x, keys = _drawn(rng, _TRIALS, self.positions, self.model.inputs)[..., 0], residues(rng, _TRIALS)
@@ -110,11 +111,6 @@ class ModelFields:
         seen = itertools.zip_longest(self.seen.get(k, []), numbers.signs, fillvalue=none)
         self.seen[k] = [a | b for a, b in seen]
         return good
-
-    def _seeds(self) -> int:
-        """Return the number of independent derivatives of the loss by the outputs of one sample."""
-        positions, features = self.outputs
-        return positions * (features - (self.model.loss == "nll"))
 
     def _tensors(self, theta: AnyArray) -> dict[str, AnyArray]:
         """Return tensors of jets (B, …, 2ᵏ) for θ of shape (B, P, 2ᵏ)."""
@@ -189,13 +185,12 @@ class ModelFields:
         excluded by the rank of a matrix of these. A radicand that is a square at some samples and none at others, where all before
         it are squares, is no square of an element of the field below.
         """
-        exponents = "exponentials of dependent arguments are independent"
-        dependent = [] if self._exponentials_independent(rng, theta) else [exponents]
-        return dependent + (
-            ["square roots are independent"]
-            if any(len(signs) < 2 for signs in itertools.chain(*self.seen.values()))
-            else []
-        )
+        assumed = []
+        if not self._exponentials_independent(rng, theta):
+            assumed.append("exponentials of dependent arguments are independent")
+        if any(len(signs) < 2 for signs in itertools.chain(*self.seen.values())):
+            assumed.append("square roots are independent")
+        return assumed
 
     def _exponentials_independent(self, rng: np.random.Generator, theta: Residues) -> bool:
         """Return whether the derivatives of the exponents by x have a matrix of full rank: at θ, or else at θ drawn anew."""
