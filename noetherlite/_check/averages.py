@@ -17,7 +17,7 @@ import numpy as np
 
 from .._base.precision import Precision
 from .._base.types import Float64Array
-from .._motion.base import Algorithm, Memory
+from .._motion.base import Algorithm, Memory, RecordedStep
 from .._problem.blocks import Block
 from .._problem.potentials import Potential
 from .forces import Forces
@@ -162,7 +162,7 @@ class AverageSteps:
         numbers = self.forces.numbers
         h = float(numbers.rates[k]) if numbers.rates.size else numbers.h
         numbers = numbers._replace(h=h * numbers.shares_at(k))
-        force = algorithm.implied_force(numbers, n, x, after, now, later)
+        force = algorithm.implied_force(RecordedStep(numbers, n, x, after, now, later))
         if force is None and not self.motion:
             return _Taken(None, None, self._unknown)
         used = force

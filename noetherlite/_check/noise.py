@@ -114,7 +114,6 @@ class BlockByChance(_ByChance, MotionRow):
 
     @property
     def reason(self) -> str:
-        """The reason for which the verdict is "not decidable"; empty for the other verdicts."""
         if self.of_noise and self.verdict == "not decidable" and self.tally.n:
             return f"there are too few steps to tell a temperature that is wrong by less than {2 * self.tally.finest[0]:.1g} of it"
         return super().reason

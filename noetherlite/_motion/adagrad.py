@@ -14,7 +14,7 @@ from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
-from .base import Memory
+from .base import RecordedStep
 from .settings import NOT_NEGATIVE
 
 
@@ -86,13 +86,11 @@ class AdaGrad(Averaged):
         """Return PyTorch's `sum` without the accumulator that it begins with."""
         return values - self.initial_accumulator
 
-    def implied_force(
-        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
-    ) -> Float64Array | None:
+    def implied_force(self, step: RecordedStep) -> Float64Array | None:
         """Solve the step for d, where the squares after it are recorded."""
-        if later.s is None or np.any(numbers.h == 0):
+        if step.later.s is None or step.descent is None:
             return None
-        return (x - following) / numbers.h * (np.sqrt(self.initial_accumulator + later.s) + self.eps)
+        return step.descent * (np.sqrt(self.initial_accumulator + step.later.s) + self.eps)
 
     @property
     def rule_constants(self) -> tuple[float, ...]:

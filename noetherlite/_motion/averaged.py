@@ -21,7 +21,7 @@ from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move, Orthogonalisation
 from .._kernels.schedule import CHARGE, MOVED, Phases, Row, V, X
-from .base import Algorithm, Force, Memory, Rounded, Terms, no_gradients
+from .base import Algorithm, Force, RecordedStep, Rounded, Terms, no_gradients
 from .dynamics import GF, Dynamics
 
 # numbers, step k, x, m, the average of the squares, ∇U + λx ↦ the new x, m and average of the squares, in NumPy
@@ -200,13 +200,11 @@ class Averaged(Algorithm, abstract=True):
         names = {self.average_name: "m"} if self.average_name else {}
         return names | ({"exp_avg_sq": "s"} if self.method.has_moment else {})
 
-    def implied_force(
-        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
-    ) -> Float64Array | None:
+    def implied_force(self, step: RecordedStep) -> Float64Array | None:
         """Solve m' = βm + aF, where m' is recorded."""
-        if now.m is None or later.m is None:
+        if step.now.m is None or step.later.m is None:
             return None
-        return (later.m - self.momentum * now.m) / self.averaging
+        return (step.later.m - self.momentum * step.now.m) / self.averaging
 
     def walk(
         self,

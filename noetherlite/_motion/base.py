@@ -35,6 +35,22 @@ class Memory(NamedTuple):
     s: Float64Array | None = None  # and of its squares
 
 
+class RecordedStep(NamedTuple):
+    """A step of an optimiser whose averages `check` follows."""
+
+    numbers: layout.Algorithm  # with the rates of this step
+    k: int
+    x: Float64Array
+    following: Float64Array  # x after it
+    now: Memory  # the averages before it
+    later: Memory  # and what is recorded of those after it
+
+    @property
+    def descent(self) -> Float64Array | None:
+        """(x_k − x_{k+1})/η; None where a rate is zero."""
+        return None if np.any(self.numbers.h == 0) else (self.x - self.following) / self.numbers.h
+
+
 class Terms(NamedTuple):
     """The properties that decide which terms the exact law of a symmetry g(x) = Gx + ξ has."""
 
@@ -227,9 +243,11 @@ class Algorithm(Settings, ABC):
     def exact_law(self, terms: Terms) -> str:
         """Return the exact law of a symmetry as a formula in LaTeX."""
 
-    @abstractmethod
     def letters(self) -> dict[str, str]:
-        """Return the meanings of those letters in `exact_law` that differ between algorithms."""
+        """Return the meanings of those letters in `exact_law` that differ between algorithms: Q and η, or J and h."""
+        if self.law_of == "Q":
+            return {"Q": "its quantity", "η": f"{self.lr:g}"}
+        return {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
 
     # --- the inverse of the update, for `check` -----------------------------------------------------------------------
 
@@ -284,10 +302,8 @@ class Algorithm(Settings, ABC):
         """Return the field of `Memory` that a recorded state is of."""
         return values
 
-    def implied_force(
-        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
-    ) -> Float64Array | None:
-        """Return ∇U + λx of step k from x and the averages `now` to `following` and those recorded `later`; None if nothing implies it."""
+    def implied_force(self, step: RecordedStep) -> Float64Array | None:
+        """Return ∇U + λx of a recorded step; None if nothing implies it."""
         return None
 
     @property

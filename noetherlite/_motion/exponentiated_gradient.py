@@ -13,7 +13,7 @@ from .._kernels.jit import scalar
 from .._kernels.pointwise import exp
 from .._kernels.rules import Coordinate, Move
 from .averaged import AVERAGE, Averaged, Rate, method_of, of_rate
-from .base import Memory
+from .base import RecordedStep
 from .settings import FRACTION
 
 
@@ -74,10 +74,9 @@ class ExponentiatedGradient(Averaged):
 
     method = METHOD
 
-    def implied_force(
-        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
-    ) -> Float64Array | None:
+    def implied_force(self, step: RecordedStep) -> Float64Array | None:
         """Solve m' = βm + aF; where m' is not recorded, positions tell it unless one of them is zero, or changes its sign."""
-        if later.m is None and np.all(numbers.h > 0) and (x * following > 0).all():
-            later = later._replace(m=-np.sign(x) * np.log(following / x) / numbers.h)
-        return super().implied_force(numbers, k, x, following, now, later)
+        x, following, h = step.x, step.following, step.numbers.h
+        if step.later.m is None and np.all(h > 0) and (x * following > 0).all():
+            step = step._replace(later=step.later._replace(m=-np.sign(x) * np.log(following / x) / h))
+        return super().implied_force(step)

@@ -54,13 +54,18 @@ def _step(p: Phases) -> list[Row]:
     return [*p.pull(X), *p.settle(LAW), *p.move(DESCENT), *p.evaluate(X)]
 
 
-def _plain(run: Run, t: float) -> None:
+def descend(run: Run) -> None:
+    """Take a step, and balance its law, in NumPy."""
     s, h = run.state, run.rate
     drop = 0.5 * h**2 * run.pair(s.gradient, s.gradient)
     s.balance[:] += np.where(run.symmetric, drop, 0) - h * run.pull(s.x)
     s.integral[:] -= np.where(run.symmetric, 0, h * run.charge(s.x, s.gradient))
     s.x[:] -= h * s.gradient
-    run.take_gradient(s.x)
+
+
+def _plain(run: Run, t: float) -> None:
+    descend(run)
+    run.take_gradient(run.state.x)
 
 
 METHOD = Method(FROM_QUANTITY, (LAW, DESCENT), _step, _plain)
@@ -111,8 +116,7 @@ class GD(Algorithm):
 
     def letters(self) -> dict[str, str]:
         """Return the meanings of Q, η and d."""
-        meanings = {"Q": "its quantity", "η": f"{self.lr:g}"}
-        return meanings | ({"d": "∇U + λx"} if self.weight_decay else {})
+        return super().letters() | ({"d": "∇U + λx"} if self.weight_decay else {})
 
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve x_{k+1} = x_k − ηF(x_k)."""

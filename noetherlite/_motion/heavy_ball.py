@@ -17,7 +17,7 @@ from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X
 from .averaged import LAW_OF_STEP
-from .base import Algorithm, Force, Gradients, Memory, Rounded, Terms
+from .base import Algorithm, Force, Gradients, RecordedStep, Rounded, Terms
 from .dynamics import Dynamics
 from .recorded import NO_RATE, intervals
 from .settings import BOOLEAN, FRACTION
@@ -197,8 +197,7 @@ class HeavyBall(Algorithm):
 
     def letters(self) -> dict[str, str]:
         """Return the meanings of J, h, β and v."""
-        meanings = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
-        return meanings | {"β": f"{self.momentum:g}", "v": "v_{k+1}"}
+        return super().letters() | {"β": f"{self.momentum:g}", "v": "v_{k+1}"}
 
     def fewest_rows(self, known_start: bool) -> int:
         """Return 2 where the velocity before the first step is known, else 3."""
@@ -253,13 +252,11 @@ class HeavyBall(Algorithm):
         """Return −v = u/(1 − a)."""
         return values / (1 - self.dampening)
 
-    def implied_force(
-        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
-    ) -> Float64Array | None:
+    def implied_force(self, step: RecordedStep) -> Float64Array | None:
         """Solve −v' = −βv + F, where v' is recorded."""
-        if now.m is None or later.m is None:
+        if step.now.m is None or step.later.m is None:
             return None
-        return (later.m - self.momentum * now.m) / (self._first_kick if k == 0 else 1.0)
+        return (step.later.m - self.momentum * step.now.m) / (self._first_kick if step.k == 0 else 1.0)
 
     @property
     def undamped_first_step(self) -> float:

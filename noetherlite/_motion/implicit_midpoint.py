@@ -266,19 +266,13 @@ class ImplicitMidpoint(Algorithm):
         return f"{left} = " + (made + "".join(f" - {term}" for term in lost) if made or lost else "0").lstrip()
 
     def letters(self) -> dict[str, str]:
-        """Return the meanings of y, e and the step."""
-        meanings = {
+        """Return the meanings of Q and η, or J, h and v̄, and of y, e and d."""
+        meanings = super().letters() | ({"v̄": "½(v_k + v_{k+1})"} if self.has_velocity else {})
+        meanings |= {
             "y": "the point of the step's last gradient",
             "e": "½(x_k + x_{k+1}) − y_k, what the solver has left over",
         }
-        meanings |= {"d": "∇U(y_k) + λy_k"} if self.weight_decay else {}
-        if not self.has_velocity:
-            return {"Q": "its quantity", "η": f"{self.lr:g}"} | meanings
-        return {
-            "J = ⟨g(x), v⟩": "its charge",
-            "h": f"{self.dt:.4g}, the time per step",
-            "v̄": "½(v_k + v_{k+1})",
-        } | meanings
+        return meanings | ({"d": "∇U(y_k) + λy_k"} if self.weight_decay else {})
 
     @property
     def implies_gradients(self) -> bool:

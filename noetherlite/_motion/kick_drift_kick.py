@@ -169,20 +169,25 @@ class KickDriftKick(Algorithm, abstract=True):
 
     def exact_law(self, terms: Terms) -> str:
         """Return μJ at t_{k+1} less that at t_k, with μ = 1 for Newtonian dynamics."""
+        ends = r"\langle g(x_k), x_k\rangle + \langle g(x_{k+1}), x_{k+1}\rangle"
+        return self._law(terms, "", r"\tau", r"h\langle Gv, v\rangle", rf"\frac{{h}}{{2{self._mass}}}\lambda({ends})")
+
+    @property
+    def _mass(self) -> str:
+        return "" if self._newtonian else "m"
+
+    def _law(self, terms: Terms, before: str, time: str, source: str, decay: str) -> str:
+        """Return the law: what is `before` μ at a time and the source, less the decay, as far as they are not zero."""
         left = "J_{k+1} - J_k" if self._newtonian else r"\mu(t_{k+1})J_{k+1} - \mu(t_k)J_k"
-        middle, mass = ("", "") if self._newtonian else (r"\mu(\tau)", "m")
-        source = "" if terms.skew else r"h\langle Gv, v\rangle"
+        mu = "" if self._newtonian else rf"\mu({time})"
+        made = "" if terms.skew else source
         if terms.decays:
-            decay = (
-                rf"\frac{{h}}{{2{mass}}}\lambda(\langle g(x_k), x_k\rangle + \langle g(x_{{k+1}}), x_{{k+1}}\rangle)"
-            )
-            source = f"({source} - {decay})" if source else f"(-{decay})"
-        return f"{left} = {middle}{source}" if source else f"{left} = 0"
+            made = f"({made} - {decay})" if made else f"(-{decay})"
+        return f"{left} = " + (f"{before}{mu}{made}" if made else "0")
 
     def letters(self) -> dict[str, str]:
         """Return the meanings of J, h and v, and with friction of μ and τ."""
-        meanings = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
-        meanings |= {"v": "the velocity of step k's drift from x_k to x_{k+1}"}
+        meanings = super().letters() | {"v": "the velocity of step k's drift from x_k to x_{k+1}"}
         return meanings if self._newtonian else meanings | {"μ(t)": "the integrating factor", "τ": "t_k + h/2"}
 
     def fewest_rows(self, known_start: bool) -> int:
@@ -202,7 +207,7 @@ class KickDriftKick(Algorithm, abstract=True):
     def walk(
         self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
     ) -> tuple[Float64Array, Float64Array]:
-        dynamics, weights, dt, at_x = self.dynamics, self.weights, self.dt, force(0, x)
+        dynamics, weights, at_x = self.dynamics, self.weights, force(0, x)
         begins, last = _ends(weights)[:-1], len(weights) - 1
         for j, dt in enumerate(self.step_times(steps)):
             for i, (weight, begin) in enumerate(zip(weights, begins, strict=True)):

@@ -165,9 +165,7 @@ class SGLD(Noisy):
 
     def letters(self) -> dict[str, str]:
         """Return the meanings of Q, η, Δ, σ and ξ."""
-        return {
-            "Q": "its quantity",
-            "η": f"{self.lr:g}",
+        return super().letters() | {
             "Δ": "x_{k+1} − x_k",
             "σ": f"√(2ηT) = {self.noise_of(self.lr):.4g}",
             "ξ_k": "the noise of the step",

@@ -152,8 +152,7 @@ class NAGD(Algorithm):
 
     def letters(self) -> dict[str, str]:
         """Return the meanings of J, h and β_k."""
-        meanings = {"J = ⟨g(x), v⟩": "its charge", "h": f"{self.dt:.4g}, the time per step"}
-        return meanings | {"β_k": "(k − 1)/(k + 2)"}
+        return super().letters() | {"β_k": "(k − 1)/(k + 2)"}
 
     def fewest_rows(self, known_start: bool) -> int:
         """Return 2 from rest, else 3."""

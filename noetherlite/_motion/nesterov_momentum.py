@@ -14,7 +14,7 @@ from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
-from .base import Gradients, Memory
+from .base import Gradients, RecordedStep
 from .dynamics import Dynamics
 from .settings import FRACTION
 
@@ -94,14 +94,12 @@ class Nesterov(Averaged):
         """4/η + λ: 2/η of a step, and twice as much of those before it, whose weight halves from step to step."""
         return 4 / self.lr + self.weight_decay
 
-    def implied_force(
-        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
-    ) -> Float64Array | None:
+    def implied_force(self, step: RecordedStep) -> Float64Array | None:
         """Solve m' = βm + F where m' is recorded, else x' = x − η(F + βm')."""
-        force = super().implied_force(numbers, k, x, following, now, later)
-        if force is not None or now.m is None or np.any(numbers.h == 0):
+        force = super().implied_force(step)
+        if force is not None or step.now.m is None or step.descent is None:
             return force
-        return ((x - following) / numbers.h - self.momentum**2 * now.m) / (1 + self.momentum)
+        return (step.descent - self.momentum**2 * step.now.m) / (1 + self.momentum)
 
     def implied_gradients(self, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
         """Solve x_{k+1} = x_k + η(βv_{k+1} − F), v_{k+1} = βv_k − F for F, from a known v_0 on: zero at t = 0."""

@@ -15,7 +15,7 @@ from .._kernels.rules import Component, Form, Law, Method, Projection
 from .._kernels.schedule import MOVED, QUANTITY, Phases, Row, X
 from .base import Algorithm, Terms, no_gradients
 from .dynamics import Dynamics
-from .gradient_descent import DESCENT, GD, LAW
+from .gradient_descent import DESCENT, GD, LAW, descend
 
 
 @scalar
@@ -41,11 +41,8 @@ def _step(p: Phases) -> list[Row]:
 
 
 def _plain(run: Run, t: float) -> None:
-    s, h = run.state, run.rate
-    drop = 0.5 * h**2 * run.pair(s.gradient, s.gradient)
-    s.balance[:] += np.where(run.symmetric, drop, 0) - h * run.pull(s.x)
-    s.integral[:] -= np.where(run.symmetric, 0, h * run.charge(s.x, s.gradient))
-    s.x[:] -= h * s.gradient
+    descend(run)
+    s = run.state
     before = run.quantity(s.x)
     s.x[:] = projected(run.laws, s.x, s.origin, run.algorithm.shares)
     s.balance[:] += np.where(run.symmetric, run.quantity(s.x) - before, 0)
@@ -106,7 +103,6 @@ class ProjectedGD(GD):
     implied_gradients = no_gradients
 
     def exact_law(self, terms: Terms) -> str:
-        """Return Q_{k+1} − Q_k, or that the gradient is orthogonal to g where there is no Q."""
         law = super().exact_law(terms)
         return law if not terms.has_quantity else law.replace("= 0", "= p_k") if law.endswith("= 0") else f"{law} + p_k"
 

@@ -129,24 +129,20 @@ class BlockSchedules(Schedule):
         return out  # type: ignore[no-any-return]
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return the arguments of the constructor, for copies and pickles."""
         return (self.blocks,)
 
     def later(self, step: int) -> BlockSchedules:
-        """Return the rates from a step on; the largest is that of all."""
         later = float.__new__(BlockSchedules, self)
         later.each, later.function = self.each[step:], self.function
         later.blocks = {k: rate.later(step) if isinstance(rate, Schedule) else rate for k, rate in self.blocks.items()}
         return later
 
     def over(self, steps: int) -> Any:
-        """Return the `lr` of a run of so many steps, where functions are evaluated."""
         if self.function is None:
             return self
         return {k: rate.over(steps) if isinstance(rate, Schedule) else rate for k, rate in self.blocks.items()}
 
     def written(self) -> Any:
-        """Return the rates as JSON has them; itself where they are not known."""
         if not self.each:
             return self
         return {k: rate.written() if isinstance(rate, Schedule) else rate for k, rate in self.blocks.items()}

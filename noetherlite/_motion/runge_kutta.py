@@ -188,7 +188,7 @@ class RK4(Algorithm):
     def letters(self) -> dict[str, str]:
         """Return the meanings of Q, η, the stages and Δ."""
         force = "∇U(y_i) + λy_i" if self.weight_decay else "∇U(y_i)"
-        meanings = {"Q": "its quantity", "η": f"{self.lr:g}", "y_i": "the point of the gradient number i of the step"}
+        meanings = super().letters() | {"y_i": "the point of the gradient number i of the step"}
         return meanings | {"k_i": force, "b_i": "⅙, ⅓, ⅓, ⅙", "Δ": "x_{k+1} − x_k"}
 
     def walk(

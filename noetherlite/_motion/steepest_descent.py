@@ -14,7 +14,7 @@ from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
 from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
-from .base import Memory
+from .base import RecordedStep
 from .settings import checked
 
 
@@ -84,13 +84,10 @@ class SteepestDescent(Averaged):
 
     method = METHOD
 
-    def implied_force(
-        self, numbers: layout.Algorithm, k: int, x: Float64Array, following: Float64Array, now: Memory, later: Memory
-    ) -> Float64Array | None:
+    def implied_force(self, step: RecordedStep) -> Float64Array | None:
         """Solve the step for d, which positions alone tell."""
-        if np.any(numbers.h == 0):
+        if (moved := step.descent) is None:
             return None
-        moved = (x - following) / numbers.h
         return np.asarray(np.sign(moved) * np.abs(moved) ** (self.p - 1))
 
     @property

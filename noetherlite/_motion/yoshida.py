@@ -102,15 +102,9 @@ class Yoshida(Damped):
 
     def exact_law(self, terms: Terms) -> str:
         """Return μJ at t_{k+1} less that at t_k, a sum over the substeps."""
-        left = "J_{k+1} - J_k" if self._newtonian else r"\mu(t_{k+1})J_{k+1} - \mu(t_k)J_k"
-        middle, mass = ("", "") if self._newtonian else (r"\mu(\tau_i)", "m")
-        source = "" if terms.skew else r"\langle Gv_i, v_i\rangle"
-        if terms.decays:
-            decay = (
-                rf"\frac{{1}}{{2{mass}}}\lambda(\langle g(x_{{i-1}}), x_{{i-1}}\rangle + \langle g(x_i), x_i\rangle)"
-            )
-            source = f"({source} - {decay})" if source else f"(-{decay})"
-        return rf"{left} = \sum_i w_ih{middle}{source}" if source else f"{left} = 0"
+        ends = r"\langle g(x_{i-1}), x_{i-1}\rangle + \langle g(x_i), x_i\rangle"
+        decay = rf"\frac{{1}}{{2{self._mass}}}\lambda({ends})"
+        return self._law(terms, r"\sum_i w_ih", r"\tau_i", r"\langle Gv_i, v_i\rangle", decay)
 
     def letters(self) -> dict[str, str]:
         """Return the meanings of J, h, w_i and v_i, and with friction of μ and τ_i."""

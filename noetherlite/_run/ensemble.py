@@ -128,12 +128,10 @@ def _algorithms(algorithm: Algorithm | Sequence[Algorithm], E: int) -> list[Algo
     """Return one algorithm for each run."""
     if isinstance(algorithm, Algorithm):
         return [algorithm] * E
-    if not isinstance(algorithm, Iterable):
-        raise TypeError(f"algorithm must be an Algorithm or a sequence of them, got {checks.describe(algorithm)}")
+    checks.instance(algorithm, "algorithm", Iterable, "an Algorithm or a sequence of them")
     algorithms = list(algorithm)
     for e, a in enumerate(algorithms):
-        if not isinstance(a, Algorithm):
-            raise TypeError(f"algorithm[{e}] must be an Algorithm, got {checks.describe(a)}")
+        checks.instance(a, f"algorithm[{e}]", Algorithm, "an Algorithm")
         if type(a) is not type(algorithms[0]) or not a.differs_by_lr(algorithms[0]):
             raise ValueError(f"algorithm[{e}]={a} must differ from algorithm[0]={algorithms[0]} by its lr only")
     if len(algorithms) != E:

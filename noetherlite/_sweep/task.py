@@ -59,10 +59,7 @@ def failure(error: BaseException, seconds: float = 0.0) -> Outcome:
 
 def as_result(result: Any) -> dict[str, Any]:
     """Return a member's result in the form read from a file: Python scalars and NumPy arrays."""
-    if not isinstance(result, Mapping):
-        raise TypeError(
-            f"a member's result must be a mapping of names to numbers and arrays, got {checks.describe(result)}"
-        )
+    checks.instance(result, "a member's result", Mapping, "a mapping of names to numbers and arrays")
     values = {}
     for name, value in result.items():
         array = np.asarray(value)

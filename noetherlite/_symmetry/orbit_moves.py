@@ -153,9 +153,7 @@ class LayerMove(OrbitMove):
         P, R = self.layer.grams(x)
         # K = M⁻¹ solves KRK + 2cK − P = 0, the same equation for −c
         M = riccati(P, R, self.target) if self.target >= 0 else riccati(R, P, -self.target)
-        values, vectors = np.linalg.eigh(M)
-        root, inverse = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
-        step, step_inverse = (root, inverse) if self.target >= 0 else (inverse, root)
+        step, step_inverse = _half_powers(M) if self.target >= 0 else _half_powers(M)[::-1]
         self.A, self.inverse = step @ self.A, self.inverse @ step_inverse
         return self.layer.transformed(x, step, step_inverse)
 
@@ -174,10 +172,15 @@ class LayerMove(OrbitMove):
         return float(len(self.A) * np.linalg.cond(self.A))
 
 
+def _half_powers(M: Array) -> tuple[Float64Array, Float64Array]:
+    """Return M^½ and M^{−½} of M > 0."""
+    values, vectors = np.linalg.eigh(M)
+    return (vectors * values**0.5) @ vectors.T, (vectors * values**-0.5) @ vectors.T
+
+
 def riccati(P: Array, R: Array, c: float) -> Float64Array:
     """Return the positive M with MPM − 2cM − R = 0 for P > 0, R ≥ 0, c ≥ 0: P^{−½}(c + (c² + P^½RP^½)^½)P^{−½}."""
-    values, vectors = np.linalg.eigh(P)
-    root, inverse = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
+    root, inverse = _half_powers(P)
     squares, modes = np.linalg.eigh(root @ R @ root)
     middle = (modes * (c + np.sqrt(c**2 + np.maximum(squares, 0.0)))) @ modes.T
     M = inverse @ middle @ inverse

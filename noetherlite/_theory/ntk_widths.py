@@ -171,19 +171,14 @@ def width_study(
     networks = [Network([data.X.shape[1], *[n] * hidden, data.y.shape[1]], activation, loss="mse") for n in sizes]
     seeds = generator.integers(2**63, size=(len(sizes), n_seeds))
 
-    bar = progress_bar(seeds.size, "network") if progress else None
     values, distance = np.empty((4, len(_ALGORITHMS), *seeds.shape)), np.empty(seeds.shape)
-    try:
+    with progress_bar(seeds.size, "network", shown=progress) as bar:
         for i, net in enumerate(networks):
             limit = infinite_width(net, data.X, scheme=_SCHEME)
             for k, seed in enumerate(seeds[i]):
                 theta = net.init(int(seed), _SCHEME)
                 values[:, :, i, k], distance[i, k] = _measure(net, data, theta, limit, lr, steps)
-                if bar is not None:
-                    bar.update()
-    finally:
-        if bar is not None:
-            bar.close()
+                bar.update()
     movement, drift, gap, limit_gap = values
     return WidthStudy(
         widths=np.array(sizes),
