@@ -144,7 +144,8 @@ _HOMES = {
 # Those that have other names in their file.
 _HOMES |= {"symmetries": "_symmetry.find:find", "symmetry_defect": "_symmetry.find:defect"}
 
-__all__ = list(_HOMES)
+# Constants, classes, functions and faces.
+__all__ = sorted(_HOMES, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
 
 
 def __dir__() -> list[str]:
