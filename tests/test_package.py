@@ -273,11 +273,13 @@ def names_in(source):
                 yield name.strip("_")
 
 
-@pytest.mark.parametrize("folder", ["benchmarks", "examples", "tests"])
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "noetherlite", "tests"])
 def test_names_say_what_things_are(folder):
     files = sorted((ROOT / folder).rglob("*.py"))
+    # `Leg.kept`, the part of an axis that a law is of, is public and a key of the laws' file.
+    words = VAGUE - {"kept"} if folder == "noetherlite" else VAGUE
     assert len(files) > 10
-    assert {path.name: vague for path in files if (vague := VAGUE & set(names_in(path.read_text("utf-8"))))} == {}
+    assert {path.name: vague for path in files if (vague := words & set(names_in(path.read_text("utf-8"))))} == {}
     code = "import a as got\nclass held:\n    kept = 1\ndef _found(own): own.there = there\nf(everywhere=1)"
     assert set(names_in(code)) >= VAGUE  # the control
 
