@@ -213,7 +213,7 @@ def array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...], dtype: st
     result = np.asarray(raw, dtype=dtype, order="C")
     if not result.flags.aligned:
         result = result.copy()
-    if not np.isfinite(result).all():
+    if not np.logical_and.reduce(np.isfinite(result), axis=None):  # `all` takes twice as long for few numbers
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
         raise ValueError(f"{name} must be finite, got {result[first]} at index {first}")
     return result

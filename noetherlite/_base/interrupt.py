@@ -25,7 +25,7 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         in_main = threading.current_thread() is threading.main_thread()
-        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if in_main and not self._installed and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._handle)
             self._installed = True
         return self
@@ -33,6 +33,7 @@ class Interrupt:
     def __exit__(self, *error: object) -> None:
         if self._installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._installed = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not _compilations.stop() and self.requested:

@@ -227,23 +227,14 @@ def new_records(
     of which the system may make large pages.
     """
     E = len(params)
-    of_laws = np.empty((len(OF_LAWS), E, rows, K))
-
-    def nan(*shape: int) -> NDArray[np.float64]:
-        array = np.empty((E, *shape))
-        array.fill(np.nan)
-        return array
-
-    return Records(
-        every=every,
-        last=last,
-        step=np.full((E, rows), -1),
-        loss=nan(rows),
-        excess=nan(rows),
-        params=params,
-        parts=nan(rows * with_parts, N_PARTS, K),
-        **dict(zip(OF_LAWS, of_laws, strict=True)),
-    )
+    step, losses = np.empty((E, rows), np.int64), np.empty((2, E, rows))
+    parts = np.empty((E, rows * with_parts, N_PARTS, K))
+    step.fill(-1)
+    losses.fill(np.nan)
+    parts.fill(np.nan)
+    loss, excess = losses
+    quantity, charge, integral, discrete = np.empty((len(OF_LAWS), E, rows, K))
+    return Records(every, last, step, loss, excess, quantity, charge, integral, discrete, params, parts)
 
 
 def blank(records: Records) -> None:

@@ -45,6 +45,7 @@ def drive(runs: Runs, supervisor: Supervisor, n_threads: int) -> None:
             if lanes == 1:
                 run_lane()
             else:
+                supervisor.defer_interrupts()
                 _run_in_threads(run_lane, lanes, supervisor)
         except KeyboardInterrupt:  # the second Ctrl-C: the records written until now are kept
             supervisor.halted = True
@@ -78,6 +79,7 @@ def _advance_group(runs: Runs, group: slice, backend: Backend, supervisor: Super
         stopped = supervisor.look(group, taken, backend)
         if stopped or runs.steps_done(group) == runs.records.last:
             return stopped
+        supervisor.defer_interrupts()  # after the first call, as many runs have no more of them
         taken = due()
 
 

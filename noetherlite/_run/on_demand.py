@@ -35,6 +35,11 @@ def unread(read: Callable[[], Any]) -> Any:
     return Unread(read)
 
 
+def part(value: Any, of: Callable[[Any], Any]) -> Any:
+    """Return of(value), unread if the value is."""
+    return Unread(lambda: of(value.read())) if isinstance(value, Unread) else of(value)
+
+
 class OnDemand:
     """Base class of an object whose attributes may be `unread`; copies and pickles of it have them read.
 
@@ -54,9 +59,9 @@ class OnDemand:
                 attributes[name] = self._as_shown(name, attributes[name])
         attributes["_unread"] = waiting
 
-    def part(self, name: str, part: Callable[[Any], Any]) -> Any:
-        """Return part(attribute), unread if the attribute is."""
-        return unread(lambda: part(getattr(self, name))) if name in vars(self)["_unread"] else part(getattr(self, name))
+    def later(self, name: str) -> Any:
+        """Return an attribute, unread if it is."""
+        return unread(lambda: getattr(self, name)) if name in vars(self)["_unread"] else getattr(self, name)
 
     def _as_shown(self, name: str, value: Any) -> Any:
         return ByName(value, self._nouns[name]) if name in self._nouns else value

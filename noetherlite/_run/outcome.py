@@ -19,7 +19,7 @@ from .exactness import blown_up
 from .on_demand import Once, unread
 from .plan import Plan, specify
 from .runs import Runs
-from .trajectory import BLEW_UP, Member, Trajectory
+from .trajectory import BLEW_UP, Member, Trajectory, of_run
 
 # Bytes of x: below, all that a trajectory can compute later is put off.
 _SMALL = 1 << 16
@@ -59,8 +59,10 @@ def _left_by_solver(runs: Runs) -> Float64Array:
     return np.where(runs.state.counts[:, PHASE] == layout.DIVERGED, np.inf, left)
 
 
-def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
-    """Return the trajectory of the runs; `stopped` has the cause of each stop, and no entry for runs that were not started.
+def trajectory(runs: Runs, stopped: Mapping[int, str], single: bool) -> Trajectory:
+    """Return the trajectory of the ensemble, or of its only run if `single`.
+
+    `stopped` has the cause of each stop, and no entry for runs that were not started.
 
     KeyboardInterrupt if Ctrl-C came before anything was recorded.
     """
@@ -82,22 +84,27 @@ def trajectory(runs: Runs, stopped: Mapping[int, str]) -> Trajectory:
     later = unread if state.x.nbytes <= _SMALL else _now
     members = Once(lambda: tuple(member(runs, e, cause) for e, cause in enumerate(causes)))
     times = Once(functools.partial(_times, runs.algorithms, runs.t0, records))
+    values: dict[str, Any] = {
+        "t": later(times),
+        "step": later(lambda: _steps(records)),
+        "loss": records.loss,
+        "energy": records.loss + records.excess,
+        "laws": unread(functools.partial(_laws, plan, runs.algorithms, times, records, runs.constants(), state.sizes)),
+        "x": x,
+        "v": v,
+        "params": params,
+        "members": later(members),
+        "observed": runs.observed,
+        "solver_residual": _left_by_solver(runs) if runs.algorithms[0].is_implicit else None,
+    }
+    if single:
+        return of_run(values, 0, later(lambda: _specification(runs, single)))
     return Trajectory(
-        t=later(times),
-        step=later(lambda: _steps(records)),
-        loss=records.loss,
-        energy=records.loss + records.excess,
-        laws=unread(functools.partial(_laws, plan, runs.algorithms, times, records, runs.constants(), state.sizes)),
-        x=x,
-        v=v,
-        params=params,
         status=later(lambda: _status(members())),
         message=later(lambda: _message(members())),
         n_gradients=later(lambda: sum(m.n_gradients for m in members())),
-        specification=later(lambda: _specification(runs)),
-        members=later(members),
-        observed=runs.observed,
-        solver_residual=_left_by_solver(runs) if runs.algorithms[0].is_implicit else None,
+        specification=later(lambda: _specification(runs, single)),
+        **values,
     )
 
 
@@ -142,19 +149,9 @@ def _message(members: Sequence[Member]) -> str:
     return f"{message}, {BLEW_UP}: {blew_up}" if blew_up else message
 
 
-def _specification(runs: Runs) -> dict[str, Any]:
+def _specification(runs: Runs, single: bool) -> dict[str, Any]:
     plan, records = runs.plan, runs.records
     seeded = plan.batch is not None or runs.algorithms[0].has_noise
-    keys = [int(stream.key) for stream in runs.streams] if seeded else None
-    return specify(plan, runs.algorithms, records.last, runs.t0, records.every, batch_keys=keys)
-
-
-def alone(ensemble: Trajectory) -> Trajectory:
-    """Return the run of an ensemble of one, with the specification of a single run."""
-
-    def single(specification: Mapping[str, Any]) -> dict[str, Any]:
-        arguments = dict(specification["arguments"])
-        keys = arguments.pop("batch_keys")
-        return {**specification, "arguments": {**arguments, "batch_key": None if keys is None else keys[0]}}
-
-    return ensemble.member(0, ensemble.part("specification", single))
+    each = [int(stream.key) for stream in runs.streams] if seeded else None
+    keys = {"batch_key": each and each[0]} if single else {"batch_keys": each}
+    return specify(plan, runs.algorithms, records.last, runs.t0, records.every, keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numba
@@ -172,9 +172,12 @@ def _check_batch_size(U: Potential, batch_size: int | None) -> int | None:
 
 
 def specify(
-    plan: Plan, algorithms: Sequence[Algorithm], steps: int, t0: float, every: int, batch_keys: list[int] | None
+    plan: Plan, algorithms: Sequence[Algorithm], steps: int, t0: float, every: int, keys: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the specification of a plan's runs, ready for JSON; the algorithm is a list if the algorithms differ."""
+    """Return the specification of a plan's runs, ready for JSON; the algorithm is a list if the algorithms differ.
+
+    `keys` has those of the minibatches and the noise, under the name of an argument.
+    """
     each = [a.specification() for a in algorithms]
     return {
         "potential": plan.U.specification(),
@@ -185,7 +188,7 @@ def specify(
             "record_every": every,
             "laws": [s.name for s in plan.watched],
             "batch_size": plan.batch,
-            "batch_keys": batch_keys,
+            **keys,
             "dtype": plan.dtype,
             "input_reduction": None if plan.reduction is None else plan.reduction.describe(),
         },

@@ -18,6 +18,8 @@ from .._symmetry.records import refuse_mixed
 from .observe import Observables
 from .plan import Plan
 
+_NOTHING = contextlib.nullcontext()
+
 
 def _numbers(algorithm: Algorithm, t0: float, blocks: tuple[Any, ...]) -> layout.Algorithm:
     """Return the numbers that an algorithm's rules read; without arrays of rates, those of the last run like it."""
@@ -75,7 +77,7 @@ class Runs:
                 laws = laws._replace(Z0=start.C.astype(plan.dtype))
         if state.counts[e, PHASE] == layout.NEW:
             narrowed = plan.dtype != "float64"  # the start can be infinite then; the run diverges at once
-            with np.errstate(over="ignore") if narrowed else contextlib.nullcontext():
+            with np.errstate(over="ignore") if narrowed else _NOTHING:
                 state.x[e], state.v[e] = x, v
         return laws
 

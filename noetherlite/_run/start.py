@@ -15,7 +15,7 @@ from . import frozen
 from .checkpoint import CheckpointWriter
 from .drive import drive
 from .observe import Observables, Observe
-from .outcome import alone, trajectory
+from .outcome import trajectory
 from .plan import BACKENDS, Plan, minibatches, motion, stream
 from .runs import Runs
 from .supervisor import Snapshot, Supervisor
@@ -73,7 +73,7 @@ def start(
         dtype=checks.dtype_name(dtype),
         steps=steps * E,
         reduce=False if input_reduction is None and (record_params or observables.shapes) else input_reduction,
-        moving=bool(v.any()) or first.weight_decay > 0,
+        moving=(velocity is not None and bool(v.any())) or first.weight_decay > 0,
     )
     # Without minibatches and noise the stream is not used, and all runs share one.
     seeded = plan.batch is not None or first.has_noise
@@ -100,9 +100,7 @@ def conduct(
     drive(runs, supervisor, available if runs.plan.compiled else 1)
     if writer is not None:
         writer.try_to_save()
-    result = trajectory(runs, supervisor.stopped)
-    if single:
-        result = alone(result)
+    result = trajectory(runs, supervisor.stopped, single)
     if writer is not None:
         writer.raise_if_failed(result)
     return result

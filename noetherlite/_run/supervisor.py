@@ -29,7 +29,7 @@ class Snapshot:
 
 
 class Supervisor:
-    """Monitor that the driver calls between backend calls; a context in which Ctrl-C is deferred to the next record.
+    """Monitor that the driver calls between backend calls; a context in which Ctrl-C can be deferred to the next record.
 
     Parameters
     ----------
@@ -69,8 +69,13 @@ class Supervisor:
         self._compiling = True
 
     def __enter__(self) -> Supervisor:
-        self._interrupt.__enter__()
+        if self.sees_starts or self.writer is not None:
+            self.defer_interrupts()
         return self
+
+    def defer_interrupts(self) -> None:
+        """Defer Ctrl-C from now on to the next record, in the main thread; until then it ends the run after a backend call."""
+        self._interrupt.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -17,7 +17,7 @@ from .._base.axes import COLOURS
 from .._base.files import arrays, present, replacing, suffixed
 from .._base.types import Array, Float64Array, IntArray
 from .._symmetry.records import LawRecord
-from .on_demand import OnDemand
+from .on_demand import OnDemand, part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,27 +111,8 @@ class Trajectory(OnDemand):
         specification = dict(self.specification)
         if isinstance(specification.get("algorithm"), list):
             specification["algorithm"] = specification["algorithm"][e]
-        return self.member(e, {**specification, "member": e})
-
-    def member(self, e: int, specification: Any) -> Trajectory:
-        """Return the trajectory of run e with a specification, which may be unread."""
-        reached = int(np.count_nonzero(np.isfinite(self.loss[e])))
-        rows = slice(reached)  # a view, as params may be a file larger than memory
-
-        def member_law(law: LawRecord) -> LawRecord:
-            return LawRecord(law.name, *(getattr(law, f.name)[e][rows] for f in fields(law) if f.name != "name"))
-
-        return Trajectory(
-            **{name: self.part(name, lambda a: a[e][rows]) for name in ("t", "step", "loss", "energy")},
-            laws=self.part("laws", lambda laws: {name: member_law(law) for name, law in laws.items()}),
-            x=self.x[e],
-            v=self.v[e],
-            params=None if self.params is None else self.params[e][rows],
-            **{name: self.part("members", lambda m, name=name: getattr(m[e], name)) for name in Member._fields},  # type: ignore[misc]
-            specification=specification,
-            observed={name: values[e][rows] for name, values in self.observed.items()},
-            solver_residual=None if self.solver_residual is None else float(self.solver_residual[e]),
-        )
+        values = {f.name: self.later(f.name) for f in fields(self)}
+        return of_run(values, e, {**specification, "member": e})
 
     def _require_ensemble(self) -> None:
         if not self.members:
@@ -392,3 +373,25 @@ def stored_specification(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         return {}
     return specification if isinstance(specification, dict) else {}
+
+
+def of_run(values: Mapping[str, Any], e: int, specification: Any) -> Trajectory:
+    """Return the trajectory of run e from the attributes of an ensemble's; these and the specification may be unread."""
+    # Of views, as params may be a file larger than memory.
+    rows = slice(int(np.count_nonzero(np.isfinite(values["loss"][e]))))
+    return Trajectory(
+        t=part(values["t"], lambda t: t[e][rows]),
+        step=part(values["step"], lambda step: step[e][rows]),
+        loss=values["loss"][e][rows],
+        energy=values["energy"][e][rows],
+        laws=part(values["laws"], lambda laws: {name: law.of_run(e, rows) for name, law in laws.items()}),
+        x=values["x"][e],
+        v=values["v"][e],
+        params=None if values["params"] is None else values["params"][e][rows],
+        status=part(values["members"], lambda members: members[e].status),
+        message=part(values["members"], lambda members: members[e].message),
+        n_gradients=part(values["members"], lambda members: members[e].n_gradients),
+        specification=specification,
+        observed={name: of_all[e][rows] for name, of_all in values["observed"].items()},
+        solver_residual=None if values["solver_residual"] is None else float(values["solver_residual"][e]),
+    )

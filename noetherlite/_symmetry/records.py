@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -93,6 +93,10 @@ class LawRecord:
         if arrays["tolerance"] is None:
             allowed = ROUNDINGS * float(np.finfo(np.float64).eps) * self.t.shape[-1] * self.scale
             object.__setattr__(self, "tolerance", np.where(self.scale > 0, allowed, np.inf))
+
+    def of_run(self, e: int, rows: slice) -> LawRecord:
+        """Return some records of run e of an ensemble."""
+        return LawRecord(self.name, *(getattr(self, f.name)[e][rows] for f in fields(self) if f.name != "name"))
 
     @property
     def verdict(self) -> str:

@@ -127,14 +127,16 @@ class PlacedRuns:
     def __init__(self, group: Any) -> None:
         self._group = group
         self._words = words(group, of_first=True)
-        several = len(group.loss) > 1
-        self._first, self._step = self._words.copy(), words(layout.views(group, 1)) - self._words if several else 0
+        self._several = len(group.loss) > 1
+        if self._several:
+            self._first, self._step = self._words.copy(), words(layout.views(group, 1)) - self._words
 
     def at(self, e: int) -> Any:
         """Return the address of run e's part; without the compiler, the part."""
         if _settings.DISABLE_JIT:
             return layout.views(self._group, e)
-        np.add(self._first, e * self._step, out=self._words)
+        if self._several:
+            np.add(self._first, e * self._step, out=self._words)
         return _address(self._words)
 
 
