@@ -35,7 +35,9 @@ def _is_known(module: str | None) -> bool:
 
 def _described(value: Any, seen: list[Any]) -> str:
     options = _options(value)
-    value = getattr(value, "py_func", value)  # the function of a compiled one
+    value = getattr(
+        value, "py_func", getattr(value, "_defn", value)
+    )  # the function of a compiled one, or of an intrinsic
     if isinstance(value, types.FunctionType):
         if _is_known(value.__module__) and value.__closure__ is None and "<" not in value.__qualname__:
             return f"{value.__module__}:{value.__qualname__}"

@@ -20,6 +20,7 @@ from .store import Cache
 # The part of fastmath that keeps NaN and infinity visible: sums may be reordered (and so vectorised), a product and
 # a sum may become one fused operation, and the sign of zero is not kept.
 _RELAXED = {"contract", "reassoc", "nsz"}
+_IN_ORDER = {"contract"}  # the same without other orders
 # To compile the wrapper that Python calls takes as long as to compile a short function. numba's other one, for callbacks, nobody needs.
 _FOR_COMPILED_CODE = {"no_cpython_wrapper": True}
 _INTO_CALLERS = {**_FOR_COMPILED_CODE, "forceinline": True}
@@ -35,7 +36,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 def scalar(function: Callable[..., Any]) -> Any:
     """Compile a function of numbers into its callers, its sums in the order they are written whatever stands around them."""
-    return _compile(function, {"contract"}, **_INTO_CALLERS)
+    return _compile(function, _IN_ORDER, **_INTO_CALLERS)
 
 
 def rounded(function: Callable[..., Any]) -> Any:
@@ -58,6 +59,17 @@ def addressed(function: Callable[..., Any]) -> Any:
     return _compile(function, _RELAXED, **_FOR_COMPILED_CODE)
 
 
+def looped(function: Callable[..., Any]) -> Any:
+    """Compile a loop with functions of numbers `inside` of it, for compiled code that calls it by its address."""
+    return _compile(function, _IN_ORDER, **_FOR_COMPILED_CODE)
+
+
+def inside(function: Any) -> Any:
+    """Return a function of numbers as a part of the loop that alone calls it, which takes less time than to compile and link it."""
+    fits = getattr(function, "targetoptions", {}).get("fastmath") == _IN_ORDER
+    return inlined(function.py_func) if fits else function
+
+
 @contextlib.contextmanager
 def _little_collecting() -> Iterator[None]:
     """Context in which Python seldom looks for cyclic garbage, which takes a tenth of the time to compile."""
@@ -77,7 +89,8 @@ def _named_by_content(function: Callable[..., Any]) -> None:
     """
     if "<locals>" in function.__qualname__:
         with contextlib.suppress(TypeError):  # what cannot be told is not kept on disk
-            function.__qualname__ += f"_{fingerprint.of(function)[:16]}"
+            digest = fingerprint.of(function)[:16]
+            function.__qualname__ = f"{function.__qualname__.removesuffix(f'_{digest}')}_{digest}"
 
 
 class _WithoutWrapper(CPUDispatcher):

@@ -33,7 +33,7 @@ from .placed import (
     state_at,
     tiles_at,
 )
-from .rules import addresses_of_rules
+from .rules import addresses_of_rules, settle
 from .steps import ascend, attribute, clip, combine, decayed, form, gather, multiply, slot, undecayed, weigh, write
 from .tiles import Tiles
 from .tiles import empty as tiles
@@ -293,8 +293,10 @@ def advance(run, x, n_steps):
                 loss_of_all = value
         elif op == schedule.FORM:
             form(run.forms, run.laws, a, at, vector_of(state, row[B]), slot(state, row[C]))
-        elif op == schedule.UPDATE or op == schedule.SETTLE:
+        elif op == schedule.UPDATE:
             float64_at(run.rules[a], (run.algorithm, run.laws, run.state))
+        elif op == schedule.SETTLE:
+            settle(run.rules[a], run.algorithm, run.laws, run.state, x)
         elif op == schedule.FINISH:
             if algorithm.weight_decay != 0:
                 decayed(algorithm, state.gradient, 1.0, at, state.gradient)

@@ -16,7 +16,6 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import llvm_version_info
 from numba.core import cgutils, types
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
@@ -294,62 +293,7 @@ def four_products(typingctx, A, a, B, b, m, out, o):
     return types.void(A, i, B, i, i, out, i), codegen
 
 
-def _apart(builder: Any, instruction: Any, number: int, of: int) -> Any:
-    """Say that an instruction reads or writes array `number` of those that do not overlap."""
-    # LLVM 15 keeps the mark `invariant` of loads that it makes gathers of, and refuses it there.
-    if llvm_version_info < (16,):
-        return instruction
-    module = builder.module
-
-    def metadata(*entries: Any) -> Any:
-        return module.add_metadata(list(entries))
-
-    domain = metadata(ir.MetaDataString(module, "apart"))
-    scopes = [metadata(ir.MetaDataString(module, f"apart {i}"), domain) for i in range(of)]
-    instruction.set_metadata("alias.scope", metadata(scopes[number]))
-    instruction.set_metadata("noalias", metadata(*(scopes[:number] + scopes[number + 1 :])))
-    return instruction
-
-
-# Arrays between which `element` and `set_element` tell.
-APART = 9
-
-
-@intrinsic(prefer_literal=True)
-def element(typingctx, number, array, i):
-    """Return array[i] of an array, the one with this number, that does not overlap with those of other numbers.
-
-    LLVM can tell by itself, at run time, that a few arrays do not, and uses no vectors in loops over more of them.
-    """
-    literal = number.literal_value
-
-    def codegen(context, builder, signature, args):
-        address = builder.gep(_pointer(context, builder, signature.args[1], args[1]), [args[2]])
-        return _apart(builder, builder.load(address), literal, APART)
-
-    return array.dtype(number, array, types.int64), codegen
-
-
-@intrinsic(prefer_literal=True)
-def set_element(typingctx, number, array, i, value):
-    """Set array[i], as `element` reads it."""
-    literal = number.literal_value
-
-    def codegen(context, builder, signature, args):
-        address = builder.gep(_pointer(context, builder, signature.args[1], args[1]), [args[2]])
-        _apart(builder, builder.store(args[3], address), literal, APART)
-        return context.get_dummy_value()
-
-    return types.void(number, array, types.int64, array.dtype), codegen
-
-
 if numba.config.DISABLE_JIT:
-
-    def element(number, array, i):
-        return array[i]
-
-    def set_element(number, array, i, value):
-        array[i] = value
 
     def four_products(A, a, B, b, m, out, o):
         for r in range(4):

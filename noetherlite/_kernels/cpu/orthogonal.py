@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..jit import compiled, inlined, merged
+from ..jit import inlined, merged
 from ..orthogonal import COEFFICIENTS, STEPS, scale
 from .intrinsics import window
 from .steps import norm_squared
@@ -90,7 +90,7 @@ def by_blas(M, n, m, A, B, out):
         out[i] += a * M[i]
 
 
-@compiled
+@inlined
 def orthogonalise(matrices, eps, y, work):
     """Replace the matrices of y, whose starts, rows, columns and places in `work` are given."""
     for l in range(matrices.shape[0]):

@@ -160,7 +160,7 @@ class _Fields(AttributeTemplate):
 
 
 @lower_getattr_generic(At)
-def _read(context, builder, at, address, name):
+def field(context, builder, at, address, name):
     """Load a field; `invariant`, so that it is loaded once, though for all LLVM knows stores to arrays might change it."""
     index, stored = at.kind.fields.index(name), context.get_value_type(at.kind)
 

@@ -11,29 +11,28 @@ import numpy as np
 from .. import layout, schedule
 from ..discrete_laws import first_share
 from ..forms import mirrored
-from ..jit import addressed, inlined, merged
+from ..jit import addressed, inlined, inside, looped, merged
 from ..layout import STEPS_DONE
-from ..rules import Component, Law, Method, Move, Orthogonalisation, Projection, Rule, coordinate_of, place
-from ..schedule import CROSS, MOVED, PULL, SQUARE
-from .intrinsics import APART, element, set_element
+from ..rules import Component, Coordinate, Law, Method, Move, Orthogonalisation, Projection, Rule
+from .entries import FORMS, SUMS, VECTORS, entries, set_entries
 from .orthogonal import orthogonalise
-from .placed import address_of_code, algorithm_at, laws_at, state_at
+from .placed import address_of_code, algorithm_at, float64_at, laws_at, state_at
 from .steps import slot
-
-# The arrays that a law reads, beside the slots.
-ORIGIN, INTEGRAL, BALANCE, SOURCE, CHARGE = range(layout.SLOTS, APART)
 
 
 @functools.cache
 def loop(rule: Rule, dtype: str) -> Any:
-    """Return the compiled function of a rule for parameters of this dtype: addresses of algorithm, laws and state ↦ 0.0."""
+    """Return the compiled function of a rule for parameters of this dtype: addresses of algorithm, laws and state ↦ 0.0.
+
+    That of a Law: addresses of algorithm and state, whether G is symmetric, the first component and that after the last ↦ 0.0.
+    """
     if isinstance(rule, Projection):
         return addressed(_of_all(rule, dtype))
     if isinstance(rule, Orthogonalisation):
         return addressed(_of_matrices(rule, dtype))
     if isinstance(rule, Move) and rule.outside:
-        return addressed(_over_others(rule, dtype))
-    return addressed(_over_coordinates(rule, dtype) if isinstance(rule, Move) else _over_components(rule, dtype))
+        return looped(_over_others(rule, dtype))
+    return looped(_over_coordinates(rule, dtype)) if isinstance(rule, Move) else _over_components(rule)
 
 
 def _of_all(projection: Projection, dtype: str) -> Any:
@@ -47,38 +46,58 @@ def _of_all(projection: Projection, dtype: str) -> Any:
     return of_all
 
 
+@inlined
+def _share(algorithm, first, i):
+    """Return a coordinate's share of the rate."""
+    shares, block, share = algorithm.shares, algorithm.block, 1.0
+    if shares.size > 0:
+        share = shares[first + block[i]] if block.size > 0 else shares[i]
+    return share
+
+
+def _of_coordinate(move: Move) -> Any:
+    """Return c, algorithm, state, first, i ↦ None, which applies a rule to coordinate i; the shares of a step begin at `first`."""
+    rule, write = inside(move.rule), set_entries(*(VECTORS[name] for name in move.writes))
+    read = entries(*(place for name, place in VECTORS.items() if name != "moment"), "moment" if move.moment else None)
+
+    def visit(c, algorithm, state, first, i):
+        write(state, i, rule(c, Coordinate(*read(state, i), 1.0, 1.0)))
+
+    def visit_by_block(c, algorithm, state, first, i):
+        decay = algorithm.decays[i] if algorithm.decays.size > 0 else 1.0
+        write(state, i, rule(c, Coordinate(*read(state, i), _share(algorithm, first, i), decay)))
+
+    return inlined(visit_by_block if move.by_block else visit)
+
+
 def _over_coordinates(move: Move, dtype: str) -> Any:
-    coefficients, visit = move.coefficients, inlined(coordinate_of(move))
+    coefficients, visit = move.coefficients, _of_coordinate(move)
     number = np.empty(0, dtype)  # says what the parameters are
 
     def over_coordinates(algorithm_address, laws_address, state_address):
         algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
         c = coefficients(algorithm, state.counts[STEPS_DONE])
-        x, v, g, y, moment = state.x, state.v, state.gradient, state.y, state.moment
-        shares, block, decays = algorithm.shares, algorithm.block, algorithm.decays
         first = first_share(algorithm, state.counts[STEPS_DONE])
-        for i in range(x.size):
-            visit(c, x, v, g, y, moment, shares, first, block, decays, i)
+        for i in range(state.x.size):
+            visit(c, algorithm, state, first, i)
         return 0.0
 
     return over_coordinates
 
 
 def _over_others(move: Move, dtype: str) -> Any:
-    coefficients, visit = move.coefficients, inlined(coordinate_of(move))
+    coefficients, visit = move.coefficients, _of_coordinate(move)
     number = np.empty(0, dtype)
 
     def over_others(algorithm_address, laws_address, state_address):
         algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
         c, matrices = coefficients(algorithm, state.counts[STEPS_DONE]), algorithm.matrices
-        x, v, g, y, moment = state.x, state.v, state.gradient, state.y, state.moment
-        shares, block, decays = algorithm.shares, algorithm.block, algorithm.decays
         first = first_share(algorithm, state.counts[STEPS_DONE])
         i, n = 0, matrices.shape[0]
         for l in range(n + 1):
-            for j in range(i, matrices[l, 0] if l < n else x.size):
-                visit(c, x, v, g, y, moment, shares, first, block, decays, j)
-            i = matrices[l, 0] + matrices[l, 1] * matrices[l, 2] if l < n else x.size
+            for j in range(i, matrices[l, 0] if l < n else state.x.size):
+                visit(c, algorithm, state, first, j)
+            i = matrices[l, 0] + matrices[l, 1] * matrices[l, 2] if l < n else state.x.size
         return 0.0
 
     return over_others
@@ -95,6 +114,27 @@ def _of_matrices(rule: Orthogonalisation, dtype: str) -> Any:
     return of_matrices
 
 
+@functools.cache
+def _over_components(law: Law) -> Any:
+    """Return the compiled loop of a law, the same for parameters of any dtype, as its sums are doubles."""
+    coefficients, rule, number = law.coefficients, inside(law.rule), np.empty(0)
+    forms, sums, write = entries(*FORMS), entries(*SUMS), set_entries(*law.writes)
+
+    def over_components(algorithm_address, state_address, symmetric, first, last):
+        algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
+        c, decay = coefficients(algorithm, state.counts[STEPS_DONE]), algorithm.weight_decay
+        ascends = algorithm.ascent > 0
+        for j in range(first, last):
+            square, pull, moved, cross = forms(state, j)
+            lost = pull if decay != 0 else 0.0
+            if ascends:
+                lost = decay * lost - cross
+            write(state, j, rule(c, Component(square, lost, moved, cross, symmetric != 0, *sums(state, j))))
+        return 0.0
+
+    return looped(over_components)
+
+
 @merged
 def symmetrise(laws, a):
     """Leave the symmetric part of what is a matrix, which alone is in Q."""
@@ -106,61 +146,31 @@ def symmetrise(laws, a):
                 a[start + j] = a[start + k] = 0.5 * (a[start + j] + a[start + k])
 
 
-def _over_components(law: Law, dtype: str) -> Any:
-    coefficients, rule = law.coefficients, law.rule
-    number, by_symmetry = np.empty(0, dtype), any(form.skew for form in law.forms)
-    (in_origin, at_origin), (in_integral, at_integral) = place(law.writes, "origin"), place(law.writes, "integral")
-    (in_balance, at_balance), (in_source, at_source) = place(law.writes, "balance"), place(law.writes, "source")
-    in_charge, at_charge = place(law.writes, "charge")
+@inlined
+def settle(rule, algorithm_address, laws_address, state_address, x):
+    """Enter a step into the sums of all laws at once, or of those with the same kind of G, one after the other.
 
-    def over_components(algorithm_address, laws_address, state_address):
-        algorithm, laws = algorithm_at(algorithm_address, number), laws_at(laws_address, number)
-        state = state_at(state_address, number)
-        c, decay = coefficients(algorithm, state.counts[STEPS_DONE]), algorithm.weight_decay
-        ascends = algorithm.ascent > 0
-        square, pull = slot(state, schedule.SQUARE), slot(state, schedule.PULL)
-        moved, cross = slot(state, schedule.MOVED), slot(state, schedule.CROSS)
-        origin, integral, balance = state.origin, state.integral, state.balance
-        source, charge = state.source, state.charge
-        if ascends and algorithm.law == layout.OF_Q:
-            symmetrise(laws, cross)
-        l, n = 0, laws.kind.size
-        while l < n:  # all laws at once, or those with the same kind of G, one after the other
-            symmetric, after = laws.symmetric[l], l + 1 if by_symmetry else n
-            while after < n and laws.symmetric[after] == symmetric:
-                after += 1
-            for j in range(laws.start[l], laws.start[after]):
-                lost = element(PULL, pull, j) if decay != 0 else 0.0
-                if ascends:
-                    lost = decay * lost - element(CROSS, cross, j)
-                forms = element(SQUARE, square, j), lost, element(MOVED, moved, j), element(CROSS, cross, j)
-                sums = (
-                    element(ORIGIN, origin, j),
-                    element(INTEGRAL, integral, j),
-                    element(BALANCE, balance, j),
-                    element(SOURCE, source, j),
-                    element(CHARGE, charge, j),
-                )
-                new = rule(c, Component(*forms, symmetric != 0, *sums))
-                if in_origin:
-                    set_element(ORIGIN, origin, j, new[at_origin])
-                if in_integral:
-                    set_element(INTEGRAL, integral, j, new[at_integral])
-                if in_balance:
-                    set_element(BALANCE, balance, j, new[at_balance])
-                if in_source:
-                    set_element(SOURCE, source, j, new[at_source])
-                if in_charge:
-                    set_element(CHARGE, charge, j, new[at_charge])
-            l = after
-        return 0.0
+    `rule` is the address of a law's loop, x (P,) the state's.
+    """
+    algorithm, laws, state = algorithm_at(algorithm_address, x), laws_at(laws_address, x), state_at(state_address, x)
+    if algorithm.ascent > 0 and algorithm.law == layout.OF_Q:
+        symmetrise(laws, slot(state, schedule.CROSS))
+    l, n = 0, laws.kind.size
+    while l < n:
+        symmetric, after = laws.symmetric[l], l + 1 if laws.some_skew != 0 else n
+        while after < n and laws.symmetric[after] == symmetric:
+            after += 1
+        components = laws.start[l], laws.start[after]
+        float64_at(rule, (algorithm_address, state_address, symmetric, components[0], components[1]))
+        l = after
 
-    return over_components
+
+def _words(rule: Rule) -> tuple[Any, ...]:
+    return (numba.int64,) * (5 if isinstance(rule, Law) else 3)
 
 
 @functools.cache
 def addresses_of_rules(method: Method, dtype: str) -> Any:
     """Return the addresses of an algorithm's rules in the order of their numbers, compiled or read from disk if need be."""
-    words = (numba.int64, numba.int64, numba.int64)
-    addresses = [address_of_code(loop(rule, dtype), words) for rule in method.all_rules]
+    addresses = [address_of_code(loop(rule, dtype), _words(rule)) for rule in method.all_rules]
     return tuple(addresses) if numba.config.DISABLE_JIT else np.array(addresses, np.int64)
