@@ -264,8 +264,16 @@ def test_functions_made_in_one_place_are_told_apart_by_their_names():
         return times.py_func.__qualname__
 
     assert made(2.0) == made(2.0) != made(3.0)
-    laws = [rules.loop(law, "float64").py_func.__qualname__ for law in (FROM_QUANTITY, FROM_CHARGE)]
-    assert laws[0] != laws[1]
+    turned = FROM_CHARGE._replace(writes=FROM_CHARGE.writes[::-1])  # the same numbers, written to other places
+    names = {rules.loop(law, "float64").py_func.__qualname__ for law in (FROM_QUANTITY, FROM_CHARGE, turned)}
+    assert len(names) == 3
+
+
+@pytest.mark.needs_jit
+def test_laws_are_the_same_code_for_both_dtypes():
+    """Their sums are doubles: to compile them twice would take seconds."""
+    double, single = (rules.loop(FROM_CHARGE, dtype) for dtype in ("float64", "float32"))
+    assert double is single
 
 
 # --- compiling ---

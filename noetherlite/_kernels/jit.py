@@ -55,7 +55,7 @@ def merged(function: Callable[..., Any]) -> Any:
 
 
 def addressed(function: Callable[..., Any]) -> Any:
-    """Compile `function` for compiled code that calls it by its address."""
+    """Compile `function` for compiled code alone, which links it or calls it by its address."""
     return _compile(function, _RELAXED, **_FOR_COMPILED_CODE)
 
 

@@ -10,7 +10,7 @@ import math
 import numba
 import numpy as np
 
-from .jit import compiled, inlined, scalar
+from .jit import addressed, compiled, inlined, scalar
 
 LOG2_E = 1 / math.log(2)
 # ln 2 in two parts, the first with so few digits that n·_LN2_HIGH is exact.
@@ -57,7 +57,7 @@ def exp(z):
     return 0.0 if vanishes else p * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
-@compiled
+@addressed
 def power(z, p):
     """z^p for an integer p ≥ 0 by repeated products: right for negative z, and vectorised."""
     result = z * 0 + 1
@@ -113,7 +113,7 @@ def d_radial(square, x):
     return 0.4 * (square - 1) * x
 
 
-@compiled
+@addressed
 def mix(key, counter):
     """Return 64 pseudo-random bits, a pure function of (key, counter) (the finaliser of SplitMix64)."""
     z = np.uint64(key) + np.uint64(counter) * np.uint64(0x9E3779B97F4A7C15)

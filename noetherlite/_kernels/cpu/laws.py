@@ -10,13 +10,13 @@ import numpy as np
 
 from .. import layout, schedule
 from ..forms import affine_size, block, incoming_size, neuron_size, product, row_product, scaling_size
-from ..jit import compiled, inlined, merged
+from ..jit import addressed, compiled, inlined, merged
 from .intrinsics import LANES, four_products, window
 from .matrices import MOST_PACKED, add_products_of_rows, mirror, products
 from .placed import address_of_code, laws_at
 
 
-@compiled
+@addressed
 def dot(a, b):
     """⟨a, b⟩ in doubles."""
     total = 0.0
@@ -101,7 +101,7 @@ def column_sizes(x, start, n, rows, out):
             out[i] += abs(row[i])
 
 
-@compiled
+@addressed
 def size_of(a):
     """Σ |a_i|, in any order."""
     total = 0.0

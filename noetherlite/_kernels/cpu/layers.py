@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from ..jit import compiled, inlined, merged
+from ..jit import addressed, inlined, merged
 from .intrinsics import LANES, combine_block, correlate_block, window
 
 # Vectors of samples in a block of four rows of outputs: their sums fill half of the 32 registers of AVX-512, or of 16.
 WIDE = 4 if LANES == 8 else 2
 
 
-@compiled
+@addressed
 def copy(a, out):
     """Out = a. Assigning to a slice would be compiled together with the words of its error message, for a second."""
     for i in range(a.size):
         out[i] = a[i]
 
 
-@compiled
+@addressed
 def add(a, out):
     """Out += a."""
     for i in range(a.size):

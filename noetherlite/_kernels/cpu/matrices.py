@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..jit import compiled, inlined
+from ..jit import addressed, compiled, inlined
 from .intrinsics import (
     _INDEX,
     LANES,
@@ -256,7 +256,7 @@ def products(factor, A, a, B, b, q, L, l, left, R, r, right, m, n, half, out):
         j = at + (PANEL if wide else LANES)
 
 
-@compiled
+@addressed
 def mirror(n, out):
     """out[j, i] = out[i, j] for all j < i."""
     for i in range(n):

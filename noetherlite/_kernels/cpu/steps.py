@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import discrete_laws, layout, pointwise, schedule
-from ..jit import addressed, compiled, inlined, merged
+from ..jit import addressed, inlined, merged
 from ..layout import EVALUATIONS, STEPS_DONE
 from .intrinsics import window
 from .layers import copy
@@ -115,7 +115,7 @@ def square(problem, v):
     return total
 
 
-@compiled
+@addressed
 def largest(a):
     """max|a|, of four sequences that do not wait for each other."""
     first = second = third = fourth = 0.0
