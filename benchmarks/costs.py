@@ -1,8 +1,9 @@
-"""What laws cost, what float32 and input reduction save: ratios of noetherlite to itself, timed in turn.
+"""What laws and calls cost, what float32 and input reduction save: ratios of noetherlite to itself, timed in turn.
 
-    python benchmarks/costs.py [--rounds 5] [--tables scalings matrices all reduction]
+    python benchmarks/costs.py [--rounds 5] [--tables scalings matrices all reduction calls]
 
-A figure is the median over the rounds of the time of a whole `integrate` call, divided by its steps.
+A figure is the median over the rounds of the time of a whole `integrate` call, divided by its steps. Calls are of one step each,
+as many in a round as give a steady figure.
 """
 
 from __future__ import annotations
@@ -102,11 +103,30 @@ def reduction(n: int, algorithm: nl.Algorithm, rounds: int) -> None:
     )
 
 
+def calls(rounds: int) -> None:
+    """Calls of one step of the smallest workload, and members of an ensemble that take one step each."""
+    work = next(work for work in SIZES if work.name == "tiny")
+    net, X, y, theta = work.problem()
+    U, algorithm, n = net.potential(X, y), nl.GD(1e-2), 500
+
+    def repeated(laws: str | None) -> Callable[[], object]:
+        def run() -> None:
+            for _ in range(n):
+                nl.integrate(U, algorithm, theta[0], 1, laws=laws)
+
+        return run
+
+    members = partial(nl.ensemble, U, algorithm, np.repeat(theta[:1], n, axis=0), 1, laws=None, n_threads=1)
+    cases = {"laws=None": repeated(None), 'laws="all"': repeated("all"), "a member of an ensemble, laws=None": members}
+    for name, seconds in medians(cases, n, rounds).items():
+        print(f"{name:35} {seconds * 1e6:9.0f}", flush=True)
+
+
 def main() -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    names = ["scalings", "matrices", "all", "reduction"]
+    names = ["scalings", "matrices", "all", "reduction", "calls"]
     parser.add_argument("--tables", nargs="*", choices=names, default=names)
     arguments = parser.parse_args()
     rounds, tables = arguments.rounds, arguments.tables
@@ -134,6 +154,9 @@ def main() -> None:
         for n in (100, 512):
             for algorithm in (nl.GD(1e-2), nl.Leapfrog(1e-4)):
                 reduction(n, algorithm, rounds)
+    if "calls" in tables:
+        print(f"\ncalls of one step at tiny{'':19} µs")
+        calls(rounds)
 
 
 if __name__ == "__main__":
