@@ -20,7 +20,7 @@ import noetherlite as nl
 from noetherlite._base import gpu
 from noetherlite._kernels.cuda import device_layout
 from noetherlite._problem.catalogue import EXAMPLES
-from noetherlite._run import device
+from noetherlite._run import device, drive
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 STEPS = 3
@@ -416,6 +416,7 @@ def test_ctrl_c_stops_at_the_next_record_and_keeps_all(single, monkeypatch):
         if len(calls) == 2:
             signal.raise_signal(signal.SIGINT)
 
+    monkeypatch.setattr(drive, "_CALL_SECONDS", 0.0)  # calls of one step, until Ctrl-C
     monkeypatch.setattr(device.Fleet, "advance", pressed)
     options = {"record_every": 3, "backend": "cuda", "record_params": True}
     if single:
