@@ -132,8 +132,9 @@ def test_the_form_of_a_vector_with_itself_is_that_of_its_copy(law):
     v = net.init(rng=0)
     described = placed.Placed(table([family], v.size, "float64"))
     once, twice = (np.full(family.n_generators, np.nan) for _ in range(2))
-    laws.forms(True)(schedule.PAIR, described.address, v, v, once)
-    laws.forms(True)(schedule.PAIR, described.address, v, v.copy(), twice)
+    of_matrices = laws.address_of_matrices("float64")
+    laws.forms(schedule.PAIR, described.address, of_matrices, v, v, once)
+    laws.forms(schedule.PAIR, described.address, of_matrices, v, v.copy(), twice)
     size = family.norm(v).max() ** 2
     assert np.abs(once - twice).max() <= 16 * EPS * size
     assert np.array_equal(once, once.reshape(family.shape).T.ravel())

@@ -71,8 +71,7 @@ class CpuBackend:
         self.memory = memory
         full = plan.drawn == plan.n_samples
         memory.load(runs.streams[0].order if full else np.arange(plan.n_samples))
-        kind, by_blas = plan.problem.kind, memory.tiles.blas != 0
-        self.code = compiled.addresses(kind, by_blas, runs.method, plan.dtype, has_matrices(plan.laws))
+        self.code = compiled.addresses(plan.problem.kind, runs.method, plan.dtype, has_matrices(plan.laws))
         self.state, self.records = PlacedRuns(runs.state), PlacedRuns(runs.records)
 
     def prepare(self, group: slice) -> None:

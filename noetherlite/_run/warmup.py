@@ -18,7 +18,7 @@ from .._kernels import layout, store
 from .._kernels.cpu import compiled as cpu
 from .._kernels.cpu import loops
 from .._kernels.cpu.analytic import address_of_potential
-from .._kernels.cpu.laws import address_of_forms
+from .._kernels.cpu.laws import addresses_of_forms
 from .._kernels.cpu.rules import addresses_of_rules
 from .._motion.algorithms import ALGORITHMS
 from .._motion.gradient_descent import GD
@@ -108,8 +108,8 @@ def _start(dtype: str) -> subprocess.Popen[str]:
 def _run(dtype: str) -> None:
     net = _network()
     integrate(net.potential([[1.0], [0.0]], [0, 1]), GD(0.1), net.init(rng=0), 1, dtype=dtype, batch_size=1, rng=0)
-    address_of_forms(dtype, with_matrices=True)
-    address_of_potential(layout.NETWORK, dtype, by_blas=True)
+    addresses_of_forms(dtype, with_matrices=True)
+    loops.address_of_product(dtype)
     for kind in (layout.RADIAL, layout.HARMONIC):
         address_of_potential(kind, dtype)
     for name in _ACTIVATIONS:

@@ -12,7 +12,7 @@ from .. import layout, pointwise
 from ..functions import POTENTIALS, Analytic
 from ..jit import compiled, merged
 from .intrinsics import window
-from .network import network, network_by_blas
+from .network import network
 from .placed import address_of_code, problem_at
 
 
@@ -58,18 +58,14 @@ def given(functions: Analytic) -> Any:
     return potential
 
 
-def function_of(kind: int, by_blas: bool = False) -> Any:
-    """Return the function of a kind of potential: addresses of problem and tiles, member, x, gradient ↦ U.
-
-    `by_blas` says whether the tiles of a network are for BLAS.
-    """
-    of_network = network_by_blas if by_blas else network
-    kinds = {layout.NETWORK: of_network, layout.RADIAL: radial, layout.HARMONIC: harmonic}
+def function_of(kind: int) -> Any:
+    """Return the function of a kind of potential: addresses of problem and tiles, member, x, gradient ↦ U."""
+    kinds = {layout.NETWORK: network, layout.RADIAL: radial, layout.HARMONIC: harmonic}
     return kinds[kind] if kind in kinds else given(POTENTIALS[kind - layout.GIVEN])
 
 
 @functools.lru_cache
-def address_of_potential(kind: int, dtype: str, by_blas: bool = False) -> Any:
+def address_of_potential(kind: int, dtype: str) -> Any:
     """Return where the machine code of a kind of potential lies, compiled or read from disk if need be."""
     vector = numba.typeof(np.empty(0, dtype))
-    return address_of_code(function_of(kind, by_blas), (numba.int64, numba.int64, numba.int64, vector, vector))
+    return address_of_code(function_of(kind), (numba.int64, numba.int64, numba.int64, vector, vector))

@@ -18,7 +18,7 @@ from ..schedule import OP, VECTOR, A, B, C
 from . import loops
 from .analytic import address_of_potential, function_of
 from .intrinsics import window
-from .laws import address_of_forms
+from .laws import addresses_of_forms
 from .placed import (
     Placed,
     address_of_code,
@@ -51,8 +51,8 @@ class Run(NamedTuple):
     program: Any
     state: Any
     records: Any
-    potential: Any  # the compiled functions of the potential and of `forms`
-    forms: Any
+    potential: Any  # the compiled function of the potential
+    forms: Any  # those of `forms` and of what it calls for laws of matrices
     rules: Any  # those of the algorithm
     noise: Any  # what NOISE, ATTRIBUTE, STRETCH and the phases of `prepare` call, if the program has them
     attribute: Any
@@ -61,11 +61,11 @@ class Run(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def addresses(kind: int, by_blas: bool, method: Method, dtype: str, with_matrices: bool) -> dict[str, Any]:
+def addresses(kind: int, method: Method, dtype: str, with_matrices: bool) -> dict[str, Any]:
     """Return the addresses of the compiled functions that a run calls by them, for a kind of potential, with or without laws of matrices."""
     return {
-        "potential": address_of_potential(kind, dtype, by_blas),
-        "forms": address_of_forms(dtype, with_matrices),
+        "potential": address_of_potential(kind, dtype),
+        "forms": addresses_of_forms(dtype, with_matrices),
         "rules": addresses_of_rules(method, dtype),
     }
 
@@ -74,10 +74,10 @@ def addresses(kind: int, by_blas: bool, method: Method, dtype: str, with_matrice
 def addresses_of_rare(program: schedule.Kind, dtype: str) -> dict[str, Any]:
     """Return the addresses of what few runs need, 0 where a program does not; inside of `advance` all would compile it."""
     i, vector, rows = numba.int64, numba.typeof(np.empty(0, dtype)), schedule.program(program, schedule.at_once).rows
-    ops, row = rows[:, OP].tolist(), numba.typeof(rows[0])
+    ops, row, forms = rows[:, OP].tolist(), numba.typeof(rows[0]), numba.types.UniTuple(i, 2)
     return {
         "noise": address_of_code(noise.draw, (numba.uint64, i, vector)) if schedule.NOISE in ops else 0,
-        "attribute": address_of_code(attribute, (i, i, i, i, vector)) if schedule.ATTRIBUTE in ops else 0,
+        "attribute": address_of_code(attribute, (forms, i, i, i, vector)) if schedule.ATTRIBUTE in ops else 0,
         "prepare": 0 if _PREPARED.isdisjoint(ops) else address_of_code(prepare, (row, i, i, i, i, i, vector)),
     }
 
@@ -177,7 +177,7 @@ class Evaluation:
         """Return U(x) and write ∇U(x), unless `gradient` is empty."""
         if self.problem.kind == layout.NETWORK:
             load_at(self._problem.address, self._samples, self._tiles.address, self._number)
-        potential = function_of(self.problem.kind, self.memory.blas != 0)
+        potential = function_of(self.problem.kind)
         return float(potential(self._problem.address, self._tiles.address, 0, x, gradient))
 
 

@@ -13,7 +13,7 @@ from ..forms import affine_size, block, incoming_size, neuron_size, product, row
 from ..jit import addressed, compiled, inlined, merged
 from .intrinsics import LANES, four_products, window
 from .matrices import MOST_PACKED, add_products_of_rows, mirror, products
-from .placed import address_of_code, laws_at
+from .placed import address_of_code, laws_at, none_at
 
 
 @addressed
@@ -170,11 +170,6 @@ def matrices(what, kind, at, laws, a, b, out):
 
 
 @inlined
-def no_matrices(what, kind, at, laws, a, b, out):
-    """In the place of `matrices` where no law needs it, as it takes longer to compile than all else."""
-
-
-@inlined
 def generator(kind, at, laws, l, x, out):
     """Out = |g_c| = Σ_i |g_c(x)_i| of every component c of law l, before what cancels within an entry."""
     if kind == layout.SCALING:
@@ -218,33 +213,43 @@ def has_matrices(laws: layout.Laws) -> bool:
     return not {layout.LINEAR_LAYER, layout.ROTATION}.isdisjoint(laws.kind.tolist())
 
 
-@functools.cache
-def forms(with_matrices: bool) -> Any:
-    """Return the compiled function that writes a form of a and b, or for GENERATOR |g_c(a)|, of every law into `out` (K,), and returns 0.
+@addressed
+def form_of_matrices(what, laws_address, l, a, b, out):
+    """Write a form of law l, one of matrices."""
+    laws = laws_at(laws_address, a)
+    matrices(what, laws.kind[l], block(laws, l), laws, a, b, out)
 
-    One function, called by its address, so that it is compiled once.
+
+@compiled
+def forms(what, laws_address, of_matrices, a, b, out):
+    """Write a form of a and b, or for GENERATOR |g_c(a)|, of every law into `out` (K,), and return 0.
+
+    One function, called by its address, so that it is compiled once; a and b are (P,). `of_matrices` is the address of
+    `form_of_matrices`, which takes longer to compile than all else, or 0 where no law needs it.
     """
-    of_matrices = matrices if with_matrices else no_matrices
-
-    @compiled
-    def write(what, laws_address, a, b, out):
-        laws = laws_at(laws_address, a)
-        for l in range(laws.kind.size):
-            kind, at = laws.kind[l], block(laws, l)
-            part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
-            if kind == layout.LINEAR_LAYER or kind == layout.ROTATION:
-                of_matrices(what, kind, at, laws, a, b, part)
-            elif what == schedule.GENERATOR:
-                generator(kind, at, laws, l, a, part)
-            else:
-                form(what, kind, at, laws, l, a, b, part)
-        return 0.0
-
-    return write
+    laws = laws_at(laws_address, a)
+    for l in range(laws.kind.size):
+        kind = laws.kind[l]
+        part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
+        if kind == layout.LINEAR_LAYER or kind == layout.ROTATION:
+            none_at(of_matrices, (what, laws_address, l, a, b, part))
+        elif what == schedule.GENERATOR:
+            generator(kind, block(laws, l), laws, l, a, part)
+        else:
+            form(what, kind, block(laws, l), laws, l, a, b, part)
+    return 0.0
 
 
-@functools.lru_cache
-def address_of_forms(dtype: str, with_matrices: bool) -> int:
-    """Return where the machine code of `forms` for parameters of this dtype lies, compiled or read from disk if need be."""
-    vector, sums = numba.typeof(np.empty(0, dtype)), numba.typeof(np.empty(0))
-    return address_of_code(forms(with_matrices), (numba.int64, numba.int64, vector, vector, sums))
+@functools.cache
+def address_of_matrices(dtype: str) -> Any:
+    """Return the address of `form_of_matrices` for parameters of this dtype, compiled or read from disk if need be."""
+    i, vector, sums = numba.int64, numba.typeof(np.empty(0, dtype)), numba.typeof(np.empty(0))
+    return address_of_code(form_of_matrices, (i, i, i, vector, vector, sums))
+
+
+@functools.cache
+def addresses_of_forms(dtype: str, with_matrices: bool) -> tuple[Any, Any]:
+    """Return the addresses of `forms` for parameters of this dtype and of what it calls for laws of matrices."""
+    i, vector, sums = numba.int64, numba.typeof(np.empty(0, dtype)), numba.typeof(np.empty(0))
+    of_all = address_of_code(forms, (i, i, i, vector, vector, sums))
+    return of_all, address_of_matrices(dtype) if with_matrices else 0

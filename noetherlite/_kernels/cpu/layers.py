@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..jit import addressed, inlined, merged
 from .intrinsics import LANES, combine_block, correlate_block, window
 
 # Vectors of samples in a block of four rows of outputs: their sums fill half of the 32 registers of AVX-512, or of 16.
 WIDE = 4 if LANES == 8 else 2
+
+
+# Products of a layer.
+FORWARD, WEIGHTS, BACKWARD = range(3)
+
+
+@addressed
+def product_by_blas(which, a, b, out, n, m, T):
+    """Out = WA (FORWARD), DAᵀ (WEIGHTS) or WᵀD (BACKWARD), all flat: W (n, m), A (m, T), D (n, T)."""
+    if which == FORWARD:
+        np.dot(a.reshape(n, m), b.reshape(m, T), out.reshape(n, T))
+    elif which == WEIGHTS:
+        np.dot(a.reshape(n, T), b.reshape(m, T).T, out.reshape(n, m))
+    else:
+        np.dot(a.reshape(n, m).T, b.reshape(n, T), out.reshape(m, T))
 
 
 @addressed

@@ -16,25 +16,28 @@ from numpy.typing import NDArray
 
 from .. import layout, pointwise
 from ..functions import ACTIVATIONS, LOSSES, Scalar
-from ..jit import addressed
+from ..jit import addressed, inside, looped
 from .intrinsics import window
+from .layers import product_by_blas
 from .placed import address_of_code
+from .tiles import by_blas
 
 _settings: Any = numba.config
 
 
 def values(f: Scalar, in_place: bool) -> Callable[..., None]:
     """Return the loop of an activation."""
+    f = inside(f)
     if in_place:
 
-        @addressed
+        @looped
         def activate(c, z, a):
             """z ← σ(c, z)."""
             for s in range(z.size):
                 z[s] = f(c, z[s])
     else:
 
-        @addressed
+        @looped
         def activate(c, z, a):
             """a = σ(c, z)."""
             for s in range(z.size):
@@ -45,16 +48,17 @@ def values(f: Scalar, in_place: bool) -> Callable[..., None]:
 
 def slopes(df: Scalar, in_place: bool) -> Callable[..., None]:
     """Return the loop of an activation's derivative; z and a are what `activate` has left."""
+    df = inside(df)
     if in_place:
 
-        @addressed
+        @looped
         def d_activate(c, d, z, a):
             """z ← d σ′, a function of σ, which z holds."""
             for s in range(z.size):
                 z[s] = d[s] * df(c, z[s], z[s])
     else:
 
-        @addressed
+        @looped
         def d_activate(c, d, z, a):
             """z ← d σ′(c, z), with a = σ(c, z)."""
             for s in range(z.size):
@@ -206,12 +210,20 @@ def loss(code: int, dtype: str, of_labels: bool) -> Any:
     return address_of_code(function, (number, vector, labels, vector, vector, *(numba.int64,) * 3))
 
 
+@functools.cache
+def address_of_product(dtype: str) -> Any:
+    """Return the address of the products of layers by BLAS, for numbers of this dtype."""
+    i, vector = numba.int64, numba.typeof(np.empty(0, dtype))
+    return address_of_code(product_by_blas, (i, vector, vector, vector, i, i, i))
+
+
 def addresses(problem: layout.Problem) -> NDArray[Any]:
-    """Return (L, 3): the addresses of what the layers of a network call, and in the last row of its loss."""
+    """Return (L, 3): the addresses of what the layers of a network call, and in the last row of its loss and of products by BLAS."""
     dtype = str(problem.X.dtype)
     rows = [
         activation(int(code), dtype, bool(beta >= 0))
         for code, beta in zip(problem.activation, problem.offsets[:, 2], strict=False)
     ]
-    rows.append((0 if problem.loss == layout.NO_LOSS else loss(problem.loss, dtype, problem.labels.size > 0), 0, 0))
+    of_loss = 0 if problem.loss == layout.NO_LOSS else loss(problem.loss, dtype, problem.labels.size > 0)
+    rows.append((of_loss, address_of_product(dtype) if by_blas(problem) else 0, 0))
     return np.array(rows, object if _settings.DISABLE_JIT else np.int64)

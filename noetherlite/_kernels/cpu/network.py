@@ -9,20 +9,18 @@ Where σ′ is a function of σ alone a_h takes the place of z_h.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .. import layout
 from ..jit import compiled, inlined, merged
 from . import team
 from .intrinsics import window
-from .layers import add, add_sums, combine, copy, correlate, put, take
+from .layers import BACKWARD, FORWARD, WEIGHTS, add, add_sums, combine, copy, correlate, put, take
 from .placed import float64_at, none_at, problem_at, tiles_at
 
 # Columns of a problem's addresses, and of its last row.
 _VALUE, _SLOPE, _BY_BETA = range(3)
-_LOSS = 0
+_LOSS, _BY_BLAS = range(2)
 
 
 @merged
@@ -49,8 +47,8 @@ def forward(problem, x, tiles, tile, member, by_blas):
         if h == 0 and problem.dual >= 0:
             take(x, W, np.int64(-1) if by_blas else bias, n, m, tile * T, T, all_z, z)
         elif by_blas:
-            Z = window(all_z, z, n * T).reshape(n, T)
-            np.dot(window(x, W, n * m).reshape(n, m), window(A, a, m * T).reshape(m, T), Z)
+            factors = window(x, W, n * m), window(A, a, m * T)
+            none_at(problem.compiled[last, _BY_BLAS], (np.int64(FORWARD), *factors, window(all_z, z, n * T), n, m, T))
         else:
             combine(x, W, m, np.int64(1), bias, n, m, A, a, T, all_z, z)
         # Neuron by neuron where BLAS has not added the bias, or each neuron has its own β.
@@ -88,15 +86,17 @@ def tile_loss(problem, tiles, tile, member):
 def backward(problem, x, tiles, tile, member, by_blas, fresh, gradient):
     """Add the tile's ∂U/∂θ to `gradient`, or write it there where `fresh`, from ∂U/∂z_L in z."""
     T, all_z, all_a = tiles.inputs.shape[2], row_of(tiles.z, member), row_of(tiles.a, member)
-    z, memory = all_z.size, row_of(tiles.scratch, member)
-    for h in range(problem.widths.size - 2, -1, -1):
+    z, memory, last = all_z.size, row_of(tiles.scratch, member), problem.widths.size - 2
+    for h in range(last, -1, -1):
         m, n = problem.widths[h], problem.widths[h + 1]
         W, bias = problem.offsets[h, 0], problem.offsets[h, 1]
         z -= n * T
         A, a = (all_z if problem.in_place[h - 1] else all_a, z - m * T) if h > 0 else (inputs_of(tiles), tile * m * T)
         if by_blas:
-            G = window(gradient, W, n * m).reshape(n, m)
-            np.dot(window(all_z, z, n * T).reshape(n, T), window(A, a, m * T).reshape(m, T).T, G)
+            factors = window(all_z, z, n * T), window(A, a, m * T)
+            none_at(
+                problem.compiled[last, _BY_BLAS], (np.int64(WEIGHTS), *factors, window(gradient, W, n * m), n, m, T)
+            )
         else:
             correlate(fresh, all_z, z, A, a, n, m, T, gradient, W)
         if h == 0 and problem.dual >= 0:
@@ -106,7 +106,8 @@ def backward(problem, x, tiles, tile, member, by_blas, fresh, gradient):
         if h > 0:
             D = window(memory, 0, m * T)
             if by_blas:
-                np.dot(window(x, W, n * m).reshape(n, m).T, window(all_z, z, n * T).reshape(n, T), D.reshape(m, T))
+                factors = window(x, W, n * m), window(all_z, z, n * T)
+                none_at(problem.compiled[last, _BY_BLAS], (np.int64(BACKWARD), *factors, D, n, m, T))
             else:
                 combine(x, W, np.int64(1), m, np.int64(-1), m, n, all_z, z, T, D, np.int64(0))
             d_layer(
@@ -139,62 +140,48 @@ def d_layer(problem, x, h, D, Z, A, T, fresh, gradient):
         none_at(problem.compiled[h, _SLOPE], (c, d, z, a))
 
 
-def _network(by_blas: bool) -> Any:
-    """Return the compiled passes by BLAS, or by our own loops: each takes half of the time to compile that both would take."""
+@compiled
+def network(problem_address, tiles_address, member, x, gradient):
+    """Return U(x) on the samples in the tiles; write ∇U(x) into `gradient`, unless that is empty.
 
-    @compiled
-    def network(problem_address, tiles_address, member, x, gradient):
-        """Return U(x) on the samples in the tiles; write ∇U(x) into `gradient`, unless that is empty.
-
-        The problem and its tiles are given by address. Member 0 leads; any other evaluates parts as they are published, until
-        sent home, and has no use for x and gradient. One function does both so that what it calls is compiled once.
-        """
-        problem, tiles = problem_at(problem_address, x), tiles_at(tiles_address, x)
-        if by_blas:  # one tile has all samples
-            tile = np.int64(0)
-            forward(problem, x, tiles, tile, member, by_blas)
-            value = tile_loss(problem, tiles, tile, member)
-            if gradient.size > 0:
-                backward(problem, x, tiles, tile, member, by_blas, True, gradient)
-            return value
-        n, n_tiles, n_parts, shared = gradient.size, tiles.inputs.shape[0], tiles.values.size, tiles.z.shape[0] > 1
-        if shared and member == 0:
-            copy(x, tiles.point)
-            team.publish(tiles.team, n > 0)
-        part = team.next_part(tiles.team, n_parts, member, tiles.z.shape[0]) if shared else 0
-        while 0 <= part < n_parts:
-            at, out = x, gradient
-            if shared:
-                at, P = window(tiles.point, 0, tiles.point.size), tiles.gradients.shape[1]
-                out = window(tiles.gradients, part * P, P if tiles.team[team.WANTED] else 0)
-            elif part > 0:
-                out = window(tiles.gradients, 0, n)
-            share, first = 0.0, part * n_tiles // n_parts
-            for tile in range(first, (part + 1) * n_tiles // n_parts):
-                forward(problem, at, tiles, tile, member, by_blas)
-                share += tile_loss(problem, tiles, tile, member)
-                if out.size > 0:
-                    backward(problem, at, tiles, tile, member, by_blas, tile == first, out)
-            tiles.values[part] = share
-            if shared:
-                team.deliver(tiles.team)
-                part = team.next_part(tiles.team, n_parts, member, tiles.z.shape[0])
-            else:
-                if part > 0:
-                    add(out, gradient)
-                part += 1
-        value = 0.0
-        if member == 0:
-            if shared:
-                team.gather(tiles.team, n_parts)
-                copy(window(tiles.gradients, 0, n), gradient)
-                for part in range(1, n_parts):
-                    add(window(tiles.gradients, part * tiles.gradients.shape[1], n), gradient)
-            for part in range(n_parts):
-                value += tiles.values[part]
-        return value
-
-    return network
-
-
-network, network_by_blas = _network(False), _network(True)
+    The problem and its tiles are given by address. Member 0 leads; any other evaluates parts as they are published, until
+    sent home, and has no use for x and gradient. One function does both so that what it calls is compiled once.
+    """
+    problem, tiles = problem_at(problem_address, x), tiles_at(tiles_address, x)
+    by_blas = tiles.blas != 0
+    n, n_tiles, n_parts, shared = gradient.size, tiles.inputs.shape[0], tiles.values.size, tiles.z.shape[0] > 1
+    if shared and member == 0:
+        copy(x, tiles.point)
+        team.publish(tiles.team, n > 0)
+    part = team.next_part(tiles.team, n_parts, member, tiles.z.shape[0]) if shared else 0
+    while 0 <= part < n_parts:
+        at, out = x, gradient
+        if shared:
+            at, P = window(tiles.point, 0, tiles.point.size), tiles.gradients.shape[1]
+            out = window(tiles.gradients, part * P, P if tiles.team[team.WANTED] else 0)
+        elif part > 0:
+            out = window(tiles.gradients, 0, n)
+        share, first = 0.0, part * n_tiles // n_parts
+        for tile in range(first, (part + 1) * n_tiles // n_parts):
+            forward(problem, at, tiles, tile, member, by_blas)
+            share += tile_loss(problem, tiles, tile, member)
+            if out.size > 0:
+                backward(problem, at, tiles, tile, member, by_blas, tile == first, out)
+        tiles.values[part] = share
+        if shared:
+            team.deliver(tiles.team)
+            part = team.next_part(tiles.team, n_parts, member, tiles.z.shape[0])
+        else:
+            if part > 0:
+                add(out, gradient)
+            part += 1
+    value = 0.0
+    if member == 0:
+        if shared:
+            team.gather(tiles.team, n_parts)
+            copy(window(tiles.gradients, 0, n), gradient)
+            for part in range(1, n_parts):
+                add(window(tiles.gradients, part * tiles.gradients.shape[1], n), gradient)
+        for part in range(n_parts):
+            value += tiles.values[part]
+    return value

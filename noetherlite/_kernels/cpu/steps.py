@@ -200,8 +200,8 @@ def write(problem, algorithm, laws, state, records, loss):
 
 @inlined
 def form(forms, laws, what, a, b, out):
-    """Write a form of every law into `out`; `forms` and `laws` are addresses."""
-    float64_at(forms, (np.int64(what), laws, a, b, out))
+    """Write a form of every law into `out`; `forms` are the two addresses of `addresses_of_forms`, `laws` is one."""
+    float64_at(forms[0], (np.int64(what), laws, forms[1], a, b, out))
 
 
 @inlined

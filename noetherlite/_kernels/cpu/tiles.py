@@ -49,11 +49,15 @@ def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
+def by_blas(problem: layout.Problem) -> bool:
+    """Return whether a network's layers are multiplied by BLAS."""
+    return bool((problem.widths[1:] * problem.widths[:-1] >= BLAS_FROM).any())
+
+
 def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     """Return empty tiles for `n` samples, with memory for a pass by each of `members` threads at the most."""
-    widths, dtype = problem.widths, problem.X.dtype
+    widths, dtype, blas = problem.widths, problem.X.dtype, by_blas(problem)
     sizes = widths[1:] * widths[:-1]
-    blas = int(sizes.size > 0 and int(sizes.max()) >= BLAS_FROM)
     activations = sum(
         ACTIVATIONS[code].flops * width for code, width in zip(problem.activation, widths[1:], strict=False)
     )
@@ -68,7 +72,7 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
         n_params += int(sizes[0])
     return Tiles(
         n=n,
-        blas=blas,
+        blas=int(blas),
         inputs=_aligned((n_tiles, int(widths[0]), T), dtype),
         labels=np.zeros((n_tiles, T if problem.labels.size else 0), np.int64),
         targets=_aligned((n_tiles, problem.targets.shape[1], T), dtype),
