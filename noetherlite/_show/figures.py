@@ -1,4 +1,4 @@
-"""The figures of Głuch & Urbanke (2021), redrawn, and others: each function returns (matplotlib Figure, dict of the numbers in it)."""
+"""The figures of Głuch & Urbanke (2021), redrawn: each function returns (matplotlib Figure, dict of the numbers in it)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Any
 from .._base import checks
 from .._base.files import replacing, write_text
 from .._base.types import Seed
-from .figures_broken import batch_size_figure, discretisation_figure
-from .figures_ntk import width_figure
-from .figures_radial import loss_figure, momentum_figure, orbit_figure
+from .figures_radial import figure5, figure6, orbit_figure
 from .figures_training import training_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from .._theory.ntk_widths import WidthStudy
 
 
 def figure1(
@@ -86,76 +82,6 @@ def figure3() -> tuple[Figure, dict[str, Any]]:
 def figure4() -> tuple[Figure, dict[str, Any]]:
     """GU's Figure 4: Nesterov's flow in the same potential, from the same start at a small positive t; returns as `figure3`."""
     return orbit_figure("NAGF", "Nesterov's accelerated gradient flow (NAGF)")
-
-
-def figure5() -> tuple[Figure, dict[str, Any]]:
-    """GU's Figure 5: the angular momentum M of both; M is constant for ND, t³M for NAGF.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-    numbers : dict
-        M(t) and the relative "drift" of t^α M, which is round-off.
-    """
-    return momentum_figure()
-
-
-def figure6() -> tuple[Figure, dict[str, Any]]:
-    """GU's Figure 6: the losses of GF, ND and NAGF in the same potential, a panel each; returns the figure and its numbers."""
-    return loss_figure()
-
-
-def ntk_widths(study: WidthStudy) -> tuple[Figure, dict[str, Any]]:
-    """Draw the distance of training from that of the linearised network against the width, under GF, ND and NAGF.
-
-    Parameters
-    ----------
-    study : WidthStudy
-        From `ntk.width_study`.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        Four panels against width: movement of the parameters, drift of the tangent kernel, distance of the network's
-        outputs from those of its linearisation, and distances from infinite width; each with fitted exponents.
-    numbers : dict
-        "settings", "widths", the arrays shown ("movement", "drift", "gap", "limit_gap", "distance"), and under
-        "exponents" the pair (exponent, standard error) of every curve.
-    """
-    return width_figure(study)
-
-
-def discretisation() -> tuple[Figure, dict[str, Any]]:
-    """Draw the residual of every law against the learning rate, for every algorithm.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        A panel for each algorithm, run up to the same time at learning rates that fall by factors.
-    numbers : dict
-        Under the algorithm's name "lr", "residual" (largest of each law), and "slope": the fitted exponent of the
-        learning rate, None where all residuals are round-off.
-    """
-    return discretisation_figure()
-
-
-def batch_size(seeds: int = 8) -> tuple[Figure, dict[str, Any]]:
-    """Draw the drift of SGD from the law of gradient flow, and its parts, against the batch size.
-
-    Parameters
-    ----------
-    seeds : int
-        Initial parameters and minibatch streams per batch size, ≥ 2.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        Two panels, without and with momentum and weight decay: the drift at the end and the parts it is the sum of, see
-        `noetherlite.drift`, beside the variance of a minibatch's mean, ∝ (N − B)/(B(N − 1)).
-    numbers : dict
-        "batch_size", and under the algorithm's name "mean" and "error", shape (batch sizes, 5), with their "columns".
-    """
-    return batch_size_figure(checks.integer(seeds, "seeds", minimum=2))
 
 
 FIGURES: dict[int, Callable[..., tuple[Figure, dict[str, Any]]]] = {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._base import checks
 from .._base.axes import COLOURS
 from .._base.types import Float64Array
 from .._motion.base import Algorithm
@@ -48,8 +49,17 @@ _CASES: tuple[tuple[str, Any, float, float, Any], ...] = (
 _LAWS = ("scaling:1", "linear:2", "translation:b", "translation:W", "rotation", "energy")
 
 
-def discretisation_figure() -> tuple[Figure, dict[str, Any]]:
-    """Draw the residuals of every law against the learning rate; see `figures.discretisation`."""
+def discretisation() -> tuple[Figure, dict[str, Any]]:
+    """Draw the residual of every law against the learning rate, for every algorithm.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        A panel for each algorithm, run up to the same time at learning rates that fall by factors.
+    numbers : dict
+        Under the algorithm's name "lr", "residual" (largest of each law), and "slope": the fitted exponent of the
+        learning rate, None where all residuals are round-off.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.0, 6.4), layout="constrained")
@@ -126,10 +136,25 @@ def _draw_curve(ax: Axes, lr: Float64Array, values: Float64Array, law: str) -> f
     return slope
 
 
-def batch_size_figure(seeds: int) -> tuple[Figure, dict[str, Any]]:
-    """Draw the drift of SGD against the batch size; see `figures.batch_size`."""
+def batch_size(seeds: int = 8) -> tuple[Figure, dict[str, Any]]:
+    """Draw the drift of SGD from the law of gradient flow, and its parts, against the batch size.
+
+    Parameters
+    ----------
+    seeds : int
+        Initial parameters and minibatch streams per batch size, ≥ 2.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Two panels, without and with momentum and weight decay: the drift at the end and the parts it is the sum of, see
+        `noetherlite.drift`, beside the variance of a minibatch's mean, ∝ (N − B)/(B(N − 1)).
+    numbers : dict
+        "batch_size", and under the algorithm's name "mean" and "error", shape (batch sizes, 5), with their "columns".
+    """
     from matplotlib.figure import Figure
 
+    seeds = checks.integer(seeds, "seeds", minimum=2)
     n, steps, lr = 64, 400, 0.02
     net = Network([3, 8, 3], "relu")
     U = net.potential(drawn.gaussian_classes(n=n, n_features=3, n_classes=3, rng=0))

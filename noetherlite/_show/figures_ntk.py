@@ -23,8 +23,23 @@ _PANELS = (
 _MARKERS = ("o", "s", "^", "D")
 
 
-def width_figure(study: WidthStudy) -> tuple[Figure, dict[str, Any]]:
-    """Draw a width study; see `figures.ntk_widths`."""
+def ntk_widths(study: WidthStudy) -> tuple[Figure, dict[str, Any]]:
+    """Draw the distance of training from that of the linearised network against the width, under GF, ND and NAGF.
+
+    Parameters
+    ----------
+    study : WidthStudy
+        From `ntk.width_study`.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Four panels against width: movement of the parameters, drift of the tangent kernel, distance of the network's
+        outputs from those of its linearisation, and distances from infinite width; each with fitted exponents.
+    numbers : dict
+        "settings", "widths", the arrays shown ("movement", "drift", "gap", "limit_gap", "distance"), and under
+        "exponents" the pair (exponent, standard error) of every curve.
+    """
     from matplotlib.figure import Figure
 
     checks.instance(study, "study", WidthStudy, "what nl.ntk.width_study returns")

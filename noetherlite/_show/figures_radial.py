@@ -175,8 +175,16 @@ def _draw_sphere_and_plane(ax: Any, normal: Float64Array) -> None:
     ax.plot_surface(*plane, color=COLOURS[4], alpha=0.15, linewidth=0, shade=False, label=r"plane $\perp M$")
 
 
-def momentum_figure() -> tuple[Figure, dict[str, Any]]:
-    """Draw |M| and the conserved t^α |M| of ND and NAGF, and how far M(t) t^α drifts from its start."""
+def figure5() -> tuple[Figure, dict[str, Any]]:
+    """GU's Figure 5: the angular momentum M of both; M is constant for ND, t³M for NAGF.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        |M| and the conserved t^α |M| of both, and how far t^α M drifts from its start.
+    numbers : dict
+        M(t) and the relative "drift" of t^α M, which is round-off.
+    """
     from matplotlib.figure import Figure
 
     trajectories, numbers = runs(("ND", "NAGF"))
@@ -204,8 +212,8 @@ def momentum_figure() -> tuple[Figure, dict[str, Any]]:
     return figure, numbers
 
 
-def loss_figure() -> tuple[Figure, dict[str, Any]]:
-    """Draw the losses of GF, ND and NAGF, a panel each."""
+def figure6() -> tuple[Figure, dict[str, Any]]:
+    """GU's Figure 6: the losses of GF, ND and NAGF in the same potential, a panel each; returns the figure and its numbers."""
     from matplotlib.figure import Figure
 
     trajectories, numbers = runs(("GF", "ND", "NAGF"))
