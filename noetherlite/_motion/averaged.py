@@ -21,7 +21,7 @@ from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move, Orthogonalisation
 from .._kernels.schedule import CHARGE, MOVED, Phases, Row, V, X
-from .base import Algorithm, Force, RecordedStep, Rounded, Terms, no_gradients
+from .base import Algorithm, Ends, Force, RecordedStep, Rounded, Terms, no_gradients
 from .dynamics import GF, Dynamics
 
 # numbers, step k, x, m, the average of the squares, ∇U + λx ↦ the new x, m and average of the squares, in NumPy
@@ -215,7 +215,7 @@ class Averaged(Algorithm, abstract=True):
         force: Force,
         rounded: Rounded,
         blocks: Sequence[Any] = (),
-    ) -> tuple[Float64Array, Float64Array]:
+    ) -> Ends:
         """Return x and v after so many steps from the start of a run on these blocks."""
         numbers, m, moment = self.kernel(t, blocks), -v, np.zeros_like(x)
         update: Any = self.method.update

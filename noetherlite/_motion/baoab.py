@@ -16,7 +16,7 @@ from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X, Y
-from .base import Force, Gradients, Rounded, Terms
+from .base import Ends, Force, Gradients, Rounded, Terms
 from .dynamics import Dynamics
 from .noisy import SPREAD, Noisy
 from .recorded import intervals
@@ -248,9 +248,7 @@ class BAOAB(Noisy):
         """Return 2 where the velocity before the first step is known, else 3."""
         return 2 if known_start else 3
 
-    def walk(
-        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
-    ) -> tuple[Float64Array, Float64Array]:
+    def walk(self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded) -> Ends:
         """Return x and v after so many steps without noise."""
         at_x = force(0, x)
         for j, h in enumerate(self.step_times(steps)):

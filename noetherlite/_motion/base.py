@@ -20,6 +20,7 @@ from .settings import Settings
 
 Force = Callable[[int, Float64Array], Float64Array]  # (number of the evaluation, point y) ↦ ∇U(y) + λy
 Rounded = Callable[[Float64Array], Float64Array]  # x ↦ x rounded to the precision of a recording
+Ends = tuple[Float64Array, Float64Array]  # x and v after some steps
 Gradients = tuple[IntArray, Float64Array, Float64Array]  # record (K,), points y (K, P), ∇U + λy (K, P)
 
 
@@ -288,9 +289,7 @@ class Algorithm(Settings, ABC):
         """
 
     @abstractmethod
-    def walk(
-        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
-    ) -> tuple[Float64Array, Float64Array]:
+    def walk(self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded) -> Ends:
         """Return x and v after a number of steps from time t on, `rounded` after each step."""
 
     @property

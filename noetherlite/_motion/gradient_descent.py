@@ -14,7 +14,7 @@ from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, G, Phases, Row, X
-from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .base import Algorithm, Ends, Force, Gradients, Rounded, Terms
 from .dynamics import GF, Dynamics
 from .heavy_ball import HeavyBall
 from .recorded import intervals
@@ -124,9 +124,7 @@ class GD(Algorithm):
         record = np.flatnonzero(~idle)
         return record, x[record], ((x[:-1] - x[1:]) / h[:, None])[record]
 
-    def walk(
-        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
-    ) -> tuple[Float64Array, Float64Array]:
+    def walk(self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded) -> Ends:
         for j, h in enumerate(self.step_times(steps)):
             x = rounded(x - h * force(j, x))
         return x, v

@@ -17,7 +17,7 @@ from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, MOVED, PAIR, SQUARE, Phases, Row, V, X
 from .averaged import LAW_OF_STEP
-from .base import Algorithm, Force, Gradients, RecordedStep, Rounded, Terms
+from .base import Algorithm, Ends, Force, Gradients, RecordedStep, Rounded, Terms
 from .dynamics import Dynamics
 from .recorded import NO_RATE, intervals
 from .settings import BOOLEAN, FRACTION
@@ -234,9 +234,7 @@ class HeavyBall(Algorithm):
         known = ~(idle[record] | hidden)
         return record[known], x[record[known]], kicked[known]
 
-    def walk(
-        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
-    ) -> tuple[Float64Array, Float64Array]:
+    def walk(self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded) -> Ends:
         for j, h in enumerate(self.step_times(steps)):
             kick = self._first_kick if t == 0 and j == 0 else 1.0
             v = rounded(self.momentum * v - kick * force(j, x))

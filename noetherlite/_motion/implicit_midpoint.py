@@ -17,7 +17,7 @@ from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, G, Phases, Row, V, X, Y
-from .base import Algorithm, Force, Gradients, Rounded, Terms, no_gradients
+from .base import Algorithm, Ends, Force, Gradients, Rounded, Terms, no_gradients
 from .dynamics import GF, ND, Dynamics
 from .recorded import intervals
 from .settings import checked
@@ -302,9 +302,7 @@ class ImplicitMidpoint(Algorithm):
         record = np.flatnonzero(~idle)
         return record, 0.5 * (x[:-1] + x[1:])[record], ((x[:-1] - x[1:]) / h[:, None])[record]
 
-    def walk(
-        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
-    ) -> tuple[Float64Array, Float64Array]:
+    def walk(self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded) -> Ends:
         for j, h in enumerate(self.step_times(steps)):
             y = x
             for i in range(self.iterations):

@@ -14,7 +14,7 @@ from .._kernels.jit import rounded, scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import PAIR, SQUARE, Phases, Row, V, X
-from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .base import Algorithm, Ends, Force, Gradients, Rounded, Terms
 from .recorded import intervals
 
 
@@ -204,9 +204,7 @@ class KickDriftKick(Algorithm, abstract=True):
         known = ~(idle[1:] | idle[:-1])
         return np.arange(1, x.shape[0] - 1)[known], x[1:-1][known], gradient[known]
 
-    def walk(
-        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
-    ) -> tuple[Float64Array, Float64Array]:
+    def walk(self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded) -> Ends:
         dynamics, weights, at_x = self.dynamics, self.weights, force(0, x)
         begins, last = _ends(weights)[:-1], len(weights) - 1
         for j, dt in enumerate(self.step_times(steps)):

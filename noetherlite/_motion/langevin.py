@@ -15,7 +15,7 @@ from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, QUANTITY, SQUARE, G, Phases, Row, X, Y
-from .base import Force, Gradients, Rounded, Terms
+from .base import Ends, Force, Gradients, Rounded, Terms
 from .dynamics import GF
 from .noisy import SPREAD, Noisy
 from .recorded import intervals
@@ -171,9 +171,7 @@ class SGLD(Noisy):
             "ξ_k": "the noise of the step",
         }
 
-    def walk(
-        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
-    ) -> tuple[Float64Array, Float64Array]:
+    def walk(self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded) -> Ends:
         """Return x after so many steps without noise, and v as it was."""
         for j, h in enumerate(self.step_times(steps)):
             x = rounded(x - h * force(j, x))

@@ -17,7 +17,7 @@ from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, Phases, Row, V, X, Y
-from .base import Algorithm, Force, Gradients, Rounded, Terms
+from .base import Algorithm, Ends, Force, Gradients, Rounded, Terms
 from .dynamics import Dynamics
 from .recorded import intervals
 from .settings import checked
@@ -171,9 +171,7 @@ class NAGD(Algorithm):
         known = ~(idle[record] | (idle[record - 1] & (record > 0)))
         return record[known], points[known], ((points - x[record + 1]) / square)[known]
 
-    def walk(
-        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
-    ) -> tuple[Float64Array, Float64Array]:
+    def walk(self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded) -> Ends:
         for j, h in enumerate(self.step_times(steps)):
             if h == 0:
                 continue

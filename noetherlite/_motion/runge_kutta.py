@@ -14,7 +14,7 @@ from .._kernels.jit import scalar
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
 from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, G, Phases, Row, V, X, Y
-from .base import Algorithm, Force, Rounded, Terms, no_gradients
+from .base import Algorithm, Ends, Force, Rounded, Terms, no_gradients
 from .dynamics import GF
 
 # The stages: k_i = F(y_i) with y_i = x − a_i h k_{i−1}, and x' = x − h Σ b_i k_i. Beside x, v holds x − y_i, which has no other
@@ -191,9 +191,7 @@ class RK4(Algorithm):
         meanings = super().letters() | {"y_i": "the point of the gradient number i of the step"}
         return meanings | {"k_i": force, "b_i": "⅙, ⅓, ⅓, ⅙", "Δ": "x_{k+1} − x_k"}
 
-    def walk(
-        self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded
-    ) -> tuple[Float64Array, Float64Array]:
+    def walk(self, x: Float64Array, v: Float64Array, t: float, steps: int, force: Force, rounded: Rounded) -> Ends:
         for j, h in enumerate(self.step_times(steps)):
             y, total = x, np.zeros_like(x)
             for i, (a, b) in enumerate(zip((*NODES, 0.0), WEIGHTS, strict=True)):
