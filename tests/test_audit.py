@@ -107,7 +107,7 @@ def test_a_transformer_without_laws():
     assert kinds == {("null", "h.0.attn.k.bias[0]"), *(("translate", name) for name in shifts)}
 
 
-def test_where_quantities_stand(relu):
+def test_quantities_are_summed_up(relu):
     charges = audit(relu.params, relu.laws).charges
     first = next(c for c in charges if c.law.formula == "0.weight[0] + 0.bias[0] − 2.weight[1]")
     W, b, V = (relu.params[name] for name in ("0.weight", "0.bias", "2.weight"))
@@ -119,7 +119,7 @@ def test_where_quantities_stand(relu):
     assert audit(balanced, [law]).charges[0].most == 1.5
 
 
-def test_shown_to_people(relu):
+def test_an_audit_as_text_page_and_plot(relu):
     result = audit(relu.params, relu.laws, relu.average)
     assert "min |Q|" in str(result)
     assert "holds" in result._repr_html_()
@@ -198,7 +198,7 @@ def files(tmp_path, monkeypatch, relu):
     return tmp_path
 
 
-def test_the_verb(files, capsys, relu):
+def test_the_command(files, capsys, relu):
     words = ["audit", "weights.npz", "--optimizer", "adam.npz", "--next", "next.npz", "--laws", "laws.json"]
     assert main([*words, "--json", "--plot", "it.png"]) == 0
     answer = json.loads(capsys.readouterr().out)

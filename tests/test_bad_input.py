@@ -141,7 +141,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_refused(case):
+def test_wrong_arguments_are_refused(case):
     act, error, parts = CASES[case]
     with pytest.raises(error) as caught:
         act()
@@ -153,7 +153,7 @@ def test_refused(case):
     assert not re.search(r"0x[0-9a-f]{6}", message)  # no addresses
 
 
-def test_what_is_right_is_accepted():
+def test_right_arguments_are_accepted():
     """Negative control for the table: the same calls with good arguments run."""
     for arguments in (
         {},

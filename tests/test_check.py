@@ -132,7 +132,7 @@ def test_gradient_descent_makes_a_quarter_of_the_tolerance():
         assert 0.15 < ratio.max() <= 0.25 + 1e-12
 
 
-def test_rotations_too():
+def test_rotations_of_the_inputs_hold():
     net = nl.Network([3, 2, 1], "polynomial(2)", loss="mse")
     U = net.potential(nl.datasets.icosahedron())
     for algorithm in (nl.GD(0.01), nl.Leapfrog(1e-3)):

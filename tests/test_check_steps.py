@@ -266,7 +266,7 @@ def test_a_report_is_an_ordinary_object():
     assert report.limits
 
 
-def test_three_verdicts():
+def test_one_recording_holds_one_is_broken_one_is_not_decidable():
     run = recorded(U, nl.GD(0.05), 20)
     assert nl.check(U, run.params, run.t, nl.GD(0.05)).verdict == "holds"
     dead = X0.copy()

@@ -190,7 +190,7 @@ def test_results_have_the_permissions_of_any_new_file(config, tmp_path):
     assert {path.stat().st_mode for path in (tmp_path / "out").iterdir()} == {expected}
 
 
-def test_run_answers_machines(config, tmp_path, capsys):
+def test_run_prints_json(config, tmp_path, capsys):
     assert run(config(), tmp_path, "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["status"] == "completed"
@@ -404,7 +404,7 @@ def recording(config, tmp_path):
     return nl.load(tmp_path / "out" / "it.npz"), net, nl.datasets.gaussian_classes(n=30, n_features=4, rng=0)
 
 
-def test_what_run_wrote_holds(recording, config, tmp_path, capsys):
+def test_check_reads_what_run_wrote(recording, config, tmp_path, capsys):
     capsys.readouterr()
     file = str(tmp_path / "out" / "it.npz")
     assert main(["check", file, "--config", config()]) == 0

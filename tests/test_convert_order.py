@@ -184,7 +184,7 @@ test_bad_order = refusals(
 )
 
 
-def test_two_arrays_for_one():
+def test_two_arrays_for_one_parameter():
     state = named(SQUARE, drawn(SQUARE), "123")
     with pytest.raises(ValueError, match=r"1\.weight and 1\.kernel are both W of one layer"):
         convert.from_torch(SQUARE, state | {"1.kernel": state["1.weight"]})

@@ -29,7 +29,7 @@ def residues(rng, *shape):
 # --- exact arithmetic ----------------------------------------------------------------------------------------------------
 
 
-def test_the_field():
+def test_arithmetic_in_the_prime_field():
     rng = np.random.default_rng(0)
     numbers = EDGES + [int(n) for n in residues(rng, 40)]
     for a, b in itertools.product(numbers, numbers):
@@ -330,7 +330,7 @@ def test_scalar_networks_with_momentum(r):
 # --- what it says ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_certificate():
+def test_a_count_has_its_certificate():
     laws = nl.count_laws(network([2, 3, 2]))
     assert (laws.count, laws.lower, laws.upper, laws.certified, laws.closed) == (6, 6, 6, True, True)
     assert laws.n_dimensions - laws.depths[-1] == 6

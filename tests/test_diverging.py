@@ -110,7 +110,7 @@ def test_on_request_it_raises_and_loses_nothing():
 
 
 @pytest.mark.parametrize("algorithm", [nl.GD(0.1, weight_decay=0.1), nl.HeavyBall(0.1, 0.9)])
-def test_the_drift_of_such_a_run(algorithm):
+def test_the_drift_of_a_run_that_diverges_at_once(algorithm):
     net, U = problem("relu")
     drift = nl.drift(U, algorithm, net.init(rng=0) * 1e200, STEPS)
     assert (drift.status, len(drift.t)) == ("diverged", 0)
@@ -128,7 +128,7 @@ def wild():
     return U, net.init(rng=0), nl.integrate(U, nl.GD(30.0), net.init(rng=0), 300)
 
 
-def test_it_is_said(wild):
+def test_a_loss_that_rises_by_orders_is_told(wild):
     U, x0, run = wild
     assert run.status == "completed"
     assert run.loss.max() > run.loss[0] / EPS**0.5

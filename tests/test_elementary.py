@@ -66,7 +66,7 @@ def test_within_two_units_in_the_last_place(name, kind):
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
-def test_the_measure_sees_three_units(kind):
+def test_an_error_of_three_units_is_seen(kind):
     """Negative control."""
     wrong = kind(1 + 3 * np.finfo(kind).eps)
     assert units(lambda z: kind(elementary.tanh(z)) * wrong, mpmath.tanh, [NEAR], kind) > 2
@@ -82,7 +82,7 @@ def test_other_powers(p):
 
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
-def test_what_is_not_finite(kind):
+def test_functions_of_nan_and_infinity(kind):
     for name in FUNCTIONS:
         f, ends = function(name), FUNCTIONS[name][3]
         assert np.isnan(f(kind(np.nan)))
@@ -92,7 +92,7 @@ def test_what_is_not_finite(kind):
 
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
-def test_ends_of_powers(kind):
+def test_powers_of_zero_of_negative_and_of_extreme_numbers(kind):
     tiny, inf = np.finfo(kind).tiny, kind(np.inf)
     assert powers.power(kind(tiny / 8), kind(0.5)) == pytest.approx(math.sqrt(float(tiny) / 8), rel=1e-6)  # subnormal
     assert powers.power(kind(0), kind(0.5)) == 0
@@ -103,7 +103,7 @@ def test_ends_of_powers(kind):
     assert powers.power(kind(1e-30), kind(50)) == 0
 
 
-def test_zeros_have_their_sign():
+def test_negative_zero_stays_negative():
     for name in ("tanh", "erf"):
         for kind in (np.float64, np.float32):
             assert np.signbit(kind(getattr(elementary, name)(kind(-0.0))))

@@ -30,7 +30,7 @@ def run():
 
 @posix
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_link_stays_one_and_its_file_is_replaced(exists, tmp_path):
+def test_a_link_stays_a_link_and_its_file_is_replaced(exists, tmp_path):
     (tmp_path / "far").mkdir()
     real, link, chain = tmp_path / "far" / "real", tmp_path / "link", tmp_path / "chain"
     if exists:

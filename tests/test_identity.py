@@ -212,7 +212,7 @@ def test_what_differs_has_another_digest(pair):
     assert [one, other] == [*map(digest, pair)]
 
 
-def test_what_is_worked_out_on_the_way_is_no_content():
+def test_cached_properties_do_not_change_the_digest():
     class Lazy:
         @functools.cached_property
         def slow(self):
@@ -225,7 +225,7 @@ def test_what_is_worked_out_on_the_way_is_no_content():
     assert (digest(lazy), digest(U)) == before
 
 
-def test_what_holds_itself_and_what_is_deep():
+def test_lists_that_contain_themselves_or_are_deep():
     loop = []
     loop.append(loop)
     assert digest(loop) != digest([[]])

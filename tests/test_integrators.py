@@ -214,7 +214,7 @@ def test_a_law_without_one_of_its_terms_is_broken(monkeypatch):
 
 @pytest.mark.parametrize("dynamics", ["GF", nl.ND], ids=str)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_what_the_solver_leaves_is_said_and_is_in_the_law(backend, dynamics):
+def test_the_residual_of_the_solver_is_told_and_is_in_the_law(backend, dynamics):
     """Few iterations, then too large a step for any number of them."""
     residuals, drift = [], []
     for iterations in (2, 5, 40):
@@ -314,7 +314,7 @@ def test_all_iterations_of_a_step_take_the_same_minibatch(dynamics, accumulated,
 
 
 LEVELS = "laws must have {} too for ProjectedGD"
-test_arguments_are_named = refusals(
+test_wrong_arguments_are_refused = refusals(
     [
         (lambda: nl.Yoshida(0.1, 5), "order must be one of 4, 6; got 5"),
         (lambda: nl.integrate(U, nl.Yoshida(0.1, alpha=1.0), X0, 1, t0=0.1), r"t0 must be > 0\.111 for Yoshida.*got t0=0\.1"),

@@ -52,7 +52,7 @@ def test_gradient_flow_conserves_them(activation, bias):
         ((5, 3, 3, 1), "mse", ["tanh", "gelu"]),
     ],
 )
-def test_whatever_reads_the_layer(widths, loss, activations):
+def test_laws_hold_whatever_layers_come_after(widths, loss, activations):
     U, x = problem(activations, bias=True, loss=loss, widths=widths)
     (law,) = nl.invariants(U)
     law.verify(U)
@@ -104,7 +104,7 @@ def test_none_where_samples_are_not_orthogonal():
     assert np.ptp([law.quantity(x) for x in flow.x], axis=0).max() > 1e-3
 
 
-def test_one_of_ones_own():
+def test_an_invariant_of_two_functions():
     def value_and_gradient(x):
         e = x[0] * np.exp(x[1]) - 2
         return e * e / 2, e * np.exp(x[1]) * np.array([1, x[0]])

@@ -153,7 +153,7 @@ def put(folder, small, *names):
 
 @pytest.mark.parametrize("subfolder", [".", "kmnist"])
 @pytest.mark.parametrize("place", ["root", "environment", "cache"])
-def test_kmnist_looks_where_it_says(small, tmp_path, monkeypatch, place, subfolder):
+def test_kmnist_is_read_from_each_of_its_places(small, tmp_path, monkeypatch, place, subfolder):
     monkeypatch.delenv("NOETHERLITE_DATA", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     folder = tmp_path / ("cache/noetherlite" if place == "cache" else place)

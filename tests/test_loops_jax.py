@@ -307,7 +307,7 @@ WRONG = [
 
 
 @table(RIGHT + WRONG)
-def test_a_loop(loop):
+def test_a_loop_has_the_verdict_of_its_row(loop):
     hold(loop, train(**loop.train))
 
 

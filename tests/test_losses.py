@@ -158,5 +158,5 @@ def test_wrong_targets_are_refused(loss, y, message):
         nl.Network([1, 2], loss=loss).potential([[1.0]], y)
 
 
-def test_the_table_is_by_name():
+def test_each_loss_is_in_the_table_by_its_name():
     assert all(loss.example == name for name, loss in LOSSES.items())

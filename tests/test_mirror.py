@@ -139,7 +139,7 @@ def test_single_weights_keep_differences_of_powers(p):
     assert moved[0] / moved[1] == pytest.approx(2, rel=0.1)
 
 
-def test_two_is_gradient_descent_and_a_large_p_its_sign():
+def test_p_of_two_is_gradient_descent_and_a_large_p_its_sign():
     for algorithm, other, allowed in (
         (nl.SteepestDescent(0.01, 2.0, weight_decay=0.1), nl.GD(0.01, weight_decay=0.1), 64 * 50 * EPS),
         (nl.SteepestDescent(0.001, 1e9), nl.SignGD(0.001), 1e-8),

@@ -129,7 +129,7 @@ def test_orthogonal_matrices_by_singular_values(shape, dtype):
 
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_large_matrices_are_the_references(dtype):
+def test_steps_of_large_matrices_are_the_references(dtype):
     _, V, x0 = problem("tanh", "nll", widths=(30, 40, 26, 3), n=9)
     ends = [nl.integrate(V, nl.Muon(0.01), x0, 5, backend=b, dtype=dtype, laws=None).x for b in ("cpu", "reference")]
     assert np.abs(ends[0] - ends[1]).max() <= 5 * 0.01 * 485 * 64 * np.finfo(dtype).eps

@@ -78,7 +78,7 @@ def peak(function):
         ([8, 64, 64, 3], "tanh", 700, 500),
     ],
 )
-def test_memory(widths, activation, N, other):
+def test_a_kernel_takes_little_memory(widths, activation, N, other):
     rng = np.random.default_rng(8)
     net = nl.Network(widths, activation, loss="mse")
     theta, X1 = net.init(rng), rng.normal(size=(N, 8))

@@ -101,7 +101,7 @@ def test_through_a_pool_of_processes(every):
         assert same(here, made.result())
 
 
-def test_truth_and_text(every):
+def test_all_are_true_and_have_a_text(every):
     for one in every:
         assert bool(one) is True, one
         assert repr(one)

@@ -75,7 +75,7 @@ def errors(name, activation, law="scaling:1"):
 
 @pytest.mark.parametrize("activation", ["swish", "polynomial(2)"])
 @pytest.mark.parametrize("name", CASES)
-def test_order(name, activation):
+def test_endpoints_and_laws_have_the_order(name, activation):
     sizes, endpoint, residual, order = errors(name, activation)
     assert fitted_order(sizes, endpoint) == pytest.approx(order, abs=0.15)
     if name in KEEPS:

@@ -139,7 +139,7 @@ def test_user_symmetries_need_all_parameters():
         nl.integrate(net.potential(X, y), nl.GD(0.1), net.init(rng=0), 3, laws=[scaling], **REDUCED)
 
 
-def test_it_is_chosen_where_it_pays():
+def test_input_reduction_is_chosen_where_it_pays():
     def chosen(widths, n, rank=None, steps=1000, full=True):
         net = nl.Network(widths)
         return reduction.choose(net.potential(*data(n, widths[0], rank)), steps, full, None)

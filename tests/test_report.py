@@ -329,7 +329,7 @@ def test_bad_input(tmp_path):
         nl.report(tmp_path / "bad.npz")
 
 
-def test_the_verb(run, tmp_path, capsys):
+def test_the_command(run, tmp_path, capsys):
     saved = run.save(tmp_path / "run.npz")
     assert main(["report", str(saved)]) == 0
     assert capsys.readouterr().out == f"wrote {tmp_path / 'run.html'}\n"
@@ -373,7 +373,7 @@ def test_in_a_browser(run, sweep, tmp_path):
 
 
 @pytest.mark.docs
-def test_the_control_of_the_browser(run, tmp_path):
+def test_the_browser_sees_scripts_and_requests(run, tmp_path):
     """A page that does what reports must not is seen to do it."""
     path = tmp_path / "bad.html"
     bad = "<script>console.error('seen'); document.title = 'owned'</script><img src='http://example.invalid/x.png'>"

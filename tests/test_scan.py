@@ -202,7 +202,7 @@ def test_exactly_the_catalogue_comes_out(name):
     assert not (whole and scan.limits)
 
 
-def test_a_stream_without_gains_turns():
+def test_without_gains_the_residual_stream_may_be_rotated():
     scan = scanned(decoder(mlp="relu", norm_kind="rms", gains=False, eps=0.0, bias=False), draws=8)
     (turn,) = [law for law in scan.relations if law.kind == "rotate"]
     assert turn.group == "O(6)"
@@ -277,7 +277,7 @@ def test_near_an_initialiser_points_are_drawn_where_laws_show():
     assert not any("1/√inputs" in sentence for sentence in scanned(model, draws=8).limits)
 
 
-def test_views_name_what_shapes_do_not_tell():
+def test_views_tell_how_an_axis_is_divided():
     """Queries, keys and values of different sizes in one axis, as heads: told by a view of each third of it."""
     model = decoder(fused=True, bias=False, heads=2, width=3)
     views = {"c_attn.weight": {"axis": 0, "shape": (3, 2, 3)}}
@@ -298,7 +298,7 @@ def test_trees_of_any_depth():
     assert "params.0.weight[0] + params.0.bias[0] − params.2.weight[1]" in {f for *_, f in formulas(scan)}
 
 
-def test_what_it_returns_shows_itself():
+def test_a_scan_shows_its_laws():
     scan = scanned(decoder(), draws=8)
     text = str(scan)
     assert "queries and keys of layer 0 (2 heads)" in text

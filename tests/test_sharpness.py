@@ -53,7 +53,7 @@ def test_known_hessians():
     np.testing.assert_allclose(nl.sharpness(CASES["radial"], x), [0.4 * (3 * x @ x - 1)], rtol=8 * EPS)
 
 
-def test_scales():
+def test_products_at_any_scale():
     """Nothing is subtracted: the product is right for x and v of any size, and 0 for v = 0."""
     U = nl.potentials.Harmonic(np.diag([1.0, 2.0]))
     for size in (1e-200, 1e-8, 1e8, 1e150):

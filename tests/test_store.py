@@ -137,7 +137,7 @@ def test_a_folder_that_is_removed_meanwhile_is_made_again(load, tmp_path):
     assert len(code(tmp_path)) == 2
 
 
-def test_nothing_is_looked_for_at_the_import(load, tmp_path):
+def test_an_import_makes_no_cache_folder(load, tmp_path):
     load()
     assert not (tmp_path / "cache").exists()
 
@@ -145,7 +145,7 @@ def test_nothing_is_looked_for_at_the_import(load, tmp_path):
 # --- whose code it is -----------------------------------------------------------------------------------------------------
 
 
-def test_every_source_counts(tmp_path):
+def test_a_change_of_any_source_is_another_cache(tmp_path):
     copy = tmp_path / "kernels"
     shutil.copytree(KERNELS, copy, ignore=shutil.ignore_patterns("__pycache__"))
     assert store._digest_of(copy) == store._SOURCES
@@ -168,7 +168,7 @@ def test_every_source_counts(tmp_path):
         (numba.config, "OPT", 1),
     ],
 )
-def test_every_maker_counts(owner, name, value, monkeypatch):
+def test_another_compiler_or_processor_is_another_cache(owner, name, value, monkeypatch):
     target = ("x86_64-unknown-linux-gnu", "znver4", "+avx512f")
     names = {store._name.__wrapped__(target), store._name.__wrapped__((*target[:2], ""))}
     names.add(store._name.__wrapped__((target[0], "haswell", target[2])))

@@ -173,7 +173,7 @@ def test_save_into_a_missing_folder(run, tmp_path):
 # --- the object ------------------------------------------------------------------------------------------------------
 
 
-def test_frozen(run):
+def test_a_trajectory_cannot_be_changed(run):
     with pytest.raises(dataclasses.FrozenInstanceError):
         run.loss = np.zeros(3)
     with pytest.raises(TypeError, match="does not support item assignment"):

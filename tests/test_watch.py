@@ -158,7 +158,7 @@ def test_near_a_minimum_round_off_is_that_of_what_cancels(dtype):
     assert alone > 1 or dtype is np.float32
 
 
-def test_narrow_computation_is_declared(gpt):
+def test_the_precision_of_the_computation_must_be_told(gpt):
     _, laws, params, grads = gpt
     rng = np.random.default_rng(0)
     noisy = {name: (g * (1 + 2.0**-8 * rng.uniform(-1, 1, g.shape))).astype(np.float32) for name, g in grads.items()}
