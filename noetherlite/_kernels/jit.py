@@ -71,8 +71,11 @@ def inside(function: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _little_collecting() -> Iterator[None]:
-    """Context in which Python seldom looks for cyclic garbage, which takes a tenth of the time to compile."""
+def little_collecting() -> Iterator[None]:
+    """Context in which Python seldom looks for cyclic garbage, which takes a tenth of the time to compile.
+
+    It looks at the end, through all that is new: many functions in one context take less time than each in its own.
+    """
     usual = gc.get_threshold()
     gc.set_threshold(max(usual[0], _NEW_OBJECTS) if usual[0] else 0, *usual[1:])
     try:
@@ -130,7 +133,7 @@ def _adopted(dispatcher: Any) -> Any:
     @functools.wraps(compile_now)
     def compile_in_turn(signature: Any) -> Any:
         """Compile for a signature, or find that on disk; what it calls comes in here too, inside of its caller's turn."""
-        with between_functions(global_compiler_lock), _little_collecting():
+        with between_functions(global_compiler_lock), little_collecting():
             return compile_now(signature)
 
     dispatcher.compile = compile_in_turn

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import layout, noise, pointwise, schedule
-from ..jit import addressed, compiled, inlined, merged
+from ..jit import addressed, compiled, inlined, little_collecting, merged
 from ..layout import EVALUATIONS, PHASE, STEPS_DONE
 from ..rules import Method
 from ..schedule import OP, VECTOR, A, B, C
@@ -61,6 +61,7 @@ class Run(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
+@little_collecting()
 def addresses(kind: int, method: Method, dtype: str, with_matrices: bool) -> dict[str, Any]:
     """Return the addresses of the compiled functions that a run calls by them, for a kind of potential, with or without laws of matrices."""
     return {

@@ -225,7 +225,7 @@ def pack(a, rows, bias, m, count, panel):
             panel[m * PANEL + r] = a[bias + r]
 
 
-@compiled
+@inlined
 def products(factor, A, a, B, b, q, L, l, left, R, r, right, m, n, half, out):
     """out[i, j] = factor Σ_k A[k, i] B[k, j] + Σ_k L[i, k] R[j, k] + L[left + i] R[right + j] of flat (q, n) and (n, m) matrices.
 

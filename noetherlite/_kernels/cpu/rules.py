@@ -11,7 +11,7 @@ import numpy as np
 from .. import layout, schedule
 from ..discrete_laws import first_share
 from ..forms import mirrored
-from ..jit import addressed, inlined, inside, looped, merged
+from ..jit import addressed, inlined, inside, looped
 from ..layout import STEPS_DONE
 from ..rules import Component, Coordinate, Law, Method, Move, Orthogonalisation, Projection, Rule
 from .entries import FORMS, SUMS, VECTORS, entries, set_entries
@@ -71,13 +71,13 @@ def _of_coordinate(move: Move) -> Any:
 
 
 def _over_coordinates(move: Move, dtype: str) -> Any:
-    coefficients, visit = move.coefficients, _of_coordinate(move)
+    coefficients, visit, by_block = move.coefficients, _of_coordinate(move), move.by_block
     number = np.empty(0, dtype)  # says what the parameters are
 
     def over_coordinates(algorithm_address, laws_address, state_address):
         algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
         c = coefficients(algorithm, state.counts[STEPS_DONE])
-        first = first_share(algorithm, state.counts[STEPS_DONE])
+        first = first_share(algorithm, state.counts[STEPS_DONE]) if by_block else 0
         for i in range(state.x.size):
             visit(c, algorithm, state, first, i)
         return 0.0
@@ -135,7 +135,7 @@ def _over_components(law: Law) -> Any:
     return looped(over_components)
 
 
-@merged
+@inlined
 def symmetrise(laws, a):
     """Leave the symmetric part of what is a matrix, which alone is in Q."""
     for l in range(laws.kind.size):

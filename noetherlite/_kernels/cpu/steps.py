@@ -31,7 +31,7 @@ def norm_squared(a):
     return total
 
 
-@merged
+@inlined
 def clip(most, gradient):
     """Shrink ∇U to the norm `most` where it is longer."""
     factor = discrete_laws.clipping(norm_squared(gradient), most)
@@ -40,7 +40,7 @@ def clip(most, gradient):
             gradient[i] = factor * gradient[i]
 
 
-@merged
+@inlined
 def ascend(rho, x, gradient, y):
     """Y = x + ρ∇U/|∇U|."""
     combine(1.0, x, discrete_laws.ascending(norm_squared(gradient), rho), gradient, y)
@@ -73,7 +73,7 @@ def decayed(algorithm, gradient, sign, x, out):
         combine(1.0, gradient, sign * algorithm.weight_decay, x, out)
 
 
-@merged
+@inlined
 def undecayed(algorithm, gradient, x, out):
     """Out = ∇U of the last gradient, without λx, and without the shares of the rates."""
     if algorithm.metric:
@@ -83,7 +83,7 @@ def undecayed(algorithm, gradient, x, out):
         decayed(algorithm, gradient, -1.0, x, out)
 
 
-@merged
+@inlined
 def gather(number, of, state):
     """Add ∇U of minibatch `number` to those before; after the last of them the gradient is their mean."""
     if number == 0:
