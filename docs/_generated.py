@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
-import subprocess
-import sys
 import tomllib
+from contextlib import redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
+
+from noetherlite._cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDES = [
@@ -81,6 +84,11 @@ def _command_line() -> str:
 
 
 def _help(*verb: str) -> str:
-    command = [sys.executable, "-m", "noetherlite", *verb, "--help"]
-    environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, encoding="utf-8").stdout
+    said = io.StringIO()
+    with patch.dict(os.environ, COLUMNS="100"), redirect_stdout(said):
+        try:
+            main([*verb, "--help"])
+        except SystemExit as end:
+            if end.code:
+                raise
+    return said.getvalue()

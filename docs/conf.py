@@ -103,6 +103,35 @@ def keep_formulas(app: object, what: str, name: str, obj: object, options: objec
             lines[i] = "".join(p if p.startswith("`") else re.sub(r"(?<!\*)\*(?=\w)|\|", r"\\\g<0>", p) for p in parts)
 
 
+# --- sidebar: on each page all pages, which takes the theme most of the time to make ---------------------------------------
+
+_sidebars: dict[tuple, tuple[str, str]] = {}  # a page and its sidebar, per folder and pages above
+
+
+def _beside(app: object, page: str, context: dict) -> tuple:
+    """Return the folder of a page and the pages above it; () at the top, and where pages below it are unfolded."""
+    above = tuple(parent["link"] for parent in context.get("parents", []))
+    return (page.rpartition("/")[0], above) if above and page not in app.env.toctree_includes else ()
+
+
+def leave_sidebar(app: object, page: str, template: str, context: dict, doctree: object) -> None:
+    """Do not make the sidebar of a page beside one whose sidebar is known."""
+    if _beside(app, page, context) in _sidebars:
+        context.pop("toctree", None)
+
+
+def take_sidebar(app: object, page: str, template: str, context: dict, doctree: object) -> None:
+    """Take the sidebar of a page beside this one, with the mark of the current page at another place."""
+    if key := _beside(app, page, context):
+        other, sidebar = _sidebars.setdefault(key, (page, context["furo_navigation_tree"]))
+        if other != page:
+            link = '"><a class="reference internal" href="{}">'.format
+            current = ' current current-page"><a class="current reference internal" href="#">'
+            uri = app.builder.get_relative_uri
+            sidebar = sidebar.replace(current, link(uri(page, other))).replace(link(uri(other, page)), current)
+            context["furo_navigation_tree"] = sidebar
+
+
 # --- gallery: the examples, run in a copy, with the figures they write ---------------------------------------------------
 
 NEEDS = {
@@ -164,4 +193,6 @@ sphinx_gallery_conf = {
 def setup(app: object) -> None:
     """Connect what is written above."""
     app.connect("build-finished", copy_mathjax)
+    app.connect("html-page-context", leave_sidebar, priority=499)  # 500 is the theme's
+    app.connect("html-page-context", take_sidebar, priority=501)
     app.connect("autodoc-process-docstring", keep_formulas, priority=100)

@@ -1,11 +1,14 @@
 """What every test run shares: a cache of compiled kernels in the project's folder, one thread of BLAS, and no display."""
 
+import functools
+import gc
+import importlib
+import math
 import os
 import signal
 import sys
 import threading
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,40 +54,82 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if item not in slow]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Seldom go through all objects for cyclic garbage, never while tests are collected."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(5_000, 10, 100)
+
+
 # --- where lines are counted: tracing doubles the time of Python's code -----------------------------------------------------
 
-# Of each test so many cases are traced; the others run at full speed, as seldom does one reach a line that none of these has.
-TRACED_CASES = 12
+# What imports take long of: the code of others, none of which imports this library.
+_OTHERS = {
+    "flax",
+    "hypothesis",
+    "jax",
+    "keras",
+    "matplotlib",
+    "numba",
+    "optax",
+    "scipy",
+    "sklearn",
+    "torch",
+    "transformers",
+}
 _cases: Counter[str] = Counter()
 
 
-@contextmanager
-def _untraced(module):
-    """Trace nothing in this thread, `sys`, or in threads that begin, `threading`."""
-    tracer = module.gettrace()
-    module.settrace(None)
-    try:
-        yield
-    finally:
-        module.settrace(tracer)
+def _untraced(function, applies=lambda *_, **__: True):
+    """Return `function` without tracing in it: in this thread, or in threads that begin."""
+
+    @functools.wraps(function)
+    def untraced(*arguments, **more):
+        tracer = sys.gettrace()
+        if tracer is None or not applies(*arguments, **more):
+            return function(*arguments, **more)
+        of_threads = threading.gettrace()
+        sys.settrace(None)
+        threading.settrace(None)
+        try:
+            return function(*arguments, **more)
+        finally:
+            threading.settrace(of_threads)
+            sys.settrace(tracer)
+            _nothing()
+
+    return untraced
+
+
+def _nothing():
+    """Be called: with this the tracer goes on, which knows of calls alone."""
+
+
+def _is_left_out(item, **_):
+    """Whether this case of a test is not traced: those are that are the 1st, 2nd, 4th, 9th, 16th, 25th …
+
+    Seldom does another reach a line that none of these has; often the cases are algorithms, neighbours of a family.
+    """
+    test = item.nodeid.partition("[")[0]
+    _cases[test] += 1
+    return _cases[test] != 2 and math.isqrt(_cases[test]) ** 2 != _cases[test]
 
 
 def pytest_configure(config):
-    """Leave the compiler and the drawing out, whose code is none of this library's."""
-    if sys.gettrace() is not None:
-        from matplotlib.figure import Figure
-        from numba.core import compiler
+    """Leave out what is none of this library's code, the compiler, drawing and imports, and most cases of a test."""
+    if sys.gettrace() is None:
+        return
+    from _pytest import runner
+    from _pytest.assertion import rewrite
+    from matplotlib.figure import Figure
+    from numba.core import compiler
 
-        compiler.compile_extra = _untraced(sys)(compiler.compile_extra)
-        Figure.savefig = _untraced(sys)(Figure.savefig)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    """Leave the later cases of a test out."""
-    test = item.nodeid.partition("[")[0]
-    _cases[test] += 1
-    if sys.gettrace() is None or _cases[test] <= TRACED_CASES:
-        return (yield)
-    with _untraced(sys), _untraced(threading):
-        return (yield)
+    bootstrap = importlib._bootstrap
+    bootstrap._find_and_load = _untraced(bootstrap._find_and_load, lambda name, _: name.partition(".")[0] in _OTHERS)
+    rewrite._rewrite_test = _untraced(rewrite._rewrite_test)
+    compiler.compile_extra = _untraced(compiler.compile_extra)
+    Figure.savefig = _untraced(Figure.savefig)
+    runner.runtestprotocol = _untraced(runner.runtestprotocol, _is_left_out)
