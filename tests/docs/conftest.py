@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from functools import partial
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -55,6 +55,7 @@ def browse(address, tmp_path_factory):
         pytest.skip("there is no chromium here: apt-get install chromium")
     profile = tmp_path_factory.mktemp("chromium")
 
+    @cache
     def document(page, dark=False):
         command = [
             chromium,

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -43,6 +44,13 @@ def pages(built):
     }
 
 
+@cache
+def target(folder, path):
+    """The file that a link from a page in `folder` leads to, None if there is none; the sidebars of a folder have the same."""
+    file = (folder / unquote(path)).resolve()
+    return file if file.is_file() else None
+
+
 def dangling(pages, path, links):
     """The links from `path`, inside the documentation, that lead nowhere."""
     lost = []
@@ -50,8 +58,8 @@ def dangling(pages, path, links):
         parts = urlsplit(link)
         if parts.scheme or parts.netloc:
             continue
-        target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-        if not target.is_file() or (target in pages and unquote(parts.fragment) not in pages[target].anchors):
+        file = target(path.parent, parts.path) if parts.path else path
+        if file is None or (file in pages and unquote(parts.fragment) not in pages[file].anchors):
             lost.append(link)
     return lost
 
