@@ -24,6 +24,7 @@ from .._problem.network import NetworkPotential
 from .._problem.potentials import Harmonic, Potential
 from .._symmetry.affine import Symmetry
 from . import checkpoint_file
+from .exactness import charges
 from .runs import Runs
 from .trajectory import Trajectory
 
@@ -108,6 +109,7 @@ class CheckpointWriter:
             arrays = dict(self.fixed)
             for name in saved(self.runs.algorithms[0]):
                 arrays[f"state/{name}"] = getattr(self._copies, name)
+            arrays["state/charge"] = charges(self.runs, self._copies)
             for name in ROWS:
                 rows = getattr(self.runs.records, name)
                 arrays[f"records/{name}"] = rows[0] if self.single else rows
