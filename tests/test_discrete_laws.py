@@ -6,9 +6,6 @@ from algorithms import five
 from problems import EPS, HOMOGENEOUS, problem
 
 from noetherlite import GD, NAGD, Leapfrog, integrate
-from noetherlite._kernels.jit import scalar
-from noetherlite._kernels.schedule import Y
-from noetherlite._motion import nesterov
 
 pytestmark = pytest.mark.needs_jit
 
@@ -68,29 +65,6 @@ def test_exact_law_at_any_step_size(algorithm, lr):
     assert np.abs(law.discrete_residual).max() < 40 * 100 * EPS * size
     if lr == 0.1:
         assert np.abs(law.residual).max() > 1e-4
-
-
-@pytest.mark.parametrize(("off_x", "off_v"), [(0.0, 0.0), (1e-9, 0.0), (0.0, 1e-9)])
-def test_nesterovs_law_sees_a_step_that_is_not_the_rules(off_x, off_v):
-    """Its balance is of the vectors as a step left them: of x that went too far, or a velocity that turned."""
-
-    @scalar
-    def moved(c, at):
-        v = c.beta * at.v - c.h * at.g + off_v
-        return at.x + c.h * v + off_x, v, c.half * v - c.half_reach * at.v
-
-    move = nesterov.MOVE._replace(rule=moved)
-
-    def step(p):
-        return [*p.move(nesterov.LOOK), *p.evaluate(Y), *p.move(move), *p.settle(nesterov.LAW)]
-
-    class Faulty(NAGD):
-        method = nesterov.METHOD._replace(rules=(nesterov.LOOK, move, nesterov.LAW), step=step)
-
-    _, U, x0 = problem("leaky_relu(0.1)", n=6)
-    law = integrate(U, Faulty(1e-3), x0, 40).laws["scaling:1"]
-    bound = 40 * 100 * EPS * max(1.0, np.abs(law.charge).max())
-    assert (np.abs(law.discrete_residual).max() > 10 * bound) == (off_x + off_v > 0)
 
 
 def scaling_generator(net, layer, neuron, p):

@@ -44,7 +44,7 @@ NOWHERE = -1
 # Forms: B(a, b), the charge B(a, b) + T(b), the quantity ½B(a, b) + T(b), and |g_c(a)|.
 PAIR, CHARGE, QUANTITY, GENERATOR = range(4)
 # Slots, and what most laws have in each: B(d, d) or B(v, v), ⟨g(x), x⟩ (all of them), the charge (at the start of gradient
-# descent the quantity), a form that an algorithm's law has beside them.
+# descent the quantity), B(v, v') of the velocities before and after.
 SLOTS = layout.SLOTS
 SQUARE, PULL, MOVED, CROSS = range(SLOTS)
 # What WRITE reads from each.

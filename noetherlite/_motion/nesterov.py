@@ -31,9 +31,6 @@ class _Step(NamedTuple):
     h: float
     beta: float
     reach: float
-    half: float  # ½h
-    half_reach: float  # ½β_k h
-    over_half: float  # 2/h, 0 where nothing moves
     pull: float
     drag: float
 
@@ -53,7 +50,7 @@ def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
     h = rate(algorithm, step)
     beta = _slowing(algorithm, step)
     pull, drag = h * algorithm.pull, drag_of_step(algorithm, step)
-    return _Step(h, beta, beta * h, 0.5 * h, 0.5 * (beta * h), 2 / h if h > 0 else 0.0, pull, drag)
+    return _Step(h, beta, beta * h, pull, drag)
 
 
 @scalar
@@ -64,22 +61,17 @@ def _ahead(c: _Step, at: Coordinate) -> tuple[float, ...]:
 
 @scalar
 def _moved(c: _Step, at: Coordinate) -> tuple[float, ...]:
-    """Return x + hv', v' = β_k v − hd, and for y half of the way from the y of the gradient, w = ½h(v' − β_k v).
-
-    Half of it, whose products are others than those of x' and v', which thereby round as if it were not there.
-    """
+    """Return x + hv', v' = β_k v − hd, and v for y."""
     v = c.beta * at.v - c.h * at.g
-    return at.x + c.h * v, v, c.half * v - c.half_reach * at.v
+    return at.x + c.h * v, v, at.v
 
 
 @scalar
 def _law(c: _Step, at: Component) -> tuple[float, ...]:
-    """J' = βJ + h(B(v', v') − βB(v, v') + β²B(v, v) − λC(y)), and ∫ μS ds/μ.
-
-    Its two sides differ by ⟨g(y), v' − βv⟩ + hλC(y), with y = x' − 2w: products of x' with w, and of w with itself.
-    """
-    balance = pulled(at.balance, c.pull, at.pull) + c.over_half * (at.moved - 2.0 * at.cross)
-    return balance, integrated(at, c.h, c.drag), at.square
+    """J' = βJ + h(B(v', v') − βB(v, v') + β²B(v, v) − λC(y)), and ∫ μS ds/μ."""
+    balance = pulled(at.balance, c.pull, at.pull)
+    balance = balance + c.h * (c.beta * at.cross - c.beta * c.beta * at.source) - c.beta * at.charge
+    return balance + at.moved - c.h * at.square, at.moved, integrated(at, c.h, c.drag), at.square
 
 
 LOOK = Move(_of_step, _ahead, ("y",))
@@ -87,8 +79,8 @@ MOVE = Move(_of_step, _moved, ("x", "v", "y"))
 LAW = Law(
     _of_step,
     _law,
-    ("balance", "integral", "source"),
-    (Form(MOVED, CHARGE, X, Y), Form(CROSS, PAIR, Y, Y), Form(SQUARE, PAIR, V, V)),
+    ("balance", "charge", "integral", "source"),
+    (Form(MOVED, CHARGE, X, V), Form(SQUARE, PAIR, V, V), Form(CROSS, PAIR, Y, V)),
 )
 
 
@@ -108,8 +100,10 @@ def _plain(run: Run, t: float) -> None:
     old = s.v.copy()
     s.v[:] = beta * old - h * s.gradient
     s.x[:] += h * s.v
-    b = s.v - beta * old
-    s.balance[:] += run.charge(s.x, b) - h * (run.pair(b, b) - run.pull(y))
+    predicted = run.pair(s.v, s.v) - beta * run.pair(old, s.v) + beta**2 * s.source
+    charge = run.charge(s.x, s.v)
+    s.balance[:] += charge - beta * s.charge - h * (predicted - run.pull(y))
+    s.charge[:] = charge
     run.integrate_source(t, h)
 
 

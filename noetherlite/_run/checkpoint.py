@@ -24,7 +24,6 @@ from .._problem.network import NetworkPotential
 from .._problem.potentials import Harmonic, Potential
 from .._symmetry.affine import Symmetry
 from . import checkpoint_file
-from .exactness import charges
 from .runs import Runs
 from .trajectory import Trajectory
 
@@ -109,7 +108,6 @@ class CheckpointWriter:
             arrays = dict(self.fixed)
             for name in saved(self.runs.algorithms[0]):
                 arrays[f"state/{name}"] = getattr(self._copies, name)
-            arrays["state/charge"] = charges(self.runs, self._copies)
             for name in ROWS:
                 rows = getattr(self.runs.records, name)
                 arrays[f"records/{name}"] = rows[0] if self.single else rows

@@ -10,7 +10,6 @@ import numpy as np
 from .._base.products import square
 from .._base.types import Array, Float64Array
 from .._kernels import layout, reference
-from .._kernels.rules import Law
 from .._motion.base import Algorithm
 from .._symmetry.family import Family
 from .trajectory import BLEW_UP
@@ -29,13 +28,15 @@ def objection(runs: Runs, e: int) -> str:
     may have been larger before.
     """
     plan, algorithm, x0 = runs.plan, runs.algorithms[e], runs.x0[e]
-    state = layout.views(runs.state, e)
-    if state.counts[layout.PHASE] != layout.RUNNING or _is_dual(plan):
+    state, records = layout.views(runs.state, e), layout.views(runs.records, e)
+    dual = plan.problem is not None and plan.problem.dual >= 0
+    if state.counts[layout.PHASE] != layout.RUNNING or dual:
         return ""
-    done, oracle = int(state.counts[layout.STEPS_DONE]), _oracle(runs, e, state)
+    kernel, done = runs.kernels[e], int(state.counts[layout.STEPS_DONE])
+    oracle = reference.Run(_no_gradient, runs.method, kernel, plan.laws, runs.streams[e], state, records)
     with np.errstate(over="ignore", invalid="ignore"):
         defects = [("discrete residual", oracle.defect())]
-        if algorithm.law_of == "J":  # which the kernels then keep from step to step, or `charges` enters
+        if algorithm.law_of == "J":  # which the kernels then keep from step to step
             defects.append(("charge", state.charge - oracle.charge(state.x, state.v)))
     eps = float(np.finfo(plan.dtype).eps)
     allowed = max(eps**0.5, _ROUNDINGS * eps * done)
@@ -47,16 +48,6 @@ def objection(runs: Runs, e: int) -> str:
             if error > allowed * max(sizes):
                 return f"at step {done} the {name} of {s.name!r} is off by {error:.2g}, in numbers of {max(sizes):.2g}"
     return ""
-
-
-def charges(runs: Runs, states: layout.State) -> Float64Array:
-    """Return the charges (E, K) that a checkpoint holds for `objection` of states of all runs: J where the law is one of J."""
-    kept = any("charge" in rule.writes for rule in runs.method.rules if isinstance(rule, Law))
-    if kept or runs.algorithms[0].law_of != "J" or _is_dual(runs.plan):
-        return states.charge
-    each = [layout.views(states, e) for e in range(len(runs))]
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.stack([_oracle(runs, e, state).charge(state.x, state.v) for e, state in enumerate(each)])
 
 
 def blown_up(plan: Plan, algorithm: Algorithm, x0: Array, records: layout.Records) -> str:
@@ -85,15 +76,6 @@ def blown_up(plan: Plan, algorithm: Algorithm, x0: Array, records: layout.Record
         if error > size > 0:
             return f"{BLEW_UP}: round-off in the exact law of {s.name!r} rose to {error:.2g}, where it started from {size:.2g}"
     return ""
-
-
-def _is_dual(plan: Plan) -> bool:
-    return plan.problem is not None and plan.problem.dual >= 0
-
-
-def _oracle(runs: Runs, e: int, state: layout.State) -> reference.Run:
-    records = layout.views(runs.records, e)
-    return reference.Run(_no_gradient, runs.method, runs.kernels[e], runs.plan.laws, runs.streams[e], state, records)
 
 
 def _law_sizes(plan: Plan, algorithm: Algorithm, x: Array) -> list[float]:
