@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
+from noetherlite._base import threads
 from noetherlite._kernels.cpu import compiled, tiles
 from noetherlite._kernels.cpu import team as cpu_team
 
@@ -203,3 +204,37 @@ with multiprocessing.get_context("fork").Pool(1) as pool:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def helpers():
+    """Two threads that wait until the test has ended."""
+    done = threading.Event()
+    waiting = [threading.Thread(target=done.wait) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+    yield waiting
+    done.set()
+    for thread in waiting:
+        thread.join()
+
+
+@pytest.mark.skipif(threads._processor is None, reason="threads cannot be given processors here")
+def test_helpers_are_kept_off_the_processor_of_the_thread_that_leads(helpers, monkeypatch):
+    allowed = os.sched_getaffinity(0)
+    monkeypatch.setattr(threads, "_processor", lambda: min(allowed))
+    threads.keep_apart(helpers)
+    expected = allowed - {min(allowed)} or allowed
+    assert [os.sched_getaffinity(helper.native_id) for helper in helpers] == [expected, expected]
+    assert os.sched_getaffinity(0) == allowed
+
+
+def test_threads_are_left_alone_where_they_cannot_be_given_processors(helpers, monkeypatch):
+    def refuse(thread, processors):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse, raising=False)
+    threads.keep_apart(helpers)
+    monkeypatch.setattr(threads, "_processor", None)
+    monkeypatch.delattr(os, "sched_setaffinity")
+    threads.keep_apart(helpers)

@@ -1,8 +1,12 @@
-"""The number of threads of a run."""
+"""The number of threads of a run, and the processors that they begin on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -32,3 +36,25 @@ def single_threaded() -> Iterator[None]:
         yield
     finally:
         _DEFAULT.reset(token)
+
+
+def _processor_of_caller() -> Any:
+    """Return the function that tells the processor of the calling thread; None where threads cannot be given processors."""
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+
+
+_processor = _processor_of_caller()
+
+
+def keep_apart(helpers: Sequence[threading.Thread]) -> None:
+    """Keep threads that have begun off the processor of the calling one, for as long as they live, where Linux can do so.
+
+    After a pause it often starts a thread on the processor of the thread that made it, and moves one of them after some 4 ms.
+    """
+    if _processor is None:
+        return
+    others = os.sched_getaffinity(0) - {_processor()}
+    for helper in helpers:
+        if others and helper.native_id:
+            with contextlib.suppress(OSError):  # as a sandbox may forbid it: to share a processor is slow, not wrong
+                os.sched_setaffinity(helper.native_id, others)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .._base.threads import keep_apart
 from .._base.types import Array
 from .._kernels import layout, reference, schedule
 from .._kernels.cpu import compiled, stretch, team
@@ -114,6 +115,7 @@ class CpuBackend:
             for thread in others:
                 thread.start()
                 started.append(thread)
+            keep_apart(started)
             compiled.advance(self.run, x, n_steps)
         finally:
             door[team.OPEN] = team.HOME
