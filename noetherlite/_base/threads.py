@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -56,5 +55,5 @@ def keep_apart(helpers: Sequence[threading.Thread]) -> None:
     others = os.sched_getaffinity(0) - {_processor()}
     for helper in helpers:
         if others and helper.native_id:
-            with contextlib.suppress(OSError):  # as a sandbox may forbid it: to share a processor is slow, not wrong
+            with suppress(OSError):  # as a sandbox may forbid it: to share a processor is slow, not wrong
                 os.sched_setaffinity(helper.native_id, others)

@@ -35,9 +35,8 @@ def _is_known(module: str | None) -> bool:
 
 def _described(value: Any, seen: list[Any]) -> str:
     options = _options(value)
-    value = getattr(
-        value, "py_func", getattr(value, "_defn", value)
-    )  # the function of a compiled one, or of an intrinsic
+    # the function of a compiled one, or of an intrinsic
+    value = getattr(value, "py_func", getattr(value, "_defn", value))
     if isinstance(value, types.FunctionType):
         if _is_known(value.__module__) and value.__closure__ is None and "<" not in value.__qualname__:
             return f"{value.__module__}:{value.__qualname__}"

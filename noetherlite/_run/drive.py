@@ -77,10 +77,10 @@ def _advance_group(runs: Runs, group: slice, backend: Backend, supervisor: Super
         if runs.diverged(group):
             return ""
         stopped = supervisor.look(group, taken, backend)
-        if stopped or runs.steps_done(group) == runs.records.last:
+        taken = due()
+        if stopped or taken == 0:
             return stopped
         supervisor.defer_interrupts()  # after the first call, as many runs have no more of them
-        taken = due()
 
 
 class Pace:

@@ -10,29 +10,17 @@ import numpy as np
 from .._base.by_name import ByName
 
 
-class Once:
-    """A function without arguments that is called once; the value is kept."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self._function: Callable[[], Any] | None = function
-
-    def __call__(self) -> Any:
-        """Return the value."""
-        if self._function is not None:
-            self._value, self._function = self._function(), None
-        return self._value
-
-
 class Unread:
-    """An attribute's value that is computed when it is first asked for."""
+    """A value that is computed when it is first asked for, and then kept."""
 
-    def __init__(self, read: Callable[[], Any]) -> None:
-        self.read = read
+    def __init__(self, compute: Callable[[], Any]) -> None:
+        self._compute: Callable[[], Any] | None = compute
 
-
-def unread(read: Callable[[], Any]) -> Any:
-    """Return a value for an attribute that is computed when it is first asked for."""
-    return Unread(read)
+    def read(self) -> Any:
+        """Return the value."""
+        if self._compute is not None:
+            self._value, self._compute = self._compute(), None
+        return self._value
 
 
 def part(value: Any, of: Callable[[Any], Any]) -> Any:
@@ -41,7 +29,7 @@ def part(value: Any, of: Callable[[Any], Any]) -> Any:
 
 
 class OnDemand:
-    """Base class of an object whose attributes may be `unread`; copies and pickles of it have them read.
+    """Base class of an object whose attributes may be `Unread`; copies and pickles of it have them read.
 
     Mappings are shown as a `ByName`, with the noun for what is in them.
     """
@@ -61,7 +49,7 @@ class OnDemand:
 
     def later(self, name: str) -> Any:
         """Return an attribute, unread if it is."""
-        return unread(lambda: getattr(self, name)) if name in vars(self)["_unread"] else getattr(self, name)
+        return Unread(lambda: getattr(self, name)) if name in vars(self)["_unread"] else getattr(self, name)
 
     def _as_shown(self, name: str, value: Any) -> Any:
         return ByName(value, self._nouns[name]) if name in self._nouns else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from .._kernels.pointwise import is_recorded
 from .._motion.base import Algorithm
 from .._symmetry.records import LawRecord, read, rounding
 from .exactness import blown_up
-from .on_demand import Once, unread
+from .on_demand import Unread
 from .plan import Plan, specify
 from .runs import Runs
 from .trajectory import BLEW_UP, Member, Trajectory, of_run
@@ -81,15 +81,20 @@ def trajectory(runs: Runs, stopped: Mapping[int, str], single: bool) -> Trajecto
     if not all(begun):
         x[np.logical_not(begun)] = v[np.logical_not(begun)] = np.nan
     # What is put off keeps what it is computed from: of a large run that is the laws alone, without x and all vectors beside it.
-    later = unread if state.x.nbytes <= _SMALL else _now
-    members = Once(lambda: tuple(member(runs, e, cause) for e, cause in enumerate(causes)))
-    times = Once(functools.partial(_times, runs.algorithms, runs.t0, records))
+    small = state.x.nbytes <= _SMALL
+
+    def later(value: Unread) -> Any:
+        return value if small else value.read()
+
+    members = Unread(lambda: tuple(member(runs, e, cause) for e, cause in enumerate(causes)))
+    times = Unread(functools.partial(_times, runs.algorithms, runs.t0, records))
+    specification = later(Unread(lambda: _specification(runs, single)))
     values: dict[str, Any] = {
         "t": later(times),
-        "step": later(lambda: _steps(records)),
+        "step": later(Unread(lambda: _steps(records))),
         "loss": records.loss,
         "energy": records.loss + records.excess,
-        "laws": unread(functools.partial(_laws, plan, runs.algorithms, times, records, runs.constants(), state.sizes)),
+        "laws": Unread(functools.partial(_laws, plan, runs.algorithms, times, records, runs.constants(), state.sizes)),
         "x": x,
         "v": v,
         "params": params,
@@ -98,18 +103,14 @@ def trajectory(runs: Runs, stopped: Mapping[int, str], single: bool) -> Trajecto
         "solver_residual": _left_by_solver(runs) if runs.algorithms[0].is_implicit else None,
     }
     if single:
-        return of_run(values, 0, later(lambda: _specification(runs, single)))
+        return of_run(values, 0, specification)
     return Trajectory(
-        status=later(lambda: _status(members())),
-        message=later(lambda: _message(members())),
-        n_gradients=later(lambda: sum(m.n_gradients for m in members())),
-        specification=later(lambda: _specification(runs, single)),
+        status=later(Unread(lambda: _status(members.read()))),
+        message=later(Unread(lambda: _message(members.read()))),
+        n_gradients=later(Unread(lambda: sum(m.n_gradients for m in members.read()))),
+        specification=specification,
         **values,
     )
-
-
-def _now(read: Callable[[], Any]) -> Any:
-    return read()
 
 
 def _steps(records: layout.Records) -> IntArray:
@@ -127,14 +128,14 @@ def _times(algorithms: Sequence[Algorithm], t0: float, records: layout.Records) 
 def _laws(
     plan: Plan,
     algorithms: Sequence[Algorithm],
-    times: Callable[[], Float64Array],
+    times: Unread,
     records: layout.Records,
     constants: Float64Array | None,
     sizes: Float64Array,
 ) -> dict[str, LawRecord]:
     if constants is not None:
         records = records._replace(quantity=records.quantity + constants)
-    return read(plan.watched, algorithms, times(), records, sizes, rounding(records.step, plan.drawn, plan.dtype))
+    return read(plan.watched, algorithms, times.read(), records, sizes, rounding(records.step, plan.drawn, plan.dtype))
 
 
 def _status(members: Sequence[Member]) -> str:

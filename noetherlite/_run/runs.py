@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -17,8 +16,6 @@ from .._problem.blocks import blocks_of
 from .._symmetry.records import refuse_mixed
 from .observe import Observables
 from .plan import Plan
-
-_NOTHING = contextlib.nullcontext()
 
 
 def _numbers(algorithm: Algorithm, t0: float, blocks: tuple[Any, ...]) -> layout.Algorithm:
@@ -76,8 +73,7 @@ class Runs:
             if plan.reduction.by_samples:
                 laws = laws._replace(Z0=start.C.astype(plan.dtype))
         if state.counts[e, PHASE] == layout.NEW:
-            narrowed = plan.dtype != "float64"  # the start can be infinite then; the run diverges at once
-            with np.errstate(over="ignore") if narrowed else _NOTHING:
+            with np.errstate(over="ignore"):  # in float32 the start can be infinite; the run then diverges at once
                 state.x[e], state.v[e] = x, v
         return laws
 

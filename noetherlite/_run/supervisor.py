@@ -88,7 +88,7 @@ class Supervisor:
         """Process a group of runs after `taken` steps, 0 at first; return the cause if it must stop, else ''."""
         runs, writer = self.runs, self.writer
         at_record, several = runs.at_record(group), group.stop - group.start > 1
-        looks = at_record and (self.callback is not None or bool(runs.observed))
+        looks = at_record and self._has_observers
         if (self._bar is not None and not several) or looks:
             backend.collect()
         if looks:
@@ -108,11 +108,16 @@ class Supervisor:
     @property
     def sees_starts(self) -> bool:
         """Whether `look` must be called before the first step."""
-        return self._bar is not None or self.callback is not None or bool(self.runs.observed)
+        return self._bar is not None or self._has_observers
+
+    @property
+    def _has_observers(self) -> bool:
+        """Whether functions of the user's are called at every record."""
+        return self.callback is not None or bool(self.runs.observed)
 
     def pauses(self) -> tuple[int, ...]:
         """Return step intervals: `look` must be called at every multiple of each."""
-        at_records = self.callback is not None or bool(self.runs.observed) or self._interrupt.requested
+        at_records = self._has_observers or self._interrupt.requested
         grid = () if self.writer is None else self.writer.grid
         return (*grid, self.runs.records.every) if at_records else grid
 

@@ -159,9 +159,9 @@ def watched(
     """
     if laws is None:
         return []
-    if isinstance(laws, str) and laws == "all":
-        return [s for s in _families(U, rng=0) if s.batchwise or not minibatches]
     if isinstance(laws, str):
+        if laws == "all":
+            return [s for s in _families(U, rng=0) if s.batchwise or not minibatches]
         checks.one_of(laws, "laws", ["all", *(s.name for s in _candidates(U))])
     out = []
     for item in listed(laws):
