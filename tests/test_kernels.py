@@ -8,7 +8,7 @@ import sys
 import numba
 import numpy as np
 import pytest
-from numba.core import event
+from numba.core import event, ir
 from problems import EPS, data
 
 import noetherlite as nl
@@ -303,3 +303,42 @@ def test_garbage_is_seldom_collected_while_a_function_is_compiled():
             assert gc.get_threshold() == (first, *usual[1:])
     gc.set_threshold(*usual)
     assert [first for first, *_ in during] == [jit._NEW_OBJECTS, 10 * jit._NEW_OBJECTS, 0]
+
+
+@pytest.mark.needs_jit
+def test_copies_of_code_share_their_scope_only_while_a_kernel_is_compiled():
+    @jit.inlined
+    def triangle(n):
+        total, i = 0, 0
+        while i < n:
+            i += 1
+            total += i
+        return total
+
+    @jit.inlined
+    def two(n):
+        total = triangle(n)
+        return 1000 * total + triangle(n + 1)
+
+    @jit.compiled
+    def caller(total, i):
+        """The variables of all three have the same names."""
+        n = two(total)
+        return 10 * n + i + total + two(i)
+
+    class Listener(event.Listener):
+        def on_start(self, event):
+            during.append([hasattr(kind, "__deepcopy__") for kind in (ir.Scope, ir.Loc)])
+
+        def on_end(self, event):
+            pass
+
+    during = []
+    caller._cache.disable()  # else the second run of this test would find it on disk
+    with event.install_listener("numba:compile", Listener()):
+        assert caller(3, 4) == 10 * 6010 + 4 + 3 + 10015
+        numba.njit(lambda x: x)(1)
+    assert during == [[True, True], [False, False]]
+    passes = caller.overloads[caller.signatures[0]].metadata["pipeline_times"]["nopython"]
+    assert not any("nopython_rewrites" in name for name in passes)
+    assert any("native_lowering" in name for name in passes)

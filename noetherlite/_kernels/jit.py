@@ -15,6 +15,7 @@ from numba.core.registry import CPUDispatcher
 
 from .._base.interrupt import between_functions
 from . import fingerprint
+from .pipeline import Pipeline, shared_scopes
 from .store import Cache
 
 # The part of fastmath that keeps NaN and infinity visible: sums may be reordered (and so vectorised), a product and
@@ -26,7 +27,7 @@ _FOR_COMPILED_CODE = {"no_cpython_wrapper": True}
 _INTO_CALLERS = {**_FOR_COMPILED_CODE, "forceinline": True}
 # New objects after which Python looks for cyclic garbage while numba compiles, which makes many objects and little of that.
 _NEW_OBJECTS = 100_000
-_njit: Any = numba.njit  # whose types do not know of all options
+_njit: Any = functools.partial(numba.njit, pipeline_class=Pipeline)
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -133,7 +134,7 @@ def _adopted(dispatcher: Any) -> Any:
     @functools.wraps(compile_now)
     def compile_in_turn(signature: Any) -> Any:
         """Compile for a signature, or find that on disk; what it calls comes in here too, inside of its caller's turn."""
-        with between_functions(global_compiler_lock), little_collecting():
+        with between_functions(global_compiler_lock), little_collecting(), shared_scopes():
             return compile_now(signature)
 
     dispatcher.compile = compile_in_turn
