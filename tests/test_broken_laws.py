@@ -183,7 +183,7 @@ def test_parts_add_up_to_the_whole(algorithm, batch_size, backend):
 def test_parts_add_up_whatever_the_velocity_at_the_start(beta, decay, batch_size, backend):
     """Of scalings, linear layers and translations; J of a linear layer is then no symmetric matrix, and Q̇ its symmetric part."""
     U, x0 = layers()
-    steps, v0 = 50, np.random.default_rng(1).standard_normal(U.n_params)
+    steps, v0 = 12, np.random.default_rng(1).standard_normal(U.n_params)
     algorithm = nl.HeavyBall(0.02, beta, weight_decay=decay)
     options = {"batch_size": batch_size, "rng": 0, "velocity": v0, "backend": backend}
     run = nl.drift(U, algorithm, x0, steps, **options)

@@ -1,5 +1,6 @@
 """An ensemble is its runs, bit for bit, for any number of threads."""
 
+import functools
 import re
 
 import numpy as np
@@ -18,6 +19,15 @@ def problem(activation="swish"):
     return net, U, np.stack([net.init(rng=e) for e in range(E)])
 
 
+@functools.cache
+def single_runs(algorithm, batch_size):
+    """The runs of five members, each alone."""
+    _, U, X0 = problem()
+    options = {"record_every": 5, "record_params": True, "batch_size": batch_size}
+    seeds = np.random.SeedSequence(9).spawn(E)
+    return [nl.integrate(U, algorithm, x, STEPS, rng=seed, **options) for x, seed in zip(X0, seeds, strict=True)]
+
+
 @pytest.mark.parametrize("n_threads", [1, 2, 7])
 @pytest.mark.parametrize("batch_size", [None, 16])
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: type(a).__name__)
@@ -28,8 +38,8 @@ def test_every_member_is_the_single_run(algorithm, batch_size, n_threads):
     assert len(runs) == E
     assert runs.loss.shape == (E, 6)
     assert runs.x.shape == X0.shape
-    for e, seed in enumerate(np.random.SeedSequence(9).spawn(E)):
-        assert_same(runs[e], nl.integrate(U, algorithm, X0[e], STEPS, rng=seed, **options))
+    for e, alone in enumerate(single_runs(algorithm, batch_size)):
+        assert_same(runs[e], alone)
     assert_same(runs[-1], runs[E - 1])
     assert runs.n_gradients == sum(runs[e].n_gradients for e in range(E))
 
