@@ -162,8 +162,14 @@ def _array(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Any:
         if version > (2, 0):
             raise ValueError(f"{part.filename} has version {version} of the format; expected up to 2.0")
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-        if not dtype.hasobject and math.prod(shape) * dtype.itemsize != part.file_size - file.tell():
+        shape, by_columns, dtype = read(file)
+        if dtype.hasobject:
+            raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
+        size = math.prod(shape) * dtype.itemsize
+        if size != part.file_size - file.tell():
             raise ValueError(f"{part.filename} announces shape {shape} of {dtype}, and has {part.file_size} bytes")
-    with archive.open(part) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        content = bytearray(size)
+        if file.readinto(content) != size:  # type: ignore[attr-defined]
+            raise ValueError(f"{part.filename} ends early")
+    # `np.load` would read the header once more, which of small arrays takes most of the time
+    return np.ndarray(shape, dtype, content, order="F" if by_columns else "C")
