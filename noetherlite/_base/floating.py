@@ -32,6 +32,12 @@ def unit(x: Array) -> float:
     return math.ldexp(1.0, math.frexp(top)[1] - 1) if 0 < top < math.inf else 1.0
 
 
+def units(x: Array) -> Float64Array:
+    """Return `unit` of every row of x (K, P), shape (K, 1)."""
+    top = np.maximum(x.max(axis=1, initial=0.0), -x.min(axis=1, initial=0.0))
+    return np.where((top > 0) & (top < np.inf), np.ldexp(1.0, np.frexp(top)[1] - 1), 1.0)[:, None]
+
+
 def rms(x: Array, axis: int | None = None) -> Array:
     """Return the root mean square in double precision, scaled so that squares neither overflow nor underflow."""
     scale = unit(x)

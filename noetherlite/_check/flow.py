@@ -15,7 +15,7 @@ from .._base.types import BoolArray, Float64Array
 from .._problem.blocks import Block
 from .._symmetry.family import Family
 from .flow_path import Path, Piece
-from .rows import ROUND_OFF, CheckRow, MotionRow, MotionSums, Tally, blocks_of, norms, row_products
+from .rows import ROUND_OFF, CheckRow, MotionRow, MotionSums, Tally, blocks_of, row_products
 
 # Records over which the gradient may be displaced: Nesterov's is taken one step ahead, differences are centred half a step off.
 _RECORDS = 2
@@ -135,7 +135,7 @@ class _FirstOrder(_Law):
     def add(self, piece: Piece) -> None:
         """Add a piece of the recording."""
         s, gamma = self.s, self.path.dynamics.gamma
-        step, length = np.diff(piece.x, axis=0), norms(s, piece.x)
+        step, length = np.diff(piece.x, axis=0), s.norms(piece.x)
         self.residual[piece.rows] = self.cumulative(s.charge(0.5 * (piece.x[1:] + piece.x[:-1]), step))
         self.shift += np.maximum(np.abs(s.source(step)), self.misplaced(piece) / gamma).sum(axis=0)
         size = row_products(np.linalg.norm(piece.x, axis=1), length)[piece.new]
@@ -158,7 +158,7 @@ class _SecondOrder(_Law):
     def add(self, piece: Piece) -> None:
         """Add a piece of the recording."""
         s, mu, mass = self.s, self.mu[piece.rows], self.path.dynamics.mass
-        length = norms(s, piece.x)
+        length = s.norms(piece.x)
         charge, source = row_products(mu, s.charge(piece.x, piece.v)), row_products(mu, s.source(piece.v))
         self.first = charge[0].copy() if self.first is None else self.first
         self.residual[piece.rows] = charge - self.first - self.cumulative(_intervals(source, piece.t))

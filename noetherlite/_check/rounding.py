@@ -25,6 +25,7 @@ class Rounding:
         self, U: Potential, eps: float, clip: Callable[[Float64Array], Float64Array] = lambda gradient: gradient
     ) -> None:
         self.U, self.eps, self.clip = U, eps, clip
+        self._relabelled: tuple[Potential, Potential] | None = None  # a potential, and the same with other labels
 
     def of(self, batch: IntArray | None) -> Potential:
         """Return the potential on these samples; None means all."""
@@ -63,6 +64,8 @@ class Rounding:
         """Return the effect of errors of ε in softmax(f) − y on the gradient, estimated by the gradient for other labels."""
         if not isinstance(V, NetworkPotential) or not V.network.loss_function.saturates:
             return 0.0
-        others = V.network.loss_function.others(V.y, V.network.widths[-1])
-        other = self.clip(V.part(slice(None), others).gradient(x))
+        if self._relabelled is None or self._relabelled[0] is not V:
+            others = V.network.loss_function.others(V.y, V.network.widths[-1])
+            self._relabelled = V, V.part(slice(None), others)
+        other = self.clip(self._relabelled[1].gradient(x))
         return ROUND_OFF * self.eps * float(np.linalg.norm(other - expected))

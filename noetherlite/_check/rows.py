@@ -12,7 +12,6 @@ from .._base.types import BoolArray, Float64Array
 from .._problem.blocks import Block
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
-from .._symmetry.family import Family
 
 # Tolerance for round-off, in units of ε|x| carried through the update rule; runs of this library reach 0.14.
 ROUND_OFF = 4
@@ -39,11 +38,6 @@ def gradients(U: Potential, points: Float64Array, low: int = 0) -> Float64Array:
     if not finite.all():
         raise ValueError(f"params: ∇U is not finite at row {low + int(np.argmin(finite))}")
     return out
-
-
-def norms(s: Family, points: Float64Array) -> Float64Array:
-    """Return |g_c(x_k)| of shape (K, *shape)."""
-    return np.array([s.norm(point) for point in points])
 
 
 def row_products(a: Float64Array, b: Float64Array) -> Float64Array:

@@ -22,7 +22,7 @@ from .implied import Steps, implied
 from .noise import KnownNoise, NoiseSteps
 from .replay import Replay, is_replayed
 from .rounding import Rounding
-from .rows import ROUND_OFF, CheckRow, MotionRow, MotionSums, blocks_of, norms, ratio, row_products
+from .rows import ROUND_OFF, CheckRow, MotionRow, MotionSums, blocks_of, ratio, row_products
 from .series import Series
 
 # After this many consecutive errors that rounding does not explain, no more are tried: each costs up to 16 gradients.
@@ -227,12 +227,12 @@ class StepCheck:
 
     def _law(self, s: Family, steps: Steps) -> _Law:
         """Return residual, tolerance and scale."""
-        length = norms(s, steps.points)
+        length = s.norms(steps.points)
         if steps.span is None or steps.expected is None:
             size = np.linalg.norm(steps.recorded, axis=1)
             return s.charge(steps.points, steps.recorded), row_products(steps.noise, length), row_products(size, length)
         wrong = steps.recorded - steps.expected
-        turned = norms(s, steps.span) - s.norm(np.zeros(self.U.n_params))
+        turned = s.norms(steps.span) - s.norm(np.zeros(self.U.n_params))
         tolerance = row_products(steps.noise, length) + row_products(
             np.linalg.norm(wrong, axis=1), np.maximum(turned, 0.0)
         )

@@ -172,6 +172,10 @@ class Family(NoetherSymmetry, abstract=True):
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return |g_c(x)|, shape `shape`, for x of shape (P,)."""
 
+    def norms(self, x: Float64Array) -> Float64Array:
+        """Return |g_c| at every row of x (K, P), shape (K, *shape)."""
+        return np.array([self.norm(row) for row in x])
+
     def least_norm(self, x: Array) -> float:
         """Return a lower bound of max_c |g_c(x)|, in few operations; 0 where these tell nothing."""
         return 0.0

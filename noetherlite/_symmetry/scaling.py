@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._base.floating import unit
+from .._base.floating import unit, units
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import layout
 from .._problem.network import Network
@@ -75,10 +75,10 @@ class NeuronScaling(Hidden):
         return out
 
     def squares(self, x: ArrayLike) -> tuple[Float64Array, Float64Array, Float64Array]:
-        """Return |w|² + b², |u|² and β² per neuron, each of shape (n_h,)."""
-        x = self._point(x).astype(np.float64)
+        """Return |w|² + b², |u|² and β² per neuron, each of shape (..., n_h), for x of shape (..., P)."""
+        x = self._vectors(x, "x").astype(np.float64)
         b, beta = (np.zeros(self.shape) if block is None else block.of(x) for block in (self._b, self._beta))
-        incoming, outgoing = (self._W.of(x) ** 2).sum(axis=1) + b**2, (self._U.of(x) ** 2).sum(axis=0)
+        incoming, outgoing = (self._W.of(x) ** 2).sum(axis=-1) + b**2, (self._U.of(x) ** 2).sum(axis=-2)
         return np.asarray(incoming), np.asarray(outgoing), np.asarray(beta**2)
 
     def incoming_quantity(self, W: Array) -> Float64Array:
@@ -88,7 +88,13 @@ class NeuronScaling(Hidden):
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return (|w|² + b² + p²|u|² [+ β²])^½ per neuron."""
         x = self._point(x)
-        scale = unit(x)
+        return self._norm(x, unit(x))
+
+    def norms(self, x: Float64Array) -> Float64Array:
+        return self._norm(x, units(x))
+
+    def _norm(self, x: Array, scale: float | Float64Array) -> Float64Array:
+        """Return `norm` for x of shape (..., P); squares are those of x/scale."""
         incoming, outgoing, beta = self.squares(x / scale)
         return np.asarray(scale * np.sqrt(incoming + self.degree**2 * outgoing + beta), dtype=np.float64)
 

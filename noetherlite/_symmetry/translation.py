@@ -85,6 +85,9 @@ class OutputTranslation(Family):
         self._point(x)
         return np.full(self.shape, self._block.shape[0] ** 0.5, dtype=np.float64)
 
+    def norms(self, x: Float64Array) -> Float64Array:
+        return np.full((len(x), *self.shape), self._block.shape[0] ** 0.5)
+
     def norm_within(self, x: Array, block: slice) -> Float64Array:
         """Return √n_L for the block that is translated, zero for others."""
         return np.asarray(self.norm(x) * (block.start == self._block.start))
