@@ -14,7 +14,7 @@ import pytest
 from algorithms import five
 
 import noetherlite as nl
-from noetherlite._run import checkpoint, checkpoint_file, drive
+from noetherlite._run import checkpoint, checkpoint_file, drive, reduction
 from noetherlite._run.runs import Runs
 
 ALGORITHMS = five(0.1, 1e-2)
@@ -69,15 +69,34 @@ def test_checkpoints_on_the_way_change_nothing(tmp_path, every):
     assert_same(nl.resume(tmp_path / "a.previous"), whole)
 
 
-@pytest.mark.parametrize("kind", ["samples", "rank"])
-def test_reduced_inputs(tmp_path, kind):
+def reduced(kind, batch_size):
     net = nl.Network([30, 12, 3])
     rng = np.random.default_rng(0)
     X = rng.standard_normal((19 if kind == "samples" else 50, 30))
-    U, x0 = net.potential(X, rng.integers(0, 3, len(X))), net.init(rng=0)
-    options = {"input_reduction": True, "backend": "cpu", "batch_size": None if kind == "samples" else 8, "rng": 0}
+    options = {"input_reduction": True, "backend": "cpu", "batch_size": batch_size, "rng": 0}
+    return net.potential(X, rng.integers(0, 3, len(X))), net.init(rng=0), options
+
+
+@pytest.mark.parametrize(("kind", "batch_size"), [("samples", None), ("samples", 8), ("rank", 8)])
+def test_reduced_inputs(tmp_path, kind, batch_size):
+    U, x0, options = reduced(kind, batch_size)
     whole = problems.assert_resumes(tmp_path / "a", U, nl.NAGD(1e-2), x0, STEPS, at=32, record_every=4, **options)
     assert whole.specification["arguments"]["input_reduction"]["coordinates"] == kind
+
+
+@pytest.mark.parametrize("batch_size", [None, 19, 8])
+def test_files_that_do_not_say_which_reduction_go_on(tmp_path, monkeypatch, batch_size):
+    U, x0, options = reduced("samples", batch_size)
+    with monkeypatch.context() as patch:
+        if batch_size == 8:  # which were by rank alone
+            patch.setattr(reduction, "_fewer_by_samples", lambda *sizes: False)
+        whole = problems.assert_resumes(tmp_path / "a", U, nl.NAGD(1e-2), x0, STEPS, at=32, record_every=4, **options)
+        stopped(tmp_path / "a", U, nl.NAGD(1e-2), x0, 32, record_every=4, **options)
+    path = tmp_path / "a.npz"
+    header, content = checkpoint_file.read(path)
+    assert header["arguments"].pop("by_samples") == (batch_size != 8)
+    checkpoint_file.write(path, header, content)
+    assert_same(nl.resume(path), whole)
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])

@@ -55,6 +55,24 @@ def test_samples_as_coordinates(algorithm, activation, blas, monkeypatch):
     assert_same_run(plain, reduced)
 
 
+@pytest.mark.parametrize("blas", [False, True])
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS, nl.GD(0.05, grad_accumulation=2)], ids=str)
+def test_samples_as_coordinates_of_minibatches(algorithm, blas, monkeypatch):
+    from noetherlite._kernels.cpu import tiles
+
+    # of our own loops tiles of 8 samples, the last of which is not full, in a minibatch as in a record
+    monkeypatch.setattr(tiles, "BLAS_FROM", 0 if blas else 10**9)
+    monkeypatch.setattr(tiles, "TILE", 8)
+    net = nl.Network([30, 12, 8, 3])
+    plain, reduced = both(net, *data(19, 30), algorithm, batch_size=9, rng=2)
+    assert reduced.specification["arguments"]["input_reduction"] == {"coordinates": "samples", "n": 19}
+    assert_same_run(plain, reduced)
+    # the control: other minibatches make another run
+    _, other = both(net, *data(19, 30), algorithm, batch_size=9, rng=3)
+    with pytest.raises(AssertionError):
+        assert_same_run(plain, other)
+
+
 @pytest.mark.parametrize("batch_size", [None, 11])
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: type(a).__name__)
 def test_rank_as_coordinates(algorithm, batch_size):
@@ -140,17 +158,22 @@ def test_user_symmetries_need_all_parameters():
 
 
 def test_input_reduction_is_chosen_where_it_pays():
-    def chosen(widths, n, rank=None, steps=1000, full=True):
+    def chosen(widths, n, rank=None, steps=1000, drawn=None):
         net = nl.Network(widths)
-        return reduction.choose(net.potential(*data(n, widths[0], rank)), steps, full, None)
+        return reduction.choose(net.potential(*data(n, widths[0], rank)), steps, drawn or n, None)
 
     assert chosen([200, 64, 3], 100).by_samples
     assert chosen([200, 64, 3], 100, steps=5) is None  # the preparations would cost more
-    assert not chosen([200, 64, 3], 100, full=False).by_samples  # minibatches
+    assert chosen([200, 64, 3], 100, drawn=30).by_samples  # minibatches
+    assert chosen([200, 64, 3], 100, steps=30).by_samples
+    assert chosen([200, 64, 3], 100, drawn=30, steps=30) is None  # whose steps take less time
+    assert not chosen(
+        [200, 64, 3], 190, rank=10, drawn=2, steps=10**6
+    ).by_samples  # of few products, and twice the updates
     assert chosen([200, 4, 3], 100) is None  # a small layer
     assert chosen([100, 100, 3], 200) is None  # full rank
     assert not chosen([100, 100, 3], 200, rank=10).by_samples
-    assert len(chosen([100, 100, 3], 200, rank=10, full=False).B) == 10
+    assert len(chosen([100, 100, 3], 200, rank=10, drawn=50).B) == 10
 
 
 @pytest.mark.needs_jit

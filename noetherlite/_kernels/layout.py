@@ -57,10 +57,10 @@ class Problem(NamedTuple):
     dual: int  # where C starts in x if layer 1 is in sample coordinates, see below; else −1
 
 
-# Sample coordinates of layer 1. Without minibatches, from rest, W_1 = W_1(0) + CX with C of shape (n_1, N), and all that the
+# Sample coordinates of layer 1. From rest W_1 = W_1(0) + CX with C of shape (n_1, N), and all that the
 # samples see of it is Z = W_1 Xᵀ, whose gradient is D XXᵀ where that of C is D = ∂U/∂z_1. So x holds Z in the place of
 # W_1, of a network with N inputs, and C at its end, and X holds XXᵀ: one product instead of the two that W_1 takes,
-# and ⟨w, v⟩ of two vectors in the span is Σ_s z_s(w) c_s(v).
+# and ⟨w, v⟩ of two vectors in the span is Σ_s z_s(w) c_s(v). Of a minibatch D is 0 but for the samples in it.
 
 
 class Algorithm(NamedTuple):

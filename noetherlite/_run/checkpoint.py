@@ -213,6 +213,7 @@ def _specify_start(runs: Runs, single: bool) -> tuple[dict[str, Any], dict[str, 
             "compiled": plan.compiled,
             "backend": plan.backend,
             "input_reduction": plan.reduction is not None,
+            "by_samples": plan.reduction is not None and plan.reduction.by_samples,
         },
         "versions": versions(),
     }

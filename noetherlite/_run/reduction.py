@@ -2,8 +2,9 @@
 
 ∇U with respect to W_1 is DᵀX with D = ∂U/∂z_1: from rest W_1 = W_1(0) + C B for any basis B of the inputs' span. Two bases:
 
-- the samples themselves, B = X, for the full batch. ∂U/∂C is not wanted, as C follows the gradient D of Z = W_1 Xᵀ, and Z that
-  of C, D XXᵀ. One product with XXᵀ takes the place of two with X: less than half the work where N ≤ n_0.
+- the samples themselves, B = X. ∂U/∂C is not wanted, as C follows the gradient D of Z = W_1 Xᵀ, and Z that of C, D XXᵀ. One
+  product with XXᵀ takes the place of two with X: less than half the work where N ≤ n_0. Of a minibatch D has columns of zeros for all
+  other samples, and a record's loss of all samples has z_1 before it.
 - r = rank(X) orthonormal rows. Then C are the weights of a network with r inputs X Bᵀ, all else as before; it pays where
   many samples have few directions.
 
@@ -30,6 +31,8 @@ from .._symmetry.records import table
 # A reduction pays if its preparation costs at most _WORTH of a run's work in layer 1, and the rank is at least the fraction
 # _SPARED below the number of inputs.
 _WORTH, _SPARED = 0.1, 0.2
+# Operations of a product that take as long as the passes over a coordinate beside it, and how much longer those of a minibatch take.
+_UPDATE, _SLOWER = 64, 2
 
 
 class Start:
@@ -146,16 +149,28 @@ def objection(U: object, watched: list[Family], moving: bool, on_cpu: bool) -> s
     return ""
 
 
-def choose(U: NetworkPotential, steps: int, full: bool, reduce: bool | None) -> Reduction | None:
-    """Return the faster reduction if it pays or if `reduce` asks for one, else None."""
+def _fewer_by_samples(N: int, n: int, drawn: int) -> bool:
+    """Whether N samples are fewer coordinates for n inputs: of a minibatch, where the second copy of W_1 costs less than a product."""
+    work, reduced = n * (4 * drawn + _UPDATE), 2 * N * (drawn + _UPDATE)
+    return n >= N and (drawn == N or reduced < work)
+
+
+def choose(
+    U: NetworkPotential, steps: int, drawn: int, reduce: bool | None, by_samples: bool | None = None
+) -> Reduction | None:
+    """Return the faster reduction of a run whose gradients are of `drawn` samples if it pays, or if `reduce` asks for one, else None.
+
+    `by_samples` says which one, if it is known.
+    """
     N, n = U.X.shape
     n_1 = U.network.widths[1]
-    by_samples = full and n >= N
-    per_gradient = 4 * N * n * n_1
+    if by_samples is None:
+        by_samples = _fewer_by_samples(N, n, drawn)
     if reduce:
         return Reduction(U, by_samples)
     if n * n_1 < tiles.BLAS_FROM:
         return None  # layer 1 is too small to dominate the time of a step
+    per_gradient = 4 * drawn * n * n_1 * (1 if drawn == N else _SLOWER)
     # Products, or a singular value decomposition, whose operations run at a tenth of a product's rate.
     preparation = 2 * N * N * n + 6 * N * n * n_1 if by_samples else 100 * N * n * min(N, n)
     if preparation > _WORTH * steps * per_gradient:

@@ -41,6 +41,8 @@ def restart(
     ]
     arguments = header["arguments"]
     algorithms = tuple(specified(a) for a in header["algorithms"])
+    # Files that do not say which reduction it was are older than that of minibatches by samples.
+    minibatches = arguments["batch_size"] not in (None, getattr(U, "n_samples", None))
     plan = Plan(
         U,
         watched(U, laws, minibatches=arguments["batch_size"] is not None),
@@ -50,6 +52,7 @@ def restart(
         steps=arguments["steps"],
         reduce=arguments["input_reduction"],
         moving=False,
+        by_samples=arguments.get("by_samples", False if minibatches else None),
     )
     records = plan.records(len(algorithms), arguments["steps"], arguments["record_every"], arguments["record_params"])
     rows = {name: arrays[f"records/{name}"][None] if header["single"] else arrays[f"records/{name}"] for name in ROWS}

@@ -88,6 +88,8 @@ def load_at(problem_address, chosen, tiles_address, x):
     """Copy the samples with indices `chosen` into tiles; x says what the parameters' numbers are."""
     problem, memory = problem_at(problem_address, x), tiles_at(tiles_address, x)
     T = memory.inputs.shape[2]
+    for s in range(memory.chosen.size):
+        memory.chosen[s] = chosen[s]
     for tile in range(memory.inputs.shape[0]):
         for s in range(T):
             sample = chosen[min(tile * T + s, memory.n - 1)]

@@ -79,32 +79,45 @@ def combine(W, w, row, column, bias, n, m, A, a, T, Z, z):
 
 
 @inlined
-def take(x, w, bias, n, N, first, T, Z, z):
-    """Z[i, s] = x[w + iN + first + s] + b_i, the last sample repeated beyond N; no bias where bias < 0.
+def take(x, w, bias, n, N, chosen, first, T, Z, z):
+    """Z[i, s] = x[w + iN + sample] + b_i of T samples, the last repeated beyond the end; no bias where bias < 0.
 
-    x is flat and holds an (n, N) matrix from w on and b (n,) from `bias` on, Z is flat and gets an (n, T) one from z on.
+    Samples are those with numbers `first` and after, or of minibatches those in `chosen` from `first` on. x is flat and holds
+    an (n, N) matrix from w on and b (n,) from `bias` on, Z is flat and gets an (n, T) one from z on.
     """
+    drawn = chosen.size > 0
+    count = min(T, (chosen.size if drawn else N) - first)
     for i in range(n):
         row, out = window(x, w + i * N, N), window(Z, z + i * T, T)
-        shift, count = x[bias + i] if bias >= 0 else x.dtype.type(0), min(T, N - first)
-        for s in range(count):
-            out[s] = row[first + s] + shift
+        shift = x[bias + i] if bias >= 0 else x.dtype.type(0)
+        if drawn:
+            for s in range(count):
+                out[s] = row[chosen[first + s]] + shift
+        else:
+            for s in range(count):
+                out[s] = row[first + s] + shift
         for s in range(count, T):
-            out[s] = row[N - 1] + shift
+            out[s] = out[count - 1]
 
 
 @inlined
-def put(fresh, D, d, n, N, first, T, G, g):
-    """G[i, first + s] = D[i, s] for the samples there are, and 0 for those of other tiles where `fresh`.
+def put(fresh, D, d, n, N, chosen, first, T, G, g):
+    """G[i, sample] = D[i, s] for the samples there are, see `take`, and 0 for all others where `fresh`.
 
     D is flat and holds an (n, T) matrix from d on, G is flat and gets a part of an (n, N) one from g on.
     """
+    drawn = chosen.size > 0
+    count = min(T, (chosen.size if drawn else N) - first)
     for i in range(n):
         row, out = window(G, g + i * N, N), window(D, d + i * T, T)
         if fresh and T < N:
             row[:] = 0
-        for s in range(min(T, N - first)):
-            row[first + s] = out[s]
+        if drawn:
+            for s in range(count):
+                row[chosen[first + s]] = out[s]
+        else:
+            for s in range(count):
+                row[first + s] = out[s]
 
 
 @inlined

@@ -45,7 +45,7 @@ def forward(problem, x, tiles, tile, member, by_blas):
         m, n = problem.widths[h], problem.widths[h + 1]
         W, bias, beta = problem.offsets[h, 0], problem.offsets[h, 1], problem.offsets[h, 2]
         if h == 0 and problem.dual >= 0:
-            take(x, W, np.int64(-1) if by_blas else bias, n, m, tile * T, T, all_z, z)
+            take(x, W, np.int64(-1) if by_blas else bias, n, m, tiles.chosen, tile * T, T, all_z, z)
         elif by_blas:
             factors = window(x, W, n * m), window(A, a, m * T)
             none_at(problem.compiled[last, _BY_BLAS], (np.int64(FORWARD), *factors, window(all_z, z, n * T), n, m, T))
@@ -100,7 +100,7 @@ def backward(problem, x, tiles, tile, member, by_blas, fresh, gradient):
         else:
             correlate(fresh, all_z, z, A, a, n, m, T, gradient, W)
         if h == 0 and problem.dual >= 0:
-            put(fresh, all_z, z, n, m, tile * T, T, gradient, problem.dual)
+            put(fresh, all_z, z, n, m, tiles.chosen, tile * T, T, gradient, problem.dual)
         if bias >= 0:
             add_sums(fresh, all_z, z, n, T, gradient, bias)
         if h > 0:

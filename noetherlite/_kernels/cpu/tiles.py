@@ -30,6 +30,7 @@ class Tiles(NamedTuple):
     n: int  # samples held
     blas: int  # 1: dense products by BLAS, a single tile; 0: by our loops
     inputs: NDArray[Any]  # (n_tiles, n_0, T)
+    chosen: NDArray[np.int64]  # (n,): the samples' numbers in minibatches of sample coordinates, else empty
     labels: NDArray[np.int64]  # (n_tiles, T), or empty
     targets: NDArray[Any]  # (n_tiles, n_L, T), or empty
     z: NDArray[Any]  # (members, Σ_h n_h T)
@@ -74,6 +75,7 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
         n=n,
         blas=int(blas),
         inputs=_aligned((n_tiles, int(widths[0]), T), dtype),
+        chosen=np.zeros(n if problem.dual >= 0 and n < widths[0] else 0, np.int64),
         labels=np.zeros((n_tiles, T if problem.labels.size else 0), np.int64),
         targets=_aligned((n_tiles, problem.targets.shape[1], T), dtype),
         z=_aligned((members, hidden * T), dtype),
