@@ -84,7 +84,7 @@ def test_reduced_inputs(tmp_path, kind, batch_size):
     assert whole.specification["arguments"]["input_reduction"]["coordinates"] == kind
 
 
-@pytest.mark.parametrize("batch_size", [None, 19, 8])
+@pytest.mark.parametrize("batch_size", [19, 8])
 def test_files_that_do_not_say_which_reduction_go_on(tmp_path, monkeypatch, batch_size):
     U, x0, options = reduced("samples", batch_size)
     with monkeypatch.context() as patch:
