@@ -55,20 +55,20 @@ def test_samples_as_coordinates(algorithm, activation, blas, monkeypatch):
     assert_same_run(plain, reduced)
 
 
-@pytest.mark.parametrize("blas", [False, True])
+@pytest.mark.parametrize(("blas", "batch_size", "tile"), [(False, 9, 8), (False, 18, 24), (True, 9, 128)])
 @pytest.mark.parametrize("algorithm", [nl.GD(0.05, grad_accumulation=2), nl.NAGD(1e-3)], ids=lambda a: type(a).__name__)
-def test_samples_as_coordinates_of_minibatches(algorithm, blas, monkeypatch):
+def test_samples_as_coordinates_of_minibatches(algorithm, blas, batch_size, tile, monkeypatch):
     from noetherlite._kernels.cpu import tiles
 
-    # of our own loops tiles of 8 samples, the last of which is not full, in a minibatch as in a record
+    # of our own loops several tiles, the last of which is not full, or one that is larger than all of the data
     monkeypatch.setattr(tiles, "BLAS_FROM", 0 if blas else 10**9)
-    monkeypatch.setattr(tiles, "TILE", 8)
+    monkeypatch.setattr(tiles, "TILE", tile)
     net = nl.Network([30, 12, 8, 3])
-    plain, reduced = both(net, *data(19, 30), algorithm, batch_size=9, rng=2)
+    plain, reduced = both(net, *data(19, 30), algorithm, batch_size=batch_size, rng=2)
     assert reduced.specification["arguments"]["input_reduction"] == {"coordinates": "samples", "n": 19}
     assert_same_run(plain, reduced)
     # the control: other minibatches make another run
-    _, other = both(net, *data(19, 30), algorithm, batch_size=9, rng=3)
+    _, other = both(net, *data(19, 30), algorithm, batch_size=batch_size, rng=3)
     with pytest.raises(AssertionError):
         assert_same_run(plain, other)
 

@@ -110,7 +110,7 @@ def put(fresh, D, d, n, N, chosen, first, T, G, g):
     count = min(T, (chosen.size if drawn else N) - first)
     for i in range(n):
         row, out = window(G, g + i * N, N), window(D, d + i * T, T)
-        if fresh and T < N:
+        if fresh and (drawn or T < N):
             row[:] = 0
         if drawn:
             for s in range(count):
