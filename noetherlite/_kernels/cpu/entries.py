@@ -61,13 +61,13 @@ def _pointer(context: Any, builder: Any, kind: Any, state: Any, place: Any, i: A
 
 @functools.cache
 def entries(*places: Any) -> Any:
-    """Return the function state, i ↦ entry i of each place, a tuple; 0 for a place that is None."""
+    """Return the function state, i ↦ entry i of each place, a tuple; 0 for those that are None, the last of them."""
     if numba.config.DISABLE_JIT:
-
-        def entry(state: Any, place: Any, i: int) -> Any:
-            return 0.0 if place is None else state.scratch[place, i] if place in FORMS else getattr(state, place)[i]
-
-        return lambda state, i: tuple(entry(state, place, i) for place in places)
+        if places == FORMS:
+            return lambda state, i: state.scratch[list(FORMS), i]
+        names = [place for place in places if place is not None]
+        none = (0.0,) * places.count(None)
+        return lambda state, i: (*[getattr(state, name)[i] for name in names], *none)
 
     @intrinsic
     def read(typingctx, state, i):
