@@ -1,6 +1,7 @@
 """`check` of Langevin dynamics: to round-off where the noise is known, else by chance, with what is wrong, and how rarely by chance alone."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -31,6 +32,12 @@ def recorded(algorithm, V=U, **options):
     return run, run.specification["arguments"]["batch_key"]
 
 
+@functools.cache
+def of_all(algorithm, V=U):
+    """Return the run, and its key, that several tests check."""
+    return recorded(algorithm, V)
+
+
 def scaled(algorithm, factor):
     """Return its rates times a factor."""
     lr = algorithm.specification()["lr"]
@@ -43,7 +50,7 @@ STEEP = nl.potentials.Callable(lambda x: (U.value(x), 1.1 * U.gradient(x)), U.n_
 @each
 def test_with_its_key_a_run_is_checked_to_round_off(algorithm):
     """The peer of the numbers: NumPy's run, whose noise is drawn from the formula that tests/test_langevin.py writes out."""
-    run, key = recorded(algorithm)
+    run, key = of_all(algorithm)
     report = nl.check(U, run.params, dynamics=algorithm, noise_key=key)
     assert report.ok, str(report)
     finest = max(tolerance / scale for tolerance, scale in (row.tally.finest for row in report.motion.values()))
@@ -59,14 +66,14 @@ def test_with_its_key_a_run_is_checked_to_round_off(algorithm):
 
 @each
 def test_what_is_wrong_is_named_where_the_key_is_known(algorithm):
-    run, key = recorded(algorithm)
+    run, key = of_all(algorithm)
     hot = dataclasses.replace(algorithm, temperature=1.1e-7)
     cases = [
         (run, algorithm, key + 1, f"the noise is not that of noise_key={key + 1}"),
         (run, hot, key, "the noise is that of a temperature of 1e-07, where 1.1e-07 is declared"),
     ]
     if algorithm.clip is None and not algorithm.has_blocks:
-        steep = recorded(algorithm, STEEP)[0]
+        steep = of_all(algorithm, STEEP)[0]
         cases.append((steep, algorithm, key, "every block moves 1.1 times as far as U asks"))
     for rows, claimed, of_key, words in cases:
         report = nl.check(U, rows.params, dynamics=claimed, noise_key=of_key)
@@ -78,7 +85,7 @@ def test_what_is_wrong_is_named_where_the_key_is_known(algorithm):
 
 @each
 def test_without_the_key_verdicts_are_by_chance(algorithm):
-    run, _ = recorded(algorithm)
+    run, _ = of_all(algorithm)
     report = nl.check(U, run.params, dynamics=algorithm)
     assert report.verdict != "broken", str(report)
     assert "with a probability of 1e-06" in str(report.limits)
@@ -92,7 +99,7 @@ def test_without_the_key_verdicts_are_by_chance(algorithm):
     assert str(streamed(U, algorithm, run.params)) == str(report)
     if algorithm.clip is not None or algorithm.has_blocks:
         return
-    steep = recorded(algorithm, STEEP)[0]
+    steep = of_all(algorithm, STEEP)[0]
     report = nl.check(U, steep.params, dynamics=algorithm)
     assert report.verdict == "broken"
     assert report.laws["scaling:1"].verdict == "holds"

@@ -390,8 +390,8 @@ def test_the_factor_of_linear_activations_does_not_matter():
 
 
 def test_plot():
-    laws = nl.count_laws(network([2, 5, 5, 5, 2]))
-    ax = nl.plot.closure(laws, label="2-5-5-5-2")
+    laws = nl.count_laws(network([2, 3, 3, 2]))
+    ax = nl.plot.closure(laws, label="2-3-3-2")
     assert ax.lines[0].get_ydata().tolist() == list(laws.depths)
     assert set(ax.lines[1].get_ydata()) == {laws.n_dimensions - laws.lower}
     assert nl.plot.closure(laws, ax) is ax
