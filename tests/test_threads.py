@@ -105,13 +105,13 @@ def test_every_part_is_claimed_once_however_many_ask():
             part = cpu_team.next_part(team, parts, member, members)
 
     @numba.njit(nogil=True)
-    def lead(team, claimed):
+    def lead(team, claimed, member):  # a number in its place would be a type of its own, and compiled once more
         for _ in range(rounds):
             cpu_team.publish(team, True)
-            take(team, claimed, 0)
+            take(team, claimed, member)
             cpu_team.gather(team, parts)
 
-    lead(team, counts[0])  # compiles, alone
+    lead(team, counts[0], 0)  # compiles, alone
     team[cpu_team.OPEN] = cpu_team.HOME
     take(team, counts[1], 1)  # compiles, and goes home at once
     assert counts[1].sum() == 0
@@ -120,7 +120,7 @@ def test_every_part_is_claimed_once_however_many_ask():
     others = [threading.Thread(target=take, args=(team, counts[m], m)) for m in range(1, members)]
     for thread in others:
         thread.start()
-    lead(team, counts[0])
+    lead(team, counts[0], 0)
     team[cpu_team.OPEN] = cpu_team.HOME
     for thread in others:
         thread.join(timeout=30)
