@@ -131,10 +131,20 @@ def _is_left_out(item, **_):
     return case > 12 if _WITHOUT_COMPILER else case != 2 and math.isqrt(case) ** 2 != case
 
 
+def _lock_quickly(tracer):
+    """Let coverage's tracer in C, which locks its data at every call of a function, call the lock and no method in Python."""
+    collector = getattr(getattr(tracer, "lock_data", None), "__self__", None)
+    lock = getattr(collector, "data_lock", None)
+    if lock is not None:
+        for each in (tracer, collector):  # the collector begins the tracers of other threads
+            each.lock_data, each.unlock_data = lock.acquire, lock.release
+
+
 def pytest_configure(config):
     """Leave out what is none of this library's code, the compiler, drawing and imports, and most cases of a test."""
     if sys.gettrace() is None:
         return
+    _lock_quickly(sys.gettrace())
     from _pytest import runner
     from _pytest.assertion import rewrite
     from matplotlib.figure import Figure
