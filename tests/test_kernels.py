@@ -250,6 +250,34 @@ def test_a_placed_tuple_reads_as_it_was_given(dtype):
     assert np.count_nonzero(state.scratch) == 1  # and nothing beside it was written
 
 
+def of_runs(monkeypatch, bytes_of_a_block, dtype, E, params):
+    monkeypatch.setattr(layout, "_BLOCK", bytes_of_a_block)
+    layout._of_states.cache_clear()
+    layout._block_of_records.cache_clear()
+    return layout.new_states(E, 3, 2, dtype, with_moment=True), layout.new_records(4, 2, 5, params, last=14)
+
+
+@pytest.mark.parametrize("E", [1, 3])
+@pytest.mark.parametrize("rows", [0, 4])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_arrays_in_one_block_are_those_apart(monkeypatch, E, rows, dtype):
+    """Kernels see the same types and numbers, and every array where it lies."""
+    params = np.empty((E, rows, 3 * bool(rows)), dtype)
+    apart, together = (of_runs(monkeypatch, size, dtype, E, params) for size in (0, 1 << 14))
+    assert together[0].x.base is together[0].sizes.base
+    assert apart[0].x.base is None
+    for one, other in zip(apart, together, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert numba.typeof(a) == numba.typeof(b)
+        np.testing.assert_array_equal(placed._words_of_first(other), placed.words(other, of_first=True))
+        changed = other._replace(loss=other.loss.copy())  # no longer in the block
+        np.testing.assert_array_equal(placed._words_of_first(changed), placed.words(changed, of_first=True))
+        assert not np.array_equal(placed._words_of_first(changed), placed._words_of_first(other))
+    assert [a.tobytes() for a in apart[0]] == [b.tobytes() for b in together[0]]
+    for name in ("step", "loss", "excess"):
+        np.testing.assert_array_equal(getattr(apart[1], name), getattr(together[1], name))
+
+
 # --- names of machine code ---
 
 

@@ -8,6 +8,9 @@ Shapes: L layers of widths n_0 … n_L, N samples, P parameters, K law component
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -182,40 +185,76 @@ def views(group: _Group, index: int | None) -> _Group:
     return group._replace(**arrays)
 
 
+# Small arrays are fields of one block of memory, which takes a third of the time; up to so many bytes, as any of them keeps it all.
+_BLOCK = 1 << 14
+_LINE = 64  # of a cache: where a field begins
+
+_Fields = dict[str, tuple[Any, tuple[int, ...]]]  # types and shapes
+
+
+def _block(fields: _Fields) -> np.dtype[np.void] | None:
+    """Return the structured type of a block with these fields; None where that is too large for one."""
+    sizes = [np.dtype(kind).itemsize * math.prod(shape) for kind, shape in fields.values()]
+    ends = np.cumsum([-(-size // _LINE) * _LINE for size in sizes]).tolist()
+    if ends[-1] > _BLOCK:
+        return None
+    formats = list(fields.values())
+    return np.dtype({"names": list(fields), "formats": formats, "offsets": [0, *ends[:-1]], "itemsize": ends[-1]})
+
+
+@functools.lru_cache(maxsize=64)
+def _of_states(
+    E: int, P: int, K: int, dtype: str, with_parts: bool, with_moment: bool, work: int
+) -> tuple[_Fields, np.dtype[np.void] | None]:
+    """Return the arrays of the states of E runs, and their block if they share one."""
+    parameters, components = (dtype, (E, P)), ("f8", (E, K))
+    fields: _Fields = {
+        "x": parameters,
+        "v": parameters,
+        "gradient": parameters,
+        "moment": (dtype, (E, P * with_moment)),
+        "y": parameters,
+        "work": (dtype, (E, work)),
+        "counts": ("i8", (E, 3)),
+        "loss": ("f8", (E, 1)),
+        "origin": components,
+        "integral": components,
+        "balance": components,
+        "source": components,
+        "charge": components,
+        "scratch": ("f8", (E, SLOTS, K)),
+        "sizes": ("f8", (E, 2, K)),
+        "parts": ("f8", (E, N_PARTS * with_parts, K)),
+    }
+    return fields, _block(fields)
+
+
 def new_states(
     E: int, P: int, K: int, dtype: str, with_parts: bool = False, with_moment: bool = False, work: int = 0
 ) -> State:
     """Return the states of E runs that have not begun: zeros."""
-
-    def parameters() -> NDArray[Any]:
-        return np.zeros((E, P), dtype)
-
-    def components(*rows: int) -> NDArray[np.float64]:
-        return np.zeros((E, *rows, K))
-
-    return State(
-        x=parameters(),
-        v=parameters(),
-        gradient=parameters(),
-        moment=np.zeros((E, P * with_moment), dtype),
-        y=parameters(),
-        work=np.zeros((E, work), dtype),
-        counts=np.zeros((E, 3), np.int64),
-        loss=np.zeros((E, 1)),
-        origin=components(),
-        integral=components(),
-        balance=components(),
-        source=components(),
-        charge=components(),
-        scratch=components(SLOTS),
-        sizes=components(2),
-        parts=components(N_PARTS * with_parts),
-    )
+    fields, together = _of_states(E, P, K, dtype, with_parts, with_moment, work)
+    arrays: list[NDArray[Any]]
+    if together is None:
+        arrays = [np.zeros(shape, kind) for kind, shape in fields.values()]
+    else:
+        block = np.zeros((), together)
+        arrays = [block[name] for name in fields]
+    return State(*arrays)
 
 
 # The records' arrays that hold NaN in rows that were not written; those of the laws only after `blank`.
 OF_LAWS = ("quantity", "charge", "integral", "discrete")
 RECORDED = ("loss", "excess", *OF_LAWS)
+
+
+@functools.lru_cache(maxsize=64)
+def _block_of_records(
+    E: int, rows: int, K: int, params: tuple[Any, tuple[int, ...]], with_parts: bool
+) -> np.dtype[np.void] | None:
+    losses, laws = ("f8", (E, rows)), ("f8", (E, rows, K))
+    fields = {"step": ("i8", (E, rows)), "loss": losses, "excess": losses, **dict.fromkeys(OF_LAWS, laws)}
+    return _block({**fields, "params": params, "parts": ("f8", (E, rows * with_parts, N_PARTS, K))})
 
 
 def new_records(
@@ -227,14 +266,19 @@ def new_records(
     of which the system may make large pages.
     """
     E = len(params)
-    step, losses = np.empty((E, rows), np.int64), np.empty((2, E, rows))
-    parts = np.empty((E, rows * with_parts, N_PARTS, K))
-    step.fill(-1)
-    losses.fill(np.nan)
-    parts.fill(np.nan)
-    loss, excess = losses
-    quantity, charge, integral, discrete = np.empty((len(OF_LAWS), E, rows, K))
-    return Records(every, last, step, loss, excess, quantity, charge, integral, discrete, params, parts)
+    together = None if params.size else _block_of_records(E, rows, K, (params.dtype, params.shape), with_parts)
+    arrays: Sequence[NDArray[Any]]
+    if together is None:
+        step, losses, laws = np.empty((E, rows), np.int64), np.empty((2, E, rows)), np.empty((len(OF_LAWS), E, rows, K))
+        arrays = step, *losses, *laws, params, np.empty((E, rows * with_parts, N_PARTS, K))
+    else:
+        block = np.zeros((), together)
+        arrays = [block[name] for name in together.names or ()]
+    records = Records(every, last, *arrays)
+    records.step.fill(-1)
+    for array in (records.loss, records.excess, records.parts):
+        array.fill(np.nan)
+    return records
 
 
 def blank(records: Records) -> None:

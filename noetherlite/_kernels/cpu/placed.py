@@ -94,6 +94,33 @@ def words(group: NamedTuple, of_first: bool = False) -> NDArray[np.int64]:
     return out
 
 
+@functools.lru_cache(maxsize=64)
+def _form_of_block(kind: type[Any], block: np.dtype[np.void]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int]]:
+    """Return the words of a block's first run, from its address on; 1 where a word is an address, else 0; and where numbers go."""
+    arrays = {name: np.zeros((), block)[name] for name in block.names or ()}
+    fields = [arrays.get(name) for name in kind._fields]
+    offsets, gaps = _form(tuple(1 if a is None else (a.shape, a.strides, a.itemsize) for a in fields), 1)
+    offsets, addresses = offsets.copy(), np.zeros_like(offsets)
+    for gap, (name, array) in zip(gaps[-len(arrays) :], arrays.items(), strict=True):
+        if array.size:
+            offsets[gap], addresses[gap] = block.fields[name][1], 1  # type: ignore[index]
+    return offsets, addresses, gaps[: -len(arrays)].tolist()
+
+
+def _words_of_first(group: Any) -> NDArray[np.int64]:
+    """Return the words of the first run's part of a tuple of numbers, before arrays with a leading axis of runs."""
+    numbers, arrays = [v for v in group if type(v) is int], [v for v in group if type(v) is not int]
+    block = arrays[0].base
+    if block is None or not all(array.base is block for array in arrays):
+        return words(group, of_first=True)
+    offsets, addresses, places = _form_of_block(type(group), block.dtype)
+    out = addresses * _address(arrays[0])
+    out += offsets
+    for place, number in zip(places, numbers, strict=True):
+        out[place] = number
+    return out
+
+
 class Placed:
     """A tuple in memory; what it holds stays there for as long as this object does.
 
@@ -126,7 +153,7 @@ class PlacedRuns:
 
     def __init__(self, group: Any) -> None:
         self._group = group
-        self._words = words(group, of_first=True)
+        self._words = _words_of_first(group)
         self._several = len(group.loss) > 1
         if self._several:
             self._first, self._step = self._words.copy(), words(layout.views(group, 1)) - self._words
