@@ -13,13 +13,23 @@ from problems import EPS, data
 
 import noetherlite as nl
 from noetherlite._kernels import functions, jit, layout, pointwise, reference, schedule
-from noetherlite._kernels.cpu import compiled, intrinsics, laws, layers, matrices, placed, rules, tiles
+from noetherlite._kernels.cpu import compiled, intrinsics, laws, layers, loops, matrices, placed, rules, tiles
 from noetherlite._kernels.discrete_laws import FROM_CHARGE, FROM_QUANTITY
 from noetherlite._problem.catalogue import CATALOGUE
 from noetherlite._symmetry.records import table
 from noetherlite._symmetry.rotation import DataRotation
 
-ACTIVATIONS = ["linear(0.7)", "relu", "leaky_relu(0.1)", "polynomial(3)", "repu(1.5)", "swish", "swish(1.0)", "tanh"]
+ACTIVATIONS = [
+    "linear",
+    "linear(0.7)",
+    "relu",
+    "leaky_relu(0.1)",
+    "polynomial(3)",
+    "repu(1.5)",
+    "swish",
+    "swish(1.0)",
+    "tanh",
+]
 
 
 # --- scalar functions ---
@@ -141,7 +151,46 @@ def test_the_form_of_a_vector_with_itself_is_that_of_its_copy(law):
     assert np.abs(once).max() > 0.1 * size or (law == "rotation" and not once.any())
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n", [1, 3, 8, 13, 16])
+def test_scalings_equal_numpy(n, dtype):
+    """⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ of each neuron, whole vectors of neurons and those that are left."""
+    net = nl.Network([9, n, 5], "repu(3)")
+    family = next(s for s in nl.symmetries(net.potential(np.ones((2, 9)), [0, 1])) if s.name == "scaling:1")
+    a, b = (net.init(rng=seed, bias_std=1.0).astype(dtype) for seed in (0, 1))
+    out = np.full(n, np.nan)
+    laws.forms(schedule.PAIR, placed.Placed(table([family], a.size, dtype)).address, 0, a, b, out)
+    (W, bias, U), (V, shift, T) = (
+        [net.unpack(v.astype(np.float64))[name] for name in ("W1", "b1", "W2")] for v in (a, b)
+    )
+    terms = np.concatenate([(W * V).T, [bias * shift], -3 * U * T])
+    bound = 2 * len(terms) * EPS * np.abs(terms).sum(axis=0)
+    assert (np.abs(out - terms.sum(axis=0)) <= bound).all()
+    assert not (np.abs(out - terms[:-1].sum(axis=0)) <= bound).any()  # the control: without the last outgoing weight
+
+
 # --- whole gradients ---
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("widths", [[4, 9, 8, 3], [97, 97, 5, 2]], ids=["loops", "BLAS"])
+def test_the_identity_is_left_out_and_its_loops_would_change_no_bit(widths, dtype, monkeypatch):
+    net = nl.Network(widths, ["linear", "relu"], loss="mse")
+    X, y = data(net, 20, np.random.default_rng(0))
+    problem, x = net.potential(X, y).problem(dtype), net.init(rng=1, bias_std=0.1).astype(dtype)
+
+    def gradient():
+        g = np.full_like(x, np.nan)
+        return compiled.Evaluation(problem, tiles.empty(problem, 20))(x, g), g
+
+    assert not loops.addresses(problem)[0].any()
+    assert all(loops.addresses(problem)[1, :2])  # the control: ReLU is called
+    without = gradient()
+    known = [sigma._replace(identity=None) for sigma in functions.ACTIVATIONS]
+    monkeypatch.setattr(loops, "ACTIVATIONS", known)
+    assert all(loops.addresses(problem)[0, :2])
+    assert without[0] == gradient()[0]
+    assert np.array_equal(without[1], gradient()[1])
 
 
 @pytest.mark.parametrize("blas", [False, True])

@@ -29,6 +29,7 @@ class Sigma(NamedTuple):
     slope_array: Arrays  # (c, z) ↦ σ′
     d_parameter_array: Arrays | None  # (c, z) ↦ ∂σ/∂c
     flops: int = 0  # what σ and σ′ of a number count as, beside the products, where samples are shared out to threads
+    identity: float | None = None  # c with which σ(c, z) = z, and passes on the CPU leave it out
 
 
 class Loss(NamedTuple):

@@ -134,6 +134,7 @@ CATALOGUE = {
         parameter=_any,
         default=1.0,
         pieces=lambda c: Pieces(1.0, c, c),
+        identity=1.0,
     ),
     "relu": Kind(
         examples=("relu",),

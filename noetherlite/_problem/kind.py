@@ -63,6 +63,7 @@ class Kind:
     parity: int = 0
     # what σ and σ′ of a number count as, beside the flops of products, where it is decided whether threads share the samples
     flops: int = 0
+    identity: float | None = None  # c with which σ(z) = z, if there is one
 
     def __post_init__(self) -> None:
         if (self.d_parameter is None) != (self.d_parameter_array is None):
@@ -84,6 +85,7 @@ class Kind:
                 self.d_sigma_array,
                 self.d_parameter_array,
                 self.flops,
+                self.identity,
             ),
         )
 

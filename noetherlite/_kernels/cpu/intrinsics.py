@@ -293,7 +293,40 @@ def four_products(typingctx, A, a, B, b, m, out, o):
     return types.void(A, i, B, i, i, out, i), codegen
 
 
+@intrinsic
+def subtract_products(typingctx, p, A, a, B, b, q, n, out, o):
+    """out[o + lanes] −= p A[a + k·n + lanes] B[b + k·n + lanes] for each k below q, in doubles, one after the other."""
+
+    def codegen(context, builder, signature, args):
+        p_, _, a_, _, b_, q_, n_, _, o_ = args
+        kinds = signature.args
+        element = context.get_value_type(kinds[1].dtype)
+        narrow, wide = ir.VectorType(element, LANES), ir.VectorType(ir.DoubleType(), LANES)
+        A_, B_, out_ = (_pointer(context, builder, kinds[i], args[i]) for i in (1, 3, 7))
+        factor = _splat(builder, builder.fneg(p_), wide)
+
+        def load(base, index):
+            vector = _vector(builder, base, index, narrow)
+            return vector if element == ir.DoubleType() else builder.fpext(vector, wide)
+
+        def body(k, sums):
+            row = builder.mul(k, n_)
+            left = builder.fmul(factor, load(A_, builder.add(a_, row)))
+            return [_fma(builder, left, load(B_, builder.add(b_, row)), sums[0])]
+
+        (total,) = _accumulate(builder, [_vector(builder, out_, o_, wide)], q_, body)
+        _store(builder, total, out_, o_)
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(types.float64, A, i, B, i, i, i, out, i), codegen
+
+
 if numba.config.DISABLE_JIT:
+
+    def subtract_products(p, A, a, B, b, q, n, out, o):
+        for k in range(q):
+            out[o : o + LANES] -= p * (A[a + k * n :][:LANES].astype(np.float64) * B[b + k * n :][:LANES])
 
     def four_products(A, a, B, b, m, out, o):
         for r in range(4):

@@ -11,7 +11,7 @@ import numpy as np
 from .. import layout, schedule
 from ..forms import affine_size, block, incoming_size, neuron_size, product, row_product, scaling_size
 from ..jit import addressed, compiled, inlined, merged
-from .intrinsics import LANES, four_products, window
+from .intrinsics import LANES, four_products, subtract_products, window
 from .matrices import MOST_PACKED, add_products_of_rows, mirror, products
 from .placed import address_of_code, laws_at, none_at
 
@@ -40,9 +40,12 @@ def scaling(at, p, a, b, out):
     if at.beta >= 0:
         for i in range(n):
             out[i] -= product(a, at.beta + i, b, at.beta + i)
-    for j in range(at.q):
+    whole = n - n % LANES
+    for i in range(0, whole, LANES):
+        subtract_products(p, a, at.U + i, b, at.U + i, at.q, n, out, i)
+    for j in range(at.q if whole < n else 0):
         ua, ub = window(a, at.U + j * n, n), window(b, at.U + j * n, n)
-        for i in range(n):
+        for i in range(whole, n):
             out[i] -= p * (np.float64(ua[i]) * ub[i])
 
 
@@ -72,6 +75,13 @@ def matrix(kind, at, symmetric, a, b, out):
                 out[j * n + i] = -out[i * n + j]
     elif m < at.m:
         add_products_of_rows(b, at.C, a, at.W, n, at.m, symmetric, out)
+
+
+@inlined
+def fill(value, out):
+    """Out_j = value. Assigning to a slice takes ten times as long where there are few components."""
+    for j in range(out.size):
+        out[j] = value
 
 
 @inlined
@@ -163,7 +173,7 @@ def matrices(what, kind, at, laws, a, b, out):
         if symmetric:
             mirror(n, out)
     else:
-        out[:] = 0
+        fill(0.0, out)
     if what == schedule.QUANTITY:
         for j in range(out.size):
             out[j] *= 0.5
@@ -176,7 +186,7 @@ def generator(kind, at, laws, l, x, out):
         for i in range(at.n):
             out[i] = scaling_size(at, laws.degree[l], i, x)
     elif kind == layout.TRANSLATION:
-        out[:] = at.m
+        fill(np.float64(at.m), out)
     else:
         out[0] = 0
         for i in range(x.size):
@@ -194,7 +204,7 @@ def form(what, kind, at, laws, l, a, b, out):
     elif kind == layout.AFFINE:
         out[0] = affine(laws.G, at.n, a, b)
     else:
-        out[:] = 0
+        fill(0.0, out)
     if what == schedule.QUANTITY:
         if at.W != at.C:
             add_start(at, laws.Z0, b, out)

@@ -218,11 +218,14 @@ def address_of_product(dtype: str) -> Any:
 
 
 def addresses(problem: layout.Problem) -> NDArray[Any]:
-    """Return (L, 3): the addresses of what the layers of a network call, and in the last row of its loss and of products by BLAS."""
+    """Return (L, 3): the addresses of what the layers of a network call, and in the last row of its loss and of products by BLAS.
+
+    A layer whose activation is the identity calls nothing: its addresses are 0.
+    """
     dtype = str(problem.X.dtype)
     rows = [
-        activation(int(code), dtype, bool(beta >= 0))
-        for code, beta in zip(problem.activation, problem.offsets[:, 2], strict=False)
+        (0, 0, 0) if c == ACTIVATIONS[code].identity else activation(int(code), dtype, bool(beta >= 0))
+        for code, c, beta in zip(problem.activation, problem.parameter, problem.offsets[:, 2], strict=False)
     ]
     of_loss = 0 if problem.loss == layout.NO_LOSS else loss(problem.loss, dtype, problem.labels.size > 0)
     rows.append((of_loss, address_of_product(dtype) if by_blas(problem) else 0, 0))

@@ -53,13 +53,14 @@ def forward(problem, x, tiles, tile, member, by_blas):
             combine(x, W, m, np.int64(1), bias, n, m, A, a, T, all_z, z)
         # Neuron by neuron where BLAS has not added the bias, or each neuron has its own β.
         rows, size = (n, T) if by_blas or beta >= 0 else (np.int64(1), n * T)
-        for i in range(rows if h < last or by_blas else 0):
+        acts = h < last and problem.compiled[h, _VALUE] != 0
+        for i in range(rows if acts or by_blas else 0):
             row = window(all_z, z + i * size, size)
             if by_blas and bias >= 0:
                 shift = x[bias + i]
                 for s in range(T):
                     row[s] += shift
-            if h < last:
+            if acts:
                 c = x[beta + i] if beta >= 0 else problem.parameter[h]
                 none_at(problem.compiled[h, _VALUE], (c, row, window(all_a, z + i * size, size)))
         A, a = all_z if h < last and problem.in_place[h] else all_a, z
@@ -104,23 +105,26 @@ def backward(problem, x, tiles, tile, member, by_blas, fresh, gradient):
         if bias >= 0:
             add_sums(fresh, all_z, z, n, T, gradient, bias)
         if h > 0:
-            D = window(memory, 0, m * T)
+            acts = problem.compiled[h - 1, _SLOPE] != 0
+            D, d = (memory, np.int64(0)) if acts else (all_z, z - m * T)
             if by_blas:
                 factors = window(x, W, n * m), window(all_z, z, n * T)
-                none_at(problem.compiled[last, _BY_BLAS], (np.int64(BACKWARD), *factors, D, n, m, T))
+                out = window(D, d, m * T)
+                none_at(problem.compiled[last, _BY_BLAS], (np.int64(BACKWARD), *factors, out, n, m, T))
             else:
-                combine(x, W, np.int64(1), m, np.int64(-1), m, n, all_z, z, T, D, np.int64(0))
-            d_layer(
-                problem,
-                x,
-                h - 1,
-                D,
-                window(all_z, z - m * T, m * T),
-                window(all_a, z - m * T, m * T),
-                T,
-                fresh,
-                gradient,
-            )
+                combine(x, W, np.int64(1), m, np.int64(-1), m, n, all_z, z, T, D, d)
+            if acts:
+                d_layer(
+                    problem,
+                    x,
+                    h - 1,
+                    window(memory, 0, m * T),
+                    window(all_z, z - m * T, m * T),
+                    window(all_a, z - m * T, m * T),
+                    T,
+                    fresh,
+                    gradient,
+                )
 
 
 @inlined

@@ -171,6 +171,13 @@ def excess(problem, algorithm, state):
     return 0.5 * (algorithm.mass * vv + algorithm.weight_decay * xx)
 
 
+@merged
+def defects(law, symmetric, Q, J, origin, integral, balance, out):
+    """Out = the exact discrete residual of each component; a loop of its own, which LLVM vectorises."""
+    for j in range(out.size):
+        out[j] = discrete_laws.defect(law, symmetric, Q[j], J[j], origin[j], integral[j], balance[j])
+
+
 @inlined
 def write(problem, algorithm, laws, state, records, loss):
     """Write one row of the records at the present step."""
@@ -189,13 +196,18 @@ def write(problem, algorithm, laws, state, records, loss):
     copy(Q, window(records.quantity, row * K, K))
     combine(-1.0 if algorithm.law == layout.OF_Q else 1.0, J, 0.0, J, window(records.charge, row * K, K))  # ẋ is −∇U
     copy(state.integral, window(records.integral, row * K, K))
-    discrete = window(records.discrete, row * K, K)
     for l in range(laws.kind.size):
-        symmetric = laws.symmetric[l] != 0
-        for j in range(laws.start[l], laws.start[l + 1]):
-            discrete[j] = discrete_laws.defect(
-                algorithm.law, symmetric, Q[j], J[j], state.origin[j], state.integral[j], state.balance[j]
-            )
+        start, size = laws.start[l], laws.start[l + 1] - laws.start[l]
+        defects(
+            algorithm.law,
+            laws.symmetric[l] != 0,
+            window(Q, start, size),
+            window(J, start, size),
+            window(state.origin, start, size),
+            window(state.integral, start, size),
+            window(state.balance, start, size),
+            window(records.discrete, row * K + start, size),
+        )
 
 
 @inlined
