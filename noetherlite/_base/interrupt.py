@@ -23,17 +23,25 @@ class Interrupt:
         self.requested = False
         self._installed = False
 
-    def __enter__(self) -> Interrupt:
+    def defer(self) -> None:
+        """Begin to defer Ctrl-C, if that is not done yet."""
         in_main = threading.current_thread() is threading.main_thread()
         if in_main and not self._installed and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._handle)
             self._installed = True
-        return self
 
-    def __exit__(self, *error: object) -> None:
+    def restore(self) -> None:
+        """Give Ctrl-C back to Python."""
         if self._installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self._installed = False
+
+    def __enter__(self) -> Interrupt:
+        self.defer()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.restore()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not _compilations.stop() and self.requested:

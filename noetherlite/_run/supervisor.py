@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from .._base.interrupt import Interrupt
@@ -75,12 +74,10 @@ class Supervisor:
 
     def defer_interrupts(self) -> None:
         """Defer Ctrl-C from now on to the next record, in the main thread; until then it ends the run after a backend call."""
-        self._interrupt.__enter__()
+        self._interrupt.defer()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._interrupt.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self._interrupt.restore()
         if self._bar is not None:
             self._bar.close()
 
