@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -86,14 +86,15 @@ def body(run: Trajectory) -> Iterable[str]:
 def _law_table(run: Trajectory, algorithm: Algorithm | None) -> str:
     """Return the table of laws and their verdicts, with notes on what was not tested."""
     rows: list[tuple[object, ...]] = []
+    families = _catalogue(run)
     for name, law in run.laws.items():
         exact, allowed = _worst_residual(law)
         rows.append((name, law.verdict, exact, allowed, law.largest("residual")))
-        formulas = _formulas(run, law, algorithm)
+        formulas = _formulas(law, families, algorithm)
         if formulas:
             rows.append((formulas,))
     head = ["law", "verdict", "max |exact residual|", "round-off allows", "max |residual|"]
-    notes = [*_explanations(run, algorithm), *_untested_notes(run)]
+    notes = [*_explanations(run, algorithm), *_untested_notes(run, families)]
     return table(head, rows) + "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)
 
 
@@ -109,13 +110,12 @@ def _worst_residual(law: LawRecord) -> tuple[float, float | str]:
     return float(size[at]), float(allowed[at])
 
 
-def _formulas(run: Trajectory, law: LawRecord, algorithm: Algorithm | None) -> str:
+def _formulas(law: LawRecord, families: Mapping[str, Family], algorithm: Algorithm | None) -> str:
     """Return the formulas of the exact discrete and the continuous law; '' if the algorithm is not known."""
     if algorithm is None:
         return ""
     has_quantity = bool(np.isfinite(law.quantity).any())
     lines = [f"exact: {exact_law(law.name, algorithm, has_quantity)}"]
-    families = _catalogue(run)
     if law.name in families:  # no symmetry of one's own
         lines.append(f"continuous: {law_of(families[law.name], algorithm.dynamics).formula()}")
     return "\n".join(lines)
@@ -138,13 +138,13 @@ def _explanations(run: Trajectory, algorithm: Algorithm | None) -> list[str]:
     return [*notes, legend(algorithm), continuous + shrinks]
 
 
-def _untested_notes(run: Trajectory) -> list[str]:
+def _untested_notes(run: Trajectory, families: Mapping[str, Family]) -> list[str]:
     """Return notes on what the verdicts do not cover."""
     notes = [
         "Not checked: what no symmetry reaches. A gradient can keep every law and be wrong; nl.testing.assert_gradient compares "
         "all of it."
     ]
-    absent = [name for name in _catalogue(run) if name not in run.laws]
+    absent = [name for name in families if name not in run.laws]
     if absent:
         notes.append(f"Not watched in this run: {', '.join(absent)}.")
     return notes
