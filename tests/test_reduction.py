@@ -55,12 +55,15 @@ def test_samples_as_coordinates(algorithm, activation, blas, monkeypatch):
     assert_same_run(plain, reduced)
 
 
-@pytest.mark.parametrize(("blas", "batch_size", "tile"), [(False, 9, 8), (False, 18, 24), (True, 9, 128)])
+@pytest.mark.parametrize(
+    ("blas", "batch_size", "tile"), [(False, 9, 8), (False, 18, 24), (True, 9, 128), (True, 8, 128)]
+)
 @pytest.mark.parametrize("algorithm", [nl.GD(0.05, grad_accumulation=2), nl.NAGD(1e-3)], ids=lambda a: type(a).__name__)
 def test_samples_as_coordinates_of_minibatches(algorithm, blas, batch_size, tile, monkeypatch):
     from noetherlite._kernels.cpu import tiles
 
-    # of our own loops several tiles, the last of which is not full, or one that is larger than all of the data
+    # of our own loops several tiles, the last of which is not full, or one that is larger than all of the data; with BLAS samples
+    # that fill vectors, whose product with XXᵀ is not by BLAS, and others
     monkeypatch.setattr(tiles, "BLAS_FROM", 0 if blas else 10**9)
     monkeypatch.setattr(tiles, "TILE", tile)
     net = nl.Network([30, 12, 8, 3])

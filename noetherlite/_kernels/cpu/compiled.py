@@ -83,28 +83,37 @@ def addresses_of_rare(program: schedule.Kind, dtype: str) -> dict[str, Any]:
     }
 
 
+# Samples whose inputs are copied one after the other, and doubles in a line of the cache.
+_FEW, _LINE = 64, 8
+
+
 @compiled
 def load_at(problem_address, chosen, tiles_address, x):
     """Copy the samples with indices `chosen` into tiles; x says what the parameters' numbers are."""
     problem, memory = problem_at(problem_address, x), tiles_at(tiles_address, x)
-    T = memory.inputs.shape[2]
+    T, n = memory.inputs.shape[2], problem.widths[0]
     for s in range(memory.chosen.size):
         memory.chosen[s] = chosen[s]
+    # Of many samples a few inputs at a time, whose rows then stay in the cache.
+    some = n if T <= _FEW else np.int64(_LINE)
     for tile in range(memory.inputs.shape[0]):
+        for first in range(0, n, some):
+            for s in range(T):
+                sample = chosen[min(tile * T + s, memory.n - 1)]
+                for j in range(first, min(first + some, n)):
+                    memory.inputs[tile, j, s] = problem.X[sample, j]
         for s in range(T):
             sample = chosen[min(tile * T + s, memory.n - 1)]
-            for j in range(problem.widths[0]):
-                memory.inputs[tile, j, s] = problem.X[sample, j]
             if problem.labels.size > 0:
                 memory.labels[tile, s] = problem.labels[sample]
             for j in range(problem.targets.shape[1]):
                 memory.targets[tile, j, s] = problem.targets[sample, j]
 
 
-def place(problem: layout.Problem) -> Placed:
+def place(problem: layout.Problem, minibatches: bool = False) -> Placed:
     """Return a problem as kernels take it, with the addresses of the loops that its network calls."""
     if problem.kind == layout.NETWORK:
-        problem = problem._replace(compiled=loops.addresses(problem))
+        problem = problem._replace(compiled=loops.addresses(problem, minibatches))
     return Placed(problem)
 
 
@@ -131,7 +140,7 @@ class Memory:
         full = drawn == n_samples
         self.all_tiles = tiles(problem, n_samples, members if full else 1)
         self.tiles = self.all_tiles if full else tiles(problem, drawn, members)
-        self.placed = place(problem)
+        self.placed = place(problem, not full)
         self.placed_all_tiles = Placed(self.all_tiles)
         self.placed_tiles = self.placed_all_tiles if full else Placed(self.tiles)
         self._number = np.empty(0, problem.X.dtype)

@@ -11,6 +11,8 @@ from .intrinsics import LANES, combine_block, correlate_block, window
 WIDE = 4 if LANES == 8 else 2
 
 
+# Samples at the most, in whole vectors, of which D XXᵀ takes two threads of BLAS twice as long as our loops.
+FEW = 64
 # Products of a layer.
 FORWARD, WEIGHTS, BACKWARD = range(3)
 
@@ -151,3 +153,12 @@ def add_sums(fresh, D, d, n, T, G, g):
         for s in range(T):
             total += row[s]
         G[g + i] = total if fresh else G[g + i] + total
+
+
+@addressed
+def product_of_few(which, a, b, out, n, m, T):
+    """`product_by_blas`, but for DAᵀ of few samples: for minibatches in sample coordinates, whose A is long."""
+    if which == WEIGHTS and T <= FEW and T % (LANES * 8 // a.itemsize) == 0:
+        correlate(True, a, np.int64(0), b, np.int64(0), n, m, T, out, np.int64(0))
+    else:
+        product_by_blas(which, a, b, out, n, m, T)

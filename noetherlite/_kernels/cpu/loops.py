@@ -18,7 +18,7 @@ from .. import layout, pointwise
 from ..functions import ACTIVATIONS, LOSSES, Scalar
 from ..jit import addressed, inside, looped
 from .intrinsics import window
-from .layers import product_by_blas
+from .layers import product_by_blas, product_of_few
 from .placed import address_of_code
 from .tiles import by_blas
 
@@ -211,13 +211,14 @@ def loss(code: int, dtype: str, of_labels: bool) -> Any:
 
 
 @functools.cache
-def address_of_product(dtype: str) -> Any:
-    """Return the address of the products of layers by BLAS, for numbers of this dtype."""
+def address_of_product(dtype: str, of_few: bool) -> Any:
+    """Return the address of the products of layers by BLAS, for numbers of this dtype; those `of_few` samples by our loops too."""
     i, vector = numba.int64, numba.typeof(np.empty(0, dtype))
-    return address_of_code(product_by_blas, (i, vector, vector, vector, i, i, i))
+    product = product_of_few if of_few else product_by_blas
+    return address_of_code(product, (i, vector, vector, vector, i, i, i))
 
 
-def addresses(problem: layout.Problem) -> NDArray[Any]:
+def addresses(problem: layout.Problem, minibatches: bool = False) -> NDArray[Any]:
     """Return (L, 3): the addresses of what the layers of a network call, and in the last row of its loss and of products by BLAS.
 
     A layer whose activation is the identity calls nothing: its addresses are 0.
@@ -228,5 +229,5 @@ def addresses(problem: layout.Problem) -> NDArray[Any]:
         for code, c, beta in zip(problem.activation, problem.parameter, problem.offsets[:, 2], strict=False)
     ]
     of_loss = 0 if problem.loss == layout.NO_LOSS else loss(problem.loss, dtype, problem.labels.size > 0)
-    rows.append((of_loss, address_of_product(dtype) if by_blas(problem) else 0, 0))
+    rows.append((of_loss, address_of_product(dtype, minibatches and problem.dual >= 0) if by_blas(problem) else 0, 0))
     return np.array(rows, object if _settings.DISABLE_JIT else np.int64)
