@@ -160,8 +160,7 @@ def settle(rule, algorithm_address, laws_address, state_address, x):
         symmetric, after = laws.symmetric[l], l + 1 if laws.some_skew != 0 else n
         while after < n and laws.symmetric[after] == symmetric:
             after += 1
-        components = laws.start[l], laws.start[after]
-        float64_at(rule, (algorithm_address, state_address, symmetric, components[0], components[1]))
+        float64_at(rule, (algorithm_address, state_address, symmetric, laws.start[l], laws.start[after]))
         l = after
 
 
