@@ -71,6 +71,7 @@ SMALL, MIDDLE, LARGE = [4, 8, 8, 3], [64, 64, 32, 10], [784, 256, 128, 10]
         (LARGE, 64, 3, {"input_reduction": False, "laws": None, "algorithm": nl.Adam(1e-4)}),
         (LARGE, 64, 3, {"input_reduction": True}),
         (LARGE, 64, 3, {"input_reduction": True, "laws": None, "batch_size": 32}),
+        (LARGE, 784, 3, {"input_reduction": True, "laws": None}),
         (LARGE, 900, 3, {"input_reduction": True, "laws": None, "rank": 8}),
         (MIDDLE, 32, 100, {"input_reduction": True, "laws": None, "record_params": True}),
         pytest.param(SMALL, 32, 3000, {"laws": None, "observe": {"W": np.copy}}, id="observe"),

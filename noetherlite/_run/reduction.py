@@ -77,8 +77,10 @@ class Reduction:
 
     def coordinates(self, start: Start) -> Array:
         """Return the reduced coordinates of the start."""
-        end = np.zeros(self.block if self.by_samples else 0)
-        return np.concatenate([start.C.ravel(), start.theta[self.size :], end])
+        y = np.zeros(self.n_params)
+        self._rest(y)[:] = start.theta[self.size :]
+        y[: self.block] = start.C.ravel()
+        return y
 
     def leave(self, start: Start, y: Array) -> Array:
         """Return θ with the reduced coordinates y, of shape (..., n_params)."""

@@ -69,7 +69,7 @@ class Runs:
         laws, x, v = plan.laws, self.x0[e], self.v0[e]
         if plan.reduction is not None:
             start = plan.reduction.enter(x)
-            x, v = plan.reduction.coordinates(start), np.zeros(plan.n_params)
+            x, v = plan.reduction.coordinates(start), np.zeros(1)  # from rest
             if plan.reduction.by_samples:
                 laws = laws._replace(Z0=start.C.astype(plan.dtype))
         if state.counts[e, PHASE] == layout.NEW:
