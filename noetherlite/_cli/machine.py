@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import tempfile
 from typing import Any
@@ -35,6 +36,7 @@ def _warmup(options: argparse.Namespace) -> int:
     folder = warmup.folder()
     end = f"kept in {folder}" if folder else f"not kept: {warmup.refusal()}, and every start compiles again"
     say.result(options, {"steps": steps, "folder": folder}, end)
+    gc.freeze()  # or Python goes through all that the compiler has made as the process ends
     return say.FINE
 
 

@@ -19,7 +19,8 @@ from .._kernels.cpu import compiled as cpu
 from .._kernels.cpu import loops
 from .._kernels.cpu.analytic import address_of_potential
 from .._kernels.cpu.laws import addresses_of_forms
-from .._kernels.cpu.rules import addresses_of_rules
+from .._kernels.cpu.rules import address_of_rule
+from .._kernels.rules import Law
 from .._motion.algorithms import ALGORITHMS
 from .._motion.gradient_descent import GD
 from .._problem.catalogue import CATALOGUE
@@ -31,8 +32,8 @@ from .integrate import integrate
 # Those of GU's tables; any other is compiled by the first run that has it, in half a second.
 _ACTIVATIONS = ("linear", "relu", "leaky_relu", "polynomial", "repu", "swish", "tanh")
 _LOSSES = ("mse", "nll")
-# What the process beside this one runs.
-_BESIDE = "import sys; from noetherlite._run import warmup; print(warmup.runs(sys.argv[1]).compiled)"
+# What the process beside this one runs; it leaves what the compiler has made unsearched for garbage as it ends.
+_BESIDE = "import gc, sys; from noetherlite._run import warmup; print(warmup.runs(sys.argv[1]).compiled, flush=True); gc.freeze()"
 
 
 class Step(NamedTuple):
@@ -69,9 +70,9 @@ def warmup() -> Iterator[Step]:
 
 
 def runs(dtype: str, beside: subprocess.Popen[str] | None = None) -> Step:
-    """Compile what runs of this dtype call, or find on disk what the process `beside` has compiled, once it has ended."""
+    """Compile what runs of this dtype call, or find on disk what the process `beside` has compiled, once it says how many functions."""
     began = time.perf_counter()
-    elsewhere = int(beside.communicate()[0] or 0) if beside else 0
+    elsewhere = int(beside.stdout.readline() or 0) if beside and beside.stdout else 0
     step = _time_step(f"runs in {dtype}", partial(_run, dtype))
     return step._replace(seconds=time.perf_counter() - began, compiled=step.compiled + elsewhere)
 
@@ -117,9 +118,15 @@ def _run(dtype: str) -> None:
         loops.activation(activation.code, dtype, activation.d_parameter is not None)
     for loss in _LOSSES:
         loops.loss(LOSSES[loss].code, dtype, of_labels=loss == "nll")
-    # Laws are the same for both dtypes: the two processes begin at the two ends, and each finds on disk what the other has compiled.
-    for algorithm in list(ALGORITHMS.values())[:: 1 if dtype == checks.DTYPES[0] else -1]:
-        addresses_of_rules(algorithm(0.1).method, dtype)
+    rules = dict.fromkeys(rule for algorithm in ALGORITHMS.values() for rule in algorithm(0.1).method.all_rules)
+    laws = [rule for rule in rules if isinstance(rule, Law)]
+    for rule in rules:
+        if not isinstance(rule, Law):
+            address_of_rule(rule, dtype)
+    # Laws are the same for both dtypes, and come last: the two processes begin at the two ends, and end where they meet, as each finds
+    # on disk what the other has compiled.
+    for law in laws[:: 1 if dtype == checks.DTYPES[0] else -1]:
+        address_of_rule(law, dtype)
 
 
 def _time_step(what: str, function: Callable[[], object]) -> Step:

@@ -164,12 +164,13 @@ def settle(rule, algorithm_address, laws_address, state_address, x):
         l = after
 
 
-def _words(rule: Rule) -> tuple[Any, ...]:
-    return (numba.int64,) * (5 if isinstance(rule, Law) else 3)
+def address_of_rule(rule: Rule, dtype: str) -> Any:
+    """Return the address of a rule's function, compiled or read from disk if need be; the same for both dtypes if it is a law's."""
+    return address_of_code(loop(rule, dtype), (numba.int64,) * (5 if isinstance(rule, Law) else 3))
 
 
 @functools.cache
 def addresses_of_rules(method: Method, dtype: str) -> Any:
-    """Return the addresses of an algorithm's rules in the order of their numbers, compiled or read from disk if need be."""
-    addresses = [address_of_code(loop(rule, dtype), _words(rule)) for rule in method.all_rules]
+    """Return the addresses of an algorithm's rules in the order of their numbers."""
+    addresses = [address_of_rule(rule, dtype) for rule in method.all_rules]
     return tuple(addresses) if numba.config.DISABLE_JIT else np.array(addresses, np.int64)
