@@ -206,7 +206,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     key = [
         Line2D([], [], color=COLOURS[i], marker=m, label=n) for i, (m, n) in enumerate((("o", "PyTorch"), ("s", "JAX")))
     ]
-    ax.legend(handles=key, loc="lower right", framealpha=1)
+    figure.legend(handles=key, loc="outside upper center", ncols=2, frameon=False)  # inside it could hide a row
     figure.savefig(path, dpi=150)
 
 
