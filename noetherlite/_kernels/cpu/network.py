@@ -106,6 +106,7 @@ def backward(problem, x, tiles, tile, member, by_blas, fresh, gradient):
             add_sums(fresh, all_z, z, n, T, gradient, bias)
         if h > 0:
             acts = problem.compiled[h - 1, _SLOPE] != 0
+            # A place and not a window, as to choose between two windows makes a step of a tiny network 6 % slower.
             D, d = (memory, np.int64(0)) if acts else (all_z, z - m * T)
             if by_blas:
                 factors = window(x, W, n * m), window(all_z, z, n * T)
