@@ -36,6 +36,14 @@ def test_parts_depend_on_the_problem_alone(n, parts):
     assert U.problem().widths[0] == net.widths[0]
 
 
+def assert_same_runs(runs):
+    for run in runs[1:]:
+        for field in ("x", "v", "loss", "energy"):
+            np.testing.assert_array_equal(getattr(run, field), getattr(runs[0], field))
+        for name, law in run.laws.items():
+            np.testing.assert_array_equal(law.discrete_residual, runs[0].laws[name].discrete_residual)
+
+
 @jit
 @pytest.mark.parametrize("batch_size", [None, 201])
 @pytest.mark.parametrize("algorithm", [nl.GD(0.05), nl.Leapfrog(1e-3), nl.NAGD(1e-3)])
@@ -43,12 +51,24 @@ def test_results_do_not_depend_on_the_number_of_threads(algorithm, batch_size):
     net, U = problem(450, "swish")
     x0 = net.init(rng=1)
     options = {"record_every": 7, "batch_size": batch_size, "rng": 3}
-    runs = [nl.integrate(U, algorithm, x0, 40, n_threads=n, **options) for n in (1, 2, 5)]
-    for run in runs[1:]:
-        for field in ("x", "v", "loss", "energy"):
-            np.testing.assert_array_equal(getattr(run, field), getattr(runs[0], field))
-        for name, law in run.laws.items():
-            np.testing.assert_array_equal(law.discrete_residual, runs[0].laws[name].discrete_residual)
+    assert_same_runs([nl.integrate(U, algorithm, x0, 40, n_threads=n, **options) for n in (1, 2, 5)])
+
+
+@jit
+@pytest.mark.parametrize("batch_size", [None, 32, 201])
+def test_nor_do_those_in_the_samples_coordinates(batch_size):
+    net = nl.Network([400, 24, 16, 3])
+    U = net.potential(nl.datasets.gaussian_classes(n=300, n_features=400, n_classes=3, rng=0))
+    x0 = net.init(rng=1)
+    options = {"batch_size": batch_size, "rng": 3, "input_reduction": True}
+    runs = [nl.integrate(U, nl.GD(0.05), x0, 20, n_threads=n, **options) for n in (1, 2, 5)]
+    assert_same_runs(runs)
+    # the control: other minibatches, or without them another order of the sums, make another run
+    other = nl.integrate(
+        U, nl.GD(0.05), x0, 20, n_threads=1, **options | {"rng": 4, "input_reduction": batch_size is not None}
+    )
+    with pytest.raises(AssertionError):
+        assert_same_runs([*runs, other])
 
 
 @pytest.mark.needs_jit
