@@ -19,6 +19,7 @@ from . import loops
 from .analytic import address_of_potential, function_of
 from .intrinsics import window
 from .laws import addresses_of_forms
+from .layers import copy
 from .placed import (
     Placed,
     address_of_code,
@@ -92,12 +93,15 @@ def load_at(problem_address, chosen, tiles_address, x):
     """Copy the samples with indices `chosen` into tiles; x says what the parameters' numbers are."""
     problem, memory = problem_at(problem_address, x), tiles_at(tiles_address, x)
     T, n = memory.inputs.shape[2], problem.widths[0]
+    by_sample = memory.blas != 0 and memory.chosen.size > 0
     for s in range(memory.chosen.size):
         memory.chosen[s] = chosen[s]
+        if by_sample:
+            copy(window(problem.X, chosen[s] * n, n), window(memory.inputs, s * n, n))
     # Of many samples a few inputs at a time, whose rows then stay in the cache.
     some = n if T <= _FEW else np.int64(_LINE)
     for tile in range(memory.inputs.shape[0]):
-        for first in range(0, n, some):
+        for first in range(0, 0 if by_sample else n, some):
             for s in range(T):
                 sample = chosen[min(tile * T + s, memory.n - 1)]
                 for j in range(first, min(first + some, n)):

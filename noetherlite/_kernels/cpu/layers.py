@@ -11,10 +11,10 @@ from .intrinsics import LANES, combine_block, correlate_block, window
 WIDE = 4 if LANES == 8 else 2
 
 
-# Samples at the most, in whole vectors, of which D XXᵀ takes two threads of BLAS twice as long as our loops.
+# Samples at the most of which D XXᵀ takes two threads of BLAS twice as long as our loops.
 FEW = 64
-# Products of a layer.
-FORWARD, WEIGHTS, BACKWARD = range(3)
+# Products of a layer; SAMPLES is WEIGHTS of inputs that lie sample by sample.
+FORWARD, WEIGHTS, BACKWARD, SAMPLES = range(4)
 
 
 @addressed
@@ -157,8 +157,10 @@ def add_sums(fresh, D, d, n, T, G, g):
 
 @addressed
 def product_of_few(which, a, b, out, n, m, T):
-    """`product_by_blas`, but for DAᵀ of few samples: for minibatches in sample coordinates, whose A is long."""
-    if which == WEIGHTS and T <= FEW and T % (LANES * 8 // a.itemsize) == 0:
-        correlate(True, a, np.int64(0), b, np.int64(0), n, m, T, out, np.int64(0))
-    else:
+    """`product_by_blas`, and DA with A (T, m) (SAMPLES), of few samples by our loops: for minibatches in sample coordinates."""
+    if which != SAMPLES:
         product_by_blas(which, a, b, out, n, m, T)
+    elif T <= FEW and m % (LANES * 8 // a.itemsize) == 0:
+        combine(a, np.int64(0), T, np.int64(1), np.int64(-1), n, T, b, np.int64(0), m, out, np.int64(0))
+    else:
+        product_by_blas(np.int64(FORWARD), a, b, out, n, T, m)

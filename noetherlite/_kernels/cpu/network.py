@@ -15,7 +15,7 @@ from .. import layout
 from ..jit import compiled, inlined, merged
 from . import team
 from .intrinsics import window
-from .layers import BACKWARD, FORWARD, WEIGHTS, add, add_sums, combine, copy, correlate, put, take
+from .layers import BACKWARD, FORWARD, SAMPLES, WEIGHTS, add, add_sums, combine, copy, correlate, put, take
 from .placed import float64_at, none_at, problem_at, tiles_at
 
 # Columns of a problem's addresses, and of its last row.
@@ -95,9 +95,8 @@ def backward(problem, x, tiles, tile, member, by_blas, fresh, gradient):
         A, a = (all_z if problem.in_place[h - 1] else all_a, z - m * T) if h > 0 else (inputs_of(tiles), tile * m * T)
         if by_blas:
             factors = window(all_z, z, n * T), window(A, a, m * T)
-            none_at(
-                problem.compiled[last, _BY_BLAS], (np.int64(WEIGHTS), *factors, window(gradient, W, n * m), n, m, T)
-            )
+            product = np.int64(SAMPLES if h == 0 and tiles.chosen.size > 0 else WEIGHTS)
+            none_at(problem.compiled[last, _BY_BLAS], (product, *factors, window(gradient, W, n * m), n, m, T))
         else:
             correlate(fresh, all_z, z, A, a, n, m, T, gradient, W)
         if h == 0 and problem.dual >= 0:

@@ -29,7 +29,7 @@ class Tiles(NamedTuple):
 
     n: int  # samples held
     blas: int  # 1: dense products by BLAS, a single tile; 0: by our loops
-    inputs: NDArray[Any]  # (n_tiles, n_0, T)
+    inputs: NDArray[Any]  # (n_tiles, n_0, T); of minibatches of sample coordinates, by BLAS, the memory of (T, n_0)
     chosen: NDArray[np.int64]  # (n,): the samples' numbers in minibatches of sample coordinates, else empty
     labels: NDArray[np.int64]  # (n_tiles, T), or empty
     targets: NDArray[Any]  # (n_tiles, n_L, T), or empty
