@@ -161,15 +161,17 @@ def test_user_symmetries_need_all_parameters():
 
 
 def test_input_reduction_is_chosen_where_it_pays():
-    def chosen(widths, n, rank=None, steps=1000, drawn=None):
+    def chosen(widths, n, rank=None, steps=1000, drawn=None, records=0):
         net = nl.Network(widths)
-        return reduction.choose(net.potential(*data(n, widths[0], rank)), steps, drawn or n, None)
+        return reduction.choose(net.potential(*data(n, widths[0], rank)), steps, drawn or n, None, records=records)
 
     assert chosen([200, 64, 3], 100).by_samples
     assert chosen([200, 64, 3], 100, steps=5) is None  # the preparations would cost more
     assert chosen([200, 64, 3], 100, drawn=30).by_samples  # minibatches
-    assert chosen([200, 64, 3], 100, steps=30).by_samples
-    assert chosen([200, 64, 3], 100, drawn=30, steps=30) is None  # whose steps take less time
+    assert chosen([200, 64, 3], 100, steps=7).by_samples
+    assert chosen([200, 64, 3], 100, drawn=30, steps=7) is None  # whose steps take less time
+    assert chosen([200, 64, 3], 100, drawn=30, steps=7, records=7).by_samples  # and records, of all samples, more
+    assert chosen([200, 64, 3], 100, steps=5, records=5) is None  # as all samples' do not
     assert not chosen(
         [200, 64, 3], 190, rank=10, drawn=2, steps=10**6
     ).by_samples  # of few products, and twice the updates

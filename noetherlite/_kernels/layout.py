@@ -192,6 +192,14 @@ _LINE = 64  # of a cache: where a field begins
 _Fields = dict[str, tuple[Any, tuple[int, ...]]]  # types and shapes
 
 
+def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return zeros that start on a cache line: vectors of a whole line would else straddle two of them."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + _LINE, np.uint8)
+    start = -raw.ctypes.data % _LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
 def _block(fields: _Fields) -> np.dtype[np.void] | None:
     """Return the structured type of a block with these fields; None where that is too large for one."""
     sizes = [np.dtype(kind).itemsize * math.prod(shape) for kind, shape in fields.values()]
@@ -236,7 +244,7 @@ def new_states(
     fields, together = _of_states(E, P, K, dtype, with_parts, with_moment, work)
     arrays: list[NDArray[Any]]
     if together is None:
-        arrays = [np.zeros(shape, kind) for kind, shape in fields.values()]
+        arrays = [aligned(shape, kind) for kind, shape in fields.values()]
     else:
         block = np.zeros((), together)
         arrays = [block[name] for name in fields]

@@ -108,6 +108,7 @@ def memory(
         backend="auto",
         dtype=checks.dtype_name(dtype),
         steps=steps * E,
+        records=n_records(steps, every) * E,
         reduce=False if input_reduction is None and (record_params or seen) else input_reduction,
         moving=False,
     )

@@ -29,7 +29,8 @@ class Plan:
     """The common part of runs: potential, precision, laws, and the coordinates they are integrated in.
 
     `reduce`: whether to use input reduction, None: if it is faster. `moving`: whether W_1 may move outside the inputs' span, as runs
-    have an initial velocity or weight decay. `by_samples`: which reduction, if that is known. `batch_size`, `backend` and `dtype` are as in `integrate`.
+    have an initial velocity or weight decay. `by_samples`: which reduction, if that is known. `steps` and `records` are those of all runs;
+    `batch_size`, `backend` and `dtype` are as in `integrate`.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Plan:
         reduce: bool | None,
         moving: bool,
         by_samples: bool | None = None,
+        records: int = 0,
     ) -> None:
         self.U, self.watched, self.dtype = U, watched, dtype
         self.batch = _check_batch_size(U, batch_size)
@@ -71,7 +73,7 @@ class Plan:
             if reason and reduce:
                 raise ValueError(f"input_reduction=True is not possible here: {reason}")
             if not reason:
-                self.reduction = choose(U, steps, self.drawn, reduce, by_samples)  # type: ignore[arg-type]
+                self.reduction = choose(U, steps, self.drawn, reduce, by_samples, records)  # type: ignore[arg-type]
         self.problem: layout.Problem | None = None
         self.n_params = U.n_params
         if self.reduction is not None:

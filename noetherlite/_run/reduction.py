@@ -28,9 +28,9 @@ from .._symmetry.find import watched as find_watched
 from .._symmetry.hidden import Hidden
 from .._symmetry.records import table
 
-# A reduction pays if its preparation costs at most _WORTH of a run's work in layer 1, and the rank is at least the fraction
-# _SPARED below the number of inputs.
-_WORTH, _SPARED = 0.1, 0.2
+# A reduction pays if it saves _WORTH times the work of its preparation, which takes longer than its operations; the rank has to be
+# at least the fraction _SPARED below the number of inputs, and before it is known so much of layer 1's work is taken as saved.
+_WORTH, _SPARED = 2, 0.2
 # Operations of a product that take as long as the passes over a coordinate beside it, and how much longer those of a minibatch take.
 _UPDATE, _SLOWER = 64, 2
 
@@ -158,11 +158,11 @@ def _fewer_by_samples(N: int, n: int, drawn: int) -> bool:
 
 
 def choose(
-    U: NetworkPotential, steps: int, drawn: int, reduce: bool | None, by_samples: bool | None = None
+    U: NetworkPotential, steps: int, drawn: int, reduce: bool | None, by_samples: bool | None = None, records: int = 0
 ) -> Reduction | None:
     """Return the faster reduction of a run whose gradients are of `drawn` samples if it pays, or if `reduce` asks for one, else None.
 
-    `by_samples` says which one, if it is known.
+    `by_samples` says which one, if it is known. Of minibatches a record's loss is one of all samples, whose z_1 are samples' coordinates.
     """
     N, n = U.X.shape
     n_1 = U.network.widths[1]
@@ -172,10 +172,14 @@ def choose(
         return Reduction(U, by_samples)
     if n * n_1 < tiles.BLAS_FROM:
         return None  # layer 1 is too small to dominate the time of a step
-    per_gradient = 4 * drawn * n * n_1 * (1 if drawn == N else _SLOWER)
+    work = steps * 4 * drawn * n * n_1 * (1 if drawn == N else _SLOWER)
     # Products, or a singular value decomposition, whose operations run at a tenth of a product's rate.
-    preparation = 2 * N * N * n + 6 * N * n * n_1 if by_samples else 100 * N * n * min(N, n)
-    if preparation > _WORTH * steps * per_gradient:
+    if by_samples:
+        preparation = 2 * N * N * n + 6 * N * n * n_1
+        saved = work - steps * 2 * drawn * N * n_1 + (records * 2 * N * n * n_1 if drawn < N else 0)
+    else:
+        preparation, saved = 100 * N * n * min(N, n), _SPARED * work
+    if saved < _WORTH * preparation:
         return None
     reduction = Reduction(U, by_samples)
     return reduction if by_samples or len(reduction.B) <= (1 - _SPARED) * n else None

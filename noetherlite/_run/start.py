@@ -16,7 +16,7 @@ from .checkpoint import CheckpointWriter
 from .drive import drive
 from .observe import Observables, Observe
 from .outcome import trajectory
-from .plan import BACKENDS, Plan, minibatches, motion, stream
+from .plan import BACKENDS, Plan, minibatches, motion, n_records, stream
 from .runs import Runs
 from .supervisor import Snapshot, Supervisor
 from .trajectory import Trajectory
@@ -72,6 +72,7 @@ def start(
         backend=checks.one_of(backend, "backend", BACKENDS),
         dtype=checks.dtype_name(dtype),
         steps=steps * E,
+        records=n_records(steps, every) * E,
         reduce=False if input_reduction is None and (record_params or observables.shapes) else input_reduction,
         moving=(velocity is not None and bool(v.any())) or first.weight_decay > 0,
     )

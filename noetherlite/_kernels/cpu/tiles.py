@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,14 +41,6 @@ class Tiles(NamedTuple):
     team: NDArray[np.int64]  # counters, see cpu_team
 
 
-def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return zeros that start on a cache line: vectors of a whole line would else straddle two of them."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size].view(dtype).reshape(shape)
-
-
 def by_blas(problem: layout.Problem) -> bool:
     """Return whether a network's layers are multiplied by BLAS."""
     return bool((problem.widths[1:] * problem.widths[:-1] >= BLAS_FROM).any())
@@ -74,17 +65,17 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     return Tiles(
         n=n,
         blas=int(blas),
-        inputs=_aligned((n_tiles, int(widths[0]), T), dtype),
+        inputs=layout.aligned((n_tiles, int(widths[0]), T), dtype),
         chosen=np.zeros(n if problem.dual >= 0 and n < widths[0] else 0, np.int64),
         labels=np.zeros((n_tiles, T if problem.labels.size else 0), np.int64),
-        targets=_aligned((n_tiles, problem.targets.shape[1], T), dtype),
-        z=_aligned((members, hidden * T), dtype),
-        a=_aligned((members, hidden * T), dtype),
-        scratch=_aligned((members, max(int(widths.max()), 2) * T), dtype),
+        targets=layout.aligned((n_tiles, problem.targets.shape[1], T), dtype),
+        z=layout.aligned((members, hidden * T), dtype),
+        a=layout.aligned((members, hidden * T), dtype),
+        scratch=layout.aligned((members, max(int(widths.max()), 2) * T), dtype),
         values=np.zeros(parts),
-        gradients=_aligned((parts if parts > 1 else 0, n_params), dtype),
-        point=_aligned((n_params,), dtype),
-        team=_aligned((cpu_team.SIZE,), np.int64),
+        gradients=layout.aligned((parts if parts > 1 else 0, n_params), dtype),
+        point=layout.aligned((n_params,), dtype),
+        team=layout.aligned((cpu_team.SIZE,), np.int64),
     )
 
 
