@@ -118,10 +118,10 @@ def test_every_part_is_claimed_once_however_many_ask():
 
     @numba.njit(nogil=True)
     def take(team, claimed, member):
-        part = cpu_team.next_part(team, parts, member, members)
+        part = 0 if member == 0 else cpu_team.next_part(team, parts, member, members)
         while part >= 0:
             claimed[part] += 1
-            cpu_team.deliver(team)
+            cpu_team.deliver(team, part, member)
             part = cpu_team.next_part(team, parts, member, members)
 
     @numba.njit(nogil=True)

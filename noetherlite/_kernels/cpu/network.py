@@ -153,16 +153,17 @@ def network(problem_address, tiles_address, member, x, gradient):
     """
     problem, tiles = problem_at(problem_address, x), tiles_at(tiles_address, x)
     by_blas = tiles.blas != 0
-    n, n_tiles, n_parts, shared = gradient.size, tiles.inputs.shape[0], tiles.values.size, tiles.z.shape[0] > 1
+    n, n_tiles, n_parts, shared = gradient.size, tiles.inputs.shape[0], tiles.values.shape[0], tiles.z.shape[0] > 1
+    P = tiles.gradients.shape[1]
     if shared and member == 0:
         copy(x, tiles.point)
         team.publish(tiles.team, n > 0)
-    part = team.next_part(tiles.team, n_parts, member, tiles.z.shape[0]) if shared else 0
+    part = 0 if member == 0 else team.next_part(tiles.team, n_parts, member, tiles.z.shape[0])
     while 0 <= part < n_parts:
         at, out = x, gradient
-        if shared:
-            at, P = window(tiles.point, 0, tiles.point.size), tiles.gradients.shape[1]
-            out = window(tiles.gradients, part * P, P if tiles.team[team.WANTED] else 0)
+        if shared and part > 0:
+            at, wanted = window(tiles.point, 0, P), tiles.team[team.WANTED] != 0
+            out = window(tiles.gradients, (part - 1) * P, P if wanted else 0)
         elif part > 0:
             out = window(tiles.gradients, 0, n)
         share, first = 0.0, part * n_tiles // n_parts
@@ -171,9 +172,9 @@ def network(problem_address, tiles_address, member, x, gradient):
             share += tile_loss(problem, tiles, tile, member)
             if out.size > 0:
                 backward(problem, at, tiles, tile, member, by_blas, tile == first, out)
-        tiles.values[part] = share
+        tiles.values[part, 0] = share
         if shared:
-            team.deliver(tiles.team)
+            team.deliver(tiles.team, part, member)
             part = team.next_part(tiles.team, n_parts, member, tiles.z.shape[0])
         else:
             if part > 0:
@@ -183,9 +184,8 @@ def network(problem_address, tiles_address, member, x, gradient):
     if member == 0:
         if shared:
             team.gather(tiles.team, n_parts)
-            copy(window(tiles.gradients, 0, n), gradient)
             for part in range(1, n_parts):
-                add(window(tiles.gradients, part * tiles.gradients.shape[1], n), gradient)
+                add(window(tiles.gradients, (part - 1) * P, n), gradient)
         for part in range(n_parts):
-            value += tiles.values[part]
+            value += tiles.values[part, 0]
     return value

@@ -1,9 +1,9 @@
 """How several threads share one gradient: parts of the samples, claimed one by one, summed in a fixed order.
 
 A part is a fixed range of samples, whatever the number of threads, so that results do not depend on it. Threads meet at
-counters in memory, a fraction of a microsecond away from each other. Each first claims parts of its own, whose memory is
-in its caches already, then those that nobody has come for: a thread that is late, or never comes, only leaves more parts
-to the others.
+counters in memory, a fraction of a microsecond away from each other, half of one where they do not share a cache: as few lines as
+can be go from one to another. The first part is the leader's. Each thread first claims parts of its own, whose memory is in its
+caches already, then those that nobody has come for: a thread that is late, or never comes, only leaves more parts to the others.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numba.extending import intrinsic
 
 from ..jit import inlined
 
-# Where the counters lie in an array of int64, each on a cache line (and the one fetched with it) that nothing else is on:
-# the number of the evaluation that is open, the parts done, whether the gradient is wanted, for every part the last
-# evaluation it was claimed for, for every member the last one it has seen.
+# Where the counters lie in an array of int64, on cache lines (and those fetched with them) that nothing else is on: the number of
+# the evaluation that is open and whether its gradient is wanted, for every part the last evaluation it was claimed for and the
+# last it was done for, for every member the last one it has seen.
 MOST, _LINE = 16, 16
-OPEN, DONE, WANTED = 0, _LINE, 2 * _LINE
-_CLAIMED = 3 * _LINE
-_SEEN = _CLAIMED + MOST * _LINE
+OPEN, WANTED = 0, 1
+_CLAIMED, _DONE = _LINE, _LINE + 1
+_SEEN = _LINE + MOST * _LINE
 SIZE = _SEEN + MOST * _LINE
 CLOSED, HOME = 0, -1  # as the evaluation that is open: none yet; none any more
 _SPINS = 4096  # looks at a counter before the processor is offered to others
@@ -51,26 +51,20 @@ def _store(typingctx, array, i, value):
     """Set array[i] once everything written before is visible."""
 
     def codegen(context, builder, signature, args):
-        builder.store_atomic(args[2], _address(context, builder, signature, args), "seq_cst", 8)
+        builder.store_atomic(args[2], _address(context, builder, signature, args), "release", 8)
         return context.get_dummy_value()
 
     return types.void(array, types.int64, types.int64), codegen
 
 
-def _update(operation):
-    """Return array, i, value ↦ array[i], which becomes operation(array[i], value) in the same step."""
+@intrinsic
+def _max(typingctx, array, i, value):
+    """Return array[i], which becomes max(array[i], value) in the same step."""
 
-    @intrinsic
-    def update(typingctx, array, i, value):
-        def codegen(context, builder, signature, args):
-            return builder.atomic_rmw(operation, _address(context, builder, signature, args), args[2], "seq_cst")
+    def codegen(context, builder, signature, args):
+        return builder.atomic_rmw("max", _address(context, builder, signature, args), args[2], "seq_cst")
 
-        return types.int64(array, types.int64, types.int64), codegen
-
-    return update
-
-
-_add, _max = _update("add"), _update("max")
+    return types.int64(array, types.int64, types.int64), codegen
 
 
 @intrinsic
@@ -93,9 +87,6 @@ if numba.config.DISABLE_JIT:  # one thread, then
 
     def _store(array, i, value):
         array[i] = value
-
-    def _add(array, i, value):
-        array[i] += value
 
     def _max(array, i, value):
         before, array[i] = array[i], max(array[i], value)
@@ -121,7 +112,6 @@ def _wait(spins):
 def publish(team, wanted):
     """Open a new evaluation's parts; `wanted` is for the others to read."""
     team[WANTED] = wanted
-    _store(team, DONE, 0)
     team[_SEEN] += 1
     _store(team, OPEN, team[_SEEN])
 
@@ -138,10 +128,10 @@ def next_part(team, n_parts, member, members):
     seen = _SEEN + member * _LINE
     spins = 0
     while True:
-        for part in range(member, n_parts, members):
+        for part in range(member if member > 0 else members, n_parts, members):
             if _claim(team, part, team[seen]):
                 return part
-        for part in range(n_parts):
+        for part in range(1, n_parts):
             if _claim(team, part, team[seen]):
                 return part
         if member == 0:
@@ -156,14 +146,15 @@ def next_part(team, n_parts, member, members):
 
 
 @inlined
-def deliver(team):
-    """Say that a claimed part is done."""
-    _add(team, DONE, 1)
+def deliver(team, part, member):
+    """Say that a part is done."""
+    _store(team, _DONE + part * _LINE, team[_SEEN + member * _LINE])
 
 
 @inlined
 def gather(team, n_parts):
-    """Wait until all parts are done."""
+    """Wait until all parts but the leader's are done."""
     spins = 0
-    while _load(team, DONE) < n_parts:
-        spins = _wait(spins)
+    for part in range(1, n_parts):
+        while _load(team, _DONE + part * _LINE) < team[_SEEN]:
+            spins = _wait(spins)

@@ -35,8 +35,8 @@ class Tiles(NamedTuple):
     z: NDArray[Any]  # (members, Σ_h n_h T)
     a: NDArray[Any]  # (members, Σ_h n_h T)
     scratch: NDArray[Any]  # (members, max(n_h, 2) T)
-    values: NDArray[np.float64]  # (parts,): their shares of U
-    gradients: NDArray[Any]  # (parts, P): their shares of ∇U; (0, P) for a single part
+    values: NDArray[np.float64]  # (parts, 8): their shares of U, each on a cache line
+    gradients: NDArray[Any]  # (parts − 1, P): their shares of ∇U beside that of the first
     point: NDArray[Any]  # (P,): where the parts are evaluated; empty for a single part
     team: NDArray[np.int64]  # counters, see cpu_team
 
@@ -72,8 +72,8 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
         z=layout.aligned((members, hidden * T), dtype),
         a=layout.aligned((members, hidden * T), dtype),
         scratch=layout.aligned((members, max(int(widths.max()), 2) * T), dtype),
-        values=np.zeros(parts),
-        gradients=layout.aligned((parts if parts > 1 else 0, n_params), dtype),
+        values=layout.aligned((parts, 8), np.float64),
+        gradients=layout.aligned((parts - 1, n_params), dtype),
         point=layout.aligned((n_params,), dtype),
         team=layout.aligned((cpu_team.SIZE,), np.int64),
     )
