@@ -197,7 +197,8 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.zeros(size + _LINE, np.uint8)
     start = -raw.ctypes.data % _LINE
-    return raw[start : start + size].view(dtype).reshape(shape)
+    out: NDArray[Any] = raw[start : start + size].view(dtype).reshape(shape)
+    return out
 
 
 def _block(fields: _Fields) -> np.dtype[np.void] | None:
