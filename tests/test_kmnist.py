@@ -246,6 +246,7 @@ FAILURES = {
 def test_failed_download_leaves_nothing_and_a_retry_succeeds(server, small, tmp_path, failure):
     name = "t10k-labels-idx1-ubyte.gz"
     server.replies[name] = FAILURES[failure](small[name])
+    gc.freeze()  # of all objects, only those made from here on are searched at the end
     with pytest.raises(OSError, match="could not be downloaded") as caught:
         datasets.kmnist(n=5, split="test", root=tmp_path, download=True)
     assert name in str(caught.value)

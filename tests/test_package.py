@@ -18,6 +18,7 @@ ROOMS = ["_base", "_kernels", "_problem", "_motion", "_symmetry", "_run", "_tens
 LARGEST_FILE = 400  # lines
 
 
+@functools.cache
 def files():
     """Every module's name without "noetherlite.", and its file."""
     return {
