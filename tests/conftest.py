@@ -21,6 +21,8 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(_ROOT / ".numba_cache"))
 for _name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ["MPLBACKEND"] = "Agg"
+# What JAX compiles here runs a few dozen times.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Also where the environment asks for the opposite: else each of the many processes that tests start compiles all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -42,18 +44,34 @@ def jax():
     module.config.update("jax_enable_x64", before)
 
 
+@pytest.fixture
+def unrendered(request, monkeypatch):
+    """Pictures are drawn on their axes, and not rendered, which takes longer than the runs that they show; `rendered` excepts a test."""
+    if "rendered" not in request.fixturenames:
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **_: file.write(b"a picture"))
+
+
+@pytest.fixture
+def rendered():
+    """With pictures, in a file whose other tests are `unrendered`."""
+
+
+@pytest.hookimpl(trylast=True)  # of what options have chosen
 def pytest_collection_modifyitems(config, items):
-    """Refuse names of tests that change from process to process, and leave out what makes no sense where nothing is compiled."""
+    """Refuse names of tests that change from process to process, and leave out what makes no sense here."""
     addresses = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if addresses:
         raise pytest.UsageError(
             f"processes of pytest-xdist would not agree on the name of {addresses[0]}: give it an id"
         )
-    if not _WITHOUT_COMPILER:
-        return
-    slow = [item for item in items if item.get_closest_marker("needs_jit")]
-    config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if item not in slow]
+    left_out = {item for item in items if _WITHOUT_COMPILER and item.get_closest_marker("needs_jit")}
+    if sys.gettrace() is not None:
+        _untraced_cases.update(_seldom_reach_a_line(item for item in items if item not in left_out))
+        # Without the compiler only lines are of interest, but for a GPU's simulator: all other cases are run with it.
+        if _WITHOUT_COMPILER:
+            left_out |= {item for item in _untraced_cases if not item.get_closest_marker("gpu")}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -91,7 +109,7 @@ _OTHERS = {
     "torch",
     "transformers",
 }
-_cases: Counter[str] = Counter()
+_untraced_cases = set()
 
 
 def _untraced(function, applies=lambda *_, **__: True):
@@ -119,16 +137,19 @@ def _nothing():
     """Be called: with this the tracer goes on, which knows of calls alone."""
 
 
-def _is_left_out(item, **_):
-    """Whether this case of a test is not traced; seldom does one reach a line that none of those before it has.
+def _seldom_reach_a_line(items):
+    """Return the cases of tests that are not traced: seldom does one reach a line that none of those before it has.
 
     Traced are the first 12, and where the compiler makes lines of kernels invisible the 1st, 2nd, 4th, 9th, 16th, 25th …: often the
     cases are algorithms, in which neighbours are alike.
     """
-    test = item.nodeid.partition("[")[0]
-    _cases[test] += 1
-    case = _cases[test]
-    return case > 12 if _WITHOUT_COMPILER else case != 2 and math.isqrt(case) ** 2 != case
+    cases: Counter[str] = Counter()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        cases[test] += 1
+        case = cases[test]
+        if case > 12 if _WITHOUT_COMPILER else case != 2 and math.isqrt(case) ** 2 != case:
+            yield item
 
 
 def _lock_quickly(tracer):
@@ -155,4 +176,4 @@ def pytest_configure(config):
     rewrite._rewrite_test = _untraced(rewrite._rewrite_test)
     compiler.compile_extra = _untraced(compiler.compile_extra)
     Figure.savefig = _untraced(Figure.savefig)
-    runner.runtestprotocol = _untraced(runner.runtestprotocol, _is_left_out)
+    runner.runtestprotocol = _untraced(runner.runtestprotocol, lambda item, **_: item in _untraced_cases)

@@ -206,6 +206,7 @@ def test_noise_that_hides_gradients_is_not_decidable_and_no_noise_needs_no_key()
         'name = "HeavyBall"\nlr = { W1 = 0.05, rest = 0.02 }\nsam = 0.0',
     ],
 )
+@pytest.mark.usefixtures("unrendered")
 def test_the_command_line_checks_what_it_has_run(settings, tmp_path, capsys):
     path = tmp_path / "it.toml"
     for every in (1, 4):

@@ -21,10 +21,12 @@ from noetherlite._cli.main import _parser, main
 from noetherlite._cli.run import summary
 from noetherlite._run import checkpoint_file
 
+pytestmark = pytest.mark.usefixtures("unrendered")
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
 
 
 @pytest.mark.needs_jit
+@pytest.mark.usefixtures("rendered")
 def test_figure_writes_files_and_says_which_data(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("NOETHERLITE_DATA", str(tmp_path))
     options = ["--samples", "16", "--steps", "4", "--seed", "1", "--no-progress"]
@@ -36,6 +38,7 @@ def test_figure_writes_files_and_says_which_data(tmp_path, monkeypatch, capsys):
     assert json.loads((tmp_path / "out" / "figure1.json").read_text())["steps"] == 4
 
 
+@pytest.mark.usefixtures("rendered")
 def test_json_output_is_json(tmp_path, capsys):
     assert main(["figure", "4", "--out", str(tmp_path), "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)
@@ -154,6 +157,7 @@ def trajectory_of(tmp_path, name="it"):
 
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+@pytest.mark.usefixtures("rendered")
 def test_example_configurations_run(path, tmp_path, capsys):
     assert run(str(path), tmp_path) == 0
     printed = capsys.readouterr()
@@ -215,6 +219,7 @@ def test_an_ensemble_is_summed_up_whatever_became_of_its_runs(config, tmp_path, 
 
 
 @pytest.mark.needs_jit
+@pytest.mark.usefixtures("rendered")
 def test_runs_that_diverge_exit_with_3_and_keep_what_was_recorded(config, tmp_path, capsys):
     path = config(
         ("lr = 0.1", "lr = 1e200"), ("true", 'true\n[output]\nplots = ["loss", "energy", "residuals", "scaling:1"]')
@@ -669,6 +674,7 @@ def test_settings_take_the_place_of_the_configurations(config, tmp_path, capsys)
     assert "has results of another run" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("rendered")
 def test_sharpness_is_said_and_drawn(config, tmp_path, capsys):
     more = ("--set", "run.record_sharpness=2", "--set", 'output.plots=["sharpness"]', "--set", "run.steps=6")
     assert run(config(), tmp_path, *more) == 0

@@ -22,6 +22,7 @@ from noetherlite._cli import paper
 from noetherlite._cli.main import _parser, main
 from noetherlite._show import figures
 
+pytestmark = pytest.mark.usefixtures("unrendered")
 ROOT = Path(__file__).parent.parent
 SMALL = configuration('name = "GD"\nlr = 0.01', "steps = 8\nrecord_params = true", "widths = [4, 8, 3]", 30, 4)
 

@@ -137,7 +137,12 @@ def test_two_linear_layers(n, r, m):
 
 
 @pytest.mark.parametrize(
-    ("n", "r", "m"), [c for c in itertools.product((1, 2), (1, 2, 3, 6, 9), (1, 2)) if c[::2] != (1, 1)]
+    ("n", "r", "m"),
+    [
+        pytest.param(*c, marks=[pytest.mark.needs_jit] * (c[1] > 3))
+        for c in itertools.product((1, 2), (1, 2, 3, 6, 9), (1, 2))
+        if c[::2] != (1, 1)
+    ],
 )
 def test_two_linear_layers_with_momentum(n, r, m):
     N = n + m
@@ -167,7 +172,10 @@ def test_deeper_linear_networks_have_the_rank_of_the_balances(widths):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("widths", [(2, 3, 2), (1, 4, 1), (3, 9, 2), (2, 3, 4, 2), (3, 4, 1, 2, 3), (2, 2)])
+@pytest.mark.parametrize(
+    "widths",
+    [(2, 3, 2), (1, 4, 1), pytest.param((3, 9, 2), marks=pytest.mark.needs_jit), (2, 3, 4, 2), (3, 4, 1, 2, 3), (2, 2)],
+)
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.1)"])
 def test_relu_networks_have_one_law_a_neuron_and_none_with_momentum(widths, bias, activation):
     net = network(widths, activation, bias)
@@ -240,7 +248,7 @@ def test_scalar_inputs_without_biases_show_two_patterns():
     assert nl.count_laws(biased).certified
 
 
-@pytest.mark.parametrize("momentum", ["gradient", "momentum"])
+@pytest.mark.parametrize("momentum", ["gradient", pytest.param("momentum", marks=pytest.mark.needs_jit)])
 def test_enough_data_show_what_all_data_do(momentum):
     for widths, activation, bias in [
         ([2, 3, 2], "relu", True),
