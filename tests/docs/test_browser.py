@@ -30,9 +30,40 @@ def test_equations_are_typeset(browse, built, page):
     assert re.search(r"\\\(|\\\[", text_of(source))
 
 
+MEASURE = """
+onload = async () => {{
+  const measured = [];
+  for (const frame of document.querySelectorAll("iframe")) {{
+    const page = frame.contentDocument;
+    await frame.contentWindow.MathJax?.startup.promise;
+    measured.push([{numbers}]);
+  }}
+  document.title = JSON.stringify(measured);
+}};
+"""
+
+
+def measure(browse, built, name, frames, numbers, dark=False):
+    """Return `numbers`, expressions of JavaScript in a `frame` and its document `page`, for every frame of a page made of them."""
+    probe = built / "_static" / f"{name}.html"
+    probe.write_text(f"<!doctype html>{''.join(frames)}<script>{MEASURE.format(numbers=numbers)}</script>", "utf-8")
+    try:
+        document = browse(f"_static/{name}.html", dark)
+    finally:
+        probe.unlink()
+    return json.loads(html.unescape(re.search(r"<title>(.*?)</title>", document)[1]))
+
+
 def test_no_page_has_an_error_in_a_formula(browse, built):
-    for path in sorted((built / "theory").glob("*.html")):
-        assert "<mjx-merror" not in browse(f"theory/{path.name}"), path.name
+    names = sorted(path.name for path in (built / "theory").glob("*.html"))
+    frames = [f'<iframe src="../theory/{name}"></iframe>' for name in names]
+    frames.append('<iframe srcdoc="<mjx-merror>"></iframe>')  # negative control
+    counts = 'page.querySelectorAll("mjx-container").length, page.querySelectorAll("mjx-merror").length'
+    *seen, control = measure(browse, built, "formulas", frames, counts)
+    assert control == [0, 1]
+    for name, (formulas, errors) in zip(names, seen, strict=True):
+        assert formulas > 0, name
+        assert errors == 0, name
 
 
 def results(document):
@@ -52,35 +83,21 @@ def test_search_finds(browse):
 WIDTHS = (390, 1024, 1152, 1366, 1920)  # a phone, small and large screens
 PAGES = ["index.html", "choose.html", "how_a_run_works.html", "theory/symmetries.html", "theory/broken.html"]
 PAGES += ["performance.html", "gallery/bounds.html"]
-MEASURE = """
-onload = async () => {
-  const measured = [];
-  for (const frame of document.querySelectorAll("iframe")) {
-    const page = frame.contentDocument, content = page.querySelector(".content");
-    await frame.contentWindow.MathJax?.startup.promise;
-    measured.push([frame.width, page.documentElement.scrollWidth, content.getBoundingClientRect().right,
-                content.scrollWidth - content.clientWidth, getComputedStyle(page.body).backgroundColor]);
-  }
-  document.title = JSON.stringify(measured);
-};
-"""
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_pages_are_no_wider_than_their_window(browse, built, dark):
+@pytest.mark.parametrize(("dark", "widths"), [(False, WIDTHS), (True, WIDTHS[:1])])  # colours change no width
+def test_pages_are_no_wider_than_their_window(browse, built, dark, widths):
     """Wide formulas, tables and code scroll in boxes of their own: measured by a script in frames of all widths."""
-    probe = built / "_static" / "probe.html"
-    frames = "".join(f'<iframe width="{w}" height="800" src="../{page}"></iframe>' for page in PAGES for w in WIDTHS)
+    frames = [f'<iframe width="{w}" height="800" src="../{page}"></iframe>' for page in PAGES for w in widths]
     # Negative controls: what the theme does with a box that is as wide as it likes.
     wide = "<!doctype html><style>.content { width: 2000px }</style><div class='content'>.</div>"
-    frames += "".join(f'<iframe width="{w}" srcdoc="{wide}"></iframe>' for w in WIDTHS)
-    probe.write_text(f"<!doctype html>{frames}<script>{MEASURE}</script>", "utf-8")
-    try:
-        measured = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", browse("_static/probe.html", dark))[1]))
-    finally:
-        probe.unlink()
-    assert len(measured) == (len(PAGES) + 1) * len(WIDTHS)
-    *seen, controls = (measured[i : i + len(WIDTHS)] for i in range(0, len(measured), len(WIDTHS)))
+    frames += [f'<iframe width="{w}" srcdoc="{wide}"></iframe>' for w in widths]
+    content = 'page.querySelector(".content")'
+    numbers = f"frame.width, page.documentElement.scrollWidth, {content}.getBoundingClientRect().right,"
+    numbers += f"{content}.scrollWidth - {content}.clientWidth, getComputedStyle(page.body).backgroundColor"
+    measured = measure(browse, built, "widths", frames, numbers, dark)
+    assert len(measured) == (len(PAGES) + 1) * len(widths)
+    *seen, controls = (measured[i : i + len(widths)] for i in range(0, len(measured), len(widths)))
     for page, rows in zip(PAGES, seen, strict=True):
         for width, whole, right, hidden, colour in rows:
             assert whole <= int(width), (page, width)
