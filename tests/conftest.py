@@ -140,15 +140,19 @@ def _nothing():
 def _seldom_reach_a_line(items):
     """Return the cases of tests that are not traced: seldom does one reach a line that none of those before it has.
 
-    Traced are the first 12, and where the compiler makes lines of kernels invisible the 1st, 2nd, 4th, 9th, 16th, 25th …: often the
-    cases are algorithms, in which neighbours are alike.
+    Without the compiler the first 12 are traced. With it, which makes lines of kernels invisible, the 1st, 2nd, 4th, 9th, 16th, 25th …
+    are, as often the cases are algorithms, in which neighbours are alike, and none of a test that is marked `uncounted`.
     """
     cases: Counter[str] = Counter()
     for item in items:
         test = item.nodeid.partition("[")[0]
         cases[test] += 1
         case = cases[test]
-        if case > 12 if _WITHOUT_COMPILER else case != 2 and math.isqrt(case) ** 2 != case:
+        if _WITHOUT_COMPILER:
+            left_out = case > 12
+        else:
+            left_out = (case != 2 and math.isqrt(case) ** 2 != case) or item.get_closest_marker("uncounted")
+        if left_out:
             yield item
 
 

@@ -92,6 +92,7 @@ def test_one_hot_tokens_have_a_symmetry_against_positions():
 
 
 @pytest.mark.parametrize("name", ["gpt", "no gain", "experts", "stream"])
+@pytest.mark.uncounted
 def test_scan_finds_the_wiring_without_a_framework(name):
     """As many equations as the wiring has symmetries whose generators are legs of tensors; splits into heads are named."""
     model = MODELS[name]
@@ -325,6 +326,7 @@ def test_formulas_are_the_ranks():
             assert rank(model, flow) == sum(model.known_laws(flow).values()), (model, flow)
 
 
+@pytest.mark.uncounted
 def test_laws_of_models_that_everybody_knows():
     llama, gpt2 = (arch.Transformer(**arch.PRESETS[name]) for name in ("llama-7b", "gpt2"))
     assert (llama.n_params, gpt2.n_params) == (6_738_415_616, 124_439_808)

@@ -24,6 +24,7 @@ def each_step(rate):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("rates", [CHANGING, CONSTANT], ids=["changing", "constant"])
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.uncounted
 def test_steps_are_pytorchs_and_the_laws_hold(kind, rates, backend):
     algorithm = kind(rates, weight_decay=0.1)
     x = torch_steps(algorithm, lambda x, k: U.gradient(x), X0, STEPS, NET.blocks, lr=rates)[0][-1]

@@ -155,6 +155,7 @@ def test_dampening_is_a_smaller_rate():
     ],
     ids=str,
 )
+@pytest.mark.uncounted
 def test_parts_add_up_to_the_whole(algorithm, batch_size, backend):
     U, x0 = layers()
     steps = 200

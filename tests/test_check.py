@@ -208,6 +208,7 @@ def test_a_wrong_gradient_is_found_and_named(algorithm, bug, names, neuron, word
 
 
 @pytest.mark.parametrize("algorithm", [nl.GD(2e-3), nl.Leapfrog(1e-4), nl.NAGD(1e-4)], ids=str)
+@pytest.mark.uncounted
 def test_a_dropped_bias_is_found_between_records(algorithm):
     _, U, x = problem("leaky_relu(0.1)", loss="nll", widths=(3, 6, 4, 3), n=30)
     run = recorded(miscomputed(U, DROPPED_BIAS), algorithm, x, 2000, every=4)

@@ -44,6 +44,7 @@ def test_a_wrong_gradient_of_a_resolved_flow_is_still_found():
 
 
 @pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.uncounted
 def test_an_integrating_factor_beyond_all_numbers(every):
     # γt/m = 1000 at the end: μ = e^1000 is infinite, its ratios are not
     _, U, x = problem("tanh", loss="nll", widths=(3, 5, 3))

@@ -161,6 +161,7 @@ def test_rates_by_block_are_told_from_one_rate():
         nl.check(U, run.params, dynamics=frozen)
 
 
+@pytest.mark.uncounted
 def test_sums_are_within_their_bound_as_often_as_promised(monkeypatch):
     """At a level of 1/2 a report of right steps is broken in fewer than half of the cases; that of others in all."""
     monkeypatch.setattr(noise, "FALSE_ALARM", 0.5)

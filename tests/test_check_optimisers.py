@@ -142,6 +142,7 @@ def test_positions_alone_are_not_decidable_but_their_steps_are(algorithm, name):
 @pytest.mark.parametrize(
     ("algorithm", "beta"), [(nl.Lion(0.001, weight_decay=0.1), 0.99), (nl.SignGD(0.001, 0.9), 0.9)]
 )
+@pytest.mark.uncounted
 def test_averages_of_signs_imply_gradients(algorithm, beta):
     """The peer: the rules in NumPy. PyTorch has neither."""
     x, m, rows, averages = X0.copy(), np.zeros_like(X0), [X0], [np.zeros_like(X0)]
@@ -301,6 +302,7 @@ def test_a_recording_that_begins_later():
         nl.ImplicitMidpoint(0.05 * WARM_UP[:60], clip=0.2),
     ],
 )
+@pytest.mark.uncounted
 def test_schedules_and_clipping_between_rows(algorithm):
     run = trained(algorithm, 60, record_every=5)
     assert nl.check(U, run.params, run.t, algorithm, every=5).ok

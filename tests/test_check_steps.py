@@ -27,6 +27,7 @@ def recorded(V, algorithm, steps, every=1, t0=0.0, x=X0, **options):
 
 @pytest.mark.parametrize("every", [2, 10])
 @pytest.mark.parametrize(("algorithm", "t0"), STEPPED, ids=str)
+@pytest.mark.uncounted
 def test_known_steps_between_rows_hold_and_wrong_ones_do_not(algorithm, t0, every):
     run = recorded(U, algorithm, 25 * every, every, t0)
     report = nl.check(U, run.params, run.t, algorithm, every=every)
@@ -42,6 +43,7 @@ def test_known_steps_between_rows_hold_and_wrong_ones_do_not(algorithm, t0, ever
     assert report.motion["b1"].entry == (2,)
 
 
+@pytest.mark.uncounted
 def test_a_velocity_at_the_first_row_is_found_or_given():
     v = 0.3 * np.random.default_rng(1).standard_normal(U.n_params)
     run = recorded(U, nl.Leapfrog(1e-3), 300, 10, velocity=v)

@@ -314,6 +314,7 @@ def prepared(tmp_path_factory):
 
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("line", EXAMPLES)
+@pytest.mark.uncounted
 def test_every_example_of_every_help_runs(line, prepared, monkeypatch, capsys, request):
     monkeypatch.chdir(prepared)
     words = shlex.split(line.partition("|")[0])[1:]
@@ -355,6 +356,7 @@ VALUES = st.one_of(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(verb=st.sampled_from(QUICK), words=st.lists(st.one_of(st.sampled_from(FLAGS), VALUES), max_size=5))
+@pytest.mark.uncounted
 def test_no_arguments_give_a_traceback(verb, words, tmp_path_factory, capsys):
     folder = tmp_path_factory.mktemp("any")
     (folder / "it.toml").write_text(SMALL)

@@ -60,6 +60,7 @@ def test_data_are_named_in_the_figure(glyphs_only):
     assert "glyphs" in figure.get_suptitle()
 
 
+@pytest.mark.uncounted
 def test_orbits_stay_in_their_plane_and_equal_those_of_the_neuron():
     for number, name in ((3, "ND"), (4, "NAGF")):
         figure, numbers = figures.FIGURES[number]()
@@ -117,6 +118,7 @@ def kinds_of_font(pdf):
 
 
 @pytest.mark.lengthy
+@pytest.mark.uncounted
 def test_pdfs_have_no_type_3_fonts(tmp_path):
     figures.save(6, tmp_path)
     kinds = kinds_of_font((tmp_path / "figure6.pdf").read_bytes())

@@ -100,6 +100,7 @@ def test_an_ensemble_that_is_killed_anywhere(tmp_path, monkeypatch, one_step_a_c
 
 @pytest.mark.parametrize("batch_size", [None, 7])
 @pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.uncounted
 def test_a_run_that_is_killed_inside_of_its_steps(tmp_path, monkeypatch, one_step_a_call, name, batch_size):
     """Before and after every gradient, also the first, and before and after every record, of the readable backend."""
     net, U = problem()

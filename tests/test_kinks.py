@@ -133,6 +133,7 @@ def case(name, n=24):
 
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.uncounted
 def test_gradient_descent_tends_to_the_flow(name):
     """The smaller the steps the smaller the distance, though gradient descent zigzags where the flow slides."""
     U, x = case(name)

@@ -243,6 +243,7 @@ FAILURES = {
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # requests leaves a connection open
 @pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.uncounted
 def test_failed_download_leaves_nothing_and_a_retry_succeeds(server, small, tmp_path, failure):
     name = "t10k-labels-idx1-ubyte.gz"
     server.replies[name] = FAILURES[failure](small[name])

@@ -131,6 +131,7 @@ def test_a_second_moment_is_counted_as_it_is_allocated(kind, networks, dtype):
 
 
 @pytest.mark.parametrize("U", [nl.potentials.Radial(3), nl.potentials.Callable(lambda x: (x @ x / 2, x), 3)], ids=repr)
+@pytest.mark.uncounted
 def test_potentials_without_a_network(U):
     seen, _ = peak(lambda: nl.integrate(U, nl.Leapfrog(1e-4), [1.0, 0.1, -0.2], 5000))
     assert seen - OBJECTS <= nl.memory(U, 5000) <= 1.2 * seen

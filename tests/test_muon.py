@@ -178,6 +178,7 @@ def test_a_rotated_start_is_a_rotated_run(momentum):
         assert off <= 1e-9 if same else off > 1e-3  # ranks are 2 and 3 of 4: round-off in the null space is magnified
 
 
+@pytest.mark.uncounted
 def test_matrices_of_a_factorisation_come_to_rest_at_its_minimum():
     target = np.random.default_rng(0).standard_normal((5, 4))
     V = nl.potentials.MatrixFactorization(target, hidden=4)

@@ -137,6 +137,7 @@ def test_training_in_every_precision():
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.uncounted
 def test_near_a_minimum_round_off_is_that_of_what_cancels(dtype):
     """Seven samples, fitted by Adam: single gradients leave more than their own terms allow, and no law is called broken."""
     model = mlp([3, 4, 5, 3], "relu")

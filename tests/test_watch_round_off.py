@@ -127,6 +127,7 @@ def test_faults_in_long_sums_are_found(long_sums):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.uncounted
 def test_a_long_run_to_zero_loss_breaks_no_law(seed):
     """Adam in single precision on data that can be separated: features grow while the loss falls to 1e-5, and with them round-off."""
     rng = np.random.default_rng(seed)
