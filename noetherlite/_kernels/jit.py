@@ -15,7 +15,7 @@ from numba.core.registry import CPUDispatcher
 
 from .._base.interrupt import between_functions
 from . import fingerprint
-from .pipeline import Pipeline, shared_scopes
+from .pipeline import Pipeline, shorter_ways
 from .store import Cache
 
 # The part of fastmath that keeps NaN and infinity visible: sums may be reordered (and so vectorised), a product and
@@ -134,7 +134,7 @@ def _adopted(dispatcher: Any) -> Any:
     @functools.wraps(compile_now)
     def compile_in_turn(signature: Any) -> Any:
         """Compile for a signature, or find that on disk; what it calls comes in here too, inside of its caller's turn."""
-        with between_functions(global_compiler_lock), little_collecting(), shared_scopes():
+        with between_functions(global_compiler_lock), little_collecting(), shorter_ways():
             return compile_now(signature)
 
     dispatcher.compile = compile_in_turn
