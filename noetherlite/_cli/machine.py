@@ -27,6 +27,7 @@ def add(verbs: Any) -> None:
 def _warmup(options: argparse.Namespace) -> int:
     from .._run import warmup
 
+    gc.disable()  # as in the process beside this one
     steps = []
     for step in warmup.warmup():
         steps.append(step._asdict())
