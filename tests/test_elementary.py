@@ -186,4 +186,4 @@ def test_slopes_made_of_the_value_at_zero_and_far_from_it(name):
 @pytest.mark.parametrize(("activation", "parts"), [("relu", 1), ("tanh", 2), ("swish(1.0)", 2)])
 def test_threads_share_small_networks_of_dear_activations(activation, parts):
     U = nl.Network([10, 32, 32, 3], activation).potential(np.zeros((100, 10)), np.arange(100) % 3)
-    assert tiles.empty(U.problem(), 100, 2).values.size == parts
+    assert len(tiles.empty(U.problem(), 100, 2).values) == parts
