@@ -7,51 +7,22 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from llvmlite.binding import llvm_version_info
 from numba.core import ir
-from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import register_pass
 from numba.core.targetconfig import TargetConfig
-from numba.core.typed_passes import NativeLowering, NopythonRewrites
+from numba.core.typed_passes import NopythonRewrites
 
-# These members of numba have no types.
+# This member of numba has no type.
 _Passes: Any = DefaultPassBuilder
-_register: Any = register_pass
-
-
-class _OptimisedOnce(JITCodeLibrary):
-    """The code of a function, optimised once it is linked with what it calls.
-
-    numba also has it optimised before that, by most of the same passes.
-    """
-
-    def _optimize_functions(self, ll_module: Any) -> None:
-        ll_module.data_layout = self._codegen._data_layout  # as numba does there, too
-
-
-@_register(mutates_CFG=True, analysis_only=False)
-class _IntoOptimisedOnce(NativeLowering):
-    """numba's pass that makes LLVM's code of a function."""
-
-    _name = "lowering_optimised_once"
-
-    def run_pass(self, state: Any) -> Any:
-        if state.library is None:
-            state.library = _OptimisedOnce(state.targetctx.codegen(), state.func_id.func_qualname)  # type: ignore[no-untyped-call]
-            state.library.enable_object_caching()
-        return super().run_pass(state)  # type: ignore[no-untyped-call]
 
 
 class Pipeline(CompilerBase):
-    """The passes of numba without the one that merges operations on whole arrays, which kernels do not have, and `_OptimisedOnce`."""
+    """The passes of numba without the one that merges operations on whole arrays, which kernels do not have."""
 
     def define_pipelines(self) -> list[Any]:
         """Return the passes of a function."""
         manager = _Passes.define_nopython_pipeline(self.state)
-        # With LLVM 15 what numba does before linking is short, and without it sums have other orders.
-        once = {NativeLowering: _IntoOptimisedOnce} if llvm_version_info >= (16,) else {}
-        manager.passes = [(once.get(run, run), name) for run, name in manager.passes if run is not NopythonRewrites]
+        manager.passes = [(run, name) for run, name in manager.passes if run is not NopythonRewrites]
         manager.finalize()
         return [manager]
 
