@@ -1,5 +1,6 @@
 """Starting up: compiled code is kept where it can be, found again, shared by processes, and never asked for loudly."""
 
+import gc
 import json
 import os
 import shutil
@@ -102,6 +103,7 @@ def test_warm_up_says_what_it_did(capsys, tmp_path):
     assert first.count("\n") == 5
     assert f"kept in {warmup.folder()}" in first
     assert main(["warmup", "--json"]) == 0  # a second time in one process: nothing is left to do
+    assert gc.isenabled()  # searching for garbage goes on
     report = json.loads(capsys.readouterr().out)
     assert [step["compiled"] for step in report["steps"]] == [0, 0, 0, 0]
     assert Path(report["folder"]).is_dir()

@@ -27,17 +27,21 @@ def add(verbs: Any) -> None:
 def _warmup(options: argparse.Namespace) -> int:
     from .._run import warmup
 
+    steps, collecting = [], gc.isenabled()
     gc.disable()  # as in the process beside this one
-    steps = []
-    for step in warmup.warmup():
-        steps.append(step._asdict())
-        origin = f"{step.compiled} functions compiled" if step.compiled else "found on disk"
-        if not options.json:
-            print(f"{step.what}: {step.seconds:.1f} s, {origin}", flush=True)
+    try:
+        for step in warmup.warmup():
+            steps.append(step._asdict())
+            origin = f"{step.compiled} functions compiled" if step.compiled else "found on disk"
+            if not options.json:
+                print(f"{step.what}: {step.seconds:.1f} s, {origin}", flush=True)
+    finally:
+        gc.freeze()  # or Python goes through all that the compiler has made as the process ends
+        if collecting:
+            gc.enable()
     folder = warmup.folder()
     end = f"kept in {folder}" if folder else f"not kept: {warmup.refusal()}, and every start compiles again"
     say.result(options, {"steps": steps, "folder": folder}, end)
-    gc.freeze()  # or Python goes through all that the compiler has made as the process ends
     return say.FINE
 
 
