@@ -6,6 +6,7 @@ import importlib
 import math
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -72,6 +73,13 @@ def pytest_collection_modifyitems(config, items):
             left_out |= {item for item in _untraced_cases if not item.get_closest_marker("gpu")}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes():
+    """Compile the kernels before several processes run tests: each would compile those that all of them need first."""
+    if not _WITHOUT_COMPILER and not Path(os.environ["NUMBA_CACHE_DIR"]).exists():
+        subprocess.run([sys.executable, "-m", "noetherlite", "warmup"], check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.hookimpl(wrapper=True)

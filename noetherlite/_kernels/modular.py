@@ -78,6 +78,13 @@ def add_product(a, b, out):
 
 
 @compiled
+def copy(a, out):
+    """out = a. Assigning to a slice would be compiled together with the words of its error message, for a second."""
+    for S in range(out.size):
+        out[S] = a[S]
+
+
+@compiled
 def add_gradient(widths, offsets, degrees, gates, x, c, theta, out):
     """out += ∂/∂θ of ⟨c, f(θ; x)⟩ at jets θ (P, 2ᵏ), for activations gate·z^degree with one gate a hidden neuron."""
     n_layers, size = widths.size - 1, theta.shape[1]
@@ -88,7 +95,7 @@ def add_gradient(widths, offsets, degrees, gates, x, c, theta, out):
     a = np.zeros((total, size), np.uint64)  # a_h, and δ_L = c in the last layer
     slope = np.zeros((total, size), np.uint64)  # σ′(z_h)
     power, wide = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
-    a[: widths[0], 0] = x
+    copy(x, a[: widths[0], 0])
     for h in range(n_layers - 1):
         W, bias, m, below = offsets[h, 0], offsets[h, 1], widths[h], first[h]
         for i in range(widths[h + 1]):
@@ -104,12 +111,12 @@ def add_gradient(widths, offsets, degrees, gates, x, c, theta, out):
             for _ in range(degrees[h] - 1):
                 wide[:] = 0
                 add_product(power, z, wide)
-                power[:] = wide
+                copy(wide, power)
             for S in range(size):
                 slope[node, S] = multiply(np.uint64(degrees[h]), power[S])
             add_product(power, z, a[node])
     delta = np.zeros((total, size), np.uint64)
-    delta[first[n_layers] :, 0] = c
+    copy(c, delta[first[n_layers] :, 0])
     for h in range(n_layers - 1, -1, -1):
         W, bias, m, below = offsets[h, 0], offsets[h, 1], widths[h], first[h]
         for i in range(widths[h + 1]):
@@ -117,7 +124,7 @@ def add_gradient(widths, offsets, degrees, gates, x, c, theta, out):
             if h < n_layers - 1:  # delta is ∂/∂a here, and becomes ∂/∂z
                 wide[:] = 0
                 add_product(delta[node], slope[node], wide)
-                delta[node] = wide
+                copy(wide, delta[node])
             if bias >= 0:
                 for S in range(size):
                     out[bias + i, S] = add(out[bias + i, S], delta[node, S])
