@@ -1,4 +1,4 @@
-"""Matrix products by the BLAS that the kernels use."""
+"""Products of matrices and vectors, by the BLAS that the kernels use or by none."""
 
 from __future__ import annotations
 
@@ -23,3 +23,8 @@ def square(x: Array) -> float:
 
     flat = x.ravel()
     return float(ddot(flat, flat))
+
+
+def lengths(x: Array) -> Array:
+    """Return |x| of the vectors along the last axis, without a copy of them."""
+    return np.asarray(np.sqrt(np.einsum("...i,...i->...", x, x)))

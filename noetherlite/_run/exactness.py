@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._base.products import square
-from .._base.types import Array, Float64Array
+from .._base.products import lengths
+from .._base.types import Array, BoolArray, Float64Array
 from .._kernels import layout, reference
 from .._motion.base import Algorithm
 from .._symmetry.family import Family
@@ -50,32 +50,54 @@ def objection(runs: Runs, e: int) -> str:
     return ""
 
 
-def blown_up(plan: Plan, algorithm: Algorithm, x0: Array, records: layout.Records) -> str:
-    """Return a message if round-off in a run exceeds the size of its initial values, else ''.
+def blown_up(runs: Runs) -> list[str]:
+    """Return for each run a message if its round-off exceeds the size of its initial values, else ''.
 
     The criterion: the loss rose above the initial energy by more than the factor 1/√ε, or the residual of an exact law
     exceeds the size of the law's terms at the start.
     """
+    calm = _surely_calm(runs).tolist()
+    return ["" if calm[e] else _blown_up(runs, e) for e in range(len(runs))]
+
+
+def _surely_calm(runs: Runs) -> BoolArray:
+    """Return which runs have certainly not blown up, (E,), by lower bounds of the laws' terms: in few operations nearly all."""
+    plan, records, x0 = runs.plan, runs.records, runs.x0
+    calm: BoolArray = np.all(records.step >= 0, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = np.abs(records.loss[:, 0] + records.excess[:, 0])
+        calm &= ~((records.loss.max(axis=1) * _root_of_eps(plan) > energy) & (energy > 0))
+        if plan.watched:
+            # of many numbers, of which |…| would be a copy
+            worst = np.maximum(records.discrete.max(axis=1), -records.discrete.min(axis=1))
+            errors = np.maximum.reduceat(worst, plan.laws.start[:-1], axis=1)
+            half = 0.5 * _step_lengths(runs.algorithms, x0)
+            for s, error in zip(plan.watched, errors.T, strict=True):
+                size = half * s.least_norm(x0)
+                calm &= (error <= size) & (size < np.inf)
+    return calm
+
+
+def _blown_up(runs: Runs, e: int) -> str:
+    """Return `blown_up` of run e."""
+    plan, records = runs.plan, layout.views(runs.records, e)
     written = records.step >= 0
     if not written.any():
         return ""
-    loss, eps = records.loss[written], float(np.finfo(plan.dtype).eps)
+    loss = records.loss[written]
     energy = abs(float(loss[0] + records.excess[written][0]))
-    if loss.max() * eps**0.5 > energy > 0:
+    if loss.max() * _root_of_eps(plan) > energy > 0:
         return f"{BLEW_UP}: the loss rose from {loss[0]:.3g} to {loss.max():.3g}"
-    if not plan.watched:
-        return ""
-    discrete = records.discrete if written.all() else records.discrete[written]
-    worst = np.maximum(discrete.max(axis=0), -discrete.min(axis=0))  # of many numbers, of which |…| would be a copy
-    errors = np.maximum.reduceat(worst, plan.laws.start[:-1]).tolist()
-    with np.errstate(over="ignore", invalid="ignore"):
-        half = 0.5 * _step_length(algorithm, x0)
-        if all(error <= half * s.least_norm(x0) < np.inf for s, error in zip(plan.watched, errors, strict=True)):
-            return ""  # as of nearly all runs
-    for s, error, size in zip(plan.watched, errors, _law_sizes(plan, algorithm, x0), strict=True):
+    parts = _split_by_law(plan.watched, np.abs(records.discrete[written]).max(axis=0))
+    for s, part, size in zip(plan.watched, parts, _law_sizes(plan, runs.algorithms[e], runs.x0[e]), strict=True):
+        error = float(part.max(initial=0.0))
         if error > size > 0:
             return f"{BLEW_UP}: round-off in the exact law of {s.name!r} rose to {error:.2g}, where it started from {size:.2g}"
     return ""
+
+
+def _root_of_eps(plan: Plan) -> float:
+    return float(np.finfo(plan.dtype).eps ** 0.5)
 
 
 def _law_sizes(plan: Plan, algorithm: Algorithm, x: Array) -> list[float]:
@@ -83,17 +105,14 @@ def _law_sizes(plan: Plan, algorithm: Algorithm, x: Array) -> list[float]:
     if not np.isfinite(x).all():
         return [np.inf for _ in plan.watched]
     with np.errstate(over="ignore", invalid="ignore"):
-        length = _step_length(algorithm, x)
+        length = float(_step_lengths([algorithm], x[None])[0])
         return [float(np.max(s.norm(x), initial=0.0)) * length for s in plan.watched]
 
 
-def _step_length(algorithm: Algorithm, x: Array) -> float:
-    """Return |x|, divided by the time per step for a law of J."""
-    return (
-        algorithm.largest_metric
-        * math.sqrt(square(np.asarray(x, np.float64)))
-        * (1 / algorithm.dt if algorithm.has_velocity else 1.0)
-    )
+def _step_lengths(algorithms: Sequence[Algorithm], x: Array) -> Float64Array:
+    """Return |x| of each run, (E,) for x (E, P), divided by the time per step for a law of J."""
+    rates = [a.largest_metric * (1 / a.dt if a.has_velocity else 1.0) for a in algorithms]
+    return np.array(rates) * lengths(np.asarray(x, np.float64))
 
 
 def _split_by_law(families: list[Family], components: Float64Array) -> list[Float64Array]:

@@ -25,18 +25,22 @@ from .trajectory import BLEW_UP, Member, Trajectory, of_run
 _SMALL = 1 << 16
 
 
-def member(runs: Runs, e: int, stopped: str) -> Member:
-    """Return status, message and number of gradients of run e; `stopped` is the cause of a stop, or ''."""
-    records, counts = layout.views(runs.records, e), runs.state.counts[e]
-    done, steps = int(counts[STEPS_DONE]), records.last
+def members(runs: Runs, causes: Sequence[str]) -> tuple[Member, ...]:
+    """Return status, message and number of gradients of each run; `causes` has the cause of each stop, or ''."""
+    blow_ups = blown_up(runs)
+    return tuple(_member(runs, e, cause, blow_ups[e]) for e, cause in enumerate(causes))
+
+
+def _member(runs: Runs, e: int, stopped: str, blew_up: str) -> Member:
+    counts, steps = runs.state.counts[e], runs.records.last
+    done = int(counts[STEPS_DONE])
     if counts[PHASE] == layout.DIVERGED:
         # The loss is evaluated by the record of the last step, or by the gradient of the next one.
-        recording = is_recorded(done, records.every, steps) and done not in records.step
+        recording = is_recorded(done, runs.records.every, steps) and done not in runs.records.step[e]
         status, message = "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
     elif stopped:
         status, message = "stopped", f"stopped by {stopped} after {done} of {steps} steps"
     else:
-        blew_up = blown_up(runs.plan, runs.algorithms[e], runs.x0[e], records)
         how = "" if runs.plan.reduction is None else f", layer 1 in {runs.plan.reduction}"
         status, message = "completed", f"completed {steps} steps{how}{f', {blew_up}' if blew_up else ''}"
         if runs.algorithms[e].is_implicit:
@@ -86,7 +90,7 @@ def trajectory(runs: Runs, stopped: Mapping[int, str], single: bool) -> Trajecto
     def later(value: Unread) -> Any:
         return value if small else value.read()
 
-    members = Unread(lambda: tuple(member(runs, e, cause) for e, cause in enumerate(causes)))
+    of_each = Unread(lambda: members(runs, causes))
     times = Unread(functools.partial(_times, runs.algorithms, runs.t0, records))
     specification = later(Unread(lambda: _specification(runs, single)))
     values: dict[str, Any] = {
@@ -98,16 +102,16 @@ def trajectory(runs: Runs, stopped: Mapping[int, str], single: bool) -> Trajecto
         "x": x,
         "v": v,
         "params": params,
-        "members": later(members),
+        "members": later(of_each),
         "observed": runs.observed,
         "solver_residual": _left_by_solver(runs) if runs.algorithms[0].is_implicit else None,
     }
     if single:
         return of_run(values, 0, specification)
     return Trajectory(
-        status=later(Unread(lambda: _status(members.read()))),
-        message=later(Unread(lambda: _message(members.read()))),
-        n_gradients=later(Unread(lambda: sum(m.n_gradients for m in members.read()))),
+        status=later(Unread(lambda: _status(of_each.read()))),
+        message=later(Unread(lambda: _message(of_each.read()))),
+        n_gradients=later(Unread(lambda: sum(m.n_gradients for m in of_each.read()))),
         specification=specification,
         **values,
     )

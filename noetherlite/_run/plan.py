@@ -181,10 +181,11 @@ def specify(
 
     `keys` has those of the minibatches and the noise, under the name of an argument.
     """
-    each = [a.specification() for a in algorithms]
+    first = algorithms[0]
+    alike = all(a is first or a == first for a in algorithms)
     return {
         "potential": plan.U.specification(),
-        "algorithm": each[0] if all(a == algorithms[0] for a in algorithms) else each,
+        "algorithm": first.specification() if alike else [a.specification() for a in algorithms],
         "arguments": {
             "steps": steps,
             "t0": t0,

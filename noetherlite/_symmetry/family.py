@@ -176,9 +176,9 @@ class Family(NoetherSymmetry, abstract=True):
         """Return |g_c| at every row of x (K, P), shape (K, *shape)."""
         return np.array([self.norm(row) for row in x])
 
-    def least_norm(self, x: Array) -> float:
-        """Return a lower bound of max_c |g_c(x)|, in few operations; 0 where these tell nothing."""
-        return 0.0
+    def least_norm(self, x: Array) -> Array:
+        """Return a lower bound of max_c |g_c(x)| for x of shape (..., P), in few operations; 0 where these tell nothing."""
+        return np.zeros(x.shape[:-1])
 
     def norm_within(self, x: Array, block: slice) -> Float64Array:
         """Return the norm of g_c(x) over a block of parameters, for g that acts on each block separately."""

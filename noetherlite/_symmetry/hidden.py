@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import Self
 
 from .._base import checks
-from .._base.products import square
+from .._base.products import lengths
 from .._base.types import Array, Float64Array
 from .._problem.network import Network
 from .blocks import required
@@ -32,9 +32,9 @@ class Hidden(Family, abstract=True):
     def incoming_quantity(self, W: Array) -> Float64Array:
         """Return the part of Q by the incoming weights W (n_h, m), for any m; shape (n_generators,)."""
 
-    def least_norm(self, x: Array) -> float:
+    def least_norm(self, x: Array) -> Array:
         """Return |W_h|/√n_h: every row of W_h is in the fields of a neuron or more."""
-        return math.sqrt(square(x[self._W.start : self._W.stop]) / self._W.shape[0])
+        return lengths(x[..., self._W.start : self._W.stop]) / math.sqrt(self._W.shape[0])
 
     def _where(self) -> tuple[int, ...]:
         n, m = self._W.shape

@@ -76,9 +76,9 @@ class OutputTranslation(Family):
         self._block.of(out)[:] += self._strength(strength)
         return out
 
-    def least_norm(self, x: Array) -> float:
+    def least_norm(self, x: Array) -> Array:
         """Return √n_L."""
-        return float(self._block.shape[0] ** 0.5)
+        return np.full(x.shape[:-1], self._block.shape[0] ** 0.5)
 
     def norm(self, x: ArrayLike) -> Float64Array:
         """Return √n_L for every component."""

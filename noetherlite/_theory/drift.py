@@ -22,7 +22,7 @@ from .._motion.heavy_ball import HeavyBall
 from .._problem.potentials import Potential
 from .._run import frozen
 from .._run.drive import drive
-from .._run.outcome import member
+from .._run.outcome import members
 from .._run.plan import Plan, check_problem, minibatches, motion
 from .._run.runs import Runs
 from .._run.supervisor import Supervisor
@@ -287,7 +287,7 @@ def drift(
     runs = Runs(plan, (algorithm,), x[None], v[None], start, records, (minibatches(plan, rng, algorithm.has_noise),))
     supervisor = Supervisor(runs) if in_kernels else DriftSupervisor(runs)
     drive(runs, supervisor, threads(n_threads))
-    status, message, _ = member(runs, 0, supervisor.stopped[0])
+    ((status, message, _),) = members(runs, [supervisor.stopped[0]])
     written = records.step[0] >= 0
     step = records.step[0, written]
     all_parts = supervisor.parts if isinstance(supervisor, DriftSupervisor) else _of_kernels(records.parts[0])
