@@ -74,29 +74,43 @@ class CpuBackend:
         memory.load(runs.streams[0].order if full else np.arange(plan.n_samples))
         self.code = compiled.addresses(plan.problem.kind, runs.method, plan.dtype, has_matrices(plan.laws))
         self.state, self.records = PlacedRuns(runs.state), PlacedRuns(runs.records)
+        self._numbers: layout.Algorithm | None = None  # those that `run` was made for
 
     def prepare(self, group: slice) -> None:
         """Begin or continue a run."""
         runs, e, memory = self.runs, group.start, self.memory
-        laws, algorithm, batches = runs.begin(e), runs.kernels[e], runs.streams[e]
-        self.x, with_parts = runs.state.x[e], runs.records.parts.shape[1] > 0
+        laws, numbers, batches = runs.begin(e), runs.kernels[e], runs.streams[e]
+        self.x = runs.state.x[e]
+        if numbers is not self._numbers:
+            self._numbers, self.run = numbers, self._run(numbers, laws, batches)
+        self.run = self.run._replace(
+            laws=memory.place("laws", laws),
+            batches=memory.place("batches", batches),
+            state=self.state.at(e),
+            records=self.records.at(e),
+        )
+
+    def _run(self, algorithm: layout.Algorithm, laws: layout.Laws, batches: layout.Batches) -> compiled.Run:
+        """Return what all runs with these numbers share, and 0 in the places of what is their own."""
+        runs, memory, problem, dtype = self.runs, self.memory, self.problem, self.plan.dtype
+        with_parts, P = runs.records.parts.shape[1] > 0, self.x.size
         kind = schedule.kind_of(runs.method, algorithm, laws, batches.size < batches.order.size, with_parts)
-        problem, P, program, steps = self.problem, self.x.size, _program(kind), 0
+        program, steps = _program(kind), 0
         if rows := stretch.rows_of(problem, program, P, runs.records.last):
-            steps = stretch.address_of_stretch(runs.method, problem.kind, P, self.plan.dtype, rows)
+            steps = stretch.address_of_stretch(runs.method, problem.kind, P, dtype, rows)
             program = schedule.stretched(program)
-        self.run = compiled.Run(
+        return compiled.Run(
             problem=memory.placed.address,
             tiles=memory.placed_tiles.address,
             all_tiles=memory.placed_all_tiles.address,
             algorithm=memory.place("algorithm", algorithm),
-            laws=memory.place("laws", laws),
-            batches=memory.place("batches", batches),
+            laws=0,
+            batches=0,
             program=memory.place("program", program),
-            state=self.state.at(e),
-            records=self.records.at(e),
+            state=0,
+            records=0,
             **self.code,
-            **compiled.addresses_of_rare(kind, self.plan.dtype),
+            **compiled.addresses_of_rare(kind, dtype),
             stretch=steps,
         )
 
