@@ -111,6 +111,19 @@ def test_a_wrong_gradient_is_found_in_the_averages(algorithm):
     )  # the optimiser is not to blame
 
 
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("algorithm", [nl.Adam(0.1), nl.Muon(0.1)], ids=str)
+def test_parameters_that_pass_zero_are_given_the_round_off_of_the_step(algorithm):
+    """β^k of the kernels and of NumPy differ by round-off, which 1 − β^k amplifies; a parameter near zero does not hide it."""
+    for seed in range(10):
+        net = nl.Network([1, 1, 1], "swish", bias=False, loss="mse")
+        potential = net.potential(np.random.default_rng(seed).normal(size=(1, 1)), [[1.0]])
+        run = nl.integrate(potential, algorithm, net.init(rng=seed), 40, record_params=True)
+        report = nl.check(potential, run.params, run.t, algorithm)
+        assert {row.verdict for row in report.rows if row.name.startswith("step of")} == {"holds"}, str(report)
+        assert nl.check(potential, run.params, dynamics=replace(algorithm, lr=0.1 * (1 + 1e-9))).verdict == "broken"
+
+
 RUNS = [
     (nl.Lion(0.001, weight_decay=0.1), "exp_avg"),
     (nl.SignGD(0.001, 0.9, weight_decay=0.1), "exp_avg"),

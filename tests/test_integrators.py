@@ -394,3 +394,19 @@ def test_recordings_of_several_gradients_a_step_and_of_minibatches_are_refused()
         nl.check(U, run.params, run.t, nl.RK4(0.05), minibatches=True)
     with pytest.raises(ValueError, match=r"batches.* not supported for RK4.*4 gradients per step"):
         nl.check(U, run.params, run.t, nl.RK4(0.05), batches=[[0]] * STEPS)
+
+
+def test_recordings_are_compared_at_the_point_where_the_solver_ended():
+    """The iterations need not have converged to the midpoint; the controls: another rate, and one iteration more."""
+    for algorithm in (
+        nl.ImplicitMidpoint(0.3, iterations=4),
+        nl.ImplicitMidpoint(0.3 * np.linspace(1, 0.5, STEPS), iterations=3, weight_decay=0.1, clip=0.3),
+        nl.ImplicitMidpoint({"W1": 0.2, "rest": 0.3}, iterations=4, weight_decay={"W2": 0.1}),
+    ):
+        run = nl.integrate(U, algorithm, X0, STEPS, record_params=True, backend="reference")
+        assert run.solver_residual > 1e-6
+        report = nl.check(U, run.params, run.t, algorithm)
+        assert report.ok, str(report)
+        assert streamed(U, algorithm, run.params).ok
+        for wrong in ({"lr": 0.2997}, {"iterations": algorithm.iterations + 1}):
+            assert nl.check(U, run.params, dynamics=dataclasses.replace(algorithm, **wrong)).verdict == "broken"

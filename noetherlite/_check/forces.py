@@ -51,6 +51,24 @@ class Forces:
         size = float(np.linalg.norm(gradient))
         return x + (self.algorithm.sam / size if size > 0 else 0.0) * gradient
 
+    def last_point(self, V: Potential, algorithm: Algorithm, x: Float64Array) -> Float64Array:
+        """Return the point of the last gradient of V in an implicit step from x, at the first rate of `algorithm`.
+
+        The step is taken with that gradient, whether the iterations have converged to the midpoint or not.
+        """
+        points = []
+
+        def force(_: int, y: Float64Array) -> Float64Array:
+            points.append(y)
+            return self.force(V.gradient(y), y)
+
+        algorithm.walk(x, np.zeros_like(x), 0.0, 1, force, lambda y: y)
+        return points[-1]
+
+    def force(self, gradient: Float64Array, y: Float64Array) -> Float64Array:
+        """Return ∇U(y) + λy with the gradient clipped, times the rates relative to the largest."""
+        return np.asarray(self.shares * (self.clip(gradient) + self.decay(y)))
+
     def clip(self, gradient: Float64Array) -> Float64Array:
         """Return ∇U no longer than the algorithm says."""
         return clipped(self.algorithm, gradient)
@@ -62,6 +80,10 @@ class Forces:
     def decay(self, x: Float64Array) -> Float64Array:
         """Return λx of the decay that is part of the gradient."""
         return np.asarray(self._decay * x)
+
+    def seen_decay(self, x: Float64Array) -> Float64Array:
+        """Return the λx that positions determine: nothing in blocks that a rate of 0 freezes."""
+        return np.asarray(self.decay(x) * (np.asarray(self.shares) > 0))
 
     def of_displacement(self, d: Float64Array) -> Float64Array:
         """Return a displacement in the metric, as the force is that makes it; 0 in blocks that a rate of 0 freezes."""

@@ -66,5 +66,4 @@ def implied(
         record, points, gradient = algorithm.implied_gradients(x, t0, velocity, shares)
     else:
         record, points, gradient = algorithm.implied_gradients(x, t0, velocity)
-    decay = forces.decay(points) * (np.asarray(forces.shares) > 0)
-    return Implied(record, points, gradient / forces.metric - decay)
+    return Implied(record, points, gradient / forces.metric - forces.seen_decay(points))

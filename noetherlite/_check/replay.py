@@ -276,7 +276,7 @@ class Replay:
             if rough > 0:
                 out = out + self._rng.normal(0.0, rough / np.sqrt(out.size), out.size)
             total, count = total + out, count + 1
-            return np.asarray(forces.shares * (forces.clip(out) + forces.decay(y)))
+            return forces.force(out, y)
 
         def ended(y: Float64Array) -> Float64Array:
             return rounded(y if levels is None else levels.onto(y))

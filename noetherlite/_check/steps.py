@@ -159,6 +159,15 @@ class StepCheck:
         if self.algorithm.sam:
             V = [self.rounding.of(self._batches[k]) for k in record - low]
             points = np.array([self.forces.point(*pair) for pair in zip(V, points, strict=True)]).reshape(points.shape)
+        if self.algorithm.is_implicit and self.motion:
+            middle, V = points, [self.rounding.of(self._batches[k]) for k in record - low]
+            points = np.array(
+                [
+                    self.forces.last_point(W, from_step(self.algorithm, int(k)), x[k - low])
+                    for W, k in zip(V, record, strict=True)
+                ]
+            ).reshape(points.shape)
+            recorded = recorded + self.forces.seen_decay(middle) - self.forces.seen_decay(points)
         if self.motion:
             expected = np.array(
                 [self._gradient(point, k - low, int(k)) for point, k in zip(points, record, strict=True)]

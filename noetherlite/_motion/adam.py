@@ -105,6 +105,7 @@ class Adam(Averaged):
     decoupled: bool = field(default=True, metadata=BOOLEAN)
 
     method = METHOD
+    bias_corrected = (0, 1)  #: 1 − β₁ and 1 − β₂
     average_name = "exp_avg"  #: PyTorch's, whatever β₁ is
 
     @property

@@ -107,6 +107,9 @@ class Algorithm(Settings, ABC):
     takes_velocity: ClassVar[bool] = False
     """Whether the first gradient is determined only together with the initial velocity."""
 
+    bias_corrected: ClassVar[tuple[int, ...]] = ()
+    """Positions in `constants` of the 1 − β of averages that steps divide by 1 − β^k."""
+
     def __init_subclass__(cls, abstract: bool = False) -> None:
         """Raise TypeError for a concrete class that lacks abstract members."""
         super().__init_subclass__()

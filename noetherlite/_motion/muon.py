@@ -141,6 +141,7 @@ class Muon(Averaged):
     average_name = "momentum_buffer"  #: PyTorch's, whatever β is
     coupled_decay = 0.0
     method = METHOD
+    bias_corrected = (0, 1)  #: 1 − β and 1 − β₂
 
     def kernel(self, t0: float, blocks: Sequence[Any] = ()) -> layout.Algorithm:
         """Return its numbers, with the matrices among the blocks."""
