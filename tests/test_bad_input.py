@@ -55,7 +55,49 @@ CASES = {
         ValueError,
         ["value_and_gradient must return", "shape (2,)", "(1,)"],
     ),
+    "function's value alone": (
+        lambda: nl.potentials.Callable(lambda x: 1.0, 2).value([1, 2]),
+        TypeError,
+        ["value_and_gradient must return", "got 1.0"],
+    ),
+    "function's complex gradient": (
+        lambda: nl.potentials.Callable(lambda x: (1.0, 1j * x), 2).value([1, 2]),
+        TypeError,
+        ["the gradient of value_and_gradient must hold real numbers", "complex128"],
+    ),
+    "function's value of text": (
+        lambda: nl.potentials.Callable(lambda x: ("1", x), 2).value([1, 2]),
+        TypeError,
+        ["the value of value_and_gradient must hold real numbers", "'1'"],
+    ),
+    "ragged target": (
+        lambda: nl.potentials.MatrixCompletion([[1], [1, 2]], [[True]], 1),
+        TypeError,
+        ["target must be an array of real numbers"],
+    ),
+    "half of a diagonal network": (
+        lambda: nl.potentials.DiagonalLinear([[1, 2]], [3]).coefficients(np.ones((2, 2))),
+        ValueError,
+        ["x must have shape (..., 4)", "(2, 2)"],
+    ),
     "x": (lambda: U.value(THETA[1:]), ValueError, ["x must have shape (17,)", "got (16,)"]),
+    # symmetries, sweeps, Lagrangians
+    "strength beyond doubles": (
+        lambda: nl.symmetries(U)[0].apply(THETA, 1e3),
+        ValueError,
+        ["strength=1000.0", "beyond the range of a double"],
+    ),
+    "name of a parameter": (lambda: nl.sweep(run, {1: [0.1]}), TypeError, ["a name in grid must be a string", "got 1"]),
+    "Lagrangian of vectors": (
+        lambda: nl.lagrangian.hamiltonian(lambda t, x, v: v, 0, [1, 2], [1, 2]),
+        TypeError,
+        ["L must return a number", "(2,)"],
+    ),
+    "generator without time": (
+        lambda: nl.lagrangian.noether_charge(lambda t, x, v: v @ v, lambda t, x: x, 0, [1.0, 2, 3], [1.0, 2, 3]),
+        TypeError,
+        ["generator must return a number and an array of shape (3,)", "(3,)"],
+    ),
     # algorithms
     "lr negative": (lambda: nl.GD(-0.1), ValueError, ["lr=-0.1", "> 0"]),
     "lr zero": (lambda: nl.Leapfrog(0), ValueError, ["lr=0", "> 0"]),

@@ -353,7 +353,7 @@ def test_an_empty_file_is_told_what_is_needed(read):
         (b"[network\n", "not valid TOML"),
         (b"widths = [1,\n", "not valid TOML"),
         (b"a = 1\na = 2", "not valid TOML"),
-        (b"\xff\xfe", "not a text in UTF-8"),
+        (b"\xff\xfe", "not UTF-8 text"),
         (b"#" * (LARGEST + 1), "longer than"),
         (b"a = " + b"[" * 20_000, "not valid TOML"),
     ],

@@ -149,7 +149,7 @@ def test_what_cannot_be_identified_needs_a_key(tmp_path):
     with pytest.raises(ValueError, match="begun with key='of Monday': give that"):
         nl.sweep(lambda lr, rng: {"x": lr}, GRID, out=tmp_path / "out2")
     for key in ("", 3):
-        with pytest.raises(TypeError, match="key must be a text"):
+        with pytest.raises(TypeError, match="key must be a non-empty string"):
             nl.sweep(unidentifiable, GRID, key=key)
 
 

@@ -186,20 +186,28 @@ def to_numpy(value: Any, name: str) -> Any:
 
 
 def numpy_array(value: Any, name: str) -> Any:
-    """Return a NumPy array of any dtype, also from a tensor on a GPU; masked entries are refused."""
-    return np.asarray(to_numpy(unmasked(value, name), name))
+    """Return a NumPy array of any dtype, also from a tensor on a GPU; masked entries and ragged lists are refused."""
+    value = to_numpy(unmasked(value, name), name)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise TypeError(f"{name} must be an array of real numbers: {error}") from None
 
 
 def numbers(value: ArrayLike, name: str) -> Array:
     """Return an array of real numbers of any shape, which may be NaN or infinite; a single bool is no number."""
-    value = to_numpy(unmasked(value, name), name)
-    try:
-        raw: Array = np.asarray(value)
-    except ValueError as error:
-        raise TypeError(f"{name} must be an array of real numbers: {error}") from None
+    raw: Array = numpy_array(value, name)
     if raw.dtype.kind not in "fiub" or (raw.dtype.kind == "b" and raw.ndim == 0):
         received = describe(value if raw.ndim == 0 else raw)
         raise TypeError(f"{name} must hold real numbers, got {received}")
+    return raw
+
+
+def vectors(value: ArrayLike, name: str, length: int) -> Array:
+    """Return an array of real numbers, which may be NaN or infinite, of shape (..., length)."""
+    raw = numbers(value, name)
+    if raw.shape[-1:] != (length,):
+        raise ValueError(f"{name} must have shape (..., {length}), got {raw.shape}")
     return raw
 
 

@@ -202,7 +202,7 @@ def _join(
         names = [leaf.name for leaf in leaves if leaf.kind == kind]
         if len(names) != len(blocks):
             raise ValueError(
-                f"{len(names)} arrays for {kind} were given, {names}; expected {len(blocks)}, for {_names(network.blocks)}"
+                f"{len(names)} arrays for {kind} were given, {names}; expected {len(blocks)}, for {_names(blocks) or 'no block'}"
             )
     read = {leaf.name: _array(leaf.value, leaf.name) for leaf in leaves}
     ordered = None if order is None else _layers.in_given_order(leaves, order)

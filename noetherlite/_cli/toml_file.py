@@ -40,7 +40,7 @@ def text(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not a text in UTF-8 ({error})") from None
+        raise ConfigError(f"{path}: not UTF-8 text ({error})") from None
 
 
 def parse(path: Path, content: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class PhaseRetrieval(Analytic):
     minimum = math.nan  #: not known for arbitrary intensities; 0 for those of a signal
 
     def __init__(self, A: ArrayLike, y: ArrayLike) -> None:
-        vectors = np.asarray(checks.unmasked(A, "A"))
+        vectors = checks.numpy_array(A, "A")
         self.complex = np.iscomplexobj(vectors)
         parts = [
             checks.array(part, "A", ndim=2) for part in ((vectors.real, vectors.imag) if self.complex else (vectors,))
@@ -110,9 +110,10 @@ class TensorDecomposition(Analytic):
     minimum = math.nan  #: not known in general
 
     def __init__(self, target: ArrayLike, rank: int) -> None:
-        order = np.ndim(target)
+        shape = checks.numpy_array(target, "target").shape
+        order = len(shape)
         if not 3 <= order <= 8:
-            raise ValueError(f"target must be a tensor of order 3 to 8, got shape {np.shape(target)}")
+            raise ValueError(f"target must be a tensor of order 3 to 8, got shape {shape}")
         self.target = filled(target, "target", order)
         self.rank = checks.integer(rank, "rank", minimum=1)
         shapes = {f"A{d}": (self.rank, n) for d, n in enumerate(self.target.shape, start=1)}
@@ -186,14 +187,18 @@ class DiagonalLinear(Analytic):
         self.y = owned(checks.shaped(y, "y", (len(self.X),)).astype(np.float64), y)
         self.n_params = 2 * self.X.shape[1]
 
+    def _factors(self, x: ArrayLike) -> list[Float64Array]:
+        """Return u and v of θ = (u, v), for x of shape (..., P)."""
+        return np.split(checks.vectors(x, "x", self.n_params).astype(np.float64), 2, axis=-1)
+
     def coefficients(self, x: ArrayLike) -> Float64Array:
         """Return β = u∘v for x of shape (..., P), shape (..., d)."""
-        u, v = np.split(checks.numbers(x, "x").astype(np.float64), 2, axis=-1)
+        u, v = self._factors(x)
         return np.asarray(u * v)
 
     def mirror(self, x: ArrayLike) -> Float64Array:
         """Return the dual variable ½ arsinh(β_i/|Q_i|) for x of shape (..., P), shape (..., d); infinite where Q_i = 0 ≠ β_i."""
-        u, v = np.split(checks.numbers(x, "x").astype(np.float64), 2, axis=-1)
+        u, v = self._factors(x)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(0.5 * np.arcsinh(u * v / np.abs(0.5 * (u - v) * (u + v))))
 

@@ -47,9 +47,7 @@ class LinearProduct(Analytic):
 
     def product(self, x: ArrayLike) -> Float64Array:
         """Return W_L ⋯ W_1 for x of shape (..., P), shape (..., n_L, n_0)."""
-        array = checks.numbers(x, "x").astype(np.float64)
-        if array.shape[-1:] != (self.n_params,):
-            raise ValueError(f"x must have shape (..., {self.n_params}), got {array.shape}")
+        array = checks.vectors(x, "x", self.n_params).astype(np.float64)
         return np.asarray(reduce(lambda below, W: W @ below, self.matrices(array)))
 
     def evaluate(self, x: Array) -> tuple[Any, Array]:
@@ -212,16 +210,15 @@ class MatrixCompletion(MatrixSensing):
     """
 
     def __init__(self, target: ArrayLike, mask: ArrayLike, hidden: int | Sequence[int]) -> None:
-        observed = checks.numpy_array(mask, "mask")
-        shape = np.shape(target)
+        observed, values = checks.numpy_array(mask, "mask"), checks.numpy_array(target, "target")
+        shape = values.shape
         if observed.dtype != bool or observed.shape != shape or observed.ndim != 2 or not observed.any():
             raise ValueError(
                 f"mask must be a matrix of bool of the shape {shape} of target, with an entry that is True"
             )
-        values = checks.numpy_array(target, "target")[observed]
         A = np.zeros((int(observed.sum()), *shape))
         A[np.arange(len(A)), *np.nonzero(observed)] = 1.0
-        super().__init__(A, checks.array(values, "target", ndim=1), hidden)
+        super().__init__(A, checks.array(values[observed], "target", ndim=1), hidden)
         self.mask = observed.copy()
 
     def specification(self) -> dict[str, Any]:

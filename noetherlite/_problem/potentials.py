@@ -290,18 +290,24 @@ class Callable:
 
         Raises
         ------
-        ValueError
-            If the function does not return a number and an array of shape (P,).
+        TypeError, ValueError
+            If the function does not return a real number and real numbers of shape (P,).
         """
         x = checks.shaped(x, "x", (self.n_params,))
-        value, gradient = self._function(x.astype(np.float64))
-        out = np.array(checks.numpy_array(gradient, "gradient"), dtype=np.float64)  # the function may fill one buffer
-        if np.ndim(value) != 0 or out.shape != (self.n_params,):
-            raise ValueError(
-                f"value_and_gradient must return a number and an array of shape ({self.n_params},), "
-                f"got {checks.describe(value)} and shape {out.shape}"
-            )
-        return float(value), out if math.isfinite(value) else np.full(self.n_params, np.nan)
+        returned = self._function(x.astype(np.float64))
+        expected = f"value_and_gradient must return a number and an array of shape ({self.n_params},)"
+        try:
+            value, gradient = returned
+        except (TypeError, ValueError):
+            raise TypeError(f"{expected}, got {checks.describe(returned)}") from None
+        number = checks.numbers(value, "the value of value_and_gradient")
+        out = np.array(
+            checks.numbers(gradient, "the gradient of value_and_gradient"), np.float64
+        )  # it may fill one buffer
+        if number.ndim != 0 or out.shape != (self.n_params,):
+            raise ValueError(f"{expected}, got {checks.describe(value)} and shape {out.shape}")
+        U = float(number)
+        return U, out if math.isfinite(U) else np.full(self.n_params, np.nan)
 
     def specification(self) -> dict[str, Any]:
         """Return the kind and the dimension; the function itself is not saved."""

@@ -155,7 +155,7 @@ def complex_gradient(U: Potential) -> Callable[[Array], Array]:
         return lambda x: U.evaluate(x)[1]
     if not isinstance(U, KernelPotential):
         raise TypeError(
-            f"U={U!r} is given as a function, which has no Hessian here; expected the potential of a network"
+            f"U={U!r} is given as a function, which has no Hessian here; expected a potential other than Callable"
         )
     problem = U.problem()
     return lambda x: np.asarray(reference.value_and_gradient(problem, x)[1])

@@ -31,7 +31,7 @@ class Observables:
         if observe is not None:
             checks.instance(observe, "observe", Mapping, "a mapping of names to functions of the parameters")
             for name, function in observe.items():
-                checks.instance(name, "a name in observe", str, "a text")
+                checks.instance(name, "a name in observe", str, "a string")
                 checks.function(function, f"observe[{name!r}]")
                 self.named[name] = function
         self.record_sharpness = record_sharpness

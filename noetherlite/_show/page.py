@@ -56,7 +56,7 @@ def report(what: Trajectory | Sweep | Watch | str | os.PathLike[str], title: str
     (True, True)
     """
     if title is not None:
-        checks.instance(title, "title", str, "a text")
+        checks.instance(title, "title", str, "a string")
     if isinstance(what, str | os.PathLike):
         path = Path(what)
         what = load_sweep(path) if path.is_dir() else load(path)

@@ -33,6 +33,8 @@ def members(grid: Any) -> list[dict[str, Any]]:
             raise ValueError(
                 f"grid[{i}] must have the names {list(combinations[0])} of grid[0], got {list(parameters)}"
             )
+    for name in combinations[0]:
+        checks.instance(name, "a name in grid", str, "a string, the name of an argument of the function")
     if "rng" in combinations[0]:
         raise ValueError("grid must have no parameter 'rng': a member's seed is made from the rng of the sweep")
     return combinations

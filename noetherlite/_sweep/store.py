@@ -50,7 +50,7 @@ def _function_digests(function: Callable[..., Any]) -> dict[str, str]:
         return identity.parts(function)
     except identity.UnidentifiedError as error:
         raise TypeError(
-            f"function {describe(function)} cannot be told from another: {error}; give key=, a text that names it and "
+            f"function {describe(function)} cannot be told from another: {error}; give key=, a string that names it and "
             "what it computes from, and another one whenever these change"
         ) from None
 

@@ -89,7 +89,7 @@ def sweep(
     seed = sequence(rng)
     progress = checks.boolean(progress, "progress")
     if not (key is None or (isinstance(key, str) and key)):
-        raise TypeError(f"key must be a text that is not empty, or None; got {checks.describe(key)}")
+        raise TypeError(f"key must be a non-empty string, or None; got {checks.describe(key)}")
     # Without `out` the function need not be identified.
     specification = manifest(function, parameters, seed, key if out is not None else key or "")
     store = None if out is None else Store(checks.path(out, "out"), specification, key_given=key is not None)

@@ -41,7 +41,7 @@ class Symmetry(Family):
         self.n_params = self.G.shape[0]
         self.xi = np.zeros(self.n_params) if xi is None else checks.shaped(xi, "xi", (self.n_params,))
         self.symmetric = bool(np.array_equal(self.G, self.G.T))
-        checks.instance(name, "name", str, "a text")
+        checks.instance(name, "name", str, "a string")
         self.name, self.shape = name, (1,)
 
     def pair(self, a: Array, b: Array) -> Float64Array:

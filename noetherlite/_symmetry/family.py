@@ -8,15 +8,17 @@ generator g_c(x) = G_c x + ξ_c, and everything follows from the forms B_c(a, b)
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Self
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from .._base import checks, html
 from .._base.complete import require
-from .._base.floating import underflowing
+from .._base.floating import rangeless, underflowing
 from .._base.types import Array, ArrayLike, Float64Array
 from .._problem.network import Network
 from .written import DynamicsNotation, Entry, Formula
@@ -30,8 +32,22 @@ def expm(A: Float64Array) -> Float64Array:
     return np.asarray(scipy_expm(A))
 
 
+def _within_range(apply: Callable[[Any, ArrayLike, ArrayLike], Float64Array]) -> Callable[..., Float64Array]:
+    """Return the method `apply` of a family as one that raises ValueError if its result overflows."""
+
+    @functools.wraps(apply)
+    @rangeless
+    def checked(self: Any, x: ArrayLike, strength: ArrayLike) -> Float64Array:
+        moved = apply(self, x, strength)
+        if not np.isfinite(moved).all():
+            raise ValueError(f"strength={checks.describe(strength)} moves x beyond the range of a double")
+        return moved
+
+    return checked
+
+
 # Methods that ignore underflow, whatever `np.seterr` the program has set.
-_NUMERICAL = {"generator", "apply", "quantity", "charge", "source", "pair", "translation", "norm"}
+_NUMERICAL = {"generator", "quantity", "charge", "source", "pair", "translation", "norm"}
 
 
 class KernelLaw(NamedTuple):
@@ -70,6 +86,8 @@ class NoetherSymmetry(ABC):
             require(cls, "symmetry")
         for name in _NUMERICAL & vars(cls).keys():
             setattr(cls, name, underflowing(vars(cls)[name]))
+        if "apply" in vars(cls):
+            cls.apply = _within_range(cls.apply)  # type: ignore[attr-defined]
 
     @property
     def n_generators(self) -> int:
@@ -102,10 +120,8 @@ class NoetherSymmetry(ABC):
         """Return formulas by name (without the layer's number), for symmetries of which only the name is given."""
 
     def _vectors(self, x: ArrayLike, name: str) -> Array:
-        shape = np.shape(x)
-        if not shape or shape[-1] != self.n_params:
-            raise ValueError(f"{name} must have shape (..., {self.n_params}), got {shape}")
-        return checks.array(x, name, ndim=len(shape))
+        raw = checks.vectors(x, name, self.n_params)
+        return checks.array(raw, name, ndim=raw.ndim)
 
     def _point(self, x: ArrayLike) -> Array:
         return checks.shaped(x, "x", (self.n_params,))
@@ -166,7 +182,10 @@ class Family(NoetherSymmetry, abstract=True):
 
     @abstractmethod
     def apply(self, x: ArrayLike, strength: ArrayLike) -> Float64Array:
-        """Return x moved by the finite group element exp(Σ_c strength_c g_c); strength has shape `shape` or is a number."""
+        """Return x moved by the finite group element exp(Σ_c strength_c g_c); strength has shape `shape` or is a number.
+
+        ValueError if the result is beyond the range of a double.
+        """
 
     @abstractmethod
     def norm(self, x: ArrayLike) -> Float64Array:

@@ -82,7 +82,7 @@ class Invariant:
     ) -> None:
         checks.function(field, "field")
         checks.function(quantity, "quantity")
-        checks.instance(name, "name", str, "a text")
+        checks.instance(name, "name", str, "a string")
         self._field, self._quantity, self.name = field, quantity, name
 
     def __repr__(self) -> str:
@@ -91,14 +91,15 @@ class Invariant:
     def field(self, x: ArrayLike) -> Float64Array:
         """Return g(x), shape (n, P), for x of shape (P,)."""
         x = checks.array(x, "x", ndim=1)
-        g = np.atleast_2d(np.asarray(self._field(x), np.float64))
+        g = np.atleast_2d(checks.numbers(self._field(x), f"field of {self.name!r}").astype(np.float64))
         if g.ndim != 2 or g.shape[1] != x.size:
             raise ValueError(f"field of {self.name!r} must return shape (n, {x.size}) or ({x.size},), got {g.shape}")
         return g
 
     def quantity(self, x: ArrayLike) -> Float64Array:
         """Return Q(x), shape (n,), for x of shape (P,)."""
-        return np.atleast_1d(np.asarray(self._quantity(checks.array(x, "x", ndim=1)), np.float64))
+        value = self._quantity(checks.array(x, "x", ndim=1))
+        return np.atleast_1d(checks.numbers(value, f"quantity of {self.name!r}").astype(np.float64))
 
     def defects(self, U: Potential, rng: int = 0) -> tuple[float, float]:
         """Return max |⟨g, ∇U⟩| / Σ_b |g_b||∇_b U| and the largest relative error of g as ∇Q, at random points."""

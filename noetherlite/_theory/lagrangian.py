@@ -25,15 +25,15 @@ _STENCIL, _SPACING = (4 / 5, -1 / 5, 4 / 105, -1 / 280), 2.0**-5  # central diff
 
 
 def momentum(L: Lagrangian, t: float, x: ArrayLike, v: ArrayLike) -> Float64Array:
-    """Return ∂L/∂v of shape (P,)."""
-    _check_functions(L=L)
+    """Return ∂L/∂v of shape (P,); arguments and errors are those of `rund_trautmann`."""
+    L = _checked_lagrangian(L)
     t, x, v = _check_point(t, x, v)
     return _gradient(lambda moved: L(t, x, moved), v)
 
 
 def hamiltonian(L: Lagrangian, t: float, x: ArrayLike, v: ArrayLike) -> float:
-    """Return H = ⟨∂L/∂v, v⟩ − L."""
-    _check_functions(L=L)
+    """Return H = ⟨∂L/∂v, v⟩ − L; arguments and errors are those of `rund_trautmann`."""
+    L = _checked_lagrangian(L)
     t, x, v = _check_point(t, x, v)
     return float(momentum(L, t, x, v) @ v - L(t, x, v))
 
@@ -52,22 +52,29 @@ def rund_trautmann(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, 
     t : float
     x, v : array_like, shape (P,)
         The point; v need not belong to any trajectory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a shape is wrong, an entry is not finite, or a function returns something else.
     """
-    _check_functions(L=L, generator=generator)
+    L, generator = _checked_lagrangian(L), _checked_generator(generator)
     t, x, v = _check_point(t, x, v)
     tau, xi = generator(t, x)
     e = 1j * _STEP
     tau_dot, xi_dot = (np.imag(part) / _STEP for part in generator(t + e, x + e * v))
-    along = float(np.imag(L(t + e * tau, x + e * np.asarray(xi), v + e * (xi_dot - v * tau_dot))) / _STEP)
+    along = float(np.imag(L(t + e * tau, x + e * xi, v + e * (xi_dot - v * tau_dot))) / _STEP)
     return float(along + L(t, x, v) * tau_dot)
 
 
 def noether_charge(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, v: ArrayLike) -> float:
-    """Return the charge ⟨∂L/∂v, ξ⟩ − τH (GU (12)), constant along solutions where L is invariant."""
-    _check_functions(L=L, generator=generator)
+    """Return the charge ⟨∂L/∂v, ξ⟩ − τH (GU (12)), constant along solutions where L is invariant.
+
+    Arguments and errors are those of `rund_trautmann`.
+    """
     t, x, v = _check_point(t, x, v)
-    tau, xi = generator(t, x)
-    return float(momentum(L, t, x, v) @ np.asarray(xi) - tau * hamiltonian(L, t, x, v))
+    tau, xi = _checked_generator(generator)(t, x)
+    return float(momentum(L, t, x, v) @ xi - tau * hamiltonian(L, t, x, v))
 
 
 def generator_of(group: Group) -> Generator:
@@ -84,7 +91,7 @@ def generator_of(group: Group) -> Generator:
     >>> bool(abs(boost(2.0, np.zeros(1))[1][0] - 2.0) < 1e-14)
     True
     """
-    _check_functions(group=group)
+    checks.function(group, "group")
 
     def generator(t: Any, x: Any) -> tuple[Any, Any]:
         tau, xi = 0.0, 0.0
@@ -154,7 +161,7 @@ def action(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Any:
     path : array_like, shape (R, P)
         Positions; may be complex.
     """
-    _check_functions(L=L)
+    L = _checked_lagrangian(L)
     times, x = checks.times(t), np.asarray(checks.unmasked(path, "path"))
     if x.dtype.kind not in "fiuc":
         raise TypeError(f"path must hold numbers, got {checks.describe(x)}")
@@ -173,9 +180,37 @@ def action_gradient(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Float64Arra
     return _gradient(lambda moved: action(L, t, moved), checks.array(path, "path", ndim=2))[1:-1]
 
 
-def _check_functions(**functions: object) -> None:
-    for name, value in functions.items():
-        checks.function(value, name)
+def _checked_lagrangian(L: Lagrangian) -> Lagrangian:
+    """Return L as a function that raises TypeError unless L returns a number, which may be complex."""
+    checks.function(L, "L")
+
+    def checked(t: Any, x: Any, v: Any) -> Any:
+        value = np.asarray(returned := L(t, x, v))
+        if value.ndim != 0 or value.dtype.kind not in "fiuc":
+            raise TypeError(f"L must return a number, got {checks.describe(returned)}")
+        return value[()]
+
+    return checked
+
+
+def _checked_generator(generator: Generator) -> Generator:
+    """Return `generator` as a function that raises TypeError unless it returns a number τ and an array ξ of shape (P,)."""
+    checks.function(generator, "generator")
+
+    def checked(t: Any, x: Any) -> tuple[Any, Any]:
+        returned = generator(t, x)
+        try:
+            tau, xi = map(np.asarray, returned)
+            xi = np.broadcast_to(xi, x.shape)
+        except (TypeError, ValueError):
+            tau = xi = np.asarray(None)
+        if tau.ndim != 0 or tau.dtype.kind not in "fiuc" or xi.dtype.kind not in "fiuc":
+            raise TypeError(
+                f"generator must return a number and an array of shape {x.shape}, got {checks.describe(returned)}"
+            )
+        return tau[()], xi
+
+    return checked
 
 
 def _gradient(f: Callable[[Any], Any], x: Array) -> Float64Array:
