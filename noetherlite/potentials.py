@@ -1,4 +1,4 @@
-"""Potentials U(x): networks on data, analytic ones of the literature, and functions of one's own."""
+"""Potentials U(x): networks on data, analytic ones of the literature, and user-defined functions."""
 
 from ._problem.committee import CommitteeMachine
 from ._problem.field_potentials import DiagonalLinear, LogSumExp, PhaseRetrieval, TensorDecomposition

@@ -351,7 +351,7 @@ def test_relations_between_columns():
     a, b, c = rng.normal(size=(3, 40))
     columns = np.stack([a, b, a + 2 * b, c, 3 * c], axis=1)
     none = np.zeros((0, 5))
-    result = relations(columns, np.ones(5), 2.0**-52, none)
+    result = relations(columns, 2.0**-52, none)
     assert {tuple(row) for row in result.relations} == {(1, 2, -1, 0, 0), (0, 0, 0, 3, -1)}
     known = np.array([[0, 0, 0, 3.0, -1]])
     assert relations(columns, np.ones(5), 2.0**-52, known).relations.tolist() == [[1, 2, -1, 0, 0]]

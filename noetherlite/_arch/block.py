@@ -61,7 +61,7 @@ class Block:
         raise NotImplementedError
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
-        """Attach it to the wire that it reads, and return the one that it writes to."""
+        """Connect the block to its input wire, and return its output wire."""
         raise NotImplementedError
 
     def positions(self, after: int) -> int:

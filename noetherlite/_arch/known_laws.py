@@ -9,7 +9,7 @@ _LEAST = "a lower bound: with one-hot tokens there are at least these laws; that
 
 
 class KnownLaws(dict[str, int]):
-    """Numbers of independent laws by the wire that they come from: a dict, with their sum and what it is.
+    """Numbers of independent laws by wire: a dict, with their sum and the reason why it may be a lower bound.
 
     Attributes
     ----------

@@ -103,7 +103,7 @@ class Dense(Block):
 
 
 def _connect_map(block: Dense | Convolution, scope: Scope[IntArray], wiring: Wiring, wire: Wire, W: IntArray) -> Wire:
-    """Attach the linear map W of a block to the wire that it reads, and return the one that it and its bias write to."""
+    """Connect the linear map W of a block, and its bias, to the input wire, and return the output wire."""
     wire.read_by(along(W, 1, is_kernel=block.outputs == 1))
     biases = [bias_leg(scope["b"])] if block.bias else []
     return wiring.wire(f"{scope.name} out", block.outputs, along(W, 0, is_kernel=block.inputs == 1), *biases)

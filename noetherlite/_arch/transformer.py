@@ -110,7 +110,7 @@ class Conv1d(Chain):
 
 
 class Transformer(Model):
-    """Embedding, layers of attention and an MLP, each behind a norm and beside an identity, a norm, a linear map to logits.
+    """Embedding, layers of attention and an MLP, each behind a norm and inside a residual connection, a norm, a linear map to logits.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class Transformer(Model):
     kv_heads, rope, qk_norm, causal
         As in `Attention`.
     final_norm, residual, tied : bool
-        Whether there is a norm before the logits; whether layers stand beside an identity; whether the logits use the embedding's
+        Whether there is a norm before the logits; whether layers have residual connections; whether the logits use the embedding's
         weights (`embed` = `vocab`).
     positions_learned, tokens
         As in `Embedding`.

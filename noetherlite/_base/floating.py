@@ -1,4 +1,4 @@
-"""Floating-point errors: underflow is none in this library, and norms that neither overflow nor underflow."""
+"""Floating-point errors: underflow is ignored in this library; norms that neither overflow nor underflow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PIECE = 1 << 20  # entries of a large array that are squared at a time
 underflowing = np.errstate(under="ignore")
 
 
-# Decorates functions that look at their result for what is not finite, as by `in_range`.
+# Decorates functions that check their result for entries that are not finite, as by `in_range`.
 rangeless = np.errstate(over="ignore", under="ignore", invalid="ignore")
 
 

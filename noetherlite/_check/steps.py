@@ -211,11 +211,11 @@ class StepCheck:
         rest = slice(int(may_have_velocity), None)
         if off[rest].any() and self.pending is not None:
             first, self.pending = self.pending, None
-            self._count(first, [self._law(s, first) for s in self.families], np.array([True]), front=True)
+            self._count(first, [self._law(s, first) for s in self.families], front=True)
             if low == 0:  # x still has the rows around it
                 self._note(first, np.array([True]), x, low)
         part = steps.part(rest)
-        self._count(part, _cut(laws, rest), off[rest], front=False)
+        self._count(part, _cut(laws, rest), front=False)
         self._note(part, off[rest], x, low)
 
     def _note(self, steps: Steps, off: BoolArray, x: Float64Array, low: int) -> None:
@@ -286,7 +286,7 @@ class StepCheck:
         for s, (_, tolerance, _) in zip(self.families, laws, strict=True):
             tolerance[k : k + 1] = self._law(s, steps.part(slice(k, k + 1)))[1]
 
-    def _count(self, steps: Steps, laws: Sequence[_Law], off: BoolArray, front: bool) -> None:
+    def _count(self, steps: Steps, laws: Sequence[_Law], front: bool) -> None:
         for series, law in zip(self._law_series, laws, strict=True):
             series.add(self.keep, front, (steps.t, *law))
         if steps.expected is None:

@@ -21,7 +21,7 @@ def changed(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
 
 
 def parsed(settings: Sequence[str]) -> dict[str, Any]:
-    """Return the values of "section.key=value", which are those of TOML; what is none of TOML's is a text.
+    """Return the values of "section.key=value", with values parsed as TOML; a value that is not TOML is a string.
 
     UsageError if one is not of this form, or a key is given twice.
     """

@@ -43,7 +43,7 @@ def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
 
 @scalar
 def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
-    """Return (1 − ηλ)x + ηm̂'s negative/(√ŝ + ε)."""
+    """Return (1 − ηλ)x − ηm̂/(√ŝ + ε), with v = −m."""
     shrink = c.shrink + c.drop * (1 - at.share * at.decay)
     return (shrink * at.x + c.rate * at.share * at.v / (math.sqrt(at.moment) / c.scale + c.eps),)
 

@@ -72,8 +72,8 @@ class Algorithm(Settings, ABC):
         `takes_schedule`, an array with a rate for each step, or a function of the step that is evaluated before a run, is taken
         too; where `takes_blocks`, a rate for each block, such as {"W1": 0.1, "rest": 0.01}. `lr` is then the largest of them.
         With rates by block the laws are those of the metric M = lr/lr_i: Q = ½⟨x, MGx⟩ + ⟨Mξ, x⟩, J = ⟨Mg(x), ẋ⟩; for the
-        optimisers of an averaged gradient they are as they are. A block may have a schedule of its own: where the ratios are
-        constant the metric is; where they change, gradient descent (as a heavy ball without momentum) and the heavy ball have the law
+        optimisers of an averaged gradient they do not depend on the rates. A block may have a schedule of its own: where the ratios are
+        constant, so is the metric; where they change, gradient descent (as a heavy ball without momentum) and the heavy ball have the law
         of ⟨g(x), v⟩ instead, which needs no metric, and Q is not conserved; methods with mass refuse it.
     weight_decay : float
         λ ≥ 0, for every algorithm: ∇U(x) + λx takes the place of ∇U(x), as if the potential were U + ½λ|x|². It breaks the
@@ -103,7 +103,7 @@ class Algorithm(Settings, ABC):
     projects: ClassVar[bool] = False
     """Whether steps end on the levels of the scaling laws, all of which a run then has to watch."""
     starts_anywhere: ClassVar[bool] = True
-    """Whether positions and the velocity between them are all that its next steps depend on."""
+    """Whether its next steps depend on nothing but positions and the velocity between them."""
     takes_velocity: ClassVar[bool] = False
     """Whether the first gradient is determined only together with the initial velocity."""
 
@@ -176,7 +176,7 @@ class Algorithm(Settings, ABC):
 
     @property
     def constants(self) -> tuple[float, ...]:
-        """Numbers that its own rules read, beyond those that all have; `layout.N_CONSTANTS` at the most."""
+        """Numbers that its rules read beyond the common ones, at most `layout.N_CONSTANTS`."""
         return ()
 
     @property
@@ -297,11 +297,11 @@ class Algorithm(Settings, ABC):
 
     @property
     def states(self) -> dict[str, str]:
-        """PyTorch's names of what it keeps, with the field of `Memory` that they are of; empty where `check` takes none."""
+        """PyTorch's names of its states, each with the field of `Memory` that it belongs to; empty if `check` takes no states."""
         return {}
 
     def memory_of(self, name: str, values: Float64Array) -> Float64Array:
-        """Return the field of `Memory` that a recorded state is of."""
+        """Return the values of the field of `Memory` for a recorded state of this name."""
         return values
 
     def implied_force(self, step: RecordedStep) -> Float64Array | None:

@@ -108,7 +108,7 @@ class PerBlock(float):
 
 
 class BlockSchedules(Schedule):
-    """Rates by block, of which one at least is a schedule; as a schedule it is that of the largest rate of every step.
+    """Rates by block, at least one of them a schedule; itself the schedule of the largest rate in every step.
 
     Parameters
     ----------

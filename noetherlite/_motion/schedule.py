@@ -40,7 +40,7 @@ def schedule(
     every : int
         Steps at a rate; of "step".
     factor : float
-        What the rate is then multiplied by, > 0; of "step".
+        Factor of the rate after every `every` steps, > 0; of "step".
 
     Returns
     -------

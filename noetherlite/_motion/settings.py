@@ -90,7 +90,7 @@ class Settings:
         return self
 
     def differs_by_lr(self, other: Settings) -> bool:
-        """Return whether an algorithm is this one, but for the rate."""
+        """Return whether `other` differs from this algorithm in its rate at most."""
         return type(self) is type(other) and {**self._settings(), "lr": 0} == {**other._settings(), "lr": 0}
 
     def shares(self, blocks: Sequence[Any]) -> tuple[Float64Array, Float64Array]:
@@ -128,7 +128,7 @@ class Settings:
 
     @property
     def needs_work(self) -> bool:
-        """Whether kernels need a vector more for it."""
+        """Whether its kernels need one more vector of memory."""
         return self.has_blocks or self.sam > 0 or self.grad_accumulation > 1
 
     def work(self, n_params: int, blocks: Sequence[Any]) -> int:
@@ -167,5 +167,5 @@ class Settings:
 
     @property
     def _left_out(self) -> set[str]:
-        """The keyword arguments that are as they are by default."""
+        """The keyword arguments that have their default values."""
         return {f.name for f in dataclasses.fields(self) if f.kw_only and getattr(self, f.name) == f.default}

@@ -185,6 +185,6 @@ def _unsettled(loss: GatedLoss, surfaces: Surfaces) -> RuntimeError:
 
 
 def named(loss: GatedLoss, kinks: list[Kink]) -> str:
-    """Return a text that names the first few kinks."""
+    """Return the names of the first few kinks, for messages."""
     words = [f"sample {n} at neuron {i} of layer {h}" for n, h, i in map(loss.name, kinks[:4])]
     return ", ".join(words) + (f" and {len(kinks) - 4} more" if len(kinks) > 4 else "")

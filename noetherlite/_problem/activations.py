@@ -59,7 +59,7 @@ class Activation:
 
     @classmethod
     def custom(cls, f: Callable[[float], float], df: Callable[[float], float]) -> Activation:
-        """Return an activation of one's own.
+        """Return a user-defined activation.
 
         Parameters
         ----------
@@ -70,15 +70,15 @@ class Activation:
         Returns
         -------
         Activation
-            For `Network(widths, activation=...)`. Its name says the function's and a digest of all that f and df refer to, so
-            that a checkpoint goes on with the same functions alone. It is taken to be smooth, and to have no scaling symmetry.
+            For `Network(widths, activation=...)`. Its name contains that of f and a digest of everything that f and df refer to, so
+            that a checkpoint continues with the same functions only. It is taken to be smooth, and to have no scaling symmetry.
 
         Raises
         ------
         ValueError
             If df is not the derivative of f (measured by differences at 32 points), f is not finite there, or f(nan) is not nan.
         TypeError
-            If one is no function, numba does not compile it, or it refers to an object whose content cannot be told.
+            If f or df is not a function, numba cannot compile it, or it refers to an object whose content cannot be hashed.
 
         Examples
         --------
@@ -106,7 +106,7 @@ class Activation:
 
     @property
     def degree(self) -> float | None:
-        """P with σ(λz) = λ^p σ(z) for λ > 0 (for swish with β ↦ β/λ), or None: no scaling symmetry."""
+        """The degree p of σ(λz) = λ^p σ(z) for λ > 0 (for swish with β ↦ β/λ); None without scaling symmetry."""
         pieces = self.pieces
         if pieces is not None:
             return pieces.degree
@@ -120,7 +120,7 @@ class Activation:
 
     @property
     def is_piecewise(self) -> bool:
-        """Whether σ is another power of z on either side of 0."""
+        """Whether σ is the same power of z on both sides of 0, with different factors."""
         pieces = self.pieces
         return pieces is not None and pieces.low != pieces.high
 
@@ -131,7 +131,7 @@ class Activation:
 
     @property
     def has_other_kinks(self) -> bool:
-        """Whether σ′ jumps somewhere, and σ is not a power of z on either side of 0."""
+        """Whether σ′ jumps somewhere, for a σ that is not a power of z on either side of 0."""
         return self.kind.kinked is not None and self.kind.kinked(self.constant)
 
     @property
@@ -215,7 +215,7 @@ def parse(text: str | Activation) -> Activation:
     if isinstance(text, str) and text.startswith(custom.PREFIX):
         if text not in custom.CUSTOM:
             raise ValueError(
-                f"activation={text!r} is a function of one's own, of which only a digest is known; expected "
+                f"activation={text!r} is a user-defined function, of which only a digest is known; expected "
                 "nl.Activation.custom to have been called with the same functions before"
             )
         return Activation(text)

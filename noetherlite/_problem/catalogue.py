@@ -108,7 +108,7 @@ def _softplus_array(c: Any, z: Array) -> Array:
         return np.where(z.real > 0, z + np.log1p(np.exp(-z)), np.log1p(np.exp(z)))
 
 
-def _exponential_side(c: Any, z: Array) -> Array:
+def _expm1_below_zero(z: Array) -> Array:
     """Return e^z − 1 for z < 0, else 0."""
     return np.where(z.real < 0, np.expm1(np.where(z.real < 0, z, 0)), 0)
 
@@ -277,7 +277,7 @@ CATALOGUE = {
         over_slope_integral=lambda c, z: _integral_of_exponential(1.0, z),
         sigma=lambda c, z: z if z > 0 else c * elementary.expm1(z),
         d_sigma=lambda c, z, a: type(a)(1) if a > 0 else a + c,
-        sigma_array=lambda c, z: np.where(z.real > 0, z, c * _exponential_side(c, z)),
+        sigma_array=lambda c, z: np.where(z.real > 0, z, c * _expm1_below_zero(z)),
         d_sigma_array=lambda c, z: np.where(z > 0, 1.0, c * np.exp(np.minimum(z, 0))),
         in_place=True,
         parameter=_positive,
@@ -293,7 +293,7 @@ CATALOGUE = {
         over_slope_integral=_integral_of_exponential,
         sigma=lambda c, z: z if z > 0 else c * elementary.expm1(z / c),
         d_sigma=lambda c, z, a: type(a)(1) if a > 0 else type(a)(1) + a / c,
-        sigma_array=lambda c, z: np.where(z.real > 0, z, c * _exponential_side(c, z / c)),
+        sigma_array=lambda c, z: np.where(z.real > 0, z, c * _expm1_below_zero(z / c)),
         d_sigma_array=lambda c, z: np.exp(np.minimum(z, 0) / c),
         in_place=True,
         parameter=_positive,

@@ -1,4 +1,4 @@
-"""Data sets: images to train on, files of one's own, and point sets on spheres whose rotational symmetry is exact."""
+"""Data sets: images to train on, files of the user, and point sets on spheres whose rotational symmetry is exact."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def icosahedron(label: ArrayLike = 0.6, radii: ArrayLike = (1.0,)) -> Dataset:
 
 
 def npz(path: str | os.PathLike[str], rotation_invariant: bool = False) -> Dataset:
-    """Read samples of one's own from an .npz file with the arrays X and y.
+    """Read samples from an .npz file with the arrays X and y.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def npz(path: str | os.PathLike[str], rotation_invariant: bool = False) -> Datas
 
 
 def idx(inputs: str | os.PathLike[str], targets: str | os.PathLike[str]) -> Dataset:
-    """Read samples of one's own from two IDX files, the format of MNIST, gzipped or not.
+    """Read samples from two IDX files, the format of MNIST, gzipped or not.
 
     Parameters
     ----------

@@ -36,9 +36,9 @@ class Kind:
     d_sigma_array: Callable[[Any, Array], Array]
     # whether σ′ is a function of σ alone, so that z is not kept: d_sigma then gets a in the place of z
     in_place: bool = False
-    # (c, as it is written, where) ↦ c, or a ValueError; None if it takes none
+    # (c, c as written, the activation as written) ↦ c, or a ValueError; None if σ has no parameter
     parameter: Callable[[float, str, str], float] | None = None
-    default: float | None = None  # c where none is written; None if it then has none
+    default: float | None = None  # c if none is written; None if σ then has no fixed parameter
     required: bool = False  # whether c must be written
     # d_parameter, d_parameter_array: (c, z) ↦ ∂σ/∂c of numbers and of arrays, where c is trained, one per neuron,
     # if none is written; σ(c/λ, λz) = λσ(c, z) then
@@ -56,12 +56,12 @@ class Kind:
     # flow conserves on orthogonal samples is made of them
     over_slope: Callable[[Any, Array], Array] | None = None
     over_slope_integral: Callable[[Any, Array], Array] | None = None
-    analytic: bool = True  # whether σ is smooth for all z, so that averages over a normal z converge at once
-    # c ↦ whether σ′ jumps somewhere, of those that have no pieces, which else decide
+    analytic: bool = True  # whether σ is analytic for all z, so that the trapezoidal rule converges exponentially
+    # c ↦ whether σ′ jumps somewhere; only for σ without `pieces`, which decide otherwise
     kinked: Callable[[float], bool] | None = None
-    # 1 where σ(−z) = σ(z), −1 where σ(−z) = −σ(z), 0 where neither holds; of those that have pieces these decide
+    # 1 if σ(−z) = σ(z), −1 if σ(−z) = −σ(z), else 0; only for σ without `pieces`, which decide otherwise
     parity: int = 0
-    # what σ and σ′ of a number count as, beside the flops of products, where it is decided whether threads share the samples
+    # flops that σ and σ′ of one number count as in the decision whether threads share the samples
     flops: int = 0
     identity: float | None = None  # c with which σ(z) = z, if there is one
 

@@ -26,7 +26,9 @@ class Loss(ABC):
     example: ClassVar[str]  # how it is written
     fewest_outputs = 1  # least n_L that makes sense
     shift_invariant = False  # whether a constant added to all outputs changes nothing: translations are symmetries
-    saturates = False  # whether ∂ℓ/∂f is a difference of numbers up to 1, whose round-off stays where that fades
+    saturates = (
+        False  # whether ∂ℓ/∂f is a difference of numbers up to 1, whose round-off remains when the difference vanishes
+    )
 
     def __init__(self, parameter: float = 1.0) -> None:
         self.parameter = parameter
@@ -54,7 +56,7 @@ class Loss(ABC):
 
     @abstractmethod
     def blank(self, n_samples: int, n_outputs: int) -> Array | IntArray:
-        """Return a y for where only f is wanted."""
+        """Return a placeholder for y, for evaluations of f alone."""
 
     @abstractmethod
     def arrays(self, y: NDArray[Any], n_outputs: int, dtype: str) -> tuple[NDArray[np.int64], Array]:
@@ -62,7 +64,7 @@ class Loss(ABC):
 
     @abstractmethod
     def aimed_at(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return numbers of the size that outputs should have."""
+        """Return numbers of the typical size of trained outputs."""
 
     def vectors(self, y: NDArray[Any], n_outputs: int) -> Float64Array | None:
         """Return the targets as vectors y_s (N, n_L), if ℓ(Sf, Sy) = ℓ(f, y) for every orthogonal S that permutes them; else None."""
@@ -73,7 +75,7 @@ class Loss(ABC):
         raise NotImplementedError
 
     def also_counted(self, n_samples: int, n_outputs: int) -> dict[float, str]:
-        """Return by which factors besides N other programs multiply this loss, and how they come to them."""
+        """Return the factors other than N by which other programs multiply this loss, each with its reason."""
         return {}
 
 

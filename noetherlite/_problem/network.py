@@ -194,7 +194,7 @@ class Network:
         bias_std : float
             Standard deviation of the biases; they are zero by default.
         scale : float
-            What weights are multiplied by besides, positive: small ones make features move ("rich"), large ones keep them ("lazy").
+            Factor of all weights, positive: a small one makes features move ("rich"), a large one keeps them ("lazy").
         balance : float, optional
             λ: the same function with the charge 2Q = |w|² + b² − p|u|² [− β²] = λ of every neuron, scaled as by `nl.rebalance`, or of linear layers W_hW_hᵀ −
             W_{h+1}ᵀW_{h+1} = λI, whose inner singular vectors are drawn anew. 0 is the balanced start; layers without a symmetry stay. Without it 2Q has the mean

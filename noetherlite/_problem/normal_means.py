@@ -16,31 +16,35 @@ _TINY = 1e-100  # a standard deviation that stands for none
 
 
 def of_erf(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    """Return those of Williams 1997."""
+    """Return both expectations for σ = erf (Williams 1997)."""
     one, other = 1 + 2 * a, 1 + 2 * b
     return 2 / math.pi * np.arcsin(2 * k / np.sqrt(one * other)), 4 / math.pi / np.sqrt(one * other - 4 * k * k)
 
 
 def of_sin(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    """Return their expectations, from the real part of E[e^{i(z ± z′)}]."""
+    """Return both expectations for σ = sin, from the real part of E[e^{i(z ± z′)}]; exchanged they are those for cos."""
     fading = np.exp(-(a + b) / 2)
     return fading * np.sinh(k), fading * np.cosh(k)
 
 
 def of_exp(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    """Return E[e^{z + z′}], twice."""
+    """Return both expectations for σ = exp, which are equal: E[e^{z + z′}]."""
     value = np.exp((a + b) / 2 + k)
     return value, value
 
 
 def of_gaussian(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    """Return those of a density too: Σ⁻¹ + 2 is the inverse covariance of φ(z, z′) e^{−z² − z′²}, whose covariance of z and z′ is k/D, D = det(1 + 2Σ)."""
+    """Return both expectations for σ(z) = e^{−z²}.
+
+    φ(z, z′) e^{−z² − z′²}, φ the normal density of covariance Σ, is a multiple of the normal density with the inverse covariance
+    Σ⁻¹ + 2, whose covariance of z and z′ is k/D with D = det(1 + 2Σ).
+    """
     D = (1 + 2 * a) * (1 + 2 * b) - 4 * k * k
     return D**-0.5, 4 * k * D**-1.5
 
 
 def of_hard_tanh(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    """Return those of z cut at ±1, by Price's theorem: ∂E[f(z)f(z′)]/∂ρ = ss′ E[f′(z)f′(z′)] at fixed standard deviations s, s′.
+    """Return both expectations for σ = hard_tanh, z cut at ±1, by Price's theorem: ∂E[f(z)f(z′)]/∂ρ = ss′ E[f′(z)f′(z′)] at fixed standard deviations s, s′.
 
     With f = σ′, f′ = δ(z + 1) − δ(z − 1), P = E[σ′σ′] grows from erf erf at ρ = 0 by ∫ p dθ along ρ = sin θ; with f = σ, E[σσ′] is
     ss′ ∫ P dρ. The integrand fades where θ nears ±π/2, the faster the less s and s′ differ from each other: Gauss and Legendre's rule in

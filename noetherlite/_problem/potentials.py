@@ -1,4 +1,4 @@
-"""Potentials U(x): what all of them offer, the analytic ones, and functions of one's own."""
+"""Potentials U(x): their interface, analytic ones, and user-defined functions."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def filled(value: ArrayLike, name: str, ndim: int) -> Float64Array:
 
 
 def is_potential(value: object, name: str = "U") -> None:
-    """Refuse what is no potential."""
+    """Raise TypeError unless `value` is a potential."""
     if not isinstance(
         value, KernelPotential
-    ):  # an instance of the protocol is told by looking at all of its attributes
+    ):  # an isinstance check of the protocol looks up all of its attributes, which is slow
         checks.instance(value, name, Potential, "a potential, for example net.potential(data)")
 
 
@@ -186,7 +186,7 @@ class Compiled(KernelPotential):
     Raises
     ------
     TypeError
-        If a function is none, refers to something whose content cannot be told, or cannot be compiled.
+        If an argument is not a function, refers to an object whose content cannot be hashed, or cannot be compiled.
     ValueError
         If `gradient` is not that of `value`, compared at three random points with differences of U; or a number is out of range.
 
@@ -221,7 +221,7 @@ class Compiled(KernelPotential):
         try:
             self._digest = digest(functions)
         except UnidentifiedError as error:
-            raise TypeError(f"value and gradient must be functions whose content can be told: {error}") from None
+            raise TypeError(f"value and gradient must be functions whose content can be hashed: {error}") from None
         self._functions, self._number = functions, number(POTENTIALS, functions)
         self._verify()
 

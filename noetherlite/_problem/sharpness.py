@@ -40,7 +40,7 @@ def hessian_product(U: Potential, x: ArrayLike, v: ArrayLike) -> Float64Array:
     Raises
     ------
     TypeError
-        If U is no potential, or one given as a function, of which there are no passes.
+        If U is not a potential, or a `Callable`, which has no forward and backward pass of ours.
     ValueError
         If a shape is wrong or an entry is not finite.
 
@@ -99,7 +99,7 @@ def sharpness(U: Potential, x: ArrayLike, k: int = 1, rtol: float = 1e-8, rng: S
     Raises
     ------
     TypeError
-        If U is no potential, or one given as a function.
+        If U is not a potential, or a `Callable`.
     ValueError
         If an argument is out of range, or the eigenvalues do not converge (a smaller k or larger rtol may).
 

@@ -42,7 +42,7 @@ class Backend(Protocol):
         """Copy all states and records to the host's arrays."""
 
     def close(self) -> None:
-        """Leave what it has to others, once it has no more groups."""
+        """Release the memory for other runs; called after the last group."""
 
 
 @functools.cache
@@ -140,7 +140,7 @@ class CpuBackend:
         """Do nothing: the kernels use the host's arrays."""
 
     def close(self) -> None:
-        """Leave the memory, if it is small, to the next run of this potential."""
+        """Keep the memory, if it is small, for the next run of this potential."""
         if self.memory.nbytes <= _SMALL:
             _FREE[self.plan.U] = self.memory
 

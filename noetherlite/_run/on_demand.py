@@ -62,7 +62,7 @@ class OnDemand:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
             with np.errstate(under="ignore"):
                 vars(self)[name] = self._as_shown(name, waiting[name].read())
-            waiting.pop(name, None)  # with what it is read from
+            waiting.pop(name, None)  # frees the arrays that it was computed from
             return vars(self)[name]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .plan import Plan, specify
 from .runs import Runs
 from .trajectory import BLEW_UP, Member, Trajectory, of_run
 
-# Bytes of x: below, all that a trajectory can compute later is put off.
+# Bytes of x up to which every attribute that can be computed later is left unread.
 _SMALL = 1 << 16
 
 
@@ -84,7 +84,7 @@ def trajectory(runs: Runs, stopped: Mapping[int, str], single: bool) -> Trajecto
     x, v = runs.ends()
     if not all(begun):
         x[np.logical_not(begun)] = v[np.logical_not(begun)] = np.nan
-    # What is put off keeps what it is computed from: of a large run that is the laws alone, without x and all vectors beside it.
+    # An unread value keeps the arrays alive that it is computed from. Of a large run only the laws stay unread, which need no vectors of P numbers.
     small = state.x.nbytes <= _SMALL
 
     def later(value: Unread) -> Any:

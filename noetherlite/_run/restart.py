@@ -1,4 +1,4 @@
-"""Runs again from a checkpoint: their potential, their laws, and the states in which they were left."""
+"""Reconstruction of runs from a checkpoint: potential, laws, and stored states."""
 
 from __future__ import annotations
 

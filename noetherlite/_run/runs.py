@@ -19,13 +19,13 @@ from .plan import Plan
 
 
 def _numbers(algorithm: Algorithm, t0: float, blocks: tuple[Any, ...]) -> layout.Algorithm:
-    """Return the numbers that an algorithm's rules read; without arrays of rates, those of the last run like it."""
+    """Return the numbers that an algorithm's rules read, from a cache if they contain no array of rates or decays."""
     few = not (algorithm.has_schedule or algorithm.has_blocks)
-    return _lasting_numbers(algorithm, t0, blocks) if few else algorithm.kernel(t0, blocks)
+    return _cached_numbers(algorithm, t0, blocks) if few else algorithm.kernel(t0, blocks)
 
 
 @functools.lru_cache(maxsize=64)
-def _lasting_numbers(algorithm: Algorithm, t0: float, blocks: tuple[Any, ...]) -> layout.Algorithm:
+def _cached_numbers(algorithm: Algorithm, t0: float, blocks: tuple[Any, ...]) -> layout.Algorithm:
     return algorithm.kernel(t0, blocks)
 
 
@@ -51,7 +51,7 @@ class Runs:
         self.observables = observables
         # the values of the observables, (E, R, …), NaN where they are not known yet
         self.observed: dict[str, Array] = {} if observables is None else observables.empty(*records.step.shape)
-        self.method = algorithms[0].method  # of all, which are of one class
+        self.method = algorithms[0].method  # the algorithms are of one class
         blocks = tuple(blocks_of(plan.U))
         self.kernels = tuple(_numbers(a, t0, blocks) for a in algorithms)
         for numbers in self.kernels:
@@ -159,7 +159,7 @@ class Runs:
         return np.stack([self.x(e) for e in E]), np.stack([self.velocity(e) for e in E])
 
     def constants(self) -> Float64Array | None:
-        """Return what the quantities of each run are more in θ than as they are recorded, (E, 1, K); None where they are the same."""
+        """Return the quantities in θ minus the recorded ones of each run, (E, 1, K); None where they are the same."""
         plan, reduction = self.plan, self.plan.reduction
         if reduction is None or not plan.watched:
             return None

@@ -89,7 +89,7 @@ class Supervisor:
         if (self._bar is not None and not several) or looks:
             backend.collect()
         if looks:
-            with self._lock:  # functions of the user's are called by one thread at a time
+            with self._lock:  # user functions are called by one thread at a time
                 runs.observe(group)
         if self._bar is not None:
             self._update_bar(group, taken * (group.stop - group.start))
@@ -109,7 +109,7 @@ class Supervisor:
 
     @property
     def _has_observers(self) -> bool:
-        """Whether functions of the user's are called at every record."""
+        """Whether user functions are called at every record."""
         return self.callback is not None or bool(self.runs.observed)
 
     def pauses(self) -> tuple[int, ...]:

@@ -32,8 +32,8 @@ from .integrate import integrate
 # Those of GU's tables; any other is compiled by the first run that has it, in half a second.
 _ACTIVATIONS = ("linear", "relu", "leaky_relu", "polynomial", "repu", "swish", "tanh")
 _LOSSES = ("mse", "nll")
-# What the process beside this one runs; what the compiler makes is not searched for garbage, which takes a twentieth of the time and
-# frees a third of the memory, nor as the process ends.
+# The program of the second process. Garbage is not collected, neither while compiling nor at the exit: that would take a twentieth of
+# the time, and would free a third of the memory.
 _BESIDE = "import gc, sys; gc.disable(); from noetherlite._run import warmup; print(warmup.runs(sys.argv[1]).compiled, flush=True); gc.freeze()"
 
 

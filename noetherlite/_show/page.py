@@ -30,7 +30,7 @@ def report(what: Trajectory | Sweep | Watch | str | os.PathLike[str], title: str
     what : Trajectory, Sweep, Watch or path-like
         A run or an ensemble, or the file it was saved to; a sweep, or its folder; a watch of any model.
     title : str, optional
-        Heading; by default what it is of.
+        Heading; by default algorithm and problem of a run, or the function of a sweep.
 
     Returns
     -------

@@ -116,7 +116,7 @@ def _formulas(law: LawRecord, families: Mapping[str, Family], algorithm: Algorit
         return ""
     has_quantity = bool(np.isfinite(law.quantity).any())
     lines = [f"exact: {exact_law(law.name, algorithm, has_quantity)}"]
-    if law.name in families:  # no symmetry of one's own
+    if law.name in families:  # a user-defined symmetry has no entry
         lines.append(f"continuous: {law_of(families[law.name], algorithm.dynamics).formula()}")
     return "\n".join(lines)
 

@@ -15,7 +15,7 @@ from .._base.floating import underflowing
 from .._base.precision import EPSILON
 from .._base.types import Array
 from .averaged import Averaging, averaging_of
-from .finding import Finding, allowance, largest, ratio, unknown
+from .finding import Finding, allowance, largest, leeway, ratio
 from .inputs import require_shapes, shapes_of
 from .law import Kind, Law, Member, law_list
 from .legs import Leg
@@ -265,7 +265,7 @@ def _check_laws(
         for subject, result in judged:
             if result is not None:
                 worst, index = largest(result[0])
-                most = result[1] * unknown(law, eps)
+                most = result[1] * leeway(law, eps)
                 checks.append(Check(law, subject, worst, result[1], most))
                 if worst > most:
                     findings.append(Finding(law, None, index, worst, most, _REASON, subject))

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.types import Array, Float64Array
-from .finding import Finding, allowance, largest, ratio, scaled, unknown
+from .finding import Finding, allowance, largest, leeway, ratio, scaled
 from .law import SHIFTS, Law
 from .round_off import RoundOffHistory
 
@@ -145,7 +145,7 @@ class AverageCheck:
                 judged[i] = result
         places, worst = [*judged], [largest(ratios) for ratios, _ in judged.values()]
         tolerances = np.array([tolerance for _, tolerance in judged.values()])
-        more = np.array([unknown(self._laws[i], eps, self._summands) for i in places])
+        more = np.array([leeway(self._laws[i], eps, self._summands) for i in places])
         limits = np.maximum(self.levels.allowed(tolerances, places), tolerances * more)
         self.levels.add(np.array([size for size, _ in worst]), tolerances, limits, places)
         for i, (size, index), most in zip(places, worst, limits.tolist(), strict=True):

@@ -33,7 +33,7 @@ def reasons(
 
 
 def _decay(laws: Sequence[Law], x: Mapping[str, Array], g: Mapping[str, Array], tolerances: Float64Array) -> str:
-    """Return that g is a correct gradient with λx added, if all laws agree on λ: the defect of each is λ times that of x itself."""
+    """Return a sentence if g is a correct gradient plus λx: the defect of every law is then λ times that of x itself; else ""."""
     scale = np.concatenate([scale_of(law, x, g).reshape(-1) for law in laws])
     totals = [law.total(x, g).reshape(-1) for law in laws]
     allowed, defect = np.repeat(tolerances, [total.size for total in totals]), np.concatenate(totals)
@@ -52,7 +52,7 @@ def _decay(laws: Sequence[Law], x: Mapping[str, Array], g: Mapping[str, Array], 
 
 
 def _clipping(group: Sequence[str], wrong: Mapping[str, Factor]) -> str:
-    """Return that the gradients of a group have different factors, if most have one that no other has."""
+    """Return a sentence if most gradients of a group have a factor that no other has; else ""."""
     values = [wrong[name].value for name in group if name in wrong and wrong[name].value > 0]
     distinct = sum(np.isclose(values, value, rtol=1e-2).sum() == 1 for value in values)
     if distinct < _FEWEST or 2 * distinct <= len(group):
@@ -64,7 +64,7 @@ def _clipping(group: Sequence[str], wrong: Mapping[str, Factor]) -> str:
 
 
 def _factors(law: Law, wrong: Mapping[str, Factor]) -> str:
-    """Return the tensors of a law, and the factors of their gradients, that would explain that it is broken."""
+    """Return a sentence with the tensors of a broken law and the factors of their gradients that would explain it; "" if none would."""
     texts = []
     for name in (name for name in wrong if name in law.tensors):
         value, other_names = wrong[name].value, wrong[name].others

@@ -56,8 +56,8 @@ def limit(law: Law, eps: float, summands: int | None = None) -> float:
     return allowance(law, eps, MANY if summands is None else summands)
 
 
-def unknown(law: Law, eps: float, summands: int | None = None) -> float:
-    """Return the ratio of a law's limit and its allowance: 1 where the number of summands is known."""
+def leeway(law: Law, eps: float, summands: int | None = None) -> float:
+    """Return limit/allowance of a law: 1 if the number of summands is known."""
     return limit(law, eps, summands) / allowance(law, eps, summands)
 
 

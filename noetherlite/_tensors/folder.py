@@ -32,9 +32,9 @@ class Pair:
         return int(numbers[-1]) if numbers else None
 
     def read(self, names: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the parameters and gradients of that names.
+        """Return the parameters and gradients with these names.
 
-        OSError or RuntimeError or ValueError if a file cannot be read, or has no such tensors.
+        OSError, RuntimeError or ValueError if a file cannot be read, or has no such tensors.
         """
         if self.params != self.grads:
             trees = read(self.params), read(self.grads)

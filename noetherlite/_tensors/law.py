@@ -70,10 +70,10 @@ class Law:
     acting : int or None
         The axis of `blocks` that is mixed; None for kinds that act on each component alone.
     name : str
-        What it is called.
+        Its name, for example "neurons between W1 and b1".
     residual, gap : float
-        From the scan that found it: the largest defect relative to |c||X||G|, and the ratio of the singular values that tell it
-        from what is no relation.
+        From the scan that found it: the largest defect relative to |c||X||G|, and the ratio of the smallest singular value
+        that is no relation to its own.
     """
 
     kind: Kind

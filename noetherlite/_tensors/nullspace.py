@@ -27,11 +27,10 @@ class NullSpace:
     nearly_to: float = 0.0  # the largest of their singular values
 
 
-def relations(columns: Float64Array, scales: Float64Array, eps: float, implied: Float64Array) -> NullSpace:
-    """Find all linear relations between columns (equations, L), what was measured.
+def relations(columns: Float64Array, eps: float, implied: Float64Array) -> NullSpace:
+    """Find all linear relations between measured columns (equations, L), which have relative errors of about ε.
 
-    `scales` (L,): what each column would be without cancellation; it is known up to about ε times that. `implied` (q, L): relations
-    that are known; only those beyond their span are returned.
+    `implied` (q, L) are known relations; only relations beyond their span are returned.
     """
     n_columns = columns.shape[1]
     length = np.linalg.norm(columns, axis=0)

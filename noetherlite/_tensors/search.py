@@ -21,11 +21,13 @@ from .legs import Leg, coarsening
 from .measure import Measurements
 from .nullspace import relations
 
-Column = tuple[Float64Array, Float64Array]  # what was measured, and what it would be without cancellation
+Column = tuple[Float64Array, Float64Array]  # the measured numbers, and the size of their terms without cancellation
 _NEARLY = 1e-4  # relations that hold to this fraction of their terms, but not to round-off, are reported
-_NEARLY_NULL = 1e-6  # so is a gradient that is this part of the others, which round-off of float32 in float64 leaves
+_NEARLY_NULL = (
+    1e-6  # and gradients below this fraction of the others: float32 numbers in float64 arrays leave such round-off
+)
 _ROUND_OFF = 128
-_ROWS = 1000  # equations that are used of more, chosen at random, beside four a column
+_ROWS = 1000  # equations used, beside four a column; chosen at random where there are more
 _SPARE = 2  # equations beyond the number of columns
 
 
@@ -86,7 +88,7 @@ class Search:
         self, legs: list[Leg], column: Callable[[Leg], Column | None], implied: Float64Array, equations: int
     ) -> Iterator[tuple[Float64Array, float]]:
         """Yield the coefficients of relations between legs that are not implied, and their gaps; None is no column."""
-        columns, scales, used = [], [], []
+        columns, used = [], []
         for i, leg in enumerate(legs):
             measured = column(leg)
             if measured is None:
@@ -97,7 +99,6 @@ class Search:
                 if ratio < _NEARLY:
                     self.nearly.append((leg, ratio))
                 columns.append(value)
-                scales.append(scale)
                 used.append(i)
                 continue
             single = np.eye(len(legs))[i]
@@ -113,7 +114,7 @@ class Search:
         count = _ROWS + 4 * len(columns)
         if matrix.shape[0] > count:
             matrix = matrix[np.random.default_rng(0).choice(matrix.shape[0], count, replace=False)]
-        result = relations(matrix, np.array(scales), self.eps, implied[:, used])
+        result = relations(matrix, self.eps, implied[:, used])
         for coefficients in result.nearly:
             self.nearly_between.append(
                 ([legs[i] for i, c in zip(used, coefficients, strict=True) if c], result.nearly_to)

@@ -197,9 +197,9 @@ class Watch:
             self._sizes, self._defects = np.concatenate(scales), Defects(self.laws, [scale.size for scale in scales])
             self._divisors = divisors(self._sizes)
         ratios = np.abs(self._defects.totals(x, g)) / self._divisors
-        worst, (tolerances, unknown) = np.maximum.reduceat(ratios, self._defects.starts[:-1]), self._tolerances_at(eps)
+        worst, (tolerances, single) = np.maximum.reduceat(ratios, self._defects.starts[:-1]), self._tolerances_at(eps)
         allowed = self._levels.allowed(tolerances)
-        limits = np.maximum(allowed, unknown)
+        limits = np.maximum(allowed, single)
         if not np.isfinite(worst).all():
             require_finite(x, "params")
             require_finite(g, "grads")

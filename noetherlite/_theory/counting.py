@@ -307,7 +307,7 @@ def _known_differentials(net: Network, fields: Fields, x: Float64Array, p: Float
                 yield _differential(fields, at_x[i, j] + sign * at_x[j, i], at_p[i, j] + sign * at_p[j, i])
         elif not fields.momentum and not scaling.objection:
             yield from map(_residues_of, scaling.generator(x))
-    for a, b in _scalar_segments(net, fields):
+    for a, b in _scalar_segments(net):
         if not fields.momentum:
             yield from _orthogonal_to(_segment_gradient(fields, a, b, _residues_of(x)))
         elif b == a + 2 and fields.degrees[a] == 1:
@@ -318,7 +318,7 @@ def _differential(fields: Fields, at_x: Float64Array, at_p: Float64Array) -> Res
     return _residues_of(np.concatenate([-at_p, at_x]) if fields.momentum else at_x)
 
 
-def _scalar_segments(net: Network, fields: Fields) -> Iterator[tuple[int, int]]:
+def _scalar_segments(net: Network) -> Iterator[tuple[int, int]]:
     """Yield the layers (a, b) of width one between which the network is one scalar function of the weights."""
     ones = [h for h, width in enumerate(net.widths) if width == 1]
     for a, b in itertools.pairwise(ones):

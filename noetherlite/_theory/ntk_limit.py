@@ -28,7 +28,7 @@ def infinite_width(
     Parameters
     ----------
     net : Network
-        Its hidden activations may be any of the catalogue, but for swish with trained β and functions of one's own.
+        Its hidden activations may be any of the catalogue, except swish with trained β and user-defined functions.
     X1 : array_like, shape (N1, n_0)
         Inputs.
     X2 : array_like, shape (N2, n_0), optional
