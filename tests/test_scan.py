@@ -354,9 +354,9 @@ def test_relations_between_columns():
     result = relations(columns, 2.0**-52, none)
     assert {tuple(row) for row in result.relations} == {(1, 2, -1, 0, 0), (0, 0, 0, 3, -1)}
     known = np.array([[0, 0, 0, 3.0, -1]])
-    assert relations(columns, np.ones(5), 2.0**-52, known).relations.tolist() == [[1, 2, -1, 0, 0]]
+    assert relations(columns, 2.0**-52, known).relations.tolist() == [[1, 2, -1, 0, 0]]
     noisy = columns + 1e-6 * rng.normal(size=columns.shape)
-    assert not relations(noisy, np.ones(5), 2.0**-52, none).relations.size
+    assert not relations(noisy, 2.0**-52, none).relations.size
 
 
 def test_coarsening_of_components():
