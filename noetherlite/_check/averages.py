@@ -5,7 +5,7 @@ m' = βm + aF, recorded before and after a step, implies F, which the laws and �
 again, from the row with its averages and with this F, and compared with the next row; averages that were not recorded are carried along from the start
 of the run, with ∇U in the place of F where nothing implies it.
 
-Round-off is measured by twins: the same from numbers that are rounded at random, as in `replay`.
+Round-off is measured by twins: the same from rows, gradients, averages and constants that are rounded at random, as in `replay`.
 """
 
 from __future__ import annotations
@@ -134,8 +134,9 @@ class AverageSteps:
         """Take the step between two rows again, and as the twins; add what it implies to `steps`."""
         k, p = self._next, self.precision
         V = self._rounding.of(batch)  # type: ignore[arg-type]
-        constants = [self.forces.numbers.constants, *(self._rounded_constants() for _ in range(_TWINS))]
-        taken = [self._taken(V, k, *step) for step in zip(constants, self._carried, rows, following, strict=True)]
+        rough = self._rounding.saturation(V, rows[0][0], V.gradient(rows[0][0])) if self.motion else 0.0
+        steps_taken = zip(self._carried, rows, following, strict=True)
+        taken = [self._taken(V, k, *step, twin=i > 0, rough=rough) for i, step in enumerate(steps_taken)]
         self._carried = [step.memory for step in taken]
         (x, _), (after, _), (force, end, _) = rows[0], following[0], taken[0]
         if force is not None:
@@ -152,17 +153,21 @@ class AverageSteps:
         self,
         V: Potential,
         k: int,
-        constants: tuple[float, ...],
         carried: Memory,
         row: tuple[Float64Array, Memory],
         following: tuple[Float64Array, Memory],
+        twin: bool,
+        rough: float,
     ) -> _Taken:
-        """Take a step again, with the gradient that the rows imply or else that of V; `constants` are those of the rule."""
+        """Take a step again, with the gradient that the rows imply or else that of V; as a twin with random rounding errors.
+
+        `rough` is the norm of the error of ∇V beyond ε|∇V|, where the loss saturates.
+        """
         (x, recorded), (after, later), algorithm, n = row, following, self.algorithm, self.first + k
         now = Memory(*(old if new is None else new for old, new in zip(carried, recorded, strict=True)))
         numbers = self.forces.numbers
         h = float(numbers.rates[k]) if numbers.rates.size else numbers.h
-        numbers = numbers._replace(h=h * numbers.shares_at(k), constants=constants)
+        numbers = numbers._replace(h=h * numbers.shares_at(k))
         force = algorithm.implied_force(RecordedStep(numbers, n, x, after, now, later))
         if force is None and not self.motion:
             return _Taken(None, None, self._unknown)
@@ -172,8 +177,14 @@ class AverageSteps:
         if now.m is None or now.s is None:
             return _Taken(force, None, self._unknown)
         update: Any = algorithm.method.update
-        end, m, s = update(numbers, n, x, now.m, now.s, used)
-        return _Taken(force, end, Memory(m, s))
+        if not twin:
+            end, m, s = update(numbers, n, x, now.m, now.s, used)
+            return _Taken(force, end, Memory(m, s))
+        used = used + self._errors(self.precision.gradient * np.abs(used))
+        if force is None and rough > 0:
+            used = used + self._rng.normal(0.0, rough / np.sqrt(used.size), used.size)
+        end, m, s = update(numbers._replace(constants=self._rounded_constants()), n, x, now.m, now.s, used)
+        return _Taken(force, end, Memory(self._rounded(m), self._rounded(s)))
 
     def _count(
         self, k: int, recorded: Float64Array, expected: Float64Array, spread: Float64Array, each: Float64Array
@@ -210,4 +221,8 @@ class AverageSteps:
         return rounded[0], Memory(*rounded[1:])  # type: ignore[return-value]
 
     def _rounded(self, x: Float64Array) -> Float64Array:
-        return np.asarray(x + ROUND_OFF * self.precision.each(x) * self._rng.uniform(-1, 1, x.size))
+        return x + self._errors(self.precision.each(x))
+
+    def _errors(self, each: Float64Array) -> Float64Array:
+        """Return random numbers of up to ROUND_OFF times `each`."""
+        return np.asarray(ROUND_OFF * each * self._rng.uniform(-1, 1, each.size))
