@@ -410,3 +410,9 @@ def test_recordings_are_compared_at_the_point_where_the_solver_ended():
         assert streamed(U, algorithm, run.params).ok
         for wrong in ({"lr": 0.2997}, {"iterations": algorithm.iterations + 1}):
             assert nl.check(U, run.params, dynamics=dataclasses.replace(algorithm, **wrong)).verdict == "broken"
+    algorithm = nl.ImplicitMidpoint(0.3, iterations=4)
+    run = nl.integrate(U, algorithm, X0, STEPS, batch_size=5, rng=0, record_params=True, backend="reference")
+    report = nl.check(U, run.params, run.t, algorithm, minibatches=True)
+    assert report.verdict == "not decidable"
+    assert "may not have converged" in str(report)
+    assert not report.findings

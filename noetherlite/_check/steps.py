@@ -102,8 +102,15 @@ class StepCheck:
 
     @property
     def obstacle(self) -> str:
-        """The reason for which no gradient is implied; empty where they do."""
-        return self.averages.obstacle if self.averages is not None else ""
+        """The reason why a broken law would prove nothing, or why no gradient is implied; empty without one."""
+        if self.averages is not None:
+            return self.averages.obstacle
+        if self.algorithm.is_implicit and self.replay is None and not self.motion:
+            return (
+                f"the solver of {self.algorithm} may not have converged, and the samples of its equations are not known "
+                "(batches= has their indices)"
+            )
+        return ""
 
     def judge_by(self, precision: Precision) -> None:
         """Use another precision for the rows that follow."""

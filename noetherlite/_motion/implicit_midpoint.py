@@ -207,7 +207,7 @@ class ImplicitMidpoint(Algorithm):
     where it is large: take smaller steps, or more iterations. From ½ηL = 1, or ¼h²L = 1, on the iteration does not converge, and
     the rule is no longer followed; the run ends as diverged if a loss on the way is not finite. With minibatches a step solves the equation of one of them:
     all its iterations take the same samples, the next step the next ones. `nl.check` takes the iterations again to find y; with unknown
-    minibatches it takes x̄ for y, and a solver that has not converged for a broken law.
+    minibatches it takes x̄ for y, and a law that is off is "not decidable", as the solver may not have converged.
 
     Examples
     --------
