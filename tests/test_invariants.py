@@ -123,7 +123,7 @@ def test_an_invariant_of_two_functions():
         nl.Invariant(lambda x: np.ones(3), lambda x: 0.0).verify(U)
     with pytest.raises(TypeError, match="quantity of 'invariant' must hold real numbers, got 1j"):
         nl.Invariant(lambda x: x, lambda x: 1j).quantity([1.0, 2.0])
-    with pytest.raises(TypeError, match="field of 'invariant' must hold real numbers.*complex128"):
+    with pytest.raises(TypeError, match=r"field of 'invariant' must hold real numbers.*complex128"):
         nl.Invariant(lambda x: 1j * x, lambda x: 0.0).field([1.0, 2.0])
 
 

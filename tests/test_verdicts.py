@@ -137,3 +137,31 @@ def test_charges_of_float32_runs_are_those_of_their_parameters(backend):
             exact = np.array([s.quantity(x) for x in params])
             size = (params**2).sum(axis=1).max() + np.abs(params).sum(axis=1).max()
             np.testing.assert_allclose(trajectory.laws[s.name].quantity, exact, rtol=0, atol=net.n_params * EPS * size)
+
+
+@pytest.mark.parametrize("algorithm", [nl.GD(0.1), nl.Leapfrog(0.01), nl.HeavyBall(0.1)], ids=str)
+def test_a_run_from_a_minimum_breaks_no_law(algorithm):
+    """The terms of a gradient that vanishes cancel, and leave a round-off that is relative to them; the control is a wrong gradient."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
+    net = nl.Network([3, 4, 2], "linear", bias=False, loss="mse")
+    U, product = net.potential(X, Y), np.linalg.lstsq(X, Y, rcond=None)[0].T
+    left, sizes, right = np.linalg.svd(product, full_matrices=False)
+    frame = np.linalg.qr(rng.normal(size=(4, 2)))[0]
+    x0 = net.pack({"W1": frame * np.sqrt(sizes) @ right, "W2": left * np.sqrt(sizes) @ frame.T})
+    assert 0 < np.linalg.norm(U.gradient(x0)) < 1e-14 < U.value(x0)
+    run = nl.integrate(U, algorithm, x0, 50, record_params=True, backend="reference")
+    assert {law.verdict for law in run.laws.values()} == {"not decidable"}
+    report = nl.check(U, run.params, run.t, algorithm)
+    assert report.verdict == "not decidable"
+    assert not report.findings
+    bent = nl.integrate(U, algorithm, x0 + 0.1 * rng.normal(size=x0.size), 50, backend="reference")
+    assert {law.verdict for law in bent.laws.values()} == {"holds"}
+
+
+def test_equal_rows_where_the_gradient_would_move_them_were_not_copied():
+    U = nl.potentials.Harmonic(np.eye(2))
+    rows = np.tile([1.0, 2.0], (5, 1))
+    for dynamics, t in ((nl.GD(0.1), 0.1 * np.arange(5)), (nl.GF, np.arange(5.0)), (nl.ND, np.arange(5.0))):
+        assert "were they copied" in nl.check(U, rows, t, dynamics).findings[0]
+        assert "were they copied" not in str(nl.check(U, 0 * rows, t, dynamics).findings)

@@ -195,7 +195,9 @@ def check(
                 return report(checker, [])
     law_rows, motion = check_flow(Path(U, rows, row_times, dynamics, velocity, p), families, energy)
     findings = motion_findings(U, motion) or law_findings(law_rows)
-    if (rows == rows[0]).all() and np.any(U.gradient(rows[0])):
+    duration = float(row_times[-1] - row_times[0])
+    reach = duration / dynamics.gamma if dynamics.mass == 0 else 0.5 * duration**2 / dynamics.mass
+    if (rows == rows[0]).all() and _moves(U, rows[0], reach, p):
         findings = [_ALIASED]
     limitations = [
         "steps between the rows are not recorded; the tolerance is the error of a method of first order there, "
@@ -318,7 +320,8 @@ def report(checker: StepCheck, limitations: list[str]) -> Report:
         findings = law
     if not broken_motion:
         findings = [*findings, *step_findings(steps)]
-    if not checker.any_change and checker.n_rows > 1 and np.any(checker.U.gradient(checker.first_row)):
+    still = not checker.any_change and checker.n_rows > 1
+    if still and _moves(checker.U, checker.first_row, checker.algorithm.reach, checker.precision):
         findings = [_ALIASED]
     last = float(checker.algorithm.times(checker.t0, (checker.n_rows - 1) * checker.every))
     interval = "one step" if checker.every == 1 else f"{checker.every} steps"
@@ -326,6 +329,12 @@ def report(checker: StepCheck, limitations: list[str]) -> Report:
         f"{_title(checker.n_rows, checker.precision, checker.t0, last)}: every row {interval} of {checker.algorithm}"
     )
     return Report(laws, [*motion, *steps], title, findings, [*limitations, *limits(checker)])
+
+
+def _moves(U: Potential, x: Array, reach: float, p: Precision) -> bool:
+    """Return whether ∇U changes x by more than round-off, where a unit force displaces it by `reach`."""
+    point = np.asarray(x, np.float64)
+    return bool((reach * np.abs(U.gradient(point)) > p.each(point)).any())
 
 
 def _title(n: int, p: Precision, first: float, last: float) -> str:

@@ -61,7 +61,8 @@ class LawRecord:
         leapfrog, of J for the others.
     scale : ndarray, shape (R, *shape)
         The largest term of the exact law's balance in the run, before cancellation and with μ: with |g| = Σ_i |g(x)_i|,
-        |g| max|x| for gradient descent, |g| max|ẋ| for the others, or the change of these by one step, if that is larger.
+        |g| max|x| for gradient descent, |g| max|ẋ| for the others, or the change of these by one step, if that is larger; but not
+        less than that by a force with ⟨g, F⟩ = max|U|, the size of the terms that cancel in ∇U at a minimum.
     tolerance : ndarray, shape (R, *shape)
         Bound on the round-off in `discrete_residual`: 8 ε (steps + √N) `scale`, with ε that of the parameters, for the
         rounding of every step and of the sum over N samples in its gradient. Infinite where it exceeds a tenth of the
@@ -195,7 +196,7 @@ _lasting_table = functools.lru_cache(maxsize=64)(_table)
 
 
 class _Course(NamedTuple):
-    """Data that the laws of a run share; arrays of shape (R,) or (E, R), except `push`, whose last axis is 1."""
+    """Data that the laws of a run share; arrays of shape (R,) or (E, R), except `push` and `loss`."""
 
     dynamics: Dynamics
     law_of: str  # balanced by the exact laws: Q, J or μJ
@@ -204,8 +205,9 @@ class _Course(NamedTuple):
     weight: Float64Array  # factor μ (or 1) of the continuous law
     exact: Float64Array  # and of the discrete one
     round_off: Float64Array
-    push: Float64Array  # effect of a unit force in one step
+    push: Float64Array  # effect of a unit force in one step; its last axis is 1
     pushes: Float64Array  # effective number of steps in a sum over steps, which friction limits
+    loss: Float64Array  # largest |U| of the run, the size of the terms of ⟨g(x), ∇U⟩, which cancel at a minimum; its last axis is 1
 
 
 @underflowing
@@ -234,7 +236,7 @@ def read(
     round_off : ndarray, shape (R,) or (E, R)
         Bound on the round-off in a law at each record, relative to its largest term; see `rounding`.
     """
-    course, out, stop = _course(algorithms, t, records.step, round_off), {}, 0
+    course, out, stop = _course(algorithms, t, records, round_off), {}, 0
     for s in families:
         start, stop = stop, stop + s.n_generators
         quantity, charge, integral, discrete = (
@@ -254,7 +256,11 @@ def rounding(step: IntArray, samples: int, dtype: str) -> Float64Array:
     return np.asarray(ROUNDINGS * float(np.finfo(dtype).eps) * (steps + float(samples) ** 0.5))
 
 
-def _course(algorithms: Sequence[Algorithm], t: Float64Array, step: IntArray, round_off: Float64Array) -> _Course:
+def _course(
+    algorithms: Sequence[Algorithm], t: Float64Array, records: layout.Records, round_off: Float64Array
+) -> _Course:
+    step, loss = records.step, np.abs(records.loss)
+    loss = np.where(np.isfinite(loss), loss, 0.0).max(axis=-1, keepdims=True, initial=0.0)
     dynamics, law_of = algorithms[0].dynamics, algorithms[0].law_of
     dt, push = (
         np.array(column).reshape(*t.shape[:-1], 1) for column in zip(*((a.dt, a.push) for a in algorithms), strict=True)
@@ -266,7 +272,7 @@ def _course(algorithms: Sequence[Algorithm], t: Float64Array, step: IntArray, ro
         exact = weight
         with np.errstate(divide="ignore"):
             pushes = np.minimum(pushes, dynamics.mass / (dynamics.friction(t) * dt))
-    return _Course(dynamics, law_of, algorithms[0].has_noise, t, weight, exact, round_off, push, pushes)
+    return _Course(dynamics, law_of, algorithms[0].has_noise, t, weight, exact, round_off, push, pushes, loss)
 
 
 def _record(
@@ -281,7 +287,7 @@ def _record(
 ) -> LawRecord:
     """Return one law's record from sums in units of μ, which are overwritten."""
     t, first = course.t, (*(slice(None) for _ in course.t.shape[1:]), slice(1))
-    weight, exact, round_off, push, pushes = (_along(a, charge) for a in course[4:])
+    weight, exact, round_off, push, pushes, loss = (_along(a, charge) for a in course[4:])
     if not s.symmetric:
         quantity[:] = np.nan
     if not s.symmetric and course.law_of == "Q" and not course.noise:
@@ -302,7 +308,7 @@ def _record(
             integral = np.full_like(integral, np.nan)
     # A run that diverges overflows; without a step or a force the quotients are 0/0, and nothing was tested.
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-        size = np.maximum(largest, push * force)
+        size = np.maximum(largest, push * np.maximum(force, loss))
         scale = exact * size
         tolerance = round_off * scale
         tolerance[~(round_off / pushes < RESOLUTION * (push * force / size))] = np.inf
