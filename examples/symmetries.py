@@ -24,7 +24,7 @@ def main() -> None:
             print(f"{title:20} {s.name:14} {s.n_generators:10} {nl.symmetry_defect(U, s):8.0e}  {nl.law(s, nl.NAGF)}")
             title = ""
 
-    print("\nA symmetry of one's own: rotations in the plane of a central force, along leapfrog with 10000 steps")
+    print("\nA user-defined symmetry: rotations in the plane of a central force, along leapfrog with 10000 steps")
     turn = nl.Symmetry([[0, -1], [1, 0]], name="turn")
     run = nl.integrate(
         nl.potentials.Radial(2),
