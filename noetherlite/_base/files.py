@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import glob
 import hashlib
 import io
@@ -161,8 +162,9 @@ def _array(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Any:
         version = np.lib.format.read_magic(file)
         if version > (2, 0):
             raise ValueError(f"{part.filename} has version {version} of the format; expected up to 2.0")
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_columns, dtype = read(file)
+        width = 2 if version == (1, 0) else 4
+        length = file.read(width)
+        shape, by_columns, dtype = _header(version, length + file.read(int.from_bytes(length, "little")))
         if dtype.hasobject:
             raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
         size = math.prod(shape) * dtype.itemsize
@@ -173,3 +175,11 @@ def _array(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Any:
             raise ValueError(f"{part.filename} ends early")
     # `np.load` would read the header once more, which of small arrays takes most of the time
     return np.ndarray(shape, dtype, content, order="F" if by_columns else "C")
+
+
+# A file has few kinds of arrays, and to read their headers takes longer than all else of small ones.
+@functools.lru_cache(maxsize=256)
+def _header(version: tuple[int, int], content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, order and dtype from what follows the version of the format."""
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(io.BytesIO(content))

@@ -8,6 +8,7 @@ import inspect
 import re
 import types
 import typing
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,13 +22,19 @@ _TYPE_NAMES: dict[Any, str] = {
     str: "text in quotes",
     list: "a list",
 }
+# Of functions that have been asked for: to evaluate their annotations takes as long as all else of the program's parser.
+_PARAMETERS: weakref.WeakKeyDictionary[Callable[..., Any], Mapping[str, inspect.Parameter]] = (
+    weakref.WeakKeyDictionary()
+)
 # Valid values of required keys, used in place of invalid ones.
 _VALID: dict[str, Any] = {"lr": 1.0, "steps": 0, "widths": [2, 2], "n": 3}
 
 
 def keys(function: Callable[..., Any], skip: Iterable[str] = ()) -> dict[str, inspect.Parameter]:
     """Return the parameters of a function or class that a section may set."""
-    return {name: p for name, p in inspect.signature(function, eval_str=True).parameters.items() if name not in skip}
+    if function not in _PARAMETERS:
+        _PARAMETERS[function] = inspect.signature(function, eval_str=True).parameters
+    return {name: p for name, p in _PARAMETERS[function].items() if name not in skip}
 
 
 def call(

@@ -55,7 +55,8 @@ def draw(
 def weight_std(shape: tuple[int, ...], below: Sequence[Activation], scheme: str) -> float:
     """Return the standard deviation of the entries of a W of this shape, above the activations `below`."""
     fan_out, fan_in = shape
-    moment = below[-1].second_moment() if below else 1.0
+    # an integral, which takes longer than to draw W
+    moment = below[-1].second_moment() if below and scheme == "ntk" else 1.0
     variance = {
         "lecun": 1 / fan_in,
         "he": 2 / fan_in,
