@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from problems import configuration
+from problems import configuration, leave_unrendered
 from test_cli import verbs
 
 import noetherlite as nl
@@ -277,14 +277,12 @@ def prepared(tmp_path_factory):
     (folder / "examples").symlink_to(ROOT / "examples")
     for name in ("my", "long"):
         (folder / f"{name}.toml").write_text(SMALL.replace("steps = 8", "steps = 8\ncheckpoint_every = 4"))
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        leave_unrendered(monkeypatch)  # `unrendered` begins later, with each test
         for config in ("long.toml", *(f"examples/{name}.toml" for name in RUNS.values())):
             assert main(["run", config, "--no-progress"]) == 0
         assert main(["sweep", "examples/sweep.toml", "--no-progress"]) == 0
-    finally:
-        os.chdir(before)
     (folder / "results").symlink_to("out/sweep")
     recorded = nl.load(folder / "out" / "long.npz")
     net = nl.Network([4, 8, 3])

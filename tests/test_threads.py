@@ -12,6 +12,7 @@ import pytest
 
 import noetherlite as nl
 from noetherlite._base import threads
+from noetherlite._kernels import jit as kernels_jit
 from noetherlite._kernels.cpu import compiled, tiles
 from noetherlite._kernels.cpu import team as cpu_team
 
@@ -116,7 +117,7 @@ def test_every_part_is_claimed_once_however_many_ask():
     counts = np.zeros((members, parts), np.int64)
     team[cpu_team.OPEN] = cpu_team.CLOSED
 
-    @numba.njit(nogil=True)
+    @kernels_jit.compiled  # keeps it on disk, as long as it and what it calls stay as they are
     def take(team, claimed, member):
         part = 0 if member == 0 else cpu_team.next_part(team, parts, member, members)
         while part >= 0:
@@ -124,7 +125,7 @@ def test_every_part_is_claimed_once_however_many_ask():
             cpu_team.deliver(team, part, member)
             part = cpu_team.next_part(team, parts, member, members)
 
-    @numba.njit(nogil=True)
+    @kernels_jit.compiled
     def lead(team, claimed, member):  # a number in its place would be a type of its own, and compiled once more
         for _ in range(rounds):
             cpu_team.publish(team, True)

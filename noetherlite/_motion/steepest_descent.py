@@ -74,7 +74,7 @@ class SteepestDescent(Averaged):
     --------
     >>> import noetherlite as nl
     >>> U = nl.potentials.DiagonalLinear([[1.0]], [2.0])  # ½(uv − 2)²
-    >>> run = nl.integrate(U, nl.SteepestDescent(1e-4, p=3), [1.0, 0.5], 10_000)
+    >>> run = nl.integrate(U, nl.SteepestDescent(1e-3, p=3), [1.0, 0.5], 1_000)
     >>> u, v = run.x
     >>> bool(abs((u**1.5 - v**1.5) - (1 - 0.5**1.5)) < 1e-3), bool(abs((u**2 - v**2) - (1 - 0.5**2)) > 1e-2)
     (True, True)
