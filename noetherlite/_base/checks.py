@@ -196,6 +196,8 @@ def numpy_array(value: Any, name: str) -> Any:
 
 def numbers(value: ArrayLike, name: str) -> Array:
     """Return an array of real numbers of any shape, which may be NaN or infinite; a single bool is no number."""
+    if type(value) is np.ndarray and value.dtype.kind == "f":
+        return value  # as at every gradient, where the rest takes as long as a small one
     raw: Array = numpy_array(value, name)
     if raw.dtype.kind not in "fiub" or (raw.dtype.kind == "b" and raw.ndim == 0):
         received = describe(value if raw.ndim == 0 else raw)

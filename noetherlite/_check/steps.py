@@ -244,15 +244,21 @@ class StepCheck:
     def _law(self, s: Family, steps: Steps) -> _Law:
         """Return residual, tolerance and scale."""
         length = s.norms(steps.points)
+        tolerance = self._tolerance(s, steps, length)
         if steps.span is None or steps.expected is None:
             size = np.linalg.norm(steps.recorded, axis=1)
-            return s.charge(steps.points, steps.recorded), row_products(steps.noise, length), row_products(size, length)
-        wrong = steps.recorded - steps.expected
+            return s.charge(steps.points, steps.recorded), tolerance, row_products(size, length)
+        size = np.linalg.norm(steps.expected, axis=1)
+        return s.charge(steps.points, steps.recorded - steps.expected), tolerance, row_products(size, length)
+
+    def _tolerance(self, s: Family, steps: Steps, length: Float64Array) -> Float64Array:
+        """Return the tolerance of a law, `length` being |g(x)| at the points."""
+        tolerance = row_products(steps.noise, length)
+        if steps.span is None or steps.expected is None:
+            return tolerance
+        wrong = np.linalg.norm(steps.recorded - steps.expected, axis=1)
         turned = s.norms(steps.span) - s.norm(np.zeros(self.U.n_params))
-        tolerance = row_products(steps.noise, length) + row_products(
-            np.linalg.norm(wrong, axis=1), np.maximum(turned, 0.0)
-        )
-        return s.charge(steps.points, wrong), tolerance, row_products(np.linalg.norm(steps.expected, axis=1), length)
+        return tolerance + row_products(wrong, np.maximum(turned, 0.0))
 
     def _off(self, steps: Steps, laws: Sequence[_Law]) -> BoolArray:
         """Return a mask of the steps that have a residual of a law or of a block's motion beyond its tolerance."""
@@ -291,7 +297,8 @@ class StepCheck:
             nearest = self.rounding.nearest(point, expected, recorded, noise, batch)  # type: ignore[arg-type]
             steps.expected[k], steps.noise[k] = nearest
         for s, (_, tolerance, _) in zip(self.families, laws, strict=True):
-            tolerance[k : k + 1] = self._law(s, steps.part(slice(k, k + 1)))[1]
+            part = steps.part(slice(k, k + 1))
+            tolerance[k : k + 1] = self._tolerance(s, part, s.norms(part.points))
 
     def _count(self, steps: Steps, laws: Sequence[_Law], front: bool) -> None:
         for series, law in zip(self._law_series, laws, strict=True):

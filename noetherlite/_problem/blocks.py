@@ -31,7 +31,7 @@ class Block(NamedTuple):
 
     def of(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the array as a view into x of shape (..., P)."""
-        return x[..., self.part].reshape(*x.shape[:-1], *self.shape)
+        return x[..., self.part].reshape(x.shape[:-1] + self.shape)
 
 
 def placed(shapes: Mapping[str, tuple[int, ...]]) -> list[Block]:

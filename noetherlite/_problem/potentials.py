@@ -96,7 +96,8 @@ class KernelPotential:
         return self._evaluate(x, gradient), gradient
 
     def _point(self, x: ArrayLike) -> Array:
-        return np.require(checks.shaped(x, "x", (self.n_params,)), requirements=["C", "W"])
+        point = checks.shaped(x, "x", (self.n_params,))
+        return point if point.flags.writeable else point.copy()
 
     def _evaluate(self, x: Array, gradient: Array) -> float:
         """Return U(x) and write ∇U(x), unless `gradient` is empty, in the memory of the last evaluation where that is free."""
