@@ -38,7 +38,6 @@ def test_figure_writes_files_and_says_which_data(tmp_path, monkeypatch, capsys):
     assert json.loads((tmp_path / "out" / "figure1.json").read_text())["steps"] == 4
 
 
-@pytest.mark.usefixtures("rendered")
 def test_json_output_is_json(tmp_path, capsys):
     assert main(["figure", "4", "--out", str(tmp_path), "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)

@@ -91,20 +91,23 @@ class Tally:
             return
         size = ratio(residual, tolerance)
         over = size > 1
-        beyond: BoolArray = np.asarray(over.any(axis=0))
-        self.beyond = beyond if self.beyond is None else self.beyond | beyond
-        off = over.reshape(t.size, -1).any(axis=1)
-        if off.any() and not self.first:
-            k = int(np.argmax(off))
-            component = np.unravel_index(int(np.argmax(size[k])), size.shape[1:]) if size.ndim > 1 else ()
-            self.first, self.first_t = (k + (0 if at_the_front else self.n), *map(int, component)), float(t[k])
-        self.n, self.n_off = self.n + t.size, self.n_off + int(off.sum())
-        i = np.unravel_index(int(np.argmax(size)), size.shape)
+        if self.beyond is None:
+            self.beyond = np.zeros(size.shape[1:], bool)
+        if over.any():
+            self.beyond = np.asarray(self.beyond | over.any(axis=0))
+            off = over.reshape(t.size, -1).any(axis=1)
+            if not self.first:
+                k = int(np.argmax(off))
+                component = np.unravel_index(int(np.argmax(size[k])), size.shape[1:]) if size.ndim > 1 else ()
+                self.first, self.first_t = (k + (0 if at_the_front else self.n), *map(int, component)), float(t[k])
+            self.n_off += int(off.sum())
+        self.n += t.size
+        i = np.unravel_index(int(size.argmax()), size.shape)
         if size[i] > self.worst[0]:
             self.worst = (float(size[i]), abs(float(residual[i])), float(tolerance[i]), float(scale[i]))
         with np.errstate(divide="ignore", invalid="ignore"):
             fineness = np.where(scale > 0, tolerance / scale, np.inf)
-        j = np.unravel_index(int(np.argmin(fineness)), fineness.shape)
+        j = np.unravel_index(int(fineness.argmin()), fineness.shape)
         least = self.finest[0] / self.finest[1] if self.finest[1] > 0 else np.inf
         if fineness[j] < least or self.finest[1] == 0:
             self.finest = (float(tolerance[j]), float(scale[j]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import weakref
 from collections.abc import Callable as Function
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -103,7 +104,7 @@ class KernelPotential:
         """Return U(x) and write ∇U(x), unless `gradient` is empty, in the memory of the last evaluation where that is free."""
         parts = tuple(vars(self).values())
         made_of, evaluation = _FREE.pop(self, ((), None))
-        if evaluation is None or any(a is not b for a, b in zip(made_of, parts, strict=False)):
+        if evaluation is None or not all(map(operator.is_, made_of, parts)):
             problem = self.problem()
             evaluation = compiled.Evaluation(problem, compiled.tiles(problem, self.n_samples))
         value = evaluation(x, gradient)
