@@ -1,6 +1,7 @@
 """The compiled kernels against the NumPy oracle, from the scalar functions up, on both paths of the dense products."""
 
 import gc
+import operator
 import os
 import re
 import subprocess
@@ -16,7 +17,7 @@ from numba.core.targetconfig import TargetConfig
 from problems import EPS, data
 
 import noetherlite as nl
-from noetherlite._kernels import functions, jit, layout, pointwise, reference, schedule
+from noetherlite._kernels import functions, jit, layout, pipeline, pointwise, reference, schedule
 from noetherlite._kernels.cpu import compiled, intrinsics, laws, layers, loops, matrices, placed, rules, tiles
 from noetherlite._kernels.discrete_laws import FROM_CHARGE, FROM_QUANTITY
 from noetherlite._kernels.rules import Move
@@ -405,6 +406,29 @@ def test_rules_divide_and_take_roots_in_vectors(kind, dtype):
 
 
 @pytest.mark.needs_jit
+def test_owners_of_arrays_are_counted():
+    @jit.compiled
+    def last(a, b, n):
+        pair, kept = (a, (n, b)), a
+        for i in range(n):
+            fresh = np.zeros(3)
+            fresh[0] = i
+            kept = fresh if i % 3 == 2 else pair[0] if i % 3 == 0 else pair[1][1]
+        return kept
+
+    last._cache.disable()
+    a, b = np.ones(2), np.ones(3)
+    references = [sys.getrefcount(array) for array in (a, b)]
+    for n, expected in ((0, [1, 1]), (1, [1, 1]), (2, [1, 1, 1]), (3, [2, 0, 0]), (4, [1, 1])):
+        for _ in range(5):
+            assert last(a, b, n).tolist() == expected
+    assert [sys.getrefcount(array) for array in (a, b)] == references
+    kept = last(a, b, 1)
+    del a
+    assert kept.tolist() == [1, 1]
+
+
+@pytest.mark.needs_jit
 def test_numba_goes_shorter_ways_only_while_a_kernel_is_compiled():
     @jit.inlined
     def triangle(n):
@@ -428,19 +452,22 @@ def test_numba_goes_shorter_ways_only_while_a_kernel_is_compiled():
     class Listener(event.Listener):
         def on_start(self, event):
             shared = [hasattr(kind, "__deepcopy__") for kind in (ir.Scope, ir.Loc)]
-            during.append([*shared, TargetConfig.values is not values])
+            during.append([*shared, *(vars(kind)[name] is not method for kind, name, method in others)])
             assert flags.values() == values(flags)
 
         def on_end(self, event):
             pass
 
+    methods = [(kind, name) for kind, name, _ in pipeline._SHORTER if kind not in (ir.Scope, ir.Loc)]
+    others = [(kind, name, vars(kind)[name]) for kind, name in methods]
     during, values, flags = [], TargetConfig.values, Flags()
     flags.nrt = True
     caller._cache.disable()  # else the second run of this test would find it on disk
     with event.install_listener("numba:compile", Listener()):
         assert caller(3, 4) == 10 * 6010 + 4 + 3 + 10015
         numba.njit(lambda x: x)(1)
-    assert during == [[True] * 3, [False] * 3]
+    assert during == [[True] * 8, [False] * 8]
+    assert any(function.typing_key is operator.add for function, *_ in pipeline._resolved)
     passes = caller.overloads[caller.signatures[0]].metadata["pipeline_times"]["nopython"]
     assert not any("nopython_rewrites" in name for name in passes)
     assert any("native_lowering" in name for name in passes)
