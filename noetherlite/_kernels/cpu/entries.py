@@ -15,7 +15,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ..schedule import CROSS, MOVED, PULL, SQUARE
-from .placed import field
+from .intrinsics import DATA, SHAPE
+from .placed import loader
 
 # Places that rules read and write: rows of `scratch` by their number, and fields of a state. No two of them overlap.
 FORMS = (SQUARE, PULL, MOVED, CROSS)
@@ -44,19 +45,16 @@ def _apart(builder: Any, instruction: Any, place: Any) -> Any:
     return instruction
 
 
-def _array(state: Any, place: Any) -> tuple[str, Any]:
-    """Return the name and the type of the array of a place in states of this type."""
-    name = "scratch" if place in FORMS else place
-    return name, state.kind.types[state.kind.fields.index(name)]
+def _name(place: Any) -> str:
+    """Return the name of the array that a place is in."""
+    return "scratch" if place in FORMS else place
 
 
 def _pointer(context: Any, builder: Any, kind: Any, state: Any, place: Any, i: Any) -> Any:
-    name, array = _array(kind, place)
-    values = context.make_array(array)(context, builder, field(context, builder, kind, state, name))
+    load = loader(context, builder, kind, state, _name(place))
     if place in FORMS:
-        row = builder.mul(ir.Constant(i.type, place), builder.extract_value(values.shape, 1))
-        i = builder.add(row, i)
-    return builder.gep(values.data, [i])
+        i = builder.add(builder.mul(ir.Constant(i.type, place), load(SHAPE, 1)), i)
+    return builder.gep(load(DATA), [i])
 
 
 @functools.cache
@@ -71,7 +69,7 @@ def entries(*places: Any) -> Any:
 
     @intrinsic
     def read(typingctx, state, i):
-        kinds = [types.float64 if place is None else _array(state, place)[1].dtype for place in places]
+        kinds = [types.float64 if place is None else state[_name(place)].dtype for place in places]
 
         def codegen(context, builder, signature, args):
             values = []
@@ -105,7 +103,7 @@ def set_entries(*places: Any) -> Any:
             kind, _, numbers = signature.args
             for place, value, number in zip(places, cgutils.unpack_tuple(builder, args[2]), numbers.types, strict=True):
                 pointer = _pointer(context, builder, kind, args[0], place, args[1])
-                value = context.cast(builder, value, number, _array(kind, place)[1].dtype)
+                value = context.cast(builder, value, number, kind[_name(place)].dtype)
                 _apart(builder, builder.store(value, pointer), place)
             return context.get_dummy_value()
 

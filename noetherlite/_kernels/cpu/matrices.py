@@ -53,7 +53,7 @@ def rows_block(typingctx, A, a, B, b, m, out, o, n):
 
     def codegen(context, builder, signature, args):
         _, a_, _, b_, m_, _, o_, n_ = args
-        A_, B_, out_ = (_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 5))
+        A_, B_, out_ = (_pointer(builder, args[i]) for i in (0, 2, 5))
 
         def load(base, start, k):
             at = builder.add(start, k)
@@ -94,7 +94,7 @@ def panel_block(typingctx, C, factor, A, a, B, b, q, n, L, l, bias, m, panel, ou
 
     def codegen(context, builder, signature, args):
         _, factor_, _, a_, _, b_, q_, n_, _, l_, bias_, m_, _, _, o_ = args
-        A_, B_, L_, panel_, out_ = (_pointer(context, builder, signature.args[i], args[i]) for i in (2, 4, 8, 12, 13))
+        A_, B_, L_, panel_, out_ = (_pointer(builder, args[i]) for i in (2, 4, 8, 12, 13))
         vector = ir.VectorType(ir.DoubleType(), LANES)
 
         def scalar(base, index):
@@ -144,7 +144,7 @@ def transpose_block(typingctx, A, a, m, panel, p):
 
     def codegen(context, builder, signature, args):
         _, a_, m_, _, p_ = args
-        A_, panel_ = (_pointer(context, builder, signature.args[i], args[i]) for i in (0, 3))
+        A_, panel_ = (_pointer(builder, args[i]) for i in (0, 3))
         rows = [_wide(builder, A_, builder.add(a_, builder.mul(_INDEX(r), m_))) for r in range(LANES)]
         index, apart = ir.VectorType(ir.IntType(32), LANES), 1
         while apart < LANES:  # exchange blocks of this size, between two rows so far apart

@@ -22,11 +22,11 @@ from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, mod
 from numpy.typing import NDArray
 
 from .. import layout, schedule
+from .intrinsics import DATA, SHAPE, array_at
 from .tiles import empty
 
 _settings: Any = numba.config
 _I32 = ir.IntType(32)
-_OWNERS = 2  # pointers at the head of an array, see `words`
 _MOST = np.iinfo(np.int64).max
 _double, _word = struct.Struct("d").pack, struct.Struct("q").unpack
 
@@ -64,7 +64,7 @@ def _form(fields: tuple[Any, ...], axis: int) -> tuple[NDArray[np.int64], NDArra
             out += [0] * field
         else:
             shape, strides, itemsize = field
-            gaps.append(len(out) + _OWNERS + 2)
+            gaps.append(len(out) + DATA)
             out += (0, 0, math.prod(shape[axis:]), itemsize, 0, *shape[axis:], *strides[axis:])
     return np.array(out, np.int64), np.array(gaps)
 
@@ -174,6 +174,10 @@ class At(types.Type):
         self.kind = kind
         super().__init__(name=f"At({kind})")
 
+    def __getitem__(self, name: str) -> Any:
+        """Return the type of a field."""
+        return self.kind.types[self.kind.fields.index(name)]
+
 
 register_model(At)(lambda manager, at: models.IntegerModel(manager, types.int64))
 
@@ -183,31 +187,34 @@ class _Fields(AttributeTemplate):
     key = At
 
     def generic_resolve(self, at, name):
-        return at.kind.types[at.kind.fields.index(name)]
+        return at[name]
+
+
+def loader(context, builder, at, address, name):
+    """Return the function that loads a word of a field, of an array by what it is.
+
+    `invariant`, so that it is loaded once, though for all LLVM knows stores to arrays might change it.
+    """
+    place = 0, at.kind.fields.index(name)
+    tuple_at = builder.inttoptr(address, context.get_value_type(at.kind).as_pointer())
+
+    def load(*path):
+        value = builder.load(builder.gep(tuple_at, [_I32(i) for i in (*place, *path)]))
+        value.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return value
+
+    return load
 
 
 @lower_getattr_generic(At)
 def field(context, builder, at, address, name):
-    """Load a field; `invariant`, so that it is loaded once, though for all LLVM knows stores to arrays might change it."""
-    index, stored = at.kind.fields.index(name), context.get_value_type(at.kind)
-
-    def load(pointer):
-        kind = pointer.type.pointee
-        if not isinstance(kind, ir.LiteralStructType | ir.ArrayType):
-            value = builder.load(pointer)
-            value.set_metadata("invariant.load", builder.module.add_metadata([]))
-            return value
-        value = ir.Constant(kind, ir.Undefined)
-        for i in range(kind.count if isinstance(kind, ir.ArrayType) else len(kind.elements)):
-            value = builder.insert_value(value, load(builder.gep(pointer, [_I32(0), _I32(i)])), i)
-        return value
-
-    tuple_at = builder.inttoptr(address, stored.as_pointer())
-    value = load(builder.gep(tuple_at, [_I32(0), _I32(index)]))
-    if isinstance(at.kind.types[index], types.Array):
-        for owner in range(_OWNERS):  # LLVM drops what counts the references of an owner that is known to be null
-            value = builder.insert_value(value, ir.Constant(value.type.elements[owner], None), owner)
-    return value
+    """Load a field."""
+    kind, load = at[name], loader(context, builder, at, address, name)
+    if isinstance(kind, types.Array):
+        return array_at(context, builder, kind, load(DATA), [load(SHAPE, k) for k in range(kind.ndim)])
+    if isinstance(kind, types.UniTuple):
+        return context.make_tuple(builder, kind, [load(k) for k in range(kind.count)])
+    return load()
 
 
 def _tuple_at(example: Any) -> Any:

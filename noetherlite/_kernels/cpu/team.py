@@ -16,6 +16,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ..jit import inlined
+from .intrinsics import _pointer
 
 # Where the counters lie in an array of int64, on cache lines (and those fetched with them) that nothing else is on: the number of
 # the evaluation that is open and whether its gradient is wanted, for every part the last evaluation it was claimed for and the
@@ -31,9 +32,8 @@ _SPINS = 4096  # looks at a counter before the processor is offered to others
 _give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
 
 
-def _address(context, builder, signature, args):
-    array = context.make_array(signature.args[0])(context, builder, args[0])
-    return builder.gep(array.data, [args[1]])
+def _address(builder, args):
+    return builder.gep(_pointer(builder, args[0]), [args[1]])
 
 
 @intrinsic
@@ -41,7 +41,7 @@ def _load(typingctx, array, i):
     """Return array[i], after which nothing is read that was read before it."""
 
     def codegen(context, builder, signature, args):
-        return builder.load_atomic(_address(context, builder, signature, args), "acquire", 8)
+        return builder.load_atomic(_address(builder, args), "acquire", 8)
 
     return types.int64(array, types.int64), codegen
 
@@ -51,7 +51,7 @@ def _store(typingctx, array, i, value):
     """Set array[i] once everything written before is visible."""
 
     def codegen(context, builder, signature, args):
-        builder.store_atomic(args[2], _address(context, builder, signature, args), "release", 8)
+        builder.store_atomic(args[2], _address(builder, args), "release", 8)
         return context.get_dummy_value()
 
     return types.void(array, types.int64, types.int64), codegen
@@ -62,7 +62,7 @@ def _max(typingctx, array, i, value):
     """Return array[i], which becomes max(array[i], value) in the same step."""
 
     def codegen(context, builder, signature, args):
-        return builder.atomic_rmw("max", _address(context, builder, signature, args), args[2], "seq_cst")
+        return builder.atomic_rmw("max", _address(builder, args), args[2], "seq_cst")
 
     return types.int64(array, types.int64, types.int64), codegen
 
