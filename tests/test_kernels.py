@@ -429,6 +429,20 @@ def test_owners_of_arrays_are_counted():
 
 
 @pytest.mark.needs_jit
+@pytest.mark.skipif(llvm_version_info < (16,), reason="LLVM 15 loses the mark before it unrolls")
+def test_loops_of_products_in_registers_are_not_unrolled():
+    """Unrolled a network takes a third longer to compile, and a step no less time."""
+    combine = jit.merged(layers.combine.py_func)
+    combine._cache.disable()  # code that comes from disk cannot be read
+    i, vector = numba.int64, numba.typeof(np.empty(0))
+    combine.compile((vector, *[i] * 6, vector, i, i, vector, i))
+    code = next(iter(combine.inspect_llvm().values()))
+    blocks = [(4, layers.WIDE), (4, 3), (4, 2), (4, 1), (3, 2), (2, 2), (1, 2), (1, 1)]
+    products = sum(rows * columns for rows, columns in blocks)
+    assert products <= len(re.findall(r"call .*@llvm\.fma\.", code)) < 1.5 * products
+
+
+@pytest.mark.needs_jit
 def test_numba_goes_shorter_ways_only_while_a_kernel_is_compiled():
     @jit.inlined
     def triangle(n):

@@ -79,6 +79,14 @@ def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(function, [a, b, c])
 
 
+def _as_it_is(module: Any, branch: Any) -> None:
+    """Keep LLVM from unrolling the loop that ends in this branch, whose sums fill the registers: that takes long, and saves no time."""
+    words = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    loop = ir.MDValue(module, [], str(len(module.metadata)))  # a node that begins with itself stands for one loop
+    loop.operands = loop, words
+    branch.set_metadata("llvm.loop", loop)
+
+
 def _accumulate(builder: Any, start: list[Any], count: Any, body: Any) -> list[Any]:
     """Emit `sums = start; for i in range(count): sums = body(i, sums)` over vectors held in registers; return them."""
     entry = builder.block
@@ -94,7 +102,7 @@ def _accumulate(builder: Any, start: list[Any], count: Any, body: Any) -> list[A
         for phi, first, new in zip(sums, start, updated, strict=True):
             phi.add_incoming(first, entry)
             phi.add_incoming(new, loop)
-        builder.cbranch(builder.icmp_signed("<", after, count), loop, end)
+        _as_it_is(builder.module, builder.cbranch(builder.icmp_signed("<", after, count), loop, end))
     builder.position_at_end(end)
     results = []
     for first, new in zip(start, updated, strict=True):
