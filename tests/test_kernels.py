@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 
 import numba
 import numpy as np
@@ -388,6 +389,25 @@ def test_garbage_is_seldom_collected_while_a_function_is_compiled():
     assert [first for first, *_ in during] == [jit._NEW_OBJECTS, 10 * jit._NEW_OBJECTS, 0]
 
 
+def test_threads_that_compile_at_the_same_time_leave_the_usual_collection_of_garbage():
+    usual, entered, left = gc.get_threshold(), threading.Event(), threading.Event()
+
+    def compile_until_the_other_ends():
+        with jit.little_collecting:
+            entered.set()
+            left.wait()
+
+    other = threading.Thread(target=compile_until_the_other_ends)
+    with jit.little_collecting:
+        other.start()
+        entered.wait()
+    seldom = gc.get_threshold()
+    left.set()
+    other.join()
+    assert seldom[0] >= jit._NEW_OBJECTS > usual[0]
+    assert gc.get_threshold() == usual
+
+
 @pytest.mark.needs_jit
 @pytest.mark.skipif(llvm_version_info < (16,), reason="LLVM 15 takes Adam's one at a time")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -409,12 +429,12 @@ def test_rules_divide_and_take_roots_in_vectors(kind, dtype):
 def test_owners_of_arrays_are_counted():
     @jit.compiled
     def last(a, b, n):
-        pair, kept = (a, (n, b)), a
+        pair, chosen = (a, (n, b)), a
         for i in range(n):
             fresh = np.zeros(3)
             fresh[0] = i
-            kept = fresh if i % 3 == 2 else pair[0] if i % 3 == 0 else pair[1][1]
-        return kept
+            chosen = fresh if i % 3 == 2 else pair[0] if i % 3 == 0 else pair[1][1]
+        return chosen
 
     last._cache.disable()
     a, b = np.ones(2), np.ones(3)
@@ -423,9 +443,9 @@ def test_owners_of_arrays_are_counted():
         for _ in range(5):
             assert last(a, b, n).tolist() == expected
     assert [sys.getrefcount(array) for array in (a, b)] == references
-    kept = last(a, b, 1)
+    chosen = last(a, b, 1)
     del a
-    assert kept.tolist() == [1, 1]
+    assert chosen.tolist() == [1, 1]
 
 
 @pytest.mark.needs_jit

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -71,18 +72,31 @@ def inside(function: Any) -> Any:
     return inlined(function.py_func) if fits else function
 
 
-@contextlib.contextmanager
-def little_collecting() -> Iterator[None]:
+class _LittleCollecting(contextlib.ContextDecorator):
     """Context in which Python seldom looks for cyclic garbage, which takes a tenth of the time to compile.
 
-    It looks at the end, through all that is new: many functions in one context take less time than each in its own.
+    It looks at the end, through all that is new: many functions in one context take less time than each in its own. Of contexts of
+    several threads the first finds the usual threshold, and the last restores it.
     """
-    usual = gc.get_threshold()
-    gc.set_threshold(max(usual[0], _NEW_OBJECTS) if usual[0] else 0, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
+
+    def __init__(self) -> None:
+        self._lock, self._entered = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._entered == 0:
+                self._usual = usual = gc.get_threshold()
+                gc.set_threshold(max(usual[0], _NEW_OBJECTS) if usual[0] else 0, *usual[1:])
+            self._entered += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._entered -= 1
+            if self._entered == 0:
+                gc.set_threshold(*self._usual)
+
+
+little_collecting = _LittleCollecting()
 
 
 def _named_by_content(function: Callable[..., Any]) -> None:
@@ -134,7 +148,7 @@ def _adopted(dispatcher: Any) -> Any:
     @functools.wraps(compile_now)
     def compile_in_turn(signature: Any) -> Any:
         """Compile for a signature, or find that on disk; what it calls comes in here too, inside of its caller's turn."""
-        with between_functions(global_compiler_lock), little_collecting(), shorter_ways():
+        with between_functions(global_compiler_lock), little_collecting, shorter_ways():
             return compile_now(signature)
 
     dispatcher.compile = compile_in_turn

@@ -85,8 +85,8 @@ def backward(problem: layout.Problem, x: A, zs: list[A], activations: list[A], d
     """Return Σ_s ⟨delta_s, ∂f_s/∂θ⟩ per leading index: delta (…, N, n_L) ↦ (…, P)."""
     gradient = np.empty((*delta.shape[:-2], x.size), delta.dtype)
     for h, signal, d_beta in signals(problem, x, zs, delta):
-        W, b, beta = problem.offsets[h - 1]
-        dW = np.swapaxes(signal, -1, -2) @ activations[h - 1]
+        W, b, beta = problem.offsets[h - 1].tolist()
+        dW = signal.swapaxes(-1, -2) @ activations[h - 1]
         m, n = dW.shape[-2:]
         gradient[..., W : W + m * n] = dW.reshape(*delta.shape[:-2], m * n)
         if b >= 0:

@@ -132,7 +132,7 @@ def _run(dtype: str) -> None:
 
 def _time_step(what: str, function: Callable[[], object]) -> Step:
     began = time.perf_counter()
-    with event.install_recorder("numba:compile") as recorder, jit.little_collecting():
+    with event.install_recorder("numba:compile") as recorder, jit.little_collecting:
         function()
     compiled = sum(e.is_start for _, e in recorder.buffer)
     return Step(what, time.perf_counter() - began, compiled)

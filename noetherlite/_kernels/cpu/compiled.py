@@ -62,7 +62,7 @@ class Run(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-@little_collecting()
+@little_collecting
 def addresses(kind: int, method: Method, dtype: str, with_matrices: bool) -> dict[str, Any]:
     """Return the addresses of the compiled functions that a run calls by them, for a kind of potential, with or without laws of matrices."""
     return {
