@@ -520,3 +520,38 @@ def test_the_formulas_of_gpt_and_llama_against_exact_counts():
     for model in models:
         count = nl.count_laws(model)
         assert (int(count), count.certified) == (sum(model.known_laws().values()), True), model
+
+
+@pytest.mark.parametrize(
+    ("loss", "y"),
+    [
+        ("mse", np.zeros((4, 5, 3))),
+        ("mse", np.zeros((20, 3))),
+        ("any", np.zeros((3, 20))),
+        ("nll", np.zeros((4, 5), int)),
+    ],
+)
+def test_targets_of_another_shape_are_refused(loss, y):
+    """As many numbers in another order would be another loss."""
+    model = nl.arch.Model(nl.arch.Attention(3, head_width=2), loss=loss)
+    with pytest.raises(ValueError, match=r"y has shape .*; expected \(5, 4"):
+        model.value_and_gradient(model.init(), np.ones((5, 4, 3)), y)
+
+
+@pytest.mark.parametrize(("tied", "inputs"), [("nope", 3), ("embedding.W", 2), ("embedding.p", 3)])
+def test_a_tie_to_what_does_not_fit_is_refused(tied, inputs):
+    layers = nl.arch.Embedding(5, 3, positions_learned=2), nl.arch.Dense(3, inputs), nl.arch.Dense(inputs, 5, tied=tied)
+    with pytest.raises(ValueError, match=f"tied='{tied}' of Dense.*embedding.W"):
+        nl.arch.Model(*layers)
+
+
+def test_arrays_that_are_missing_or_empty_are_named():
+    model = nl.arch.Model(nl.arch.Attention(3, head_width=2), loss="nll")
+    with pytest.raises(ValueError, match=r"params lacks 'attention\.Q'"):
+        model.pack({})
+    with pytest.raises(ValueError, match=r"params\['attention\.Q'\] has shape \(3, 2\)"):
+        model.pack({name: array.T for name, array in model.init().items()})
+    with pytest.raises(ValueError, match=r"X has shape \(0, 4, 3\); expected at least one sample"):
+        model.predict(model.init(), np.zeros((0, 4, 3)))
+    with pytest.raises(TypeError, match="y must be an array"):
+        model.gradient(model.init(), np.ones((2, 2, 3)), [[1], [1, 2]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from .._base import checks
 from .._base.types import AnyArray, Array, ArrayLike, Float64Array, IntArray, Seed
 from .block import Block, Chain, Scope, Shape, named
 from .known_laws import KnownLaws
-from .layers import Embedding
+from .layers import Dense, Embedding
 from .numbers import Numbers, Real
 from .tensor import Tensor
 from .wires import SAME_FOR_ALL, Generator
@@ -51,7 +51,8 @@ class Model:
     TypeError
         If one is not a block.
     ValueError
-        If the loss is not known, or a block returns other numbers of features than the next takes.
+        If the loss is not known, a block returns other numbers of features than the next takes, or the tensor that a block is tied
+        to is missing or has another shape.
 
     Examples
     --------
@@ -74,6 +75,7 @@ class Model:
         self.trained = tuple(name for name in self.shapes if name not in frozen)
         self.inputs = _first_inputs(self.chain)
         self.outputs = self.chain.features(self.inputs)
+        _check_ties((block for _, block in named_blocks), self.shapes)
         # of the data: features and signs
         self.orbit: Orbit = [(np.arange(self.inputs), np.ones(self.inputs, np.int64))]
         self.n_params = sum(math.prod(self.shapes[name]) for name in self.trained)
@@ -214,7 +216,7 @@ class Model:
         ValueError
             If a tensor is missing or has another shape, or X has.
         """
-        out, _ = self.evaluate(Real(), self._checked(params), self._inputs(X))
+        out, _ = self.evaluate(Real(), self._checked(params, self.shapes), self._inputs(X))
         return np.asarray(out.data[:, 0] if np.ndim(X) == 2 else out.data)
 
     def value_and_gradient(
@@ -244,7 +246,7 @@ class Model:
         ValueError
             If an array has the wrong shape, or a label is no class.
         """
-        tensors = self._checked(params)
+        tensors = self._checked(params, self.shapes)
         out, leaves = self.evaluate(Real(), tensors, self._inputs(X))
         value, seed = self._loss(out.data, y)
         derivatives = out.cotangents(seed, [leaves[name] for name in self.trained])
@@ -277,17 +279,25 @@ class Model:
         -------
         array, shape (P,)
             Their entries, one tensor behind the other.
+
+        Raises
+        ------
+        ValueError
+            If a tensor is missing or has another shape.
         """
-        return np.concatenate([np.ravel(np.asarray(params[name])) for name in self.trained])
+        tensors = self._checked(params, self.trained)
+        return np.concatenate([tensors[name].ravel() for name in self.trained])
 
     # --- inputs -----------------------------------------------------------------------------------------------------------
 
-    def _checked(self, params: Mapping[str, ArrayLike]) -> dict[str, AnyArray]:
+    def _checked(self, params: Mapping[str, ArrayLike], names: Iterable[str]) -> dict[str, AnyArray]:
+        """Return the tensors of these names, with an axis for the samples in front."""
         checks.instance(params, "params", Mapping, "a mapping of names to arrays")
         tensors = {}
-        for name, shape in self.shapes.items():
+        for name in names:
+            shape = self.shapes[name]
             if name not in params:
-                raise ValueError(f"params lacks {name!r}; expected {', '.join(self.shapes)}")
+                raise ValueError(f"params lacks {name!r}; expected {', '.join(names)}")
             array = checks.numpy_array(params[name], f"params[{name!r}]")
             if array.shape != shape or array.dtype.kind not in "fciu":
                 raise ValueError(
@@ -300,6 +310,8 @@ class Model:
         x = checks.array(X, "X", ndim=(2, 3))
         if x.shape[-1] != self.inputs:
             raise ValueError(f"X has {x.shape[-1]} features; expected {self.inputs}")
+        if not x.size:
+            raise ValueError(f"X has shape {x.shape}; expected at least one sample and one position")
         return x[:, None] if x.ndim == 2 else x
 
     def _loss(self, outputs: AnyArray, y: ArrayLike) -> tuple[Any, AnyArray]:
@@ -307,19 +319,26 @@ class Model:
         n = outputs.shape[0] * outputs.shape[1]
         if self.loss == "nll":
             flat = outputs.reshape(n, -1)
-            labels = checks.labels(np.ravel(np.asarray(y)), "y", n_samples=n, n_classes=flat.shape[1])
+            given = _of_shape(checks.numpy_array(y, "y"), outputs.shape[:2])
+            labels = checks.labels(given.ravel(), "y", n_samples=n, n_classes=flat.shape[1])
             shifted = flat - flat.real.max(axis=1, keepdims=True)
             sums = np.exp(shifted).sum(axis=1, keepdims=True)
             chosen = np.arange(flat.shape[1]) == labels[:, None]
             value = (np.log(sums) - shifted[chosen][:, None]).sum() / n
             return value, ((np.exp(shifted) / sums - chosen) / n).reshape(outputs.shape)
-        targets = checks.array(y, "y", ndim=(2, 3))
-        if targets.size != outputs.size:
-            raise ValueError(f"y has shape {targets.shape}; expected that of the outputs, {outputs.shape}")
-        targets = targets.reshape(outputs.shape)
+        targets = _of_shape(checks.array(y, "y", ndim=(2, 3)), outputs.shape)
         if self.loss == "any":
             return (targets * outputs).sum(), targets
         return ((outputs - targets) ** 2).sum() / (2 * n), (outputs - targets) / n
+
+
+def _of_shape(y: AnyArray, shape: tuple[int, ...]) -> AnyArray:
+    """Return y in the shape (samples, positions, …), of which one that is the only one may be left out."""
+    without_positions = shape[:1] + shape[2:]
+    if y.shape != shape and not (shape[1] == 1 and y.shape == without_positions):
+        expected = f"{shape} or {without_positions}" if shape[1] == 1 else f"{shape}"
+        raise ValueError(f"y has shape {y.shape}; expected {expected}, as the outputs have")
+    return y.reshape(shape)
 
 
 def _powers(matrix: ArrayLike, n: int) -> Orbit:
@@ -342,6 +361,18 @@ def _within(block: Block, prefix: str) -> Iterator[tuple[str, Block]]:
     yield prefix, block
     for name, part in named(block.parts()):
         yield from _within(part, f"{prefix}{name}.")
+
+
+def _check_ties(blocks: Iterable[Block], shapes: Mapping[str, Shape]) -> None:
+    """Raise ValueError unless the tensors that blocks are tied to exist, with the shape of the transposed map."""
+    for block in blocks:
+        if isinstance(block, Dense) and block.tied:
+            shape = (block.inputs, block.outputs)
+            if shapes.get(block.tied) != shape:
+                raise ValueError(
+                    f"tied={block.tied!r} of {block!r} is {shapes.get(block.tied, 'no tensor of the model')}; expected the "
+                    f"name of one of shape {shape}, of {', '.join(shapes)}"
+                )
 
 
 def _numbered(shapes: Mapping[str, Shape]) -> dict[str, IntArray]:
