@@ -110,6 +110,11 @@ laws = ["scaling:1"]
         ('[sweep]\n"run.members" = [2]\n', ["a member of a sweep is one run"]),
         ('[sweep]\n"algorithm.lr" = [[0.1, 0.2]]\n', ["a member of a sweep is one run"]),
         ('[sweep]\n"run.checkpoint_every" = [10]\n', ["checkpoint_every"]),
+        ('[sweep]\n"sweep.lr" = [0.1]\n', ["[sweep] sweep.lr = [0.1]: expected a key of another section"]),
+        (
+            '[sweep]\n"algorithm.lr" = [0.1, {schedule = "cosine", peak = 0.1}]\n',
+            ["[sweep] algorithm.lr = [0.1, {", "expected no tables"],
+        ),
     ],
 )
 def test_errors_are_told_at_once_before_anything_is_trained(sweep, words, config, tmp_path, capsys):
@@ -128,6 +133,23 @@ def test_another_configuration_does_not_go_on_in_the_same_folder(config, capsys)
     assert "holds another sweep" in error
     assert "'steps': 40" in error
     assert "'steps': 50" in error
+
+
+@pytest.mark.parametrize(
+    "listed", ['[data]\nsample_weight = "w.npz"', '[sweep]\n"data.sample_weight" = ["w.npz"]'], ids=["data", "sweep"]
+)
+def test_other_weights_in_a_file_of_the_same_name_are_another_sweep(listed, config, tmp_path, capsys):
+    section, line = listed.split("\n")
+    edits = [(r"\[data\]", f"[data]\n{line}")] if section == "[data]" else []
+    path = config('[sweep]\n"algorithm.lr" = [0.05]\n' + ("" if edits else line + "\n"), *edits)
+    weights = np.ones(60)
+    np.savez(tmp_path / "w.npz", sample_weight=weights)
+    assert main(["sweep", path, "--no-progress"]) == 0
+    assert main(["sweep", path, "--no-progress"]) == 0
+    weights[7] = 30.0
+    np.savez(tmp_path / "w.npz", sample_weight=weights)
+    assert main(["sweep", path, "--no-progress"]) == 1
+    assert "holds another sweep" in capsys.readouterr().err
 
 
 def test_a_column_that_is_not_there(config, capsys):

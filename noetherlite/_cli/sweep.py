@@ -109,10 +109,14 @@ def _read_grid(path: Path, section_values: Any) -> dict[str, list[Any]]:
     for section, value in section_values.items() if isinstance(section_values, dict) else ():
         flat |= {f"{section}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {section: value}
     for key, values in flat.items():
-        if not re.fullmatch(r"\w+\.\w+", key):
+        if not re.fullmatch(r"(?!sweep\.)\w+\.\w+", key):
             errors.append(f'{key} = {shown(values)}: expected a key of another section, such as "algorithm.lr"')
         elif not isinstance(values, list) or not values:
             errors.append(f"{key} = {shown(values)}: expected a list of values")
+        elif any(isinstance(value, dict) for value in values):
+            errors.append(
+                f"{key} = {shown(values)}: expected no tables, such as a schedule or rates by block, among the values"
+            )
         grid[key] = values
     if not flat:
         errors.append('expected lists of values, such as "algorithm.lr" = [0.01, 0.1]')
@@ -146,9 +150,9 @@ def _check_members(
 
 def _check_column(name: str, columns: Mapping[str, list[Any]], kind: Any) -> None:
     """Raise ValueError, before the training, if a column cannot be drawn."""
-    values = columns[checks.one_of(name, "--plot", columns)]
-    if not all(isinstance(value, kind) for value in values):
-        raise ValueError(f"--plot: column {name!r} must hold one number a member, got {checks.describe(values[0])}")
+    for value in columns[checks.one_of(name, "--plot", columns)]:
+        if not isinstance(value, kind):
+            raise ValueError(f"--plot: column {name!r} must hold one number a member, got {checks.describe(value)}")
 
 
 def _member_job(path: Path, content: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:

@@ -18,6 +18,8 @@ WEIGHTS: dict[str, Parameter] = {
     name: Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kinds)
     for name, kinds in {"sample_weight": list | str, "class_weight": list}.items()
 }
+# The keys of [data] and [initial] that name files.
+_FILES = ("path", "sample_weight")
 
 
 class ConfigError(UsageError):
@@ -53,8 +55,8 @@ def parse(path: Path, content: str) -> dict[str, Any]:
 
 def digests(path: Path, content: Mapping[str, Any], grid: Mapping[str, Sequence[Any]] | None = None) -> dict[str, str]:
     """Return the SHA-256 of the files that a configuration names, or the values of a sweep's grid, by path."""
-    sections = [section for name in ("data", "initial") if isinstance(section := content.get(name), dict)]
-    named = [section.get("path") for section in sections]
-    named += [weights for section in sections if isinstance(weights := section.get("sample_weight"), str)]
-    named += [value for key in ("data.path", "initial.path") for value in (grid or {}).get(key, ())]
-    return {name: hashlib.sha256(present(path.parent / name).read_bytes()).hexdigest() for name in named if name}
+    keys = [(section, key) for key in _FILES for section in ("data", "initial")]
+    named = [values.get(key) for section, key in keys if isinstance(values := content.get(section), dict)]
+    named += [value for section, key in keys for value in (grid or {}).get(f"{section}.{key}", ())]
+    files = [name for name in named if name and isinstance(name, str)]  # weights may also be listed
+    return {name: hashlib.sha256(present(path.parent / name).read_bytes()).hexdigest() for name in files}
