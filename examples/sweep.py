@@ -36,9 +36,8 @@ def part(start, stop, rng):
 def main() -> None:
     """Run the sweep in two calls, the second of which finds the first one's results, and put the ensemble together."""
     grid = {"lr": [0.005, 0.01, 0.02, 0.04], "start": [0, 1, 2]}
-    pool = ThreadPoolExecutor(
-        2
-    )  # or any other executor; executor=2 starts two processes, which must be able to import `train`
+    # or any other executor; executor=2 starts two processes, which must be able to import `train`
+    pool = ThreadPoolExecutor(2)
     with tempfile.TemporaryDirectory() as folder:
         nl.sweep(train, grid, pool, out=folder)
         runs = nl.sweep(train, grid, out=folder)  # computes again what failed, and nothing else

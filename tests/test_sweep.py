@@ -406,6 +406,17 @@ def test_columns_of_different_shapes_are_refused():
     assert runs.results[1]["v"].shape == (2,)
 
 
+def test_members_that_differ_in_a_list_can_be_told_apart():
+    runs = nl.sweep(lambda widths, lr, rng: {"x": lr * len(widths)}, {"widths": [[2, 3], [2, 4, 3]], "lr": [0.1, 0.2]})
+    assert runs.table()["widths"].tolist() == ["[2, 3]"] * 2 + ["[2, 4, 3]"] * 2
+    assert "[2, 3]" in runs.summary().splitlines()[2]
+    page = nl.report(runs)
+    assert "widths = [2, 4, 3]" in page  # a curve for each, not the mean over both
+    assert "all members" not in page
+    mixed_kinds = nl.sweep(lambda activation, rng: {"x": 1.0}, {"activation": ["relu", ["tanh"]]})
+    assert mixed_kinds.table()["activation"].tolist() == ["relu", "['tanh']"]
+
+
 def test_summary_is_a_table_with_its_failures():
     lines = nl.sweep(mixed, {"a": [1, 2], "b": [1]}).summary().splitlines()
     assert lines[0] == "2 members: 1 done, 1 failed"

@@ -144,11 +144,16 @@ class Sweep:
         return np.stack([missing if entry is None else np.asarray(entry) for entry in entries])
 
     def table(self) -> dict[str, NDArray[Any]]:
-        """Return all columns with one number or string a member, as `pandas.DataFrame` takes them."""
-        array_columns = {
+        """Return all columns with one number or string a member, as `pandas.DataFrame` takes them; parameters that are lists as text."""
+        several = {
             name for member in self for name, entry in member.row.items() if isinstance(entry, list | np.ndarray)
         }
-        return {name: self.column(name) for name in self.names if name not in array_columns}
+        parameters = self.members[0].parameters
+        return {
+            name: np.array([str(p[name]) for p in self.parameters]) if name in several else self.column(name)
+            for name in self.names
+            if name in parameters or name not in several
+        }
 
     def plot(self, x: str, y: str, ax: Axes | None = None, **style: Any) -> Axes:
         """Plot one column against another: a point for each member that has both.
