@@ -575,6 +575,13 @@ def test_laws_of_known_models(capsys):
         main(["laws", "--model", "gpt2", "--widths", "2,3,2"])
 
 
+@pytest.mark.parametrize("flags", [["--activation", "tanh"], ["--no-bias"], ["--loss", "mse"]])
+@pytest.mark.parametrize("what", [["--model", "gpt2"], ["--table"]])
+def test_flags_of_networks_are_not_ignored_without_one(what, flags, capsys):
+    assert main(["laws", *what, *flags]) == 2
+    assert f"{flags[0]} describes a network: expected --widths" in capsys.readouterr().err
+
+
 def test_the_table_of_counts(capsys, monkeypatch):
     from noetherlite._theory import count_table
 

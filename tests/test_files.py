@@ -84,6 +84,15 @@ def test_a_private_file_stays_private_and_folders_are_refused(tmp_path):
         write(tmp_path)
 
 
+def test_a_missing_folder_is_named_and_no_temporary_file(tmp_path):
+    with (
+        pytest.raises(FileNotFoundError, match="there is no such folder") as caught,
+        replacing(tmp_path / "none" / "it"),
+    ):
+        pass
+    assert caught.value.filename == str(tmp_path / "none")
+
+
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_file_that_is_write_protected_is_kept(tmp_path):
     (tmp_path / "kept").write_bytes(b"old")

@@ -48,6 +48,8 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
             _write_all(stream, buffer.getbuffer())
         return
     target = followed(target)
+    if not target.parent.is_dir():  # told here, as the error of opening would name the temporary file
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
     # Not by tempfile, whose files have mode 0600: results get the permissions of any new file.
     name = temporary(target)
     opened = name.open("x+b")

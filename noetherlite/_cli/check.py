@@ -18,7 +18,7 @@ from .._problem.network import Network, NetworkPotential
 from .._run.trajectory import stored_specification
 from . import say
 from .config import Config
-from .laws import dynamics_flag, network, network_flags
+from .laws import dynamics_flag, network, network_flags, network_flags_given
 
 _NOTES = """FILE is an .npz file, never unpickled, with
   t        times, shape (R,): kη for gradient descent, kh for second order
@@ -114,7 +114,7 @@ def _claimed_problem(
     options: argparse.Namespace, recording: dict[str, Any]
 ) -> tuple[NetworkPotential, Dynamics | Algorithm, bool]:
     """Return the potential, the algorithm or dynamics, and whether minibatches were used, as flags or configuration say."""
-    flags = [name for name in ("widths", "activation", "no_bias", "loss", "data") if getattr(options, name)]
+    flags = [*network_flags_given(options), *(["--data"] if options.data else [])]
     if options.config is None:
         if options.dynamics is None:
             raise say.UsageError("--dynamics is needed, for example --dynamics gf, or --config")
@@ -126,7 +126,7 @@ def _claimed_problem(
         data = datasets.npz(options.file if options.data is None else options.data)
         return net.potential(data), options.dynamics, False
     if flags:
-        raise say.UsageError(f"--config has what --{flags[0].replace('_', '-')} says: give one of the two")
+        raise say.UsageError(f"--config has what {flags[0]} says: give one of the two")
     config = Config(options.config)
     U, algorithms = config.problem()
     config.finish()

@@ -50,6 +50,13 @@ def network_flags(parser: argparse.ArgumentParser, choice: Any = None) -> None:
     parser.add_argument("--loss", help="nll (default) or mse")
 
 
+def network_flags_given(options: argparse.Namespace) -> list[str]:
+    """Return the flags of `network_flags` that were given."""
+    return [
+        f"--{name.replace('_', '-')}" for name in ("widths", "activation", "no_bias", "loss") if getattr(options, name)
+    ]
+
+
 def dynamics_flag(parser: argparse.ArgumentParser, default: str | None) -> None:
     """Add the flag that names a dynamics."""
     parser.add_argument(
@@ -102,6 +109,8 @@ def _parse_dynamics(text: str) -> Dynamics:
 def _run(options: argparse.Namespace) -> int:
     from . import laws_of_models  # of which most runs need nothing
 
+    if options.widths is None and (flags := network_flags_given(options)):
+        raise say.UsageError(f"{flags[0]} describes a network: expected --widths beside it")
     if options.table:
         return laws_of_models.print_table(options)
     if options.model:
