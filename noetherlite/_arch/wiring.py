@@ -115,8 +115,7 @@ class Shared:
 
     # tensors that one number may be added to: all wires that they write to do not see a multiple of (1, …, 1)
     shifted: list[IntArray]
-    # embeddings of one-hot tokens and of positions: a vector added to all of these and subtracted from all of
-    # those
+    # embeddings of one-hot tokens and of positions: a vector added to all of these and subtracted from all of those
     opposite: list[tuple[IntArray, IntArray]]
     # constants of one stream: one number added to all entries of these and subtracted from all of those
     exchanged: list[tuple[IntArray, IntArray]]

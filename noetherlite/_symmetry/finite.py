@@ -1,7 +1,7 @@
 """Finite groups of orthogonal maps x ↦ Px with U(Px) = U(x): permutations and sign flips of neurons, symmetries of the data.
 
-Such a map commutes with every algorithm that treats all parameters alike: the run from Px_0 is P times the run from x_0. What P
-leaves where it is therefore stays so: Fix(P) = {x : Px = x} is invariant, for gradient descent, momentum and Adam alike.
+Such a map commutes with gradient descent and momentum: the run from Px_0 is P times the run from x_0. What P leaves where it is
+therefore stays so: Fix(P) = {x : Px = x} is invariant. Permutations and sign flips commute with Adam too.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def assert_symmetric(
         Of the computation, where it is not that of the arrays.
     summands : int, optional
         Number of samples, times positions, that the gradient sums, as in `nl.watch`: 1 for the smallest tolerance. If it is not
-        given, they may be 2²⁰, and a law is broken beyond 10⁻⁴ of its terms in single precision, 3·10⁻¹³ in double precision.
+        given, they may be 2²⁰, and a law is broken beyond 10⁻⁴ of its terms in single precision, 2·10⁻¹³ in double precision.
 
     Raises
     ------
