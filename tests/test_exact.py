@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import problem
+from problems import EPS, problem
 
 import noetherlite as nl
 from noetherlite import exact, potentials
@@ -64,6 +64,22 @@ def test_decoupled_modes(depth):
         w = np.diag(np.sqrt(a0))
         product = exact.two_layer_linear(w, w, np.diag(s), t).product
         np.testing.assert_allclose(modes, np.diagonal(product, axis1=1, axis2=2), atol=1e-13)
+
+
+@pytest.mark.parametrize("depth", [3, 4, 7])
+def test_decoupled_modes_next_to_their_ends(depth):
+    s = 2.0
+    rate = depth * s ** (2 - 2 / depth)  # of the last stretch, s − a ∝ e^{−rate t}
+    gaps, t = s * 10.0 ** np.linspace(-15.5, -7, 60), np.linspace(0.0, 3.0, 7) / rate
+    for gap in gaps:
+        start = s - gap
+        a = exact.decoupled_modes([s], start, t, depth)[:, 0]
+        assert a == pytest.approx(s - (s - start) * np.exp(-rate * t), rel=4 * EPS, abs=gap * 1e-6)
+    late = np.linspace(14.0, 34.0, 101) / rate
+    gap = s - exact.decoupled_modes([s], 1.0, late, depth)[:, 0]
+    assert gap == pytest.approx(gap[0] * np.exp(-rate * (late - late[0])), rel=1e-5, abs=8 * EPS)
+    for start in 10.0 ** np.linspace(-300.0, -20.0, 60):  # it takes about start^{2/depth − 1} to leave
+        assert exact.decoupled_modes([s], start, t, depth)[:, 0] == pytest.approx(start, rel=1e-4)
 
 
 def test_orders_of_the_modified_equation():

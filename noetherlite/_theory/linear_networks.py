@@ -12,6 +12,7 @@ from .._base.types import Array, ArrayLike, Float64Array
 
 _BALANCED = 64 * float(np.finfo(np.float64).eps)
 _LARGEST_EXPONENT = 300.0
+_END = 36.0  # e^−36 is the round-off of a double
 
 
 class BalancedFlow(NamedTuple):
@@ -93,7 +94,7 @@ def two_layer_linear(W1: ArrayLike, W2: ArrayLike, Sigma: ArrayLike, t: ArrayLik
     half = 0.5 * balance
     F = np.block([[half * np.eye(n_0), sigma.T], [sigma, -half * np.eye(len(sigma))]]).astype(np.float64)
     rates, modes = np.linalg.eigh(F)
-    if 2 * np.abs(rates).max() * times.max(initial=0.0) > 2 * _LARGEST_EXPONENT:
+    if np.abs(rates).max() * times.max(initial=0.0) > _LARGEST_EXPONENT:
         raise ValueError(
             f"t must hold times below {_LARGEST_EXPONENT / np.abs(rates).max():.3g}, got {times.max():.3g}"
         )
@@ -176,22 +177,31 @@ def decoupled_modes(singular_values: ArrayLike, start: ArrayLike, t: ArrayLike, 
 def _mode_at(t: float, s: float, a0: float, L: int) -> float:
     """Return a(t) for L ≥ 3."""
     from scipy.optimize import brentq
-    from scipy.special import hyp2f1
+    from scipy.special import digamma, hyp2f1
 
     p = 2 / L - 1  # ∫ a^{p−1}/(s − a) da = a^p/(ps) ₂F₁(1, p; p + 1; a/s)
 
     def time(a: float) -> float:
-        return float(a**p / (p * s) * hyp2f1(1.0, p, p + 1.0, a / s)) / L
+        F = hyp2f1(1.0, p, p + 1.0, a / s)
+        if np.isinf(F):  # SciPy has no value within 1e-13 of its singularity at 1; what this leaves out is as small
+            F = -p * (np.log(1 - a / s) + np.euler_gamma + digamma(p))
+        return float(a**p / (p * s) * F) / L
 
     origin = time(a0)
+
+    def excess(y: float) -> float:
+        return time(s / (1 + np.exp(-y))) - origin - t
+
     # In y = log(a/(s − a)) the time grows about linearly at both ends.
     low = np.log(a0 / (s - a0))
-    high = low + 1.0
-    while high < 36 and time(s / (1 + np.exp(-high))) - origin < t:
-        high += 1 + 0.5 * abs(high - low)
-    if high >= 36:
-        return s  # to a double's precision
-    y = brentq(lambda y: time(s / (1 + np.exp(-y))) - origin - t, low, high, xtol=1e-14, rtol=1e-14) if t > 0 else low
+    if (high := low + 1.0) >= _END:
+        return s
+    while excess(high) < 0:
+        if high == _END:
+            return s
+        high = min(high + 1 + 0.5 * abs(high - low), _END)
+    # From a tiny a_0 the times are so long that t may be less than their round-off: nothing has moved.
+    y = brentq(excess, low, high, xtol=1e-14, rtol=1e-14) if t > 0 and excess(low) < 0 else low
     return float(s / (1 + np.exp(-y)))
 
 
