@@ -248,6 +248,13 @@ def measure(lr, width, seed, rng):
     return {"loss": lr * width * (1 + seed), "status": "completed"}
 
 
+def test_numbers_at_the_ends_of_a_doubles_range():
+    """Their range is no double."""
+    page = nl.report(nl.sweep(lambda a, rng: {"x": 1.7e308 * a, "y": 2.0 * a}, {"a": [-1, 1]}))
+    assert "1.7e+308" in page
+    assert page.count("<figure") == 1
+
+
 def test_sweeps_are_drawn_by_their_seeds():
     """Rates in any order and over decades, two widths, three seeds: means and extremes of the seeds, a curve a width."""
     page = nl.report(nl.sweep(measure, {"seed": [0, 1, 2], "width": [4, 8], "lr": [0.1, 1e-3, 0.01]}))

@@ -417,6 +417,13 @@ def test_members_that_differ_in_a_list_can_be_told_apart():
     assert mixed_kinds.table()["activation"].tolist() == ["relu", "['tanh']"]
 
 
+def test_what_is_no_sequence_of_values_is_named():
+    with pytest.raises(TypeError, match=r"grid\['a'\] must be a sequence of values"):
+        nl.sweep(mixed, {"a": np.array(3), "b": [1]})
+    ragged = nl.sweep(lambda a, rng: {"x": [1, [2]]}, {"a": [1]})
+    assert ragged.failures[0].error.startswith("TypeError: result['x'] must be an array")
+
+
 def test_summary_is_a_table_with_its_failures():
     lines = nl.sweep(mixed, {"a": [1, 2], "b": [1]}).summary().splitlines()
     assert lines[0] == "2 members: 1 done, 1 failed"

@@ -16,6 +16,7 @@ _WIDTH, _HEIGHT = 460.0, 280.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 12.0, 10.0, 38.0
 _MOST_POINTS = 400  # of a curve
 _MARKED = 60  # points up to which each has a mark
+_LARGEST = 1e300  # of a number that is drawn: ranges of larger ones may be none
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Curve:
     def shown(self, log_x: bool, log_y: bool) -> Curve | None:
         """Return the points that the axes can show, thinned to `_MOST_POINTS`; None if there are none."""
         arrays = [a for a in (self.x, self.y, self.low, self.high) if a is not None]
-        drawable = np.isfinite(arrays).all(axis=0) & ((self.x > 0) | (not log_x))
+        drawable = (np.abs(arrays) < _LARGEST).all(axis=0) & ((self.x > 0) | (not log_x))
         drawable &= np.all([(a > 0) | (not log_y) for a in arrays[1:]], axis=0)
         if not drawable.any():
             return None

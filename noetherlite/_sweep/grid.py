@@ -41,7 +41,7 @@ def members(grid: Any) -> list[dict[str, Any]]:
 
 
 def _parameter_values(name: Any, values: Any) -> list[Any]:
-    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise TypeError(f"grid[{name!r}] must be a sequence of values, got {checks.describe(values)}")
     return [_as_json(value, f"grid[{name!r}][{i}]") for i, value in enumerate(values)]
 

@@ -62,7 +62,7 @@ def as_result(result: Any) -> dict[str, Any]:
     checks.instance(result, "a member's result", Mapping, "a mapping of names to numbers and arrays")
     values = {}
     for name, value in result.items():
-        array = np.asarray(value)
+        array = checks.numpy_array(value, f"result[{name!r}]")
         if not isinstance(name, str) or array.dtype.kind not in "biufcU":
             raise TypeError(
                 f"result[{name!r}] must be a number, a string or an array of them, got {checks.describe(value)}"
