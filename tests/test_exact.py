@@ -199,3 +199,17 @@ def test_wrong_problems_are_refused():
 def test_a_stiff_modified_equation_gives_up():
     with pytest.raises(RuntimeError, match="max_evaluations=100"):
         exact.modified_flow(potentials.Radial(2), [3.0, 1.0], 10.0, [50.0], max_evaluations=100)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: exact.scalar_network([1.0, 2.0, 3.0], 1e300), "weights and target must have squares"),
+        (lambda: exact.scalar_network([1e-200, 1.0], 1.0), "weights and target must have squares"),
+        (lambda: exact.sharpness_of_flow([1e160, 1e-160], 1.0), "w and s must have squares"),
+        (lambda: exact.scale_invariant_norm(1e-300, 1e-300, 1.0), "weight_decay=1e-300 times lr=1e-300"),
+    ],
+)
+def test_what_is_beyond_the_range_of_a_double_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -79,7 +79,13 @@ def _end(weights: ArrayLike, target: float, name: str, name_of_target: str) -> F
         raise ValueError(
             f"{name} must have a product of the sign of {name_of_target}={s:g}, which is not 0, got {checks.describe(weights)}"
         )
-    squares, smallest = w**2, float((w**2).min())
+    with np.errstate(over="ignore"):
+        squares = w**2
+    smallest = float(squares.min())
+    if not (0 < smallest <= squares.max() < np.inf and 0 < s * s < np.inf):
+        raise ValueError(
+            f"{name} and {name_of_target} must have squares in the range of a double, got {checks.describe(weights)} and {s:g}"
+        )
     goal = np.log(abs(s))
 
     def excess(y: float) -> float:  # w_i² + c = (w_i² − min w²) + e^y
@@ -169,5 +175,6 @@ def scale_invariant_norm(lr: float, weight_decay: float, gradient_square: float)
     square = checks.real(gradient_square, "gradient_square", minimum=0.0)
     if eta * decay >= 2:
         raise ValueError(f"weight_decay must be below 2/lr = {2 / eta:g}, got {decay:g}")
-    rate = eta * decay * (2 - eta * decay)
+    if (rate := eta * decay * (2 - eta * decay)) == 0:
+        raise ValueError(f"weight_decay={decay:g} times lr={eta:g} is below the range of a double")
     return float((eta**2 * square / rate) ** 0.25)
