@@ -33,14 +33,15 @@ def program(module, *options):
             process.wait(30)
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """A client of a scheduler with two workers of one thread each, and the workers' processes."""
-    file = str(tmp_path / "scheduler.json")
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A client of a scheduler with two workers of one thread each, and the workers' processes, of which the last test kills one."""
+    folder = str(tmp_path_factory.mktemp("cluster"))
+    file = os.path.join(folder, "scheduler.json")
     here = ["--host", "127.0.0.1", "--no-dashboard"]
     with ExitStack() as stack:
         stack.enter_context(program("distributed.cli.dask_scheduler", "--port", "0", "--scheduler-file", file, *here))
-        worker = ["--scheduler-file", file, "--nthreads", "1", "--no-nanny", "--local-directory", str(tmp_path), *here]
+        worker = ["--scheduler-file", file, "--nthreads", "1", "--no-nanny", "--local-directory", folder, *here]
         workers = [stack.enter_context(program("distributed.cli.dask_worker", *worker)) for _ in range(2)]
         while not os.path.exists(file):
             time.sleep(0.05)

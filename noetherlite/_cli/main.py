@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import os
 import platform
@@ -127,6 +128,7 @@ def _one_line(error: Exception) -> str:
     return printable(" ".join(str(error).splitlines())) or type(error).__name__
 
 
+@functools.cache  # to make it takes longer than most verbs, for programs that call `main` again
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="noetherlite",
