@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .cpu.layers import copy
 from .jit import compiled
 
 PRIME = (1 << 61) - 1
@@ -75,13 +76,6 @@ def add_product(a, b, out):
                 break
             T = (T - 1) & S
         out[S] = total
-
-
-@compiled
-def copy(a, out):
-    """out = a. Assigning to a slice would be compiled together with the words of its error message, for a second."""
-    for S in range(out.size):
-        out[S] = a[S]
 
 
 @compiled
