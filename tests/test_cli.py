@@ -283,7 +283,7 @@ def test_progress_of_a_run_goes_to_standard_error(config, tmp_path, capsys):
 
 
 @pytest.mark.needs_jit
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_interrupted_runs_keep_what_they_recorded(config, tmp_path):
     long = "steps = 100000000\nrecord_every = 100000\ncheckpoint_every = 60.0"
     path = config(("steps = 20\nrecord_params = true", long))

@@ -88,7 +88,7 @@ def shell(command, **options):
 
 @pytest.mark.needs_jit  # not for its own sake: three programs start
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_streams_that_are_closed_or_full():
     for command, code, error in (
         ("noetherlite tables > /dev/full", 1, "noetherlite: [Errno 28] No space left on device\n"),

@@ -353,7 +353,7 @@ def test_recordings_of_every_step_are_checked_by_taking_the_steps_again(algorith
 
 
 @pytest.mark.needs_jit
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_recordings_of_projected_descent_are_checked_by_taking_the_steps_again():
     """The controls: a rate, a ρ, a block's gradient, a descent that is not projected, and levels other than those of the start."""
     batches = [np.random.default_rng(k).permutation(9)[:4] for k in range(STEPS)]

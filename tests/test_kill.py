@@ -94,7 +94,7 @@ print("killed", killed)
 
 
 @pytest.mark.parametrize("what", ["single", "ensemble"])
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_twenty_kills(tmp_path, what):
     path, steps = tmp_path / "run.npz", 40 * STEPS
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -317,7 +317,7 @@ def test_ctrl_c_cancels_what_waits_for_an_executor():
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("executor", [0, 2])
 @pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_an_interrupted_program_goes_on_where_it_was(how, executor, tmp_path):
     out, marks = tmp_path / "out", tmp_path / "marks"
     marks.mkdir()
