@@ -413,6 +413,7 @@ UNUSUAL = [
 
 @pytest.mark.needs_jit
 @pytest.mark.parametrize(("options", "flow", "name"), UNUSUAL)
+@pytest.mark.uncounted
 def test_counts_of_unusual_transformers(options, flow, name):
     model = arch.Transformer(**options)
     count = nl.count_laws(model, flow)

@@ -24,6 +24,7 @@ def test_power_law_recovers_exponents(exponent):
     assert exact.margin < 1e-7
 
 
+@pytest.mark.uncounted
 def test_the_margin_is_a_95_percent_confidence_interval():
     rng, sizes, hits, trials = np.random.default_rng(0), np.geomspace(1, 1000, 10), 0, 2000
     for _ in range(trials):

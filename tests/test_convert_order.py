@@ -72,6 +72,7 @@ NAMES = {
     how=st.sampled_from(["sorted", "reversed", "shuffled"]),
     data=st.data(),
 )
+@pytest.mark.uncounted
 def test_round_trips_through_every_reordering(names, depth, activation, how, data):
     net = nl.Network([3] * (depth + 1), activation, loss="mse")
     theta = drawn(net) * np.linspace(0.5, 1.5, net.n_params)

@@ -85,6 +85,7 @@ def starts(net, kind):
 @pytest.mark.parametrize("kind", ["converging", "diverging"])
 @pytest.mark.parametrize("batch_size", [None, 7])
 @pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.uncounted
 def test_an_ensemble_that_is_killed_anywhere(tmp_path, monkeypatch, one_step_a_call, name, batch_size, kind):
     """A lane writes the file while the others are anywhere in their steps, before their start among it."""
     net, U = problem("relu")
@@ -119,6 +120,7 @@ def test_a_run_that_is_killed_inside_of_its_steps(tmp_path, monkeypatch, one_ste
 
 @pytest.mark.parametrize("batch_size", [None, 7])
 @pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.uncounted
 def test_ctrl_c_in_any_gradient(tmp_path, one_step_a_call, monkeypatch, name, batch_size):
     """KeyboardInterrupt in the middle of a step: the step has not been taken, and the run goes on from before it."""
     net, U = problem()

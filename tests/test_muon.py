@@ -211,6 +211,7 @@ def recorded(algorithm, steps=40):
     return np.array([run.x for run in ends]), np.array([-run.v for run in ends])
 
 
+@pytest.mark.uncounted
 def test_recordings_are_checked_with_their_momentum():
     algorithm = nl.Muon(0.01, 0.9, weight_decay=0.1)
     rows, m = recorded(algorithm)

@@ -189,6 +189,7 @@ def test_prediction_near_the_start_is_its_series():
         np.testing.assert_allclose(u, 1 - t**2 / (2 * (1 + alpha)), rtol=0, atol=1e-15)
 
 
+@pytest.mark.uncounted
 def test_closed_form_and_numerical_solution_meet(monkeypatch):
     t, dynamics = np.array([0.0, 1.0, 30.0]), nl.Dynamics(1.0, 0.0, 100.0)
     K, u0 = np.diag([0.0, 1.0, 9.0]), np.ones(3)
@@ -262,6 +263,7 @@ def slope(study, widths, distances):
     ("hidden", "activation", "bias_std"),
     [(1, "relu", 0.5), (2, "relu", None), (3, "relu", 0.3), (2, "leaky_relu(0.2)", 0.0), (4, "linear", 0.2)],
 )
+@pytest.mark.uncounted
 def test_kernel_approaches_its_limit_like_one_over_the_root_of_width(hidden, activation, bias_std, study):
     widths, seeds = [64, 128, 256, 512], 12
     std, distances, wrong = bias_std or 0.0, [], []

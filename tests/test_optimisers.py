@@ -58,6 +58,7 @@ def test_nesterovs_momentum_is_of_first_order_and_checked_from_positions():
 
 
 @pytest.mark.parametrize("algorithm", [nl.Adam(0.01), nl.RMSProp(0.01)], ids=str)
+@pytest.mark.uncounted
 def test_a_quadratic_bowl_has_the_fixed_point(algorithm):
     """Away from the minimum Adam moves by η a step; it comes to rest at it, to a few steps."""
     run = nl.integrate(

@@ -275,6 +275,7 @@ def names_in(source):
 
 
 @pytest.mark.parametrize("folder", ["benchmarks", "examples", "noetherlite", "tests"])
+@pytest.mark.uncounted
 def test_names_say_what_things_are(folder):
     files = sorted((ROOT / folder).rglob("*.py"))
     # `Leg.kept`, the part of an axis that a law is of, is public and a key of the laws' file.

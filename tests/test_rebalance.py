@@ -20,6 +20,7 @@ def charges(net, theta, name):
 
 @pytest.mark.parametrize(("activation", "bias"), list(itertools.product(ACTIVATIONS, [True, False])))
 @pytest.mark.parametrize("widths", [(3, 4, 2), (2, 4, 3, 2), (2, 3, 3, 3, 3, 1)])
+@pytest.mark.uncounted
 def test_charges_are_met_and_the_function_stays(activation, bias, widths):
     rng = np.random.default_rng(0)
     net = Network(widths, activation, bias=bias, loss="mse")
