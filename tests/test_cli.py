@@ -1,5 +1,6 @@
 """The command line: what it writes and says, and how it fails."""
 
+import itertools
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from noetherlite._cli.config import Config
 from noetherlite._cli.main import _parser, main
 from noetherlite._cli.run import summary
 from noetherlite._run import checkpoint_file
+from noetherlite._show import figures_radial
 
 pytestmark = pytest.mark.usefixtures("unrendered")
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
@@ -109,6 +111,21 @@ def test_a_folder_that_cannot_be_made_fails_in_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["figure", "3", "--out", str(tmp_path / "file" / "out")]) == 1
     assert "file" in error_line(capsys)
+
+
+def test_ctrl_c_ends_a_figure_of_several_runs(tmp_path, monkeypatch, capsys):
+    calls = itertools.count()
+
+    def pressed(w):
+        if next(calls) == 500:  # of 1600 steps
+            signal.raise_signal(signal.SIGINT)
+        return 0.5 * w @ w, w
+
+    monkeypatch.setattr(figures_radial, "neuron", lambda: nl.potentials.Callable(pressed, 3))
+    figures_radial._orbit_of_neuron.cache_clear()
+    assert main(["figure", "5", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr() == ("", "noetherlite: interrupted\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_module_runs():

@@ -1,5 +1,6 @@
 """Sweeps: numbers depend on parameters and places alone, failures stay apart, nothing that is done is done again."""
 
+import itertools
 import json
 import os
 import signal
@@ -295,6 +296,26 @@ def test_ctrl_c_keeps_what_is_done_and_cancels_the_rest(tmp_path):
     assert runs.message == "6 members: 2 done, 4 not computed; stopped by Ctrl-C"
     assert called == [0, 1, 2]
     assert sorted(p.name for p in tmp_path.glob("*.npz")) == ["000000.npz", "000001.npz"]
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["under way", "in the last step"])
+@pytest.mark.parametrize("run", [nl.integrate, nl.drift])
+def test_ctrl_c_in_the_run_of_a_member_ends_the_sweep(run, last, tmp_path):
+    """Alone, a run that is stopped returns what it recorded; of a member that would be a result, and never computed again."""
+
+    def member(i, rng):
+        calls = itertools.count()
+
+        def gradient(x):
+            if i == 1 and next(calls) == (10 if last else 5):
+                signal.raise_signal(signal.SIGINT)
+            return 0.5 * x @ x, x
+
+        return {"steps": run(nl.potentials.Callable(gradient, 2), nl.GD(0.1), np.ones(2), 10).step[-1]}
+
+    runs = nl.sweep(member, {"i": range(3)}, out=tmp_path)
+    assert runs.message == "3 members: 1 done, 2 not computed; stopped by Ctrl-C"
+    assert [p.name for p in tmp_path.glob("*.npz")] == ["000000.npz"]
 
 
 def test_ctrl_c_cancels_what_waits_for_an_executor():

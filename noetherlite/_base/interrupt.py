@@ -1,4 +1,4 @@
-"""Deferred Ctrl-C: until the next record of a run, or the end of a compilation."""
+"""Deferred Ctrl-C: until the next record of a run, or the end of a compilation; and whether it ends more than a run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,31 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any
+
+# Whether a run is a part of something that Ctrl-C ends as a whole.
+_AS_A_WHOLE: ContextVar[bool] = ContextVar("_AS_A_WHOLE", default=False)
+
+
+@contextlib.contextmanager
+def as_a_whole() -> Iterator[None]:
+    """Context of runs of which some records are no result, such as those of a sweep's member: Ctrl-C in one raises KeyboardInterrupt.
+
+    Elsewhere a run that Ctrl-C stops returns what it has recorded.
+    """
+    token = _AS_A_WHOLE.set(True)
+    try:
+        yield
+    finally:
+        _AS_A_WHOLE.reset(token)
+
+
+def raise_if_part() -> None:
+    """Raise KeyboardInterrupt in a context of `as_a_whole`; called where Ctrl-C was pressed in a run."""
+    if _AS_A_WHOLE.get():
+        raise KeyboardInterrupt("Ctrl-C in a run that is a part of something")
 
 
 class Interrupt:

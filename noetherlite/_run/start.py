@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .._base import checks
+from .._base.interrupt import raise_if_part
 from .._base.threads import threads
 from .._base.types import ArrayLike, Float64Array, Seed
 from .._motion.base import Algorithm
@@ -94,13 +95,16 @@ def conduct(
 ) -> Trajectory:
     """Drive runs to their ends and return the trajectory of the ensemble, or of its only run if `single`.
 
-    CheckpointError if a checkpoint could not be written; KeyboardInterrupt if Ctrl-C came before anything was recorded.
+    CheckpointError if a checkpoint could not be written; KeyboardInterrupt if Ctrl-C came before anything was recorded, or in
+    a run that is a part of something.
     """
     supervisor = Supervisor(runs, progress, callback, writer)
     available = threads(n_threads)
     drive(runs, supervisor, available if runs.plan.compiled else 1)
     if writer is not None:
         writer.try_to_save()
+    if supervisor.interrupted:
+        raise_if_part()
     result = trajectory(runs, supervisor.stopped, single)
     if writer is not None:
         writer.raise_if_failed(result)

@@ -130,6 +130,11 @@ class Supervisor:
             )
         self.halted = self.halted or bool(stopped) or self._interrupt.requested
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C was pressed, even in the last step."""
+        return self._interrupt.requested or "Ctrl-C" in self.stopped.values()
+
     def _update_bar(self, group: slice, taken: int) -> None:
         with self._lock:
             if self._compiling:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.axes import COLOURS
+from .._base.interrupt import as_a_whole
 from .._base.types import Float64Array
 from .._motion.base import Algorithm
 from .._motion.conformal_leapfrog import ConformalLeapfrog
@@ -49,6 +50,7 @@ _CASES: tuple[tuple[str, Any, float, float, Any], ...] = (
 _LAWS = ("scaling:1", "linear:2", "translation:b", "translation:W", "rotation", "energy")
 
 
+@as_a_whole()
 def discretisation() -> tuple[Figure, dict[str, Any]]:
     """Draw the residual of every law against the learning rate, for every algorithm.
 
@@ -136,6 +138,7 @@ def _draw_curve(ax: Axes, lr: Float64Array, values: Float64Array, law: str) -> f
     return slope
 
 
+@as_a_whole()
 def batch_size(seeds: int = 8) -> tuple[Figure, dict[str, Any]]:
     """Draw the drift of SGD from the law of gradient flow, and its parts, against the batch size.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._base.axes import COLOURS
+from .._base.interrupt import as_a_whole
 from .._base.types import Float64Array
 from .._motion.base import Algorithm
 from .._motion.conformal_leapfrog import ConformalLeapfrog
@@ -56,6 +57,7 @@ def angular_momenta() -> list[Symmetry]:
     return [Symmetry(np.cross(axes[i], axes).T, name=f"M{i + 1}") for i in range(3)]
 
 
+@as_a_whole()
 def runs(dynamics: tuple[str, ...]) -> tuple[dict[str, Trajectory], dict[str, Any]]:
     """Return the runs in the radial potential, and their numbers, with the largest difference from the neuron's runs."""
     trajectories: dict[str, Trajectory] = {}

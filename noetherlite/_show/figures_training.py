@@ -9,6 +9,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.axes import COLOURS
+from .._base.interrupt import as_a_whole
 from .._base.types import Array, Float64Array, Seed
 from .._motion.base import Algorithm
 from .._motion.gradient_descent import GD
@@ -47,6 +48,7 @@ def find_data(n_samples: int, rng: Seed) -> Dataset:
     return datasets.glyphs(n=n_samples, rng=rng)
 
 
+@as_a_whole()
 def training_figure(
     activation: str | Sequence[str],
     *,

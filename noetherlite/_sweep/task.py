@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._base import checks
+from .._base.interrupt import as_a_whole
 from .._base.threads import single_threaded
 
 _THREAD_SETTINGS = (
@@ -39,7 +40,8 @@ def compute(function: Callable[..., Any], parameters: dict[str, Any], seed: np.r
     """Return the outcome of `function` for a member's parameters."""
     began = time.perf_counter()
     try:
-        result = as_result(function(**parameters, rng=seed))
+        with as_a_whole():
+            result = as_result(function(**parameters, rng=seed))
     except (Exception, SystemExit) as error:
         return failure(error, time.perf_counter() - began)
     return Outcome(result, "", "", time.perf_counter() - began)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._base import checks
+from .._base.interrupt import as_a_whole
 from .._base.progress import bar as progress_bar
 from .._base.types import Float64Array, IntArray, Seed
 from .._motion.base import Algorithm
@@ -80,6 +81,7 @@ class WidthStudy:
         return slopes.mean(axis=-1), slopes.std(axis=-1, ddof=1) / np.sqrt(slopes.shape[-1])
 
 
+@as_a_whole()
 def width_study(
     data: Dataset | None = None,
     widths: Sequence[int] = (64, 128, 256, 512, 1024, 2048, 4096),
