@@ -21,6 +21,7 @@ from noetherlite._cli.config import Config
 from noetherlite._cli.main import _parser, main
 from noetherlite._cli.run import summary
 from noetherlite._run import checkpoint_file
+from noetherlite._run.trajectory import stored_specification
 from noetherlite._show import figures_radial
 
 pytestmark = pytest.mark.usefixtures("unrendered")
@@ -354,6 +355,24 @@ def test_resume_goes_on_to_the_same_end(with_config, stopped, tmp_path, capsys):
     written = trajectory_of(tmp_path)
     assert np.array_equal(written.params, whole.params)
     assert np.array_equal(written.laws["scaling:1"].discrete_residual, whole.laws["scaling:1"].discrete_residual)
+
+
+def test_a_resumed_run_is_still_that_of_its_configuration(config, tmp_path, capsys):
+    path, out = config(("steps = 20", "steps = 20\ncheckpoint_every = 5")), tmp_path / "out"
+    checkpoint, changed = str(out / "it.ckpt.npz"), ["--set", "algorithm.lr=0.2"]
+    assert run(path, tmp_path, *changed) == 0
+    started = stored_specification(out / "it.npz")
+    for flags in ([], ["--config", path]):
+        assert main(["resume", checkpoint, "--no-progress", *flags]) == 0
+        assert stored_specification(out / "it.npz") == started
+        assert run(path, tmp_path) == 1  # without the change
+        assert run(path, tmp_path, *changed) == 0
+    for flags in ([], ["--config", path]):  # a longer run than that of the configuration is not written over
+        assert main(["resume", checkpoint, "--no-progress", "--force", "--steps", "40", *flags]) == 0
+        assert run(path, tmp_path, *changed) == run(path, tmp_path) == 1
+    (out / "it.npz").unlink()  # of a run that was killed, the configuration is the one that is given
+    assert main(["resume", checkpoint, "--no-progress", "--config", path]) == 0
+    assert stored_specification(out / "it.npz")["configuration"] == Path(path).read_text()
 
 
 def test_a_run_that_could_go_on_is_not_overwritten_unasked(stopped, tmp_path, capsys):

@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -128,7 +128,6 @@ def _run(options: argparse.Namespace) -> int:
     text = toml_file.text(options.config)
     values = settings.parsed(options.settings)
     content = settings.changed(toml_file.parse(options.config, text), values)
-    text += "".join(f"\n# --set {setting}" for setting in options.settings)
     job = Config(options.config, content=content).job()
     several = job.start.ndim == 2
     title = (
@@ -143,11 +142,7 @@ def _run(options: argparse.Namespace) -> int:
         lines = [title, f"laws: {', '.join(job.laws) or 'none'}", note]
         say.result(options, {**report, **({"note": note} if note else {})}, "\n".join(filter(None, lines)))
         return say.FINE
-    command = shlex.join(
-        ["noetherlite", "run", str(options.config), *(w for s in options.settings for w in ("--set", s))]
-    )
-    origin: dict[str, Any] = {"command": command, "configuration": text}
-    origin |= {"files": files} if (files := toml_file.digests(options.config, content)) else {}
+    origin = _origin(options.config, content, text, options.settings)
     checkpoint = None
     if "checkpoint_every" in job.arguments:
         checkpoint = options.out / f"{job.output.name}.ckpt.npz"
@@ -167,32 +162,52 @@ def _run(options: argparse.Namespace) -> int:
     return _run_and_report(start, options, job.output, checkpoint, origin)
 
 
+def _origin(path: Path, content: Mapping[str, Any], text: str, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what says of a run how it was started: by which command, from which configuration and files."""
+    command = shlex.join(["noetherlite", "run", str(path), *(word for change in changes for word in ("--set", change))])
+    text += "".join(f"\n# --set {change}" for change in changes)
+    files = toml_file.digests(path, content)
+    return {"command": command, "configuration": text, **({"files": files} if files else {})}
+
+
 def _resume(options: argparse.Namespace) -> int:
     job, origin = None, {}
     if options.config is not None:
         text = toml_file.text(options.config)
-        job = Config(options.config, content=toml_file.parse(options.config, text)).job()
-        origin = {"command": f"noetherlite run {options.config}", "configuration": text}
+        content = toml_file.parse(options.config, text)
+        job, origin = Config(options.config, content=content).job(), _origin(options.config, content, text)
     options.file = present(options.file)
     stem = re.sub(r"\.ckpt(\.previous)?\.npz$", "", options.file.name)
     # The run must not be written over its checkpoint.
     name = file_name(stem if stem != options.file.name else f"{options.file.stem}-resumed")
     options.out = options.out or options.file.parent
-    _refuse_to_overwrite(options, name, partial(begun_as, options.file))
+    started = _refuse_to_overwrite(options, name, partial(begun_as, options.file))
+    # The results of the run until it was interrupted say best how it was started; with more steps it is another run.
+    origin = {} if options.steps else {key: started[key] for key in ("command", *_ORIGIN) if key in started} or origin
     _check_writable(options.out)
     go_on = partial(resume, options.file, potential=None if job is None else job.U, steps=options.steps)
     output = Output(name) if job is None else replace(job.output, name=name)
     return _run_and_report(go_on, options, output, options.file, origin)
 
 
-def _refuse_to_overwrite(options: argparse.Namespace, name: str, is_same: Callable[[Mapping[str, Any]], bool]) -> None:
-    """Raise FileExistsError if results of another run would be overwritten."""
+def _refuse_to_overwrite(
+    options: argparse.Namespace, name: str, is_same: Callable[[Mapping[str, Any]], bool]
+) -> Mapping[str, Any]:
+    """Return the specification of the results that will be overwritten, empty if there are none of the same run.
+
+    FileExistsError if there are others, without --force.
+    """
     target = options.out / f"{name}.npz"
-    if target.exists() and not options.force and not is_same(stored_specification(target)):
+    if not target.exists():
+        return {}
+    if is_same(specification := stored_specification(target)):
+        return specification
+    if not options.force:
         raise FileExistsError(
             f"{target} has results of another run, or of another state of its configuration; --force writes over them, "
             "--out DIR puts the new ones elsewhere"
         )
+    return {}
 
 
 def _run_and_report(
