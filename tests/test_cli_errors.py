@@ -205,7 +205,7 @@ def test_run_says_that_it_leaves_a_sweep_aside(here, capsys):
 )
 def test_columns_are_looked_at_before_the_work(columns, words, here, capsys):
     (here / "it.toml").write_text(SMALL + '[sweep]\n"algorithm.lr" = [0.1]\n"network.widths" = [[4, 3, 3]]\n')
-    assert main(["sweep", "it.toml", "--no-progress", "--plot", *columns]) == 1
+    assert main(["sweep", "it.toml", "--no-progress", "--plot", *columns]) == 2
     assert words in capsys.readouterr().err
     assert not (here / "out").exists()
 

@@ -154,7 +154,7 @@ def test_other_weights_in_a_file_of_the_same_name_are_another_sweep(listed, conf
 
 def test_a_column_that_is_not_there(config, capsys):
     path = config('[sweep]\n"algorithm.lr" = [0.05]\n')
-    assert main(["sweep", path, "--no-progress", "--plot", "algorithm.lr", "los"]) == 1
+    assert main(["sweep", path, "--no-progress", "--plot", "algorithm.lr", "los"]) == 2
     assert "did you mean 'loss'" in capsys.readouterr().err
 
 

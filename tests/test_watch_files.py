@@ -122,9 +122,7 @@ def test_what_cannot_be_read_is_said_and_ends_with_1(run, capsys, damage, said):
     ("words", "code", "said"),
     [
         (["--once", "--timeout", "3"], 2, "--timeout"),
-        (["--once", "--poll", "0"], 2, "--poll must be above 0"),
         (["--once"], 1, "has no files of parameters and gradients"),
-        (["--once", "--precision", "float8"], 1, "float8"),
     ],
 )
 def test_wrong_words_are_named(run, capsys, words, code, said):

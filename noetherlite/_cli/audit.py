@@ -54,7 +54,8 @@ def _audit(options: argparse.Namespace) -> int:
         raise say.UsageError("--optimizer or --laws is needed: parameters alone do not say what is conserved")
     if options.next is not None and options.optimizer is None:
         raise say.UsageError("--next needs --optimizer, the state one step before")
-    averaging = tensors.Averaging(options.beta, options.weight, options.decay)
+    with say.judging_arguments():
+        averaging = tensors.Averaging(options.beta, options.weight, options.decay)
     params, state, following = (
         None if path is None else tensors.read(path) for path in (options.file, options.optimizer, options.next)
     )

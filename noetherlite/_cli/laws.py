@@ -70,14 +70,12 @@ def dynamics_flag(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 def network(options: argparse.Namespace) -> Network:
     """Return the network that the flags describe."""
-    try:
+    with say.judging_arguments():
         widths = [_parse_width(n) for n in options.widths.split(",")]
         activation = (options.activation or "relu").split(",")
         return Network(
             widths, activation[0] if len(activation) == 1 else activation, not options.no_bias, options.loss or "nll"
         )
-    except (ValueError, TypeError) as error:
-        raise say.UsageError(str(error)) from None
 
 
 def _parse_width(text: str) -> int:

@@ -14,10 +14,8 @@ from . import say
 
 def count_known(options: argparse.Namespace, flow: str) -> int:
     """Print the laws of a known model by where they come from."""
-    try:
+    with say.judging_arguments():
         model = Transformer(**PRESETS[checks.one_of(options.model, "--model", PRESETS)])
-    except ValueError as error:
-        raise say.UsageError(str(error)) from None
     known = model.known_laws(flow)
     by_kind = Counter[str]()  # of all layers together
     for wire, laws in known.items():

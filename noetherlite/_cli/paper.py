@@ -27,12 +27,16 @@ def add(verbs: Any) -> None:
             "--out", type=say.folder, default="out", metavar="DIR", help="folder for PNG, PDF and JSON (default: out)"
         )
         parser.add_argument("--no-progress", action="store_true", help="no progress bar")
-    one.add_argument("--samples", type=int, dest="n_samples", help="training images (figures 1 and 2)")
+    one.add_argument("--samples", type=say.at_least(1), dest="n_samples", help="training images (figures 1 and 2)")
     one.add_argument(
-        "--steps", type=int, help="steps of gradient descent; the others reach the same time (figures 1 and 2)"
+        "--steps",
+        type=say.at_least(1),
+        help="steps of gradient descent; the others reach the same time (figures 1 and 2)",
     )
-    one.add_argument("--lr", type=float, help="learning rate (figures 1 and 2)")
-    one.add_argument("--seed", type=int, dest="rng", help="seed of images and initial parameters (figures 1 and 2)")
+    one.add_argument("--lr", type=say.positive, help="learning rate (figures 1 and 2)")
+    one.add_argument(
+        "--seed", type=say.at_least(0), dest="rng", help="seed of images and initial parameters (figures 1 and 2)"
+    )
     tables = say.verb(
         verbs,
         "tables",

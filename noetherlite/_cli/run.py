@@ -78,7 +78,10 @@ def add(verbs: Any) -> None:
         help="the run's configuration, for data that were too large for the checkpoint, and for its plots",
     )
     go_on.add_argument(
-        "--steps", type=int, metavar="N", help="steps of the whole run, if more than it had: a finished run goes on"
+        "--steps",
+        type=say.at_least(1),
+        metavar="N",
+        help="steps of the whole run, if more than it had: a finished run goes on",
     )
     add_output_options(go_on, None)
 

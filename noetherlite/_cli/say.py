@@ -7,12 +7,14 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._base import checks
 from .._base.files import replacing
 from .._base.notation import aligned
+from .._base.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +33,35 @@ CODES = """exit codes:
 
 class UsageError(ValueError):
     """Wrong arguments; one line for each error."""
+
+
+@contextlib.contextmanager
+def judging_arguments() -> Iterator[None]:
+    """Context in which a ValueError or TypeError says that arguments are wrong."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from None
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return the parser of a flag's whole number, at least `minimum`."""
+
+    def parse(text: str) -> int:
+        try:
+            return checks.integer(int(text), "number", minimum=minimum)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, at least {minimum}") from None
+
+    return parse
+
+
+def positive(text: str) -> float:
+    """Return a flag's number above 0."""
+    try:
+        return checks.real(float(text), "number", minimum=0, strict=True)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0") from None
 
 
 def verb(
@@ -55,8 +86,18 @@ def verb(
 def precision_flag(parser: argparse.ArgumentParser) -> None:
     """Add the flag of the precision of the computation."""
     parser.add_argument(
-        "--precision", metavar="NAME", help="of the computation, such as bfloat16 (default: the files')"
+        "--precision",
+        metavar="NAME",
+        type=_precision,
+        help=f"of the computation: {', '.join(PRECISIONS)} (default: the files')",
     )
+
+
+def _precision(text: str) -> str:
+    try:
+        return checks.one_of(text, "precision", PRECISIONS)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def complain(*lines: str) -> None:

@@ -48,7 +48,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to run; see examples/sweep.toml")
     workers = parser.add_mutually_exclusive_group()
     workers.add_argument(
-        "--workers", type=int, metavar="N", help="train on N processes of this machine (default: this one)"
+        "--workers", type=say.at_least(1), metavar="N", help="train on N processes of this machine (default: this one)"
     )
     workers.add_argument("--dask", metavar="ADDRESS", help="train on the workers of the Dask scheduler at ADDRESS")
     workers.add_argument(
@@ -66,14 +66,13 @@ def add(verbs: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.workers is not None and options.workers < 1:
-        raise say.UsageError(f"--workers {options.workers}: expected at least 1")
     content = read(options.config)
     grid = _read_grid(options.config, content.pop("sweep", {}))
     name, results = _check_members(options.config, content, grid)
-    for x, y in options.plot:
-        _check_column(x, {**results, **grid}, int | float | str)
-        _check_column(y, {**results, **grid}, int | float)
+    with say.judging_arguments():
+        for x, y in options.plot:
+            _check_column(x, {**results, **grid}, int | float | str)
+            _check_column(y, {**results, **grid}, int | float)
     out = options.out or Path("out", name)
     # The configuration has only the names of files; their content is part of what identifies the sweep.
     file_digests = digests(options.config, content, grid)

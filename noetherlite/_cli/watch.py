@@ -36,11 +36,16 @@ def add(verbs: Any) -> None:
     parser.add_argument("laws", metavar="LAWS.json", type=Path, help="of nl.tensors.dump(nl.scan(…).laws(), …)")
     parser.add_argument("--from", dest="folder", metavar="DIR", type=Path, required=True, help="where files appear")
     parser.add_argument("--once", action="store_true", help="read what is there, and end")
-    parser.add_argument("--timeout", type=float, metavar="S", help="end when nothing new came for S seconds")
-    parser.add_argument("--poll", type=float, default=1.0, metavar="S", help="seconds between two looks (default: 1)")
+    parser.add_argument("--timeout", type=say.positive, metavar="S", help="end when nothing new came for S seconds")
+    parser.add_argument(
+        "--poll", type=say.positive, default=1.0, metavar="S", help="seconds between two looks (default: 1)"
+    )
     say.precision_flag(parser)
     parser.add_argument(
-        "--summands", type=int, metavar="N", help="samples × positions that a gradient sums (default: not known)"
+        "--summands",
+        type=say.at_least(1),
+        metavar="N",
+        help="samples × positions that a gradient sums (default: not known)",
     )
     parser.add_argument("--page", metavar="PAGE.html", type=Path, help="write the report as a page")
 
@@ -52,8 +57,6 @@ def _watch(options: argparse.Namespace) -> int:
 
     if options.once and options.timeout is not None:
         raise say.UsageError("--once ends at once: give no --timeout")
-    if options.poll <= 0:
-        raise say.UsageError(f"--poll must be above 0, got {options.poll:g}")
     monitor = watch(tensors.load(options.laws), precision=options.precision, summands=options.summands)
     folder = Folder(options.folder)
     failed, last = False, time.monotonic()
