@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import struct
 import tomllib
 from pathlib import Path
 
@@ -124,6 +125,18 @@ def test_a_start_and_data_are_read_from_beside_the_file(read, tmp_path, monkeypa
     run = nl.integrate(job.U, nl.Leapfrog(0.01), x, steps=5, velocity=v)
     run.save(tmp_path / "start.npz")
     assert np.array_equal(read(moving).job().start, run.x)
+
+
+def test_files_of_the_format_of_mnist_are_beside_the_file(read, tmp_path, monkeypatch):
+    inputs, labels = np.random.default_rng(0).integers(256, size=(5, 2, 2)).astype(np.uint8), [0, 1, 2, 0, 1]
+    (tmp_path / "images").write_bytes(struct.pack(">BBBB3I", 0, 0, 8, 3, *inputs.shape) + inputs.tobytes())
+    (tmp_path / "labels").write_bytes(struct.pack(">BBBBI", 0, 0, 8, 1, 5) + bytes(labels))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    sections = {**GOOD, "data": {"source": "idx", "inputs": "images", "targets": "labels"}}
+    made = read(sections)
+    assert np.array_equal(made.job().U.X, inputs.reshape(5, 4) / 255)
+    assert toml_file.digests(made.path, sections).keys() == {"images", "labels"}
 
 
 def test_weights_and_balance_are_those_of_the_library(read, tmp_path):
@@ -336,6 +349,10 @@ def test_one_error_is_told_once(read):
     assert len(errors(read(changed("algorithm", lr=-1)))) == 1
     assert len(errors(read(changed("network", widths=[4, 0, 3], activation=["relu"])))) == 1
     assert len(errors(read(changed("run", steps=-1)))) == 1
+    for path in ({}, {"path": 3}, {"path": "."}):
+        (error,) = errors(read({**GOOD, "data": {"source": "npz", **path}}))
+        assert error.startswith("[data] path")
+    assert errors(read({**GOOD, "initial": {"path": 3}})) == ["[initial] path = 3: expected text in quotes"]
 
 
 def test_an_empty_file_is_told_what_is_needed(read):

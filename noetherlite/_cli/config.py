@@ -35,7 +35,7 @@ from .._run.observe import SHARPNESS
 from .._symmetry.find import watched
 from . import rates
 from .signatures import call, keys, printable, shown, unknown
-from .toml_file import WEIGHTS, ConfigError, read
+from .toml_file import PATHS, WEIGHTS, ConfigError, read
 
 SECTIONS = ("network", "data", "initial", "algorithm", "run", "output", "sweep")
 SOURCES: dict[str, Callable[..., Any]] = {
@@ -206,7 +206,7 @@ class Config:
             return None
 
         def make(**values: Any) -> Any:
-            return maker(**{k: self._resolve(value) if k == "path" else value for k, value in values.items()})
+            return maker(**{k: self._resolve(value) if k in PATHS else value for k, value in values.items()})
 
         allowed = {**rates.allowed(keys(maker, skip), self._sections[section]), **others}
         return self._make(section, make, allowed, [selector, *others])

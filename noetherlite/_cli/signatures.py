@@ -64,7 +64,7 @@ def call(
         if parameter.default is parameter.empty and key not in values:
             errors.append(f"{key} is missing; expected {_expected_type(parameter.annotation, None)}")
             replace(key)
-    while True:
+    while not any(value is inspect.Parameter.empty for value in values.values()):
         try:
             result = function(**values)
             return None if errors else result, errors
@@ -73,8 +73,9 @@ def call(
             if key not in replaced:
                 errors.append(str(error) or type(error).__name__)
             if not key or key in replaced:
-                return None, errors
+                break
             replace(key)
+    return None, errors
 
 
 def unknown(subject: str, word: str, choices: Iterable[str], kind: str) -> str:
@@ -105,10 +106,10 @@ def _key_of_error(message: str, values: Mapping[str, Any]) -> str:
 
 
 def _valid_value(parameter: inspect.Parameter, value: object) -> Any:
-    """Return a valid value of a parameter, so that the other keys can be checked."""
+    """Return a valid value of a parameter, so that the other keys can be checked; `empty` of one that has none, such as a path."""
     if parameter.default is not parameter.empty:
         return parameter.default
-    return [2] * max(2, len(value)) if isinstance(value, list) else _VALID.get(parameter.name)
+    return [2] * max(2, len(value)) if isinstance(value, list) else _VALID.get(parameter.name, parameter.empty)
 
 
 def _expected_type(hint: Any, value: object) -> str:

@@ -18,8 +18,9 @@ WEIGHTS: dict[str, Parameter] = {
     name: Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kinds)
     for name, kinds in {"sample_weight": list | str, "class_weight": list}.items()
 }
-# The keys of [data] and [initial] that name files.
-_FILES = ("path", "sample_weight")
+# The keys of [data] and [initial] that are paths, relative to the configuration, and all keys that name files.
+PATHS = ("path", "inputs", "targets")
+_FILES = (*PATHS, "sample_weight")
 
 
 class ConfigError(UsageError):
