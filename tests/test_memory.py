@@ -69,6 +69,10 @@ SMALL, MIDDLE, LARGE = [4, 8, 8, 3], [64, 64, 32, 10], [784, 256, 128, 10]
         (LARGE, 64, 3, {"input_reduction": False}),
         (LARGE, 64, 3, {"input_reduction": False, "laws": None, "dtype": "float32"}),
         (LARGE, 64, 3, {"input_reduction": False, "laws": None, "algorithm": nl.Adam(1e-4)}),
+        *(
+            ([784, 32, 10], 64, 200, {"laws": None, "algorithm": algorithm})  # whose inputs are not reduced
+            for algorithm in (nl.Lion(1e-4), nl.HeavyBall(1e-4, 0.9, weight_decay=0.1))
+        ),
         (LARGE, 64, 3, {"input_reduction": True}),
         (LARGE, 64, 3, {"input_reduction": True, "laws": None, "batch_size": 32}),
         (LARGE, 784, 3, {"input_reduction": True, "laws": None}),
@@ -123,7 +127,7 @@ def test_a_second_moment_is_counted_as_it_is_allocated(kind, networks, dtype):
     U, x0 = problem(SMALL, 8)
     options = {"networks": networks, "laws": None, "dtype": dtype}
     more = nl.memory(U, 4, algorithm=kind(0.01), **options) - nl.memory(U, 4, algorithm=nl.Leapfrog(0.01), **options)
-    plan = Plan(U, [], batch_size=None, backend="auto", dtype=dtype, steps=4, reduce=False, moving=False)
+    plan = Plan(U, [], batch_size=None, backend="auto", dtype=dtype, steps=4, reduce=False)
     E = networks or 1
     records = plan.records(E, 4, 1, with_params=False)
     runs = Runs(plan, (kind(0.01),) * E, np.tile(x0, (E, 1)), np.zeros((E, x0.size)), 0.0, records, ())

@@ -16,6 +16,7 @@ from .._symmetry.family import NoetherSymmetry
 from .._symmetry.find import watched
 from .observe import Observe, observed_bytes
 from .plan import Plan, n_records
+from .reduction import obstacle
 
 
 def memory(
@@ -70,7 +71,8 @@ def memory(
         As for `integrate` and `ensemble`. Laws given as objects, and "rotation", are verified, and the reduction is chosen, as
         they do: this takes as long as the preparation of a run. Functions are called once, at random parameters, for the shape of their values.
     algorithm : Algorithm, optional
-        That of the run. `Adam`, `RMSProp` and `AdaGrad` keep a number more for each parameter, which is counted where it is given.
+        That of the run, by default one whose inputs can be reduced. `Adam`, `RMSProp` and `AdaGrad` keep a number more for each
+        parameter, which is counted where it is given.
 
     Returns
     -------
@@ -110,7 +112,7 @@ def memory(
         steps=steps * E,
         records=n_records(steps, every) * E,
         reduce=False if input_reduction is None and (record_params or seen) else input_reduction,
-        moving=False,
+        obstacle=obstacle(algorithm, moving=False) if algorithm else "",
     )
     available = available if plan.compiled else 1
     lanes = min(available, E)

@@ -28,8 +28,7 @@ BACKENDS = ("auto", "cpu", "reference", "cuda")
 class Plan:
     """The common part of runs: potential, precision, laws, and the coordinates they are integrated in.
 
-    `reduce`: whether to use input reduction, None: if it is faster. `moving`: whether W_1 may move outside the inputs' span, as runs
-    have an initial velocity or weight decay. `by_samples`: which reduction, if that is known. `steps` and `records` are those of all runs;
+    `reduce`: whether to use input reduction, None: if it is faster. `obstacle`: why its steps rule it out, '' if they do not. `by_samples`: which reduction, if that is known. `steps` and `records` are those of all runs;
     `batch_size`, `backend` and `dtype` are as in `integrate`.
     """
 
@@ -43,7 +42,7 @@ class Plan:
         dtype: str,
         steps: int,
         reduce: bool | None,
-        moving: bool,
+        obstacle: str = "",
         by_samples: bool | None = None,
         records: int = 0,
     ) -> None:
@@ -69,7 +68,7 @@ class Plan:
         if reduce is not None:
             reduce = checks.boolean(reduce, "input_reduction")
         if reduce is not False:
-            reason = objection(U, watched, moving, self.backend == "cpu")
+            reason = objection(U, watched, self.backend == "cpu") or obstacle
             if reason and reduce:
                 raise ValueError(f"input_reduction=True is not possible here: {reason}")
             if not reason:

@@ -22,6 +22,7 @@ from .._base.products import times_transposed
 from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.cpu import tiles
+from .._motion.base import Algorithm
 from .._problem.network import Network, NetworkPotential
 from .._symmetry.family import Family
 from .._symmetry.find import watched as find_watched
@@ -137,14 +138,21 @@ def _orthonormal_rows(X: Float64Array) -> Float64Array:
     return rows[: max(rank, 1)].copy()  # a copy: a view would keep all rows in memory
 
 
-def objection(U: object, watched: list[Family], moving: bool, on_cpu: bool) -> str:
-    """Return the reason why a run cannot be reduced, '' if it can."""
+def obstacle(algorithm: Algorithm, moving: bool) -> str:
+    """Return the reason why steps of an algorithm, from rest or `moving`, cannot be those of a reduced run, '' if they can."""
+    if not algorithm.is_linear:
+        return f"a step of {algorithm} is another in other coordinates"
+    if moving or algorithm.weight_decay > 0:
+        return "it needs a start from rest and no weight decay: W_1 would move outside the inputs' span"
+    return ""
+
+
+def objection(U: object, watched: list[Family], on_cpu: bool) -> str:
+    """Return the reason why no run in a potential can be reduced, '' if some can."""
     if not isinstance(U, NetworkPotential) or len(U.network.widths) < 3:
         return "it needs a network with a hidden layer"
     if not on_cpu:
         return "it needs the compiled backend, on the CPU"
-    if moving:
-        return "it needs a start from rest and no weight decay: W_1 would move outside the inputs' span"
     for s in watched:
         if not s.reducible:
             return f"the law {s.name!r} needs W_1 itself"

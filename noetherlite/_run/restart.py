@@ -51,7 +51,6 @@ def restart(
         dtype=arguments["dtype"],
         steps=arguments["steps"],
         reduce=arguments["input_reduction"],
-        moving=False,
         by_samples=arguments.get("by_samples", False if minibatches else None),
     )
     records = plan.records(len(algorithms), arguments["steps"], arguments["record_every"], arguments["record_params"])

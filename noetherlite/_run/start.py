@@ -18,6 +18,7 @@ from .drive import drive
 from .observe import Observables, Observe
 from .outcome import trajectory
 from .plan import BACKENDS, Plan, minibatches, motion, n_records, stream
+from .reduction import obstacle
 from .runs import Runs
 from .supervisor import Snapshot, Supervisor
 from .trajectory import Trajectory
@@ -55,12 +56,6 @@ def start(
     if first.grad_accumulation > 1 and batch_size is None:
         raise ValueError(f"grad_accumulation={first.grad_accumulation} needs batch_size, the samples of a minibatch")
     v, begin = motion(first, x0.shape, velocity, t0)
-    if not first.is_linear:
-        if input_reduction is True:
-            raise ValueError(
-                f"input_reduction=True is not possible here: a step of {first} is another in other coordinates"
-            )
-        input_reduction = False if input_reduction is None else input_reduction
     families, still = watched(U, laws, minibatches=batch_size is not None), frozen.blocks(U, first)
     frozen.refuse_motion(still, v)
     families = frozen.laws_left(families, still, U.n_params, laws, first)
@@ -75,7 +70,7 @@ def start(
         steps=steps * E,
         records=n_records(steps, every) * E,
         reduce=False if input_reduction is None and (record_params or observables.shapes) else input_reduction,
-        moving=(velocity is not None and bool(v.any())) or first.weight_decay > 0,
+        obstacle=obstacle(first, velocity is not None and bool(v.any())),
     )
     # Without minibatches and noise the stream is not used, and all runs share one.
     seeded = plan.batch is not None or first.has_noise

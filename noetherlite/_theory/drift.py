@@ -282,7 +282,6 @@ def drift(
         dtype="float64",
         steps=steps,
         reduce=False,
-        moving=True,
     )
     records = plan.records(1, steps, every, with_params=False, with_parts=in_kernels)
     runs = Runs(plan, (algorithm,), x[None], v[None], start, records, (minibatches(plan, rng, algorithm.has_noise),))
