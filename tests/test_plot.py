@@ -1,5 +1,7 @@
 """Plots draw what the records hold, into the Axes they are given, and change nothing else."""
 
+import itertools
+
 import matplotlib as mpl
 import matplotlib.figure
 import numpy as np
@@ -35,6 +37,19 @@ def test_lines_hold_the_records(run):
     assert len(lines) == 4
     assert np.array_equal([line.get_ydata() for line in lines], run.laws["scaling:1"].charge.T)
     assert {line.get_label() for line in run.plot_residuals().lines} == set(run.laws)
+
+
+@pytest.mark.parametrize("record", ["one record", "a short time"])
+def test_what_is_short_can_be_read(record):
+    """One record is no line, and is marked; numbers of many digits below an axis do not overlap."""
+    U, lr = nl.potentials.Harmonic(np.eye(2)), 2e-3
+    run = nl.integrate(U, nl.GD(lr), np.ones(2), 0 if record == "one record" else 10, backend="reference")
+    for ax in (run.plot_loss(), run.plot_energy()):
+        ax.figure.draw_without_rendering()
+        assert {line.get_marker() for line in ax.lines} == ({"o"} if record == "one record" else {"None"})
+        boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+        assert len(boxes) > 3
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
 
 def test_style_is_passed_on(run):

@@ -12,6 +12,7 @@ from .types import AnyArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -29,13 +30,28 @@ LABELS = {
 def new_axes(ax: Axes | None) -> Axes:
     """Return `ax`, or the Axes of a new figure."""
     from matplotlib.axes import Axes
+
+    if ax is None:
+        return blank().axes[0]
+    checks.instance(ax, "ax", Axes, "Axes of matplotlib, or None")
+    return ax
+
+
+def blank(size: tuple[float, float] = (5.0, 3.4)) -> Figure:
+    """Return a figure with empty axes, of a `size` in inches, with so few numbers below that long ones do not overlap."""
     from matplotlib.figure import Figure
 
-    if ax is not None:
-        checks.instance(ax, "ax", Axes, "Axes of matplotlib, or None")
-        return ax
+    figure = Figure(figsize=size, layout="constrained")
+    figure.subplots().locator_params(axis="x", nbins=5)
+    return figure
 
-    return Figure(figsize=(5.0, 3.4), layout="constrained").subplots()
+
+def over_time(ax: Axes, ylabel: str) -> None:
+    """Label the axes of a plot against time, and mark points that no line leads to, as of a run with one record."""
+    for line in ax.lines:
+        if np.count_nonzero(np.isfinite(np.asarray(line.get_ydata(), dtype=float))) == 1:
+            line.set_marker("o")
+    ax.set(xlabel="time $t$", ylabel=ylabel)
 
 
 def style_of(style: dict[str, Any], **defaults: Any) -> dict[str, Any]:

@@ -88,7 +88,8 @@ class Report:
             style: dict[str, Any] = {"color": COLOURS[6], "linestyle": "--"} if motion else {"color": COLOURS[i % 6]}
             ax.plot(row.t, shown, label=f"motion of {row.name}" if motion else row.name, linewidth=1.0, **style)
         ax.axhline(1.0, color="0.5", linewidth=0.8, linestyle=":", label="tolerance")
-        ax.set(xlabel="time $t$", ylabel="|residual| / tolerance", yscale="log")
+        axes.over_time(ax, "|residual| / tolerance")
+        ax.set_yscale("log")
         ax.legend(frameon=False, fontsize="small")
         return ax
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._base import checks
+from .._base.axes import blank
 from .._base.files import replacing
 from .._base.notation import aligned
 from .._base.precision import PRECISIONS
@@ -145,10 +146,8 @@ def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
 
 def draw(paint: Callable[[Axes], object], path: Path, size: tuple[float, float] = (5.0, 3.4)) -> None:
     """Draw by `paint` on axes of a `size` in inches and write a PNG, which appears complete or not at all."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    paint(figure.subplots())
+    figure = blank(size)
+    paint(figure.axes[0])
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=150)
 

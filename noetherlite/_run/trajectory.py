@@ -187,7 +187,7 @@ class Trajectory(OnDemand):
         ax.plot(self.t.T, self.loss.T, **axes.style_of(style, color=COLOURS[0]))
         if not (self.loss <= 0).any():
             axes.logarithmic(ax)
-        ax.set(xlabel="time $t$", ylabel="loss $U$")
+        axes.over_time(ax, "loss $U$")
         return ax
 
     def plot_energy(self, ax: Axes | None = None, **style: Any) -> Axes:
@@ -196,7 +196,7 @@ class Trajectory(OnDemand):
         ax = axes.new_axes(ax)
         ax.plot(self.t, self.energy, **axes.style_of(style, color=COLOURS[0], label=r"energy $E$"))
         ax.plot(self.t, self.loss, color=COLOURS[1], linestyle="--", label="loss $U$")
-        ax.set(xlabel="time $t$", ylabel="energy")
+        axes.over_time(ax, "energy")
         ax.legend(frameon=False)
         return ax
 
@@ -229,7 +229,8 @@ class Trajectory(OnDemand):
             index = ", ".join(map(str, np.unravel_index(c, values.shape[1:])))
             defaults = {"color": COLOURS[c % len(COLOURS)], "linewidth": 1.0, "label": f"component {index}"}
             ax.plot(self.t, lines[:, c], **axes.style_of(style, **defaults))
-        ax.set(xlabel="time $t$", ylabel=axes.LABELS[what], title=name)
+        axes.over_time(ax, axes.LABELS[what])
+        ax.set_title(name)
         ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4), useMathText=True)
         if 1 < lines.shape[1] <= len(COLOURS):
             axes.legend_above(ax, rows=(lines.shape[1] + 1) // 2)
@@ -245,7 +246,7 @@ class Trajectory(OnDemand):
             shown = np.where(worst > 0, worst, np.nan)  # a logarithmic axis has no zero
             ax.plot(self.t, shown, color=COLOURS[i % len(COLOURS)], label=name)
         axes.logarithmic(ax)
-        ax.set(xlabel="time $t$", ylabel="largest |discrete residual|")
+        axes.over_time(ax, "largest |discrete residual|")
         if self.laws:
             ax.legend(frameon=False, fontsize="small")
         return ax
@@ -273,7 +274,7 @@ class Trajectory(OnDemand):
         values = self.observed[name].reshape(self.t.size, -1)
         for c, line in enumerate(values.T):
             ax.plot(self.t, line, **axes.style_of(style, color=COLOURS[c % len(COLOURS)]))
-        ax.set(xlabel="time $t$", ylabel=name)
+        axes.over_time(ax, name)
         return ax
 
     def require_single(self) -> None:

@@ -161,7 +161,8 @@ class Drift(Mapping[str, LawDrift]):
         predicted = one(law.second_order - law.quantity[:1])
         if not np.isnan(predicted).all():
             ax.plot(self.t, predicted, color=COLOURS[4], linestyle="--", label="continuous-time formula")
-        ax.set(xlabel="time $t$", ylabel="drift of $Q$", title=f"{name}, component {component}")
+        axes.over_time(ax, "drift of $Q$")
+        ax.set_title(f"{name}, component {component}")
         axes.legend_above(ax, rows=3)
         return ax
 
