@@ -82,7 +82,7 @@ class CpuBackend:
         laws, numbers, batches = runs.begin(e), runs.kernels[e], runs.streams[e]
         self.x = runs.state.x[e]
         if numbers is not self._numbers:
-            self._numbers, self.run = numbers, self._run(numbers, laws, batches)
+            self._numbers, self.run = numbers, self._common(numbers, laws, batches)
         self.run = self.run._replace(
             laws=memory.place("laws", laws),
             batches=memory.place("batches", batches),
@@ -90,7 +90,7 @@ class CpuBackend:
             records=self.records.at(e),
         )
 
-    def _run(self, algorithm: layout.Algorithm, laws: layout.Laws, batches: layout.Batches) -> compiled.Run:
+    def _common(self, algorithm: layout.Algorithm, laws: layout.Laws, batches: layout.Batches) -> compiled.Run:
         """Return what all runs with these numbers share, and 0 in the places of what is their own."""
         runs, memory, problem, dtype = self.runs, self.memory, self.problem, self.plan.dtype
         with_parts, P = runs.records.parts.shape[1] > 0, self.x.size

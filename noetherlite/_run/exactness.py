@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -66,7 +66,7 @@ def _surely_calm(runs: Runs) -> BoolArray:
     calm: BoolArray = np.all(records.step >= 0, axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
         energy = np.abs(records.loss[:, 0] + records.excess[:, 0])
-        calm &= ~((records.loss.max(axis=1) * _root_of_eps(plan) > energy) & (energy > 0))
+        calm &= ~_rose(plan, records.loss.max(axis=1), energy)
         if plan.watched:
             # of many numbers, of which |…| would be a copy
             worst = np.maximum(records.discrete.max(axis=1), -records.discrete.min(axis=1))
@@ -86,7 +86,7 @@ def _blown_up(runs: Runs, e: int) -> str:
         return ""
     loss = records.loss[written]
     energy = abs(float(loss[0] + records.excess[written][0]))
-    if loss.max() * _root_of_eps(plan) > energy > 0:
+    if _rose(plan, loss.max(), energy):
         return f"{BLEW_UP}: the loss rose from {loss[0]:.3g} to {loss.max():.3g}"
     parts = _split_by_law(plan.watched, np.abs(records.discrete[written]).max(axis=0))
     for s, part, size in zip(plan.watched, parts, _law_sizes(plan, runs.algorithms[e], runs.x0[e]), strict=True):
@@ -96,8 +96,9 @@ def _blown_up(runs: Runs, e: int) -> str:
     return ""
 
 
-def _root_of_eps(plan: Plan) -> float:
-    return float(np.finfo(plan.dtype).eps ** 0.5)
+def _rose(plan: Plan, loss: Any, energy: Any) -> Any:
+    """Return whether the largest loss of a run, or of each, exceeds the initial energy by more than the factor 1/√ε."""
+    return (loss * float(np.finfo(plan.dtype).eps ** 0.5) > energy) & (energy > 0)
 
 
 def _law_sizes(plan: Plan, algorithm: Algorithm, x: Array) -> list[float]:
