@@ -522,6 +522,14 @@ def test_thinned_records_are_checked_against_the_flow_and_those_of_minibatches_r
         assert words in "".join(capsys.readouterr())
 
 
+def test_a_recording_of_another_learning_rate_is_not_said_to_hold(recording, config, tmp_path, capsys):
+    file, path = str(tmp_path / "out" / "it.npz"), config(("lr = 0.1", "lr = 0.15"))
+    assert main(["check", file, "--config", path]) == 1
+    assert "its records are 0.1 apart, and a step of GD(lr=0.15) takes 0.15" in capsys.readouterr().err
+    assert main(["check", file, "--config", path, "--dynamics", "gf"]) == 0
+    assert "every row one step of GD(lr=0.1)" in capsys.readouterr().out
+
+
 def test_a_config_with_several_rates_does_not_say_which_one_was_recorded(recording, config, tmp_path, capsys):
     file, path = str(tmp_path / "out" / "it.npz"), config(("lr = 0.1", "lr = [0.1, 0.2]"))
     assert main(["check", file, "--config", path]) == 2

@@ -65,6 +65,12 @@ def _check(options: argparse.Namespace) -> int:
     params = _recorded_parameters(U.network, recording, options.file)
     every, between = _spacing(motion, t)
     if isinstance(motion, Algorithm) and between:
+        steps = np.diff(t) / motion.dt
+        if not motion.rates and not np.allclose(steps, np.maximum(np.round(steps), 1), rtol=1e-6):
+            raise ValueError(
+                f"{options.file}: its records are {t[1] - t[0]:g} apart, and a step of {motion} takes {motion.dt:g}: is it a run of "
+                "another learning rate? --dynamics beside --config compares it with the flow alone"
+            )
         if minibatches:
             raise ValueError(
                 f"{options.file}: runs by minibatches are checked step by step, and here there are steps of {motion.dt:g} "
