@@ -22,7 +22,7 @@ from noetherlite._cli.main import _parser, main
 from noetherlite._cli.run import summary
 from noetherlite._run import checkpoint_file
 from noetherlite._run.trajectory import stored_specification
-from noetherlite._show import figures_radial
+from noetherlite._show import figures, figures_radial
 
 pytestmark = pytest.mark.usefixtures("unrendered")
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
@@ -126,6 +126,14 @@ def test_a_folder_that_cannot_be_made_fails_in_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["figure", "3", "--out", str(tmp_path / "file" / "out")]) == 1
     assert "file" in error_line(capsys)
+
+
+def test_a_figure_of_runs_that_diverged_ends_with_3(tmp_path, monkeypatch, capsys):
+    run = {"loss": [2.0, 1e300], "discrete_residual": 1e99, "status": "diverged"}
+    drawn = {"dataset": "glyphs", "n_samples": 8, "runs": {"GD": run}}
+    monkeypatch.setattr(figures, "save", lambda *arguments, **options: drawn)
+    assert main(["figure", "2", "--lr", "10"]) == main(["figures", "--json"]) == 3
+    assert "GD       loss 2 → 1e+300" in capsys.readouterr().out
 
 
 def test_ctrl_c_ends_a_figure_of_several_runs(tmp_path, monkeypatch, capsys):

@@ -103,6 +103,12 @@ def test_losses_of_the_three_dynamics_are_ordered():
     assert [len(ax.lines) for ax in figure.axes] == [1, 1, 1]  # a panel each
 
 
+@pytest.mark.parametrize("lr", [[0.1, 0.2], {"W1": 0.1, "rest": 0.2}, lambda k: 0.1])
+def test_the_learning_rate_of_a_figure_is_a_number(lr):
+    with pytest.raises(TypeError, match="lr must be a real number"):
+        figures.figure1(lr=lr)
+
+
 def test_saved_files_are_whole(tmp_path):
     numbers = figures.save(3, tmp_path / "new")
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["figure3.json", "figure3.pdf", "figure3.png"]

@@ -68,6 +68,8 @@ def test_unknown_names_are_refused(run):
         run.plot_law("scaling:9")
     with pytest.raises(ValueError, match=r"what='residul' is not known.*residual"):
         run.plot_law("scaling:1", "residul")
+    with pytest.raises(ValueError, match="name='translation:b' is not known; expected one of 'scaling:1'"):
+        plot.bounds(run, "translation:b", nl.ND)  # of which the bound says nothing
 
 
 def test_bounds_are_drawn_over_what_they_bound(run):

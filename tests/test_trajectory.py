@@ -165,6 +165,11 @@ def test_failed_save_leaves_what_was_there(run, tmp_path, monkeypatch, error, ex
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({"run.npz": before} if exists else {})
 
 
+def test_save_needs_the_name_of_a_file(run):
+    with pytest.raises(ValueError, match="path must be that of a file, got ''"):
+        run.save("")
+
+
 def test_save_into_a_missing_folder(run, tmp_path):
     with pytest.raises(FileNotFoundError):
         run.save(tmp_path / "nowhere" / "run.npz")

@@ -112,6 +112,8 @@ def _write_all(file: IO[bytes], content: memoryview) -> None:
 def suffixed(path: str | os.PathLike[str], name: str = "path") -> Path:
     """Return the path with the suffix .npz, which writers add where it is missing."""
     target = checks.path(path, name)
+    if not target.name:
+        raise ValueError(f"{name} must be that of a file, got {checks.describe(path)}")
     return target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
 
 

@@ -58,7 +58,7 @@ def _figure(options: argparse.Namespace) -> int:
 def _draw(numbers: Sequence[int], options: argparse.Namespace, settings: dict[str, Any]) -> int:
     from .._show import figures
 
-    report = []
+    report, code = [], say.FINE
     for number in numbers:
         training = {"progress": not options.no_progress, **settings} if number <= 2 else {}
         drawn = figures.save(number, options.out, **training)
@@ -66,6 +66,8 @@ def _draw(numbers: Sequence[int], options: argparse.Namespace, settings: dict[st
         report.append({"figure": number, "files": [f"{stem}.{suffix}" for suffix in ("png", "pdf", "json")]})
         if "dataset" in drawn:
             report[-1]["dataset"] = drawn["dataset"]
+            if any(run["status"] == "diverged" for run in drawn["runs"].values()):
+                code = say.BROKEN
         if not options.json:
             data = f" on {drawn['dataset']}, {drawn['n_samples']} samples" if "dataset" in drawn else ""
             print(f"figure {number}{data}: {stem}.png, .pdf, .json", flush=True)
@@ -76,7 +78,7 @@ def _draw(numbers: Sequence[int], options: argparse.Namespace, settings: dict[st
                 )
     if options.json:
         say.answer(report)
-    return say.FINE
+    return code
 
 
 def _tables(options: argparse.Namespace) -> int:

@@ -63,6 +63,7 @@ def training_figure(
 
     steps = checks.integer(steps, "steps", minimum=1)
     n_samples = checks.integer(n_samples, "n_samples", minimum=1)
+    lr = checks.real(lr, "lr", minimum=0, strict=True)
     progress = checks.boolean(progress, "progress")
     algorithms = (GD(lr), Leapfrog(lr), NAGD(lr))
     seed = checks.generator(rng)

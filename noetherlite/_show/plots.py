@@ -86,11 +86,11 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     checks.instance(trajectory, "trajectory", Trajectory, "a Trajectory, which nl.integrate returns")
     checks.instance(dynamics, "dynamics", Dynamics, "a Dynamics such as nl.ND")
     trajectory.require_single()
-    name = checks.one_of(name, "name", trajectory.laws)
     if dynamics.mass != 1 or dynamics.gamma != 0:
         raise ValueError(f"dynamics={dynamics} has no such bound; expected mass 1 and gamma 0")
     if trajectory.t[0] != 0 or trajectory.energy[0] != trajectory.loss[0]:
         raise ValueError("trajectory must start from rest at t = 0 for the bound to hold")
+    name = checks.one_of(name, "name", [law for law in trajectory.laws if law.startswith("scaling:")])
     ax = new_axes(ax)
     change = trajectory.laws[name].quantity - trajectory.laws[name].quantity[0]
     t = trajectory.t[1:]  # at t = 0 both are zero, which a logarithmic axis has not
