@@ -110,7 +110,7 @@ def error_line(capsys):
         ("watch laws.json --from . --poll 0", "--poll: '0': expected a number above 0"),
         ("watch laws.json --from . --timeout -1", "--timeout: '-1': expected a number above 0"),
         ("watch laws.json --from . --summands 0", "--summands: '0': expected a whole number, at least 1"),
-        ("watch laws.json --from . --precision float8", "float8"),
+        ("watch laws.json --from . --precision autocast", "expected one of 'bfloat16', 'float16'"),
         ("audit it.npz --laws laws.json --precision bf16", "did you mean 'bfloat16'?"),
         ("audit it.npz --laws laws.json --weight 0", "weight=0.0 is out of range"),
     ],

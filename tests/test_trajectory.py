@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from problems import problem
 
 from noetherlite import GD, NAGD, Leapfrog, Network, datasets, integrate, load, potentials
 from noetherlite._run import outcome
+from noetherlite._run.trajectory import LAW_ARRAYS
 from noetherlite._symmetry.records import LawRecord
 
 
@@ -163,6 +166,11 @@ def test_failed_save_leaves_what_was_there(run, tmp_path, monkeypatch, error, ex
     with pytest.raises(type(error)):
         run.save(path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({"run.npz": before} if exists else {})
+
+
+def test_the_page_on_files_names_every_array_of_a_law():
+    page = (Path(__file__).parent.parent / "docs/files.md").read_text("utf-8")
+    assert not [name for name in LAW_ARRAYS if not re.search(f"[`/]{name}`", page)]
 
 
 def test_save_needs_the_name_of_a_file(run):

@@ -122,6 +122,7 @@ def test_what_cannot_be_read_is_said_and_ends_with_1(run, capsys, damage, said):
     ("words", "code", "said"),
     [
         (["--once", "--timeout", "3"], 2, "--timeout"),
+        (["--once", "--page", "none/page.html"], 2, "--page none/page.html: there is no such folder"),
         (["--once"], 1, "has no files of parameters and gradients"),
     ],
 )

@@ -15,7 +15,7 @@ from .._base import checks
 from .._base.axes import blank
 from .._base.files import replacing
 from .._base.notation import aligned
-from .._base.precision import PRECISIONS
+from .._base.precision import EPSILON
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ CODES = """exit codes:
   1  failed: the reason is on standard error, in one line
   2  wrong arguments, or a configuration with errors: all of them are on standard error
   3  the run diverged or blew up, or a run or a check found a law that is broken
-  130  interrupted by Ctrl-C; what was recorded is kept
+  130  interrupted by Ctrl-C; what was recorded is kept (a watch ends by it as by --timeout)
 
 --traceback, or NOETHERLITE_DEBUG=1 in the environment, says of an error where in the program it arose.
 """
@@ -90,13 +90,13 @@ def precision_flag(parser: argparse.ArgumentParser) -> None:
         "--precision",
         metavar="NAME",
         type=_precision,
-        help=f"of the computation: {', '.join(PRECISIONS)} (default: the files')",
+        help=f"of the computation: {', '.join(EPSILON)} (default: the files')",
     )
 
 
 def _precision(text: str) -> str:
     try:
-        return checks.one_of(text, "precision", PRECISIONS)
+        return checks.one_of(text, "precision", EPSILON)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -57,6 +57,8 @@ def _watch(options: argparse.Namespace) -> int:
 
     if options.once and options.timeout is not None:
         raise say.UsageError("--once ends at once: give no --timeout")
+    if options.page is not None and not options.page.absolute().parent.is_dir():
+        raise say.UsageError(f"--page {options.page}: there is no such folder")
     monitor = watch(tensors.load(options.laws), precision=options.precision, summands=options.summands)
     folder = Folder(options.folder)
     failed, last = False, time.monotonic()
