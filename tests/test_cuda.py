@@ -264,7 +264,7 @@ def _shared(U, batch_size):
     from noetherlite._symmetry.find import watched
 
     families = watched(U, "all", minibatches=batch_size is not None)
-    options = {"backend": "cuda", "dtype": "float64", "steps": 1, "reduce": False, "moving": True}
+    options = {"backend": "cuda", "dtype": "float64", "steps": 1, "reduce": False}
     plan = _run.Plan(U, families, batch_size=batch_size, **options)
     placing = device_layout.place(plan.problem, plan.laws, plan.n_params, plan.drawn, False, device_layout.SHARED)
     assert placing.where == device_layout.IN_SHARED

@@ -40,7 +40,7 @@ def arguments(monkeypatch):
         rng = np.random.default_rng(0)
         U = net.potential(rng.standard_normal((64, 10)), rng.integers(0, 3, 64))
         watched = families(U, "all", minibatches=False)
-        options = {"batch_size": None, "backend": "cuda", "dtype": dtype, "steps": 5, "reduce": False, "moving": True}
+        options = {"batch_size": None, "backend": "cuda", "dtype": dtype, "steps": 5, "reduce": False}
         plan = _run.Plan(U, watched, **options)
         x = net.init(rng=0).astype(dtype)
         records, streams = plan.records(1, 5, 1, with_params=True), (_run.stream(plan, 0),)

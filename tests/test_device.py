@@ -27,7 +27,7 @@ ALGORITHMS = [
 ]  # fmt: skip
 VECTORS = "xvgyw"
 SUMS = {"origin", "integral", "balance", "source", "charge"}
-OPTIONS = {"backend": "cpu", "dtype": "float64", "steps": 5, "reduce": False, "moving": True}
+OPTIONS = {"backend": "cpu", "dtype": "float64", "steps": 5, "reduce": False}
 
 
 def plan(activation="swish", laws="all", batch_size=None, widths=(3, 5, 4, 2), n=9):
