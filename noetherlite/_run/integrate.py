@@ -144,7 +144,7 @@ def integrate(
     CheckpointError
         If a later checkpoint cannot be written; a subclass of OSError, whose `trajectory` has the records.
     KeyboardInterrupt
-        If Ctrl-C comes before anything is recorded: while kernels are compiled, on the first run ever.
+        If Ctrl-C comes before anything is recorded (while kernels are compiled, on the first run ever), or in a member of a sweep.
 
     Examples
     --------
