@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._base import checks
-from .._base.floating import in_range, rangeless, underflowing
+from .._base.floating import in_range, rangeless, underflowing, unit
 from .._base.types import Array, ArrayLike, Float64Array
 from .._kernels import reference
 from .._motion.dynamics import Dynamics
@@ -20,6 +20,8 @@ from .._problem.potentials import Callable
 _ROWS = 256
 # Up to this α/m the factors of the Bessel formula, Γ(ν + 1) and J_ν, are far from overflow and underflow.
 _LARGEST_CLOSED = 100.0
+# Phases and exponents beyond it are taken for it: of the former no digit is known, the latter have decayed, and squares are doubles.
+_FARTHEST = 1e150
 
 
 class _Factor(NamedTuple):
@@ -184,8 +186,8 @@ def predict(
     N = len(start) if n_samples is None else checks.integer(n_samples, "n_samples", minimum=1)
     times = checks.instants(t, ndim=(0, 1))
     squares, vectors = _modes(K / N)
+    factors = _decay(squares, times.ravel(), dynamics)
     with np.errstate(under="ignore"):  # decayed modes underflow to zero
-        factors = _decay(squares, times.ravel(), dynamics)
         u = (factors * (start.ravel() @ vectors)) @ vectors.T
     return np.asarray(u.reshape(*times.shape, *start.shape))
 
@@ -243,8 +245,8 @@ def predict_parameters(
     squares, vectors = _modes(J @ J.T / U.n_samples)
     moving = squares > len(squares) * np.finfo(np.float64).eps * squares.max(initial=0.0)
     squares, vectors = squares[moving], vectors[:, moving]
+    gone = 1 - _decay(squares, times.ravel(), dynamics)
     with np.errstate(under="ignore"):
-        gone = 1 - _decay(squares, times.ravel(), dynamics)
         moved = -(gone * (u0 @ vectors) / squares) @ (vectors.T @ J) / U.n_samples
     return np.asarray((x + moved).reshape(*times.shape, net.n_params))
 
@@ -264,6 +266,7 @@ def _modes(A: Float64Array) -> tuple[Float64Array, Float64Array]:
     return np.maximum(squares, 0.0), vectors
 
 
+@rangeless
 def _decay(squares: Float64Array, t: Float64Array, dynamics: Dynamics) -> Float64Array:
     """Return u(t)/u(0) of every mode, shape (R, M)."""
     m, gamma, alpha = dynamics.mass, dynamics.gamma, dynamics.alpha
@@ -272,12 +275,14 @@ def _decay(squares: Float64Array, t: Float64Array, dynamics: Dynamics) -> Float6
     if alpha == 0 and gamma > 0:
         return _damped(np.sqrt(squares / m), 0.5 * gamma / m, t[:, None])
     if gamma == 0 and alpha <= _LARGEST_CLOSED * m:
-        z = np.outer(t, np.sqrt(squares / m))
+        z = np.minimum(np.outer(t, np.sqrt(squares / m)), _FARTHEST)
         if alpha == 0:
             return np.asarray(np.cos(z))
         from scipy.special import hyp0f1
 
         return np.asarray(hyp0f1((alpha / m + 1) / 2, -(z**2) / 4))  # ₀F₁(; ν+1; −z²/4), the formula without its 0/0
+    if not t.size:
+        return np.empty((0, squares.size))
     U = Callable(lambda x: (0.5 * float(squares @ (x * x)), squares * x), len(squares))
     distinct, index = np.unique(t, return_inverse=True)
     return np.asarray(reference_flow(U, dynamics, np.ones(len(squares)), distinct).x[index])
@@ -285,11 +290,13 @@ def _decay(squares: Float64Array, t: Float64Array, dynamics: Dynamics) -> Float6
 
 def _damped(frequency: Float64Array, friction: float, t: Float64Array) -> Float64Array:
     """Return u(t) of ü + 2Γu̇ + ω²u = 0 from u = 1 at rest, shape (R, M), without cancellation."""
-    square = (frequency - friction) * (frequency + friction)
-    root = np.sqrt(np.abs(square))
-    oscillating = np.exp(-friction * t) * (np.cos(root * t) + friction * t * np.sinc(root * t / np.pi))
+    scale = unit(np.append(frequency, friction))
+    square = (frequency - friction) / scale * ((frequency + friction) / scale)
+    root = scale * np.sqrt(np.abs(square))
+    turned, slowed = np.minimum(root * t, _FARTHEST), np.minimum(friction * t, _FARTHEST)
+    oscillating = np.exp(-slowed) * (np.cos(turned) + slowed * np.sinc(turned / np.pi))
     # e^{−Γt}(cosh st + Γt sinh(st)/st) with the slower exponential, of rate Γ − s = ω²/(Γ + s), factored out
-    decay = 2 * root * t
+    decay = 2 * turned
     mean = np.divide(-np.expm1(-decay), decay, out=np.ones_like(decay), where=decay > 0)
-    overdamped = np.exp(-(frequency**2) / (friction + root) * t) * (0.5 * (1 + np.exp(-decay)) + friction * t * mean)
+    overdamped = np.exp(-(frequency**2) / (friction + root) * t) * (0.5 * (1 + np.exp(-decay)) + slowed * mean)
     return np.where(square > 0, oscillating, overdamped)
