@@ -526,3 +526,70 @@ def test_closed_forms_are_what_the_quadrature_gives(activation):
         summed = ntk_limit._by_quadrature(np.full((2, 2), cosine), np.sqrt(one), np.sqrt(other), kind)
         for a, b in zip(closed, summed, strict=True):
             assert np.abs(a - b).max() <= 1e-10
+
+
+FAR = [nl.GF, nl.ND, nl.NAGF, nl.Dynamics(1, 0, 0.5), nl.Dynamics(1, 2, 0), nl.Dynamics(1, 50, 0)]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dynamics", FAR, ids=str)
+@pytest.mark.parametrize("t", [1e154, 1e200, 1.7e308])
+def test_at_absurd_times_modes_without_force_have_stayed_and_others_are_bounded(dynamics, t):
+    u = ntk.predict(np.diag([2.0, 8.0, 0.0]), [1.0, 2.0, 3.0], t, dynamics)
+    assert u[2] == 3.0
+    assert (np.abs(u[:2]) <= ([1.0, 2.0] if dynamics == nl.ND else 1e-30)).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_rates_whose_squares_are_no_doubles():
+    np.testing.assert_array_equal(ntk.predict(np.eye(2), [1.0, 2.0], 1e10, nl.Dynamics(1, 1e300, 0)), [1.0, 2.0])
+    light, none = (ntk.predict(np.eye(2), [1.0, 2.0], 1.0, nl.Dynamics(m, 1, 0)) for m in (1e-300, 0))
+    np.testing.assert_allclose(light, none, rtol=1e-15)
+
+
+@pytest.mark.parametrize("dynamics", [nl.GF, nl.ND, nl.Dynamics(1, 1, 1), nl.Dynamics(1, 0, 200)], ids=str)
+def test_no_times_are_no_rows(dynamics):
+    assert ntk.predict(np.eye(2), [1.0, 2.0], [], dynamics).shape == (0, 2)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "logistic", "softplus", "gelu", "gelu_tanh"])
+@pytest.mark.parametrize("variance", [2.0, 30.0, 400.0])
+def test_the_limit_where_pre_activations_are_large(activation, variance):
+    """Gauss and Hermite's rule has no point where the slope of tanh is not zero: the mean of its square came out as half of itself."""
+    kind = parse(activation).kind
+    z = np.linspace(-12, 12, 200_001) * math.sqrt(variance)
+    weight = np.exp(-(z**2) / (2 * variance))
+    weight /= weight.sum()
+    net = nl.Network([1, 5, 1], activation, bias=False, loss="mse")
+    (K,) = ntk.infinite_width(net, [[math.sqrt(variance)]])
+    expected = (kind.sigma_array(1.0, z) ** 2 @ weight) * 5 + (kind.d_sigma_array(1.0, z) ** 2 @ weight) * variance
+    np.testing.assert_allclose(K, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.3)", "gelu", "elu", "tanh"])
+@pytest.mark.parametrize("size", [1e-120, 1e120])
+def test_the_limit_where_products_of_variances_are_no_doubles(activation, size):
+    X = np.array([[1.0, 0.5], [-0.3, 2.0], [1.0, 0.5]])
+    net = nl.Network([2, 5, 1], activation, bias=False, loss="mse")
+    # all are of degree 1 near zero and, apart from tanh, far from it
+    if size > 1 and activation == "tanh":
+        K = ntk.infinite_width(net, size * X)  # of the signs, beside the share of what is near zero
+        assert K[0, 2] == pytest.approx(K[0, 0])
+        assert K[0, 0] >= 5 * (1 - 1e-6)
+    else:
+        K, near = ntk.infinite_width(net, size * X), ntk.infinite_width(net, (1e-8 if size < 1 else 1e8) * X)
+        np.testing.assert_allclose(K / size**2, near * (1e16 if size < 1 else 1e-16), rtol=1e-6)
+
+
+def test_a_limit_that_cannot_be_had_is_refused():
+    for bias in (False, True):
+        net = nl.Network([2, 5, 1], "relu", bias=bias, loss="mse")
+        with pytest.raises(ValueError, match="bias_std=-1 is out of range"):
+            ntk.infinite_width(net, np.eye(2), bias_std=-1)
+    with pytest.raises(ValueError, match="K is beyond the range of a double"):
+        ntk.infinite_width(net, np.eye(2), bias_std=1e200)
+    with pytest.raises(ValueError, match="net has a hard_tanh whose z are of the size"):
+        ntk.infinite_width(nl.Network([2, 5, 1], "hard_tanh", loss="mse"), 1e8 * np.eye(2))
+    for scale in (1e100, 1e200):
+        with pytest.raises(ValueError, match="net has a swish whose β times"):
+            ntk.infinite_width(nl.Network([2, 5, 1], "silu", loss="mse"), scale * np.eye(2))

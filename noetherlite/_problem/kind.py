@@ -46,8 +46,8 @@ class Kind:
     d_parameter_array: Callable[[Any, Array], Array] | None = None
     pieces: Callable[[float], Pieces] | None = None  # c ↦ σ on both sides of 0, if it is a power there
     # {"", "hermite", "trapezoidal", "split"}: the rule by which E[σ(z)σ(z′)] of normal (z, z′) is summed: Gauss
-    # and Hermite's; the trapezoidal one, for σ with poles at ±iπ/c; one that is split at 0, where σ is another
-    # analytic function on either side
+    # and Hermite's where variances are small; the trapezoidal one, for σ with poles at ±iπ/c; one that is split at 0,
+    # where σ may be another analytic function on either side
     mean_rule: str = ""
     # (Σ(x, x′), Σ(x, x), Σ(x′, x′)) ↦ E[σ(z)σ(z′)] and E[σ′(z)σ′(z′)] of normal (z, z′), where they have a closed
     # form

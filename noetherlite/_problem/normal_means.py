@@ -13,6 +13,7 @@ import numpy as np
 from .kind import Array
 
 _TINY = 1e-100  # a standard deviation that stands for none
+_LARGEST = 1e5  # one beyond which 32 parts do not resolve where z and z′ are both within ±1
 
 
 def of_erf(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
@@ -52,6 +53,10 @@ def of_hard_tanh(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
     """
     s, other = np.sqrt(np.maximum(a, _TINY**2)), np.sqrt(np.maximum(b, _TINY**2))
     s, other = np.broadcast_arrays(s, other)
+    if (largest := max(s.max(initial=0.0), other.max(initial=0.0))) > _LARGEST:
+        raise ValueError(
+            f"net has a hard_tanh whose z are of the size {largest:.3g}, beyond {_LARGEST:g}; scale X1, X2 or the weights"
+        )
     rho = np.clip(k / (s * other), -1.0, 1.0)
     h, l = 1 / s, 1 / other
     from scipy.special import erf  # here: importing it takes a while

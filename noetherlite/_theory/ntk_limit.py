@@ -33,7 +33,7 @@ def infinite_width(
         Inputs.
     X2 : array_like, shape (N2, n_0), optional
         Other inputs; X1 by default.
-    scheme : {"lecun", "he", "xavier", "ntk"}
+    scheme : {"lecun", "he", "xavier", "ntk", "orthogonal"}
         Variance v_h of the entries of W_h, as in ``net.init``.
     bias_std : float
         Standard deviation of the biases, ≥ 0, as in ``net.init``; unused without biases.
@@ -65,10 +65,11 @@ def infinite_width(
     Cho & Saul 2009 [2]_ give E[relu(z)relu(z′)] = √(Σ(x, x)Σ(x′, x′)) (sin φ + (π − φ) cos φ)/2π and
     P(z > 0, z′ > 0) = (π − φ)/2π; those of erf (Williams 1997), sin, cos, exp and gaussian are closed forms too. For powers of degree p
     E[relu(z)^p relu(z′)^p] = (4Σ(x, x)Σ(x′, x′))^{p/2} Γ(p + 1)/2π ∫ (sin(T + t) sin(T − t))^p dt over |t| < T = (π − φ)/2, and for hard_tanh an
-    integral over an angle remains: both are summed to 1e-13 of the size. Expectations of tanh, GELU, softplus and the logistic function are
-    sums over 64² points of Gauss and Hermite's rule, for variances up to 1 right to 1e-7 for tanh and to 1e-12 for the others. Those of
-    swish(β) are by the trapezoidal rule, with more points where β² times the variance is larger, to 1e-10; those of elu, celu and softsign in
-    polar coordinates, whose angles are cut where z or z′ changes sign, to 1e-11 for variances from 0 to 100.
+    integral over an angle remains: both are summed to 1e-13 of the size, of hard_tanh for variances up to 1e4 (above 1e10 it is refused).
+    Expectations of tanh, GELU, softplus and the logistic function are sums over 64² points of Gauss and Hermite's rule where no variance is
+    above 1, right to 1e-7 for tanh and to 1e-12 for the others. Those of swish(β) are by the trapezoidal rule, with more points where β²
+    times the variance is larger, to 1e-10. All others are in polar coordinates, whose angles are cut where z or z′ changes sign: those of elu, celu and
+    softsign to 1e-9 for variances from 0 to 100, those of the first four to 1e-6 from 1 to 100.
 
     Weights here have variance ∝ 1/width and no factor in front, so entries of K grow with the widths, which are those of
     `net`; the ratio to them tends to 1. For one hidden layer this is the mean of the kernel at any width. Between
@@ -94,8 +95,8 @@ def infinite_width(
     second = first if X2 is None else net.inputs(X2, "X2")
     activations = [_check_activation(activation) for activation in net.activations]
     variance = [net.weight_std(h, scheme) ** 2 for h in range(1, net.n_layers + 1)]
-    bias_variance = checks.real(bias_std, "bias_std", minimum=0.0) ** 2 if net.bias else 0.0
-    bias_term = 1.0 if net.bias else 0.0
+    bias_std = checks.real(bias_std, "bias_std", minimum=0.0)
+    bias_term, bias_variance = (1.0, bias_std * bias_std) if net.bias else (0.0, 0.0)
 
     # A_h between the samples and, for the angles, of each sample with itself.
     A = first @ second.T
@@ -108,7 +109,7 @@ def infinite_width(
         A, squares = n * products, [n * _expectations(s, s, s, activation)[0] for s in (one, other)]
         K = v_next * n * derivatives * K + A / (n if by_width else 1) + bias_term
     if X2 is None:
-        K = (K + K.T) / 2  # the errors of Gauss and Hermite's rule for (x, x′) and (x′, x) differ
+        K = (K + K.T) / 2  # the errors of sums over points for (x, x′) and (x′, x) differ
     return in_range(np.asarray(np.kron(K, np.eye(net.widths[-1])), dtype=np.float64))
 
 
@@ -134,16 +135,23 @@ def _expectations(
     pieces = activation.pieces
     if pieces is not None and pieces.degree == 1:
         return _moments(covariance, one, other, pieces.low, pieces.high)
-    cosine, one, other = _cosine(covariance, one, other), np.sqrt(one), np.sqrt(other)
+    cosine, one, other = _cosine(covariance, _size(one, other)), np.sqrt(one), np.sqrt(other)
     if pieces is not None:
         return _of_powers(cosine, one * other, *pieces)
-    if activation.kind.mean_rule == "split":
+    if activation.kind.mean_rule == "split" or (
+        activation.kind.mean_rule == "hermite" and max(one.max(initial=0.0), other.max(initial=0.0)) > 1
+    ):
         return _split_at_zero(cosine, one, other, activation)
     return _by_quadrature(cosine, one, other, activation)
 
 
-def _cosine(covariance: Float64Array, one: Float64Array, other: Float64Array) -> Float64Array:
-    size = np.sqrt(one * other)
+def _size(one: Float64Array, other: Float64Array) -> Float64Array:
+    """Return √(Σ(x, x)Σ(x′, x′)), whose square need be no double: powers of 4 are taken out."""
+    (first, twos), (second, others) = ((np.ldexp(a, -2 * k), k) for a in (one, other) for k in [np.frexp(a)[1] // 2])
+    return np.asarray(np.ldexp(np.sqrt(first * second), twos + others))
+
+
+def _cosine(covariance: Float64Array, size: Float64Array) -> Float64Array:
     return np.clip(np.divide(covariance, size, out=np.zeros_like(size), where=size > 0), -1.0, 1.0)
 
 
@@ -168,12 +176,17 @@ def _by_quadrature(
 
 def _trapezoidal(steepness: float) -> tuple[Float64Array, Float64Array]:
     """Return points and weights for a normal variable and a function with poles at ±iπ/steepness: an error of e^(−2π²/(step · steepness))."""
+    if not steepness <= _STEEPEST:
+        raise ValueError(
+            f"net has a swish whose β times the size of its z is {steepness:.3g}, beyond {_STEEPEST:g}; scale X1, X2 or β"
+        )
     step = min(0.5, 2 * np.pi**2 / (_DIGITS * steepness)) if steepness > 0 else 0.5
     points = step * np.arange(-np.ceil(_FARTHEST / step), np.ceil(_FARTHEST / step) + 1)
     return points, np.exp(-(points**2) / 2)
 
 
 _DIGITS, _FARTHEST = 34.0, 9.0  # e^−34 and e^−40 are below round-off
+_STEEPEST = 2000.0  # for which the rule has 60,000 points
 
 
 def _double_exponential(n: int = 60) -> tuple[Float64Array, Float64Array, Float64Array]:
@@ -212,7 +225,7 @@ def _arc_cosine(angle: Float64Array, p: float) -> Float64Array:
 def _split_at_zero(
     cosine: Float64Array, one: Float64Array, other: Float64Array, activation: Activation
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the two for a σ that is analytic on either side of 0; `one` and `other` are standard deviations.
+    """Return the two for a σ that is analytic on either side of 0, steep as it may be; `one` and `other` are standard deviations.
 
     With z = s r cos θ and z′ = s′ r cos(θ − φ) the signs change with θ alone. r = exp(y − e^−y) has a trapezoidal rule that converges doubly
     exponentially for what falls like e^(−r²/2).
@@ -240,9 +253,9 @@ def _moments(
     covariance: Float64Array, one: Float64Array, other: Float64Array, low: float, high: float
 ) -> tuple[Float64Array, Float64Array]:
     """Return the two for σ(z) = low z + (high − low) relu(z), σ′(0) = low."""
-    size = np.sqrt(one * other)
+    size = _size(one, other)
     moving = size > 0  # where the variance is zero, z stays at the kink
-    cosine = _cosine(covariance, one, other)
+    cosine = _cosine(covariance, size)
     angle = np.arccos(cosine)
     relu = size * (np.sin(angle) + (np.pi - angle) * cosine) / (2 * np.pi)
     both = np.where(moving, (np.pi - angle) / (2 * np.pi), 0.0)
