@@ -184,6 +184,18 @@ def test_function_space_of_relu_networks():
     assert np.abs(wrong[:, 0] - moving).max() > 0.1
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("scale", "apart"), [(1e-140, 1.0), (1e-100, 1e30), (1.0, 1e-100), (1.0, 1e100), (1e100, 1e-30), (1e150, 1.0)]
+)
+def test_function_space_where_squares_are_no_doubles(scale, apart):
+    u, v, E = np.array([2.0, 1.0]), np.array([1.0, 1.0, 3.0]), np.arange(6.0).reshape(2, 3)
+    u, v = scale * apart * u, scale / apart * v
+    moving = -(E @ np.outer(v, v) + np.outer(u, u) @ E)
+    rate = exact.function_space_velocity(np.outer(u, v)[None], [u @ u - v @ v], E[None])
+    np.testing.assert_allclose(rate[0], moving, rtol=1e-14)
+
+
 def test_wrong_problems_are_refused():
     net, U, _ = relu_problem()
     with pytest.raises(ValueError, match="x0 must have"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._base import checks
-from .._base.floating import underflowing
+from .._base.floating import underflowing, units
 from .._base.types import ArrayLike, Float64Array
 from .._motion.flow import solve_smooth
 from .._motion.kinks import Limits
@@ -52,7 +52,8 @@ def function_space_velocity(z: ArrayLike, charge: ArrayLike, force: ArrayLike) -
     Returns
     -------
     ndarray, shape (n_1, n_2, m)
-        −(2E_jz_jᵀz_j/(s_j + λ_j) + 2z_jz_jᵀE_j/(s_j − λ_j)), s_j = √(λ_j² + 4‖z_j‖²); at z_j = 0 that of the limit.
+        −(2E_jz_jᵀz_j/(s_j + λ_j) + 2z_jz_jᵀE_j/(s_j − λ_j)), s_j = √(λ_j² + 4‖z_j‖²). At z_j = 0 it is 0: the limit for λ_j = 0, and for
+        other λ_j what is known, as the direction of the u_j or v_j that is left has been lost.
 
     Raises
     ------
@@ -76,18 +77,22 @@ def function_space_velocity(z: ArrayLike, charge: ArrayLike, force: ArrayLike) -
     products = checks.array(z, "z", ndim=3).astype(np.float64)
     balance = checks.shaped(charge, "charge", products.shape[:1]).astype(np.float64)
     E = checks.shaped(force, "force", products.shape).astype(np.float64)
-    squares = (products**2).sum(axis=(1, 2))
-    # |u|² = (s + λ)/2 and |v|² = (s − λ)/2, the smaller one as ‖z‖² over the larger, without a difference
-    larger = 0.5 * (np.abs(balance) + np.sqrt(balance**2 + 4 * squares))
-    smaller = np.divide(squares, larger, out=np.zeros_like(squares), where=larger > 0)
-    u2, v2 = np.where(balance >= 0, larger, smaller), np.where(balance >= 0, smaller, larger)
-    by_v = np.einsum("joi,jpi,jpk->jok", E, products, products)
-    by_u = np.einsum("joi,jpi,jpk->jok", products, products, E)
-    terms = (
-        np.divide(a, b[:, None, None], out=np.zeros_like(a), where=b[:, None, None] > 0)
-        for a, b in ((by_v, u2), (by_u, v2))
-    )
-    return np.asarray(-sum(terms))
+    u2, v2, unit = _squares(products, balance)
+    by_v, by_u = np.einsum("joi,jpi,jpk->jok", E, unit, unit), np.einsum("joi,jpi,jpk->jok", unit, unit, E)
+    return np.asarray(-(v2[:, None, None] * by_v + u2[:, None, None] * by_u))
+
+
+def _squares(z: Float64Array, charge: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return |u|², |v|² and ẑ = z/‖z‖, with uuᵀ = |u|²ẑẑᵀ and vvᵀ = |v|²ẑᵀẑ, for which squares of z and λ need be no doubles."""
+    flat = z.reshape(len(z), -1)
+    scale = units(flat)
+    lengths = np.sqrt(((flat / scale) ** 2).sum(axis=1, keepdims=True))
+    unit = np.divide(flat / scale, lengths, out=np.zeros_like(flat), where=lengths > 0).reshape(z.shape)
+    norms = (scale * lengths)[:, 0]
+    # (s + |λ|)/2, and the smaller one as ‖z‖² over it, without a difference
+    larger = 0.5 * (np.abs(charge) + np.hypot(charge, 2 * norms))
+    smaller = norms * np.divide(norms, larger, out=np.zeros_like(norms), where=larger > 0)
+    return np.where(charge >= 0, larger, smaller), np.where(charge >= 0, smaller, larger), unit
 
 
 @underflowing
@@ -162,9 +167,8 @@ def relu_function_flow(
 
     def velocity(_: float, state: Float64Array) -> Float64Array:
         z = state.reshape(shape)
-        # parameters with these products and charges: |u|² = (λ + s)/2
-        size = np.sqrt(0.5 * (charge + np.sqrt(charge**2 + 4 * (z**2).sum(axis=(1, 2)))))
-        readout = sign * size
+        # parameters with these products and charges
+        readout = sign * np.sqrt(_squares(z, charge)[0])
         incoming = z[:, 0] / readout[:, None]
         gradient = U.gradient(np.concatenate([incoming.ravel(), readout]))
         # ∂U/∂v_j = E_jᵀu_j
