@@ -445,6 +445,25 @@ def test_conserved_polynomials_are_those_of_theory_4(net, degree, expected):
     assert [str(h) for h in nl.conserved_polynomials(net, degree)] == expected
 
 
+@pytest.mark.parametrize("activation", ["tanh", "swish", "repu(1.5)", ["relu", "polynomial(2)"]])
+def test_conserved_polynomials_of_what_is_no_polynomial_are_refused(activation):
+    hidden = [2, 2] if isinstance(activation, list) else [2]
+    with pytest.raises(ValueError, match="net: activation"):
+        nl.conserved_polynomials(nl.Network([2, *hidden, 1], activation, bias=False, loss="mse"))
+
+
+def test_a_polynomial_is_of_so_many_variables():
+    for flow, n in (("gradient", 6), ("momentum", 12)):
+        law = nl.conserved_polynomials(nl.Network([2, 2, 1], "linear", bias=False, loss="mse"), flow=flow)[0]
+        assert law.n_variables == n
+        for evaluate in (law.value, law.gradient):
+            for wrong in (1, n - 1, n + 1):
+                with pytest.raises(ValueError, match=rf"theta must have shape \({n},\)"):
+                    evaluate(np.ones(wrong))
+            with pytest.raises(ValueError, match="beyond the range of a double"):
+                evaluate(np.full(n, 1e200))
+
+
 @pytest.mark.needs_jit
 def test_conserved_polynomials_are_as_many_as_the_laws():
     """Of quadratic and linear laws; with momentum, angular momenta."""

@@ -18,7 +18,7 @@ from .._arch import numbers
 from .._base.types import Float64Array
 from .._kernels import modular, reference
 from .._kernels.modular import PRIME
-from .._problem.activations import Activation
+from .._problem.activations import Activation, such_as
 from .._problem.network import Network
 
 Residues = NDArray[np.uint64]
@@ -130,6 +130,24 @@ def _gate(activation: Activation) -> tuple[np.uint64, np.uint64]:
     """Return the factor of z^degree for z > 0 and for z < 0."""
     assert activation.pieces is not None
     return residue(activation.pieces.high), residue(activation.pieces.low)
+
+
+def check_activations(net: Network) -> None:
+    """Raise if f is not a polynomial in θ on every activation pattern, or not affine in the gates."""
+    piecewise = ""
+    for h, activation in enumerate(net.activations, start=1):
+        if not activation.is_polynomial:
+            raise ValueError(
+                f"net: activation {str(activation)!r} of layer {h} is not piecewise polynomial; expected "
+                f"{such_as(lambda a: a.is_polynomial)} or another integer power"
+            )
+        if piecewise and activation.degree != 1:
+            raise ValueError(
+                f"net: activation {str(activation)!r} of layer {h} comes after {piecewise}; expected no degree above 1 "
+                "after a piecewise activation"
+            )
+        if activation.is_piecewise:
+            piecewise = f"{str(activation)!r} of layer {h}"
 
 
 def samples_at(network: Network, theta: Float64Array, X: Float64Array) -> Samples:

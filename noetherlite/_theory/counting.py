@@ -15,11 +15,10 @@ from .._base.floating import underflowing
 from .._base.types import ArrayLike, Float64Array, Seed
 from .._kernels import modular
 from .._kernels.modular import PRIME
-from .._problem.activations import such_as
 from .._problem.network import Network
 from .._symmetry.linear_layer import LinearLayer
 from .._symmetry.scaling import NeuronScaling
-from .brackets import Bracketed, Fields, Residues, Samples, Span, residues, samples_at
+from .brackets import Bracketed, Fields, Residues, Samples, Span, check_activations, residues, samples_at
 
 FLOWS = ("gradient", "momentum")
 ALL_PATTERNS = "every activation pattern occurs"
@@ -225,7 +224,7 @@ def count_laws(
 
         return count(net, flow, rng, memory, theta, X)
     checks.instance(net, "net", Network, "a Network or an architecture of nl.arch")
-    _check_activations(net)
+    check_activations(net)
     momentum = checks.one_of(flow, "flow", FLOWS) == "momentum"
     check_memory(net.n_params, momentum, memory)
     samples = _samples_near(net, theta, X)
@@ -362,21 +361,3 @@ def _opposite_rotations(fields: Fields, a: int, x: Float64Array, p: Float64Array
 def _residues_of(integers: Float64Array) -> Residues:
     """Return the residues of integers given as floats."""
     return np.asarray(integers.astype(np.int64) % PRIME, dtype=np.uint64)
-
-
-def _check_activations(net: Network) -> None:
-    """Raise if f is not a polynomial in θ on every activation pattern, or not affine in the gates."""
-    piecewise = ""
-    for h, activation in enumerate(net.activations, start=1):
-        if not activation.is_polynomial:
-            raise ValueError(
-                f"net: activation {str(activation)!r} of layer {h} is not piecewise polynomial; expected "
-                f"{such_as(lambda a: a.is_polynomial)} or another integer power"
-            )
-        if piecewise and activation.degree != 1:
-            raise ValueError(
-                f"net: activation {str(activation)!r} of layer {h} comes after {piecewise}; expected no degree above 1 "
-                "after a piecewise activation"
-            )
-        if activation.is_piecewise:
-            piecewise = f"{str(activation)!r} of layer {h}"

@@ -88,11 +88,8 @@ def _differentials(symmetry: Generator, flow: str, point: Residues, n_params: in
 
 def _check(symmetries: list[Generator], fields: ModelFields, rng: np.random.Generator, theta: Residues) -> None:
     """Raise unless ⟨g, ∇φ⟩ = 0 for some random fields ∇φ: a symmetry that passes is none with a probability of 1e-18."""
-    point = np.concatenate([theta, np.zeros(fields.size - theta.size, np.uint64)])
-    flow, fields.flow = fields.flow, "gradient"
     draws = fields.random(rng, _CHECKED, drift=False)
-    forces = fields.at(draws, np.tile(point[None, :, None], (_CHECKED, 1, 1)))[:, -theta.size :, 0]
-    fields.flow = flow
+    forces = fields.gradients(draws, np.tile(theta[None, :, None], (_CHECKED, 1, 1)))[1][..., 0]
     for symmetry in symmetries:
         field = _field(symmetry, theta)
         if any(sum(map(int, products(field, force))) % PRIME for force in forces):

@@ -123,6 +123,18 @@ class ModelFields:
     def at(self, draws: Draws, point: Residues) -> Residues:
         """Return the fields at jets of shape (B, size, 2ᵏ), in that shape."""
         theta, size = point[:, : self.n_params], point.shape[-1]
+        numbers, force = self.gradients(draws, theta)
+        if self.flow == "mirror":
+            return numbers.multiply(theta, force)
+        if not self.momentum:
+            return force
+        drift = np.broadcast_to(draws.drift[:, None, None], (*theta.shape[:2], 1))
+        return np.concatenate([numbers.multiply(drift, point[:, self.n_params :]), force], axis=1).reshape(
+            -1, self.size, size
+        )
+
+    def gradients(self, draws: Draws, theta: Residues) -> tuple[Jets, Residues]:
+        """Return ∇φ at jets of shape (B, P, 2ᵏ), in that shape, with the numbers of the evaluation."""
         numbers, force = Jets(self.key, draws.keys), np.zeros_like(theta)
         self.had_roots = np.ones(len(theta), bool)
         for k in range(len(self.model.orbit)):
@@ -137,14 +149,7 @@ class ModelFields:
                 part = force[:, index.ravel(), : array.shape[-1]]
                 flat = array.reshape(len(theta), -1, array.shape[-1])
                 force[:, index.ravel(), : array.shape[-1]] = numbers.add(part, flat)
-        if self.flow == "mirror":
-            return numbers.multiply(theta, force)
-        if not self.momentum:
-            return force
-        drift = np.broadcast_to(draws.drift[:, None, None], (*theta.shape[:2], 1))
-        return np.concatenate([numbers.multiply(drift, point[:, self.n_params :]), force], axis=1).reshape(
-            -1, self.size, size
-        )
+        return numbers, force
 
     def random(self, rng: np.random.Generator, n: int, drift: bool) -> Draws:
         """Draw n fields; with `drift`, and momentum, they include the free motion."""

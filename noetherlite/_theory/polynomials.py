@@ -17,7 +17,7 @@ from .._base.types import ArrayLike, Float64Array, IntArray, Seed
 from .._kernels import modular
 from .._kernels.modular import PRIME
 from .._problem.network import Network
-from .brackets import Bracketed, Fields, Residues, Span
+from .brackets import Bracketed, Fields, Residues, Span, check_activations
 from .formula_text import formula
 from .model_fields import ModelFields
 
@@ -38,12 +38,15 @@ class ConservedPolynomial:
         Coefficients of monomials, which are named by the numbers of their parameters; from P on those of the momenta.
     text : str
         The polynomial as a formula.
+    n_variables : int
+        P, or 2P with momentum.
     degree : int
         Its degree.
     """
 
     terms: Mapping[Monomial, int]
     text: str
+    n_variables: int
 
     @property
     def degree(self) -> int:
@@ -63,7 +66,7 @@ class ConservedPolynomial:
         float
             The value.
         """
-        x = checks.array(theta, "theta", ndim=1)
+        x = self._point(theta)
         return math.fsum(float(c) * math.prod(float(x[i]) for i in m) for m, c in self.terms.items())
 
     def gradient(self, theta: ArrayLike) -> Float64Array:
@@ -79,12 +82,20 @@ class ConservedPolynomial:
         array
             In the shape of the point.
         """
-        x = checks.array(theta, "theta", ndim=1).astype(np.float64)
+        x = self._point(theta)
         out = np.zeros_like(x)
         for monomial, coefficient in self.terms.items():
             for k, i in enumerate(monomial):
                 out[i] += float(coefficient) * math.prod(float(x[j]) for j in monomial[:k] + monomial[k + 1 :])
         return out
+
+    def _point(self, theta: ArrayLike) -> Float64Array:
+        x = checks.shaped(theta, "theta", (self.n_variables,)).astype(np.float64)
+        with np.errstate(over="ignore"):
+            bound = np.abs(x).max(initial=0.0) ** self.degree * self.degree * sum(map(abs, self.terms.values()))
+        if not np.isfinite(bound):
+            raise ValueError("theta has entries whose products are beyond the range of a double; scale them")
+        return x
 
     def __str__(self) -> str:
         return self.text
@@ -116,7 +127,8 @@ def conserved_polynomials(
     TypeError
         If `net` is neither a network nor an architecture.
     ValueError
-        If the ansatz has more than 3000 monomials, or a coefficient is no fraction of small numbers.
+        If the ansatz has more than 3000 monomials, a coefficient is no fraction of small numbers, or an activation is none that
+        `count_laws` takes.
 
     Notes
     -----
@@ -151,7 +163,7 @@ def conserved_polynomials(
             if point is None:
                 point = next(motions)[0][0]
             if independent.add(_differential(terms, point)):
-                conserved.append(ConservedPolynomial(terms, formula(terms, names, momentum)))
+                conserved.append(ConservedPolynomial(terms, formula(terms, names, momentum), size))
     _check(conserved, motions)
     return conserved
 
@@ -159,6 +171,7 @@ def conserved_polynomials(
 def _fields_of(net: object, flow: str, rng: np.random.Generator) -> tuple[Bracketed, dict[str, IntArray]]:
     """Return the fields of a network or an architecture, and the numbers of the parameters of each tensor."""
     if isinstance(net, Network):
+        check_activations(net)
         names = net.unpack(np.arange(net.n_params, dtype=np.float64))
         return Fields(net, flow == "momentum"), {name: array.astype(np.int64) for name, array in names.items()}
     if not isinstance(net, Model | Block):
