@@ -648,6 +648,11 @@ def test_flags_of_networks_are_not_ignored_without_one(what, flags, capsys):
     assert f"{flags[0]} describes a network: expected --widths" in capsys.readouterr().err
 
 
+def test_a_dynamics_is_not_ignored_beside_the_table(capsys):
+    assert main(["laws", "--table", "--dynamics", "gf"]) == 2
+    assert "expected no --dynamics" in capsys.readouterr().err
+
+
 def test_the_table_of_counts(capsys, monkeypatch):
     from noetherlite._theory import count_table
 

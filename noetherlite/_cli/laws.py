@@ -38,6 +38,7 @@ def add(verbs: Any) -> None:
     what.add_argument("--table", action="store_true", help="count the laws of today's architectures, in half a minute")
     network_flags(parser, what)
     dynamics_flag(parser, default="gf")
+    parser.set_defaults(dynamics=None)  # so that it is seen where it says nothing
 
 
 def network_flags(parser: argparse.ArgumentParser, choice: Any = None) -> None:
@@ -110,20 +111,21 @@ def _run(options: argparse.Namespace) -> int:
     if options.widths is None and (flags := network_flags_given(options)):
         raise say.UsageError(f"{flags[0]} describes a network: expected --widths beside it")
     if options.table:
+        if options.dynamics:
+            raise say.UsageError("--table counts under the flow that each row names: expected no --dynamics")
         return laws_of_models.print_table(options)
-    if options.model:
-        return laws_of_models.count_known(options, _flow(options.dynamics))
-    return _say_laws(options)
+    flow = options.dynamics or dynamics.GF
+    return laws_of_models.count_known(options, _flow(flow)) if options.model else _say_laws(options, flow)
 
 
 def _flow(dynamics: Dynamics) -> str:
     return "momentum" if dynamics.mass > 0 else "gradient"
 
 
-def _say_laws(options: argparse.Namespace) -> int:
+def _say_laws(options: argparse.Namespace, flow: Dynamics) -> int:
     from .._symmetry.formulas import law
 
-    net, flow = network(options), options.dynamics
+    net = network(options)
     entries, absent = [], {}
     for s in catalogue(net):
         if s.objection:
