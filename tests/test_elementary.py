@@ -183,6 +183,17 @@ def test_slopes_made_of_the_value_at_zero_and_far_from_it(name):
             assert slope == pytest.approx(want, rel=0, abs=8 * float(np.finfo(kind).eps) * max(1, abs(point)))
 
 
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_the_slope_of_swish_by_beta_has_its_digits_where_s_is_near_one(kind):
+    slope = ACTIVATIONS[CATALOGUE["swish"].code].d_parameter
+    for c, z in ((1.0, 7.5), (0.5, -30.0), (-2.0, 9.0), (1.0, 40.0), (3.0, 0.01)):
+        c, z, eps = kind(c), kind(z), float(np.finfo(kind).eps)
+        e = math.exp(-abs(float(c) * float(z)))
+        want = float(z) ** 2 * e / (1 + e) ** 2
+        assert float(slope(c, z)) == pytest.approx(want, rel=(8 + abs(float(c) * float(z))) * eps)
+
+
 @pytest.mark.parametrize(("activation", "parts"), [("relu", 1), ("tanh", 2), ("swish(1.0)", 2)])
 def test_threads_share_small_networks_of_dear_activations(activation, parts):
     U = nl.Network([10, 32, 32, 3], activation).potential(np.zeros((100, 10)), np.arange(100) % 3)

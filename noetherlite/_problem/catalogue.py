@@ -77,8 +77,7 @@ def _d_swish_array(c: Any, z: Array) -> Array:
 
 
 def _swish_by_beta_array(c: Any, z: Array) -> Array:
-    s = _logistic(c * z)
-    return np.asarray(z * z * s * (1 - s))
+    return np.asarray(z * z * _logistic(c * z) * _logistic(-c * z))
 
 
 _TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)

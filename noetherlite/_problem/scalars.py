@@ -41,9 +41,10 @@ def d_swish(c: float, z: float, a: float) -> Any:
 
 
 def swish_by_beta(c: float, z: float) -> Any:
-    """Return the derivative by c, z²s(1 − s), s = logistic(cz)."""
-    s = elementary.logistic(c * z)
-    return z * z * s * (type(z)(1) - s)
+    """Return the derivative by c, z²s(1 − s), s = logistic(cz): z²e/(1 + e)² with e = e^−|cz|, where s near 1 would cancel."""
+    e = elementary.exp(-abs(c * z))
+    part = elementary.quotient(z, type(z)(1) + e)
+    return part * e * part
 
 
 def gelu(c: float, z: float) -> Any:
