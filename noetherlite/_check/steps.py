@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from .._base.precision import Precision
-from .._base.types import BoolArray, Float64Array
+from .._base.types import BoolArray, Float64Array, IntArray
 from .._motion.base import Algorithm, Memory
 from .._motion.noisy import Noisy
 from .._motion.recorded import from_step
@@ -164,21 +164,20 @@ class StepCheck:
         record, points, recorded = gradients.record[new] + low, gradients.points[new], gradients.gradient[new]
         expected = None
         if self.algorithm.sam:
-            V = [self.rounding.of(self._batches[k]) for k in record - low]
-            points = np.array([self.forces.point(*pair) for pair in zip(V, points, strict=True)]).reshape(points.shape)
+            pairs = zip(self._potentials(record - low), points, strict=True)
+            points = np.array([self.forces.point(*pair) for pair in pairs]).reshape(points.shape)
         if self.algorithm.is_implicit and self.motion:
-            middle, V = points, [self.rounding.of(self._batches[k]) for k in record - low]
+            middle = points
             points = np.array(
                 [
-                    self.forces.last_point(W, from_step(self.algorithm, int(k)), x[k - low])
-                    for W, k in zip(V, record, strict=True)
+                    self.forces.last_point(V, from_step(self.algorithm, int(k)), x[k - low])
+                    for V, k in zip(self._potentials(record - low), record, strict=True)
                 ]
             ).reshape(points.shape)
             recorded = recorded + self.forces.seen_decay(middle) - self.forces.seen_decay(points)
         if self.motion:
-            expected = np.array(
-                [self._gradient(point, k - low, int(k)) for point, k in zip(points, record, strict=True)]
-            ).reshape(points.shape)
+            each = zip(self._potentials(record - low), points, record.tolist(), strict=True)
+            expected = np.array([self._gradient(*one) for one in each]).reshape(points.shape)
         p = self.precision
         size = p.length(points)
         if numbers is not None:  # which may make the next row much larger than this one
@@ -191,8 +190,12 @@ class StepCheck:
         times: Float64Array = np.asarray(self.algorithm.times(self.t0, record), np.float64)
         return Steps(record, times, points, recorded, expected, ROUND_OFF * noise)
 
-    def _gradient(self, point: Float64Array, i: int, row: int) -> Float64Array:
-        gradient = self.rounding.of(self._batches[i]).gradient(point)  # type: ignore[arg-type]
+    def _potentials(self, rows: IntArray) -> Iterator[Potential]:
+        """Yield the potentials on the samples of rows, which are counted from the tail's first."""
+        return (self.rounding.of(self._batches[k]) for k in rows)
+
+    def _gradient(self, V: Potential, point: Float64Array, row: int) -> Float64Array:
+        gradient = V.gradient(point)
         if not np.isfinite(gradient).all():
             raise ValueError(f"params: ∇U is not finite at row {row}")
         return self.rounding.clip(gradient)

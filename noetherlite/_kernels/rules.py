@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from .jit import scalar
+
 
 class Coordinate(NamedTuple):
     """What an update rule reads of one coordinate i."""
@@ -129,6 +131,21 @@ def place(writes: tuple[str, ...], name: str) -> tuple[bool, int]:
 # What is written is known when these are compiled, and the rest of them is left out.
 
 
+@scalar
+def share_of(shares, block, first, i):
+    """Return a coordinate's share of the rate; where blocks have schedules, the shares of a step begin at `first`."""
+    share = 1.0
+    if shares.size > 0:
+        share = shares[first + block[i]] if block.size > 0 else shares[i]
+    return share
+
+
+@scalar
+def decay_of(decays, i):
+    """Return a coordinate's share of the decay."""
+    return decays[i] if decays.size > 0 else 1.0
+
+
 def coordinate_of(move: Move) -> Callable[..., None]:
     """Return c, x, v, g, y, moment, shares, first, block, decays, i ↦ None, which applies a rule to coordinate i.
 
@@ -140,10 +157,8 @@ def coordinate_of(move: Move) -> Callable[..., None]:
     (in_x, at_x), (in_v, at_v), (in_y, at_y) = (place(move.writes, name) for name in "xvy")
 
     def visit(c, x, v, g, y, moment, shares, first, block, decays, i):
-        share = 1.0
-        if by_block and shares.size > 0:
-            share = shares[first + block[i]] if block.size > 0 else shares[i]
-        decay = decays[i] if by_block and decays.size > 0 else 1.0
+        share = share_of(shares, block, first, i) if by_block else 1.0
+        decay = decay_of(decays, i) if by_block else 1.0
         new = rule(c, Coordinate(x[i], v[i], g[i], y[i], moment[i] if has_moment else 0.0, share, decay))
         if in_x:
             x[i] = new[at_x]

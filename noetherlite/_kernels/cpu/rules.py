@@ -13,7 +13,7 @@ from ..discrete_laws import first_share
 from ..forms import mirrored
 from ..jit import addressed, inlined, inside, looped
 from ..layout import STEPS_DONE
-from ..rules import Component, Coordinate, Law, Method, Move, Orthogonalisation, Projection, Rule
+from ..rules import Component, Coordinate, Law, Method, Move, Orthogonalisation, Projection, Rule, decay_of, share_of
 from .entries import FORMS, SUMS, VECTORS, entries, set_entries
 from .orthogonal import orthogonalise
 from .placed import address_of_code, algorithm_at, float64_at, laws_at, state_at
@@ -46,15 +46,6 @@ def _of_all(projection: Projection, dtype: str) -> Any:
     return of_all
 
 
-@inlined
-def _share(algorithm, first, i):
-    """Return a coordinate's share of the rate."""
-    shares, block, share = algorithm.shares, algorithm.block, 1.0
-    if shares.size > 0:
-        share = shares[first + block[i]] if block.size > 0 else shares[i]
-    return share
-
-
 def _of_coordinate(move: Move) -> Any:
     """Return c, algorithm, state, first, i ↦ None, which applies a rule to coordinate i; the shares of a step begin at `first`."""
     rule, write = inside(move.rule), set_entries(*(VECTORS[name] for name in move.writes))
@@ -64,8 +55,8 @@ def _of_coordinate(move: Move) -> Any:
         write(state, i, rule(c, Coordinate(*read(state, i), 1.0, 1.0)))
 
     def visit_by_block(c, algorithm, state, first, i):
-        decay = algorithm.decays[i] if algorithm.decays.size > 0 else 1.0
-        write(state, i, rule(c, Coordinate(*read(state, i), _share(algorithm, first, i), decay)))
+        share = share_of(algorithm.shares, algorithm.block, first, i)
+        write(state, i, rule(c, Coordinate(*read(state, i), share, decay_of(algorithm.decays, i))))
 
     return inlined(visit_by_block if move.by_block else visit)
 
