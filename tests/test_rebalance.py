@@ -189,7 +189,7 @@ def test_linear_layers_that_share_weights():
 @pytest.mark.parametrize(
     ("widths", "targets", "message"),
     [
-        ([2, 3, 3], {"linear:1": 0.0}, r"targets\['linear:1'\]: the layer cannot reach 0 .*: W1 and b1 have rank 2"),
+        ([2, 3, 3], {"linear:1": 0.0}, r"targets\['linear:1'\]: the layer cannot reach 0 .*: weights W1 have rank 2"),
         ([3, 3, 2], {"linear:1": -1.0}, "W2 have rank 2"),
         ([3, 3, 3], {"linear:1": [0.0, 1.0]}, r"targets\['linear:1'\]"),
         ([3, 3, 3], {"linear:1": 0.0, "scaling:1": 0.0}, "targets name layer 1 twice"),
@@ -199,6 +199,28 @@ def test_linear_targets_that_cannot_be(widths, targets, message):
     net = nl.Network(widths, "linear", bias=False, loss="mse")
     with pytest.raises((ValueError, TypeError), match=message):
         nl.rebalance(net, net.init(rng=0), targets)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-150, 1e-80, 1e80, 1e150])
+def test_weights_whose_products_are_no_doubles(scale):
+    net = nl.Network([3, 2, 2], "linear", loss="mse")
+    theta, X = net.init(0), np.eye(3)
+    for targets in ("minimal norm", {"linear:1": scale**2}):
+        moved = nl.rebalance(net, scale * theta, targets)
+        np.testing.assert_allclose(net.predict(moved, X), net.predict(scale * theta, X), rtol=1e-13)
+    assert nl.rebalance(net, theta, {"linear:1": 1e200}).max() > 1e99  # c² is no double
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-80, 1e-150, 1e150])
+def test_weights_that_differ_beyond_the_range_are_named(scale):
+    net = nl.Network([2, 2, 1], "relu", bias=False, loss="mse")
+    theta = net.pack({"W1": scale * np.ones((2, 2)), "W2": np.ones((1, 2)) / scale})
+    with pytest.raises(ValueError, match=r"targets\['scaling:1'\]: squares of .* neuron 0, or its target, differ"):
+        nl.rebalance(net, theta, {"scaling:1": 0.0})
+    with pytest.raises(ValueError, match="weights W1 have rank 1"):
+        nl.rebalance(nl.Network([2, 2, 2], "linear", bias=False), np.ones(8), {"linear:1": 0.0})
 
 
 def test_a_rank_that_is_enough_for_one_sign():

@@ -175,6 +175,28 @@ def test_the_least_parameters():
         nl.rebalance(net, x, "smallest")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+@pytest.mark.parametrize("scale", [1e-150, 1e-80, 1e80])
+def test_gradients_whose_squares_are_no_doubles(activation, scale):
+    net = nl.Network([3, 2, 2], activation, loss="mse")
+    rng = np.random.default_rng(0)
+    U, theta, X = net.potential(rng.normal(size=(9, 3)), rng.normal(size=(9, 2))), scale * net.init(0), np.eye(3)
+    moved = nl.noise_equilibrium(U, theta)
+    np.testing.assert_allclose(net.predict(moved, X), net.predict(theta, X), rtol=1e-12, atol=0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_gradients_that_are_no_doubles_are_named():
+    net = nl.Network([2, 2, 2], "relu", bias=False, loss="mse")
+    U, theta = net.potential(np.eye(2), np.ones((2, 2))), np.abs(net.init(0)) + 0.1
+    for move in (nl.noise_equilibrium, lambda U, x: nl.teleport(U, x, 1.0)):
+        with pytest.raises(ValueError, match="theta has gradients beyond the range of a double"):
+            move(U, 1e150 * theta)
+        with pytest.raises(ValueError, match=r"theta: 'scaling:1'.*(differ beyond the range|alone do not vanish)"):
+            move(U, theta * np.repeat([1e-85, 1e85], 4))
+
+
 @pytest.mark.slow
 @pytest.mark.needs_jit
 def test_sgd_drifts_to_the_equilibrium():

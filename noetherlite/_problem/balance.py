@@ -96,14 +96,14 @@ def scaling_to(A: Float64Array, B: Float64Array, C: Float64Array, p: float, targ
         depth = -2 * twice
         by_u = np.fmin((p * B / depth) ** (1 / p), (p * B / (2 * A)) ** (1 / (p + 1)))
         by_beta = np.fmin(C / depth, np.sqrt(C / (2 * A)))
-    y = np.where(free, 1.0, np.where(twice < 0, np.fmax(by_u, by_beta), below))
-    for _ in range(_NEWTON_STEPS):
-        pull_u, pull_beta = p * B * y**-p, C / y
-        slope = A + (p * pull_u + pull_beta) / y
-        step = -(A * y - pull_u - pull_beta - twice) / np.where(free, 1.0, slope)
-        y = y + np.where(free, 0.0, step)
-        if np.all(np.abs(step) <= 4 * np.finfo(np.float64).eps * y):
-            break
+        y = np.where(free, 1.0, np.where(twice < 0, np.fmax(by_u, by_beta), below))
+        for _ in range(_NEWTON_STEPS):
+            pull_u, pull_beta = p * B * y**-p, C / y
+            slope = A + (p * pull_u + pull_beta) / y
+            step = -(A * y - pull_u - pull_beta - twice) / np.where(free, 1.0, slope)
+            y = y + np.where(free, 0.0, step)
+            if np.all(np.abs(step) <= 4 * np.finfo(np.float64).eps * y):
+                break
     return np.asarray(0.5 * np.log(y), dtype=np.float64)
 
 

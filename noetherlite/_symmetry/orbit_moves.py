@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -91,6 +92,12 @@ class NeuronMove(OrbitMove):
     def improve(self, x: Float64Array) -> Float64Array:
         """Scale every neuron to its target."""
         step = scaling_to(*self.layer.squares(x), self.layer.degree, self.target)
+        if not np.isfinite(step).all():
+            i = int(np.argmin(np.isfinite(step)))
+            raise ValueError(
+                f"targets[{self.layer.name!r}]: squares of the incoming and outgoing weights of neuron {i}, or its target, differ beyond "
+                "the range of a double"
+            )
         self.strength += step
         return self.layer.apply(x, step)
 
@@ -132,9 +139,8 @@ class LayerMove(OrbitMove):
     def check_reachable(self, x: Float64Array) -> None:
         """Raise if the incoming or the outgoing weights have not the rank that the target needs."""
         n, h = self.layer.shape[0], self.layer.h
-        for matrix, needed, name in zip(
-            self.layer.grams(x), (self.target >= 0, self.target <= 0), (f"W{h} and b{h}", f"W{h + 1}"), strict=True
-        ):
+        names = f"W{h} and b{h}" if self.layer.network.bias else f"weights W{h}", f"weights W{h + 1}"
+        for matrix, needed, name in zip(self.layer.grams(x), (self.target >= 0, self.target <= 0), names, strict=True):
             rank = int(np.linalg.matrix_rank(matrix, hermitian=True))
             if needed and rank < n:
                 raise ValueError(
@@ -179,12 +185,19 @@ def _half_powers(M: Array) -> tuple[Float64Array, Float64Array]:
 
 
 def riccati(P: Array, R: Array, c: float) -> Float64Array:
-    """Return the positive M with MPM − 2cM − R = 0 for P > 0, R ≥ 0, c ≥ 0: P^{−½}(c + (c² + P^½RP^½)^½)P^{−½}."""
+    """Return the positive M with MPM − 2cM − R = 0 for P > 0, R ≥ 0, c ≥ 0: P^{−½}(c + (c² + P^½RP^½)^½)P^{−½}.
+
+    Powers of two are taken out, 4^i of P and 2^k of M, hence 4^i 2^k of c and 4^{i + k} of R: squares of c and products of P and R
+    need be no doubles.
+    """
+    i, j = (int(np.frexp(np.abs(a).max())[1]) // 2 for a in (P, R))
+    k = max(j - i, math.frexp(c)[1] - 2 * i) if c else j - i
+    P, R, c = np.ldexp(P, -2 * i), np.ldexp(R, -2 * (i + k)), math.ldexp(c, -2 * i - k)
     root, inverse = _half_powers(P)
     squares, modes = np.linalg.eigh(root @ R @ root)
     middle = (modes * (c + np.sqrt(c**2 + np.maximum(squares, 0.0)))) @ modes.T
     M = inverse @ middle @ inverse
-    return np.asarray(0.5 * (M + M.T))
+    return np.asarray(np.ldexp(0.5 * (M + M.T), k))
 
 
 def movable(network: Network) -> list[NeuronScaling | LinearLayer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._base import checks
-from .._base.floating import underflowing
+from .._base.floating import underflowing, unit
 from .._base.types import ArrayLike, Float64Array
 from .._kernels import reference
 from .._problem.network import Network, NetworkPotential
@@ -70,8 +70,9 @@ def noise_equilibrium(U: NetworkPotential, theta: ArrayLike) -> Float64Array:
     network, start = _checked(U, theta)
     layers = _layers(network)
     problem = U.problem()
-    each = np.stack([reference.value_and_gradient(problem, start, slice(s, s + 1))[1] for s in range(U.n_samples)])
-    x, noise = start, each - each.mean(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        each = np.stack([reference.value_and_gradient(problem, start, slice(s, s + 1))[1] for s in range(U.n_samples)])
+        x, noise = start, _of_size_one(each - each.mean(axis=0))[0]
     for _ in range(_SWEEPS):
         largest = 0.0
         for layer in layers:
@@ -129,14 +130,15 @@ def teleport(U: NetworkPotential, theta: ArrayLike, gradient_norm: float) -> Flo
     network, start = _checked(U, theta)
     wanted = checks.real(gradient_norm, "gradient_norm", minimum=0.0, strict=True)
     layers = _layers(network)
-    gradient = reference.value_and_gradient(U.problem(), start)[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        gradient, size = _of_size_one(reference.value_and_gradient(U.problem(), start)[1])
     if not gradient.any():
         raise ValueError("theta is a critical point: ∇U = 0 on its whole orbit")
     floors = _FLOORS if any(isinstance(layer, LinearLayer) for layer in layers) else [0.0]
     least = [np.zeros(layer.shape) for layer in layers]
 
     def norm(way: float) -> float:
-        return float(np.linalg.norm(_moved(layers, gradient, [-way * s for s in least])))
+        return size * float(np.linalg.norm(_moved(layers, gradient, [-way * s for s in least])))
 
     for floor in floors:
         least = _to_the_minimum(layers, gradient, floor, least)
@@ -166,6 +168,13 @@ def _checked(U: object, theta: ArrayLike) -> tuple[Network, Float64Array]:
             f"U must be the potential of a network, for example net.potential(data), got {checks.describe(U)}"
         )
     return U.network, checks.shaped(theta, "theta", (U.n_params,)).astype(np.float64)
+
+
+def _of_size_one(gradients: Float64Array) -> tuple[Float64Array, float]:
+    """Return gradients divided by a power of two, and that: their squares are doubles then, and no digit is another."""
+    if not np.isfinite(gradients).all():
+        raise ValueError("theta has gradients beyond the range of a double; scale it, or the data")
+    return gradients / unit(gradients), unit(gradients)
 
 
 def _layers(network: Network) -> list[NeuronScaling | LinearLayer]:
@@ -205,7 +214,12 @@ def _balancing_strength(layer: NeuronScaling, vectors: Float64Array) -> Float64A
         i = int(np.argmax(alone))
         side = "outgoing" if incoming[i] == 0 else "incoming"
         raise ValueError(f"theta: {layer.name!r}, neuron {i}: gradients of its {side} parameters alone do not vanish")
-    ratio = np.divide(incoming, other, out=np.ones_like(incoming), where=incoming > 0)
+    with np.errstate(over="ignore"):
+        ratio = np.divide(incoming, other, out=np.ones_like(incoming), where=incoming > 0)
+    if not ((ratio > 0) & (ratio < np.inf)).all():
+        raise ValueError(
+            f"theta: {layer.name!r}: gradients of a neuron's weights differ beyond the range of a double; rebalance it"
+        )
     return np.asarray(np.log(ratio) / (2 * (p + 1)))
 
 
