@@ -135,3 +135,33 @@ test_bad_input = refusals(
         (lambda: lg.hamiltonian(free, np.nan, [1.0], [1.0]), "t=nan"),
     ]
 )
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "words"),
+    [
+        (lambda t, x: (1j, x), TypeError, "must return a number and an array"),
+        (lambda t, x: (0.0, 1j * x), TypeError, "must return a number and an array"),
+        (lambda t, x: (np.nan, x), ValueError, "must return finite numbers"),
+        (lambda t, x: (0.0, np.inf * x), ValueError, "must return finite numbers"),
+        (lambda t, x: None, TypeError, "must return a number and an array"),
+    ],
+)
+def test_what_generators_and_groups_return_is_checked(returned, error, words):
+    L, x = central, np.ones(2)
+    for use in (lg.rund_trautmann, lg.noether_charge):
+        with pytest.raises(error, match=f"generator {words}"):
+            use(L, returned, 0.0, x, x)
+    with pytest.raises(error, match=f"group {words}"):
+        lg.generator_of(lambda e, t, x: returned(t, x))(0.0, x)
+
+
+def test_a_lagrangian_that_is_not_finite_has_no_momentum_of_zero():
+    with pytest.raises(ValueError, match="L must be finite, got nan"):
+        lg.momentum(lambda t, x, v: np.nan, 0.0, [1.0], [1.0])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e-18, 1e18])
+def test_the_logarithm_of_a_matrix_whose_determinant_is_no_double(size):
+    np.testing.assert_allclose(lg.generator_from_group(size * np.eye(20)), np.log(size) * np.eye(20), rtol=1e-14)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._base.floating import rangeless
 from .._base.types import Float64Array, IntArray
 from .._motion.base import Algorithm
 from .._symmetry.family import expm
@@ -35,6 +36,7 @@ def damping(algorithm: Algorithm, kappa: float) -> str:
     return "overdamped" if difference > 0 else "underdamped"
 
 
+@rangeless
 def second_order(
     algorithm: Algorithm,
     kappa: float,
@@ -59,6 +61,7 @@ def second_order(
     return _integrate(generator * algorithm.dt, step, state, square)
 
 
+@rangeless
 def first_order(
     algorithm: Algorithm, kappa: float, step: IntArray, start: Float64Array, square: Float64Array
 ) -> Float64Array:

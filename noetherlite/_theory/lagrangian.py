@@ -58,7 +58,7 @@ def rund_trautmann(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, 
     TypeError, ValueError
         If a shape is wrong, an entry is not finite, or a function returns something else.
     """
-    L, generator = _checked_lagrangian(L), _checked_generator(generator)
+    L, generator = _checked_lagrangian(L), _checked_map(generator, "generator")
     t, x, v = _check_point(t, x, v)
     tau, xi = generator(t, x)
     e = 1j * _STEP
@@ -73,7 +73,7 @@ def noether_charge(L: Lagrangian, generator: Generator, t: float, x: ArrayLike, 
     Arguments and errors are those of `rund_trautmann`.
     """
     t, x, v = _check_point(t, x, v)
-    tau, xi = _checked_generator(generator)(t, x)
+    tau, xi = _checked_map(generator, "generator")(t, x)
     return float(momentum(L, t, x, v) @ xi - tau * hamiltonian(L, t, x, v))
 
 
@@ -91,7 +91,7 @@ def generator_of(group: Group) -> Generator:
     >>> bool(abs(boost(2.0, np.zeros(1))[1][0] - 2.0) < 1e-14)
     True
     """
-    checks.function(group, "group")
+    group = _checked_map(group, "group")
 
     def generator(t: Any, x: Any) -> tuple[Any, Any]:
         tau, xi = 0.0, 0.0
@@ -139,7 +139,7 @@ def generator_from_group(M: ArrayLike) -> Float64Array:
 
     M = _check_square(M, "M")
     with np.errstate(divide="ignore", invalid="ignore"):
-        A = np.real(logm(M)) if np.linalg.det(M) > 0 else np.full_like(M, np.nan)
+        A = np.real(logm(M)) if np.linalg.slogdet(M)[0] > 0 else np.full_like(M, np.nan)
     if not np.isfinite(A).all() or not np.allclose(expm(A), M, rtol=0, atol=1e-10 * np.abs(M).max()):
         raise ValueError(
             f"M has no real principal logarithm; expected a matrix without eigenvalues <= 0, got {checks.describe(M)}"
@@ -181,34 +181,42 @@ def action_gradient(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Float64Arra
 
 
 def _checked_lagrangian(L: Lagrangian) -> Lagrangian:
-    """Return L as a function that raises TypeError unless L returns a number, which may be complex."""
+    """Return L as a function that raises TypeError unless L returns a number, which may be complex, ValueError if it is not finite."""
     checks.function(L, "L")
 
     def checked(t: Any, x: Any, v: Any) -> Any:
         value = np.asarray(returned := L(t, x, v))
         if value.ndim != 0 or value.dtype.kind not in "fiuc":
             raise TypeError(f"L must return a number, got {checks.describe(returned)}")
+        if not np.isfinite(value):
+            raise ValueError(f"L must be finite, got {checks.describe(returned)} at t={t:g}")
         return value[()]
 
     return checked
 
 
-def _checked_generator(generator: Generator) -> Generator:
-    """Return `generator` as a function that raises TypeError unless it returns a number τ and an array ξ of shape (P,)."""
-    checks.function(generator, "generator")
+def _checked_map(function: Callable[..., tuple[Any, Any]], name: str) -> Callable[..., tuple[Any, Any]]:
+    """Return a generator or a group as a function of (…, x) that returns a number and an array of the shape of x.
 
-    def checked(t: Any, x: Any) -> tuple[Any, Any]:
-        returned = generator(t, x)
+    It raises TypeError if `function` returns something else, or complex numbers at real ones; ValueError if they are not finite.
+    """
+    checks.function(function, name)
+
+    def checked(*arguments: Any) -> tuple[Any, Any]:
+        returned, shape = function(*arguments), arguments[-1].shape
+        kinds = "fiuc" if any(map(np.iscomplexobj, arguments)) else "fiu"
         try:
-            tau, xi = map(np.asarray, returned)
-            xi = np.broadcast_to(xi, x.shape)
+            number, array = map(np.asarray, returned)
+            array = np.broadcast_to(array, shape)
         except (TypeError, ValueError):
-            tau = xi = np.asarray(None)
-        if tau.ndim != 0 or tau.dtype.kind not in "fiuc" or xi.dtype.kind not in "fiuc":
+            number = array = np.asarray(None)
+        if number.ndim != 0 or number.dtype.kind not in kinds or array.dtype.kind not in kinds:
             raise TypeError(
-                f"generator must return a number and an array of shape {x.shape}, got {checks.describe(returned)}"
+                f"{name} must return a number and an array of shape {shape}, got {checks.describe(returned)}"
             )
-        return tau[()], xi
+        if not (np.isfinite(number) and np.isfinite(array).all()):
+            raise ValueError(f"{name} must return finite numbers, got {checks.describe(returned)}")
+        return number[()], array
 
     return checked
 
