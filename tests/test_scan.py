@@ -1,5 +1,7 @@
 """Symmetries of any model, found from its gradients: the catalogue of architectures comes out, and nothing that is not there."""
 
+import re
+
 import numpy as np
 import pytest
 from models import convnet, decoder, lora, mlp, recurrent
@@ -378,3 +380,46 @@ def test_large_random_tensors_have_no_laws():
         return {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
 
     assert nl.scan_pairs([(drawn(), drawn()) for _ in range(3)]).relations == []
+
+
+def small_network():
+    net = nl.Network([3, 4, 2], "relu")
+    U = net.potential(nl.datasets.gaussian_classes(n=20, n_features=3, n_classes=2, rng=0))
+    return net.unpack(net.init(rng=0, bias_std=1)), lambda params: net.unpack(U.gradient(net.pack(params)))
+
+
+def test_a_matrix_without_gradient_is_seen_whatever_its_shape(monkeypatch):
+    params, gradient = small_network()
+
+    def detached(params):
+        return {name: 0 * g if name == "W1" else g for name, g in gradient(params).items()}
+
+    scan = nl.scan(detached, params, draws=3)
+    assert ("null", "R^12", "W1[0, 1]") in formulas(scan)
+    assert scan.free == ["b1"]
+    with pytest.raises(AssertionError, match="no gradient in W1"):
+        nl.testing.assert_symmetric(params, gradient(params), scan.laws())
+    monkeypatch.setattr("noetherlite._tensors.search.LARGEST", 11)
+    assert "no gradient in W1, too large for a law" in nl.scan(detached, params, draws=3).limits
+
+
+def test_coarse_numbers_are_refused():
+    """Their tolerance is a tenth of a law's terms, and most sums are laws by chance."""
+    params, gradient = small_network()
+    with pytest.raises(ValueError, match="of precision 1e-03 are too coarse"):
+        nl.scan(gradient, {name: x.astype(np.float16) for name, x in params.items()}, draws=3)
+
+
+def test_sizes_of_a_view_are_a_sequence():
+    params, gradient = small_network()
+    with pytest.raises(TypeError, match=r"views\['W1'\]\['shape'\] must be a sequence of integers, got 4"):
+        nl.scan(gradient, params, views={"W1": {"axis": 0, "shape": 4}})
+
+
+@pytest.mark.parametrize(("field", "value"), [("coefficient", "NaN"), ("coefficient", '"1"'), ("inverse", '"no"')])
+def test_members_of_a_damaged_file_are_refused(field, value, tmp_path):
+    params, gradient = small_network()
+    path = nl.tensors.dump(nl.scan(gradient, params, draws=3).laws(), tmp_path / "laws.json")
+    path.write_text(re.sub(rf'"{field}": [^,\s]+', f'"{field}": {value}', path.read_text(), count=1))
+    with pytest.raises(ValueError, match=f"law 0 is damaged: .*{field}"):
+        nl.tensors.load(path)

@@ -20,14 +20,13 @@ from .inputs import require_shapes, shapes_of
 from .law import Kind, Law, Member, law_list
 from .legs import Leg
 from .names import named
-from .round_off import verdict
+from .round_off import COARSE, verdict
 from .states import aligned, averages_in
 from .trees import Tree, leaves, matched, named_arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COARSE = 1e-6  # ε above which sums are near zero by chance
 _AVERAGE, _STEP = "averaged gradient", "step"
 _REASON = (
     "the average has something that a gradient has not: a wrong gradient, clipping tensor by tensor, or weight decay"
@@ -298,7 +297,7 @@ def _charges(laws: Sequence[Law], x: Mapping[str, Array]) -> list[Charge]:
 
 def _laws_shown_by(m: Mapping[str, Array], how: Averaging, eps: float) -> tuple[list[Law], list[str]]:
     """Return the null and translation laws of single tensors that averages obey."""
-    if eps > _COARSE:
+    if eps > COARSE:
         return [], [f"averages of precision {eps:.0e} are too coarse to see laws in: give laws"]
     if how.decay:
         return [], ["a decay in the average hides sums that would be zero: give laws"]

@@ -110,4 +110,4 @@ def _read_member(entry: Any) -> Member:
         tuple(int(n) for n in entry["arranged"]),
         tuple(int(k) for k in entry["components"]),
     )
-    return Member(leg, float(entry["coefficient"]), bool(entry["inverse"]))
+    return Member(leg, checks.real(entry["coefficient"], "coefficient"), checks.boolean(entry["inverse"], "inverse"))

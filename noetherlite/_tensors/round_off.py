@@ -11,6 +11,7 @@ from .._base.precision import EPSILON
 from .._base.types import Float64Array
 
 _NUMBERS = 8  # multiples of ε times the scale of a law that a correct gradient may leave; transformers leave two
+COARSE = 1e-6  # ε above which sums are near zero by chance
 MANY = 1 << 20  # summands: as many are assumed of gradients that should vanish, and no gradient is taken to have more
 _GROWTH = 8  # of round-off between two checks; what grows by more is a fault
 _MOST = 256  # times the tolerance, at most, that round-off may have grown to

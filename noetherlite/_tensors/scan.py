@@ -16,6 +16,7 @@ from .law import Law
 from .measure import Draw, Measurements
 from .names import named
 from .points import enlarged, random_point, small_weights
+from .round_off import COARSE
 from .search import Search, draws_needed
 from .trees import Tree, matched, named_arrays
 from .views import splits_of
@@ -136,7 +137,7 @@ def scan(
     Raises
     ------
     TypeError, ValueError
-        If names or shapes of gradients do not match, or an array is None, sparse or not finite.
+        If names or shapes of gradients do not match, an array is None, sparse or not finite, or numbers are coarser than float32.
 
     Notes
     -----
@@ -241,9 +242,15 @@ def _about_points(small: Mapping[str, float], spread: float | None) -> list[str]
 
 
 def _search(shapes: Shapes, draws: Sequence[Draw], eps: float, notes: Sequence[str] = ()) -> Scan:
+    if eps > COARSE:
+        raise ValueError(
+            f"params and gradients of precision {eps:.0e} are too coarse to tell laws from chance; expected float64, or float32"
+        )
     search = Search(shapes, Measurements(_scaled_draws(draws), eps))
     laws = search.run()
     limits = [*notes, *_near_relations(search, laws)]
+    if search.large_nulls:
+        limits.append(f"no gradient in {', '.join(search.large_nulls)}, too large for a law")
     if search.skipped:
         limits.append(
             f"relations between more legs than {len(draws)} gradients give equations for, among them those between whole"

@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 
 from .._base.types import Float64Array, IntArray
-from .hypotheses import Shapes, divisors, primes
+from .hypotheses import LARGEST, Shapes, divisors, primes
 from .law import Kind, Law, Member
 from .legs import Leg, coarsening
 from .measure import Measurements
@@ -48,6 +48,7 @@ class Search:
         self.laws: list[Law] = []
         self.nearly: list[tuple[Leg, float]] = []  # legs that are almost relations by themselves
         self.nearly_between: list[tuple[list[Leg], float]] = []  # legs that are almost a relation together
+        self.large_nulls: list[str] = []  # tensors without gradient that are too large for a law
         self.skipped = False  # whether a hypothesis had more columns than equations
         self._null: dict[Leg, bool] = {}
         sizes = {leg: measured.size(leg) for leg in shapes.tensors.values()}
@@ -60,6 +61,12 @@ class Search:
 
     def run(self) -> list[Law]:
         """Return all laws, in the order of the search."""
+        for tensor in self.shapes.tensors.values():
+            leg = replace(tensor, kept=tuple(axis for axis, n in enumerate(tensor.shape) if n > 1))
+            if self._is_null(leg) and leg.size <= LARGEST:
+                self._add("translate", [leg], np.ones(1), np.inf)
+            elif self._is_null(leg):
+                self.large_nulls.append(tensor.tensor)
         for legs in self.shapes.shifts():
             self._solve("translate", legs)
         for legs in self.shapes.scalings():

@@ -32,7 +32,8 @@ def splits_of(
                 f"views[{key!r}] must have 'axis' and 'shape', for example {{'axis': 0, 'shape': (3, 12, 64)}};"
                 f" got {checks.describe(view)}"
             )
-        sizes = tuple(checks.integer(n, f"views[{key!r}]['shape']", minimum=1) for n in view["shape"])
+        shape = checks.items(view["shape"], f"views[{key!r}]['shape']", "a sequence of integers")
+        sizes = tuple(checks.integer(n, f"views[{key!r}]['shape']", minimum=1) for n in shape)
         for name in names:
             axis = checks.integer(view["axis"], f"views[{key!r}]['axis']", minimum=0, maximum=len(shapes[name]) - 1)
             if math.prod(sizes) != shapes[name][axis]:
