@@ -225,3 +225,11 @@ def test_a_stiff_modified_equation_gives_up():
 def test_what_is_beyond_the_range_of_a_double_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e-200, 1e-160, 1e100])
+def test_the_modified_equation_where_squares_of_the_gradient_are_no_doubles(size):
+    for U in (potentials.Harmonic(np.diag([1.0, 3.0])), potentials.Callable(lambda x: (0.0, [1, 3] * x), 2)):
+        field, usual = exact.modified_field(U, [size, size], 0.1), exact.modified_field(U, [1.0, 1.0], 0.1)
+        np.testing.assert_allclose(field / size, usual, rtol=1e-9)

@@ -7,7 +7,7 @@ from collections.abc import Callable as Function
 import numpy as np
 
 from .._base import checks
-from .._base.floating import underflowing
+from .._base.floating import underflowing, unit
 from .._base.types import Array, ArrayLike, Float64Array
 from .._motion.flow import solve_smooth
 from .._motion.kinks import Limits
@@ -175,17 +175,19 @@ def _derivatives(U: Potential, x: Array, v: Array, second: bool) -> tuple[Float6
 
     Hv is exact, by a complex step through the backward pass, for all potentials but Python functions.
     """
+    size = unit(v)  # squares of v/size are doubles
+    v = v / size
     step = _SPACING * (1 + float(np.abs(x).max())) / float(np.linalg.norm(v))
     ahead, behind = ([x + sign * k * step * v for k in range(1, len(_FIRST) + 1)] for sign in (1, -1))
     none: Float64Array = np.zeros(x.size)
     if isinstance(U, Analytic | KernelPotential):
         third = _difference(lambda y: hessian_product(U, y, v), ahead, behind) / step if second else none
-        return hessian_product(U, x, v), third
+        return size * hessian_product(U, x, v), size * (size * third)
     first = _difference(U.gradient, ahead, behind) / step
     if not second:
-        return first, none
+        return size * first, none
     sums = (c * (U.gradient(y) + U.gradient(z)) for c, y, z in zip(_SECOND, ahead, behind, strict=True))
-    return first, np.asarray((sum(sums) + _CENTRE * U.gradient(x)) / step**2)
+    return size * first, np.asarray(size * (size * ((sum(sums) + _CENTRE * U.gradient(x)) / step**2)))
 
 
 def _difference(f: Function[[Array], Float64Array], ahead: list[Array], behind: list[Array]) -> Float64Array:
