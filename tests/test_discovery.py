@@ -243,3 +243,11 @@ test_bad_arguments = refusals(
         (lambda: nl.discover(nl.potentials.Callable(lambda x: (np.nan, x), 2)), r"∇U of .* is not finite at 100 random points"),
     ]
 )  # fmt: skip
+
+
+@pytest.mark.parametrize(("inputs", "targets"), [(1e-150, 1e-150), (1.0, 1e-160), (1e160, 1e100)])
+def test_data_whose_gradients_are_no_doubles_are_refused(inputs, targets):
+    """They are zero, and every field along them would be a symmetry."""
+    U = nl.Network([2, 2, 2], "relu", loss="mse").potential(inputs * np.eye(2), targets * np.eye(2))
+    with pytest.raises(ValueError, match="gradients are beyond the range of a double"):
+        nl.discover(U)

@@ -172,3 +172,10 @@ def test_the_drift_of_gradient_descent_is_proportional_to_its_rate():
         Q = [nl.invariants(U)[0].quantity(p) for p in run.params]
         drift.append(Q[-1] - Q[0])
     np.testing.assert_allclose(drift[0] / drift[1], 10, rtol=0.1)
+
+
+def test_what_is_no_number_is_no_invariant():
+    U = nl.potentials.Radial(2)
+    for field, quantity in ((lambda x: np.nan * x, lambda x: 0.0), (lambda x: 0 * x, lambda x: np.nan)):
+        with pytest.raises(ValueError, match=r"not finite|not the gradient of its quantity"):
+            nl.Invariant(field, quantity).verify(U)

@@ -113,7 +113,9 @@ class Invariant:
             gradient, g = U.gradient(x), self.field(x)
             gradient = gradient / unit(gradient)
             size = sum(np.linalg.norm(g[:, part], axis=1) * norm(gradient[part]) for part in slices)
-            orthogonal = max(orthogonal, float(np.max(np.abs(g @ gradient) / np.where(size > 0, size, 1.0))))
+            if not np.isfinite(g).all():
+                raise ValueError(f"field of {self.name!r} is not finite at random points")
+            orthogonal = float(np.maximum(orthogonal, np.max(np.abs(g @ gradient) / np.where(size > 0, size, 1.0))))
             v = generator.standard_normal(x.size)
             step = 1e-4 * norm(x) / norm(v)
             one, two = (
@@ -124,7 +126,7 @@ class Invariant:
                     f"quantity of {self.name!r} must have {len(g)} components as its field has, got {one.shape}"
                 )
             error = np.abs((4 * one - two) / 3 - g @ v) / (np.linalg.norm(g, axis=1) * norm(v) + np.finfo(float).tiny)
-            integrable = max(integrable, float(error.max()))
+            integrable = float(np.maximum(integrable, error.max()))  # NaN where a value is none
         return orthogonal, integrable
 
     def verify(self, U: Potential) -> None:

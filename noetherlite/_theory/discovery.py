@@ -24,6 +24,7 @@ _OVERSAMPLING = 2  # points per unknown; 1 would be enough without round-off
 _CHECKS = 16  # fresh points at which the generators are tested
 _INDEPENDENT = 1e-6  # sine of the least angle of a generator to the span of others: far above round-off
 _FAILURES = 100  # consecutive points without a finite gradient after which sampling fails
+_LEAST_PRODUCT = 1e-303  # 10^5 times the least double with all digits
 _TINY = float(np.finfo(np.float64).tiny)
 _WORKSPACE = 12  # arrays of n × n numbers in memory during the factorisations
 
@@ -112,7 +113,8 @@ def discover(U: Potential, rng: Seed = 0, memory: float = 2.0**32) -> Discovery:
     TypeError
         If U is not a potential.
     ValueError
-        If the factorisation needs more than `memory`, or ∇U is not finite at any of the points.
+        If the factorisation needs more than `memory`, ∇U is not finite at any of the points, or inputs and targets are so large or
+        small that it is beyond the range of a double.
 
     Notes
     -----
@@ -169,8 +171,16 @@ def _parameter_units(U: Potential) -> Float64Array:
         spread = rms(U.X, axis=0)
         arrays["W1"] /= np.where(spread > 0, spread, 1.0)
         target = float(rms(U.network.loss_function.aimed_at(U.y)))
+        target = target if target > 0 else 1.0
+        with np.errstate(over="ignore"):
+            products = target * target * spread[spread > 0]  # of the size of ∂U/∂W_1
+        if ((products < _LEAST_PRODUCT) | (products > 1 / _LEAST_PRODUCT)).any():
+            raise ValueError(
+                f"U has inputs of the size {spread.max():.1g} and targets of the size {target:.1g}, whose gradients are beyond the "
+                "range of a double; scale them"
+            )
         for name in {f"W{U.network.n_layers}", f"b{U.network.n_layers}"} & set(arrays):
-            arrays[name] *= target if target > 0 else 1.0
+            arrays[name] *= target
     return sizes
 
 
