@@ -49,7 +49,7 @@ RIGHT = {
     "arch.Dense.tied": "text", "positions_learned": "0", "kv_heads": "None", "arch.Attention.outputs": "None", "eps": NOT_NEGATIVE,
     "arch.Transformer.tied": "True", "arch.Transformer.norm": "None", "arch.MLP.gate": "None", "arch.MLP.widths": "row-",
     "causal": "True", "rope": "True", "tokens": "True", "qk_norm": "True", "gain": "True", "final_norm": "True", "residual": "True",
-    "ntk.predict.t": "0 [] 1.5 row-", "predict_parameters.t": "0 [] 1.5 row-", "lagrangian.t": REAL, "lagrangian.path": "of-complex with-nan",
+    "ntk.predict.t": "0 [] 1.5 row-", "predict_parameters.t": "0 [] 1.5 row-", "lagrangian.t": REAL, "lagrangian.path": "of-complex",
     "assert_gradient.x": "None", "scan.params": "-1 0 1.5", "scan.spread": "None", "bounds.t": "0 [] 1.5 axis+ row-",
     "Symmetry.x": "axis+", "Symmetry.v": "axis+", "Dynamics.t": ANY_ARRAY, "Dynamics.later": ANY_ARRAY,
     "Dynamics.v": ANY_ARRAY, "Dynamics.potential_value": ANY_ARRAY, "to_.theta": "with-nan",

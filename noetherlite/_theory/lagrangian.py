@@ -167,6 +167,8 @@ def action(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Any:
         raise TypeError(f"path must hold numbers, got {checks.describe(x)}")
     if x.ndim != 2 or x.shape[0] != times.size:
         raise ValueError(f"path must have shape ({times.size}, P), one row per time, got {x.shape}")
+    if not np.isfinite(x).all():
+        raise ValueError(f"path must be finite, got {checks.describe(path)}")
     total = 0.0
     for k in range(times.size - 1):
         h = times[k + 1] - times[k]
