@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections import deque
 
 import numpy as np
 import pytest
@@ -192,3 +193,11 @@ def test_a_single_run_has_no_members():
     runs = nl.ensemble(nl.potentials.Radial(2), nl.GD(0.1), [[1.0, 2.0]], 3)
     with pytest.raises(IndexError):
         runs[1]
+
+
+def test_threads_take_neighbouring_runs_and_then_what_others_have_left():
+    """States of neighbouring runs share lines of the cache, for which two threads would wait at every step."""
+    from noetherlite._run.drive import _next
+
+    waiting = [deque([1, 2]), deque([3, 4, 5])]
+    assert [_next(waiting, lane) for lane in (0, 1, 0, 0, 1, 0)] == [1, 3, 2, 5, 4, None]

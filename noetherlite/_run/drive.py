@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from .backends import KINDS, Backend
 from .runs import Runs
@@ -21,12 +23,12 @@ def drive(runs: Runs, supervisor: Supervisor, n_threads: int) -> None:
     """
     kind, E = KINDS[runs.plan.backend], len(runs)
     groups = [slice(0, E)] if kind.together else [slice(e, e + 1) for e in range(E)]
-    lanes = min(n_threads, len(groups))
-    waiting, pace = iter(groups), Pace()
+    lanes, pace = min(n_threads, len(groups)), Pace()
+    waiting = [deque(groups[len(groups) * k // lanes : len(groups) * (k + 1) // lanes]) for k in range(lanes)]
 
-    def run_lane() -> None:
+    def run_lane(lane: int) -> None:
         backend: Backend | None = None
-        for group in waiting:
+        while group := _next(waiting, lane):
             try:
                 backend = backend or kind(runs, n_threads // lanes)
                 stopped = _advance_group(runs, group, backend, supervisor, pace)
@@ -43,7 +45,7 @@ def drive(runs: Runs, supervisor: Supervisor, n_threads: int) -> None:
     with supervisor:
         try:
             if lanes == 1:
-                run_lane()
+                run_lane(0)
             else:
                 supervisor.defer_interrupts()
                 _run_in_threads(run_lane, lanes, supervisor)
@@ -51,11 +53,21 @@ def drive(runs: Runs, supervisor: Supervisor, n_threads: int) -> None:
             supervisor.halted = True
 
 
-def _run_in_threads(run_lane: Callable[[], None], lanes: int, supervisor: Supervisor) -> None:
+def _next(waiting: list[deque[slice]], lane: int) -> slice | None:
+    """Return the next group of a lane, or the last of the lane that has most of them left; None where none is left.
+
+    States of neighbouring runs lie in one line of the cache, which two processors would take from each other at every step.
+    """
+    with suppress(IndexError):  # another lane may have been faster
+        return waiting[lane].popleft() if waiting[lane] else max(waiting, key=len).pop()
+    return None
+
+
+def _run_in_threads(run_lane: Callable[[int], None], lanes: int, supervisor: Supervisor) -> None:
     """Run the lanes in threads; if one raises, or at the second Ctrl-C, the others stop too."""
     with ThreadPoolExecutor(lanes) as pool:
         try:
-            for future in [pool.submit(run_lane) for _ in range(lanes)]:
+            for future in [pool.submit(run_lane, lane) for lane in range(lanes)]:
                 future.result()
         finally:
             supervisor.halted = True
