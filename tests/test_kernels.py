@@ -159,14 +159,15 @@ def test_the_form_of_a_vector_with_itself_is_that_of_its_copy(law):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("n", [1, 3, 8, 13, 16])
-def test_scalings_equal_numpy(n, dtype):
-    """⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ of each neuron, whole vectors of neurons and those that are left."""
-    net = nl.Network([9, n, 5], "repu(3)")
+@pytest.mark.parametrize(("n", "q"), [(1, 5), (3, 5), (8, 5), (13, 5), (16, 5), (131, 19)])
+def test_scalings_equal_numpy(n, q, dtype):
+    """⟨w_a, w_b⟩ + b_a b_b − p⟨u_a, u_b⟩ of each neuron, and |w_a| + |b_a| + p|u_a|; whole vectors of neurons and those that are left."""
+    net = nl.Network([9, n, q], "repu(3)")
     family = next(s for s in nl.symmetries(net.potential(np.ones((2, 9)), [0, 1])) if s.name == "scaling:1")
     a, b = (net.init(rng=seed, bias_std=1.0).astype(dtype) for seed in (0, 1))
-    out = np.full(n, np.nan)
-    laws.forms(schedule.PAIR, placed.Placed(table([family], a.size, dtype)).address, 0, a, b, out)
+    described, (out, sizes) = placed.Placed(table([family], a.size, dtype)), np.full((2, n), np.nan)
+    laws.forms(schedule.PAIR, described.address, 0, a, b, out)
+    laws.forms(schedule.GENERATOR, described.address, 0, a, a, sizes)
     (W, bias, U), (V, shift, T) = (
         [net.unpack(v.astype(np.float64))[name] for name in ("W1", "b1", "W2")] for v in (a, b)
     )
@@ -174,6 +175,9 @@ def test_scalings_equal_numpy(n, dtype):
     bound = 2 * len(terms) * EPS * np.abs(terms).sum(axis=0)
     assert (np.abs(out - terms.sum(axis=0)) <= bound).all()
     assert not (np.abs(out - terms[:-1].sum(axis=0)) <= bound).any()  # the control: without the last outgoing weight
+    absolute = np.concatenate([np.abs(W).T, [np.abs(bias)], 3 * np.abs(U)])
+    assert (np.abs(sizes - absolute.sum(axis=0)) <= len(absolute) * EPS * sizes).all()
+    assert not (np.abs(sizes - absolute[:-1].sum(axis=0)) <= len(absolute) * EPS * sizes).any()
 
 
 # --- whole gradients ---

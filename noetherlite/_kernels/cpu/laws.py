@@ -9,11 +9,14 @@ import numba
 import numpy as np
 
 from .. import layout, schedule
-from ..forms import affine_size, block, incoming_size, neuron_size, product, row_product, scaling_size
+from ..forms import affine_size, block, incoming_size, neuron_size, product, row_product
 from ..jit import addressed, compiled, inlined, merged
 from .intrinsics import LANES, four_products, subtract_products, window
 from .matrices import MOST_PACKED, add_products_of_rows, mirror, products
 from .placed import address_of_code, laws_at, none_at
+
+# So many long rows are summed at a time: the processor loads ahead of those that are read from begin to end side by side, if they are few.
+_ROWS, _LONG = 8, 128
 
 
 @addressed
@@ -40,9 +43,12 @@ def scaling(at, p, a, b, out):
     if at.beta >= 0:
         for i in range(n):
             out[i] -= product(a, at.beta + i, b, at.beta + i)
-    whole = n - n % LANES
-    for i in range(0, whole, LANES):
-        subtract_products(p, a, at.U + i, b, at.U + i, at.q, n, out, i)
+    whole, first = n - n % LANES, 0
+    while first < at.q:
+        rows, start = at.q if n < _LONG else min(_ROWS, at.q - first), at.U + first * n
+        for i in range(0, whole, LANES):
+            subtract_products(p, a, start + i, b, start + i, rows, n, out, i)
+        first += rows
     for j in range(at.q if whole < n else 0):
         ua, ub = window(a, at.U + j * n, n), window(b, at.U + j * n, n)
         for i in range(whole, n):
@@ -121,6 +127,14 @@ def size_of(a):
 
 
 @inlined
+def scaling_sizes(at, degree, x, out):
+    """out[i] = |row i of W| + degree |column i of U|, with the bias and β of neuron i."""
+    column_sizes(x, at.U, at.n, at.q, out)
+    for i in range(at.n):
+        out[i] = neuron_size(at, i, x, size_of(window(x, at.W + i * at.m, at.m)) + degree * out[i])
+
+
+@inlined
 def linear_layer_sizes(at, x, out):
     """out[i, j] = |column i of U| + |row j of W|, whose sizes are in the last and the first row until all others are done."""
     n, m = at.n, at.m
@@ -183,8 +197,7 @@ def matrices(what, kind, at, laws, a, b, out):
 def generator(kind, at, laws, l, x, out):
     """Out = |g_c| = Σ_i |g_c(x)_i| of every component c of law l, before what cancels within an entry."""
     if kind == layout.SCALING:
-        for i in range(at.n):
-            out[i] = scaling_size(at, laws.degree[l], i, x)
+        scaling_sizes(at, laws.degree[l], x, out)
     elif kind == layout.TRANSLATION:
         fill(np.float64(at.m), out)
     else:

@@ -117,15 +117,11 @@ def square(problem, v):
 
 @addressed
 def largest(a):
-    """max|a|, of four sequences that do not wait for each other."""
-    first = second = third = fourth = 0.0
-    fours = a.size - a.size % 4
-    for i in range(0, fours, 4):
-        first, second = max(first, abs(a[i])), max(second, abs(a[i + 1]))
-        third, fourth = max(third, abs(a[i + 2])), max(fourth, abs(a[i + 3]))
-    for i in range(fours, a.size):
-        first = max(first, abs(a[i]))
-    return max(max(first, second), max(third, fourth))
+    """max|a|, by the bits of doubles that are not negative, which are in order as whole numbers: LLVM has vectors of such maxima."""
+    out = np.int64(0)
+    for i in range(a.size):
+        out = max(out, np.float64(abs(a[i])).view(np.int64))
+    return np.int64(out).view(np.float64)
 
 
 @inlined
