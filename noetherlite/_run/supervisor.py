@@ -84,8 +84,7 @@ class Supervisor:
     def look(self, group: slice, taken: int, backend: Backend) -> str:
         """Process a group of runs after `taken` steps, 0 at first; return the cause if it must stop, else ''."""
         runs, writer = self.runs, self.writer
-        at_record, several = runs.at_record(group), group.stop - group.start > 1
-        looks = at_record and self._has_observers
+        looks, several = self._has_observers and runs.at_record(group), group.stop - group.start > 1
         if (self._bar is not None and not several) or looks:
             backend.collect()
         if looks:
@@ -93,14 +92,14 @@ class Supervisor:
                 runs.observe(group)
         if self._bar is not None:
             self._update_bar(group, taken * (group.stop - group.start))
-        finished = runs.steps_done(group) == runs.records.last
-        if self.callback is not None and at_record and self.callback(self._snapshot(group.start)):
+        if self.callback is not None and looks and self.callback(self._snapshot(group.start)):
             return "the callback"
         if writer is not None and taken:
             writer.update(group, backend.collect)
             if writer.error:
                 return UNWRITTEN
-        return "Ctrl-C" if not finished and (self.halted or (self._interrupt.requested and at_record)) else ""
+        ends = self.halted or (self._interrupt.requested and runs.at_record(group))
+        return "Ctrl-C" if ends and runs.steps_done(group) < runs.records.last else ""
 
     @property
     def sees_starts(self) -> bool:

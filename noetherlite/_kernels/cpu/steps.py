@@ -155,7 +155,7 @@ def measure(algorithm, state):
 def excess(problem, algorithm, state):
     """½m|v|² + ½λ|x|², the first in the metric."""
     if not algorithm.metric and algorithm.decays.size == 0:
-        out = 0.5 * algorithm.mass * square(problem, state.v)
+        out = 0.5 * algorithm.mass * square(problem, state.v) if algorithm.mass != 0 else 0.0
         if algorithm.weight_decay != 0:
             out += 0.5 * algorithm.weight_decay * square(problem, state.x)
         return out
