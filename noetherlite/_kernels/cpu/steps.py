@@ -11,6 +11,7 @@ from .. import discrete_laws, layout, pointwise, schedule
 from ..jit import addressed, inlined, merged
 from ..layout import EVALUATIONS, STEPS_DONE
 from .intrinsics import window
+from .laws import dot
 from .layers import copy
 from .placed import algorithm_at, float64_at, laws_at, state_at
 
@@ -105,14 +106,10 @@ def slot(state, number):
 @inlined
 def square(problem, v):
     """|v|², also in sample coordinates."""
-    total, first = 0.0, 0
-    if problem.dual >= 0:
-        first = v.size - problem.dual
-        for i in range(first):
-            total += np.float64(v[i]) * v[problem.dual + i]
-    for i in range(first, problem.dual if problem.dual >= 0 else v.size):
-        total += np.float64(v[i]) * v[i]
-    return total
+    if problem.dual < 0:
+        return norm_squared(v)
+    n = v.size - problem.dual
+    return dot(window(v, 0, n), window(v, problem.dual, n)) + norm_squared(window(v, n, problem.dual - n))
 
 
 @addressed
