@@ -120,7 +120,7 @@ def column_sizes(x, start, n, rows, out):
 @addressed
 def size_of(a):
     """Σ |a_i|, in any order."""
-    total = 0.0
+    total = np.float64(0.0)
     for i in range(a.size):
         total += abs(a[i])
     return total
