@@ -15,7 +15,7 @@ import noetherlite as nl
 def main() -> None:
     net = nl.Network([784, 32, 10], "relu")
     U = net.potential(nl.datasets.glyphs(n=256, rng=0))
-    # A callback sees all parameters, so the run that it stops has no fewer inputs; the same for both makes the same bits.
+    # Whether inputs are reduced depends on the records that a callback sees; the same for both makes the same bits.
     run = {"steps": 400, "record_every": 20, "batch_size": 32, "rng": 0, "input_reduction": False}
     whole = nl.integrate(U, nl.NAGD(1e-3), net.init(rng=0), **run)
 

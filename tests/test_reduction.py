@@ -173,9 +173,9 @@ def test_user_symmetries_need_all_parameters():
 
 
 def test_input_reduction_is_chosen_where_it_pays():
-    def chosen(widths, n, rank=None, steps=1000, drawn=None, records=0):
+    def chosen(widths, n, rank=None, steps=1000, drawn=None, **counts):
         net = nl.Network(widths)
-        return reduction.choose(net.potential(*data(n, widths[0], rank)), steps, drawn or n, None, records=records)
+        return reduction.choose(net.potential(*data(n, widths[0], rank)), steps, drawn or n, None, **counts)
 
     assert chosen([200, 64, 3], 100).by_samples
     assert chosen([200, 64, 3], 100, steps=5) is None  # the preparations would cost more
@@ -184,6 +184,8 @@ def test_input_reduction_is_chosen_where_it_pays():
     assert chosen([200, 64, 3], 100, drawn=30, steps=7) is None  # whose steps take less time
     assert chosen([200, 64, 3], 100, drawn=30, steps=7, records=7).by_samples  # and records, of all samples, more
     assert chosen([200, 64, 3], 100, steps=5, records=5) is None  # as all samples' do not
+    assert chosen([200, 64, 3], 100, seen=200).by_samples
+    assert chosen([200, 64, 3], 100, seen=2000) is None  # θ and ẋ multiplied out in every step
     assert not chosen(
         [200, 64, 3], 190, rank=10, drawn=2, steps=10**6
     ).by_samples  # of few products, and twice the updates
@@ -202,6 +204,26 @@ def test_by_default_only_without_recorded_parameters():
     assert plain.specification["arguments"]["input_reduction"] is None
     assert reduced.specification["arguments"]["input_reduction"] == {"coordinates": "samples", "n": 100}
     np.testing.assert_allclose(reduced.x, plain.x, atol=64 * steps * EPS, rtol=0)
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("kind", ["callback", "observe"])
+def test_by_default_where_parameters_are_seen_seldom(kind):
+    net = nl.Network([200, 64, 3])
+    U, x0 = net.potential(*data(100, 200)), net.init(rng=0)
+    steps, taken = 60, []
+    for every, reduce in ((20, None), (1, None), (20, False)):
+        seen = []
+        look = {"callback": lambda s, seen=seen: seen.append([s.x, s.v])}  # returns None: the run goes on
+        if kind == "observe":
+            look = {"observe": {"x": lambda x, seen=seen: float(not seen.append([x]))}}
+        run = nl.integrate(U, nl.Leapfrog(0.05), x0, steps, record_every=every, input_reduction=reduce, **look)
+        taken.append((run.specification["arguments"]["input_reduction"], np.array(seen)))
+    (seldom, reduced), (always, _), (_, plain) = taken
+    assert seldom == {"coordinates": "samples", "n": 100}
+    assert (always is None) == (kind == "callback")  # which is given velocities, too
+    np.testing.assert_allclose(reduced, plain, atol=64 * steps * EPS, rtol=0)
+    assert not np.allclose(reduced[1:], plain[:-1], atol=64 * steps * EPS, rtol=0)  # the control: other records
 
 
 @pytest.mark.needs_jit

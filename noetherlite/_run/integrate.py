@@ -113,9 +113,9 @@ def integrate(
         depend on it. Layers of more than 9,216 weights use BLAS, which has its own setting.
     input_reduction : bool, optional
         Train layer 1 in the span of the inputs; from rest it never moves outside. The run is the same up to round-off, with
-        less than half of layer 1's work if there are no more samples than inputs. By default it is used if it is faster and
-        parameters are neither recorded nor seen by `callback` or `observe`; `specification["arguments"]["input_reduction"]` and
-        `message` tell.
+        less than half of layer 1's work if there are no more samples than inputs. By default it is used if parameters are not
+        recorded and it is faster, with the products by which `callback` and `observe` see all parameters at a record;
+        `specification["arguments"]["input_reduction"]` and `message` tell.
     checkpoint : path-like, optional
         File from which `nl.resume` continues a stopped or killed run bit for bit; .npz is added where it is missing. It
         appears complete or not at all, and the previous checkpoint is kept as NAME.previous.npz. Data of up to 64 MB are
@@ -176,7 +176,8 @@ def integrate(
         batch_size=batch_size,
         backend=backend,
         dtype=dtype,
-        input_reduction=False if input_reduction is None and callback is not None else input_reduction,
+        input_reduction=input_reduction,
+        snapshots=callback is not None,
     )
     writer = checkpoint_writer(checkpoint, checkpoint_every, runs, single=True)
     trajectory = conduct(runs, writer, n_threads, single=True, progress=progress, callback=callback)

@@ -111,7 +111,8 @@ def memory(
         dtype=checks.dtype_name(dtype),
         steps=steps * E,
         records=n_records(steps, every) * E,
-        reduce=False if input_reduction is None and (record_params or seen) else input_reduction,
+        seen=n_records(steps, every) * E * bool(seen),
+        reduce=False if input_reduction is None and record_params else input_reduction,
         obstacle=obstacle(algorithm, moving=False) if algorithm else "",
     )
     available = available if plan.compiled else 1

@@ -28,8 +28,8 @@ BACKENDS = ("auto", "cpu", "reference", "cuda")
 class Plan:
     """The common part of runs: potential, precision, laws, and the coordinates they are integrated in.
 
-    `reduce`: whether to use input reduction, None: if it is faster. `obstacle`: why its steps rule it out, '' if they do not. `by_samples`: which reduction, if that is known. `steps` and `records` are those of all runs;
-    `batch_size`, `backend` and `dtype` are as in `integrate`.
+    `reduce`: whether to use input reduction, None: if it is faster. `obstacle`: why its steps rule it out, '' if they do not. `by_samples`: which reduction, if that is known. `steps`, `records` and `seen`, how often
+    functions of the user see all parameters or velocities, are those of all runs; `batch_size`, `backend` and `dtype` are as in `integrate`.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Plan:
         obstacle: str = "",
         by_samples: bool | None = None,
         records: int = 0,
+        seen: int = 0,
     ) -> None:
         self.U, self.watched, self.dtype = U, watched, dtype
         self.batch = _check_batch_size(U, batch_size)
@@ -72,7 +73,7 @@ class Plan:
             if reason and reduce:
                 raise ValueError(f"input_reduction=True is not possible here: {reason}")
             if not reason:
-                self.reduction = choose(U, steps, self.drawn, reduce, by_samples, records)  # type: ignore[arg-type]
+                self.reduction = choose(U, steps, self.drawn, reduce, by_samples, records, seen)  # type: ignore[arg-type]
         self.problem: layout.Problem | None = None
         self.n_params = U.n_params
         if self.reduction is not None:

@@ -166,11 +166,18 @@ def _fewer_by_samples(N: int, n: int, drawn: int) -> bool:
 
 
 def choose(
-    U: NetworkPotential, steps: int, drawn: int, reduce: bool | None, by_samples: bool | None = None, records: int = 0
+    U: NetworkPotential,
+    steps: int,
+    drawn: int,
+    reduce: bool | None,
+    by_samples: bool | None = None,
+    records: int = 0,
+    seen: int = 0,
 ) -> Reduction | None:
     """Return the faster reduction of a run whose gradients are of `drawn` samples if it pays, or if `reduce` asks for one, else None.
 
     `by_samples` says which one, if it is known. Of minibatches a record's loss is one of all samples, whose z_1 are samples' coordinates.
+    θ, or ẋ, is `seen` so many times by functions of the user; each time it is multiplied out.
     """
     N, n = U.X.shape
     n_1 = U.network.widths[1]
@@ -187,6 +194,7 @@ def choose(
         saved = work - steps * 2 * drawn * N * n_1 + (records * 2 * N * n * n_1 if drawn < N else 0)
     else:
         preparation, saved = 100 * N * n * min(N, n), _SPARED * work
+    saved -= seen * 2 * min(N, n) * n * n_1
     if saved < _WORTH * preparation:
         return None
     reduction = Reduction(U, by_samples)

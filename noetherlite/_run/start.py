@@ -42,8 +42,12 @@ def start(
     backend: str,
     dtype: str,
     input_reduction: bool | None,
+    snapshots: bool = False,
 ) -> Runs:
-    """Return E runs at their start; the caller has checked `x0`, which like `velocity` has shape (P,) for a single run or (E, P)."""
+    """Return E runs at their start; the caller has checked `x0`, which like `velocity` has shape (P,) for a single run or (E, P).
+
+    `snapshots` says whether a callback is given the parameters and velocities of every record.
+    """
     steps = checks.integer(steps, "steps", minimum=0)
     every = checks.integer(record_every, "record_every", minimum=1)
     record_params = checks.boolean(record_params, "record_params")
@@ -61,6 +65,7 @@ def start(
     families = frozen.laws_left(families, still, U.n_params, laws, first)
     frozen.refuse_levels_lacking(U, first, families, laws)
     observables = Observables(U, x0.reshape(E, -1)[0], observe, record_sharpness)
+    rows = n_records(steps, every) * E
     plan = Plan(
         U,
         families,
@@ -68,8 +73,9 @@ def start(
         backend=checks.one_of(backend, "backend", BACKENDS),
         dtype=checks.dtype_name(dtype),
         steps=steps * E,
-        records=n_records(steps, every) * E,
-        reduce=False if input_reduction is None and (record_params or observables.shapes) else input_reduction,
+        records=rows,
+        seen=rows * (bool(observables.shapes) + 2 * snapshots),
+        reduce=False if input_reduction is None and record_params else input_reduction,
         obstacle=obstacle(first, velocity is not None and bool(v.any())),
     )
     # Without minibatches and noise the stream is not used, and all runs share one.

@@ -19,7 +19,6 @@ from .._problem import datasets
 from .._problem.dataset import Dataset
 from .._problem.network import Network
 from .._run.integrate import integrate
-from .._run.supervisor import Snapshot
 from .._run.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -124,27 +123,24 @@ def _train(
     net: Network, data: Dataset, algorithm: Algorithm, start: Array, steps: int, progress: bool
 ) -> tuple[Trajectory, Float64Array, Float64Array]:
     """Return the run, and |W_h|² + |b_h|² and |W_h|² of every layer at the records, shape (R, L)."""
-    squares: list[list[tuple[float, float]]] = []
 
-    def watch(snapshot: Snapshot) -> None:
-        blocks = net.unpack(snapshot.x)
+    def squares(x: Array) -> Array:
+        blocks = net.unpack(x)
         layers = range(1, net.n_layers + 1)
-        squares.append([(float((blocks[f"W{h}"] ** 2).sum()), float((blocks[f"b{h}"] ** 2).sum())) for h in layers])
+        return np.array([[(blocks[f"W{h}"] ** 2).sum(), (blocks[f"b{h}"] ** 2).sum()] for h in layers])
 
-    every = max(1, steps // _RECORDS)
-    scalings = [f"scaling:{h}" for h in range(1, net.n_layers)]
     run = integrate(
         net.potential(data),
         algorithm,
         start,
         steps,
-        record_every=every,
-        laws=scalings,
-        callback=watch,
+        record_every=max(1, steps // _RECORDS),
+        laws=[f"scaling:{h}" for h in range(1, net.n_layers)],
+        observe={"squares": squares},
         progress=progress,
     )
-    norms = np.array(squares[: run.t.size])
-    return run, norms.sum(axis=-1), norms[..., 0]
+    observed = np.asarray(run.observed["squares"], np.float64)
+    return run, observed.sum(axis=-1), observed[..., 0]
 
 
 def _layer_law(run: Trajectory, algorithm: Algorithm) -> Float64Array:
