@@ -163,3 +163,5 @@ def test_tables_2_and_3_are_without_and_with_biases():
 def test_a_coefficient_of_one_is_not_written():
     assert str(law("scaling:1", Dynamics(1, 1, 0))).startswith("½(d²/dt² + d/dt)(")
     assert str(law("scaling:1", Dynamics(1, 2, 0))).startswith("½(d²/dt² + 2 d/dt)(")
+    assert str(law("scaling:1", Dynamics(1, 0, 0))).startswith("½d²/dt²(")
+    assert str(law("scaling:1", Dynamics(2.5, 0, 0))).startswith("½(2.5 d²/dt²)(")  # not ½2.5

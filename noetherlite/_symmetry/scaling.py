@@ -130,5 +130,7 @@ def entry(motion: DynamicsNotation, h: str, p: str, bias: bool, swish: bool, who
         operator = rf"{motion.mass}\,{operator}"
     if motion.friction:
         friction = "" if motion.friction == "1" else rf"{motion.friction}\,"
-        operator = rf"({operator} + {friction}\frac{{d}}{{dt}})"
+        operator += rf" + {friction}\frac{{d}}{{dt}}"
+    if motion.friction or motion.mass[:1].isdigit():  # ½2 would read as another number
+        operator = f"({operator})"
     return rf"\frac{{1}}{{2}}{operator}({squares}) = {motion.mass}{group(speeds, motion.mass)}", source
