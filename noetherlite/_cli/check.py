@@ -49,7 +49,7 @@ def add(verbs: Any) -> None:
         "--config", type=Path, metavar="CONFIG.toml", help="take network, data and algorithm from its sections"
     )
     network_flags(parser)
-    dynamics_flag(parser, default=None)
+    dynamics_flag(parser)
     parser.add_argument("--data", type=Path, metavar="DATA.npz", help="X and y (default: those in FILE)")
 
 

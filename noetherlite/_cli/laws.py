@@ -37,8 +37,7 @@ def add(verbs: Any) -> None:
     what.add_argument("--model", metavar="NAME", help="gpt2 or llama-7b: how many laws it has, by formula")
     what.add_argument("--table", action="store_true", help="count the laws of today's architectures, in half a minute")
     network_flags(parser, what)
-    dynamics_flag(parser, default="gf")
-    parser.set_defaults(dynamics=None)  # so that it is seen where it says nothing
+    dynamics_flag(parser, usual="gf")
 
 
 def network_flags(parser: argparse.ArgumentParser, choice: Any = None) -> None:
@@ -58,14 +57,13 @@ def network_flags_given(options: argparse.Namespace) -> list[str]:
     ]
 
 
-def dynamics_flag(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """Add the flag that names a dynamics."""
+def dynamics_flag(parser: argparse.ArgumentParser, usual: str = "") -> None:
+    """Add the flag that names a dynamics; without it the option is None, and `usual` is the one that the verb then takes."""
     parser.add_argument(
         "--dynamics",
         metavar="NAME",
-        default=default,
         type=_parse_dynamics,
-        help=f"gf, nd, nagf, or m,γ,α of m ẍ + (γ + α/t) ẋ + ∇U = 0{f' (default: {default})' if default else ''}",
+        help=f"gf, nd, nagf, or m,γ,α of m ẍ + (γ + α/t) ẋ + ∇U = 0{f' (default: {usual})' if usual else ''}",
     )
 
 

@@ -103,6 +103,7 @@ def memory(
     record_params = checks.boolean(record_params, "record_params")
     seen, looking = observed_bytes(U, observe, record_sharpness)
     E = 1 if networks is None else checks.integer(networks, "networks", minimum=1)
+    R = n_records(steps, every)
     plan = Plan(
         U,
         watched(U, laws, minibatches=batch_size is not None),
@@ -110,14 +111,14 @@ def memory(
         backend="auto",
         dtype=checks.dtype_name(dtype),
         steps=steps * E,
-        records=n_records(steps, every) * E,
-        seen=n_records(steps, every) * E * bool(seen),
+        records=R * E,
+        seen=R * E * bool(seen),
         reduce=False if input_reduction is None and record_params else input_reduction,
         obstacle=obstacle(algorithm, moving=False) if algorithm else "",
     )
     available = available if plan.compiled else 1
     lanes = min(available, E)
-    R, components = n_records(steps, every), np.diff(plan.laws.start, prepend=0)
+    components = np.diff(plan.laws.start, prepend=0)
     P, s, K = U.n_params, np.dtype(plan.dtype).itemsize, int(components.sum())
     params = R * s * plan.n_params if record_params else 0
     in_memory = params if E * params <= limits.PARAMS_IN_MEMORY else 0

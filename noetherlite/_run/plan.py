@@ -28,8 +28,9 @@ BACKENDS = ("auto", "cpu", "reference", "cuda")
 class Plan:
     """The common part of runs: potential, precision, laws, and the coordinates they are integrated in.
 
-    `reduce`: whether to use input reduction, None: if it is faster. `obstacle`: why its steps rule it out, '' if they do not. `by_samples`: which reduction, if that is known. `steps`, `records` and `seen`, how often
-    functions of the user see all parameters or velocities, are those of all runs; `batch_size`, `backend` and `dtype` are as in `integrate`.
+    `reduce`: whether to use input reduction, None: if it is faster. `obstacle`: why the algorithm's steps rule it out, '' if they do
+    not. `by_samples`: which reduction, if that is known. `steps`, `records` and `seen`, how often functions of the user see all
+    parameters or velocities, are those of all runs; `batch_size`, `backend` and `dtype` are as in `integrate`.
     """
 
     def __init__(

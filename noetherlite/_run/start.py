@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .._base import checks
-from .._base.interrupt import raise_if_part
 from .._base.threads import threads
 from .._base.types import ArrayLike, Float64Array, Seed
 from .._motion.base import Algorithm
@@ -104,8 +103,7 @@ def conduct(
     drive(runs, supervisor, available if runs.plan.compiled else 1)
     if writer is not None:
         writer.try_to_save()
-    if supervisor.interrupted:
-        raise_if_part()
+    supervisor.raise_if_part()
     result = trajectory(runs, supervisor.stopped, single)
     if writer is not None:
         writer.raise_if_failed(result)

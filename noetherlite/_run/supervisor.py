@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .._base.interrupt import Interrupt
+from .._base.interrupt import Interrupt, raise_if_part
 from .._base.progress import bar as progress_bar
 from .._base.types import Array
 from .._kernels.layout import STEPS_DONE
@@ -129,10 +129,10 @@ class Supervisor:
             )
         self.halted = self.halted or bool(stopped) or self._interrupt.requested
 
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C was pressed, even in the last step."""
-        return self._interrupt.requested or "Ctrl-C" in self.stopped.values()
+    def raise_if_part(self) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed, even in the last step, in runs that are a part of something."""
+        if self._interrupt.requested or "Ctrl-C" in self.stopped.values():
+            raise_if_part()
 
     def _update_bar(self, group: slice, taken: int) -> None:
         with self._lock:

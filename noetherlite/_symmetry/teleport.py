@@ -174,7 +174,8 @@ def _of_size_one(gradients: Float64Array) -> tuple[Float64Array, float]:
     """Return gradients divided by a power of two, and that: their squares are doubles then, and no digit is another."""
     if not np.isfinite(gradients).all():
         raise ValueError("theta has gradients beyond the range of a double; scale it, or the data")
-    return gradients / unit(gradients), unit(gradients)
+    size = unit(gradients)
+    return gradients / size, size
 
 
 def _layers(network: Network) -> list[NeuronScaling | LinearLayer]:

@@ -13,7 +13,6 @@ from .._base import axes, checks
 from .._base.axes import COLOURS
 from .._base.by_name import ByName
 from .._base.floating import underflowing
-from .._base.interrupt import raise_if_part
 from .._base.threads import threads
 from .._base.types import Array, ArrayLike, Float64Array, IntArray, Seed
 from .._kernels import layout
@@ -288,8 +287,7 @@ def drift(
     runs = Runs(plan, (algorithm,), x[None], v[None], start, records, (minibatches(plan, rng, algorithm.has_noise),))
     supervisor = Supervisor(runs) if in_kernels else DriftSupervisor(runs)
     drive(runs, supervisor, threads(n_threads))
-    if supervisor.interrupted:
-        raise_if_part()
+    supervisor.raise_if_part()
     ((status, message, _),) = members(runs, [supervisor.stopped[0]])
     written = records.step[0] >= 0
     step = records.step[0, written]

@@ -147,8 +147,8 @@ def _expectations(
 
 def _size(one: Float64Array, other: Float64Array) -> Float64Array:
     """Return √(Σ(x, x)Σ(x′, x′)), whose square need be no double: powers of 4 are taken out."""
-    (first, twos), (second, others) = ((np.ldexp(a, -2 * k), k) for a in (one, other) for k in [np.frexp(a)[1] // 2])
-    return np.asarray(np.ldexp(np.sqrt(first * second), twos + others))
+    k, l = np.frexp(one)[1] // 2, np.frexp(other)[1] // 2
+    return np.asarray(np.ldexp(np.sqrt(np.ldexp(one, -2 * k) * np.ldexp(other, -2 * l)), k + l))
 
 
 def _cosine(covariance: Float64Array, size: Float64Array) -> Float64Array:
