@@ -1,6 +1,9 @@
 """Training in the span of the inputs: the same run, laws included, up to round-off."""
 
+import functools
+
 import numpy as np
+import problems
 import pytest
 from problems import EPS
 
@@ -17,7 +20,6 @@ ALGORITHMS = [
         for algorithm in (nl.Leapfrog(1e-3), nl.ConformalLeapfrog(1e-3, 2.0, 0.3), nl.HeavyBall(0.02))
     ),
 ]
-FIELDS = ("quantity", "charge", "source_integral", "residual")
 REDUCED = {"input_reduction": True, "backend": "cpu"}
 
 
@@ -35,19 +37,7 @@ def both(net, X, y, algorithm, **options):
     return [nl.integrate(U, algorithm, x0, STEPS, input_reduction=reduced, **options) for reduced in (False, True)]
 
 
-def assert_same_run(plain, reduced, eps=EPS):
-    # Every step rounds numbers of the size of the parameters a few hundred times; differences grow at most linearly here.
-    tolerance = 64 * STEPS * eps
-    size = max(np.abs(plain.params).max(), 1)
-    for field in ("loss", "energy", "x", "v", "params"):
-        np.testing.assert_allclose(getattr(reduced, field), getattr(plain, field), atol=tolerance * size, rtol=0)
-    assert list(plain.laws) == list(reduced.laws)
-    for name, law in plain.laws.items():
-        scale = max(np.nanmax(np.abs(law.quantity)), 1)
-        for field in FIELDS:
-            mine, theirs = getattr(reduced.laws[name], field), getattr(law, field)
-            np.testing.assert_allclose(mine, theirs, atol=tolerance * scale, rtol=0, err_msg=name)
-        assert np.abs(reduced.laws[name].discrete_residual).max() < tolerance * scale
+assert_same_run = functools.partial(problems.assert_same_to_round_off, steps=STEPS)
 
 
 @pytest.mark.parametrize("blas", [False, True])

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 # Potentials; those of functions.POTENTIALS are GIVEN and the numbers after it.
 NETWORK, RADIAL, HARMONIC, GIVEN = range(4)
 
-# The loss where only the outputs are wanted; activations and losses have their numbers from functions.py.
-NO_LOSS = -1
+# The loss where only the outputs are wanted, and that of a network of points, see below; activations and losses have their numbers from
+# functions.py.
+NO_LOSS, OF_POINTS = -1, -2
 
 # What an algorithm's exact laws balance: the quantity, as there is no velocity; the charge; the charge times μ(t).
 OF_Q, OF_J, OF_MU_J = range(3)
@@ -51,8 +52,8 @@ class Problem(NamedTuple):
     parameter: NDArray[Any]  # (L,): c of σ_h, and of the loss
     compiled: NDArray[
         Any
-    ]  # (L, 3): addresses of the CPU's loops over σ_h, σ′_h and ∂σ_h/∂β, and of the loss; else empty
-    loss: int  # its number in functions.LOSSES, or NO_LOSS
+    ]  # (L + 1, 3): addresses of the CPU's loops over σ_h, σ′_h and ∂σ_h/∂β, of the loss, and of `outer`; else empty
+    loss: int  # its number in functions.LOSSES, NO_LOSS or OF_POINTS
     X: NDArray[Any]  # (N, n_0)
     labels: NDArray[np.int64]  # (N,) for a loss of labels, else empty
     targets: NDArray[Any]  # (N, n_L) for a loss of targets, else empty; a column more, of weights, where it is weighted
@@ -64,6 +65,10 @@ class Problem(NamedTuple):
 # samples see of it is Z = W_1 Xᵀ, whose gradient is D XXᵀ where that of C is D = ∂U/∂z_1. So x holds Z in the place of
 # W_1, of a network with N inputs, and C at its end, and X holds XXᵀ: one product instead of the two that W_1 takes,
 # and ⟨w, v⟩ of two vectors in the span is Σ_s z_s(w) c_s(v). Of a minibatch D is 0 but for the samples in it.
+
+# Points. A network of linear layers is an affine function: its outputs of samples that are affine combinations X = CP of points P are
+# C f(P). So X holds the points, and their loss OF_POINTS is the potential of another problem, a network of one layer without bias whose
+# inputs are C and whose weights the outputs f(P)ᵀ.
 
 
 class Algorithm(NamedTuple):

@@ -65,7 +65,7 @@ class CpuBackend:
         plan = self.plan = runs.plan
         assert plan.problem is not None
         self.runs, self.problem = runs, plan.problem
-        sizes = plan.n_samples, plan.drawn, members
+        sizes = plan.n_samples, plan.drawn, members, plan.outer
         memory = _FREE.pop(plan.U, None)
         if memory is None or not memory.fits(plan.problem, *sizes):
             memory = compiled.Memory(plan.problem, *sizes)
@@ -116,12 +116,13 @@ class CpuBackend:
 
     def advance(self, n_steps: int) -> None:
         """Take up to `n_steps` steps, with the team's other threads where there are any."""
-        tiles, x = self.memory.tiles, self.x
+        shared, x = self.memory.shared, self.x
+        tiles = shared.tiles
         members = tiles.z.shape[0]
         if members == 1 or n_steps < 2:
             compiled.advance(self.run, x, n_steps)
             return
-        door, assist = tiles.team, (self.run.problem, self.run.tiles)
+        door, assist = tiles.team, (shared.placed.address, shared.placed_tiles.address)
         others = [threading.Thread(target=network, args=(*assist, m, x, x[:0])) for m in range(1, members)]
         started: list[threading.Thread] = []
         door[team.OPEN] = team.CLOSED

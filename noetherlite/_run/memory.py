@@ -114,6 +114,7 @@ def memory(
         records=R * E,
         seen=R * E * bool(seen),
         reduce=False if input_reduction is None and record_params else input_reduction,
+        by_affine_basis=None if input_reduction is None else False,
         obstacle=obstacle(algorithm, moving=False) if algorithm else "",
     )
     available = available if plan.compiled else 1
@@ -136,6 +137,9 @@ def _tile_bytes(plan: Plan, n_threads: int) -> int:
     if not plan.compiled or plan.problem is None:
         return 0
     N, n = plan.n_samples, plan.drawn
+    if plan.outer is not None:
+        points = tiles.empty(plan.problem, len(plan.problem.X))
+        return _array_bytes(points) + _array_bytes(tiles.empty(plan.outer, N, n_threads))
     if n == N:
         return _array_bytes(tiles.empty(plan.problem, N, n_threads))
     batch, all_samples = tiles.empty(plan.problem, n, n_threads), tiles.empty(plan.problem, N, 1)
@@ -149,16 +153,18 @@ def _array_bytes(arrays: tuple[object, ...]) -> int:
 
 def _converted_bytes(plan: Plan) -> int:
     """Return the bytes of the data converted to float32, of targets with their weights, and of the laws' matrices."""
-    data = _array_bytes((plan.laws.G, plan.laws.xi))
-    if plan.problem and (plan.dtype != "float64" or getattr(plan.U, "weights", None)):
-        data += plan.problem.targets.nbytes
-    if plan.problem and plan.dtype != "float64":
-        data += plan.problem.X.nbytes
+    data, problem = _array_bytes((plan.laws.G, plan.laws.xi)), plan.outer or plan.problem
+    if problem and (plan.dtype != "float64" or getattr(plan.U, "weights", None)):
+        data += problem.targets.nbytes
+    if problem and plan.dtype != "float64":
+        data += problem.X.nbytes
     return data
 
 
 def _reduction_bytes(plan: Plan, records: int) -> int:
-    """Return the bytes of the basis, the reduced inputs, the reduced start, and the conversion back to θ."""
+    """Return the bytes of points, or of the basis, the reduced inputs, the reduced start, and the conversion back to θ."""
+    if plan.affine_basis is not None:
+        return plan.affine_basis.P.nbytes + _array_bytes((plan.affine_basis.readout.X, plan.affine_basis.readout.y))
     if plan.reduction is None:
         return 0
     n_0, n_1 = plan.reduction.network.widths[:2]

@@ -41,7 +41,7 @@ def _member(runs: Runs, e: int, stopped: str, blew_up: str) -> Member:
     elif stopped:
         status, message = "stopped", f"stopped by {stopped} after {done} of {steps} steps"
     else:
-        how = "" if runs.plan.reduction is None else f", layer 1 in {runs.plan.reduction}"
+        how = f", {runs.plan.reduced}" if runs.plan.reduced else ""
         status, message = "completed", f"completed {steps} steps{how}{f', {blew_up}' if blew_up else ''}"
         if runs.algorithms[e].is_implicit:
             message += f", its equations solved to {_left_by_solver(runs)[e]:.1e}"

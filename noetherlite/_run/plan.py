@@ -20,7 +20,8 @@ from .._problem.network import NetworkPotential
 from .._problem.potentials import Compiled, Potential, is_potential
 from .._symmetry.family import Family
 from .._symmetry.records import table
-from .reduction import choose, objection
+from . import affine_basis
+from .reduction import Reduction, choose, objection
 
 BACKENDS = ("auto", "cpu", "reference", "cuda")
 
@@ -29,8 +30,9 @@ class Plan:
     """The common part of runs: potential, precision, laws, and the coordinates they are integrated in.
 
     `reduce`: whether to use input reduction, None: if it is faster. `obstacle`: why the algorithm's steps rule it out, '' if they do
-    not. `by_samples`: which reduction, if that is known. `steps`, `records` and `seen`, how often functions of the user see all
-    parameters or velocities, are those of all runs; `batch_size`, `backend` and `dtype` are as in `integrate`.
+    not. `by_samples`: which reduction, if that is known. `by_affine_basis`: whether to use points instead of samples, None: if it is faster.
+    `steps`, `records` and `seen`, how often functions of the user see all parameters or velocities, are those of all runs;
+    `batch_size`, `backend` and `dtype` are as in `integrate`.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Plan:
         reduce: bool | None,
         obstacle: str = "",
         by_samples: bool | None = None,
+        by_affine_basis: bool | None = False,
         records: int = 0,
         seen: int = 0,
     ) -> None:
@@ -66,20 +69,30 @@ class Plan:
             # Without the compiler the kernels' loops would run in Python, slower than the NumPy reference.
             backend = "reference" if in_python or settings.DISABLE_JIT else "cpu"
         self.backend = backend
+        self.affine_basis = None
+        if by_affine_basis is not False and self.backend == "cpu":
+            self.affine_basis = (
+                affine_basis.AffineBasis(U, dtype)
+                if by_affine_basis
+                else affine_basis.choose(U, steps, self.drawn, dtype)
+            )  # type: ignore[arg-type]
         self.reduction = None
         if reduce is not None:
             reduce = checks.boolean(reduce, "input_reduction")
-        if reduce is not False:
+        if reduce is not False and self.affine_basis is None:
             reason = objection(U, watched, self.backend == "cpu") or obstacle
             if reason and reduce:
                 raise ValueError(f"input_reduction=True is not possible here: {reason}")
             if not reason:
                 self.reduction = choose(U, steps, self.drawn, reduce, by_samples, records, seen)  # type: ignore[arg-type]
         self.problem: layout.Problem | None = None
+        self.outer: layout.Problem | None = None  # of points
         self.n_params = U.n_params
         if self.reduction is not None:
             self.problem = self.reduction.U.problem(dtype)._replace(dual=self.reduction.dual)
             self.n_params = self.reduction.n_params
+        elif self.affine_basis is not None:
+            self.problem, self.outer = self.affine_basis.problems()
         elif not in_python:
             self.problem = U.problem(dtype)  # type: ignore[attr-defined]
         self.laws = (
@@ -100,6 +113,11 @@ class Plan:
     def drawn(self) -> int:
         """Samples per gradient; if that is all of them they are taken in order, as without minibatches."""
         return self.batch or self.n_samples
+
+    @property
+    def reduced(self) -> Reduction | affine_basis.AffineBasis | None:
+        """What takes the place of the data, if something does."""
+        return self.reduction or self.affine_basis
 
     @property
     def compiled(self) -> bool:
@@ -195,7 +213,7 @@ def specify(
             "batch_size": plan.batch,
             **keys,
             "dtype": plan.dtype,
-            "input_reduction": None if plan.reduction is None else plan.reduction.describe(),
+            "input_reduction": plan.reduced.describe() if plan.reduced else None,
         },
         "versions": versions(),
     }

@@ -70,7 +70,7 @@ class Reduction:
 
     def __str__(self) -> str:
         kind = "the samples" if self.by_samples else "the inputs' span"
-        return f"{len(self.B)} coordinates of {kind} instead of {self.network.widths[0]} inputs"
+        return f"layer 1 in {len(self.B)} coordinates of {kind} instead of {self.network.widths[0]} inputs"
 
     def enter(self, theta: Array) -> Start:
         """Return the start of a run from θ."""

@@ -114,10 +114,14 @@ def load_at(problem_address, chosen, tiles_address, x):
                 memory.targets[tile, j, s] = problem.targets[sample, j]
 
 
-def place(problem: layout.Problem, minibatches: bool = False) -> Placed:
-    """Return a problem as kernels take it, with the addresses of the loops that its network calls."""
+def place(problem: layout.Problem, minibatches: bool = False, outer: Memory | None = None) -> Placed:
+    """Return a problem as kernels take it, with the addresses of the loops that its network calls, and of the memory of its outer problem."""
     if problem.kind == layout.NETWORK:
-        problem = problem._replace(compiled=loops.addresses(problem, minibatches))
+        of_outer: tuple[Any, ...] = (0, 0, 0)
+        if outer is not None:
+            potential = address_of_potential(layout.NETWORK, str(problem.X.dtype))
+            of_outer = outer.placed.address, outer.placed_tiles.address, potential
+        problem = problem._replace(compiled=loops.addresses(problem, minibatches, of_outer))
     return Placed(problem)
 
 
@@ -132,6 +136,8 @@ class Memory:
         Samples, and how many of them a gradient is of.
     members : int
         Threads that share a gradient at the most.
+    outer : Problem, optional
+        The outer problem of a network of points; the samples are those of this one.
 
     Attributes
     ----------
@@ -139,16 +145,24 @@ class Memory:
         Memory for a step, and for all samples; the same for the full batch.
     """
 
-    def __init__(self, problem: layout.Problem, n_samples: int, drawn: int, members: int) -> None:
-        self.problem, self._sizes = problem, (n_samples, drawn, members)
+    def __init__(
+        self, problem: layout.Problem, n_samples: int, drawn: int, members: int, outer: layout.Problem | None = None
+    ) -> None:
+        self.problem, self._outer, self._sizes = problem, outer, (n_samples, drawn, members)
         full = drawn == n_samples
-        self.all_tiles = tiles(problem, n_samples, members if full else 1)
+        self._of_samples = None if outer is None else Memory(outer, n_samples, drawn, members)
+        self.all_tiles = tiles(problem, n_samples if outer is None else len(problem.X), members if full else 1)
         self.tiles = self.all_tiles if full else tiles(problem, drawn, members)
-        self.placed = place(problem, not full)
+        self.placed = place(problem, not full, self._of_samples)
         self.placed_all_tiles = Placed(self.all_tiles)
         self.placed_tiles = self.placed_all_tiles if full else Placed(self.tiles)
         self._number = np.empty(0, problem.X.dtype)
         self._read: dict[str, Placed] = {}
+
+    @property
+    def shared(self) -> Memory:
+        """That of the samples, whose tiles are shared by threads: of the outer problem, or this one."""
+        return self._of_samples or self
 
     def place(self, name: str, fields: Any) -> Any:
         """Return where what a run reads lies, which often is what the run before has read."""
@@ -159,18 +173,22 @@ class Memory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its samples."""
-        return self.tiles.inputs.nbytes + self.all_tiles.inputs.nbytes
+        """Bytes of its samples, and points."""
+        return sum(memory.tiles.inputs.nbytes + memory.all_tiles.inputs.nbytes for memory in {self, self.shared})
 
-    def fits(self, problem: layout.Problem, n_samples: int, drawn: int, members: int) -> bool:
+    def fits(
+        self, problem: layout.Problem, n_samples: int, drawn: int, members: int, outer: layout.Problem | None = None
+    ) -> bool:
         """Return whether it is of these arrays, whatever is in them now, and of these sizes."""
         sizes = n_samples, drawn, members
-        return self._sizes == sizes and all(map(_is_same, problem, self.problem))
+        same = self._sizes == sizes and self._outer is outer
+        return same and all(map(_is_same, problem, self.problem))
 
     def load(self, order: NDArray[np.int64]) -> None:
-        """Copy all samples in this order."""
-        if self.problem.kind == layout.NETWORK:
-            load_at(self.placed.address, order, self.placed_all_tiles.address, self._number)
+        """Copy all samples in this order, and points in theirs."""
+        for memory in {self, self.shared}:
+            if memory.problem.kind == layout.NETWORK:
+                load_at(memory.placed.address, order, memory.placed_all_tiles.address, memory._number)
 
 
 class Evaluation:

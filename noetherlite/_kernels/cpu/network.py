@@ -18,9 +18,10 @@ from .intrinsics import window
 from .layers import BACKWARD, FORWARD, SAMPLES, WEIGHTS, add, add_sums, combine, copy, correlate, put, take
 from .placed import float64_at, none_at, problem_at, tiles_at
 
-# Columns of a problem's addresses, and of its last row.
+# Columns of a problem's addresses, of the row of its last layer, and of the row after it, of the outer problem.
 _VALUE, _SLOPE, _BY_BETA = range(3)
 _LOSS, _BY_BLAS = range(2)
+_OUTER, _TILES = range(2)
 
 
 @merged
@@ -73,12 +74,18 @@ def tile_loss(problem, tiles, tile, member):
     n, T, all_z = problem.widths[-1], tiles.inputs.shape[2], row_of(tiles.z, member)
     Z = window(all_z, all_z.size - n * T, n * T)
     count = min(T, tiles.n - tile * T)
+    last, scratch = problem.parameter.size - 1, row_of(tiles.scratch, member)
     if problem.loss == layout.NO_LOSS:
         copy(Z, window(tiles.targets, tile * n * T, n * T))
         return 0.0
+    if problem.loss == layout.OF_POINTS:
+        gradient = window(scratch, 0, n * T)
+        outer, samples = problem.compiled[last + 1, _OUTER], problem.compiled[last + 1, _TILES]
+        value = float64_at(problem.compiled[last, _LOSS], (outer, samples, np.int64(0), Z, gradient))
+        copy(gradient, Z)
+        return value
     labels = window(tiles.labels, tile * tiles.labels.shape[1], tiles.labels.shape[1])
     targets = window(tiles.targets, tile * tiles.targets.shape[1] * T, tiles.targets.shape[1] * T)
-    scratch, last = row_of(tiles.scratch, member), problem.parameter.size - 1
     arguments = (problem.parameter[last], Z, labels, targets, scratch, T, count, tiles.n)
     return float64_at(problem.compiled[last, _LOSS], arguments)
 

@@ -53,9 +53,10 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     activations = sum(
         ACTIVATIONS[code].flops * width for code, width in zip(problem.activation, widths[1:], strict=False)
     )
-    parts = 1 if blas else _parts(n * int(6 * sizes.sum() + activations), n)
-    lanes = LANES * 8 // dtype.itemsize
-    T = n if blas else lanes * -(-n // (lanes * parts * -(-n // (TILE * parts))))
+    # The loss of a network of points needs the outputs of all of them.
+    together = blas or problem.loss == layout.OF_POINTS
+    parts = 1 if together else most_parts(n * int(6 * sizes.sum() + activations), n)
+    T = n if together else whole_vectors(-(-n // (parts * -(-n // (TILE * parts)))), dtype)
     n_tiles = -(-n // max(T, 1))  # none without a sample
     parts = max(1, min(parts, n_tiles))
     hidden, members = int(widths[1:].sum()), min(members, parts)
@@ -79,7 +80,13 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     )
 
 
-def _parts(flops: int, n: int) -> int:
+def whole_vectors(n: int, dtype: Any) -> int:
+    """Return the least number, n or more, of numbers that fill vectors of the processor."""
+    lanes = LANES * 8 // np.dtype(dtype).itemsize
+    return lanes * -(-n // lanes)
+
+
+def most_parts(flops: int, n: int) -> int:
     """Return into how many parts the samples are cut: a power of two, each part worth a thread's coming and going.
 
     Into two already where that leaves short tiles: twice the processors outweigh it.
