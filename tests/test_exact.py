@@ -32,6 +32,23 @@ def test_balanced_layers(charge):
         exact.two_layer_linear(W1 + 1e-3 * RNG.normal(size=W1.shape), W2, target, t)
 
 
+@pytest.mark.parametrize("charge", [0.0, 0.7])
+@pytest.mark.parametrize("n_1", [2, 3])
+def test_balanced_layers_after_a_long_time(n_1, charge):
+    """Modes of different rates keep their digits, where their exponentials differ by more than a double has."""
+    rng = np.random.default_rng(n_1)
+    incoming, outgoing = (np.linalg.qr(rng.normal(size=(n, n_1)))[0] for n in (4, 3))
+    W1, W2 = np.sqrt(0.5 + charge) * incoming.T, np.sqrt(0.5) * outgoing
+    u, _, v = np.linalg.svd(rng.normal(size=(3, 4)), full_matrices=False)
+    target, t = u * [3.0, 1.0, 0.1] @ v, [30.0, 3.0, 0.0]
+    closed = exact.two_layer_linear(W1, W2, target, t)
+    U = potentials.MatrixFactorization(target, n_1)
+    flow = nl.reference_flow(U, nl.GF, np.concatenate([W1.ravel(), W2.ravel()]), t[::-1])
+    np.testing.assert_allclose(closed.product, U.product(flow.x)[::-1], atol=1e-11)
+    with pytest.raises(ValueError, match="t must hold times below"):
+        exact.two_layer_linear(W1, W2, target, [1e5])
+
+
 def test_a_compiled_run_tends_to_the_closed_form():
     """GD on whitened data, at three rates: the distance to the closed form falls in proportion to the rate."""
     W1, W2 = balanced(3, 2, 2, 0.0)
