@@ -32,11 +32,11 @@ MODELS = {
 }  # fmt: skip
 
 
-def problem(model, seed=0):
-    """Random parameters and data: (params, X, y), 16 positions for images and 6 else."""
+def problem(model, seed=0, positions=6):
+    """Random parameters and data: (params, X, y), 16 positions for images."""
     rng = np.random.default_rng(seed)
     params = model.init(rng)
-    X = rng.normal(size=(3, 16 if model is MODELS["image"] else 6, model.inputs))
+    X = rng.normal(size=(3, 16 if model is MODELS["image"] else positions, model.inputs))
     shape = model.predict(params, X).shape
     return params, X, rng.normal(size=shape) if model.loss != "nll" else rng.integers(0, model.outputs, shape[:2])
 
@@ -111,6 +111,14 @@ test_what_does_not_fit_is_refused = refusals(
         (lambda: arch.Model(arch.Dense(2, 3), arch.Dense(4, 2)), "takes 4 features, but 3 come in"),
         (lambda: arch.Model(arch.Residual(arch.Dense(3, 2))), "Residual return 2 features for 3"),
         (lambda: arch.Model(arch.Activation("relu")), "no block says"),
+        (
+            lambda: nl.count_laws(arch.Chain(arch.Dense(2, 2), arch.Residual(arch.Convolution(2, 2, 2)))),
+            "return 1 positions for 2",
+        ),
+        (
+            lambda: nl.count_laws(arch.Chain(arch.Embedding(2, 2, 2), arch.BatchNorm(2))),
+            "3 positions come in; expected positions_learned=2",
+        ),
         (lambda: arch.Attention(3, heads=3, kv_heads=2), "expected a divisor"),
         (lambda: arch.Attention(3, head_width=3, rope=True), "even number with rope"),
         (lambda: arch.Chain(3), TypeError, r"blocks must be blocks of nl\.arch"),
@@ -420,6 +428,36 @@ def test_counts_of_unusual_transformers(options, flow, name):
     assert count.certified, repr(count)
     assert count == sum(model.known_laws(flow).values())
     assert count.by_name[name] > 0
+
+
+def norm(d):
+    return arch.RMSNorm(d, 0.1, gain=False)
+
+
+TIED = arch.Dense(2, 2, tied="embedding.W")
+SUMS = [  # blocks, loss, and how many laws of both flows their wiring shows
+    ([arch.Dense(2, 3, True), arch.LowRank(3, 2, 1)], "any", 1, 0),
+    ([arch.Embedding(2, 3, 2), arch.LowRank(3, 2, 1)], "nll", 2, 2),
+    ([arch.Dense(2, 2), arch.Residual(arch.Dense(2, 2), norm(2)), arch.Dense(2, 2)], "any", 0, 0),
+    ([arch.Dense(2, 2), arch.Residual(arch.RMSNorm(2, gain=False)), arch.Dense(2, 2)], "any", 0, 1),
+    ([arch.Dense(2, 2), arch.Residual(arch.Dense(2, 2), arch.Residual(norm(2), arch.Dense(2, 2))), arch.Dense(2, 2)], "any", 0, 1),
+    ([arch.Embedding(2, 2), arch.Residual(arch.Dense(2, 2), arch.Residual(TIED)), arch.Dense(2, 2)], "any", 0, 0),
+    ([arch.Embedding(2, 2), arch.Residual(arch.RMSNorm(2), TIED), arch.RMSNorm(2), arch.Dense(2, 2)], "any", 2, 0),
+    ([arch.Dense(2, 2), norm(2), arch.Residual(norm(2), arch.Dense(2, 2))], "nll", 0, 0),
+    ([arch.Attention(1, head_width=4, outputs=2, bias=True)], "nll", 27, 30),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("blocks", "loss", "gradient", "momentum"), SUMS)
+def test_what_reads_or_joins_a_stream_rules_out_what_it_does_not_turn_with(blocks, loss, gradient, momentum):
+    """A frozen matrix, a norm without a gain, weights that are used twice: no action is left that is no symmetry."""
+    model = arch.Model(*blocks, loss=loss)
+    params, X, y = problem(model, positions=2)
+    theta, gradient_of = model.pack(params), model.pack(model.gradient(params, X, y))
+    for g in model.generators():
+        field = flat_field(model, g, theta)
+        assert abs(field @ gradient_of) <= 300 * EPS * np.linalg.norm(field) * np.linalg.norm(gradient_of), g.name
+    assert [model.known_laws(flow).total for flow in ("gradient", "momentum")] == [gradient, momentum]
 
 
 # --- the polynomials themselves ----------------------------------------------------------------------------------------

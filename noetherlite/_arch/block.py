@@ -149,7 +149,7 @@ class Residual(Chain):
     Parameters
     ----------
     *blocks : Block
-        Of f, in the order of evaluation; as many features out as in.
+        Of f, in the order of evaluation; as many features and positions out as in.
 
     Raises
     ------
@@ -164,7 +164,10 @@ class Residual(Chain):
     """
 
     def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
-        return x + super().forward(scope, x)
+        y = super().forward(scope, x)
+        if y.shape[1] != x.shape[1]:
+            raise ValueError(f"blocks of a Residual return {y.shape[1]} positions for {x.shape[1]}; expected as many")
+        return x + y
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
         wiring.add(wire, super().connect(scope, wiring, wire))

@@ -147,7 +147,7 @@ class LowRank(Block):
         return x @ scope["W0"].T + x @ scope["A"].T @ scope["B"].T
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
-        wire.is_free = False
+        wire.permit(frozenset())  # W_0 reads it
         wiring.wire(f"{scope.name} rank", self.rank, along(scope["A"], 0)).read_by(along(scope["B"], 1))
         out = wiring.wire(f"{scope.name} out", self.outputs, along(scope["B"], 0))
         out.is_free = False
@@ -196,7 +196,13 @@ class Embedding(Block):
 
     def forward(self, scope: Scope[Tensor], x: Tensor) -> Tensor:
         y = x @ scope["W"].T
-        return y + scope["p"].taken(np.arange(x.shape[1]), 1) if self.positions_learned else y
+        if not self.positions_learned:
+            return y
+        if x.shape[1] > self.positions_learned:
+            raise ValueError(
+                f"{x.shape[1]} positions come in; expected positions_learned={self.positions_learned} at most"
+            )
+        return y + scope["p"].taken(np.arange(x.shape[1]), 1)
 
     def connect(self, scope: Scope[IntArray], wiring: Wiring, wire: Wire) -> Wire:
         wire.read_by(along(scope["W"], 1))

@@ -96,6 +96,11 @@ class Wire:
 
     def join(self, other: Wire) -> None:
         """Add another wire's components to this one's: a residual connection."""
+        if other.turning is self:  # x + x/|x| turns as x does, and does not grow as x does
+            self.permit(frozenset({"rotate"}))
+        elif other.turning is not None:  # a part of the sum moves with another wire
+            other.turning.actions -= {"rotate"}
+            self.is_free = False
         self.writers += other.writers
         self.readers += other.readers
         self.is_free &= other.is_free

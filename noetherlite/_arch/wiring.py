@@ -35,6 +35,12 @@ class Wiring:
         if branch is not stream:
             stream.join(branch)
             self.wires = [wire for wire in self.wires if wire is not branch]
+            for wire in self.wires:
+                wire.turning = stream if wire.turning is branch else wire.turning
+            self.shared = [
+                (W, stream if behind is branch else behind, stream if out is branch else out)
+                for W, behind, out in self.shared
+            ]
 
     def add(self, stream: Wire, branch: Wire) -> None:
         """Make the output of a residual block, the wire `branch`, a part of `stream`."""
@@ -77,10 +83,12 @@ class Wiring:
             return
         others = [leg for leg in behind.readers if not leg.of(W)]
         for stream in self._written(W):
+            if stream is out:  # of W as it reads, where another matrix would have to act on it
+                continue
             both = stream.actions & behind.actions & LINEAR
             if stream is behind:  # A acts on the writer, A⁻ᵀ on the reader, which are one: A is orthogonal
                 yield Wire("tied", stream.size, list(stream.writers), others, both & {"rotate"})
-            elif stream is not out and stream.is_free:
+            elif stream.is_free:
                 readers = [] if "whole" in stream.actions else stream.readers
                 yield Wire("tied", behind.size, [*stream.writers, *others], [*readers, *behind.writers], both)
 
@@ -104,8 +112,9 @@ class Wiring:
         return {name: number for name, number in numbers.items() if number}
 
     def _shifted_legs(self, wire: Wire) -> int:
-        """Return the number of legs of a wire that are of tensors whose columns have constant sums: these are laws by themselves."""
+        """Return the number of columns that a wire's readers have less, as sums over them, or biases, are laws by themselves."""
         blind = [leg for other in self.wires if "shift" in other.actions for leg in other.writers]
+        blind += [leg for other in self.wires if "null" in other.actions for leg in other.writers if leg.is_bias]
         return sum(any(one.index.flat[0] == leg.index.flat[0] for one in blind) for leg in wire.readers)
 
 
