@@ -330,3 +330,11 @@ def test_optimisers_of_pytorch_that_do_not_say_whose_averages(trained):
     assert len(audit(weights, state=optimisers["groups"] | {"param_groups": told}).checks) == 2
     with pytest.raises(ValueError, match="state has no averaged gradients"):
         audit(weights, state=optimisers["plain"])
+
+
+def test_the_momentum_of_rmsprop_is_no_average_of_gradients():
+    """It averages gradients that were divided by their sizes, which obey no law: correct runs were found broken."""
+    slots = {"step": np.array(1.0), "square_avg": np.ones((2, 3)), "momentum_buffer": np.ones((2, 3))}
+    state = {"state": {0: slots}, "param_groups": [{"params": [0]}]}
+    with pytest.raises(ValueError, match="state is of RMSProp"):
+        audit({"weight": np.ones((2, 3))}, state=state)

@@ -311,6 +311,7 @@ def test_nothing_that_cannot_be_read_stops_training(gpt):
         ({}, {"state": {}}, r"expected nl\.watch\(laws, averaging=β\)"),
         ({}, {"logits": np.ones((3, 7)), "labels": np.ones(3, int)}, "a watch that knows the head"),
         ({"anchor": nl.tensors.Anchor("lm_head.weight")}, {"logits": np.ones((3, 7))}, "logits need labels"),
+        ({"anchor": nl.tensors.Anchor("lm_head.weight")}, {"labels": np.ones(3, int)}, "labels need logits"),
     ],
 )
 def test_what_a_watch_was_not_set_up_for_is_said_once(gpt, options, given, message):

@@ -24,7 +24,8 @@ class Averaging:
     beta : float
         β, 0 ≤ β < 1: of Adam and AdamW the first of `betas`, of Lion the second, of SGD and Muon `momentum`.
     weight : float
-        a: by default 1 − β, as of Adam, AdamW and Lion; 1 for SGD without dampening. Only with `decay` it matters.
+        a: by default 1 − β, as of Adam, AdamW and Lion; 1 for SGD, less its dampening. Only with `decay` it matters: PyTorch does not
+        dampen the first step, so that a watch of both is given `state` from the second call on.
     decay : float
         λ of a decay that enters the average: weight_decay of SGD and Adam. 0 where decay is decoupled, as in AdamW and Lion.
 

@@ -9,6 +9,7 @@ from .._base import checks
 from .trees import Tree, leaves
 
 AVERAGES = ("exp_avg", "momentum_buffer", "mu", "trace")  # what PyTorch and Optax call averaged gradients
+_OF_STEPS = "square_avg"  # beside it, in RMSProp, momentum_buffer averages gradients that were divided by their sizes
 
 
 def aligned(tree: Mapping[str, Any], names: Sequence[str], called: str) -> dict[str, Any]:
@@ -68,6 +69,8 @@ def _averages_by_number(optimizer: Mapping[str, Any], names: Sequence[str], call
     averages = {}
     for number, name in zip(numbers, names, strict=True):
         slots = optimizer["state"].get(number, {})
+        if _OF_STEPS in slots:
+            raise ValueError(f"{called} is of RMSProp, which keeps no average of gradients, but of what it steps by")
         for slot in AVERAGES:
             if slots.get(slot) is not None:
                 averages[name] = slots[slot]

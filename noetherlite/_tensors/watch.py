@@ -110,8 +110,8 @@ class Watch:
         AssertionError
             If a law is broken and `raise_on_broken` was asked for.
         TypeError, ValueError
-            With `raise_on_broken`, as `assert_symmetric`, or if the watch was not set up for `state` or `logits`. Otherwise `problem`
-            and `report` say it, and training goes on; of `state` and `logits`, a warning says it once.
+            With `raise_on_broken`, as `assert_symmetric`, or if the watch was not set up for `state`, `logits` or `labels`. Otherwise `problem`
+            and `report` say it, and training goes on; of these, a warning says it once.
         """
         if self.n_calls % self._every:
             self.n_calls += 1
@@ -121,7 +121,7 @@ class Watch:
             if not self.problem:
                 warnings.warn(f"{unexpected}; not looked at", stacklevel=2)
             self.problem = self.problem or unexpected
-            state, logits = None if self._averages is None else state, None
+            state, logits, labels = None if self._averages is None else state, None, None
         try:
             new = self.check(params, grads, state, logits=logits, labels=labels)
         except Exception as error:  # whatever it is, training goes on
@@ -187,8 +187,9 @@ class Watch:
         """Return the objection to arguments that the watch was not set up for; "" if there is none."""
         if state is not None and self._averages is None:
             return "state needs a watch of averages; expected nl.watch(laws, averaging=β)"
-        if logits is not None and (self._anchor is None or labels is None):
-            return "logits need labels, and a watch that knows the head: nl.watch(laws, anchor=nl.tensors.Anchor(…))"
+        missing = self._anchor is None or logits is None or labels is None
+        if missing and not (logits is None and labels is None):
+            return "logits need labels, labels need logits, and both a watch that knows the head: nl.watch(laws, anchor=nl.tensors.Anchor(…))"
         return ""
 
     def _check(self, step: int, x: Mapping[str, Array], g: Mapping[str, Array], eps: float) -> list[Finding]:
