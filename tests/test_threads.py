@@ -15,6 +15,7 @@ from noetherlite._base import threads
 from noetherlite._kernels import jit as kernels_jit
 from noetherlite._kernels.cpu import compiled, tiles
 from noetherlite._kernels.cpu import team as cpu_team
+from noetherlite._run import backends
 
 jit = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="threads need compiled code")
 
@@ -176,6 +177,23 @@ def test_bad_number_of_threads(value):
     net, U = problem(40)
     with pytest.raises((ValueError, TypeError), match="n_threads"):
         nl.integrate(U, nl.GD(0.1), net.init(rng=0), 1, n_threads=value)
+
+
+@jit
+@pytest.mark.parametrize(("long_step", "shared"), [(1, True), (1 << 24, False)])
+def test_a_call_of_one_step_is_shared_if_the_step_is_long(monkeypatch, long_step, shared):
+    net, U = problem(300)
+    x0, start, calls = net.init(rng=0), threading.Thread.start, []
+
+    def counted(thread):
+        calls.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(backends, "_LONG_STEP", long_step)
+    monkeypatch.setattr(threading.Thread, "start", counted)
+    x = nl.integrate(U, nl.GD(0.1), x0, 1, n_threads=2).x
+    assert bool(calls) == shared
+    np.testing.assert_array_equal(x, nl.integrate(U, nl.GD(0.1), x0, 1, n_threads=1).x)
 
 
 @jit

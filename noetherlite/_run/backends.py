@@ -54,6 +54,8 @@ def _program(kind: schedule.Kind) -> schedule.Program:
 # The memory of each potential's last run, as small runs take less time than to make it; a thread takes it out while it uses it.
 _FREE: weakref.WeakKeyDictionary[Potential, compiled.Memory] = weakref.WeakKeyDictionary()
 _SMALL = 1 << 16
+# Samples times parameters of a step, some 2 ms, that is shared by threads even if a call takes no other.
+_LONG_STEP = 1 << 24
 
 
 class CpuBackend:
@@ -119,7 +121,7 @@ class CpuBackend:
         shared, x = self.memory.shared, self.x
         tiles = shared.tiles
         members = tiles.z.shape[0]
-        if members == 1 or n_steps < 2:
+        if members == 1 or (n_steps < 2 and tiles.n * x.size < _LONG_STEP):
             compiled.advance(self.run, x, n_steps)
             return
         door, assist = tiles.team, (shared.placed.address, shared.placed_tiles.address)
