@@ -118,9 +118,10 @@ def test_parity_and_jumps_of_the_slope_are_those_measured(text):
     assert (np.abs(jumps).max() > 1e-3) == (a.is_kinked or a.has_other_kinks)
 
 
-def test_misspelt_activation_gets_a_suggestion():
-    with pytest.raises(ValueError, match=r"did you mean 'polynomial'\?"):
-        parse("polynominal(2)")
+@pytest.mark.parametrize(("text", "name"), [("polynominal(2)", "polynomial"), ("ReLU", "relu"), ("SiLU", "silu")])
+def test_misspelt_activation_gets_a_suggestion(text, name):
+    with pytest.raises(ValueError, match=rf"did you mean '{name}'\?"):
+        parse(text)
 
 
 @pytest.mark.parametrize(

@@ -309,9 +309,9 @@ def test_errors_of_a_configuration_exit_with_2_and_write_nothing(config, tmp_pat
 
 
 def test_a_folder_that_cannot_be_written_fails_before_the_run(config, tmp_path, monkeypatch, capsys):
-    (tmp_path / "out").write_text("a file")
+    (tmp_path / "file").touch()
     monkeypatch.setattr("noetherlite._cli.run._run_and_report", None)
-    assert run(config(), tmp_path) == 1
+    assert run(config(), tmp_path / "file") == 1
     assert error_line(capsys)
 
 
@@ -517,9 +517,10 @@ def test_a_broken_law_exits_with_3(recording, config, tmp_path, capsys):
     assert answer["broken"]
 
 
-def test_thinned_records_are_checked_against_the_flow_and_those_of_minibatches_refused(config, tmp_path, capsys):
+def test_thinned_records_are_replayed_and_those_of_minibatches_refused(config, tmp_path, capsys):
     for options, code, words in (
-        ("record_every = 4", 0, "GF up to first order"),
+        ("record_every = 4", 0, "every row 4 steps of GD"),
+        ("record_every = 6", 0, "every row 6 steps of GD"),  # 20 is no multiple
         ("record_every = 4\nbatch_size = 10", 1, "record every step"),
         ("batch_size = 10", 0, "every row one step of GD"),
     ):
@@ -528,6 +529,21 @@ def test_thinned_records_are_checked_against_the_flow_and_those_of_minibatches_r
         capsys.readouterr()
         assert main(["check", str(tmp_path / "out" / "it.npz"), "--config", path]) == code
         assert words in "".join(capsys.readouterr())
+
+
+def test_a_recording_of_half_the_learning_rate_does_not_pass_for_a_thinned_one(recording, config, tmp_path, capsys):
+    path = config(("lr = 0.1", "lr = 0.05"))
+    assert main(["check", str(tmp_path / "out" / "it.npz"), "--config", path]) == 3
+    assert "every row 2 steps of GD(lr=0.05)" in capsys.readouterr().out
+
+
+def test_records_at_uneven_steps_are_checked_against_the_flow(recording, config, tmp_path, capsys):
+    trajectory, _, _ = recording
+    kept = [0, 1, 3, 7, 15]
+    np.savez(tmp_path / "uneven.npz", t=trajectory.t[kept], params=trajectory.params[kept])
+    capsys.readouterr()
+    assert main(["check", str(tmp_path / "uneven.npz"), "--config", config()]) == 0
+    assert "GF up to first order" in capsys.readouterr().out
 
 
 def test_a_recording_of_another_learning_rate_is_not_said_to_hold(recording, config, tmp_path, capsys):

@@ -284,6 +284,7 @@ plots = "loss"
     ("sections", "words"),
     [
         (changed("algorithm", name="NAG"), "name='NAG' is not known (did you mean 'NAGD'?); expected one of 'GD'"),
+        (changed("algorithm", name="gd"), "name='gd' is not known (did you mean 'GD'?)"),
         (changed("algorithm", name=None), "[algorithm] name is missing; expected one of 'GD'"),
         (changed("algorithm", lr=None), "[algorithm] lr is missing; expected a number"),
         (changed("algorithm", lr=[]), "[algorithm] lr = []: expected a number"),

@@ -1,5 +1,6 @@
 """Targets of writing: links, devices, pipes, permissions, long names; and reading of files that were zipped again."""
 
+import errno
 import io
 import os
 import stat
@@ -91,6 +92,12 @@ def test_a_missing_folder_is_named_and_no_temporary_file(tmp_path):
     ):
         pass
     assert caught.value.filename == str(tmp_path / "none")
+
+
+def test_an_error_of_writing_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, replacing(tmp_path / "it"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == str(tmp_path / "it")
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write everywhere")
@@ -201,10 +208,12 @@ def test_a_page_goes_where_it_is_asked_to(tmp_path, run, capsysbinary):
 
 
 @pytest.mark.parametrize("verb", [["figure", "3"], ["run", "it.toml"], ["sweep", "it.toml"], ["figures"]])
-def test_standard_output_is_no_folder(verb, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("folder", "words"), [("-", "'-' is standard output"), ("a file", "'a file' is a file")])
+def test_what_is_no_folder(verb, folder, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a file").touch()
     with pytest.raises(SystemExit) as stop:
-        main([*verb, "--out", "-"])
+        main([*verb, "--out", folder])
     assert stop.value.code == 2
-    assert "'-' is standard output" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a file"]

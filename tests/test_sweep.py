@@ -350,8 +350,11 @@ def test_an_interrupted_program_goes_on_where_it_was(how, executor, tmp_path):
         while len(list(out.glob("*.npz"))) < 2:
             assert program.poll() is None, program.stderr.read()
             time.sleep(0.02)
-        os.killpg(program.pid, getattr(signal, how))  # what Ctrl-C in a terminal does: every process is told
-        printed, errors = program.communicate(timeout=60)
+        if how == "SIGINT":
+            os.killpg(program.pid, signal.SIGINT)  # what Ctrl-C in a terminal does: every process is told
+        else:
+            program.kill()  # its workers have to see by themselves that it is gone
+        printed, errors = program.communicate(timeout=60)  # until the last process has closed its end
     saved = {int(path.stem) for path in out.glob("*.npz")}
     assert 2 <= len(saved) < 8
     if how == "SIGINT":

@@ -61,8 +61,10 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
                 os.chmod(name, stat.S_IMODE(status.st_mode))
             os.fsync(file.fileno())
         os.replace(name, target)
-    except BaseException:
+    except BaseException as error:
         name.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # of a write, as to a full disk
+            error.filename = str(target)
         raise
 
 

@@ -80,9 +80,9 @@ def _check(options: argparse.Namespace) -> int:
             raise ValueError(
                 f"{options.file}: every step of {motion} is needed, and here there are steps of {motion.dt:g} between the records"
             )
-        if not (motion.weight_decay or motion.has_schedule) and motion.is_linear:
-            # which has no decay, and of other steps only the step itself: those are replayed
-            every, motion = 1, motion.dynamics
+        evenly = np.allclose(np.diff(t[:-1]), t[1] - t[0], rtol=1e-6)  # the last interval of a run may be shorter
+        if not (evenly or motion.weight_decay or motion.has_schedule) and motion.is_linear:
+            every, motion = 1, motion.dynamics  # steps are replayed from row to row by one number of them only
     names = motion.states if isinstance(motion, Algorithm) else ()
     states: dict[str, Any] = {name: recording[name] for name in names if name in recording}
     if isinstance(motion, Algorithm) and motion.has_noise:

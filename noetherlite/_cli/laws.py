@@ -95,7 +95,7 @@ def _parse_dynamics(text: str) -> Dynamics:
     try:
         mass, gamma, alpha = (float(part) for part in text.split(","))
     except ValueError:
-        hint = checks.suggestion(text.lower(), FLOWS)
+        hint = checks.suggestion(text, FLOWS)
         raise argparse.ArgumentTypeError(f"{text!r} is not known{hint}; expected gf, nd, nagf, or m,γ,α") from None
     try:
         return Dynamics(mass, gamma, alpha)

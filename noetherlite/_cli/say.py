@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -114,6 +115,8 @@ def folder(text: str) -> Path:
     """Return the path of --out, a folder."""
     if text == "-":
         raise argparse.ArgumentTypeError("'-' is standard output, and several files are written; expected a folder")
+    if os.path.exists(text) and not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is a file; expected a folder")
     return Path(text)
 
 

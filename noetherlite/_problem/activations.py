@@ -222,8 +222,8 @@ def parse(text: str | Activation) -> Activation:
     if match is not None and match[2] is None and match[1] in SYNONYMS:
         return parse(SYNONYMS[match[1]])
     if match is None or match[1] not in CATALOGUE:
-        meant = match[1] if match else getattr(text, "__name__", None)  # a function, such as numpy.tanh
-        hint = checks.suggestion(meant, CATALOGUE) if isinstance(meant, str) else ""
+        meant = match[1] if match else getattr(text, "__name__", text)  # a function, such as numpy.tanh
+        hint = checks.suggestion(meant, [*CATALOGUE, *SYNONYMS]) if isinstance(meant, str) else ""
         known = [example for kind in CATALOGUE.values() for example in kind.examples[: 1 if kind.default else None]]
         raise ValueError(
             f"activation={checks.describe(text)} is not known{hint}; expected one of {', '.join(map(repr, known))}"

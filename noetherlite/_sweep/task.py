@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -73,6 +74,19 @@ def as_result(result: Any) -> dict[str, Any]:
     return values
 
 
+def _begin_worker() -> None:
+    """Let Ctrl-C end this process silently, and end it with the main process, which cannot shut its pool down when it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    main_process = multiprocessing.parent_process()
+    assert main_process  # a worker of a pool has one
+    main_process.join()
+    os._exit(1)  # at once: nobody is left to take the result
+
+
 @contextmanager
 def processes(n: int) -> Iterator[Executor]:
     """Open an executor of n new processes with one thread each.
@@ -85,8 +99,7 @@ def processes(n: int) -> Iterator[Executor]:
     executor = ProcessPoolExecutor(
         n,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),
+        initializer=_begin_worker,
     )
     try:
         yield executor
