@@ -88,6 +88,8 @@ def test_a_last_row_that_comes_early_is_left_out():
     assert "the last row is fewer than 10 steps after" in report.limits[0]
     with pytest.raises(ValueError, match=r"t must advance by 0\.2 a row, 10 steps of GD"):
         nl.check(U, run.params[[0, 1, 5, 6]], run.t[[0, 1, 5, 6]], nl.GD(0.02), every=10)
+    with pytest.raises(ValueError, match="t must advance"):  # rows that are missing before the last are not left out
+        nl.check(U, run.params[[0, 1, 2, 4]], run.t[[0, 1, 2, 4]], nl.GD(0.02), every=10)
 
 
 # --- times and precision -----------------------------------------------------------------------------------------------

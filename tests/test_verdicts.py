@@ -1,6 +1,7 @@
 """The record of a law: its scale, its tolerance and its verdict, also where the integrating factor is no double."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,3 +166,11 @@ def test_equal_rows_where_the_gradient_would_move_them_were_not_copied():
     for dynamics, t in ((nl.GD(0.1), 0.1 * np.arange(5)), (nl.GF, np.arange(5.0)), (nl.ND, np.arange(5.0))):
         assert "were they copied" in nl.check(U, rows, t, dynamics).findings[0]
         assert "were they copied" not in str(nl.check(U, 0 * rows, t, dynamics).findings)
+
+
+def test_a_record_that_lost_its_numbers_does_not_hold():
+    t, charge = np.arange(3.0), np.ones((3, 1))
+    small = np.array([[0.0], [1e-16], [1e-16]])
+    record = nl.LawRecord("it", t, charge, charge, charge, small, small)
+    assert record.verdict == "holds"
+    assert replace(record, discrete_residual=np.array([[0.0], [1e-16], [np.nan]])).verdict == "not decidable"
