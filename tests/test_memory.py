@@ -39,9 +39,9 @@ def peak(function):
         tracemalloc.stop()
 
 
-def problem(widths, n, loss="nll", rank=None):
+def problem(widths, n, loss="nll", rank=None, activation="relu"):
     rng = np.random.default_rng(0)
-    net = nl.Network(widths, loss=loss)
+    net = nl.Network(widths, activation=activation, loss=loss)
     X = rng.standard_normal((n, widths[0]))
     if rank is not None:
         X[:, rank:] = X[:, :rank] @ rng.standard_normal((rank, widths[0] - rank))
@@ -78,6 +78,8 @@ SMALL, MIDDLE, LARGE = [4, 8, 8, 3], [64, 64, 32, 10], [784, 256, 128, 10]
         (LARGE, 784, 3, {"input_reduction": True, "laws": None}),
         (LARGE, 900, 3, {"input_reduction": True, "laws": None, "rank": 8}),
         (MIDDLE, 32, 100, {"input_reduction": True, "laws": None, "record_params": True}),
+        ([10, 32, 32, 3], 20000, 60, {"activation": "linear", "laws": None, "loss": "mse"}),  # on an affine basis
+        ([10, 32, 32, 3], 20000, 60, {"activation": "linear", "laws": None, "dtype": "float32", "n_threads": 2}),
         pytest.param(SMALL, 32, 3000, {"laws": None, "observe": {"W": np.copy}}, id="observe"),
         (MIDDLE, 64, 2, {"laws": None, "record_sharpness": 1}),
         (MIDDLE, 2000, 2, {"laws": None, "record_sharpness": 1, "loss": "mse"}),
@@ -90,7 +92,8 @@ SMALL, MIDDLE, LARGE = [4, 8, 8, 3], [64, 64, 32, 10], [784, 256, 128, 10]
 )
 def test_formula_against_tracemalloc(widths, n, steps, options):
     options = dict(options)
-    U, x0 = problem(widths, n, options.pop("loss", "nll"), options.pop("rank", None))
+    kind = {name: options.pop(name) for name in ("loss", "rank", "activation") if name in options}
+    U, x0 = problem(widths, n, **kind)
     expected = nl.memory(U, steps, **options)
     networks, algorithm = options.pop("networks", None), options.pop("algorithm", nl.Leapfrog(1e-4))
     if networks is None:

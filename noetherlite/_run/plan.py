@@ -69,13 +69,11 @@ class Plan:
             # Without the compiler the kernels' loops would run in Python, slower than the NumPy reference.
             backend = "reference" if in_python or settings.DISABLE_JIT else "cpu"
         self.backend = backend
-        self.affine_basis = None
-        if by_affine_basis is not False and self.backend == "cpu":
-            self.affine_basis = (
-                affine_basis.AffineBasis(U, dtype)
-                if by_affine_basis
-                else affine_basis.choose(U, steps, self.drawn, dtype)
-            )  # type: ignore[arg-type]
+        self.affine_basis: affine_basis.AffineBasis | None = None
+        if by_affine_basis:
+            self.affine_basis = affine_basis.AffineBasis(U, dtype)  # type: ignore[arg-type]
+        elif by_affine_basis is None and self.backend == "cpu":
+            self.affine_basis = affine_basis.choose(U, steps, self.drawn, dtype)
         self.reduction = None
         if reduce is not None:
             reduce = checks.boolean(reduce, "input_reduction")
