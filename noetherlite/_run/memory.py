@@ -57,7 +57,8 @@ def memory(
     n_L for "mse" (n_L + 1 with weights) and the last term, labels, for "nll", P where q > 1; twice with minibatches. In float32 the data are
     converted: s N (n_0 + n_L) more. `input_reduction` puts r coordinates in the place of n_0 inputs: fewer parameters in b, and
     8r (N + 3n_1) + 8 (n_0 n_1 + P) + sP more, and 8r n_0 for a basis that is not the samples. An `algorithm` with a second moment, such as
-    `Adam`, has sP more in b. U itself and code are not counted.
+    `Adam`, has sP more in b. An affine basis of r points has 8 r (N + n_0) + 8 N (n_L for "mse", 1 for "nll") more, and tiles of N samples in r
+    coordinates beside those of the points. U itself and code are not counted.
 
     Parameters
     ----------
@@ -78,8 +79,8 @@ def memory(
     -------
     int
         Bytes. The peak measured by tracemalloc is at most 128 KiB + 4 KiB per network higher, for Python objects, and at most
-        a sixth lower. Temporary memory of the preparation is not included: a singular value decomposition of the inputs
-        if a reduction is considered, and the verification of laws.
+        a sixth lower. Temporary memory of the preparation is not included: a factorisation of the inputs if a
+        reduction or an affine basis is considered, and the verification of laws.
 
     Raises
     ------
