@@ -539,8 +539,8 @@ def test_a_recording_of_half_the_learning_rate_does_not_pass_for_a_thinned_one(r
 
 def test_records_at_uneven_steps_are_checked_against_the_flow(recording, config, tmp_path, capsys):
     trajectory, _, _ = recording
-    kept = [0, 1, 3, 7, 15]
-    np.savez(tmp_path / "uneven.npz", t=trajectory.t[kept], params=trajectory.params[kept])
+    rows = [0, 1, 3, 7, 15]
+    np.savez(tmp_path / "uneven.npz", t=trajectory.t[rows], params=trajectory.params[rows])
     capsys.readouterr()
     assert main(["check", str(tmp_path / "uneven.npz"), "--config", config()]) == 0
     assert "GF up to first order" in capsys.readouterr().out
