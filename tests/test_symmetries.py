@@ -8,7 +8,6 @@ import pytest
 from algorithms import five
 from problems import EPS, refusals
 
-import noetherlite as nl
 from noetherlite import datasets, potentials
 from noetherlite._kernels import reference, schedule
 from noetherlite._kernels.cpu import laws as cpu_laws
@@ -119,9 +118,9 @@ def test_groups_act_and_their_derivative_is_the_generator(kind):
 
 @pytest.mark.parametrize("activation", ["polynomial(2)", "repu(3)"])
 def test_norms_of_scalings_of_other_degrees(activation):
-    net = nl.Network([2, 3, 2], activation)
-    U, x = net.potential(nl.datasets.two_moons(8, rng=0)), net.init(rng=0, bias_std=0.5)
-    s = next(s for s in nl.symmetries(U) if s.name == "scaling:1")
+    net = Network([2, 3, 2], activation)
+    U, x = net.potential(datasets.two_moons(8, rng=0)), net.init(rng=0, bias_std=0.5)
+    s = next(s for s in find(U) if s.name == "scaling:1")
     np.testing.assert_allclose(s.norm(x), np.linalg.norm(s.generator(x), axis=1), rtol=10 * EPS)
 
 

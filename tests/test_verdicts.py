@@ -1,7 +1,6 @@
 """The record of a law: its scale, its tolerance and its verdict, also where the integrating factor is no double."""
 
 import dataclasses
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,4 +172,6 @@ def test_a_record_that_lost_its_numbers_does_not_hold():
     small = np.array([[0.0], [1e-16], [1e-16]])
     record = nl.LawRecord("it", t, charge, charge, charge, small, small)
     assert record.verdict == "holds"
-    assert replace(record, discrete_residual=np.array([[0.0], [1e-16], [np.nan]])).verdict == "not decidable"
+    assert (
+        dataclasses.replace(record, discrete_residual=np.array([[0.0], [1e-16], [np.nan]])).verdict == "not decidable"
+    )

@@ -83,7 +83,7 @@ def choose(U: Potential, steps: int, drawn: int, dtype: str) -> AffineBasis | No
 
 def _shared(flops: int, N: int) -> float:
     """Return the operations of N samples by which the time of a gradient is counted if threads share it."""
-    return flops * (_SERIAL + (1 - _SERIAL) / tiles.most_parts(flops, N))
+    return flops * (_SERIAL + (1 - _SERIAL) / tiles.number_of_parts(flops, N))
 
 
 def _reflected(A: Float64Array, normal: Float64Array) -> Float64Array:

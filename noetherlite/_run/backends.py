@@ -67,10 +67,10 @@ class CpuBackend:
         plan = self.plan = runs.plan
         assert plan.problem is not None
         self.runs, self.problem = runs, plan.problem
-        sizes = plan.n_samples, plan.drawn, members, plan.outer
+        sizes = plan.n_samples, plan.drawn, members
         memory = _FREE.pop(plan.U, None)
         if memory is None or not memory.fits(plan.problem, *sizes):
-            memory = compiled.Memory(plan.problem, *sizes)
+            memory = compiled.Memory(plan.problem, *sizes, plan.outer)
         self.memory = memory
         full = plan.drawn == plan.n_samples
         memory.load(runs.streams[0].order if full else np.arange(plan.n_samples))

@@ -114,8 +114,8 @@ def memory(
         steps=steps * E,
         records=R * E,
         seen=R * E * bool(seen),
-        reduce=False if input_reduction is None and record_params else input_reduction,
-        by_affine_basis=None if input_reduction is None else False,
+        reduce=input_reduction,
+        record_params=record_params,
         obstacle=obstacle(algorithm, moving=False) if algorithm else "",
     )
     available = available if plan.compiled else 1

@@ -29,8 +29,9 @@ BACKENDS = ("auto", "cpu", "reference", "cuda")
 class Plan:
     """The common part of runs: potential, precision, laws, and the coordinates they are integrated in.
 
-    `reduce`: whether to use input reduction, None: if it is faster. `obstacle`: why the algorithm's steps rule it out, '' if they do
-    not. `by_samples`: which reduction, if that is known. `by_affine_basis`: whether to use points instead of samples, None: if it is faster.
+    `reduce`: whether to use input reduction, None: if it is faster and parameters are not recorded. `obstacle`: why the algorithm's steps rule it out, '' if they do
+    not. `by_samples`: which reduction, if that is known. `by_affine_basis`: whether to use points instead of samples, None: if it is
+    faster and `reduce` is None.
     `steps`, `records` and `seen`, how often functions of the user see all parameters or velocities, are those of all runs;
     `batch_size`, `backend` and `dtype` are as in `integrate`.
     """
@@ -47,7 +48,8 @@ class Plan:
         reduce: bool | None,
         obstacle: str = "",
         by_samples: bool | None = None,
-        by_affine_basis: bool | None = False,
+        by_affine_basis: bool | None = None,
+        record_params: bool = False,
         records: int = 0,
         seen: int = 0,
     ) -> None:
@@ -72,11 +74,13 @@ class Plan:
         self.affine_basis: affine_basis.AffineBasis | None = None
         if by_affine_basis:
             self.affine_basis = affine_basis.AffineBasis(U, dtype)  # type: ignore[arg-type]
-        elif by_affine_basis is None and self.backend == "cpu":
+        elif by_affine_basis is None and reduce is None and self.backend == "cpu":
             self.affine_basis = affine_basis.choose(U, steps, self.drawn, dtype)
         self.reduction = None
         if reduce is not None:
             reduce = checks.boolean(reduce, "input_reduction")
+        elif record_params:
+            reduce = False
         if reduce is not False and self.affine_basis is None:
             reason = objection(U, watched, self.backend == "cpu") or obstacle
             if reason and reduce:

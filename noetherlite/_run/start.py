@@ -74,8 +74,8 @@ def start(
         steps=steps * E,
         records=rows,
         seen=rows * (bool(observables.shapes) + 2 * snapshots),
-        reduce=False if input_reduction is None and record_params else input_reduction,
-        by_affine_basis=None if input_reduction is None else False,
+        reduce=input_reduction,
+        record_params=record_params,
         obstacle=obstacle(first, velocity is not None and bool(v.any())),
     )
     # Without minibatches and noise the stream is not used, and all runs share one.

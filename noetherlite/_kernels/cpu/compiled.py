@@ -148,7 +148,7 @@ class Memory:
     def __init__(
         self, problem: layout.Problem, n_samples: int, drawn: int, members: int, outer: layout.Problem | None = None
     ) -> None:
-        self.problem, self._outer, self._sizes = problem, outer, (n_samples, drawn, members)
+        self.problem, self._sizes = problem, (n_samples, drawn, members)
         full = drawn == n_samples
         self._of_samples = None if outer is None else Memory(outer, n_samples, drawn, members)
         self.all_tiles = tiles(problem, n_samples if outer is None else len(problem.X), members if full else 1)
@@ -176,13 +176,10 @@ class Memory:
         """Bytes of its samples, and points."""
         return sum(memory.tiles.inputs.nbytes + memory.all_tiles.inputs.nbytes for memory in {self, self.shared})
 
-    def fits(
-        self, problem: layout.Problem, n_samples: int, drawn: int, members: int, outer: layout.Problem | None = None
-    ) -> bool:
-        """Return whether it is of these arrays, whatever is in them now, and of these sizes."""
+    def fits(self, problem: layout.Problem, n_samples: int, drawn: int, members: int) -> bool:
+        """Return whether it is of these arrays, whatever is in them now, and of these sizes; points have an outer problem of their own."""
         sizes = n_samples, drawn, members
-        same = self._sizes == sizes and self._outer is outer
-        return same and all(map(_is_same, problem, self.problem))
+        return self._sizes == sizes and all(map(_is_same, problem, self.problem))
 
     def load(self, order: NDArray[np.int64]) -> None:
         """Copy all samples in this order, and points in theirs."""

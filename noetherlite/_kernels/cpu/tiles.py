@@ -55,7 +55,7 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     )
     # The loss of a network of points needs the outputs of all of them.
     together = blas or problem.loss == layout.OF_POINTS
-    parts = 1 if together else most_parts(n * int(6 * sizes.sum() + activations), n)
+    parts = 1 if together else number_of_parts(n * int(6 * sizes.sum() + activations), n)
     T = n if together else whole_vectors(-(-n // (parts * -(-n // (TILE * parts)))), dtype)
     n_tiles = -(-n // max(T, 1))  # none without a sample
     parts = max(1, min(parts, n_tiles))
@@ -86,7 +86,7 @@ def whole_vectors(n: int, dtype: Any) -> int:
     return lanes * -(-n // lanes)
 
 
-def most_parts(flops: int, n: int) -> int:
+def number_of_parts(flops: int, n: int) -> int:
     """Return into how many parts the samples are cut: a power of two, each part worth a thread's coming and going.
 
     Into two already where that leaves short tiles: twice the processors outweigh it.
