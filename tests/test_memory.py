@@ -78,8 +78,9 @@ SMALL, MIDDLE, LARGE = [4, 8, 8, 3], [64, 64, 32, 10], [784, 256, 128, 10]
         (LARGE, 784, 3, {"input_reduction": True, "laws": None}),
         (LARGE, 900, 3, {"input_reduction": True, "laws": None, "rank": 8}),
         (MIDDLE, 32, 100, {"input_reduction": True, "laws": None, "record_params": True}),
-        # on an affine basis, which takes less than the records, as its factorisation is not counted
+        # by the end-to-end map
         ([10, 32, 32, 3], 2000, 3000, {"activation": "linear", "laws": ["scaling:1"], "loss": "mse"}),
+        ([300, 400, 10], 20, 3, {"activation": "linear", "laws": None}),
         ([10, 32, 32, 3], 2000, 3000, {"activation": "linear", "laws": ["scaling:1"], "dtype": "float32"}),
         pytest.param(SMALL, 32, 3000, {"laws": None, "observe": {"W": np.copy}}, id="observe"),
         (MIDDLE, 64, 2, {"laws": None, "record_sharpness": 1}),

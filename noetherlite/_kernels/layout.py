@@ -16,12 +16,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-# Potentials; those of functions.POTENTIALS are GIVEN and the numbers after it.
-NETWORK, RADIAL, HARMONIC, GIVEN = range(4)
+# Potentials; those of functions.POTENTIALS are GIVEN and the numbers after it. A LINEAR_NETWORK has an outer problem, see below.
+NETWORK, LINEAR_NETWORK, RADIAL, HARMONIC, GIVEN = range(5)
 
-# The loss where only the outputs are wanted, and that of a network of points, see below; activations and losses have their numbers from
-# functions.py.
-NO_LOSS, OF_POINTS = -1, -2
+# The loss where only the outputs are wanted; activations and losses have their numbers from functions.py.
+NO_LOSS = -1
 
 # What an algorithm's exact laws balance: the quantity, as there is no velocity; the charge; the charge times μ(t).
 OF_Q, OF_J, OF_MU_J = range(3)
@@ -44,7 +43,7 @@ N_CONSTANTS = 6
 class Problem(NamedTuple):
     """A potential U(x): a network with its data, or an analytic one."""
 
-    kind: int  # NETWORK, RADIAL, HARMONIC, or GIVEN + n for number n of functions.POTENTIALS
+    kind: int  # NETWORK, LINEAR_NETWORK, RADIAL, HARMONIC, or GIVEN + n for number n of functions.POTENTIALS
     widths: NDArray[np.int64]  # (L+1,)
     offsets: NDArray[np.int64]  # (L, 3): where W_h, b_h, β_h start in θ; −1 where absent
     activation: NDArray[np.int64]  # (L−1,): numbers of σ_h in functions.ACTIVATIONS; the last layer has none
@@ -53,7 +52,7 @@ class Problem(NamedTuple):
     compiled: NDArray[
         Any
     ]  # (L + 1, 3): addresses of the CPU's loops over σ_h, σ′_h and ∂σ_h/∂β, of the loss, and of `outer`; else empty
-    loss: int  # its number in functions.LOSSES, NO_LOSS or OF_POINTS
+    loss: int  # its number in functions.LOSSES, or NO_LOSS
     X: NDArray[Any]  # (N, n_0)
     labels: NDArray[np.int64]  # (N,) for a loss of labels, else empty
     targets: NDArray[Any]  # (N, n_L) for a loss of targets, else empty; a column more, of weights, where it is weighted
@@ -66,9 +65,8 @@ class Problem(NamedTuple):
 # W_1, of a network with N inputs, and C at its end, and X holds XXᵀ: one product instead of the two that W_1 takes,
 # and ⟨w, v⟩ of two vectors in the span is Σ_s z_s(w) c_s(v). Of a minibatch D is 0 but for the samples in it.
 
-# Points. A network of linear layers is an affine function: its outputs of samples that are affine combinations X = CP of points P are
-# C f(P). So X holds the points, and their loss OF_POINTS is the potential of another problem, a network of one layer without bias whose
-# inputs are C and whose weights the outputs f(P)ᵀ.
+# A LINEAR_NETWORK, whose layers are all linear, is evaluated by its end-to-end map: x ↦ Px + c is a network of one layer, the outer
+# problem, whose U(P, c) and gradient make those of all layers.
 
 
 class Algorithm(NamedTuple):

@@ -214,7 +214,7 @@ def _specify_start(runs: Runs, single: bool) -> tuple[dict[str, Any], dict[str, 
             "backend": plan.backend,
             "input_reduction": plan.reduction is not None,
             "by_samples": plan.reduction is not None and plan.reduction.by_samples,
-            "by_affine_basis": plan.affine_basis is not None,
+            "by_end_to_end": plan.end_to_end is not None,
         },
         "versions": versions(),
     }

@@ -115,8 +115,8 @@ def integrate(
         Train layer 1 in the span of the inputs; from rest it never moves outside. The run is the same up to round-off, with
         less than half of layer 1's work if there are no more samples than inputs. By default it is used if parameters are not
         recorded and it is faster, with the products by which `callback` and `observe` see all parameters at a record. By default,
-        too, a network whose layers are all linear, an affine function, is evaluated at n_0 + 1 points of which all samples are affine
-        combinations, if that is faster; False rules out both. `specification["arguments"]["input_reduction"]` and `message` tell.
+        too, a network whose layers are all linear is evaluated by its end-to-end map x ↦ W_L ⋯ W_1 x + c, if that takes fewer
+        operations; False rules out both. `specification["arguments"]["input_reduction"]` and `message` tell.
     checkpoint : path-like, optional
         File from which `nl.resume` continues a stopped or killed run bit for bit; .npz is added where it is missing. It
         appears complete or not at all, and the previous checkpoint is kept as NAME.previous.npz. Data of up to 64 MB are

@@ -57,8 +57,8 @@ def memory(
     n_L for "mse" (n_L + 1 with weights) and the last term, labels, for "nll", P where q > 1; twice with minibatches. In float32 the data are
     converted: s N (n_0 + n_L) more. `input_reduction` puts r coordinates in the place of n_0 inputs: fewer parameters in b, and
     8r (N + 3n_1) + 8 (n_0 n_1 + P) + sP more, and 8r n_0 for a basis that is not the samples. An `algorithm` with a second moment, such as
-    `Adam`, has sP more in b. An affine basis of r points has 8 r (N + n_0) + 8 N (n_L for "mse", 1 for "nll") more, and tiles of N samples in r
-    coordinates beside those of the points. U itself and code are not counted.
+    `Adam`, has sP more in b. Linear layers that are multiplied to one have the tiles of a network of
+    one layer, and 2sr (n_0 + 1 + Σ_h n_h) more, r = n_L or the multiple of four after it. U itself and code are not counted.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def memory(
     int
         Bytes. The peak measured by tracemalloc is at most 128 KiB + 4 KiB per network higher, for Python objects, and at most
         a sixth lower. Temporary memory of the preparation is not included: a factorisation of the inputs if a
-        reduction or an affine basis is considered, and the verification of laws.
+        reduction is considered, and the verification of laws.
 
     Raises
     ------
@@ -139,8 +139,7 @@ def _tile_bytes(plan: Plan, n_threads: int) -> int:
         return 0
     N, n = plan.n_samples, plan.drawn
     if plan.outer is not None:
-        points = tiles.empty(plan.problem, len(plan.problem.X))
-        return _array_bytes(points) + _array_bytes(tiles.empty(plan.outer, N, n_threads))
+        return _array_bytes(tiles.of_rows(plan.problem)) + _array_bytes(tiles.empty(plan.outer, N, n_threads))
     if n == N:
         return _array_bytes(tiles.empty(plan.problem, N, n_threads))
     batch, all_samples = tiles.empty(plan.problem, n, n_threads), tiles.empty(plan.problem, N, 1)
@@ -163,9 +162,7 @@ def _converted_bytes(plan: Plan) -> int:
 
 
 def _reduction_bytes(plan: Plan, records: int) -> int:
-    """Return the bytes of points, or of the basis, the reduced inputs, the reduced start, and the conversion back to θ."""
-    if plan.affine_basis is not None:
-        return plan.affine_basis.P.nbytes + _array_bytes((plan.affine_basis.readout.X, plan.affine_basis.readout.y))
+    """Return the bytes of the basis, the reduced inputs, the reduced start, and the conversion back to θ."""
     if plan.reduction is None:
         return 0
     n_0, n_1 = plan.reduction.network.widths[:2]

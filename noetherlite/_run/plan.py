@@ -20,7 +20,7 @@ from .._problem.network import NetworkPotential
 from .._problem.potentials import Compiled, Potential, is_potential
 from .._symmetry.family import Family
 from .._symmetry.records import table
-from . import affine_basis
+from . import end_to_end
 from .reduction import Reduction, choose, objection
 
 BACKENDS = ("auto", "cpu", "reference", "cuda")
@@ -30,7 +30,7 @@ class Plan:
     """The common part of runs: potential, precision, laws, and the coordinates they are integrated in.
 
     `reduce`: whether to use input reduction, None: if it is faster and parameters are not recorded. `obstacle`: why the algorithm's steps rule it out, '' if they do
-    not. `by_samples`: which reduction, if that is known. `by_affine_basis`: whether to use points instead of samples, None: if it is
+    not. `by_samples`: which reduction, if that is known. `by_end_to_end`: whether to multiply linear layers to one, None: if it is
     faster and `reduce` is None.
     `steps`, `records` and `seen`, how often functions of the user see all parameters or velocities, are those of all runs;
     `batch_size`, `backend` and `dtype` are as in `integrate`.
@@ -48,7 +48,7 @@ class Plan:
         reduce: bool | None,
         obstacle: str = "",
         by_samples: bool | None = None,
-        by_affine_basis: bool | None = None,
+        by_end_to_end: bool | None = None,
         record_params: bool = False,
         records: int = 0,
         seen: int = 0,
@@ -71,30 +71,30 @@ class Plan:
             # Without the compiler the kernels' loops would run in Python, slower than the NumPy reference.
             backend = "reference" if in_python or settings.DISABLE_JIT else "cpu"
         self.backend = backend
-        self.affine_basis: affine_basis.AffineBasis | None = None
-        if by_affine_basis:
-            self.affine_basis = affine_basis.AffineBasis(U, dtype)  # type: ignore[arg-type]
-        elif by_affine_basis is None and reduce is None and self.backend == "cpu":
-            self.affine_basis = affine_basis.choose(U, steps, self.drawn, dtype)
+        self.end_to_end: end_to_end.EndToEnd | None = None
+        if by_end_to_end:
+            self.end_to_end = end_to_end.EndToEnd(U)  # type: ignore[arg-type]
+        elif by_end_to_end is None and reduce is None and self.backend == "cpu":
+            self.end_to_end = end_to_end.choose(U, self.drawn)
         self.reduction = None
         if reduce is not None:
             reduce = checks.boolean(reduce, "input_reduction")
         elif record_params:
             reduce = False
-        if reduce is not False and self.affine_basis is None:
+        if reduce is not False and self.end_to_end is None:
             reason = objection(U, watched, self.backend == "cpu") or obstacle
             if reason and reduce:
                 raise ValueError(f"input_reduction=True is not possible here: {reason}")
             if not reason:
                 self.reduction = choose(U, steps, self.drawn, reduce, by_samples, records, seen)  # type: ignore[arg-type]
         self.problem: layout.Problem | None = None
-        self.outer: layout.Problem | None = None  # of points
+        self.outer: layout.Problem | None = None  # of a linear network
         self.n_params = U.n_params
         if self.reduction is not None:
             self.problem = self.reduction.U.problem(dtype)._replace(dual=self.reduction.dual)
             self.n_params = self.reduction.n_params
-        elif self.affine_basis is not None:
-            self.problem, self.outer = self.affine_basis.problems()
+        elif self.end_to_end is not None:
+            self.problem, self.outer = self.end_to_end.problems(dtype)
         elif not in_python:
             self.problem = U.problem(dtype)  # type: ignore[attr-defined]
         self.laws = (
@@ -117,9 +117,9 @@ class Plan:
         return self.batch or self.n_samples
 
     @property
-    def reduced(self) -> Reduction | affine_basis.AffineBasis | None:
+    def reduced(self) -> Reduction | end_to_end.EndToEnd | None:
         """What takes the place of the data, if something does."""
-        return self.reduction or self.affine_basis
+        return self.reduction or self.end_to_end
 
     @property
     def compiled(self) -> bool:

@@ -52,7 +52,7 @@ def restart(
         steps=arguments["steps"],
         reduce=arguments["input_reduction"],
         by_samples=arguments.get("by_samples", False if minibatches else None),
-        by_affine_basis=arguments.get("by_affine_basis", False),
+        by_end_to_end=arguments.get("by_end_to_end", False),
     )
     records = plan.records(len(algorithms), arguments["steps"], arguments["record_every"], arguments["record_params"])
     rows = {name: arrays[f"records/{name}"][None] if header["single"] else arrays[f"records/{name}"] for name in ROWS}

@@ -112,7 +112,7 @@ def _run(dtype: str) -> None:
     integrate(net.potential([[1.0], [0.0]], [0, 1]), GD(0.1), net.init(rng=0), 1, dtype=dtype, batch_size=1, rng=0)
     addresses_of_forms(dtype, with_matrices=True)
     loops.address_of_product(dtype, False)
-    for kind in (layout.RADIAL, layout.HARMONIC):
+    for kind in (layout.LINEAR_NETWORK, layout.RADIAL, layout.HARMONIC):
         address_of_potential(kind, dtype)
     for name in _ACTIVATIONS:
         activation = CATALOGUE[name]

@@ -1,4 +1,4 @@
-"""Potentials without data, as the kernels of the CPU call them: by address, with the arguments that a network takes."""
+"""Potentials without data, and the function of each kind, as the kernels of the CPU call them: by address, with the arguments that a network takes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .. import layout, pointwise
 from ..functions import POTENTIALS, Analytic
 from ..jit import compiled, merged
 from .intrinsics import window
+from .linear_network import linear_network
 from .network import network
 from .placed import address_of_code, problem_at
 
@@ -60,7 +61,12 @@ def given(functions: Analytic) -> Any:
 
 def function_of(kind: int) -> Any:
     """Return the function of a kind of potential: addresses of problem and tiles, member, x, gradient ↦ U."""
-    kinds = {layout.NETWORK: network, layout.RADIAL: radial, layout.HARMONIC: harmonic}
+    kinds = {
+        layout.NETWORK: network,
+        layout.LINEAR_NETWORK: linear_network,
+        layout.RADIAL: radial,
+        layout.HARMONIC: harmonic,
+    }
     return kinds[kind] if kind in kinds else given(POTENTIALS[kind - layout.GIVEN])
 
 

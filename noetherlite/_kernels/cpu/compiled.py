@@ -36,7 +36,7 @@ from .placed import (
 )
 from .rules import addresses_of_rules, settle
 from .steps import ascend, attribute, clip, combine, decayed, form, gather, multiply, slot, undecayed, weigh, write
-from .tiles import Tiles
+from .tiles import Tiles, of_rows
 from .tiles import empty as tiles
 
 
@@ -116,7 +116,7 @@ def load_at(problem_address, chosen, tiles_address, x):
 
 def place(problem: layout.Problem, minibatches: bool = False, outer: Memory | None = None) -> Placed:
     """Return a problem as kernels take it, with the addresses of the loops that its network calls, and of the memory of its outer problem."""
-    if problem.kind == layout.NETWORK:
+    if problem.kind in (layout.NETWORK, layout.LINEAR_NETWORK):
         of_outer: tuple[Any, ...] = (0, 0, 0)
         if outer is not None:
             potential = address_of_potential(layout.NETWORK, str(problem.X.dtype))
@@ -137,7 +137,7 @@ class Memory:
     members : int
         Threads that share a gradient at the most.
     outer : Problem, optional
-        The outer problem of a network of points; the samples are those of this one.
+        The outer problem of a linear network, which has the samples.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class Memory:
         self.problem, self._sizes = problem, (n_samples, drawn, members)
         full = drawn == n_samples
         self._of_samples = None if outer is None else Memory(outer, n_samples, drawn, members)
-        self.all_tiles = tiles(problem, n_samples if outer is None else len(problem.X), members if full else 1)
+        self.all_tiles = tiles(problem, n_samples, members if full else 1) if outer is None else of_rows(problem)
         self.tiles = self.all_tiles if full else tiles(problem, drawn, members)
         self.placed = place(problem, not full, self._of_samples)
         self.placed_all_tiles = Placed(self.all_tiles)
@@ -173,19 +173,19 @@ class Memory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its samples, and points."""
+        """Bytes of its samples, and of what is beside them."""
         return sum(memory.tiles.inputs.nbytes + memory.all_tiles.inputs.nbytes for memory in {self, self.shared})
 
     def fits(self, problem: layout.Problem, n_samples: int, drawn: int, members: int) -> bool:
-        """Return whether it is of these arrays, whatever is in them now, and of these sizes; points have an outer problem of their own."""
+        """Return whether it is of these arrays, whatever is in them now, and of these sizes; a linear network has an outer problem."""
         sizes = n_samples, drawn, members
         return self._sizes == sizes and all(map(_is_same, problem, self.problem))
 
     def load(self, order: NDArray[np.int64]) -> None:
-        """Copy all samples in this order, and points in theirs."""
-        for memory in {self, self.shared}:
-            if memory.problem.kind == layout.NETWORK:
-                load_at(memory.placed.address, order, memory.placed_all_tiles.address, memory._number)
+        """Copy all samples in this order."""
+        memory = self.shared
+        if memory.problem.kind == layout.NETWORK:
+            load_at(memory.placed.address, order, memory.placed_all_tiles.address, memory._number)
 
 
 class Evaluation:

@@ -12,6 +12,7 @@ from .. import layout, schedule
 from ..forms import affine_size, block, incoming_size, neuron_size, product, row_product
 from ..jit import addressed, compiled, inlined, merged
 from .intrinsics import LANES, four_products, subtract_products, window
+from .layers import fill
 from .matrices import MOST_PACKED, add_products_of_rows, mirror, products
 from .placed import address_of_code, laws_at, none_at
 
@@ -81,13 +82,6 @@ def matrix(kind, at, symmetric, a, b, out):
                 out[j * n + i] = -out[i * n + j]
     elif m < at.m:
         add_products_of_rows(b, at.C, a, at.W, n, at.m, symmetric, out)
-
-
-@inlined
-def fill(value, out):
-    """Out_j = value. Assigning to a slice takes ten times as long where there are few components."""
-    for j in range(out.size):
-        out[j] = value
 
 
 @inlined

@@ -222,7 +222,7 @@ def addresses(problem: layout.Problem, minibatches: bool = False, outer: tuple[A
     """Return (L + 1, 3): the addresses of what the layers of a network call, in row L of its loss and of products by BLAS, and in the last of `outer`.
 
     A layer whose activation is the identity calls nothing: its addresses are 0. `outer` are the addresses of the outer problem of a
-    network of points, of its tiles and of its potential, which is the loss of the points.
+    linear network, of its tiles and of its potential, which takes the place of the loss.
     """
     dtype = str(problem.X.dtype)
     rows = [

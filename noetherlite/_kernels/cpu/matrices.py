@@ -46,7 +46,7 @@ def _wide(builder: Any, base: Any, index: Any) -> Any:
 
 @intrinsic
 def rows_block(typingctx, A, a, B, b, m, out, o, n):
-    """out[o + r·n + c] += Σ_k A[a + r·m + k] B[b + c·m + k] for four rows and four columns, m ≥ LANES.
+    """out[o + r·n + c] += Σ_k A[a + r·m + k] B[b + c·m + k] for four rows and four columns, m ≥ LANES; `out` of any precision.
 
     All arrays are flat: A holds (4, m), B (4, m), out (4, n); the other arguments are numbers.
     """
@@ -76,6 +76,8 @@ def rows_block(typingctx, A, a, B, b, m, out, o, n):
         for r in range(4):
             row = [_fma(builder, left[r], right[c], sums[4 * r + c]) for c in range(4)]
             at, total = builder.add(o_, builder.mul(_INDEX(r), n_)), _sum_of_four(builder, row)
+            if out_.type.pointee == ir.FloatType():
+                total = builder.fptrunc(total, ir.VectorType(ir.FloatType(), 4))
             _store(builder, builder.fadd(_vector(builder, out_, at, total.type), total), out_, at)
         return context.get_dummy_value()
 

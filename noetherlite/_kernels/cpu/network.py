@@ -19,9 +19,9 @@ from .layers import BACKWARD, FORWARD, SAMPLES, WEIGHTS, add, add_sums, combine,
 from .placed import float64_at, none_at, problem_at, tiles_at
 
 # Columns of a problem's addresses, of the row of its last layer, and of the row after it, of the outer problem.
-_VALUE, _SLOPE, _BY_BETA = range(3)
-_LOSS, _BY_BLAS = range(2)
-_OUTER, _TILES = range(2)
+VALUE, SLOPE, BY_BETA = range(3)
+LOSS, BY_BLAS = range(2)
+OUTER, TILES = range(2)
 
 
 @merged
@@ -49,12 +49,12 @@ def forward(problem, x, tiles, tile, member, by_blas):
             take(x, W, np.int64(-1) if by_blas else bias, n, m, tiles.chosen, tile * T, T, all_z, z)
         elif by_blas:
             factors = window(x, W, n * m), window(A, a, m * T)
-            none_at(problem.compiled[last, _BY_BLAS], (np.int64(FORWARD), *factors, window(all_z, z, n * T), n, m, T))
+            none_at(problem.compiled[last, BY_BLAS], (np.int64(FORWARD), *factors, window(all_z, z, n * T), n, m, T))
         else:
             combine(x, W, m, np.int64(1), bias, n, m, A, a, T, all_z, z)
         # Neuron by neuron where BLAS has not added the bias, or each neuron has its own β.
         rows, size = (n, T) if by_blas or beta >= 0 else (np.int64(1), n * T)
-        acts = h < last and problem.compiled[h, _VALUE] != 0
+        acts = h < last and problem.compiled[h, VALUE] != 0
         for i in range(rows if acts or by_blas else 0):
             row = window(all_z, z + i * size, size)
             if by_blas and bias >= 0:
@@ -63,7 +63,7 @@ def forward(problem, x, tiles, tile, member, by_blas):
                     row[s] += shift
             if acts:
                 c = x[beta + i] if beta >= 0 else problem.parameter[h]
-                none_at(problem.compiled[h, _VALUE], (c, row, window(all_a, z + i * size, size)))
+                none_at(problem.compiled[h, VALUE], (c, row, window(all_a, z + i * size, size)))
         A, a = all_z if h < last and problem.in_place[h] else all_a, z
         z += n * T
 
@@ -78,16 +78,10 @@ def tile_loss(problem, tiles, tile, member):
     if problem.loss == layout.NO_LOSS:
         copy(Z, window(tiles.targets, tile * n * T, n * T))
         return 0.0
-    if problem.loss == layout.OF_POINTS:
-        gradient = window(scratch, 0, n * T)
-        outer, samples = problem.compiled[last + 1, _OUTER], problem.compiled[last + 1, _TILES]
-        value = float64_at(problem.compiled[last, _LOSS], (outer, samples, np.int64(0), Z, gradient))
-        copy(gradient, Z)
-        return value
     labels = window(tiles.labels, tile * tiles.labels.shape[1], tiles.labels.shape[1])
     targets = window(tiles.targets, tile * tiles.targets.shape[1] * T, tiles.targets.shape[1] * T)
     arguments = (problem.parameter[last], Z, labels, targets, scratch, T, count, tiles.n)
-    return float64_at(problem.compiled[last, _LOSS], arguments)
+    return float64_at(problem.compiled[last, LOSS], arguments)
 
 
 @inlined
@@ -103,7 +97,7 @@ def backward(problem, x, tiles, tile, member, by_blas, fresh, gradient):
         if by_blas:
             factors = window(all_z, z, n * T), window(A, a, m * T)
             product = np.int64(SAMPLES if h == 0 and tiles.chosen.size > 0 else WEIGHTS)
-            none_at(problem.compiled[last, _BY_BLAS], (product, *factors, window(gradient, W, n * m), n, m, T))
+            none_at(problem.compiled[last, BY_BLAS], (product, *factors, window(gradient, W, n * m), n, m, T))
         else:
             correlate(fresh, all_z, z, A, a, n, m, T, gradient, W)
         if h == 0 and problem.dual >= 0:
@@ -111,13 +105,13 @@ def backward(problem, x, tiles, tile, member, by_blas, fresh, gradient):
         if bias >= 0:
             add_sums(fresh, all_z, z, n, T, gradient, bias)
         if h > 0:
-            acts = problem.compiled[h - 1, _SLOPE] != 0
+            acts = problem.compiled[h - 1, SLOPE] != 0
             # A place and not a window, as to choose between two windows makes a step of a tiny network 6 % slower.
             D, d = (memory, np.int64(0)) if acts else (all_z, z - m * T)
             if by_blas:
                 factors = window(x, W, n * m), window(all_z, z, n * T)
                 out = window(D, d, m * T)
-                none_at(problem.compiled[last, _BY_BLAS], (np.int64(BACKWARD), *factors, out, n, m, T))
+                none_at(problem.compiled[last, BY_BLAS], (np.int64(BACKWARD), *factors, out, n, m, T))
             else:
                 combine(x, W, np.int64(1), m, np.int64(-1), m, n, all_z, z, T, D, d)
             if acts:
@@ -146,9 +140,9 @@ def d_layer(problem, x, h, D, Z, A, T, fresh, gradient):
         d, z, a = window(D, i * size, size), window(Z, i * size, size), window(A, i * size, size)
         if beta >= 0:
             c = x[beta + i]
-            by_beta = gradient.dtype.type(float64_at(problem.compiled[h, _BY_BETA], (c, d, z)))
+            by_beta = gradient.dtype.type(float64_at(problem.compiled[h, BY_BETA], (c, d, z)))
             gradient[beta + i] = by_beta if fresh else gradient[beta + i] + by_beta
-        none_at(problem.compiled[h, _SLOPE], (c, d, z, a))
+        none_at(problem.compiled[h, SLOPE], (c, d, z, a))
 
 
 @compiled

@@ -38,7 +38,7 @@ def rows_of(problem: layout.Problem, program: schedule.Program, n_params: int, s
 
     They are if the potential has no data and few parameters, there are no laws to sum, steps are many, and a step has few rows.
     """
-    if problem.kind == layout.NETWORK or n_params > MOST or steps < LONG:
+    if problem.kind in (layout.NETWORK, layout.LINEAR_NETWORK) or n_params > MOST or steps < LONG:
         return ()
     rows = tuple(map(tuple, program.rows[program.step : program.record].tolist()))
     return rows if len(rows) <= MOST_ROWS and all(row[schedule.OP] in KNOWN for row in rows) else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ class Tiles(NamedTuple):
     The tiles form `parts` of about equal size; `members` threads evaluate them, each in its own memory.
     """
 
-    n: int  # samples held
+    n: int  # samples held; of a linear network the rows of its products, see below
     blas: int  # 1: dense products by BLAS, a single tile; 0: by our loops
     inputs: NDArray[Any]  # (n_tiles, n_0, T); of minibatches of sample coordinates, by BLAS, the memory of (T, n_0)
     chosen: NDArray[np.int64]  # (n,): the samples' numbers in minibatches of sample coordinates, else empty
@@ -42,8 +43,20 @@ class Tiles(NamedTuple):
 
 
 def by_blas(problem: layout.Problem) -> bool:
-    """Return whether a network's layers are multiplied by BLAS."""
-    return bool((problem.widths[1:] * problem.widths[:-1] >= BLAS_FROM).any())
+    """Return whether a network's layers are multiplied by BLAS; those of a linear one are, by a few rows, no faster there."""
+    layers_are_large = problem.widths[1:] * problem.widths[:-1] >= BLAS_FROM
+    return problem.kind == layout.NETWORK and bool(layers_are_large.any())
+
+
+def of_rows(problem: layout.Problem) -> Tiles:
+    """Return the memory of a linear network for its pass, which holds no samples but the rows of R, C and of P, c, E, e.
+
+    Their number is n_L, or the multiple of four after it, in which our loops take them.
+    """
+    rows, empty_tiles = 4 * -(-int(problem.widths[-1]) // 4), empty(problem, 1)
+    numbers = functools.partial(layout.aligned, dtype=problem.X.dtype)
+    memory, maps = (1, int(problem.widths[1:].sum()) * rows), (2, int(problem.widths[0]) + 1, rows)
+    return empty_tiles._replace(n=rows, inputs=numbers(maps), z=numbers(memory), a=numbers(memory))
 
 
 def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
@@ -53,10 +66,8 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     activations = sum(
         ACTIVATIONS[code].flops * width for code, width in zip(problem.activation, widths[1:], strict=False)
     )
-    # The loss of a network of points needs the outputs of all of them.
-    together = blas or problem.loss == layout.OF_POINTS
-    parts = 1 if together else number_of_parts(n * int(6 * sizes.sum() + activations), n)
-    T = n if together else whole_vectors(-(-n // (parts * -(-n // (TILE * parts)))), dtype)
+    parts = 1 if blas else number_of_parts(n * int(6 * sizes.sum() + activations), n)
+    T = n if blas else whole_vectors(-(-n // (parts * -(-n // (TILE * parts)))), dtype)
     n_tiles = -(-n // max(T, 1))  # none without a sample
     parts = max(1, min(parts, n_tiles))
     hidden, members = int(widths[1:].sum()), min(members, parts)
