@@ -70,6 +70,8 @@ def test_the_run_is_the_same(algorithm, loss):
         ({"n": 20, "widths": (9, 1, 8, 1), "loss": "mse"}, {}),
         ({"widths": (4, 9, 5, 6, 7, 3)}, {}),
         ({}, {"dtype": "float32"}),
+        ({}, {"batch_size": 11, "rng": 3}),
+        ({}, {"batch_size": 11, "rng": 3, "dtype": "float32"}),
     ],
     ids=str,
 )
@@ -142,9 +144,11 @@ def test_an_ensemble_is_its_runs():
 
 
 @pytest.mark.needs_jit
-def test_a_stopped_run_goes_on(tmp_path):
+@pytest.mark.parametrize("batches", [{}, {"batch_size": 7, "rng": 1}], ids=["all samples", "minibatches"])
+def test_a_stopped_run_goes_on(tmp_path, batches):
     net, U = linear()
-    whole = problems.assert_resumes(tmp_path / "a", U, nl.Leapfrog(1e-3), net.init(rng=0), 40, at=12, record_every=4)
+    options = {"at": 12, "record_every": 4, **batches}
+    whole = problems.assert_resumes(tmp_path / "a", U, nl.Leapfrog(1e-3), net.init(rng=0), 40, **options)
     assert is_end_to_end(whole)
     header, _ = checkpoint_file.read(tmp_path / "a.npz")
     assert header["arguments"]["by_end_to_end"]
@@ -175,7 +179,8 @@ def test_it_is_chosen_where_it_is_shorter():
 
     small = {"widths": (10, 32, 32, 3), "n": 100}
     assert chosen(**small).describe() == {"coordinates": "end-to-end", "n": 3}
-    assert chosen(**small, drawn=32) is None  # minibatches
+    assert chosen(**small, drawn=32) is not None  # minibatches
+    assert chosen(**small, drawn=3) is None  # of as many samples as outputs
     assert chosen(**small, activation=["linear", "relu"]) is None  # not a network of linear layers
     assert chosen(widths=(10, 32, 32, 40), n=30, loss="mse") is None  # more outputs than samples
     assert chosen(widths=(10, 3), n=1000) is None  # a network of one layer is its own end-to-end map

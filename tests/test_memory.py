@@ -81,6 +81,7 @@ SMALL, MIDDLE, LARGE = [4, 8, 8, 3], [64, 64, 32, 10], [784, 256, 128, 10]
         # by the end-to-end map
         ([10, 32, 32, 3], 2000, 3000, {"activation": "linear", "laws": ["scaling:1"], "loss": "mse"}),
         ([300, 400, 10], 20, 3, {"activation": "linear", "laws": None}),
+        ([300, 400, 10], 2000, 3, {"activation": "linear", "laws": None, "batch_size": 500}),
         ([10, 32, 32, 3], 2000, 3000, {"activation": "linear", "laws": ["scaling:1"], "dtype": "float32"}),
         pytest.param(SMALL, 32, 3000, {"laws": None, "observe": {"W": np.copy}}, id="observe"),
         (MIDDLE, 64, 2, {"laws": None, "record_sharpness": 1}),

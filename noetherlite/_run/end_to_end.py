@@ -47,8 +47,8 @@ class EndToEnd:
 
 def choose(U: Potential, drawn: int) -> EndToEnd | None:
     """Return the end-to-end map for runs of gradients of `drawn` samples if its passes are shorter, else None."""
-    if not isinstance(U, NetworkPotential) or drawn < len(U.X) or not all(a.is_linear for a in U.network.activations):
+    if not isinstance(U, NetworkPotential) or not all(a.is_linear for a in U.network.activations):
         return None
-    widths, N = np.array(U.network.widths), len(U.X)
+    widths = np.array(U.network.widths)
     layers, n = int(widths[1:] @ widths[:-1]), int(widths[-1])
-    return EndToEnd(U) if n * layers + N * n * int(widths[0]) < N * layers else None
+    return EndToEnd(U) if n * layers + drawn * n * int(widths[0]) < drawn * layers else None

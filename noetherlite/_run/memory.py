@@ -138,12 +138,12 @@ def _tile_bytes(plan: Plan, n_threads: int) -> int:
     if not plan.compiled or plan.problem is None:
         return 0
     N, n = plan.n_samples, plan.drawn
-    if plan.outer is not None:
-        return _array_bytes(tiles.of_rows(plan.problem)) + _array_bytes(tiles.empty(plan.outer, N, n_threads))
+    problem = plan.outer or plan.problem
+    rows = 0 if plan.outer is None else _array_bytes(tiles.of_rows(plan.problem))
     if n == N:
-        return _array_bytes(tiles.empty(plan.problem, N, n_threads))
-    batch, all_samples = tiles.empty(plan.problem, n, n_threads), tiles.empty(plan.problem, N, 1)
-    return _array_bytes(batch) + _array_bytes(all_samples) + 8 * N  # the order of the samples
+        return rows + _array_bytes(tiles.empty(problem, N, n_threads))
+    batch, all_samples = tiles.empty(problem, n, n_threads), tiles.empty(problem, N, 1)
+    return 2 * rows + _array_bytes(batch) + _array_bytes(all_samples) + 8 * N  # the order of the samples
 
 
 def _array_bytes(arrays: tuple[object, ...]) -> int:

@@ -20,6 +20,7 @@ from .analytic import address_of_potential, function_of
 from .intrinsics import window
 from .laws import addresses_of_forms
 from .layers import copy
+from .network import OUTER
 from .placed import (
     Placed,
     address_of_code,
@@ -114,13 +115,13 @@ def load_at(problem_address, chosen, tiles_address, x):
                 memory.targets[tile, j, s] = problem.targets[sample, j]
 
 
-def place(problem: layout.Problem, minibatches: bool = False, outer: Memory | None = None) -> Placed:
-    """Return a problem as kernels take it, with the addresses of the loops that its network calls, and of the memory of its outer problem."""
+def place(problem: layout.Problem, minibatches: bool = False, outer: Placed | None = None) -> Placed:
+    """Return a problem as kernels take it, with the addresses of the loops that its network calls, and of its outer problem."""
     if problem.kind in (layout.NETWORK, layout.LINEAR_NETWORK):
-        of_outer: tuple[Any, ...] = (0, 0, 0)
+        of_outer: tuple[Any, ...] = (0, 0)
         if outer is not None:
             potential = address_of_potential(layout.NETWORK, str(problem.X.dtype))
-            of_outer = outer.placed.address, outer.placed_tiles.address, potential
+            of_outer = outer.address, potential
         problem = problem._replace(compiled=loops.addresses(problem, minibatches, of_outer))
     return Placed(problem)
 
@@ -151,9 +152,13 @@ class Memory:
         self.problem, self._sizes = problem, (n_samples, drawn, members)
         full = drawn == n_samples
         self._of_samples = None if outer is None else Memory(outer, n_samples, drawn, members)
-        self.all_tiles = tiles(problem, n_samples, members if full else 1) if outer is None else of_rows(problem)
-        self.tiles = self.all_tiles if full else tiles(problem, drawn, members)
-        self.placed = place(problem, not full, self._of_samples)
+        if self._of_samples is None:
+            self.all_tiles = tiles(problem, n_samples, members if full else 1)
+            self.tiles = self.all_tiles if full else tiles(problem, drawn, members)
+        else:
+            self.all_tiles = of_rows(problem, self._of_samples.placed_all_tiles.address)
+            self.tiles = self.all_tiles if full else of_rows(problem, self._of_samples.placed_tiles.address)
+        self.placed = place(problem, not full, None if self._of_samples is None else self._of_samples.placed)
         self.placed_all_tiles = Placed(self.all_tiles)
         self.placed_tiles = self.placed_all_tiles if full else Placed(self.tiles)
         self._number = np.empty(0, problem.X.dtype)
@@ -236,6 +241,9 @@ def draw(back, problem, tiles, batches, state):
     epoch, first = pointwise.minibatch(state.counts[EVALUATIONS], batches.size, batches.order.size)
     if first == 0 or epoch != before:
         pointwise.shuffle(batches.key, epoch, batches.order)
+    network = problem_at(problem, state.x)
+    if network.kind == layout.LINEAR_NETWORK:
+        problem, tiles = network.compiled[network.widths.size - 1, OUTER], tiles_at(tiles, state.x).outer
     load_at(problem, window(batches.order, first, batches.size), tiles, state.x)
 
 

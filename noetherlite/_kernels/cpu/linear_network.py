@@ -15,7 +15,7 @@ from ..jit import addressed, compiled, inlined
 from .intrinsics import LANES, combine_block, window
 from .layers import fill
 from .matrices import rows_block
-from .network import LOSS, OUTER, TILES, VALUE, inputs_of, row_of
+from .network import LOSS, OUTER, VALUE, inputs_of, row_of
 from .placed import float64_at, none_at, problem_at, tiles_at
 
 # Vectors of columns in a block of four rows.
@@ -76,7 +76,7 @@ def activate(problem, h, values):
 def linear_network(problem_address, tiles_address, member, x, gradient):
     """Return U(x); write ∇U(x) into `gradient`, unless that is empty. `tiles` hold the rows; R and C have rows more, to a multiple of four.
 
-    The outer problem, of the samples, is given by its address among those of the problem.
+    The outer problem and its tiles, which hold the samples, are given by their addresses.
     """
     problem, tiles = problem_at(problem_address, x), tiles_at(tiles_address, x)
     last, rows = problem.widths.size - 2, tiles.n
@@ -107,7 +107,7 @@ def linear_network(problem_address, tiles_address, member, x, gradient):
                 shift[i] += R[r + i * n + k] * x[bias + k]
         r += rows * n
     slopes = window(maps, size, ends.size if gradient.size > 0 else 0)
-    outer = problem.compiled[last + 1, OUTER], problem.compiled[last + 1, TILES], np.int64(0), ends, slopes
+    outer = problem.compiled[last + 1, OUTER], tiles.outer, np.int64(0), ends, slopes
     value = float64_at(problem.compiled[last, LOSS], outer)
     if gradient.size == 0:
         return value

@@ -218,19 +218,19 @@ def address_of_product(dtype: str, of_few: bool) -> Any:
     return address_of_code(product, (i, vector, vector, vector, i, i, i))
 
 
-def addresses(problem: layout.Problem, minibatches: bool = False, outer: tuple[Any, ...] = (0, 0, 0)) -> NDArray[Any]:
+def addresses(problem: layout.Problem, minibatches: bool = False, outer: tuple[Any, ...] = (0, 0)) -> NDArray[Any]:
     """Return (L + 1, 3): the addresses of what the layers of a network call, in row L of its loss and of products by BLAS, and in the last of `outer`.
 
     A layer whose activation is the identity calls nothing: its addresses are 0. `outer` are the addresses of the outer problem of a
-    linear network, of its tiles and of its potential, which takes the place of the loss.
+    linear network and of its potential, which takes the place of the loss.
     """
     dtype = str(problem.X.dtype)
     rows = [
         (0, 0, 0) if c == ACTIVATIONS[code].identity else activation(int(code), dtype, bool(beta >= 0))
         for code, c, beta in zip(problem.activation, problem.parameter, problem.offsets[:, 2], strict=False)
     ]
-    *outer_problem, potential = outer
+    outer_problem, potential = outer
     of_loss = potential if problem.loss < 0 else loss(problem.loss, dtype, problem.labels.size > 0)
     rows.append((of_loss, address_of_product(dtype, minibatches and problem.dual >= 0) if by_blas(problem) else 0, 0))
-    rows.append((*outer_problem, 0))
+    rows.append((outer_problem, 0, 0))
     return np.array(rows, object if _settings.DISABLE_JIT else np.int64)

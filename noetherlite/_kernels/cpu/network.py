@@ -21,7 +21,7 @@ from .placed import float64_at, none_at, problem_at, tiles_at
 # Columns of a problem's addresses, of the row of its last layer, and of the row after it, of the outer problem.
 VALUE, SLOPE, BY_BETA = range(3)
 LOSS, BY_BLAS = range(2)
-OUTER, TILES = range(2)
+OUTER = 0
 
 
 @merged

@@ -40,6 +40,7 @@ class Tiles(NamedTuple):
     gradients: NDArray[Any]  # (parts − 1, P): their shares of ∇U beside that of the first
     point: NDArray[Any]  # (P,): where the parts are evaluated; empty for a single part
     team: NDArray[np.int64]  # counters, see cpu_team
+    outer: Any  # of a linear network the address of its outer problem's tiles, which hold the samples; else 0
 
 
 def by_blas(problem: layout.Problem) -> bool:
@@ -48,15 +49,15 @@ def by_blas(problem: layout.Problem) -> bool:
     return problem.kind == layout.NETWORK and bool(layers_are_large.any())
 
 
-def of_rows(problem: layout.Problem) -> Tiles:
+def of_rows(problem: layout.Problem, outer: Any = 0) -> Tiles:
     """Return the memory of a linear network for its pass, which holds no samples but the rows of R, C and of P, c, E, e.
 
-    Their number is n_L, or the multiple of four after it, in which our loops take them.
+    `outer` is the address of its outer problem's tiles. The number of rows is n_L, or the multiple of four after it, in which our loops take them.
     """
     rows, empty_tiles = 4 * -(-int(problem.widths[-1]) // 4), empty(problem, 1)
     numbers = functools.partial(layout.aligned, dtype=problem.X.dtype)
     memory, maps = (1, int(problem.widths[1:].sum()) * rows), (2, int(problem.widths[0]) + 1, rows)
-    return empty_tiles._replace(n=rows, inputs=numbers(maps), z=numbers(memory), a=numbers(memory))
+    return empty_tiles._replace(n=rows, inputs=numbers(maps), z=numbers(memory), a=numbers(memory), outer=outer)
 
 
 def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
@@ -88,6 +89,7 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
         gradients=layout.aligned((parts - 1, n_params), dtype),
         point=layout.aligned((n_params,), dtype),
         team=layout.aligned((cpu_team.SIZE,), np.int64),
+        outer=0,
     )
 
 
