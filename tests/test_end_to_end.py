@@ -6,9 +6,11 @@ import pytest
 from problems import EPS
 
 import noetherlite as nl
-from noetherlite._kernels import reference
-from noetherlite._kernels.cpu import tiles
+from noetherlite._kernels import reference, schedule
+from noetherlite._kernels.cpu import factored, tiles
 from noetherlite._run import checkpoint_file, end_to_end
+from noetherlite._run.plan import Plan
+from noetherlite._symmetry.find import watched
 
 STEPS = 21
 # Without the compiler, where each takes seconds, the first reaches all lines that the others do.
@@ -107,13 +109,15 @@ def sizes(net, U, x):
     layers = reference.layers(U.problem(), np.abs(x))
     inputs = [np.abs(U.X)]
     for W, b, _ in layers:
-        inputs.append(inputs[-1] @ W.T + b)
+        inputs.append(inputs[-1] @ W.T + (0 if b is None else b))
     signal, out = (1 + inputs[-1]) / U.n_samples, np.abs(x)
     for (W, _, _), (dW, db, _), a in zip(
         layers[::-1], reference.layers(U.problem(), out)[::-1], inputs[-2::-1], strict=True
     ):
         upstream = signal @ W
-        dW[:], db[:] = dW + signal.T @ a, db + signal.sum(axis=0)
+        dW += signal.T @ a
+        if db is not None:
+            db += signal.sum(axis=0)
         signal = upstream
     return out
 
@@ -135,12 +139,10 @@ def test_results_do_not_depend_on_the_number_of_threads():
 def test_an_ensemble_is_its_runs():
     net, U = linear(n=100)
     starts = np.stack([net.init(rng=k) for k in range(5)])
-    together = nl.ensemble(U, nl.Leapfrog(1e-3), starts, 30, record_every=10, n_threads=2)
+    together = nl.ensemble(U, nl.GD(0.02), starts, 30, record_every=10, n_threads=2)
     for run, x0 in zip(together, starts, strict=True):
         assert is_end_to_end(run)
-        alone = nl.integrate(U, nl.Leapfrog(1e-3), x0, 30, record_every=10)
-        np.testing.assert_array_equal(run.x, alone.x)
-        np.testing.assert_array_equal(run.loss, alone.loss)
+        problems.assert_same(run, nl.integrate(U, nl.GD(0.02), x0, 30, record_every=10))
 
 
 @pytest.mark.needs_jit
@@ -148,8 +150,9 @@ def test_an_ensemble_is_its_runs():
 def test_a_stopped_run_goes_on(tmp_path, batches):
     net, U = linear()
     options = {"at": 12, "record_every": 4, **batches}
-    whole = problems.assert_resumes(tmp_path / "a", U, nl.Leapfrog(1e-3), net.init(rng=0), 40, **options)
-    assert is_end_to_end(whole)
+    for algorithm in (nl.GD(0.02), nl.Leapfrog(1e-3)):
+        whole = problems.assert_resumes(tmp_path / "a", U, algorithm, net.init(rng=0), 40, **options)
+        assert is_end_to_end(whole)
     header, _ = checkpoint_file.read(tmp_path / "a.npz")
     assert header["arguments"]["by_end_to_end"]
 
@@ -170,6 +173,55 @@ def test_the_memory_of_one_run_is_not_used_for_another():
     U.X[:] = U.X[::-1] + 1
     for one, other in zip(first, runs(), strict=True):
         assert np.abs(one - other).max() > 1e-6
+
+
+@pytest.mark.parametrize("widths", [(4, 9, 7, 3), (20, 12, 16, 5, 9, 2), (3, 2, 1), (5, 40, 41, 10)], ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_form_of_the_gradient_by_its_factors(widths, bias, monkeypatch):
+    """Against the form of the gradient itself, for numbers of rows and columns that fill vectors and blocks, or do not."""
+    net, U = linear(widths=widths, bias=bias, n=60, loss="mse" if widths[-1] == 1 else "nll", activation="linear(-1.3)")
+    x0, lr = net.init(rng=2), 0.02
+
+    def run():
+        return nl.integrate(U, nl.GD(lr), x0, 1, backend="cpu")
+
+    by_factors = run()
+    monkeypatch.setattr(factored, "pays", lambda problem, laws: False)
+    by_gradient, form = run(), lr**2 / 2 * sizes(net, U, x0).max() ** 2 * net.n_params
+    same = []
+    for name, law in by_factors.laws.items():
+        difference = law.discrete_residual - by_gradient.laws[name].discrete_residual
+        assert np.abs(difference).max() <= 8 * (U.n_samples + sum(widths)) * EPS * form
+        assert law.verdict == by_gradient.laws[name].verdict
+        same.append(not difference.any())
+    np.testing.assert_array_equal(by_factors.x, by_gradient.x)
+    assert not all(same)  # they were used
+
+
+def test_which_runs_take_the_factors():
+    def taken(algorithm, laws="all", batch_size=None, **options):
+        _, U = linear(**options)
+        plan = Plan(
+            U,
+            watched(U, laws, minibatches=False),
+            batch_size=batch_size,
+            backend="cpu",
+            dtype="float64",
+            steps=5,
+            reduce=None,
+        )
+        kernel = algorithm.kernel(1.0, U.network.blocks)
+        kind = schedule.kind_of(algorithm.method, kernel, plan.laws, minibatches=batch_size is not None)
+        return kind.may_be_factored and factored.pays(plan.problem, plan.laws)
+
+    assert taken(nl.GD(0.02))
+    assert taken(nl.GD(0.02), batch_size=10)
+    assert not taken(nl.GD(0.02), laws=["scaling:1"])  # no law of matrices
+    assert not taken(nl.GD(0.02), widths=(4, 5, 3))  # hardly more neurons than outputs
+    assert not taken(nl.GD(0.02), activation=["linear", "relu"])
+    # gradients that are changed before they are used, and laws that read another form
+    for algorithm in (nl.GD(0.02, weight_decay=0.1), nl.GD(0.02, clip=1.0), nl.SAM(nl.GD(0.02)), nl.Leapfrog(0.02)):
+        assert not taken(algorithm)
 
 
 def test_it_is_chosen_where_it_is_shorter():

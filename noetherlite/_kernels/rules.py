@@ -118,6 +118,11 @@ class Method(NamedTuple):
         return self.all_rules.index(rule)
 
     @property
+    def forms(self) -> list[Form]:
+        """Those that its laws read."""
+        return [form for rule in self.all_rules if isinstance(rule, Law) for form in rule.forms]
+
+    @property
     def all_rules(self) -> tuple[Rule, ...]:
         """The start's and those of a step."""
         return (self.start, *self.rules)

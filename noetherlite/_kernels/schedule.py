@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import layout
 from .orthogonal import STEPS
-from .rules import Law, Method, Move, Orthogonalisation, Projection
+from .rules import Form, Law, Method, Move, Orthogonalisation, Projection
 
 # What a phase does; in brackets what a, b and c are, and `vector` where it is not x.
 FORWARD, LOSS, TOTAL, BACKWARD = range(4)  # (layer, tile, samples; at), (tile, samples), (tile, samples), as FORWARD
@@ -38,6 +38,7 @@ ASCEND, RETURN = range(22, 24)  # y = x + ρ∇U/|∇U|, and y less x
 SCALE, WEIGH = range(24, 26)  # M⁻¹ of the gradient; WORK = a vector by M or by shares of λ (which)
 GATHER = 26  # ∇U and those of the minibatches before (number); the last makes their mean
 ORTHOGONALISE = 27  # a stage for the matrices of y (stage, number of the iteration)
+FACTORED = 28  # S = B(∇U, ∇U) from the factors of the gradient, after its pass, or its copy in a slot (which, , slot)
 # Vectors; NOWHERE for a gradient that is not wanted.
 X, V, G, Y, WORK = range(5)
 NOWHERE = -1
@@ -49,6 +50,8 @@ SLOTS = layout.SLOTS
 SQUARE, PULL, MOVED, CROSS = range(SLOTS)
 # What WRITE reads from each.
 RECORDED_QUANTITY, RECORDED_CHARGE, RECORDED_SIZE = range(3)
+# What FACTORED does.
+MADE, COPIED = range(2)
 # What WEIGH multiplies by.
 BY_METRIC, BY_DECAY = range(2)
 # Stages of an orthogonalisation where threads share it: |M| row by row, M/(|M| + ε), then A = MMᵀ, B = bA + cA², aM + BM, and their end.
@@ -79,6 +82,8 @@ class Program(NamedTuple):
     record: int  # where a record's rows begin
 
 
+# B(∇U, ∇U), which a linear network makes of the factors of its gradient.
+_OF_GRADIENT = Form(SQUARE, PAIR, G, G)
 # Samples, vector, whether the gradient is wanted and where ↦ the rows of a pass.
 Passes = Callable[[int, int, int], list[Row]]
 
@@ -126,6 +131,13 @@ class Kind(NamedTuple):
     accumulated: int = 1  # minibatches of a gradient
     matrices: bool = False  # there are some to orthogonalise
     in_stages: bool = False  # threads share that
+    factored: bool = False  # B(∇U, ∇U) comes from the factors of the gradient
+
+    @property
+    def may_be_factored(self) -> bool:
+        """Whether a law reads B(∇U, ∇U) of gradients that are used as they are."""
+        changed = self.decays or self.clips or self.metric or self.ascends or self.accumulated > 1
+        return _OF_GRADIENT in self.method.forms and not (changed or self.parts or self.skew)
 
     @property
     def works(self) -> bool:
@@ -177,7 +189,8 @@ class Phases:
         if kind.ascends:
             rows += [_row(GRADIENT_NORM), _row(ASCEND), *self._gradient(Y, n - 1 or None), _row(RETURN)]
         rows += [_row(GRADIENT_NORM), _row(CLIP)] if kind.clips else []
-        return [*rows, _row(FINISH, vector=vector), *([_row(SCALE)] if kind.metric else [])]
+        rows += [_row(FINISH, vector=vector), *([_row(SCALE)] if kind.metric else [])]
+        return [*rows, *([_row(FACTORED, MADE, vector=G)] if kind.factored else [])]
 
     def _gradient(self, vector: int, back: int | None) -> list[Row]:
         """∇U, the mean of those of the minibatches that are due after going `back` so many; None for the one that was drawn."""
@@ -196,6 +209,8 @@ class Phases:
         """A form of two vectors, in the metric, if there are laws; threads do not meet after it, where there is no metric."""
         if not self._kind.laws:
             return []
+        if self._kind.factored and Form(slot, what, a, b) == _OF_GRADIENT:
+            return [_row(FACTORED, COPIED, c=slot, vector=G, meet=False)]
         if self._kind.metric and what != GENERATOR:
             return [_row(WEIGH, BY_METRIC, vector=b), _row(FORM, what, WORK, slot, vector=a)]
         return [_row(FORM, what, b, slot, vector=a, meet=False)]

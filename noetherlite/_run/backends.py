@@ -14,7 +14,7 @@ import numpy as np
 from .._base.threads import keep_apart
 from .._base.types import Array
 from .._kernels import layout, reference, schedule
-from .._kernels.cpu import compiled, stretch, team
+from .._kernels.cpu import compiled, factored, stretch, team
 from .._kernels.cpu.laws import has_matrices
 from .._kernels.cpu.network import network
 from .._kernels.cpu.placed import PlacedRuns
@@ -97,6 +97,7 @@ class CpuBackend:
         runs, memory, problem, dtype = self.runs, self.memory, self.problem, self.plan.dtype
         with_parts, P = runs.records.parts.shape[1] > 0, self.x.size
         kind = schedule.kind_of(runs.method, algorithm, laws, batches.size < batches.order.size, with_parts)
+        kind = kind._replace(factored=kind.may_be_factored and factored.pays(problem, laws))
         program, steps = _program(kind), 0
         if rows := stretch.rows_of(problem, program, P, runs.records.last):
             steps = stretch.address_of_stretch(runs.method, problem.kind, P, dtype, rows)

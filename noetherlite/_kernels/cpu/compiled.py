@@ -17,6 +17,7 @@ from ..rules import Method
 from ..schedule import OP, VECTOR, A, B, C
 from . import loops
 from .analytic import address_of_potential, function_of
+from .factored import form_of_gradient
 from .intrinsics import window
 from .laws import addresses_of_forms
 from .layers import copy
@@ -56,9 +57,10 @@ class Run(NamedTuple):
     potential: Any  # the compiled function of the potential
     forms: Any  # those of `forms` and of what it calls for laws of matrices
     rules: Any  # those of the algorithm
-    noise: Any  # what NOISE, ATTRIBUTE, STRETCH and the phases of `prepare` call, if the program has them
+    noise: Any  # what NOISE, ATTRIBUTE, FACTORED, STRETCH and the phases of `prepare` call, if the program has them
     attribute: Any
     prepare: Any
+    factored: Any
     stretch: Any
 
 
@@ -78,9 +80,13 @@ def addresses_of_rare(program: schedule.Kind, dtype: str) -> dict[str, Any]:
     """Return the addresses of what few runs need, 0 where a program does not; inside of `advance` all would compile it."""
     i, vector, rows = numba.int64, numba.typeof(np.empty(0, dtype)), schedule.program(program, schedule.at_once).rows
     ops, row, forms = rows[:, OP].tolist(), numba.typeof(rows[0]), numba.types.UniTuple(i, 2)
+    sums = numba.typeof(np.empty(0))
     return {
         "noise": address_of_code(noise.draw, (numba.uint64, i, vector)) if schedule.NOISE in ops else 0,
         "attribute": address_of_code(attribute, (forms, i, i, i, vector)) if schedule.ATTRIBUTE in ops else 0,
+        "factored": address_of_code(form_of_gradient, (forms, i, i, i, vector, sums))
+        if schedule.FACTORED in ops
+        else 0,
         "prepare": 0 if _PREPARED.isdisjoint(ops) else address_of_code(prepare, (row, i, i, i, i, i, vector)),
     }
 
@@ -352,6 +358,11 @@ def advance(run, x, n_steps):
             none_at(run.noise, (batches.key, state.counts[STEPS_DONE], at))
         elif op == schedule.ATTRIBUTE:
             none_at(run.attribute, (run.forms, run.laws, run.algorithm, run.state, x))
+        elif op == schedule.FACTORED:
+            if a == schedule.COPIED:
+                copy(state.source, slot(state, row[C]))
+            else:  # at once, as other runs use the tiles, too
+                none_at(run.factored, (run.forms, run.laws, run.problem, run.tiles, at, state.source))
         elif op == schedule.CHECK:
             judge(loss_of_all, state)
         elif op == schedule.WRITE:

@@ -242,13 +242,15 @@ def forms(what, laws_address, of_matrices, a, b, out):
     """Write a form of a and b, or for GENERATOR |g_c(a)|, of every law into `out` (K,), and return 0.
 
     One function, called by its address, so that it is compiled once; a and b are (P,). `of_matrices` is the address of
-    `form_of_matrices`, which takes longer to compile than all else, or 0 where no law needs it.
+    `form_of_matrices`, which takes longer to compile than all else, or 0 where their laws are not wanted.
     """
     laws = laws_at(laws_address, a)
     for l in range(laws.kind.size):
         kind = laws.kind[l]
         part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
         if kind == layout.LINEAR_LAYER or kind == layout.ROTATION:
+            if of_matrices == 0:
+                continue
             none_at(of_matrices, (what, laws_address, l, a, b, part))
         elif what == schedule.GENERATOR:
             generator(kind, block(laws, l), laws, l, a, part)

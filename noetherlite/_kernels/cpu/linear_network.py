@@ -13,6 +13,7 @@ import numpy as np
 
 from ..jit import addressed, compiled, inlined
 from .intrinsics import LANES, combine_block, window
+from .laws import dot
 from .layers import fill
 from .matrices import rows_block
 from .network import LOSS, OUTER, VALUE, inputs_of, row_of
@@ -54,14 +55,14 @@ def combine_rows(W, w, row, column, n, m, A, a, T, Z, z):
 def correlate_rows(C, c, W, w, n, m, T, Z, z):
     """Z[i, j] = Σ_k C[i, k] W[j, k] of flat (n, T) and (m, T) matrices, for any T, and n a multiple of four."""
     fours = m - m % 4 if T >= LANES else 0
-    fill(0.0, window(Z, z, n * m))
     for i in range(0, n, 4):
         for j in range(0, fours, 4):
+            for r in range(i, i + 4):
+                fill(0.0, window(Z, z + r * m + j, 4))
             rows_block(C, c + i * T, W, w + j * T, T, Z, z + i * m + j, m)
     for i in range(n):
         for j in range(fours, m):
-            for k in range(T):
-                Z[z + i * m + j] += C[c + i * T + k] * W[w + j * T + k]
+            Z[z + i * m + j] = dot(window(C, c + i * T, T), window(W, w + j * T, T))
 
 
 @inlined

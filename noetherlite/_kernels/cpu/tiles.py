@@ -56,8 +56,11 @@ def of_rows(problem: layout.Problem, outer: Any = 0) -> Tiles:
     """
     rows, empty_tiles = 4 * -(-int(problem.widths[-1]) // 4), empty(problem, 1)
     numbers = functools.partial(layout.aligned, dtype=problem.X.dtype)
-    memory, maps = (1, int(problem.widths[1:].sum()) * rows), (2, int(problem.widths[0]) + 1, rows)
-    return empty_tiles._replace(n=rows, inputs=numbers(maps), z=numbers(memory), a=numbers(memory), outer=outer)
+    memory, maps = numbers((1, int(problem.widths[1:].sum()) * rows)), (2, int(problem.widths[0]) + 1, rows)
+    scratch = numbers((1, 4 * rows * int(problem.widths[1:].max()) + rows * rows))
+    return empty_tiles._replace(
+        n=rows, inputs=numbers(maps), z=memory, a=np.zeros_like(memory), scratch=scratch, outer=outer
+    )
 
 
 def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
