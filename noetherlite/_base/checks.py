@@ -21,6 +21,7 @@ from .types import Array, ArrayLike, Float64Array, IntArray, Seed
 
 LARGEST = 2**63 - 1  # the largest integer of the kernels (int64)
 DTYPES = ("float64", "float32")
+_NOT_REAL = (str, bytes, bool, np.bool_, np.complexfloating, np.ndarray)
 
 
 def describe(value: object) -> str:
@@ -59,9 +60,12 @@ def real(
 ) -> float:
     """Return a finite float in [minimum, maximum], the lower end excluded if `strict`."""
     try:
-        if isinstance(value, str | bytes | bool | np.bool_):  # float("0.1") would do
+        number = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+        if isinstance(
+            number, _NOT_REAL
+        ):  # of which float() would take some, the real part of a complex number among them
             raise TypeError
-        number = float(value)  # type: ignore[arg-type]
+        number = float(number)  # type: ignore[arg-type]
     except OverflowError:
         number = math.inf
     except (TypeError, ValueError):

@@ -6,14 +6,17 @@ summed over a layer.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .._base import checks
-from .._base.floating import underflowing
 from .._base.types import ArrayLike, Float64Array
 
+_bounding = np.errstate(over="ignore", under="ignore")  # a bound beyond the range of a double is infinite
 
-@underflowing
+
+@_bounding
 def charge_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     """Return the bound 2U_0t/(α + 1) on |Q̇(t)| (GU (33) for α = 0).
 
@@ -46,10 +49,10 @@ def charge_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     potential that releases U_0 at once after a long rest comes arbitrarily close.
     """
     U0, alpha, time = _checked(U0, t, alpha)
-    return np.asarray(2 * U0 * time / (alpha + 1))
+    return np.asarray(U0 * time / (0.5 * (alpha + 1)))
 
 
-@underflowing
+@_bounding
 def quantity_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     """Return the bound U_0t²/(α + 1) on |Q(t) − Q(0)| (GU (34) for α = 0), the integral of `charge_bound`.
 
@@ -57,10 +60,9 @@ def quantity_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     `charge_bound`.
     """
     U0, alpha, time = _checked(U0, t, alpha)
-    return np.asarray(U0 * time**2 / (alpha + 1))
+    return np.asarray(U0 * time / (alpha + 1) * time)
 
 
-@underflowing
 def mean_speed_bound(U0: float, n_params: int, mass: float = 1.0) -> float:
     """Return the bound √(2U_0/(mP)) on the mean speed (1/P) Σ_i |ẋ_i| of a parameter (GU (49)).
 
@@ -85,7 +87,7 @@ def mean_speed_bound(U0: float, n_params: int, mass: float = 1.0) -> float:
     """
     U0 = checks.real(U0, "U0", minimum=0.0)
     P = checks.integer(n_params, "n_params", minimum=1)
-    return float(np.sqrt(2 * U0 / (checks.real(mass, "mass", minimum=0.0, strict=True) * P)))
+    return math.sqrt(U0 / P) / math.sqrt(0.5 * checks.real(mass, "mass", minimum=0.0, strict=True))
 
 
 def _checked(U0: float, t: ArrayLike, alpha: float) -> tuple[float, float, Float64Array]:
