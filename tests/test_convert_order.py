@@ -108,6 +108,16 @@ def test_names_of_a_model_are_written_and_read(make):
     for wrong in (order[:2], [*order[:2], "m"]):
         with pytest.raises(ValueError, match="order must hold 3 different names of modules"):
             make(SQUARE, theta, order=wrong)
+    for wrong in ("abc", dict.fromkeys(order), [["a"], ["b"], ["c"]], [None, None, None]):
+        with pytest.raises(TypeError, match="order must be a sequence of names of modules, got "):
+            make(SQUARE, theta, order=wrong)
+    np.testing.assert_array_equal(back(SQUARE, make(SQUARE, theta, order=[4, 2, 3]), order=[4, 2, 3]), theta)
+
+
+@pytest.mark.parametrize("order", [["a", "a.kernel", "b"], ["a.kernel", "a", "b"]])
+def test_a_module_with_the_name_of_an_array_hides_none(order):
+    with pytest.raises(ValueError, match=r"order has a module 'a\.kernel', which is the name of an array"):
+        convert.to_flax(SQUARE, drawn(SQUARE), order=order)
 
 
 # --- where names do not tell --------------------------------------------------------------------------------------------
