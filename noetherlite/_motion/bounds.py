@@ -1,7 +1,7 @@
 """Bounds on the rate of change of a quantity that momentum does not conserve: GU (33), (34), (49), and ★ with friction α/t (theory §5).
 
 All hold for unit mass unless stated, U ≥ 0, ẋ(0) = 0, t_0 = 0, γ = 0, and a scaling of degree p = 1, for a neuron or
-summed over a layer.
+summed over a layer. With a degree p ≥ 1, |S| ≤ p|ẋ|²: those on Q̇ and Q are then p times as large.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def charge_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     potential that releases U_0 at once after a long rest comes arbitrarily close.
     """
     U0, alpha, time = _checked(U0, t, alpha)
-    return np.asarray(U0 * time / (0.5 * (alpha + 1)))
+    mantissa, exponent = np.frexp(time)
+    return np.asarray(np.ldexp(U0 * mantissa / (alpha + 1), exponent + 1))
 
 
 @_bounding
@@ -60,7 +61,8 @@ def quantity_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     `charge_bound`.
     """
     U0, alpha, time = _checked(U0, t, alpha)
-    return np.asarray(U0 * time / (alpha + 1) * time)
+    mantissa, exponent = np.frexp(time)  # t² need be no double
+    return np.asarray(np.ldexp(U0 * mantissa**2 / (alpha + 1), 2 * exponent))
 
 
 def mean_speed_bound(U0: float, n_params: int, mass: float = 1.0) -> float:
