@@ -11,8 +11,9 @@ import functools
 import math
 import operator
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,17 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {names[close[0]]!r}?)" if close else ""
 
 
-def one_of(value: object, name: str, choices: Iterable[str]) -> str:
-    """Return `value` if it is one of the strings `choices`."""
+def one_of(
+    value: object, name: str, choices: Iterable[str], elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return `value` if it is one of the strings `choices`; `elsewhere` says of names in other libraries what they are here."""
     choices = list(choices)
     if isinstance(value, str) and value in choices:
         return value
-    hint = suggestion(value, choices) if isinstance(value, str) else ""
+    hint = ""
+    if isinstance(value, str):
+        here = elsewhere.get(value.lower())
+        hint = f": it is {here}" if here else suggestion(value, choices)
     raise ValueError(f"{name}={describe(value)} is not known{hint}; expected one of {', '.join(map(repr, choices))}")
 
 
