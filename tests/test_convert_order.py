@@ -301,6 +301,26 @@ def test_the_outputs_of_a_model_in_bfloat16():
         convert.from_torch(SQUARE, state, order=order, like=(inputs, model(order[::-1])))
 
 
+def test_few_outputs_in_bfloat16_are_judged_by_their_format():
+    """Their last bits are all zero by chance, as those of simple numbers are."""
+    torch = pytest.importorskip("torch")
+    net, w = nl.Network([1, 1], bias=False, loss="mse"), torch.tensor([[1 + 2**-7]], dtype=torch.bfloat16)
+    theta = convert.from_torch(net, {"weight": w}, like=(w, w * w))
+    np.testing.assert_array_equal(theta, [1 + 2**-7])
+    with pytest.raises(ValueError, match="differs from the model"):
+        convert.from_torch(net, {"weight": w}, like=(w, w * w * 1.125))
+
+
+def test_outputs_below_what_half_precision_resolves():
+    net, w = nl.Network([1, 2], bias=False, loss="mse"), np.array([[1e-4], [1.0]])
+    out = (w @ [[1e-4]]).T.astype(np.float16)
+    assert out[0, 0] == 0
+    convert.from_torch(net, {"weight": w}, like=([[1e-4]], [[1e-8, 1e-4]]))
+    convert.from_torch(net, {"weight": w}, like=([[1e-4]], out))
+    with pytest.raises(ValueError, match="differs from the model"):
+        convert.from_torch(net, {"weight": w}, like=([[1e-4]], 2 * out))
+
+
 test_bad_outputs = refusals(
     [
         (X, TypeError, "like must be a pair"),

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from problems import ACTIVATIONS, LOSSES, data, point
+from problems import ACTIVATIONS, LOSSES, data, point, problem
 
+import noetherlite as nl
 from noetherlite import Network
 
 pytestmark = pytest.mark.needs_jit
@@ -75,3 +76,20 @@ def test_value_and_gradient(activation, loss, bias):
     value, gradient = net.value_and_gradient(theta, X, y)
     assert value == pytest.approx(expected.item(), rel=1e-12)
     assert relative(gradient, flat(net, {k: p.grad.numpy() for k, p in parts.items()})) < 1e-12
+
+
+def test_gradients_in_bfloat16_are_judged_by_that():
+    _, U, x = problem("tanh", "nll", n=40)
+    short = torch.from_numpy(U.gradient(x)).bfloat16()
+    nl.testing.assert_gradient(U, short, x)
+    nl.testing.assert_gradient(U, lambda x: torch.from_numpy(U.gradient(x)).bfloat16().requires_grad_(), x)
+    with pytest.raises(AssertionError, match="is wrong at point 0"):
+        nl.testing.assert_gradient(U, 2 * short, x)
+
+
+def test_times_may_be_tensors():
+    _, U, x = problem("tanh", "nll", n=40)
+    params, times = np.stack([x, x, x]), [0.0, 0.125, 0.25]
+    t = torch.tensor(times, dtype=torch.float64, requires_grad=True)
+    assert str(nl.check(U, params, t, nl.GF)) == str(nl.check(U, params, times, nl.GF))
+    assert nl.check(U, params, t.bfloat16(), nl.GF)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from .._base import checks
-from .._base.precision import precision
+from .._base.precision import of_dtype, precision, smallest
 from .._base.types import ArrayLike, Float64Array
 from .._problem.blocks import Block
 from .._problem.network import Network
@@ -268,11 +268,12 @@ def _same_outputs(network: Network, theta: Float64Array, like: tuple[ArrayLike, 
     raw = checks.to_numpy(like[1], "like[1]")
     shape = (*theta.shape[:-1], X.shape[0], network.widths[-1])
     outputs = checks.shaped(raw, "like[1]", shape).reshape(-1, *shape[-2:])
-    eps = precision(raw)
+    eps = max(precision(raw), of_dtype(like[1]))
     # Sums are accumulated in float32 or better; every term of every sum is an entry of J∘θ.
     relative = _ROUNDINGS * eps + max(network.widths) * min(eps, float(np.finfo(np.float32).eps))
+    absolute = _ROUNDINGS * network.n_layers * smallest(eps)
     for point, expected in zip(theta.reshape(-1, theta.shape[-1]), outputs, strict=True):
-        predicted, allowed = network.predict(point, X), relative * _terms(network, point, X)
+        predicted, allowed = network.predict(point, X), relative * _terms(network, point, X) + absolute
         excess = np.abs(predicted - expected) - allowed
         if (excess > 0).any():
             i, j = (int(k) for k in np.unravel_index(np.argmax(excess), excess.shape))
