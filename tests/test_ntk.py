@@ -365,6 +365,14 @@ def test_study_of_data_of_ones_own():
     assert study.settings["network"]["widths"] == [3, 12, 2]
 
 
+@pytest.mark.filterwarnings("error")
+def test_exponents_of_other_arrays(study):
+    assert np.isnan(study.exponent(0 * study.gap)).all()
+    for wrong, error in ((study.gap[0, 0], ValueError), (study.gap[:, :1], ValueError), ("gap", TypeError)):
+        with pytest.raises(error, match="values must h"):
+            study.exponent(wrong)
+
+
 def test_figure_shows_the_study(study):
     figure, numbers = nl.figures.ntk_widths(study)
     assert len(figure.axes) == 4
