@@ -87,6 +87,18 @@ def test_gradients_in_bfloat16_are_judged_by_that():
         nl.testing.assert_gradient(U, 2 * short, x)
 
 
+def test_recordings_in_16_bits_are_judged_by_their_format():
+    """The last bits of a few numbers may all be zero."""
+    U = Network([1, 1], bias=False, loss="mse").potential([[1.0]], [[2.0]])
+    for dtype in (torch.bfloat16, torch.float16):
+        eps = torch.finfo(dtype).eps
+        rows = torch.tensor([[1.0], [1 + 4 * eps]], dtype=dtype)  # steps of ¼, to the last bits
+        report, watch = nl.check(U, rows, dynamics=nl.GD(3.75 * eps)), nl.Monitor(U, nl.GD(3.75 * eps))
+        for row in rows:
+            watch.step(row)
+        assert {report.verdict, watch.report().verdict} == {"not decidable"}
+
+
 def test_times_may_be_tensors():
     _, U, x = problem("tanh", "nll", n=40)
     params, times = np.stack([x, x, x]), [0.0, 0.125, 0.25]

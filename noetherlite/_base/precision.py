@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -130,7 +130,17 @@ def precision(array: ArrayLike) -> float:
 def of_dtype(array: ArrayLike) -> float:
     """Return machine ε of the dtype of an array or a tensor; of float64 for those of other formats, such as integers."""
     dtype = array.dtype if hasattr(array, "dtype") else np.asarray(array).dtype
-    return EPSILON.get(str(dtype).rpartition(".")[2], EPSILON["float64"])
+    return EPSILON.get(_format_of(dtype), EPSILON["float64"])
+
+
+def narrow(array: ArrayLike) -> str | None:
+    """Return the name of the 16-bit format of an array or a tensor, None if it has another one."""
+    name = _format_of(getattr(array, "dtype", None))
+    return name if name in ("bfloat16", "float16") else None
+
+
+def _format_of(dtype: Any) -> str:
+    return str(dtype).rpartition(".")[2]
 
 
 def smallest(eps: float) -> float:
