@@ -92,6 +92,13 @@ def test_bounds_are_drawn_over_what_they_bound(run):
             plot.bounds(other, "scaling:1", nl.ND)
 
 
+def test_minibatches_have_no_bound():
+    U = nl.Network([1, 2, 1], loss="mse").potential([[1.0], [2.0]], [[1.0], [0.0]])
+    run = nl.integrate(U, nl.Leapfrog(1e-3), np.ones(U.n_params), 3, batch_size=1, rng=0)
+    with pytest.raises(ValueError, match=r"of full batches.*got batch_size=1"):
+        plot.bounds(run, "scaling:1", nl.ND)
+
+
 def run_of_degree(p):
     net = nl.Network([1, 1, 1], f"polynomial({p})", bias=False, loss="mse")
     return net.potential([[1.0]], [[1.0]])

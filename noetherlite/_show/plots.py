@@ -72,7 +72,7 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     Parameters
     ----------
     trajectory : Trajectory
-        A run from rest at t = 0, of an algorithm for the dynamics given, without weight decay.
+        A run from rest at t = 0, of an algorithm for the dynamics given, without weight decay or minibatches.
     name : str
         The scaling, a key of `trajectory.laws`.
     dynamics : Dynamics
@@ -93,6 +93,10 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     algorithm = algorithm_of(trajectory)
     if algorithm is not None and (algorithm.dynamics != dynamics or algorithm.weight_decay):
         raise ValueError(f"trajectory must be of an algorithm for {dynamics} without weight decay, got {algorithm}")
+    if (batch_size := trajectory.specification.get("arguments", {}).get("batch_size")) is not None:
+        raise ValueError(
+            f"trajectory must be of full batches, with which energy does not grow, got batch_size={batch_size}"
+        )
     if trajectory.t[0] != 0 or trajectory.energy[0] != trajectory.loss[0]:
         raise ValueError("trajectory must start from rest at t = 0 for the bound to hold")
     name = checks.one_of(name, "name", [law for law in trajectory.laws if law.startswith("scaling:")])
