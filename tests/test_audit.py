@@ -162,6 +162,8 @@ def test_names_of_averages(relu, called):
         ({"laws": []}, TypeError, "laws must be laws"),
         ({"laws": ["gl"]}, TypeError, "laws must be laws"),
         ({"following": {}}, ValueError, "following needs state"),
+        ({"state": 3}, TypeError, "state must be a mapping of names to arrays, got 3"),
+        ({"state": {"4.bias": np.ones(3)}, "following": "a"}, TypeError, "following must be a mapping of names"),
         ({"state": {"other": np.ones(3)}}, ValueError, "state has no averages by the names of params"),
         ({"state": {"4.bias": np.ones(2)}}, ValueError, r"state\['4.bias'\] must have the shape"),
         ({"state": {"4.bias": np.array([1, np.nan, 0])}}, ValueError, "not finite"),
@@ -284,6 +286,9 @@ def test_python_objects_are_never_unpickled(files):
     pytest.importorskip("torch")
     (files / "trap.pt").write_bytes(pickle.dumps(Trap(), protocol=2))
     with pytest.raises(ValueError, match=r"trap\.pt' is not a file of tensors"):
+        nl.tensors.read("trap.pt")
+    (files / "trap.pt").write_bytes(b"")
+    with pytest.raises(ValueError, match="reads: EOFError"):
         nl.tensors.read("trap.pt")
     assert not (files / "trapped").exists()
 

@@ -177,6 +177,8 @@ CASES = {
     "lr beyond doubles": (lambda: nl.GD(10**400), ValueError, ["lr=an integer of 1329 bits", "finite"]),
     "lr as text of a number": (lambda: nl.GD("0.1"), TypeError, ["lr must be a real number", "'0.1'"]),
     "lr boolean": (lambda: nl.GD(True), TypeError, ["lr must be a real number", "True"]),
+    "complex lr": (lambda: nl.GD(np.complex128(0.1 + 5j)), TypeError, ["lr must be a real number", "0.1+5j"]),
+    "lr is a text in an array": (lambda: nl.GD(np.array("0.1")), TypeError, ["lr must be a real number", "dtype <U3"]),
     "many glyphs": (lambda: nl.datasets.glyphs(n=10**6), ValueError, ["n=1000000", "<= 200000"]),
     "t0 NaN": (lambda: run(t0=float("nan")), ValueError, ["t0=nan", "finite"]),
 }  # fmt: skip

@@ -98,6 +98,14 @@ def test_energy_never_grows():
         assert energy[0] <= U0 + 1e-11
 
 
+@pytest.mark.filterwarnings("error")
+def test_bounds_whose_factors_are_no_doubles():
+    np.testing.assert_array_equal(bounds.charge_bound(1e308, [0.0, 1e10]), [0.0, np.inf])
+    assert bounds.quantity_bound(1e-300, 1e200) == pytest.approx(1e100)
+    assert bounds.mean_speed_bound(1.0, 10, mass=1e308) == pytest.approx(np.sqrt(0.2) * 1e-154)  # 0 is no bound
+    assert bounds.mean_speed_bound(1e308, 10) == pytest.approx(np.sqrt(0.2) * 1e154)
+
+
 test_bad_input = refusals(
     [
         (lambda: bounds.charge_bound(-1.0, 1.0), "U0=-1.0"),

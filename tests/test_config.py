@@ -285,6 +285,7 @@ plots = "loss"
     [
         (changed("algorithm", name="NAG"), "name='NAG' is not known (did you mean 'NAGD'?); expected one of 'GD'"),
         (changed("algorithm", name="gd"), "name='gd' is not known (did you mean 'GD'?)"),
+        (changed("algorithm", name="SGD"), "name='SGD' is not known: it is 'GD' with batch_size= of the run"),
         (changed("algorithm", name=None), "[algorithm] name is missing; expected one of 'GD'"),
         (changed("algorithm", lr=None), "[algorithm] lr is missing; expected a number"),
         (changed("algorithm", lr=[]), "[algorithm] lr = []: expected a number"),

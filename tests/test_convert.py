@@ -77,6 +77,11 @@ def test_names_and_order_of_others():
     np.testing.assert_array_equal(theta, np.concatenate([W1.ravel(), W2.ravel()]))
 
 
+def test_no_recordings_are_no_rows():
+    state = {name: a[None][:0] for name, a in TORCH.items()}
+    assert convert.from_torch(NET, state).shape == (0, NET.n_params)
+
+
 def test_stacked_arrays_and_lists_of_recordings():
     net = nl.Network([3, 5, 2], "relu")
     thetas = np.random.default_rng(0).standard_normal((4, net.n_params))
@@ -113,6 +118,9 @@ test_bad_input = refusals(
         (lambda: torch_with("2.bias", np.zeros((7, 2))), r"2.bias has leading axes \(7,\); expected those of 0.weight, \(\)"),
         (lambda: torch_with("2.bias", ["a", "b"]), TypeError, "2.bias must hold real numbers"),
         (lambda: convert.to_torch(NET, THETA[1:]), "theta must have shape"),
+        (lambda: convert.from_keras(NET, THETA), TypeError, "weights must be a sequence of arrays, got an array"),
+        (lambda: convert.from_equinox(NET, [(W, b, 0) for W, b in zip(KERAS[::2], KERAS[1::2], strict=True)]), r"layers\.0\.2 is not expected"),
+        (lambda: convert.from_torch(NET, TORCH | {"0.parametrizations.weight.original": 1}), "is what PyTorch computes a weight from"),
     ]
 )  # fmt: skip
 

@@ -108,6 +108,16 @@ def test_names_of_a_model_are_written_and_read(make):
     for wrong in (order[:2], [*order[:2], "m"]):
         with pytest.raises(ValueError, match="order must hold 3 different names of modules"):
             make(SQUARE, theta, order=wrong)
+    for wrong in ("abc", dict.fromkeys(order), [["a"], ["b"], ["c"]], [None, None, None]):
+        with pytest.raises(TypeError, match="order must be a sequence of names of modules, got "):
+            make(SQUARE, theta, order=wrong)
+    np.testing.assert_array_equal(back(SQUARE, make(SQUARE, theta, order=[4, 2, 3]), order=[4, 2, 3]), theta)
+
+
+@pytest.mark.parametrize("order", [["a", "a.kernel", "b"], ["a.kernel", "a", "b"]])
+def test_a_module_with_the_name_of_an_array_hides_none(order):
+    with pytest.raises(ValueError, match=r"order has a module 'a\.kernel', which is the name of an array"):
+        convert.to_flax(SQUARE, drawn(SQUARE), order=order)
 
 
 # --- where names do not tell --------------------------------------------------------------------------------------------
@@ -289,6 +299,26 @@ def test_the_outputs_of_a_model_in_bfloat16():
     assert 0 < np.abs(recovered - theta).max() < 2**-8 * np.abs(theta).max()
     with pytest.raises(ValueError, match="differs from the model"):
         convert.from_torch(SQUARE, state, order=order, like=(inputs, model(order[::-1])))
+
+
+def test_few_outputs_in_bfloat16_are_judged_by_their_format():
+    """Their last bits are all zero by chance, as those of simple numbers are."""
+    torch = pytest.importorskip("torch")
+    net, w = nl.Network([1, 1], bias=False, loss="mse"), torch.tensor([[1 + 2**-7]], dtype=torch.bfloat16)
+    theta = convert.from_torch(net, {"weight": w}, like=(w, w * w))
+    np.testing.assert_array_equal(theta, [1 + 2**-7])
+    with pytest.raises(ValueError, match="differs from the model"):
+        convert.from_torch(net, {"weight": w}, like=(w, w * w * 1.125))
+
+
+def test_outputs_below_what_half_precision_resolves():
+    net, w = nl.Network([1, 2], bias=False, loss="mse"), np.array([[1e-4], [1.0]])
+    out = (w @ [[1e-4]]).T.astype(np.float16)
+    assert out[0, 0] == 0
+    convert.from_torch(net, {"weight": w}, like=([[1e-4]], [[1e-8, 1e-4]]))
+    convert.from_torch(net, {"weight": w}, like=([[1e-4]], out))
+    with pytest.raises(ValueError, match="differs from the model"):
+        convert.from_torch(net, {"weight": w}, like=([[1e-4]], 2 * out))
 
 
 test_bad_outputs = refusals(

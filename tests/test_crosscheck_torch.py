@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from problems import ACTIVATIONS, LOSSES, data, point
+from problems import ACTIVATIONS, LOSSES, data, point, problem
 
+import noetherlite as nl
 from noetherlite import Network
 
 pytestmark = pytest.mark.needs_jit
@@ -75,3 +76,32 @@ def test_value_and_gradient(activation, loss, bias):
     value, gradient = net.value_and_gradient(theta, X, y)
     assert value == pytest.approx(expected.item(), rel=1e-12)
     assert relative(gradient, flat(net, {k: p.grad.numpy() for k, p in parts.items()})) < 1e-12
+
+
+def test_gradients_in_bfloat16_are_judged_by_that():
+    _, U, x = problem("tanh", "nll", n=40)
+    short = torch.from_numpy(U.gradient(x)).bfloat16()
+    nl.testing.assert_gradient(U, short, x)
+    nl.testing.assert_gradient(U, lambda x: torch.from_numpy(U.gradient(x)).bfloat16().requires_grad_(), x)
+    with pytest.raises(AssertionError, match="is wrong at point 0"):
+        nl.testing.assert_gradient(U, 2 * short, x)
+
+
+def test_recordings_in_16_bits_are_judged_by_their_format():
+    """The last bits of a few numbers may all be zero."""
+    U = Network([1, 1], bias=False, loss="mse").potential([[1.0]], [[2.0]])
+    for dtype in (torch.bfloat16, torch.float16):
+        eps = torch.finfo(dtype).eps
+        rows = torch.tensor([[1.0], [1 + 4 * eps]], dtype=dtype)  # steps of ¼, to the last bits
+        report, watch = nl.check(U, rows, dynamics=nl.GD(3.75 * eps)), nl.Monitor(U, nl.GD(3.75 * eps))
+        for row in rows:
+            watch.step(row)
+        assert {report.verdict, watch.report().verdict} == {"not decidable"}
+
+
+def test_times_may_be_tensors():
+    _, U, x = problem("tanh", "nll", n=40)
+    params, times = np.stack([x, x, x]), [0.0, 0.125, 0.25]
+    t = torch.tensor(times, dtype=torch.float64, requires_grad=True)
+    assert str(nl.check(U, params, t, nl.GF)) == str(nl.check(U, params, times, nl.GF))
+    assert nl.check(U, params, t.bfloat16(), nl.GF)

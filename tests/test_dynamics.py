@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from problems import refusals
 
 import noetherlite as nl
 
@@ -55,3 +56,14 @@ def test_energy_does_not_change_at_rest_where_friction_is_infinite():
 def test_bad_values(arguments):
     with pytest.raises(ValueError, match=r"mass|gamma|alpha"):
         nl.Dynamics(*arguments)
+
+
+test_shapes_that_do_not_fit_are_named = refusals(
+    [
+        (lambda d: d.energy(np.ones((2, 2)), np.ones(3)), r"v and potential_value .* got v \(2,\), potential_value \(3,\)"),
+        (lambda d: d.lagrangian([1, 2], np.ones((3, 2)), 1), "t and v and potential_value must have shapes that fit"),
+        (lambda d: d.energy_rate([1, 2], np.ones((3, 2))), "t and v must have shapes that fit"),
+        (lambda d: d.fading([1, 2], [1, 2, 3]), "t and later must have shapes that fit"),
+    ],
+    lambda call: call(nl.NAGF),
+)  # fmt: skip

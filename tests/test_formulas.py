@@ -165,3 +165,20 @@ def test_a_coefficient_of_one_is_not_written():
     assert str(law("scaling:1", Dynamics(1, 2, 0))).startswith("½(d²/dt² + 2 d/dt)(")
     assert str(law("scaling:1", Dynamics(1, 0, 0))).startswith("½d²/dt²(")
     assert str(law("scaling:1", Dynamics(2.5, 0, 0))).startswith("½(2.5 d²/dt²)(")  # not ½2.5
+
+
+def test_large_and_small_coefficients_are_written_as_powers_of_ten():
+    for name in NAMES:
+        for dynamics in (Dynamics(1e-5, 0, 0), Dynamics(2.5, 1e-7, 3e10), Dynamics(0, 2e-6, 0)):
+            formula = law(name, dynamics)
+            parse(f"${formula.latex}$")
+            assert not re.search(r"\de[-−+]", formula.latex + formula.formula())
+    factor = "t^{1.2×10¹⁰} e^{4×10⁻⁸t}"
+    assert law("rotation", Dynamics(2.5, 1e-7, 3e10)).formula() == f"{factor}(W_1ᵀẆ_1 − Ẇ_1ᵀW_1) = const"
+    assert law("time", Dynamics(1e-5, 0, 0)).formula() == "(10⁻⁵/2)|ẋ|² + U = const"
+    assert law("rotation", Dynamics(1, 1, 0)).latex.startswith("e^{t}(W")
+
+
+def test_one_generator_is_written_in_the_singular():
+    scalings = (find(Network([2, n, 2], "relu").potential(np.eye(2), [0, 1]))[0] for n in (1, 2))
+    assert [repr(s).partition(", ")[2] for s in scalings] == ["1 generator>", "2 generators>"]

@@ -133,6 +133,9 @@ test_bad_input = refusals(
         (lambda: lg.generator_from_group(np.zeros((2, 3))), "M must be a square"),
         (lambda: lg.generator_from_group(np.zeros((0, 0))), "M must be a square"),
         (lambda: lg.hamiltonian(free, np.nan, [1.0], [1.0]), "t=nan"),
+        (lambda: lg.action(free, [0.0, 1.0], [[0.0, 1.0], [1.0]]), TypeError, "path must be an array"),
+        (lambda: lg.generator_of(wait)(0.0, ["a"]), TypeError, "x must hold numbers"),
+        (lambda: lg.generator_of(wait)(0.0, [np.nan]), ValueError, "x must be finite"),
     ]
 )
 
@@ -154,6 +157,20 @@ def test_what_generators_and_groups_return_is_checked(returned, error, words):
             use(L, returned, 0.0, x, x)
     with pytest.raises(error, match=f"group {words}"):
         lg.generator_of(lambda e, t, x: returned(t, x))(0.0, x)
+
+
+@pytest.mark.parametrize(
+    "use", [lg.momentum, lg.hamiltonian, lambda L, t, x, v: lg.action_gradient(L, [0.0, 1.0, 3.0], [x] * 3)]
+)
+def test_a_lagrangian_that_is_complex_at_real_arguments_is_refused(use):
+    """Its imaginary part would be taken for a derivative, of the size 1e100."""
+    with pytest.raises(TypeError, match="L must return a number, real at real arguments"):
+        use(lambda t, x, v: (1 + 1j) * (v @ v), 0.0, [1.0], [1.0])
+
+
+def test_a_generator_of_a_group_takes_sequences():
+    tau, xi = lg.generator_of(lambda e, t, x: (t + e, x + e * t))(2, [0, 1])
+    np.testing.assert_allclose([tau, *xi], [1, 2, 2], rtol=0, atol=1e-13)
 
 
 def test_a_lagrangian_that_is_not_finite_has_no_momentum_of_zero():

@@ -365,6 +365,14 @@ def test_study_of_data_of_ones_own():
     assert study.settings["network"]["widths"] == [3, 12, 2]
 
 
+@pytest.mark.filterwarnings("error")
+def test_exponents_of_other_arrays(study):
+    assert np.isnan(study.exponent(0 * study.gap)).all()
+    for wrong, error in ((study.gap[0, 0], ValueError), (study.gap[:, :1], ValueError), ("gap", TypeError)):
+        with pytest.raises(error, match="values must h"):
+            study.exponent(wrong)
+
+
 def test_figure_shows_the_study(study):
     figure, numbers = nl.figures.ntk_widths(study)
     assert len(figure.axes) == 4
@@ -564,6 +572,24 @@ def test_the_limit_where_pre_activations_are_large(activation, variance):
     (K,) = ntk.infinite_width(net, [[math.sqrt(variance)]])
     expected = (kind.sigma_array(1.0, z) ** 2 @ weight) * 5 + (kind.d_sigma_array(1.0, z) ** 2 @ weight) * variance
     np.testing.assert_allclose(K, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0, 1e4, 1e8, 1e120])
+def test_closed_forms_keep_their_digits_at_any_variance(size):
+    """E[σ²] and E[σ′²] of z of variance s²; for sin and cos beyond e^−2s² both are ½."""
+    s, root = size, math.hypot(1, 2 * size)
+    fading = math.exp(-2 * s * s) if s < 100 else 0.0
+    known = {
+        "erf": (1 - 4 / math.pi * math.atan2(1, root), 4 / math.pi / root),
+        "gaussian": (1 / root, (2 * s / root) ** 2 / root),
+        "sin": ((1 - fading) / 2, (1 + fading) / 2),
+        "cos": ((1 + fading) / 2, (1 - fading) / 2),
+    }
+    for activation, (square, slope) in known.items():
+        net = nl.Network([1, 5, 1], activation, bias=False, loss="mse")
+        for other in (None, [[size]]):
+            (K,) = ntk.infinite_width(net, [[size]], other)
+            assert K[0] == pytest.approx(5 * square + s * slope * s, rel=1e-12), activation
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.3)", "gelu", "elu", "tanh"])

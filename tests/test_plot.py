@@ -83,6 +83,34 @@ def test_bounds_are_drawn_over_what_they_bound(run):
                           laws=[nl.Symmetry([[0, -1], [1, 0]])])  # fmt: skip
     with pytest.raises(ValueError, match="start from rest"):
         plot.bounds(moving, "affine", nl.ND)
+    U, x = run_of_degree(3), [2.0, 0.0]
+    for algorithm in (nl.GD(1e-3), nl.NAGD(1e-3), nl.Leapfrog(1e-3, weight_decay=0.1)):
+        other = nl.integrate(U, algorithm, x, 3)
+        with pytest.raises(
+            ValueError, match=rf"trajectory must be of an algorithm for .*, got {type(algorithm).__name__}"
+        ):
+            plot.bounds(other, "scaling:1", nl.ND)
+
+
+def test_minibatches_have_no_bound():
+    U = nl.Network([1, 2, 1], loss="mse").potential([[1.0], [2.0]], [[1.0], [0.0]])
+    run = nl.integrate(U, nl.Leapfrog(1e-3), np.ones(U.n_params), 3, batch_size=1, rng=0)
+    with pytest.raises(ValueError, match=r"of full batches.*got batch_size=1"):
+        plot.bounds(run, "scaling:1", nl.ND)
+
+
+def run_of_degree(p):
+    net = nl.Network([1, 1, 1], f"polynomial({p})", bias=False, loss="mse")
+    return net.potential([[1.0]], [[1.0]])
+
+
+def test_the_bound_of_a_degree_is_as_many_times_as_large():
+    run = nl.integrate(run_of_degree(3), nl.Leapfrog(1e-4), [2.0, 0.0], 300)
+    ax = plot.bounds(run, "scaling:1", nl.ND)
+    *_, layer, limit = ax.lines
+    assert (layer.get_ydata() <= limit.get_ydata()).all()
+    assert (layer.get_ydata() > limit.get_ydata() / 3).any()  # the bound of degree 1 is passed
+    assert limit.get_label() == "$3U_0t^2$"
 
 
 def test_an_ensemble_has_a_line_of_loss_for_every_run_and_is_else_plotted_run_by_run():

@@ -327,6 +327,7 @@ test_wrong_gradients_are_named = refusals(
 test_wrong_views_are_named = refusals(
     [
         ({"x": {"axis": 0, "shape": (1,)}}, "names no tensor"),
+        ({3: {"axis": 0, "shape": (1,)}}, r"views\[3\] names no tensor"),
         ({"w": {"axis": 0, "shape": (3, 2)}}, "has 6 entries, but axis 0 of 'w' has 2"),
         ({"w": {"axis": 2, "shape": (3, 2)}}, "axis"),
     ],

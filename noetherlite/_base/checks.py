@@ -11,8 +11,9 @@ import functools
 import math
 import operator
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from .types import Array, ArrayLike, Float64Array, IntArray, Seed
 
 LARGEST = 2**63 - 1  # the largest integer of the kernels (int64)
 DTYPES = ("float64", "float32")
+_NOT_REAL = (str, bytes, bool, np.bool_, np.complexfloating, np.ndarray)
 
 
 def describe(value: object) -> str:
@@ -40,12 +42,17 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {names[close[0]]!r}?)" if close else ""
 
 
-def one_of(value: object, name: str, choices: Iterable[str]) -> str:
-    """Return `value` if it is one of the strings `choices`."""
+def one_of(
+    value: object, name: str, choices: Iterable[str], elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return `value` if it is one of the strings `choices`; `elsewhere` says of names in other libraries what they are here."""
     choices = list(choices)
     if isinstance(value, str) and value in choices:
         return value
-    hint = suggestion(value, choices) if isinstance(value, str) else ""
+    hint = ""
+    if isinstance(value, str):
+        here = elsewhere.get(value.lower())
+        hint = f": it is {here}" if here else suggestion(value, choices)
     raise ValueError(f"{name}={describe(value)} is not known{hint}; expected one of {', '.join(map(repr, choices))}")
 
 
@@ -59,9 +66,12 @@ def real(
 ) -> float:
     """Return a finite float in [minimum, maximum], the lower end excluded if `strict`."""
     try:
-        if isinstance(value, str | bytes | bool | np.bool_):  # float("0.1") would do
+        number = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+        if isinstance(
+            number, _NOT_REAL
+        ):  # of which float() would take some, the real part of a complex number among them
             raise TypeError
-        number = float(value)  # type: ignore[arg-type]
+        number = float(number)  # type: ignore[arg-type]
     except OverflowError:
         number = math.inf
     except (TypeError, ValueError):

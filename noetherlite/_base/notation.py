@@ -11,11 +11,13 @@ _SYMBOLS = {
     r"\sum": "Σ", r"\langle ": "⟨", r"\rangle": "⟩", r"\|": "‖", r"^{\top}": "ᵀ", "^2": "²", "^3": "³", "-": "−",
     r"\times": "×", r"\int ": "∫", r"\to ": "→ ", r"\,": " ",
 }  # fmt: skip
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def plain(latex: str) -> str:
     """Return a LaTeX formula as Unicode text; only the commands that `formulas` uses are converted."""
     text = latex.replace(r"\frac{1}{2}", "½")
+    text = re.sub(r"10\^\{(-?\d+)\}", lambda m: "10" + m[1].translate(_RAISED), text)
     text = re.sub(r"\\mathrm\{(\w+)\}", r"\1", text)
     for command, mark in ((r"\\dot", "\u0307"), (r"\\ddot", "\u0308")):
         text = re.sub(command + r"\{(\\?\w+)\}", rf"\1{mark}", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from .types import Array, ArrayLike, Float64Array, IntArray
 # Bits of the significand, including the leading one.
 _BITS = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
 EPSILON = {name: 2.0 ** (1 - bits) for name, bits in _BITS.items()}
+# The smallest normal numbers, whose product with ε is the smallest of all.
+_SMALLEST = {"bfloat16": 2.0**-126, "float16": 2.0**-14, "float32": 2.0**-126, "float64": 2.0**-1022}
 PRECISIONS = (*_BITS, "autocast")
 # An array is taken to be of a 16-bit format if at least this fraction of its nonzero numbers has the last bit set: about half
 # of measured numbers do, but few of simple ones that every format represents (1, ½, 0.75).
@@ -126,11 +128,24 @@ def precision(array: ArrayLike) -> float:
 
 
 def of_dtype(array: ArrayLike) -> float:
-    """Return machine ε of the dtype of `array`; of float64 for integers."""
-    numbers = np.asarray(array)
-    if numbers.dtype.name == "bfloat16":
-        return 2.0 ** (1 - _BITS["bfloat16"])
-    return float(np.finfo(numbers.dtype).eps) if numbers.dtype.kind == "f" else 2.0 ** (1 - _BITS["float64"])
+    """Return machine ε of the dtype of an array or a tensor; of float64 for those of other formats, such as integers."""
+    dtype = array.dtype if hasattr(array, "dtype") else np.asarray(array).dtype
+    return EPSILON.get(_format_of(dtype), EPSILON["float64"])
+
+
+def narrow(array: ArrayLike) -> str | None:
+    """Return the name of the 16-bit format of an array or a tensor, None if it has another one."""
+    name = _format_of(getattr(array, "dtype", None))
+    return name if name in ("bfloat16", "float16") else None
+
+
+def _format_of(dtype: Any) -> str:
+    return str(dtype).rpartition(".")[2]
+
+
+def smallest(eps: float) -> float:
+    """Return the smallest number > 0 of the format with this machine ε, which numbers near zero are rounded to multiples of."""
+    return eps * next(_SMALLEST[name] for name, of_format in EPSILON.items() if of_format == eps)
 
 
 def widened(array: ArrayLike, name: str) -> ArrayLike:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.floating import underflowing
-from .._base.precision import named, of_dtype, widened
+from .._base.precision import named, of_dtype
 from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._motion.base import Algorithm
 from .._motion.dynamics import GF, Dynamics
@@ -78,20 +78,24 @@ def assert_gradient(
     points = _points(U, gradient, x, generator)
     eps = None if precision is None else named(precision).gradient
     if callable(gradient):
-        # copies, as the function may fill one buffer again and again
-        raw = [np.array(checks.numpy_array(gradient(np.array(x, np.float64)), "gradient")) for x in points]
+        raw = [_read(gradient(np.array(x, np.float64))) for x in points]
     else:
         array = checks.numpy_array(gradient, "gradient")
         if array.ndim not in (1, 2) or array.shape[-1] != U.n_params:
             raise ValueError(f"gradient must have shape ({U.n_params},) or (K, {U.n_params}), got {array.shape}")
-        raw = list(array.reshape(-1, U.n_params))
+        raw = [(row, of_dtype(gradient)) for row in array.reshape(-1, U.n_params)]
         if len(raw) != len(points):
             raise ValueError(f"gradient has {len(raw)} rows; expected {len(points)}, one for each row of x")
-    for k, (point, value) in enumerate(zip(points, raw, strict=True)):
-        given = checks.shaped(widened(value, "gradient"), "gradient", (U.n_params,))
-        wrong = _wrong_blocks(U, point, given, of_dtype(value) if eps is None else eps, generator)
+    for k, (point, (value, own_eps)) in enumerate(zip(points, raw, strict=True)):
+        given = checks.shaped(value, "gradient", (U.n_params,))
+        wrong = _wrong_blocks(U, point, given, own_eps if eps is None else eps, generator)
         if wrong:
             raise AssertionError("\n".join([f"the gradient of {U!r} is wrong at point {k}:", *wrong]))
+
+
+def _read(gradient: ArrayLike) -> tuple[Array, float]:
+    """Return a copy of a gradient, as the function may fill one buffer again and again, and machine ε of its dtype."""
+    return np.array(checks.numpy_array(gradient, "gradient")), of_dtype(gradient)
 
 
 @underflowing

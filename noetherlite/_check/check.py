@@ -9,7 +9,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.floating import underflowing
-from .._base.precision import Precision, judged
+from .._base.precision import Precision, judged, narrow
 from .._base.precision import precision as precision
 from .._base.types import Array, ArrayLike, Float64Array
 from .._motion.base import Algorithm, Memory
@@ -167,7 +167,7 @@ def check(
     minibatches = checks.boolean(minibatches, "minibatches")
     every = checks.integer(every, "every", minimum=1)
     rows = read_rows(U, params)
-    p = judged(rows, precision, blocks_of(U))
+    p = judged(rows, narrow(params) if precision is None else precision, blocks_of(U))
     states = {"momentum_buffer": momentum_buffer, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
     if isinstance(dynamics, Algorithm):
         fields = states_of(dynamics, states, rows.shape)

@@ -23,8 +23,8 @@ def read_times(t: ArrayLike | None, n: int, may_pause: bool = False) -> tuple[Fl
         raise ValueError(f"t must have one time for each of the {n} rows of params, got {row_times.size}")
     if n < 2:
         raise ValueError(f"params must have at least two rows, got {n}")
-    numbers = np.asarray(t)
-    return row_times, max(precision(numbers) if numbers.any() else _DOUBLE, of_dtype(numbers))
+    numbers = checks.numpy_array(t, "t")
+    return row_times, max(precision(numbers) if numbers.any() else _DOUBLE, of_dtype(t))  # type: ignore[arg-type]
 
 
 def start_time(algorithm: Algorithm, t0: float | None) -> float:

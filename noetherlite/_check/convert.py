@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from .._base import checks
-from .._base.precision import precision
+from .._base.precision import of_dtype, precision, smallest
 from .._base.types import ArrayLike, Float64Array
 from .._problem.blocks import Block
 from .._problem.network import Network
@@ -131,11 +131,19 @@ def to_flax(network: Network, theta: ArrayLike, *, order: Sequence[str] | None =
     swishes = (f"Swish_{i}" for i in range(network.n_layers))
     names = order if order is not None else [next(swishes) if beta else f"Dense_{h - 1}" for h, beta in _slots(network)]
     params: dict[str, Any] = {}
-    for module, kind, a in _modules(network, theta, names):
+    arrays = {
+        (*module.split("."), "kernel" if kind == "W" else _NAMES[kind]): np.ascontiguousarray(a.T)
+        for module, kind, a in _modules(network, theta, names)
+    }
+    for path, a in arrays.items():
         layer = params
-        for part in module.split("."):
+        for i, part in enumerate(path[:-1], start=1):
+            if path[:i] in arrays:
+                raise ValueError(
+                    f"order has a module {'.'.join(path[:i])!r}, which is the name of an array of another one"
+                )
             layer = layer.setdefault(part, {})
-        layer["kernel" if kind == "W" else _NAMES[kind]] = np.ascontiguousarray(a.T)
+        layer[path[-1]] = a
     return {"params": params}
 
 
@@ -146,8 +154,7 @@ def from_equinox(network: Network, layers: Sequence[Any], *, like: tuple[ArrayLi
     input to the output; a bias that is None is no bias. `like`, returns and errors as `from_torch`.
     """
     _is_network(network)
-    if isinstance(layers, Mapping | str) or not isinstance(layers, Sequence):
-        raise TypeError(f"layers must be a sequence of layers, got {checks.describe(layers)}")
+    layers = _layers.sequence(layers, "layers", "a sequence of layers")
     return _same_outputs(network, _join(network, _layers.leaves(layers, "layers."), transposed=False), like)
 
 
@@ -168,8 +175,7 @@ def from_keras(network: Network, weights: Sequence[Any], *, like: tuple[ArrayLik
     attributes, which may differ from that of its `call`: see `like`. `like`, returns and errors as `from_torch`.
     """
     _is_network(network)
-    if isinstance(weights, Mapping | str) or not isinstance(weights, Sequence):
-        raise TypeError(f"weights must be a sequence of arrays, got {checks.describe(weights)}")
+    weights = _layers.sequence(weights, "weights", "a sequence of arrays")
     if len(weights) != len(network.blocks):
         raise ValueError(
             f"weights has {len(weights)} arrays; expected {len(network.blocks)}, for {_names(network.blocks)}"
@@ -233,7 +239,7 @@ def _part(block: Block, name: str, value: Any, transposed: bool) -> Part:
         raise ValueError(f"{name} must have shape {shape} for {block.name}, got {a.shape}")
     if transposed and len(shape) == 2:
         a = np.swapaxes(a, -1, -2)
-    return block, name, a.reshape(*a.shape[: a.ndim - len(shape)], -1)
+    return block, name, a.reshape(*a.shape[: a.ndim - len(shape)], block.stop - block.start)
 
 
 def _concatenated(parts: list[Part]) -> Float64Array:
@@ -262,11 +268,12 @@ def _same_outputs(network: Network, theta: Float64Array, like: tuple[ArrayLike, 
     raw = checks.to_numpy(like[1], "like[1]")
     shape = (*theta.shape[:-1], X.shape[0], network.widths[-1])
     outputs = checks.shaped(raw, "like[1]", shape).reshape(-1, *shape[-2:])
-    eps = precision(raw)
+    eps = max(precision(raw), of_dtype(like[1]))
     # Sums are accumulated in float32 or better; every term of every sum is an entry of J∘θ.
     relative = _ROUNDINGS * eps + max(network.widths) * min(eps, float(np.finfo(np.float32).eps))
+    absolute = _ROUNDINGS * network.n_layers * smallest(eps)
     for point, expected in zip(theta.reshape(-1, theta.shape[-1]), outputs, strict=True):
-        predicted, allowed = network.predict(point, X), relative * _terms(network, point, X)
+        predicted, allowed = network.predict(point, X), relative * _terms(network, point, X) + absolute
         excess = np.abs(predicted - expected) - allowed
         if (excess > 0).any():
             i, j = (int(k) for k in np.unravel_index(np.argmax(excess), excess.shape))
@@ -301,11 +308,12 @@ def _slots(network: Network) -> list[tuple[int, bool]]:
 def _modules(network: Network, theta: ArrayLike, order: Sequence[str] | None) -> list[tuple[str, str, Float64Array]]:
     """Return (module, kind of block, array) for every block."""
     slots = _slots(network)
-    names = (
-        [str(2 * h - 2 + beta) for h, beta in slots]
-        if order is None
-        else checks.items(order, "order", "a sequence of names")
-    )
+    if order is None:
+        order = [str(2 * h - 2 + beta) for h, beta in slots]
+    names = _layers.sequence(order, "order", expected := "a sequence of names of modules")
+    for name in names:
+        checks.instance(name, "order", str | int, expected)
+    names = list(map(str, names))
     if len(set(names)) != len(slots):
         raise ValueError(f"order must hold {len(slots)} different names of modules, got {checks.describe(order)}")
     named = dict(zip(slots, names, strict=True))

@@ -74,7 +74,8 @@ def _parts(layer: Any) -> Mapping[Any, Any]:
     if isinstance(layer, Mapping):
         return layer
     if isinstance(layer, tuple | list):
-        parts = dict(zip(("weight", "bias"), layer, strict=False))
+        names = ("weight", "bias", *map(str, range(2, len(layer))))
+        parts = dict(zip(names, layer, strict=False))
     elif hasattr(layer, "shape"):
         parts = {"weight": layer}
     else:
@@ -95,6 +96,10 @@ def _stem(part: str) -> str:
 
 def _kind(path: Path, name: str) -> tuple[Path, str]:
     """Return the layer and the kind of a leaf: (("net", "0"), "W") for net.0.weight, (("1",), "W") for W1."""
+    if "parametrizations" in path:
+        raise ValueError(
+            f"{name} is what PyTorch computes a weight from; expected the weight (remove_parametrizations)"
+        )
     for i in range(len(path) - 1, max(len(path) - 3, -1), -1):
         stem = _stem(path[i])
         if stem in KINDS:
@@ -130,15 +135,21 @@ def arranged(layers: Sequence[Path], shapes: Mapping[Path, tuple[int, ...]], blo
     )
 
 
+def sequence(value: Any, name: str, expected: str) -> list[Any]:
+    """Return the entries of a sequence; TypeError for others: mappings, whose order is not that of the layers, and single arrays."""
+    if isinstance(value, Mapping) or hasattr(value, "shape"):
+        raise TypeError(f"{name} must be {expected}, got {checks.describe(value)}")
+    return checks.items(value, name, expected)
+
+
 def in_given_order(leaves: Sequence[Leaf], order: Sequence[str]) -> list[Path]:
     """Return the layers of the leaves in the order that the caller gives, which must name each layer once."""
-    if isinstance(order, str | Mapping) or not isinstance(order, Sequence):
-        raise TypeError(f"order must be a sequence of names of layers, got {checks.describe(order)}")
+    order = sequence(order, "order", "a sequence of names of layers")
     ordered = [_segments(name) for name in order]
     layers = list(dict.fromkeys(leaf.layer for leaf in leaves))
     if sorted(ordered) != sorted(layers):
         names = [label(layer) for layer in layers]
-        raise ValueError(f"order must name each of {names} once, got {checks.describe(list(order))}")
+        raise ValueError(f"order must name each of {names} once, got {checks.describe(order)}")
     return ordered
 
 

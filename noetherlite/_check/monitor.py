@@ -9,7 +9,7 @@ import numpy as np
 
 from .._base import checks
 from .._base.floating import underflowing
-from .._base.precision import judged, of_dtype, widened
+from .._base.precision import judged, narrow, of_dtype, widened
 from .._base.types import Array, ArrayLike, Float64Array
 from .._motion.base import Algorithm, Memory
 from .._motion.recorded import from_step
@@ -136,6 +136,8 @@ class Monitor:
                 f"every={self._every} is not possible with recorded averages, which are those of single steps"
             )
         if self._first is None:
+            if self._requested_precision is None:
+                self._requested_precision = narrow(theta)
             self._first, self._with_batches = (row, batch, memory), batch is not None
             return
         if self._first[2].keys() != memory.keys():

@@ -21,7 +21,7 @@ from .._base import checks
 from .._base.files import arrays
 from .._base.limits import refuse_beyond_memory
 from .._base.types import Array
-from .._motion.algorithms import ALGORITHMS
+from .._motion.algorithms import ALGORITHMS, ELSEWHERE
 from .._motion.base import Algorithm
 from .._problem import datasets, drawn
 from .._problem.network import Network, NetworkPotential
@@ -193,6 +193,7 @@ class Config:
         makers: Mapping[str, Callable[..., Any]],
         skip: Iterable[str] = (),
         others: Mapping[str, Parameter] = MappingProxyType({}),
+        elsewhere: Mapping[str, str] = MappingProxyType({}),
     ) -> Any:
         """Return the object whose maker the key `selector` names, made from the other keys of the section but `others`."""
         name = self._sections[section].get(selector)
@@ -200,7 +201,7 @@ class Config:
             self.errors.append(f"[{section}] {selector} is missing; expected one of {', '.join(map(repr, makers))}")
             return None
         try:
-            maker = makers[checks.one_of(name, selector, makers)]
+            maker = makers[checks.one_of(name, selector, makers, elsewhere)]
         except ValueError as error:
             self.errors.append(f"[{section}] {error}")
             return None
@@ -239,7 +240,7 @@ class Config:
         for given in each if isinstance(each, list) and each else [each]:
             rate = rates.read(given, self._sections["run"].get("steps", 1), self.errors)
             self._sections["algorithm"] = section if rate is None else {**section, "lr": rate}
-            algorithm = self._make_selected("algorithm", "name", ALGORITHMS)
+            algorithm = self._make_selected("algorithm", "name", ALGORITHMS, elsewhere=ELSEWHERE)
             if algorithm is None:
                 return []  # the errors of the other keys would be repeated for each rate
             algorithms.append(algorithm)

@@ -53,6 +53,8 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         BAOAB,
     )
 }
+# What algorithms of other libraries are here, by their names in small letters.
+ELSEWHERE = {"sgd": "'GD' with batch_size= of the run, and with momentum 'HeavyBall' or 'Nesterov'"}
 
 
 def specified(specification: Mapping[str, Any]) -> Algorithm:

@@ -1,19 +1,22 @@
 """Bounds on the rate of change of a quantity that momentum does not conserve: GU (33), (34), (49), and ★ with friction α/t (theory §5).
 
 All hold for unit mass unless stated, U ≥ 0, ẋ(0) = 0, t_0 = 0, γ = 0, and a scaling of degree p = 1, for a neuron or
-summed over a layer.
+summed over a layer. With a degree p ≥ 1, |S| ≤ p|ẋ|²: those on Q̇ and Q are then p times as large.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .._base import checks
-from .._base.floating import underflowing
 from .._base.types import ArrayLike, Float64Array
 
+_bounding = np.errstate(over="ignore", under="ignore")  # a bound beyond the range of a double is infinite
 
-@underflowing
+
+@_bounding
 def charge_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     """Return the bound 2U_0t/(α + 1) on |Q̇(t)| (GU (33) for α = 0).
 
@@ -46,10 +49,11 @@ def charge_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     potential that releases U_0 at once after a long rest comes arbitrarily close.
     """
     U0, alpha, time = _checked(U0, t, alpha)
-    return np.asarray(2 * U0 * time / (alpha + 1))
+    mantissa, exponent = np.frexp(time)
+    return np.asarray(np.ldexp(U0 * mantissa / (alpha + 1), exponent + 1))
 
 
-@underflowing
+@_bounding
 def quantity_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     """Return the bound U_0t²/(α + 1) on |Q(t) − Q(0)| (GU (34) for α = 0), the integral of `charge_bound`.
 
@@ -57,10 +61,10 @@ def quantity_bound(U0: float, t: ArrayLike, alpha: float = 0.0) -> Float64Array:
     `charge_bound`.
     """
     U0, alpha, time = _checked(U0, t, alpha)
-    return np.asarray(U0 * time**2 / (alpha + 1))
+    mantissa, exponent = np.frexp(time)  # t² need be no double
+    return np.asarray(np.ldexp(U0 * mantissa**2 / (alpha + 1), 2 * exponent))
 
 
-@underflowing
 def mean_speed_bound(U0: float, n_params: int, mass: float = 1.0) -> float:
     """Return the bound √(2U_0/(mP)) on the mean speed (1/P) Σ_i |ẋ_i| of a parameter (GU (49)).
 
@@ -85,7 +89,7 @@ def mean_speed_bound(U0: float, n_params: int, mass: float = 1.0) -> float:
     """
     U0 = checks.real(U0, "U0", minimum=0.0)
     P = checks.integer(n_params, "n_params", minimum=1)
-    return float(np.sqrt(2 * U0 / (checks.real(mass, "mass", minimum=0.0, strict=True) * P)))
+    return math.sqrt(U0 / P) / math.sqrt(0.5 * checks.real(mass, "mass", minimum=0.0, strict=True))
 
 
 def _checked(U0: float, t: ArrayLike, alpha: float) -> tuple[float, float, Float64Array]:

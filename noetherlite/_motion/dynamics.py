@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._base import checks
-from .._base.types import ArrayLike, Float64Array
+from .._base.types import Array, ArrayLike, Float64Array
 
 _LARGEST_WEIGHT = 2.0**512  # half of the exponents of a double
 
@@ -99,8 +99,9 @@ class Dynamics:
         It is computed from the difference of the times, and so is accurate where μ itself over- or underflows.
         """
         start, end = _numbers(t, "t"), _numbers(later, "later")
+        shape = _common_shape(t=start, later=end)
         if self.mass == 0:
-            return np.full(np.broadcast_shapes(start.shape, end.shape), np.nan)
+            return np.full(shape, np.nan)
         with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
             exponent = self.gamma / self.mass * (start - end)
             if self.alpha > 0:
@@ -110,22 +111,34 @@ class Dynamics:
 
     def lagrangian(self, t: ArrayLike, v: ArrayLike, potential_value: ArrayLike) -> Float64Array:
         """Return L = μ(t)(½m|v|² − U) for velocities of shape (..., P) (GU (23)); NaN for m = 0, which has none."""
-        return np.asarray(
-            self.integrating_factor(t) * (self._kinetic(v) - _numbers(potential_value, "potential_value"))
-        )
+        mu, kinetic, value = self.integrating_factor(t), self._kinetic(v), _numbers(potential_value, "potential_value")
+        _common_shape(t=mu, v=kinetic, potential_value=value)
+        return np.asarray(mu * (kinetic - value))
 
     def energy(self, v: ArrayLike, potential_value: ArrayLike) -> Float64Array:
         """Return E = ½m|v|² + U for velocities of shape (..., P)."""
-        return np.asarray(self._kinetic(v) + _numbers(potential_value, "potential_value"))
+        kinetic, value = self._kinetic(v), _numbers(potential_value, "potential_value")
+        _common_shape(v=kinetic, potential_value=value)
+        return np.asarray(kinetic + value)
 
     def energy_rate(self, t: ArrayLike, v: ArrayLike) -> Float64Array:
         """Return Ė = −c(t)|v|² ≤ 0 for velocities of shape (..., P) (GU (35)); zero at rest, also for infinite c."""
-        square = (_numbers(v, "v") ** 2).sum(axis=-1)
+        square, friction = (_numbers(v, "v") ** 2).sum(axis=-1), self.friction(t)
+        _common_shape(t=friction, v=square)
         with np.errstate(invalid="ignore"):  # a flow from rest at t = 0 has |v| ∝ t, so that c|v|² → 0
-            return np.where(square == 0, 0.0, -self.friction(t) * square)
+            return np.where(square == 0, 0.0, -friction * square)
 
     def _kinetic(self, v: ArrayLike) -> Float64Array:
         return np.asarray(0.5 * self.mass * (_numbers(v, "v") ** 2).sum(axis=-1))
+
+
+def _common_shape(**arrays: Array) -> tuple[int, ...]:
+    """Return the shape that arguments, velocities without their last axis, are broadcast to; ValueError if there is none."""
+    try:
+        return np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"{' and '.join(arrays)} must have shapes that fit together, got {shapes}") from None
 
 
 def _numbers(value: ArrayLike, name: str) -> Float64Array:

@@ -203,7 +203,7 @@ class ImplicitMidpoint(Algorithm):
     The step is taken with the last gradient, at y. What the solver has left over, e = x̄ − y, is in the exact law: Q_{k+1} − Q_k =
     −η⟨Ge, ∇U(y)⟩, so that `LawRecord.discrete_residual` is round-off whether it has converged or not, and
     `LawRecord.residual`, which is Q(t) − Q(0), is what e has made of Q, |ΔQ| ≤ η|G||e||∇U| in a step: round-off where the solver
-    converges, on kinks too. The largest |e_i| of all steps is `Trajectory.solver_residual`, and in the message. Nothing is raised
+    converges, on kinks too. The largest |e_i| of all steps is `Trajectory.solver_residual`, and in the message of a run that completes. Nothing is raised
     where it is large: take smaller steps, or more iterations. From ½ηL = 1, or ¼h²L = 1, on the iteration does not converge, and
     the rule is no longer followed; the run ends as diverged if a loss on the way is not finite. With minibatches a step solves the equation of one of them:
     all its iterations take the same samples, the next step the next ones. `nl.check` takes the iterations again to find y; with unknown

@@ -18,14 +18,14 @@ _LARGEST = 1e5  # one beyond which 32 parts do not resolve where z and z′ are 
 
 def of_erf(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
     """Return both expectations for σ = erf (Williams 1997)."""
-    one, other = 1 + 2 * a, 1 + 2 * b
-    return 2 / math.pi * np.arcsin(2 * k / np.sqrt(one * other)), 4 / math.pi / np.sqrt(one * other - 4 * k * k)
+    size, sine, cosine = _widened(k, a, b)
+    return 2 / math.pi * np.arctan2(sine, cosine), 4 / math.pi / (size * cosine)
 
 
 def of_sin(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
     """Return both expectations for σ = sin, from the real part of E[e^{i(z ± z′)}]; exchanged they are those for cos."""
-    fading = np.exp(-(a + b) / 2)
-    return fading * np.sinh(k), fading * np.cosh(k)
+    largest, ratio = np.exp(np.abs(k) - (a + b) / 2), np.expm1(-2 * np.abs(k))  # |k| ≤ (a + b)/2
+    return -np.sign(k) * largest * ratio / 2, largest * (1 + ratio / 2)
 
 
 def of_exp(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
@@ -40,8 +40,25 @@ def of_gaussian(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
     φ(z, z′) e^{−z² − z′²}, φ the normal density of covariance Σ, is a multiple of the normal density with the inverse covariance
     Σ⁻¹ + 2, whose covariance of z and z′ is k/D with D = det(1 + 2Σ).
     """
-    D = (1 + 2 * a) * (1 + 2 * b) - 4 * k * k
-    return D**-0.5, 4 * k * D**-1.5
+    size, sine, cosine = _widened(k, a, b)
+    return 1 / (size * cosine), 2 * sine / (size * cosine) ** 2 / cosine
+
+
+def _widened(k: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:
+    """Return √((1 + 2a)(1 + 2b)), and sine and cosine of the angle of which 2k over it is the sine: det(1 + 2Σ) = (size cosine)².
+
+    The difference ab − k² is taken as a product, which does not cancel for z = z′, and is scaled as ab need be no double.
+    """
+    one, other = 1 + 2 * a, 1 + 2 * b
+    size, product = np.sqrt(one) * np.sqrt(other), geometric_mean(a, b)
+    apart, together = (2 * np.maximum(product - np.abs(k), 0) / size, 2 * (product + np.abs(k)) / size)  # of ab − k²
+    return size, 2 * k / size, np.sqrt(1 / other + 2 * b / other / one + apart * together)
+
+
+def geometric_mean(one: Array, other: Array) -> Array:
+    """Return √(one · other), a product that need be no double: powers of 4 are taken out."""
+    k, l = np.frexp(one)[1] // 2, np.frexp(other)[1] // 2
+    return np.asarray(np.ldexp(np.sqrt(np.ldexp(one, -2 * k) * np.ldexp(other, -2 * l)), k + l))
 
 
 def of_hard_tanh(k: Array, a: Array, b: Array) -> tuple[Array, Array]:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from .._base import checks
 from .._base.types import Float64Array
-from .._motion.algorithms import specified
 from .._motion.base import Algorithm
-from .._problem.network import Network
 from .._run.trajectory import Trajectory
-from .._symmetry.catalogue import catalogue
 from .._symmetry.discrete import exact_law, legend
 from .._symmetry.family import Family
 from .._symmetry.formulas import law as law_of
 from .._symmetry.records import LawRecord
 from . import page_observed
+from .made_of import algorithm_entry, algorithm_of, symmetries_of
 from .page_plots import Curve, plot
 from .page_tables import flat, span, table
 
 
 def heading(run: Trajectory) -> str:
     """Return the default title of the page: algorithm and problem."""
-    algorithm = _algorithm_entry(run)
+    algorithm = algorithm_entry(run)
     networks = f", {len(run.members)} networks" if run.members else ""
     return f"{algorithm['name'] if algorithm else 'Run'} on {_describe_problem(run)}{networks}"
 
@@ -39,22 +36,9 @@ def _describe_problem(run: Trajectory) -> str:
     return f"{widths}, {potential.get('dataset') or 'data'} ({potential.get('n_samples', '?')} samples)"
 
 
-def _algorithm_entry(run: Trajectory) -> dict[str, Any] | None:
-    """Return the specification of the algorithm, of the first network in an ensemble."""
-    algorithm = run.specification.get("algorithm")
-    return algorithm[0] if isinstance(algorithm, list) else algorithm
-
-
-def _algorithm(run: Trajectory) -> Algorithm | None:
-    try:
-        return specified(_algorithm_entry(run) or {})
-    except (KeyError, ValueError, TypeError):  # unknown to this version
-        return None
-
-
 def body(run: Trajectory) -> Iterable[str]:
     """Return the parts of the page."""
-    algorithm = _algorithm(run)
+    algorithm = algorithm_of(run)
     loss = np.atleast_2d(run.loss)
     recorded = np.isfinite(loss).any()
     course = f"loss {span(loss[:, 0])} → {span(_last_losses(loss))}" if recorded else "no loss was recorded"
@@ -86,7 +70,7 @@ def body(run: Trajectory) -> Iterable[str]:
 def _law_table(run: Trajectory, algorithm: Algorithm | None) -> str:
     """Return the table of laws and their verdicts, with notes on what was not tested."""
     rows: list[tuple[object, ...]] = []
-    families = _catalogue(run)
+    families = symmetries_of(run)
     for name, law in run.laws.items():
         exact, allowed = _worst_residual(law)
         rows.append((name, law.verdict, exact, allowed, law.largest("residual")))
@@ -150,17 +134,6 @@ def _untested_notes(run: Trajectory, families: Mapping[str, Family]) -> list[str
     return notes
 
 
-def _catalogue(run: Trajectory) -> dict[str, Family]:
-    """Return the symmetries of the run's network by name; {} if the specification has no network."""
-    spec = run.specification.get("potential", {}).get("network")
-    try:
-        symmetries = catalogue(Network(**spec)) if spec else []
-        # Rotations are symmetries of some data only, which a run measures.
-        return {s.name: s for s in symmetries if not s.objection and (not s.condition or s.name in run.laws)}
-    except (KeyError, ValueError, TypeError):  # unknown to this version
-        return {}
-
-
 def _curves(run: Trajectory, values: Float64Array) -> dict[str, Curve]:
     """Return the curve of a run, or median and extremes of an ensemble's."""
     return page_observed.extremes(run, values) if run.members else {"run": Curve(run.t, values)}
@@ -198,7 +171,7 @@ def _code(run: Trajectory) -> str:
         lines += [f"U = net.potential(data)  # {data}"]
     else:
         lines += [f"U = …  # {potential}"]
-    algorithm = _algorithm_entry(run) or {"name": "…"}
+    algorithm = algorithm_entry(run) or {"name": "…"}
     settings = ", ".join(f"{key}={value!r}" for key, value in algorithm.items() if key != "name")
     arguments_text = ", ".join(
         f"{key}={arguments[key]!r}"

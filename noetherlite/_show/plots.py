@@ -14,9 +14,11 @@ from .._motion.dynamics import Dynamics
 from .._run.trajectory import Trajectory
 from .._sweep.result import Sweep
 from .._symmetry.find import TOLERANCE
+from .._symmetry.scaling import NeuronScaling
 from .._theory.counting import LawCount
 from .._theory.discovery import Discovery
 from .._theory.drift import Drift
+from .made_of import algorithm_of, symmetries_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,12 +67,12 @@ def sweep(members: Sweep, x: str, y: str, ax: Axes | None = None, **style: Any) 
 
 
 def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | None = None) -> Axes:
-    """Plot |Q(t) − Q(0)| of each component of a scaling law, and of their sum, under the bound U_0t²/(α + 1).
+    """Plot |Q(t) − Q(0)| of each component of a scaling law, and of their sum, under the bound U_0t²/(α + 1), p times as large for a degree p.
 
     Parameters
     ----------
     trajectory : Trajectory
-        A run from rest at t = 0, of an algorithm for the dynamics given.
+        A run from rest at t = 0, of an algorithm for the dynamics given, without weight decay or minibatches.
     name : str
         The scaling, a key of `trajectory.laws`.
     dynamics : Dynamics
@@ -81,13 +83,20 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     Raises
     ------
     ValueError
-        If the trajectory is an ensemble, has no such law, or the bound does not hold for the dynamics or the start.
+        If the trajectory is an ensemble, has no such law, or the bound does not hold for the dynamics, the algorithm or the start.
     """
     checks.instance(trajectory, "trajectory", Trajectory, "a Trajectory, which nl.integrate returns")
     checks.instance(dynamics, "dynamics", Dynamics, "a Dynamics such as nl.ND")
     trajectory.require_single()
     if dynamics.mass != 1 or dynamics.gamma != 0:
         raise ValueError(f"dynamics={dynamics} has no such bound; expected mass 1 and gamma 0")
+    algorithm = algorithm_of(trajectory)
+    if algorithm is not None and (algorithm.dynamics != dynamics or algorithm.weight_decay):
+        raise ValueError(f"trajectory must be of an algorithm for {dynamics} without weight decay, got {algorithm}")
+    if (batch_size := trajectory.specification.get("arguments", {}).get("batch_size")) is not None:
+        raise ValueError(
+            f"trajectory must be of full batches, with which energy does not grow, got batch_size={batch_size}"
+        )
     if trajectory.t[0] != 0 or trajectory.energy[0] != trajectory.loss[0]:
         raise ValueError("trajectory must start from rest at t = 0 for the bound to hold")
     name = checks.one_of(name, "name", [law for law in trajectory.laws if law.startswith("scaling:")])
@@ -97,9 +106,12 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     for c in range(change.shape[1]):
         ax.plot(t, np.abs(change[1:, c]), color=COLOURS[5], linewidth=0.6, label="neurons" if c == 0 else None)
     ax.plot(t, np.abs(change[1:].sum(axis=1)), color=COLOURS[0], label="layer")
-    limit = quantity_bound(float(trajectory.loss[0]), t, dynamics.alpha)
+    symmetry = symmetries_of(trajectory).get(name)
+    degree = symmetry.degree if isinstance(symmetry, NeuronScaling) else 1.0
+    limit = quantity_bound(degree * float(trajectory.loss[0]), t, dynamics.alpha)
+    factor = "" if degree == 1 else f"{degree:g}"
     divisor = "" if dynamics.alpha == 0 else f"/{dynamics.alpha + 1:g}"
-    ax.plot(t, limit, color=COLOURS[6], linestyle="--", label=f"$U_0t^2{divisor}$")
+    ax.plot(t, limit, color=COLOURS[6], linestyle="--", label=f"${factor}U_0t^2{divisor}$")
     ax.set(xlabel="time $t$", ylabel="$|Q(t)-Q(0)|$", xscale="log", yscale="log", title=name)
     ax.legend(frameon=False)
     return ax

@@ -123,7 +123,7 @@ class Sweep:
         Returns
         -------
         ndarray, shape (n,) or (n, …)
-            NaN, or '' among strings, where a member has none.
+            NaN, or '' among strings, where a member has none; beside NaN booleans and integers are numbers, True is 1.0.
 
         Raises
         ------

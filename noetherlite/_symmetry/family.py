@@ -128,7 +128,8 @@ class NoetherSymmetry(ABC):
 
     def __repr__(self) -> str:
         ground = ", by measurement" if self.measured else ""
-        return f"<{type(self).__name__} {self.name!r}, {self.n_generators} generators{ground}>"
+        count = f"{self.n_generators} generator{'s' * (self.n_generators != 1)}"
+        return f"<{type(self).__name__} {self.name!r}, {count}{ground}>"
 
     @classmethod
     def action(cls) -> str:

@@ -172,8 +172,9 @@ class DataAutomorphism(DiscreteSymmetry):
             Y = None
         X, Y, colours = _distinct(U.X, y, Y, np.ones(len(y)) if U.weights is None else U.weights.relative)
         group = automorphisms(X, Y, colours)
-        self.name, self.group, self.order = "data", f"{len(group.generators)} generators", group.order
-        self.shape = (len(group.generators),)
+        n = len(group.generators)
+        self.name, self.group, self.order = "data", f"{n} generator{'s' * (n != 1)}", group.order
+        self.shape = (n,)
         self._maps = [(_orthogonal(X, X[p]), _orthogonal(Y, Y[p]) if Y.size else np.eye(m)) for p in group.generators]
         self._periods = [_period_of(p) for p in group.generators]
 

@@ -13,7 +13,7 @@ from . import written
 from .blocks import transposed
 from .family import KernelLaw, expm
 from .hidden import Hidden
-from .written import DynamicsNotation, Entry, Formula, dot, following, index, weights
+from .written import DynamicsNotation, Entry, Formula, braced, dot, following, weights
 
 
 class LinearLayer(Hidden):
@@ -113,7 +113,7 @@ class LinearLayer(Hidden):
 
 def entry(motion: DynamicsNotation, h: str, bias: bool) -> Formula:
     """Return the law of all matrix units."""
-    W, U, b = weights(h), weights(following(h)), f"b_{index(h)}"
+    W, U, b = weights(h), weights(following(h)), f"b_{braced(h)}"
     dW, dU, db = (dot(a) for a in (W, U, b))
 
     def form(left: tuple[str, str, str], right: tuple[str, str, str]) -> str:

@@ -10,7 +10,7 @@ from .._kernels import layout
 from .._problem.network import Network
 from .family import KernelLaw
 from .hidden import Hidden
-from .written import DynamicsNotation, Entry, Formula, dotted, following, group, index, still, summed, weights
+from .written import DynamicsNotation, Entry, Formula, braced, dotted, following, group, still, summed, weights
 
 
 class NeuronScaling(Hidden):
@@ -118,9 +118,9 @@ def entry(motion: DynamicsNotation, h: str, p: str, bias: bool, swish: bool, who
     """Return the law of neuron i, or of the whole layer."""
     u = rf"\|{{}}{weights(following(h))}\|_F^2" if whole_layer else "|{}u_i|^2"
     terms = [("+", rf"\|{{}}{weights(h)}\|_F^2" if whole_layer else "|{}w_i|^2")]
-    terms += [("+", f"|{{}}b_{index(h)}|^2" if whole_layer else "{}b_i^2")] * bias
+    terms += [("+", f"|{{}}b_{braced(h)}|^2" if whole_layer else "{}b_i^2")] * bias
     terms += [("-" + ("" if p == "1" else p), u)]
-    terms += [("-", rf"|{{}}\beta_{index(h)}|^2" if whole_layer else r"{}\beta_i^2")] * swish
+    terms += [("-", rf"|{{}}\beta_{braced(h)}|^2" if whole_layer else r"{}\beta_i^2")] * swish
     squares, speeds = summed(terms, still), summed(terms, dotted)
     source = "GU Table 3" if bias else "GU Table 2"  # both contain swish too
     if motion.first_order:

@@ -43,22 +43,28 @@ GENERAL = DynamicsNotation("general", "m", "c", r"\mu ")
 def written(d: Dynamics) -> DynamicsNotation:
     """Return the coefficients of a dynamics as LaTeX."""
     if d.mass == 0:
-        return DynamicsNotation(d.name, "0", f"{d.gamma:g}", "")
-    mass = "" if d.mass == 1 else f"{d.mass:g}"
-    parts = [f"{d.gamma:g}"] * (d.gamma > 0) + [rf"\frac{{{d.alpha:g}}}{{t}}"] * (d.alpha > 0)
+        return DynamicsNotation(d.name, "0", number(d.gamma), "")
+    mass = "" if d.mass == 1 else number(d.mass)
+    parts = [number(d.gamma)] * (d.gamma > 0) + [rf"\frac{{{number(d.alpha)}}}{{t}}"] * (d.alpha > 0)
     friction = f"({' + '.join(parts)})" if len(parts) > 1 else "".join(parts)
     power, rate = d.alpha / d.mass, d.gamma / d.mass
-    factor = (
-        "" if power == 0 else "t" if power == 1 else f"t^{{{power:g}}}" if power >= 10 or power % 1 else f"t^{power:g}"
-    )
+    factors = [] if power == 0 else ["t"] if power == 1 else [f"t^{braced(number(power))}"]
     if rate > 0:
-        factor += r"\,e^{t}" if rate == 1 else rf"\,e^{{{rate:g}t}}"
-    return DynamicsNotation(d.name, mass, friction, factor)
+        factors += ["e^{t}" if rate == 1 else f"e^{{{number(rate)}t}}"]
+    return DynamicsNotation(d.name, mass, friction, r"\,".join(factors))
 
 
-def index(h: str) -> str:
-    """Return the number of a layer as a LaTeX index."""
-    return h if len(h) == 1 else f"{{{h}}}"
+def number(value: float) -> str:
+    r"""Return a number: 2.5, 10^{-5}, 2.5\times10^{-5}."""
+    digits, _, exponent = f"{value:g}".partition("e")
+    if not exponent:
+        return digits
+    return (rf"{digits}\times" if digits != "1" else "") + f"10^{{{int(exponent)}}}"
+
+
+def braced(text: str) -> str:
+    """Return an index or an exponent, in braces if it is longer than a letter."""
+    return text if len(text) == 1 else f"{{{text}}}"
 
 
 def following(h: str) -> str:
@@ -68,7 +74,7 @@ def following(h: str) -> str:
 
 def weights(h: str) -> str:
     """Return the weights of a layer."""
-    return f"W_{index(h)}"
+    return f"W_{braced(h)}"
 
 
 def transposed(matrix: str) -> str:

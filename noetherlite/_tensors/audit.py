@@ -22,7 +22,7 @@ from .legs import Leg
 from .names import named
 from .round_off import COARSE, verdict
 from .states import aligned, averages_in
-from .trees import Tree, leaves, matched, named_arrays
+from .trees import Tree, leaves, matched, named_arrays, require_tree
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -205,6 +205,9 @@ def audit(
     eps = 0.0 if precision is None else EPSILON[one_of(precision, "precision", EPSILON)]
     if following is not None and state is None:
         raise ValueError("following needs state, the averages one step before")
+    for tree, called in ((params, "params"), (state, "state"), (following, "following")):
+        if tree is not None or called == "params":
+            require_tree(tree, called)
     tensors = dict(leaves(params))
     averages = None if state is None else averages_in(state, list(tensors), "state")
     audited = None if laws is None else law_list(laws)

@@ -29,8 +29,7 @@ def named_arrays(
     of the entries to read. `may_be_infinite`: leave it to the caller to look for entries that are not finite, by `require_finite`.
     TypeError or ValueError if an entry is None, sparse, empty, not an array of real numbers, or not finite.
     """
-    if hasattr(tree, "dtype") or _children(tree) is None:
-        raise TypeError(f"{name} must be a mapping of names to arrays, got {checks.describe(tree)}")
+    require_tree(tree, name)
     arrays: dict[str, Array] = {}
     eps = 0.0
     for key, leaf in leaves(tree):
@@ -45,6 +44,12 @@ def named_arrays(
     if not may_be_infinite:
         require_finite(arrays, name)
     return arrays, eps
+
+
+def require_tree(tree: Tree, name: str) -> None:
+    """Raise TypeError unless a tree has entries."""
+    if hasattr(tree, "dtype") or _children(tree) is None:
+        raise TypeError(f"{name} must be a mapping of names to arrays, got {checks.describe(tree)}")
 
 
 def leaves(tree: Tree, prefix: str = "", in_module: bool = False) -> Iterator[tuple[str, Any]]:

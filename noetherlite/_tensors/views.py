@@ -26,7 +26,7 @@ def splits_of(
     for key, view in views.items():
         names = [name for name in shapes if name == key or name.endswith(f".{key}")]
         if not names:
-            raise ValueError(f"views[{key!r}] names no tensor{checks.suggestion(key, shapes)}")
+            raise ValueError(f"views[{key!r}] names no tensor{checks.suggestion(str(key), shapes)}")
         if not isinstance(view, Mapping) or not {"axis", "shape"} <= set(view):
             raise TypeError(
                 f"views[{key!r}] must have 'axis' and 'shape', for example {{'axis': 0, 'shape': (3, 12, 64)}};"

@@ -114,6 +114,6 @@ def _read_torch(path: Path) -> Tree:
     except Exception as error:  # of many kinds, for a damaged file or one with other objects than tensors
         raise ValueError(
             f"path={str(path)!r} is not a file of tensors that torch.load(weights_only=True) reads:"
-            f" {str(error).partition(chr(10))[0][:200]}"
+            f" {str(error).partition(chr(10))[0][:200] or type(error).__name__}"
         ) from None
     return tree

@@ -94,6 +94,7 @@ def generator_of(group: Group) -> Generator:
     group = _checked_map(group, "group")
 
     def generator(t: Any, x: Any) -> tuple[Any, Any]:
+        t, x = _numbers(t, "t")[()], _numbers(x, "x")
         tau, xi = 0.0, 0.0
         for k, weight in enumerate(_STENCIL, start=1):
             ahead, behind = group(k * _SPACING, t, x), group(-k * _SPACING, t, x)
@@ -162,13 +163,9 @@ def action(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Any:
         Positions; may be complex.
     """
     L = _checked_lagrangian(L)
-    times, x = checks.times(t), np.asarray(checks.unmasked(path, "path"))
-    if x.dtype.kind not in "fiuc":
-        raise TypeError(f"path must hold numbers, got {checks.describe(x)}")
+    times, x = checks.times(t), _numbers(path, "path")
     if x.ndim != 2 or x.shape[0] != times.size:
         raise ValueError(f"path must have shape ({times.size}, P), one row per time, got {x.shape}")
-    if not np.isfinite(x).all():
-        raise ValueError(f"path must be finite, got {checks.describe(path)}")
     total = 0.0
     for k in range(times.size - 1):
         h = times[k + 1] - times[k]
@@ -183,13 +180,13 @@ def action_gradient(L: Lagrangian, t: ArrayLike, path: ArrayLike) -> Float64Arra
 
 
 def _checked_lagrangian(L: Lagrangian) -> Lagrangian:
-    """Return L as a function that raises TypeError unless L returns a number, which may be complex, ValueError if it is not finite."""
+    """Return L as a function that raises TypeError unless L returns a number, real at real arguments, ValueError if it is not finite."""
     checks.function(L, "L")
 
     def checked(t: Any, x: Any, v: Any) -> Any:
         value = np.asarray(returned := L(t, x, v))
-        if value.ndim != 0 or value.dtype.kind not in "fiuc":
-            raise TypeError(f"L must return a number, got {checks.describe(returned)}")
+        if value.ndim != 0 or value.dtype.kind not in _kinds(t, x, v):
+            raise TypeError(f"L must return a number, real at real arguments, got {checks.describe(returned)}")
         if not np.isfinite(value):
             raise ValueError(f"L must be finite, got {checks.describe(returned)} at t={t:g}")
         return value[()]
@@ -206,7 +203,7 @@ def _checked_map(function: Callable[..., tuple[Any, Any]], name: str) -> Callabl
 
     def checked(*arguments: Any) -> tuple[Any, Any]:
         returned, shape = function(*arguments), arguments[-1].shape
-        kinds = "fiuc" if any(map(np.iscomplexobj, arguments)) else "fiu"
+        kinds = _kinds(*arguments)
         try:
             number, array = map(np.asarray, returned)
             array = np.broadcast_to(array, shape)
@@ -223,8 +220,24 @@ def _checked_map(function: Callable[..., tuple[Any, Any]], name: str) -> Callabl
     return checked
 
 
+def _kinds(*arguments: Any) -> str:
+    """Return the kinds of dtypes that a function of these arguments may return."""
+    return "fiuc" if any(map(np.iscomplexobj, arguments)) else "fiu"
+
+
+def _numbers(value: ArrayLike, name: str) -> Array:
+    """Return an array of finite numbers, which may be complex."""
+    array: Array = checks.numpy_array(value, name)
+    if array.dtype.kind not in "fiuc":
+        raise TypeError(f"{name} must hold numbers, got {checks.describe(value)}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {checks.describe(value)}")
+    return array
+
+
 def _gradient(f: Callable[[Any], Any], x: Array) -> Float64Array:
     """Return ∂f/∂x of the shape of x, by a complex step in each entry."""
+    f(x)  # whose checks find what is complex at real arguments
     gradient = np.empty(x.shape)
     for index in np.ndindex(x.shape):
         moved = x.astype(np.complex128)

@@ -11,6 +11,7 @@ from .._base.floating import in_range, rangeless
 from .._base.types import ArrayLike, Float64Array
 from .._problem.activations import Activation, such_as
 from .._problem.network import Network
+from .._problem.normal_means import geometric_mean
 
 
 @rangeless
@@ -135,7 +136,7 @@ def _expectations(
     pieces = activation.pieces
     if pieces is not None and pieces.degree == 1:
         return _moments(covariance, one, other, pieces.low, pieces.high)
-    cosine, one, other = _cosine(covariance, _size(one, other)), np.sqrt(one), np.sqrt(other)
+    cosine, one, other = _cosine(covariance, geometric_mean(one, other)), np.sqrt(one), np.sqrt(other)
     if pieces is not None:
         return _of_powers(cosine, one * other, *pieces)
     if activation.kind.mean_rule == "split" or (
@@ -143,12 +144,6 @@ def _expectations(
     ):
         return _split_at_zero(cosine, one, other, activation)
     return _by_quadrature(cosine, one, other, activation)
-
-
-def _size(one: Float64Array, other: Float64Array) -> Float64Array:
-    """Return √(Σ(x, x)Σ(x′, x′)), whose square need be no double: powers of 4 are taken out."""
-    k, l = np.frexp(one)[1] // 2, np.frexp(other)[1] // 2
-    return np.asarray(np.ldexp(np.sqrt(np.ldexp(one, -2 * k) * np.ldexp(other, -2 * l)), k + l))
 
 
 def _cosine(covariance: Float64Array, size: Float64Array) -> Float64Array:
@@ -253,7 +248,7 @@ def _moments(
     covariance: Float64Array, one: Float64Array, other: Float64Array, low: float, high: float
 ) -> tuple[Float64Array, Float64Array]:
     """Return the two for σ(z) = low z + (high − low) relu(z), σ′(0) = low."""
-    size = _size(one, other)
+    size = geometric_mean(one, other)
     moving = size > 0  # where the variance is zero, z stays at the kink
     cosine = _cosine(covariance, size)
     angle = np.arccos(cosine)

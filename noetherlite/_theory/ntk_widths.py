@@ -73,11 +73,20 @@ class WidthStudy:
         -------
         p, error : ndarray, shape (...)
             Least-squares slope of log values against log n, and its standard error: S independent slopes, one for each
-            seed, give the mean and the error of the mean.
+            seed, give the mean and the error of the mean. NaN where a value is not positive.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `values` does not hold real numbers, or has another shape.
         """
+        array = checks.numbers(values, "values")
+        if array.shape[-2:-1] != self.widths.shape:
+            raise ValueError(f"values must have shape (..., {len(self.widths)}, S), got {array.shape}")
         x = np.log(self.widths)
         x = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-        slopes = np.moveaxis(np.log(values), -2, -1) @ x
+        with np.errstate(divide="ignore", invalid="ignore"):
+            slopes = np.moveaxis(np.log(array), -2, -1) @ x
         return slopes.mean(axis=-1), slopes.std(axis=-1, ddof=1) / np.sqrt(slopes.shape[-1])
 
 
