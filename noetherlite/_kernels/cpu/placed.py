@@ -138,8 +138,10 @@ class Placed:
     """
 
     def __init__(self, group: Any) -> None:
-        self.group, self._words = group, words(group)
-        self.address: Any = group if _settings.DISABLE_JIT else _address(self._words)
+        self.group, self.address = group, group
+        if not _settings.DISABLE_JIT:
+            self._words = words(group)
+            self.address = _address(self._words)
 
 
 class PlacedRuns:
