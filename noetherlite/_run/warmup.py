@@ -18,6 +18,7 @@ from .._kernels import jit, layout, store
 from .._kernels.cpu import compiled as cpu
 from .._kernels.cpu import loops
 from .._kernels.cpu.analytic import address_of_potential
+from .._kernels.cpu.factored import address_of_form
 from .._kernels.cpu.laws import addresses_of_forms
 from .._kernels.cpu.rules import address_of_rule
 from .._kernels.rules import Law
@@ -111,6 +112,7 @@ def _run(dtype: str) -> None:
     net = _network()
     integrate(net.potential([[1.0], [0.0]], [0, 1]), GD(0.1), net.init(rng=0), 1, dtype=dtype, batch_size=1, rng=0)
     addresses_of_forms(dtype, with_matrices=True)
+    address_of_form(dtype)
     loops.address_of_product(dtype, False)
     for kind in (layout.LINEAR_NETWORK, layout.RADIAL, layout.HARMONIC):
         address_of_potential(kind, dtype)

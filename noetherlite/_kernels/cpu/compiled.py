@@ -17,7 +17,7 @@ from ..rules import Method
 from ..schedule import OP, VECTOR, A, B, C
 from . import loops
 from .analytic import address_of_potential, function_of
-from .factored import form_of_gradient
+from .factored import address_of_form
 from .intrinsics import window
 from .laws import addresses_of_forms
 from .layers import copy
@@ -80,13 +80,10 @@ def addresses_of_rare(program: schedule.Kind, dtype: str) -> dict[str, Any]:
     """Return the addresses of what few runs need, 0 where a program does not; inside of `advance` all would compile it."""
     i, vector, rows = numba.int64, numba.typeof(np.empty(0, dtype)), schedule.program(program, schedule.at_once).rows
     ops, row, forms = rows[:, OP].tolist(), numba.typeof(rows[0]), numba.types.UniTuple(i, 2)
-    sums = numba.typeof(np.empty(0))
     return {
         "noise": address_of_code(noise.draw, (numba.uint64, i, vector)) if schedule.NOISE in ops else 0,
         "attribute": address_of_code(attribute, (forms, i, i, i, vector)) if schedule.ATTRIBUTE in ops else 0,
-        "factored": address_of_code(form_of_gradient, (forms, i, i, i, vector, sums))
-        if schedule.FACTORED in ops
-        else 0,
+        "factored": address_of_form(dtype) if schedule.FACTORED in ops else 0,
         "prepare": 0 if _PREPARED.isdisjoint(ops) else address_of_code(prepare, (row, i, i, i, i, i, vector)),
     }
 

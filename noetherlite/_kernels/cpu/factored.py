@@ -9,6 +9,10 @@ sums over n_L where those over n_{l−1} and n_{l+1} were.
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
+import numba
 import numpy as np
 
 from .. import layout, schedule
@@ -19,7 +23,7 @@ from .layers import copy, fill
 from .linear_network import combine_rows, correlate_rows
 from .matrices import mirror, products
 from .network import inputs_of, row_of
-from .placed import float64_at, laws_at, problem_at, tiles_at
+from .placed import address_of_code, float64_at, laws_at, problem_at, tiles_at
 
 
 @inlined
@@ -72,6 +76,13 @@ def form_of_gradient(forms, laws_address, problem_address, tiles_address, gradie
             of_layer(problem, tiles, block(laws, l), part)
         elif laws.kind[l] == layout.ROTATION:
             fill(0.0, part)
+
+
+@functools.cache
+def address_of_form(dtype: str) -> Any:
+    """Return the address of `form_of_gradient` for parameters of this dtype, compiled or read from disk if need be."""
+    i, vector, sums = numba.int64, numba.typeof(np.empty(0, dtype)), numba.typeof(np.empty(0))
+    return address_of_code(form_of_gradient, (numba.types.UniTuple(i, 2), i, i, i, vector, sums))
 
 
 def pays(problem: layout.Problem, laws: layout.Laws) -> bool:
