@@ -9,7 +9,7 @@ from algorithms import five
 from problems import EPS, refusals
 
 from noetherlite import datasets, potentials
-from noetherlite._kernels import reference, schedule
+from noetherlite._kernels import reference, reference_laws, schedule
 from noetherlite._kernels.cpu import laws as cpu_laws
 from noetherlite._kernels.cpu.placed import Placed
 from noetherlite._motion.gradient_descent import GD
@@ -122,6 +122,16 @@ def test_norms_of_scalings_of_other_degrees(activation):
     U, x = net.potential(datasets.two_moons(8, rng=0)), net.init(rng=0, bias_std=0.5)
     s = next(s for s in symmetries(U) if s.name == "scaling:1")
     np.testing.assert_allclose(s.norm(x), np.linalg.norm(s.generator(x), axis=1), rtol=10 * EPS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sizes_are_those_of_the_generator_before_anything_cancels(kind):
+    U, s = KINDS[kind]
+    x, xi = start(U), s.generator(np.zeros(U.n_params))
+    G = np.stack([s.generator(e) - xi for e in np.eye(U.n_params)], axis=-1)  # (components, P, P)
+    sizes = reference_laws.generators(table([s], U.n_params, "float64"), x)
+    np.testing.assert_allclose(sizes, (np.abs(G) @ np.abs(x) + np.abs(xi)).sum(axis=1), rtol=100 * EPS)
+    assert (sizes > 0).any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
