@@ -57,6 +57,12 @@ def test_quantities_have_the_metric_of_constant_ratios():
     assert 0.8 < drifts[2] / drifts[3] < 1.2
 
 
+def test_a_block_with_a_rate_of_zero_in_some_steps_is_not_frozen():
+    for lr, watched in (([0.0, 0.1, 0.1], True), (0.0, False)):
+        run = nl.integrate(U, nl.GD({"W1": lr, "rest": [0.1, 0.1, 0.1]}), X0, 3)
+        assert ("scaling:1" in run.laws) is watched
+
+
 def test_what_does_not_fit_is_refused():
     for kind in (nl.Leapfrog, nl.NAGD):
         words = f"lr must have schedules that keep the ratios between blocks for {kind.__name__}"
