@@ -137,6 +137,11 @@ def test_a_step_at_a_rate_of_zero_moves_nothing():
     report = nl.check(U, np.r_[run.params[:2], moved], dynamics=nl.GD(ZERO_IN_THE_MIDDLE))
     assert report.verdict == "broken"
     assert "at 1 of 4 steps (from row 1)" in report.findings[0]
+    paused = nl.GD([0.1, 0.1, 0.0, 0.0])
+    rows = nl.integrate(U, paused, X0, 4, record_every=2, record_params=True).params
+    assert nl.check(U, rows, dynamics=paused, every=2).ok
+    rows[2] += 1e-3
+    assert nl.check(U, rows, dynamics=paused, every=2).motion["W1"].first == (1,)
 
 
 def test_rows_of_a_schedule_are_judged_by_the_smaller_of_two_rates():
