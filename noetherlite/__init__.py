@@ -10,68 +10,100 @@ from typing import TYPE_CHECKING
 
 from ._base.versions import version
 
-if TYPE_CHECKING:
-    from . import arch, bounds, convert, datasets, exact, figures, lagrangian, ntk, plot, potentials, tensors, testing
-    from ._base.gpu import DeviceError
-    from ._check.check import check
-    from ._check.monitor import Monitor
-    from ._check.verdict import Report
-    from ._motion.adagrad import AdaGrad
-    from ._motion.adam import Adam
-    from ._motion.baoab import BAOAB
-    from ._motion.base import Algorithm
-    from ._motion.conformal_leapfrog import ConformalLeapfrog
-    from ._motion.dynamics import GF, NAGF, ND, Dynamics
-    from ._motion.exponentiated_gradient import ExponentiatedGradient
-    from ._motion.flow import Flow, reference_flow
-    from ._motion.gradient_descent import GD
-    from ._motion.heavy_ball import HeavyBall
-    from ._motion.implicit_midpoint import ImplicitMidpoint
-    from ._motion.kinks import SlidingMode
-    from ._motion.langevin import SGLD, Langevin
-    from ._motion.leapfrog import Leapfrog
-    from ._motion.lion import Lion
-    from ._motion.muon import Muon
-    from ._motion.nesterov import NAGD
-    from ._motion.nesterov_momentum import Nesterov
-    from ._motion.projected_descent import ProjectedGD
-    from ._motion.rmsprop import RMSProp
-    from ._motion.runge_kutta import RK4
-    from ._motion.sam import SAM
-    from ._motion.schedule import schedule
-    from ._motion.sign_descent import SignGD
-    from ._motion.steepest_descent import SteepestDescent
-    from ._motion.yoshida import Yoshida
-    from ._problem.activations import Activation
-    from ._problem.dataset import Dataset
-    from ._problem.network import Network
-    from ._problem.parametrization import Setup, parametrization
-    from ._problem.sharpness import hessian_product, sharpness
-    from ._run.checkpoint import CheckpointError
-    from ._run.ensemble import ensemble
-    from ._run.integrate import DivergenceError, integrate
-    from ._run.memory import memory
-    from ._run.resume import resume
-    from ._run.supervisor import Snapshot
-    from ._run.trajectory import Trajectory, load
-    from ._show.page import report
-    from ._sweep.result import Sweep, SweepMember
-    from ._sweep.sweep import load_sweep, sweep
-    from ._symmetry.affine import Symmetry
-    from ._symmetry.find import defect as symmetry_defect
-    from ._symmetry.find import find as symmetries
-    from ._symmetry.finite import DiscreteSymmetry, discrete_symmetries
-    from ._symmetry.formulas import Law, law
-    from ._symmetry.invariant import Invariant, InvariantRecord, invariants
-    from ._symmetry.rebalance import rebalance
-    from ._symmetry.records import LawRecord
-    from ._symmetry.teleport import noise_equilibrium, teleport
-    from ._tensors.scan import scan, scan_pairs
-    from ._tensors.watch import watch
-    from ._theory.counting import LawCount, count_laws
-    from ._theory.discovery import Discovery, discover
-    from ._theory.drift import Drift, drift
-    from ._theory.polynomials import ConservedPolynomial, conserved_polynomials
+if TYPE_CHECKING:  # `as` its own name: to type checkers a module exports what it imports so, and nothing else
+    from . import arch as arch
+    from . import bounds as bounds
+    from . import convert as convert
+    from . import datasets as datasets
+    from . import exact as exact
+    from . import figures as figures
+    from . import lagrangian as lagrangian
+    from . import ntk as ntk
+    from . import plot as plot
+    from . import potentials as potentials
+    from . import tensors as tensors
+    from . import testing as testing
+    from ._base.gpu import DeviceError as DeviceError
+    from ._check.check import check as check
+    from ._check.monitor import Monitor as Monitor
+    from ._check.verdict import Report as Report
+    from ._motion.adagrad import AdaGrad as AdaGrad
+    from ._motion.adam import Adam as Adam
+    from ._motion.baoab import BAOAB as BAOAB
+    from ._motion.base import Algorithm as Algorithm
+    from ._motion.conformal_leapfrog import ConformalLeapfrog as ConformalLeapfrog
+    from ._motion.dynamics import GF as GF
+    from ._motion.dynamics import NAGF as NAGF
+    from ._motion.dynamics import ND as ND
+    from ._motion.dynamics import Dynamics as Dynamics
+    from ._motion.exponentiated_gradient import ExponentiatedGradient as ExponentiatedGradient
+    from ._motion.flow import Flow as Flow
+    from ._motion.flow import reference_flow as reference_flow
+    from ._motion.gradient_descent import GD as GD
+    from ._motion.heavy_ball import HeavyBall as HeavyBall
+    from ._motion.implicit_midpoint import ImplicitMidpoint as ImplicitMidpoint
+    from ._motion.kinks import SlidingMode as SlidingMode
+    from ._motion.langevin import SGLD as SGLD
+    from ._motion.langevin import Langevin as Langevin
+    from ._motion.leapfrog import Leapfrog as Leapfrog
+    from ._motion.lion import Lion as Lion
+    from ._motion.muon import Muon as Muon
+    from ._motion.nesterov import NAGD as NAGD
+    from ._motion.nesterov_momentum import Nesterov as Nesterov
+    from ._motion.projected_descent import ProjectedGD as ProjectedGD
+    from ._motion.rmsprop import RMSProp as RMSProp
+    from ._motion.runge_kutta import RK4 as RK4
+    from ._motion.sam import SAM as SAM
+    from ._motion.schedule import schedule as schedule
+    from ._motion.sign_descent import SignGD as SignGD
+    from ._motion.steepest_descent import SteepestDescent as SteepestDescent
+    from ._motion.yoshida import Yoshida as Yoshida
+    from ._problem.activations import Activation as Activation
+    from ._problem.dataset import Dataset as Dataset
+    from ._problem.network import Network as Network
+    from ._problem.parametrization import Setup as Setup
+    from ._problem.parametrization import parametrization as parametrization
+    from ._problem.sharpness import hessian_product as hessian_product
+    from ._problem.sharpness import sharpness as sharpness
+    from ._run.checkpoint import CheckpointError as CheckpointError
+    from ._run.ensemble import ensemble as ensemble
+    from ._run.integrate import DivergenceError as DivergenceError
+    from ._run.integrate import integrate as integrate
+    from ._run.memory import memory as memory
+    from ._run.resume import resume as resume
+    from ._run.supervisor import Snapshot as Snapshot
+    from ._run.trajectory import Trajectory as Trajectory
+    from ._run.trajectory import load as load
+    from ._show.page import report as report
+    from ._sweep.result import Sweep as Sweep
+    from ._sweep.result import SweepMember as SweepMember
+    from ._sweep.sweep import load_sweep as load_sweep
+    from ._sweep.sweep import sweep as sweep
+    from ._symmetry.affine import Symmetry as Symmetry
+    from ._symmetry.find import symmetries as symmetries
+    from ._symmetry.find import symmetry_defect as symmetry_defect
+    from ._symmetry.finite import DiscreteSymmetry as DiscreteSymmetry
+    from ._symmetry.finite import discrete_symmetries as discrete_symmetries
+    from ._symmetry.formulas import Law as Law
+    from ._symmetry.formulas import law as law
+    from ._symmetry.invariant import Invariant as Invariant
+    from ._symmetry.invariant import InvariantRecord as InvariantRecord
+    from ._symmetry.invariant import invariants as invariants
+    from ._symmetry.rebalance import rebalance as rebalance
+    from ._symmetry.records import LawRecord as LawRecord
+    from ._symmetry.teleport import noise_equilibrium as noise_equilibrium
+    from ._symmetry.teleport import teleport as teleport
+    from ._tensors.scan import scan as scan
+    from ._tensors.scan import scan_pairs as scan_pairs
+    from ._tensors.watch import watch as watch
+    from ._theory.counting import LawCount as LawCount
+    from ._theory.counting import count_laws as count_laws
+    from ._theory.discovery import Discovery as Discovery
+    from ._theory.discovery import discover as discover
+    from ._theory.drift import Drift as Drift
+    from ._theory.drift import drift as drift
+    from ._theory.polynomials import ConservedPolynomial as ConservedPolynomial
+    from ._theory.polynomials import conserved_polynomials as conserved_polynomials
 
 __version__ = version()
 
@@ -126,6 +158,7 @@ _HOMES = {
         "_sweep.result": "Sweep SweepMember",
         "_sweep.sweep": "load_sweep sweep",
         "_symmetry.affine": "Symmetry",
+        "_symmetry.find": "symmetries symmetry_defect",
         "_symmetry.finite": "DiscreteSymmetry discrete_symmetries",
         "_symmetry.formulas": "Law law",
         "_symmetry.invariant": "Invariant InvariantRecord invariants",
@@ -141,9 +174,6 @@ _HOMES = {
     }.items()
     for name in names.split()
 }
-# Those that have other names in their file.
-_HOMES |= {"symmetries": "_symmetry.find:find", "symmetry_defect": "_symmetry.find:defect"}
-
 # Constants, classes, functions and faces.
 __all__ = sorted(_HOMES, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
 
@@ -157,9 +187,9 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for, and keep it."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home, _, attribute = _HOMES[name].partition(":")
+    home = _HOMES[name]
     value = globals()[name] = (
-        getattr(importlib.import_module(f"{__name__}.{home}"), attribute or name)
+        getattr(importlib.import_module(f"{__name__}.{home}"), name)
         if home
         else importlib.import_module(f"{__name__}.{name}")
     )

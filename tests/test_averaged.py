@@ -221,6 +221,19 @@ def test_a_broken_gradient_is_told_once():
     assert len(watch.broken) == len(watch.findings)
 
 
+def test_a_gradient_that_broke_between_two_checks_is_told_once():
+    """The average of a sum that should vanish has the fault already when the gradient is seen to be wrong."""
+    model = Batches([decoder()])
+    watch = nl.watch(model.laws(), every=2, averaging=0.9)
+
+    def wrong(g, k):
+        return g | {"h.0.attn.k.bias": g["h.0.attn.k.bias"] + 1e-3 * (k > 0)}
+
+    for k, (x, g, m, _, _) in enumerate(train(model, ADAM, adam, change=lambda g: wrong(g, 1), steps=3)):
+        watch(x, wrong(g, k), state=m)
+    assert [finding.subject for finding in watch.findings] == ["gradient"]
+
+
 def test_single_precision():
     model = MODELS["relu"]
     watch = nl.watch(model.laws(), averaging=0.9)

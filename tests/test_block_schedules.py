@@ -57,6 +57,15 @@ def test_quantities_have_the_metric_of_constant_ratios():
     assert 0.8 < drifts[2] / drifts[3] < 1.2
 
 
+def test_a_block_with_a_rate_of_zero_in_some_steps_is_not_frozen():
+    """It may have a velocity, which one without any other rate may not."""
+    velocity = np.full(U.n_params, 0.1)
+    run = nl.integrate(U, nl.HeavyBall({"W1": [0.0, 0.1, 0.1], "rest": 0.1}), X0, 3, velocity=velocity)
+    assert verdicts(run) == {"holds"}
+    with pytest.raises(ValueError, match="velocity must be zero for W1, which lr=0 freezes"):
+        nl.integrate(U, nl.HeavyBall({"W1": 0.0, "rest": [0.1, 0.1, 0.2]}), X0, 3, velocity=velocity)
+
+
 def test_what_does_not_fit_is_refused():
     for kind in (nl.Leapfrog, nl.NAGD):
         words = f"lr must have schedules that keep the ratios between blocks for {kind.__name__}"

@@ -93,6 +93,9 @@ CAUSES = {
     "schedule": lambda: (
         rows(change=lambda g, k: g * (1 - k / 100)), GD, "every block moves in the right direction, 0.41 to 0.99 times as far",
     ),
+    "schedule from its first step on": lambda: (
+        rows(change=lambda g, k: g * (0.9 - k / 100)), GD, "every block moves in the right direction, 0.31 to 0.9 times as far",
+    ),
     "two rates": lambda: (
         rows(change=lambda g, k: g * (0.1 if k > 45 else 1)), GD,
         "every block moves 0.1 times as far as U asks at 14 of 60 steps, from rows 46, 47, 48, 49, 50, 51, 52, 53, …",

@@ -79,6 +79,8 @@ def test_what_is_wrong_is_named_where_the_key_is_known(algorithm):
         report = nl.check(U, rows.params, dynamics=claimed, noise_key=of_key)
         assert report.verdict == "broken"
         assert words in report.findings[0]
+    hotter, _ = of_all(dataclasses.replace(algorithm, temperature=4e-7))
+    assert "it is as large" not in str(nl.check(U, hotter.params, dynamics=algorithm, noise_key=key + 1).findings)
     slow = dataclasses.replace(algorithm, lr=scaled(algorithm, 0.999))
     assert nl.check(U, run.params, dynamics=slow, noise_key=key).verdict == "broken"
 

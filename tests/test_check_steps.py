@@ -212,6 +212,16 @@ def test_a_monitor_says_what_check_says(algorithm, t0, every, dtype, spoil):
     assert (whole.verdict == "broken") == bool(spoil)
 
 
+def test_a_first_step_that_turns_out_wrong_later_is_the_first():
+    """It may have had a velocity as long as all others are right."""
+    ball = nl.HeavyBall(0.05, 0.9)
+    rows = recorded(U, ball, 20, velocity=0.1 * np.random.default_rng(0).normal(size=U.n_params)).params.copy()
+    rows[12:] += 1e-3
+    row = streamed(U, ball, rows).rows[-1]
+    assert (row.first, row.tally.first_t) == ((0,), 0.0)
+    assert row.tally.n_off > 1
+
+
 def test_a_monitor_of_minibatches():
     rng = np.random.default_rng(0)
     batches = [rng.choice(30, 8, replace=False) for _ in range(30)]

@@ -1,5 +1,6 @@
 """One place for each thing: every algorithm, activation, loss and symmetry in its table has all that the package asks of it."""
 
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -162,6 +163,8 @@ def test_an_algorithms_formulas_explain_their_letters(case):
         formula, letters = exact_law(name, algorithm, has_quantity=name != "rotation"), legend(algorithm)
         for letter in "JQhημτβλ":
             assert letter not in formula or re.search(rf"\b{letter}", letters), (formula, letters)
+    decaying = dataclasses.replace(algorithm, weight_decay=0.1)
+    assert "λ" not in exact_law("rotation", decaying, has_quantity=False)  # as ⟨Gx, x⟩ = 0
     all_terms = Terms(still=False, skew=False, has_quantity=True, decays=True)
     assert r"\lambda" in algorithm.exact_law(all_terms)
     assert r"\lambda" not in algorithm.exact_law(all_terms._replace(decays=False))

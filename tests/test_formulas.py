@@ -12,7 +12,7 @@ from noetherlite import datasets
 from noetherlite._motion.dynamics import GF, NAGF, ND, Dynamics
 from noetherlite._problem.network import Network
 from noetherlite._symmetry.affine import Symmetry
-from noetherlite._symmetry.find import find
+from noetherlite._symmetry.find import symmetries
 from noetherlite._symmetry.formulas import NAMES, law, tables
 
 DYNAMICS = [GF, ND, NAGF, Dynamics(2.0, 0.5, 3.0), Dynamics(1.0, 1.0, 1.0), Dynamics(1.0, 0.0, 12.0), Dynamics(0, 2, 0)]
@@ -28,7 +28,7 @@ def catalogue():
         Network([2, 3, 2], "swish").potential(np.eye(2), [0, 1]),
     ]
     affine = TURN, SHEAR, Symmetry(np.eye(2)), Symmetry(np.zeros((1, 1)), [1.0])
-    return [*(s for U in networks for s in find(U)), *affine]
+    return [*(s for U in networks for s in symmetries(U)), *affine]
 
 
 @functools.cache
@@ -87,7 +87,7 @@ def test_rows_of_the_tables(name, dynamics, summed, text, source):
 
 def test_a_symmetrys_own_degree_biases_and_layer_are_written():
     U = Network([3, 2, 2, 1], ["relu", "polynomial(2)"], bias=False, loss="mse").potential(np.ones((1, 3)), [[1.0]])
-    first, second = find(U)[:2]
+    first, second = symmetries(U)[:2]
     assert law(first, GF).formula() == "|w_i|² − |u_i|² = const"
     assert law(second, GF).formula() == "|w_i|² − 2|u_i|² = const"
     assert law(second, GF, summed=True).formula("latex") == r"\|W_2\|_F^2 - 2\|W_3\|_F^2 = \mathrm{const}"
@@ -129,7 +129,7 @@ def test_the_tables_are_grouped_as_the_papers():
         assert sum("β_i" in row.partition("  GF ")[2] for row in rows) == 1
         assert [row.split()[0] for row in rows] == ["degree"] * 4 + ["swish,"] * 4
     U = Network([3, 2, 1], "swish", bias=False, loss="mse").potential(np.ones((1, 3)), [[1.0]])
-    assert law(find(U)[0], GF).source.startswith("GU Table 2")
+    assert law(symmetries(U)[0], GF).source.startswith("GU Table 2")
 
 
 @pytest.mark.uncounted
@@ -156,7 +156,7 @@ test_bad_input = refusals(
 def test_tables_2_and_3_are_without_and_with_biases():
     for activation in ("relu", "swish"):
         for bias, table in ((False, "GU Table 2"), (True, "GU Table 3")):
-            s = find(Network([2, 3, 2], activation, bias=bias).potential(datasets.gaussian_classes(8, 2, 2)))[0]
+            s = symmetries(Network([2, 3, 2], activation, bias=bias).potential(datasets.gaussian_classes(8, 2, 2)))[0]
             assert law(s, ND).source == table
 
 

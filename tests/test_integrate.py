@@ -505,6 +505,18 @@ def test_progress_bar(capsys):
     assert "10" in err
 
 
+def test_calls_that_last_too_long_become_shorter():
+    pace = Pace()
+    pace.adapt(1, 1e-6)
+    assert pace.steps == 8
+    for _ in range(4):
+        pace.adapt(pace.steps, 10.0)
+    assert pace.steps == 1
+    pace.steps = 8
+    pace.adapt(3, 1e-6)  # cut short by a record
+    assert pace.steps == 8
+
+
 def test_the_bar_shows_the_defect_of_the_last_record(monkeypatch):
     """Also at steps that are not recorded, with one step a call."""
     seen, defect = [], Runs.defect

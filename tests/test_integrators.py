@@ -183,6 +183,13 @@ def test_rates_by_block_are_a_metric_of_the_levels(backend):
     assert frozen.laws["scaling:2"].largest("residual") <= 64 * EPS * np.abs(frozen.laws["scaling:2"].quantity).max()
 
 
+def test_checks_know_the_levels_of_rates_by_block():
+    algorithm = nl.ProjectedGD(BLOCKS)
+    rows = nl.integrate(U, algorithm, X0, 10, record_params=True).params
+    assert nl.check(U, rows, dynamics=algorithm).verdict == "holds"
+    assert nl.check(U, rows, dynamics=nl.ProjectedGD({**BLOCKS, "b2": 0.9 * BLOCKS["b2"]})).verdict == "broken"
+
+
 def test_a_neuron_that_cannot_reach_its_level_is_left_alone():
     net = nl.Network([2, 2, 1], "relu", loss="mse")
     potential, x = net.potential(np.eye(2), [[1.0], [2.0]]), net.init(rng=0)

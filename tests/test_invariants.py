@@ -96,6 +96,8 @@ def test_none_where_samples_are_not_orthogonal():
     (law,) = nl.invariants(U)
     with pytest.raises(ValueError, match="'orthogonal samples:1' is no invariant"):
         law.verify(near)
+    X[0] = 0  # orthogonal to all others, and without any length to divide by
+    assert nl.invariants(U.network.potential(X, U.y)) == []
     crowded = nl.datasets.gaussian_classes(n=9, n_features=5, n_classes=2, rng=0)
     assert nl.invariants(nl.Network([5, 3, 2], "tanh").potential(crowded)) == []
     assert nl.invariants(nl.Network([5, 3, 2], "gelu", bias=False, loss="mse").potential(U.X, U.y)) == []

@@ -120,6 +120,18 @@ def test_every_argument_counts():
     assert nl.memory(U, 2000, n_threads=1) > 1.9 * nl.memory(U, 1000, n_threads=1) - 2**20
 
 
+@pytest.mark.needs_jit
+def test_every_network_has_an_order_of_its_minibatches():
+    """All networks share the order of the samples without minibatches."""
+    U, _ = problem(MIDDLE, 4000)
+
+    def more(**options):
+        three, two = (nl.memory(U, 20, networks=E, n_threads=1, laws=None, **options) for E in (3, 2))
+        return three - two
+
+    assert more(batch_size=10) == more() + 8 * U.n_samples
+
+
 MOMENTS = {
     **dict.fromkeys([nl.Adam, nl.RMSProp, nl.AdaGrad], 1),
     **dict.fromkeys([nl.Lion, nl.SignGD, nl.Nesterov, nl.HeavyBall, nl.GD], 0),

@@ -191,6 +191,7 @@ def test_linear_layers_that_share_weights():
     [
         ([2, 3, 3], {"linear:1": 0.0}, r"targets\['linear:1'\]: the layer cannot reach 0 .*: weights W1 have rank 2"),
         ([3, 3, 2], {"linear:1": -1.0}, "W2 have rank 2"),
+        ([3, 3, 2], {"linear:1": 0.0}, "W2 have rank 2"),
         ([3, 3, 3], {"linear:1": [0.0, 1.0]}, r"targets\['linear:1'\]"),
         ([3, 3, 3], {"linear:1": 0.0, "scaling:1": 0.0}, "targets name layer 1 twice"),
     ],

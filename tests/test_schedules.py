@@ -12,12 +12,15 @@ from symplectic_euler import SymplecticEuler
 from torch_steps import torch_steps
 
 import noetherlite as nl
+from noetherlite._check.clock import first_step
 from noetherlite._cli.config import Config
 from noetherlite._cli.toml_file import ConfigError
+from noetherlite._motion.recorded import gains
 
 NET, U, X0 = problem("swish", loss="nll", widths=(3, 4, 3), n=12)
 STEPS = 60
 WARM_UP = [0.05 * min(k / 10, 1.0) * (1 + math.cos(math.pi * k / STEPS)) / 2 for k in range(STEPS)]  # 0 at first
+ZERO_IN_THE_MIDDLE = [0.1, 0.0, 0.1, 0.1]
 SCHEDULED = [
     nl.GD(WARM_UP, weight_decay=0.1),
     nl.HeavyBall(WARM_UP, 0.9, 0.5, first_step_damped=False, weight_decay=0.1),
@@ -127,6 +130,37 @@ def test_the_law_holds_over_ten_thousand_steps_and_the_last_rate_counts(kind, lr
 
 
 @pytest.mark.needs_jit
+def test_a_step_at_a_rate_of_zero_moves_nothing():
+    run = nl.integrate(U, nl.GD(ZERO_IN_THE_MIDDLE), X0, 4, record_params=True)
+    assert nl.check(U, run.params, dynamics=nl.GD(ZERO_IN_THE_MIDDLE)).ok
+    moved = nl.integrate(U, nl.GD(0.1), run.params[2] + 1e-3, 2, record_params=True).params
+    report = nl.check(U, np.r_[run.params[:2], moved], dynamics=nl.GD(ZERO_IN_THE_MIDDLE))
+    assert report.verdict == "broken"
+    assert "at 1 of 4 steps (from row 1)" in report.findings[0]
+    paused = nl.GD([0.1, 0.1, 0.0, 0.0])
+    rows = nl.integrate(U, paused, X0, 4, record_every=2, record_params=True).params
+    assert nl.check(U, rows, dynamics=paused, every=2).ok
+    rows[2] += 1e-3
+    assert nl.check(U, rows, dynamics=paused, every=2).motion["W1"].first == (1,)
+
+
+def test_rows_of_a_schedule_are_judged_by_the_smaller_of_two_rates():
+    """A gradient is a second difference of positions, of which each has been divided by the rate of its step."""
+    of_step = gains(nl.HeavyBall([1.0, 0.01, 1.0]), np.arange(3))
+    np.testing.assert_allclose(of_step, [nl.HeavyBall(lr).gain for lr in (1.0, 0.01, 0.01)])
+    np.testing.assert_allclose(
+        gains(nl.GD([1.0, 0.01, 1.0]), np.arange(3)), [nl.GD(lr).gain for lr in (1.0, 0.01, 1.0)]
+    )
+
+
+def test_times_in_single_precision_find_their_step():
+    algorithm = nl.GD(np.linspace(0.1, 0.05, 1000))
+    t = float(np.float32(algorithm.times(0.0, 777)))
+    assert first_step(algorithm, t, float(np.finfo(np.float32).eps)) == 777
+    with pytest.raises(ValueError, match="t must begin with a time of the schedule"):
+        first_step(algorithm, t, EPS)
+
+
 def test_members_of_an_ensemble_have_schedules_of_their_own():
     algorithms = [nl.GD(0.1), nl.GD(WARM_UP), nl.GD(np.array(WARM_UP) / 2)]
     members = nl.ensemble(U, algorithms, np.stack([X0] * 3), STEPS)

@@ -174,6 +174,17 @@ def test_a_failed_member_is_tried_again(tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["000000.npz", "000001.npz", "sweep.json"]
 
 
+def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path, monkeypatch):
+    def half(file, **arrays):
+        file.write(b"PK")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", half)
+    with pytest.raises(OSError, match="No space left"):
+        nl.sweep(draw, GRID, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.json"]
+
+
 def test_a_file_says_how_to_compute_its_member_again(tmp_path):
     runs = nl.sweep(draw, GRID, out=tmp_path, rng=7)
     with np.load(tmp_path / "000004.npz", allow_pickle=False) as stored:

@@ -9,7 +9,7 @@ from algorithms import five
 from problems import EPS, refusals
 
 from noetherlite import datasets, potentials
-from noetherlite._kernels import reference, schedule
+from noetherlite._kernels import reference, reference_laws, schedule
 from noetherlite._kernels.cpu import laws as cpu_laws
 from noetherlite._kernels.cpu.placed import Placed
 from noetherlite._motion.gradient_descent import GD
@@ -17,7 +17,7 @@ from noetherlite._motion.leapfrog import Leapfrog
 from noetherlite._problem.network import Network
 from noetherlite._run.integrate import integrate
 from noetherlite._symmetry.affine import Symmetry
-from noetherlite._symmetry.find import TOLERANCE, _isotropic, defect, find
+from noetherlite._symmetry.find import TOLERANCE, _isotropic, symmetries, symmetry_defect
 from noetherlite._symmetry.linear_layer import LinearLayer
 from noetherlite._symmetry.records import table
 from noetherlite._symmetry.rotation import DataRotation
@@ -38,7 +38,7 @@ def point(U, seed=2):
 
 
 def families(U):
-    return [s for s in find(U) if s.name != "time"]
+    return [s for s in symmetries(U) if s.name != "time"]
 
 
 def all_kinds():
@@ -120,8 +120,18 @@ def test_groups_act_and_their_derivative_is_the_generator(kind):
 def test_norms_of_scalings_of_other_degrees(activation):
     net = Network([2, 3, 2], activation)
     U, x = net.potential(datasets.two_moons(8, rng=0)), net.init(rng=0, bias_std=0.5)
-    s = next(s for s in find(U) if s.name == "scaling:1")
+    s = next(s for s in symmetries(U) if s.name == "scaling:1")
     np.testing.assert_allclose(s.norm(x), np.linalg.norm(s.generator(x), axis=1), rtol=10 * EPS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sizes_are_those_of_the_generator_before_anything_cancels(kind):
+    U, s = KINDS[kind]
+    x, xi = start(U), s.generator(np.zeros(U.n_params))
+    G = np.stack([s.generator(e) - xi for e in np.eye(U.n_params)], axis=-1)  # (components, P, P)
+    sizes = reference_laws.generators(table([s], U.n_params, "float64"), x)
+    np.testing.assert_allclose(sizes, (np.abs(G) @ np.abs(x) + np.abs(xi)).sum(axis=1), rtol=100 * EPS)
+    assert (sizes > 0).any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -195,7 +205,7 @@ def test_linear_layer_contains_scaling_and_angular_momenta():
 def test_time_is_energy():
     U = potential("relu", "mse")
     x, v = np.stack([point(U), point(U, 3)]), np.stack([point(U, 4), point(U, 5)])
-    time = find(U)[-1]
+    time = symmetries(U)[-1]
     assert (time.name, time.shape, time.n_generators) == ("time", (1,), 1)
     expected = [[0.5 * b @ b + U.value(a)] for a, b in zip(x, v, strict=True)]
     np.testing.assert_allclose(time.charge(x, v), expected, rtol=4 * EPS)
@@ -231,15 +241,15 @@ OUTPUT = ["translation:b", "translation:W"]
 )
 def test_the_symmetries_of_an_activation_and_a_loss(activation, loss, expected):
     U = potential(activation, loss)
-    assert [s.name for s in find(U)] == [*expected, "time"]
+    assert [s.name for s in symmetries(U)] == [*expected, "time"]
     if loss == "nll":
         without_bias = families(potential(activation, loss, bias=False))
         assert [s.name for s in without_bias] == [name for name in expected if name != "translation:b"]
 
 
 def test_one_layer_and_other_potentials():
-    assert [s.name for s in find(potential([], "nll", widths=(3, 2)))] == [*OUTPUT, "time"]
-    assert [s.name for s in find(potentials.Radial(3))] == ["time"]
+    assert [s.name for s in symmetries(potential([], "nll", widths=(3, 2)))] == [*OUTPUT, "time"]
+    assert [s.name for s in symmetries(potentials.Radial(3))] == ["time"]
 
 
 def unclaimed(data):
@@ -261,8 +271,8 @@ def test_rotation_is_found_claimed_or_not(data, widths, activation, bias):
     net = Network(widths, activation, bias=bias, loss="mse")
     for claimed in (data, unclaimed(data)):
         U = net.potential(claimed)
-        assert "rotation" in [s.name for s in find(U)]
-        assert defect(U, "rotation") < 10 * EPS
+        assert "rotation" in [s.name for s in symmetries(U)]
+        assert symmetry_defect(U, "rotation") < 10 * EPS
         assert list(integrate(U, GD(1e-3), point(U), 1, laws=["rotation"]).laws) == ["rotation"]
 
 
@@ -277,7 +287,7 @@ def test_rotation_is_found_claimed_or_not(data, widths, activation, bias):
     ],
 )
 def test_rotation_is_not_found_where_it_does_not_hold(data, widths, activation):
-    assert "rotation" not in [s.name for s in find(Network(widths, activation, loss="mse").potential(data))]
+    assert "rotation" not in [s.name for s in symmetries(Network(widths, activation, loss="mse").potential(data))]
 
 
 def test_a_claim_is_measured_even_where_the_moments_say_nothing():
@@ -285,20 +295,20 @@ def test_a_claim_is_measured_even_where_the_moments_say_nothing():
     half = whole.X[whole.X @ [1.0, 0.1, 0.01] > 0]  # one of each antipodal pair: enough for z² without biases
     net = Network([3, 2, 1], "polynomial(2)", bias=False, loss="mse")
     data = datasets.Dataset(half, np.full((6, 1), 0.6), "half", rotation_invariant=True)
-    assert "rotation" in [s.name for s in find(net.potential(data))]
+    assert "rotation" in [s.name for s in symmetries(net.potential(data))]
 
 
 def test_a_false_claim_is_refused_with_the_defect():
     U = Network([3, 2, 1], "relu", loss="mse").potential(datasets.icosahedron())
     with pytest.raises(ValueError, match=r"'icosahedron' claim rotation_invariant=True.*= 0\.\d+ at random points"):
-        find(U)
+        symmetries(U)
     x = point(U)
     with pytest.raises(ValueError, match="claim rotation_invariant"):
         integrate(U, GD(0.1), x, 1)
     assert integrate(U, GD(0.1), x, 1, laws=None).status == "completed"
     assert list(integrate(U, GD(0.1), x, 1, laws=["scaling:1"]).laws) == ["scaling:1"]
     single = datasets.Dataset(np.ones((3, 1)), np.ones((3, 1)), rotation_invariant=True)
-    assert [s.name for s in find(Network([1, 1], [], loss="mse").potential(single))] == ["time"]
+    assert [s.name for s in symmetries(Network([1, 1], [], loss="mse").potential(single))] == ["time"]
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------
@@ -317,7 +327,7 @@ def test_a_false_claim_is_refused_with_the_defect():
 )
 def test_names_of_symmetries_that_do_not_hold(activation, loss, law, reason):
     U = potential(activation, loss)
-    assert defect(U, law) > 1e-3
+    assert symmetry_defect(U, law) > 1e-3
     with pytest.raises(ValueError, match=rf"{law}' is not a symmetry.*{reason}.*= 0\.\d+ at random points"):
         integrate(U, GD(0.1), point(U), 1, laws=[law])
 
@@ -343,38 +353,38 @@ def central(x):
 def test_a_users_symmetry_is_verified_also_in_python():
     U = potentials.Callable(central, 3)
     turn = Symmetry([[0, -1, 0], [1, 0, 0], [0, 0, 0]], name="turn")
-    assert defect(U, turn) < 10 * EPS
+    assert symmetry_defect(U, turn) < 10 * EPS
     assert list(integrate(U, Leapfrog(1e-3), np.ones(3), 2, laws=[turn]).laws) == ["turn"]
     assert integrate(U, Leapfrog(1e-3), np.ones(3), 2).laws == {}
     almost = Symmetry(turn.G + 1e-6 * np.eye(3), name="almost")
-    assert 1e-6 < defect(U, almost) < 1e-5
+    assert 1e-6 < symmetry_defect(U, almost) < 1e-5
     with pytest.raises(ValueError, match=r"'almost' is not a symmetry of Callable.*= \d\.\d*e-06 at"):
         integrate(U, Leapfrog(1e-3), np.ones(3), 2, laws=[almost])
 
 
 def test_defect_of_names_families_and_time():
     U = potential("relu", "mse")
-    assert defect(U, "scaling:1") == defect(U, NeuronScaling(U.network, 1)) < 10 * EPS < TOLERANCE
-    assert defect(U, "time") == 0
-    assert defect(U, "rotation", rng=1) != defect(U, "rotation", rng=2)
-    assert defect(U, "rotation", rng=1) == defect(U, "rotation", rng=np.random.default_rng(1))
+    assert symmetry_defect(U, "scaling:1") == symmetry_defect(U, NeuronScaling(U.network, 1)) < 10 * EPS < TOLERANCE
+    assert symmetry_defect(U, "time") == 0
+    assert symmetry_defect(U, "rotation", rng=1) != symmetry_defect(U, "rotation", rng=2)
+    assert symmetry_defect(U, "rotation", rng=1) == symmetry_defect(U, "rotation", rng=np.random.default_rng(1))
 
 
 def test_defect_where_the_potential_is_flat_or_undefined():
     turn = Symmetry([[0, -1], [1, 0]])
-    assert defect(potentials.Harmonic(np.zeros((2, 2))), turn) == 0
+    assert symmetry_defect(potentials.Harmonic(np.zeros((2, 2))), turn) == 0
     nowhere = potentials.Callable(lambda x: (np.nan, x), 2)
     with pytest.raises(ValueError, match="cannot be measured"):
-        defect(nowhere, turn)
+        symmetry_defect(nowhere, turn)
 
 
 test_bad_input = refusals(
     [
-        (lambda U, s: find(3), TypeError, "U must be a potential"),
-        (lambda U, s: defect(None, s), TypeError, "U must be a potential"),
-        (lambda U, s: defect(U, "scaling:9"), ValueError, "symmetry='scaling:9' is not known"),
-        (lambda U, s: defect(U, Symmetry(np.eye(3))), ValueError, "symmetry: 'affine' acts on 3 parameters"),
-        (lambda U, s: defect(U, s, rng="x"), TypeError, "rng must be a seed"),
+        (lambda U, s: symmetries(3), TypeError, "U must be a potential"),
+        (lambda U, s: symmetry_defect(None, s), TypeError, "U must be a potential"),
+        (lambda U, s: symmetry_defect(U, "scaling:9"), ValueError, "symmetry='scaling:9' is not known"),
+        (lambda U, s: symmetry_defect(U, Symmetry(np.eye(3))), ValueError, "symmetry: 'affine' acts on 3 parameters"),
+        (lambda U, s: symmetry_defect(U, s, rng="x"), TypeError, "rng must be a seed"),
         (lambda U, s: NeuronScaling(U.network, 3), ValueError, "h=3 is out of range"),
         (lambda U, s: LinearLayer(U.network, 0), ValueError, "h=0 is out of range"),
         (lambda U, s: OutputTranslation(U.network, "c"), ValueError, "block='c' is not known"),

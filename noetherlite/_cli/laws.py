@@ -35,7 +35,7 @@ def add(verbs: Any) -> None:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--model", metavar="NAME", help="gpt2 or llama-7b: how many laws it has, by formula")
-    what.add_argument("--table", action="store_true", help="count the laws of today's architectures, in half a minute")
+    what.add_argument("--table", action="store_true", help="count the laws of today's architectures, in some seconds")
     network_flags(parser, what)
     dynamics_flag(parser, usual="gf")
 

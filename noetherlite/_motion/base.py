@@ -159,7 +159,7 @@ class Algorithm(Settings, ABC):
         shares, decays = self.shares(blocks)
         each: dict[str, Any] = {"shares": shares, "metric": int(self.makes_metric and shares.size > 0)}
         if self.ratios_change:
-            each = dict(zip(("shares", "block"), self.lr.table(blocks), strict=True))  # type: ignore[attr-defined]
+            each = dict(zip(("shares", "block"), self.lr.table(blocks), strict=True))  # type: ignore[union-attr]
         return layout.Algorithm(
             law,
             *numbers,

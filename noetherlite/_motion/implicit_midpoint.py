@@ -221,7 +221,7 @@ class ImplicitMidpoint(Algorithm):
     True
     """
 
-    dynamics: Dynamics = GF
+    dynamics: Dynamics | Any = GF  # Any: its name, such as "ND"
     iterations: int = field(default=16, metadata=checked(checks.integer, minimum=2))
 
     order = 2  #: of the motion; the laws of Q have no error

@@ -1,7 +1,5 @@
 """Settings of every algorithm: rates, weight decay, and the treatment of gradients before a step."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,8 +26,10 @@ FRACTION, BOOLEAN = checked(checks.fraction), checked(checks.boolean)
 class Settings:
     """Settings of every algorithm; the base class of `Algorithm`."""
 
-    lr: float
-    weight_decay: float = field(default=0.0, kw_only=True)
+    # Any: an array, a function of the step or a dict of blocks, which become a float that knows them. (Annotations are no text in this
+    # file, as the constructors of subclasses in other files, which do not import these names, have them too.)
+    lr: float | Any
+    weight_decay: float | Any = field(default=0.0, kw_only=True)
     clip: float | None = field(default=None, kw_only=True)
     grad_accumulation: int = field(default=1, kw_only=True, metadata=checked(checks.integer, minimum=1))
     sam: float = field(default=0.0, kw_only=True, metadata=NOT_NEGATIVE)
@@ -89,7 +89,7 @@ class Settings:
             raise ValueError(f"lr has {len(self.rates)} rates, one for each step; expected {steps} or more")
         return self
 
-    def differs_by_lr(self, other: Settings) -> bool:
+    def differs_by_lr(self, other: "Settings") -> bool:
         """Return whether `other` differs from this algorithm in its rate at most."""
         return type(self) is type(other) and {**self._settings(), "lr": 0} == {**other._settings(), "lr": 0}
 

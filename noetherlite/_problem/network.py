@@ -319,7 +319,7 @@ class NetworkPotential(KernelPotential):
     Attributes
     ----------
     rotation_invariant : bool
-        The data set's claim, which `symmetries.find` verifies.
+        The data set's claim, which `nl.symmetries` verifies.
 
     Raises
     ------

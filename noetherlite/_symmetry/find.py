@@ -40,7 +40,7 @@ def scalings(U: Potential) -> list[str]:
 
 
 @underflowing
-def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
+def symmetries(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
     """Return the symmetries of a potential that are in the catalogue; the last is always time.
 
     Scalings, linear layers and output translations follow from the activations and the loss: they are theorems. Rotations
@@ -83,15 +83,15 @@ def find(U: Potential, rng: Seed = 0) -> list[NoetherSymmetry]:
 
 def _families(U: Potential, rng: Seed) -> list[Family]:
     """Return the families that hold."""
-    symmetries = [s for s in known_symmetries(U) if not s.objection]
-    rotation = next((s for s in symmetries if isinstance(s, DataRotation)), None)
+    holding = [s for s in known_symmetries(U) if not s.objection]
+    rotation = next((s for s in holding if isinstance(s, DataRotation)), None)
     if isinstance(U, NetworkPotential) and rotation is not None and not _rotates(U, rotation, rng):
-        symmetries.remove(rotation)
-    return symmetries
+        holding.remove(rotation)
+    return holding
 
 
 @underflowing
-def defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> float:
+def symmetry_defect(U: Potential, symmetry: NoetherSymmetry | str, rng: Seed = 0) -> float:
     """Return max |⟨g(x), ∇U(x)⟩| / Σ_b |g_b(x)||∇_b U(x)| over 8 random points x and all components g of a symmetry.
 
     It is a measurement: a large defect disproves a symmetry, a small one does not prove it. The sum is over the blocks of a
@@ -174,7 +174,7 @@ def watched(
             )
         theorem = isinstance(item, str) and not s.measured
         if s.objection or not theorem:
-            size = defect(U, s)
+            size = symmetry_defect(U, s)
             if s.objection or size > TOLERANCE:
                 reason = f": {s.objection}" if s.objection else ""
                 raise ValueError(f"laws: {s.name!r} is not a symmetry of {U!r}{reason}; {_measured(size)}")
@@ -229,7 +229,7 @@ def _theorem(name: str, generator: Array) -> Symmetry:
 def _rotates(U: NetworkPotential, rotation: DataRotation, rng: Seed) -> bool:
     if not (U.rotation_invariant or _isotropic(U.X)):
         return False
-    size = defect(U, rotation, rng)
+    size = symmetry_defect(U, rotation, rng)
     if U.rotation_invariant and size > TOLERANCE:
         raise ValueError(
             f"the data {U.dataset!r} claim rotation_invariant=True, but U of {U!r} changes when the inputs are rotated: "

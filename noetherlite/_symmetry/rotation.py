@@ -24,7 +24,7 @@ class DataRotation(Family):
     Parameters
     ----------
     network : Network
-        A network of any depth. Whether its data are invariant is measured by `symmetries.find`.
+        A network of any depth. Whether its data are invariant is measured by `nl.symmetries`.
     """
 
     symmetric = False

@@ -25,14 +25,15 @@ from numba.extending import intrinsic
 _settings: Any = numba.config
 _features = get_host_cpu_features() if _settings.CPU_FEATURES is None else _settings.CPU_FEATURES
 LANES = 8 if "+avx512f" in _features.split(",") else 4
-_INDEX = ir.IntType(64)
+INDEX = ir.IntType(64)
 
 
 # Where an array of numba's has what it is made of; before its size are its owners.
 SIZE, ITEMSIZE, DATA, SHAPE, STRIDES = range(2, 7)
 
 
-def _pointer(builder: Any, array: Any) -> Any:
+def data_of(builder: Any, array: Any) -> Any:
+    """Return the address of the first element."""
     return builder.extract_value(array, DATA)
 
 
@@ -41,7 +42,7 @@ def array_at(context: Any, builder: Any, kind: Any, data: Any, shape: list[Any])
 
     numba's own way takes three times as many instructions, by way of memory.
     """
-    sizes = [ir.Constant(_INDEX, context.get_abi_sizeof(context.get_data_type(kind.dtype)))]  # of an element, a row, …
+    sizes = [ir.Constant(INDEX, context.get_abi_sizeof(context.get_data_type(kind.dtype)))]  # of an element, a row, …
     for length in reversed(shape[1:]):
         sizes.insert(0, builder.mul(length, sizes[0]))
     array = ir.Constant(context.get_value_type(kind), None)
@@ -53,24 +54,24 @@ def array_at(context: Any, builder: Any, kind: Any, data: Any, shape: list[Any])
     return array
 
 
-def _vector(builder: Any, base: Any, index: Any, vector: Any) -> Any:
+def load_vector(builder: Any, base: Any, index: Any, vector: Any) -> Any:
     """Load a vector from element `index` on; elements are only aligned as scalars."""
     address = builder.bitcast(builder.gep(base, [index]), vector.as_pointer())
     return builder.load(address, align=4 if vector.element == ir.FloatType() else 8)
 
 
-def _store(builder: Any, value: Any, base: Any, index: Any) -> None:
+def store_vector(builder: Any, value: Any, base: Any, index: Any) -> None:
     address = builder.bitcast(builder.gep(base, [index]), value.type.as_pointer())
     builder.store(value, address, align=4 if value.type.element == ir.FloatType() else 8)
 
 
-def _splat(builder: Any, scalar: Any, vector: Any) -> Any:
+def splat(builder: Any, scalar: Any, vector: Any) -> Any:
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), mask)
 
 
-def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     function = cgutils.get_or_insert_function(
         builder.module,
         ir.FunctionType(a.type, [a.type] * 3),
@@ -87,17 +88,17 @@ def _as_it_is(module: Any, branch: Any) -> None:
     branch.set_metadata("llvm.loop", loop)
 
 
-def _accumulate(builder: Any, start: list[Any], count: Any, body: Any) -> list[Any]:
+def accumulate(builder: Any, start: list[Any], count: Any, body: Any) -> list[Any]:
     """Emit `sums = start; for i in range(count): sums = body(i, sums)` over vectors held in registers; return them."""
     entry = builder.block
     loop, end = builder.append_basic_block("block.loop"), builder.append_basic_block("block.end")
-    builder.cbranch(builder.icmp_signed(">", count, _INDEX(0)), loop, end)
+    builder.cbranch(builder.icmp_signed(">", count, INDEX(0)), loop, end)
     with builder.goto_block(loop):
-        i = builder.phi(_INDEX)
+        i = builder.phi(INDEX)
         sums = [builder.phi(first.type) for first in start]
         updated = body(i, sums)
-        after = builder.add(i, _INDEX(1))
-        i.add_incoming(_INDEX(0), entry)
+        after = builder.add(i, INDEX(1))
+        i.add_incoming(INDEX(0), entry)
         i.add_incoming(after, loop)
         for phi, first, new in zip(sums, start, updated, strict=True):
             phi.add_incoming(first, entry)
@@ -124,7 +125,7 @@ def _sum(builder: Any, start: Any, vector: Any) -> Any:
     return builder.call(function, [start, vector], fastmath=("reassoc",))
 
 
-def _sum_of_four(builder: Any, vectors: list[Any]) -> Any:
+def sum_of_four(builder: Any, vectors: list[Any]) -> Any:
     """Return the sums over the lanes of four vectors as one vector of four."""
 
     def pick(left: Any, right: Any, lanes: list[int]) -> Any:
@@ -155,7 +156,7 @@ def window(typingctx, array, start, size):
     result = types.Array(array.dtype, 1, "C")
 
     def codegen(context, builder, signature, args):
-        return array_at(context, builder, result, builder.gep(_pointer(builder, args[0]), [args[1]]), [args[2]])
+        return array_at(context, builder, result, builder.gep(data_of(builder, args[0]), [args[1]]), [args[2]])
 
     return result(array, types.int64, types.int64), codegen
 
@@ -171,7 +172,7 @@ def array_on_stack(P: int, dtype: str) -> Any:
     def array(typingctx):
         def codegen(context, builder, signature, args):
             data = cgutils.alloca_once(builder, context.get_data_type(kind.dtype), size=P)
-            return array_at(context, builder, kind, data, [_INDEX(P)])
+            return array_at(context, builder, kind, data, [INDEX(P)])
 
         return kind(), codegen
 
@@ -193,30 +194,30 @@ def combine_block(typingctx, R, C, W, w, row, column, bias, A, a, m, T, Z, z):
         kinds = signature.args
         element = context.get_value_type(kinds[2].dtype)
         vector = ir.VectorType(element, lanes)
-        W_, A_, Z_ = (_pointer(builder, args[i]) for i in (2, 7, 11))
+        W_, A_, Z_ = (data_of(builder, args[i]) for i in (2, 7, 11))
 
         def body(k, sums):
             at = builder.add(a_, builder.mul(k, T_))
-            loaded = [_vector(builder, A_, builder.add(at, _INDEX(c * lanes)), vector) for c in range(columns)]
+            loaded = [load_vector(builder, A_, builder.add(at, INDEX(c * lanes)), vector) for c in range(columns)]
             at = builder.add(w_, builder.mul(k, column_))
             out = []
             for r in range(rows):
-                scalar = builder.load(builder.gep(W_, [builder.add(at, builder.mul(_INDEX(r), row_))]))
-                weight = _splat(builder, scalar, vector)
-                out += [_fma(builder, weight, loaded[c], sums[r * columns + c]) for c in range(columns)]
+                scalar = builder.load(builder.gep(W_, [builder.add(at, builder.mul(INDEX(r), row_))]))
+                weight = splat(builder, scalar, vector)
+                out += [fma(builder, weight, loaded[c], sums[r * columns + c]) for c in range(columns)]
             return out
 
-        present = builder.icmp_signed(">=", bias_, _INDEX(0))
+        present = builder.icmp_signed(">=", bias_, INDEX(0))
         start = []
         for r in range(rows):
-            at = builder.select(present, builder.add(bias_, _INDEX(r)), w_)  # in bounds where there is no bias
+            at = builder.select(present, builder.add(bias_, INDEX(r)), w_)  # in bounds where there is no bias
             shift = builder.select(present, builder.load(builder.gep(W_, [at])), ir.Constant(element, 0.0))
-            start += [_splat(builder, shift, vector)] * columns
-        sums = _accumulate(builder, start, m_, body)
+            start += [splat(builder, shift, vector)] * columns
+        sums = accumulate(builder, start, m_, body)
         for r in range(rows):
             for c in range(columns):
-                at = builder.add(z_, builder.add(builder.mul(_INDEX(r), T_), _INDEX(c * lanes)))
-                _store(builder, sums[r * columns + c], Z_, at)
+                at = builder.add(z_, builder.add(builder.mul(INDEX(r), T_), INDEX(c * lanes)))
+                store_vector(builder, sums[r * columns + c], Z_, at)
         return context.get_dummy_value()
 
     i = types.int64
@@ -237,34 +238,32 @@ def correlate_block(typingctx, R, C, fresh, D, d, A, a, T, G, g, m):
         kinds = signature.args
         element = context.get_value_type(kinds[3].dtype)
         vector = ir.VectorType(element, lanes)
-        D_, A_, G_ = (_pointer(builder, args[i]) for i in (3, 5, 8))
+        D_, A_, G_ = (data_of(builder, args[i]) for i in (3, 5, 8))
 
         def body(i, sums):
-            s = builder.mul(i, _INDEX(lanes))
+            s = builder.mul(i, INDEX(lanes))
 
             def load(base, start, r):
-                return _vector(builder, base, builder.add(builder.add(start, s), builder.mul(_INDEX(r), T_)), vector)
+                return load_vector(builder, base, builder.add(builder.add(start, s), builder.mul(INDEX(r), T_)), vector)
 
             left, right = [load(D_, d_, r) for r in range(rows)], [load(A_, a_, c) for c in range(columns)]
-            return [
-                _fma(builder, left[r], right[c], sums[r * columns + c]) for r in range(rows) for c in range(columns)
-            ]
+            return [fma(builder, left[r], right[c], sums[r * columns + c]) for r in range(rows) for c in range(columns)]
 
-        steps = builder.sdiv(T_, _INDEX(lanes))
-        sums = _accumulate(builder, [ir.Constant(vector, None)] * (rows * columns), steps, body)
+        steps = builder.sdiv(T_, INDEX(lanes))
+        sums = accumulate(builder, [ir.Constant(vector, None)] * (rows * columns), steps, body)
 
         def present(value):
             return builder.select(fresh_, ir.Constant(value.type, None if columns == 4 else 0.0), value)
 
         for r in range(rows):
-            row = builder.add(g_, builder.mul(_INDEX(r), m_))
+            row = builder.add(g_, builder.mul(INDEX(r), m_))
             products = sums[r * columns : (r + 1) * columns]
             if columns == 4:
-                added = _sum_of_four(builder, products)
-                _store(builder, builder.fadd(present(_vector(builder, G_, row, added.type)), added), G_, row)
+                added = sum_of_four(builder, products)
+                store_vector(builder, builder.fadd(present(load_vector(builder, G_, row, added.type)), added), G_, row)
                 continue
             for c in range(columns):
-                address = builder.gep(G_, [builder.add(row, _INDEX(c))])
+                address = builder.gep(G_, [builder.add(row, INDEX(c))])
                 builder.store(_sum(builder, present(builder.load(address)), products[c]), address)
         return context.get_dummy_value()
 
@@ -281,28 +280,28 @@ def four_products(typingctx, A, a, B, b, m, out, o):
         kinds = signature.args
         element = context.get_value_type(kinds[0].dtype)
         narrow, wide = ir.VectorType(element, LANES), ir.VectorType(ir.DoubleType(), LANES)
-        A_, B_, out_ = (_pointer(builder, args[i]) for i in (0, 2, 5))
+        A_, B_, out_ = (data_of(builder, args[i]) for i in (0, 2, 5))
 
         def load(base, start, r, k):
-            at = builder.add(builder.add(start, k), builder.mul(_INDEX(r), m_))
-            vector = _vector(builder, base, at, narrow)
+            at = builder.add(builder.add(start, k), builder.mul(INDEX(r), m_))
+            vector = load_vector(builder, base, at, narrow)
             return vector if element == ir.DoubleType() else builder.fpext(vector, wide)
 
         def body(i, sums):
-            k = builder.mul(i, _INDEX(LANES))
-            return [_fma(builder, load(A_, a_, r, k), load(B_, b_, r, k), sums[r]) for r in range(4)]
+            k = builder.mul(i, INDEX(LANES))
+            return [fma(builder, load(A_, a_, r, k), load(B_, b_, r, k), sums[r]) for r in range(4)]
 
-        vectors, zero = builder.sdiv(m_, _INDEX(LANES)), ir.Constant(wide, None)
-        sums = _accumulate(builder, [zero] * 4, vectors, body)
+        vectors, zero = builder.sdiv(m_, INDEX(LANES)), ir.Constant(wide, None)
+        sums = accumulate(builder, [zero] * 4, vectors, body)
         # What is left of a row: its last LANES elements, without those that have been counted.
-        left = builder.sub(m_, builder.mul(vectors, _INDEX(LANES)))
-        lanes = ir.Constant(ir.VectorType(_INDEX, LANES), list(range(LANES)))
-        first = _splat(builder, builder.sub(_INDEX(LANES), left), lanes.type)
-        new, k = builder.icmp_signed(">=", lanes, first), builder.sub(m_, _INDEX(LANES))
+        left = builder.sub(m_, builder.mul(vectors, INDEX(LANES)))
+        lanes = ir.Constant(ir.VectorType(INDEX, LANES), list(range(LANES)))
+        first = splat(builder, builder.sub(INDEX(LANES), left), lanes.type)
+        new, k = builder.icmp_signed(">=", lanes, first), builder.sub(m_, INDEX(LANES))
         for r in range(4):
             product = builder.fmul(load(A_, a_, r, k), load(B_, b_, r, k))
             sums[r] = builder.fadd(sums[r], builder.select(new, product, zero))
-        _store(builder, _sum_of_four(builder, sums), out_, o_)
+        store_vector(builder, sum_of_four(builder, sums), out_, o_)
         return context.get_dummy_value()
 
     i = types.int64
@@ -318,20 +317,20 @@ def subtract_products(typingctx, p, A, a, B, b, q, n, out, o):
         kinds = signature.args
         element = context.get_value_type(kinds[1].dtype)
         narrow, wide = ir.VectorType(element, LANES), ir.VectorType(ir.DoubleType(), LANES)
-        A_, B_, out_ = (_pointer(builder, args[i]) for i in (1, 3, 7))
-        factor = _splat(builder, builder.fneg(p_), wide)
+        A_, B_, out_ = (data_of(builder, args[i]) for i in (1, 3, 7))
+        factor = splat(builder, builder.fneg(p_), wide)
 
         def load(base, index):
-            vector = _vector(builder, base, index, narrow)
+            vector = load_vector(builder, base, index, narrow)
             return vector if element == ir.DoubleType() else builder.fpext(vector, wide)
 
         def body(k, sums):
             row = builder.mul(k, n_)
             left = builder.fmul(factor, load(A_, builder.add(a_, row)))
-            return [_fma(builder, left, load(B_, builder.add(b_, row)), sums[0])]
+            return [fma(builder, left, load(B_, builder.add(b_, row)), sums[0])]
 
-        (total,) = _accumulate(builder, [_vector(builder, out_, o_, wide)], q_, body)
-        _store(builder, total, out_, o_)
+        (total,) = accumulate(builder, [load_vector(builder, out_, o_, wide)], q_, body)
+        store_vector(builder, total, out_, o_)
         return context.get_dummy_value()
 
     i = types.int64

@@ -17,16 +17,16 @@ from numba.extending import intrinsic
 
 from ..jit import addressed, compiled, inlined
 from .intrinsics import (
-    _INDEX,
+    INDEX,
     LANES,
-    _accumulate,
-    _fma,
-    _pointer,
-    _splat,
-    _store,
-    _sum_of_four,
-    _vector,
+    accumulate,
     array_on_stack,
+    data_of,
+    fma,
+    load_vector,
+    splat,
+    store_vector,
+    sum_of_four,
 )
 
 # Vectors of columns in a block of four rows, and the columns of that many.
@@ -40,7 +40,7 @@ numbers_on_stack = array_on_stack(PANEL * (MOST_PACKED + 1), "float64")
 def _wide(builder: Any, base: Any, index: Any) -> Any:
     """Load LANES numbers of any precision as doubles."""
     element = base.type.pointee
-    vector = _vector(builder, base, index, ir.VectorType(element, LANES))
+    vector = load_vector(builder, base, index, ir.VectorType(element, LANES))
     return vector if element == ir.DoubleType() else builder.fpext(vector, ir.VectorType(ir.DoubleType(), LANES))
 
 
@@ -53,32 +53,32 @@ def rows_block(typingctx, A, a, B, b, m, out, o, n):
 
     def codegen(context, builder, signature, args):
         _, a_, _, b_, m_, _, o_, n_ = args
-        A_, B_, out_ = (_pointer(builder, args[i]) for i in (0, 2, 5))
+        A_, B_, out_ = (data_of(builder, args[i]) for i in (0, 2, 5))
 
         def load(base, start, k):
             at = builder.add(start, k)
-            return [_wide(builder, base, builder.add(at, builder.mul(_INDEX(r), m_))) for r in range(4)]
+            return [_wide(builder, base, builder.add(at, builder.mul(INDEX(r), m_))) for r in range(4)]
 
         def body(i, sums):
-            k = builder.mul(i, _INDEX(LANES))
+            k = builder.mul(i, INDEX(LANES))
             left, right = load(A_, a_, k), load(B_, b_, k)
-            return [_fma(builder, left[r], right[c], sums[4 * r + c]) for r in range(4) for c in range(4)]
+            return [fma(builder, left[r], right[c], sums[4 * r + c]) for r in range(4) for c in range(4)]
 
-        vectors, zero = builder.sdiv(m_, _INDEX(LANES)), ir.Constant(ir.VectorType(ir.DoubleType(), LANES), None)
-        sums = _accumulate(builder, [zero] * 16, vectors, body)
+        vectors, zero = builder.sdiv(m_, INDEX(LANES)), ir.Constant(ir.VectorType(ir.DoubleType(), LANES), None)
+        sums = accumulate(builder, [zero] * 16, vectors, body)
         # What is left of a row: its last LANES elements, without those that have been counted.
-        rest = builder.sub(m_, builder.mul(vectors, _INDEX(LANES)))
-        lanes = ir.Constant(ir.VectorType(_INDEX, LANES), list(range(LANES)))
-        new = builder.icmp_signed(">=", lanes, _splat(builder, builder.sub(_INDEX(LANES), rest), lanes.type))
-        last = builder.sub(m_, _INDEX(LANES))
+        rest = builder.sub(m_, builder.mul(vectors, INDEX(LANES)))
+        lanes = ir.Constant(ir.VectorType(INDEX, LANES), list(range(LANES)))
+        new = builder.icmp_signed(">=", lanes, splat(builder, builder.sub(INDEX(LANES), rest), lanes.type))
+        last = builder.sub(m_, INDEX(LANES))
         left, right = load(A_, a_, last), load(B_, b_, last)
         left = [builder.select(new, vector, zero) for vector in left]
         for r in range(4):
-            row = [_fma(builder, left[r], right[c], sums[4 * r + c]) for c in range(4)]
-            at, total = builder.add(o_, builder.mul(_INDEX(r), n_)), _sum_of_four(builder, row)
+            row = [fma(builder, left[r], right[c], sums[4 * r + c]) for c in range(4)]
+            at, total = builder.add(o_, builder.mul(INDEX(r), n_)), sum_of_four(builder, row)
             if out_.type.pointee == ir.FloatType():
                 total = builder.fptrunc(total, ir.VectorType(ir.FloatType(), 4))
-            _store(builder, builder.fadd(_vector(builder, out_, at, total.type), total), out_, at)
+            store_vector(builder, builder.fadd(load_vector(builder, out_, at, total.type), total), out_, at)
         return context.get_dummy_value()
 
     i = types.int64
@@ -96,44 +96,44 @@ def panel_block(typingctx, C, factor, A, a, B, b, q, n, L, l, bias, m, panel, ou
 
     def codegen(context, builder, signature, args):
         _, factor_, _, a_, _, b_, q_, n_, _, l_, bias_, m_, _, _, o_ = args
-        A_, B_, L_, panel_, out_ = (_pointer(builder, args[i]) for i in (2, 4, 8, 12, 13))
+        A_, B_, L_, panel_, out_ = (data_of(builder, args[i]) for i in (2, 4, 8, 12, 13))
         vector = ir.VectorType(ir.DoubleType(), LANES)
 
         def scalar(base, index):
             value = builder.load(builder.gep(base, [index]))
-            return _splat(
+            return splat(
                 builder, value if value.type == vector.element else builder.fpext(value, vector.element), vector
             )
 
         def add(lefts, base, at, sums):
-            right = [_wide(builder, base, builder.add(at, _INDEX(c * LANES))) for c in range(columns)]
-            return [_fma(builder, lefts[r], right[c], sums[r * columns + c]) for r in range(4) for c in range(columns)]
+            right = [_wide(builder, base, builder.add(at, INDEX(c * LANES))) for c in range(columns)]
+            return [fma(builder, lefts[r], right[c], sums[r * columns + c]) for r in range(4) for c in range(columns)]
 
         def by_columns(k, sums):
             row = builder.mul(k, n_)
             at = builder.add(a_, row)
-            lefts = [scalar(A_, builder.add(at, _INDEX(r))) for r in range(4)]
+            lefts = [scalar(A_, builder.add(at, INDEX(r))) for r in range(4)]
             return add(lefts, B_, builder.add(b_, row), sums)
 
         def by_bias(_, sums):
-            lefts = [scalar(L_, builder.add(bias_, _INDEX(r))) for r in range(4)]
-            return add(lefts, panel_, builder.mul(m_, _INDEX(PANEL)), sums)
+            lefts = [scalar(L_, builder.add(bias_, INDEX(r))) for r in range(4)]
+            return add(lefts, panel_, builder.mul(m_, INDEX(PANEL)), sums)
 
         def by_rows(k, sums):
             at = builder.add(l_, k)
-            lefts = [scalar(L_, builder.add(at, builder.mul(_INDEX(r), m_))) for r in range(4)]
-            return add(lefts, panel_, builder.mul(k, _INDEX(PANEL)), sums)
+            lefts = [scalar(L_, builder.add(at, builder.mul(INDEX(r), m_))) for r in range(4)]
+            return add(lefts, panel_, builder.mul(k, INDEX(PANEL)), sums)
 
-        sums = _accumulate(builder, [ir.Constant(vector, None)] * (4 * columns), q_, by_columns)
-        scale = _splat(builder, factor_, vector)
+        sums = accumulate(builder, [ir.Constant(vector, None)] * (4 * columns), q_, by_columns)
+        scale = splat(builder, factor_, vector)
         sums = [builder.fmul(scale, total) for total in sums]
-        biases = builder.zext(builder.icmp_signed(">=", bias_, _INDEX(0)), _INDEX)
-        sums = _accumulate(builder, sums, biases, by_bias)
-        sums = _accumulate(builder, sums, m_, by_rows)
+        biases = builder.zext(builder.icmp_signed(">=", bias_, INDEX(0)), INDEX)
+        sums = accumulate(builder, sums, biases, by_bias)
+        sums = accumulate(builder, sums, m_, by_rows)
         for r in range(4):
             for c in range(columns):
-                at = builder.add(o_, builder.add(builder.mul(_INDEX(r), n_), _INDEX(c * LANES)))
-                _store(builder, sums[r * columns + c], out_, at)
+                at = builder.add(o_, builder.add(builder.mul(INDEX(r), n_), INDEX(c * LANES)))
+                store_vector(builder, sums[r * columns + c], out_, at)
         return context.get_dummy_value()
 
     i = types.int64
@@ -146,8 +146,8 @@ def transpose_block(typingctx, A, a, m, panel, p):
 
     def codegen(context, builder, signature, args):
         _, a_, m_, _, p_ = args
-        A_, panel_ = (_pointer(builder, args[i]) for i in (0, 3))
-        rows = [_wide(builder, A_, builder.add(a_, builder.mul(_INDEX(r), m_))) for r in range(LANES)]
+        A_, panel_ = (data_of(builder, args[i]) for i in (0, 3))
+        rows = [_wide(builder, A_, builder.add(a_, builder.mul(INDEX(r), m_))) for r in range(LANES)]
         index, apart = ir.VectorType(ir.IntType(32), LANES), 1
         while apart < LANES:  # exchange blocks of this size, between two rows so far apart
             first = [i if not i & apart else LANES + i - apart for i in range(LANES)]
@@ -159,7 +159,7 @@ def transpose_block(typingctx, A, a, m, panel, p):
                 )
             apart *= 2
         for k in range(LANES):
-            _store(builder, rows[k], panel_, builder.add(p_, _INDEX(k * PANEL)))
+            store_vector(builder, rows[k], panel_, builder.add(p_, INDEX(k * PANEL)))
         return context.get_dummy_value()
 
     i = types.int64

@@ -16,7 +16,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ..jit import inlined
-from .intrinsics import _pointer
+from .intrinsics import data_of
 
 # Where the counters lie in an array of int64, on cache lines (and those fetched with them) that nothing else is on: the number of
 # the evaluation that is open and whether its gradient is wanted, for every part the last evaluation it was claimed for and the
@@ -33,7 +33,7 @@ _give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" e
 
 
 def _address(builder, args):
-    return builder.gep(_pointer(builder, args[0]), [args[1]])
+    return builder.gep(data_of(builder, args[0]), [args[1]])
 
 
 @intrinsic
