@@ -180,5 +180,5 @@ def test_large_and_small_coefficients_are_written_as_powers_of_ten():
 
 
 def test_one_generator_is_written_in_the_singular():
-    scalings = (find(Network([2, n, 2], "relu").potential(np.eye(2), [0, 1]))[0] for n in (1, 2))
+    scalings = (symmetries(Network([2, n, 2], "relu").potential(np.eye(2), [0, 1]))[0] for n in (1, 2))
     assert [repr(s).partition(", ")[2] for s in scalings] == ["1 generator>", "2 generators>"]
