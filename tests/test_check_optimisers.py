@@ -323,6 +323,15 @@ def test_schedules_and_clipping_between_rows(algorithm):
         assert nl.check(U, run.params, dynamics=other, every=5).verdict == "broken"
 
 
+@pytest.mark.parametrize("small", [1e-9, 0.0])
+def test_a_small_rate_between_rows_hides_no_error(small):
+    algorithm = nl.GD([0.05, small] * 10)
+    run = trained(algorithm, 20, record_every=2)
+    assert nl.check(U, run.params, dynamics=algorithm, every=2).ok
+    run.params[5:] += 1e-10 * np.sign(U.gradient(run.params[4]))  # one row in ten, 10⁵ times beyond round-off
+    assert nl.check(U, run.params, dynamics=algorithm, every=2).verdict == "broken"
+
+
 def test_a_step_at_a_rate_of_zero_must_not_move():
     rates = np.array([0.05, 0.0, 0.05, 0.05])
     for algorithm in (nl.GD(rates), nl.RK4(rates), nl.ProjectedGD(rates)):

@@ -127,7 +127,12 @@ class Replay:
     def _between(self, k: int, x: Float64Array, following: Float64Array, batch: object) -> tuple[Any, ...] | None:
         t = float(self.algorithm.times(self.t0, k * self.every))
         self._here = from_step(self.algorithm, k * self.every)
-        self._gain = float(gains(self.algorithm, np.arange(k * self.every, (k + 1) * self.every)).max())
+        gain = gains(self.algorithm, np.arange(k * self.every, (k + 1) * self.every))
+        self._gain = float(gain.max())
+        if (
+            not self.algorithm.has_velocity
+        ):  # all that the steps round is in a displacement by the largest rate, at least
+            self._gain = min(self._gain, self.every * float(gain.min()))
         a, b, c, d = self._response(t)
         if b == 0 and not (following - x).any():
             return None  # rates of zero
