@@ -170,7 +170,9 @@ def test_the_memory_of_one_run_is_not_used_for_another():
     first = runs()
     for one, other in zip(first, runs(), strict=True):
         np.testing.assert_array_equal(one, other)
+    single = nl.integrate(U, nl.GD(0.02), x0, 5, dtype="float32").x
     U.X[:] = U.X[::-1] + 1
+    assert np.abs(nl.integrate(U, nl.GD(0.02), x0, 5, dtype="float32").x - single).max() > 1e-3
     for one, other in zip(first, runs(), strict=True):
         assert np.abs(one - other).max() > 1e-6
 

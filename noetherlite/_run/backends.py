@@ -69,7 +69,7 @@ class CpuBackend:
         self.runs, self.problem = runs, plan.problem
         sizes = plan.n_samples, plan.drawn, members
         memory = _FREE.pop(plan.U, None)
-        if memory is None or not memory.fits(plan.problem, *sizes):
+        if memory is None or not memory.fits(plan.problem, *sizes, plan.outer):
             memory = compiled.Memory(plan.problem, *sizes, plan.outer)
         self.memory = memory
         full = plan.drawn == plan.n_samples

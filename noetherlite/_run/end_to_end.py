@@ -6,7 +6,8 @@ and laws are those of the network, and U is the same function of them up to roun
 
 from __future__ import annotations
 
-import numpy as np
+import functools
+import itertools
 
 from .._kernels import layout
 from .._problem.network import Network, NetworkPotential
@@ -24,8 +25,7 @@ class EndToEnd:
 
     def __init__(self, U: NetworkPotential) -> None:
         self._U = U
-        widths = U.network.widths
-        self._one_layer = Network([widths[0], widths[-1]], [], True, U.network.loss)
+        self._one_layer = _one_layer(U.network.widths[0], U.network.widths[-1], U.network.loss)
 
     def __str__(self) -> str:
         return (
@@ -45,10 +45,15 @@ class EndToEnd:
         return layers, bare._replace(loss=whole.loss, X=whole.X, labels=whole.labels, targets=whole.targets)
 
 
+@functools.lru_cache(maxsize=64)
+def _one_layer(n_0: int, n: int, loss: str) -> Network:
+    return Network([n_0, n], [], True, loss)  # made once, as small runs take a few times as long
+
+
 def choose(U: Potential, drawn: int) -> EndToEnd | None:
     """Return the end-to-end map for runs of gradients of `drawn` samples if its passes are shorter, else None."""
     if not isinstance(U, NetworkPotential) or not all(a.is_linear for a in U.network.activations):
         return None
-    widths = np.array(U.network.widths)
-    layers, n = int(widths[1:] @ widths[:-1]), int(widths[-1])
-    return EndToEnd(U) if n * layers + drawn * n * int(widths[0]) < drawn * layers else None
+    widths = U.network.widths
+    layers, n = sum(into * out for into, out in itertools.pairwise(widths)), widths[-1]
+    return EndToEnd(U) if n * layers + drawn * n * widths[0] < drawn * layers else None

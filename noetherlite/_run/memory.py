@@ -58,7 +58,7 @@ def memory(
     converted: s N (n_0 + n_L) more. `input_reduction` puts r coordinates in the place of n_0 inputs: fewer parameters in b, and
     8r (N + 3n_1) + 8 (n_0 n_1 + P) + sP more, and 8r n_0 for a basis that is not the samples. An `algorithm` with a second moment, such as
     `Adam`, has sP more in b. Linear layers that are multiplied to one have the tiles of a network of
-    one layer, and 2sr (n_0 + 1 + Σ_h n_h) more, r = n_L or the multiple of four after it. U itself and code are not counted.
+    one layer, and sr (2n_0 + 2 + 2 Σ_h n_h + 4 max_h n_h + r) more, twice that with minibatches, r = n_L or the multiple of four after it. U itself and code are not counted.
 
     Parameters
     ----------

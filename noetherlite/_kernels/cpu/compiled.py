@@ -184,8 +184,16 @@ class Memory:
         """Bytes of its samples, and of what is beside them."""
         return sum(memory.tiles.inputs.nbytes + memory.all_tiles.inputs.nbytes for memory in {self, self.shared})
 
-    def fits(self, problem: layout.Problem, n_samples: int, drawn: int, members: int) -> bool:
-        """Return whether it is of these arrays, whatever is in them now, and of these sizes; a linear network has an outer problem."""
+    def fits(
+        self, problem: layout.Problem, n_samples: int, drawn: int, members: int, outer: layout.Problem | None = None
+    ) -> bool:
+        """Return whether it is of these arrays, whatever is in them now, and of these sizes."""
+        if (
+            self._of_samples is not None
+            and outer is not None
+            and not self._of_samples.fits(outer, n_samples, drawn, members)
+        ):
+            return False
         sizes = n_samples, drawn, members
         return self._sizes == sizes and all(map(_is_same, problem, self.problem))
 
