@@ -67,9 +67,7 @@ def real(
     """Return a finite float in [minimum, maximum], the lower end excluded if `strict`."""
     try:
         number = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
-        if isinstance(
-            number, _NOT_REAL
-        ):  # of which float() would take some, the real part of a complex number among them
+        if isinstance(number, _NOT_REAL):  # float() would take some, the real part of a complex number among them
             raise TypeError
         number = float(number)  # type: ignore[arg-type]
     except OverflowError:

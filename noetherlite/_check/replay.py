@@ -129,9 +129,8 @@ class Replay:
         self._here = from_step(self.algorithm, k * self.every)
         gain = gains(self.algorithm, np.arange(k * self.every, (k + 1) * self.every))
         self._gain = float(gain.max())
-        if (
-            not self.algorithm.has_velocity
-        ):  # all that the steps round is in a displacement by the largest rate, at least
+        if not self.algorithm.has_velocity:
+            # all that the steps round is in a displacement that is as long as that by the largest rate, at least
             self._gain = min(self._gain, self.every * float(gain.min()))
         a, b, c, d = self._response(t)
         if b == 0 and not (following - x).any():
