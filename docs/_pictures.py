@@ -9,7 +9,8 @@ from html import escape
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
-WIDTH = 400  # units of a picture, and pixels where there is room
+WIDTH = 420  # units of a picture, and pixels where there is room
+LETTER = 6.5  # the width of a letter in a name of a file
 
 # Every room with what is in it, as in tests/test_package.py: a file imports from its own room and from those below it.
 ROOMS = {
@@ -31,7 +32,7 @@ ROOMS = {
 # The steps of a run: what is there, and the files of noetherlite/_run that make it.
 BEFORE = [
     ("U, algorithm, x0, laws", "integrate.py, ensemble.py"),
-    ("Plan: coordinates, table of laws, sizes", "start.py, plan.py, reduction.py"),
+    ("Plan: coordinates, table of laws, sizes", "start.py, plan.py, reduction.py, end_to_end.py"),
     ("Runs: states and records of E runs", "runs.py"),
 ]
 LOOP = [
@@ -82,11 +83,11 @@ def walk() -> str:
     loop = height + 62
     parts.append(f'<rect class="roof" x="2" y="{y}" width="{WIDTH - 4}" height="{loop}" rx="5"/>')
     parts.append(_text(middle, y + 20, "drive, until the last step", middle=True))
-    inner, wide = y + 34, 176
-    for x, (what, files), here in zip((12, WIDTH - 12 - wide), LOOP, (True, False), strict=True):
-        parts += _box(x, inner, wide, height, what, files, here)
-    for x, end in ((12 + wide, WIDTH - 14 - wide), (WIDTH - 12 - wide, 14 + wide)):
-        parts.append(_arrow(f"M{x},{inner + (14 if end > x else 32)} H{end}"))
+    inner, wides = y + 34, [20 + LETTER * len(files) for _, files in LOOP]
+    left, right = 12 + wides[0], WIDTH - 12 - wides[1]
+    parts += _box(12, inner, wides[0], height, *LOOP[0], here=True)
+    parts += _box(right, inner, wides[1], height, *LOOP[1])
+    parts += [_arrow(f"M{left:g},{inner + 14} H{right - 2:g}"), _arrow(f"M{right:g},{inner + 32} H{left + 2:g}")]
     parts.append(_text(middle, y + loop - 9, "drive.py", "small name", middle=True))
     y += loop + gap
     parts += [_arrow(f"M{middle:g},{y - gap} V{y - 2}"), *_box(2, y, WIDTH - 4, height, *AFTER)]

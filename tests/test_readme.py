@@ -147,3 +147,16 @@ def test_the_pictures_are_drawn_and_show_all_rooms():
     named = re.findall(r"\w+\.py", " ".join(files for _, files in [*pictures.BEFORE, *pictures.LOOP, pictures.AFTER]))
     assert named
     assert all((ROOT / "noetherlite/_run" / file).is_file() for file in [*named, "drive.py"])
+
+
+def test_names_of_files_fit_into_their_boxes():
+    number = r'="([\d.]+)"'
+    box = re.compile(
+        rf'<rect x{number} y{number} width{number}.*\n.*\n<text x{number} y{number} class="small name">(.*)</text>'
+    )
+    boxes = box.findall((ROOT / "docs" / "walk.svg").read_text("utf-8"))
+    assert len(boxes) == 6
+    for left, _, width, start, _, names in boxes:
+        assert float(start) + 6.62 * len(names) < float(left) + float(
+            width
+        )  # a letter of 11 pixels, and of monospaced fonts
