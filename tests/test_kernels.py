@@ -134,7 +134,7 @@ def test_matrices_of_laws_equal_numpy(n, m, dtype):
             out = np.full(n * n, np.nan)
             matrices.products(-2.0, a, 1, b, 1, m, a, 1, at, b, 1, at, m * packed, n, half, out)
             if not packed:
-                matrices.add_products_of_rows(a, 1, b, 1, n, m, half, out)
+                matrices.add_products_of_rows(a, 1, b, 1, n, n, m, half, out)
             if half:
                 matrices.mirror(n, out)
             assert (np.abs(out.reshape(n, n) - want) <= bound).all()

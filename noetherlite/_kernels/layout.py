@@ -51,7 +51,7 @@ class Problem(NamedTuple):
     parameter: NDArray[Any]  # (L,): c of σ_h, and of the loss
     compiled: NDArray[
         Any
-    ]  # (L + 1, 3): addresses of the CPU's loops over σ_h, σ′_h and ∂σ_h/∂β, of the loss, and of `outer`; else empty
+    ]  # (L, 3): addresses of the CPU's loops over σ_h, σ′_h and ∂σ_h/∂β, and of the loss; else empty
     loss: int  # its number in functions.LOSSES, or NO_LOSS
     X: NDArray[Any]  # (N, n_0)
     labels: NDArray[np.int64]  # (N,) for a loss of labels, else empty

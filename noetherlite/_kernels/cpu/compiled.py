@@ -154,14 +154,16 @@ class Memory:
     ) -> None:
         self.problem, self._sizes = problem, (n_samples, drawn, members)
         full = drawn == n_samples
-        self._of_samples = None if outer is None else Memory(outer, n_samples, drawn, members)
-        if self._of_samples is None:
+        self._of_samples: Memory | None = None
+        if outer is None:
             self.all_tiles = tiles(problem, n_samples, members if full else 1)
             self.tiles = self.all_tiles if full else tiles(problem, drawn, members)
+            self.placed = place(problem, not full)
         else:
-            self.all_tiles = of_rows(problem, self._of_samples.placed_all_tiles.address)
-            self.tiles = self.all_tiles if full else of_rows(problem, self._of_samples.placed_tiles.address)
-        self.placed = place(problem, not full, None if self._of_samples is None else self._of_samples.placed)
+            samples = self._of_samples = Memory(outer, n_samples, drawn, members)
+            self.all_tiles = of_rows(problem, samples.placed_all_tiles.address)
+            self.tiles = self.all_tiles if full else of_rows(problem, samples.placed_tiles.address)
+            self.placed = place(problem, outer=samples.placed)
         self.placed_all_tiles = Placed(self.all_tiles)
         self.placed_tiles = self.placed_all_tiles if full else Placed(self.tiles)
         self._number = np.empty(0, problem.X.dtype)
@@ -188,14 +190,9 @@ class Memory:
         self, problem: layout.Problem, n_samples: int, drawn: int, members: int, outer: layout.Problem | None = None
     ) -> bool:
         """Return whether it is of these arrays, whatever is in them now, and of these sizes."""
-        if (
-            self._of_samples is not None
-            and outer is not None
-            and not self._of_samples.fits(outer, n_samples, drawn, members)
-        ):
-            return False
         sizes = n_samples, drawn, members
-        return self._sizes == sizes and all(map(_is_same, problem, self.problem))
+        same = self._sizes == sizes and all(map(_is_same, problem, self.problem))
+        return same and (outer is None or self.shared.fits(outer, *sizes))
 
     def load(self, order: NDArray[np.int64]) -> None:
         """Copy all samples in this order."""
@@ -254,7 +251,7 @@ def draw(back, problem, tiles, batches, state):
         pointwise.shuffle(batches.key, epoch, batches.order)
     network = problem_at(problem, state.x)
     if network.kind == layout.LINEAR_NETWORK:
-        problem, tiles = network.compiled[network.widths.size - 1, OUTER], tiles_at(tiles, state.x).outer
+        problem, tiles = network.compiled[network.widths.size - 2, OUTER], tiles_at(tiles, state.x).outer
     load_at(problem, window(batches.order, first, batches.size), tiles, state.x)
 
 

@@ -20,8 +20,8 @@ from ..forms import block
 from ..jit import addressed, inlined
 from .intrinsics import window
 from .layers import copy, fill
-from .linear_network import combine_rows, correlate_rows
-from .matrices import mirror, products
+from .linear_network import combine_rows
+from .matrices import add_products_of_rows, mirror, products
 from .network import inputs_of, row_of
 from .placed import address_of_code, float64_at, laws_at, problem_at, tiles_at
 
@@ -29,7 +29,8 @@ from .placed import address_of_code, float64_at, laws_at, problem_at, tiles_at
 @inlined
 def gram_times(sign, A, a, m, e, rows, n_L, B, b, n, K, left, at):
     """left[at + i·n + j] = sign Σ_k (AAᵀ + eeᵀ)_ik B_kj for i and k below n_L, and anything in rows up to `rows`; K (rows, rows) is scratch."""
-    correlate_rows(A, a, A, a, rows, rows, m, K, np.int64(0))
+    fill(0.0, K)
+    add_products_of_rows(A, a, A, a, rows, rows, m, False, K)
     for i in range(n_L):
         row = window(K, i * rows, n_L)
         for k in range(n_L):

@@ -81,7 +81,7 @@ def matrix(kind, at, symmetric, a, b, out):
                 out[i * n + j] -= out[j * n + i]
                 out[j * n + i] = -out[i * n + j]
     elif m < at.m:
-        add_products_of_rows(b, at.C, a, at.W, n, at.m, symmetric, out)
+        add_products_of_rows(b, at.C, a, at.W, n, n, at.m, symmetric, out)
 
 
 @inlined
@@ -177,7 +177,7 @@ def matrices(what, kind, at, laws, a, b, out):
         symmetric = linear and is_same(a, b) and (what != schedule.CHARGE or at.W == at.C)
         matrix(kind, at, symmetric, a, b, out)
         if what == schedule.QUANTITY and at.W != at.C:
-            add_products_of_rows(window(laws.Z0, 0, n * m), 0, b, at.C, n, m, symmetric, out)
+            add_products_of_rows(window(laws.Z0, 0, n * m), 0, b, at.C, n, n, m, symmetric, out)
         if symmetric:
             mirror(n, out)
     else:

@@ -13,9 +13,8 @@ import numpy as np
 
 from ..jit import addressed, compiled, inlined
 from .intrinsics import LANES, combine_block, window
-from .laws import dot
 from .layers import fill
-from .matrices import rows_block
+from .matrices import add_products_of_rows
 from .network import LOSS, OUTER, VALUE, inputs_of, row_of
 from .placed import float64_at, none_at, problem_at, tiles_at
 
@@ -49,20 +48,6 @@ def combine_rows(W, w, row, column, n, m, A, a, T, Z, z):
         for block in range(0, n, 4):
             i = min(block, n - 4)
             combine_block(4, 1, W, w + i * row, row, column, none, A, a + s, m, T, Z, z + i * T + s)
-
-
-@addressed
-def correlate_rows(C, c, W, w, n, m, T, Z, z):
-    """Z[i, j] = Σ_k C[i, k] W[j, k] of flat (n, T) and (m, T) matrices, for any T, and n a multiple of four."""
-    fours = m - m % 4 if T >= LANES else 0
-    for i in range(0, n, 4):
-        for j in range(0, fours, 4):
-            for r in range(i, i + 4):
-                fill(0.0, window(Z, z + r * m + j, 4))
-            rows_block(C, c + i * T, W, w + j * T, T, Z, z + i * m + j, m)
-    for i in range(n):
-        for j in range(fours, m):
-            Z[z + i * m + j] = dot(window(C, c + i * T, T), window(W, w + j * T, T))
 
 
 @inlined
@@ -108,7 +93,7 @@ def linear_network(problem_address, tiles_address, member, x, gradient):
                 shift[i] += R[r + i * n + k] * x[bias + k]
         r += rows * n
     slopes = window(maps, size, ends.size if gradient.size > 0 else 0)
-    outer = problem.compiled[last + 1, OUTER], tiles.outer, np.int64(0), ends, slopes
+    outer = problem.compiled[last, OUTER], tiles.outer, np.int64(0), ends, slopes
     value = float64_at(problem.compiled[last, LOSS], outer)
     if gradient.size == 0:
         return value
@@ -122,7 +107,9 @@ def linear_network(problem_address, tiles_address, member, x, gradient):
         if bias >= 0:
             combine_rows(e, np.int64(0), np.int64(0), np.int64(1), np.int64(1), n_L, R, r, n, gradient, bias)
         if h < last:
-            correlate_rows(A, c, x, W, rows, n, m, C, z)
+            after = window(C, z, rows * n)
+            fill(0.0, after)
+            add_products_of_rows(A, c, x, W, rows, n, m, False, after)
             for i in range(n_L if bias >= 0 else 0):
                 row = window(C, z + i * n, n)
                 for k in range(n):

@@ -219,7 +219,7 @@ def address_of_product(dtype: str, of_few: bool) -> Any:
 
 
 def addresses(problem: layout.Problem, minibatches: bool = False, outer: tuple[Any, ...] = (0, 0)) -> NDArray[Any]:
-    """Return (L + 1, 3): the addresses of what the layers of a network call, in row L of its loss and of products by BLAS, and in the last of `outer`.
+    """Return (L, 3): the addresses of what the layers of a network call, and in the last row of its loss, of products by BLAS and of its outer problem.
 
     A layer whose activation is the identity calls nothing: its addresses are 0. `outer` are the addresses of the outer problem of a
     linear network and of its potential, which takes the place of the loss.
@@ -231,6 +231,6 @@ def addresses(problem: layout.Problem, minibatches: bool = False, outer: tuple[A
     ]
     outer_problem, potential = outer
     of_loss = potential if problem.loss < 0 else loss(problem.loss, dtype, problem.labels.size > 0)
-    rows.append((of_loss, address_of_product(dtype, minibatches and problem.dual >= 0) if by_blas(problem) else 0, 0))
-    rows.append((outer_problem, 0, 0))
+    product = address_of_product(dtype, minibatches and problem.dual >= 0) if by_blas(problem) else 0
+    rows.append((of_loss, product, outer_problem))
     return np.array(rows, object if _settings.DISABLE_JIT else np.int64)

@@ -199,15 +199,15 @@ def add_entry_of_rows(A, a, B, b, m, out, o):
 
 
 @compiled
-def add_products_of_rows(A, a, B, b, n, m, half, out):
-    """out[i, j] += Σ_k A[i, k] B[j, k] of flat (n, m) matrices from a and b on; of an (n, n) `out`, or its lower half at least."""
-    blocks = n - n % 4 if m >= LANES else 0
-    for i in range(0, blocks, 4):
-        for j in range(0, i + 4 if half else blocks, 4):
-            rows_block(A, a + i * m, B, b + j * m, m, out, i * n + j, n)
+def add_products_of_rows(A, a, B, b, n, p, m, half, out):
+    """out[i, j] += Σ_k A[i, k] B[j, k] of flat (n, m) and (p, m) matrices from a and b on; where n = p of the lower `half` at least."""
+    rows, columns = (n - n % 4, p - p % 4) if m >= LANES else (0, 0)
+    for i in range(0, rows, 4):
+        for j in range(0, i + 4 if half else columns, 4):
+            rows_block(A, a + i * m, B, b + j * m, m, out, i * p + j, p)
     for i in range(n):
-        for j in range(blocks if i < blocks else 0, i + 1 if half else n):
-            add_entry_of_rows(A, a + i * m, B, b + j * m, m, out, i * n + j)
+        for j in range(columns if i < rows else 0, i + 1 if half else p):
+            add_entry_of_rows(A, a + i * m, B, b + j * m, m, out, i * p + j)
 
 
 @inlined

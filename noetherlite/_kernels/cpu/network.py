@@ -18,10 +18,9 @@ from .intrinsics import window
 from .layers import BACKWARD, FORWARD, SAMPLES, WEIGHTS, add, add_sums, combine, copy, correlate, put, take
 from .placed import float64_at, none_at, problem_at, tiles_at
 
-# Columns of a problem's addresses, of the row of its last layer, and of the row after it, of the outer problem.
+# Columns of a problem's addresses, and of its last row.
 VALUE, SLOPE, BY_BETA = range(3)
-LOSS, BY_BLAS = range(2)
-OUTER = 0
+LOSS, BY_BLAS, OUTER = range(3)
 
 
 @merged

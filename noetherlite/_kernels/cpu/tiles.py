@@ -56,10 +56,10 @@ def of_rows(problem: layout.Problem, outer: Any = 0) -> Tiles:
     """
     rows, empty_tiles = 4 * -(-int(problem.widths[-1]) // 4), empty(problem, 1)
     numbers = functools.partial(layout.aligned, dtype=problem.X.dtype)
-    memory, maps = numbers((1, int(problem.widths[1:].sum()) * rows)), (2, int(problem.widths[0]) + 1, rows)
-    scratch = numbers((1, 4 * rows * int(problem.widths[1:].max()) + rows * rows))
+    maps, layers = (2, int(problem.widths[0]) + 1, rows), (1, int(problem.widths[1:].sum()) * rows)
+    of_forms = 1, 4 * rows * int(problem.widths[1:].max()) + rows * rows
     return empty_tiles._replace(
-        n=rows, inputs=numbers(maps), z=memory, a=np.zeros_like(memory), scratch=scratch, outer=outer
+        n=rows, inputs=numbers(maps), z=numbers(layers), a=numbers(layers), scratch=numbers(of_forms), outer=outer
     )
 
 
@@ -70,8 +70,9 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     activations = sum(
         ACTIVATIONS[code].flops * width for code, width in zip(problem.activation, widths[1:], strict=False)
     )
-    parts = 1 if blas else number_of_parts(n * int(6 * sizes.sum() + activations), n)
-    T = n if blas else whole_vectors(-(-n // (parts * -(-n // (TILE * parts)))), dtype)
+    parts = 1 if blas else _parts(n * int(6 * sizes.sum() + activations), n)
+    lanes = LANES * 8 // dtype.itemsize
+    T = n if blas else lanes * -(-n // (lanes * parts * -(-n // (TILE * parts))))
     n_tiles = -(-n // max(T, 1))  # none without a sample
     parts = max(1, min(parts, n_tiles))
     hidden, members = int(widths[1:].sum()), min(members, parts)
@@ -96,13 +97,7 @@ def empty(problem: layout.Problem, n: int, members: int = 1) -> Tiles:
     )
 
 
-def whole_vectors(n: int, dtype: Any) -> int:
-    """Return the least number, n or more, of numbers that fill vectors of the processor."""
-    lanes = LANES * 8 // np.dtype(dtype).itemsize
-    return lanes * -(-n // lanes)
-
-
-def number_of_parts(flops: int, n: int) -> int:
+def _parts(flops: int, n: int) -> int:
     """Return into how many parts the samples are cut: a power of two, each part worth a thread's coming and going.
 
     Into two already where that leaves short tiles: twice the processors outweigh it.
