@@ -176,6 +176,8 @@ CASES = {
     "callback": (lambda: run(callback=3), TypeError, ["callback must be callable", "got 3"]),
     "lr beyond doubles": (lambda: nl.GD(10**400), ValueError, ["lr=an integer of 1329 bits", "finite"]),
     "lr as text of a number": (lambda: nl.GD("0.1"), TypeError, ["lr must be a real number", "'0.1'"]),
+    "lr of NumPy": (lambda: nl.GD(np.float64(-0.5)), ValueError, ["lr=-0.5", "> 0"]),
+    "lr in an array without axes": (lambda: nl.GD(np.array(-0.5)), ValueError, ["lr=-0.5", "> 0"]),
     "lr boolean": (lambda: nl.GD(True), TypeError, ["lr must be a real number", "True"]),
     "complex lr": (lambda: nl.GD(np.complex128(0.1 + 5j)), TypeError, ["lr must be a real number", "0.1+5j"]),
     "lr is a text in an array": (lambda: nl.GD(np.array("0.1")), TypeError, ["lr must be a real number", "dtype <U3"]),

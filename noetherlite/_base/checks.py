@@ -27,6 +27,8 @@ _NOT_REAL = (str, bytes, bool, np.bool_, np.complexfloating, np.ndarray)
 
 def describe(value: object) -> str:
     """Return `value` as it appears in an error message: short, whatever it is."""
+    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 and value.dtype.kind in "biufc":
+        value = value.item()  # a number, as Python writes it
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write out the largest
