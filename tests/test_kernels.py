@@ -1,6 +1,7 @@
 """The compiled kernels against the NumPy oracle, from the scalar functions up, on both paths of the dense products."""
 
 import gc
+import itertools
 import operator
 import os
 import re
@@ -130,11 +131,13 @@ def test_matrices_of_laws_equal_numpy(n, m, dtype):
         size = np.abs(left) @ np.abs(right).T + 2 * np.abs(upper).T @ np.abs(lower)
         bound = 2 * (m + 1) * EPS * (size + np.abs(np.outer(bias[0], bias[other])))
         at = 1 + n * m
-        for packed in (True, False):
+        for packed, parts in itertools.product((True, False), (1, 2, 4)):
             out = np.full(n * n, np.nan)
-            matrices.products(-2.0, a, 1, b, 1, m, a, 1, at, b, 1, at, m * packed, n, half, out)
-            if not packed:
-                matrices.add_products_of_rows(a, 1, b, 1, n, n, m, half, out)
+            borders = [matrices.first_column(part, parts, n, half) for part in range(parts + 1)]
+            for first, last in itertools.pairwise(borders):
+                matrices.products(-2.0, a, 1, b, 1, m, a, 1, at, b, 1, at, m * packed, n, half, first, last, out)
+                if not packed:
+                    matrices.add_products_of_rows(a, 1, b, 1, n, n, m, half, first, last, out)
             if half:
                 matrices.mirror(n, out)
             assert (np.abs(out.reshape(n, n) - want) <= bound).all()
@@ -149,9 +152,9 @@ def test_the_form_of_a_vector_with_itself_is_that_of_its_copy(law):
     v = net.init(rng=0)
     described = placed.Placed(table([family], v.size, "float64"))
     once, twice = (np.full(family.n_generators, np.nan) for _ in range(2))
-    of_matrices = laws.address_of_matrices("float64")
-    laws.forms(schedule.PAIR, described.address, of_matrices, v, v, once)
-    laws.forms(schedule.PAIR, described.address, of_matrices, v, v.copy(), twice)
+    addresses = laws.addresses_of_forms("float64", with_matrices=True)
+    laws.forms(addresses, schedule.PAIR, described.address, v, v, once)
+    laws.forms(addresses, schedule.PAIR, described.address, v, v.copy(), twice)
     size = family.norm(v).max() ** 2
     assert np.abs(once - twice).max() <= 16 * EPS * size
     assert np.array_equal(once, once.reshape(family.shape).T.ravel())
@@ -166,8 +169,9 @@ def test_scalings_equal_numpy(n, q, dtype):
     family = next(s for s in nl.symmetries(net.potential(np.ones((2, 9)), [0, 1])) if s.name == "scaling:1")
     a, b = (net.init(rng=seed, bias_std=1.0).astype(dtype) for seed in (0, 1))
     described, (out, sizes) = placed.Placed(table([family], a.size, dtype)), np.full((2, n), np.nan)
-    laws.forms(schedule.PAIR, described.address, 0, a, b, out)
-    laws.forms(schedule.GENERATOR, described.address, 0, a, a, sizes)
+    addresses = laws.addresses_of_forms(dtype, with_matrices=False)
+    laws.forms(addresses, schedule.PAIR, described.address, a, b, out)
+    laws.forms(addresses, schedule.GENERATOR, described.address, a, a, sizes)
     (W, bias, U), (V, shift, T) = (
         [net.unpack(v.astype(np.float64))[name] for name in ("W1", "b1", "W2")] for v in (a, b)
     )

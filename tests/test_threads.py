@@ -13,9 +13,13 @@ import pytest
 import noetherlite as nl
 from noetherlite._base import threads
 from noetherlite._kernels import jit as kernels_jit
-from noetherlite._kernels.cpu import compiled, tiles
+from noetherlite._kernels.cpu import compiled, placed, tiles
 from noetherlite._kernels.cpu import team as cpu_team
+from noetherlite._kernels.cpu.laws import addresses_of_forms, forms
+from noetherlite._kernels.cpu.network import network
+from noetherlite._kernels.schedule import CHARGE, PAIR, QUANTITY
 from noetherlite._run import backends
+from noetherlite._symmetry.records import table
 
 jit = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="threads need compiled code")
 
@@ -71,6 +75,58 @@ def test_nor_do_those_in_the_samples_coordinates(batch_size):
     )
     with pytest.raises(AssertionError):
         assert_same_runs([*runs, other])
+
+
+def wide_layers():
+    """Return linear layers whose forms are some 700,000 multiplications, with samples enough for a team."""
+    net = nl.Network([40, 72, 61, 6], "linear")
+    return net, net.potential(nl.datasets.gaussian_classes(n=3000, n_features=40, n_classes=6, rng=0))
+
+
+@jit
+@pytest.mark.parametrize("algorithm", [nl.GD(0.05), nl.Leapfrog(1e-3), nl.NAGD(1e-3)])
+def test_nor_do_laws_whose_forms_are_shared(algorithm, monkeypatch):
+    (net, U), shares, worth_sharing = wide_layers(), [], backends.worth_sharing
+    monkeypatch.setattr(backends, "worth_sharing", lambda laws: shares.append(worth_sharing(laws)) or shares[-1])
+    x0 = net.init(rng=1)
+    runs = [nl.integrate(U, algorithm, x0, 12, n_threads=n, record_every=5) for n in (1, 2, 5)]
+    assert shares == [True, True]  # one thread is not asked
+    assert_same_runs(runs)
+    for name, law in runs[0].laws.items():
+        for field in ("quantity", "charge", "source_integral"):
+            for run in runs[1:]:
+                np.testing.assert_array_equal(getattr(run.laws[name], field), getattr(law, field))
+    assert not worth_sharing(table(nl.symmetries(problem()[1])[:2], problem()[0].n_params, "float64"))  # scalings
+
+
+@jit
+def test_a_thread_takes_its_part_of_a_form():
+    net, U = wide_layers()
+    laws = [s for s in nl.symmetries(U) if s.name.startswith("linear:")]
+    a, b = net.init(rng=1), net.init(rng=2)
+    described, memory = (
+        placed.Placed(table(laws, a.size, "float64")),
+        compiled.Memory(U.problem(), U.n_samples, U.n_samples, 2),
+    )
+    alone = addresses_of_forms("float64", with_matrices=True)
+    shared = alone._replace(tiles=memory.placed_tiles.address)
+    team, seen = memory.tiles.team, cpu_team._SEEN + cpu_team._LINE  # the evaluation that member 1 has seen
+    member = threading.Thread(target=network, args=(memory.placed.address, memory.placed_tiles.address, 1, a, a[:0]))
+    out, expected = (np.full(sum(law.n_generators for law in laws), np.nan) for _ in range(2))
+    try:
+        member.start()
+        for _ in range(100_000):
+            for what, left, right in ((PAIR, a, a), (PAIR, a, b), (QUANTITY, b, b), (CHARGE, b, a)):
+                forms(alone, what, described.address, left, right, expected)
+                out[:] = np.nan
+                forms(shared, what, described.address, left, right, out)
+                np.testing.assert_array_equal(out, expected)
+            if team[seen] > 0:
+                break
+    finally:
+        team[cpu_team.OPEN] = cpu_team.HOME
+        member.join()
+    assert team[seen] > 0
 
 
 @pytest.mark.needs_jit

@@ -15,7 +15,7 @@ from .._base.threads import keep_apart
 from .._base.types import Array
 from .._kernels import layout, reference, schedule
 from .._kernels.cpu import compiled, factored, stretch, team
-from .._kernels.cpu.laws import has_matrices
+from .._kernels.cpu.laws import addresses_of_forms, has_matrices, worth_sharing
 from .._kernels.cpu.network import network
 from .._kernels.cpu.placed import PlacedRuns
 from .._problem.potentials import Potential
@@ -74,7 +74,8 @@ class CpuBackend:
         self.memory = memory
         full = plan.drawn == plan.n_samples
         memory.load(runs.streams[0].order if full else np.arange(plan.n_samples))
-        self.code = compiled.addresses(plan.problem.kind, runs.method, plan.dtype, has_matrices(plan.laws))
+        self.code = compiled.addresses(plan.problem.kind, runs.method, plan.dtype)
+        self.forms = addresses_of_forms(plan.dtype, has_matrices(plan.laws))
         self.state, self.records = PlacedRuns(runs.state), PlacedRuns(runs.records)
         self._numbers: layout.Algorithm | None = None  # those that `run` was made for
 
@@ -102,6 +103,9 @@ class CpuBackend:
         if rows := stretch.rows_of(problem, program, P, runs.records.last):
             steps = stretch.address_of_stretch(runs.method, problem.kind, P, dtype, rows)
             program = schedule.stretched(program)
+        forms, shared = self.forms, memory.shared
+        if shared.tiles.z.shape[0] > 1 and worth_sharing(laws):
+            forms = forms._replace(tiles=shared.placed_tiles.address)
         return compiled.Run(
             problem=memory.placed.address,
             tiles=memory.placed_tiles.address,
@@ -112,6 +116,7 @@ class CpuBackend:
             program=memory.place("program", program),
             state=0,
             records=0,
+            forms=forms,
             **self.code,
             **compiled.addresses_of_rare(kind, dtype),
             stretch=steps,

@@ -19,7 +19,7 @@ from . import loops
 from .analytic import address_of_potential, function_of
 from .factored import address_of_form
 from .intrinsics import window
-from .laws import addresses_of_forms
+from .laws import Forms
 from .layers import copy
 from .network import OUTER
 from .placed import (
@@ -55,7 +55,7 @@ class Run(NamedTuple):
     state: Any
     records: Any
     potential: Any  # the compiled function of the potential
-    forms: Any  # those of `forms` and of what it calls for laws of matrices
+    forms: Forms
     rules: Any  # those of the algorithm
     noise: Any  # what NOISE, ATTRIBUTE, FACTORED, STRETCH and the phases of `prepare` call, if the program has them
     attribute: Any
@@ -66,20 +66,16 @@ class Run(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 @little_collecting
-def addresses(kind: int, method: Method, dtype: str, with_matrices: bool) -> dict[str, Any]:
-    """Return the addresses of the compiled functions that a run calls by them, for a kind of potential, with or without laws of matrices."""
-    return {
-        "potential": address_of_potential(kind, dtype),
-        "forms": addresses_of_forms(dtype, with_matrices),
-        "rules": addresses_of_rules(method, dtype),
-    }
+def addresses(kind: int, method: Method, dtype: str) -> dict[str, Any]:
+    """Return the addresses of the compiled functions of a kind of potential and of an algorithm."""
+    return {"potential": address_of_potential(kind, dtype), "rules": addresses_of_rules(method, dtype)}
 
 
 @functools.lru_cache(maxsize=64)
 def addresses_of_rare(program: schedule.Kind, dtype: str) -> dict[str, Any]:
     """Return the addresses of what few runs need, 0 where a program does not; inside of `advance` all would compile it."""
     i, vector, rows = numba.int64, numba.typeof(np.empty(0, dtype)), schedule.program(program, schedule.at_once).rows
-    ops, row, forms = rows[:, OP].tolist(), numba.typeof(rows[0]), numba.types.UniTuple(i, 2)
+    ops, row, forms = rows[:, OP].tolist(), numba.typeof(rows[0]), numba.typeof(Forms(0, 0, 0, 0))
     return {
         "noise": address_of_code(noise.draw, (numba.uint64, i, vector)) if schedule.NOISE in ops else 0,
         "attribute": address_of_code(attribute, (forms, i, i, i, vector)) if schedule.ATTRIBUTE in ops else 0,

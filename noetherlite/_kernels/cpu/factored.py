@@ -19,6 +19,7 @@ from .. import layout, schedule
 from ..forms import block
 from ..jit import addressed, inlined
 from .intrinsics import window
+from .laws import Forms
 from .layers import copy, fill
 from .linear_network import combine_rows
 from .matrices import add_products_of_rows, mirror, products
@@ -30,7 +31,7 @@ from .placed import address_of_code, float64_at, laws_at, problem_at, tiles_at
 def gram_times(sign, A, a, m, e, rows, n_L, B, b, n, K, left, at):
     """left[at + i·n + j] = sign Σ_k (AAᵀ + eeᵀ)_ik B_kj for i and k below n_L, and anything in rows up to `rows`; K (rows, rows) is scratch."""
     fill(0.0, K)
-    add_products_of_rows(A, a, A, a, rows, rows, m, False, K)
+    add_products_of_rows(A, a, A, a, rows, rows, m, False, np.int64(0), rows, K)
     for i in range(n_L):
         row = window(K, i * rows, n_L)
         for k in range(n_L):
@@ -58,7 +59,7 @@ def of_layer(problem, tiles, at, out):
     copy(window(R, r, part), window(right, 0, part))
     copy(window(C, r, part), window(right, part, part))  # C_{l+1} lies where R_l does, as its size is the same
     q, none, zero = 2 * n_L, np.int64(-1), np.int64(0)
-    products(1.0, left, zero, right, zero, q, left, zero, none, right, zero, none, zero, n, True, out)
+    products(1.0, left, zero, right, zero, q, left, zero, none, right, zero, none, zero, n, True, zero, n, out)
     mirror(n, out)
 
 
@@ -66,11 +67,15 @@ def of_layer(problem, tiles, at, out):
 def form_of_gradient(forms, laws_address, problem_address, tiles_address, gradient, out):
     """Write B(∇U, ∇U) of every law into `out` (K,); the factors of `gradient` are those that its pass has left in the tiles.
 
-    `forms` are the two addresses of `addresses_of_forms`.
+    `forms` are the addresses of `addresses_of_forms`.
     """
     laws, problem = laws_at(laws_address, gradient), problem_at(problem_address, gradient)
     tiles = tiles_at(tiles_address, gradient)
-    float64_at(forms[0], (np.int64(schedule.PAIR), laws_address, np.int64(0), gradient, gradient, out))
+    none = np.int64(0)
+    float64_at(
+        forms.of_all,
+        (Forms(forms.of_all, none, none, none), np.int64(schedule.PAIR), laws_address, gradient, gradient, out),
+    )
     for l in range(laws.kind.size):
         part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
         if laws.kind[l] == layout.LINEAR_LAYER:
@@ -83,7 +88,7 @@ def form_of_gradient(forms, laws_address, problem_address, tiles_address, gradie
 def address_of_form(dtype: str) -> Any:
     """Return the address of `form_of_gradient` for parameters of this dtype, compiled or read from disk if need be."""
     i, vector, sums = numba.int64, numba.typeof(np.empty(0, dtype)), numba.typeof(np.empty(0))
-    return address_of_code(form_of_gradient, (numba.types.UniTuple(i, 2), i, i, i, vector, sums))
+    return address_of_code(form_of_gradient, (numba.typeof(Forms(0, 0, 0, 0)), i, i, i, vector, sums))
 
 
 def pays(problem: layout.Problem, laws: layout.Laws) -> bool:

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
 from .. import layout, schedule
 from ..forms import affine_size, block, incoming_size, neuron_size, product, row_product
-from ..jit import addressed, compiled, inlined, merged
+from ..jit import addressed, compiled, inlined, little_collecting, merged
 from .intrinsics import LANES, four_products, subtract_products, window
 from .layers import fill
-from .matrices import MOST_PACKED, add_products_of_rows, mirror, products
-from .placed import address_of_code, laws_at, none_at
+from .matrices import MOST_PACKED, add_products_of_rows, first_column, mirror, products
+from .placed import address_of_code, laws_at, none_at, tiles_at
+from .sharing import share
 
+# Multiplications of a form from which on threads share it: what takes ten times as long as they take to meet.
+_SHARED = 200_000
 # So many long rows are summed at a time: the processor loads ahead of those that are read from begin to end side by side, if they are few.
 _ROWS, _LONG = 8, 128
+
+
+class Forms(NamedTuple):
+    """Addresses of `forms` and of what it calls, 0 where a run has no use for it."""
+
+    of_all: Any
+    of_matrices: Any = 0
+    columns: Any = 0
+    tiles: Any = 0  # whose team shares the columns
 
 
 @addressed
@@ -63,8 +75,8 @@ def is_same(a, b):
 
 
 @inlined
-def matrix(kind, at, symmetric, a, b, out):
-    """Entries of a linear layer's form, or of a rotation's; where a linear layer's is `symmetric`, those below the diagonal.
+def matrix(what, kind, at, laws, symmetric, a, b, first, last, out):
+    """Columns `first` ≤ j < `last` of a linear layer's form, or of the first of a rotation's two terms; if `symmetric`, below the diagonal.
 
     Linear layer, n_h×n_h: b_W a_Wᵀ + b_b a_bᵀ − a_Uᵀ b_U, so that B(x, v) = ẆWᵀ + ḃbᵀ − UᵀU̇ (GU Table 4). Rotation, n_0×n_0, skew:
     a_W₁ᵀ b_W₁ − b_W₁ᵀ a_W₁, so that B(x, v) = W₁ᵀẆ₁ − Ẇ₁ᵀW₁ (GU Table 5). Both begin with a sum over rows, in one call of
@@ -73,15 +85,21 @@ def matrix(kind, at, symmetric, a, b, out):
     n, turns = at.n, kind == layout.ROTATION
     factor, rows, q = (1.0, at.W, at.m) if turns else (-1.0, at.U, at.q)
     bias, m = (-1, 0) if turns else (at.bias, at.m if at.m <= MOST_PACKED else 0)
-    products(factor, a, rows, b, rows, q, b, at.C, bias, a, at.W, bias, m, n, symmetric, out)
-    if turns:
-        for i in range(n):
-            out[i * n + i] = 0
-            for j in range(i):
-                out[i * n + j] -= out[j * n + i]
-                out[j * n + i] = -out[i * n + j]
-    elif m < at.m:
-        add_products_of_rows(b, at.C, a, at.W, n, n, at.m, symmetric, out)
+    products(factor, a, rows, b, rows, q, b, at.C, bias, a, at.W, bias, m, n, symmetric, first, last, out)
+    if not turns and m < at.m:
+        add_products_of_rows(b, at.C, a, at.W, n, n, at.m, symmetric, first, last, out)
+    if what == schedule.QUANTITY and at.W != at.C:
+        add_products_of_rows(window(laws.Z0, 0, n * at.m), 0, b, at.C, n, n, at.m, symmetric, first, last, out)
+
+
+@inlined
+def antisymmetrise(n, out):
+    """Out less its transpose."""
+    for i in range(n):
+        out[i * n + i] = 0
+        for j in range(i):
+            out[i * n + j] -= out[j * n + i]
+            out[j * n + i] = -out[i * n + j]
 
 
 @inlined
@@ -163,31 +181,6 @@ def rotation_sizes(at, x, out):
 
 
 @inlined
-def matrices(what, kind, at, laws, a, b, out):
-    """`form` of a linear layer or a rotation, or its `generator`."""
-    n, m, linear = at.n, at.m, kind == layout.LINEAR_LAYER
-    if what == schedule.GENERATOR:
-        if linear:
-            linear_layer_sizes(at, a, out)
-        else:
-            rotation_sizes(at, a, out)
-    elif linear or not is_same(a, b):
-        # In sample coordinates C Zᵀ is symmetric for velocities, whose Z is C XXᵀ, but not for x, whose Z has Z(0) in it,
-        # before Z(0) Cᵀ is added.
-        symmetric = linear and is_same(a, b) and (what != schedule.CHARGE or at.W == at.C)
-        matrix(kind, at, symmetric, a, b, out)
-        if what == schedule.QUANTITY and at.W != at.C:
-            add_products_of_rows(window(laws.Z0, 0, n * m), 0, b, at.C, n, n, m, symmetric, out)
-        if symmetric:
-            mirror(n, out)
-    else:
-        fill(0.0, out)
-    if what == schedule.QUANTITY:
-        for j in range(out.size):
-            out[j] *= 0.5
-
-
-@inlined
 def generator(kind, at, laws, l, x, out):
     """Out = |g_c| = Σ_i |g_c(x)_i| of every component c of law l, before what cancels within an entry."""
     if kind == layout.SCALING:
@@ -230,45 +223,102 @@ def has_matrices(laws: layout.Laws) -> bool:
     return not {layout.LINEAR_LAYER, layout.ROTATION}.isdisjoint(laws.kind.tolist())
 
 
+@merged
+def is_symmetric(what, kind, at, a, b):
+    """Whether the form of a law of matrices is symmetric, so that half of it is summed.
+
+    In sample coordinates C Zᵀ is symmetric for velocities, whose Z is C XXᵀ, but not for x, whose Z has Z(0) in it, before Z(0) Cᵀ is added.
+    """
+    return kind == layout.LINEAR_LAYER and is_same(a, b) and (what != schedule.CHARGE or at.W == at.C)
+
+
 @addressed
-def form_of_matrices(what, laws_address, l, a, b, out):
-    """Write a form of law l, one of matrices."""
+def columns_of_matrices(what, laws_address, a, b, out, part, parts):
+    """Write a part's columns of the form of every law of matrices into `out` (K,)."""
     laws = laws_at(laws_address, a)
-    matrices(what, laws.kind[l], block(laws, l), laws, a, b, out)
+    for l in range(laws.kind.size):
+        kind, at = laws.kind[l], block(laws, l)
+        vanishes = kind == layout.ROTATION and is_same(a, b)
+        if (kind == layout.LINEAR_LAYER or kind == layout.ROTATION) and not vanishes:
+            symmetric = is_symmetric(what, kind, at, a, b)
+            first, last = first_column(part, parts, at.n, symmetric), first_column(part + 1, parts, at.n, symmetric)
+            matrix(what, kind, at, laws, symmetric, a, b, first, last, window(out, laws.start[l], at.n * at.n))
+
+
+@inlined
+def complete(what, kind, at, a, b, out):
+    """Make the form of a law of matrices of what `columns_of_matrices` has written."""
+    if kind == layout.LINEAR_LAYER:
+        if is_symmetric(what, kind, at, a, b):
+            mirror(at.n, out)
+    elif is_same(a, b):
+        fill(0.0, out)
+    else:
+        antisymmetrise(at.n, out)
+    if what == schedule.QUANTITY:
+        for j in range(out.size):
+            out[j] *= 0.5
+
+
+@addressed
+def form_of_matrices(addresses, what, laws_address, a, b, out):
+    """Write a form of every law of matrices, or for GENERATOR |g_c(a)|, into `out` (K,)."""
+    laws = laws_at(laws_address, a)
+    if what != schedule.GENERATOR:
+        if addresses.tiles == 0:
+            none_at(addresses.columns, (what, laws_address, a, b, out, np.int64(0), np.int64(1)))
+        else:
+            share(addresses.columns, tiles_at(addresses.tiles, a), what, laws_address, a, b, out)
+    for l in range(laws.kind.size):
+        kind, at = laws.kind[l], block(laws, l)
+        of_law = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
+        if kind != layout.LINEAR_LAYER and kind != layout.ROTATION:
+            continue
+        if what != schedule.GENERATOR:
+            complete(what, kind, at, a, b, of_law)
+        elif kind == layout.LINEAR_LAYER:
+            linear_layer_sizes(at, a, of_law)
+        else:
+            rotation_sizes(at, a, of_law)
 
 
 @compiled
-def forms(what, laws_address, of_matrices, a, b, out):
+def forms(addresses, what, laws_address, a, b, out):
     """Write a form of a and b, or for GENERATOR |g_c(a)|, of every law into `out` (K,), and return 0.
 
-    One function, called by its address, so that it is compiled once; a and b are (P,). `of_matrices` is the address of
-    `form_of_matrices`, which takes longer to compile than all else, or 0 where their laws are not wanted.
+    One function, called by its address, so that it is compiled once; `addresses` are Forms, a and b (P,).
     """
     laws = laws_at(laws_address, a)
     for l in range(laws.kind.size):
         kind = laws.kind[l]
         part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
         if kind == layout.LINEAR_LAYER or kind == layout.ROTATION:
-            if of_matrices == 0:
-                continue
-            none_at(of_matrices, (what, laws_address, l, a, b, part))
-        elif what == schedule.GENERATOR:
+            continue
+        if what == schedule.GENERATOR:
             generator(kind, block(laws, l), laws, l, a, part)
         else:
             form(what, kind, block(laws, l), laws, l, a, b, part)
+    if addresses.of_matrices != 0:
+        none_at(addresses.of_matrices, (addresses, what, laws_address, a, b, out))
     return 0.0
 
 
-@functools.cache
-def address_of_matrices(dtype: str) -> Any:
-    """Return the address of `form_of_matrices` for parameters of this dtype, compiled or read from disk if need be."""
-    i, vector, sums = numba.int64, numba.typeof(np.empty(0, dtype)), numba.typeof(np.empty(0))
-    return address_of_code(form_of_matrices, (i, i, i, vector, vector, sums))
+def worth_sharing(laws: layout.Laws) -> bool:
+    """Return whether forms of matrices take so long that threads gain by sharing them."""
+    n, m, q = (laws.where[:, column] for column in (0, 2, 6))
+    multiplications = np.where(laws.kind == layout.LINEAR_LAYER, n**2 * (m + q), 0)
+    multiplications += np.where(laws.kind == layout.ROTATION, n**2 * m, 0)
+    return int(multiplications.sum()) >= _SHARED
 
 
 @functools.cache
-def addresses_of_forms(dtype: str, with_matrices: bool) -> tuple[Any, Any]:
-    """Return the addresses of `forms` for parameters of this dtype and of what it calls for laws of matrices."""
+@little_collecting
+def addresses_of_forms(dtype: str, with_matrices: bool) -> Forms:
+    """Return the addresses of `forms` for parameters of this dtype and of what it calls, compiled or read from disk if need be."""
     i, vector, sums = numba.int64, numba.typeof(np.empty(0, dtype)), numba.typeof(np.empty(0))
-    of_all = address_of_code(forms, (i, i, i, vector, vector, sums))
-    return of_all, address_of_matrices(dtype) if with_matrices else 0
+    arguments = numba.typeof(Forms(0, 0, 0, 0)), i, i, vector, vector, sums
+    of_all = address_of_code(forms, arguments)
+    if not with_matrices:
+        return Forms(of_all)
+    of_matrices = address_of_code(form_of_matrices, arguments)
+    return Forms(of_all, of_matrices, address_of_code(columns_of_matrices, (i, i, vector, vector, sums, i, i)))

@@ -109,7 +109,7 @@ def linear_network(problem_address, tiles_address, member, x, gradient):
         if h < last:
             after = window(C, z, rows * n)
             fill(0.0, after)
-            add_products_of_rows(A, c, x, W, rows, n, m, False, after)
+            add_products_of_rows(A, c, x, W, rows, n, m, False, np.int64(0), n, after)
             for i in range(n_L if bias >= 0 else 0):
                 row = window(C, z + i * n, n)
                 for k in range(n):

@@ -7,6 +7,7 @@ itself only the half below the diagonal is summed.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
@@ -15,7 +16,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..jit import addressed, compiled, inlined
+from ..jit import addressed, compiled, inlined, merged
 from .intrinsics import (
     INDEX,
     LANES,
@@ -199,14 +200,17 @@ def add_entry_of_rows(A, a, B, b, m, out, o):
 
 
 @compiled
-def add_products_of_rows(A, a, B, b, n, p, m, half, out):
-    """out[i, j] += Σ_k A[i, k] B[j, k] of flat (n, m) and (p, m) matrices from a and b on; where n = p of the lower `half` at least."""
-    rows, columns = (n - n % 4, p - p % 4) if m >= LANES else (0, 0)
-    for i in range(0, rows, 4):
-        for j in range(0, i + 4 if half else columns, 4):
+def add_products_of_rows(A, a, B, b, n, p, m, half, first, last, out):
+    """out[i, j] += Σ_k A[i, k] B[j, k] of flat (n, m) and (p, m) matrices from a and b on, for columns `first` ≤ j < `last`.
+
+    Where n = p of the lower `half` at least; `first` is a multiple of four.
+    """
+    rows, columns = (n - n % 4, min(last, p - p % 4)) if m >= LANES else (0, first)
+    for i in range(first if half else 0, rows, 4):
+        for j in range(first, min(i + 4, columns) if half else columns, 4):
             rows_block(A, a + i * m, B, b + j * m, m, out, i * p + j, p)
-    for i in range(n):
-        for j in range(columns if i < rows else 0, i + 1 if half else p):
+    for i in range(first if half else 0, n):
+        for j in range(columns if i < rows else first, min(i + 1, last) if half else last):
             add_entry_of_rows(A, a + i * m, B, b + j * m, m, out, i * p + j)
 
 
@@ -227,25 +231,39 @@ def pack(a, rows, bias, m, count, panel):
             panel[m * PANEL + r] = a[bias + r]
 
 
+@merged
+def first_column(part, parts, n, half):
+    """Return where the columns of a part of an (n, n) matrix begin, or of its lower `half`: at a multiple of PANEL, and at n after the last part.
+
+    Parts are of about equal area. The last of them has LANES columns at least, of which the vector lies that may lie over others.
+    """
+    if part == parts:
+        return n
+    share = part / parts
+    place = n * (1 - math.sqrt(1 - share)) if half else n * share
+    return min(np.int64(place + PANEL // 2), max(n - LANES, 0)) // PANEL * PANEL
+
+
 @inlined
-def products(factor, A, a, B, b, q, L, l, left, R, r, right, m, n, half, out):
+def products(factor, A, a, B, b, q, L, l, left, R, r, right, m, n, half, first, last, out):
     """out[i, j] = factor Σ_k A[k, i] B[k, j] + Σ_k L[i, k] R[j, k] + L[left + i] R[right + j] of flat (q, n) and (n, m) matrices.
 
-    These begin at a, b, l and r; no last term where left < 0; m ≤ MOST_PACKED. Of an (n, n) `out`, or its lower half at least. The
-    last block of four rows and the last vector of columns may lie over those before.
+    These begin at a, b, l and r; no last term where left < 0; m ≤ MOST_PACKED. Of an (n, n) `out`, or its lower half at least, and of
+    columns `first` ≤ j < `last`, which `first_column` gives. The last block of four rows and the last vector of columns may lie over
+    those before.
     """
     if n < LANES:
         for i in range(n):
-            for j in range(n):
+            for j in range(first, last):
                 total = np.float64(L[left + i]) * R[right + j] if left >= 0 else 0.0
                 for k in range(q):
                     total += factor * (np.float64(A[a + k * n + i]) * B[b + k * n + j])
                 out[i * n + j] = total
                 add_entry_of_rows(L, l + i * m, R, r + j * m, m, out, i * n + j)
         return
-    panel, j = numbers_on_stack(), 0
-    while j < n:
-        wide = j + PANEL <= n
+    panel, j = numbers_on_stack(), first
+    while j < last:
+        wide = j + PANEL <= last
         at = j if wide else min(j, n - LANES)
         pack(R, r + at * m, right + at if left >= 0 else left, m, PANEL if wide else LANES, panel)
         for block in range(at if half else 0, n, 4):

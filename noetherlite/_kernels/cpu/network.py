@@ -17,6 +17,7 @@ from . import team
 from .intrinsics import window
 from .layers import BACKWARD, FORWARD, SAMPLES, WEIGHTS, add, add_sums, combine, copy, correlate, put, take
 from .placed import float64_at, none_at, problem_at, tiles_at
+from .sharing import assist
 
 # Columns of a problem's addresses, and of its last row.
 VALUE, SLOPE, BY_BETA = range(3)
@@ -144,35 +145,45 @@ def d_layer(problem, x, h, D, Z, A, T, fresh, gradient):
         none_at(problem.compiled[h, SLOPE], (c, d, z, a))
 
 
+@inlined
+def evaluate(problem, x, tiles, part, member, by_blas, gradient):
+    """Leave a part's share of U in `values`, and of ∇U in `gradient`, unless that is empty."""
+    n_tiles, n_parts, share = tiles.inputs.shape[0], tiles.values.shape[0], 0.0
+    first = part * n_tiles // n_parts
+    for tile in range(first, (part + 1) * n_tiles // n_parts):
+        forward(problem, x, tiles, tile, member, by_blas)
+        share += tile_loss(problem, tiles, tile, member)
+        if gradient.size > 0:
+            backward(problem, x, tiles, tile, member, by_blas, tile == first, gradient)
+    tiles.values[part, 0] = share
+
+
 @compiled
 def network(problem_address, tiles_address, member, x, gradient):
     """Return U(x) on the samples in the tiles; write ∇U(x) into `gradient`, unless that is empty.
 
-    The problem and its tiles are given by address. Member 0 leads; any other evaluates parts as they are published, until
-    sent home, and has no use for x and gradient. One function does both so that what it calls is compiled once.
+    The problem and its tiles are given by address. Member 0 leads; any other evaluates parts as they are published, those of forms
+    as well, until sent home, and has no use for x and gradient. One function does both so that what it calls is compiled once.
     """
     problem, tiles = problem_at(problem_address, x), tiles_at(tiles_address, x)
     by_blas = tiles.blas != 0
-    n, n_tiles, n_parts, shared = gradient.size, tiles.inputs.shape[0], tiles.values.shape[0], tiles.z.shape[0] > 1
-    P = tiles.gradients.shape[1]
+    n, P, n_parts, shared = gradient.size, tiles.gradients.shape[1], tiles.values.shape[0], tiles.z.shape[0] > 1
     if shared and member == 0:
         copy(x, tiles.point)
-        team.publish(tiles.team, n > 0)
+        team.publish(tiles.team, team.GRADIENT if n > 0 else team.VALUE)
     part = 0 if member == 0 else team.next_part(tiles.team, n_parts, member, tiles.z.shape[0])
     while 0 <= part < n_parts:
-        at, out = x, gradient
+        at, out, wanted = x, gradient, np.int64(team.VALUE)
         if shared and part > 0:
-            at, wanted = window(tiles.point, 0, P), tiles.team[team.WANTED] != 0
-            out = window(tiles.gradients, (part - 1) * P, P if wanted else 0)
+            wanted = tiles.team[team.WANTED]
+            size = np.int64(0) if wanted == team.VALUE else P
+            at, out = window(tiles.point, 0, P), window(tiles.gradients, (part - 1) * P, size)
         elif part > 0:
             out = window(tiles.gradients, 0, n)
-        share, first = 0.0, part * n_tiles // n_parts
-        for tile in range(first, (part + 1) * n_tiles // n_parts):
-            forward(problem, at, tiles, tile, member, by_blas)
-            share += tile_loss(problem, tiles, tile, member)
-            if out.size > 0:
-                backward(problem, at, tiles, tile, member, by_blas, tile == first, out)
-        tiles.values[part, 0] = share
+        if wanted > team.GRADIENT:
+            assist(tiles, part, x)
+        else:
+            evaluate(problem, at, tiles, part, member, by_blas, out)
         if shared:
             team.deliver(tiles.team, part, member)
             part = team.next_part(tiles.team, n_parts, member, tiles.z.shape[0])

@@ -205,8 +205,8 @@ def write(problem, algorithm, laws, state, records, loss):
 
 @inlined
 def form(forms, laws, what, a, b, out):
-    """Write a form of every law into `out`; `forms` are the two addresses of `addresses_of_forms`, `laws` is one."""
-    float64_at(forms[0], (np.int64(what), laws, forms[1], a, b, out))
+    """Write a form of every law into `out`; `forms` are the addresses of `addresses_of_forms`, `laws` is one."""
+    float64_at(forms.of_all, (forms, np.int64(what), laws, a, b, out))
 
 
 @inlined

@@ -19,10 +19,11 @@ from ..jit import inlined
 from .intrinsics import data_of
 
 # Where the counters lie in an array of int64, on cache lines (and those fetched with them) that nothing else is on: the number of
-# the evaluation that is open and whether its gradient is wanted, for every part the last evaluation it was claimed for and the
-# last it was done for, for every member the last one it has seen.
+# the evaluation that is open, what is wanted of it, and arguments of that, for every part the last evaluation it was claimed for and
+# the last it was done for, for every member the last one it has seen.
 MOST, _LINE = 16, 16
-OPEN, WANTED = 0, 1
+OPEN, WANTED, ARGUMENTS = range(3)
+VALUE, GRADIENT = 0, 1  # as what is wanted; else it is the address of a function
 _CLAIMED, _DONE = _LINE, _LINE + 1
 _SEEN = _LINE + MOST * _LINE
 SIZE = _SEEN + MOST * _LINE
