@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import noetherlite as nl
-from noetherlite._kernels import elementary, pointwise, powers
-from noetherlite._kernels.cpu import loops, tiles
+from noetherlite._kernels import elementary, noise, pointwise, powers
+from noetherlite._kernels.cpu import loops, rules, tiles
 from noetherlite._kernels.functions import ACTIVATIONS
 from noetherlite._kernels.jit import inlined
+from noetherlite._motion.algorithms import ALGORITHMS
 from noetherlite._problem.catalogue import CATALOGUE
 
 mpmath = pytest.importorskip("mpmath", reason="the exact values")
@@ -27,6 +28,7 @@ FUNCTIONS = {
     "erf": (mpmath.erf, [NEAR, (-7, 7)], [NEAR, (-5, 5)], (-1.0, 1.0)),
     "sin": (mpmath.sin, [NEAR, (-1e6, 1e6)], None, None),
     "cos": (mpmath.cos, [NEAR, (-1e6, 1e6)], None, None),
+    "log": (mpmath.log, [(0.5, 2), (1e-90, 1e90), (1e-310, 1e-300)], None, (None, np.inf)),
     "power": (lambda z: z ** mpmath.mpf(2.5), [(0.5, 2), (1e-90, 1e90)], [(0.5, 2), (1e-10, 1e10)], None),
 }
 BOTH = [
@@ -37,7 +39,7 @@ BOTH = [
 def function(name):
     if name == "power":
         return lambda z: powers.power(z, type(z)(2.5))
-    return getattr(elementary, name)
+    return getattr(powers if name == "log" else elementary, name)
 
 
 def units(f, exact, ranges, kind):
@@ -117,15 +119,20 @@ PACKED = {
 CONVERSION = r"cvt(?:ps2pd|pd2ps|ss2sd|sd2ss)|fcvtn|fcvtl"
 
 
-def assembly(loop, dtype):
-    """The machine code of an activation's loop, without the wrapper for Python."""
-    vector = numba.typeof(np.empty(0, dtype))
-    vectors = (vector,) * (3 if loop.__name__.startswith("d_activate") else 2)
+def machine_code(loop, *arguments):
+    """The machine code of a loop, without the wrapper for Python."""
     options = {name: loop.targetoptions[name] for name in ("fastmath", "error_model", "nogil")}
     anew = numba.njit(**options)(loop.py_func)  # code that comes from disk cannot be read
-    anew.compile((numba.from_dtype(np.dtype(dtype)), *vectors))
+    anew.compile(arguments)
     text = next(iter(anew.inspect_asm().values()))
-    return re.search(r"(?ms)^_ZN\S*activate\S*:$(.*?)^\.Lfunc_end", text)[1]
+    return re.search(rf"(?ms)^_ZN\S*{loop.__name__}\S*:$(.*?)^\.Lfunc_end", text)[1]
+
+
+def assembly(loop, dtype):
+    """The machine code of an activation's loop."""
+    vector = numba.typeof(np.empty(0, dtype))
+    vectors = (vector,) * (3 if loop.__name__.startswith("d_activate") else 2)
+    return machine_code(loop, numba.from_dtype(np.dtype(dtype)), *vectors)
 
 
 def seen(body, dtype):
@@ -148,6 +155,23 @@ def test_loops_are_vectorised_and_call_nothing(name, dtype):
         assert not calls
         assert packed
         assert in_doubles or conversions == 0
+
+
+@pytest.mark.needs_jit
+@pytest.mark.parametrize("name", ["ExponentiatedGradient", pytest.param("SteepestDescent", marks=pytest.mark.slow)])
+def test_steps_with_powers_and_exponentials_are_vectorised_and_call_nothing(name):
+    step = ALGORITHMS[name](0.1).method.rules[2]
+    calls, packed, _ = seen(machine_code(rules.loop(step, "float64"), *(numba.int64,) * 3), "float64")
+    assert not calls
+    assert packed
+
+
+@pytest.mark.needs_jit
+def test_normal_numbers_are_vectorised_and_call_nothing():
+    arguments = numba.uint64, numba.int64, numba.typeof(np.empty(0))
+    calls, packed, _ = seen(machine_code(noise.draw, *arguments), "float64")
+    assert not calls
+    assert packed
 
 
 @pytest.mark.needs_jit

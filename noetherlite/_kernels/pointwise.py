@@ -13,14 +13,14 @@ import numpy as np
 from .jit import addressed, compiled, inlined, scalar
 
 LOG2_E = 1 / math.log(2)
-# ln 2 in two parts, the first with so few digits that n·_LN2_HIGH is exact.
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+# ln 2 in two parts, the first with so few digits that n·LN2_HIGH is exact.
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
 
 @scalar
 def remainder(z, n):
     """r = z − n ln 2."""
-    return (z - n * _LN2_HIGH) - n * _LN2_LOW
+    return (z - n * LN2_HIGH) - n * LN2_LOW
 
 
 @scalar

@@ -1,4 +1,4 @@
-"""Powers without branches or calls, in the way of `elementary`, and as exact.
+"""Powers and the logarithm without branches or calls, in the way of `elementary`, and as exact.
 
 z = 2^k m with √½ ≤ m < √2 and log m = 2 artanh(s), s = (m − 1)/(m + 1). A power needs its logarithm to ten digits more than a
 number has: as a sum of two numbers, the first of half as many digits, so that products of two such are exact (after fdlibm's pow).
@@ -12,6 +12,7 @@ import numpy as np
 
 from .elementary import is_single, quotient
 from .jit import scalar
+from .pointwise import LN2_HIGH, LN2_LOW
 
 # 1.5·2^52, as a number and its bits: an integer added to the bits is one added to the number.
 _ROUND, _ROUND_BITS, _ROUND_SINGLE = 6755399441055744.0, 0x4338000000000000, np.float32(12582912.0)
@@ -35,6 +36,23 @@ def _exponent(z):
     m = np.int64(bits - (k << 52)).view(np.float64)
     exponent = np.int64(k + _ROUND_BITS).view(np.float64) - _ROUND
     return number(exponent - (54.0 if small else 0.0)), number(m)
+
+
+@scalar
+def log(z):
+    """The logarithm of a double z > 0: k ln 2 + log m, with log m = f − f²/2 + s(f²/2 + w P(w)), f = m − 1, s = f/(2 + f), w = s²."""
+    k, m = _exponent(z)
+    f = m - 1.0
+    s = f / (2.0 + f)
+    w, half = s * s, 0.5 * f * f
+    p = 0.14795951049984649 * w + 0.1531405040659992
+    p = p * w + 0.1818356433233702
+    p = p * w + 0.22222198573051388
+    p = p * w + 0.28571428742389104
+    p = p * w + 0.3999999999941467
+    p = p * w + 0.6666666666666734
+    value = k * LN2_HIGH - ((half - (s * (half + w * p) + k * LN2_LOW)) - f)
+    return value if z < math.inf else z
 
 
 @scalar

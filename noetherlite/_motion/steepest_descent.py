@@ -12,6 +12,7 @@ from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
+from .._kernels.powers import power
 from .._kernels.rules import Coordinate, Move
 from .averaged import Averaged, method_of
 from .base import RecordedStep
@@ -37,7 +38,7 @@ def _forgotten(c: _Step, at: Coordinate) -> tuple[float, ...]:
 @scalar
 def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
     """Return x + η sgn v |v|^{q−1}; NaN stays."""
-    size = abs(at.v) ** c.power
+    size = power(abs(at.v), type(at.v)(c.power))
     return (at.x + c.h * at.share * (size if at.v > 0 else -size),)
 
 

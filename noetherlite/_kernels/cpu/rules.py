@@ -46,7 +46,7 @@ def _of_all(projection: Projection, dtype: str) -> Any:
     return of_all
 
 
-def _of_coordinate(move: Move) -> Any:
+def _of_coordinate(move: Move, by_block: bool) -> Any:
     """Return c, algorithm, state, first, i ↦ None, which applies a rule to coordinate i; the shares of a step begin at `first`."""
     rule, write = inside(move.rule), set_entries(*(VECTORS[name] for name in move.writes))
     read = entries(*(place for name, place in VECTORS.items() if name != "moment"), "moment" if move.moment else None)
@@ -58,26 +58,37 @@ def _of_coordinate(move: Move) -> Any:
         share = share_of(algorithm.shares, algorithm.block, first, i)
         write(state, i, rule(c, Coordinate(*read(state, i), share, decay_of(algorithm.decays, i))))
 
-    return inlined(visit_by_block if move.by_block else visit)
+    return inlined(visit_by_block if by_block else visit)
 
 
 def _over_coordinates(move: Move, dtype: str) -> Any:
-    coefficients, visit, by_block = move.coefficients, _of_coordinate(move), move.by_block
+    coefficients, visit, visit_by_block = move.coefficients, _of_coordinate(move, False), _of_coordinate(move, True)
     number = np.empty(0, dtype)  # says what the parameters are
 
     def over_coordinates(algorithm_address, laws_address, state_address):
         algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
         c = coefficients(algorithm, state.counts[STEPS_DONE])
-        first = first_share(algorithm, state.counts[STEPS_DONE]) if by_block else 0
         for i in range(state.x.size):
-            visit(c, algorithm, state, first, i)
+            visit(c, algorithm, state, 0, i)
         return 0.0
 
-    return over_coordinates
+    def over_blocks(algorithm_address, laws_address, state_address):
+        algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
+        c = coefficients(algorithm, state.counts[STEPS_DONE])
+        if algorithm.shares.size == algorithm.decays.size == 0:  # a loop by itself, as LLVM vectorises no long one with conditions
+            for i in range(state.x.size):
+                visit(c, algorithm, state, 0, i)
+            return 0.0
+        first = first_share(algorithm, state.counts[STEPS_DONE])
+        for i in range(state.x.size):
+            visit_by_block(c, algorithm, state, first, i)
+        return 0.0
+
+    return over_blocks if move.by_block else over_coordinates
 
 
 def _over_others(move: Move, dtype: str) -> Any:
-    coefficients, visit = move.coefficients, _of_coordinate(move)
+    coefficients, visit = move.coefficients, _of_coordinate(move, move.by_block)
     number = np.empty(0, dtype)
 
     def over_others(algorithm_address, laws_address, state_address):
