@@ -94,6 +94,7 @@ class Algorithm(NamedTuple):
     accumulated: int = 1  # minibatches of a gradient
     # (n, 4): start, rows and columns of those that are orthogonalised, and their place in `work`
     matrices: NDArray[np.int64] = _NO_MATRICES
+    borders: NDArray[np.int64] = _NO_BLOCKS  # coordinates before which the rate or λ is another
 
     def shares_at(self, step: int) -> Any:
         """Return the coordinates' rates over the largest in a step, shape (P,); 1 where they are the same."""

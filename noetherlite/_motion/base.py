@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._base.complete import require
 from .._base.types import Float64Array, IntArray
@@ -27,6 +28,12 @@ Gradients = tuple[IntArray, Float64Array, Float64Array]  # record (K,), points y
 def no_gradients(algorithm: Algorithm, x: Float64Array, t0: float, velocity: Float64Array | None) -> Gradients:
     """Return none: the `implied_gradients` of an algorithm that `implies_gradients` from no positions."""
     return np.arange(0), x[:0], x[:0]
+
+
+def _borders(*each: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the coordinates, but the first, that differ from the one before in one of the vectors (P,), which may be empty."""
+    changes = [np.flatnonzero(a[1:] != a[:-1]) + 1 for a in each]
+    return np.unique(np.concatenate(changes)).astype(np.int64)
 
 
 class Memory(NamedTuple):
@@ -160,6 +167,7 @@ class Algorithm(Settings, ABC):
         each: dict[str, Any] = {"shares": shares, "metric": int(self.makes_metric and shares.size > 0)}
         if self.ratios_change:
             each = dict(zip(("shares", "block"), self.lr.table(blocks), strict=True))  # type: ignore[union-attr]
+        borders = _borders(each.get("block", shares), decays)
         return layout.Algorithm(
             law,
             *numbers,
@@ -171,6 +179,7 @@ class Algorithm(Settings, ABC):
             ascent=self.sam,
             pull=1.0 if self.sam else decay,
             accumulated=self.grad_accumulation,
+            borders=borders,
             **each,
         )
 

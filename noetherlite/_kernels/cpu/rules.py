@@ -46,49 +46,47 @@ def _of_all(projection: Projection, dtype: str) -> Any:
     return of_all
 
 
-def _of_coordinate(move: Move, by_block: bool) -> Any:
-    """Return c, algorithm, state, first, i ↦ None, which applies a rule to coordinate i; the shares of a step begin at `first`."""
+def _of_coordinate(move: Move) -> Any:
+    """Return c, state, share, decay, i ↦ None, which applies a rule to coordinate i."""
     rule, write = inside(move.rule), set_entries(*(VECTORS[name] for name in move.writes))
     read = entries(*(place for name, place in VECTORS.items() if name != "moment"), "moment" if move.moment else None)
 
-    def visit(c, algorithm, state, first, i):
-        write(state, i, rule(c, Coordinate(*read(state, i), 1.0, 1.0)))
+    def visit(c, state, share, decay, i):
+        write(state, i, rule(c, Coordinate(*read(state, i), share, decay)))
 
-    def visit_by_block(c, algorithm, state, first, i):
-        share = share_of(algorithm.shares, algorithm.block, first, i)
-        write(state, i, rule(c, Coordinate(*read(state, i), share, decay_of(algorithm.decays, i))))
-
-    return inlined(visit_by_block if by_block else visit)
+    return inlined(visit)
 
 
 def _over_coordinates(move: Move, dtype: str) -> Any:
-    coefficients, visit, visit_by_block = move.coefficients, _of_coordinate(move, False), _of_coordinate(move, True)
+    coefficients, visit, by_block = move.coefficients, _of_coordinate(move), move.by_block
     number = np.empty(0, dtype)  # says what the parameters are
 
     def over_coordinates(algorithm_address, laws_address, state_address):
         algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
         c = coefficients(algorithm, state.counts[STEPS_DONE])
         for i in range(state.x.size):
-            visit(c, algorithm, state, 0, i)
+            visit(c, state, 1.0, 1.0, i)
         return 0.0
 
     def over_blocks(algorithm_address, laws_address, state_address):
+        """Apply the rule to the coordinates of one rate and decay after the other: loops in which these are chosen are not vectorised."""
         algorithm, state = algorithm_at(algorithm_address, number), state_at(state_address, number)
         c = coefficients(algorithm, state.counts[STEPS_DONE])
-        if algorithm.shares.size == algorithm.decays.size == 0:  # a loop by itself, as LLVM vectorises no long one with conditions
-            for i in range(state.x.size):
-                visit(c, algorithm, state, 0, i)
-            return 0.0
-        first = first_share(algorithm, state.counts[STEPS_DONE])
-        for i in range(state.x.size):
-            visit_by_block(c, algorithm, state, first, i)
+        first, borders = first_share(algorithm, state.counts[STEPS_DONE]), algorithm.borders
+        begin, P = np.int64(0), state.x.size
+        for part in range(borders.size + 1):
+            end = borders[part] if part < borders.size else P
+            share, decay = share_of(algorithm.shares, algorithm.block, first, begin), decay_of(algorithm.decays, begin)
+            for i in range(begin, end):
+                visit(c, state, share, decay, i)
+            begin = end
         return 0.0
 
-    return over_blocks if move.by_block else over_coordinates
+    return over_blocks if by_block else over_coordinates
 
 
 def _over_others(move: Move, dtype: str) -> Any:
-    coefficients, visit = move.coefficients, _of_coordinate(move, move.by_block)
+    coefficients, visit, by_block = move.coefficients, _of_coordinate(move), move.by_block
     number = np.empty(0, dtype)
 
     def over_others(algorithm_address, laws_address, state_address):
@@ -98,7 +96,8 @@ def _over_others(move: Move, dtype: str) -> Any:
         i, n = 0, matrices.shape[0]
         for l in range(n + 1):
             for j in range(i, matrices[l, 0] if l < n else state.x.size):
-                visit(c, algorithm, state, first, j)
+                share = share_of(algorithm.shares, algorithm.block, first, j) if by_block else 1.0
+                visit(c, state, share, decay_of(algorithm.decays, j) if by_block else 1.0, j)
             i = matrices[l, 0] + matrices[l, 1] * matrices[l, 2] if l < n else state.x.size
         return 0.0
 

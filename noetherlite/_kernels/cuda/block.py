@@ -274,6 +274,7 @@ def with_rate(a, h):
         a.pull,
         a.accumulated,
         a.matrices,
+        a.borders,
     )
 
 
