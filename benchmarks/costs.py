@@ -1,6 +1,6 @@
 """What laws and calls cost, what float32 and input reduction save: ratios of noetherlite to itself, timed in turn.
 
-    python benchmarks/costs.py [--rounds 5] [--tables scalings matrices all reduction calls]
+    python benchmarks/costs.py [--rounds 5] [--tables scalings matrices all updates reduction calls]
 
 A figure is the median over the rounds of the time of a whole `integrate` call, divided by its steps. Calls are of one step each,
 as many in a round as give a steady figure.
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from workloads import EVERY, SIZES, WORKLOADS, Workload
 
 
-def medians(runs: dict[str, Callable[[], object]], steps: int, rounds: int) -> dict[str, float]:
+def medians(runs: dict[Any, Callable[[], object]], steps: int, rounds: int) -> dict[Any, float]:
     """Return each run's median seconds per step."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[Any, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()  # compiles and warms up
     for _ in range(rounds):
@@ -85,6 +86,37 @@ def all_laws(work: Workload, algorithm: nl.Algorithm, rounds: int) -> None:
     )
 
 
+def updates(rounds: int) -> None:
+    """Nanoseconds a parameter of each algorithm's step beside the gradient and the update of gradient descent; with one rate, and with two."""
+    net, steps = nl.Network([784, 128, 64, 10]), 200
+    U, theta = net.potential(nl.datasets.glyphs(n=8, rng=0)), np.abs(net.init(rng=1))
+    two = {"W1": 1e-5, "rest": 2e-5}
+    algorithms = {
+        "GD": nl.GD,
+        "HeavyBall": partial(nl.HeavyBall, momentum=0.9),
+        "Leapfrog": nl.Leapfrog,
+        "NAGD": nl.NAGD,
+        "Adam": nl.Adam,
+        "RMSProp": nl.RMSProp,
+        "AdaGrad": nl.AdaGrad,
+        "Lion": nl.Lion,
+        "SteepestDescent": partial(nl.SteepestDescent, p=3.0),
+        "ExponentiatedGradient": nl.ExponentiatedGradient,
+        "SGLD": partial(nl.SGLD, temperature=1e-3),
+        "BAOAB": partial(nl.BAOAB, temperature=1e-3),
+    }
+    run = partial(nl.integrate, U, x0=theta, steps=steps, laws=None, record_every=steps, input_reduction=False, rng=0)
+    cases = {
+        (name, rates): partial(run, algorithm=algorithm(lr))
+        for name, algorithm in algorithms.items()
+        for rates, lr in (("one", 1e-5), ("two", two))
+    }
+    took = medians(cases, steps, rounds)
+    for name in algorithms:
+        beyond = [(took[name, rates] - took["GD", "one"]) * 1e9 / U.n_params for rates in ("one", "two")]
+        print(f"{name:22} {beyond[0]:9.2f} {beyond[1]:10.2f}", flush=True)
+
+
 def reduction(n: int, algorithm: nl.Algorithm, rounds: int) -> None:
     """784-128-64-10 on Kuzushiji-MNIST (glyphs where it is absent), with and without input reduction."""
     net, steps = nl.Network([784, 128, 64, 10]), 500
@@ -126,7 +158,7 @@ def main() -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    names = ["scalings", "matrices", "all", "reduction", "calls"]
+    names = ["scalings", "matrices", "all", "updates", "reduction", "calls"]
     parser.add_argument("--tables", nargs="*", choices=names, default=names)
     arguments = parser.parse_args()
     rounds, tables = arguments.rounds, arguments.tables
@@ -148,6 +180,10 @@ def main() -> None:
             if work.group == 'linear layers, laws="all"':
                 for algorithm in work._replace(methods=("GD", "Leapfrog", "NAGD")).algorithms():
                     all_laws(work, algorithm, rounds)
+    if "updates" in tables:
+        print("\nns a parameter beyond gradient descent, 784-128-64-10, 8 samples")
+        print("algorithm               one rate  two rates")
+        updates(rounds)
     if "reduction" in tables:
         print("\ninput reduction, 784-128-64-10")
         print("data         algorithm samples   plain µs/step  reduced  faster by   difference in θ")
