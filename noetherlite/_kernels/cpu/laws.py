@@ -27,7 +27,7 @@ class Forms(NamedTuple):
     """Addresses of `forms` and of what it calls, 0 where a run has no use for it."""
 
     of_all: Any
-    of_matrices: Any = 0
+    of_matrices: Any = 0  # which takes longer to compile than all else
     columns: Any = 0
     tiles: Any = 0  # whose team shares the columns
 
