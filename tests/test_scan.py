@@ -126,6 +126,32 @@ CATALOGUE = {
         lambda: decoder(**LLAMA, rope="half", heads=4, kv_heads=2, width=4),
         LLAMA_NORMS | {("gl", "GL(4) × 2", V_AND_O), ROTARY},
     ),
+    "Llama, interleaved rotary positions, grouped heads": (
+        lambda: decoder(**LLAMA, rope="interleaved", heads=4, kv_heads=2, width=4),
+        LLAMA_NORMS | {("gl", "GL(4) × 2", V_AND_O), ROTARY},
+    ),
+    "Phi 3, rotary positions in a fused axis": (
+        lambda: decoder(**LLAMA, rope="half", width=4, fused=True),
+        (LLAMA_NORMS - {law for law in LLAMA_NORMS if "attn.q" in law[2]})
+        | {
+            ("scale", "R₊^6", "h.0.ln_1.weight[0] − h.0.attn.c_attn.weight[1]"),
+            ("complex", "C* × 4", "h.0.attn.c_attn.weight{0:8}[0] − h.0.attn.c_attn.weight{8:16}[0]"),
+            ("gl", "GL(4) × 2", "h.0.attn.c_attn.weight{16:24}[0] − h.0.attn.o.weight[1]"),
+        },
+    ),
+    "two heads of queries to one of keys": (
+        lambda: decoder(**LLAMA, heads=4, kv_heads=2, width=2),
+        LLAMA_NORMS | {("gl", "GL(2) × 2", V_AND_O), ("gl", "GL(2) × 2", "h.0.attn.q.weight[0] − h.0.attn.k.weight[0]")},
+    ),
+    # The slices of queries and of the output are laws of single components already: their sums are no new ones.
+    "one head of keys": (
+        lambda: decoder(**LLAMA, heads=2, kv_heads=1, width=4),
+        LLAMA_NORMS
+        | {
+            ("gl", "GL(4)", "h.0.attn.q.weight{0:4}[0] + h.0.attn.q.weight{4:8}[0] − h.0.attn.k.weight[0]"),
+            ("gl", "GL(4)", "h.0.attn.v.weight[0] − h.0.attn.o.weight{0:4}[1] − h.0.attn.o.weight{4:8}[1]"),
+        },
+    ),
     "Llama, interleaved rotary positions, ε = 0": (
         lambda: decoder(**LLAMA, rope="interleaved", width=4, eps=0.0),
         LLAMA_NORMS | {("gl", "GL(4) × 2", V_AND_O), ROTARY, STREAM},

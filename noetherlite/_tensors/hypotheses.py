@@ -113,14 +113,29 @@ class Shapes:
                     yield self.single(n) + grouped
 
     def _pairs(self) -> Iterator[list[Leg]]:
-        """Pairs of components, as rotary positions turn them: j and j + r/2 of every r, grouped or not."""
+        """Pairs of components, as rotary positions turn them: j and j + r/2 of every r, or neighbours; in slices, or grouped."""
         for n in self.sizes:
+            cut = self._slices_of(n)
             for r in divisors(n):
                 if r % 2 == 0 and n > 2:
-                    plain = _arranged(self.single(n), (n // r, 2, r // 2), (0, 2))
+                    plain, sliced = (_arranged(legs, (n // r, 2, r // 2), (0, 2)) for legs in (self.single(n), cut))
                     yield plain
+                    yield sliced
                     for total in self._multiples(n):
                         yield plain + _arranged(self.single(total), (n // r, total // n, 2, r // 2), (0, 3))
+                        if r > 2:
+                            neighbours = _arranged(self.single(n), (n // r, r // 2, 2, 1), (0, 1, 3))
+                            grouped = (n // r, total // n, r // 2, 2, 1)
+                            yield neighbours + _arranged(self.single(total), grouped, (0, 2, 4))
+
+    def _slices_of(self, n: int) -> list[Leg]:
+        """Return the legs of size n that are a part of a fused axis."""
+        return [
+            replace(leg, part=(leg.kept[0], k * n, (k + 1) * n))
+            for count in PARTS
+            for leg in self.single(count * n)
+            for k in range(count)
+        ]
 
     def _blocks(self) -> Iterator[list[Leg]]:
         """Blocks of r components that are scaled as one, such as normalised heads."""

@@ -8,7 +8,7 @@ GL(r) and complex numbers, block by block. Last, rotations are sought that scale
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -180,16 +180,13 @@ class Search:
                 for member in law.members
             ]
             for f in {f for coarsenings in maps for f, _ in coarsenings.values()}:
-                hits = [[i for i, (g, _) in coarsenings.items() if g == f] for coarsenings in maps]
-                if not all(hits):
+                hits = [{i: mask for i, (g, mask) in coarsenings.items() if g == f} for coarsenings in maps]
+                row = _coarse_row(law, hits, len(legs)) if all(hits) else None
+                if row is None:
                     continue
-                row = np.zeros(len(legs))
-                for member, indices_of_member in zip(law.members, hits, strict=True):
-                    row[indices_of_member] += member.coefficient
                 entries = reached.setdefault(tuple(row), {})
-                for coarsenings, indices in zip(maps, hits, strict=True):
-                    for i in indices:
-                        mask = coarsenings[i][1]  # of one length for laws that depend on the same axes
+                for masks in hits:
+                    for i, mask in masks.items():  # of one length for laws that depend on the same axes
                         entries[i, len(mask)] = _union(entries.get((i, len(mask))), mask)
         rows = []
         for coefficients, entries in reached.items():
@@ -206,8 +203,9 @@ class Search:
         if law.kind != "scale" or (size != size[0]).any():
             return law
         members = tuple(replace(m, coefficient=1.0, inverse=m.coefficient < 0) for m in law.members)
-        if law.members[0].leg.arranged and law.members[0].leg.arranged[-2:-1] == (2,):
-            return self._as_complex(law, members)
+        # What looks like a pair may be two heads of queries that share keys.
+        if law.members[0].leg.arranged[-2:-1] == (2,) and (paired := self._as_complex(law, members)) is not law:
+            return paired
         last = {m.leg.sizes[-1] for m in members if len(m.leg.sizes) > 1}
 
         def blocks_of(r: int) -> Iterator[Law]:
@@ -232,8 +230,9 @@ class Search:
                 return law
             pair = len(m.leg.arranged) - 2
             paired.append(replace(m, leg=replace(m.leg, components=(*m.leg.components[:-1], pair, pair + 1))))
+        blocks = paired[0].leg.sizes
         trial = self._with_residual(
-            replace(law, kind="complex", members=tuple(paired), blocks=paired[0].leg.sizes, acting=1)
+            replace(law, kind="complex", members=tuple(paired), blocks=blocks, acting=len(blocks) - 2)
         )
         return trial if self._holds(trial) else law
 
@@ -319,6 +318,25 @@ def _pairs_within(blocks: tuple[int, ...], count: int) -> IntArray:
     i, j = np.triu_indices(width, 1)
     places = places[: -(-count // i.size)]
     return np.stack([places[:, i].reshape(-1), places[:, j].reshape(-1)])
+
+
+def _coarse_row(law: Law, hits: Sequence[Mapping[int, bytes]], n: int) -> Float64Array | None:
+    """Return the coefficients that a law has in n coarser legs, of which its members reach the entries `hits`.
+
+    Members that are slices of one tensor have the coefficient together that each of them has: None if they differ in it.
+    """
+    sums: dict[tuple[int, int], Float64Array] = {}
+    for member, masks in zip(law.members, hits, strict=True):
+        for i, mask in masks.items():
+            terms = member.coefficient * np.frombuffer(mask, bool)
+            sums[i, len(mask)] = sums.get((i, len(mask)), 0.0) + terms
+    row = np.zeros(n)
+    for (i, _), of_entry in sums.items():
+        values = np.unique(of_entry[of_entry != 0])
+        if values.size > 1:
+            return None
+        row[i] += values.sum()
+    return row
 
 
 def _union(a: bytes | None, b: bytes) -> bytes:
