@@ -364,6 +364,8 @@ test_bad_input = refusals(
         (lambda: nl.check(U, X, [0, 1, np.nan, 3]), ValueError, r"t must be finite, got nan at index \(2,\)"),
         (lambda: nl.check(U, X[:, :1], T), ValueError, r"params must have shape \(R, 2\).*got \(4, 1\)"),
         (lambda: nl.check(U, X[0], T), ValueError, "params must be 2-dimensional"),
+        (lambda: nl.check(U, [[0.0, 1.0], [0.0]], T[:2]), TypeError, "params must be an array of real numbers: .*inhomogeneous"),
+        (lambda: nl.testing.assert_gradient(U, {"x": [0.0, 1.0]}, X[0]), TypeError, "gradient must hold real numbers, got {'x'"),
         (lambda: nl.check(U, HOLE, T), ValueError, r"params must be finite, got nan at index \(2, 1\)"),
         (lambda: nl.check(U, X[:1], T[:1]), ValueError, "params must have at least two rows"),
         (lambda: nl.check(U, X[:2], T[:2], nl.ND), ValueError, "params must have at least three rows"),

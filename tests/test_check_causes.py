@@ -44,6 +44,17 @@ def clipped(length):
     return lambda g, k: g * min(1.0, length / np.linalg.norm(g))
 
 
+def stale(step):
+    """Return a change of gradients: in one step it is that of the step before."""
+    last = [None]
+
+    def change(g, k):
+        last.append(g.copy())
+        return last[-2] if k == step else g
+
+    return change
+
+
 def averaged(rows, decay):
     out = [rows[0]]
     for row in rows[1:]:
@@ -134,6 +145,16 @@ CAUSES = {
         "rows are 3 steps apart, not 1: every=3",
     ),
     "weights of unit length": lambda: (rows(gradient=of_unit_weights), GD, "no step changes the length of any neuron's weights in W1 to first order"),
+    "a step that is not taken, and eight halves": lambda: (
+        rows(change=lambda g, k: g * (0.5 if 0 < k < 9 else k > 0)), GD, "every block moves in the right direction, 0 to 0.5 times as far",
+    ),
+    "momentum that is a millionth less": lambda: (
+        rows(momentum=0.9 - 1e-6), BALL, "the steps have a momentum of 0.899999, where 0.9 is declared",
+    ),
+    "a velocity that is dropped": lambda: (
+        np.concatenate([rows(momentum=0.9)[:30], loop(U, rows(momentum=0.9)[30], LR, 30, momentum=0.9)]), BALL,
+        "the steps have no momentum, where 0.9 is declared (1 of 60 steps, from row 30)",
+    ),
     "ascent": lambda: (rows(change=lambda g, k: -g), GD, "every block moves -1 times as far as U asks"),
 }  # fmt: skip
 
@@ -171,6 +192,11 @@ def test_causes_that_are_none_of_the_usual_have_no_reason():
 
     (finding,) = nl.check(U, rows(gradient=permuted), dynamics=GD).findings
     assert finding.startswith("W2 does not move along -∇U")
+    findings = nl.check(
+        U, rows(change=stale(30)), dynamics=GD
+    ).findings  # in all steps it might be bfloat16's round-off
+    assert all("does not move along -∇U" in finding and "(from row 30)" in finding for finding in findings)
+    assert len(findings) == 6
     fewer = U.network.potential(U.X[:-1], U.y[:-1])
     (finding,) = nl.check(U, rows(gradient=fewer.gradient), dynamics=GD).findings
     assert finding.endswith("or with other data")  # which one of the two, steps alone do not tell

@@ -111,6 +111,41 @@ def test_a_wrong_gradient_is_found_in_the_averages(algorithm):
     )  # the optimiser is not to blame
 
 
+@pytest.mark.parametrize("algorithm", [nl.Adam(0.003), nl.HeavyBall(0.05), nl.Nesterov(0.05)], ids=str)
+def test_what_goes_wrong_once_is_told_as_such(algorithm):
+    """One longer step, one block left out of one, and averages of another β: not every step is wrong, and no other optimiser took them."""
+    rows, states = recorded(algorithm, steps=30)
+    name = next(iter(states))
+    rest = replace(algorithm, lr=algorithm.lr * np.where(np.arange(30) == 20, 1.001, 1.0))
+    (finding,) = nl.check(U, rows, dynamics=rest, **states).findings
+    assert finding.startswith(
+        "the steps of every block are 0.999 times as long as the algorithm's, at 1 of 30 steps (from row 20)"
+    )
+    b1 = next(block.part for block in NET.blocks if block.name == "b1")
+    for values in (rows, *states.values()):
+        values[21:, b1] = values[20, b1]
+    words = nl.check(U, rows[:22], dynamics=algorithm, **{n: s[:22] for n, s in states.items()}).findings
+    assert words == ["b1 does not move: left out of the step (1 of 21 steps, from row 20)"]
+    rows, states = recorded(
+        replace(algorithm, **({"betas": (0.9 - 1e-4, 0.999)} if name == "exp_avg" else {"momentum": 0.9 - 1e-4})),
+        steps=30,
+    )
+    assert "optimiser" not in "; ".join(nl.check(U, rows, dynamics=algorithm, **states).findings)
+
+
+def test_what_an_optimiser_starts_with_is_checked_or_said_not_to_be():
+    rows, states = recorded(nl.AdaGrad(0.05, 0.5), steps=10)
+    assert not any(
+        "starts with" in limit for limit in nl.check(U, rows, dynamics=nl.AdaGrad(0.05, 0.5), **states).limits
+    )
+    report = nl.check(U, rows, dynamics=nl.AdaGrad(0.05, 0.3), **states)
+    assert "row 0 has other averages than AdaGrad" in report.limits[0]
+    with pytest.raises(ValueError, match=r"exp_avg_sq must be at least 0\.7, as AdaGrad.* adds up squares, got 0\.5"):
+        nl.check(U, rows, dynamics=nl.AdaGrad(0.05, 0.7), **states)
+    with pytest.raises(ValueError, match=r"exp_avg_sq must be at least 0, .* got -1"):
+        nl.check(U, rows, dynamics=nl.Adam(0.05), exp_avg=0 * rows, exp_avg_sq=0 * rows - 1)
+
+
 @pytest.mark.needs_jit
 @pytest.mark.parametrize("algorithm", [nl.Adam(0.1), nl.Muon(0.1)], ids=str)
 def test_parameters_that_pass_zero_are_given_the_round_off_of_the_step(algorithm):

@@ -148,11 +148,11 @@ def smallest(eps: float) -> float:
     return eps * next(_SMALLEST[name] for name, of_format in EPSILON.items() if of_format == eps)
 
 
-def widened(array: ArrayLike, name: str) -> ArrayLike:
-    """Return a NumPy array of a tensor; bfloat16, for which NumPy has no arithmetic, becomes float32."""
+def widened(array: ArrayLike, name: str) -> Array:
+    """Return a NumPy array of a tensor or list; bfloat16, for which NumPy has no arithmetic, becomes float32."""
     if str(getattr(array, "dtype", None)) == "bfloat16":
         return np.asarray(array).astype(np.float32)
-    result: ArrayLike = checks.to_numpy(array, name)
+    result: Array = checks.numpy_array(array, name)
     return result
 
 

@@ -80,7 +80,7 @@ def assert_gradient(
     if callable(gradient):
         raw = [_read(gradient(np.array(x, np.float64))) for x in points]
     else:
-        array = checks.numpy_array(gradient, "gradient")
+        array = checks.numbers(gradient, "gradient")
         if array.ndim not in (1, 2) or array.shape[-1] != U.n_params:
             raise ValueError(f"gradient must have shape ({U.n_params},) or (K, {U.n_params}), got {array.shape}")
         raw = [(row, of_dtype(gradient)) for row in array.reshape(-1, U.n_params)]

@@ -70,6 +70,7 @@ class AverageSteps:
         algorithm = forces.algorithm
         self.forces, self.algorithm, self.precision, self.first, self.t0 = forces, algorithm, precision, first, t0
         self.recorded, self.motion, self.keep = recorded, motion, keep
+        self.late = False  # whether the first row of a run that starts there has averages that it cannot have
         self.implies = False  # whether any gradient was implied
         self._unknown = unknown(algorithm, U.n_params)
         self._rounding = Rounding(U, precision.gradient)
@@ -85,6 +86,8 @@ class AverageSteps:
         steps: list[tuple[Any, ...]] = []
         for i, x in enumerate(rows):
             averages = Memory(*(None if a is None else a[i] for a in memory))
+            if self._row is None and self.first == 0 and self.t0 == 0:
+                self.late = any(self._is_late(name, getattr(averages, f)) for name, f in self.algorithm.states.items())
             twins = [self._rounded_row(x, averages) for _ in range(_TWINS)]
             if self._row is not None:
                 self._between([self._row[:2], *self._twins], [(x, averages), *twins], self._row[2], steps)
@@ -106,6 +109,13 @@ class AverageSteps:
                 StepRow.of_block(named, *series.arrays(()), 0, series.tally, sums, self._why(), tuple(first_rows))
             )
         return rows
+
+    def _is_late(self, name: str, recorded: Float64Array | None) -> bool:
+        """Return whether a recorded state is another than that of a start, which is zero in the units of `Memory`."""
+        if recorded is None:
+            return False
+        start = np.abs(self.algorithm.memory_of(name, np.zeros(1)))
+        return bool((np.abs(recorded) > ROUND_OFF * self.precision.gradient * start).any())
 
     def _why(self) -> str:
         """Return the reason why no step was taken again, where that is so."""

@@ -40,12 +40,6 @@ def counted(U: Potential, factor: float, tolerance: float) -> str:
     return f" ({fitting[0]})" if fitting else ""
 
 
-def _parallel(step: Float64Array, gradient: Float64Array) -> bool:
-    """Return whether a step is parallel to a gradient."""
-    cosine = float(step @ gradient) / max(float(np.linalg.norm(step) * np.linalg.norm(gradient)), np.finfo(float).tiny)
-    return cosine >= 1 - _SAME or not step.any()
-
-
 class Evidence:
     """The wrong steps of a recording, as far as they are needed to find the cause: the first eight, and extremes over all."""
 
@@ -92,9 +86,9 @@ class Evidence:
         """Return sentences about what is wrong with the motion."""
         broken = [row for row in motion if row.verdict == "broken"]
         all_blocks = len(broken) == len(motion)
-        if 2 * self.n_off <= self.n and (rows := self._rows()):
+        if not self._usual and (rows := self._rows()):
             return [rows]
-        most = all_blocks and 2 * self.n_off > self.n and not self._multiples()
+        most = all_blocks and self._usual and not self._multiples()
         if most and (rows := apart(self.U, self.algorithm, self.every, self.t0, self.cases)):
             return [rows]
         if all_blocks and self._alike:
@@ -106,6 +100,7 @@ class Evidence:
         of_blocks = "" if all_blocks else f" of {', '.join(names)}"
         cause = (
             self._shifted_batches()
+            or (not all_blocks and self._left_out(entries, names))
             or self._coefficients(entries, of_blocks)
             or (laws_hold and {f"W{h}" for h in self._layers()} <= set(names) and self._other_samples())
             or self._clipped(entries)
@@ -122,9 +117,12 @@ class Evidence:
         return [(block.start, block.stop) for block in self.U.network.blocks if block.name in names]
 
     def _share(self) -> str:
-        if 2 * self.n_off > self.n:
-            return ""
-        return f" ({self.n_off} of {self.n} steps{self._which()})"
+        return "" if self._usual else f" ({self.n_off} of {self.n} steps{self._which()})"
+
+    @property
+    def _usual(self) -> bool:
+        """Whether more than half of the steps are wrong."""
+        return 2 * self.n_off > self.n
 
     def _which(self) -> str:
         shown = ", ".join(str(case.record) for case in self.cases) + (", …" if self.n_off > len(self.cases) else "")
@@ -133,7 +131,10 @@ class Evidence:
     def _rows(self) -> str:
         """Recognise rows that repeat the row before, or that are missing."""
         repeated = [c.record + 1 for c in self.cases if np.array_equal(c.rows[c.here], c.rows[c.here + 1])]
-        if repeated:
+        reach = int(
+            self.algorithm.has_velocity
+        )  # a velocity is wrong in the step from the second of two equal rows, too
+        if repeated and all(any(0 <= c.record + 1 - row <= reach for row in repeated) for c in self.cases):
             return f"row{'s' if len(repeated) > 1 else ''} {', '.join(map(str, repeated))} repeat{'' if len(repeated) > 1 else 's'} the row before{self._share()}"
         if (
             self.algorithm.has_velocity
@@ -201,6 +202,13 @@ class Evidence:
         error, remainder = (float(np.linalg.norm(case.recorded - other)) for other in (case.expected, gradient))
         return explained(remainder, error, case.noise)
 
+    def _left_out(self, entries: Array, names: Sequence[str]) -> str:
+        """Recognise blocks that stay where they are, though their averages would move them."""
+        if not all(np.array_equal(c.rows[c.here][entries], c.rows[c.here + 1][entries]) for c in self.cases):
+            return ""
+        several = len(names) > 1
+        return f"{', '.join(names)} {'do' if several else 'does'} not move: left out of the step{'' if self.n_off == 1 else 's'}"
+
     def _coefficients(self, entries: Array, of_blocks: str) -> str:
         """Recognise weight decay, an L1 penalty, momentum and Nesterov's momentum: combinations of ∇U, x, sign(x) and the last step."""
         at_one_rate = self.algorithm.starts_anywhere and not self.algorithm.has_schedule
@@ -252,7 +260,8 @@ class Evidence:
             actual = decay + coefficients["decay"]
             instead = f", where {decay:g} is declared" if decay else " that is not declared"
             parts.append(
-                ("no weight decay" if abs(actual) < _SAME * decay else f"a weight decay of {actual:.4g}") + instead
+                ("no weight decay" if abs(actual) < _SAME * decay else f"a weight decay of {distinct(actual, decay)}")
+                + instead
             )
         if "signs" in coefficients:
             parts.append(f"an L1 penalty of {coefficients['signs']:.4g} times the signs of the parameters")
@@ -261,14 +270,15 @@ class Evidence:
                 return ""
             parts.append(f"Nesterov's momentum of {beta:.4g}: nl.Nesterov has it")
         elif "momentum" in coefficients:
-            parts.append(f"a momentum of {beta:.4g}, where {declared:g} is declared: nl.HeavyBall has it")
+            size = "no momentum" if abs(beta) < _SAME * declared else f"a momentum of {distinct(beta, declared)}"
+            parts.append(f"{size}, where {declared:g} is declared" + ("" if declared else ": nl.HeavyBall has it"))
         if "f" in coefficients:
             parts.append(f"{distinct(1 + coefficients['f'], 1.0)} times the gradient of U")
         return f"the steps{of_blocks} have " + " and ".join(parts)
 
     def _other_samples(self) -> str:
         """Recognise gradients of other samples: every law holds and most steps go downhill, but none is along ∇U."""
-        if not isinstance(self.U, NetworkPotential) or self.U.n_samples == 1 or 2 * self.n_off <= self.n:
+        if not isinstance(self.U, NetworkPotential) or self.U.n_samples == 1 or not self._usual:
             return ""
         downhill = [float(c.recorded @ c.expected) > 0 for c in self.cases]
         if 2 * sum(downhill) <= len(downhill):
@@ -305,23 +315,35 @@ class Evidence:
             even.append(same >= 0.8 and spread <= 0.5 * usual)
             rate = np.log(np.abs(step[both] / case.expected[both]))
             signs.append(same == 1 and float(rate.std()) > _VARIED)
-            blocks.append(all(_parallel(step[b.part], case.expected[b.part]) for b in blocks_of(self.U)))
+            blocks.append(self._is(case, self._multiple_by_block(case)))
+        if even and all(blocks):
+            return "every block moves in the right direction at a rate of its own that varies, as where gradients are clipped block by block"
+        if not (
+            self._usual and self.algorithm.implies_gradients
+        ):  # another optimiser takes all steps; one of these was declared
+            return ""
         # The first step of Adam and RMSProp has the same length in every entry; later ones need not.
         if even and (all(even) or (self.cases[0].record == 0 and even[0])):
             return "steps are about equally long in every entry, as those of an adaptive optimiser (Adam, RMSProp, signs) are: nl.Adam and its like take those"
-        if even and all(blocks):
-            return "every block moves in the right direction at a rate of its own that varies, as where gradients are clipped block by block"
         if even and all(signs):
             return "every entry moves downhill at a rate of its own, as with an adaptive optimiser (RMSProp, AdaGrad): nl.RMSProp and nl.AdaGrad take those"
         return ""
 
+    def _multiple_by_block(self, case: Case) -> Float64Array:
+        """Return the nearest gradient to that of a step whose blocks are positive multiples of those of ∇U."""
+        nearest = case.expected.copy()
+        for part in (block.part for block in blocks_of(self.U)):
+            square = float(case.expected[part] @ case.expected[part])
+            nearest[part] *= max(float(case.recorded[part] @ case.expected[part]), 0.0) / square if square > 0 else 1.0
+        return nearest
+
     def _coarse(self) -> str:
         """Recognise gradients whose error is that of products in bfloat16."""
-        if is_replayed(self.algorithm, self.every) or self.algorithm.has_noise:
+        if is_replayed(self.algorithm, self.every) or self.algorithm.has_noise or not self._usual:
             return ""
         rounding = Rounding(self.U, _COARSE)
         for case in self.cases:
-            # Rounding changes most entries of every step; a wrong gradient leaves some steps or entries correct.
+            # Rounding changes most entries of most steps; a wrong gradient leaves some steps or entries correct.
             off = np.abs(case.recorded - case.expected) > _COARSE**2 * np.abs(case.expected)
             if off[case.expected != 0].mean() < _MOST_ENTRIES:
                 return ""

@@ -34,6 +34,11 @@ def limits(checker: StepCheck) -> list[str]:
     known_start = checker.t0 == 0 or checker.velocity is not None
     if replay is None and checker.noise is None and checker.algorithm.fewest_rows(known_start) > 2:
         out.append("the first step was not checked: the velocity at row 0 is not recorded")
+    if checker.averages is not None and checker.averages.late:
+        out.append(
+            f"row 0 has other averages than {checker.algorithm} starts with: what it starts with was not checked, and steps are "
+            "counted from there (t= has the times of rows that are not from the start)"
+        )
     if not checker.families:
         out.append("no law was checked: none is known of this potential, or none was asked for")
     return out

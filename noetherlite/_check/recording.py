@@ -19,6 +19,8 @@ from .._symmetry.family import Family, NoetherSymmetry
 from .._symmetry.find import listed, watched
 from .replay import is_replayed
 
+_COARSE = 2.0**-7  # ε of bfloat16
+
 
 def check_claim(U: object, dynamics: object) -> None:
     """Raise TypeError if U is no potential, or `dynamics` neither a Dynamics nor an Algorithm."""
@@ -75,7 +77,10 @@ def states_of(
             has = f"it has {' and '.join(algorithm.states)}" if algorithm.states else "it has none"
             raise ValueError(f"{name} is not used with {algorithm}: of these states {has}")
         array = checks.shaped(widened(values, name), name, shape).astype(np.float64)
-        fields[algorithm.states[name]] = algorithm.memory_of(name, array)
+        field, least = algorithm.states[name], abs(float(algorithm.memory_of(name, np.zeros(1))[0]))
+        if field == "s" and (low := float(array.min(initial=np.inf))) < (1 - _COARSE) * least:
+            raise ValueError(f"{name} must be at least {least:g}, as {algorithm} adds up squares, got {low:.9g}")
+        fields[field] = algorithm.memory_of(name, array)
     return fields
 
 

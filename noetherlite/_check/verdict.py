@@ -160,6 +160,11 @@ def step_findings(rows: Sequence[StepRow]) -> list[str]:
     together = len(broken) == len(rows) > 1 and all(row.proportional for row in broken)
     if together and np.ptp(factors) <= ALIKE[0] * abs(factors.mean()):
         factor = distinct(float(factors.mean()), 1.0)
+        share = max(rows, key=lambda row: row.tally.n_off).share
+        if share:
+            return [
+                f"the steps of every block are {factor} times as long as the algorithm's{share}: the rate is scaled there"
+            ]
         return [f"every step is {factor} times as long as the algorithm's: its rate is scaled by that"]
     return [row.finding for row in broken]
 
