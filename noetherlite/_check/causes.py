@@ -131,9 +131,8 @@ class Evidence:
     def _rows(self) -> str:
         """Recognise rows that repeat the row before, or that are missing."""
         repeated = [c.record + 1 for c in self.cases if np.array_equal(c.rows[c.here], c.rows[c.here + 1])]
-        reach = int(
-            self.algorithm.has_velocity
-        )  # a velocity is wrong in the step from the second of two equal rows, too
+        # A velocity is wrong in the step from the second of two equal rows, too.
+        reach = int(self.algorithm.has_velocity)
         if repeated and all(any(0 <= c.record + 1 - row <= reach for row in repeated) for c in self.cases):
             return f"row{'s' if len(repeated) > 1 else ''} {', '.join(map(str, repeated))} repeat{'' if len(repeated) > 1 else 's'} the row before{self._share()}"
         if (
@@ -318,9 +317,8 @@ class Evidence:
             blocks.append(self._is(case, self._multiple_by_block(case)))
         if even and all(blocks):
             return "every block moves in the right direction at a rate of its own that varies, as where gradients are clipped block by block"
-        if not (
-            self._usual and self.algorithm.implies_gradients
-        ):  # another optimiser takes all steps; one of these was declared
+        # Another optimiser takes all steps; one of these was declared.
+        if not (self._usual and self.algorithm.implies_gradients):
             return ""
         # The first step of Adam and RMSProp has the same length in every entry; later ones need not.
         if even and (all(even) or (self.cases[0].record == 0 and even[0])):
