@@ -134,6 +134,11 @@ CASES = {
         ["backend='cpu'", "Callable", "'reference'"],
     ),
     "dtype": (lambda: run(dtype="float16"), ValueError, ["dtype='float16'", "'float64'", "'float32'"]),
+    "dtype too small for the data": (
+        lambda: run(U=nl.potentials.Harmonic(np.eye(2) * 1e39), x0=[1, 2], dtype="float32"),
+        ValueError,
+        ["dtype='float32' does not hold the data", "1e+39"],
+    ),
     "dtype unheard of": (lambda: run(dtype="double64"), ValueError, ["dtype='double64'", "'float64'"]),
     "dtype for a function": (
         lambda: run(U=nl.potentials.Callable(lambda x: (0.0, x), 2), x0=[1, 2], dtype="float32"),
@@ -145,6 +150,11 @@ CASES = {
     "laws misspelt": (lambda: run(laws="al"), ValueError, ["laws='al'", "'scaling:1'"]),
     "laws of another type": (lambda: run(laws=[3]), TypeError, ["laws", "3"]),
     "velocity with GD": (lambda: run(velocity=ONES), ValueError, ["velocity is not accepted by GD"]),
+    "velocity with RK4": (
+        lambda: run(algorithm=nl.RK4(0.1), velocity=ONES),
+        ValueError,
+        ["velocity is not accepted by RK4"],
+    ),
     "velocity of another shape": (
         lambda: run(algorithm=nl.Leapfrog(0.1), velocity=ONES[1:]),
         ValueError,

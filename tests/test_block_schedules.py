@@ -66,6 +66,13 @@ def test_a_block_with_a_rate_of_zero_in_some_steps_is_not_frozen():
         nl.integrate(U, nl.HeavyBall({"W1": 0.0, "rest": [0.1, 0.1, 0.2]}), X0, 3, velocity=velocity)
 
 
+def test_a_frozen_block_beside_a_warm_up_from_zero_is_frozen():
+    for kind in (nl.GD, nl.Leapfrog):
+        run = nl.integrate(U, kind({"W1": 0.0, "rest": WARM_UP}), X0, 20, backend="reference")
+        assert "scaling:1" not in run.laws  # it would move W1
+        assert verdicts(run) <= {"holds"}
+
+
 def test_what_does_not_fit_is_refused():
     for kind in (nl.Leapfrog, nl.NAGD):
         words = f"lr must have schedules that keep the ratios between blocks for {kind.__name__}"
@@ -78,6 +85,8 @@ def test_what_does_not_fit_is_refused():
     for kind in (nl.GD, nl.HeavyBall):
         with pytest.raises(ValueError, match="ratios between blocks that change in all runs or in none"):
             nl.ensemble(U, [kind(0.1), kind(CHANGING)], [X0, X0], 3)
+    with pytest.raises(ValueError, match="lr must be > 0 in one step at least; the function gives 0 for step 0 to 0"):
+        nl.integrate(U, nl.GD({"W1": lambda k: 0.1 * k, "rest": 0.1}), X0, 1)
     with pytest.raises(ValueError, match="lr has 2 rates"):
         nl.integrate(U, nl.GD({"W1": [0.1, 0.2], "rest": 0.1}), X0, 3)
 

@@ -104,6 +104,8 @@ def test_bounds_whose_factors_are_no_doubles():
     assert bounds.quantity_bound(1e-300, 1e200) == pytest.approx(1e100)
     assert bounds.mean_speed_bound(1.0, 10, mass=1e308) == pytest.approx(np.sqrt(0.2) * 1e-154)  # 0 is no bound
     assert bounds.mean_speed_bound(1e308, 10) == pytest.approx(np.sqrt(0.2) * 1e154)
+    assert bounds.mean_speed_bound(5e-324, 2, mass=1.5e-323) == pytest.approx(np.sqrt(1 / 3))
+    assert bounds.mean_speed_bound(1.0, 1, mass=5e-324) == pytest.approx(np.sqrt(2) * 5e-324**-0.5)
 
 
 test_bad_input = refusals(

@@ -245,6 +245,7 @@ def test_iterations_that_overflow_end_the_run():
     run = nl.integrate(U, nl.ImplicitMidpoint(1.0), [1.0, 1.0], 5, backend="reference")
     assert (run.status, run.solver_residual) == ("diverged", np.inf)
     assert np.isfinite(run.loss).all()
+    assert "at step 1, in the iterations that solve its equations" in run.message
 
 
 def test_an_ensemble_and_a_file_have_the_residuals_of_each(tmp_path):

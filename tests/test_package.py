@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import inspect
 import re
 import subprocess
 import sys
@@ -214,6 +215,15 @@ def test_public_names_exist():
         assert getattr(noetherlite, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'figure'"):
         noetherlite.figure  # noqa: B018
+
+
+def test_docstrings_name_the_settings_of_every_algorithm():
+    from noetherlite._motion.algorithms import ALGORITHMS
+
+    for kind in ALGORITHMS.values():
+        parameters = inspect.getdoc(kind).partition("Parameters\n")[2].partition("\nNotes\n")[0]
+        for name in set(inspect.signature(kind).parameters) - (set() if kind.takes_sam else {"sam"}):
+            assert re.search(rf"^([\w, ]+, )?{name}\b", parameters, re.MULTILINE), (kind, name)
 
 
 # --- what importing brings -------------------------------------------------------------------------------------------

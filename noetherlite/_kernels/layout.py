@@ -303,10 +303,19 @@ def blank(records: Records) -> None:
 
 
 def plain(array: Any, dtype: str) -> NDArray[Any]:
-    """Return `array` as the one form kernels are compiled for: C-contiguous, aligned, writable, of `dtype`."""
+    """Return `array` as the one form kernels are compiled for: C-contiguous, aligned, writable, of `dtype`.
+
+    ValueError if a number of the array is beyond those of `dtype`.
+    """
     if type(array) is np.ndarray and array.flags.carray and array.dtype == dtype:
         return array  # most arrays are plain already, and NumPy takes ten times as long to say so
-    return np.require(array, dtype=dtype, requirements=["C", "A", "W"])
+    try:
+        with np.errstate(over="raise"):
+            return np.require(array, dtype=dtype, requirements=["C", "A", "W"])
+    except FloatingPointError:
+        raise ValueError(
+            f"dtype={dtype!r} does not hold the data: {np.abs(array).max():.3g} is more than {np.finfo(dtype).max:.3g}"
+        ) from None
 
 
 def analytic(kind: int, matrix: Any, dtype: str) -> Problem:

@@ -71,6 +71,8 @@ class AdaGrad(Averaged):
         ε ≥ 0, added to the root (optax adds it below the root).
     weight_decay : float
         λ ≥ 0 of d = ∇U + λx, keyword only.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

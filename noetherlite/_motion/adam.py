@@ -83,6 +83,8 @@ class Adam(Averaged):
         `torch.optim.Adam`.
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

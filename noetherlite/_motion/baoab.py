@@ -155,6 +155,8 @@ class BAOAB(Noisy):
         γ ≥ 0, m > 0.
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

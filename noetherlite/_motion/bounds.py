@@ -89,7 +89,8 @@ def mean_speed_bound(U0: float, n_params: int, mass: float = 1.0) -> float:
     """
     U0 = checks.real(U0, "U0", minimum=0.0)
     P = checks.integer(n_params, "n_params", minimum=1)
-    return math.sqrt(U0 / P) / math.sqrt(0.5 * checks.real(mass, "mass", minimum=0.0, strict=True))
+    m = checks.real(mass, "mass", minimum=0.0, strict=True)
+    return math.sqrt(2) * math.sqrt(U0) / math.sqrt(P) / math.sqrt(m)  # whose roots are in the range of a double
 
 
 def _checked(U0: float, t: ArrayLike, alpha: float) -> tuple[float, float, Float64Array]:

@@ -43,6 +43,8 @@ class ConformalLeapfrog(Damped):
         m > 0, γ ≥ 0, α ≥ 0. With α > 0 a run must start at t0 > 0.
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

@@ -47,6 +47,8 @@ class ExponentiatedGradient(Averaged):
         0 ≤ β < 1.
     weight_decay : float
         λ ≥ 0 of d = ∇U + λx, keyword only.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

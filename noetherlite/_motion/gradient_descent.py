@@ -81,6 +81,8 @@ class GD(Algorithm):
         η > 0.
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

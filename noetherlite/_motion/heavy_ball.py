@@ -142,6 +142,8 @@ class HeavyBall(Algorithm):
         Whether the first step is dampened as all others are; PyTorch's is not: u_1 = ∇U(x_0) + λx_0. Keyword only.
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

@@ -194,6 +194,8 @@ class ImplicitMidpoint(Algorithm):
         brings y nearer by the factor ½ηL, or ¼h²L, each time, where L is the largest curvature of U.
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

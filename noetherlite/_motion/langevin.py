@@ -110,6 +110,8 @@ class SGLD(Noisy):
         T ≥ 0. For small η the run samples e^{−U/T}: with U the mean over N samples of −log-likelihoods, T = 1/N is the posterior.
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

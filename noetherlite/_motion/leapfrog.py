@@ -18,6 +18,8 @@ class Leapfrog(KickDriftKick):
         The paper's learning rate s = h² > 0.
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

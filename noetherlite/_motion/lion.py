@@ -68,6 +68,8 @@ class Lion(Averaged):
         0 ≤ β₁, β₂ < 1.
     weight_decay : float
         λ ≥ 0, decoupled, keyword only.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

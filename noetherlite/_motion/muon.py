@@ -112,6 +112,8 @@ class Muon(Averaged):
         0 ≤ β₂ < 1 of ŝ, the average of the squares, optax's `adam_b2`.
     weight_decay : float
         λ ≥ 0, decoupled, keyword only: optax's `weight_decay` and `adam_weight_decay`.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

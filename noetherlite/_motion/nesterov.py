@@ -124,6 +124,8 @@ class NAGD(Algorithm):
         Friction coefficient α ≥ 3 (below 3 the method loses its rate; `ConformalLeapfrog` takes any α ≥ 0).
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

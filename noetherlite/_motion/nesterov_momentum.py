@@ -63,6 +63,8 @@ class Nesterov(Averaged):
         0 ≤ β < 1.
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

@@ -65,6 +65,8 @@ class ProjectedGD(GD):
         η > 0.
     weight_decay : float
         λ ≥ 0, keyword only: the projection takes back what it does to Q.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

@@ -170,7 +170,7 @@ class BlockSchedules(Schedule):
             return PerBlock(
                 {k: float(isinstance(rate, Schedule) or rate > 0) for k, rate in self.blocks.items()}
             ).frozen(blocks)
-        return PerBlock({k: float(ratio.max()) for k, ratio in self.ratios.items()}).frozen(blocks)
+        return PerBlock({k: max(_of_steps(rate, len(self.each))) for k, rate in self.blocks.items()}).frozen(blocks)
 
     def table(self, blocks: Sequence[Any]) -> tuple[Float64Array, Any]:
         """Return the shares (steps · blocks,) of all steps, and the block of every coordinate (P,)."""
@@ -253,6 +253,8 @@ def _is_schedule(rate: Any) -> bool:
 
 
 def evaluated(function: Callable[[int], Any], steps: int) -> Float64Array:
-    """Return the rates that a function of the step gives a run of so many steps."""
+    """Return the rates that a function of the step gives a run of so many steps; ValueError if all are 0."""
     each = [checks.real(function(k), f"lr({k})", minimum=0.0) for k in range(max(steps, 1))]
+    if max(each) == 0:
+        raise ValueError(f"lr must be > 0 in one step at least; the function gives 0 for step 0 to {len(each) - 1}")
     return np.array(each)

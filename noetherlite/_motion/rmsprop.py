@@ -71,6 +71,8 @@ class RMSProp(Averaged):
         ε ≥ 0, added to the root (optax adds it below the root unless `eps_in_sqrt=False`).
     weight_decay : float
         λ ≥ 0 of d = ∇U + λx, keyword only.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

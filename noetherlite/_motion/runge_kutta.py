@@ -141,6 +141,8 @@ class RK4(Algorithm):
         η > 0.
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

@@ -42,6 +42,8 @@ class SignGD(Averaged):
         0 ≤ β < 1; with 0 it is `optax.sign_sgd`.
     weight_decay : float
         λ ≥ 0 of d = ∇U + λx, keyword only.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

@@ -64,6 +64,8 @@ class SteepestDescent(Averaged):
         p > 1.
     weight_decay : float
         λ ≥ 0 of d = ∇U + λx, keyword only.
+    clip, grad_accumulation, sam
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

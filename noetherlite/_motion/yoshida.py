@@ -46,6 +46,8 @@ class Yoshida(Damped):
         m > 0, γ ≥ 0, α ≥ 0; Newtonian dynamics by default. With α > 0 a run must start at t0 > 0.36 h, as substeps go back in time.
     weight_decay : float
         λ ≥ 0, keyword only.
+    clip, grad_accumulation
+        Keyword only, as of every `Algorithm`.
 
     Notes
     -----

@@ -72,7 +72,7 @@ def integrate(
     steps : int
         Number of steps, ≥ 0.
     velocity : array_like, shape (P,), optional
-        Initial velocity, zero by default; not accepted for gradient descent, which has none.
+        Initial velocity, zero by default; not accepted by gradient descent and the other algorithms that have none.
     t0 : float, optional
         Initial time, 0 by default; must be positive for a conformal leapfrog with α > 0, and wherever friction α/t meets
         an initial velocity.

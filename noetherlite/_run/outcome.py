@@ -38,6 +38,8 @@ def _member(runs: Runs, e: int, stopped: str, blew_up: str) -> Member:
         # The loss is evaluated by the record of the last step, or by the gradient of the next one.
         recording = is_recorded(done, runs.records.every, steps) and done not in runs.records.step[e]
         status, message = "diverged", f"the loss stopped being finite at step {done if recording else done + 1}"
+        if runs.algorithms[e].is_implicit and not recording:
+            message += ", in the iterations that solve its equations; they may converge at smaller steps"
     elif stopped:
         status, message = "stopped", f"stopped by {stopped} after {done} of {steps} steps"
     else:

@@ -153,7 +153,9 @@ def motion(
     if velocity is None:
         v = np.zeros(shape)
     elif not algorithm.has_velocity:
-        raise ValueError("velocity is not accepted by GD: gradient flow is first order and has no initial velocity")
+        raise ValueError(
+            f"velocity is not accepted by {type(algorithm).__name__}: its flow is first order and has no initial velocity"
+        )
     else:
         v = checks.shaped(velocity, "velocity", shape).astype(np.float64)
     start = 0.0 if t0 is None else checks.real(t0, "t0", minimum=0.0)
