@@ -52,6 +52,31 @@ def test_what_is_short_can_be_read(record):
         assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
 
+@pytest.mark.filterwarnings("error")
+def test_many_laws_leave_room_for_their_lines():
+    net = nl.Network([2] * 14, "linear")
+    U, x = net.potential(np.eye(2), [0, 1]), net.init(rng=0)
+    run = nl.integrate(U, nl.GD(0.1), x, 2, record_params=True, backend="reference")
+    for ax in (run.plot_residuals(), nl.check(U, run.params, dynamics=nl.GD(0.1)).plot()):
+        ax.figure.draw_without_rendering()
+        legend, every = ax.get_legend(), len(ax.lines)
+        assert every > 20
+        assert (legend.get_title().get_text(), len(legend.get_texts())) == (f"highest of {every}", 10)
+        highest = max(ax.lines, key=lambda line: np.fmax.reduce(line.get_ydata()))
+        assert highest.get_label() in {text.get_text() for text in legend.get_texts()}
+
+
+def test_long_names_stay_in_the_picture():
+    law = nl.Symmetry([[0, -1], [1, 0]], name="rotation in the plane of both coordinates, about the origin")
+    U, observe = nl.potentials.Radial(2), {"the length of x, by which its distance from the origin is meant": np.sum}
+    run = nl.integrate(U, nl.Leapfrog(0.1), [1.0, 0.5], 3, laws=[law], observe=observe, backend="reference")
+    for ax in (run.plot_law(law.name), run.plot_residuals(), run.plot_observed(*observe)):
+        ax.figure.draw_without_rendering()
+        for text in (ax.title, ax.yaxis.label):
+            assert not text.get_text() or ax.figure.bbox.padded(1).fully_contains(*text.get_window_extent().min)
+        assert ax.get_window_extent().width > 0.6 * ax.figure.bbox.width
+
+
 def test_style_is_passed_on(run):
     assert plot.law(run, "scaling:1", color="black").lines[0].get_color() == "black"
 
@@ -77,6 +102,8 @@ def test_bounds_are_drawn_over_what_they_bound(run):
     *_, layer, limit = ax.lines
     assert (layer.get_ydata() <= limit.get_ydata()).all()
     assert np.array_equal(limit.get_ydata(), run.loss[0] * run.t[1:] ** 2)
+    with pytest.raises(ValueError, match="trajectory must have records after its start"):
+        plot.bounds(nl.integrate(nl.potentials.Radial(2), nl.Leapfrog(0.1), [1.0, 0.0], 0), "scaling:1", nl.ND)
     with pytest.raises(ValueError, match="no such bound"):
         plot.bounds(run, "scaling:1", nl.GF)
     moving = nl.integrate(nl.potentials.Radial(2), nl.Leapfrog(1e-3), [1.0, 0.0], 3, velocity=[0.0, 1.0],

@@ -26,6 +26,9 @@ LABELS = {
     "discrete_residual": "residual of the exact discrete law",
 }
 
+_LONGEST = 36  # characters of a name that fit
+_MOST_IN_LEGEND = 10
+
 
 def new_axes(ax: Axes | None) -> Axes:
     """Return `ax`, or the Axes of a new figure."""
@@ -44,6 +47,16 @@ def blank(size: tuple[float, float] = (5.0, 3.4)) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     figure.subplots().locator_params(axis="x", nbins=5)
     return figure
+
+
+def short(name: str, longest: int = _LONGEST) -> str:
+    """Return a name of the user's as it fits beside an axis or into a legend: of a long one its beginning."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def positive(values: AnyArray) -> AnyArray:
+    """Return the values that a logarithmic axis has, NaN in place of zeros."""
+    return np.where(values > 0, values, np.nan)
 
 
 def over_time(ax: Axes, ylabel: str) -> None:
@@ -68,6 +81,15 @@ def logarithmic(ax: Axes) -> None:
     if ax.dataLim.y1 > 1e250:
         ax.set_ylim(ax.dataLim.minposy, 1e250)
     ax.set_yscale("log")
+
+
+def legend_of_laws(ax: Axes) -> None:
+    """Draw a legend of the lines, of many only of those that rise highest, such as those of laws that are broken."""
+    every, _ = ax.get_legend_handles_labels()
+    shown = sorted(every, key=lambda line: -np.fmax.reduce(line.get_ydata(), initial=0.0))[:_MOST_IN_LEGEND]
+    title = f"highest of {len(every)}" if len(shown) < len(every) else None
+    handles = [line for line in every if line in shown]
+    ax.legend(handles=handles, title=title, frameon=False, fontsize="small", title_fontsize="small")
 
 
 def legend_above(ax: Axes, rows: int) -> None:

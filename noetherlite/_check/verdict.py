@@ -83,14 +83,14 @@ class Report:
         furthest = sorted(self.motion.values(), key=lambda row: -row.tally.worst[0])[:1]
         for i, row in enumerate(row for row in [*self.laws.values(), *furthest] if row.t.size):
             worst = row.ratio.reshape(row.t.size, -1).max(axis=1)
-            shown = np.where(worst > 0, worst, np.nan)  # a logarithmic axis has no zero
             motion = row.name in self.motion
             style: dict[str, Any] = {"color": COLOURS[6], "linestyle": "--"} if motion else {"color": COLOURS[i % 6]}
-            ax.plot(row.t, shown, label=f"motion of {row.name}" if motion else row.name, linewidth=1.0, **style)
+            label = f"motion of {row.name}" if motion else axes.short(row.name)
+            ax.plot(row.t, axes.positive(worst), label=label, linewidth=1.0, **style)
         ax.axhline(1.0, color="0.5", linewidth=0.8, linestyle=":", label="tolerance")
         axes.over_time(ax, "|residual| / tolerance")
         ax.set_yscale("log")
-        ax.legend(frameon=False, fontsize="small")
+        axes.legend_of_laws(ax)
         return ax
 
     def _undecided(self) -> list[str]:

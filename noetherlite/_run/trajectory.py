@@ -230,7 +230,7 @@ class Trajectory(OnDemand):
             defaults = {"color": COLOURS[c % len(COLOURS)], "linewidth": 1.0, "label": f"component {index}"}
             ax.plot(self.t, lines[:, c], **axes.style_of(style, **defaults))
         axes.over_time(ax, axes.LABELS[what])
-        ax.set_title(name)
+        ax.set_title(axes.short(name))
         ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4), useMathText=True)
         if 1 < lines.shape[1] <= len(COLOURS):
             axes.legend_above(ax, rows=(lines.shape[1] + 1) // 2)
@@ -243,12 +243,11 @@ class Trajectory(OnDemand):
         for i, (name, record) in enumerate(self.laws.items()):
             values = record.discrete_residual
             worst = np.abs(values).max(axis=tuple(range(1, values.ndim)), initial=0.0)
-            shown = np.where(worst > 0, worst, np.nan)  # a logarithmic axis has no zero
-            ax.plot(self.t, shown, color=COLOURS[i % len(COLOURS)], label=name)
+            ax.plot(self.t, axes.positive(worst), color=COLOURS[i % len(COLOURS)], label=axes.short(name))
         axes.logarithmic(ax)
         axes.over_time(ax, "largest |discrete residual|")
         if self.laws:
-            ax.legend(frameon=False, fontsize="small")
+            axes.legend_of_laws(ax)
         return ax
 
     def plot_observed(self, name: str, ax: Axes | None = None, **style: Any) -> Axes:
@@ -274,7 +273,7 @@ class Trajectory(OnDemand):
         values = self.observed[name].reshape(self.t.size, -1)
         for c, line in enumerate(values.T):
             ax.plot(self.t, line, **axes.style_of(style, color=COLOURS[c % len(COLOURS)]))
-        axes.over_time(ax, name)
+        axes.over_time(ax, axes.short(name))
         return ax
 
     def require_single(self) -> None:

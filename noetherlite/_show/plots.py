@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._base import checks
-from .._base.axes import COLOURS, new_axes, style_of
+from .._base.axes import COLOURS, new_axes, positive, style_of
 from .._check.verdict import Report
 from .._motion.bounds import quantity_bound
 from .._motion.dynamics import Dynamics
@@ -83,7 +83,7 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     Raises
     ------
     ValueError
-        If the trajectory is an ensemble, has no such law, or the bound does not hold for the dynamics, the algorithm or the start.
+        If the trajectory is an ensemble, has no such law or one record only, or the bound does not hold for the dynamics, the algorithm or the start.
     """
     checks.instance(trajectory, "trajectory", Trajectory, "a Trajectory, which nl.integrate returns")
     checks.instance(dynamics, "dynamics", Dynamics, "a Dynamics such as nl.ND")
@@ -97,6 +97,8 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
         raise ValueError(
             f"trajectory must be of full batches, with which energy does not grow, got batch_size={batch_size}"
         )
+    if trajectory.t.size < 2:
+        raise ValueError(f"trajectory must have records after its start, got {trajectory}")
     if trajectory.t[0] != 0 or trajectory.energy[0] != trajectory.loss[0]:
         raise ValueError("trajectory must start from rest at t = 0 for the bound to hold")
     name = checks.one_of(name, "name", [law for law in trajectory.laws if law.startswith("scaling:")])
@@ -104,14 +106,16 @@ def bounds(trajectory: Trajectory, name: str, dynamics: Dynamics, ax: Axes | Non
     change = trajectory.laws[name].quantity - trajectory.laws[name].quantity[0]
     t = trajectory.t[1:]  # at t = 0 both are zero, which a logarithmic axis has not
     for c in range(change.shape[1]):
-        ax.plot(t, np.abs(change[1:, c]), color=COLOURS[5], linewidth=0.6, label="neurons" if c == 0 else None)
-    ax.plot(t, np.abs(change[1:].sum(axis=1)), color=COLOURS[0], label="layer")
+        ax.plot(
+            t, positive(np.abs(change[1:, c])), color=COLOURS[5], linewidth=0.6, label="neurons" if c == 0 else None
+        )
+    ax.plot(t, positive(np.abs(change[1:].sum(axis=1))), color=COLOURS[0], label="layer")
     symmetry = symmetries_of(trajectory).get(name)
     degree = symmetry.degree if isinstance(symmetry, NeuronScaling) else 1.0
     limit = quantity_bound(degree * float(trajectory.loss[0]), t, dynamics.alpha)
     factor = "" if degree == 1 else f"{degree:g}"
     divisor = "" if dynamics.alpha == 0 else f"/{dynamics.alpha + 1:g}"
-    ax.plot(t, limit, color=COLOURS[6], linestyle="--", label=f"${factor}U_0t^2{divisor}$")
+    ax.plot(t, positive(limit), color=COLOURS[6], linestyle="--", label=f"${factor}U_0t^2{divisor}$")
     ax.set(xlabel="time $t$", ylabel="$|Q(t)-Q(0)|$", xscale="log", yscale="log", title=name)
     ax.legend(frameon=False)
     return ax

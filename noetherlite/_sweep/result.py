@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SHOWN = 40  # rows of a summary
+_MOST_SIDE_BY_SIDE = 60  # characters of all words below an axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +185,9 @@ class Sweep:
         for scale, column in ((ax.set_xscale, x_values), (ax.set_yscale, y_values)):
             if axes.spans_a_decade(column):
                 scale("log")
-        ax.set(xlabel=x, ylabel=y)
+        if x_values.dtype.kind == "U" and sum(map(len, set(x_values.tolist()))) > _MOST_SIDE_BY_SIDE:
+            ax.tick_params(axis="x", rotation=90)
+        ax.set(xlabel=axes.short(x), ylabel=axes.short(y))
         return ax
 
     def summary(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._base.axes import short
 from .law import Law
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ def incidence(laws: Sequence[Law], tensors: Sequence[str], ax: Axes | None) -> A
     """Plot which tensors each law ties together: a row a tensor, a column a law, blue for +, orange for −."""
     import matplotlib.pyplot as plt
 
-    names = [law.name or law.kind for law in laws]
-    names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
+    names = [short(law.name or law.kind, _LONGEST) for law in laws]
     if ax is None:
         left, below = (0.075 * max(map(len, labels), default=0) for labels in (tensors, names))  # inches of text
         size = (1 + left + 0.5 * below + 0.3 * len(laws), 1 + 0.9 * below + 0.22 * len(tensors))

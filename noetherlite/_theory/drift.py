@@ -161,7 +161,7 @@ class Drift(Mapping[str, LawDrift]):
         if not np.isnan(predicted).all():
             ax.plot(self.t, predicted, color=COLOURS[4], linestyle="--", label="continuous-time formula")
         axes.over_time(ax, "drift of $Q$")
-        ax.set_title(f"{name}, component {component}")
+        ax.set_title(f"{axes.short(name)}, component {component}")
         axes.legend_above(ax, rows=3)
         return ax
 
