@@ -1,10 +1,13 @@
 """Hessian–vector products against differences of gradients and known Hessians; sharpness, and what it means for gradient descent."""
 
+import math
+
 import numpy as np
 import pytest
 from problems import EPS
 
 import noetherlite as nl
+from noetherlite._problem.catalogue import CATALOGUE
 
 DATA = nl.datasets.gaussian_classes(20, n_features=3, rng=0)
 TARGETS = np.random.default_rng(0).normal(size=(20, 2))
@@ -18,6 +21,14 @@ CASES = {
     "linear": nl.Network([3, 4, 2], "linear", loss="mse").potential(DATA.X, TARGETS),
     "radial": nl.potentials.Radial(4),
 }
+
+
+def cubic(z):
+    return z * z * z
+
+
+def three_squares(z):
+    return 3 * z * z
 
 
 def point(U, seed=0):
@@ -41,6 +52,18 @@ def test_products_against_differences_of_gradients(case):
     H = dense(U, x)
     assert np.abs(H - H.T).max() < 1e3 * EPS * np.abs(H).max()
     np.testing.assert_allclose(H @ v, product, atol=1e3 * EPS * size)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_products_of_every_activation(name):
+    """In smooth regions; at weights of 1000 too, where exponentials of complex numbers are not."""
+    net = nl.Network([3, 4, 2], CATALOGUE[name].examples[-1], loss="mse")
+    U, x = net.potential(DATA.X, TARGETS), point(net)
+    v, h = point(net, 1), 1e-7
+    differences = (U.gradient(x + h * v) - U.gradient(x - h * v)) / (2 * h)
+    assert np.abs(nl.hessian_product(U, x, v) - differences).max() < 1e-5 * np.abs(differences).max()
+    far = 1000 * x if name != "exp" else x
+    assert np.isfinite(nl.hessian_product(U, far, v)).all()
 
 
 def test_known_hessians():
@@ -93,5 +116,21 @@ def test_functions_have_no_hessian():
     for call in (lambda: nl.sharpness(U, [1.0, 1.0]), lambda: nl.hessian_product(U, [1.0, 1.0], [1.0, 0.0])):
         with pytest.raises(TypeError, match="is given as a function"):
             call()
+    net = nl.Network([1, 2, 2], nl.Activation.custom(cubic, three_squares))
+    custom = net.potential(np.ones((1, 1)), [0])
+    with pytest.raises(TypeError, match=r"has the activation custom:cubic.*no second derivative"):
+        nl.hessian_product(custom, net.init(rng=0), net.init(rng=0))
+    for size in (abs, math.fabs):
+
+        def value(x, size=size):
+            return size(x[0]) ** 3
+
+        def gradient(x, out, size=size):
+            out[0] = 3 * size(x[0]) * x[0]
+
+        with pytest.raises(TypeError, match="functions are not those of complex numbers"):
+            nl.sharpness(U := nl.potentials.Compiled(value, gradient, 1), [1.0])
+        by_differences = nl.exact.modified_field(U, [2.0], 0.01, order=1)
+        np.testing.assert_allclose(by_differences, -12 - 0.005 * 12 * 12, rtol=1e-9)
     with pytest.raises(ValueError, match=r"x must have shape \(4,\) or \(R, 4\), got \(3,\)"):
         nl.sharpness(CASES["radial"], [1.0, 2, 3])

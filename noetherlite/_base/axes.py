@@ -85,7 +85,7 @@ def logarithmic(ax: Axes) -> None:
 
 def legend_of_laws(ax: Axes) -> None:
     """Draw a legend of the lines, of many only of those that rise highest, such as those of laws that are broken."""
-    every, _ = ax.get_legend_handles_labels()
+    every: list[Any] = ax.get_legend_handles_labels()[0]
     shown = sorted(every, key=lambda line: -np.fmax.reduce(line.get_ydata(), initial=0.0))[:_MOST_IN_LEGEND]
     title = f"highest of {len(every)}" if len(shown) < len(every) else None
     handles = [line for line in every if line in shown]

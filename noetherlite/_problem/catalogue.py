@@ -60,15 +60,28 @@ _SHARED = 400
 
 # --- functions of arrays of more than a line ---
 
+_LARGE = 700.0  # e^700 is a double
+
+
+def _exp(z: Array) -> Array:
+    """Return e^z, infinite where it is large; of complex z, whose products with infinity are NaN, a number as good as infinite."""
+    if np.iscomplexobj(z):
+        return np.asarray(np.exp(np.minimum(z.real, _LARGE) + 1j * z.imag))
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(z))
+
+
+def _size(z: Array) -> Array:
+    """Return |z|, continued to complex z near the real axis, where that is no absolute value."""
+    return np.where(z.real < 0, -z, z)
+
 
 def _logistic(z: Array) -> Array:
-    with np.errstate(over="ignore"):  # exp(large) = inf gives the logistic function's limit 0
-        return np.asarray(1 / (1 + np.exp(-z)))
+    return np.asarray(1 / (1 + _exp(-z)))
 
 
 def _swish_array(c: Any, z: Array) -> Array:
-    with np.errstate(over="ignore"):
-        return np.asarray(z / (1 + np.exp(-c * z)))
+    return np.asarray(z / (1 + _exp(-c * z)))
 
 
 def _d_swish_array(c: Any, z: Array) -> Array:
@@ -103,8 +116,7 @@ def _d_gelu_tanh_array(c: Any, z: Array) -> Array:
 
 
 def _softplus_array(c: Any, z: Array) -> Array:
-    with np.errstate(over="ignore"):
-        return np.where(z.real > 0, z + np.log1p(np.exp(-z)), np.log1p(np.exp(z)))
+    return np.where(z.real > 0, z + np.log1p(_exp(-z)), np.log1p(_exp(z)))
 
 
 def _expm1_below_zero(z: Array) -> Array:
@@ -306,8 +318,8 @@ CATALOGUE = {
         over_slope_integral=lambda c, z: z**2 / 2 + np.abs(z) ** 3 / 3,
         sigma=lambda c, z: z / (1 + abs(z)),
         d_sigma=lambda c, z, a: 1 / ((1 + abs(z)) * (1 + abs(z))),
-        sigma_array=lambda c, z: z / (1 + np.where(z.real < 0, -z, z)),
-        d_sigma_array=lambda c, z: (1 + np.abs(z)) ** -2.0,
+        sigma_array=lambda c, z: z / (1 + _size(z)),
+        d_sigma_array=lambda c, z: (1 + _size(z)) ** -2.0,
         analytic=False,
         mean_rule="split",
         parity=-1,
@@ -328,8 +340,8 @@ CATALOGUE = {
         examples=("abs",),
         sigma=lambda c, z: -z if z < 0 else z,
         d_sigma=lambda c, z, a: 1.0 if z > 0 else (-1.0 if z < 0 else 0.0),
-        sigma_array=lambda c, z: np.where(z.real < 0, -z, z),
-        d_sigma_array=lambda c, z: np.sign(z),
+        sigma_array=lambda c, z: _size(z),
+        d_sigma_array=lambda c, z: np.sign(z.real),
         pieces=lambda _: Pieces(1.0, -1.0, 1.0),
     ),
     "exp": Kind(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 
 from .._base import checks
-from .._base.floating import underflowing, unit
+from .._base.floating import norm, underflowing, unit
 from .._base.types import Array, ArrayLike, Float64Array, Seed
 from .._kernels import reference
 from .analytic import Analytic
+from .custom import CUSTOM
 from .network import NetworkPotential
-from .potentials import KernelPotential, Potential, is_potential
+from .potentials import Compiled, KernelPotential, Potential, is_potential
 
 # The imaginary step, in units of |x|: its square is below round-off, and what is proportional to it far above the smallest number.
 _STEP = 1e-30
+_NEAR = 1e-6  # step of a difference of gradients
 _DENSE = 64  # parameters up to which the whole Hessian is made
 
 
@@ -29,7 +32,7 @@ def hessian_product(U: Potential, x: ArrayLike, v: ArrayLike) -> Float64Array:
     Parameters
     ----------
     U : Potential
-        A network's potential, or one of `nl.potentials` other than `Callable`.
+        A network's potential, or one of `nl.potentials` other than `Callable`; a `Compiled` whose functions take complex numbers too.
     x, v : array_like, shape (P,)
         The point and the direction. Where U has kinks, they are taken to be where x is, not crossed by it.
 
@@ -40,7 +43,8 @@ def hessian_product(U: Potential, x: ArrayLike, v: ArrayLike) -> Float64Array:
     Raises
     ------
     TypeError
-        If U is not a potential, or a `Callable`, which has no forward and backward pass of ours.
+        If U is not a potential; if it is a `Callable`, has an activation of the user's, or is a `Compiled` of functions of real numbers
+        only, such as abs and those of `math`.
     ValueError
         If a shape is wrong or an entry is not finite.
 
@@ -81,7 +85,7 @@ def sharpness(U: Potential, x: ArrayLike, k: int = 1, rtol: float = 1e-8, rng: S
     Parameters
     ----------
     U : Potential
-        A network's potential, or one of `nl.potentials` other than `Callable`.
+        A network's potential, or one of `nl.potentials` other than `Callable`; a `Compiled` whose functions take complex numbers too.
     x : array_like, shape (P,) or (R, P)
         The point, or many: `Trajectory.params`.
     k : int, default 1
@@ -99,7 +103,7 @@ def sharpness(U: Potential, x: ArrayLike, k: int = 1, rtol: float = 1e-8, rng: S
     Raises
     ------
     TypeError
-        If U is not a potential, or a `Callable`.
+        If U has no `hessian_product`.
     ValueError
         If an argument is out of range, or the eigenvalues do not converge (a smaller k or larger rtol may).
 
@@ -153,12 +157,37 @@ def complex_gradient(U: Potential) -> Callable[[Array], Array]:
     is_potential(U)
     if isinstance(U, Analytic):
         return lambda x: U.evaluate(x)[1]
+    if isinstance(U, NetworkPotential) and (given := [str(a) for a in U.network.activations if a.name in CUSTOM]):
+        raise TypeError(f"U={U!r} has the activation {given[0]}, two functions of which no second derivative is known")
+    given_as_functions = isinstance(U, Compiled)
     if not isinstance(U, KernelPotential):
         raise TypeError(
             f"U={U!r} is given as a function, which has no Hessian here; expected a potential other than Callable"
         )
     problem = U.problem()
-    return lambda x: np.asarray(reference.value_and_gradient(problem, x)[1])
+
+    def gradient(x: Array) -> Array:
+        return np.asarray(reference.value_and_gradient(problem, x)[1])
+
+    if given_as_functions:
+        _refuse_functions_of_real_numbers(U, gradient)
+    return gradient
+
+
+def _refuse_functions_of_real_numbers(U: KernelPotential, gradient: Callable[[Array], Array]) -> None:
+    """Raise TypeError if the functions of U fail for complex numbers, or are others there, as abs is: by a difference at a random point."""
+    x, v = np.random.default_rng(0).standard_normal((2, U.n_params))
+    difference = (U.gradient(x + _NEAR * v) - U.gradient(x - _NEAR * v)) / (2 * _NEAR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of imaginary parts that are lost
+            off = _product(gradient, x, v) - difference
+    except TypeError:  # of the functions of `math`
+        off = difference + np.inf
+    if not norm(off) <= 1e-4 * (norm(difference) + norm(U.gradient(x))):
+        raise TypeError(
+            f"U={U!r} has no Hessian here: its functions are not those of complex numbers too, as abs and those of math are not"
+        )
 
 
 def sharpness_bytes(U: Potential, k: int) -> int:

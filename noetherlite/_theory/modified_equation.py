@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable as Function
 
 import numpy as np
@@ -11,8 +12,7 @@ from .._base.floating import underflowing, unit
 from .._base.types import Array, ArrayLike, Float64Array
 from .._motion.flow import solve_smooth
 from .._motion.kinks import Limits
-from .._problem.analytic import Analytic
-from .._problem.potentials import KernelPotential, Potential, is_potential
+from .._problem.potentials import Potential, is_potential
 from .._problem.sharpness import hessian_product
 
 # Central differences of order 8 along a direction, for the first and the second derivative, and their spacing.
@@ -180,9 +180,10 @@ def _derivatives(U: Potential, x: Array, v: Array, second: bool) -> tuple[Float6
     step = _SPACING * (1 + float(np.abs(x).max())) / float(np.linalg.norm(v))
     ahead, behind = ([x + sign * k * step * v for k in range(1, len(_FIRST) + 1)] for sign in (1, -1))
     none: Float64Array = np.zeros(x.size)
-    if isinstance(U, Analytic | KernelPotential):
+    with contextlib.suppress(TypeError):  # of functions of real numbers
+        product = hessian_product(U, x, v)
         third = _difference(lambda y: hessian_product(U, y, v), ahead, behind) / step if second else none
-        return size * hessian_product(U, x, v), size * (size * third)
+        return size * product, size * (size * third)
     first = _difference(U.gradient, ahead, behind) / step
     if not second:
         return size * first, none
