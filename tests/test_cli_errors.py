@@ -179,9 +179,21 @@ def test_resume_keeps_results_of_another_run(here, capsys):
 
 def test_what_a_run_says_of_its_configuration_is_what_it_read(here, monkeypatch):
     edited = SMALL.replace("0.01", "5.0")
-    monkeypatch.setattr(cli.run, "_check_writable", lambda folder: (folder.mkdir(), Path("it.toml").write_text(edited)))
+    write = lambda folder, name: (folder.mkdir(), Path("it.toml").write_text(edited))  # noqa: E731
+    monkeypatch.setattr(cli.run, "_check_writable", write)
     assert main(["run", "it.toml", "--no-progress"]) == 0
     assert nl.load("out/it").specification["configuration"] == SMALL
+
+
+def test_results_that_could_not_be_written_are_no_surprise_after_the_run(here, monkeypatch, capsys):
+    monkeypatch.setattr(cli.run, "integrate", None)  # no run is started
+    Path("out/it.npz").mkdir(parents=True)
+    assert main(["run", "it.toml", "--no-progress", "--force"]) == 1
+    assert "out/it.npz: Is a directory" in capsys.readouterr().err
+    Path("elsewhere").mkdir()
+    Path("elsewhere/it.npz").symlink_to(here / "nowhere" / "it.npz")
+    assert main(["run", "it.toml", "--no-progress", "--out", "elsewhere"]) == 1
+    assert "nowhere: there is no such folder" in capsys.readouterr().err
 
 
 def test_run_says_that_it_leaves_a_sweep_aside(here, capsys):

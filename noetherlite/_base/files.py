@@ -36,11 +36,7 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
     Of a symbolic link the file that it points to is replaced, with the permissions that it had. To a pipe or a device
     the content is written at the end. OSError if `target` is a folder, is write-protected or cannot be written.
     """
-    status = _status(target)
-    if status is not None and stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    if status is not None and not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, "it is write-protected", str(target))
+    status = writable(target)
     if status is not None and (not stat.S_ISREG(status.st_mode) or str(target.parent) in _OPEN):
         buffer = io.BytesIO()
         yield buffer
@@ -48,8 +44,6 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
             _write_all(stream, buffer.getbuffer())
         return
     target = followed(target)
-    if not target.parent.is_dir():  # told here, as the error of opening would name the temporary file
-        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
     # Not by tempfile, whose files have mode 0600: results get the permissions of any new file.
     name = temporary(target)
     opened = name.open("x+b")
@@ -66,6 +60,22 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and error.filename is None:  # of a write, as to a full disk
             error.filename = str(target)
         raise
+
+
+def writable(target: Path) -> os.stat_result | None:
+    """Return the status of a file that is to be written, None where there is none.
+
+    OSError, which else would come after the work, if it is a folder, is write-protected, or would be in a folder that does not exist.
+    """
+    status = _status(target)
+    if status is None:
+        if not (parent := followed(target).parent).is_dir():
+            raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(parent))
+    elif stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    elif not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is write-protected", str(target))
+    return status
 
 
 def write_text(target: Path, text: str) -> None:

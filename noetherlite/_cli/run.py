@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._base import checks
-from .._base.files import present
+from .._base.files import present, writable
 from .._base.types import Array
 from .._motion.algorithms import ALGORITHMS
 from .._problem.network import Network
@@ -159,7 +159,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     if not options.json:
         print(f"{title}{f'; {note}' if note else ''}", flush=True)
-    _check_writable(options.out)
+    _check_writable(options.out, job.output.name)
     run: Any = ensemble if several else integrate
     start = partial(run, job.U, job.algorithm, job.start, **job.arguments)
     return _run_and_report(start, options, job.output, checkpoint, origin)
@@ -187,7 +187,7 @@ def _resume(options: argparse.Namespace) -> int:
     started = _refuse_to_overwrite(options, name, partial(begun_as, options.file))
     # The results of the run until it was interrupted say best how it was started; with more steps it is another run.
     origin = {} if options.steps else {key: started[key] for key in ("command", *_ORIGIN) if key in started} or origin
-    _check_writable(options.out)
+    _check_writable(options.out, name)
     go_on = partial(resume, options.file, potential=None if job is None else job.U, steps=options.steps)
     output = Output(name) if job is None else replace(job.output, name=name)
     return _run_and_report(go_on, options, output, options.file, origin)
@@ -255,11 +255,12 @@ def _plot(trajectory: Trajectory, name: str, axes: Axes) -> None:
         plots.law(trajectory, name, ax=axes)
 
 
-def _check_writable(folder: Path) -> None:
-    """Make the folder; raise OSError, before the run, if no file can be written there."""
+def _check_writable(folder: Path, name: str) -> None:
+    """Make the folder; raise OSError, before the run, if no file, or not that of the results, can be written there."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+    writable(folder / f"{name}.npz")
 
 
 def summary(trajectory: Trajectory) -> dict[str, Any]:
