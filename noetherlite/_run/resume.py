@@ -42,7 +42,7 @@ def resume(
         64 MB, which are compared by their SHA-256.
     steps : int, optional
         Number of steps of the whole run, if that is to be more than it was: a finished run goes on. It is then the run of so many steps, bit for
-        bit; a record of its old end is left out where that is no multiple of `record_every`.
+        bit; a record of its old end is left out where that is no multiple of `record_every`, but for its part in the `scale` of laws.
     observe : mapping of str to callable, optional
         The functions given as `observe` before, by the same names: a checkpoint has their values only.
     checkpoint_every : int or float, optional
