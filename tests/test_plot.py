@@ -52,6 +52,18 @@ def test_what_is_short_can_be_read(record):
         assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
 
+def test_residuals_that_are_all_zero_are_said_to_be():
+    net = nl.Network([2, 3, 2], "relu")
+    U = net.potential(np.ones((4, 2)), [0, 1, 1, 0])
+    for bias, texts in ((-100.0, ["nothing above 0"]), (1.0, [])):  # of neurons that never fire, and the control
+        theta = net.init(rng=0)
+        net.unpack(theta)["b1"][:] = bias
+        run = nl.integrate(U, nl.GD(0.1), theta, 20, laws=["scaling:1"])
+        ax = run.plot_residuals()
+        assert [text.get_text() for text in ax.texts] == texts
+        assert ax.get_xlim()[1] >= run.t[-1]
+
+
 @pytest.mark.filterwarnings("error")
 def test_many_laws_leave_room_for_their_lines():
     net = nl.Network([2] * 14, "linear")

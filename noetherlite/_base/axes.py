@@ -77,10 +77,16 @@ def style_of(style: dict[str, Any], **defaults: Any) -> dict[str, Any]:
 
 @underflowing
 def logarithmic(ax: Axes) -> None:
-    """Make the y axis logarithmic, up to 1e250: beyond that matplotlib's count of decades overflows."""
+    """Make the y axis logarithmic, up to 1e250: beyond that matplotlib's count of decades overflows. Say so where no line has a point on it."""
     if ax.dataLim.y1 > 1e250:
         ax.set_ylim(ax.dataLim.minposy, 1e250)
     ax.set_yscale("log")
+    every: list[Any] = list(ax.lines)
+    if every and not any((np.asarray(line.get_ydata(), np.float64) > 0).any() for line in every):
+        x = np.concatenate([line.get_xdata() for line in every])
+        if np.ptp(x) > 0:
+            ax.set_xlim(x.min(), x.max())
+        ax.text(0.5, 0.5, "nothing above 0", transform=ax.transAxes, ha="center", color="0.4")
 
 
 def legend_of_laws(ax: Axes) -> None:
