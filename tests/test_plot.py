@@ -62,6 +62,8 @@ def test_residuals_that_are_all_zero_are_said_to_be():
         ax = run.plot_residuals()
         assert [text.get_text() for text in ax.texts] == texts
         assert ax.get_xlim()[1] >= run.t[-1]
+    assert not nl.integrate(U, nl.GD(0.1), theta, 20, laws=None).plot_residuals().texts
+    assert not nl.integrate(U, nl.GD(0.1), 1e200 * theta, 20).plot_residuals().texts  # nothing recorded
 
 
 @pytest.mark.filterwarnings("error")

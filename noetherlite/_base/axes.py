@@ -81,9 +81,9 @@ def logarithmic(ax: Axes) -> None:
     if ax.dataLim.y1 > 1e250:
         ax.set_ylim(ax.dataLim.minposy, 1e250)
     ax.set_yscale("log")
-    every: list[Any] = list(ax.lines)
-    if every and not any((np.asarray(line.get_ydata(), np.float64) > 0).any() for line in every):
-        x = np.concatenate([line.get_xdata() for line in every])
+    points: list[Any] = [line.get_xydata() for line in ax.lines]
+    x, y = np.concatenate([np.empty((0, 2)), *points]).T
+    if x.size and not (y > 0).any():
         if np.ptp(x) > 0:
             ax.set_xlim(x.min(), x.max())
         ax.text(0.5, 0.5, "nothing above 0", transform=ax.transAxes, ha="center", color="0.4")
