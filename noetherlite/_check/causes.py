@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .._base.precision import EPSILON
 from .._base.types import Array, Float64Array
 from .._motion.base import Algorithm
 from .._motion.recorded import clipped
@@ -22,7 +23,7 @@ from .rows import ALIKE, ROUND_OFF, MotionRow, blocks_of, distinct
 
 _CASES = 8  # wrong steps that are examined
 _PER_UNKNOWN = 10  # equations per fitted coefficient
-_COARSE = 2.0**-7  # ε of bfloat16
+_COARSE = EPSILON["bfloat16"]
 _MOST_ENTRIES = 0.5  # fraction of the entries in which rounding shows
 _VARIED = 0.1  # least standard deviation of log rates that counts as one rate per entry
 _SAME = 1e-3  # relative difference below which factors, or lengths of clipped gradients, count as equal

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._base import checks
-from .._base.precision import widened
+from .._base.precision import EPSILON, widened
 from .._base.types import Array, ArrayLike, Float64Array, IntArray
 from .._motion.base import Algorithm
 from .._motion.dynamics import Dynamics
@@ -18,8 +18,6 @@ from .._run import frozen
 from .._symmetry.family import Family, NoetherSymmetry
 from .._symmetry.find import listed, watched
 from .replay import is_replayed
-
-_COARSE = 2.0**-7  # ε of bfloat16
 
 
 def check_claim(U: object, dynamics: object) -> None:
@@ -78,7 +76,7 @@ def states_of(
             raise ValueError(f"{name} is not used with {algorithm}: of these states {has}")
         array = checks.shaped(widened(values, name), name, shape).astype(np.float64)
         field, least = algorithm.states[name], abs(float(algorithm.memory_of(name, np.zeros(1))[0]))
-        if field == "s" and (low := float(array.min(initial=np.inf))) < (1 - _COARSE) * least:
+        if field == "s" and (low := float(array.min(initial=np.inf))) < (1 - EPSILON["bfloat16"]) * least:
             raise ValueError(f"{name} must be at least {least:g}, as {algorithm} adds up squares, got {low:.9g}")
         fields[field] = algorithm.memory_of(name, array)
     return fields

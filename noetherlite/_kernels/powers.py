@@ -40,18 +40,13 @@ def _exponent(z):
 
 @scalar
 def log(z):
-    """The logarithm of a double z > 0: k ln 2 + log m, with log m = f − f²/2 + s(f²/2 + w P(w)), f = m − 1, s = f/(2 + f), w = s²."""
+    """The logarithm of a double z > 0: k ln 2 + log m, with log m = f − f²/2 + s(f²/2 + 2 artanh(s)/s − 2), f = m − 1, s = f/(2 + f)."""
     k, m = _exponent(z)
     f = m - 1.0
     s = f / (2.0 + f)
     w, half = s * s, 0.5 * f * f
-    p = 0.1479743510950102 * w + 0.15313888042339555
-    p = p * w + 0.1818357138419732
-    p = p * w + 0.22222198419192385
-    p = p * w + 0.2857142874413889
-    p = p * w + 0.3999999999940507
-    p = p * w + 0.6666666666666736
-    value = k * LN2_HIGH - ((half - (s * (half + w * p) + k * LN2_LOW)) - f)
+    rest = (w * w * _series(w) + w) * (2 / 3)
+    value = k * LN2_HIGH - ((half - (s * (half + rest) + k * LN2_LOW)) - f)
     return value if z < math.inf else z
 
 

@@ -224,6 +224,18 @@ def has_matrices(laws: layout.Laws) -> bool:
 
 
 @merged
+def is_of_matrices(kind):
+    """Whether a law is that of a linear layer or a rotation."""
+    return kind == layout.LINEAR_LAYER or kind == layout.ROTATION
+
+
+@merged
+def vanishes(kind, a, b):
+    """Whether the form of a law of matrices is zero: that of a rotation, which is skew, of a vector with itself."""
+    return kind == layout.ROTATION and is_same(a, b)
+
+
+@merged
 def is_symmetric(what, kind, at, a, b):
     """Whether the form of a law of matrices is symmetric, so that half of it is summed.
 
@@ -238,8 +250,7 @@ def columns_of_matrices(what, laws_address, a, b, out, part, parts):
     laws = laws_at(laws_address, a)
     for l in range(laws.kind.size):
         kind, at = laws.kind[l], block(laws, l)
-        vanishes = kind == layout.ROTATION and is_same(a, b)
-        if (kind == layout.LINEAR_LAYER or kind == layout.ROTATION) and not vanishes:
+        if is_of_matrices(kind) and not vanishes(kind, a, b):
             symmetric = is_symmetric(what, kind, at, a, b)
             first, last = first_column(part, parts, at.n, symmetric), first_column(part + 1, parts, at.n, symmetric)
             matrix(what, kind, at, laws, symmetric, a, b, first, last, window(out, laws.start[l], at.n * at.n))
@@ -248,13 +259,12 @@ def columns_of_matrices(what, laws_address, a, b, out, part, parts):
 @inlined
 def complete(what, kind, at, a, b, out):
     """Make the form of a law of matrices of what `columns_of_matrices` has written."""
-    if kind == layout.LINEAR_LAYER:
-        if is_symmetric(what, kind, at, a, b):
-            mirror(at.n, out)
-    elif is_same(a, b):
+    if vanishes(kind, a, b):
         fill(0.0, out)
-    else:
+    elif kind == layout.ROTATION:
         antisymmetrise(at.n, out)
+    elif is_symmetric(what, kind, at, a, b):
+        mirror(at.n, out)
     if what == schedule.QUANTITY:
         for j in range(out.size):
             out[j] *= 0.5
@@ -272,7 +282,7 @@ def form_of_matrices(addresses, what, laws_address, a, b, out):
     for l in range(laws.kind.size):
         kind, at = laws.kind[l], block(laws, l)
         of_law = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
-        if kind != layout.LINEAR_LAYER and kind != layout.ROTATION:
+        if not is_of_matrices(kind):
             continue
         if what != schedule.GENERATOR:
             complete(what, kind, at, a, b, of_law)
@@ -292,7 +302,7 @@ def forms(addresses, what, laws_address, a, b, out):
     for l in range(laws.kind.size):
         kind = laws.kind[l]
         part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
-        if kind == layout.LINEAR_LAYER or kind == layout.ROTATION:
+        if is_of_matrices(kind):
             continue
         if what == schedule.GENERATOR:
             generator(kind, block(laws, l), laws, l, a, part)
