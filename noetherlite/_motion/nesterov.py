@@ -16,7 +16,7 @@ from .._kernels.jit import scalar
 from .._kernels.layout import STEPS_DONE
 from .._kernels.reference import Run
 from .._kernels.rules import Component, Coordinate, Form, Law, Method, Move
-from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, Phases, Row, V, X, Y
+from .._kernels.schedule import CHARGE, CROSS, MOVED, PAIR, SQUARE, G, Phases, Row, V, X, Y
 from .base import Algorithm, Ends, Force, Gradients, Rounded, Terms
 from .dynamics import Dynamics
 from .recorded import intervals
@@ -61,26 +61,26 @@ def _ahead(c: _Step, at: Coordinate) -> tuple[float, ...]:
 
 @scalar
 def _moved(c: _Step, at: Coordinate) -> tuple[float, ...]:
-    """Return x + hv', v' = β_k v − hd, and v for y."""
+    """Return x + hv' and v' = β_k v − hd."""
     v = c.beta * at.v - c.h * at.g
-    return at.x + c.h * v, v, at.v
+    return at.x + c.h * v, v
 
 
 @scalar
 def _law(c: _Step, at: Component) -> tuple[float, ...]:
-    """J' = βJ + h(B(v', v') − βB(v, v') + β²B(v, v) − λC(y)), and ∫ μS ds/μ."""
-    balance = pulled(at.balance, c.pull, at.pull)
-    balance = balance + c.h * (c.beta * at.cross - c.beta * c.beta * at.source) - c.beta * at.charge
-    return balance + at.moved - c.h * at.square, at.moved, integrated(at, c.h, c.drag), at.square
+    """J' = βJ + h(β²B(v, v) − hB(d, v') − λC(y)), where −hB(d, v') = B(v', v') − βB(v, v'), and ∫ μS ds/μ."""
+    balance = pulled(at.balance, c.pull, at.pull) - c.beta * at.charge
+    balance = balance + c.h * (c.h * at.cross - c.beta * c.beta * at.source)
+    return balance + at.moved, at.moved, integrated(at, c.h, c.drag), at.square
 
 
 LOOK = Move(_of_step, _ahead, ("y",))
-MOVE = Move(_of_step, _moved, ("x", "v", "y"))
+MOVE = Move(_of_step, _moved, ("x", "v"))
 LAW = Law(
     _of_step,
     _law,
     ("balance", "charge", "integral", "source"),
-    (Form(MOVED, CHARGE, X, V), Form(SQUARE, PAIR, V, V), Form(CROSS, PAIR, Y, V)),
+    (Form(MOVED, CHARGE, X, V), Form(SQUARE, PAIR, V, V), Form(CROSS, PAIR, G, V)),
 )
 
 
@@ -97,10 +97,9 @@ def _plain(run: Run, t: float) -> None:
         beta = (k - 1) / (k + a.alpha - 1)
     y = s.x + beta * h * s.v
     run.take_gradient(y)
-    old = s.v.copy()
-    s.v[:] = beta * old - h * s.gradient
+    s.v[:] = beta * s.v - h * s.gradient
     s.x[:] += h * s.v
-    predicted = run.pair(s.v, s.v) - beta * run.pair(old, s.v) + beta**2 * s.source
+    predicted = beta**2 * s.source - h * run.pair(s.gradient, s.v)
     charge = run.charge(s.x, s.v)
     s.balance[:] += charge - beta * s.charge - h * (predicted - run.pull(y))
     s.charge[:] = charge
