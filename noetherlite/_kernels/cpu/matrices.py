@@ -142,12 +142,12 @@ def panel_block(typingctx, C, factor, A, a, B, b, q, n, L, l, bias, m, panel, ou
 
 
 @intrinsic
-def transpose_block(typingctx, A, a, m, panel, p):
-    """panel[p + k·PANEL + r] = A[a + r·m + k] for LANES rows r and columns k."""
+def transpose_block(typingctx, A, a, m, out, o, n):
+    """out[o + k·n + r] = A[a + r·m + k] for LANES rows r and columns k, all of which are read before any is written."""
 
     def codegen(context, builder, signature, args):
-        _, a_, m_, _, p_ = args
-        A_, panel_ = (data_of(builder, args[i]) for i in (0, 3))
+        _, a_, m_, _, o_, n_ = args
+        A_, out_ = (data_of(builder, args[i]) for i in (0, 3))
         rows = [_wide(builder, A_, builder.add(a_, builder.mul(INDEX(r), m_))) for r in range(LANES)]
         index, apart = ir.VectorType(ir.IntType(32), LANES), 1
         while apart < LANES:  # exchange blocks of this size, between two rows so far apart
@@ -160,11 +160,11 @@ def transpose_block(typingctx, A, a, m, panel, p):
                 )
             apart *= 2
         for k in range(LANES):
-            store_vector(builder, rows[k], panel_, builder.add(p_, INDEX(k * PANEL)))
+            store_vector(builder, rows[k], out_, builder.add(o_, builder.mul(INDEX(k), n_)))
         return context.get_dummy_value()
 
     i = types.int64
-    return types.void(A, i, i, panel, i), codegen
+    return types.void(A, i, i, out, i, i), codegen
 
 
 if numba.config.DISABLE_JIT:
@@ -184,10 +184,11 @@ if numba.config.DISABLE_JIT:
             if bias >= 0:
                 row += np.float64(L[bias + r]) * panel[m * PANEL :][:lanes]
 
-    def transpose_block(A, a, m, panel, p):
+    def transpose_block(A, a, m, out, o, n):
+        rows = [np.array(A[a + r * m :][:LANES]) for r in range(LANES)]
         for k in range(LANES):
             for r in range(LANES):
-                panel[p + k * PANEL + r] = A[a + r * m + k]
+                out[o + k * n + r] = rows[r][k]
 
 
 @inlined
@@ -221,7 +222,7 @@ def pack(a, rows, bias, m, count, panel):
         for r in range(0, count, LANES):
             for k in range(0, m, LANES):
                 at = min(k, m - LANES)
-                transpose_block(a, rows + r * m + at, m, panel, at * PANEL + r)
+                transpose_block(a, rows + r * m + at, m, panel, at * PANEL + r, PANEL)
     else:
         for r in range(count):
             for k in range(m):
@@ -279,6 +280,10 @@ def products(factor, A, a, B, b, q, L, l, left, R, r, right, m, n, half, first, 
 @addressed
 def mirror(n, out):
     """out[j, i] = out[i, j] for all j < i."""
+    whole = n - n % LANES
+    for i in range(0, whole, LANES):
+        for j in range(0, i, LANES):
+            transpose_block(out, i * n + j, n, out, j * n + i, n)
     for i in range(n):
-        for j in range(i):
+        for j in range(i - i % LANES if i < whole else 0, i):
             out[j * n + i] = out[i * n + j]
