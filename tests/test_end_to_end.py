@@ -183,21 +183,39 @@ def test_the_form_of_the_gradient_by_its_factors(widths, bias, monkeypatch):
     """Against the form of the gradient itself, for numbers of rows and columns that fill vectors and blocks, or do not."""
     net, U = linear(widths=widths, bias=bias, n=60, loss="mse" if widths[-1] == 1 else "nll", activation="linear(-1.3)")
     x0, lr = net.init(rng=2), 0.02
+    form = lr**2 / 2 * sizes(net, U, x0).max() ** 2 * net.n_params
+    compare_with_factors(U, x0, nl.GD(lr), form, monkeypatch)
+
+
+@pytest.mark.parametrize("n", [2, 9, 40])
+def test_the_form_of_the_gradient_and_the_velocity_by_its_factors(n, monkeypatch):
+    """Of layers and of the rotation of the inputs, which is skew, for neurons that fill vectors and blocks, or do not."""
+    net = nl.Network([3, n, 2 * n, 1], "linear", loss="mse")
+    U = net.potential(nl.datasets.icosahedron())
+    assert {"linear:1", "rotation"} <= {s.name for s in nl.symmetries(U)}
+    x0, v0, algorithm = net.init(rng=2), net.init(rng=3), nl.NAGD(0.02)
+    terms = [algorithm.lr * sizes(net, U, x0).max(), np.abs(x0).max() + algorithm.dt * np.abs(v0).max()]
+    form = sum(terms) * np.abs(v0).max() * net.n_params  # h²B(∇U, v) and J, which is summed with it
+    compare_with_factors(U, x0, algorithm, form, monkeypatch, velocity=v0, t0=algorithm.dt)
+
+
+def compare_with_factors(U, x0, algorithm, form, monkeypatch, **start):
+    """Compare a step whose law is summed by the factors of the gradient with one whose law, of terms as large as `form`, is summed without."""
 
     def run():
-        return nl.integrate(U, nl.GD(lr), x0, 1, backend="cpu")
+        return nl.integrate(U, algorithm, x0, 1, backend="cpu", **start)
 
     by_factors = run()
     monkeypatch.setattr(factored, "pays", lambda problem, laws: False)
-    by_gradient, form = run(), lr**2 / 2 * sizes(net, U, x0).max() ** 2 * net.n_params
+    by_gradient = run()
     same = []
     for name, law in by_factors.laws.items():
         difference = law.discrete_residual - by_gradient.laws[name].discrete_residual
-        assert np.abs(difference).max() <= 8 * (U.n_samples + sum(widths)) * EPS * form
+        assert np.abs(difference).max() <= 8 * (U.n_samples + sum(U.network.widths)) * EPS * form
         assert law.verdict == by_gradient.laws[name].verdict
         same.append(not difference.any())
     np.testing.assert_array_equal(by_factors.x, by_gradient.x)
-    assert not all(same) or net.n_params < 20  # they were used; sums of few numbers may have the same bits
+    assert not all(same) or U.n_params < 20  # they were used; sums of few numbers may have the same bits
 
 
 def test_which_runs_take_the_factors():
@@ -218,6 +236,7 @@ def test_which_runs_take_the_factors():
 
     assert taken(nl.GD(0.02))
     assert taken(nl.GD(0.02), batch_size=10)
+    assert taken(nl.NAGD(0.02))
     assert not taken(nl.GD(0.02), laws=["scaling:1"])  # no law of matrices
     assert not taken(nl.GD(0.02), widths=(4, 5, 3))  # hardly more neurons than outputs
     assert not taken(nl.GD(0.02), activation=["linear", "relu"])

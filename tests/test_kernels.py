@@ -161,6 +161,28 @@ def test_the_form_of_a_vector_with_itself_is_that_of_its_copy(law):
     assert np.abs(once).max() > 0.1 * size or (law == "rotation" and not once.any())
 
 
+@pytest.mark.parametrize("what", [schedule.PAIR, schedule.CHARGE, schedule.QUANTITY, schedule.GENERATOR])
+def test_the_scaling_of_a_linear_layer_is_the_diagonal_of_its_law(what):
+    """The same numbers; without that law scalings are summed by themselves, to round-off the same."""
+    net = nl.Network([5, 12, 9, 3], "linear(1)")
+    families = {s.name: s for s in nl.symmetries(net.potential(np.ones((2, 5)), [0, 1]))}
+    a, b = (net.init(rng=seed, bias_std=1.0) for seed in (0, 1))
+
+    def forms(*names):
+        chosen = [families[name] for name in names]
+        out = np.full(sum(s.n_generators for s in chosen), np.nan)
+        described = placed.Placed(table(chosen, a.size, "float64"))
+        addresses = laws.addresses_of_forms("float64", with_matrices="linear:2" in names)
+        laws.forms(addresses, what, described.address, a, b, out)
+        return np.split(out, np.cumsum([s.n_generators for s in chosen])[:-1])
+
+    of_first, of_second, matrix = forms("scaling:1", "scaling:2", "linear:2")
+    np.testing.assert_array_equal(of_second, matrix.reshape(9, 9).diagonal())
+    for alone, together in zip(forms("scaling:1", "scaling:2"), (of_first, of_second), strict=True):
+        assert np.abs(alone - together).max() <= 32 * EPS * np.abs(a).sum() * np.abs(b).max()
+        assert np.abs(alone).min() > 0
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("n", "q"), [(1, 5), (3, 5), (8, 5), (13, 5), (16, 5), (131, 19)])
 def test_scalings_equal_numpy(n, q, dtype):

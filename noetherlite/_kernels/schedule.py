@@ -38,7 +38,7 @@ ASCEND, RETURN = range(22, 24)  # y = x + ρ∇U/|∇U|, and y less x
 SCALE, WEIGH = range(24, 26)  # M⁻¹ of the gradient; WORK = a vector by M or by shares of λ (which)
 GATHER = 26  # ∇U and those of the minibatches before (number); the last makes their mean
 ORTHOGONALISE = 27  # a stage for the matrices of y (stage, number of the iteration)
-FACTORED = 28  # S = B(∇U, ∇U) from the factors of the gradient, after its pass, or its copy in a slot (which, , slot)
+FACTORED = 28  # B(∇U, b) from the factors of the gradient, after its pass, or a copy of it (which, b, slot)
 # Vectors; NOWHERE for a gradient that is not wanted.
 X, V, G, Y, WORK = range(5)
 NOWHERE = -1
@@ -50,8 +50,8 @@ SLOTS = layout.SLOTS
 SQUARE, PULL, MOVED, CROSS = range(SLOTS)
 # What WRITE reads from each.
 RECORDED_QUANTITY, RECORDED_CHARGE, RECORDED_SIZE = range(3)
-# What FACTORED does.
-MADE, COPIED = range(2)
+# What FACTORED does: B(∇U, ∇U), which the next step reads, becomes S of the state, and is copied into a slot; any other is written there.
+MADE, COPIED, WRITTEN = range(3)
 # What WEIGH multiplies by.
 BY_METRIC, BY_DECAY = range(2)
 # Stages of an orthogonalisation where threads share it: |M| row by row, M/(|M| + ε), then A = MMᵀ, B = bA + cA², aM + BM, and their end.
@@ -82,8 +82,8 @@ class Program(NamedTuple):
     record: int  # where a record's rows begin
 
 
-# B(∇U, ∇U), which a linear network makes of the factors of its gradient.
-_OF_GRADIENT = Form(SQUARE, PAIR, G, G)
+# Forms that a linear network makes of the factors of its gradient: the first a step after the gradient, the other at once.
+_OF_GRADIENT, _WITH_GRADIENT = Form(SQUARE, PAIR, G, G), Form(CROSS, PAIR, G, V)
 # Samples, vector, whether the gradient is wanted and where ↦ the rows of a pass.
 Passes = Callable[[int, int, int], list[Row]]
 
@@ -131,13 +131,14 @@ class Kind(NamedTuple):
     accumulated: int = 1  # minibatches of a gradient
     matrices: bool = False  # there are some to orthogonalise
     in_stages: bool = False  # threads share that
-    factored: bool = False  # B(∇U, ∇U) comes from the factors of the gradient
+    factored: bool = False  # B(∇U, b) comes from the factors of the gradient
 
     @property
     def may_be_factored(self) -> bool:
-        """Whether a law reads B(∇U, ∇U) of gradients that are used as they are."""
+        """Whether a law reads B(∇U, ∇U) or B(∇U, v) of gradients that are used as they are."""
         changed = self.decays or self.clips or self.metric or self.ascends or self.accumulated > 1
-        return _OF_GRADIENT in self.method.forms and not (changed or self.parts or self.skew)
+        reads = not {_OF_GRADIENT, _WITH_GRADIENT}.isdisjoint(self.method.forms)
+        return reads and not (changed or self.parts)
 
     @property
     def works(self) -> bool:
@@ -190,7 +191,8 @@ class Phases:
             rows += [_row(GRADIENT_NORM), _row(ASCEND), *self._gradient(Y, n - 1 or None), _row(RETURN)]
         rows += [_row(GRADIENT_NORM), _row(CLIP)] if kind.clips else []
         rows += [_row(FINISH, vector=vector), *([_row(SCALE)] if kind.metric else [])]
-        return [*rows, *([_row(FACTORED, MADE, vector=G)] if kind.factored else [])]
+        made = kind.factored and _OF_GRADIENT in kind.method.forms
+        return [*rows, *([_row(FACTORED, MADE, G, vector=G)] if made else [])]
 
     def _gradient(self, vector: int, back: int | None) -> list[Row]:
         """∇U, the mean of those of the minibatches that are due after going `back` so many; None for the one that was drawn."""
@@ -209,8 +211,8 @@ class Phases:
         """A form of two vectors, in the metric, if there are laws; threads do not meet after it, where there is no metric."""
         if not self._kind.laws:
             return []
-        if self._kind.factored and Form(slot, what, a, b) == _OF_GRADIENT:
-            return [_row(FACTORED, COPIED, c=slot, vector=G, meet=False)]
+        if self._kind.factored and Form(slot, what, a, b) in (_OF_GRADIENT, _WITH_GRADIENT):
+            return [_row(FACTORED, COPIED if b == G else WRITTEN, b, slot, vector=G, meet=False)]
         if self._kind.metric and what != GENERATOR:
             return [_row(WEIGH, BY_METRIC, vector=b), _row(FORM, what, WORK, slot, vector=a)]
         return [_row(FORM, what, b, slot, vector=a, meet=False)]

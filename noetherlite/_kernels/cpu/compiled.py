@@ -360,7 +360,9 @@ def advance(run, x, n_steps):
             if a == schedule.COPIED:
                 copy(state.source, slot(state, row[C]))
             else:  # at once, as other runs use the tiles, too
-                none_at(run.factored, (run.forms, run.laws, run.problem, run.tiles, at, state.source))
+                out = slot(state, row[C]) if a == schedule.WRITTEN else window(state.source, 0, state.source.size)
+                b = vector_of(state, row[B])
+                none_at(run.factored, (run.forms, run.laws, run.problem, run.tiles, at, b, out))
         elif op == schedule.CHECK:
             judge(loss_of_all, state)
         elif op == schedule.WRITE:

@@ -230,6 +230,28 @@ def is_of_matrices(kind):
 
 
 @merged
+def diagonal_of(laws, l):
+    """Return the law of a linear layer whose diagonal is law l, the scaling of the same neurons; −1 if there is none."""
+    for k in range(laws.kind.size):
+        if (
+            laws.kind[l] == layout.SCALING
+            and laws.kind[k] == layout.LINEAR_LAYER
+            and laws.where[k, 1] == laws.where[l, 1]
+        ):
+            return k
+    return -1
+
+
+@inlined
+def copy_diagonals(laws, out):
+    """Write the form of every law that is the diagonal of another."""
+    for l in range(laws.kind.size):
+        k = diagonal_of(laws, l)
+        for i in range(laws.where[l, 0] if k >= 0 else 0):
+            out[laws.start[l] + i] = out[laws.start[k] + i * (laws.where[l, 0] + 1)]
+
+
+@merged
 def vanishes(kind, a, b):
     """Whether the form of a law of matrices is zero: that of a rotation, which is skew, of a vector with itself."""
     return kind == layout.ROTATION and is_same(a, b)
@@ -290,6 +312,7 @@ def form_of_matrices(addresses, what, laws_address, a, b, out):
             linear_layer_sizes(at, a, of_law)
         else:
             rotation_sizes(at, a, of_law)
+    copy_diagonals(laws, out)
 
 
 @compiled
@@ -302,7 +325,7 @@ def forms(addresses, what, laws_address, a, b, out):
     for l in range(laws.kind.size):
         kind = laws.kind[l]
         part = window(out, laws.start[l], laws.start[l + 1] - laws.start[l])
-        if is_of_matrices(kind):
+        if is_of_matrices(kind) or diagonal_of(laws, l) >= 0:
             continue
         if what == schedule.GENERATOR:
             generator(kind, block(laws, l), laws, l, a, part)

@@ -57,7 +57,7 @@ def of_rows(problem: layout.Problem, outer: Any = 0) -> Tiles:
     rows, empty_tiles = 4 * -(-int(problem.widths[-1]) // 4), empty(problem, 1)
     numbers = functools.partial(layout.aligned, dtype=problem.X.dtype)
     maps, layers = (2, int(problem.widths[0]) + 1, rows), (1, int(problem.widths[1:].sum()) * rows)
-    of_forms = 1, 4 * rows * int(problem.widths[1:].max()) + rows * rows
+    of_forms = 1, rows * max(4 * int(problem.widths[1:].max()) + rows, 2 * int(problem.widths[0]))
     return empty_tiles._replace(
         n=rows, inputs=numbers(maps), z=numbers(layers), a=numbers(layers), scratch=numbers(of_forms), outer=outer
     )
