@@ -38,7 +38,7 @@ ASCEND, RETURN = range(22, 24)  # y = x + ρ∇U/|∇U|, and y less x
 SCALE, WEIGH = range(24, 26)  # M⁻¹ of the gradient; WORK = a vector by M or by shares of λ (which)
 GATHER = 26  # ∇U and those of the minibatches before (number); the last makes their mean
 ORTHOGONALISE = 27  # a stage for the matrices of y (stage, number of the iteration)
-FACTORED = 28  # B(∇U, b) from the factors of the gradient, after its pass, or a copy of it (which, b, slot)
+FACTORED = 28  # B(∇U, b) from the factors of the gradient, after its pass (, b, slot)
 # Vectors; NOWHERE for a gradient that is not wanted.
 X, V, G, Y, WORK = range(5)
 NOWHERE = -1
@@ -48,10 +48,8 @@ PAIR, CHARGE, QUANTITY, GENERATOR = range(4)
 # descent the quantity), B(v, v') of the velocities before and after.
 SLOTS = layout.SLOTS
 SQUARE, PULL, MOVED, CROSS = range(SLOTS)
-# What WRITE reads from each.
-RECORDED_QUANTITY, RECORDED_CHARGE, RECORDED_SIZE = range(3)
-# What FACTORED does: B(∇U, ∇U), which the next step reads, becomes S of the state, and is copied into a slot; any other is written there.
-MADE, COPIED, WRITTEN = range(3)
+# What WRITE reads from each; the first may hold what the next step reads.
+RECORDED_QUANTITY, RECORDED_CHARGE, RECORDED_SIZE = range(1, SLOTS)
 # What WEIGH multiplies by.
 BY_METRIC, BY_DECAY = range(2)
 # Stages of an orthogonalisation where threads share it: |M| row by row, M/(|M| + ε), then A = MMᵀ, B = bA + cA², aM + BM, and their end.
@@ -192,7 +190,7 @@ class Phases:
         rows += [_row(GRADIENT_NORM), _row(CLIP)] if kind.clips else []
         rows += [_row(FINISH, vector=vector), *([_row(SCALE)] if kind.metric else [])]
         made = kind.factored and _OF_GRADIENT in kind.method.forms
-        return [*rows, *([_row(FACTORED, MADE, G, vector=G)] if made else [])]
+        return [*rows, *([_row(FACTORED, 0, G, SQUARE, G)] if made else [])]
 
     def _gradient(self, vector: int, back: int | None) -> list[Row]:
         """∇U, the mean of those of the minibatches that are due after going `back` so many; None for the one that was drawn."""
@@ -211,8 +209,10 @@ class Phases:
         """A form of two vectors, in the metric, if there are laws; threads do not meet after it, where there is no metric."""
         if not self._kind.laws:
             return []
-        if self._kind.factored and Form(slot, what, a, b) in (_OF_GRADIENT, _WITH_GRADIENT):
-            return [_row(FACTORED, COPIED if b == G else WRITTEN, b, slot, vector=G, meet=False)]
+        if self._kind.factored and Form(slot, what, a, b) == _OF_GRADIENT:
+            return []  # made after the pass
+        if self._kind.factored and Form(slot, what, a, b) == _WITH_GRADIENT:
+            return [_row(FACTORED, 0, b, slot, a, meet=False)]
         if self._kind.metric and what != GENERATOR:
             return [_row(WEIGH, BY_METRIC, vector=b), _row(FORM, what, WORK, slot, vector=a)]
         return [_row(FORM, what, b, slot, vector=a, meet=False)]

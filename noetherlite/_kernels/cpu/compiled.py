@@ -324,6 +324,8 @@ def advance(run, x, n_steps):
     i, r, loss_of_all = -1 if fresh else 0, 0 if fresh else program.step, 0.0
     if fresh:
         state.counts[PHASE] = layout.RUNNING
+    if run.factored != 0:  # S, which a step may read of the one before, is in its slot, and between calls in the state
+        copy(state.source, slot(state, schedule.SQUARE))
     while i < n_steps and state.counts[PHASE] == layout.RUNNING:
         row = window(program.rows, r * schedule.COLUMNS, schedule.COLUMNS)
         op, a, at = row[OP], row[A], vector_of(state, row[VECTOR])
@@ -357,12 +359,8 @@ def advance(run, x, n_steps):
         elif op == schedule.ATTRIBUTE:
             none_at(run.attribute, (run.forms, run.laws, run.algorithm, run.state, x))
         elif op == schedule.FACTORED:
-            if a == schedule.COPIED:
-                copy(state.source, slot(state, row[C]))
-            else:  # at once, as other runs use the tiles, too
-                out = slot(state, row[C]) if a == schedule.WRITTEN else window(state.source, 0, state.source.size)
-                b = vector_of(state, row[B])
-                none_at(run.factored, (run.forms, run.laws, run.problem, run.tiles, at, b, out))
+            factors = run.forms, run.laws, run.problem, run.tiles, at
+            none_at(run.factored, (*factors, vector_of(state, row[B]), slot(state, row[C])))
         elif op == schedule.CHECK:
             judge(loss_of_all, state)
         elif op == schedule.WRITE:
@@ -371,3 +369,5 @@ def advance(run, x, n_steps):
             none_at(run.prepare, (row, run.problem, run.tiles, run.algorithm, run.batches, run.state, x))
         r, over = pointwise.next_row(r, program, state.counts[STEPS_DONE], records.every, records.last)
         i += over
+    if run.factored != 0:
+        copy(slot(state, schedule.SQUARE), state.source)
