@@ -119,11 +119,11 @@ def test_no_phase_touches_what_another_one_writes_before_threads_meet(algorithm,
 
 
 def test_a_missing_meeting_is_found():
-    """Negative control: any of a step's meetings is needed, but after the last sums, and where a run may end."""
+    """Negative control: any of a step's meetings is needed, but after the last sums, after a form of y, which stays, and where a run may end."""
     algorithm = nl.NAGD(0.1, weight_decay=0.1)
     step = rows(algorithm)[1]
     meetings = [i for i, row in enumerate(step[:-1]) if row.meet]
-    assert [step[i].op for i in without_race(algorithm, step, meetings)] == [schedule.FINISH, schedule.SETTLE]
+    assert [step[i].op for i in without_race(algorithm, step, meetings)] == [schedule.FINISH, schedule.FORM, schedule.SETTLE]
 
 
 def test_every_meeting_of_an_orthogonalisation_is_needed():
