@@ -38,7 +38,7 @@ OPTIMISERS = [
     nl.SteepestDescent(0.003, 3.0, weight_decay=0.1),
     nl.ExponentiatedGradient(0.01, weight_decay=0.1), nl.ExponentiatedGradient(0.01, 0.9),
 ]  # fmt: skip
-MUON = [nl.Muon(0.003), nl.Muon(0.003, 0.5, nesterov=False, weight_decay=0.1)]
+MUON = [nl.Muon(0.003), nl.Muon(0.003, 0.5, nesterov=False, weight_decay=0.1), nl.Muon(0.003, corrected=False)]
 NOISY = [
     nl.SGLD(0.01, 0.05), nl.SGLD(0.01, 0.05, weight_decay=0.1), nl.SGLD(lambda k: 0.01 / (1 + k / 500), 0.05),
     nl.BAOAB(0.01, 0.05, 0.3, 2.0), nl.BAOAB(0.01, 0.05, 0.3, 2.0, weight_decay=0.1), nl.BAOAB(lambda k: 0.01 / (1 + k / 500), 0.05, 0.3, 2.0),

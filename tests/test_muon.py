@@ -65,27 +65,85 @@ def by_torch(matrices, gradient, groups, steps, **settings):
     return np.concatenate([p.detach().numpy().ravel() for p in parts])
 
 
-def test_steps_are_pytorchs_but_for_bfloat16_and_the_first_with_nesterov(monkeypatch):
-    """Its parameter groups, without ε and a correction; iterations in double precision where it asks for bfloat16."""
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_steps_are_pytorchs_but_for_bfloat16(nesterov, monkeypatch):
+    """Its parameter groups, without ε; iterations in double precision where it asks for bfloat16."""
     torch = pytest.importorskip("torch")
     net, V, x0 = problem("tanh", "mse", bias=False, widths=(3, 5, 4, 2), n=9)
     rates, decays, steps = {"W1": 0.01, "rest": 0.003}, {"W2": 0.1}, 200
-    algorithm = nl.Muon(rates, 0.9, nesterov=False, eps=0.0, weight_decay=decays)
-    run = nl.integrate(V, algorithm, x0, steps, laws=None, backend="reference")
+
+    def ours(corrected):
+        algorithm = nl.Muon(rates, 0.9, nesterov, eps=0.0, weight_decay=decays, corrected=corrected)
+        return nl.integrate(V, algorithm, x0, steps, laws=None, backend="reference").x
+
     groups = [{"lr": rates.get(b.name, 0.003), "weight_decay": decays.get(b.name, 0.0)} for b in net.blocks]
 
-    def theirs(**settings):
+    def theirs():
         def gradient(parts):
             return net.unpack(V.gradient(np.concatenate([part.ravel() for part in parts]))).values()
 
-        return by_torch(net.unpack(x0).values(), gradient, groups, steps, momentum=0.9, eps=1e-30, **settings)
+        matrices = net.unpack(x0).values()
+        return by_torch(matrices, gradient, groups, steps, momentum=0.9, eps=1e-30, nesterov=nesterov)
 
-    off = [np.abs(theirs(nesterov=False) - run.x).max()]
+    coarse = theirs()
     monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
-    off += [np.abs(theirs(nesterov=nesterov) - run.x).max() for nesterov in (False, True)]
-    exact = 64 * steps * EPS * np.abs(run.x).max()
-    assert off[1] <= exact
-    assert min(off[0], off[2]) > 1e6 * exact  # the controls
+    exact, fine, x = 64 * steps * EPS * np.abs(x0).max(), theirs(), ours(corrected=False)
+    assert np.abs(fine - x).max() <= exact
+    assert np.abs(coarse - x).max() > 1e6 * exact  # the controls
+    assert (np.abs(fine - ours(corrected=True)).max() > 1e6 * exact) == nesterov
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_recording_of_pytorchs_is_not_broken(nesterov, dtype):
+    """Steps of iterations in bfloat16 are multiples of such numbers; those at another rate or decay are not."""
+    torch = pytest.importorskip("torch")
+    net, V, x0 = problem("tanh", "mse", bias=False, widths=(6, 8, 9, 5), n=30)
+    steps, settings = 10, {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.1, "nesterov": nesterov}
+    parts = [torch.tensor(m.astype(dtype), requires_grad=True) for m in net.unpack(x0).values()]
+    if not hasattr(torch.optim, "Muon"):
+        pytest.skip("PyTorch has no Muon")
+    optimiser = torch.optim.Muon(parts, **settings)
+
+    def flat(tensors):
+        return np.concatenate([t.detach().numpy().ravel() for t in tensors])
+
+    rows, averages = [flat(parts)], [np.zeros_like(x0, dtype)]
+    for _ in range(steps):
+        for p, g in zip(parts, net.unpack(V.gradient(rows[-1])).values(), strict=True):
+            p.grad = torch.tensor(g.astype(dtype))
+        optimiser.step()
+        rows.append(flat(parts))
+        averages.append(flat(optimiser.state[p]["momentum_buffer"] for p in parts))
+
+    def checked(**changed):
+        algorithm = nl.Muon(**settings | changed, corrected=False)
+        return nl.check(V, np.array(rows), dynamics=algorithm, momentum_buffer=np.array(averages))
+
+    report = checked()
+    assert report.verdict != "broken"
+    assert {report.motion[f"W{i}"].verdict for i in (1, 2, 3)} == {"holds"}
+    assert report.motion["step of W1"].verdict == "holds"
+    assert any("torch.optim.Muon iterates" in limit for limit in report.limits)
+    assert not any("wrong by less than 0." in limit for limit in report.limits)  # gradients are seen as sharply as ever
+    for changed in ({"lr": 0.01003}, {"weight_decay": 0.11}, {"momentum": 0.89}):
+        assert checked(**changed).verdict == "broken", changed
+    rows[5][:] += 3e-5 * rows[5].std()
+    assert checked().verdict == "broken"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_what_is_no_matrix_is_left_to_adamw(nesterov, backend):
+    """As where PyTorch's Muon trains the matrices: without looking ahead, with the same β."""
+    rates = {b.name: 0.0 for b in NET.blocks if len(b.shape) == 2} | {"rest": 0.01}
+    muon = nl.Muon(rates, 0.9, nesterov, smoothing=0.99, weight_decay=0.1, corrected=False)
+    adam = nl.Adam(rates, (0.9, 0.99), weight_decay=0.1)
+    end, expected = (nl.integrate(U, a, X0, 50, laws=None, backend=backend).x for a in (muon, adam))
+    assert np.abs(end - expected).max() <= 50 * 64 * EPS * np.abs(X0).max()
+    assert np.abs(end - X0).max() > 0.01
+    ahead = nl.integrate(U, nl.Muon(rates, 0.9, smoothing=0.99, weight_decay=0.1), X0, 50, laws=None, backend=backend).x
+    assert np.abs(end - ahead).max() > 1e-4  # the control: optax's looks ahead
 
 
 def iterated(s):

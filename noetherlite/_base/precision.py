@@ -77,6 +77,12 @@ class Precision:
         return f"{self.eps:.0e}{blocks}" + (f" (gradients {self.gradient:.0e})" if self.gradient > self.eps else "")
 
 
+def may_be(values: Float64Array, errors: Float64Array, name: str) -> bool:
+    """Return whether numbers, known up to these errors, may be of a format."""
+    spacing = EPSILON[name] * 2.0 ** np.floor(np.log2(np.maximum(np.abs(values), _SMALLEST[name])))
+    return bool((np.abs(values - spacing * np.rint(values / spacing)) <= errors).all())
+
+
 def judged(params: ArrayLike, wanted: str | None, blocks: Sequence[Stretch] = ()) -> Precision:
     """Return the precision of `params`: the one with the name `wanted`, by default the one of their numbers, block by block."""
     if wanted is not None:

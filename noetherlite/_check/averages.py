@@ -5,19 +5,22 @@ m' = βm + aF, recorded before and after a step, implies F, which the laws and �
 again, from the row with its averages and with this F, and compared with the next row; averages that were not recorded are carried along from the start
 of the run, with ∇U in the place of F where nothing implies it.
 
-Round-off is measured by twins: the same from rows, gradients, averages and constants that are rounded at random, as in `replay`.
+Round-off is measured by twins: the same from rows, gradients, averages and constants that are rounded at random, as in `replay`. Of matrices
+whose steps are multiples of numbers of bfloat16, as those of `torch.optim.Muon` are, twins are iterated in bfloat16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._base.precision import EPSILON, Precision
+from .._base.precision import EPSILON, Precision, may_be
 from .._base.types import Float64Array
 from .._motion.base import Algorithm, Memory, RecordedStep
+from .._motion.muon import Muon
 from .._problem.blocks import Block
 from .._problem.potentials import Potential
 from .forces import Forces
@@ -72,6 +75,7 @@ class AverageSteps:
         self.recorded, self.motion, self.keep = recorded, motion, keep
         self.late = False  # whether the first row of a run that starts there has averages that it cannot have
         self.implies = False  # whether any gradient was implied
+        self.in_bfloat16: set[str] = set()  # blocks whose steps are judged as those of iterations in bfloat16
         self._unknown = unknown(algorithm, U.n_params)
         self._rounding = Rounding(U, precision.gradient)
         self._rng = np.random.default_rng(0)
@@ -145,7 +149,7 @@ class AverageSteps:
         k, p = self._next, self.precision
         V = self._rounding.of(batch)  # type: ignore[arg-type]
         rough = self._rounding.saturation(V, rows[0][0], V.gradient(rows[0][0])) if self.motion else 0.0
-        steps_taken = zip(self._carried, rows, following, strict=True)
+        steps_taken = list(zip(self._carried, rows, following, strict=True))
         taken = [self._taken(V, k, *step, twin=i > 0, rough=rough) for i, step in enumerate(steps_taken)]
         self._carried = [step.memory for step in taken]
         (x, _), (after, _), (force, end, _) = rows[0], following[0], taken[0]
@@ -157,7 +161,12 @@ class AverageSteps:
             steps.append((k, self._time(k), point, force - self.forces.decay(x), expected, noise))
         if end is not None and (force is None or self.recorded):  # what follows from positions alone is no test of them
             misses = [row - step.x for (row, _), step in zip(following, taken, strict=True) if step.x is not None]
-            self._count(k, after - x, end - x, np.array(misses) - misses[0], p.each(after))
+
+            def in_bfloat16() -> Float64Array:
+                again = partial(self._taken, V, k, *steps_taken[0], twin=False, rough=rough, rounded=self._to_bfloat16)
+                return np.array([again().x for _ in range(_TWINS)], float) - end
+
+            self._count(k, x, after, end, np.array(misses) - misses[0], in_bfloat16)
 
     def _taken(
         self,
@@ -168,16 +177,15 @@ class AverageSteps:
         following: tuple[Float64Array, Memory],
         twin: bool,
         rough: float,
+        **iterations: Any,
     ) -> _Taken:
         """Take a step again, with the gradient that the rows imply or else that of V; as a twin with random rounding errors.
 
-        `rough` is the norm of the error of ∇V beyond ε|∇V|, where the loss saturates.
+        `rough` is the norm of the error of ∇V beyond ε|∇V|, where the loss saturates; `iterations` are options of the rule.
         """
         (x, recorded), (after, later), algorithm, n = row, following, self.algorithm, self.first + k
         now = Memory(*(old if new is None else new for old, new in zip(carried, recorded, strict=True)))
-        numbers = self.forces.numbers
-        h = float(numbers.rates[k]) if numbers.rates.size else numbers.h
-        numbers = numbers._replace(h=h * numbers.shares_at(k))
+        numbers = self._numbers(k)
         force = algorithm.implied_force(RecordedStep(numbers, n, x, after, now, later))
         if force is None and not self.motion:
             return _Taken(None, None, self._unknown)
@@ -188,7 +196,7 @@ class AverageSteps:
             return _Taken(force, None, self._unknown)
         update: Any = algorithm.method.update
         if not twin:
-            end, m, s = update(numbers, n, x, now.m, now.s, used)
+            end, m, s = update(numbers, n, x, now.m, now.s, used, **iterations)
             return _Taken(force, end, Memory(m, s))
         used = used + self._errors(self.precision.gradient * np.abs(used))
         if force is None and rough > 0:
@@ -196,21 +204,48 @@ class AverageSteps:
         end, m, s = update(numbers._replace(constants=self._rounded_constants()), n, x, now.m, now.s, used)
         return _Taken(force, end, Memory(self._rounded(m), self._rounded(s)))
 
+    def _numbers(self, k: int) -> Any:
+        """Return the numbers of the rule for the step from row k, with the rate of every coordinate."""
+        numbers = self.forces.numbers
+        h = float(numbers.rates[k]) if numbers.rates.size else numbers.h
+        return numbers._replace(h=h * numbers.shares_at(k))
+
     def _count(
-        self, k: int, recorded: Float64Array, expected: Float64Array, spread: Float64Array, each: Float64Array
+        self,
+        k: int,
+        x: Float64Array,
+        after: Float64Array,
+        end: Float64Array,
+        spread: Float64Array,
+        in_bfloat16: Callable[[], Float64Array],
     ) -> None:
         """Compare the displacement of a step with that of the rule, block by block."""
-        t = np.array([self._time(k)])
+        t, recorded, expected, each = np.array([self._time(k)]), after - x, end - x, self.precision.each(after)
         for block, series, sums, first_rows in self._series:
             part = block.part
             size = np.array([np.linalg.norm(expected[part])])
             off = np.linalg.norm(spread[:, part], axis=1).max() + np.linalg.norm(each[part])
             allowed = ROUND_OFF * (off + _OF_RULE * self.precision.of(block.name) * size)
             miss = np.array([np.linalg.norm(recorded[part] - expected[part])])
+            if miss[0] > allowed[0] and self._is_in_bfloat16(k, block, x, after):
+                allowed = allowed + ROUND_OFF * np.linalg.norm(in_bfloat16()[:, part], axis=1).max()
+                self.in_bfloat16.add(block.name)
             series.add(self.keep, False, (t, miss, allowed, size))
             if miss[0] > allowed[0]:
                 sums.add(block, recorded[None, part], expected[None, part], allowed)
                 first_rows.extend([k] * (len(first_rows) < _MOST_ROWS))
+
+    def _is_in_bfloat16(self, k: int, block: Block, x: Float64Array, after: Float64Array) -> bool:
+        """Return whether a step of a matrix may be a multiple of numbers of bfloat16, up to the round-off of its rows."""
+        if not isinstance(self.algorithm, Muon) or len(block.shape) != 2:
+            return False
+        numbers, each = self._numbers(k), ROUND_OFF * (self.precision.each(x) + self.precision.each(after))[block.part]
+        made, factor = self.algorithm.along(numbers, block, x, after)
+        return bool((factor > 0).all()) and may_be(made, each / factor, "bfloat16")
+
+    def _to_bfloat16(self, x: Float64Array) -> Float64Array:
+        """Return numbers with random errors as large as those of rounding to bfloat16."""
+        return np.asarray(x * (1 + 0.5 * EPSILON["bfloat16"] * self._rng.uniform(-1, 1, x.shape)))
 
     def _time(self, k: int) -> float:
         return float(self.algorithm.times(self.t0, k))

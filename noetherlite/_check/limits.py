@@ -39,6 +39,12 @@ def limits(checker: StepCheck) -> list[str]:
             f"row 0 has other averages than {checker.algorithm} starts with: what it starts with was not checked, and steps are "
             "counted from there (t= has the times of rows that are not from the start)"
         )
+    if checker.averages is not None and checker.averages.in_bfloat16:
+        names = ", ".join(sorted(checker.averages.in_bfloat16))
+        out.append(
+            f"the steps of {names} are multiples of numbers of bfloat16, in which torch.optim.Muon iterates: they were checked up to "
+            "what round-off of that precision makes of an iteration"
+        )
     if not checker.families:
         out.append("no law was checked: none is known of this potential, or none was asked for")
     return out

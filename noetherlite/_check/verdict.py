@@ -102,7 +102,7 @@ class Report:
 
     def _finest(self) -> list[str]:
         """Return a sentence about the smallest detectable error, where rows hold."""
-        rows = [row for row in self.motion.values() if row.verdict == "holds"]
+        rows = [row for row in self.motion.values() if row.verdict == "holds" and not isinstance(row, StepRow)]
         finest = [row.tally.finest for row in rows if not (isinstance(row, BlockByChance) and row.of_noise)]
         if not finest:
             return []

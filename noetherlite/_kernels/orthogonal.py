@@ -7,6 +7,7 @@ all of 0.002 ≤ s ≤ 1 to 0.68 … 1.21. The factor √max(1, rows/columns) is
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,20 @@ def scale(rows: int, columns: int) -> float:
     return math.sqrt(max(1.0, rows / columns))
 
 
-def orthogonalised(matrix: NDArray[Any], eps: float) -> NDArray[Any]:
-    """Return the orthogonal matrix near a matrix, scaled."""
+def _exactly(matrix: NDArray[Any]) -> NDArray[Any]:
+    return matrix
+
+
+def orthogonalised(
+    matrix: NDArray[Any], eps: float, rounded: Callable[[NDArray[Any]], NDArray[Any]] = _exactly
+) -> NDArray[Any]:
+    """Return the orthogonal matrix near a matrix, scaled; each product of an iteration is `rounded`."""
     a, b, c = COEFFICIENTS
     rows, columns = matrix.shape
     tall = rows > columns
     M = matrix.T if tall else matrix
-    M = M / (np.linalg.norm(M) + eps)
+    M = rounded(M / (np.linalg.norm(M) + eps))
     for _ in range(STEPS):
-        A = M @ M.T
-        M = a * M + (b * A + c * A @ A) @ M
+        A = rounded(M @ M.T)
+        M = rounded(a * M + rounded(b * A + c * A @ A) @ M)
     return np.asarray(math.sqrt(max(1.0, rows / columns)) * (M.T if tall else M))

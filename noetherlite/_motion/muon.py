@@ -25,8 +25,10 @@ class _Step(NamedTuple):
     a: float
     b: float
     eps: float
-    average: float  # what the direction has of the average: β/(1 − β^{k+2}), or 1/(1 − β^{k+1})
+    average: float  # what the direction of a matrix has of the average: β/(1 − β^{k+2}), or 1/(1 − β^{k+1})
     gradient: float  # and of the gradient: (1 − β)/(1 − β^{k+1}), or 0
+    rest_average: float  # the same of other parameters
+    rest_gradient: float
     scale: float  # √(1 − β₂^{k+1})
     h: float
     shrink: float  # 1 − ηλ
@@ -34,26 +36,36 @@ class _Step(NamedTuple):
 
 
 @scalar
+def _ahead(nesterov: float, beta: float, now: float, later: float) -> tuple[float, float]:
+    """Return what a direction has of the average and of the gradient, with the corrections of this average and of the next."""
+    return nesterov * beta / later + (1 - nesterov) / now, nesterov * (1 - beta) / now
+
+
+@scalar
 def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
     a, b, eps = algorithm.constants[0], algorithm.constants[1], algorithm.constants[2]
-    decay, nesterov = algorithm.constants[3], algorithm.constants[4]
+    decay, nesterov, corrected = algorithm.constants[3], algorithm.constants[4], algorithm.constants[5]
     beta, h = algorithm.momentum, rate(algorithm, step)
     first, second = 1 - beta ** (step + 1), 1 - (1 - b) ** (step + 1)
-    average = nesterov * beta / (1 - beta ** (step + 2)) + (1 - nesterov) / first
-    return _Step(a, b, eps, average, nesterov * a / first, math.sqrt(second), h, 1 - h * decay, h * decay)
+    average, gradient = _ahead(nesterov, beta, first, 1 - beta ** (step + 2))
+    if corrected != 0:
+        return _Step(a, b, eps, average, gradient, average, gradient, math.sqrt(second), h, 1 - h * decay, h * decay)
+    average, gradient = _ahead(nesterov, beta, 1.0, 1.0)
+    return _Step(a, b, eps, average, gradient, 1 / first, 0.0, math.sqrt(second), h, 1 - h * decay, h * decay)
 
 
 @scalar
 def _averaged(c: _Step, at: Coordinate) -> tuple[float, ...]:
-    """Return v' = v − a(d + v), s' = s + b(d² − s), and in y the direction."""
+    """Return v' = v − a(d + v), s' = s + b(d² − s), and in y the direction of a matrix."""
     v = at.v - c.a * (at.g + at.v)
     return v, at.moment + c.b * (at.g * at.g - at.moment), c.average * v - c.gradient * at.g
 
 
 @scalar
 def _divided(c: _Step, at: Coordinate) -> tuple[float, ...]:
-    """Return y/(√ŝ + ε)."""
-    return (at.y / (math.sqrt(at.moment) / c.scale + c.eps),)
+    """Return −m̂/(√ŝ + ε)."""
+    direction = c.rest_average * at.v - c.rest_gradient * at.g
+    return (direction / (math.sqrt(at.moment) / c.scale + c.eps),)
 
 
 @scalar
@@ -63,17 +75,23 @@ def _stepped(c: _Step, at: Coordinate) -> tuple[float, ...]:
     return (shrink * at.x + c.h * at.share * at.y,)
 
 
-def _update(numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array) -> tuple[Array, Array, Array]:
-    a, b, eps, decay, nesterov = numbers.constants[:5]
+def _update(
+    numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array, **iterations: Any
+) -> tuple[Array, Array, Array]:
+    a, b, eps, decay, nesterov, corrected = numbers.constants
     beta = 1 - a
     m, s = beta * m + a * d, (1 - b) * s + b * d**2
-    direction = m / (1 - beta ** (k + 1))
-    if nesterov:
-        direction = beta * m / (1 - beta ** (k + 2)) + a * d / (1 - beta ** (k + 1))
-    step = direction / (np.sqrt(s / (1 - (1 - b) ** (k + 1))) + eps)
+    direction = rest = m / (1 - beta ** (k + 1))
+    if nesterov and corrected:
+        direction = rest = beta * m / (1 - beta ** (k + 2)) + a * d / (1 - beta ** (k + 1))
+    elif nesterov:
+        direction = beta * m + a * d
+    elif not corrected:
+        direction = m
+    step = rest / (np.sqrt(s / (1 - (1 - b) ** (k + 1))) + eps)
     for start, rows, columns, _ in numbers.matrices:
         matrix = slice(start, start + rows * columns)
-        step[matrix] = orthogonalised(direction[matrix].reshape(rows, columns), eps).ravel()
+        step[matrix] = orthogonalised(direction[matrix].reshape(rows, columns), eps, **iterations).ravel()
     return x - numbers.h * decay * shares(numbers.decays) * x - numbers.h * step, m, s
 
 
@@ -98,6 +116,9 @@ class Muon(Averaged):
     where NS is five iterations of M ← aM + (bMMᵀ + c(MMᵀ)²)M, (a, b, c) = (3.4445, −4.7750, 2.0315), which take singular values of 0.002 … 1 to 0.68 … 1.21.
     Parameters that are in no matrix, such as biases, take the step of Adam with the same β, ε, η and λ, η m̂/(√ŝ + ε).
 
+    With `corrected=False` it is that of Jordan and of `torch.optim.Muon`: for matrices m̂ = m_{k+1}, or with `nesterov` m̂ = βm_{k+1} + (1 − β)∇U(x_k);
+    other parameters take the step of `torch.optim.AdamW`, m̂ = m_{k+1}/(1 − β^{k+1}) in either case.
+
     Parameters
     ----------
     lr : float
@@ -110,6 +131,8 @@ class Muon(Averaged):
         ε ≥ 0.
     smoothing : float
         0 ≤ β₂ < 1 of ŝ, the average of the squares, optax's `adam_b2`.
+    corrected : bool
+        Whether the averages of matrices are corrected for m_0 = 0, as optax has it. Keyword only.
     weight_decay : float
         λ ≥ 0, decoupled, keyword only: optax's `weight_decay` and `adam_weight_decay`.
     clip, grad_accumulation, sam
@@ -118,8 +141,8 @@ class Muon(Averaged):
     Notes
     -----
     Matrices are the weights of a `Network`, biases and β excluded, and the factors of `potentials.MatrixFactorization`, `MatrixSensing`,
-    `MatrixCompletion` and `TensorDecomposition`; other potentials have none. `torch.optim.Muon` takes matrices only, does not
-    correct for m_0 = 0, which without `nesterov` makes no difference, and iterates in bfloat16; here iterations have the precision of the run.
+    `MatrixCompletion` and `TensorDecomposition`; other potentials have none. `torch.optim.Muon` takes matrices only and iterates in bfloat16; here
+    iterations have the precision of the run. Its ε is one that |M̂| is at least, 10⁻⁷, where here it is added.
 
     NS(AMB) = A NS(M) B for orthogonal A and B: a run that begins at weights that are rotated in a linear layer stays the rotated run, which
     is not so with Adam. Q has no law; the exact one is of x and m, ⟨g(x_k), m_{k+1}⟩ = β⟨g(x_k), m_k⟩. The velocity of a
@@ -139,6 +162,7 @@ class Muon(Averaged):
     nesterov: bool = field(default=True, metadata=BOOLEAN)
     eps: float = field(default=1e-8, metadata=NOT_NEGATIVE)
     smoothing: float = field(default=0.999, metadata=FRACTION)
+    corrected: bool = field(default=True, kw_only=True, metadata=BOOLEAN)
 
     average_name = "momentum_buffer"  #: PyTorch's, whatever β is
     coupled_decay = 0.0
@@ -164,14 +188,22 @@ class Muon(Averaged):
             else super().work(n_params, blocks)
         )
 
+    def along(self, numbers: layout.Algorithm, block: Any, x: Array, later: Array) -> tuple[Float64Array, Float64Array]:
+        """Return what the iterations made of a matrix, of which the step from x to `later` is a multiple, and that multiple's factor."""
+        part = slice(block.start, block.stop)
+        h, decay = (np.broadcast_to(each, x.shape)[part] for each in (numbers.h, shares(numbers.decays)))
+        factor = h * math.sqrt(max(1, block.shape[0] / block.shape[1]))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return ((1 - h * self.weight_decay * decay) * x[part] - later[part]) / factor, factor
+
     def settled(self, force: Float64Array, step: int) -> Float64Array:
         """Return minus the average of a constant ∇U over the steps so far."""
         return -(1 - self.momentum**step) * force
 
     @property
     def rule_constants(self) -> tuple[float, ...]:
-        """1 − β₂, ε, λ and whether m̂ looks ahead."""
-        return 1 - self.smoothing, self.eps, self.weight_decay, float(self.nesterov)
+        """1 − β₂, ε, λ, whether m̂ looks ahead, and whether that of matrices is corrected."""
+        return 1 - self.smoothing, self.eps, self.weight_decay, float(self.nesterov), float(self.corrected)
 
 
 def _matrices(blocks: Sequence[Any]) -> list[Any]:
