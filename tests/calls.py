@@ -129,7 +129,7 @@ CALLS = {
     "SGLD": lambda: (nl.SGLD, dict(lr=0.1, temperature=1.0, weight_decay=0.0, clip=None)),
     "Adam": lambda: (nl.Adam, dict(lr=0.1, betas=(0.9, 0.999), eps=1e-8, decoupled=False, weight_decay=0.0, clip=None)),
     "Lion": lambda: (nl.Lion, dict(lr=0.1, betas=(0.9, 0.99), weight_decay=0.0, clip=None)),
-    "Muon": lambda: (nl.Muon, dict(lr=0.1, momentum=0.95, nesterov=True, eps=1e-8, smoothing=0.999, weight_decay=0.0, clip=None)),
+    "Muon": lambda: (nl.Muon, dict(lr=0.1, momentum=0.95, nesterov=True, eps=1e-8, smoothing=0.999, corrected=True, weight_decay=0.0, clip=None)),
     "Nesterov": lambda: (nl.Nesterov, dict(lr=0.1, momentum=0.9, weight_decay=0.0, clip=None)),
     "RMSProp": lambda: (nl.RMSProp, dict(lr=0.1, smoothing=0.99, eps=1e-8, weight_decay=0.0, clip=None)),
     "schedule": lambda: (nl.schedule, dict(kind="step", peak=0.1, steps=9, warm_up=2, end=0.0, every=3, factor=0.5)),

@@ -42,7 +42,7 @@ RIGHT = {
     "scalar_network.weights": "row-", "scalar_network.target": "10**20 1.5", "scale_invariant_norm.gradient_square": NOT_NEGATIVE,
     "CommitteeMachine.teacher_readout": "None", "CommitteeMachine.trained_readout": "True", "LogSumExp.A": "row-",
     "MatrixFactorization.target": "row-", "PhaseRetrieval.A": "of-complex", "TensorDecomposition.target": "axis+ row-",
-    "initial_accumulator": NOT_NEGATIVE, "gradient_norm": POSITIVE, "Network.init.scale": POSITIVE, "Invariant.record.params": "row-", "Invariant.record.algorithm": "None", "clip": "None " + POSITIVE, "decoupled": "True", "nesterov": "True", "first_step_damped": "True",
+    "initial_accumulator": NOT_NEGATIVE, "gradient_norm": POSITIVE, "Network.init.scale": POSITIVE, "Invariant.record.params": "row-", "Invariant.record.algorithm": "None", "clip": "None " + POSITIVE, "decoupled": "True", "nesterov": "True", "corrected": "True", "first_step_damped": "True",
     "momentum_buffer": "None", "exp_avg": "None", "exp_avg_sq": "None", "noise_key": "None 0",
     "memory.algorithm": "None", "SteepestDescent.p": POSITIVE, "anchor": "None", "Anchor.weight": "text", "Anchor.bias": "None text", "Anchor.ignored": "-1 0",
     "Averaging.beta": "0", "Averaging.weight": "None " + POSITIVE, "Averaging.decay": NOT_NEGATIVE,
