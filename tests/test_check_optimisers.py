@@ -426,6 +426,15 @@ def test_a_monitor_is_given_the_same_states_for_every_row():
         nl.Monitor(U, nl.HeavyBall(0.1), every=2).step(X0, momentum_buffer=X0)
 
 
+@pytest.mark.parametrize("algorithm", [nl.Adam(0.1), nl.Nesterov(0.1), nl.SGLD(0.1, 1.0), nl.BAOAB(0.1, 1.0)], ids=str)
+def test_a_monitor_of_every_other_row_is_refused_where_check_refuses_it(algorithm):
+    """Right recordings of BAOAB were called broken."""
+    with pytest.raises(ValueError, match="every=2 is not possible with .* record every step"):
+        nl.check(U, [X0, X0], dynamics=algorithm, every=2)
+    with pytest.raises(ValueError, match="every=2 is not possible with .* record every step"):
+        nl.Monitor(U, algorithm, every=2)
+
+
 def test_the_command_takes_recorded_averages(tmp_path, capsys):
     (tmp_path / "run.toml").write_text(
         configuration('name = "Adam"\nlr = 0.003', "steps = 40", 'widths = [3, 4, 3]\nactivation = "swish"'),

@@ -92,6 +92,7 @@ def test_recordings_are_not_changed():
 MASKED = np.ma.masked_array([1.0, 2.0], [False, True])
 U2 = nl.potentials.Harmonic(np.diag([1.0, 2.0]))
 SMALL = nl.Network([1, 2, 2], "tanh", loss="nll")
+HEAD, TWO_CLASSES = nl.tensors.Anchor("U"), ({"U": np.eye(2)}, {"U": np.eye(2)})
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,11 @@ SMALL = nl.Network([1, 2, 2], "tanh", loss="nll")
         lambda: nl.check(U2, [[1.0, 1.0], [0.9, 0.8]], MASKED, nl.GD(0.1)),
         lambda: nl.check(U2, np.ma.masked_array([[1.0]], [[True]]), None, nl.GD(0.1)),
         lambda: nl.Monitor(U2, nl.GD(0.1)).step(MASKED),
+        lambda: nl.scan(lambda params: params, {"x": MASKED}),
+        lambda: nl.scan(lambda params: {"x": MASKED}, {"x": np.ones(2)}),
+        lambda: nl.tensors.audit({"x": np.ones(2)}, state={"x": MASKED}),
+        lambda: HEAD.judge(*TWO_CLASSES, MASKED, 0, 0.0),
+        lambda: HEAD.judge(*TWO_CLASSES, np.eye(2), np.ma.masked_array([0, 1], [False, True]), 0.0),
         lambda: nl.Dataset(np.ma.masked_array([[1.0, 2.0]], [[False, True]]), [0]),
         lambda: nl.Dataset([[1.0], [2.0]], np.ma.masked_array([0, 1], [False, True])),
         lambda: SMALL.potential([[1.0], [2.0]], np.ma.masked_array([0, 1], [False, True])),

@@ -29,7 +29,7 @@ from .clock import (
 from .flow import HIDDEN, check_flow
 from .flow_path import Path
 from .limits import limits
-from .recording import batches_by_row, check_claim, laws_of, read_key, read_rows, states_of, step_laws
+from .recording import batches_by_row, check_claim, check_spacing, laws_of, read_key, read_rows, states_of, step_laws
 from .replay import is_replayed
 from .rows import blocks_of
 from .steps import StepCheck
@@ -236,15 +236,10 @@ def _stepwise(
         )
     if minibatches and every == 1 and is_replayed(algorithm, every):
         raise ValueError(f"minibatches must be False with {algorithm}, whose steps are taken again, with their samples")
-    if every > 1 and recorded:
-        raise ValueError(f"every={every} is not possible with recorded averages, which are those of single steps")
+    check_spacing(algorithm, every, recorded)
     if algorithm.sam and minibatches and batches is None:
         raise ValueError(
             f"batches must be given with {algorithm}: where its gradients were taken depends on the samples"
-        )
-    if every > 1 and not algorithm.starts_anywhere:
-        raise ValueError(
-            f"every={every} is not possible with {algorithm}, whose steps depend on more than positions; record every step"
         )
     families = step_laws(U, algorithm, laws, minibatches or batches is not None)
     t0, first, limitations = start_time(algorithm, None) if t is None else 0.0, 0, []

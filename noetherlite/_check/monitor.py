@@ -17,7 +17,7 @@ from .._problem.potentials import Potential, is_potential
 from .._symmetry.family import Family, NoetherSymmetry
 from .check import report
 from .clock import first_step, start_time
-from .recording import batch_of_row, dtype_of, read_key, states_of, step_laws
+from .recording import batch_of_row, check_spacing, dtype_of, read_key, states_of, step_laws
 from .replay import is_replayed
 from .rows import blocks_of
 from .steps import StepCheck
@@ -80,6 +80,7 @@ class Monitor:
         checks.instance(algorithm, "algorithm", Algorithm, "an Algorithm such as nl.GD(0.1)")
         minibatches = checks.boolean(minibatches, "minibatches")
         self._every = checks.integer(every, "every", minimum=1)
+        check_spacing(algorithm, self._every, ())
         if algorithm.has_schedule and not algorithm.rates:
             raise ValueError("lr must be an array with a rate for each step, as nobody knows how many there will be")
         if minibatches and self._every == 1 and is_replayed(algorithm, 1):
@@ -131,10 +132,7 @@ class Monitor:
             batch = batch_of_row(U, batch, "batch", self._every, algorithm)
         states = {"momentum_buffer": momentum_buffer, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
         memory = states_of(algorithm, states, row.shape)
-        if memory and self._every > 1:
-            raise ValueError(
-                f"every={self._every} is not possible with recorded averages, which are those of single steps"
-            )
+        check_spacing(algorithm, self._every, memory)
         if self._first is None:
             if self._requested_precision is None:
                 self._requested_precision = narrow(theta)

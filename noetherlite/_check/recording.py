@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,16 @@ def states_of(
             raise ValueError(f"{name} must be at least {least:g}, as {algorithm} adds up squares, got {low:.9g}")
         fields[field] = algorithm.memory_of(name, array)
     return fields
+
+
+def check_spacing(algorithm: Algorithm, every: int, recorded: Collection[str]) -> None:
+    """Raise if rows `every` steps apart, with these averages, do not tell the steps between them."""
+    if every > 1 and recorded:
+        raise ValueError(f"every={every} is not possible with recorded averages, which are those of single steps")
+    if every > 1 and not algorithm.starts_anywhere:
+        raise ValueError(
+            f"every={every} is not possible with {algorithm}, whose steps depend on more than positions; record every step"
+        )
 
 
 def read_key(algorithm: Algorithm, key: object) -> int | None:

@@ -91,7 +91,7 @@ def array_of(leaf: Any, name: str) -> tuple[Array, float]:
     """Return one array as `named_arrays` does, whose entries may be infinite, and machine ε of its numbers."""
     if leaf is None:
         raise ValueError(f"{name} is None: the gradient was not computed, or the tensor does not require one")
-    array = np.ascontiguousarray(checks.to_numpy(leaf, name))
+    array = np.ascontiguousarray(checks.numpy_array(leaf, name))
     kind = _dtype_name(getattr(leaf, "dtype", ""))
     if array.dtype.char not in "df":
         if kind not in _NARROW and array.dtype.kind not in "fiu":
