@@ -253,6 +253,27 @@ def test_a_monitor_does_not_grow():
     assert used[1] - used[0] < 8 * U.n_params * 10  # not the 100 rows that came meanwhile
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_run_in_single_precision_may_begin_at_numbers_of_double_precision(dtype):
+    """As in a loop that watches the start that it copies to another framework."""
+    rows = loop(U, X0.astype(dtype), 0.1, 10, gradient=lambda x: U.gradient(x.astype(float)))
+    watch = nl.Monitor(U, nl.GD(0.1))
+    for row in [X0, *rows[1:].astype(dtype)]:
+        watch.step(row)
+    assert str(watch.report()).startswith(f"11 records of precision {np.finfo(dtype).eps:.0e}")
+    assert watch.report().verdict != "broken"
+    assert repr(watch) == "<Monitor of GD(lr=0.1): 11 rows>"
+
+
+def test_a_batch_that_lacks_in_the_middle_is_refused():
+    """It was taken for all samples, and the step called broken."""
+    watch = nl.Monitor(U, nl.GD(0.1))
+    watch.step(X0, [0, 1])
+    watch.step(X0)
+    with pytest.raises(ValueError, match="batch must be given for every row but the last, or for none; the row before had none"):
+        watch.step(X0, [0, 1])
+
+
 def test_monitor_refuses():
     watch = nl.Monitor(U, nl.GD(0.1))
     with pytest.raises(ValueError, match="there are 0 rows so far; expected at least two"):

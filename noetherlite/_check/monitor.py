@@ -100,8 +100,13 @@ class Monitor:
         self._requested_precision = precision
         self._precision = judged(np.empty(0), precision)
         self._with_batches: bool | None = None
+        self._last_batch: object = None
         self._first: tuple[Array, object, dict[str, Float64Array]] | None = None
         self._checker: StepCheck | None = None
+
+    def __repr__(self) -> str:
+        n_rows = self._checker.n_rows if self._checker else int(self._first is not None)
+        return f"<Monitor of {self._claim[1]}: {n_rows} row{'' if n_rows == 1 else 's'}>"
 
     @underflowing
     def step(
@@ -133,10 +138,10 @@ class Monitor:
         states = {"momentum_buffer": momentum_buffer, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
         memory = states_of(algorithm, states, row.shape)
         check_spacing(algorithm, self._every, memory)
+        if self._checker is None and self._requested_precision is None:
+            self._requested_precision = narrow(theta)
         if self._first is None:
-            if self._requested_precision is None:
-                self._requested_precision = narrow(theta)
-            self._first, self._with_batches = (row, batch, memory), batch is not None
+            self._first, self._with_batches, self._last_batch = (row, batch, memory), batch is not None, batch
             return
         if self._first[2].keys() != memory.keys():
             raise ValueError(
@@ -146,9 +151,15 @@ class Monitor:
             algorithm.over(self._every * self._checker.n_rows)  # refused where the schedule has ended
         if batch is not None and not self._with_batches:
             raise ValueError("batch must be given for every row but the last, or for none; the first had none")
+        if self._with_batches and self._last_batch is None:
+            raise ValueError("batch must be given for every row but the last, or for none; the row before had none")
+        self._last_batch = batch
         if self._checker is None:
-            self._begin(np.stack([self._first[0], row]))
-            self._add(*self._first)
+            start, batch_of_start, memory_of_start = self._first
+            # A run in single precision may have begun at numbers of double precision.
+            start = start.astype(min(start.dtype, row.dtype))
+            self._begin(np.stack([start, row]))
+            self._add(start, batch_of_start, memory_of_start)
         self._add(row, batch, memory)
 
     @underflowing
