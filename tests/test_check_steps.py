@@ -257,11 +257,12 @@ def test_a_monitor_does_not_grow():
 def test_a_run_in_single_precision_may_begin_at_numbers_of_double_precision(dtype):
     """As in a loop that watches the start that it copies to another framework."""
     rows = loop(U, X0.astype(dtype), 0.1, 10, gradient=lambda x: U.gradient(x.astype(float)))
-    watch = nl.Monitor(U, nl.GD(0.1))
-    for row in [X0, *rows[1:].astype(dtype)]:
+    rows, watch = [X0, *rows[1:].astype(dtype)], nl.Monitor(U, nl.GD(0.1))
+    for row in rows:
         watch.step(row)
     assert str(watch.report()).startswith(f"11 records of precision {np.finfo(dtype).eps:.0e}")
     assert watch.report().verdict != "broken"
+    assert nl.check(U, np.stack(rows), dynamics=nl.GD(0.1)).verdict != "broken"
     assert repr(watch) == "<Monitor of GD(lr=0.1): 11 rows>"
 
 
