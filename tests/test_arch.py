@@ -363,6 +363,24 @@ def test_known_laws_say_what_they_are():
 
 
 @pytest.mark.needs_jit
+@pytest.mark.parametrize(
+    ("blocks", "known", "counted"),
+    [
+        ([arch.Dense(2, 3), arch.LowRank(3, 2, 1)], 1, 2),
+        ([arch.Attention(2, 1, 1, bias=True), arch.BatchNorm(2, 0.1)], 5, 6),
+        ([arch.Dense(2, 3), arch.LayerNorm(3, 0.1), arch.LayerNorm(3, 0.1)], 2, 3),
+        ([arch.Dense(2, 2, bias=True), arch.Residual(arch.Dense(2, 2)), arch.Dense(2, 2)], 3, 6),
+    ],
+    ids=lambda value: type(value[0]).__name__ if isinstance(value, list) else "",
+)
+def test_models_that_have_more_laws_than_their_wiring_names(blocks, known, counted):
+    """As the page on counts says, and no count of them is called certified."""
+    model = arch.Model(*blocks)
+    count = nl.count_laws(model)
+    assert (model.known_laws().total, count.lower, count.upper, count.certified) == (known, known, counted, False)
+
+
+@pytest.mark.needs_jit
 def test_layernorm_of_two_features_keeps_more():
     """It leaves a multiple of (1, −1), so that any matrix acts on γ ⊙ (1, −1) and β: a law more, certified, and in a gradient."""
     chain = arch.Chain(arch.Dense(3, 2), arch.LayerNorm(2, 1e-5), arch.Dense(2, 3))

@@ -429,9 +429,9 @@ def test_a_monitor_is_given_the_same_states_for_every_row():
 @pytest.mark.parametrize("algorithm", [nl.Adam(0.1), nl.Nesterov(0.1), nl.SGLD(0.1, 1.0), nl.BAOAB(0.1, 1.0)], ids=str)
 def test_a_monitor_of_every_other_row_is_refused_where_check_refuses_it(algorithm):
     """Right recordings of BAOAB were called broken."""
-    with pytest.raises(ValueError, match="every=2 is not possible with .* record every step"):
+    with pytest.raises(ValueError, match=r"every=2 is not possible with .* record every step"):
         nl.check(U, [X0, X0], dynamics=algorithm, every=2)
-    with pytest.raises(ValueError, match="every=2 is not possible with .* record every step"):
+    with pytest.raises(ValueError, match=r"every=2 is not possible with .* record every step"):
         nl.Monitor(U, algorithm, every=2)
 
 

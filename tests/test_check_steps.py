@@ -271,7 +271,9 @@ def test_a_batch_that_lacks_in_the_middle_is_refused():
     watch = nl.Monitor(U, nl.GD(0.1))
     watch.step(X0, [0, 1])
     watch.step(X0)
-    with pytest.raises(ValueError, match="batch must be given for every row but the last, or for none; the row before had none"):
+    with pytest.raises(
+        ValueError, match="batch must be given for every row but the last, or for none; the row before had none"
+    ):
         watch.step(X0, [0, 1])
 
 

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from models import convnet, decoder, lora, mlp, recurrent
+from models import Model, convnet, decoder, lora, mlp, norm, recurrent
 from problems import EPS, refusals
 
 import noetherlite as nl
@@ -450,3 +450,25 @@ def test_members_of_a_damaged_file_are_refused(field, value, tmp_path):
     path.write_text(re.sub(rf'"{field}": [^,\s]+', f'"{field}": {value}', path.read_text(), count=1))
     with pytest.raises(ValueError, match=f"law 0 is damaged: .*{field}"):
         nl.tensors.load(path)
+
+
+def test_dropout_on_a_stream_takes_its_shifts_away():
+    """A scan draws the masks that training draws: laws of a scan without them break in a correct run."""
+    rng = np.random.default_rng(0)
+    X, y, params = (
+        rng.normal(size=(7, 4)),
+        rng.normal(size=(7, 3)),
+        {"W": rng.normal(size=(5, 4)), "U": rng.normal(size=(3, 5))},
+    )
+
+    def masked(params, kept=0.8):
+        mask = rng.random((7, 5)) < kept
+        return Model(
+            params, lambda p: ((norm((X @ p["W"].T) * mask, "layer", 0.1) @ p["U"].T - y) ** 2).sum()
+        ).gradient(params)
+
+    whole, dropped = nl.scan(lambda params: masked(params, 1), params), nl.scan(masked, params)
+    behind = ("translate", "R^3", "U[0]")  # what is normalised sums to zero
+    assert formulas(whole) == {("translate", "R^4", "W[1]"), behind}
+    assert formulas(dropped) == {behind}
+    assert nl.watch(whole.laws())(params, masked(params))

@@ -9,7 +9,7 @@ _LEAST = "a lower bound: with one-hot tokens there are at least these laws; that
 
 
 class KnownLaws(dict[str, int]):
-    """Numbers of independent laws by wire: a dict, with their sum and the reason why it may be a lower bound.
+    """Numbers of independent laws that the wiring gives, by wire: a dict, with their sum; the model has no fewer.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class KnownLaws(dict[str, int]):
     tokens : bool
         Whether inputs are one-hot.
     limit : str
-        Why the sum is a lower bound; "" if it is compared with exact counts.
+        Why no exact count tells whether there are more: one-hot inputs; "" for others.
     """
 
     def __init__(self, by_wire: Mapping[str, int], n_params: int, flow: str, tokens: bool) -> None:
@@ -36,7 +36,7 @@ class KnownLaws(dict[str, int]):
 
     @property
     def limit(self) -> str:
-        """The reason for which the number is a lower bound, "" if it is none."""
+        """The reason for which no exact count tells whether there are more, "" if there is none."""
         return _LEAST if self.tokens else ""
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -139,8 +139,9 @@ class Model:
         Returns
         -------
         KnownLaws
-            A dict of laws by wire, with their sum ``.total``. It is the number of laws, as far as `count_laws` can count: it is compared
-            on small models. With one-hot tokens it is a lower bound, which ``.limit`` and `print` say.
+            A dict of laws by wire, with their sum ``.total``. All are theorems, so that there are no fewer. On the models of the table
+            in theory §14 there are no more, by exact counts; other models may have more laws, which `count_laws` tells of small
+            ones. With one-hot tokens there is no exact count, which ``.limit`` and `print` say.
 
         Raises
         ------

@@ -111,8 +111,8 @@ def scan(
     Parameters
     ----------
     gradient : callable
-        A function {name: array} ↦ {name: ∂U/∂array}, of one fixed batch and without dropout's noise or with; in any framework.
-        It is given arrays of the dtypes of `params`.
+        A function {name: array} ↦ {name: ∂U/∂array}, of one fixed batch; in any framework. With dropout if the runs to be watched
+        have it: its masks take some symmetries away. It is given arrays of the dtypes of `params`.
     params : mapping, or nested ones, of str to array_like
         Parameters near which the points lie. Trees are flattened to dotted names.
     rng : int, SeedSequence or Generator
