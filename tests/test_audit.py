@@ -153,6 +153,8 @@ def test_names_of_averages(relu, called):
     assert len(audit(relu.params, relu.laws, state).checks) == 2
     wrapped = {f"model.{n}": a for n, a in relu.params.items()}
     assert len(audit(wrapped, relu.laws, state).checks) == 2
+    for params, averages in ((relu.params, state), (wrapped, relu.average)):
+        assert [c.law.formula for c in audit(params, state=averages).checks] == ["4.weight[1]", "4.bias"]
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def _logit_terms(z: Array, classes: IntArray, ignored: int) -> tuple[float, floa
 
 
 def _checked_labels(labels: Any, z: Array, ignored: int) -> IntArray:
-    classes = checks.numpy_array(labels, "labels")
+    classes: Array = checks.numpy_array(labels, "labels")
     if classes.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {checks.describe(classes)}")
     if classes.shape != z.shape[:-1]:

@@ -21,7 +21,7 @@ from .law import Kind, Law, Member, law_list
 from .legs import Leg
 from .names import named
 from .round_off import COARSE, verdict
-from .states import aligned, averages_in
+from .states import aligned, averages_in, shared_names
 from .trees import Tree, leaves, matched, named_arrays, require_tree
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def _tensors_to_audit(
         return list(dict.fromkeys(name for law in laws for name in law.tensors))
     if state is None:
         raise ValueError("laws or state is needed: parameters alone do not say what is conserved")
-    common = [name for name in params if name in state]
+    common = shared_names(params, state)
     if not common:
         raise ValueError(
             f"state has no averages by the names of params ({', '.join(list(params)[:3])}, …); it has"

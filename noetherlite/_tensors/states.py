@@ -29,6 +29,17 @@ def aligned(tree: Mapping[str, Any], names: Sequence[str], called: str) -> dict[
     return {name: tree[prefixes[0] + name] for name in names}
 
 
+def shared_names(tree: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the names that both trees have, whatever prefix all names of one of them have."""
+    if same := [name for name in tree if name in other]:
+        return same
+    for short, long in ((tree, other), (other, tree)):
+        for first in short:
+            for prefix in [key.removesuffix(first) for key in long if key.endswith(f".{first}")]:
+                return [name for name in short if prefix + name in long]
+    return []
+
+
 def averages_in(state: Tree, names: Sequence[str], called: str) -> dict[str, Any]:
     """Return the averaged gradients that an optimiser's state holds, by the names of its parameters as far as they are known.
 
