@@ -197,6 +197,23 @@ def test_a_law_of_whole_tensors_locks_none():
     assert (seen.groups, seen.unseen) == ((), 2)
 
 
+@pytest.mark.parametrize("factor", [0.5, 0.9, 0.995, 1.01])
+def test_a_law_of_the_whole_stream_hides_no_factor(factor):
+    """Its sum over the tensors of one group is not zero; and of factors near one, the one that no other tensor has is wrong."""
+    rng = np.random.default_rng(0)
+    x, g = ({name: rng.normal(size=6) for name in "abcde"} for _ in range(2))
+    g["c"] = (x["a"] * g["a"] + x["b"] * g["b"]) / x["c"]
+    g["e"] *= (x["c"] @ g["c"] + x["d"] @ g["d"]) / (x["e"] @ g["e"])
+    legs = [Member(Leg(name, ((6,),), (0,)), sign) for name, sign in (("a", 1.0), ("b", 1.0), ("c", -1.0))]
+    stream = [Member(Leg(name, ((6,),), ()), sign) for name, sign in (("c", 1.0), ("d", 1.0), ("e", -1.0))]
+    watch = nl.watch([Law("scale", tuple(legs)), Law("whole", tuple(stream))])
+    assert watch(x, g) == []
+    for name in "abc":
+        finding, *_ = nl.watch(watch.laws)(x, g | {name: factor * g[name]})
+        assert f"; the gradient of {name} is {factor} times what the other tensors ask for" in str(finding), name
+    assert "combinations of factors on these 3 as wholes would go unseen (2 independent ones)" in watch.report()
+
+
 def test_every_other_step_costs_nothing(gpt):
     _, laws, params, grads = gpt
     watch = nl.watch(laws, every=10)

@@ -17,6 +17,7 @@ from .law import Law
 
 _SAME = 1e-6  # numbers of unseen errors that differ by less are equal
 _NULL = 1e-6  # singular values below this part of the largest are zero
+_FACTOR = 1e-3  # factors that are nearer to one are not named
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Coverage:
         if self.free:
             lines.append(f"locked to no other: {', '.join(self.free)}")
         count = len(self.groups) + len(self.free)
-        return "\n".join(
-            [*lines, f"factors on these {count} as wholes would go unseen ({self.unseen} independent ones)"]
-        )
+        some = "combinations of " if self.unseen < count else ""
+        lines.append(f"{some}factors on these {count} as wholes would go unseen ({self.unseen} independent ones)")
+        return "\n".join(lines)
 
 
 def terms(laws: Sequence[Law], tensors: Sequence[str], x: Mapping[str, Array], g: Mapping[str, Array]) -> Float64Array:
@@ -108,8 +109,9 @@ def factors(D: Float64Array, tensors: Sequence[str], coverage: Coverage, g: Mapp
     for group in coverage.groups:
         result |= {name: Factor(0.0) for name in group if not g[name].any()}
         index = [i for i in map(tensors.index, group) if D[:, i].any()]
-        rows = D[:, index]
-        rows = rows[np.abs(rows).max(axis=1, initial=0.0) > 0]
+        # A law between whole tensors has members in several groups: its sum over one of them is not zero.
+        inside = ~np.delete(D, index, axis=1).any(axis=1)
+        rows = D[inside & D.any(axis=1)][:, index]
         if not rows.size or len(index) < 2:
             continue
         _, singular, right = np.linalg.svd(rows, full_matrices=True)
@@ -123,14 +125,14 @@ def factors(D: Float64Array, tensors: Sequence[str], coverage: Coverage, g: Mapp
         for name, value in zip(names, c, strict=True):
             other_names = tuple(n for n in names if n != name)
             result[name] = Factor(float(usual / value) if value else np.inf, other_names)
-    return {name: factor for name, factor in result.items() if abs(factor.value - 1) > 1e-3}
+    return {name: factor for name, factor in result.items() if abs(factor.value - 1) > _FACTOR}
 
 
 def _mode(values: Float64Array) -> float:
-    """Return the value that most others are near, relatively; the last of equally common ones."""
-    size = np.abs(values).max()
-    counts = [(np.abs(values - v) < 1e-2 * size).sum() for v in values]
-    return float(values[len(values) - 1 - int(np.argmax(counts[::-1]))])
+    """Return the value that most others are near, within 1 %, and of those the most within `_FACTOR`; the last of equally common ones."""
+    distances = np.abs(values - values[:, None]) / np.abs(values).max()
+    near, nearer = (np.count_nonzero(distances < d, axis=1) for d in (1e-2, _FACTOR))
+    return float(values[np.lexsort((nearer, near))[-1]])
 
 
 def _null_space(D: Float64Array, n: int) -> Float64Array:
