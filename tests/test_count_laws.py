@@ -351,6 +351,9 @@ def test_a_count_has_its_certificate():
     local = nl.count_laws(network([1, 2, 1], "relu"), theta=[1, -1, 2, 3], X=[[1.0], [-1.0]])
     assert repr(local) == "<LawCount 2, gradient flow, 2 inputs, certified>"
     assert "for 2 inputs near the given parameters" in local.method
+    one = nl.count_laws(network([1, 2, 1], "relu"), theta=[1, -1, 2, 3], X=[[1.0]])
+    assert ", 1 input, " in repr(one)
+    assert "for 1 input near the given parameters" in one.method
     assert repr(pickle.loads(pickle.dumps(local))) == repr(local)
 
 

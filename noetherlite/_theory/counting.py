@@ -110,7 +110,7 @@ class LawCount(int):
             "modulo 2^61 − 1"
         )
         if self.n_samples:
-            closure += f", for {self.n_samples} inputs near the given parameters"
+            closure += f", for {self._inputs} near the given parameters"
         if self.lower == self.upper:
             known = "as many laws are known"
             return f"{closure}; {known} if {self.assumption}" if self.assumption else f"{closure}; certified: {known}"
@@ -119,10 +119,14 @@ class LawCount(int):
             return f"{closure}; {self.lower} laws are known, and the closure is complete but for a chance below 1e-9{under}"
         return f"{closure}; {self.lower} laws are known, and the closure is not complete: an upper bound{under}"
 
+    @property
+    def _inputs(self) -> str:
+        return f"{self.n_samples} input{'' if self.n_samples == 1 else 's'}"
+
     def __repr__(self) -> str:
         parts = [f"{int(self)}, {self.flow} flow"]
         if self.n_samples:
-            parts.append(f"{self.n_samples} inputs")
+            parts.append(self._inputs)
         if self.lower < self.upper:
             parts.append(f"at least {self.lower}" + ("" if self.closed else ", upper bound"))
         elif not self.assumption:
