@@ -461,8 +461,8 @@ def test_dropout_on_a_stream_takes_its_shifts_away():
         {"W": rng.normal(size=(5, 4)), "U": rng.normal(size=(3, 5))},
     )
 
-    def masked(params, kept=0.8):
-        mask = rng.random((7, 5)) < kept
+    def masked(params, share=0.8):
+        mask = rng.random((7, 5)) < share
         return Model(
             params, lambda p: ((norm((X @ p["W"].T) * mask, "layer", 0.1) @ p["U"].T - y) ** 2).sum()
         ).gradient(params)
