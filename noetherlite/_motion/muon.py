@@ -79,15 +79,11 @@ def _update(
     numbers: layout.Algorithm, k: int, x: Array, m: Array, s: Array, d: Array, **iterations: Any
 ) -> tuple[Array, Array, Array]:
     a, b, eps, decay, nesterov, corrected = numbers.constants
-    beta = 1 - a
+    beta, now, later = 1 - a, 1 - (1 - a) ** (k + 1), 1 - (1 - a) ** (k + 2)
     m, s = beta * m + a * d, (1 - b) * s + b * d**2
-    direction = rest = m / (1 - beta ** (k + 1))
-    if nesterov and corrected:
-        direction = rest = beta * m / (1 - beta ** (k + 2)) + a * d / (1 - beta ** (k + 1))
-    elif nesterov:
-        direction = beta * m + a * d
-    elif not corrected:
-        direction = m
+    rest = direction = beta * m / later + a * d / now if nesterov else m / now
+    if not corrected:
+        rest, direction = m / now, beta * m + a * d if nesterov else m
     step = rest / (np.sqrt(s / (1 - (1 - b) ** (k + 1))) + eps)
     for start, rows, columns, _ in numbers.matrices:
         matrix = slice(start, start + rows * columns)
