@@ -82,26 +82,29 @@ def test_search_finds(browse):
 
 WIDTHS = (390, 1024, 1152, 1366, 1920)  # a phone, small and large screens
 PAGES = ["index.html", "choose.html", "how_a_run_works.html", "theory/symmetries.html", "theory/broken.html"]
-PAGES += ["performance.html", "gallery/bounds.html"]
+PAGES += ["performance.html", "gallery/broken_laws.html", "genindex.html"]
 
 
 @pytest.mark.parametrize(("dark", "widths"), [(False, WIDTHS), (True, WIDTHS[:1])])  # colours change no width
 def test_pages_are_no_wider_than_their_window(browse, built, dark, widths):
-    """Wide formulas, tables and code scroll in boxes of their own: measured by a script in frames of all widths."""
+    """Wide formulas, tables and code scroll in boxes of their own, pictures take the column: measured in frames of all widths."""
     frames = [f'<iframe width="{w}" height="800" src="../{page}"></iframe>' for page in PAGES for w in widths]
     # Negative controls: what the theme does with a box that is as wide as it likes.
     wide = "<!doctype html><style>.content { width: 2000px }</style><div class='content'>.</div>"
     frames += [f'<iframe width="{w}" srcdoc="{wide}"></iframe>' for w in widths]
     content = 'page.querySelector(".content")'
     numbers = f"frame.width, page.documentElement.scrollWidth, {content}.getBoundingClientRect().right,"
-    numbers += f"{content}.scrollWidth - {content}.clientWidth, getComputedStyle(page.body).backgroundColor"
+    numbers += f"{content}.scrollWidth - {content}.clientWidth, getComputedStyle(page.body).backgroundColor,"
+    pictures = 'page.querySelectorAll(".sphx-glr-horizontal img")'
+    numbers += f"[...{pictures}].filter(i => i.width < Math.min(i.naturalWidth, 0.8 * {content}.clientWidth)).length"
     measured = measure(browse, built, "widths", frames, numbers, dark)
     assert len(measured) == (len(PAGES) + 1) * len(widths)
     *seen, controls = (measured[i : i + len(widths)] for i in range(0, len(measured), len(widths)))
     for page, rows in zip(PAGES, seen, strict=True):
-        for width, whole, right, hidden, colour in rows:
+        for width, whole, right, hidden, colour, small in rows:
             assert whole <= int(width), (page, width)
             assert right <= int(width), (page, width)
             assert hidden <= 0, (page, width)
+            assert small == 0, (page, width)
             assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 200) == dark, (page, width)
     assert all(whole > int(width) for width, whole, *_ in controls)
