@@ -251,6 +251,23 @@ def test_a_heavy_ball_may_begin_with_a_velocity():
     assert nl.check(U, spoilt, dynamics=ball).verdict == "broken"
 
 
+def test_small_errors_of_doubles_are_no_products_in_bfloat16():
+    def raw(x):  # uphill by a multiple of the gradient
+        return U.gradient(x + 0.02 * U.gradient(x))
+
+    report = nl.check(U, rows(gradient=raw), dynamics=GD)
+    assert report.verdict == "broken"
+    assert not any("bfloat16" in finding for finding in report.findings)
+
+
+def test_samples_that_all_have_a_negative_share_are_no_minibatch():
+    few = U.part(range(10))
+    report = nl.check(
+        U, loop(U, X0, 1e-3, 9, gradient=lambda x: -U.gradient(x) - few.gradient(x)), dynamics=nl.GD(1e-3)
+    )
+    assert not any("samples" in finding for finding in report.findings)
+
+
 def test_batches_make_the_motion_checkable():
     recorded = rows(batches=BATCHES)
     assert nl.check(U, recorded, dynamics=GD, batches=BATCHES).verdict == "holds"

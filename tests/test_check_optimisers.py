@@ -275,6 +275,40 @@ def test_rates_by_block_sharpness_awareness_and_schedules_of_second_order(algori
             nl.check(U, run.params, dynamics=algorithm, minibatches=True)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_a_buffer_tells_an_undamped_first_step_from_a_velocity(decay):
+    """The rate of that step is 0, so that rows 0 and 1 are equal."""
+    ball = nl.HeavyBall(np.minimum(np.arange(12), 4) * 0.01, 0.9, 0.5, first_step_damped=False, weight_decay=decay)
+    recorded, states = torch_steps(ball, lambda x, k: U.gradient(x), X0, 12)
+    buffers = {"momentum_buffer": states["momentum_buffer"]}
+    assert nl.check(U, recorded, dynamics=ball, **buffers).verdict == "holds"
+    declared = replace(ball, first_step_damped=True)
+    (finding,) = nl.check(U, recorded, dynamics=declared, **buffers).findings
+    assert finding.startswith("the first step is 2 times as long as the others: PyTorch leaves")
+    # a wrong gradient at a rate of 0 is in the buffer only, and no row is repeated
+    recorded, states = torch_steps(ball, lambda x, k: (3 if k == 0 else 1) * U.gradient(x), X0, 12)
+    report = nl.check(U, recorded, dynamics=ball, momentum_buffer=states["momentum_buffer"])
+    assert report.verdict == "broken"
+    assert "repeat" not in report.findings[0]
+
+
+@pytest.mark.parametrize("base", [nl.GD(0.05), nl.Adam(0.003, weight_decay=0.1)], ids=str)
+def test_an_ascent_may_be_divided_by_a_little_more_than_the_gradient(base):
+    """The peer: PyTorch's optimisers behind an ascent by ρ∇U/(|∇U| + 10⁻¹²), as programs have it."""
+
+    def uphill(x, k):
+        gradient = U.gradient(x)
+        return U.gradient(x + 0.1 / (np.linalg.norm(gradient) + 1e-12) * gradient)
+
+    rows, states = torch_steps(base, uphill, X0, 20)
+    states = {"exp_avg": states["exp_avg"]} if isinstance(base, nl.Adam) else {}
+    assert nl.check(U, rows, dynamics=nl.SAM(base, 0.1), **states).ok
+    assert nl.check(U, rows, dynamics=nl.SAM(base, 0.1 + 1e-9), **states).verdict == "broken"
+    if isinstance(base, nl.GD):
+        assert nl.check(U, rows[::4], dynamics=nl.SAM(base, 0.1), every=4).ok
+        assert nl.check(U, rows[::4], dynamics=nl.SAM(base, 0.1 + 1e-9), every=4).verdict == "broken"
+
+
 def test_a_frozen_block_must_not_move_between_rows_either():
     algorithm = nl.HeavyBall({"W1": 0.0, "rest": 0.02})
     rows = trained(algorithm, 20, record_every=4).params

@@ -23,7 +23,7 @@ from .._motion.base import Algorithm, Memory, RecordedStep
 from .._motion.muon import Muon
 from .._problem.blocks import Block
 from .._problem.potentials import Potential
-from .forces import Forces
+from .forces import ASCENT_EPS, Forces
 from .implied import Steps
 from .rounding import Rounding
 from .rows import ROUND_OFF, MotionSums, blocks_of
@@ -191,7 +191,8 @@ class AverageSteps:
             return _Taken(None, None, self._unknown)
         used = force
         if used is None:
-            used = self.forces.clip(V.gradient(self.forces.point(V, x))) + self.forces.decay(x)
+            point = self.forces.point(V, x, ASCENT_EPS * twin)
+            used = self.forces.clip(V.gradient(point)) + self.forces.decay(x)
         if now.m is None or now.s is None:
             return _Taken(force, None, self._unknown)
         update: Any = algorithm.method.update

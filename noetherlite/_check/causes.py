@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._base.precision import EPSILON
+from .._base.precision import EPSILON, Precision
 from .._base.types import Array, Float64Array
 from .._motion.base import Algorithm
 from .._motion.recorded import clipped
 from .._problem.network import NetworkPotential
 from .._problem.potentials import Potential
 from .case import EXACT, EXPLAINED, Case, explained
+from .forces import Forces
 from .other_losses import normalised, some_samples
 from .other_rows import apart, averages
 from .replay import is_replayed, walk
@@ -44,8 +45,8 @@ def counted(U: Potential, factor: float, tolerance: float) -> str:
 class Evidence:
     """The wrong steps of a recording, as far as they are needed to find the cause: the first eight, and extremes over all."""
 
-    def __init__(self, U: Potential, algorithm: Algorithm, every: int, t0: float) -> None:
-        self.U, self.algorithm, self.every, self.t0 = U, algorithm, every, t0
+    def __init__(self, U: Potential, algorithm: Algorithm, every: int, t0: float, precision: Precision) -> None:
+        self.U, self.algorithm, self.every, self.t0, self.precision = U, algorithm, every, t0, precision
         self.n = self.n_off = 0
         self.cases: list[Case] = []
         self._factor = (np.inf, -np.inf)  # smallest and largest multiple
@@ -87,6 +88,8 @@ class Evidence:
         """Return sentences about what is wrong with the motion."""
         broken = [row for row in motion if row.verdict == "broken"]
         all_blocks = len(broken) == len(motion)
+        if undamped := self._undamped():
+            return [undamped]
         if not self._usual and (rows := self._rows()):
             return [rows]
         most = all_blocks and self._usual and not self._multiples()
@@ -129,9 +132,24 @@ class Evidence:
         shown = ", ".join(str(case.record) for case in self.cases) + (", …" if self.n_off > len(self.cases) else "")
         return f", from row{'s' if self.n_off > 1 else ''} {shown}"
 
+    def _undamped(self) -> str:
+        """Recognise PyTorch's first step with dampening, where the recorded buffer tells it from a velocity."""
+        factor = self.algorithm.undamped_first_step
+        if factor == 1 or self.n_off != 1 or self.every > 1 or self.t0 != 0 or self.cases[0].record > 0:
+            return ""
+        first = self.cases[0]
+        decay = Forces(self.U, self.algorithm).decay(first.rows[0])
+        if not self._is(first, factor * (first.expected + decay) - decay):
+            return ""
+        return f"the first step is {distinct(factor, 1.0)} times as long as the others: PyTorch leaves the dampening out of it (first_step_damped=False)"
+
     def _rows(self) -> str:
         """Recognise rows that repeat the row before, or that are missing."""
-        repeated = [c.record + 1 for c in self.cases if np.array_equal(c.rows[c.here], c.rows[c.here + 1])]
+        repeated = [
+            c.record + 1
+            for c in self.cases
+            if np.array_equal(c.rows[c.here], c.rows[c.here + 1]) and not self._rests(c.record)
+        ]
         # A velocity is wrong in the step from the second of two equal rows, too.
         reach = int(self.algorithm.has_velocity)
         if repeated and all(any(0 <= c.record + 1 - row <= reach for row in repeated) for c in self.cases):
@@ -153,6 +171,11 @@ class Evidence:
                 return ""
         missing = ", ".join(str(c.record) for c in self.cases)
         return f"a row is missing after row {missing}: the next is {2 * self.every} steps on{self._share()}"
+
+    def _rests(self, record: int) -> bool:
+        """Return whether the schedule has no rate for the steps from a row."""
+        rates = self.algorithm.rates[record * self.every : (record + 1) * self.every]
+        return len(rates) > 0 and not any(rates)
 
     def _multiples(self) -> bool:
         """Return whether the wrong steps are the expected ones times one factor, up to round-off."""
@@ -339,6 +362,8 @@ class Evidence:
     def _coarse(self) -> str:
         """Recognise gradients whose error is that of products in bfloat16."""
         if is_replayed(self.algorithm, self.every) or self.algorithm.has_noise or not self._usual:
+            return ""
+        if self.precision.eps == EPSILON["float64"]:  # whose products no framework makes in bfloat16
             return ""
         rounding = Rounding(self.U, _COARSE)
         for case in self.cases:

@@ -12,6 +12,9 @@ from .._motion.recorded import NO_RATE, clipped, gains
 from .._problem.blocks import blocks_of
 from .._problem.potentials import Potential
 
+# What programs add to |∇U| where sharpness-aware minimisation divides by it; here nothing is, so that check allows for it.
+ASCENT_EPS = 1e-12
+
 
 class Forces:
     """The gradients that an algorithm takes, and the rates and decays of the blocks.
@@ -43,13 +46,13 @@ class Forces:
         least = np.maximum(self.numbers.shares.reshape(self.numbers.rates.size, -1).min(axis=1), NO_RATE)
         return np.asarray(gain / np.minimum(least[steps], least[np.maximum(steps - 1, 0)]))
 
-    def point(self, V: Potential, x: Float64Array) -> Float64Array:
-        """Return the point where a step from x takes the gradient of V."""
+    def point(self, V: Potential, x: Float64Array, eps: float = 0.0) -> Float64Array:
+        """Return the point where a step from x takes the gradient of V; `eps` is added to the length that an ascent divides by."""
         if not self.algorithm.sam:
             return x
         gradient = V.gradient(x)
         size = float(np.linalg.norm(gradient))
-        return x + (self.algorithm.sam / size if size > 0 else 0.0) * gradient
+        return x + (self.algorithm.sam / (size + eps) if size > 0 else 0.0) * gradient
 
     def last_point(self, V: Potential, algorithm: Algorithm, x: Float64Array) -> Float64Array:
         """Return the point of the last gradient of V in an implicit step from x, at the first rate of `algorithm`.

@@ -30,6 +30,8 @@ def some_samples(U: Potential, cases: Sequence[Case]) -> str:
     for case in cases:
         columns = np.stack([U.part([i]).gradient(case.point) for i in range(U.n_samples)])
         share = np.linalg.lstsq(columns.T, case.recorded, rcond=None)[0]
+        if share.max() <= 0:
+            return ""
         batch = np.flatnonzero(share > share.max() / 2)
         remainder = float(np.linalg.norm(columns[batch].mean(axis=0) - case.recorded))
         if not explained(remainder, float(np.linalg.norm(case.recorded - case.expected)), case.noise):

@@ -13,7 +13,7 @@ from .._base.types import Float64Array
 from .._motion.base import Algorithm
 from .._motion.recorded import NO_RATE, clipped, from_step, gains
 from .._problem.potentials import Potential
-from .forces import Forces
+from .forces import ASCENT_EPS, Forces
 from .implied import Steps
 from .projection import ScalingLevels
 from .rounding import Rounding
@@ -187,7 +187,7 @@ class Replay:
         """Return the replay of a twin; a velocity that leads it beyond `_reach` is moved halfway to the tracked one, repeatedly."""
         v, first = self._velocities[1 + i], self._velocities[0]
         for _ in range(_HALVINGS):
-            walked = self._walk(self._twins[i], v, t, batch, self._rounded, rough)
+            walked = self._walk(self._twins[i], v, t, batch, self._rounded, rough, ASCENT_EPS)
             if np.linalg.norm(walked[0] - end) <= self._reach:
                 break
             v = first + 0.5 * (v - first)
@@ -266,6 +266,7 @@ class Replay:
         batch: object,
         rounded: Callable[[Float64Array], Float64Array] = lambda x: x,
         rough: float = 0.0,
+        eps: float = 0.0,
     ) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return x and v at the next row, and the mean gradient; a random error of size `rough` is added to every gradient."""
         total, count = np.zeros_like(x), 0
@@ -276,7 +277,7 @@ class Replay:
         def force(j: int, y: Float64Array) -> Float64Array:
             nonlocal total, count
             V = self._rounding.of(None if batch is None else batch[j // each])  # type: ignore[index]
-            out = V.gradient(forces.point(V, y)) if np.isfinite(y).all() else np.full_like(y, np.nan)
+            out = V.gradient(forces.point(V, y, eps)) if np.isfinite(y).all() else np.full_like(y, np.nan)
             if rough > 0:
                 out = out + self._rng.normal(0.0, rough / np.sqrt(out.size), out.size)
             total, count = total + out, count + 1

@@ -17,7 +17,7 @@ from .._problem.potentials import Potential
 from .._symmetry.family import Family
 from .averages import AverageSteps, unknown
 from .causes import Evidence
-from .forces import Forces
+from .forces import ASCENT_EPS, Forces
 from .implied import Steps, implied
 from .noise import KnownNoise, NoiseSteps
 from .replay import Replay, is_replayed
@@ -62,7 +62,7 @@ class StepCheck:
         self.every, self.t0, self.velocity, self.motion, self.keep = every, t0, velocity, motion, keep
         self.forces = Forces(U, algorithm)
         self.rounding = Rounding(U, precision.gradient, self.forces.seen)
-        self.evidence = Evidence(U, algorithm, every, t0)
+        self.evidence = Evidence(U, algorithm, every, t0, precision)
         self._recorded = recorded
         self.n_rows = 0
         self.any_change = False  # whether any row differs from the first
@@ -116,7 +116,7 @@ class StepCheck:
         """Use another precision for the rows that follow."""
         self.precision = precision
         self.rounding.eps = precision.gradient
-        for part in (self.replay, self.averages, self.noise):
+        for part in (self.evidence, self.replay, self.averages, self.noise):
             if part is not None:
                 part.precision = precision
 
@@ -299,6 +299,10 @@ class StepCheck:
             expected, recorded = steps.expected[k], steps.recorded[k]
             nearest = self.rounding.nearest(point, expected, recorded, noise, batch)  # type: ignore[arg-type]
             steps.expected[k], steps.noise[k] = nearest
+            if self.algorithm.sam:
+                V = self.rounding.of(batch)  # type: ignore[arg-type]
+                other = self.forces.point(V, x[int(steps.record[k]) - low], ASCENT_EPS)
+                steps.noise[k] += ROUND_OFF * float(np.linalg.norm(self.rounding.clip(V.gradient(other)) - expected))
         for s, (_, tolerance, _) in zip(self.families, laws, strict=True):
             part = steps.part(slice(k, k + 1))
             tolerance[k : k + 1] = self._tolerance(s, part, s.norms(part.points))
