@@ -268,6 +268,15 @@ def test_samples_that_all_have_a_negative_share_are_no_minibatch():
     assert not any("samples" in finding for finding in report.findings)
 
 
+def test_a_clipped_length_is_pytorchs_or_named_as_optaxs():
+    length = first_length() / 4
+    (finding,) = nl.check(U, rows(change=clipped(length)), dynamics=nl.GD(LR, clip=length)).findings
+    assert finding.startswith("gradients are clipped to")
+    assert "optax" in finding
+    (finding,) = nl.check(U, rows(change=clipped(length)), dynamics=nl.GD(LR, clip=0.9 * length)).findings
+    assert "optax" not in finding
+
+
 def test_batches_make_the_motion_checkable():
     recorded = rows(batches=BATCHES)
     assert nl.check(U, recorded, dynamics=GD, batches=BATCHES).verdict == "holds"

@@ -192,6 +192,9 @@ class Evidence:
         """Return a sentence about wrong steps that are multiples of the expected ones."""
         low, high = self._factor
         subject = "every block moves" if several else "x moves"
+        clip = self.algorithm.clip
+        if clip is not None and max(abs(size - clip) for size in self._length) <= 2 * max(c.noise for c in self.cases):
+            return f"gradients are clipped to {clip:g} as by optax.clip_by_global_norm; clip= is PyTorch's, which adds 10⁻⁶ to their length{self._share()}"
         if high - low <= ALIKE[0] * max(abs(low), abs(high)):
             factor = 0.5 * (low + high)
             if self.n_off < self.n:
