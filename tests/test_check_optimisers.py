@@ -392,6 +392,16 @@ def test_schedules_and_clipping_between_rows(algorithm):
         assert nl.check(U, run.params, dynamics=other, every=5).verdict == "broken"
 
 
+@pytest.mark.parametrize("zeros", [np.arange(24) // 4 % 3 == 1, np.arange(24) % 4 == 2], ids=["intervals", "steps"])
+def test_a_velocity_goes_on_at_rates_of_zero_between_rows(zeros):
+    """It is what PyTorch's buffer does in a pause of a schedule, and an error in the rows that follow is seen."""
+    algorithm = nl.HeavyBall(np.where(zeros, 0.0, 0.02), 0.9)
+    rows, _ = torch_steps(algorithm, lambda x, k: U.gradient(x), X0, 24)
+    assert nl.check(U, rows[::4], dynamics=algorithm, every=4).ok
+    rows[16:] += 1e-9
+    assert nl.check(U, rows[::4], dynamics=algorithm, every=4).verdict == "broken"
+
+
 @pytest.mark.parametrize("small", [1e-9, 0.0])
 def test_a_small_rate_between_rows_hides_no_error(small):
     algorithm = nl.GD([0.05, small] * 10)

@@ -128,13 +128,10 @@ class Replay:
         t = float(self.algorithm.times(self.t0, k * self.every))
         self._here = from_step(self.algorithm, k * self.every)
         gain = gains(self.algorithm, np.arange(k * self.every, (k + 1) * self.every))
-        self._gain = float(gain.max())
-        if not self.algorithm.has_velocity:
-            # all that the steps round is in a displacement that is as long as that by the largest rate, at least
-            self._gain = min(self._gain, self.every * float(gain.min()))
+        # all that the steps round is in a displacement that is as long as that by the largest rate, at least
+        self._gain = min(float(gain.max()), self.every * float(gain.min()))
         a, b, c, d = self._response(t)
-        if b == 0 and not (following - x).any():
-            return None  # rates of zero
+        rests = b == 0 and not (following - x).any()  # at rates of zero, where only the velocity goes on
         if self._fresh:
             self._twins = [self._rounded(x) for _ in range(_TWINS)]
         judged = not self._fresh or self._begin(x, following, t, batch, a, b)
@@ -147,7 +144,7 @@ class Replay:
         gradient = self.U.gradient(x)
         rough = self._rounding.saturation(self.U, x, gradient)
         walks += [self._twin(i, end, t, batch, rough) for i in range(_TWINS)]
-        self._fresh = False
+        self._fresh = self._fresh and rests and self._known is None
         misses = [row - replayed for row, (replayed, _, _) in zip(rows, walks, strict=True)]
         as_force = self._forces.of_displacement
         weight = a * self._lag + b or NO_RATE * self.algorithm.dt  # at a rate of zero nothing may move
@@ -157,12 +154,14 @@ class Replay:
         if a != 0 and size > ROUND_OFF * bare:
             doubt = max(self._doubt / abs(weight), ROUND_OFF * (bare + spread + bend))
             bend = max(bend, self._nonlinearity(x, t, batch, end, min(1.0, doubt / size) / a * misses[0]) / abs(weight))
-        part = self._correct([v for _, v, _ in walks], [c / a * miss for miss in misses]) if a != 0 else 0.0
+        self._velocities, part = [v for _, v, _ in walks], 0.0
+        if a != 0:
+            part = self._correct(self._velocities, [c / a * miss for miss in misses])
         remainder = self._remainder(x, gradient, c, part) if max(bend, self._doubt) > 0 else 0.0
         self._bend, self._doubt = remainder * bend, remainder * self._doubt
         self._lag = (1 - part) * c * self._lag + d - (part * c * b / a if a != 0 else 0.0)
         self._twins = rows[1:]
-        if not judged:
+        if rests or not judged:
             return None
         if not np.isfinite(spread) or (self.solved and self._angle(x, gradient) >= np.pi):
             spread = np.inf

@@ -81,7 +81,7 @@ def test_search_finds(browse):
 
 
 WIDTHS = (390, 1024, 1152, 1366, 1920)  # a phone, small and large screens
-PAGES = ["index.html", "choose.html", "how_a_run_works.html", "theory/symmetries.html", "theory/broken.html"]
+PAGES = ["index.html", "choose.html", "how_a_run_works.html", "theory/discrete.html", "theory/ntk.html"]
 PAGES += ["performance.html", "gallery/broken_laws.html", "genindex.html"]
 
 
