@@ -402,6 +402,14 @@ def test_a_velocity_goes_on_at_rates_of_zero_between_rows(zeros):
     assert nl.check(U, rows[::4], dynamics=algorithm, every=4).verdict == "broken"
 
 
+def test_a_first_rate_of_zero_does_not_make_a_start_one_from_rest():
+    algorithm = nl.HeavyBall(0.005 * np.minimum(np.arange(16), 4), 0.8)
+    rows = trained(algorithm, 16, record_every=2, velocity=0.1 * np.cos(np.arange(U.n_params))).params
+    report = nl.check(U, rows, dynamics=algorithm, every=2)
+    assert report.verdict == "holds"
+    assert "the velocity is not recorded" in report.limits[0]
+
+
 @pytest.mark.parametrize("small", [1e-9, 0.0])
 def test_a_small_rate_between_rows_hides_no_error(small):
     algorithm = nl.GD([0.05, small] * 10)

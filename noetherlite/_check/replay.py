@@ -127,7 +127,7 @@ class Replay:
     def _between(self, k: int, x: Float64Array, following: Float64Array, batch: object) -> tuple[Any, ...] | None:
         t = float(self.algorithm.times(self.t0, k * self.every))
         self._here = from_step(self.algorithm, k * self.every)
-        gain = gains(self.algorithm, np.arange(k * self.every, (k + 1) * self.every))
+        gain = gains(self.algorithm, np.arange(k * self.every, (k + 1) * self.every), followed=True)
         # all that the steps round is in a displacement that is as long as that by the largest rate, at least
         self._gain = min(float(gain.max()), self.every * float(gain.min()))
         a, b, c, d = self._response(t)

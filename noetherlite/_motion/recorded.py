@@ -23,12 +23,13 @@ def from_step(algorithm: Algorithm, step: int) -> Algorithm:
     return later
 
 
-def gains(algorithm: Algorithm, steps: IntArray) -> Float64Array:
-    """Return the gain at each of these steps; with a velocity, positions of the step before enter too."""
+def gains(algorithm: Algorithm, steps: IntArray, followed: bool = False) -> Float64Array:
+    """Return the gain at each of these steps; with a velocity that is not `followed`, positions of the step before enter too."""
     if not algorithm.rates:
         return np.full(len(steps), algorithm.gain * algorithm.largest_metric)
     rates = np.maximum(algorithm.rates, NO_RATE * algorithm.lr)
-    least = np.minimum(rates[steps], rates[np.maximum(steps - 1, 0)]) if algorithm.has_velocity else rates[steps]
+    of_two = algorithm.has_velocity and not followed
+    least = np.minimum(rates[steps], rates[np.maximum(steps - 1, 0)]) if of_two else rates[steps]
     gain = {rate: dataclasses.replace(algorithm, lr=float(rate)).gain for rate in np.unique(least)}
     return np.array([gain[rate] for rate in least]) * algorithm.largest_metric
 
