@@ -402,6 +402,17 @@ def test_a_velocity_goes_on_at_rates_of_zero_between_rows(zeros):
     assert nl.check(U, rows[::4], dynamics=algorithm, every=4).verdict == "broken"
 
 
+PAUSES = np.repeat([0.02, 0.0, 0.02, 0.0], 4)
+
+
+@pytest.mark.parametrize("algorithm", [nl.HeavyBall({"W1": PAUSES, "rest": 0.5 * PAUSES}), nl.NAGD(PAUSES)], ids=str)
+def test_nothing_may_move_in_a_pause(algorithm):
+    rows = trained(algorithm, 16, record_every=4).params
+    assert nl.check(U, rows, dynamics=algorithm, every=4).ok
+    rows[2:] += 1e-9
+    assert nl.check(U, rows, dynamics=algorithm, every=4).verdict == "broken"
+
+
 def test_a_first_rate_of_zero_does_not_make_a_start_one_from_rest():
     algorithm = nl.HeavyBall(0.005 * np.minimum(np.arange(16), 4), 0.8)
     rows = trained(algorithm, 16, record_every=2, velocity=0.1 * np.cos(np.arange(U.n_params))).params

@@ -287,7 +287,7 @@ class Replay:
 
         with np.errstate(over="ignore", invalid="ignore"):
             x, v = self._here.walk(x, v, t, self.every, force, ended)
-        return x, v, total / count
+        return x, v, total / max(count, 1)  # at a rate of zero some algorithms take none
 
     def _response(self, t: float) -> tuple[float, float, float, float]:
         """Return a, b, c, d: x and v after the steps from v = 1 without force, and from v = 0 with gradient 1."""

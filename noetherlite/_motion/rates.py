@@ -160,6 +160,8 @@ class BlockSchedules(Schedule):
     def constant(self) -> PerBlock | None:
         """The ratios, where those of all steps are the same up to round-off; else None."""
         moving = np.array(self.each) > 0
+        if self.each and not moving.any():  # the rest of a schedule that ends with a pause
+            return PerBlock(dict.fromkeys(self.blocks, 1.0))
         each = {k: ratio[moving] for k, ratio in self.ratios.items()}
         same = all(np.ptp(ratio) <= _SAME * ratio.max() for ratio in each.values())
         return PerBlock({k: float(ratio[0]) for k, ratio in each.items()}) if same else None
