@@ -123,7 +123,11 @@ def test_a_missing_meeting_is_found():
     algorithm = nl.NAGD(0.1, weight_decay=0.1)
     step = rows(algorithm)[1]
     meetings = [i for i, row in enumerate(step[:-1]) if row.meet]
-    assert [step[i].op for i in without_race(algorithm, step, meetings)] == [schedule.FINISH, schedule.FORM, schedule.SETTLE]
+    assert [step[i].op for i in without_race(algorithm, step, meetings)] == [
+        schedule.FINISH,
+        schedule.FORM,
+        schedule.SETTLE,
+    ]
 
 
 def test_every_meeting_of_an_orthogonalisation_is_needed():
