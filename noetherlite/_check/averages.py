@@ -12,7 +12,7 @@ whose steps are multiples of numbers of bfloat16, as those of `torch.optim.Muon`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -162,6 +162,7 @@ class AverageSteps:
         if end is not None and (force is None or self.recorded):  # what follows from positions alone is no test of them
             misses = [row - step.x for (row, _), step in zip(following, taken, strict=True) if step.x is not None]
 
+            @cache
             def in_bfloat16() -> Float64Array:
                 again = partial(self._taken, V, k, *steps_taken[0], twin=False, rough=rough, rounded=self._to_bfloat16)
                 return np.array([again().x for _ in range(_TWINS)], float) - end

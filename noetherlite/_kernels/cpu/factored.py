@@ -64,11 +64,8 @@ def of_layer(problem, tiles, at, gradient, b, out):
         r += rows * problem.widths[h + 1]
         h += 1
     e, zero, none = window(maps, slopes + n_L * n_0, n_L if at.bias >= 0 else 0), np.int64(0), np.int64(-1)
-    after, symmetric, part = (
-        r + rows * n,
-        is_same(gradient, b),
-        n_L * n,
-    )  # where R_{l+1} begins; C_{l+1} does where R_l does
+    after = r + rows * n  # where R_{l+1} begins; C_{l+1} begins where R_l does
+    symmetric, part = is_same(gradient, b), n_L * n
     left, right = window(memory, 0, part + rows * n), window(memory, part + rows * n, part + rows * n)
     if symmetric:
         K = window(memory, 2 * (part + rows * n), rows * rows)
