@@ -20,7 +20,6 @@ import numpy as np
 from .._base.precision import EPSILON, Precision, may_be
 from .._base.types import Float64Array
 from .._motion.base import Algorithm, Memory, RecordedStep
-from .._motion.muon import Muon
 from .._problem.blocks import Block
 from .._problem.potentials import Potential
 from .forces import ASCENT_EPS, Forces
@@ -163,11 +162,11 @@ class AverageSteps:
             misses = [row - step.x for (row, _), step in zip(following, taken, strict=True) if step.x is not None]
 
             @cache
-            def in_bfloat16() -> Float64Array:
+            def spread_in_bfloat16() -> Float64Array:
                 again = partial(self._taken, V, k, *steps_taken[0], twin=False, rough=rough, rounded=self._to_bfloat16)
                 return np.array([again().x for _ in range(_TWINS)], float) - end
 
-            self._count(k, x, after, end, np.array(misses) - misses[0], in_bfloat16)
+            self._count(k, x, after, end, np.array(misses) - misses[0], spread_in_bfloat16)
 
     def _taken(
         self,
@@ -219,7 +218,7 @@ class AverageSteps:
         after: Float64Array,
         end: Float64Array,
         spread: Float64Array,
-        in_bfloat16: Callable[[], Float64Array],
+        spread_in_bfloat16: Callable[[], Float64Array],
     ) -> None:
         """Compare the displacement of a step with that of the rule, block by block."""
         t, recorded, expected, each = np.array([self._time(k)]), after - x, end - x, self.precision.each(after)
@@ -230,7 +229,7 @@ class AverageSteps:
             allowed = ROUND_OFF * (off + _OF_RULE * self.precision.of(block.name) * size)
             miss = np.array([np.linalg.norm(recorded[part] - expected[part])])
             if miss[0] > allowed[0] and self._is_in_bfloat16(k, block, x, after):
-                allowed = allowed + ROUND_OFF * np.linalg.norm(in_bfloat16()[:, part], axis=1).max()
+                allowed = allowed + ROUND_OFF * np.linalg.norm(spread_in_bfloat16()[:, part], axis=1).max()
                 self.in_bfloat16.add(block.name)
             series.add(self.keep, False, (t, miss, allowed, size))
             if miss[0] > allowed[0]:
@@ -238,11 +237,12 @@ class AverageSteps:
                 first_rows.extend([k] * (len(first_rows) < _MOST_ROWS))
 
     def _is_in_bfloat16(self, k: int, block: Block, x: Float64Array, after: Float64Array) -> bool:
-        """Return whether a step of a matrix may be a multiple of numbers of bfloat16, up to the round-off of its rows."""
-        if not isinstance(self.algorithm, Muon) or len(block.shape) != 2:
+        """Return whether a step of iterations may be a multiple of numbers of bfloat16, up to the round-off of its rows."""
+        iterated = self.algorithm.iterated(self._numbers(k), block, x, after)
+        if iterated is None:
             return False
-        numbers, each = self._numbers(k), ROUND_OFF * (self.precision.each(x) + self.precision.each(after))[block.part]
-        made, factor = self.algorithm.along(numbers, block, x, after)
+        made, factor = iterated
+        each = ROUND_OFF * (self.precision.each(x) + self.precision.each(after))[block.part]
         return bool((factor > 0).all()) and may_be(made, each / factor, "bfloat16")
 
     def _to_bfloat16(self, x: Float64Array) -> Float64Array:

@@ -19,10 +19,12 @@ COEFFICIENTS = 3.4445, -4.7750, 2.0315  # a, b, c (Jordan 2024)
 STEPS = 5
 
 
-@scalar
-def scale(rows: int, columns: int) -> float:
-    """Return √max(1, rows/columns), for kernels."""
+def spectral_scale(rows: int, columns: int) -> float:
+    """Return √max(1, rows/columns)."""
     return math.sqrt(max(1.0, rows / columns))
+
+
+scale = scalar(spectral_scale)  # for kernels
 
 
 def _exactly(matrix: NDArray[Any]) -> NDArray[Any]:
@@ -41,4 +43,4 @@ def orthogonalised(
     for _ in range(STEPS):
         A = rounded(M @ M.T)
         M = rounded(a * M + rounded(b * A + c * A @ A) @ M)
-    return np.asarray(math.sqrt(max(1.0, rows / columns)) * (M.T if tall else M))
+    return np.asarray(spectral_scale(rows, columns) * (M.T if tall else M))

@@ -45,7 +45,7 @@ NOWHERE = -1
 # Forms: B(a, b), the charge B(a, b) + T(b), the quantity ½B(a, b) + T(b), and |g_c(a)|.
 PAIR, CHARGE, QUANTITY, GENERATOR = range(4)
 # Slots, and what most laws have in each: B(d, d) or B(v, v), ⟨g(x), x⟩ (all of them), the charge (at the start of gradient
-# descent the quantity), B(v, v') of the velocities before and after.
+# descent the quantity), B(d, v) of the velocity after the step.
 SLOTS = layout.SLOTS
 SQUARE, PULL, MOVED, CROSS = range(SLOTS)
 # What WRITE reads from each; the first may hold what the next step reads.

@@ -317,6 +317,12 @@ class Algorithm(Settings, ABC):
         """Return ∇U + λx of a recorded step; None if nothing implies it."""
         return None
 
+    def iterated(
+        self, numbers: layout.Algorithm, block: Any, x: Float64Array, later: Float64Array
+    ) -> tuple[Float64Array, Float64Array] | None:
+        """Return what iterations have made of a block, and what the step from x to `later` multiplies it by; None where there are no iterations."""
+        return None
+
     @property
     def gradients_per_step(self) -> int:
         """1, or 2 for steps that begin and end with a gradient."""

@@ -13,7 +13,7 @@ from .._base.types import Array, Float64Array
 from .._kernels import layout
 from .._kernels.discrete_laws import rate
 from .._kernels.jit import scalar
-from .._kernels.orthogonal import orthogonalised
+from .._kernels.orthogonal import orthogonalised, spectral_scale
 from .._kernels.rules import Coordinate, Move, Orthogonalisation
 from .averaged import Averaged, method_of, shares
 from .settings import BOOLEAN, FRACTION, NOT_NEGATIVE
@@ -48,10 +48,12 @@ def _of_step(algorithm: layout.Algorithm, step: int) -> _Step:
     beta, h = algorithm.momentum, rate(algorithm, step)
     first, second = 1 - beta ** (step + 1), 1 - (1 - b) ** (step + 1)
     average, gradient = _ahead(nesterov, beta, first, 1 - beta ** (step + 2))
-    if corrected != 0:
-        return _Step(a, b, eps, average, gradient, average, gradient, math.sqrt(second), h, 1 - h * decay, h * decay)
-    average, gradient = _ahead(nesterov, beta, 1.0, 1.0)
-    return _Step(a, b, eps, average, gradient, 1 / first, 0.0, math.sqrt(second), h, 1 - h * decay, h * decay)
+    rest_average, rest_gradient = average, gradient
+    if corrected == 0:
+        average, gradient = _ahead(nesterov, beta, 1.0, 1.0)
+        rest_average, rest_gradient = 1 / first, 0.0
+    shrink, drop = 1 - h * decay, h * decay
+    return _Step(a, b, eps, average, gradient, rest_average, rest_gradient, math.sqrt(second), h, shrink, drop)
 
 
 @scalar
@@ -184,11 +186,15 @@ class Muon(Averaged):
             else super().work(n_params, blocks)
         )
 
-    def along(self, numbers: layout.Algorithm, block: Any, x: Array, later: Array) -> tuple[Float64Array, Float64Array]:
-        """Return what the iterations made of a matrix, of which the step from x to `later` is a multiple, and that multiple's factor."""
+    def iterated(
+        self, numbers: layout.Algorithm, block: Any, x: Float64Array, later: Float64Array
+    ) -> tuple[Float64Array, Float64Array] | None:
+        """Return what the iterations have made of a matrix."""
+        if len(block.shape) != 2:
+            return None
         part = slice(block.start, block.stop)
         h, decay = (np.broadcast_to(each, x.shape)[part] for each in (numbers.h, shares(numbers.decays)))
-        factor = h * math.sqrt(max(1, block.shape[0] / block.shape[1]))
+        factor = h * spectral_scale(*block.shape)
         with np.errstate(divide="ignore", invalid="ignore"):
             return ((1 - h * self.weight_decay * decay) * x[part] - later[part]) / factor, factor
 

@@ -34,9 +34,9 @@ def shared_names(tree: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]
     if same := [name for name in tree if name in other]:
         return same
     for short, long in ((tree, other), (other, tree)):
-        for first in short:
-            for prefix in [key.removesuffix(first) for key in long if key.endswith(f".{first}")]:
-                return [name for name in short if prefix + name in long]
+        prefixes = (key.removesuffix(name) for name in short for key in long if key.endswith(f".{name}"))
+        if prefix := next(prefixes, ""):
+            return [name for name in short if prefix + name in long]
     return []
 
 

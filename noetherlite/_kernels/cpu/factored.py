@@ -52,6 +52,13 @@ def products_with_rows(C, c, e, at, b, rows, out):
             row[j] += e[i] * b[at.bias + j]
 
 
+@addressed
+def product_of_columns(left, right, q, n, half, out):
+    """Out = leftᵀ right of (q, n) matrices, or its lower `half` at least; `products` is optimised anew wherever it is called."""
+    zero, none = np.int64(0), np.int64(-1)
+    products(1.0, left, zero, right, zero, q, left, zero, none, right, zero, none, zero, n, half, zero, n, out)
+
+
 @inlined
 def of_layer(problem, tiles, at, gradient, b, out):
     """Write the form of the hidden layer whose law has the block `at` into `out`."""
@@ -63,13 +70,13 @@ def of_layer(problem, tiles, at, gradient, b, out):
         A, c = C, r
         r += rows * problem.widths[h + 1]
         h += 1
-    e, zero, none = window(maps, slopes + n_L * n_0, n_L if at.bias >= 0 else 0), np.int64(0), np.int64(-1)
+    e = window(maps, slopes + n_L * n_0, n_L if at.bias >= 0 else 0)
     after = r + rows * n  # where R_{l+1} begins; C_{l+1} begins where R_l does
     symmetric, part = is_same(gradient, b), n_L * n
     left, right = window(memory, 0, part + rows * n), window(memory, part + rows * n, part + rows * n)
     if symmetric:
         K = window(memory, 2 * (part + rows * n), rows * rows)
-        gram_times(A, c, at.m, e, rows, n_L, R, r, n, K, left, zero)
+        gram_times(A, c, at.m, e, rows, n_L, R, r, n, K, left, np.int64(0))
         gram_times(R, after, at.q, window(e, 0, 0), rows, n_L, C, r, n, K, right, part)
     else:
         products_with_rows(A, c, e, at, b, rows, window(left, 0, rows * n))
@@ -77,9 +84,7 @@ def of_layer(problem, tiles, at, gradient, b, out):
     copy(window(R, r, part), window(right, 0, part))
     for i in range(part):
         left[part + i] = -C[r + i]
-    products(
-        1.0, left, zero, right, zero, 2 * n_L, left, zero, none, right, zero, none, zero, n, symmetric, zero, n, out
-    )
+    product_of_columns(left, right, 2 * n_L, n, symmetric, out)
     if symmetric:
         mirror(n, out)
 
@@ -91,10 +96,10 @@ def of_rotation(problem, tiles, at, gradient, b, out):
         fill(0.0, out)
         return
     rows, n, n_L = tiles.n, at.n, problem.widths[problem.widths.size - 1]
-    memory, zero, one, none = row_of(tiles.scratch, 0), np.int64(0), np.int64(1), np.int64(-1)
-    left, right = window(inputs_of(tiles), rows * (n + 1), rows * n), window(memory, 0, rows * n)
+    left, right = window(inputs_of(tiles), rows * (n + 1), rows * n), window(row_of(tiles.scratch, 0), 0, rows * n)
+    zero, one = np.int64(0), np.int64(1)
     combine_rows(row_of(tiles.z, 0), zero, at.m, one, rows, at.m, b, at.W, n, right, zero)
-    products(1.0, left, zero, right, zero, n_L, left, zero, none, right, zero, none, zero, n, False, zero, n, out)
+    product_of_columns(left, right, n_L, n, False, out)
     antisymmetrise(n, out)
 
 
